@@ -1,0 +1,37 @@
+"""A job: work that needs the model, named by what it yields, so that the same work asked for twice is one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What the web process hands to a worker; everything the job needs is in here, as JSON.
+
+    Attributes:
+        name: which of the worker's functions does it ("capture", "fill").
+        key: names the job and, once it is done, its artifact in the run store.
+        payload: the function's JSON arguments.
+    """
+
+    name: str
+    key: str
+    payload: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running job is.
+
+    Attributes:
+        phase: "queued", "load", "layers", "predictions" or "save".
+        done, total: how many of how many in this phase (0 of 0 where it cannot be counted).
+        message: one short sentence for a person ("Layer 17 of 30").
+    """
+
+    phase: str
+    done: int = 0
+    total: int = 0
+    message: str = ""

@@ -1,0 +1,119 @@
+"""What a person asks for: one text, read by one model. Its key names the run for ever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dashboard.errors import BadRequestError, BadTextError, EmptyTextError
+
+SCHEMA_VERSION = 1  # raise it whenever what a stored run holds, or what its numbers mean, changes
+KEY_PATTERN = re.compile(r"[0-9a-f]{64}")
+ALLOWED_CONTROLS = frozenset("\t\n\r")
+LONGEST_TEXT = 2_000_000  # characters; longer than any model here reads, and short enough to tokenize
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """How a run is captured.
+
+    Attributes:
+        top_k: how many of the likeliest tokens are kept at each position.
+    """
+
+    top_k: int = 50
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.top_k, int) or isinstance(self.top_k, bool) or not 1 <= self.top_k <= 200:
+            raise BadRequestError(f"top_k is {self.top_k!r}; give a whole number from 1 to 200.")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One text for one model.
+
+    Attributes:
+        model: a catalog name, a folder or a hub id.
+        text: what the model reads, exactly as typed.
+        revision: the model's revision, or None for the one that is here.
+        text_pair: the second text of a sentence pair, or None.
+        options: how the run is captured.
+
+    Raises:
+        EmptyTextError: the text has nothing but white space.
+        BadTextError: the text holds control characters or lone surrogates.
+        BadRequestError: another field has the wrong type.
+    """
+
+    model: str
+    text: str
+    revision: str | None = None
+    text_pair: str | None = None
+    options: CaptureOptions = field(default_factory=CaptureOptions)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model or len(self.model) > 1000:
+            raise BadRequestError("No model is chosen. Choose one in the list.")
+        for name in ("revision", "text_pair"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise BadRequestError(f"{name} is {type(value).__name__}; it must be text.")
+        check_text(self.text)
+        if self.text_pair is not None:
+            check_text(self.text_pair)
+
+    def key(self, fingerprint: str) -> str:
+        """The run's name: sha256 over the request, the weights' fingerprint and the schema version, as 64 hex digits."""
+        content = json.dumps([SCHEMA_VERSION, fingerprint, self.to_json()], sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: object) -> RunRequest:
+        """Parse a decoded JSON object; every defect is a `BadRequestError`."""
+        if not isinstance(raw, dict):
+            raise BadRequestError("The request is not an object. Reload the page and run again.")
+        options = raw.get("options") or {}
+        if not isinstance(options, dict) or set(options) - {"top_k"}:
+            raise BadRequestError("The request has unknown options. Reload the page and run again.")
+        try:
+            return cls(
+                model=raw.get("model"),  # type: ignore[arg-type]
+                text=raw.get("text"),  # type: ignore[arg-type]
+                revision=raw.get("revision"),
+                text_pair=raw.get("text_pair"),
+                options=CaptureOptions(**options),
+            )
+        except TypeError as error:
+            raise BadRequestError(f"The request cannot be read: {error}.") from error
+
+
+def check_text(text: object) -> None:
+    """Raise a named error unless `text` is something that a tokenizer may be given."""
+    if text is None or (isinstance(text, str) and not text.strip()):
+        raise EmptyTextError("There is no text to run. Type one, or choose an example.")
+    if not isinstance(text, str):
+        raise BadRequestError(f"The text is {type(text).__name__}; it must be text.")
+    if len(text) > LONGEST_TEXT:
+        raise BadTextError(f"The text has {len(text):,} characters; {LONGEST_TEXT:,} is the most. Shorten it.")
+    for index, character in enumerate(text):
+        if character in ALLOWED_CONTROLS or character.isprintable():
+            continue
+        category = unicodedata.category(character)
+        if category in {"Cc", "Cs"}:
+            what = "a control character" if category == "Cc" else "half of a surrogate pair"
+            raise BadTextError(
+                f"Character {index + 1:,} of the text is {what} (U+{ord(character):04X}), which no model can read. "
+                "Remove it and run again."
+            )
+
+
+def is_run_key(value: object) -> bool:
+    """Whether `value` has the form of a run's key."""
+    return isinstance(value, str) and KEY_PATTERN.fullmatch(value) is not None

@@ -1,0 +1,302 @@
+"""A model run: what one model did with one text, as an immutable value of numpy arrays.
+
+Axis words are those of docs/glossary.md. Arrays are read lazily from the mapping that the run is made of, so that
+opening a run costs little whatever its size. Names of the arrays (N tokens, d hidden width, H heads, H_kv key heads):
+
+    hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face gives them,
+                          so in a pre-norm model the last one is past the final norm
+    residual_final        (token, hidden) float32, the residual stream before the final norm; absent where the last of
+                          hidden_states is that already, or where the family is not known
+    query/{layer}         (head, token, d_head) float32      key/{layer}  (key_head, token, d_head) float32
+    bias/… , sinks/…      what a score recipe names
+    thumbnails            (layer, head, t, t) uint8, 255·sqrt(weight), max-pooled where N > t; 0 is "none or forbidden"
+    scores/{name}         (layer, head) float32: previous, self, first, entropy (nats), received by argmax …
+    received              (layer, head, token) float32, the attention that each token receives, mean over queries
+    given/… , masked/…    predictions: top_ids (position, k) int32, top_logprobs (position, k) float32, entropy
+                          (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the likeliest;
+                          NaN and 0 where there is no actual token. `given`: the model reads the text as it is;
+                          `masked`: each position replaced by the mask token in turn (masked models only)
+    vocabulary            uint8, UTF-8 JSON {id: text} of every id that occurs in the predictions
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from dashboard.contracts.request import RunRequest
+from dashboard.contracts.scores import ScoreRecipe, attention_weights
+from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
+
+ModelKind = Literal["causal", "encoder", "masked"]
+PredictionMode = Literal["given", "masked"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """One piece of the text.
+
+    Attributes:
+        id: the vocabulary id.
+        text: what stands in the source text there; the token's own name where it is special; its bytes as
+            `⟨F0 9F⟩` where it is only part of a character.
+        start, end: offsets into the source text (characters); equal where nothing of the text belongs to it.
+        special: added by the tokenizer ([CLS], <s>, …).
+        partial: part of one character; neighbours share its offsets.
+        word: index of the word it belongs to, or None.
+    """
+
+    id: int
+    text: str
+    start: int
+    end: int
+    special: bool = False
+    partial: bool = False
+    word: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a run says of its model.
+
+    Attributes:
+        name: catalog name, folder or hub id. title: how a person names it. family: Hugging Face's `model_type`.
+        kind: "causal" (predicts the next token), "masked" (fills masked tokens), "encoder" (no prediction head).
+        layers, heads, key_heads, hidden_size, vocabulary, parameters: sizes; limit: the most tokens it takes.
+        final_norm: whether `hidden_states[-1]` is already past a final norm.
+    """
+
+    name: str
+    title: str
+    family: str
+    kind: ModelKind
+    layers: int
+    heads: int
+    key_heads: int
+    hidden_size: int
+    vocabulary: int
+    parameters: int
+    limit: int
+    final_norm: bool = False
+
+
+@dataclass(frozen=True)
+class TokenProbability:
+    """One candidate of a prediction; `probability` in 0 … 1, `logprob` in nats."""
+
+    id: int
+    text: str
+    probability: float
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model predicts at one position.
+
+    Attributes:
+        position: the position that was read. mode: "given" or "masked".
+        candidates: the likeliest tokens, likeliest first.
+        entropy: of the whole distribution, in nats.
+        actual: the token that really stands there (masked models) or comes next (causal ones), or None at the end;
+            its `probability` is exact even when it is not among the candidates. actual_rank: 1 is the likeliest.
+        vocabulary: how many tokens there are to choose from.
+    """
+
+    position: int
+    mode: PredictionMode
+    candidates: tuple[TokenProbability, ...]
+    entropy: float
+    actual: TokenProbability | None
+    actual_rank: int | None
+    vocabulary: int
+
+
+class LayerArrays(Sequence[np.ndarray]):
+    """`run.hidden_states`: (token, hidden) float32 per layer, read when asked for; 0 is the embedding output."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], prefix: str, count: int) -> None:
+        self._arrays, self._prefix, self._count = arrays, prefix, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"layer index {index} is outside 0 … {self._count - 1}")
+        return self._arrays[f"{self._prefix}/{index % self._count}"]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(self._count))
+
+
+class ModelRun:
+    """One run. Made of a JSON-able header and a mapping of named arrays (see the module's text); never changed.
+
+    Raises (from the methods):
+        BadSelectionError: an index is out of range.
+        MissingArrayError: the model has no such numbers (predictions of a model without a prediction head).
+    """
+
+    def __init__(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        self._header = dict(header)
+        self.arrays = arrays
+        self.key: str = header["key"]
+        self.request = RunRequest.from_json(header["request"])
+        self.model = ModelInfo(**header["model"])
+        self.tokens: tuple[Token, ...] = tuple(Token(*row) for row in header["tokens"])
+        self._recipes = tuple(ScoreRecipe(**recipe) for recipe in header["recipes"])
+        if not self.tokens:
+            raise RunShapeError("A run without tokens cannot be shown.")
+        if len(self._recipes) != self.model.layers:
+            raise RunShapeError(f"{len(self._recipes)} score recipes for {self.model.layers} layers.")
+        self.hidden_states = LayerArrays(arrays, "hidden_states", self.model.layers + 1)
+
+    @staticmethod
+    def make_header(
+        key: str,
+        request: RunRequest,
+        model: ModelInfo,
+        tokens: Sequence[Token],
+        recipes: Sequence[ScoreRecipe],
+        **extra: Any,
+    ) -> dict[str, Any]:
+        """The JSON-able header of a run; `extra` goes in as it is (seconds, created, fingerprint, version …)."""
+        return {
+            **extra,
+            "key": key,
+            "request": request.to_json(),
+            "model": asdict(model),
+            "tokens": [[t.id, t.text, t.start, t.end, t.special, t.partial, t.word] for t in tokens],
+            "recipes": [asdict(recipe) for recipe in recipes],
+        }
+
+    @property
+    def header(self) -> dict[str, Any]:
+        return dict(self._header)
+
+    @property
+    def text(self) -> str:
+        return self.request.text
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"ModelRun({self.model.name!r}, {len(self)} tokens, {self.model.layers} layers × {self.model.heads} heads)"
+
+    def check(self, token: int | None = None, layer: int | None = None, head: int | None = None) -> None:
+        """Raise `BadSelectionError` for an index that this run does not have."""
+        bounds = (("token", token, len(self)), ("layer", layer, self.model.layers), ("head", head, self.model.heads))
+        for name, value, count in bounds:
+            if value is not None and not 0 <= value < count:
+                raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}.")
+
+    def recipe(self, layer: int) -> ScoreRecipe:
+        self.check(layer=layer)
+        return self._recipes[layer]
+
+    def attention(self, layer: int, head: int, kind: str = "self") -> np.ndarray:
+        """Attention of one head: (query, key) float32, each row sums to 1, derived from the stored query and key.
+
+        Heads are query heads; in a grouped-query model several of them share a key head.
+        """
+        if kind != "self":
+            raise MissingArrayError(f"{self.model.title} has no {kind} attention, only self attention.")
+        self.check(layer=layer, head=head)
+        recipe = self._recipes[layer]
+        query, key = self.arrays[f"query/{layer}"], self.arrays[f"key/{layer}"]
+        if query.shape[1] != len(self):
+            raise RunShapeError(f"query/{layer} has {query.shape[1]} positions for {len(self)} tokens.")
+        bias = self.arrays[recipe.bias][head] if recipe.bias else None
+        sink = float(self.arrays[recipe.sinks][head]) if recipe.sinks else None
+        key_head = head // (query.shape[0] // key.shape[0])
+        return attention_weights(query[head], key[key_head], recipe, bias, sink)
+
+    @property
+    def residual_final(self) -> np.ndarray:
+        """(token, hidden) float32: the residual stream after the last layer, before the final norm.
+
+        Raises:
+            MissingArrayError: the model has a final norm that its family file does not name.
+        """
+        if "residual_final" in self.arrays:
+            return self.arrays["residual_final"]
+        if self.model.final_norm:
+            raise MissingArrayError(f"The stream before {self.model.title}'s final norm is not known for this family.")
+        return self.hidden_states[-1]
+
+    def after_layer(self, layer: int) -> np.ndarray:
+        """(token, hidden) float32: the residual stream after `layer`, before any final norm where that is known."""
+        self.check(layer=layer)
+        if layer == self.model.layers - 1 and "residual_final" in self.arrays:
+            return self.arrays["residual_final"]
+        return self.hidden_states[layer + 1]
+
+    @property
+    def has_predictions(self) -> bool:
+        return "given/top_ids" in self.arrays
+
+    def has_masked(self, position: int) -> bool:
+        """Whether the prediction with `position` masked is stored in this run."""
+        return "masked/top_ids" in self.arrays and 0 <= position < len(self)
+
+    @cached_property
+    def _texts(self) -> dict[int, str]:
+        raw = json.loads(bytes(np.asarray(self.arrays["vocabulary"])).decode())
+        return {int(identifier): text for identifier, text in raw.items()}
+
+    def prediction(self, position: int, mode: PredictionMode = "given", k: int | None = None) -> Prediction:
+        """What the model predicts at `position` (causal: of the token after it; masked: of the token there)."""
+        self.check(token=position)
+        if not self.has_predictions:
+            raise MissingArrayError(f"{self.model.title} was published without a prediction head, so it predicts no tokens.")
+        if f"{mode}/top_ids" not in self.arrays:
+            raise MissingArrayError(f"The predictions “{mode}” are not stored in this run.")
+        ids, logprobs = self.arrays[f"{mode}/top_ids"][position], self.arrays[f"{mode}/top_logprobs"][position]
+        pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
+        candidates = tuple(TokenProbability(i, self._texts[i], math.exp(p), p) for i, p in pairs)
+        actual, rank = self._actual(position, mode)
+        entropy = float(self.arrays[f"{mode}/entropy"][position])
+        return Prediction(position, mode, candidates, entropy, actual, rank, self.model.vocabulary)
+
+    def _actual(self, position: int, mode: PredictionMode) -> tuple[TokenProbability | None, int | None]:
+        logprob = float(self.arrays[f"{mode}/actual_logprob"][position])
+        if np.isnan(logprob):
+            return None, None
+        token = self.tokens[position + 1 if self.model.kind == "causal" else position]
+        rank = int(self.arrays[f"{mode}/actual_rank"][position])
+        return TokenProbability(token.id, token.text, float(np.exp(logprob)), logprob), rank
+
+    def top_k(self, position: int, k: int = 10, mode: PredictionMode = "given") -> tuple[TokenProbability, ...]:
+        """The `k` likeliest tokens at `position`, likeliest first."""
+        return self.prediction(position, mode, k).candidates
+
+    @cached_property
+    def surprisal(self) -> np.ndarray | None:
+        """(token,) float32 nats, NaN where there is none; None where the model predicts nothing.
+
+        Causal models: −log p(token | what came before). Masked models: −log p(token | the rest, with it masked), where
+        that was computed for every position.
+        """
+        if not self.has_predictions:
+            return None
+        if self.model.kind == "causal":
+            after = -np.asarray(self.arrays["given/actual_logprob"])
+            return np.concatenate([[np.nan], after[:-1]]).astype(np.float32)
+        if "masked/actual_logprob" not in self.arrays:
+            return None
+        return -np.asarray(self.arrays["masked/actual_logprob"])
+
+    def with_arrays(self, extra: Mapping[str, np.ndarray]) -> ModelRun:
+        """A run that has these arrays as well (a new value; this one stays as it is)."""
+        return ModelRun(self._header, ChainMap(dict(extra), self.arrays))  # type: ignore[arg-type]

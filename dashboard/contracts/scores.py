@@ -1,0 +1,98 @@
+"""Attention weights from stored query and key: exact, one head at a time, without the model.
+
+    scores = scaling · q kᵀ (+ position bias)         Vaswani et al. 2017, equation 1
+    scores = softcap · tanh(scores / softcap)         Gemma 2, where the model has it
+    weights = softmax(scores over the allowed keys)   with sink logits, a row sums to less than 1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dashboard.errors import RunShapeError
+
+MaskKind = Literal["full", "causal"]
+
+
+@dataclass(frozen=True)
+class ScoreRecipe:
+    """How a layer makes scores of query and key.
+
+    Attributes:
+        scaling: factor on q·k.
+        mask: "full" (every token reads every token) or "causal" (only itself and what came before).
+        window: sliding window, or None. Causal: key j is read by query i if 0 <= i - j < window;
+            full: if abs(i - j) <= window.
+        softcap: scores are bent to softcap·tanh(score / softcap), or None.
+        bias: name of a stored array (head, query, key) that is added to the scores, or None.
+        sinks: name of a stored array (head,) of sink logits that take part in the softmax, or None.
+    """
+
+    scaling: float
+    mask: MaskKind = "full"
+    window: int | None = None
+    softcap: float | None = None
+    bias: str | None = None
+    sinks: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask not in ("full", "causal"):
+            raise RunShapeError(f"Unknown mask kind {self.mask!r} in a score recipe.")
+
+
+def allowed_keys(recipe: ScoreRecipe, queries: int, keys: int) -> np.ndarray:
+    """(query, key) bool: which keys each query may read."""
+    distance = np.arange(queries)[:, None] - np.arange(keys)[None, :]
+    allowed = np.ones((queries, keys), dtype=bool)
+    if recipe.mask == "causal":
+        allowed &= distance >= 0
+        if recipe.window is not None:
+            allowed &= distance < recipe.window
+    elif recipe.window is not None:
+        allowed &= np.abs(distance) <= recipe.window
+    return allowed
+
+
+def attention_weights(
+    query: np.ndarray,
+    key: np.ndarray,
+    recipe: ScoreRecipe,
+    bias: np.ndarray | None = None,
+    sink: float | None = None,
+) -> np.ndarray:
+    """Attention of one head.
+
+    Args:
+        query: (query, d_head) float32, after rotary embedding and normalisation.
+        key: (key, d_head) float32, likewise.
+        recipe: how the scores are made.
+        bias: (query, key) float32 added to the scores, where the recipe names one.
+        sink: the head's sink logit, where the recipe names one.
+
+    Returns:
+        (query, key) float32; each row sums to 1 (to less where there is a sink); forbidden pairs are exactly 0.
+
+    Raises:
+        RunShapeError: query and key do not have the same width.
+    """
+    if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1]:
+        raise RunShapeError(f"query {query.shape} and key {key.shape} must be (token, d_head) of one width.")
+    scores = (query @ key.T) * np.float32(recipe.scaling)
+    if bias is not None:
+        scores += bias
+    if recipe.softcap is not None:
+        scores = np.tanh(scores / np.float32(recipe.softcap)) * np.float32(recipe.softcap)
+    if recipe.mask != "full" or recipe.window is not None:
+        scores[~allowed_keys(recipe, *scores.shape)] = -np.inf
+    top = scores.max(axis=1, keepdims=True)
+    if sink is not None:
+        top = np.maximum(top, np.float32(sink))
+    weights = np.exp(scores - top)
+    total = weights.sum(axis=1, keepdims=True)
+    if sink is not None:
+        total = total + np.exp(np.float32(sink) - top)
+    weights /= total
+    return weights.astype(np.float32, copy=False)

@@ -1,0 +1,75 @@
+"""The tree of errors. Each message is one or two sentences: what happened, and what to do next.
+
+Anything that a person can cause or meet derives from `DashboardError` and reaches the page as a notice;
+an error outside this tree is a defect of ours, and the page says so without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class DashboardError(Exception):
+    """Base of every error that a person may see; `str(error)` is the sentence shown in the page."""
+
+
+class BadRequestError(DashboardError):
+    """A form, an address or a call holds a value that cannot be used."""
+
+
+class EmptyTextError(BadRequestError):
+    """There is nothing to run."""
+
+
+class TextTooLongError(BadRequestError):
+    """The text has more tokens than the model or the server takes."""
+
+
+class BadTextError(BadRequestError):
+    """The text holds characters that no tokenizer should be given (control characters, lone surrogates)."""
+
+
+class BadSelectionError(BadRequestError):
+    """A selection names a token, layer, head or run that does not exist."""
+
+
+class ModelError(DashboardError):
+    """A model cannot be used."""
+
+
+class ModelNotFoundError(ModelError):
+    """No such model here, and it cannot be fetched."""
+
+
+class UnsupportedModelError(ModelError):
+    """The model's architecture does something that capture does not know; the message names it."""
+
+
+class UnsafeModelError(ModelError):
+    """The model could only be loaded by running code or unpickling from its files."""
+
+
+class RunShapeError(DashboardError):
+    """Arrays of a run, or arrays handed to a figure, do not fit together."""
+
+
+class MissingArrayError(DashboardError):
+    """A run does not hold the array asked for (say, predictions of a model without a prediction head)."""
+
+
+class RunNotFoundError(DashboardError):
+    """The run store does not hold this run (any more)."""
+
+
+class JobError(DashboardError):
+    """A job ended without a result; `details` is for the person who keeps the server."""
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class JobCancelledError(JobError):
+    """The last person waiting for the job cancelled it."""
+
+
+class SettingsError(DashboardError):
+    """The server cannot start as configured: a port in use, a folder that cannot be written."""

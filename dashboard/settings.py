@@ -1,0 +1,100 @@
+"""Every setting, in one frozen value. Each has a default, a help text and an environment name (README lists them)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dashboard.errors import SettingsError
+
+PREFIX = "DASHBOARD_"
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "transformer-dashboard"
+
+
+def _setting(default: Any, help_text: str, environ: str | None = None, **kwargs: Any) -> Any:
+    metadata = {"help": help_text, "environ": environ}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata, **kwargs)
+    return field(default=default, metadata=metadata, **kwargs)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this server runs. `Settings.from_env()` reads the environment; tests make their own."""
+
+    host: str = _setting("127.0.0.1", "address the page is served on", "HOST")
+    port: int = _setting(8050, "port the page is served on", "PORT")
+    cache_dir: Path = _setting(_cache_home, "folder of the queue, the index and the saved runs (mode 0700)")
+    models_dir: Path | None = _setting(None, "folder of the converted bundled models; by default `models` in the cache folder")
+    default_model: str = _setting("smollm2-135m", "model that is chosen and loaded at the start")
+    web_threads: int = _setting(8, "threads of one web process")
+    web_processes: int = _setting(1, "web processes", "WEB_CONCURRENCY")
+    workers: int = _setting(1, "worker processes that hold models; two on the same cores slow each other down")
+    worker_threads: int = _setting(lambda: max(1, os.cpu_count() or 1), "threads of one worker process")
+    resident_models: int = _setting(3, "models that one worker keeps in memory; the least recently used leaves")
+    max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")
+    store_gigabytes: float = _setting(10.0, "size of all saved runs; the least recently used leave")
+    job_seconds: float = _setting(600.0, "longest time one run may compute")
+    cancel_grace_seconds: float = _setting(1.0, "how long a cancelled run may take to stop before its worker is replaced")
+    lease_seconds: float = _setting(5.0, "how long a page that no longer asks still counts as waiting for its run")
+    heartbeat_seconds: float = _setting(2.0, "a worker that has been silent for this long counts as gone")
+    poll_milliseconds: int = _setting(120, "how often a waiting page asks for its run")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise SettingsError(f"PORT is {self.port}; choose a port from 1 to 65535.")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (int, float)) and value <= 0:
+                raise SettingsError(f"{environ_name(item)} is {value}; it must be more than 0.")
+
+    @property
+    def models_folder(self) -> Path:
+        return self.models_dir or self.cache_dir / "models"
+
+    @property
+    def runs_folder(self) -> Path:
+        return self.cache_dir / "runs"
+
+    @property
+    def queue_folder(self) -> Path:
+        return self.cache_dir / "queue"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Settings from the environment.
+
+        Raises:
+            SettingsError: a value cannot be read, or makes no sense.
+        """
+        environ = os.environ if environ is None else environ
+        values = {item.name: _read(item, environ[environ_name(item)]) for item in fields(cls) if environ.get(environ_name(item))}
+        return cls(**values)
+
+    def to_env(self) -> dict[str, str]:
+        """The environment that gives these settings again in a child process."""
+        values = {environ_name(item): getattr(self, item.name) for item in fields(self)}
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def environ_name(item: Field[Any]) -> str:
+    """The environment variable of one setting."""
+    return item.metadata["environ"] or PREFIX + item.name.upper()
+
+
+def _read(item: Field[Any], raw: str) -> Any:
+    kind = str(item.type)
+    try:
+        if kind == "int":
+            return int(raw)
+        if kind == "float":
+            return float(raw)
+    except ValueError as error:
+        raise SettingsError(f"{environ_name(item)} is {raw!r}; it must be a number.") from error
+    return Path(raw).expanduser() if "Path" in kind else raw

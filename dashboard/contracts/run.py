@@ -24,10 +24,10 @@ from __future__ import annotations
 import json
 import math
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,8 @@ from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
 ModelKind = Literal["causal", "encoder", "masked"]
 PredictionMode = Literal["given", "masked"]
+REMEMBERED = 256  # results that one run keeps of its own analysis
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class ModelRun:
             raise RunShapeError("A run without tokens cannot be shown.")
         if len(self._recipes) != self.model.layers:
             raise RunShapeError(f"{len(self._recipes)} score recipes for {self.model.layers} layers.")
+        self._remembered: dict[Hashable, Any] = {}
         self.hidden_states = LayerArrays(arrays, "hidden_states", self.model.layers + 1)
 
     @staticmethod
@@ -252,8 +255,7 @@ class ModelRun:
 
     @cached_property
     def _texts(self) -> dict[int, str]:
-        raw = json.loads(bytes(np.asarray(self.arrays["vocabulary"])).decode())
-        return {int(identifier): text for identifier, text in raw.items()}
+        return _texts(self.arrays)
 
     def prediction(self, position: int, mode: PredictionMode = "given", k: int | None = None) -> Prediction:
         """What the model predicts at `position` (causal: of the token after it; masked: of the token there)."""
@@ -262,20 +264,33 @@ class ModelRun:
             raise MissingArrayError(f"{self.model.title} was published without a prediction head, so it predicts no tokens.")
         if f"{mode}/top_ids" not in self.arrays:
             raise MissingArrayError(f"The predictions “{mode}” are not stored in this run.")
-        ids, logprobs = self.arrays[f"{mode}/top_ids"][position], self.arrays[f"{mode}/top_logprobs"][position]
-        pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
-        candidates = tuple(TokenProbability(i, self._texts[i], math.exp(p), p) for i, p in pairs)
-        actual, rank = self._actual(position, mode)
-        entropy = float(self.arrays[f"{mode}/entropy"][position])
-        return Prediction(position, mode, candidates, entropy, actual, rank, self.model.vocabulary)
+        return self._read_prediction(self.arrays, self._texts, position, position, mode, k)
 
-    def _actual(self, position: int, mode: PredictionMode) -> tuple[TokenProbability | None, int | None]:
-        logprob = float(self.arrays[f"{mode}/actual_logprob"][position])
-        if np.isnan(logprob):
-            return None, None
+    def prediction_beside(self, arrays: Mapping[str, np.ndarray], position: int, k: int | None = None) -> Prediction:
+        """The prediction with `position` masked, from arrays computed later (one row, see `masked_fill`)."""
+        self.check(token=position)
+        return self._read_prediction(arrays, _texts(arrays), 0, position, "masked", k)
+
+    def _read_prediction(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        texts: Mapping[int, str],
+        row: int,
+        position: int,
+        mode: PredictionMode,
+        k: int | None,
+    ) -> Prediction:
+        ids, logprobs = arrays[f"{mode}/top_ids"][row], arrays[f"{mode}/top_logprobs"][row]
+        pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
+        candidates = tuple(TokenProbability(i, texts[i], math.exp(p), p) for i, p in pairs)
+        entropy = float(arrays[f"{mode}/entropy"][row])
+        logprob = float(arrays[f"{mode}/actual_logprob"][row])
+        if math.isnan(logprob):
+            return Prediction(position, mode, candidates, entropy, None, None, self.model.vocabulary)
         token = self.tokens[position + 1 if self.model.kind == "causal" else position]
-        rank = int(self.arrays[f"{mode}/actual_rank"][position])
-        return TokenProbability(token.id, token.text, float(np.exp(logprob)), logprob), rank
+        actual = TokenProbability(token.id, texts.get(token.id, token.text), math.exp(logprob), logprob)
+        rank = int(arrays[f"{mode}/actual_rank"][row])
+        return Prediction(position, mode, candidates, entropy, actual, rank, self.model.vocabulary)
 
     def top_k(self, position: int, k: int = 10, mode: PredictionMode = "given") -> tuple[TokenProbability, ...]:
         """The `k` likeliest tokens at `position`, likeliest first."""
@@ -297,6 +312,19 @@ class ModelRun:
             return None
         return -np.asarray(self.arrays["masked/actual_logprob"])
 
+    def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed once for this run: only for results that depend on the run alone."""
+        if name not in self._remembered:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[name] = compute()
+        return self._remembered[name]
+
     def with_arrays(self, extra: Mapping[str, np.ndarray]) -> ModelRun:
         """A run that has these arrays as well (a new value; this one stays as it is)."""
         return ModelRun(self._header, ChainMap(dict(extra), self.arrays))  # type: ignore[arg-type]
+
+
+def _texts(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
+    raw = json.loads(bytes(np.asarray(arrays["vocabulary"])).decode())
+    return {int(identifier): text for identifier, text in raw.items()}

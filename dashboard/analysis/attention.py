@@ -1,0 +1,63 @@
+"""What a head does, in words and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dashboard.contracts.run import ModelRun
+
+PATTERNS = ("previous", "next", "self", "first")
+PATTERN_NAMES = {
+    "previous": "previous token",
+    "next": "next token",
+    "self": "itself",
+    "first": "first token",
+    "spread": "spread evenly",
+    "mixed": "mixed",
+}
+CLEAR = 0.4  # the least mean weight that names a pattern
+EVEN = 0.85  # the least share of the greatest entropy that counts as spread
+
+
+@dataclass(frozen=True)
+class HeadTag:
+    """A head's pattern. `pattern`: a key of PATTERN_NAMES; `score`: mean weight on it (or the entropy share), 0 … 1."""
+
+    pattern: str
+    score: float
+
+
+@dataclass(frozen=True)
+class KeyWeight:
+    """One key that a query reads, and the exact weight."""
+
+    token: int
+    weight: float
+
+
+def head_tags(run: ModelRun) -> list[list[HeadTag]]:
+    """Per layer, per head: what it attends to on average over the queries of this text."""
+    scores = {name: np.asarray(run.arrays[f"scores/{name}"]) for name in (*PATTERNS, "entropy_share")}
+    return [[_tag(scores, layer, head) for head in range(run.model.heads)] for layer in range(run.model.layers)]
+
+
+def _tag(scores: dict[str, np.ndarray], layer: int, head: int) -> HeadTag:
+    best = max(PATTERNS, key=lambda name: float(scores[name][layer, head]))
+    score = float(scores[best][layer, head])
+    if score >= CLEAR:
+        return HeadTag(best, score)
+    share = float(scores["entropy_share"][layer, head])
+    return HeadTag("spread", share) if share >= EVEN else HeadTag("mixed", score)
+
+
+def strongest_keys(weights: np.ndarray, query: int, count: int = 5) -> list[KeyWeight]:
+    """The keys that `query` reads most from, greatest weight first; weights below 0.0005 are left out.
+
+    Args:
+        weights: (query, key) float32.
+    """
+    row = weights[query]
+    order = np.argsort(-row, kind="stable")[:count]
+    return [KeyWeight(int(i), float(row[i])) for i in order if row[i] >= 5e-4]

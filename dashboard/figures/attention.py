@@ -1,0 +1,198 @@
+"""One head's attention as a heatmap: query rows, key columns, colour on the square root of the weight."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.contracts.run import Token
+from dashboard.errors import RunShapeError
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
+from dashboard.figures.tokens import elide, escape, labels_of
+
+LARGEST_HEATMAP = 256  # tokens up to which the weights go out as a heatmap; above, as a picture of one pixel a cell
+GAPS_UP_TO = 40  # tokens up to which cells are set apart
+POSITIONS_ABOVE = 80  # tokens above which columns carry positions only
+LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    """(query, key) uint8: 1 … 255 for weights 0 … 1 on the square root; 0 where a key may not be read."""
+    shade = np.clip(np.round(1 + 254 * np.sqrt(np.clip(weights, 0, 1))), 1, 255).astype(np.uint8)
+    return shade if allowed is None else np.where(allowed, shade, 0).astype(np.uint8)
+
+
+def colour_scale(theme: Theme) -> list[list[Any]]:
+    """Plotly's colour scale of `shades`: 0 is transparent."""
+    step = 1 / 255
+    count = len(theme.weights)
+    stops = [[step + (1 - step) * i / (count - 1), colour] for i, colour in enumerate(theme.weights)]
+    return [[0, "rgba(0,0,0,0)"], [step * 0.999, "rgba(0,0,0,0)"], *stops]
+
+
+def attention_map(
+    weights: np.ndarray,
+    tokens: Sequence[Token | str],
+    allowed: np.ndarray | None = None,
+    selected: tuple[int | None, int | None] = (None, None),
+    theme: Theme = LIGHT,
+    decorate: bool = True,
+) -> go.Figure:
+    """The heatmap of one head.
+
+    Args:
+        weights: (query, key) float, each 0 … 1.
+        tokens: one label a position.
+        allowed: (query, key) bool, the pairs that the model's mask lets through; the others stay empty.
+        selected: the selected query and key, framed.
+        theme: LIGHT or DARK.
+        decorate: draw labels, exact hover and frames natively; the page leaves these to the browser.
+
+    Raises:
+        RunShapeError: weights and tokens do not fit together.
+    """
+    weights = np.asarray(weights)
+    if weights.ndim != 2 or weights.shape[0] != len(tokens) or weights.shape[1] != len(tokens):
+        raise RunShapeError(
+            f"Attention weights are {weights.shape}, but there are {len(tokens)} tokens; it must be (query, key)."
+        )
+    labels = labels_of(tokens)
+    figure = go.Figure(layout=base_layout(theme))
+    figure.update_layout(**_axes(labels, theme, decorate))
+    count = len(labels)
+    if count <= LARGEST_HEATMAP or decorate:
+        figure.add_trace(_heatmap(weights, allowed, labels, theme, decorate))
+    else:
+        figure.add_layout_image(_picture(weights, allowed, theme))
+        figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
+    if decorate:
+        figure.update_layout(shapes=_frames(selected, count, theme))
+    return figure
+
+
+def _heatmap(weights: np.ndarray, allowed: np.ndarray | None, labels: list[str], theme: Theme, decorate: bool) -> go.Heatmap:
+    gap = 1 if len(labels) <= GAPS_UP_TO else 0
+    shared = {"colorscale": colour_scale(theme), "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap}
+    z = shades(weights, allowed)
+    if not decorate:
+        return go.Heatmap(z=z, hoverinfo="none", **shared)
+    names = np.array([escape(label) for label in labels], dtype=object)
+    text = np.broadcast_to(names[None, :], weights.shape)
+    template = "%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>weight <b>%{customdata[2]:.6g}</b><extra></extra>"
+    custom = np.stack([text, np.broadcast_to(names[:, None], weights.shape), weights.astype(object)], axis=-1)
+    return go.Heatmap(z=z, customdata=custom, hovertemplate=template, hoverongaps=False, **shared)
+
+
+def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
+    count = len(labels)
+    longest = max(min(len(label), 12) for label in labels)
+    side = round(longest * CHARACTER_WIDTH) + 14
+    top = 34 if count > POSITIONS_ABOVE else round(side * 0.75) + 8
+    x = axis(theme, range=[-0.5, count - 0.5], side="top", constrain="domain", constraintoward="left")
+    y = axis(theme, range=[count - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
+    meta = {"tokens": count, "zoom": count > POSITIONS_ABOVE}
+    if count > POSITIONS_ABOVE:
+        x["fixedrange"] = y["fixedrange"] = False
+    if decorate:
+        step = label_step(count)
+        shown = list(range(0, count, step))
+        names = [escape(elide(labels[i])) for i in shown]
+        font = {"family": TOKEN_FONT, "size": 11}
+        columns = [str(i) for i in shown] if count > POSITIONS_ABOVE else names
+        x.update(tickvals=shown, ticktext=columns, tickfont=font, tickangle=-45 if count <= 24 else -90, title={"text": "key"})
+        y.update(tickvals=shown, ticktext=names, tickfont=font, title={"text": "query"})
+        side, top = side + 24, top + 24
+    else:
+        x["showticklabels"] = y["showticklabels"] = False
+    margin = {"l": side, "r": 4, "t": top, "b": 4}
+    return {"xaxis": x, "yaxis": y, "margin": margin, "meta": meta, "dragmode": "zoom" if meta["zoom"] else False}
+
+
+def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
+    """Every how many tokens carry a label, so that labels stand at least `least` pixels apart."""
+    return next((step for step in LABEL_STEPS if step * pixels / count >= least), LABEL_STEPS[-1])
+
+
+def _frames(selected: tuple[int | None, int | None], count: int, theme: Theme) -> list[dict[str, Any]]:
+    query, key = selected
+    frames = []
+    if key is not None:
+        line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
+        frames.append({"type": "rect", "x0": key - 0.5, "x1": key + 0.5, "y0": -0.5, "y1": count - 0.5, "line": line})
+    if query is not None:
+        line = {"color": theme.selected, "width": 2}
+        frames.append({"type": "rect", "x0": -0.5, "x1": count - 0.5, "y0": query - 0.5, "y1": query + 0.5, "line": line})
+    return frames
+
+
+def _picture(weights: np.ndarray, allowed: np.ndarray | None, theme: Theme) -> dict[str, Any]:
+    rows, columns = weights.shape
+    source = "data:image/png;base64," + base64.b64encode(png_of_shades(shades(weights, allowed), theme)).decode()
+    return {
+        "source": source,
+        "xref": "x",
+        "yref": "y",
+        "x": -0.5,
+        "y": -0.5,
+        "sizex": columns,
+        "sizey": rows,
+        "xanchor": "left",
+        "yanchor": "top",
+        "sizing": "stretch",
+        "layer": "below",
+    }
+
+
+def png_of_shades(shade: np.ndarray, theme: Theme) -> bytes:
+    """A palette PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent."""
+    from PIL import Image
+
+    image = Image.frombytes("P", (shade.shape[1], shade.shape[0]), np.ascontiguousarray(shade, dtype=np.uint8).tobytes())
+    table = np.zeros((256, 3), dtype=np.uint8)
+    table[1:] = colour_table(theme.weights, 255)
+    image.putpalette(table.tobytes())
+    out = io.BytesIO()
+    image.save(out, "PNG", transparency=0, compress_level=6)
+    return out.getvalue()
+
+
+def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any]) -> go.Figure:
+    """Heatmap of one head's attention, from plain Hugging Face outputs.
+
+    Args:
+        attention_weights: (query, key), as `attentions[layer][batch, head]` or `attentions[layer][head]`; a tensor or
+            array; leading axes of length 1 are dropped.
+        tokens: one label a position, as `tokenizer.convert_ids_to_tokens` gives them, or `run.tokens`.
+
+    Raises:
+        RunShapeError: not one head's square matrix, or not as many tokens as rows.
+    """
+    weights = as_array(attention_weights)
+    while weights.ndim > 2 and weights.shape[0] == 1:
+        weights = weights[0]
+    if weights.ndim != 2:
+        raise RunShapeError(
+            f"Attention weights are {weights.shape}; give one head's (query, key), as attentions[layer][0, head]."
+        )
+    allowed = None
+    if weights.shape[0] > 1 and not np.triu(weights, 1).any():
+        allowed = np.tril(np.ones(weights.shape, dtype=bool))
+    figure = attention_map(weights, list(tokens), allowed)
+    figure.update_layout(
+        title={"text": "Attention: rows (queries) read columns (keys); colour follows √weight", "font": {"size": 13}}
+    )
+    figure.update_layout(width=640, height=660, margin={"t": figure.layout.margin.t + 34})
+    return figure
+
+
+def as_array(values: Any) -> np.ndarray:
+    """`values` as a numpy array of floats; tensors are detached and brought to the CPU."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)

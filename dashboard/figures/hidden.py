@@ -1,0 +1,148 @@
+"""PCA of token representations as points, and one token's path through the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.analysis.projection import Projection, project
+from dashboard.contracts.run import Token
+from dashboard.errors import BadSelectionError, RunShapeError
+from dashboard.figures.attention import as_array
+from dashboard.figures.theme import LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.tokens import elide, escape, labels_of, numbered
+
+
+def percent(share: float) -> str:
+    """A share as "15.9 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def hidden_map(
+    projection: Projection,
+    tokens: Sequence[Token | str],
+    selected: tuple[int | None, int | None] = (None, None),
+    theme: Theme = LIGHT,
+    decorate: bool = True,
+) -> go.Figure:
+    """Tokens as points in their first two principal components.
+
+    Args:
+        projection: of these tokens; those left out are not drawn.
+        tokens: one label a token.
+        selected: the selected and the second token.
+        theme: LIGHT or DARK.
+        decorate: draw labels and marks natively; the page leaves these to the browser.
+    """
+    labels = numbered(labels_of(tokens))
+    shown = [i for i in range(len(labels)) if i not in projection.left_out]
+    xy = projection.coordinates[shown, :2]
+    figure = go.Figure(layout=base_layout(theme))
+    figure.add_trace(
+        go.Scatter(
+            x=np.round(xy[:, 0], 6),
+            y=np.round(xy[:, 1], 6),
+            mode="markers+text" if decorate else "markers",
+            text=[escape(elide(labels[i])) for i in shown] if decorate else None,
+            textposition="middle right",
+            textfont={"family": TOKEN_FONT, "size": 11, "color": theme.second_ink},
+            customdata=[{"token": i} for i in shown],
+            hovertemplate="%{text}<extra></extra>" if decorate else None,
+            hoverinfo=None if decorate else "none",
+            marker={"size": 7 if len(shown) <= 400 else 5, "color": theme.mark},
+            cliponaxis=False,
+        )
+    )
+    if decorate:
+        _mark(figure, projection, selected, theme)
+    figure.update_layout(**_point_axes(projection, theme, len(labels)))
+    return figure
+
+
+def _mark(figure: go.Figure, projection: Projection, selected: tuple[int | None, int | None], theme: Theme) -> None:
+    signs = (("circle-open", 15, theme.selected), ("square-open", 14, theme.ink))
+    for token, (symbol, size, colour) in zip(selected, signs, strict=True):
+        if token is None or token in projection.left_out:
+            continue
+        x, y = projection.coordinates[token, :2]
+        marker = {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2}}
+        figure.add_trace(go.Scatter(x=[x], y=[y], mode="markers", marker=marker, hoverinfo="skip"))
+
+
+def _point_axes(projection: Projection, theme: Theme, count: int) -> dict[str, Any]:
+    titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
+    shared = {"showgrid": True, "nticks": 6, "tickfont": {"size": 11, "color": theme.muted}, "fixedrange": count <= 80}
+    axes = [axis(theme, title={"text": title, "font": {"size": 11}, "standoff": 4}, **shared) for title in titles]
+    return {
+        "xaxis": axes[0],
+        "yaxis": axes[1],
+        "margin": {"l": 58, "r": 24, "t": 6, "b": 38},
+        "dragmode": "zoom" if count > 80 else False,
+    }
+
+
+def plot_hidden_pca(hidden_states: Any, token_idx: int | None = None, tokens: Sequence[Any] | None = None) -> go.Figure:
+    """One token's path through the layers among the others', from plain Hugging Face outputs.
+
+    All layers and tokens are fitted together by one PCA, so that the layers share a basis; the first token takes no
+    part where its norm is more than 5 times the median in some layer (said in the title), unless it is the one asked for.
+
+    Args:
+        hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, a batch axis of 1 in each
+            or not; or one array (layer, token, hidden). One (token, hidden) layer draws points without a path.
+        token_idx: the token whose path is drawn; None draws the last layer's points alone.
+        tokens: labels; positions where there are none.
+
+    Raises:
+        RunShapeError: not hidden states. BadSelectionError: no such token.
+    """
+    layers = _layers(hidden_states)
+    count = layers[0].shape[0]
+    labels: list[Any] = [str(i) for i in range(count)] if tokens is None else list(tokens)
+    if len(labels) != count:
+        raise RunShapeError(f"{len(labels)} tokens for hidden states of {count} positions.")
+    if token_idx is not None and not -count <= token_idx < count:
+        raise BadSelectionError(f"There is no token {token_idx}; the hidden states have tokens 0 to {count - 1}.")
+    token = None if token_idx is None else token_idx % count
+    first = "keep" if token == 0 else "auto"
+    projections = [project(layer, 2, first, fitted_on=layers) for layer in layers]  # type: ignore[arg-type]
+    figure = hidden_map(projections[-1], labels, (token, None))
+    if token is not None and len(layers) > 1:
+        _draw_path(figure, np.stack([p.coordinates[token] for p in projections]))
+    left = "; first token left out (its norm swamps the rest)" if projections[-1].left_out else ""
+    what = "hidden states" if token is None else f"token {token} through {len(layers)} layers of hidden states"
+    figure.update_layout(title={"text": f"PCA of {what}{left}", "font": {"size": 13}}, margin={"t": 44}, width=720, height=540)
+    return figure
+
+
+def _layers(hidden_states: Any) -> list[np.ndarray]:
+    whole = as_array(hidden_states) if hasattr(hidden_states, "shape") else None
+    if whole is not None:
+        while whole.ndim > 3 and 1 in whole.shape[:2]:
+            whole = whole.squeeze(whole.shape.index(1))
+        layers = [whole] if whole.ndim == 2 else list(whole) if whole.ndim == 3 else []
+    else:
+        layers = [as_array(layer) for layer in hidden_states]
+        layers = [layer[0] if layer.ndim == 3 and layer.shape[0] == 1 else layer for layer in layers]
+    if not layers or any(layer.ndim != 2 or layer.shape != layers[0].shape for layer in layers):
+        shapes = [layer.shape for layer in layers][:3]
+        raise RunShapeError(f"Hidden states must be (token, hidden) per layer, one text at a time; these are {shapes}.")
+    return layers
+
+
+def _draw_path(figure: go.Figure, path: np.ndarray) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=path[:, 0],
+            y=path[:, 1],
+            mode="lines+markers",
+            line={"color": LIGHT.selected, "width": 1.5},
+            marker={"size": 5, "color": LIGHT.selected},
+            customdata=[{"layer": i} for i in range(len(path))],
+            text=["embeddings", *(f"after layer {i}" for i in range(len(path) - 1))],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )

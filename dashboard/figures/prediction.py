@@ -1,0 +1,111 @@
+"""The likeliest tokens at one position as bars, with exact probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.contracts.run import TokenProbability
+from dashboard.errors import RunShapeError
+from dashboard.figures.attention import as_array
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.tokens import elide, escape, token_label
+
+
+def probability_text(probability: float) -> str:
+    """A probability as "92.7 %"; what would round to nothing is given as "< 0.05 %"."""
+    if 0 < probability < 0.0005:
+        return "< 0.05 %"
+    return f"{100 * probability:.1f} %"
+
+
+def prediction_bars(
+    candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT, decorate: bool = True
+) -> go.Figure:
+    """Horizontal bars, likeliest on top.
+
+    Args:
+        candidates: likeliest first.
+        actual: vocabulary id of the token that really stands there; its row is bold.
+        theme: LIGHT or DARK.
+        decorate: exact values on hover natively; the page shows its own.
+    """
+    names = [elide(token_label(c.text), 14) for c in candidates]
+    bold = [c.id == actual for c in candidates]
+    values = [100 * c.probability for c in candidates]
+    rows = list(range(len(candidates)))
+    figure = go.Figure(layout=base_layout(theme))
+    figure.add_trace(
+        go.Bar(
+            x=values,
+            y=rows,
+            orientation="h",
+            width=0.62,
+            marker={"color": [theme.ink if b else theme.mark for b in bold], "line": {"width": 0}},
+            customdata=[{"id": c.id, "probability": c.probability, "logprob": c.logprob, "text": c.text} for c in candidates],
+            hovertemplate="%{customdata.text}: %{x:.6g} %<extra></extra>" if decorate else None,
+            hoverinfo=None if decorate else "none",
+        )
+    )
+    texts = [f"<b>{escape(n)}</b>" if b else escape(n) for n, b in zip(names, bold, strict=True)]
+    width = round(max(len(name) for name in names) * CHARACTER_WIDTH) + 16 if names else 20
+    y = axis(theme, range=[len(rows) - 0.5, -0.5], tickvals=rows, ticktext=texts, tickfont={"family": TOKEN_FONT, "size": 11})
+    x = axis(theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True)
+    figure.update_layout(xaxis=x, yaxis=y, margin={"l": width, "r": 62, "t": 2, "b": 22})
+    figure.update_layout(annotations=_values(candidates, bold, theme))
+    return figure
+
+
+def _values(candidates: Sequence[TokenProbability], bold: list[bool], theme: Theme) -> list[dict[str, Any]]:
+    shared = {
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "xshift": 60,
+        "showarrow": False,
+        "font": {"size": 12, "color": theme.ink},
+    }
+    return [
+        {**shared, "y": i, "text": f"<b>{probability_text(c.probability)}</b>" if b else probability_text(c.probability)}
+        for i, (c, b) in enumerate(zip(candidates, bold, strict=True))
+    ]
+
+
+def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, top_k: int = 10) -> go.Figure:
+    """The likeliest tokens at one position, from plain Hugging Face outputs.
+
+    Args:
+        logits: (position, vocabulary) or (vocabulary,), a batch axis of 1 or not; a tensor or array.
+        tokenizer: gives each id's text (`tokenizer.decode`).
+        position: which position; the last by default.
+        top_k: how many tokens.
+
+    Raises:
+        RunShapeError: not logits of one text, or no such position.
+    """
+    values = as_array(logits)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 1:
+        values = values[None]
+    if values.ndim != 2 or 0 in values.shape:
+        raise RunShapeError(f"Logits are {values.shape}; they must be (position, vocabulary) of one text.")
+    if not -len(values) <= position < len(values):
+        raise RunShapeError(f"There is no position {position}; the logits have positions 0 to {len(values) - 1}.")
+    row = values[position].astype(np.float64)
+    logprobs = row - row.max()
+    logprobs -= np.log(np.exp(logprobs).sum())
+    order = np.argsort(-logprobs, kind="stable")[: max(1, top_k)]
+    candidates = [
+        TokenProbability(int(i), tokenizer.decode([int(i)]), float(np.exp(logprobs[i])), float(logprobs[i])) for i in order
+    ]
+    figure = prediction_bars(candidates)
+    where = position % len(values)
+    figure.update_layout(
+        title={"text": f"{len(order)} likeliest tokens at position {where} of {values.shape[1]:,}", "font": {"size": 13}}
+    )
+    figure.update_layout(margin={"t": 40}, width=560, height=80 + 24 * len(order))
+    return figure

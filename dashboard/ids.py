@@ -1,0 +1,62 @@
+"""Every component id, as plain strings. Tests, links and scripts rely on the first group."""
+
+from __future__ import annotations
+
+MODEL = "model"
+TEXT = "text"
+RUN = "run"
+CANCEL = "cancel"
+PROGRESS = "progress"
+NOTICE = "notice"
+TOKENS = "tokens"
+LAYER = "layer"
+HEAD = "head"
+ATTENTION_HEADS = "attention-heads"
+SUBMITTED_RUN = "submitted-run"
+PROPOSAL = "proposal"
+SELECTION = "selection"
+RUN_INFO = "run-info"
+
+ADDRESS = "address"
+CATALOG = "catalog"
+EXAMPLES = "examples"
+FILL_REQUEST = "fill-request"
+FILLED = "filled"
+FILL_PROGRESS = "fill-progress"
+FORM_STATE = "form-state"
+MODEL_STATE = "model-state"
+PAINTED = "painted"
+PROGRESS_STATE = "progress-state"
+STATUS_TICK = "status-tick"
+THEME = "theme"
+URL_WRITTEN = "url-written"
+
+
+def graph_id(view: str) -> str:
+    """The id of a view's graph."""
+    return f"{view}-graph"
+
+
+def heading_id(view: str) -> str:
+    """The id of a card's title and caption."""
+    return f"{view}-heading"
+
+
+def body_id(view: str) -> str:
+    """The id of what stands beside or in place of a view's figure."""
+    return f"{view}-body"
+
+
+def footer_id(view: str) -> str:
+    """The id of a card's line of exact numbers."""
+    return f"{view}-footer"
+
+
+def drawn_id(view: str) -> str:
+    """The id of the store with the part of the selection that a view's figure depends on."""
+    return f"{view}-drawn"
+
+
+def control_id(view: str, control: str) -> str:
+    """The id of one control in a card's options."""
+    return f"{view}-{control}"

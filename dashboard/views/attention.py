@@ -1,0 +1,75 @@
+"""Attention: the layer × head grid, and the selected head's heatmap (rows A1 and A2 of the map)."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard import ids
+from dashboard.analysis.attention import PATTERN_NAMES, head_tags, strongest_keys
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.scores import allowed_keys
+from dashboard.contracts.selection import Selection
+from dashboard.figures.attention import LARGEST_HEATMAP, attention_map
+from dashboard.figures.theme import Theme
+from dashboard.views.declaration import Options, View, Words, token_span
+
+
+def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
+    weights = run.attention(selection.layer, selection.head)
+    allowed = allowed_keys(run.recipe(selection.layer), *weights.shape)
+    return attention_map(weights, run.tokens, allowed, theme=theme, decorate=False)
+
+
+def words(run: ModelRun, selection: Selection, options: Options) -> Words:
+    token = run.tokens[selection.token]
+    place = f"Layer {selection.layer}, head {selection.head}: what "
+    title = [place, token_span(token), f" ({selection.token}) attends to"]
+    weights = run.attention(selection.layer, selection.head)
+    strongest = strongest_keys(weights, selection.token)
+    numbers = [_weight(run, item.token, item.weight) for item in strongest]
+    if selection.other is not None and selection.other not in [item.token for item in strongest]:
+        numbers.append(_weight(run, selection.other, float(weights[selection.token, selection.other])))
+    footer = [html.Span([token_span(token, class_name="tok selected"), " reads most from"], className="lead"), *numbers]
+    return Words(title, _caption(run, selection), footer)
+
+
+def _weight(run: ModelRun, token: int, weight: float) -> html.Span:
+    return html.Span([token_span(run.tokens[token], token), html.B(f"{weight:.3f}")], className="number")
+
+
+def _caption(run: ModelRun, selection: Selection) -> str:
+    sums = "each row sums to 1" if run.recipe(selection.layer).sinks is None else "rows sum to less than 1 (attention sink)"
+    parts = [f"Rows (queries) read columns (keys); {sums}.", "Colour follows the square root of the weight."]
+    tag = run.remember("head tags", lambda: head_tags(run))[selection.layer][selection.head]
+    if tag.pattern not in ("mixed", "spread"):
+        parts.append(
+            f"On average {100 * tag.score:.0f} % on the {PATTERN_NAMES[tag.pattern]}."
+            if tag.pattern != "self"
+            else f"On average {100 * tag.score:.0f} % on the token itself."
+        )
+    if len(run) > LARGEST_HEATMAP:
+        parts.append("Colours in 255 steps; exact weights on hover.")
+    return " ".join(parts)
+
+
+def heads_grid() -> html.Div:
+    """The layer × head grid; assets/40-heads.js draws it from one picture of all heads."""
+    title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id="attention-heads-title")
+    grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **{"aria-label": "All heads, layer by head"})
+    return html.Div([title, grid], className="heads-column")
+
+
+VIEW = View(
+    name="attention",
+    title="Attention",
+    order=1,
+    invitation=(
+        "Run a text to see where each token looks.",
+        "Every small square on the left will become a picture of one head. Choosing one shows its weights here, token by token.",
+    ),
+    figure_reads=("run", "layer", "head"),
+    draw=draw,
+    words=words,
+    extra=heads_grid,
+)

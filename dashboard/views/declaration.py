@@ -1,0 +1,95 @@
+"""What a view declares. Views hold no callbacks; dashboard/wiring.py connects them all in one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard.contracts.run import ModelKind, ModelRun, Token
+from dashboard.contracts.selection import Selection
+from dashboard.figures.theme import Theme
+from dashboard.figures.tokens import leading_marks, token_label
+
+Options = Mapping[str, Any]
+ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
+
+
+@dataclass(frozen=True)
+class Control:
+    """One choice in a card's options.
+
+    Attributes:
+        name: makes the component's id. label: what a person reads.
+        choices: (value, label) pairs; the first is the default. kinds: the model kinds for which it means something.
+    """
+
+    name: str
+    label: str
+    choices: tuple[tuple[str, str], ...]
+    kinds: tuple[ModelKind, ...] = ALL_KINDS
+
+    @property
+    def default(self) -> str:
+        return self.choices[0][0]
+
+    def parse(self, raw: object) -> str:
+        """`raw` where it is one of the choices, else the default."""
+        return raw if isinstance(raw, str) and raw in dict(self.choices) else self.default
+
+
+@dataclass(frozen=True)
+class Words:
+    """What stands around a figure: Dash children each.
+
+    Attributes:
+        title, caption: the card's sentence and the line below. footer: exact numbers.
+        body: beside the figure. message: in place of the figure, where there is nothing to draw.
+    """
+
+    title: Any
+    caption: Any = ""
+    footer: Any = ()
+    body: Any = ()
+    message: Any = None
+
+
+@dataclass(frozen=True)
+class View:
+    """One card.
+
+    Attributes:
+        name: makes the ids (`<name>-graph`). title: before there is a run. order: place among the cards.
+        invitation: headline and sentence before there is a run.
+        figure_reads: fields of the selection whose change needs a new figure.
+        draw: the figure, or None where there is nothing to draw (then `words` gives a message).
+        words: title, caption, body and footer; reads the whole selection.
+        controls: what the card's options offer. extra: builds a component to the left of the figure.
+    """
+
+    name: str
+    title: str
+    order: int
+    invitation: tuple[str, str]
+    figure_reads: tuple[str, ...]
+    draw: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None]
+    words: Callable[[ModelRun, Selection, Options], Words]
+    controls: tuple[Control, ...] = ()
+    extra: Callable[[], Any] | None = None
+
+    def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
+        """The controls' values, in their order, as a mapping; anything unknown becomes the default."""
+        return {control.name: control.parse(value) for control, value in zip(self.controls, raw, strict=True)}
+
+
+def token_span(token: Token | str, position: int | None = None, class_name: str = "tok") -> html.Span:
+    """A token in the token type, its leading white space in second ink, its position in small where given."""
+    text = token.text if isinstance(token, Token) else token
+    label, marks = token_label(text), leading_marks(text)
+    piece = html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")
+    if position is None:
+        return piece
+    return html.Span([piece, html.Span(f" {position}", className="pos")])

@@ -1,0 +1,135 @@
+"""Predictions: the likeliest tokens at the selected position (rows P1 and P2 of the map)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard.contracts.run import ModelRun, Prediction
+from dashboard.contracts.selection import Selection
+from dashboard.figures.prediction import prediction_bars, probability_text
+from dashboard.figures.theme import Theme
+from dashboard.views.declaration import Control, Options, View, Words, token_span
+
+CONTROLS = (
+    Control("count", "Tokens", (("10", "10 likeliest"), ("5", "5"), ("20", "20"), ("50", "50"))),
+    Control(
+        "mode",
+        "The model reads the text",
+        (("masked", "With this position masked"), ("given", "As it stands")),
+        kinds=("masked",),
+    ),
+)
+NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
+
+
+def prediction_of(run: ModelRun, position: int, options: Options) -> Prediction | None:
+    """The prediction that these options ask for; None where it must be computed first."""
+    if run.model.kind != "masked" or options["mode"] == "given":
+        return run.prediction(position, "given")
+    if run.has_masked(position):
+        return run.prediction(position, "masked")
+    return None
+
+
+def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
+    if not run.has_predictions:
+        return None
+    prediction = prediction_of(run, selection.token, options)
+    if prediction is None:
+        return None
+    actual = prediction.actual.id if prediction.actual else None
+    return prediction_bars(prediction.candidates[: int(options["count"])], actual, theme, decorate=False)
+
+
+def words(run: ModelRun, selection: Selection, options: Options) -> Words:
+    if not run.has_predictions:
+        return Words("Predictions", message=_no_head(run))
+    prediction = prediction_of(run, selection.token, options)
+    if prediction is None:
+        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting())
+    best = prediction.candidates[0]
+    title = [*_lead(run, selection, prediction.mode), token_span(best.text), f", {probability_text(best.probability)}"]
+    count = min(int(options["count"]), len(prediction.candidates))
+    what = "next tokens" if run.model.kind == "causal" else "fills"
+    bold = "what came next" if run.model.kind == "causal" else "what stands there"
+    tail = f"; the bold row is {bold}." if prediction.actual else "."
+    caption = f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"
+    return Words(title, caption, body=_table(run, prediction))
+
+
+def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
+    token = run.tokens[selection.token]
+    if run.model.kind == "causal":
+        return [f"After “{_context(run, selection.token)}” the model expects "]
+    if mode == "masked":
+        return ["With ", token_span(token), f" ({selection.token}) masked, the model expects "]
+    return ["Reading ", token_span(token), f" ({selection.token}) as it stands, the model expects "]
+
+
+def _context(run: ModelRun, position: int, longest: int = 20) -> str:
+    text = " ".join(run.text[: run.tokens[position].end].split())
+    if len(text) <= longest:
+        return text or run.tokens[position].text
+    cut = text[-longest:]
+    space = cut.find(" ")
+    return "… " + (cut[space + 1 :] if 0 <= space < longest // 2 else cut)
+
+
+def _no_head(run: ModelRun) -> Any:
+    return [
+        html.B(f"{run.model.title} was published without a prediction head."),
+        html.P("It encodes a text but predicts no tokens. Attention and hidden states are complete."),
+    ]
+
+
+def _waiting() -> Any:
+    return [
+        html.B("Computing this position …"),
+        html.P("The model reads the text once more, with this token masked."),
+    ]
+
+
+def _table(run: ModelRun, prediction: Prediction) -> Any:
+    causal = run.model.kind == "causal"
+    share = prediction.entropy / math.log(prediction.vocabulary) if prediction.vocabulary > 1 else 0.0
+    entropy = ("Entropy", [f"{prediction.entropy:.2f} ", html.Small(f"nats, {100 * share:.0f} % of max.")])
+    if prediction.actual is None:
+        last = "The text ends here, so there is no next token." if causal else "Nothing of the text stands here."
+        return [html.H4("What really came next" if causal else "What stands there"), html.P(last), _rows([entropy])]
+    actual = prediction.actual
+    rows = [
+        ("Token", token_span(actual.text, class_name="tok strong")),
+        ("Rank", [f"{prediction.actual_rank:,} ", html.Small(f"of {prediction.vocabulary:,}")]),
+        ("Probability", _exact(actual.probability)),
+        ("Surprisal", [f"{abs(actual.logprob):.2f} ", html.Small("nats")]),
+        entropy,
+    ]
+    return [html.H4("What really came next" if causal else "What stands there"), _rows(rows)]
+
+
+def _exact(probability: float) -> Any:
+    text = probability_text(probability) if probability >= 5e-4 else f"{100 * probability:.2g} %"
+    return html.Span(text, title=f"{probability:.9g}")
+
+
+def _rows(rows: list[tuple[str, Any]]) -> html.Dl:
+    return html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in rows], className="facts")
+
+
+VIEW = View(
+    name="prediction",
+    title="Predictions",
+    order=3,
+    invitation=(
+        "Run a text to see what the model expects after each token.",
+        "You get its ten likeliest tokens with exact probabilities, beside the token that really came next.",
+    ),
+    figure_reads=("run", "token"),
+    draw=draw,
+    words=words,
+    controls=CONTROLS,
+)

@@ -1,0 +1,95 @@
+"""A model's fingerprint: one hash over its files, so that a run's key changes whenever the weights do. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that is there is the one that is loaded
+
+_lock = threading.Lock()
+_known: dict[str, list[object]] = {}  # path: [size, time in ns, sha256], shared by all; also kept in a file
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder that its output depends on, in the order of their names."""
+    for pattern in WEIGHTS:
+        weights = sorted(folder.glob(pattern))
+        if weights:
+            break
+    named = [folder / name for name in ("config.json", *TOKENIZER_FILES)]
+    return sorted([*weights, *(path for path in named if path.is_file())])
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether `folder` holds a configuration and weights."""
+    return (folder / "config.json").is_file() and any(next(folder.glob(pattern), None) for pattern in WEIGHTS)
+
+
+def folder_fingerprint(folder: Path, memory: Path | None = None) -> str:
+    """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
+
+    Args:
+        memory: a JSON file that remembers the hash of each file by its size and time, so that the second time reads nothing.
+    """
+    with _lock:
+        remembered = _read_memory(memory)
+        manifest = []
+        changed = False
+        for path in model_files(folder):
+            digest, fresh = _file_hash(path, remembered)
+            changed = changed or fresh
+            manifest.append([path.name, path.stat().st_size, digest])
+        if changed and memory is not None:
+            _write_memory(memory, remembered)
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+
+
+def _file_hash(path: Path, remembered: dict[str, list[object]]) -> tuple[str, bool]:
+    real = path.resolve()
+    status = real.stat()
+    state = [status.st_size, status.st_mtime_ns]
+    for source in (_known, remembered):
+        entry = source.get(str(real))
+        if entry is not None and entry[:2] == state:
+            return str(entry[2]), False
+    with real.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    _known[str(real)] = remembered[str(real)] = [*state, digest]
+    return digest, True
+
+
+def _read_memory(memory: Path | None) -> dict[str, list[object]]:
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8")) if memory is not None else {}
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: entry for key, entry in found.items() if isinstance(entry, list) and len(entry) == 3}
+
+
+def _write_memory(memory: Path, remembered: dict[str, list[object]]) -> None:
+    kept = {path: entry for path, entry in remembered.items() if os.path.exists(path)}
+    try:
+        handle, name = tempfile.mkstemp(prefix=".fingerprints-", dir=memory.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(kept, stream)
+        os.replace(name, memory)
+    except OSError:
+        return  # it is only a shortcut: a folder that cannot be written costs time, not correctness

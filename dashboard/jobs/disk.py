@@ -1,0 +1,91 @@
+"""A diskcache that never unpickles: numbers, text and bytes as they are, everything else as JSON.
+
+diskcache pickles by default, and unpickling a value that someone planted in the cache folder would run their code. Here
+a pickled value is a miss. The folder is private (mode 0700) as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from dashboard.errors import SettingsError
+
+MODE_JSON = 5  # diskcache's own modes are 1 to 4; 4 is pickle
+WHOLE_NUMBERS = range(-(2**63), 2**63)
+
+
+class RefusedValueError(OSError):
+    """A pickled value; an OSError, so that diskcache takes it for a value that is not there."""
+
+
+class JsonDisk(diskcache.Disk):
+    """Stores bytes, text and numbers natively and everything else as JSON."""
+
+    def put(self, key: Any) -> tuple[Any, bool]:
+        if type(key) is bytes:
+            return sqlite3.Binary(key), True
+        if _native(key):
+            return key, True
+        raise TypeError(f"A key of the cache must be text, bytes or a number, not {type(key).__name__}.")
+
+    def get(self, key: Any, raw: bool) -> Any:
+        if not raw:
+            raise RefusedValueError("a pickled key was refused")
+        return super().get(key, raw)
+
+    def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> tuple[int, int, str | None, Any]:
+        if read or type(value) is bytes or _native(value):
+            return super().store(value, read, key)
+        text = json.dumps(value, separators=(",", ":"))
+        size, _mode, filename, stored = super().store(text, False, key)
+        return size, MODE_JSON, filename, stored
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        if mode == diskcache.core.MODE_PICKLE:
+            raise RefusedValueError("a pickled value was refused")
+        if mode != MODE_JSON:
+            return super().fetch(mode, filename, value, read)
+        text = value if filename is None else super().fetch(diskcache.core.MODE_TEXT, filename, None, False)
+        return json.loads(text)
+
+
+def _native(value: Any) -> bool:
+    if type(value) is float:
+        return math.isfinite(value)  # SQLite keeps NaN as nothing
+    return type(value) is str or (type(value) is int and value in WHOLE_NUMBERS)
+
+
+def open_cache(folder: Path) -> diskcache.Cache:
+    """The cache of a folder, made with mode 0700; one whose database is damaged is begun anew.
+
+    Raises:
+        SettingsError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        try:
+            return _open(folder)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            for name in ("cache.db", "cache.db-wal", "cache.db-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(folder / name)
+            return _open(folder)
+    except (OSError, sqlite3.OperationalError) as error:
+        raise SettingsError(
+            f"The cache folder {folder} cannot be used ({error}). Set DASHBOARD_CACHE_DIR to a folder that this user may write."
+        ) from error
+
+
+def _open(folder: Path) -> diskcache.Cache:
+    return diskcache.Cache(str(folder), timeout=10, disk=JsonDisk, eviction_policy="none")

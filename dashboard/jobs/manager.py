@@ -1,0 +1,118 @@
+"""Dash's background callbacks on resident workers: no process per job, one computation per run, errors as results.
+
+A callback that is registered with `background=True` is a builder: it runs in the web process, reads the form and returns
+a `JobSpec`. The handle that Dash signs and hands to the page is a subscription's id. What the page's one output gets:
+
+    {"run": KEY, "job": "capture", "serial": …}      KEY is in the run store
+    {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "job": …, "serial": …}
+
+`serial` differs from one submit to the next, so that the same outcome twice is a change twice. Progress goes to one
+output, as {"phase", "done", "total", "message", "seconds"} and, while queued, "ahead".
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from dash import no_update
+from dash.background_callback.managers.diskcache_manager import DiskcacheManager
+from dash.exceptions import PreventUpdate
+
+from dashboard.contracts.job import JobSpec
+from dashboard.errors import DashboardError
+from dashboard.jobs.queue import JobQueue
+from dashboard.jobs.records import BROKEN, JobFailure, Outcome, done_outcome, error_outcome
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+log = logging.getLogger(__name__)
+Builder = Callable[[Any], JobSpec | None]
+
+
+class ResidentWorkerManager(DiskcacheManager):
+    """One for the whole app: Dash cancels through the app's manager, whatever a callback says."""
+
+    def __init__(self, queue: JobQueue, store: RunStore, settings: Settings) -> None:
+        self.queue, self.store, self.settings = queue, store, settings
+        super().__init__(queue.cache)
+
+    def make_job_fn(self, fn: Callable[..., Any], progress: bool, key: str | None = None) -> Builder:
+        """The builder as Dash stores it, called with the callback's arguments; it reports no progress itself."""
+
+        def build(args: Any) -> JobSpec | None:
+            spec = fn(**args) if isinstance(args, dict) else fn(*args)
+            if isinstance(spec, JobSpec):
+                return spec
+            if spec is None or spec is no_update:
+                return None
+            raise TypeError(f"a background callback returns a JobSpec, not {type(spec).__name__}")
+
+        return build
+
+    def build_cache_key(self, fn: Any, args: Any, cache_args_to_ignore: Any, triggered: Any) -> str:
+        """The subscription's id: new for each submit, since what is shared is the job and not the waiting for it."""
+        return uuid.uuid4().hex
+
+    def call_job_fn(self, key: str, job_fn: Builder, args: Any, context: Any) -> str:
+        """Begin to wait: for a job, or for nothing where the outcome is known at once."""
+        outcome, spec = self._build(key, job_fn, args)
+        if outcome is None and spec is not None and self.store.has(spec.key):
+            outcome = done_outcome(spec.name, spec.key, key)
+        if outcome is not None:
+            self.queue.deliver(key, outcome)
+        elif spec is not None:
+            self.queue.submit(spec, key)
+        return key
+
+    def get_progress(self, key: str) -> list[dict[str, Any]] | None:
+        progress = self.queue.progress(key)
+        return None if progress is None else [progress]
+
+    def result_ready(self, key: str) -> bool:
+        found = self.queue.ledger.subscription(key)
+        return found is None or found.outcome is not None
+
+    def get_result(self, key: str, job: str | None) -> Any:
+        """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed."""
+        outcome = self.queue.poll(key)
+        return self.UNDEFINED if outcome is None else outcome
+
+    def job_running(self, job: str) -> bool:
+        """Whether the page must go on asking: until `get_result` has given the outcome.
+
+        Dash asks for the result first and for this second, and takes "no result and not running" for a cancel, in
+        silence; so an outcome that comes between the two questions must not count yet.
+        """
+        found = self.queue.ledger.subscription(job)
+        return found is not None and not found.delivered
+
+    def terminate_job(self, job: str | None) -> None:
+        """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing."""
+        if job is not None:
+            self.queue.drop(str(job))
+
+    def terminate_unhealthy_job(self, job: str) -> bool:
+        """Nothing to do: a job whose worker is gone is found by `get_result`, and by the supervisor."""
+        return False
+
+    def get_updated_props(self, key: str) -> dict[str, Any]:
+        """None: jobs report by progress and outcome only."""
+        return {}
+
+    def clear_cache_entry(self, key: str) -> None:
+        """Nothing: records expire."""
+
+    def _build(self, key: str, job_fn: Builder, args: Any) -> tuple[Outcome | None, JobSpec | None]:
+        try:
+            spec = job_fn(args)
+        except PreventUpdate:
+            spec = None
+        except DashboardError as error:
+            return error_outcome(JobFailure.of(error), key), None
+        except Exception as error:
+            log.exception("a background callback failed before its job began")
+            return error_outcome(JobFailure(BROKEN, "", type(error).__name__), key), None
+        return ({"_dash_no_update": "_dash_no_update"} if spec is None else None), spec

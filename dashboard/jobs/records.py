@@ -1,0 +1,170 @@
+"""The records of the queue: jobs, those who wait for them, and workers; and the sentences a person reads of them.
+
+Frozen values, kept as JSON. Times are seconds since 1970, which several processes and hosts share; a clock that jumps
+makes a lease lapse early or late, and both mend themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from dashboard.contracts.job import Progress
+from dashboard.errors import DashboardError
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+WorkerState = Literal["starting", "loading", "idle", "busy"]
+Outcome = dict[str, Any]
+
+SETTLE_SECONDS = 0.1  # a cancel takes effect after this, so that whoever asks again in the same moment changes nothing
+BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
+CANCELLED = "The run was cancelled. The text is still in the box."
+FORGOTTEN = "The server no longer knows this run. Run it again."
+NO_WORKER = (
+    "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
+    "(or ask whoever keeps this server), then run again."
+)
+R = TypeVar("R", bound="_Record")
+
+
+@dataclass(frozen=True)
+class _Record:
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls: type[R], raw: object) -> R | None:
+        """The record, or None where nothing, or something else, is stored."""
+        if not isinstance(raw, dict) or set(raw) != {item.name for item in fields(cls)}:
+            return None
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+        if isinstance(raw.get("progress"), dict):
+            values["progress"] = Progress(**raw["progress"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """Why a job has no result: the sentence for the page, details for the server's keeper, the error's class name."""
+
+    message: str
+    details: str = ""
+    kind: str = "JobError"
+
+    @classmethod
+    def of(cls, error: DashboardError) -> JobFailure:
+        return cls(str(error), getattr(error, "details", ""), type(error).__name__)
+
+
+@dataclass(frozen=True)
+class JobRecord(_Record):
+    """One attempt at a job.
+
+    Attributes:
+        key, name: of its `JobSpec`, whose payload is stored apart. attempt: 1, 2 …; a worker's word counts for its own.
+        created, started, ended: times. worker: id of the worker that took it.
+        subscribers: those who wait for it; it goes on as long as one of them keeps asking.
+        cancel_at: when the last of them left.
+        result: key of the artifact.
+    """
+
+    key: str
+    name: str
+    state: JobState
+    attempt: int
+    created: float
+    subscribers: tuple[str, ...] = ()
+    started: float | None = None
+    ended: float | None = None
+    worker: str | None = None
+    progress: Progress | None = None
+    cancel_at: float | None = None
+    result: str | None = None
+    error: str | None = None
+    details: str = ""
+
+    @property
+    def active(self) -> bool:
+        return self.state in ("queued", "running")
+
+    def stopping(self, now: float) -> bool:
+        """Whether a cancel has taken effect."""
+        return self.cancel_at is not None and abs(now - self.cancel_at) >= SETTLE_SECONDS
+
+
+@dataclass(frozen=True)
+class Subscription(_Record):
+    """One page that waits for one job.
+
+    Attributes:
+        job: key of the job. name: its function. renewed: when the page asked last.
+        outcome: what it is told, once that is known. delivered: whether it was told.
+    """
+
+    job: str
+    name: str
+    renewed: float
+    outcome: Outcome | None = None
+    delivered: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerRecord(_Record):
+    """One worker process; `beat` is its last sign of life, `job` and `attempt` what it is doing, `host` where it runs."""
+
+    id: str
+    pid: int
+    host: str
+    state: WorkerState
+    beat: float
+    models: tuple[str, ...] = ()
+    job: str | None = None
+    attempt: int | None = None
+    message: str = ""
+
+
+def done_outcome(name: str, artifact: str, serial: str) -> Outcome:
+    """What a page is told of a job that is done: the key of its artifact in the run store."""
+    return {"run": artifact, "job": name, "serial": serial}
+
+
+def error_outcome(failure: JobFailure, serial: str, name: str = "") -> Outcome:
+    """What a page is told of a job that has no result."""
+    cancelled = failure.kind == "JobCancelledError"
+    told = {"error": failure.message, "details": failure.details, "kind": failure.kind, "cancelled": cancelled}
+    return {**told, "job": name, "serial": serial}
+
+
+def cancelled_outcome(name: str, serial: str) -> Outcome:
+    return error_outcome(JobFailure(CANCELLED, "", "JobCancelledError"), serial, name)
+
+
+def worker_lost(record: JobRecord) -> JobFailure:
+    """The worker that computed this has gone."""
+    return JobFailure(
+        f"The worker stopped while {_doing(record.progress)}, so this run has no result. Your text is still in the box and "
+        "a new worker is starting. Run again; if it stops again, try a shorter text or a smaller model."
+    )
+
+
+def overtime(record: JobRecord, seconds: float) -> JobFailure:
+    """It took longer than this server allows."""
+    limit = f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:g} seconds"
+    return JobFailure(
+        f"This run was stopped while {_doing(record.progress)}: it took longer than the {limit} that this server allows. "
+        "Your text is still in the box. Try a shorter text or a smaller model."
+    )
+
+
+def _doing(progress: Progress | None) -> str:
+    if progress is None or progress.phase == "queued":
+        return "starting this run"
+    doing = {
+        "load": "loading the model",
+        "layers": "computing the layers",
+        "predictions": "computing the predictions",
+        "save": "saving the run",
+    }.get(progress.phase, "computing this run")
+    if progress.phase == "layers" and progress.total:
+        return f"computing layer {progress.done} of {progress.total}"
+    return doing

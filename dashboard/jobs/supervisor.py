@@ -1,0 +1,204 @@
+"""The supervisor: starts the workers, replaces those that die or do not stop, and watches over the queue."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+from dashboard.jobs.queue import JobQueue
+from dashboard.jobs.records import WorkerRecord
+from dashboard.jobs.roster import this_host
+from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_REGISTRY, work
+from dashboard.settings import Settings
+
+log = logging.getLogger(__name__)
+TICK_SECONDS = 0.1
+WATCH_SECONDS = 0.25
+END_SECONDS = 1.0  # how long a worker may take to end when the supervisor ends
+QUICK_DEATHS = 3  # deaths before a worker was ready, one after another, after which the supervisor waits between starts
+LONGEST_WAIT_SECONDS = 10.0
+LOADING_GRACE = 5.0  # times the grace of a cancel, for a worker that loads a model: to replace it costs more than to wait
+
+
+def run_worker(settings: Settings, registry: str = OWN_REGISTRY, parent: int | None = None) -> None:
+    """Run the workers of this server until SIGTERM or SIGINT; the main function of the worker service.
+
+    Args:
+        settings: the server's.
+        registry: "module:function" that makes the workers' job functions.
+        parent: process id with which to end, if given.
+    """
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    stop = threading.Event()
+    with _ends_on_signals(stop):
+        supervisor = Supervisor(settings, registry)
+        try:
+            while not stop.is_set() and (parent is None or os.getppid() == parent):
+                _survive(supervisor.tick)
+        finally:
+            supervisor.end()
+
+
+@dataclass
+class _Place:
+    """A place for one worker: who has it now, and how often its workers died before they were ready."""
+
+    process: SpawnProcess | None = None
+    worker: str = ""
+    deaths: int = 0
+    start_at: float = 0.0  # monotonic; when the next worker is due
+    unwanted_since: float | None = None  # monotonic; since when its worker computes what nobody waits for
+
+
+class Supervisor:
+    """`settings.workers` places, each with a worker process; `tick` does what is due and waits a moment."""
+
+    def __init__(self, settings: Settings, registry: str = OWN_REGISTRY) -> None:
+        self._settings, self._registry = settings, registry
+        self._queue = JobQueue.from_settings(settings)
+        self._spawn = multiprocessing.get_context("spawn")
+        self._places = [_Place() for _ in range(settings.workers)]
+        self._watch_at = self._beat_at = 0.0
+
+    def tick(self) -> None:
+        """One round: start, replace, stop, watch; then wait for a death or a tenth of a second."""
+        now = time.monotonic()
+        for place in self._places:
+            if place.process is None:
+                if now >= place.start_at:
+                    self._start(place)
+            elif not place.process.is_alive():
+                self._bury(place)
+            else:
+                self._stop_unwanted(place, now)
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT_SECONDS
+            self._beat()
+        if now >= self._watch_at:
+            self._watch_at = now + WATCH_SECONDS
+            self._queue.watch()
+        alive = [place.process.sentinel for place in self._places if place.process is not None]
+        if alive:
+            wait(alive, timeout=TICK_SECONDS)
+        else:
+            time.sleep(TICK_SECONDS)
+
+    def end(self) -> None:
+        """End every worker; their jobs fail with a sentence that says so."""
+        running = [place.process for place in self._places if place.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + END_SECONDS
+        for process in running:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+            process.close()
+        for place in self._places:
+            self._queue.lose_worker(place.worker)
+            place.process = None
+        self._queue.close()
+
+    def _start(self, place: _Place) -> None:
+        before, place.worker = place.worker, uuid.uuid4().hex
+        process = self._spawn.Process(
+            target=work,
+            args=(self._settings, place.worker, os.getpid(), self._registry),
+            name="dashboard-worker",
+            daemon=True,
+        )
+        # entered before it runs, so that the queue is served all the while; it says itself when it is ready
+        record = WorkerRecord(place.worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker")
+        self._queue.roster.publish(record)
+        process.start()
+        self._queue.roster.change(place.worker, pid=process.pid)
+        place.process, place.unwanted_since = process, None
+        if before:
+            self._queue.lose_worker(before)
+        log.info("worker %s started, process %s", place.worker[:8], process.pid)
+
+    def _bury(self, place: _Place) -> None:
+        """A worker has died: its job failed; start another, at once unless they keep dying before they are ready."""
+        process = place.process
+        if process is None:
+            return
+        record = self._queue.roster.get(place.worker)
+        never_ready = record is not None and record.state == "starting"
+        log.warning("worker %s ended with code %s", place.worker[:8], process.exitcode)
+        process.join()
+        process.close()
+        place.process = None
+        place.deaths = place.deaths + 1 if never_ready else 0
+        excess = place.deaths - QUICK_DEATHS
+        pause = min(LONGEST_WAIT_SECONDS, 2.0**excess) if excess >= 0 else 0.0
+        place.start_at = time.monotonic() + pause
+        if pause:
+            log.error("workers end before they are ready; the next is started in %.0f s", pause)
+            self._queue.lose_worker(place.worker)
+            place.worker = ""
+        else:
+            self._start(place)
+
+    def _stop_unwanted(self, place: _Place, now: float) -> None:
+        """Replace a worker that goes on with what nobody waits for, or that has been silent for too long."""
+        record = self._queue.roster.get(place.worker)
+        wanted = record is None or record.job is None or self._queue.is_wanted(record.job, record.attempt or 0)
+        if not wanted and place.unwanted_since is None:
+            place.unwanted_since = now
+        elif wanted:
+            place.unwanted_since = None
+        grace = self._settings.cancel_grace_seconds
+        if record is not None and record.state == "loading":
+            grace *= LOADING_GRACE
+        late = place.unwanted_since is not None and now - place.unwanted_since > grace
+        if (late or self._queue.roster.is_gone(record)) and place.process is not None:
+            log.warning("worker %s %s; it is replaced", place.worker[:8], "did not stop" if late else "is silent")
+            place.process.kill()
+            place.process.join()
+            self._bury(place)
+
+    def _beat(self) -> None:
+        """Signs of life for workers that cannot give them: importing torch, loading a model."""
+        for place in self._places:
+            record = self._queue.roster.get(place.worker)
+            if record is not None and record.state in ("starting", "loading"):
+                self._queue.roster.change(place.worker)
+
+
+def _survive(tick: Callable[[], None]) -> None:
+    """One round; a disk that is full for a while, say, must not end the supervisor and so every worker."""
+    try:
+        tick()
+    except Exception:
+        log.exception("the supervisor could not do its round")
+        time.sleep(1.0)
+
+
+@contextlib.contextmanager
+def _ends_on_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`, where signals can be handled at all (the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

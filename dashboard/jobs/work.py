@@ -1,0 +1,152 @@
+"""What a worker does: the job functions and the models it keeps. The only module of `jobs` that needs torch, lazily.
+
+A job function takes the spec's payload and a `Desk`, leaves its artifact in the run store and returns the artifact's name.
+It reports through `desk.progress`, which raises `JobCancelledError` when nobody waits any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dashboard.contracts.job import Progress
+from dashboard.contracts.request import RunRequest
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import BadRequestError, ModelError
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+if TYPE_CHECKING:
+    from dashboard.models.loader import LoadedModel
+
+log = logging.getLogger(__name__)
+Announce = Callable[..., None]  # changes fields of the worker's record: state, message, models
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a job function works with.
+
+    Attributes:
+        key: the job's name. store: where the artifact goes.
+        progress: tells where the job is; raises `JobCancelledError` when nobody waits.
+        announce: changes the worker's record, which the page shows.
+    """
+
+    key: str
+    store: RunStore
+    progress: Callable[[Progress], None]
+    announce: Announce
+
+
+Job = Callable[[Mapping[str, Any], Desk], str]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The job functions of a worker by name; `prepare` is called once before the first."""
+
+    jobs: Mapping[str, Job]
+    prepare: Callable[[Announce], None] | None = None
+
+
+def registry(settings: Settings) -> Registry:
+    """The worker's own registry: "capture" and "fill", around one shelf of resident models."""
+    models = ResidentModels(settings)
+    return Registry(
+        jobs={
+            "capture": lambda payload, desk: capture(payload, desk, models),
+            "fill": lambda payload, desk: fill(payload, desk, models),
+        },
+        prepare=models.preload,
+    )
+
+
+class ResidentModels:
+    """The models that a worker keeps in memory; the least recently used leaves."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loaded: OrderedDict[tuple[str, str | None], LoadedModel] = OrderedDict()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for name, _revision in self._loaded))
+
+    def preload(self, announce: Announce) -> None:
+        """Load the default model before anyone asks for it."""
+        self._load(self._settings.default_model, None, announce)
+
+    def get(self, name: str, revision: str | None, fingerprint: str | None, desk: Desk) -> LoadedModel:
+        """A model, loaded unless it is here with these weights."""
+        found = self._loaded.get((name, revision))
+        if found is not None and (not fingerprint or found.fingerprint == fingerprint):
+            self._loaded.move_to_end((name, revision))
+            return found
+        desk.progress(Progress("load", 0, 0, f"Loading {name}"))
+        desk.announce(state="loading")
+        try:
+            return self._load(name, revision, desk.announce)
+        finally:
+            desk.announce(state="busy", message="")
+
+    def _load(self, name: str, revision: str | None, announce: Announce) -> LoadedModel:
+        announce(message=f"Loading {name}")
+        import torch
+
+        from dashboard.models.loader import load_model
+
+        torch.set_num_threads(self._settings.worker_threads)
+        self._loaded.pop((name, revision), None)
+        while len(self._loaded) >= self._settings.resident_models:
+            left, _model = self._loaded.popitem(last=False)
+            log.info("model %s leaves the memory", left[0])
+        announce(models=self.names)
+        start = time.perf_counter()
+        loaded = load_model(name, settings=self._settings, revision=revision)
+        log.info("model %s ready in %.1f s", name, time.perf_counter() - start)
+        self._loaded[name, revision] = loaded
+        announce(models=self.names)
+        return loaded
+
+
+def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
+    """Run a text and keep the run; its key is that of the weights that were really used."""
+    request = RunRequest.from_json(payload.get("request"))
+    loaded = models.get(request.model, request.revision, payload.get("fingerprint"), desk)
+    key = request.key(loaded.fingerprint)
+    if desk.store.has(key):
+        return key
+    from dashboard.models.capture import capture_run
+
+    run = capture_run(loaded, request.text, request.text_pair, progress=desk.progress, request=request)
+    desk.progress(Progress("save", 0, 1, "Saving the run"))
+    desk.store.save(run.key, run.header, run.arrays)
+    return run.key
+
+
+def fill(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
+    """Predict one token of a kept run with the mask in its place, and keep that beside the run."""
+    key, position = str(payload.get("run")), payload.get("position")
+    if not isinstance(position, int):
+        raise BadRequestError("There is no position to fill. Select a token.")
+    name = f"{key}.fill-{position}"
+    if desk.store.has(name):
+        return name
+    run: ModelRun = desk.store.open(key)
+    run.check(token=position)
+    request = run.request
+    loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), desk)
+    if run.header.get("fingerprint") not in (None, loaded.fingerprint):
+        raise ModelError(f"The files of {request.model} have changed since this run. Run the text again.")
+    from dashboard.models.predictions import masked_fill
+
+    arrays = masked_fill(
+        loaded, request.text, position, request.options.top_k, text_pair=request.text_pair, progress=desk.progress
+    )
+    desk.store.save_arrays(name, arrays)
+    return name

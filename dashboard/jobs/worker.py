@@ -1,0 +1,143 @@
+"""One worker process: takes jobs from the queue, one at a time, and gives signs of life meanwhile."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+
+from dashboard.contracts.job import Progress
+from dashboard.errors import DashboardError, JobCancelledError
+from dashboard.jobs.queue import Claim, JobQueue
+from dashboard.jobs.records import CANCELLED, JobFailure
+from dashboard.jobs.work import Desk, Registry
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+log = logging.getLogger(__name__)
+OWN_REGISTRY = "dashboard.jobs.work:registry"
+IDLE_SECONDS = 0.025  # between two looks at an empty queue
+BEAT_SECONDS = 0.5
+REPORT_SECONDS = 0.03  # between two reports within one phase
+DIE_WITH_PARENT = 1  # Linux: prctl(PR_SET_PDEATHSIG, …)
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+NO_MEMORY = (
+    "There was not enough memory on the server for this run. Your text is still in the box: shorten it, "
+    "or choose a smaller model, and run again."
+)
+
+
+def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_REGISTRY) -> None:
+    """The main function of a worker process.
+
+    Args:
+        settings: the server's. worker: its id in the roster, where its supervisor has entered it.
+        parent: process id of the supervisor, with which it ends.
+        registry_name: "module:function" that makes the `Registry` of `settings`.
+    """
+    end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.worker_threads))
+    queue, store = JobQueue.from_settings(settings), RunStore.from_settings(settings)
+    threading.Thread(target=_beat, args=(queue, worker, parent), name="heartbeat", daemon=True).start()
+    module, _, function = registry_name.partition(":")
+    registry: Registry = getattr(importlib.import_module(module), function)(settings)
+    message = _prepare(registry, queue, worker)
+    queue.roster.change(worker, state="idle", message=message)
+    while True:
+        claim = queue.claim(worker)
+        if claim is None:
+            time.sleep(IDLE_SECONDS)
+        else:
+            _do(claim, registry, queue, store, worker)
+            queue.roster.change(worker, state="idle", job=None, attempt=None)
+
+
+def end_with(parent: int) -> None:
+    """End this process when `parent` ends, however that ends; and at once if it has ended already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _beat(queue: JobQueue, worker: str, parent: int) -> None:
+    while os.getppid() == parent:
+        try:
+            queue.roster.change(worker)
+        except Exception:
+            log.exception("a heartbeat could not be written")
+        time.sleep(BEAT_SECONDS)
+    os._exit(1)
+
+
+def _prepare(registry: Registry, queue: JobQueue, worker: str) -> str:
+    """Load what is wanted from the start; what goes wrong is no reason to stop, and is shown: the returned sentence."""
+    if registry.prepare is None:
+        return ""
+    try:
+        registry.prepare(lambda **changes: queue.roster.change(worker, **changes))
+    except DashboardError as error:
+        log.warning("the default model is not ready: %s", error)
+        return str(error)
+    except Exception as error:
+        log.exception("the default model is not ready")
+        return f"The default model could not be loaded ({type(error).__name__}); the server's log has the details."
+    return ""
+
+
+def _do(claim: Claim, registry: Registry, queue: JobQueue, store: RunStore, worker: str) -> None:
+    """Do one job to its end, whatever that is."""
+    spec, start = claim.spec, time.perf_counter()
+    desk = Desk(spec.key, store, Reporter(queue, claim), lambda **changes: queue.roster.change(worker, **changes))
+    try:
+        if spec.name not in registry.jobs:
+            raise DashboardError(f"The worker does not know how to do {spec.name!r}. Restart the worker: it may be out of date.")
+        result = registry.jobs[spec.name](spec.payload, desk)
+    except JobCancelledError:
+        queue.stopped(claim)
+        log.info("%s %s cancelled after %.2f s", spec.name, spec.key[:12], time.perf_counter() - start)
+    except DashboardError as error:
+        queue.fail(claim, JobFailure.of(error))
+        log.info("%s %s: %s", spec.name, spec.key[:12], error)
+    except (Exception, SystemExit) as error:
+        log.exception("%s %s failed", spec.name, spec.key[:12])
+        queue.fail(claim, explain(error))
+    else:
+        queue.finish(claim, result)
+        log.info("%s %s done in %.2f s", spec.name, spec.key[:12], time.perf_counter() - start)
+
+
+def explain(error: BaseException) -> JobFailure:
+    """The sentence for an error that nobody foresaw."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+        return JobFailure(NO_MEMORY, details)
+    return JobFailure(
+        f"This run failed in the worker ({type(error).__name__}), which is our fault. Your text is still in the box; "
+        "the server's log has the details.",
+        details,
+    )
+
+
+class Reporter:
+    """A job's progress function: passes on what is worth it, and raises `JobCancelledError` when nobody waits."""
+
+    def __init__(self, queue: JobQueue, claim: Claim) -> None:
+        self._queue, self._claim = queue, claim
+        self._phase, self._next = "", 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.phase == self._phase and now < self._next:
+            return
+        self._phase, self._next = progress.phase, now + REPORT_SECONDS
+        if not self._queue.report(self._claim, progress):
+            raise JobCancelledError(CANCELLED)

@@ -1,0 +1,98 @@
+"""Reads a safetensors file by mapping it: opening costs milliseconds whatever the size, and no array is copied.
+
+    8 bytes: length of the header, little-endian | header: JSON {name: {dtype, shape, data_offsets}} | the arrays
+
+A mapped file stays readable after it is deleted or replaced. The whole layout is checked at opening, so a file that was
+cut short is found before anyone reads an array of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        "F64": np.dtype("<f8"),
+        "F32": np.dtype("<f4"),
+        "F16": np.dtype("<f2"),
+        "I64": np.dtype("<i8"),
+        "I32": np.dtype("<i4"),
+        "I16": np.dtype("<i2"),
+        "I8": np.dtype("i1"),
+        "U64": np.dtype("<u8"),
+        "U32": np.dtype("<u4"),
+        "U16": np.dtype("<u2"),
+        "U8": np.dtype("u1"),
+        "BOOL": np.dtype("?"),
+    }
+)
+
+
+class DamagedFileError(ValueError):
+    """The file is not a whole safetensors file."""
+
+
+class MappedArrays(Mapping[str, np.ndarray]):
+    """The arrays of one file, by name, read-only; `metadata` is the file's text metadata."""
+
+    def __init__(self, buffer: mmap.mmap, entries: Mapping[str, Any], start: int, metadata: Mapping[str, str]) -> None:
+        self._buffer, self._entries, self._start, self.metadata = buffer, entries, start, metadata
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        entry = self._entries[name]
+        shape = entry["shape"]
+        offset = self._start + entry["data_offsets"][0]
+        flat = np.frombuffer(self._buffer, DTYPES[entry["dtype"]], count=math.prod(shape), offset=offset)
+        return flat.reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def map_arrays(path: Path) -> MappedArrays:
+    """The arrays of a safetensors file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFileError: it is cut short, has garbage in its header, or is something else.
+    """
+    with path.open("rb") as file:
+        try:
+            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:  # an empty file cannot be mapped
+            raise DamagedFileError("the file is empty") from error
+    try:
+        return _parse(buffer)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        buffer.close()
+        raise DamagedFileError(f"{type(error).__name__}: {error}") from error
+
+
+def _parse(buffer: mmap.mmap) -> MappedArrays:
+    length = int.from_bytes(buffer[:8], "little")
+    start = 8 + length
+    if len(buffer) < 8 or start > len(buffer):
+        raise DamagedFileError(f"a header of {length} bytes in a file of {len(buffer)}")
+    entries = json.loads(buffer[8:start].decode())
+    metadata = entries.pop("__metadata__", {})
+    end = 0
+    for entry in sorted(entries.values(), key=lambda entry: tuple(entry["data_offsets"])):
+        first, last = entry["data_offsets"]
+        size = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
+        if first != end or last - first != size:
+            raise DamagedFileError("the arrays do not lie one after the other")
+        end = last
+    if start + end != len(buffer):
+        raise DamagedFileError(f"the arrays take {end} bytes, and {len(buffer) - start} are there")
+    return MappedArrays(buffer, entries, start, metadata)

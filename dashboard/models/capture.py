@@ -1,0 +1,251 @@
+"""One text, read once by one model: everything that the views need, as a `ModelRun`.
+
+One forward gives query, key and statistics of every layer (`dashboard.models.attention`), the hidden states exactly as
+Hugging Face gives them, and the residual stream before the final norm. The predictions follow from the last hidden state
+through the model's whole head (`dashboard.models.predictions`). Nothing is padded, and no token is added that the model's
+own tokenizer does not add.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from dashboard import __version__
+from dashboard.contracts.job import Progress
+from dashboard.contracts.request import CaptureOptions, RunRequest
+from dashboard.contracts.run import ModelInfo, ModelRun, Token
+from dashboard.errors import BadRequestError, TextTooLongError, UnsupportedModelError
+from dashboard.models import predictions
+from dashboard.models.anatomy import Anatomy, anatomy, base_of, norm_module
+from dashboard.models.attention import Call, Recorder, check_supported, not_exposed, recording
+from dashboard.models.loader import LoadedModel
+from dashboard.models.statistics import summarise
+from dashboard.models.tokens import tokenize
+
+OnProgress = Callable[[Progress], None]
+
+
+def capture_run(
+    loaded: LoadedModel,
+    text: str,
+    text_pair: str | None = None,
+    *,
+    progress: OnProgress | None = None,
+    request: RunRequest | None = None,
+    max_tokens: int | None = None,
+    **options: Any,
+) -> ModelRun:
+    """Read `text` with a loaded model.
+
+    Args:
+        loaded: the model, its tokenizer and what is known of it.
+        text: what the model reads. text_pair: the second text of a pair, or None.
+        progress: told of every layer and of every chunk of predictions; what it raises stops the capture and reaches the
+            caller, and the model is as it was.
+        request: names the run, where it was asked for by one; else it is made of the other arguments.
+        max_tokens: the most tokens that this server takes, where that may be less than the model's own limit.
+        **options: fields of `CaptureOptions` (`top_k`), where there is no request.
+
+    Returns:
+        A run whose arrays are those of `dashboard.contracts.run`, float32, not writable.
+
+    Raises:
+        EmptyTextError, BadTextError, BadRequestError: the text or an option cannot be used.
+        TextTooLongError: more tokens than the model or the server takes; nothing was computed.
+        UnsupportedModelError: the model does something that capture does not know; the message names it.
+    """
+    started = time.perf_counter()
+    request = _request(loaded, text, text_pair, request, options)
+    report = progress or _silent
+    model, info = loaded.model, loaded.info
+    check_supported(model, info.title)
+    inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
+    _check_length(len(tokens), info, max_tokens)
+    known = anatomy(model, info)
+    inputs = {name: values.to(model.device) for name, values in inputs.items()}
+    with known.lock, torch.inference_mode():
+        forward = _forward(loaded, known, inputs, report)
+        arrays = _arrays(forward)
+        arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
+    for values in arrays.values():
+        values.flags.writeable = False
+    header = ModelRun.make_header(
+        request.key(loaded.fingerprint),
+        request,
+        replace(info, final_norm=known.past_norm),
+        tokens,
+        [call.recipe for call in forward.calls],
+        fingerprint=loaded.fingerprint,
+        version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.perf_counter() - started, 4),
+    )
+    return ModelRun(header, arrays)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one forward left behind; tensors are (1, token, hidden).
+
+    `logits` (1, token, vocabulary) only where the family's head is not verified; `residual` only where its norm is.
+    """
+
+    calls: Sequence[Call]
+    hidden_states: Sequence[torch.Tensor]
+    last: torch.Tensor
+    residual: torch.Tensor | None
+    logits: torch.Tensor | None
+
+
+def _silent(_progress: Progress) -> None:
+    return None
+
+
+def _request(
+    loaded: LoadedModel, text: str, text_pair: str | None, request: RunRequest | None, options: dict[str, Any]
+) -> RunRequest:
+    if request is None:
+        try:
+            chosen = CaptureOptions(**options)
+        except TypeError as error:
+            raise BadRequestError(f"Unknown capture option: {error}. There is top_k.") from error
+        return RunRequest(model=loaded.info.name, text=text, text_pair=text_pair, options=chosen)
+    if options or (request.text, request.text_pair) != (text, text_pair):
+        raise BadRequestError("The run's request and the text or options given beside it differ.")
+    return request
+
+
+def _check_length(tokens: int, info: ModelInfo, max_tokens: int | None) -> None:
+    if tokens == 0:
+        raise BadRequestError("The tokenizer makes no token of this text. Write something else.")
+    if tokens > info.limit:
+        raise TextTooLongError(f"{tokens:,} tokens; {info.title} takes at most {info.limit:,}. Shorten the text.")
+    if max_tokens is not None and tokens > max_tokens:
+        raise TextTooLongError(f"{tokens:,} tokens; this server takes at most {max_tokens:,}. Shorten the text.")
+
+
+def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:
+    """One recorded forward of the base model, or of the whole model where its head is not verified."""
+    model, info = loaded.model, loaded.info
+
+    def on_call(index: int) -> None:
+        report(Progress("layers", index + 1, info.layers, f"Layer {index + 1} of {info.layers}"))
+
+    recorder = Recorder(info.title, on_call)
+    residuals: list[torch.Tensor] = []
+    norm = norm_module(base_of(model), known.final_norm)
+    keywords = {"use_cache": False} if info.kind == "causal" else {}
+    whole = info.kind != "encoder" and not known.has_head
+    hook = norm.register_forward_pre_hook(lambda _module, args: residuals.append(args[0])) if norm is not None else None
+    try:
+        with recording(model, recorder):
+            reader = model if whole else base_of(model)
+            outputs = reader(**inputs, output_hidden_states=True, return_dict=True, **keywords)
+    finally:
+        if hook is not None:
+            hook.remove()
+    _check_calls(model, info, recorder.calls, outputs.hidden_states)
+    return Forward(
+        calls=recorder.calls,
+        hidden_states=outputs.hidden_states,
+        last=outputs.hidden_states[-1] if whole else outputs.last_hidden_state,
+        residual=residuals[0] if residuals else None,
+        logits=outputs.logits if whole else None,
+    )
+
+
+def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call], hidden_states: Any) -> None:
+    if not calls:
+        raise not_exposed(model, info.title)
+    if len(calls) != info.layers:
+        raise UnsupportedModelError(
+            f"{info.title} exposes the attention of {len(calls)} layers and has {info.layers}; capture needs all of them. "
+            "Choose another model."
+        )
+    if any(call.query.shape[0] != info.heads for call in calls):
+        raise UnsupportedModelError(f"{info.title} has layers with different numbers of heads, so it cannot be captured.")
+    if hidden_states is None or len(hidden_states) != info.layers + 1:
+        raise UnsupportedModelError(f"{info.title} does not give a hidden state for each of its layers.")
+
+
+def _arrays(forward: Forward) -> dict[str, np.ndarray]:
+    """Hidden states, queries, keys and what their recipes name, and the statistics."""
+    arrays = {f"hidden_states/{i}": _numpy(states[0]) for i, states in enumerate(forward.hidden_states)}
+    if forward.residual is not None:
+        arrays["residual_final"] = _numpy(forward.residual[0])
+    for index, call in enumerate(forward.calls):
+        arrays[f"query/{index}"] = _numpy(call.query)
+        arrays[f"key/{index}"] = _numpy(call.key)
+        if call.recipe.bias is not None and call.bias is not None and call.recipe.bias not in arrays:
+            arrays[call.recipe.bias] = _numpy(call.bias)
+        if call.recipe.sinks is not None and call.sinks is not None:
+            arrays[call.recipe.sinks] = _numpy(call.sinks)
+    return arrays | summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls])
+
+
+def _numpy(values: torch.Tensor) -> np.ndarray:
+    """float32, contiguous; shares memory where it can."""
+    return values.detach().float().contiguous().cpu().numpy()
+
+
+def _predict(
+    loaded: LoadedModel,
+    known: Anatomy,
+    forward: Forward,
+    inputs: dict[str, torch.Tensor],
+    tokens: Sequence[Token],
+    top_k: int,
+    report: OnProgress,
+) -> dict[str, np.ndarray]:
+    """`given/…`, `masked/…` where that is cheap, and `vocabulary`; nothing for a model that predicts nothing."""
+    info, mask_id = loaded.info, loaded.tokenizer.mask_token_id
+    if info.kind == "encoder" or (info.kind == "masked" and mask_id is None):
+        return {}
+    ids = inputs["input_ids"][0]
+    none = torch.full_like(ids[:1], predictions.NO_TOKEN)
+    actual = torch.cat([ids[1:], none]) if info.kind == "causal" else ids
+    given = predictions.Reduction(actual, top_k)
+
+    def on_chunk() -> None:
+        report(Progress("predictions", given.done, len(tokens), f"Predictions {given.done + 1} to {len(tokens)}"))
+
+    if forward.logits is not None:
+        on_chunk()
+        given.add(forward.logits[0])
+    else:
+        predictions.reduce_hidden(loaded.model, known, forward.last[0], given, on_chunk)
+    arrays = given.arrays("given")
+    if info.kind == "masked" and predictions.masked_cost(loaded.model, len(tokens)) <= predictions.MASKED_FLOP:
+        arrays |= _predict_masked(loaded, known, inputs, tokens, top_k, report)
+    found = [values for name, values in arrays.items() if name.endswith("top_ids")]
+    return arrays | {"vocabulary": predictions.vocabulary(loaded.tokenizer, known, *found, actual.cpu().numpy())}
+
+
+def _predict_masked(
+    loaded: LoadedModel,
+    known: Anatomy,
+    inputs: dict[str, torch.Tensor],
+    tokens: Sequence[Token],
+    top_k: int,
+    report: OnProgress,
+) -> dict[str, np.ndarray]:
+    """`masked/…`: every position masked in turn, special tokens too; these have candidates but no actual token."""
+    ids = inputs["input_ids"][0]
+    special = torch.tensor([token.special for token in tokens], device=ids.device)
+    reduction = predictions.Reduction(torch.where(special, predictions.NO_TOKEN, ids), top_k)
+    positions = torch.arange(len(tokens), device=ids.device)
+    total = len(tokens)
+    report(Progress("predictions", 0, total, f"Masking token 1 of {total}"))
+    for logits in predictions.masked_logits(loaded.model, known, inputs, loaded.tokenizer.mask_token_id, positions):
+        reduction.add(logits)
+        if reduction.done < total:
+            report(Progress("predictions", reduction.done, total, f"Masking token {reduction.done + 1} of {total}"))
+    return reduction.arrays("masked")

@@ -1,0 +1,75 @@
+"""Well-known models of the Hugging Face hub, and where its local cache keeps what was downloaded before. No torch, no network."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dashboard.contracts.run import ModelKind
+from dashboard.models.fingerprint import has_weights
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """One entry. `parameters`: of the model with its prediction head, tied weights counted once. `megabytes`: the download.
+
+    `alias` is the id under an organisation to which the hub has moved the model; a cache may hold either.
+    """
+
+    name: str
+    kind: ModelKind
+    layers: int
+    heads: int
+    parameters: int
+    limit: int
+    megabytes: int
+    alias: str | None = None
+
+
+# Sizes follow from the published configurations; parameters were counted on models built from these.
+HUB_MODELS = (
+    HubModel("gpt2", "causal", 12, 12, 124_439_808, 1024, 548, "openai-community/gpt2"),
+    HubModel("distilgpt2", "causal", 6, 12, 81_912_576, 1024, 353, "distilbert/distilgpt2"),
+    HubModel("bert-base-uncased", "masked", 12, 12, 109_514_298, 512, 440, "google-bert/bert-base-uncased"),
+    HubModel("distilbert-base-uncased", "masked", 6, 12, 66_985_530, 512, 268, "distilbert/distilbert-base-uncased"),
+    HubModel("roberta-base", "masked", 12, 12, 124_697_433, 512, 499, "FacebookAI/roberta-base"),
+    HubModel("albert-base-v2", "masked", 12, 12, 11_221_680, 512, 47, "albert/albert-base-v2"),
+    HubModel("google/electra-small-generator", "masked", 12, 4, 13_546_682, 512, 54),
+    HubModel("answerdotai/ModernBERT-base", "masked", 22, 12, 149_655_232, 8192, 599),
+    HubModel("EleutherAI/pythia-70m", "causal", 6, 8, 70_426_624, 2048, 166),
+    HubModel("EleutherAI/pythia-160m", "causal", 12, 12, 162_322_944, 2048, 375),
+    HubModel("facebook/opt-125m", "causal", 12, 12, 125_239_296, 2048, 251),
+    HubModel("Qwen/Qwen3-0.6B", "causal", 28, 16, 596_049_920, 40_960, 1503),
+)
+
+
+def cache_folder() -> Path:
+    """Hugging Face's own cache of models, found as its library finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
+    direct = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    if direct:
+        return Path(direct).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("HF_HOME") or Path(cache) / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
+    """The folder of a model in the local cache, with its weights; None where it is not (wholly) there."""
+    repository = cache_folder() / ("models--" + hub_id.replace("/", "--"))
+    wanted = revision or "main"
+    try:
+        commit = (repository / "refs" / wanted).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        commit = wanted
+    folder = repository / "snapshots" / commit
+    return folder if has_weights(folder) else None
+
+
+def find_cached(model: HubModel, revision: str | None = None) -> Path | None:
+    """`cached_snapshot` under the model's name or its alias."""
+    for hub_id in (model.name, model.alias):
+        found = cached_snapshot(hub_id, revision) if hub_id else None
+        if found is not None:
+            return found
+    return None

@@ -1,3 +1,49 @@
-"""See what a transformer is doing: attention, hidden states and token predictions, linked."""
+"""See what a transformer is doing: attention, hidden states and token predictions, linked.
+
+    from dashboard import load_model, capture_run
+    run = capture_run(load_model("smollm2-135m"), "When Mary and John went to the shops")
+    run.attention(24, 4), run.hidden_states[3], run.top_k(5)
+
+Everything is imported when it is first used, so that `import dashboard` costs nothing and never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dashboard.contracts.run import ModelRun
+    from dashboard.figures.attention import plot_attention_heatmap
+    from dashboard.figures.hidden import plot_hidden_pca
+    from dashboard.figures.prediction import plot_token_probabilities
+    from dashboard.models.capture import capture_run
+    from dashboard.models.loader import LoadedModel, load_model, wrap_model
 
 __version__ = "0.1.0"
+__all__ = [
+    "LoadedModel",
+    "ModelRun",
+    "capture_run",
+    "load_model",
+    "plot_attention_heatmap",
+    "plot_hidden_pca",
+    "plot_token_probabilities",
+    "wrap_model",
+]
+_HOMES = {
+    "LoadedModel": "dashboard.models.loader",
+    "ModelRun": "dashboard.contracts.run",
+    "capture_run": "dashboard.models.capture",
+    "load_model": "dashboard.models.loader",
+    "plot_attention_heatmap": "dashboard.figures.attention",
+    "plot_hidden_pca": "dashboard.figures.hidden",
+    "plot_token_probabilities": "dashboard.figures.prediction",
+    "wrap_model": "dashboard.models.loader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dashboard' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -25,11 +25,9 @@ FILLED = "filled"
 FILL_PROGRESS = "fill-progress"
 FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
-PAINTED = "painted"
 PROGRESS_STATE = "progress-state"
 STATUS_TICK = "status-tick"
 THEME = "theme"
-URL_WRITTEN = "url-written"
 
 
 def graph_id(view: str) -> str:

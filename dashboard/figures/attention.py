@@ -95,8 +95,8 @@ def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
     top = 34 if count > POSITIONS_ABOVE else round(side * 0.75) + 8
     x = axis(theme, range=[-0.5, count - 0.5], side="top", constrain="domain", constraintoward="left")
     y = axis(theme, range=[count - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
-    meta = {"tokens": count, "zoom": count > POSITIONS_ABOVE}
-    if count > POSITIONS_ABOVE:
+    zooms = count > POSITIONS_ABOVE
+    if zooms:
         x["fixedrange"] = y["fixedrange"] = False
     if decorate:
         step = label_step(count)
@@ -110,7 +110,7 @@ def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
     else:
         x["showticklabels"] = y["showticklabels"] = False
     margin = {"l": side, "r": 4, "t": top, "b": 4}
-    return {"xaxis": x, "yaxis": y, "margin": margin, "meta": meta, "dragmode": "zoom" if meta["zoom"] else False}
+    return {"xaxis": x, "yaxis": y, "margin": margin, "dragmode": "zoom" if zooms else False}
 
 
 def label_step(count: int, pixels: float = 520, least: float = 13) -> int:

@@ -37,6 +37,7 @@ def prediction_bars(
     bold = [c.id == actual for c in candidates]
     values = [100 * c.probability for c in candidates]
     rows = list(range(len(candidates)))
+    shown = [(c, escape(token_label(c.text)) if decorate else token_label(c.text)) for c in candidates]
     figure = go.Figure(layout=base_layout(theme))
     figure.add_trace(
         go.Bar(
@@ -45,8 +46,8 @@ def prediction_bars(
             orientation="h",
             width=0.62,
             marker={"color": [theme.ink if b else theme.mark for b in bold], "line": {"width": 0}},
-            customdata=[{"id": c.id, "probability": c.probability, "logprob": c.logprob, "text": c.text} for c in candidates],
-            hovertemplate="%{customdata.text}: %{x:.6g} %<extra></extra>" if decorate else None,
+            customdata=[{"id": c.id, "probability": c.probability, "logprob": c.logprob, "label": n} for c, n in shown],
+            hovertemplate="%{customdata.label}: %{x:.6g} %<extra></extra>" if decorate else None,
             hoverinfo=None if decorate else "none",
         )
     )

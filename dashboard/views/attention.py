@@ -6,11 +6,11 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard import ids
-from dashboard.analysis.attention import PATTERN_NAMES, head_tags, strongest_keys
+from dashboard.analysis.attention import strongest_keys
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
-from dashboard.figures.attention import LARGEST_HEATMAP, attention_map
+from dashboard.figures.attention import attention_map
 from dashboard.figures.theme import Theme
 from dashboard.views.declaration import Options, View, Words, token_span
 
@@ -28,29 +28,21 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     weights = run.attention(selection.layer, selection.head)
     strongest = strongest_keys(weights, selection.token)
     numbers = [_weight(run, item.token, item.weight) for item in strongest]
-    if selection.other is not None and selection.other not in [item.token for item in strongest]:
+    readable = run.recipe(selection.layer).mask == "full" or (selection.other or 0) <= selection.token
+    if selection.other is not None and readable and selection.other not in [item.token for item in strongest]:
         numbers.append(_weight(run, selection.other, float(weights[selection.token, selection.other])))
-    footer = [html.Span([token_span(token, class_name="tok selected"), " reads most from"], className="lead"), *numbers]
+    footer = [html.Span([token_span(token, class_name="tok selected"), " reads most from"], className="lead-in"), *numbers]
     return Words(title, _caption(run, selection), footer)
 
 
 def _weight(run: ModelRun, token: int, weight: float) -> html.Span:
-    return html.Span([token_span(run.tokens[token], token), html.B(f"{weight:.3f}")], className="number")
+    number = f"{weight:.3f}" if weight >= 5e-4 else f"{weight:.1e}"
+    return html.Span([token_span(run.tokens[token], token), html.B(number, title=f"{weight:.9g}")], className="number")
 
 
 def _caption(run: ModelRun, selection: Selection) -> str:
     sums = "each row sums to 1" if run.recipe(selection.layer).sinks is None else "rows sum to less than 1 (attention sink)"
-    parts = [f"Rows (queries) read columns (keys); {sums}.", "Colour follows the square root of the weight."]
-    tag = run.remember("head tags", lambda: head_tags(run))[selection.layer][selection.head]
-    if tag.pattern not in ("mixed", "spread"):
-        parts.append(
-            f"On average {100 * tag.score:.0f} % on the {PATTERN_NAMES[tag.pattern]}."
-            if tag.pattern != "self"
-            else f"On average {100 * tag.score:.0f} % on the token itself."
-        )
-    if len(run) > LARGEST_HEATMAP:
-        parts.append("Colours in 255 steps; exact weights on hover.")
-    return " ".join(parts)
+    return f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 steps."
 
 
 def heads_grid() -> html.Div:

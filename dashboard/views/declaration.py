@@ -48,6 +48,7 @@ class Words:
     Attributes:
         title, caption: the card's sentence and the line below. footer: exact numbers.
         body: beside the figure. message: in place of the figure, where there is nothing to draw.
+        waiting: the message is for the time until a job is done.
     """
 
     title: Any
@@ -55,6 +56,7 @@ class Words:
     footer: Any = ()
     body: Any = ()
     message: Any = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class View:
         draw: the figure, or None where there is nothing to draw (then `words` gives a message).
         words: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer. extra: builds a component to the left of the figure.
+        later: whether it draws what a second job computes for the selected token (`fill/…`).
     """
 
     name: str
@@ -79,6 +82,7 @@ class View:
     words: Callable[[ModelRun, Selection, Options], Words]
     controls: tuple[Control, ...] = ()
     extra: Callable[[], Any] | None = None
+    later: bool = False
 
     def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
         """The controls' values, in their order, as a mapping; anything unknown becomes the default."""

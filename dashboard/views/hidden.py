@@ -76,7 +76,7 @@ def _variance(projection: Projection) -> list[Any]:
         html.Span([f"PC {i + 1}", html.B(percent(share))], className="number") for i, share in enumerate(projection.explained)
     ]
     both = html.Span(["PC 1 + 2", html.B(percent(float(projection.explained[:2].sum())))], className="number last")
-    return [html.Span("Explained variance", className="lead"), *numbers, both]
+    return [html.Span("Explained variance", className="lead-in"), *numbers, both]
 
 
 def _note(selection: Selection, projection: Projection) -> Any:

@@ -32,6 +32,9 @@ def prediction_of(run: ModelRun, position: int, options: Options) -> Prediction 
         return run.prediction(position, "given")
     if run.has_masked(position):
         return run.prediction(position, "masked")
+    if "fill/top_ids" in run.arrays:
+        later = {name.removeprefix("fill/"): run.arrays[name] for name in run.arrays if name.startswith("fill/")}
+        return run.prediction_beside(later, position)
     return None
 
 
@@ -50,7 +53,7 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
         return Words("Predictions", message=_no_head(run))
     prediction = prediction_of(run, selection.token, options)
     if prediction is None:
-        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting())
+        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(), waiting=True)
     best = prediction.candidates[0]
     title = [*_lead(run, selection, prediction.mode), token_span(best.text), f", {probability_text(best.probability)}"]
     count = min(int(options["count"]), len(prediction.candidates))
@@ -132,4 +135,5 @@ VIEW = View(
     draw=draw,
     words=words,
     controls=CONTROLS,
+    later=True,
 )

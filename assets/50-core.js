@@ -1,0 +1,217 @@
+/* State, selection and painting. One selection value; views propose changes and paint what they are told. */
+(function () {
+  "use strict";
+  const painters = [];
+  let serial = 0;
+
+  const app = {
+    state: { selection: null, info: null, hover: null, working: false, outcome: null },
+    history: { past: [], future: [] },
+    prefix: "/",
+
+    /** Register a function that is called with (state, what) whenever what = "run" | "selection" | "hover" | "size" changes. */
+    onPaint(painter) { painters.push(painter); },
+    paint(what) { for (const painter of painters) painter(app.state, what); },
+
+    /** Propose a change of the selection: {token} {other} {layer} {head}, or {step: "layer", by: 1}, {undo: true}, {redo: true}. */
+    propose(change) {
+      serial += 1;
+      window.dash_clientside.set_props("proposal", { data: { ...change, serial } });
+    },
+
+    /** Mark a token everywhere; null takes the mark away. No server call. */
+    hover(mark) {
+      const old = app.state.hover;
+      if (old === mark || (old && mark && old.token === mark.token && old.key === mark.key && old.source === mark.source)) return;
+      app.state.hover = mark;
+      app.paint("hover");
+    },
+
+    url(path) { return app.prefix + path; },
+
+    /** A token's label as DOM: the marks of leading white space in second ink. */
+    label(index, longest) {
+      const info = app.state.info;
+      const node = document.createElement("span");
+      node.className = "tok";
+      node.dir = "auto";
+      const text = app.elided(info.labels[index], longest);
+      const lead = Math.min(info.leads[index], text.length);
+      if (lead) {
+        const marks = document.createElement("span");
+        marks.className = "ws";
+        marks.textContent = text.slice(0, lead);
+        node.append(marks);
+      }
+      node.append(text.slice(lead));
+      return node;
+    },
+    elided(text, longest) {
+      if (!longest) return text;
+      const characters = Array.from(text);
+      return characters.length <= longest ? text : characters.slice(0, longest - 1).join("") + "…";
+    },
+
+    make(tag, className, text) {
+      const node = document.createElement(tag);
+      if (className) node.className = className;
+      if (text !== undefined) node.textContent = text;
+      return node;
+    },
+    svg(tag, attributes, parent) {
+      const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const name in attributes) node.setAttribute(name, attributes[name]);
+      if (parent) parent.append(node);
+      return node;
+    },
+    /** An SVG text of one token. */
+    svgToken(index, attributes, parent, longest, suffix) {
+      const info = app.state.info;
+      const node = app.svg("text", attributes, parent);
+      const text = app.elided(info.labels[index], longest);
+      const lead = Math.min(info.leads[index], text.length);
+      if (lead) app.svg("tspan", { class: "ws" }, node).textContent = text.slice(0, lead);
+      node.append(text.slice(lead) + (suffix || ""));
+      return node;
+    },
+    byId(id) { return document.getElementById(id); },
+    narrow() { return window.matchMedia("(max-width: 767px)").matches; },
+
+    /** Show the tooltip at a point of the window; `lines` are nodes or texts. */
+    tip(lines, x, y) {
+      const box = app.byId("tooltip");
+      if (!box) return;
+      if (!lines) { box.hidden = true; return; }
+      box.replaceChildren();
+      lines.forEach((line, i) => { if (i) box.append("\n"); box.append(...(Array.isArray(line) ? line : [line])); });
+      box.hidden = false;
+      const { width, height } = box.getBoundingClientRect();
+      box.style.left = Math.max(4, Math.min(x + 12, window.innerWidth - width - 4)) + "px";
+      box.style.top = Math.max(4, y + 16 + height > window.innerHeight ? y - height - 8 : y + 12) + "px";
+    },
+  };
+  window.dashboardApp = app;
+
+  const config = () => JSON.parse(document.getElementById("_dash-config").textContent);
+  document.addEventListener("DOMContentLoaded", () => { app.prefix = config().requests_pathname_prefix || "/"; });
+
+  function bounded(value, count) { return Math.max(0, Math.min(count - 1, value)); }
+
+  /** The selection that a proposal asks for, or null where it asks for nothing that exists. */
+  function proposed(change, selection, info) {
+    const counts = { token: info.labels.length, other: info.labels.length, layer: info.layers, head: info.heads };
+    const next = { ...selection };
+    if (change.step) {
+      if (!(change.step in counts)) return null;
+      next[change.step] = bounded(selection[change.step] + change.by, counts[change.step]);
+      return next;
+    }
+    for (const name of Object.keys(counts)) {
+      if (!(name in change)) continue;
+      if (name === "other" && change.other === null) { next.other = null; continue; }
+      const value = Number(change[name]);
+      if (!Number.isInteger(value)) return null;
+      next[name] = bounded(value, counts[name]);
+    }
+    return next;
+  }
+
+  function recorded(next, selection) {
+    app.history.past.push(selection);
+    if (app.history.past.length > 200) app.history.past.shift();
+    app.history.future = [];
+    return next;
+  }
+
+  function travelled(change, selection) {
+    const { past, future } = app.history;
+    const from = change.undo ? past : future;
+    if (!from.length) return null;
+    (change.undo ? future : past).push(selection);
+    return from.pop();
+  }
+
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+  const functions = {
+    /** The only writer of `selection`. */
+    reduce(proposal, info, selection) {
+      const none = window.dash_clientside.no_update;
+      const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
+      if (triggered.includes("run-info.data")) {
+        if (!info || info.error) return none;
+        if (!selection || selection.run !== info.run) app.history = { past: [], future: [] };
+        return { run: info.run, other_run: null, ...info.start };
+      }
+      const known = app.state.info;
+      if (!proposal || !selection || !known || known.run !== selection.run) return none;
+      const travels = proposal.undo || proposal.redo;
+      const next = travels ? travelled(proposal, selection) : proposed(proposal, selection, known);
+      if (!next || same(next, selection)) return none;
+      return travels ? next : recorded(next, selection);
+    },
+
+    /** The only painter: marks everywhere, and the steppers' values. */
+    paint(selection, info) {
+      const none = window.dash_clientside.no_update;
+      if (!selection || !info || info.error || info.run !== selection.run) return [none, none];
+      const isNew = app.state.info !== info;
+      app.state.selection = selection;
+      app.state.info = info;
+      app.state.hover = null;
+      app.byId("page").classList.remove("empty");
+      if (isNew) app.paint("run");
+      app.paint("selection");
+      return [String(selection.layer), String(selection.head)];
+    },
+
+    /** The part of the selection that a figure depends on, and nothing where that part is unchanged. */
+    part(selection, before, fields) {
+      if (!selection) return window.dash_clientside.no_update;
+      const now = {};
+      for (const field of fields) now[field] = selection[field];
+      return same(now, before) ? window.dash_clientside.no_update : now;
+    },
+
+    writeAddress(selection) {
+      if (!selection) return;
+      const values = new URLSearchParams({ run: selection.run, token: selection.token, layer: selection.layer, head: selection.head });
+      if (selection.other !== null && selection.other !== undefined) values.set("other", selection.other);
+      window.history.replaceState(null, "", "?" + values.toString());
+    },
+
+    /** What the address bar asks for when the page is opened. */
+    openAddress() {
+      const values = Object.fromEntries(new URLSearchParams(window.location.search));
+      return "run" in values ? values : window.dash_clientside.no_update;
+    },
+
+    /** A masked position whose prediction is not stored is asked for. */
+    fillRequest(selection, mode, info, before) {
+      const none = window.dash_clientside.no_update;
+      if (!selection || !info || info.run !== selection.run || info.kind !== "masked" || info.masked || mode === "given") return none;
+      const wanted = { run: selection.run, position: selection.token };
+      return same(wanted, before) ? none : wanted;
+    },
+  };
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.dashboard = Object.assign(window.dash_clientside.dashboard || {}, functions);
+
+  let resizing = 0;
+  window.addEventListener("resize", () => {
+    cancelAnimationFrame(resizing);
+    resizing = requestAnimationFrame(() => app.paint("size"));
+  });
+
+  /** Call `attach(graph)` once for the Plotly graph inside the element `id`, whenever it appears. */
+  app.whenGraph = function (id, attach) {
+    const attached = new WeakSet();
+    const look = () => {
+      const graph = document.querySelector(`#${id} .js-plotly-plot`);
+      if (!graph || typeof graph.on !== "function" || attached.has(graph)) return;
+      attached.add(graph);
+      attach(graph);
+    };
+    new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+  };
+})();

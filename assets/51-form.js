@@ -1,0 +1,285 @@
+/* The form: keys, token count, examples, progress, notices, theme, link. */
+(function () {
+  "use strict";
+  const app = window.dashboardApp;
+  const own = window.dash_clientside.dashboard;
+  const props = (id, values) => window.dash_clientside.set_props(id, values);
+  const PHASES = [["load", "Model in memory"], ["layers", "Layers"], ["predictions", "Predictions"], ["save", "Save"]];
+  let catalog = {};
+  let chosen = null;
+  let health = null;
+  let started = 0;
+  let progress = null;
+  let clock = 0;
+  let appear = 0;
+
+  /* theme: as the system has it, or as chosen */
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  function themeChoice() {
+    try { return window.localStorage.getItem("theme") || "system"; } catch (error) { return "system"; }
+  }
+  function effectiveTheme() { const choice = themeChoice(); return choice === "system" ? (dark.matches ? "dark" : "light") : choice; }
+  function applyTheme() {
+    const theme = effectiveTheme();
+    document.documentElement.dataset.theme = theme;
+    document.documentElement.dataset.bsTheme = theme;
+    const button = app.byId("theme-switch");
+    if (button) button.textContent = "Theme: " + themeChoice();
+    return theme;
+  }
+  applyTheme();
+  dark.addEventListener("change", () => { props("theme", { data: applyTheme() }); app.paint("theme"); });
+  function switchTheme() {
+    const order = ["system", "light", "dark"];
+    const next = order[(order.indexOf(themeChoice()) + 1) % 3];
+    try { window.localStorage.setItem("theme", next); } catch (error) { /* private window: the choice lasts for this page */ }
+    props("theme", { data: applyTheme() });
+    app.paint("theme");
+  }
+  own.initTheme = () => applyTheme();
+
+  /* model and token count */
+  own.modelChosen = function (name, entries) {
+    catalog = entries || {};
+    chosen = name;
+    app.state.model = catalog[name] || null;
+    const composer = app.byId("composer");
+    if (composer) composer.classList.toggle("mono", Boolean(app.state.model && app.state.model.monospace));
+    document.querySelectorAll("fieldset[data-kinds]").forEach((field) => {
+      field.hidden = Boolean(app.state.info) && !field.dataset.kinds.split(" ").includes(app.state.info.kind);
+    });
+    count();
+    if (!app.state.info) app.paint("model");
+  };
+  let counting = 0;
+  let asked = 0;
+  function count() { clearTimeout(counting); counting = setTimeout(countNow, 200); }
+  function showCount(tokens) {
+    const node = app.byId("token-count");
+    const model = catalog[chosen];
+    if (!node || !model) return;
+    const limit = model.limit.toLocaleString("en");
+    const over = tokens !== null && tokens > model.limit;
+    node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${tokens.toLocaleString("en")} of ${limit} tokens`;
+    node.classList.toggle("over", over);
+    node.title = over ? "Too long for this model: shorten the text, or choose another model." : "";
+  }
+  async function countNow() {
+    const area = app.byId("text");
+    if (!area || !chosen) return;
+    fit(area);
+    asked += 1;
+    const mine = asked;
+    if (!area.value) { showCount(0); return; }
+    app.byId("token-count").textContent = "counting …";
+    try {
+      const reply = await fetch(app.url("count"), {
+        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ model: chosen, text: area.value }),
+      });
+      const tokens = reply.ok ? (await reply.json()).tokens : null;
+      if (mine === asked) showCount(tokens);
+    } catch (error) {
+      if (mine === asked) showCount(null);
+    }
+  }
+  function fit(area) {
+    const composer = app.byId("composer");
+    area.style.height = "40px";
+    const long = area.scrollHeight > 44;
+    const editing = document.activeElement === area;
+    if (long && (editing || app.narrow())) area.style.height = Math.min(area.scrollHeight, 180) + "px";
+    composer.classList.toggle("folded", long && !editing && !app.narrow());
+    app.byId("edit-text").hidden = !(long && !editing && !app.narrow());
+    if (!editing) area.scrollTop = 0;
+  }
+
+  /* examples */
+  function chooseExample(index) {
+    const examples = app.examples || [];
+    const example = examples[index];
+    if (!example) return;
+    document.querySelectorAll("details.menu-box[open]").forEach((menu) => menu.removeAttribute("open"));
+    props("model", { value: example.model });
+    props("text", { value: example.text });
+    setTimeout(() => { count(); app.byId("run").click(); }, 0);
+  }
+  own.examplesKnown = function (examples) { app.examples = examples; };
+
+  /* progress */
+  own.progress = function (data, form) {
+    if (form === "running") { if (data && started) progress = data; } else progress = null;
+    drawProgress();
+  };
+  own.formState = function (form) {
+    const page = app.byId("page");
+    clearTimeout(appear);
+    clearInterval(clock);
+    app.state.working = form === "running";
+    if (form === "running") {
+      started = performance.now();
+      progress = null;
+      app.state.outcome = null;
+      hideNotice();
+      appear = setTimeout(() => {
+        page.classList.add("working");
+        drawProgress();
+        clock = setInterval(drawProgress, 100);
+      }, 200);
+    } else {
+      page.classList.remove("working");
+      started = 0;
+    }
+    captions();
+    status();
+  };
+  function phaseText(name, title, now) {
+    if (!now || name !== now.phase) return title;
+    if (name === "layers" && now.total) return `Layer ${now.done} of ${now.total}`;
+    if (name === "load") return now.message || "Loading the model";
+    return now.total ? `${title} ${now.done} of ${now.total}` : title;
+  }
+  function share(now) {
+    if (!now) return 0.02;
+    const part = now.total ? now.done / now.total : 0;
+    return { queued: 0.02, load: 0.04 + 0.16 * part, layers: 0.2 + 0.6 * part, predictions: 0.8 + 0.15 * part, save: 0.97 }[now.phase] || 0.02;
+  }
+  function drawProgress() {
+    const line = app.byId("progress");
+    if (!line || !app.byId("page").classList.contains("working")) return;
+    document.querySelector(".bar-fill").style.width = (100 * share(progress)).toFixed(1) + "%";
+    line.replaceChildren();
+    if (!progress || progress.phase === "queued") {
+      const ahead = progress && progress.ahead ? `, ${progress.ahead} ahead` : "";
+      line.append(app.make("span", "now", "Waiting for the worker" + ahead));
+    }
+    const at = progress ? PHASES.findIndex(([name]) => name === progress.phase) : -1;
+    PHASES.forEach(([name, title], i) => {
+      const text = phaseText(name, name === "layers" && app.state.model ? `${app.state.model.layers} layers` : title, progress);
+      line.append(app.make("span", i === at ? "now" : "", i < at ? "✓ " + title : text));
+    });
+    line.append(app.make("span", "", ((performance.now() - started) / 1000).toFixed(1) + " s"));
+    if (app.state.info) line.append(app.make("span", "aside", "Below: the previous run, until this one is done"));
+  }
+
+  /* notices */
+  function hideNotice() { const box = app.byId("notice"); if (box) box.replaceChildren(); }
+  function showNotice({ lead, text, details, again, plain }) {
+    const box = app.byId("notice");
+    const notice = app.make("div", "notice" + (plain ? " plain" : ""));
+    const what = app.make("div", "what");
+    what.append(app.make("b", "", lead + " "), text);
+    notice.append(what);
+    if (details) {
+      const button = app.make("button", "", "Show details");
+      button.addEventListener("click", () => {
+        const open = what.querySelector("pre");
+        if (open) open.remove(); else what.append(app.make("pre", "", details));
+        button.textContent = open ? "Show details" : "Hide details";
+      });
+      notice.append(button);
+    }
+    if (again) {
+      const button = app.make("button", "strong", "Run again");
+      button.addEventListener("click", () => app.byId("run").click());
+      notice.append(button);
+    }
+    const close = app.make("button", "", "Close");
+    close.addEventListener("click", hideNotice);
+    notice.append(close);
+    box.replaceChildren(notice);
+  }
+  own.notice = function (submitted, info, filled) {
+    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
+    if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
+    if (triggered.includes("filled.data") && filled && filled.error && !filled.cancelled) {
+      showNotice({ lead: "Error.", text: filled.error, details: filled.details });
+    }
+    if (triggered.includes("run-info.data") && info) {
+      if (info.error) showNotice({ lead: "Error.", text: info.error });
+      else if (info.problem) showNotice({ lead: "Some of the address could not be used.", text: info.problem, plain: true });
+      if (info.opened && !info.error) fillForm(info);
+    }
+    captions();
+  };
+  function outcomeNotice(outcome) {
+    app.state.outcome = outcome;
+    if (!outcome.error) { hideNotice(); return; }
+    const keeps = app.state.info ? " The previous run is still shown." : "";
+    if (outcome.cancelled) showNotice({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
+    else showNotice({ lead: "Error.", text: outcome.error, details: outcome.details, again: /^Job|^Model|Error$/.test(outcome.kind || "") && !/Text|Request|Selection/.test(outcome.kind || "") });
+  }
+  function fillForm(info) {
+    const area = app.byId("text");
+    if (area && !area.value) {
+      if (catalog[info.model]) props("model", { value: info.model });
+      props("text", { value: info.text });
+      setTimeout(() => { fit(area); count(); }, 50);
+    }
+  }
+
+  /* captions of the strip */
+  function captions() {
+    const info = app.state.info;
+    const title = app.byId("strip-title");
+    if (!info || !title) return;
+    const failed = app.state.outcome && app.state.outcome.error;
+    title.textContent = failed ? "Tokens of the previous run" : "Tokens";
+    app.stripCaption(failed ? "everything below still shows it · " : "");
+  }
+  app.captions = captions;
+
+  /* the worker's state */
+  function status() {
+    const node = app.byId("model-state");
+    if (!node) return;
+    if (app.state.working) { node.textContent = "Working"; return; }
+    if (!health) { node.textContent = ""; return; }
+    const texts = { ready: "Ready", busy: "Ready", starting: health.message || "Starting", none: "No worker is running" };
+    const entry = catalog[chosen];
+    const resident = health.worker === "ready" && entry && entry.here && !(health.models || []).includes(chosen);
+    node.textContent = resident ? "Ready, loads on run" : texts[health.worker] || "";
+  }
+  async function ask() {
+    if (document.hidden) return;
+    try {
+      const reply = await fetch(app.url("health"));
+      health = reply.ok ? await reply.json() : null;
+      status();
+    } catch (error) {
+      const node = app.byId("model-state");
+      if (node) node.textContent = "No connection to the server";
+    }
+  }
+  let asking = 0;
+  function askAgain() { ask().finally(() => { asking = setTimeout(askAgain, health && health.worker === "ready" ? 4000 : 1000); }); }
+
+  /* link */
+  async function copyLink(button) {
+    const link = window.location.href;
+    try { await navigator.clipboard.writeText(link); button.textContent = "Copied"; } catch (error) { button.textContent = "Copy from the address bar"; }
+    setTimeout(() => { button.textContent = "Copy link"; }, 1500);
+  }
+
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("button, a");
+    document.querySelectorAll("details.menu-box[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.removeAttribute("open"); });
+    if (!target) return;
+    if (target.dataset.example !== undefined) chooseExample(Number(target.dataset.example));
+    else if (target.id === "theme-switch") switchTheme();
+    else if (target.id === "copy-link") copyLink(target);
+    else if (target.id === "edit-text") app.byId("text").focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "text") {
+      event.preventDefault();
+      setTimeout(() => app.byId("run").click(), 0);
+    } else if (event.key === "Escape") {
+      const open = document.querySelector("details.menu-box[open]");
+      if (open) { open.removeAttribute("open"); open.querySelector("summary").focus(); } else if (app.state.working) app.byId("cancel").click();
+    }
+  });
+  document.addEventListener("input", (event) => { if (event.target.id === "text") { fit(event.target); count(); } });
+  document.addEventListener("focusin", (event) => { if (event.target.id === "text") fit(event.target); });
+  document.addEventListener("focusout", (event) => { if (event.target.id === "text") fit(event.target); });
+  document.addEventListener("DOMContentLoaded", () => { clearTimeout(asking); askAgain(); });
+})();

@@ -1,0 +1,186 @@
+/* The token strip and the selection bar. */
+(function () {
+  "use strict";
+  const app = window.dashboardApp;
+  const VALUES_UP_TO = 32;
+  let marked = [];
+
+  function shade(surprisal) { return Math.max(0, Math.min(6, Math.floor((surprisal / 12) * 7))); }
+  const number = (value) => (value === null ? "–" : value.toFixed(1));
+
+  function draw(info) {
+    const strip = app.byId("tokens");
+    const values = info.surprisal && info.labels.length <= VALUES_UP_TO;
+    strip.classList.toggle("plain", !values);
+    const breaks = new Set(info.breaks);
+    const special = new Set(info.special);
+    const all = document.createDocumentFragment();
+    info.labels.forEach((text, i) => {
+      const button = app.make("button", "token" + (special.has(i) ? " special" : ""));
+      button.type = "button";
+      button.dataset.token = String(i);
+      button.tabIndex = -1;
+      button.setAttribute("aria-pressed", "false");
+      const surprisal = info.surprisal ? info.surprisal[i] : null;
+      const chip = app.make("span", "chip" + (surprisal === null ? "" : " surprisal-" + shade(surprisal)));
+      chip.append(...app.label(i).childNodes);
+      button.append(chip);
+      if (values) button.append(app.make("span", "value", number(surprisal)));
+      all.append(button);
+      if (breaks.has(i)) all.append(app.make("span", "line-break"));
+    });
+    strip.replaceChildren(all);
+    marked = [];
+    app.captions();
+  }
+
+  app.stripCaption = function (before) {
+    const info = app.state.info;
+    const strip = app.byId("tokens");
+    const legend = app.byId("strip-legend");
+    if (!info || !strip) return;
+    legend.hidden = !info.surprisal;
+    const scrolls = strip.scrollHeight > strip.clientHeight + 2;
+    strip.classList.toggle("scrolls", scrolls);
+    let text = "click one to select it, with shift for a second";
+    if (info.surprisal) {
+      text = info.labels.length <= VALUES_UP_TO
+        ? "colour and number: surprisal, in nats (how unexpected the token was)"
+        : "colour: surprisal, in nats (how unexpected the token was); the number is on hover";
+    }
+    if (scrolls) text = (info.surprisal ? "colour: surprisal · " : "") + lines(strip) + ", the selected token kept in view";
+    app.byId("strip-caption").textContent = before + text;
+  };
+  function lines(strip) {
+    const first = strip.querySelector(".token");
+    const height = first ? first.offsetHeight + 2 : 26;
+    const top = Math.round(strip.scrollTop / height) + 1;
+    const seen = Math.max(1, Math.round(strip.clientHeight / height));
+    const total = Math.max(1, Math.round((strip.scrollHeight - 8) / height));
+    return `lines ${top}–${Math.min(total, top + seen - 1)} of ${total}`;
+  }
+
+  function mark(index, className, pressed) {
+    const button = index === null || index === undefined ? null : app.byId("tokens").querySelector(`[data-token="${index}"]`);
+    if (!button) return;
+    button.classList.add(className);
+    if (pressed) { button.setAttribute("aria-pressed", "true"); button.tabIndex = 0; }
+    marked.push(button);
+  }
+  function marks(state, what) {
+    const strip = app.byId("tokens");
+    for (const button of marked) {
+      button.classList.remove("selected", "second", "hovered");
+      button.setAttribute("aria-pressed", "false");
+      button.tabIndex = -1;
+    }
+    marked = [];
+    const { selection, hover } = state;
+    if (hover) mark(hover.token, "hovered");
+    mark(selection.other, "second");
+    mark(selection.token, "selected", true);
+    if (what !== "hover") keepInView(strip, marked[marked.length - 1]);
+  }
+  function keepInView(strip, button) {
+    if (!button || strip.scrollHeight <= strip.clientHeight + 2) return;
+    const top = button.offsetTop - 4;
+    if (top < strip.scrollTop || top + button.offsetHeight > strip.scrollTop + strip.clientHeight) {
+      const height = button.offsetHeight + 2;
+      strip.scrollTop = Math.max(0, Math.round(top / height - 1) * height + 2);
+    }
+    app.captions();
+  }
+
+  function bar(state) {
+    const { selection, info } = state;
+    fill("selected-token", selection.token);
+    fill("second-token", selection.other);
+    app.byId("clear-second").hidden = selection.other === null;
+    for (const [name, count] of [["layer", info.layers], ["head", info.heads]]) {
+      app.byId(`${name}-range`).textContent = `0–${count - 1}`;
+      app.byId(`${name}-down`).disabled = selection[name] === 0;
+      app.byId(`${name}-up`).disabled = selection[name] === count - 1;
+    }
+    app.byId("undo").disabled = !app.history.past.length;
+    app.byId("redo").disabled = !app.history.future.length;
+    const other = selection.other === null ? "" : `, second token ${info.labels[selection.other]} ${selection.other}`;
+    app.byId("announcer").textContent =
+      `Token ${info.labels[selection.token]}, ${selection.token}${other}; layer ${selection.layer}, head ${selection.head}`;
+  }
+  function fill(id, index) {
+    const slot = app.byId(id);
+    slot.replaceChildren();
+    if (index === null || index === undefined) { slot.append(app.make("span", "", "none; shift-click one")); return; }
+    slot.append(app.label(index, 20), String(index));
+  }
+
+  app.onPaint((state, what) => {
+    if (!state.info || !state.selection) return;
+    if (what === "run") { draw(state.info); kinds(state.info); }
+    if (what === "selection" || what === "hover") marks(state, what);
+    if (what === "selection") bar(state);
+    if (what === "size") app.captions();
+  });
+  function kinds(info) {
+    document.querySelectorAll("fieldset[data-kinds]").forEach((field) => { field.hidden = !field.dataset.kinds.split(" ").includes(info.kind); });
+  }
+
+  const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("button");
+    if (!target || !app.state.selection) return;
+    if (target.dataset.token !== undefined) {
+      const token = Number(target.dataset.token);
+      if (event.shiftKey) app.propose({ other: app.state.selection.other === token ? null : token }); else app.propose({ token });
+    } else if (target.id === "clear-second") app.propose({ other: null });
+    else if (target.id === "undo") app.propose({ undo: true });
+    else if (target.id === "redo") app.propose({ redo: true });
+    else {
+      const step = /^(layer|head)-(down|up)$/.exec(target.id || "");
+      if (step) app.propose({ step: step[1], by: step[2] === "up" ? 1 : -1 });
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    const button = event.target.closest && event.target.closest("#tokens [data-token]");
+    if (button && event.key in STEPS && !event.shiftKey && !event.ctrlKey && !event.altKey) {
+      event.preventDefault();
+      const count = app.state.info.labels.length;
+      const next = Math.max(0, Math.min(count - 1, Number(button.dataset.token) + STEPS[event.key]));
+      const node = app.byId("tokens").querySelector(`[data-token="${next}"]`);
+      node.focus();
+      app.propose({ token: next });
+    }
+    if ((event.target.id === "layer" || event.target.id === "head") && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      event.preventDefault();
+      app.propose({ step: event.target.id, by: event.key === "ArrowUp" ? 1 : -1 });
+    }
+    if ((event.target.id === "layer" || event.target.id === "head") && event.key === "Enter") typed(event.target);
+  });
+  document.addEventListener("focusout", (event) => { if (event.target.id === "layer" || event.target.id === "head") typed(event.target); });
+  function typed(field) {
+    const { selection } = app.state;
+    if (!selection || field.value === String(selection[field.id])) return;
+    const value = /^\d{1,6}$/.test(field.value.trim()) ? Number(field.value) : selection[field.id];
+    const count = field.id === "layer" ? app.state.info.layers : app.state.info.heads;
+    const next = Math.min(value, count - 1);
+    if (next === selection[field.id]) window.dash_clientside.set_props(field.id, { value: String(next) });
+    else app.propose({ [field.id]: next });
+  }
+  document.addEventListener("mouseover", (event) => {
+    const button = event.target.closest && event.target.closest("#tokens [data-token]");
+    if (!button || !app.state.info) return;
+    const token = Number(button.dataset.token);
+    app.hover({ token, source: "strip" });
+    const value = app.state.info.surprisal ? app.state.info.surprisal[token] : null;
+    const lines = [[app.label(token), ` ${token}`]];
+    if (value !== null && value !== undefined) lines.push(`surprisal ${value.toFixed(2)} nats`);
+    if (app.state.info.special.includes(token)) lines.push("special token");
+    if (app.state.info.partial.includes(token)) lines.push("part of one character");
+    const box = button.getBoundingClientRect();
+    app.tip(lines, box.left, box.bottom);
+  });
+  document.addEventListener("mouseout", (event) => {
+    if (event.target.closest && event.target.closest("#tokens [data-token]")) { app.hover(null); app.tip(null); }
+  });
+  document.addEventListener("scroll", (event) => { if (event.target.id === "tokens") app.captions(); }, true);
+})();

@@ -1,0 +1,223 @@
+/* The layer × head grid: one picture of all heads, drawn at whole pixels, under one button a head. */
+(function () {
+  "use strict";
+  const app = window.dashboardApp;
+  const LABELS = { top: 16, left: 22 };
+  const PATTERNS = { previous: "previous token", next: "next token", self: "the token itself", first: "first token", spread: "spread evenly", mixed: "no single pattern" };
+  const SMALLEST_PICTURE = 10;
+  const pictures = new Map();
+  let drawn = null;
+
+  function shape() {
+    const { info, model } = app.state;
+    return info ? { layers: info.layers, heads: info.heads } : model ? { layers: model.layers, heads: model.heads } : null;
+  }
+  function sides(box, { layers, heads }) {
+    const column = box.parentElement;
+    if (app.narrow()) {
+      const side = Math.max(18, Math.min(44, Math.floor((column.parentElement.clientWidth - LABELS.left - 24) / heads) - 1));
+      return side;
+    }
+    const room = column.clientHeight - 28 - LABELS.top;
+    const widest = Math.floor((column.parentElement.clientWidth * 0.34 - LABELS.left) / heads) - 1;
+    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(8, widest)));
+  }
+  function labelled(index, side, selected) {
+    const step = side >= 12 ? (side >= 20 ? 1 : 5) : side * 5 >= 12 ? 5 : 10;
+    return index === selected || (index % step === 0 && (selected === null || Math.abs(index - selected) * side >= 11));
+  }
+
+  function build() {
+    const box = app.byId("attention-heads");
+    const size = shape();
+    if (!box || !size) return;
+    const side = sides(box, size);
+    const pitch = side + 1;
+    const inner = app.make("div", "heads-inner");
+    inner.style.width = LABELS.left + size.heads * pitch + 4 + "px";
+    inner.style.height = LABELS.top + size.layers * pitch + 4 + "px";
+    const canvas = app.make("canvas");
+    const ratio = window.devicePixelRatio || 1;
+    canvas.style.left = LABELS.left + "px";
+    canvas.style.top = LABELS.top + "px";
+    canvas.style.width = size.heads * pitch + "px";
+    canvas.style.height = size.layers * pitch + "px";
+    canvas.width = Math.round(size.heads * pitch * ratio);
+    canvas.height = Math.round(size.layers * pitch * ratio);
+    canvas.setAttribute("aria-hidden", "true");
+    inner.append(canvas);
+    if (app.state.info) addButtons(inner, size, pitch, side);
+    const frame = app.make("div", "head-frame");
+    frame.hidden = true;
+    inner.append(frame);
+    box.replaceChildren(inner);
+    app.byId("attention-heads-title").style.paddingLeft = "0px";
+    drawn = { canvas, frame, inner, side, pitch, ratio, size, labels: [] };
+    fillCanvas();
+    mark();
+  }
+  function addButtons(inner, size, pitch, side) {
+    for (let layer = 0; layer < size.layers; layer += 1) {
+      for (let head = 0; head < size.heads; head += 1) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.tabIndex = -1;
+        button.dataset.layer = layer;
+        button.dataset.head = head;
+        button.setAttribute("aria-pressed", "false");
+        button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${patternText(layer, head)}`);
+        button.style.cssText = `left:${LABELS.left + head * pitch}px;top:${LABELS.top + layer * pitch}px;width:${side}px;height:${side}px`;
+        inner.append(button);
+      }
+    }
+  }
+  function patternText(layer, head) {
+    const [pattern, score] = app.state.info.patterns[layer][head];
+    if (pattern === "mixed") return PATTERNS.mixed;
+    if (pattern === "spread") return PATTERNS.spread;
+    return `${Math.round(100 * score)} % on the ${PATTERNS[pattern].replace("the ", "")}`;
+  }
+
+  async function picture(run, theme) {
+    const name = `${run}-${theme}`;
+    if (!pictures.has(name)) {
+      if (pictures.size > 8) pictures.clear();
+      pictures.set(name, new Promise((resolve, reject) => {
+        const image = new Image();
+        image.onload = () => resolve(image);
+        image.onerror = () => { pictures.delete(name); reject(new Error("no picture of the heads")); };
+        image.src = app.url(`run/${run}/heads-${theme}.png`);
+      }));
+    }
+    return pictures.get(name);
+  }
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  async function fillCanvas() {
+    const now = drawn;
+    const { canvas, size, pitch, side, ratio } = now;
+    const paper = canvas.getContext("2d");
+    const at = (index) => Math.round(index * pitch * ratio);
+    const cell = Math.round(side * ratio);
+    const ground = app.state.info ? colour("--weight-0") : colour("--hairline");
+    if (!app.state.info) {
+      paper.fillStyle = ground;
+      paper.globalAlpha = 0.55;
+      for (let l = 0; l < size.layers; l += 1) for (let h = 0; h < size.heads; h += 1) paper.fillRect(at(h), at(l), cell, cell);
+      return;
+    }
+    let image;
+    try { image = await picture(app.state.info.run, document.documentElement.dataset.theme); } catch (error) { return; }
+    if (now !== drawn) return;
+    const wide = image.width / size.heads;
+    const high = image.height / size.layers;
+    paper.clearRect(0, 0, canvas.width, canvas.height);
+    paper.imageSmoothingEnabled = side * ratio < wide;
+    paper.imageSmoothingQuality = "high";
+    const small = side < SMALLEST_PICTURE;
+    for (let l = 0; l < size.layers; l += 1) {
+      for (let h = 0; h < size.heads; h += 1) {
+        if (small) {
+          const score = app.state.info.patterns[l][h][1];
+          paper.fillStyle = colour(`--weight-${Math.round(8 * Math.sqrt(score))}`);
+          paper.fillRect(at(h), at(l), cell, cell);
+        } else paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
+      }
+    }
+  }
+
+  function mark() {
+    if (!drawn) return;
+    const { inner, frame, side, pitch, size } = drawn;
+    const selection = app.state.info ? app.state.selection : null;
+    for (const label of drawn.labels) label.remove();
+    drawn.labels = [];
+    const place = (text, selected, style) => {
+      const label = app.make("span", "axis-label" + (selected ? " selected" : ""), text);
+      label.style.cssText = style;
+      drawn.labels.push(label);
+      inner.append(label);
+    };
+    for (let h = 0; h < size.heads; h += 1) {
+      if (labelled(h, Math.max(side, size.heads <= 12 ? 20 : side), selection ? selection.head : null)) {
+        place(String(h), selection && selection.head === h, `left:${LABELS.left + h * pitch - 6}px;top:0;width:${side + 12}px;text-align:center`);
+      }
+    }
+    for (let l = 0; l < size.layers; l += 1) {
+      if (labelled(l, side, selection ? selection.layer : null)) {
+        place(String(l), selection && selection.layer === l, `left:0;top:${LABELS.top + l * pitch + side / 2 - 6}px;width:${LABELS.left - 6}px`);
+      }
+    }
+    if (!selection) return;
+    frame.hidden = false;
+    frame.style.cssText = `left:${LABELS.left + selection.head * pitch - 2}px;top:${LABELS.top + selection.layer * pitch - 2}px;width:${side + 4}px;height:${side + 4}px`;
+    const old = inner.querySelector('button[aria-pressed="true"]');
+    if (old) { old.setAttribute("aria-pressed", "false"); old.tabIndex = -1; }
+    const button = inner.querySelector(`button[data-layer="${selection.layer}"][data-head="${selection.head}"]`);
+    if (button) { button.setAttribute("aria-pressed", "true"); button.tabIndex = 0; }
+    if (app.narrow()) scrollTo(selection.layer);
+  }
+  function scrollTo(layer) {
+    const box = app.byId("attention-heads");
+    const top = LABELS.top + layer * drawn.pitch;
+    if (top < box.scrollTop + LABELS.top || top + drawn.pitch > box.scrollTop + box.clientHeight) {
+      box.scrollTop = Math.max(0, top - 2 * drawn.pitch - LABELS.top);
+    }
+    title();
+  }
+  function title() {
+    const node = app.byId("attention-heads-title");
+    if (!node || !drawn) return;
+    const text = app.narrow() ? `, layers ${Math.floor(app.byId("attention-heads").scrollTop / drawn.pitch)}–${Math.min(drawn.size.layers - 1,
+      Math.floor((app.byId("attention-heads").scrollTop + app.byId("attention-heads").clientHeight - LABELS.top) / drawn.pitch) - 1)} of 0–${drawn.size.layers - 1} in view` : ", layer × head";
+    node.lastChild.textContent = text;
+  }
+
+  function oneHead() {
+    const node = app.byId("one-head-pattern");
+    const { selection } = app.state;
+    if (node && selection) node.textContent = ": on average " + patternText(selection.layer, selection.head);
+  }
+  app.onPaint((state, what) => {
+    if (what === "selection") oneHead();
+    if (what === "run" || what === "size" || what === "theme" || what === "model") build();
+    else if (what === "selection") mark();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("#attention-heads button");
+    if (button) app.propose({ layer: Number(button.dataset.layer), head: Number(button.dataset.head) });
+  });
+  document.addEventListener("keydown", (event) => {
+    const button = event.target.closest && event.target.closest("#attention-heads button");
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!button || !step || event.altKey || event.ctrlKey) return;
+    event.preventDefault();
+    const layer = Math.max(0, Math.min(drawn.size.layers - 1, Number(button.dataset.layer) + step[0]));
+    const head = Math.max(0, Math.min(drawn.size.heads - 1, Number(button.dataset.head) + step[1]));
+    drawn.inner.querySelector(`button[data-layer="${layer}"][data-head="${head}"]`).focus();
+    app.propose({ layer, head });
+  });
+  document.addEventListener("mouseover", (event) => {
+    const button = event.target.closest && event.target.closest("#attention-heads button");
+    if (!button) return;
+    const { layer, head } = button.dataset;
+    const box = button.getBoundingClientRect();
+    app.tip([`Layer ${layer}, head ${head}`, patternText(Number(layer), Number(head))], box.left, box.bottom);
+  });
+  document.addEventListener("mouseout", (event) => { if (event.target.closest && event.target.closest("#attention-heads button")) app.tip(null); });
+  document.addEventListener("scroll", (event) => { if (event.target.id === "attention-heads") title(); }, true);
+  document.addEventListener("DOMContentLoaded", () => {
+    const watch = new MutationObserver(() => {
+      const column = document.querySelector(".heads-column");
+      if (!column) return;
+      watch.disconnect();
+      let last = "";
+      new ResizeObserver(() => {
+        const size = `${column.clientHeight}x${column.parentElement.clientWidth}`;
+        if (size !== last) { last = size; build(); }
+      }).observe(column.parentElement);
+      build();
+    });
+    watch.observe(document.documentElement, { childList: true, subtree: true });
+  });
+})();

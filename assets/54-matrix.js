@@ -1,0 +1,213 @@
+/* The selected head's heatmap: labels, frames, hover with exact weights, and clicks. Plotly draws the cells. */
+(function () {
+  "use strict";
+  const app = window.dashboardApp;
+  const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+  const LEAST = 13;
+  const POSITIONS_ABOVE = 80;
+  const rows = new Map();
+  let graph = null;
+  let over = null;
+  let shown = null;
+
+  function geometry() {
+    const layout = graph && graph._fullLayout;
+    if (!layout || !layout.xaxis || !shown || !app.state.info || shown.run !== app.state.info.run) return null;
+    const { xaxis: x, yaxis: y } = layout;
+    if (!x._length || !y._length) return null;
+    const left = (v) => x._offset + x.l2p(v);
+    const top = (v) => y._offset + y.l2p(v);
+    const cell = left(1) - left(0);
+    return {
+      left, top, cell, count: app.state.info.labels.length,
+      box: { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length },
+      key: (px) => Math.round(x.p2l(px - x._offset)),
+      query: (px) => Math.round(y.p2l(px - y._offset)),
+    };
+  }
+
+  /* which indices carry a label: every so many, the strong ones always, and they push the others out */
+  function chosen(count, cell, strong, most) {
+    const step = STEPS.find((s) => s * cell >= LEAST) || STEPS[STEPS.length - 1];
+    const far = Math.ceil(most / cell);
+    const kept = [...new Set(strong.filter((i) => i !== null && i !== undefined))];
+    const labels = kept.slice();
+    for (let i = 0; i < count; i += step) if (!kept.some((k) => Math.abs(k - i) < far)) labels.push(i);
+    return labels;
+  }
+
+  function emphasis(index, selection, hover) {
+    if (index === selection.token) return "selected";
+    if (index === selection.other) return "second";
+    return hover && (index === hover.token || index === hover.key) ? "hovered" : "";
+  }
+
+  /* the selected and the second label, moved apart where their rows are too close for both */
+  function spread([token, other], g) {
+    const moved = new Map();
+    if (other === null || other === undefined || other === token) return moved;
+    const lack = LEAST - Math.abs(g.top(token) - g.top(other));
+    if (lack <= 0) return moved;
+    const sign = token > other ? 1 : -1;
+    moved.set(token, (sign * lack) / 2);
+    moved.set(other, (-sign * lack) / 2);
+    return moved;
+  }
+
+  function drawLabels(g, state) {
+    const { selection, hover } = state;
+    const most = app.narrow() ? 8 : 12;
+    const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
+    const strong = [selection.token, selection.other];
+    const apart = spread(strong, g);
+    for (const i of chosen(g.count, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
+      if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
+      const y = g.top(i) + (apart.get(i) || 0);
+      const position = g.count > POSITIONS_ABOVE ? " " + i : "";
+      app.svgToken(i, { x: g.box.x0 - 6, y: y + 4, "text-anchor": "end", class: emphasis(i, selection, hover) }, over, most, position);
+    }
+    if (g.count > POSITIONS_ABOVE) positions(g, state, strong, inView);
+    else {
+      const angle = g.cell >= 19 ? -45 : -90;
+      for (const i of chosen(g.count, g.cell, strong, LEAST)) {
+        const x = g.left(i) + (angle === -90 ? 4 : 2);
+        const y = g.box.y0 - 6;
+        app.svgToken(i, { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) }, over, most);
+      }
+    }
+    const corner = { x: g.box.x0 - 6, "text-anchor": "end", class: "plain" };
+    const first = g.top(0) - g.box.y0 < 8 ? 10 : 6;
+    app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, over).textContent = "key →";
+    app.svg("text", { ...corner, y: g.box.y0 - first }, over).textContent = "query ↓";
+  }
+  function positions(g, state, strong, inView) {
+    const step = STEPS.find((s) => s * g.cell >= 30) || 5000;
+    for (let i = 0; i < g.count; i += step) {
+      if (inView(g.left(i), g.box.x0, g.box.x1)) app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, over).textContent = i;
+    }
+    const spans = [];
+    for (const i of strong) {
+      if (i === null || i === undefined || !inView(g.left(i), g.box.x0, g.box.x1)) continue;
+      const name = `${app.elided(app.state.info.labels[i], 12)} ${i}`;
+      const half = name.length * 3.4;
+      const clash = spans.find(([a, b]) => g.left(i) + half > a && g.left(i) - half < b);
+      const anchor = clash ? (g.left(i) < (clash[0] + clash[1]) / 2 ? "end" : "start") : "middle";
+      const x = anchor === "end" ? clash[0] - 10 : anchor === "start" ? clash[1] + 10 : g.left(i);
+      spans.push([x - half, x + half]);
+      app.svgToken(i, { x, y: g.box.y0 - 20, "text-anchor": anchor, class: emphasis(i, state.selection, null) }, over, 12, " " + i);
+    }
+  }
+
+  function frame(g, x0, y0, x1, y1, className, casing) {
+    const at = { x: Math.max(g.box.x0 - 1.5, x0 - 1), y: Math.max(g.box.y0 - 1.5, y0 - 1) };
+    at.width = Math.min(g.box.x1 + 1.5, x1 + 1) - at.x;
+    at.height = Math.min(g.box.y1 + 1.5, y1 + 1) - at.y;
+    if (at.width <= 2 || at.height <= 2) return;
+    if (casing) app.svg("rect", { ...at, class: "casing", "stroke-width": casing }, over);
+    app.svg("rect", { ...at, class: className }, over);
+  }
+  function row(g, query, className, casing) {
+    const last = app.state.info.causal[app.state.selection.layer] ? query : g.count - 1;
+    frame(g, g.left(-0.5), g.top(query - 0.5), g.left(last + 0.5), g.top(query + 0.5), className, casing);
+  }
+
+  function paint() {
+    const g = geometry();
+    if (!over) return;
+    over.replaceChildren();
+    if (!g) return;
+    const { selection, hover } = app.state;
+    drawLabels(g, app.state);
+    if (hover && hover.token !== selection.token) row(g, hover.token, "thin");
+    if (selection.other !== null && selection.other !== undefined) {
+      const first = app.state.info.causal[selection.layer] ? selection.other : 0;
+      frame(g, g.left(selection.other - 0.5), g.top(first - 0.5), g.left(selection.other + 0.5), g.top(g.count - 0.5), "column", 3.5);
+    }
+    row(g, selection.token, "row", 4);
+  }
+
+  /* exact weights, a block of rows at a time, kept */
+  async function exact(query) {
+    const { run } = shown;
+    const { layer, head } = shown;
+    const block = Math.max(1, Math.floor(16384 / app.state.info.labels.length));
+    const first = Math.floor(query / block) * block;
+    const last = Math.min(app.state.info.labels.length, first + block);
+    const name = `${run}/${layer}/${head}/${first}`;
+    if (!rows.has(name)) {
+      if (rows.size > 64) rows.clear();
+      rows.set(name, fetch(app.url(`run/${run}/attention/${layer}/${head}?from=${first}&to=${last}`))
+        .then((reply) => { if (!reply.ok) throw new Error("no weights"); return reply.arrayBuffer(); })
+        .then((bytes) => new Float32Array(bytes))
+        .catch((error) => { rows.delete(name); throw error; }));
+    }
+    const values = await rows.get(name);
+    return (key) => values[(query - first) * app.state.info.labels.length + key];
+  }
+
+  function cellAt(event) {
+    const g = geometry();
+    if (!g) return null;
+    const frameBox = graph.getBoundingClientRect();
+    const x = event.clientX - frameBox.left;
+    const y = event.clientY - frameBox.top;
+    if (x < g.box.x0 || x > g.box.x1 || y < g.box.y0 || y > g.box.y1) {
+      return x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1 ? { token: g.query(y), key: null } : null;
+    }
+    const cell = { token: g.query(y), key: g.key(x) };
+    return cell.token >= 0 && cell.key >= 0 && cell.token < g.count && cell.key < g.count ? cell : null;
+  }
+  let pointer = null;
+  async function hover(event) {
+    const cell = cellAt(event);
+    pointer = cell;
+    graph.style.cursor = cell ? "pointer" : "";
+    const drag = graph.querySelector(".nsewdrag");
+    if (drag) drag.style.cursor = cell ? "pointer" : "default";
+    if (!cell) { app.hover(null); app.tip(null); return; }
+    app.hover({ ...cell, source: "matrix" });
+    if (cell.key === null) { app.tip([[app.label(cell.token), ` ${cell.token}`]], event.clientX, event.clientY); return; }
+    const { clientX, clientY } = event;
+    const names = [app.label(cell.token), ` (${cell.token}) reads `, app.label(cell.key), ` (${cell.key})`];
+    if (app.state.info.causal[shown.layer] && cell.key > cell.token) {
+      app.tip([[app.label(cell.token), ` (${cell.token}) cannot read `, app.label(cell.key), ` (${cell.key})`], "it comes later"], clientX, clientY);
+      return;
+    }
+    try {
+      const weight = await exact(cell.token);
+      if (pointer === cell) app.tip([names, ["weight ", app.make("b", "", precise(weight(cell.key)))]], clientX, clientY);
+    } catch (error) {
+      if (pointer === cell) app.tip([names, "the exact weight could not be fetched"], clientX, clientY);
+    }
+  }
+  function precise(value) { return value === 0 ? "0" : value >= 0.001 ? value.toFixed(4) : value.toExponential(2); }
+  app.precise = precise;
+
+  function click(event) {
+    const cell = cellAt(event);
+    if (!cell) return;
+    const { selection } = app.state;
+    if (cell.key === null) {
+      if (event.shiftKey) app.propose({ other: selection.other === cell.token ? null : cell.token }); else app.propose({ token: cell.token });
+    } else app.propose({ token: cell.token, other: cell.key });
+  }
+
+  app.whenGraph("attention-graph", (found) => {
+    graph = found;
+    const holder = app.byId("attention-figure");
+    over = app.svg("svg", { class: "over", "aria-hidden": "true" }, holder);
+    graph.on("plotly_afterplot", () => {
+      const meta = graph.layout && graph.layout.meta;
+      shown = meta && meta.run ? meta : null;
+      paint();
+    });
+    graph.on("plotly_relayout", paint);
+    graph.addEventListener("mousemove", hover);
+    graph.addEventListener("mouseleave", () => { pointer = null; app.hover(null); app.tip(null); });
+    graph.addEventListener("click", click);
+    const meta = graph.layout && graph.layout.meta;
+    shown = meta && meta.run ? meta : null;
+    paint();
+  });
+  app.onPaint((state, what) => { if (what === "selection" || what === "hover" || what === "size") paint(); });
+})();

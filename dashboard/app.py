@@ -1,0 +1,58 @@
+"""Joins the parts: settings, store, queue, catalog, page and callbacks. Nothing else does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dash
+from flask_compress import Compress
+
+from dashboard.jobs.manager import ResidentWorkerManager
+from dashboard.jobs.queue import JobQueue, status
+from dashboard.models.catalog import Catalog
+from dashboard.page import layout
+from dashboard.routes import make_routes
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.views import all_views
+from dashboard.wiring import Shelf, connect
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+TITLE = "Transformer dashboard"
+
+
+def create_app(settings: Settings) -> dash.Dash:
+    """The whole application, ready to serve: Dash's first-request set-up is done here, so that many first requests at
+    once all get the whole list of callbacks.
+
+    Raises:
+        SettingsError: the cache folder cannot be written.
+    """
+    views = all_views()
+    store = RunStore.from_settings(settings)
+    queue = JobQueue.from_settings(settings)
+    catalog = Catalog(settings)
+    app = dash.Dash(
+        "dashboard",
+        title=TITLE,
+        update_title="",
+        assets_folder=str(ASSETS),
+        assets_ignore=r".*LICENSE.*|.*\.md",
+        background_callback_manager=ResidentWorkerManager(queue, store, settings),
+        serve_locally=True,
+        suppress_callback_exceptions=False,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+    )
+    app.layout = layout(settings, catalog.entries(), views)
+    connect(app, Shelf(settings, store, catalog), views)
+    app.server.register_blueprint(make_routes(store, catalog, lambda: status(queue)))
+    Compress(app.server)
+    complete_setup(app)
+    return app
+
+
+def complete_setup(app: dash.Dash) -> None:
+    """Let Dash finish what it would do at the first request (it is not safe under threads)."""
+    with app.server.test_client() as client:
+        for path in ("/_dash-layout", "/_dash-dependencies"):
+            client.get(path).close()

@@ -1,0 +1,69 @@
+"""Texts to start with: one or two for each bundled model, and what to look for in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text, its model, and the selection that shows the point.
+
+    Attributes:
+        model: catalog name. text: what is run. look_for: one line for a person.
+        token, other, layer, head: what is selected when the run is opened first.
+    """
+
+    model: str
+    text: str
+    look_for: str
+    token: int
+    layer: int
+    head: int
+    other: int | None = None
+
+
+EXAMPLES = (
+    Example(
+        "smollm2-135m",
+        "When Mary and John went to the shops, John gave a bottle of milk to Mary.",
+        "Layer 24, head 4: “to” finds the name that comes next",
+        token=15,
+        other=1,
+        layer=24,
+        head=4,
+    ),
+    Example(
+        "smollm2-135m",
+        "Oh dear! Oh dear! I shall be late! Oh dear!",
+        "Layer 20, head 8: looks back to what followed last time",
+        token=11,
+        other=4,
+        layer=20,
+        head=8,
+    ),
+    Example(
+        "minilm-l6",
+        "The bank raised its rates. We sat on the river bank.",
+        "One word, two meanings: compare the two points for “bank”",
+        token=2,
+        other=12,
+        layer=5,
+        head=0,
+    ),
+    Example(
+        "rxnmapper",
+        "CC(C)S.CN(C)C=O.Fc1cccnc1F.O=C([O-])[O-].[K+].[K+]>>CC(C)Sc1ncccc1F",
+        "Layer 10, head 5: product atoms find their reactants",
+        token=45,
+        other=6,
+        layer=10,
+        head=5,
+    ),
+)
+MODEL_WORDS = {"causal": "predicts the next token", "encoder": "encodes, has no predictions", "masked": "fills masked tokens"}
+
+
+def example_for(model: str, text: str) -> Example | None:
+    """The example with exactly this model and text, if there is one."""
+    return next((example for example in EXAMPLES if (example.model, example.text) == (model, text)), None)

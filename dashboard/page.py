@@ -1,0 +1,293 @@
+"""The shell of the page: header, form, token strip, selection bar and one card a view. No callbacks here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import dash_bootstrap_components as dbc
+from dash import dcc, html
+
+from dashboard import ids
+from dashboard.examples import EXAMPLES, MODEL_WORDS
+from dashboard.figures.theme import LIGHT
+from dashboard.models.catalog import CatalogEntry
+from dashboard.settings import Settings
+from dashboard.views.declaration import Control, View
+
+
+def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> html.Div:
+    """The whole page; equal for equal arguments, so that several web processes agree."""
+    return html.Div(
+        [
+            html.A("Skip to the token strip", href=f"#{ids.TOKENS}", className="skip"),
+            *_stores(entries, views),
+            _header(settings, entries),
+            html.Main(
+                [_form(), html.Div(id=ids.NOTICE, role="alert"), _examples(entries), _strip(), _selection_bar(), _cards(views)]
+            ),
+            html.Div(id="tooltip", className="tooltip-box", role="tooltip", hidden=True),
+            html.Div(id="announcer", className="visually-hidden", **{"aria-live": "polite"}),
+        ],
+        id="page",
+        className="page empty",
+    )
+
+
+def _stores(entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
+    names = (
+        ids.SUBMITTED_RUN,
+        ids.PROPOSAL,
+        ids.SELECTION,
+        ids.RUN_INFO,
+        ids.ADDRESS,
+        ids.PROGRESS_STATE,
+        ids.FILL_REQUEST,
+        ids.FILLED,
+        ids.FILL_PROGRESS,
+    )
+    drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
+    catalog = {entry.name: _for_browser(entry) for entry in entries}
+    return [
+        *[dcc.Store(id=name) for name in names],
+        *drawn,
+        dcc.Store(id=ids.CATALOG, data=catalog),
+        dcc.Store(id=ids.EXAMPLES, data=[asdict(example) for example in EXAMPLES]),
+        dcc.Store(id=ids.FORM_STATE, data="idle"),
+        dcc.Store(id=ids.THEME, data="light"),
+    ]
+
+
+def _for_browser(entry: CatalogEntry) -> dict[str, Any]:
+    fields = ("title", "kind", "layers", "heads", "limit", "here", "monospace")
+    return {name: getattr(entry, name) for name in fields}
+
+
+def size_words(parameters: int) -> str:
+    """ "135 M parameters", "0.7 M parameters", "1.2 B parameters"."""
+    if parameters >= 1e9:
+        return f"{parameters / 1e9:.1f} B parameters"
+    millions = parameters / 1e6
+    return f"{millions:.0f} M parameters" if millions >= 10 else f"{millions:.1f} M parameters"
+
+
+def _header(settings: Settings, entries: Sequence[CatalogEntry]) -> html.Header:
+    names = [entry.name for entry in entries]
+    chosen = settings.default_model if settings.default_model in names else names[0]
+    picker = dcc.Dropdown(
+        id=ids.MODEL,
+        options=[_model_option(entry) for entry in entries],
+        value=chosen,
+        clearable=False,
+        searchable=True,
+        maxHeight=420,
+        optionHeight=44,
+    )
+    right = html.Nav(
+        [
+            dbc.Button(
+                "Copy link", id="copy-link", color="link", className="quiet", title="Copy a link to this run and selection"
+            ),
+            dbc.Button(
+                "Theme: system", id="theme-switch", color="link", className="quiet", title="Light, dark, or as the system has it"
+            ),
+        ],
+        className="header-actions",
+        **{"aria-label": "Page"},
+    )
+    state = html.Span("", id=ids.MODEL_STATE, className="model-state", role="status")
+    box = html.Div([html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker")
+    return html.Header([html.H1("Transformer dashboard"), box, state, right], className="header")
+
+
+def _model_option(entry: CatalogEntry) -> dict[str, Any]:
+    detail = f"{entry.kind} · {entry.layers} layers × {entry.heads} heads · {size_words(entry.parameters)}"
+    words = [html.B(entry.title), html.Span(detail, className="detail")]
+    if entry.note:
+        words.append(html.Span(entry.note, className="model-note"))
+    return {
+        "label": html.Span(words, className="model-option"),
+        "value": entry.name,
+        "search": f"{entry.name} {entry.title} {entry.kind}",
+    }
+
+
+def _form() -> html.Section:
+    text = dcc.Textarea(
+        id=ids.TEXT,
+        value="",
+        placeholder="Type or paste a text, or choose an example",
+        rows=1,
+        spellCheck="false",
+        className="text",
+    )
+    examples = html.Details(
+        [
+            html.Summary("Examples"),
+            html.Div(
+                [
+                    html.Button([html.Span(e.text, className="example-text"), html.Small(e.look_for)], **{"data-example": str(i)})
+                    for i, e in enumerate(EXAMPLES)
+                ],
+                className="menu",
+            ),
+        ],
+        className="menu-box examples-menu",
+    )
+    side = html.Div(
+        [
+            html.Button("Edit", id="edit-text", className="quiet", hidden=True),
+            html.Span("", id="token-count", className="token-count", **{"aria-live": "off"}),
+            examples,
+        ],
+        className="composer-side",
+    )
+    bar = html.Div(html.Div(className="bar-fill"), className="bar")
+    composer = html.Div(
+        [html.Label("Text", htmlFor=ids.TEXT, className="visually-hidden"), text, side, bar], className="composer", id="composer"
+    )
+    run = dbc.Button([html.B("Run"), html.Kbd("Ctrl ↵")], id=ids.RUN, className="run", n_clicks=0)
+    cancel = dbc.Button([html.B("Cancel"), html.Kbd("Esc")], id=ids.CANCEL, className="cancel", n_clicks=0, outline=True)
+    progress = html.Div([], id=ids.PROGRESS, className="progress-line", role="status")
+    row = html.Div([composer, html.Div([run, cancel], className="run-box")], className="form-row")
+    return html.Section([row, progress], className="form", **{"aria-label": "Text to run"})
+
+
+def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
+    rows, previous = [], None
+    by_name = {entry.name: entry for entry in entries}
+    for index, example in enumerate(EXAMPLES):
+        entry = by_name.get(example.model)
+        if entry is None:
+            continue
+        first = example.model != previous
+        name = [html.B(entry.title.removesuffix("-Instruct")), html.Small(MODEL_WORDS[entry.kind])] if first else []
+        button = html.Button(
+            example.text, className="example-link" + (" mono" if entry.monospace else ""), **{"data-example": str(index)}
+        )
+        cells = [html.Td(name), html.Td(button), html.Td(example.look_for)]
+        rows.append(html.Tr(cells, className="first" if first else ""))
+        previous = example.model
+    head = html.Thead(html.Tr([html.Th(name, scope="col") for name in ("Model", "Text", "What to look for")]))
+    return html.Section(
+        [
+            html.H2("Start with an example"),
+            html.P("Choosing one picks its model, fills the text box and runs it.", className="caption"),
+            html.Table([head, html.Tbody(rows)], className="examples-table"),
+        ],
+        className="card-box examples-card",
+        id="examples-card",
+    )
+
+
+def _strip() -> html.Section:
+    swatches = [html.I(className=f"swatch surprisal-{i}") for i in range(len(LIGHT.surprisal))]
+    legend = html.Div(["0", html.Span(swatches, className="swatches"), "12 nats or more"], className="legend", id="strip-legend")
+    head = html.Div([html.H2("Tokens", id="strip-title"), html.Span("", id="strip-caption", className="caption"), legend])
+    head.className = "strip-head"
+    strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **{"aria-label": "Tokens of the text"})
+    return html.Section([head, strip], className="strip", **{"aria-labelledby": "strip-title"})
+
+
+def _selection_bar() -> html.Section:
+    token = html.Span(["Selected token", html.Span(id="selected-token", className="chip-slot")], className="bar-item")
+    other = html.Span(
+        [
+            "Second token",
+            html.Span(id="second-token", className="chip-slot"),
+            html.Button("Clear", id="clear-second", className="quiet", hidden=True),
+        ],
+        className="bar-item",
+    )
+    actions = html.Span(
+        [
+            html.Button("Undo", id="undo", className="quiet", disabled=True),
+            html.Button("Redo", id="redo", className="quiet", disabled=True),
+        ],
+        className="bar-actions",
+    )
+    return html.Section(
+        [_stepper("Layer", ids.LAYER), _stepper("Head", ids.HEAD), token, other, actions],
+        className="selection-bar",
+        id="selection-bar",
+        **{"aria-label": "Selection"},
+    )
+
+
+def _stepper(label: str, name: str) -> html.Span:
+    field = dcc.Input(
+        id=name, type="text", inputMode="numeric", value="", debounce=True, className="step-value", autoComplete="off"
+    )
+    return html.Span(
+        [
+            html.Label(label, htmlFor=name),
+            html.Span(
+                [
+                    html.Button("‹", id=f"{name}-down", className="step", **{"aria-label": f"Previous {label.lower()}"}),
+                    field,
+                    html.Button("›", id=f"{name}-up", className="step", **{"aria-label": f"Next {label.lower()}"}),
+                ],
+                className="stepper",
+            ),
+            html.Span("", id=f"{name}-range", className="range"),
+        ],
+        className="bar-item",
+    )
+
+
+def _cards(views: Sequence[View]) -> html.Div:
+    return html.Div([_card(view) for view in views], className="cards", id="cards")
+
+
+def _card(view: View) -> html.Section:
+    headline, sentence = view.invitation
+    empty = html.Div(html.Div([html.B(headline), html.P(sentence)]), className="card-message")
+    heading = html.Div([html.H2(view.title), html.P("", className="caption")], id=ids.heading_id(view.name), className="heading")
+    graph = dcc.Graph(
+        id=ids.graph_id(view.name),
+        config={"displayModeBar": False, "responsive": True, "doubleClick": "reset", "showTips": False},
+        responsive=True,
+        className="graph",
+    )
+    head: list[Any] = [heading]
+    if view.controls:
+        head.append(_options(view))
+    frame = html.Div([_one_head_line() if view.extra else None, html.Div(graph, className="figure", id=f"{view.name}-figure")])
+    frame.className = "figure-column"
+    middle = [view.extra()] if view.extra else []
+    body = html.Div([*middle, frame, html.Div(empty, id=ids.body_id(view.name), className="card-side")], className="card-middle")
+    footer = html.Div([], id=ids.footer_id(view.name), className="card-footer-line")
+    return html.Section(
+        [html.Div(head, className="card-head"), body, footer],
+        className=f"card-box view view-{view.name}",
+        id=f"{view.name}-card",
+        **{"aria-labelledby": ids.heading_id(view.name)},
+    )
+
+
+def _one_head_line() -> html.Div:
+    ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
+    swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
+    legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")
+    return html.Div([html.B("One head"), html.Span("", id="one-head-pattern"), legend], className="grid-title")
+
+
+def _options(view: View) -> html.Details:
+    return html.Details(
+        [
+            html.Summary("Options"),
+            html.Div([_control(view.name, control) for control in view.controls], className="menu options"),
+        ],
+        className="menu-box",
+    )
+
+
+def _control(view: str, control: Control) -> html.Fieldset:
+    choices = dbc.RadioItems(
+        id=ids.control_id(view, control.name),
+        options=[{"value": value, "label": label} for value, label in control.choices],
+        value=control.default,
+        persistence=False,
+    )
+    return html.Fieldset([html.Legend(control.label), choices], **{"data-kinds": " ".join(control.kinds)})

@@ -1,0 +1,74 @@
+"""Plain routes beside Dash's: pictures and exact numbers that a browser may keep for ever, and the server's health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from flask import Blueprint, Response, jsonify, request
+
+from dashboard import __version__
+from dashboard.contracts.request import is_run_key
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import BadSelectionError, DashboardError, RunNotFoundError
+from dashboard.figures.heads import head_sprite
+from dashboard.figures.theme import theme_named
+from dashboard.models.catalog import Catalog
+from dashboard.store.run_store import RunStore
+
+FOR_EVER = "private, max-age=31536000, immutable"
+LONGEST_COUNTED = 400_000  # characters whose tokens are counted while typing
+
+
+def make_routes(store: RunStore, catalog: Catalog, health: Callable[[], dict[str, Any]]) -> Blueprint:
+    """/health, /count and /run/KEY/…; a name that is not a run's gives 404 and one plain line."""
+    routes = Blueprint("dashboard", __name__)
+
+    @routes.get("/health")
+    def _health() -> Response:
+        return jsonify({"status": "ok", "version": __version__, **health()})
+
+    @routes.post("/count")
+    def _count() -> Response:
+        raw = request.get_json(silent=True)
+        if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
+            return Response("Send JSON with model and text.", 400, mimetype="text/plain")
+        text = raw["text"]
+        if len(text) > LONGEST_COUNTED:
+            return jsonify({"tokens": None})
+        return jsonify({"tokens": catalog.count_tokens(raw["model"], text) if text else 0})
+
+    @routes.get("/run/<key>/heads-<theme>.png")
+    def _heads(key: str, theme: str) -> Response:
+        run = _open(store, key)
+        return _kept(head_sprite(np.asarray(run.arrays["thumbnails"]), theme_named(theme)), "image/png", f"{key}-{theme}")
+
+    @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
+    def _weights(key: str, layer: int, head: int) -> Response:
+        run = _open(store, key)
+        first, last = request.args.get("from", 0, type=int), request.args.get("to", len(run), type=int)
+        if not 0 <= first < last <= len(run):
+            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run; it has {len(run)}.")
+        run.check(layer=layer, head=head)
+        weights = run.attention(layer, head)[first:last]
+        return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", f"{key}-{layer}-{head}-{first}-{last}")
+
+    @routes.errorhandler(DashboardError)
+    def _error(error: DashboardError) -> Response:
+        return Response(str(error), 404, mimetype="text/plain")
+
+    return routes
+
+
+def _open(store: RunStore, key: str) -> ModelRun:
+    if not is_run_key(key):
+        raise RunNotFoundError("That is not the name of a run.")
+    return store.open(key)
+
+
+def _kept(content: bytes, kind: str, tag: str) -> Response:
+    response = Response(content, mimetype=kind)
+    response.headers["Cache-Control"] = FOR_EVER
+    response.set_etag(tag)
+    return response.make_conditional(request)

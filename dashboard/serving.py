@@ -1,0 +1,163 @@
+"""`python -m dashboard serve`: web and worker together, for one person; both end with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dashboard.errors import SettingsError
+from dashboard.settings import Settings
+
+log = logging.getLogger(__name__)
+PATIENCE = 60.0  # seconds for the page to come up
+ENDING = 8.0  # seconds that web and worker have to end
+
+
+def check_port(settings: Settings) -> None:
+    """Raise `SettingsError` where the port cannot be served on."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            reason = "is in use by another program" if error.errno == 98 else f"cannot be used ({error.strerror})"
+            advice = f"Choose another one: PORT={settings.port + 1} make run"
+            raise SettingsError(f"Port {settings.port} on {settings.host} {reason}. {advice}") from error
+
+
+def check_folders(settings: Settings) -> None:
+    """Make the cache folders, for their owner alone; raise `SettingsError` where they cannot be written."""
+    for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            probe = folder / f".write-test-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"The cache folder {folder} cannot be written ({error.strerror}). "
+                "Make it writable, or choose another one: DASHBOARD_CACHE_DIR=/path make run"
+            ) from error
+
+
+def web_command(settings: Settings) -> list[str]:
+    """gunicorn with threads; the Procfile's `web:` line is the same."""
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "dashboard.wsgi:server",
+        f"--bind={settings.host}:{settings.port}",
+        "--worker-class=gthread",
+        f"--workers={settings.web_processes}",
+        f"--threads={settings.web_threads}",
+        "--log-level=warning",
+        "--keep-alive=30",
+        "--no-control-socket",
+    ]
+
+
+@dataclass
+class Household:
+    """The two children of `serve`."""
+
+    settings: Settings
+    say: Callable[[str], None]
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        command = (
+            web_command(self.settings)
+            if name == "web"
+            else [sys.executable, "-m", "dashboard", "worker", f"--parent={os.getpid()}"]
+        )
+        self.children[name] = subprocess.Popen(command, env={**os.environ, **self.settings.to_env()}, start_new_session=True)
+
+    def end(self) -> None:
+        for child in self.children.values():
+            if child.poll() is None:
+                child.terminate()
+        deadline = time.monotonic() + ENDING
+        for child in self.children.values():
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> int:
+    """Serve until interrupted.
+
+    Args:
+        settings: where and how. say: prints a line for the person who started it.
+
+    Returns:
+        The exit code: 0 after an interrupt, 1 where the web process did not start or ended by itself.
+
+    Raises:
+        SettingsError: the port or the cache folder cannot be used.
+    """
+    check_port(settings)
+    check_folders(settings)
+    household = Household(settings, say)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        household.start("worker")
+        household.start("web")
+        return _watch(household)
+    except KeyboardInterrupt:
+        say("Stopping …")
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        household.end()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _watch(household: Household) -> int:
+    address = f"http://{household.settings.host}:{household.settings.port}/"
+    started, up, ready = time.monotonic(), False, False
+    while True:
+        if household.children["web"].poll() is not None:
+            household.say("The web process ended. Its messages are above.")
+            return 1
+        if household.children["worker"].poll() is not None:
+            log.warning("the worker's supervisor ended; starting another")
+            household.start("worker")
+        if not ready:
+            health = _health(address)
+            if health and not up:
+                up = True
+                household.say(f"The dashboard is at {address}  (Ctrl+C stops it)")
+            if health and health.get("worker") == "ready":
+                ready = True
+                household.say(f"Model ready: {', '.join(health.get('models') or [])}")
+            if not up and time.monotonic() - started > PATIENCE:
+                household.say(f"The page did not come up within {PATIENCE:.0f} s. The messages above say why.")
+                return 1
+        time.sleep(1.0 if ready else 0.1)
+
+
+def _health(address: str) -> dict[str, object] | None:
+    import json
+
+    try:
+        with urllib.request.urlopen(address + "health", timeout=2) as reply:
+            return dict(json.load(reply))
+    except (OSError, ValueError, urllib.error.URLError):
+        return None

@@ -1,0 +1,273 @@
+"""The three kinds of callbacks: submit (background), reduce (in the browser), draw (one pair a view).
+
+form ──submit──► submitted-run ─┐
+address bar ───► address ───────┴─► run-info ──reduce──► selection ──► <view>-drawn ──► figure
+clicks, keys ──► proposal ─────────────────────reduce──►     │    ──────────────────► words
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
+
+from dashboard import ids
+from dashboard.contracts.job import JobSpec
+from dashboard.contracts.request import RunRequest, is_run_key
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
+from dashboard.figures.theme import theme_named
+from dashboard.models.catalog import Catalog
+from dashboard.run_info import describe_run, place_in, start_of
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.views.declaration import View, Words
+
+log = logging.getLogger(__name__)
+BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What the callbacks read: runs, models and settings."""
+
+    settings: Settings
+    store: RunStore
+    catalog: Catalog
+
+    def run_of(self, selection: Selection) -> ModelRun:
+        """The selection's run; with the prediction at its masked token, where that was computed later (`fill/…`)."""
+        run = self.store.open(selection.run)
+        selection.checked(run)
+        if run.model.kind != "masked" or run.has_masked(selection.token):
+            return run
+        try:
+            arrays = self.store.open_arrays(fill_name(run.key, selection.token))
+        except RunNotFoundError:
+            return run
+        return run.with_arrays({f"fill/{name}": arrays[name] for name in arrays})
+
+
+def fill_name(key: str, position: int) -> str:
+    """The store's name of the prediction of run `key` with `position` masked."""
+    return f"{key}.fill-{position}"
+
+
+def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
+    """Register every callback of the page."""
+    _submit(app, shelf)
+    _fill(app, shelf)
+    _run_info(app, shelf)
+    _browser(app)
+    for view in views:
+        _draw(app, shelf, view)
+
+
+def guarded(function: Callable[..., Any]) -> Any:
+    """Call a draw function; a `DashboardError` is its message, any other error is logged and is ours."""
+    try:
+        return function(), None
+    except DashboardError as error:
+        return None, str(error)
+    except Exception:
+        log.exception("a view failed")
+        return None, BROKEN
+
+
+def _submit(app: Dash, shelf: Shelf) -> None:
+    @app.callback(
+        Output(ids.SUBMITTED_RUN, "data"),
+        Input(ids.RUN, "n_clicks"),
+        State(ids.MODEL, "value"),
+        State(ids.TEXT, "value"),
+        background=True,
+        progress=Output(ids.PROGRESS_STATE, "data"),
+        cancel=[Input(ids.CANCEL, "n_clicks")],
+        running=[(Output(ids.FORM_STATE, "data"), "running", "idle")],
+        interval=shelf.settings.poll_milliseconds,
+        prevent_initial_call=True,
+    )
+    def submit(clicks: int, model: str, text: str) -> JobSpec:
+        request = RunRequest(model, text)
+        fingerprint = shelf.catalog.fingerprint(model)
+        return JobSpec("capture", request.key(fingerprint), {"request": request.to_json(), "fingerprint": fingerprint})
+
+
+def _fill(app: Dash, shelf: Shelf) -> None:
+    """The prediction at one masked position, where the run does not hold it."""
+
+    @app.callback(
+        Output(ids.FILLED, "data"),
+        Input(ids.FILL_REQUEST, "data"),
+        background=True,
+        progress=Output(ids.FILL_PROGRESS, "data"),
+        interval=shelf.settings.poll_milliseconds,
+        prevent_initial_call=True,
+    )
+    def fill(raw: object) -> JobSpec:
+        if not isinstance(raw, dict) or not is_run_key(raw.get("run")) or not isinstance(raw.get("position"), int):
+            raise BadRequestError("There is no position to fill. Select a token.")
+        run = shelf.store.open(raw["run"])
+        run.check(token=raw["position"])
+        payload = {"run": run.key, "position": raw["position"]}
+        return JobSpec("fill", fill_name(run.key, raw["position"]), payload)
+
+
+def _run_info(app: Dash, shelf: Shelf) -> None:
+    @app.callback(
+        Output(ids.RUN_INFO, "data"),
+        Input(ids.SUBMITTED_RUN, "data"),
+        Input(ids.ADDRESS, "data"),
+        State(ids.SELECTION, "data"),
+        prevent_initial_call=True,
+    )
+    def run_info(submitted: object, address: object, selection: object) -> Any:
+        if ctx.triggered_id == ids.ADDRESS:
+            info, problem = guarded(lambda: _from_address(shelf, address))
+        elif isinstance(submitted, dict) and submitted.get("run"):
+            info, problem = guarded(lambda: _from_submit(shelf, submitted, selection))
+        else:
+            return no_update
+        return info if problem is None else {"error": problem}
+
+
+def _from_submit(shelf: Shelf, submitted: dict[str, Any], raw: object) -> dict[str, Any]:
+    run = shelf.store.open(str(submitted["run"]))
+    before = selection = None
+    if isinstance(raw, dict) and raw.get("run"):
+        try:
+            selection = Selection.from_json(raw)
+            before = shelf.store.open(selection.run)
+        except DashboardError:
+            selection = None  # the run that was shown has left the store: nothing to carry over
+    return {**describe_run(run), "start": start_of(run, before, selection)}
+
+
+def _from_address(shelf: Shelf, address: object) -> dict[str, Any]:
+    if not isinstance(address, dict) or not is_run_key(address.get("run")):
+        raise BadRequestError("The address does not name a run. Check that the link was copied whole, or run a text.")
+    try:
+        run = shelf.store.open(address["run"])
+    except RunNotFoundError as error:
+        raise RunNotFoundError("This server no longer has the run that the link names. Run its text again to see it.") from error
+    found, problems = place_in(run, address)
+    start = {**start_of(run, None, None), **found}
+    return {**describe_run(run), "start": start, "problem": " ".join(problems) or None, "opened": True}
+
+
+def _browser(app: Dash) -> None:
+    """What the browser does alone; the functions are in assets/."""
+
+    def browser(name: str, *wires: Any, initial: bool = False) -> None:
+        app.clientside_callback(ClientsideFunction("dashboard", name), *wires, prevent_initial_call=not initial)
+
+    browser(
+        "reduce",
+        Output(ids.SELECTION, "data"),
+        Input(ids.PROPOSAL, "data"),
+        Input(ids.RUN_INFO, "data"),
+        State(ids.SELECTION, "data"),
+    )
+    browser(
+        "paint",
+        Output(ids.LAYER, "value"),
+        Output(ids.HEAD, "value"),
+        Input(ids.SELECTION, "data"),
+        State(ids.RUN_INFO, "data"),
+    )
+    browser(
+        "fillRequest",
+        Output(ids.FILL_REQUEST, "data"),
+        Input(ids.SELECTION, "data"),
+        Input(ids.control_id("prediction", "mode"), "value"),
+        State(ids.RUN_INFO, "data"),
+        State(ids.FILL_REQUEST, "data"),
+    )
+    browser("openAddress", Output(ids.ADDRESS, "data"), Input(ids.CATALOG, "data"), initial=True)
+    browser("initTheme", Output(ids.THEME, "data"), Input(ids.CATALOG, "data"), initial=True)
+    browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
+    browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
+    browser("writeAddress", Input(ids.SELECTION, "data"))
+    browser("formState", Input(ids.FORM_STATE, "data"))
+    browser("progress", Input(ids.PROGRESS_STATE, "data"), Input(ids.FORM_STATE, "data"))
+    browser("notice", Input(ids.SUBMITTED_RUN, "data"), Input(ids.RUN_INFO, "data"), Input(ids.FILLED, "data"))
+
+
+def _draw(app: Dash, shelf: Shelf, view: View) -> None:
+    controls = [Input(ids.control_id(view.name, control.name), "value") for control in view.controls]
+    computed = [Input(ids.FILLED, "data")] if view.later else []
+    app.clientside_callback(
+        f"(selection, before) => window.dash_clientside.dashboard.part(selection, before, {json.dumps(view.figure_reads)})",
+        Output(ids.drawn_id(view.name), "data"),
+        Input(ids.SELECTION, "data"),
+        State(ids.drawn_id(view.name), "data"),
+        prevent_initial_call=True,
+    )
+
+    @app.callback(
+        Output(ids.graph_id(view.name), "figure"),
+        Input(ids.drawn_id(view.name), "data"),
+        Input(ids.THEME, "data"),
+        *controls,
+        *computed,
+        State(ids.SELECTION, "data"),
+        prevent_initial_call=True,
+    )
+    def draw(_part: object, theme: object, *rest: Any) -> Any:
+        raw, options = rest[-1], view.options(rest[: len(controls)])
+        if raw is None:
+            return no_update
+        figure, _problem = guarded(lambda: _figure(shelf, view, raw, options, theme))
+        return figure if figure is not None else go.Figure(layout={"template": {}})
+
+    @app.callback(
+        Output(ids.heading_id(view.name), "children"),
+        Output(ids.body_id(view.name), "children"),
+        Output(ids.footer_id(view.name), "children"),
+        Input(ids.SELECTION, "data"),
+        *controls,
+        *computed,
+        prevent_initial_call=True,
+    )
+    def words(raw: object, *rest: Any) -> Any:
+        if raw is None:
+            return no_update, no_update, no_update
+        options = view.options(rest[: len(controls)])
+        found, problem = guarded(lambda: _words(shelf, view, raw, options))
+        if found is not None and found.waiting:
+            problem = _failure(rest[-1])
+        if found is None or problem is not None:
+            found = Words(found.title if found else view.title, message=[html.B(problem)])
+        return _placed(found)
+
+
+def _failure(outcome: object) -> str | None:
+    """The message of a job's outcome that failed; None for any other."""
+    return str(outcome["error"]) if isinstance(outcome, dict) and outcome.get("error") else None
+
+
+def _figure(shelf: Shelf, view: View, raw: object, options: dict[str, str], theme: object) -> go.Figure | None:
+    selection = Selection.from_json(raw)
+    figure = view.draw(shelf.run_of(selection), selection, options, theme_named(theme))
+    if figure is not None:  # what the browser needs to know of the figure that it marks
+        figure.update_layout(meta={"run": selection.run, "layer": selection.layer, "head": selection.head})
+    return figure
+
+
+def _words(shelf: Shelf, view: View, raw: object, options: dict[str, str]) -> Words:
+    selection = Selection.from_json(raw)
+    return view.words(shelf.run_of(selection), selection, options)
+
+
+def _placed(words: Words) -> tuple[Any, Any, Any]:
+    heading = [html.H2(words.title), html.P(words.caption, className="caption")]
+    body = words.body
+    if words.message is not None:
+        body = html.Div(html.Div(words.message), className="card-message")
+    return heading, body, words.footer

@@ -45,12 +45,14 @@ class Roster:
             known = {name: other for name, other in self.all().items() if abs(now - other.beat) < FORGET_SECONDS}
             self._write({**known, record.id: replace(record, beat=now)})
 
-    def change(self, worker: str, **changes: Any) -> None:
-        """Change some fields of a worker that is entered; that is a sign of life too."""
+    def change(self, worker: str, **changes: Any) -> bool:
+        """Change some fields of a worker, which is a sign of life too; False if it is not entered."""
         with self._cache.transact(retry=True):
             known = self.all()
-            if worker in known:
-                self._write({**known, worker: replace(known[worker], **{"beat": time.time(), **changes})})
+            if worker not in known:
+                return False
+            self._write({**known, worker: replace(known[worker], **{"beat": time.time(), **changes})})
+            return True
 
     def remove(self, worker: str) -> None:
         with self._cache.transact(retry=True):

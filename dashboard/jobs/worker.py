@@ -15,7 +15,8 @@ import traceback
 from dashboard.contracts.job import Progress
 from dashboard.errors import DashboardError, JobCancelledError
 from dashboard.jobs.queue import Claim, JobQueue
-from dashboard.jobs.records import CANCELLED, JobFailure
+from dashboard.jobs.records import CANCELLED, JobFailure, WorkerRecord
+from dashboard.jobs.roster import this_host
 from dashboard.jobs.work import Desk, Registry
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -71,7 +72,8 @@ def end_with(parent: int) -> None:
 def _beat(queue: JobQueue, worker: str, parent: int) -> None:
     while os.getppid() == parent:
         try:
-            queue.roster.change(worker)
+            if not queue.roster.change(worker):  # forgotten: the computer slept, or the cache was emptied
+                queue.roster.publish(WorkerRecord(worker, os.getpid(), this_host(), "idle", time.time()))
         except Exception:
             log.exception("a heartbeat could not be written")
         time.sleep(BEAT_SECONDS)

@@ -5,7 +5,7 @@
     *.part                      being written
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
-index: sizes, dates and last use (the access time, which `open` sets) are the files' own, so nothing can disagree with
+index: sizes, dates and last use (the time of change, which `open` sets) are the files' own, so nothing can disagree with
 what is there. A damaged file is a miss: it is deleted, and the run is computed again.
 """
 
@@ -33,6 +33,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, SettingsError
 from dashboard.settings import Settings
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.summary import RunSummary
 
 SUFFIX = ".safetensors"
 DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
@@ -44,30 +45,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class RunSummary:
-    """One line of a list of saved runs; `preview` is the start of its text, times are seconds since 1970."""
-
-    key: str
-    model: str
-    title: str
-    preview: str
-    tokens: int
-    bytes: int
-    created: float
-    used: float
-
-
-@dataclass(frozen=True)
 class _Identity:
-    """What changes when a file is replaced."""
+    """What changes when a file is replaced (the time of change says when it was used last)."""
 
+    device: int
     inode: int
-    modified: int
     size: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> _Identity:
-        return cls(status.st_ino, status.st_mtime_ns, status.st_size)
+        return cls(status.st_dev, status.st_ino, status.st_size)
 
 
 class RunStore:
@@ -168,7 +155,7 @@ class RunStore:
 
     def recent(self, limit: int = 20) -> list[RunSummary]:
         """The runs used last, the latest first."""
-        files = sorted(self._files(), key=lambda pair: pair[1].st_atime_ns, reverse=True)
+        files = sorted(self._files(), key=lambda pair: pair[1].st_mtime_ns, reverse=True)
         found: list[RunSummary] = []
         for name, status in files:
             if len(found) >= limit:
@@ -184,9 +171,9 @@ class RunStore:
         known = self._cached(self._summaries, key, _Identity.of(status))
         if known is None:
             arrays = self._map(key)
-            known = self._whole(key, lambda: _summarise(key, json.loads(arrays.metadata["header"]), status))
+            known = self._whole(key, lambda: RunSummary.of(key, json.loads(arrays.metadata["header"]), status))
             self._keep(self._summaries, key, (_Identity.of(status), known), KNOWN_RUNS)
-        return RunSummary(**{**vars(known), "used": status.st_atime})
+        return RunSummary(**{**vars(known), "used": status.st_mtime})
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}{SUFFIX}"
@@ -232,12 +219,11 @@ class RunStore:
                 cache.popitem(last=False)
 
     def _touch(self, path: Path) -> None:
-        """Note that the file was used; at most once a second, and without changing its identity."""
+        """Note that the file was used; at most once a second."""
         now = time.time_ns()
         with contextlib.suppress(OSError):  # it left just now, or belongs to someone else: its last use is not kept
-            status = path.stat()
-            if abs(now - status.st_atime_ns) > 1_000_000_000:
-                os.utime(path, ns=(now, status.st_mtime_ns))
+            if abs(now - path.stat().st_mtime_ns) > 1_000_000_000:
+                os.utime(path, ns=(now, now))
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
         part = self.folder / f"{name}.{uuid.uuid4().hex}.part"
@@ -264,7 +250,7 @@ class RunStore:
         for name, status in self._files():
             key = name[:64]
             sizes[key] = sizes.get(key, 0) + status.st_size
-            used[key] = max(used.get(key, 0), status.st_atime_ns)
+            used[key] = max(used.get(key, 0), status.st_mtime_ns)
         total = sum(sizes.values())
         for key in sorted(used, key=used.__getitem__):
             if total <= self.max_bytes:
@@ -298,12 +284,3 @@ class RunStore:
 def is_name(value: object) -> bool:
     """Whether `value` can name a file of the store: a run's key, or a key and a derived name."""
     return is_run_key(value) or (isinstance(value, str) and DERIVED_NAME.fullmatch(value) is not None)
-
-
-def _summarise(key: str, header: Mapping[str, Any], status: os.stat_result) -> RunSummary:
-    preview = " ".join(str(header["request"]["text"]).split())[:120]
-    created = float(header.get("created") or status.st_mtime)
-    model = header["model"]
-    return RunSummary(
-        key, model["name"], model["title"], preview, len(header["tokens"]), status.st_size, created, status.st_atime
-    )

@@ -1,0 +1,40 @@
+"""One line of a list of saved runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PREVIEW = 120  # characters of the text
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of a list of saved runs; `preview` is the start of its text, times are seconds since 1970."""
+
+    key: str
+    model: str
+    title: str
+    preview: str
+    tokens: int
+    bytes: int
+    created: float
+    used: float
+
+    @classmethod
+    def of(cls, key: str, header: Mapping[str, Any], status: os.stat_result) -> RunSummary:
+        """The summary of a run's header and file; a header that is not one raises KeyError, TypeError or ValueError."""
+        model, text = header["model"], " ".join(str(header["request"]["text"]).split())
+        created = float(header.get("created") or status.st_mtime)
+        return cls(
+            key=key,
+            model=model["name"],
+            title=model["title"],
+            preview=text[:PREVIEW],
+            tokens=len(header["tokens"]),
+            bytes=status.st_size,
+            created=created,
+            used=status.st_mtime,
+        )

@@ -1,0 +1,406 @@
+"""The queue with real worker processes: shared runs, cancels, deaths, time limits. The jobs are fake, the deaths are not."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dash
+import numpy as np
+import psutil
+import pytest
+from dash import Input, Output, dcc, html
+
+from dashboard.contracts.job import JobSpec
+from dashboard.errors import EmptyTextError
+from dashboard.jobs.manager import ResidentWorkerManager
+from dashboard.jobs.queue import JobQueue, status
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+START = """
+import sys
+from dashboard.settings import Settings
+from dashboard.jobs.supervisor import run_worker
+run_worker(Settings.from_env(), sys.argv[1])
+"""
+POLL = 0.03
+
+
+def key(number: int) -> str:
+    return f"{number:064x}"
+
+
+@dataclass
+class Server:
+    """A web process's side of a server, and the supervisors that a test starts beside it."""
+
+    settings: Settings
+    manager: ResidentWorkerManager
+    supervisors: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def queue(self) -> JobQueue:
+        return self.manager.queue
+
+    def start_workers(self, registry: str = "registry", ready: bool = True) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **self.settings.to_env()}
+        command = [sys.executable, "-c", START, f"tests.integration.fake_jobs:{registry}"]
+        with (self.settings.cache_dir / "workers.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        self.supervisors.append(process)
+        if ready:
+            self.until(lambda: status(self.queue)["worker"] == "ready", 20)
+        return process
+
+    def ask(self, name: str, job: int | str, **payload: Any) -> str:
+        """What a click does; returns the handle."""
+        spec = JobSpec(name, key(job) if isinstance(job, int) else job, payload)
+        handle = self.manager.build_cache_key(None, [], [], None)
+        return self.manager.call_job_fn(handle, self.manager.make_job_fn(lambda: spec, True), [], {})
+
+    def poll(self, handle: str) -> Any:
+        """What the page does every 120 ms; None while it must wait."""
+        self.manager.get_progress(handle)
+        result = self.manager.get_result(handle, handle)
+        running = self.manager.job_running(handle)
+        if result is self.manager.UNDEFINED:
+            assert running, "neither running nor a result: Dash would end this in silence"
+            return None
+        return result
+
+    def outcome(self, handle: str, within: float = 10.0) -> Any:
+        return self.until(lambda: self.poll(handle), within)
+
+    def running(self, handle: str) -> None:
+        self.until(lambda: (self.manager.get_progress(handle) or [{}])[0].get("phase") == "layers", 10)
+
+    def until(self, question: Callable[[], Any], within: float) -> Any:
+        deadline = time.monotonic() + within
+        while not (answer := question()):
+            assert time.monotonic() < deadline, f"not within {within} s; the workers' log:\n{self.log()}"
+            time.sleep(POLL)
+        return answer
+
+    def worker_pid(self) -> int:
+        (record,) = self.queue.roster.live()
+        return record.pid
+
+    def done(self) -> list[str]:
+        """The jobs that were begun: name, key, process id each."""
+        path = self.settings.cache_dir / "log.txt"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def log(self) -> str:
+        return (self.settings.cache_dir / "workers.log").read_text()[-3000:]
+
+    def end(self) -> None:
+        for process in self.supervisors:
+            children = psutil.Process(process.pid).children() if process.poll() is None else []
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for child in children:
+                if child.is_running():
+                    child.kill()
+        self.queue.close()
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def make(**changes: Any) -> Server:
+        settings = replace(Settings(cache_dir=tmp_path / "cache"), **changes)
+        store, queue = RunStore.from_settings(settings), JobQueue.from_settings(settings)
+        made.append(Server(settings, ResidentWorkerManager(queue, store, settings)))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.end()
+
+
+@pytest.fixture
+def server(make_server: Callable[..., Server]) -> Server:
+    server = make_server()
+    server.start_workers()
+    return server
+
+
+def test_two_people_and_one_computation(server: Server) -> None:
+    one, other = server.ask("slow", 1, seconds=1), server.ask("slow", 1, seconds=1)
+    assert server.outcome(one)["run"] == server.outcome(other)["run"]
+    assert len(server.done()) == 1
+
+
+def test_a_cancel_leaves_the_other_its_result(server: Server) -> None:
+    one, other = server.ask("slow", 1, seconds=1), server.ask("slow", 1, seconds=1)
+    server.running(one)
+    server.manager.terminate_job(one)
+    assert server.outcome(one)["cancelled"]
+    assert server.outcome(other)["run"].startswith(key(1))
+    assert len(server.done()) == 1
+
+
+def test_a_cancel_frees_the_worker_which_keeps_its_models(server: Server) -> None:
+    handle = server.ask("slow", 1, seconds=60)
+    server.running(handle)
+    pid, start = server.worker_pid(), time.monotonic()
+    server.manager.terminate_job(handle)
+    assert server.outcome(handle)["cancelled"]
+    server.until(lambda: status(server.queue)["worker"] == "ready", 2)
+    assert time.monotonic() - start < 2
+    assert server.outcome(server.ask("slow", 2))["run"]
+    assert server.worker_pid() == pid
+
+
+def test_asking_again_for_what_runs_changes_nothing(server: Server) -> None:
+    old = server.ask("slow", 1, seconds=1)
+    server.running(old)
+    server.manager.terminate_job(old)  # Dash drops the old handle and makes a new one, in one request
+    new = server.ask("slow", 1, seconds=1)
+    assert server.outcome(new)["run"]
+    assert len(server.done()) == 1
+
+
+def test_a_job_that_ignores_its_cancel_is_killed(server: Server) -> None:
+    handle = server.ask("deaf", 1)
+    server.running(handle)
+    pid = server.worker_pid()
+    server.manager.terminate_job(handle)
+    server.until(lambda: not psutil.pid_exists(pid), 4)
+    assert server.outcome(server.ask("slow", 2))["run"]
+    assert server.worker_pid() != pid
+
+
+def test_a_killed_worker_is_an_error_and_the_next_run_works(server: Server) -> None:
+    handle, waiting = server.ask("deaf", 1), server.ask("slow", 2)
+    server.running(handle)
+    os.kill(server.worker_pid(), signal.SIGKILL)
+    outcome = server.outcome(handle, within=3)
+    assert outcome["error"].startswith("The worker stopped while computing layer 17 of 30, so this run has no result.")
+    assert not outcome["cancelled"]
+    assert server.outcome(waiting)["run"]
+    assert server.outcome(server.ask("slow", 1))["run"], "the failure was not kept as a result"
+
+
+def test_a_worker_that_is_frozen_is_replaced(server: Server) -> None:
+    handle = server.ask("deaf", 1)
+    server.running(handle)
+    os.kill(server.worker_pid(), signal.SIGSTOP)
+    assert "The worker stopped" in server.outcome(handle, within=5)["error"]
+    assert server.outcome(server.ask("slow", 2))["run"]
+
+
+def test_a_killed_supervisor_is_an_error(server: Server) -> None:
+    running, waiting = server.ask("deaf", 1), server.ask("slow", 2)
+    server.running(running)
+    pid = server.worker_pid()
+    server.supervisors[0].kill()
+    server.supervisors[0].wait()
+    assert "The worker stopped" in server.outcome(running, within=3)["error"]
+    assert server.outcome(waiting, within=5)["error"].startswith("No worker is running")
+    server.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 2)
+    server.start_workers()
+    assert server.outcome(server.ask("slow", 1))["run"]
+
+
+def test_an_ended_supervisor_ends_its_workers_and_says_so(server: Server) -> None:
+    handle = server.ask("deaf", 1)
+    server.running(handle)
+    pid = server.worker_pid()
+    server.supervisors[0].terminate()
+    assert server.supervisors[0].wait(5) == 0
+    assert not psutil.pid_exists(pid)
+    assert "The worker stopped" in server.outcome(handle, within=3)["error"]
+    assert status(server.queue)["worker"] == "none"
+
+
+def test_without_any_worker_there_is_an_error(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    assert "python -m dashboard worker" in server.outcome(server.ask("slow", 1), within=3)["error"]
+
+
+def test_what_is_stored_needs_no_worker(make_server: Callable[..., Server]) -> None:
+    server, name = make_server(), f"{key(1)}.fill-1"
+    server.manager.store.save_arrays(name, {"a": np.zeros(1)})
+    assert server.poll(server.ask("slow", name))["run"] == name
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "words"),
+    [
+        ("raising", "JobError", "failed in the worker (ZeroDivisionError)"),
+        ("refusing", "TextTooLongError", "812 tokens; this server allows 256. Shorten the text."),
+        ("hungry", "JobError", "not enough memory"),
+        ("suicidal", "JobError", "stopped while computing layer 17 of 30"),
+        ("unheard of", "DashboardError", "does not know how to do 'unheard of'"),
+    ],
+)
+def test_a_failure_is_told_and_tried_again(server: Server, job: str, kind: str, words: str) -> None:
+    for _attempt in range(2):
+        outcome = server.outcome(server.ask(job, 1))
+        assert (outcome["kind"], outcome["cancelled"]) == (kind, False)
+        assert words in outcome["error"]
+    assert server.outcome(server.ask("slow", 1))["run"]
+
+
+def test_a_closed_tab_stops_its_job(make_server: Callable[..., Server]) -> None:
+    server = make_server(lease_seconds=1.0)
+    server.start_workers()
+    server.running(server.ask("slow", 1, seconds=60))
+    server.until(lambda: status(server.queue)["worker"] == "ready", 4)
+    record = server.queue.ledger.job(key(1))
+    assert record is not None
+    assert record.state == "cancelled"
+
+
+def test_a_job_over_its_time_is_stopped(make_server: Callable[..., Server]) -> None:
+    server = make_server(job_seconds=1.0)
+    server.start_workers()
+    pid = server.worker_pid()
+    assert "longer than the 1 seconds" in server.outcome(server.ask("deaf", 1), within=4)["error"]
+    assert server.outcome(server.ask("slow", 2))["run"]
+    assert server.worker_pid() != pid
+
+
+def test_a_hundred_at_once_come_in_order(server: Server) -> None:
+    handles = [server.ask("slow", number) for number in range(100)]
+    for handle in handles:
+        assert server.outcome(handle)["run"]
+    assert [line.split()[1] for line in server.done()] == [key(number) for number in range(100)]
+
+
+def test_workers_that_die_at_the_start_are_not_started_without_pause(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    server.start_workers("crashing", ready=False)
+    handle = server.ask("slow", 1)
+    assert server.outcome(handle, within=20)["error"]
+    time.sleep(1)
+    assert server.log().count("started, process") < 8
+
+
+def test_two_workers_and_one_computation_each(make_server: Callable[..., Server]) -> None:
+    server = make_server(workers=2)
+    server.start_workers()
+    server.until(lambda: len(server.queue.roster.live()) == 2, 10)
+    handles = [server.ask("slow", number // 2, seconds=0.3) for number in range(8)]
+    for handle in handles:
+        assert server.outcome(handle)["run"]
+    assert sorted(line.split()[1] for line in server.done()) == [key(number) for number in range(4)]
+
+
+class Planted:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_planted_pickle_is_not_run(server: Server, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    with sqlite3.connect(server.settings.queue_folder / "cache.db", timeout=10) as connection:
+        connection.execute("UPDATE Cache SET mode = 4, value = ?", (pickle.dumps(Planted(marker)),))
+    connection.close()
+    time.sleep(1)
+    server.manager.get_progress("x")
+    server.manager.get_result("x", "x")
+    assert not marker.exists()
+    assert server.outcome(server.ask("slow", 1))["run"], "the worker enters itself again"
+
+
+def make_app(server: Server) -> dash.Dash:
+    app = dash.Dash("jobs", background_callback_manager=server.manager)
+    app.layout = html.Div([html.Button(id="run"), html.Button(id="cancel"), dcc.Store(id="out"), dcc.Store(id="state")])
+
+    @app.callback(
+        Output("out", "data"),
+        Input("run", "n_clicks"),
+        background=True,
+        progress=Output("state", "data"),
+        cancel=[Input("cancel", "n_clicks")],
+        prevent_initial_call=True,
+    )
+    def submit(clicks: int) -> JobSpec:
+        if clicks == 0:
+            raise EmptyTextError("There is no text to run.")
+        return JobSpec("slow", key(clicks), {"seconds": 0.5})
+
+    return app
+
+
+class Page:
+    """What dash-renderer does with one background callback."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.client = make_app(server).server.test_client()
+        text = self.client.get("/").get_data(as_text=True)
+        self.end_id = text.split('"end_id":"')[1].split('"')[0]
+        self.cancels = [
+            item["output"] for item in self.client.get("/_dash-dependencies").get_json() if item["output"].startswith("cancel")
+        ]
+
+    def post(self, output: str, identifier: str, value: Any, **arguments: Any) -> tuple[int, Any]:
+        identity, prop = output.split("@")[0].rsplit(".", 1)
+        body = {
+            "output": output,
+            "outputs": {"id": identity, "property": prop},
+            "inputs": [{"id": identifier, "property": "n_clicks", "value": value}],
+            "changedPropIds": [f"{identifier}.n_clicks"],
+        }
+        reply = self.client.post("/_dash-update-component", json=body, query_string={"endId": self.end_id, **arguments})
+        return reply.status_code, reply.get_json(silent=True)
+
+    def click(self, value: int) -> dict[str, str]:
+        code, handle = self.post("out.data", "run", value)
+        assert code == 200
+        return {"cacheKey": handle["cacheKey"], "job": handle["job"]}
+
+    def result(self, handle: dict[str, str]) -> tuple[Any, list[Any]]:
+        """Poll until there is a response; that, and the progress seen on the way."""
+        progress: list[Any] = []
+
+        def poll() -> Any:
+            code, data = self.post("out.data", "run", None, **handle)
+            assert code == 200, "Dash ended this in silence"
+            if "progress" in data:
+                progress.append(data["progress"]["state.data"])
+            return data.get("response")
+
+        return self.server.until(poll, 10)["out"]["data"], progress
+
+
+def test_through_dash_itself(server: Server) -> None:
+    page = Page(server)
+    outcome, progress = page.result(page.click(1))
+    assert outcome["run"] == f"{key(1)}.done-1"
+    assert {one["phase"] for one in progress} & {"layers"}
+    outcome, _progress = page.result(page.click(0))
+    assert (outcome["error"], outcome["kind"]) == ("There is no text to run.", "EmptyTextError")
+
+
+def test_a_cancel_through_dash_itself(server: Server) -> None:
+    page = Page(server)
+    handle = page.click(2)
+    code, _data = page.post(page.cancels[0], "cancel", 1, cancelJob=handle["job"])
+    assert code in (200, 204)
+    outcome, _progress = page.result(handle)
+    assert outcome["cancelled"]

@@ -1,0 +1,287 @@
+"""The run store: whole or nothing, lazily read, bounded, private. Numpy only."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from dashboard.contracts.request import RunRequest
+from dashboard.contracts.run import ModelInfo, ModelRun, Token
+from dashboard.contracts.scores import ScoreRecipe
+from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, SettingsError
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+HIDDEN = np.arange(2 * 4, dtype=np.float32).reshape(2, 4)
+
+
+def header(text: str = "a b") -> dict[str, object]:
+    request = RunRequest("tiny", text)
+    info = ModelInfo("tiny", "Tiny", "llama", "causal", 1, 1, 1, 4, 10, 100, 64)
+    tokens = [Token(1, "a", 0, 1), Token(2, " b", 1, 3)]
+    return ModelRun.make_header(request.key("weights"), request, info, tokens, [ScoreRecipe(0.5, "causal")])
+
+
+def arrays(fill: float = 0.0, width: int = 4) -> dict[str, np.ndarray]:
+    return {
+        "hidden_states/0": HIDDEN,
+        "hidden_states/1": np.full((2, width), fill, dtype=np.float32),
+        "thumbnails": np.zeros((1, 1, 2, 2), dtype=np.uint8),
+        "given/top_ids": np.array([[3], [4]], dtype=np.int32),
+    }
+
+
+def saved(store: RunStore, text: str = "a b", fill: float = 0.0, width: int = 4) -> str:
+    top = header(text)
+    key = str(top["key"])
+    store.save(key, top, arrays(fill, width))
+    return key
+
+
+def file_of(store: RunStore, name: str) -> Path:
+    return store.folder / f"{name}.safetensors"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs", 10**9)
+
+
+def test_a_run_comes_back_as_it_was(store: RunStore) -> None:
+    key = saved(store, fill=2.5)
+    run = store.open(key)
+    assert run.key == key
+    assert run.text == "a b"
+    assert [token.text for token in run.tokens] == ["a", " b"]
+    assert run.hidden_states[0].tolist() == HIDDEN.tolist()
+    assert run.hidden_states[1].tolist() == [[2.5] * 4] * 2
+    assert run.arrays["given/top_ids"].dtype == np.int32
+    assert set(run.arrays) == set(arrays())
+
+
+def test_another_process_would_find_it(store: RunStore) -> None:
+    key = saved(store)
+    assert RunStore(store.folder, 10**9).open(key).hidden_states[0].tolist() == HIDDEN.tolist()
+
+
+def test_arrays_cannot_be_changed(store: RunStore) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        store.open(saved(store)).hidden_states[0][0, 0] = 1
+
+
+def test_the_same_run_is_opened_once(store: RunStore) -> None:
+    key = saved(store)
+    assert store.open(key) is store.open(key)
+
+
+def test_a_replaced_file_is_read_anew(store: RunStore) -> None:
+    key = saved(store, fill=1)
+    before = store.open(key)
+    saved(store, fill=2)
+    assert store.open(key).hidden_states[1][0, 0] == 2
+    assert before.hidden_states[1][0, 0] == 1
+
+
+def test_files_are_private_and_nothing_is_left_over(store: RunStore) -> None:
+    key = saved(store)
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+    assert file_of(store, key).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in store.folder.iterdir()] == [f"{key}.safetensors"]
+
+
+def test_a_missing_run_is_a_named_error(store: RunStore) -> None:
+    assert not store.has("0" * 64)
+    with pytest.raises(RunNotFoundError, match="Run its text again"):
+        store.open("0" * 64)
+    with pytest.raises(RunNotFoundError):
+        store.open_arrays("0" * 64 + ".fill-1")
+
+
+@pytest.mark.parametrize("name", ["", "../secret", "a" * 64 + "/../x", "A" * 64, "0" * 64 + "\n", "0" * 64 + "./x", None, 3])
+def test_a_name_cannot_leave_the_folder(store: RunStore, name: object) -> None:
+    (store.folder.parent / "secret.safetensors").write_bytes(b"")
+    assert not store.has(name)
+    for call in (store.open, store.open_arrays):
+        with pytest.raises(RunNotFoundError):
+            call(name)  # type: ignore[operator]
+    store.delete(name)  # type: ignore[arg-type]
+    with pytest.raises((RunShapeError, TypeError)):
+        store.save_arrays(name, {})  # type: ignore[arg-type]
+    assert (store.folder.parent / "secret.safetensors").exists()
+
+
+def test_a_run_is_saved_under_its_own_key_only(store: RunStore) -> None:
+    with pytest.raises(RunShapeError, match="header's key"):
+        store.save("0" * 64, header(), arrays())
+
+
+def rewrite(store: RunStore, key: str, change: Callable[[bytes], bytes]) -> None:
+    path = file_of(store, key)
+    path.write_bytes(change(path.read_bytes()))
+
+
+def damages() -> dict[str, Callable[[bytes], bytes]]:
+    cuts = {f"cut at {share:.0%}": lambda raw, share=share: raw[: int(len(raw) * share)] for share in (0.1, 0.5, 0.9)}
+    ends = {f"cut to {size} bytes": lambda raw, size=size: raw[:size] for size in (0, 1, 7, 8, 9)}
+    return {
+        **cuts,
+        **ends,
+        "one byte short": lambda raw: raw[:-1],
+        "one byte long": lambda raw: raw + b"x",
+        "huge header": lambda raw: b"\xff" * 8 + raw[8:],
+        "garbage header": lambda raw: raw[:8] + b"\x00" * 40 + raw[48:],
+        "not JSON": lambda raw: raw.replace(b'"dtype"', b"'dtype'", 1),
+        "other dtype": lambda raw: raw.replace(b'"F32"', b'"F99"', 1),
+        "other shape": lambda raw: raw.replace(b"[2,4]", b"[2,5]", 1),
+        "a list for a header": lambda raw: (2).to_bytes(8, "little") + b"[]",
+        "run header not JSON": lambda raw: raw.replace(b'\\"recipes\\"', b'\\"recipes\\,', 1),
+        "run header incomplete": lambda raw: raw.replace(b'\\"recipes\\"', b'\\"recipez\\"', 1),
+        "all zero": lambda raw: b"\x00" * len(raw),
+    }
+
+
+@pytest.mark.parametrize("damage", damages())
+def test_a_damaged_file_is_a_miss_and_leaves(store: RunStore, damage: str) -> None:
+    key = saved(store)
+    rewrite(store, key, damages()[damage])
+    with pytest.raises(RunNotFoundError):
+        store.open(key)
+    assert not store.has(key)
+    assert not file_of(store, key).exists()
+    saved(store)
+    assert store.open(key).hidden_states[0].tolist() == HIDDEN.tolist()
+
+
+def test_a_file_cut_short_does_not_count_as_here(store: RunStore) -> None:
+    key = saved(store)
+    rewrite(store, key, lambda raw: raw[:-1])
+    assert not store.has(key)
+
+
+def test_another_runs_file_is_a_miss(store: RunStore) -> None:
+    one, other = saved(store, "a b"), saved(store, "b c")
+    file_of(store, one).write_bytes(file_of(store, other).read_bytes())
+    with pytest.raises(RunNotFoundError):
+        store.open(one)
+    assert store.open(other).text == "b c"
+
+
+def test_a_header_of_another_run_is_a_miss(store: RunStore) -> None:
+    key = saved(store)
+    metadata = {"name": key, "header": json.dumps(header("b c"))}
+    save_file(arrays(), file_of(store, key), metadata=metadata)
+    with pytest.raises(RunNotFoundError):
+        store.open(key)
+
+
+def test_an_open_run_stays_readable_after_it_left(store: RunStore) -> None:
+    key = saved(store, fill=3)
+    run = store.open(key)
+    store.delete(key)
+    assert run.hidden_states[1].tolist() == [[3.0] * 4] * 2
+    with pytest.raises(RunNotFoundError):
+        store.open(key)
+
+
+def test_derived_arrays_live_and_leave_with_their_run(store: RunStore) -> None:
+    key, other = saved(store), saved(store, "b c")
+    store.save_arrays(f"{key}.fill-45", {"masked/entropy": np.array([1.5], dtype=np.float32)})
+    store.save_arrays(f"{other}.fill-45", {"masked/entropy": np.array([2.5], dtype=np.float32)})
+    assert store.has(f"{key}.fill-45")
+    assert store.open_arrays(f"{key}.fill-45")["masked/entropy"].tolist() == [1.5]
+    store.delete(key)
+    assert not store.has(f"{key}.fill-45")
+    assert store.has(f"{other}.fill-45")
+
+
+def test_the_least_recently_used_leave_and_the_newest_stays(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs", 10**9)
+    first, second = saved(store, "one", width=1000), saved(store, "two", width=1000)
+    store.save_arrays(f"{second}.fill-1", {"a": np.zeros(1)})
+    for age, name in enumerate([first, f"{second}.fill-1", second]):
+        path = file_of(store, name)
+        os.utime(path, (0, time.time() - 100 - age))
+    store.open(second)
+    store.max_bytes = 2 * file_of(store, first).stat().st_size + 1000
+    third = saved(store, "three", width=1000)
+    assert [store.has(name) for name in (first, second, third)] == [False, True, True]
+    store.max_bytes = 1
+    fourth = saved(store, "four", width=1000)
+    assert [path.name for path in store.folder.iterdir()] == [f"{fourth}.safetensors"]
+
+
+def test_recent_runs_come_latest_first_and_need_no_index(store: RunStore) -> None:
+    keys = [saved(store, f"text {number}\n and more") for number in range(5)]
+    for age, key in enumerate(keys):
+        os.utime(file_of(store, key), (0, 1_000_000 + age))
+    store.save_arrays(f"{keys[0]}.fill-1", {"a": np.zeros(1)})
+    (store.folder / "note.txt").write_text("not a run")
+    file_of(store, "f" * 64).write_bytes(b"garbage")
+    for reader in (store, RunStore(store.folder, 10**9)):
+        listed = reader.recent(3)
+        assert [run.key for run in listed] == keys[:1:-1]
+        assert listed[0].preview == "text 4 and more"
+        assert (listed[0].model, listed[0].title, listed[0].tokens) == ("tiny", "Tiny", 2)
+        assert listed[0].bytes == file_of(store, keys[4]).stat().st_size
+        assert listed[0].used == 1_000_004
+    store.open(keys[0])
+    assert store.recent(1)[0].key == keys[0]
+
+
+def test_a_reader_beside_a_writer_sees_all_or_nothing(store: RunStore) -> None:
+    key, problems, done = str(header()["key"]), [], threading.Event()
+
+    def read() -> None:
+        reader = RunStore(store.folder, 10**9)
+        while not done.is_set():
+            try:
+                values = np.unique(reader.open(key).hidden_states[1])
+            except RunNotFoundError:
+                continue
+            if len(values) != 1:
+                problems.append(values)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(30):
+        saved(store, fill=number, width=20_000)
+        if number % 5 == 4:
+            store.delete(key)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+
+
+def test_what_a_killed_writer_left_is_swept(store: RunStore) -> None:
+    old, fresh = store.folder / "a.part", store.folder / "b.part"
+    for path in (old, fresh):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    RunStore(store.folder, 10**9)
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_a_full_disk_is_a_sentence(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dashboard.store.run_store.save_file", full)
+    with pytest.raises(DashboardError, match="is full, so this run could not be kept"):
+        saved(store)
+    assert list(store.folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(SettingsError, match="DASHBOARD_CACHE_DIR"):
+        RunStore.from_settings(Settings(cache_dir=tmp_path))

@@ -6,6 +6,7 @@ It reports through `desk.progress`, which raises `JobCancelledError` when nobody
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections import OrderedDict
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dashboard.models.loader import LoadedModel
 
 log = logging.getLogger(__name__)
-Announce = Callable[..., None]  # changes fields of the worker's record: state, message, models
+Announce = Callable[..., object]  # changes fields of the worker's record: state, message, models
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ class ResidentModels:
         torch.set_num_threads(self._settings.worker_threads)
         self._loaded.pop((name, revision), None)
         while len(self._loaded) >= self._settings.resident_models:
-            left, _model = self._loaded.popitem(last=False)
+            left = next(iter(self._loaded))
+            del self._loaded[left]
+            gc.collect()  # before the next one needs the room
             log.info("model %s leaves the memory", left[0])
         announce(models=self.names)
         start = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 PREVIEW = 120  # characters of the text
@@ -27,7 +28,6 @@ class RunSummary:
     def of(cls, key: str, header: Mapping[str, Any], status: os.stat_result) -> RunSummary:
         """The summary of a run's header and file; a header that is not one raises KeyError, TypeError or ValueError."""
         model, text = header["model"], " ".join(str(header["request"]["text"]).split())
-        created = float(header.get("created") or status.st_mtime)
         return cls(
             key=key,
             model=model["name"],
@@ -35,6 +35,14 @@ class RunSummary:
             preview=text[:PREVIEW],
             tokens=len(header["tokens"]),
             bytes=status.st_size,
-            created=created,
+            created=_seconds(header.get("created"), status.st_mtime),
             used=status.st_mtime,
         )
+
+
+def _seconds(created: object, otherwise: float) -> float:
+    """Seconds since 1970 of an ISO date."""
+    try:
+        return datetime.fromisoformat(str(created)).timestamp()
+    except ValueError:
+        return otherwise

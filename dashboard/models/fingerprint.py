@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 import threading
 from pathlib import Path
@@ -20,25 +21,41 @@ TOKENIZER_FILES = (
     "tokenizer.model",
     "spiece.model",
 )
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that is there is the one that is loaded
+WEIGHTS = (  # the first kind that is there is the one that is loaded
+    re.compile(r"model(-\d+-of-(?P<count>\d+))?\.safetensors"),
+    re.compile(r"pytorch_model(-\d+-of-(?P<count>\d+))?\.bin"),
+)
 
 _lock = threading.Lock()
 _known: dict[str, list[object]] = {}  # path: [size, time in ns, sha256], shared by all; also kept in a file
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the weights, by name; empty where there are none, or where a part of a split checkpoint is missing."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.exists())
+    except OSError:
+        return []
+    for pattern in WEIGHTS:
+        matches = [match for match in map(pattern.fullmatch, names) if match]
+        whole = [match for match in matches if match["count"] is None]
+        parts = [match for match in matches if match["count"] is not None]
+        if whole:
+            return [folder / match.string for match in whole]
+        if parts and len(parts) == int(parts[0]["count"]):
+            return [folder / match.string for match in parts]
+    return []
+
+
 def model_files(folder: Path) -> list[Path]:
     """The files of a model folder that its output depends on, in the order of their names."""
-    for pattern in WEIGHTS:
-        weights = sorted(folder.glob(pattern))
-        if weights:
-            break
     named = [folder / name for name in ("config.json", *TOKENIZER_FILES)]
-    return sorted([*weights, *(path for path in named if path.is_file())])
+    return sorted([*weight_files(folder), *(path for path in named if path.is_file())])
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether `folder` holds a configuration and weights."""
-    return (folder / "config.json").is_file() and any(next(folder.glob(pattern), None) for pattern in WEIGHTS)
+    """Whether `folder` holds a configuration and all of its weights."""
+    return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
 def folder_fingerprint(folder: Path, memory: Path | None = None) -> str:

@@ -1,0 +1,263 @@
+"""Loading a model: a folder's weights in float32, with the prediction head that the checkpoint really has."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from dashboard.contracts.run import ModelInfo, ModelKind
+from dashboard.errors import ModelError, UnsafeModelError, UnsupportedModelError
+from dashboard.models.bundled import BUNDLED
+from dashboard.models.catalog import fingerprint_memory
+from dashboard.models.fetch import resolve_folder
+from dashboard.models.fingerprint import folder_fingerprint
+from dashboard.settings import Settings
+
+UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
+AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to run.
+
+    Attributes:
+        model: in eval mode, on the CPU, gradients off; with a prediction head where the checkpoint has one.
+        tokenizer: its own. info: its sizes. fingerprint: of its files, as in run keys.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    info: ModelInfo
+    fingerprint: str
+
+
+def load_model(
+    name: str | Path,
+    settings: Settings | None = None,
+    revision: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> LoadedModel:
+    """Load a bundled model by its catalog name, a model folder, or a hub model (downloaded when it is not in the cache).
+
+    Code that comes with a model is never run, and pickled weights are read only as plain tensors.
+
+    Args:
+        progress: is called with one line for each step.
+
+    Raises:
+        ModelNotFoundError: no such model, or it cannot be fetched from here.
+        UnsupportedModelError: an architecture that this program does not read.
+        UnsafeModelError: the model would only load by running code.
+        ModelError: its files are damaged.
+    """
+    settings = settings or Settings.from_env()
+    folder = resolve_folder(name, settings, revision, progress)
+    title = _title(name, folder)
+    if progress is not None:
+        progress(f"Loading {title}")
+    with _quiet():
+        config = _read_config(folder, title)
+        tokenizer = _read_tokenizer(folder, title)
+        model, kind = _read_model(folder, config, title)
+    fingerprint = folder_fingerprint(folder, fingerprint_memory(settings))
+    return _finish(model, tokenizer, str(name), title, kind, fingerprint)
+
+
+def wrap_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    title: str | None = None,
+    fingerprint: str | None = None,
+) -> LoadedModel:
+    """Make a model that is already in memory usable; it is put in eval mode, with gradients off.
+
+    Args:
+        fingerprint: by default, a hash of its configuration and weights.
+
+    Raises:
+        UnsupportedModelError: an encoder–decoder model.
+    """
+    _refuse_encoder_decoder(model.config, title or name)
+    kind = _kind_of([type(model).__name__], model.config)
+    return _finish(model, tokenizer, name, title or name, kind, fingerprint or _state_fingerprint(model))
+
+
+def _finish(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, title: str, kind: ModelKind, fingerprint: str
+) -> LoadedModel:
+    model.eval()
+    model.requires_grad_(False)
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    info = ModelInfo(
+        name=name,
+        title=title,
+        family=model.config.model_type,
+        kind=kind,
+        layers=config.num_hidden_layers,
+        heads=heads,
+        key_heads=getattr(config, "num_key_value_heads", None) or heads,
+        hidden_size=config.hidden_size,
+        vocabulary=config.vocab_size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        limit=_limit(model, config, tokenizer),
+    )
+    return LoadedModel(model, tokenizer, info, fingerprint)
+
+
+def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The most tokens: learned positions less those a padding index takes (RoBERTa: 514 − 2), or the tokenizer's limit."""
+    limit = getattr(config, "max_position_embeddings", None) or UNBOUNDED
+    for path, module in model.named_modules():
+        if path.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limit -= int(module.padding_idx) + 1
+            break
+    own = tokenizer.model_max_length
+    return int(min(limit, own)) if own and own > 1 else int(limit)
+
+
+def _title(name: str | Path, folder: Path) -> str:
+    for bundled in BUNDLED:
+        if name == bundled.name:
+            return bundled.title
+    return folder.name if Path(name).expanduser().is_dir() else str(name).split("/")[-1]
+
+
+def _read_config(folder: Path, title: str) -> PretrainedConfig:
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, KeyError, OSError) as error:
+        if "custom code" in str(error):
+            raise UnsafeModelError(
+                f"{title} loads only by running code that comes with it, which this program never does."
+            ) from error
+        raise UnsupportedModelError(
+            f"{title} has a configuration that transformers does not know. Choose another model."
+        ) from error
+    _refuse_encoder_decoder(config, title)
+    return config
+
+
+def _refuse_encoder_decoder(config: PretrainedConfig, title: str) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(
+            f"{title} ({config.model_type}) is an encoder–decoder model, which this dashboard does not read yet. Choose another."
+        )
+
+
+def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, KeyError, OSError, ImportError, TypeError, AttributeError) as error:
+        raise UnsupportedModelError(f"{title} has no tokenizer that can be loaded here ({_first_line(error)}).") from error
+
+
+def _kind_of(architectures: list[str], config: PretrainedConfig) -> ModelKind:
+    """What the checkpoint was made to predict, by the name of its class."""
+    masked_types = MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    decodes = config.model_type not in masked_types or getattr(config, "is_decoder", False)
+    for name in architectures:
+        if name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() and decodes:
+            return "causal"
+        if name in masked_types.values() or (name.endswith("ForPreTraining") and config.model_type in masked_types):
+            return "masked"
+    return "encoder"
+
+
+def _read_model(folder: Path, config: PretrainedConfig, title: str) -> tuple[PreTrainedModel, ModelKind]:
+    """The model with its head; without it where the checkpoint lacks the head's weights."""
+    kind = _kind_of(list(config.architectures or []), config)
+    model, missing = _load(AUTO[kind], folder, config, title)
+    if kind != "encoder" and missing:
+        if any(_in_base(model, name) for name in missing):
+            _complain(title, missing)
+        kind = "encoder"
+        model, missing = _load(AutoModel, folder, config, title)
+    needed = [name for name in missing if "pooler" not in name]  # reads hidden states, changes none
+    if needed:
+        _complain(title, needed)
+    return model, kind
+
+
+def _in_base(model: PreTrainedModel, name: str) -> bool:
+    return name.startswith(model.base_model_prefix + ".") and "pooler" not in name
+
+
+def _complain(title: str, missing: list[str]) -> None:
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    raise ModelError(f"The checkpoint of {title} lacks {missing[0]}{more}. Download or save it again.")
+
+
+def _load(auto: Any, folder: Path, config: PretrainedConfig, title: str) -> tuple[PreTrainedModel, list[str]]:
+    """(the model, names of weights that the checkpoint lacks, sorted)."""
+    try:
+        model, found = auto.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            local_files_only=True,
+            weights_only=True,
+            output_loading_info=True,
+        )
+    except pickle.UnpicklingError as error:
+        raise UnsafeModelError(f"The weights of {title} hold more than tensors, and reading them could run code.") from error
+    except ImportError as error:
+        raise UnsupportedModelError(f"{title} needs a package that is not installed ({_first_line(error)}).") from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            raise UnsafeModelError(f"The weights of {title} hold more than tensors, and reading them could run code.") from error
+        raise ModelError(f"The weights of {title} cannot be read ({_first_line(error)}). Download or save it again.") from error
+    return model, sorted(found["missing_keys"])
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
+def _state_fingerprint(model: PreTrainedModel) -> str:
+    digest = hashlib.sha256(model.config.to_json_string().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading prints no bars and no reports; what matters in them is checked and raised."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

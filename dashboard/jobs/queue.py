@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import diskcache
@@ -24,6 +24,7 @@ from dashboard.jobs.ledger import Ledger
 from dashboard.jobs.records import (
     FORGOTTEN,
     NO_WORKER,
+    Claim,
     JobFailure,
     JobRecord,
     JobState,
@@ -39,14 +40,6 @@ from dashboard.jobs.roster import Roster
 from dashboard.settings import Settings
 
 Verdict = JobFailure | Literal["leave", "stop"] | None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job that a worker has taken."""
-
-    spec: JobSpec
-    attempt: int
 
 
 class JobQueue:
@@ -134,12 +127,10 @@ class JobQueue:
                 return Claim(JobSpec(record.name, key, self.ledger.payload(key) or {}), record.attempt)
         return None
 
-    def report(self, claim: Claim, progress: Progress | None = None) -> bool:
+    def report(self, claim: Claim, progress: Progress) -> bool:
         """Note where the job is; False where nobody waits for this attempt any more, and it should stop."""
-        if progress is None:
-            return self._wanted(claim) is not None
         with self.ledger.change():
-            record = self._wanted(claim)
+            record = self._wanted(claim.spec.key, claim.attempt)
             if record is not None:
                 self.ledger.put_job(replace(record, progress=progress))
             return record is not None
@@ -147,7 +138,7 @@ class JobQueue:
     def finish(self, claim: Claim, result: str) -> None:
         """It is done; `result` is its artifact's key."""
         with self.ledger.change():
-            record = self._running(claim)
+            record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 ended = self._end(record, "done", result=result)
                 self._tell(ended, lambda subscriber: done_outcome(ended.name, result, subscriber))
@@ -155,14 +146,14 @@ class JobQueue:
     def fail(self, claim: Claim, failure: JobFailure) -> None:
         """It has no result."""
         with self.ledger.change():
-            record = self._running(claim)
+            record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 self._fail(record, failure)
 
     def stopped(self, claim: Claim) -> None:
         """The worker has stopped because nobody waited; if someone has come since, it begins anew, first in the queue."""
         with self.ledger.change():
-            record = self._running(claim)
+            record = self._running(claim.spec.key, claim.attempt)
             if record is None:
                 return
             if record.cancel_at is None:
@@ -204,9 +195,9 @@ class JobQueue:
             else:
                 self._fail(record, verdict)
 
-    def is_wanted(self, claim_key: str, attempt: int) -> bool:
+    def is_wanted(self, key: str, attempt: int) -> bool:
         """Whether this attempt runs and someone waits for it."""
-        return self._wanted(Claim(JobSpec("", claim_key), attempt)) is not None
+        return self._wanted(key, attempt) is not None
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -266,12 +257,12 @@ class JobQueue:
         found = (self.ledger.subscription(subscriber) for subscriber in subscribers)
         return any(abs(time.time() - one.renewed) <= self.settings.lease_seconds for one in found if one is not None)
 
-    def _running(self, claim: Claim) -> JobRecord | None:
-        record = self.ledger.job(claim.spec.key)
-        return record if record is not None and record.state == "running" and record.attempt == claim.attempt else None
+    def _running(self, key: str, attempt: int) -> JobRecord | None:
+        record = self.ledger.job(key)
+        return record if record is not None and record.state == "running" and record.attempt == attempt else None
 
-    def _wanted(self, claim: Claim) -> JobRecord | None:
-        record = self._running(claim)
+    def _wanted(self, key: str, attempt: int) -> JobRecord | None:
+        record = self._running(key, attempt)
         return None if record is None or record.stopping(time.time()) else record
 
     def _fail(self, record: JobRecord, failure: JobFailure) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import DashboardError
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -121,6 +121,14 @@ class WorkerRecord(_Record):
     job: str | None = None
     attempt: int | None = None
     message: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that a worker has taken, and which attempt at it this is."""
+
+    spec: JobSpec
+    attempt: int
 
 
 def done_outcome(name: str, artifact: str, serial: str) -> Outcome:

@@ -14,8 +14,8 @@ import traceback
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import DashboardError, JobCancelledError
-from dashboard.jobs.queue import Claim, JobQueue
-from dashboard.jobs.records import CANCELLED, JobFailure, WorkerRecord
+from dashboard.jobs.queue import JobQueue
+from dashboard.jobs.records import CANCELLED, Claim, JobFailure, WorkerRecord
 from dashboard.jobs.roster import this_host
 from dashboard.jobs.work import Desk, Registry
 from dashboard.settings import Settings

@@ -21,9 +21,12 @@ import pytest
 from dash import Input, Output, dcc, html
 
 from dashboard.contracts.job import JobSpec
+from dashboard.contracts.request import RunRequest
 from dashboard.errors import EmptyTextError
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
+from dashboard.jobs.worker import OWN_REGISTRY
+from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -36,6 +39,7 @@ from dashboard.settings import Settings
 from dashboard.jobs.supervisor import run_worker
 run_worker(Settings.from_env(), sys.argv[1])
 """
+FAKE_JOBS = "tests.integration.fake_jobs:registry"
 POLL = 0.03
 
 
@@ -55,14 +59,14 @@ class Server:
     def queue(self) -> JobQueue:
         return self.manager.queue
 
-    def start_workers(self, registry: str = "registry", ready: bool = True) -> subprocess.Popen[bytes]:
+    def start_workers(self, registry: str = FAKE_JOBS, ready: bool = True, within: float = 20) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **self.settings.to_env()}
-        command = [sys.executable, "-c", START, f"tests.integration.fake_jobs:{registry}"]
+        command = [sys.executable, "-c", START, registry]
         with (self.settings.cache_dir / "workers.log").open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         self.supervisors.append(process)
         if ready:
-            self.until(lambda: status(self.queue)["worker"] == "ready", 20)
+            self.until(lambda: status(self.queue)["worker"] == "ready", within)
         return process
 
     def ask(self, name: str, job: int | str, **payload: Any) -> str:
@@ -289,7 +293,7 @@ def test_a_hundred_at_once_come_in_order(server: Server) -> None:
 
 def test_workers_that_die_at_the_start_are_not_started_without_pause(make_server: Callable[..., Server]) -> None:
     server = make_server()
-    server.start_workers("crashing", ready=False)
+    server.start_workers(FAKE_JOBS.replace("registry", "crashing"), ready=False)
     handle = server.ask("slow", 1)
     assert server.outcome(handle, within=20)["error"]
     time.sleep(1)
@@ -324,6 +328,31 @@ def test_a_planted_pickle_is_not_run(server: Server, tmp_path: Path) -> None:
     server.manager.get_result("x", "x")
     assert not marker.exists()
     assert server.outcome(server.ask("slow", 1))["run"], "the worker enters itself again"
+
+
+@pytest.mark.skipif(not (Settings().models_folder / "rxnmapper").is_dir(), reason="the bundled models are not here")
+def test_a_real_model_is_loaded_once_and_its_runs_are_kept(make_server: Callable[..., Server]) -> None:
+    server = make_server(models_dir=Settings().models_folder, default_model="rxnmapper")
+    server.start_workers(OWN_REGISTRY, within=60)
+    assert status(server.queue)["models"] == ["rxnmapper"]
+    fingerprint = Catalog(server.settings).fingerprint("rxnmapper")
+    runs = []
+    for text in ("CC(=O)O.OCC>>CC(=O)OCC", "CCO>>CC=O"):
+        request = RunRequest("rxnmapper", text)
+        payload = {"request": request.to_json(), "fingerprint": fingerprint}
+        handle = server.ask("capture", request.key(fingerprint), **payload)
+        outcome = server.outcome(handle, within=30)
+        assert outcome == {"run": request.key(fingerprint), "job": "capture", "serial": handle}
+        runs.append(server.manager.store.open(outcome["run"]))
+    assert server.log().count("model rxnmapper ready") == 1
+    assert [run.key for run in runs] == [summary.key for summary in server.manager.store.recent()[::-1]]
+    assert runs[0].attention(10, 5).sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+    outcome = server.outcome(server.ask("fill", f"{runs[0].key}.fill-3", run=runs[0].key, position=3), within=30)
+    assert outcome["run"] == f"{runs[0].key}.fill-3"
+    assert "masked/top_ids" in server.manager.store.open_arrays(outcome["run"])
+    outcome = server.outcome(server.ask("fill", f"{runs[0].key}.fill-999", run=runs[0].key, position=999))
+    assert outcome["kind"] == "BadSelectionError"
 
 
 def make_app(server: Server) -> dash.Dash:

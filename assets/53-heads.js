@@ -36,6 +36,8 @@
     const inner = app.make("div", "heads-inner");
     inner.style.width = LABELS.left + size.heads * pitch + 4 + "px";
     inner.style.height = LABELS.top + size.layers * pitch + 4 + "px";
+    const top = app.make("div", "heads-top");
+    inner.append(top);
     const canvas = app.make("canvas");
     const ratio = window.devicePixelRatio || 1;
     canvas.style.left = LABELS.left + "px";
@@ -51,8 +53,7 @@
     frame.hidden = true;
     inner.append(frame);
     box.replaceChildren(inner);
-    app.byId("attention-heads-title").style.paddingLeft = "0px";
-    drawn = { canvas, frame, inner, side, pitch, ratio, size, labels: [] };
+      drawn = { canvas, frame, inner, top, side, pitch, ratio, size, labels: [] };
     fillCanvas();
     mark();
   }
@@ -128,24 +129,24 @@
 
   function mark() {
     if (!drawn) return;
-    const { inner, frame, side, pitch, size } = drawn;
+    const { inner, top, frame, side, pitch, size } = drawn;
     const selection = app.state.info ? app.state.selection : null;
     for (const label of drawn.labels) label.remove();
     drawn.labels = [];
-    const place = (text, selected, style) => {
+    const place = (parent, text, selected, style) => {
       const label = app.make("span", "axis-label" + (selected ? " selected" : ""), text);
       label.style.cssText = style;
       drawn.labels.push(label);
-      inner.append(label);
+      parent.append(label);
     };
     for (let h = 0; h < size.heads; h += 1) {
       if (labelled(h, Math.max(side, size.heads <= 12 ? 20 : side), selection ? selection.head : null)) {
-        place(String(h), selection && selection.head === h, `left:${LABELS.left + h * pitch - 6}px;top:0;width:${side + 12}px;text-align:center`);
+        place(top, String(h), selection && selection.head === h, `left:${LABELS.left + h * pitch - 6}px;top:0;width:${side + 12}px;text-align:center`);
       }
     }
     for (let l = 0; l < size.layers; l += 1) {
       if (labelled(l, side, selection ? selection.layer : null)) {
-        place(String(l), selection && selection.layer === l, `left:0;top:${LABELS.top + l * pitch + side / 2 - 6}px;width:${LABELS.left - 6}px`);
+        place(inner, String(l), selection && selection.layer === l, `left:0;top:${LABELS.top + l * pitch + side / 2 - 6}px;width:${LABELS.left - 6}px`);
       }
     }
     if (!selection) return;
@@ -155,7 +156,7 @@
     if (old) { old.setAttribute("aria-pressed", "false"); old.tabIndex = -1; }
     const button = inner.querySelector(`button[data-layer="${selection.layer}"][data-head="${selection.head}"]`);
     if (button) { button.setAttribute("aria-pressed", "true"); button.tabIndex = 0; }
-    if (app.narrow()) scrollTo(selection.layer);
+    if (app.narrow()) scrollTo(selection.layer); else title();
   }
   function scrollTo(layer) {
     const box = app.byId("attention-heads");

@@ -12,6 +12,7 @@ from dash import dcc, html
 from dashboard import ids
 from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.figures.theme import LIGHT
+from dashboard.markup import attributes
 from dashboard.models.catalog import CatalogEntry
 from dashboard.settings import Settings
 from dashboard.views.declaration import Control, View
@@ -28,7 +29,7 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
                 [_form(), html.Div(id=ids.NOTICE, role="alert"), _examples(entries), _strip(), _selection_bar(), _cards(views)]
             ),
             html.Div(id="tooltip", className="tooltip-box", role="tooltip", hidden=True),
-            html.Div(id="announcer", className="visually-hidden", **{"aria-live": "polite"}),
+            html.Div(id="announcer", className="visually-hidden", **attributes(aria_live="polite")),
         ],
         id="page",
         className="page empty",
@@ -94,7 +95,7 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry]) -> html.Header:
             ),
         ],
         className="header-actions",
-        **{"aria-label": "Page"},
+        **attributes(aria_label="Page"),
     )
     state = html.Span("", id=ids.MODEL_STATE, className="model-state", role="status")
     box = html.Div([html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker")
@@ -119,7 +120,7 @@ def _form() -> html.Section:
         value="",
         placeholder="Type or paste a text, or choose an example",
         rows=1,
-        spellCheck="false",
+        spellCheck=False,
         className="text",
     )
     examples = html.Details(
@@ -127,7 +128,9 @@ def _form() -> html.Section:
             html.Summary("Examples"),
             html.Div(
                 [
-                    html.Button([html.Span(e.text, className="example-text"), html.Small(e.look_for)], **{"data-example": str(i)})
+                    html.Button(
+                        [html.Span(e.text, className="example-text"), html.Small(e.look_for)], **attributes(data_example=str(i))
+                    )
                     for i, e in enumerate(EXAMPLES)
                 ],
                 className="menu",
@@ -138,7 +141,7 @@ def _form() -> html.Section:
     side = html.Div(
         [
             html.Button("Edit", id="edit-text", className="quiet", hidden=True),
-            html.Span("", id="token-count", className="token-count", **{"aria-live": "off"}),
+            html.Span("", id="token-count", className="token-count", **attributes(aria_live="off")),
             examples,
         ],
         className="composer-side",
@@ -151,7 +154,7 @@ def _form() -> html.Section:
     cancel = dbc.Button([html.B("Cancel"), html.Kbd("Esc")], id=ids.CANCEL, className="cancel", n_clicks=0, outline=True)
     progress = html.Div([], id=ids.PROGRESS, className="progress-line", role="status")
     row = html.Div([composer, html.Div([run, cancel], className="run-box")], className="form-row")
-    return html.Section([row, progress], className="form", **{"aria-label": "Text to run"})
+    return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
 
 
 def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
@@ -164,7 +167,7 @@ def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
         first = example.model != previous
         name = [html.B(entry.title.removesuffix("-Instruct")), html.Small(MODEL_WORDS[entry.kind])] if first else []
         button = html.Button(
-            example.text, className="example-link" + (" mono" if entry.monospace else ""), **{"data-example": str(index)}
+            example.text, className="example-link" + (" mono" if entry.monospace else ""), **attributes(data_example=str(index))
         )
         cells = [html.Td(name), html.Td(button), html.Td(example.look_for)]
         rows.append(html.Tr(cells, className="first" if first else ""))
@@ -184,10 +187,10 @@ def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
 def _strip() -> html.Section:
     swatches = [html.I(className=f"swatch surprisal-{i}") for i in range(len(LIGHT.surprisal))]
     legend = html.Div(["0", html.Span(swatches, className="swatches"), "12 nats or more"], className="legend", id="strip-legend")
-    head = html.Div([html.H2("Tokens", id="strip-title"), html.Span("", id="strip-caption", className="caption"), legend])
-    head.className = "strip-head"
-    strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **{"aria-label": "Tokens of the text"})
-    return html.Section([head, strip], className="strip", **{"aria-labelledby": "strip-title"})
+    title, caption = html.H2("Tokens", id="strip-title"), html.Span("", id="strip-caption", className="caption")
+    head = html.Div([title, caption, legend], className="strip-head")
+    strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **attributes(aria_label="Tokens of the text"))
+    return html.Section([head, strip], className="strip", **attributes(aria_labelledby="strip-title"))
 
 
 def _selection_bar() -> html.Section:
@@ -211,7 +214,7 @@ def _selection_bar() -> html.Section:
         [_stepper("Layer", ids.LAYER), _stepper("Head", ids.HEAD), token, other, actions],
         className="selection-bar",
         id="selection-bar",
-        **{"aria-label": "Selection"},
+        **attributes(aria_label="Selection"),
     )
 
 
@@ -224,9 +227,9 @@ def _stepper(label: str, name: str) -> html.Span:
             html.Label(label, htmlFor=name),
             html.Span(
                 [
-                    html.Button("‹", id=f"{name}-down", className="step", **{"aria-label": f"Previous {label.lower()}"}),
+                    html.Button("‹", id=f"{name}-down", className="step", **attributes(aria_label=f"Previous {label.lower()}")),
                     field,
-                    html.Button("›", id=f"{name}-up", className="step", **{"aria-label": f"Next {label.lower()}"}),
+                    html.Button("›", id=f"{name}-up", className="step", **attributes(aria_label=f"Next {label.lower()}")),
                 ],
                 className="stepper",
             ),
@@ -253,8 +256,8 @@ def _card(view: View) -> html.Section:
     head: list[Any] = [heading]
     if view.controls:
         head.append(_options(view))
-    frame = html.Div([_one_head_line() if view.extra else None, html.Div(graph, className="figure", id=f"{view.name}-figure")])
-    frame.className = "figure-column"
+    figure = html.Div(graph, className="figure", id=f"{view.name}-figure")
+    frame = html.Div([_one_head_line(), figure] if view.extra else [figure], className="figure-column")
     middle = [view.extra()] if view.extra else []
     body = html.Div([*middle, frame, html.Div(empty, id=ids.body_id(view.name), className="card-side")], className="card-middle")
     footer = html.Div([], id=ids.footer_id(view.name), className="card-footer-line")
@@ -262,7 +265,7 @@ def _card(view: View) -> html.Section:
         [html.Div(head, className="card-head"), body, footer],
         className=f"card-box view view-{view.name}",
         id=f"{view.name}-card",
-        **{"aria-labelledby": ids.heading_id(view.name)},
+        **attributes(aria_labelledby=ids.heading_id(view.name)),
     )
 
 
@@ -290,4 +293,4 @@ def _control(view: str, control: Control) -> html.Fieldset:
         value=control.default,
         persistence=False,
     )
-    return html.Fieldset([html.Legend(control.label), choices], **{"data-kinds": " ".join(control.kinds)})
+    return html.Fieldset([html.Legend(control.label), choices], **attributes(data_kinds=" ".join(control.kinds)))

@@ -71,4 +71,5 @@ def _kept(content: bytes, kind: str, tag: str) -> Response:
     response = Response(content, mimetype=kind)
     response.headers["Cache-Control"] = FOR_EVER
     response.set_etag(tag)
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

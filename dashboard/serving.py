@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from dashboard.errors import SettingsError
 from dashboard.settings import Settings
@@ -153,9 +155,7 @@ def _watch(household: Household) -> int:
         time.sleep(1.0 if ready else 0.1)
 
 
-def _health(address: str) -> dict[str, object] | None:
-    import json
-
+def _health(address: str) -> dict[str, Any] | None:
     try:
         with urllib.request.urlopen(address + "health", timeout=2) as reply:
             return dict(json.load(reply))

@@ -12,6 +12,7 @@ from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
 from dashboard.figures.attention import attention_map
 from dashboard.figures.theme import Theme
+from dashboard.markup import attributes
 from dashboard.views.declaration import Options, View, Words, token_span
 
 
@@ -48,7 +49,7 @@ def _caption(run: ModelRun, selection: Selection) -> str:
 def heads_grid() -> html.Div:
     """The layer × head grid; assets/40-heads.js draws it from one picture of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id="attention-heads-title")
-    grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **{"aria-label": "All heads, layer by head"})
+    grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head"))
     return html.Div([title, grid], className="heads-column")
 
 

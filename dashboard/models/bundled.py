@@ -24,7 +24,7 @@ from dashboard.models.fingerprint import folder_fingerprint
 from dashboard.settings import Settings
 
 Report = Callable[[str], None]
-FORMAT = 1  # raise it when a conversion changes, so that folders of an older one are made again
+FORMAT = 2  # raise it when a conversion changes, so that folders of an older one are made again
 CARD = "dashboard.json"
 MEGABYTE = 1_000_000
 

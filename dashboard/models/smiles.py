@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
 # Atom-wise pieces of a (reaction) SMILES as published with the Molecular Transformer (Schwaller et al., ACS Cent. Sci. 2019)
 # and RXNMapper (Schwaller et al., Sci. Adv. 2021): bracket atoms, organic-subset atoms, bonds, branches, ring numbers, arrows.
@@ -22,6 +22,7 @@ def smiles_tokenizer(vocabulary: list[str]) -> Tokenizer:
             pre_tokenizers.Split(Regex(ATOM_WISE + r"|."), behavior="isolated"),
         ]
     )
+    tokenizer.decoder = decoders.Fuse()  # pieces are joined without spaces
     cls, sep = vocabulary.index("[CLS]"), vocabulary.index("[SEP]")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",

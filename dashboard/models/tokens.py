@@ -12,7 +12,7 @@ import torch
 
 from dashboard.contracts.run import Token
 from dashboard.errors import EmptyTextError, UnsupportedModelError
-from dashboard.models.pieces import Style, bytes_text, piece_bytes, piece_text, style_of
+from dashboard.models.pieces import bytes_text, piece_bytes, piece_text, style_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,7 +76,7 @@ def _align(tokenizer: Any, encoding: Any, texts: tuple[str, str]) -> tuple[Token
         token = sources[sequence].take(identifier, piece, raw, offsets)
         shift = shifts[sequence]
         found.append(replace(token, start=token.start + shift, end=token.end + shift, word=word))
-    return tuple(_share_characters(_with_accents(found, "".join(texts), style)))
+    return tuple(_with_accents(_share_characters(found), "".join(texts)))
 
 
 @dataclass
@@ -119,18 +119,17 @@ def _is_broken(raw: bytes) -> bool:
     return False
 
 
-def _with_accents(tokens: Sequence[Token], text: str, style: Style) -> list[Token]:
-    """Give combining accents that a normaliser dropped to the letter they stand on."""
-    if style == "bytes":
-        return list(tokens)
+def _with_accents(tokens: Sequence[Token], text: str) -> list[Token]:
+    """Give combining accents that a normaliser dropped, or joined to their letter, to the tokens of that letter."""
     taken = {position for token in tokens for position in range(token.start, token.end)}
     shown = []
     for token in tokens:
         end = token.end
         while token.end > token.start and end < len(text) and end not in taken and unicodedata.combining(text[end]):
             end += 1
-        grown = end > token.end and not token.partial
-        shown.append(replace(token, end=end, text=text[token.start : end]) if grown else token)
+        if end > token.end:
+            token = replace(token, end=end, text=token.text if token.partial else text[token.start : end])
+        shown.append(token)
     return shown
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -227,7 +228,7 @@ def _load(auto: Any, folder: Path, config: PretrainedConfig, title: str) -> tupl
         raise UnsafeModelError(f"The weights of {title} hold more than tensors, and reading them could run code.") from error
     except ImportError as error:
         raise UnsupportedModelError(f"{title} needs a package that is not installed ({_first_line(error)}).") from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise UnsafeModelError(f"The weights of {title} hold more than tensors, and reading them could run code.") from error
         raise ModelError(f"The weights of {title} cannot be read ({_first_line(error)}). Download or save it again.") from error

@@ -79,7 +79,27 @@ def unigram() -> PreTrainedTokenizerFast:
 
 def word_piece() -> PreTrainedTokenizerFast:
     """BERT's: lower case, accents off."""
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] hello world cafe ex e naive the ##ing sing < > img line two".split()
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "hello",
+        "world",
+        "cafe",
+        "ex",
+        "e",
+        "naive",
+        "the",
+        "##ing",
+        "sing",
+        "<",
+        ">",
+        "img",
+        "line",
+        "two",
+    ]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -1,0 +1,228 @@
+"""Loading: the head that the checkpoint has, limits, and every refusal by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub import errors
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
+from dashboard.models.loader import load_model, wrap_model
+from dashboard.settings import Settings
+
+pytestmark = pytest.mark.integration
+SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 12}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return Settings(cache_dir=tmp_path / "cache")
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, **{f"w{i}": i for i in range(1, 12)}}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+
+
+def save(model: PreTrainedModel, folder: Path, **config: Any) -> Path:
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
+    return folder
+
+
+def test_a_causal_folder_is_loaded_as_it_was_saved(settings: Settings, tmp_path: Path) -> None:
+    saved = GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=12, n_positions=32)).eval()
+    lines: list[str] = []
+    loaded = load_model(save(saved, tmp_path / "mine"), settings, progress=lines.append)
+    info = loaded.info
+    assert (info.kind, info.family, info.title, info.layers, info.heads, info.limit) == ("causal", "gpt2", "mine", 2, 2, 32)
+    assert info.parameters == sum(parameter.numel() for parameter in saved.parameters())
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(loaded.model(ids).logits, saved(ids).logits)
+    assert lines == ["Loading mine"]
+    assert load_model(str(tmp_path / "mine"), settings).fingerprint == loaded.fingerprint
+
+
+def test_half_precision_weights_are_loaded_in_float32(settings: Settings, tmp_path: Path) -> None:
+    saved = BertForMaskedLM(BertConfig(**SMALL)).to(torch.float16)
+    loaded = load_model(save(saved, tmp_path / "half"), settings)
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+    assert loaded.info.kind == "masked"
+
+
+def test_roberta_keeps_two_positions_for_itself(settings: Settings, tmp_path: Path) -> None:
+    config = RobertaConfig(**SMALL, max_position_embeddings=514, pad_token_id=1)
+    loaded = load_model(save(RobertaForMaskedLM(config), tmp_path / "roberta"), settings)
+    assert loaded.info.limit == 512
+    ids = torch.full((1, 512), 5)
+    assert loaded.model(ids).logits.shape == (1, 512, 12)
+    with pytest.raises((IndexError, RuntimeError)):
+        loaded.model(torch.full((1, 513), 5))
+
+
+def test_a_head_that_the_checkpoint_lacks_is_left_off(settings: Settings, tmp_path: Path) -> None:
+    folder = save(BertModel(BertConfig(**SMALL)), tmp_path / "headless", architectures=["BertForMaskedLM"])
+    loaded = load_model(folder, settings)
+    assert (type(loaded.model), loaded.info.kind) == (BertModel, "encoder")
+
+
+def test_a_classifier_is_read_as_its_encoder(settings: Settings, tmp_path: Path) -> None:
+    loaded = load_model(save(BertForSequenceClassification(BertConfig(**SMALL)), tmp_path / "classifier"), settings)
+    assert (type(loaded.model), loaded.info.kind) == (BertModel, "encoder")
+
+
+def test_a_checkpoint_with_a_hole_is_refused(settings: Settings, tmp_path: Path) -> None:
+    folder = save(BertForMaskedLM(BertConfig(**SMALL)), tmp_path / "hole", num_hidden_layers=3)
+    with pytest.raises(ModelError, match=r"lacks bert\.encoder\.layer\.2.* more"):
+        load_model(folder, settings)
+
+
+def test_damaged_weights_are_named(settings: Settings, tmp_path: Path) -> None:
+    folder = save(BertForMaskedLM(BertConfig(**SMALL)), tmp_path / "damaged")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="weights of damaged cannot be read"):
+        load_model(folder, settings)
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickled_code_is_never_run(settings: Settings, tmp_path: Path) -> None:
+    folder = save(BertForMaskedLM(BertConfig(**SMALL)), tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    torch.save({"bert.embeddings.word_embeddings.weight": Bomb(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    with pytest.raises(UnsafeModelError, match="pickled hold more than tensors"):
+        load_model(folder, settings)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    with pytest.raises(UnsafeModelError):
+        load_model(folder, settings)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_plain_pickled_tensors_are_read(settings: Settings, tmp_path: Path) -> None:
+    model = BertForMaskedLM(BertConfig(**SMALL))
+    folder = save(model, tmp_path / "plain")
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    assert load_model(folder, settings).info.kind == "masked"
+
+
+def test_code_that_comes_with_a_model_is_never_run(settings: Settings, tmp_path: Path) -> None:
+    mapped = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+    folder = save(BertModel(BertConfig(**SMALL)), tmp_path / "custom", model_type="made-up", auto_map=mapped)
+    (folder / "code.py").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})")
+    with pytest.raises(UnsafeModelError, match="running code"):
+        load_model(folder, settings)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_unknown_architecture_is_refused(settings: Settings, tmp_path: Path) -> None:
+    folder = save(BertModel(BertConfig(**SMALL)), tmp_path / "unknown", model_type="made-up")
+    with pytest.raises(UnsupportedModelError, match="does not know"):
+        load_model(folder, settings)
+
+
+def test_an_encoder_decoder_model_is_refused_by_name(settings: Settings, tmp_path: Path) -> None:
+    model = T5ForConditionalGeneration(T5Config(d_model=8, d_ff=8, d_kv=4, num_layers=1, num_heads=2, vocab_size=12))
+    with pytest.raises(UnsupportedModelError, match=r"\(t5\) is an encoder–decoder model"):
+        load_model(save(model, tmp_path / "t5"), settings)
+    with pytest.raises(UnsupportedModelError, match="tiny"):
+        wrap_model(model, tokenizer(), "tiny")
+
+
+def test_a_model_in_memory_is_wrapped() -> None:
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=12, n_positions=32)).train()
+    loaded = wrap_model(model, tokenizer(), "mine", title="My model")
+    assert (loaded.info.kind, loaded.info.title, loaded.model.training) == ("causal", "My model", False)
+    again = wrap_model(model, tokenizer(), "mine").fingerprint
+    assert again == loaded.fingerprint
+    with torch.no_grad():
+        model.transformer.wte.weight[0, 0] += 1
+    assert wrap_model(model, tokenizer(), "mine").fingerprint != again
+
+
+def test_a_bundled_model_that_is_not_converted_says_what_to_run(settings: Settings) -> None:
+    with pytest.raises(ModelNotFoundError, match="Run make setup"):
+        load_model("smollm2-135m", settings)
+
+
+@pytest.mark.parametrize("name", ["no such model", "../x", "a/b/c", ""])
+def test_what_is_no_name_and_no_folder_is_refused_without_a_network(name: str, settings: Settings) -> None:
+    with pytest.raises(ModelNotFoundError):
+        load_model(name, settings)
+
+
+def test_a_hub_model_in_the_local_cache_needs_no_network(settings: Settings, tmp_path: Path) -> None:
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=12, n_positions=32))
+    repository = tmp_path / "hub" / "models--gpt2"
+    save(model, repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    loaded = load_model("gpt2", settings)
+    assert (loaded.info.name, loaded.info.title, loaded.info.layers) == ("gpt2", "gpt2", 2)
+
+
+def test_without_a_network_a_hub_model_fails_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unplugged(*args: Any, **kwargs: Any) -> Any:
+        return real(token=False, endpoint="http://127.0.0.1:9")
+
+    real = huggingface_hub.HfApi
+    monkeypatch.setattr(huggingface_hub, "HfApi", unplugged)
+    began = time.perf_counter()
+    with pytest.raises(ModelNotFoundError, match=r"cannot be reached.*choose a bundled model"):
+        load_model("bert-base-uncased", settings)
+    assert time.perf_counter() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (errors.GatedRepoError, "is gated"),
+        (errors.RepositoryNotFoundError, "has no model"),
+        (errors.RevisionNotFoundError, "has no revision “v9”"),
+        (errors.OfflineModeIsEnabled, "cannot be reached"),
+        (KeyError, "could not be fetched"),
+    ],
+)
+def test_what_the_hub_answers_is_said(
+    error: type[Exception], message: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        raise error.__new__(error)  # these errors want a whole HTTP response, which does not matter here
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", answer)
+    with pytest.raises(ModelNotFoundError, match=message):
+        load_model("someone/something", settings, revision="v9")

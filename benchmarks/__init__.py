@@ -1,0 +1,1 @@
+"""What the dashboard costs, measured: `python -m benchmarks` prints every table. README.md here says how to read them."""

@@ -1,0 +1,29 @@
+"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|interaction]`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+
+QUICK = {"capture": ["--rounds", "1", "--sizes", "32"], "interaction": ["--quick"]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables, each measured in a process of its own. A goal that is missed is no error; a broken benchmark is."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What the dashboard costs, beside the goals.")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: smallest size, few repetitions; figures mean little")
+    parser.add_argument("--only", choices=tuple(QUICK), help="one table")
+    chosen = parser.parse_args(arguments)
+    worst = 0
+    for name, quick in QUICK.items():
+        if chosen.only in (None, name):
+            print(f"\n== {name} ==", flush=True)
+            command = [sys.executable, "-m", f"benchmarks.{name}", *(quick if chosen.quick else [])]
+            worst = max(worst, subprocess.run(command, check=False).returncode)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())

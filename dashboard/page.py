@@ -23,7 +23,7 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
     return html.Div(
         [
             html.A("Skip to the token strip", href=f"#{ids.TOKENS}", className="skip"),
-            *_stores(entries, views),
+            *_stores(settings, entries, views),
             _header(settings, entries),
             html.Main(
                 [_form(), html.Div(id=ids.NOTICE, role="alert"), _examples(entries), _strip(), _selection_bar(), _cards(views)]
@@ -36,7 +36,7 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
     )
 
 
-def _stores(entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
+def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
     names = (
         ids.SUBMITTED_RUN,
         ids.PROPOSAL,
@@ -49,7 +49,7 @@ def _stores(entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]
         ids.FILL_PROGRESS,
     )
     drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
-    catalog = {entry.name: _for_browser(entry) for entry in entries}
+    catalog = {entry.name: _for_browser(entry, settings.max_tokens) for entry in entries}
     return [
         *[dcc.Store(id=name) for name in names],
         *drawn,
@@ -60,9 +60,9 @@ def _stores(entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]
     ]
 
 
-def _for_browser(entry: CatalogEntry) -> dict[str, Any]:
-    fields = ("title", "kind", "layers", "heads", "limit", "here", "monospace")
-    return {name: getattr(entry, name) for name in fields}
+def _for_browser(entry: CatalogEntry, most: int) -> dict[str, Any]:
+    fields = ("title", "kind", "layers", "heads", "here", "monospace")
+    return {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
 
 
 def size_words(parameters: int) -> str:

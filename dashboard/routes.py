@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from dashboard import __version__
 from dashboard.contracts.request import is_run_key
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadSelectionError, DashboardError, RunNotFoundError
+from dashboard.errors import DashboardError, RunNotFoundError
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
 from dashboard.models.catalog import Catalog
@@ -48,10 +48,7 @@ def make_routes(store: RunStore, catalog: Catalog, health: Callable[[], dict[str
     def _weights(key: str, layer: int, head: int) -> Response:
         run = _open(store, key)
         first, last = request.args.get("from", 0, type=int), request.args.get("to", len(run), type=int)
-        if not 0 <= first < last <= len(run):
-            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run; it has {len(run)}.")
-        run.check(layer=layer, head=head)
-        weights = run.attention(layer, head)[first:last]
+        weights = run.attention_rows(layer, head, first, last)
         return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", f"{key}-{layer}-{head}-{first}-{last}")
 
     @routes.errorhandler(DashboardError)

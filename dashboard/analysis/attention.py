@@ -52,12 +52,11 @@ def _tag(scores: dict[str, np.ndarray], layer: int, head: int) -> HeadTag:
     return HeadTag("spread", share) if share >= EVEN else HeadTag("mixed", score)
 
 
-def strongest_keys(weights: np.ndarray, query: int, count: int = 5) -> list[KeyWeight]:
-    """The keys that `query` reads most from, greatest weight first; weights below 0.0005 are left out.
+def strongest_keys(row: np.ndarray, count: int = 5) -> list[KeyWeight]:
+    """The keys that one query reads most from, greatest weight first; weights below 0.0005 are left out.
 
     Args:
-        weights: (query, key) float32.
+        row: (key,) float32, the query's weights.
     """
-    row = weights[query]
     order = np.argsort(-row, kind="stable")[:count]
     return [KeyWeight(int(i), float(row[i])) for i in order if row[i] >= 5e-4]

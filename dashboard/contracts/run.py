@@ -215,15 +215,21 @@ class ModelRun:
         """
         if kind != "self":
             raise MissingArrayError(f"{self.model.title} has no {kind} attention, only self attention.")
+        return self.attention_rows(layer, head, 0, len(self))
+
+    def attention_rows(self, layer: int, head: int, first: int, last: int) -> np.ndarray:
+        """The rows `first` … `last` (exclusive) of `attention`: (query, key) float32, without computing the others."""
         self.check(layer=layer, head=head)
+        if not 0 <= first < last <= len(self):
+            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run; it has {len(self)}.")
         recipe = self._recipes[layer]
         query, key = self.arrays[f"query/{layer}"], self.arrays[f"key/{layer}"]
         if query.shape[1] != len(self):
             raise RunShapeError(f"query/{layer} has {query.shape[1]} positions for {len(self)} tokens.")
-        bias = self.arrays[recipe.bias][head] if recipe.bias else None
+        bias = self.arrays[recipe.bias][head][first:last] if recipe.bias else None
         sink = float(self.arrays[recipe.sinks][head]) if recipe.sinks else None
         key_head = head // (query.shape[0] // key.shape[0])
-        return attention_weights(query[head], key[key_head], recipe, bias, sink)
+        return attention_weights(query[head][first:last], key[key_head], recipe, bias, sink, first)
 
     @property
     def residual_final(self) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Attention weights from stored query and key: exact, one head at a time, without the model.
 
-    scores = scaling · q kᵀ (+ position bias)         Vaswani et al. 2017, equation 1
-    scores = softcap · tanh(scores / softcap)         Gemma 2, where the model has it
-    weights = softmax(scores over the allowed keys)   with sink logits, a row sums to less than 1
+scores = scaling · q kᵀ (+ position bias)         Vaswani et al. 2017, equation 1
+scores = softcap · tanh(scores / softcap)         Gemma 2, where the model has it
+weights = softmax(scores over the allowed keys)   with sink logits, a row sums to less than 1
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class ScoreRecipe:
             raise RunShapeError(f"Unknown mask kind {self.mask!r} in a score recipe.")
 
 
-def allowed_keys(recipe: ScoreRecipe, queries: int, keys: int) -> np.ndarray:
-    """(query, key) bool: which keys each query may read."""
-    distance = np.arange(queries)[:, None] - np.arange(keys)[None, :]
+def allowed_keys(recipe: ScoreRecipe, queries: int, keys: int, first: int = 0) -> np.ndarray:
+    """(query, key) bool: which keys each of `queries` queries, from position `first` on, may read."""
+    distance = np.arange(first, first + queries)[:, None] - np.arange(keys)[None, :]
     allowed = np.ones((queries, keys), dtype=bool)
     if recipe.mask == "causal":
         allowed &= distance >= 0
@@ -62,6 +62,7 @@ def attention_weights(
     recipe: ScoreRecipe,
     bias: np.ndarray | None = None,
     sink: float | None = None,
+    first: int = 0,
 ) -> np.ndarray:
     """Attention of one head.
 
@@ -71,6 +72,7 @@ def attention_weights(
         recipe: how the scores are made.
         bias: (query, key) float32 added to the scores, where the recipe names one.
         sink: the head's sink logit, where the recipe names one.
+        first: position of the first query, where `query` and `bias` are some rows of a longer text.
 
     Returns:
         (query, key) float32; each row sums to 1 (to less where there is a sink); forbidden pairs are exactly 0.
@@ -86,7 +88,7 @@ def attention_weights(
     if recipe.softcap is not None:
         scores = np.tanh(scores / np.float32(recipe.softcap)) * np.float32(recipe.softcap)
     if recipe.mask != "full" or recipe.window is not None:
-        scores[~allowed_keys(recipe, *scores.shape)] = -np.inf
+        scores[~allowed_keys(recipe, scores.shape[0], scores.shape[1], first)] = -np.inf
     top = scores.max(axis=1, keepdims=True)
     if sink is not None:
         top = np.maximum(top, np.float32(sink))

@@ -26,12 +26,12 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     token = run.tokens[selection.token]
     place = f"Layer {selection.layer}, head {selection.head}: what "
     title = [place, token_span(token), f" ({selection.token}) attends to"]
-    weights = run.attention(selection.layer, selection.head)
-    strongest = strongest_keys(weights, selection.token)
+    row = run.attention_rows(selection.layer, selection.head, selection.token, selection.token + 1)[0]
+    strongest = strongest_keys(row)
     numbers = [_weight(run, item.token, item.weight) for item in strongest]
     readable = run.recipe(selection.layer).mask == "full" or (selection.other or 0) <= selection.token
     if selection.other is not None and readable and selection.other not in [item.token for item in strongest]:
-        numbers.append(_weight(run, selection.other, float(weights[selection.token, selection.other])))
+        numbers.append(_weight(run, selection.other, float(row[selection.other])))
     footer = [html.Span([token_span(token, class_name="tok selected"), " reads most from"], className="lead-in"), *numbers]
     return Words(title, _caption(run, selection), footer)
 

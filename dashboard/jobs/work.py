@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, ModelError
+from dashboard.errors import BadRequestError, DashboardError, ModelError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dashboard.models.loader import LoadedModel
 
 log = logging.getLogger(__name__)
+WARM_UP = "C C"  # two tokens or more for every bundled model
 Announce = Callable[..., object]  # changes fields of the worker's record: state, message, models
 
 
@@ -79,8 +80,16 @@ class ResidentModels:
         return tuple(dict.fromkeys(name for name, _revision in self._loaded))
 
     def preload(self, announce: Announce) -> None:
-        """Load the default model before anyone asks for it."""
-        self._load(self._settings.default_model, None, announce)
+        """Load the default model before anyone asks for it, and run it once: the first run costs three times the second."""
+        name = self._settings.default_model
+        loaded = self._load(name, None, announce)
+        from dashboard.models.capture import capture_run
+
+        try:
+            capture_run(loaded, WARM_UP, request=RunRequest(name, WARM_UP))
+        except DashboardError as error:
+            log.warning("model %s could not be warmed up: %s", name, error)
+        announce(message="")
 
     def get(self, name: str, revision: str | None, fingerprint: str | None, desk: Desk) -> LoadedModel:
         """A model, loaded unless it is here with these weights."""

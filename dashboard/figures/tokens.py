@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -10,14 +11,22 @@ from dashboard.contracts.run import Token
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 MARK_SIGNS = frozenset(MARKS.values())
+BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a character, as contracts.run.Token writes it
 
 
 def token_label(text: str) -> str:
-    """`text` with white space as signs (· ↵ ⇥), invisible characters as ⟨U+200D⟩ and a bare accent on a ◌."""
+    """`text` with white space as signs (· ↵ ⇥), invisible characters as ⟨U+200D⟩ and a bare accent on a ◌.
+
+    Bytes of a character that is only there in part stay as they are written, ⟨F0 9F⟩.
+    """
     if not text:
         return "∅"
-    shown = "".join(_visible(character, alone=index == 0) for index, character in enumerate(text))
-    return shown
+    pieces = enumerate(BYTES.split(text))  # every second piece is a match
+    return "".join(piece if index % 2 else _shown(piece) for index, piece in pieces)
+
+
+def _shown(text: str) -> str:
+    return "".join(_visible(character, alone=index == 0) for index, character in enumerate(text))
 
 
 def _visible(character: str, alone: bool) -> str:

@@ -32,7 +32,7 @@ def prediction_of(run: ModelRun, position: int, options: Options) -> Prediction 
         return run.prediction(position, "given")
     if run.has_masked(position):
         return run.prediction(position, "masked")
-    if "fill/top_ids" in run.arrays:
+    if "fill/masked/top_ids" in run.arrays:
         later = {name.removeprefix("fill/"): run.arrays[name] for name in run.arrays if name.startswith("fill/")}
         return run.prediction_beside(later, position)
     return None

@@ -1,0 +1,189 @@
+"""A small whole `ModelRun` made of numpy alone, by the array names of dashboard/contracts/run.py."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from dashboard.contracts.request import RunRequest
+from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun, Token
+from dashboard.contracts.scores import ScoreRecipe
+
+WORDS = ("The", " cat", " sat", " on", " it", ".")
+VOCABULARY = 20
+HIDDEN = 8
+D_HEAD = 4
+TOP = 5
+
+
+def tokens_of(texts: Sequence[str]) -> list[Token]:
+    """Tokens that follow one another in `"".join(texts)`; token i has the vocabulary id i modulo `VOCABULARY`."""
+    found, start = [], 0
+    for index, text in enumerate(texts):
+        found.append(Token(index % VOCABULARY, text, start, start + len(text), word=index))
+        start += len(text)
+    return found
+
+
+def log_softmax(values: np.ndarray) -> np.ndarray:
+    shifted = values - values.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def prediction_arrays(mode: str, logprobs: np.ndarray, actual: Sequence[int | None]) -> dict[str, np.ndarray]:
+    """`given/…` or `masked/…` of (position, vocabulary) log-probabilities and the ids that really stand there."""
+    order = np.argsort(-logprobs, axis=1, kind="stable")[:, :TOP]
+    rows = np.arange(len(logprobs))
+    known = [(float("nan"), 0) if a is None else _place(logprobs[i], a) for i, a in enumerate(actual)]
+    return {
+        f"{mode}/top_ids": order.astype(np.int32),
+        f"{mode}/top_logprobs": logprobs[rows[:, None], order].astype(np.float32),
+        f"{mode}/entropy": (-(np.exp(logprobs) * logprobs).sum(axis=1)).astype(np.float32),
+        f"{mode}/actual_logprob": np.array([p for p, _rank in known], dtype=np.float32),
+        f"{mode}/actual_rank": np.array([rank for _p, rank in known], dtype=np.int32),
+    }
+
+
+def _place(row: np.ndarray, identifier: int) -> tuple[float, int]:
+    return float(row[identifier]), int((row > row[identifier]).sum()) + 1
+
+
+def vocabulary_array(texts: Sequence[str]) -> np.ndarray:
+    """The text of every id: the tokens' own, and `v7` for the rest."""
+    names = {str(i): texts[i] if i < len(texts) else f"v{i}" for i in range(VOCABULARY)}
+    return np.frombuffer(json.dumps(names).encode(), dtype=np.uint8)
+
+
+def make_parts(
+    kind: ModelKind = "causal",
+    texts: Sequence[str] = WORDS,
+    layers: int = 2,
+    heads: int = 2,
+    model: str = "tiny",
+    masked: bool = True,
+    outlier: bool = False,
+    title: str = "Tiny model",
+    text: str | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a run, as the store keeps them.
+
+    Args:
+        kind: what the model predicts. texts: one per token. layers, heads: sizes; two heads share a key head.
+        masked: whether a masked model's run holds the prediction with each position masked.
+        outlier: whether the first token's norm is far above the others'.
+        text: the source text, where it is not the tokens joined.
+    """
+    rng = np.random.default_rng(7)
+    count = len(texts)
+    key_heads = max(1, heads // 2)
+    request = RunRequest(model, "".join(texts) if text is None else text)
+    mask = "causal" if kind == "causal" else "full"
+    recipe = ScoreRecipe(1 / math.sqrt(D_HEAD), mask)
+    info = ModelInfo(model, title, "tiny", kind, layers, heads, key_heads, HIDDEN, VOCABULARY, 1234, 64, kind == "causal")
+    header = ModelRun.make_header(request.key("weights"), request, info, tokens_of(texts), [recipe] * layers)
+    arrays: dict[str, np.ndarray] = {"vocabulary": vocabulary_array(texts)}
+    for layer in range(layers + 1):
+        states = rng.normal(size=(count, HIDDEN)).astype(np.float32)
+        states[0] *= 100 if outlier else 1
+        arrays[f"hidden_states/{layer}"] = states
+    if kind == "causal":
+        arrays["residual_final"] = rng.normal(size=(count, HIDDEN)).astype(np.float32)
+    for layer in range(layers):
+        arrays[f"query/{layer}"] = rng.normal(size=(heads, count, D_HEAD)).astype(np.float32)
+        arrays[f"key/{layer}"] = rng.normal(size=(key_heads, count, D_HEAD)).astype(np.float32)
+    side = min(count, 8)
+    arrays["thumbnails"] = rng.integers(0, 256, size=(layers, heads, side, side)).astype(np.uint8)
+    for name in ("previous", "next", "self", "first", "entropy_share", "entropy"):
+        arrays[f"scores/{name}"] = rng.random((layers, heads)).astype(np.float32)
+    arrays["received"] = rng.random((layers, heads, count)).astype(np.float32)
+    ids = [i % VOCABULARY for i in range(count)]
+    if kind != "encoder":
+        given = log_softmax(rng.normal(size=(count, VOCABULARY)))
+        arrays |= prediction_arrays("given", given, [*ids[1:], None] if kind == "causal" else ids)
+    if kind == "masked" and masked:
+        arrays |= prediction_arrays("masked", log_softmax(rng.normal(size=(count, VOCABULARY))), ids)
+    return header, arrays
+
+
+def make_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
+    """A run of `make_parts`."""
+    return ModelRun(*make_parts(kind, texts, **options))
+
+
+def fill_arrays(texts: Sequence[str] = WORDS, position: int = 2) -> dict[str, np.ndarray]:
+    """What a fill job keeps: the prediction of one masked position."""
+    row = log_softmax(np.random.default_rng(11).normal(size=(1, VOCABULARY)))
+    return {**prediction_arrays("masked", row, [position % VOCABULARY]), "vocabulary": vocabulary_array(texts)}
+
+
+def words_in(component: Any) -> str:
+    """All text of a tree of Dash components, in order."""
+    return "".join(_texts(component))
+
+
+def _texts(component: Any) -> Iterator[str]:
+    if component is None:
+        return
+    if isinstance(component, (list, tuple)):
+        for child in component:
+            yield from _texts(child)
+    elif isinstance(component, (str, int, float)):
+        yield str(component)
+    else:
+        yield from _texts(getattr(component, "children", None))
+
+
+def titles_in(component: Any) -> list[str]:
+    """Every `title` (exact numbers on hover) of a tree of Dash components."""
+    if isinstance(component, (list, tuple)):
+        return [title for child in component for title in titles_in(child)]
+    if component is None or isinstance(component, (str, int, float)):
+        return []
+    own = getattr(component, "title", None)
+    return [*([own] if isinstance(own, str) else []), *titles_in(getattr(component, "children", None))]
+
+
+class FakeTensor:
+    """Quacks like a torch tensor that is half precision, on a device, and part of a graph: numpy may only read it after
+    detach(), cpu() and, for floats, float()."""
+
+    def __init__(self, values: Any, missing: frozenset[str] = frozenset({"detach", "cpu", "float"})) -> None:
+        self._values, self._missing = np.asarray(values), missing
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._values.ndim
+
+    def _done(self, step: str) -> FakeTensor:
+        return FakeTensor(self._values, self._missing - {step})
+
+    def detach(self) -> FakeTensor:
+        return self._done("detach")
+
+    def cpu(self) -> FakeTensor:
+        return self._done("cpu")
+
+    def float(self) -> FakeTensor:
+        return self._done("float")
+
+    def is_floating_point(self) -> bool:
+        return bool(np.issubdtype(self._values.dtype, np.floating))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> FakeTensor:
+        return FakeTensor(self._values[index], self._missing)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if self._missing:
+            raise TypeError(f"numpy cannot read this tensor before {sorted(self._missing)}")
+        return np.array(self._values, dtype=dtype)

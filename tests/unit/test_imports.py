@@ -1,0 +1,236 @@
+"""Imports run one way. The table below is the rule; a module that is not in it has no place yet."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "dashboard"
+
+BASE = ("errors",)
+RUNS = ("contracts", *BASE)
+RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
+    "errors": (),
+    "ids": (),
+    "markup": (),
+    "examples": (),
+    "settings": BASE,
+    "contracts": RUNS,
+    "store": ("store", "settings", *RUNS),
+    "models": ("models", "settings", "__init__", *RUNS),  # of __init__ the version
+    "analysis": ("analysis", *RUNS),
+    "jobs": ("jobs", "store", "settings", *RUNS),
+    "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
+    "figures": ("figures", "analysis", *RUNS),
+    "views": ("views", "figures", "analysis", "ids", "markup", *RUNS),
+    "run_info": ("analysis", "figures.tokens", "examples", *RUNS),
+    "routes": ("figures", "store", "models.catalog", "__init__", *RUNS),
+    "page": ("views", "figures.theme", "models.catalog", "examples", "ids", "markup", "settings", *RUNS),
+    "wiring": ("views", "figures.theme", "run_info", "store", "models.catalog", "ids", "markup", "settings", *RUNS),
+    "app": ("wiring", "page", "routes", "views", "jobs.manager", "jobs.queue", "models.catalog", "store", "settings", *BASE),
+    "wsgi": ("app", "settings"),
+    "serving": ("settings", *BASE),
+    "__main__": ("serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
+    "__init__": ("contracts", "figures", "models"),  # the Python interface, imported when it is used
+}
+ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
+    "torch": ("models", "jobs.work"),
+    "transformers": ("models",),
+    "tokenizers": ("models",),
+    "huggingface_hub": ("models",),
+    "dash": ("views", "page", "wiring", "app", "jobs.manager"),
+    "dash_bootstrap_components": ("views", "page"),
+    "flask": ("routes",),
+    "flask_compress": ("app",),
+    "plotly": ("figures", "views", "wiring"),
+    "sklearn": ("analysis", "wsgi"),
+    "diskcache": ("jobs",),
+    "safetensors": ("store", "models"),
+}
+TORCH_FREE = (  # of models/: what the page imports
+    "models.catalog",
+    "models.bundled",
+    "models.hub",
+    "models.fingerprint",
+)
+
+
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Every module of dashboard/ by its name inside the package: "figures.theme", "figures" for a package's own file."""
+    found = {}
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        parts = list(path.relative_to(root / PACKAGE).with_suffix("").parts)
+        if parts[-1] == "__init__" and len(parts) > 1:
+            parts.pop()
+        found[".".join(parts)] = path
+    return found
+
+
+def imported(source: str, names: set[str], top_level: bool = False) -> Iterator[str]:
+    """What `source` imports: modules of dashboard as "dashboard:figures.theme", libraries by their first name.
+
+    Args:
+        names: the modules of dashboard, so that `from dashboard import ids` is known to be one.
+        top_level: leave out what is imported inside functions and for type checkers only.
+    """
+    tree = ast.parse(source)
+    for node in _statements(tree) if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield _target(alias.name, None, names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield _target(node.module or "", alias.name, names)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    for node in tree.body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+
+
+def _target(module: str, name: str | None, names: set[str]) -> str:
+    if module.split(".")[0] != PACKAGE:
+        return module.split(".")[0]
+    inside = module.removeprefix(PACKAGE).lstrip(".")
+    longer = f"{inside}.{name}".lstrip(".") if name else inside
+    return f"{PACKAGE}:{longer if longer in names else inside or '__init__'}"
+
+
+def within(module: str, places: tuple[str, ...]) -> bool:
+    return any(module == place or module.startswith(place + ".") for place in places)
+
+
+def rule_of(module: str) -> tuple[str, ...] | None:
+    """The rule of the module itself, or of the nearest package around it."""
+    while module not in RULES and "." in module:
+        module = module.rpartition(".")[0]
+    return RULES.get(module)
+
+
+def violations(root: Path = ROOT) -> list[str]:
+    """Every import that the tables do not allow."""
+    known, found = modules(root), []
+    for module, path in known.items():
+        rule = rule_of(module)
+        if rule is None:
+            found.append(f"{module} has no rule")
+            continue
+        for target in sorted(set(imported(path.read_text(), set(known)))):
+            if target.startswith(PACKAGE + ":"):
+                inside = target.removeprefix(PACKAGE + ":")
+                if inside != module and not within(inside, rule):
+                    found.append(f"{module} imports {inside}")
+            elif target in ONLY and not within(module, ONLY[target]):
+                found.append(f"{module} imports {target}")
+    return found
+
+
+def test_every_import_runs_the_allowed_way() -> None:
+    assert violations() == []
+
+
+def test_every_rule_is_of_a_module_that_exists() -> None:
+    known = set(modules())
+    named = {name for rule in RULES.values() for name in rule} | set(RULES) | {n for places in ONLY.values() for n in places}
+    assert named - known == set()
+    assert set(TORCH_FREE) <= known
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "problem"),
+    [
+        ("views.attention", "import torch", "views.attention imports torch"),
+        ("views.attention", "def f():\n    from torch import nn", "views.attention imports torch"),
+        ("figures.theme", "from dash import html", "figures.theme imports dash"),
+        ("figures.theme", "from dashboard.views import all_views", "figures.theme imports views"),
+        ("figures.theme", "from dashboard import settings", "figures.theme imports settings"),
+        ("analysis.attention", "import dashboard.models.catalog", "analysis.attention imports models.catalog"),
+        ("store.summary", "from dashboard.analysis.attention import head_tags", "store.summary imports analysis.attention"),
+        ("models.hub", "from dashboard.store.run_store import RunStore", "models.hub imports store.run_store"),
+        ("jobs.queue", "from dashboard.models.loader import load_model", "jobs.queue imports models.loader"),
+        ("wiring", "from dashboard.models.loader import load_model", "wiring imports models.loader"),
+        ("contracts.run", "from dashboard.settings import Settings", "contracts.run imports settings"),
+        ("wsgi", "from transformers.models import bert", "wsgi imports transformers"),
+    ],
+)
+def test_a_planted_violation_is_caught(tmp_path: Path, module: str, line: str, problem: str) -> None:
+    for name, path in modules().items():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text() + ("\n" + line + "\n" if name == module else ""))
+    assert violations(tmp_path) == [problem]
+
+
+def test_a_module_without_a_rule_is_caught(tmp_path: Path) -> None:
+    (tmp_path / PACKAGE).mkdir()
+    (tmp_path / PACKAGE / "helpers.py").write_text("")
+    assert violations(tmp_path) == ["helpers has no rule"]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = modules()
+    graph = {
+        name: {
+            target.removeprefix(PACKAGE + ":")
+            for target in imported(path.read_text(), set(known), top_level=True)
+            if target.startswith(PACKAGE + ":")
+        }
+        - {name}
+        for name, path in known.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail, name))
+        if name not in done:
+            for target in graph[name]:
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def run_python(code: str, **environ: str) -> str:
+    """What `code` prints in a fresh interpreter without our environment."""
+    clean = {"PATH": "/usr/bin:/bin", "HOME": environ.pop("HOME", "/nonexistent"), "PYTHONPATH": str(ROOT), **environ}
+    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+HEAVY = "print(sorted({'torch', 'transformers', 'sklearn', 'dash', 'plotly', 'diskcache'} & set(sys.modules)))"
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    assert run_python(f"import sys, dashboard, dashboard.settings, dashboard.errors, dashboard.ids; {HEAVY}") == "[]"
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_what_the_page_reads_of_the_models_needs_no_torch(module: str) -> None:
+    assert (
+        run_python(f"import sys, {PACKAGE}.{module}; print('torch' in sys.modules, 'transformers' in sys.modules)")
+        == "False False"
+    )
+
+
+def test_serving_the_page_imports_no_torch(tmp_path: Path) -> None:
+    code = """
+import sys, dashboard.wsgi
+with dashboard.wsgi.server.test_client() as client:
+    for path in ("/", "/_dash-layout", "/_dash-dependencies", "/health"):
+        assert client.get(path).status_code == 200, path
+    assert client.post("/count", json={"model": "smollm2-135m", "text": "a"}).status_code == 200
+import time; time.sleep(1)  # what is imported a little later, too
+print(sorted({"torch", "transformers"} & set(sys.modules)))
+"""
+    assert run_python(code, HOME=str(tmp_path), DASHBOARD_CACHE_DIR=str(tmp_path / "cache")).splitlines()[-1] == "[]"

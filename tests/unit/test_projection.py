@@ -1,0 +1,184 @@
+"""PCA of hidden states against an independent computation, and every small case that a text can make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic import make_run
+
+from dashboard.analysis.projection import first_token_ratio, fit_basis, leaves_first_out, project, project_run
+from dashboard.errors import RunShapeError
+
+RNG = np.random.default_rng(3)
+STATES = (RNG.normal(size=(12, 8)) * np.arange(1, 9)).astype(np.float32)
+WIDE = RNG.normal(size=(5, 40)).astype(np.float32)
+
+
+def by_svd(states: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates with the sign rule, and shares of variance, by numpy's singular values."""
+    centred = states.astype(np.float64) - states.astype(np.float64).mean(axis=0)
+    _left, singular, right = np.linalg.svd(centred, full_matrices=False)
+    for row in right:
+        row *= np.sign(row[np.abs(row).argmax()])
+    return centred @ right[:count].T, (singular**2 / (singular**2).sum())[:count]
+
+
+@pytest.mark.parametrize("states", [STATES, WIDE], ids=["more tokens", "more dimensions"])
+def test_coordinates_and_shares_are_those_of_the_singular_values(states: np.ndarray) -> None:
+    projection = project(states, 3, first="keep")
+    coordinates, explained = by_svd(states, 3)
+    np.testing.assert_allclose(projection.coordinates, coordinates, atol=1e-8)
+    np.testing.assert_allclose(projection.explained, explained, atol=1e-10)
+    assert projection.explained.sum() <= 1
+    assert (np.diff(projection.explained) <= 0).all()
+    assert not projection.approximate
+
+
+def test_standardised_dimensions_weigh_alike() -> None:
+    scaled = (STATES - STATES.mean(axis=0)) / STATES.astype(np.float64).std(axis=0)
+    coordinates, explained = by_svd(scaled, 2)
+    projection = project(STATES, 2, first="keep", scaling="standardised")
+    np.testing.assert_allclose(projection.coordinates, coordinates, atol=1e-5)
+    np.testing.assert_allclose(projection.explained, explained, atol=1e-6)
+
+
+def test_a_constant_dimension_does_no_harm_when_standardised() -> None:
+    states = STATES.copy()
+    states[:, 2] = 4.0
+    assert np.isfinite(project(states, 2, scaling="standardised").coordinates).all()
+
+
+def test_the_largest_loading_of_every_component_is_positive() -> None:
+    for states in (STATES, -STATES, STATES[::-1]):
+        components = fit_basis(states).components
+        assert (components[np.arange(3), np.abs(components).argmax(axis=1)] > 0).all()
+
+
+def test_a_redraw_never_flips_an_axis() -> None:
+    np.testing.assert_array_equal(project(STATES).coordinates, project(STATES.copy()).coordinates)
+
+
+# the first token
+
+
+def with_first_norm(ratio: float) -> np.ndarray:
+    states = np.ones((5, 4), dtype=np.float32) + np.eye(5, 4, dtype=np.float32) * 0.01
+    states[0] = 0
+    median = np.median(np.linalg.norm(states[1:], axis=1))
+    states[0, 0] = ratio * median
+    return states
+
+
+def test_the_ratio_is_the_first_norm_over_the_median_of_the_others() -> None:
+    assert first_token_ratio(np.array([[6.0, 8], [1, 0], [0, 2], [3, 0]])) == 5.0
+    assert first_token_ratio(np.array([[6.0, 8]])) == 1.0
+    assert first_token_ratio(np.zeros((3, 2))) == 1.0
+
+
+@pytest.mark.parametrize(("ratio", "left"), [(4.99, ()), (5.01, (0,)), (100, (0,))])
+def test_the_first_token_is_left_out_above_five_medians(ratio: float, left: tuple[int, ...]) -> None:
+    states = with_first_norm(ratio)
+    projection = project(states, 2)
+    assert projection.left_out == left
+    assert np.isnan(projection.coordinates[0]).all() == bool(left)
+    assert np.isfinite(projection.coordinates[1:]).all()
+    assert projection.first_ratio == pytest.approx(ratio, rel=1e-5)
+    kept = states[1:] if left else states
+    np.testing.assert_allclose(projection.explained, by_svd(kept, 2)[1], atol=1e-9)
+
+
+def test_the_first_token_is_kept_or_left_out_as_asked() -> None:
+    assert project(with_first_norm(100), first="keep").left_out == ()
+    assert project(with_first_norm(1), first="leave").left_out == (0,)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_it_is_never_left_out_of_one_or_two_tokens(count: int) -> None:
+    assert not leaves_first_out(with_first_norm(100)[:count], "leave")
+
+
+# small and degenerate
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_tokens_give_finite_coordinates(count: int) -> None:
+    projection = project(STATES[:count], 3, first="keep")
+    assert projection.coordinates.shape == (count, 3)
+    assert np.isfinite(projection.coordinates).all()
+    assert np.isfinite(projection.explained).all()
+    assert 0 <= projection.explained.sum() <= 1 + 1e-12
+    if count > 1:
+        np.testing.assert_allclose(np.diff(projection.coordinates[:2, 0]) ** 2 > 0, True)
+
+
+def test_two_tokens_have_all_variance_on_one_component() -> None:
+    projection = project(STATES[:2], 3, first="keep")
+    np.testing.assert_allclose(projection.explained, [1, 0, 0], atol=1e-9)
+    assert abs(projection.coordinates[0, 0] - projection.coordinates[1, 0]) == pytest.approx(
+        np.linalg.norm(STATES[0] - STATES[1]), rel=1e-6
+    )
+
+
+def test_equal_states_are_one_point_with_nothing_explained() -> None:
+    projection = project(np.full((6, 4), 2.5, dtype=np.float32))
+    assert projection.coordinates.tolist() == [[0, 0, 0]] * 6
+    assert projection.explained.tolist() == [0, 0, 0]
+
+
+def test_equal_states_that_floats_cannot_average_exactly_explain_nothing() -> None:
+    projection = project(np.full((7, 4), 0.1, dtype=np.float32))
+    assert np.isfinite(projection.coordinates).all()
+    assert np.abs(projection.coordinates).max() < 1e-9
+    assert np.isfinite(projection.explained).all()
+
+
+def test_fewer_dimensions_than_components_are_filled_with_nothing() -> None:
+    projection = project(STATES[:, :1], 3, first="keep")
+    assert projection.coordinates[:, 1:].tolist() == [[0, 0]] * 12
+    np.testing.assert_allclose(projection.explained, [1, 0, 0])
+
+
+@pytest.mark.parametrize("states", [np.zeros(4), np.zeros((1, 3, 4))])
+def test_states_of_another_shape_are_a_named_error(states: np.ndarray) -> None:
+    with pytest.raises(RunShapeError, match=r"\(token, hidden\)"):
+        fit_basis(states)
+
+
+# layers together
+
+
+def test_layers_fitted_together_share_one_basis() -> None:
+    layers = [STATES, STATES * 2 + 1, RNG.normal(size=(12, 8))]
+    coordinates, explained = by_svd(np.concatenate(layers), 2)
+    for index, layer in enumerate(layers):
+        projection = project(layer, 2, first="keep", fitted_on=layers)
+        np.testing.assert_allclose(projection.coordinates, coordinates[index * 12 : (index + 1) * 12], atol=1e-5)
+        np.testing.assert_allclose(projection.explained, explained, atol=1e-8)
+
+
+def test_an_outlier_in_one_layer_leaves_the_first_token_out_of_all() -> None:
+    layers = [with_first_norm(1), with_first_norm(100)]
+    assert [project(layer, 2, fitted_on=layers).left_out for layer in layers] == [(0,), (0,)]
+
+
+# runs
+
+
+def test_a_run_projects_the_stream_after_the_layer() -> None:
+    run = make_run("causal")
+    for layer, states in ((-1, run.hidden_states[0]), (0, run.hidden_states[1]), (1, run.arrays["residual_final"])):
+        found = project_run(run, layer, "layer", "keep", "centred")
+        np.testing.assert_allclose(found.coordinates, by_svd(states, 3)[0], atol=1e-6)
+
+
+def test_a_runs_projection_is_computed_once() -> None:
+    run = make_run()
+    assert project_run(run, 0, "all", "auto", "centred") is project_run(run, 0, "all", "auto", "centred")
+    assert project_run(run, 0, "all", "auto", "centred") is not project_run(run, 0, "layer", "auto", "centred")
+
+
+def test_the_explained_shares_of_a_huge_first_token_are_not_its_own() -> None:
+    run = make_run("causal", outlier=True)
+    kept = project_run(run, 0, "layer", "keep", "centred")
+    assert kept.explained[0] > 0.95
+    assert project_run(run, 0, "layer", "auto", "centred").explained[0] < 0.9

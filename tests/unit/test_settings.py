@@ -1,0 +1,101 @@
+"""Settings: each has a default, a help text and an environment name, and the README lists them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard.errors import SettingsError
+from dashboard.settings import Settings, environ_name
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELDS = dataclasses.fields(Settings)
+SAMPLES: dict[str, tuple[str, Any]] = {"int": ("7", 7), "float": ("2.5", 2.5), "str": ("x", "x")}
+
+
+@pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
+def test_every_setting_has_a_default_and_a_help_text(item: dataclasses.Field[Any]) -> None:
+    assert hasattr(Settings(), item.name)
+    assert len(item.metadata["help"]) > 10
+
+
+def test_environment_names_are_distinct() -> None:
+    names = [environ_name(item) for item in FIELDS]
+    assert len(set(names)) == len(names)
+    assert {"HOST", "PORT", "WEB_CONCURRENCY"} <= set(names)
+
+
+@pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
+def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field[Any]) -> None:
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if re.search(rf"`{environ_name(item)}`", line)]
+    assert rows, f"README.md does not list {environ_name(item)}"
+    if item.default is not dataclasses.MISSING and item.default is not None:
+        written = {str(item.default), f"{item.default:g}" if isinstance(item.default, float) else str(item.default)}
+        cells = [cell.strip(" `") for row in rows for cell in row.replace(",", "").split("|")]
+        assert any(cell.split(" ")[0].strip("`") in written for cell in cells), rows
+
+
+@pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
+def test_every_setting_is_read_from_its_environment_name(item: dataclasses.Field[Any]) -> None:
+    raw, value = SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
+    assert getattr(Settings.from_env({environ_name(item): raw}), item.name) == value
+
+
+def test_an_empty_variable_is_the_default() -> None:
+    assert Settings.from_env({"PORT": "", "DASHBOARD_CACHE_DIR": ""}) == Settings.from_env({})
+
+
+def test_the_environment_given_to_a_child_makes_the_same_settings() -> None:
+    settings = Settings(port=9000, cache_dir=Path("/a b/c"), models_dir=Path("/m"), job_seconds=0.5)
+    assert Settings.from_env(settings.to_env()) == settings
+    assert "DASHBOARD_MODELS_DIR" not in Settings().to_env()
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("PORT", "80.5"),
+        ("WEB_CONCURRENCY", "0"),
+        ("DASHBOARD_JOB_SECONDS", "soon"),
+        ("DASHBOARD_JOB_SECONDS", "-1"),
+        ("DASHBOARD_WORKERS", "0"),
+        ("DASHBOARD_WORKERS", "-2"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(name: str, raw: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env({name: raw})
+
+
+@pytest.mark.parametrize("raw", ["nan", "inf"])
+def test_a_number_that_is_none_is_refused(raw: str) -> None:
+    with pytest.raises(SettingsError, match="DASHBOARD_STORE_GIGABYTES"):
+        Settings.from_env({"DASHBOARD_STORE_GIGABYTES": raw})
+
+
+def test_folders_follow_from_the_cache_folder() -> None:
+    settings = Settings(cache_dir=Path("/c"))
+    assert (settings.runs_folder, settings.queue_folder, settings.models_folder) == (
+        Path("/c/runs"),
+        Path("/c/queue"),
+        Path("/c/models"),
+    )
+    assert Settings(cache_dir=Path("/c"), models_dir=Path("/m")).models_folder == Path("/m")
+
+
+def test_a_home_folder_is_expanded() -> None:
+    assert Settings.from_env({"DASHBOARD_CACHE_DIR": "~/runs"}).cache_dir == Path(os.path.expanduser("~/runs"))
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().port = 1  # type: ignore[misc]

@@ -1,0 +1,262 @@
+"""Every view, found by discovery, on causal, masked and encoder runs; and the numbers in its words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from synthetic import WORDS, fill_arrays, make_run, titles_in, words_in
+
+from dashboard import views
+from dashboard.analysis.projection import project_run
+from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.figures.attention import shades
+from dashboard.figures.theme import DARK, LIGHT
+from dashboard.views import all_views
+from dashboard.views.declaration import Control, View
+
+KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
+HOSTILE = ("<img src=x onerror=alert(1)>", " <b>", "&amp;", "\n", " it", ".")
+
+
+def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, other: int | None = None) -> Selection:
+    return Selection(run.key, token, layer, head, other)
+
+
+def named(name: str) -> View:
+    return next(view for view in all_views() if view.name == name)
+
+
+def defaults(view: View, **chosen: str) -> dict[str, str]:
+    return {control.name: chosen.get(control.name, control.default) for control in view.controls}
+
+
+def combinations(view: View) -> list[dict[str, str]]:
+    """The defaults, and each other choice of each control alone."""
+    others = [defaults(view, **{c.name: value}) for c in view.controls for value, _label in c.choices[1:]]
+    return [defaults(view), *others]
+
+
+def array_z(figure: go.Figure) -> list[list[int]]:
+    return figure.data[0].z.tolist()
+
+
+# the registry
+
+
+def test_the_four_linked_views_are_found_in_their_order() -> None:
+    assert [view.name for view in all_views()][:3] == ["attention", "hidden", "prediction"]
+
+
+def test_two_views_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "attention_again.py").write_text("from dashboard.views.attention import VIEW\n")
+    monkeypatch.setattr(views, "__path__", [*views.__path__, str(tmp_path)])
+    with pytest.raises(ValueError, match="one name"):
+        all_views()
+
+
+def test_a_view_is_one_file_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted_view.py").write_text(
+        "import dataclasses\nfrom dashboard.views.attention import VIEW as OLD\n"
+        "VIEW = dataclasses.replace(OLD, name='planted', order=0)\n"
+    )
+    monkeypatch.setattr(views, "__path__", [*views.__path__, str(tmp_path)])
+    assert next(view.name for view in all_views()) == "planted"
+
+
+def test_a_control_reads_only_what_it_offers() -> None:
+    control = Control("count", "Tokens", (("10", "ten"), ("5", "five")))
+    assert [control.parse(raw) for raw in ("5", "10", "7", "", None, 5, [], {"a": 1})] == ["5", "10"] + ["10"] * 6
+
+
+# every view
+
+
+@pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
+def test_a_declaration_is_whole(view: View) -> None:
+    assert view.title
+    assert all(sentence.endswith(".") for sentence in view.invitation)
+    assert set(view.figure_reads) <= {"run", "other_run", "token", "other", "layer", "head"}
+    assert view.figure_reads[0] == "run"
+    names = [control.name for control in view.controls]
+    assert len(set(names)) == len(names)
+    for control in view.controls:
+        values = [value for value, _label in control.choices]
+        assert len(set(values)) == len(values)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
+def test_every_view_draws_every_kind_of_run_or_says_why_not(view: View, kind: ModelKind, theme: Any) -> None:
+    run = make_run(kind, outlier=kind == "causal")
+    for options in combinations(view):
+        for token in (0, 3, 5):
+            selection = select(run, token=token, other=0)
+            figure, words = view.draw(run, selection, options, theme), view.words(run, selection, options)
+            assert words_in(words.title)
+            if figure is None:
+                assert words_in(words.message)
+            else:
+                assert words.message is None
+                json.loads(figure.to_json())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_view_draws_the_shortest_texts(view: View, kind: ModelKind, count: int) -> None:
+    run = make_run(kind, WORDS[:count])
+    for options in combinations(view):
+        selection = select(run, token=count - 1)
+        view.draw(run, selection, options, LIGHT)
+        assert words_in(view.words(run, selection, options).title)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
+def test_words_hold_a_text_as_text(view: View, kind: ModelKind) -> None:
+    """Dash components are text nodes in the browser: what matters is that nothing is lost, doubled or made to HTML."""
+    run = make_run(kind, HOSTILE)
+    for token in range(len(HOSTILE)):
+        words = view.words(run, select(run, token=token, other=0), defaults(view))
+        everything = json.dumps([words_in(part) for part in (words.title, words.caption, words.body, words.footer)])
+        assert "&lt;" not in everything
+        assert "&amp;amp;" not in everything
+        for part in (words.title, words.caption, words.body, words.footer, words.message):
+            assert "DangerouslySetInnerHTML" not in repr(part)
+            assert "Markdown" not in repr(part)
+
+
+# attention
+
+
+def test_the_heatmap_is_of_the_selected_head_with_forbidden_cells_empty() -> None:
+    run = make_run("causal")
+    view = named("attention")
+    for layer, head in ((0, 0), (1, 1)):
+        weights = run.attention(layer, head)
+        z = array_z(view.draw(run, select(run, layer=layer, head=head), {}, LIGHT))
+        allowed = [[j <= i for j in range(6)] for i in range(6)]
+        assert z == [[int(shades(weights)[i, j]) if allowed[i][j] else 0 for j in range(6)] for i in range(6)]
+
+
+def test_attention_words_give_the_strongest_weights_exactly() -> None:
+    run = make_run("causal")
+    weights = run.attention(1, 0)[3]
+    words = named("attention").words(run, select(run), {})
+    assert words_in(words.title) == "Layer 1, head 0: what ·on (3) attends to"
+    strongest = sorted((float(w) for w in weights[:4]), reverse=True)
+    shown = words_in(words.footer)
+    assert all(f"{weight:.3f}" in shown for weight in strongest)
+    assert [float(title) for title in titles_in(words.footer)] == pytest.approx(strongest, rel=1e-6)
+    assert "each row sums to 1" in words.caption
+
+
+def test_attention_words_add_the_second_token() -> None:
+    texts = [f" w{i}" for i in range(12)]
+    run = make_run("encoder", texts)
+    weights = run.attention(0, 0)[2]
+    weakest = int(weights.argmin())
+    words = named("attention").words(run, select(run, token=2, layer=0, other=weakest), {})
+    assert float(titles_in(words.footer)[-1]) == pytest.approx(float(weights[weakest]), rel=1e-6)
+
+
+def test_a_second_token_that_comes_later_has_no_weight_to_show() -> None:
+    run = make_run("causal")
+    with_later = named("attention").words(run, select(run, token=1, other=4), {})
+    assert titles_in(with_later.footer) == titles_in(named("attention").words(run, select(run, token=1), {}).footer)
+
+
+# hidden states
+
+
+def test_hidden_words_give_the_shares_of_variance_and_what_was_left_out() -> None:
+    view = named("hidden")
+    for outlier in (False, True):
+        run = make_run("encoder", outlier=outlier)
+        words = view.words(run, select(run, token=0), defaults(view))
+        projection = project_run(run, 1, "layer", "auto", "centred")
+        for share in projection.explained:
+            assert f"{100 * share:.1f} %" in words_in(words.footer)
+        assert ("First token left out" in words.caption) is outlier
+        assert ("the one left out" in words_in(words.body)) is outlier
+
+
+def test_hidden_words_warn_where_a_huge_first_token_is_kept() -> None:
+    run, view = make_run("encoder", outlier=True), named("hidden")
+    assert "beware" in view.words(run, select(run), defaults(view, first="keep")).caption
+
+
+def test_the_last_layer_of_a_causal_model_says_where_it_stands() -> None:
+    run, view = make_run("causal"), named("hidden")
+    assert "Before the final norm" in view.words(run, select(run, layer=1), defaults(view)).caption
+    assert "final norm" not in view.words(run, select(run, layer=0), defaults(view)).caption
+    assert "Embeddings" in words_in(view.words(run, select(run), defaults(view, at="embeddings")).title)
+
+
+def test_a_redraw_keeps_the_persons_zoom() -> None:
+    run, view = make_run(), named("hidden")
+    revisions = {view.draw(run, select(run, layer=layer), defaults(view), LIGHT).layout.uirevision for layer in (0, 1)}
+    assert len(revisions) == 1
+    assert run.key in revisions.pop()
+
+
+# predictions
+
+
+def test_prediction_words_give_the_actual_tokens_rank_and_probability() -> None:
+    run, view = make_run("causal"), named("prediction")
+    prediction = run.prediction(2)
+    assert prediction.actual is not None
+    words = view.words(run, select(run, token=2), defaults(view))
+    body = words_in(words.body)
+    assert f"{prediction.actual_rank} of 20" in body
+    assert f"{prediction.actual.probability:.9g}" in titles_in(words.body)
+    assert f"{prediction.entropy:.2f} nats" in body
+    assert f"{-prediction.actual.logprob:.2f} nats" in body
+    assert "·on" in body
+    best = prediction.candidates[0]
+    assert words_in(words.title).endswith(f"{best.text.replace(' ', '·')}, {100 * best.probability:.1f} %")
+
+
+def test_at_the_end_there_is_no_next_token() -> None:
+    run, view = make_run("causal"), named("prediction")
+    assert "no next token" in words_in(view.words(run, select(run, token=5), defaults(view)).body)
+
+
+@pytest.mark.parametrize(("count", "shown"), [("5", 5), ("20", 5)])
+def test_as_many_bars_as_asked_for_where_there_are_that_many(count: str, shown: int) -> None:
+    run, view = make_run("causal"), named("prediction")
+    assert len(view.draw(run, select(run), defaults(view, count=count), LIGHT).data[0].x) == shown
+
+
+def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
+    run, view = make_run("masked"), named("prediction")
+    for mode, phrase in (("masked", "masked, the model expects"), ("given", "as it stands, the model expects")):
+        options = defaults(view, mode=mode)
+        prediction = run.prediction(3, mode)  # type: ignore[arg-type]
+        assert phrase in words_in(view.words(run, select(run), options).title)
+        figure = view.draw(run, select(run), options, LIGHT)
+        assert [c["probability"] for c in figure.data[0].customdata] == [c.probability for c in prediction.candidates]
+
+
+def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
+    run, view = make_run("masked", masked=False), named("prediction")
+    selection, options = select(run, token=2), defaults(view)
+    words = view.words(run, selection, options)
+    assert words.waiting
+    assert view.draw(run, selection, options, LIGHT) is None
+    later = run.with_arrays({f"fill/{name}": array for name, array in fill_arrays(position=2).items()})
+    assert not view.words(later, selection, options).waiting
+    assert view.draw(later, selection, options, LIGHT) is not None
+
+
+def test_a_model_without_a_head_says_so_and_draws_nothing() -> None:
+    run, view = make_run("encoder", title="MiniLM-L6"), named("prediction")
+    assert view.draw(run, select(run), defaults(view), LIGHT) is None
+    assert "MiniLM-L6 was published without a prediction head" in words_in(view.words(run, select(run), defaults(view)).message)

@@ -78,7 +78,8 @@ def all_ids(app: dash.Dash) -> list[str]:
 
 def test_the_layout_and_the_callbacks_are_equal_in_two_processes(tmp_path: Path) -> None:
     code = (
-        "import json, sys\nfrom pathlib import Path\nfrom dashboard.app import create_app\nfrom dashboard.settings import Settings\n"
+        "import json, sys\nfrom pathlib import Path\nfrom dashboard.app import create_app\n"
+        "from dashboard.settings import Settings\n"
         "app = create_app(Settings(cache_dir=Path(sys.argv[1]), models_dir=Path(sys.argv[1]) / 'models'))\n"
         "with app.server.test_client() as client:\n"
         "    print(json.dumps([client.get(p).get_json() for p in ('/_dash-layout', '/_dash-dependencies')]))"

@@ -51,9 +51,15 @@
     if (scrolls) text = (info.surprisal ? "colour: surprisal · " : "") + lines(strip) + ", the selected token kept in view";
     app.byId("strip-caption").textContent = before + text;
   };
-  function lines(strip) {
+  /* distance from one line of tokens to the next */
+  function pitch(strip) {
     const first = strip.querySelector(".token");
-    const height = first ? first.offsetHeight + 2 : 26;
+    let node = first;
+    while (node && node.offsetTop <= first.offsetTop) node = node.nextElementSibling;
+    return node ? node.offsetTop - first.offsetTop : first.offsetHeight;
+  }
+  function lines(strip) {
+    const height = pitch(strip);
     const top = Math.round(strip.scrollTop / height) + 1;
     const seen = Math.max(1, Math.round(strip.clientHeight / height));
     const total = Math.max(1, Math.round((strip.scrollHeight - 8) / height));
@@ -85,7 +91,7 @@
     if (!button || strip.scrollHeight <= strip.clientHeight + 2) return;
     const top = button.offsetTop - 4;
     if (top < strip.scrollTop || top + button.offsetHeight > strip.scrollTop + strip.clientHeight) {
-      const height = button.offsetHeight + 2;
+      const height = pitch(strip);
       strip.scrollTop = Math.max(0, Math.round(top / height - 1) * height + 2);
     }
     app.captions();

@@ -75,8 +75,9 @@
         app.svgToken(i, { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) }, over, most);
       }
     }
-    const corner = { x: g.box.x0 - 6, "text-anchor": "end", class: "plain" };
-    const first = g.top(0) - g.box.y0 < 8 ? 10 : 6;
+    const tight = g.count > POSITIONS_ABOVE;
+    const corner = { x: g.box.x0 - (tight ? 12 : 6), "text-anchor": "end", class: "plain" };
+    const first = tight ? 13 : 6;
     app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, over).textContent = "key →";
     app.svg("text", { ...corner, y: g.box.y0 - first }, over).textContent = "query ↓";
   }

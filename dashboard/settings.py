@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -94,7 +95,15 @@ def _read(item: Field[Any], raw: str) -> Any:
         if kind == "int":
             return int(raw)
         if kind == "float":
-            return float(raw)
+            return finite(raw)
     except ValueError as error:
         raise SettingsError(f"{environ_name(item)} is {raw!r}; it must be a number.") from error
     return Path(raw).expanduser() if "Path" in kind else raw
+
+
+def finite(raw: str) -> float:
+    """`raw` as a number; `ValueError` for nan and inf too."""
+    value = float(raw)
+    if not math.isfinite(value):
+        raise ValueError(raw)
+    return value

@@ -92,7 +92,7 @@ def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
     count = len(labels)
     longest = max(min(len(label), 12) for label in labels)
     side = round(longest * CHARACTER_WIDTH) + 14
-    top = 34 if count > POSITIONS_ABOVE else round(side * 0.75) + 8
+    top = 42 if count > POSITIONS_ABOVE else round(side * 0.75) + 8
     x = axis(theme, range=[-0.5, count - 0.5], side="top", constrain="domain", constraintoward="left")
     y = axis(theme, range=[count - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
     zooms = count > POSITIONS_ABOVE

@@ -52,7 +52,7 @@ def hidden_map(
             customdata=[{"token": i} for i in shown],
             hovertemplate="%{text}<extra></extra>" if decorate else None,
             hoverinfo=None if decorate else "none",
-            marker={"size": 7 if len(shown) <= 400 else 5, "color": theme.mark},
+            marker={"size": 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5, "color": theme.mark},
             cliponaxis=False,
         )
     )

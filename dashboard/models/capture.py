@@ -153,6 +153,8 @@ def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor
         if hook is not None:
             hook.remove()
     _check_calls(model, info, recorder.calls, outputs.hidden_states)
+    if whole and getattr(outputs, "logits", None) is None:
+        raise UnsupportedModelError(f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown.")
     return Forward(
         calls=recorder.calls,
         hidden_states=outputs.hidden_states,

@@ -48,9 +48,11 @@ class Reduction:
         """Reduce (position, vocabulary) logits of the next positions. Overwrites them."""
         logits = logits.float()
         rows = max(1, BLOCK_FLOATS * torch.get_num_threads() // logits.shape[1])
+        scratch = logits.new_empty(min(rows, len(logits)), logits.shape[1])
         for start in range(0, len(logits), rows):
             block = logits[start : start + rows]
-            self._parts.append(_reduce(block, self._actual[self.done : self.done + len(block)], self._top_k))
+            actual = self._actual[self.done : self.done + len(block)]
+            self._parts.append(_reduce(block, scratch[: len(block)], actual, self._top_k))
             self.done += len(block)
 
     def arrays(self, mode: str) -> dict[str, np.ndarray]:
@@ -60,16 +62,17 @@ class Reduction:
         return {f"{mode}/{name}": values for name, values in zip(names, whole, strict=True)}
 
 
-def _reduce(logits: torch.Tensor, actual: torch.Tensor, top_k: int) -> tuple[torch.Tensor, ...]:
+def _reduce(logits: torch.Tensor, scratch: torch.Tensor, actual: torch.Tensor, top_k: int) -> tuple[torch.Tensor, ...]:
+    """Top ids, top log-probabilities, entropy, actual log-probability and rank of some rows."""
     values, ids = likeliest(logits, top_k)
     top = values[:, :1]
     asked = actual >= 0
     mine = logits.gather(1, actual.clamp(min=0)[:, None])
-    rank = (logits > mine).sum(dim=1, dtype=torch.int32) + 1
+    rank = torch.gt(logits, mine, out=scratch).sum(dim=1).to(torch.int32) + 1
     logits -= top
-    probability = torch.softmax(logits, dim=1)
-    log_z = -probability.gather(1, ids[:, :1]).log()
-    entropy = (log_z[:, 0] - probability.mul_(logits).sum(dim=1)).clamp_(min=0)
+    torch.softmax(logits, dim=1, out=scratch)
+    log_z = -scratch.gather(1, ids[:, :1]).log()
+    entropy = (log_z[:, 0] - scratch.mul_(logits).sum(dim=1)).clamp_(min=0)
     return (
         ids.to(torch.int32),
         values - top - log_z,
@@ -82,20 +85,22 @@ def _reduce(logits: torch.Tensor, actual: torch.Tensor, top_k: int) -> tuple[tor
 def likeliest(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Values and ids of the `top_k` largest of each row of (position, vocabulary) logits, largest first.
 
-    Large vocabularies are searched by groups: the k largest lie in the k groups with the largest maxima.
+    Large vocabularies are searched by groups: the k largest lie in the k groups with the largest maxima. Group g holds
+    the ids g, g + groups, g + 2·groups, …
     """
     rows, vocabulary = logits.shape
     top_k = min(top_k, vocabulary)
     groups = vocabulary // GROUP
     if groups < 4 * top_k:
         return torch.topk(logits, top_k, dim=1)
-    grouped = logits[:, : groups * GROUP].view(rows, groups, GROUP)
-    best = torch.topk(grouped.amax(dim=2), top_k, dim=1, sorted=False).indices
-    inside = grouped.gather(1, best[:, :, None].expand(-1, -1, GROUP)).view(rows, -1)
-    values, places = torch.topk(torch.cat([inside, logits[:, groups * GROUP :]], dim=1), top_k, dim=1)
-    in_group = places < top_k * GROUP
-    ids = best.gather(1, torch.where(in_group, places // GROUP, 0)) * GROUP + places % GROUP
-    return values, torch.where(in_group, ids, places - top_k * GROUP + groups * GROUP)
+    whole = groups * GROUP
+    grouped = logits[:, :whole].view(rows, GROUP, groups)
+    best = torch.topk(grouped.amax(dim=1), top_k, dim=1, sorted=False).indices
+    members = best[:, None, :] + torch.arange(0, whole, groups, device=logits.device)[:, None]
+    rest = torch.arange(whole, vocabulary, device=logits.device).expand(rows, -1)
+    ids = torch.cat([members.view(rows, -1), rest], dim=1)
+    values, places = torch.topk(logits.gather(1, ids), top_k, dim=1)
+    return values, ids.gather(1, places)
 
 
 def reduce_hidden(
@@ -143,10 +148,11 @@ def masked_cost(model: PreTrainedModel, tokens: int) -> float:
 def vocabulary(tokenizer: Any, known: Anatomy, *ids: np.ndarray) -> np.ndarray:
     """uint8, UTF-8 JSON {id: text} of all these ids (negative ones left out)."""
     unique = np.unique(np.concatenate([np.asarray(part).ravel() for part in ids]))
-    for identifier in unique[unique >= 0].tolist():
+    met = unique[unique >= 0].tolist()
+    for identifier in met:
         if identifier not in known.texts:
             known.texts[identifier] = piece_text(tokenizer, identifier)
-    texts = {str(identifier): known.texts[identifier] for identifier in unique[unique >= 0].tolist()}
+    texts = dict(zip(map(str, met), map(known.texts.__getitem__, met), strict=True))
     return np.frombuffer(json.dumps(texts, ensure_ascii=False).encode(), dtype=np.uint8).copy()
 
 

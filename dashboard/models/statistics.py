@@ -87,10 +87,7 @@ def _distance(raw: Sequence[RawStatistics], mass: np.ndarray, received: np.ndarr
     index = np.arange(received.shape[-1], dtype=np.float64)
     causal = (mass * index).sum(axis=-1) - (received * index).sum(axis=-1)
     return np.stack(
-        [
-            np.maximum(causal[i], 0.0) if layer.distance is None else layer.distance.cpu().numpy()
-            for i, layer in enumerate(raw)
-        ]
+        [np.maximum(causal[i], 0.0) if layer.distance is None else layer.distance.cpu().numpy() for i, layer in enumerate(raw)]
     )
 
 

@@ -19,10 +19,12 @@ import torch
 
 from dashboard.contracts.scores import ScoreRecipe
 
-TILE_FLOATS = 262_144  # of one tile of scores for each core: 1 MiB, half of a common level-2 cache
+TILE_FLOATS = 131_072  # of one tile's scores for each core; with its weights that is 1 MiB, a common level-2 cache
+FEW_BINS = 4  # a tile that touches at most so many thumbnail bins pools them one by one
 THUMBNAIL = 32  # rows and columns of a thumbnail where the text has more tokens than that
 FORBIDDEN = torch.finfo(torch.float32).min  # finite, so that a forbidden weight times its score is 0 and not NaN
 ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass")
+PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS = range(len(ROWS))
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,29 @@ class RawStatistics:
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows `start` … `stop`, and the columns `left` … `right` that any of them may read."""
+    """Rows `start` … `stop`, and the columns `left` … `right` that any of them may read.
+
+    Attributes:
+        forbidden: (row, last columns) bool, which of the last columns a row may not read; None where it may read all.
+        bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
+        gather: (bins, widest) int64, the same as row numbers (the last one repeated); None where there are few bins.
+    """
 
     start: int
     stop: int
     left: int
     right: int
+    forbidden: torch.Tensor | None
+    bins: tuple[tuple[int, int, int], ...]
+    gather: torch.Tensor | None
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left, self.right)
 
 
 def bin_edges(tokens: int) -> list[int]:
@@ -87,8 +106,9 @@ def bin_edges(tokens: int) -> list[int]:
     return [-(-index * tokens // bins) for index in range(bins + 1)]
 
 
-def tiles(recipe: ScoreRecipe, heads: int, tokens: int, floats: int) -> Iterator[Tile]:
+def tiles(recipe: ScoreRecipe, heads: int, tokens: int, floats: int, device: torch.device) -> Iterator[Tile]:
     """Tiles from the top row to the bottom one, each of about `floats` scores."""
+    edges = bin_edges(tokens)
     start = 0
     while start < tokens:
         stop = min(tokens, start + _tile_height(recipe, start, tokens, floats / heads))
@@ -99,19 +119,45 @@ def tiles(recipe: ScoreRecipe, heads: int, tokens: int, floats: int) -> Iterator
             right = min(tokens, stop + recipe.window)
         if recipe.window is not None:
             left = max(0, start - recipe.window)
-        yield Tile(start, stop, left, right)
+        bins = _bins(edges, start, stop, tokens)
+        yield Tile(start, stop, left, right, _forbidden(recipe, start, stop, left, right, device), bins, _gather(bins, device))
         start = stop
 
 
 def _tile_height(recipe: ScoreRecipe, start: int, tokens: int, floats: float) -> int:
-    if recipe.window is not None:
-        before = min(start, recipe.window)
-        height = (math.sqrt(before**2 + 4 * floats) - before) / 2
-    elif recipe.mask == "causal":
-        height = (math.sqrt(start**2 + 4 * floats) - start) / 2
-    else:
+    before = start if recipe.window is None else min(start, recipe.window)
+    if recipe.mask == "full" and recipe.window is None:
         height = floats / tokens
+    else:  # height · (before + height) = floats
+        height = (math.sqrt(before**2 + 4 * floats) - before) / 2
     return max(1, int(height))
+
+
+def _forbidden(recipe: ScoreRecipe, start: int, stop: int, left: int, right: int, device: torch.device) -> torch.Tensor | None:
+    if recipe.window is None:
+        if recipe.mask == "full" or stop - start == 1:
+            return None
+        left = start  # left of it, every row may read everything
+    distance = torch.arange(start, stop, device=device)[:, None] - torch.arange(left, right, device=device)
+    if recipe.window is None:
+        return distance < 0
+    if recipe.mask == "causal":
+        return (distance < 0) | (distance >= recipe.window)
+    return distance.abs_() > recipe.window
+
+
+def _bins(edges: list[int], start: int, stop: int, tokens: int) -> tuple[tuple[int, int, int], ...]:
+    bins = len(edges) - 1
+    touched = range(start * bins // tokens, (stop - 1) * bins // tokens + 1)
+    return tuple((b, max(edges[b], start) - start, min(edges[b + 1], stop) - start) for b in touched)
+
+
+def _gather(bins: tuple[tuple[int, int, int], ...], device: torch.device) -> torch.Tensor | None:
+    if len(bins) <= FEW_BINS:
+        return None
+    widest = max(stop - start for _, start, stop in bins)
+    rows = [[min(start + offset, stop - 1) for offset in range(widest)] for _, start, stop in bins]
+    return torch.tensor(rows, device=device)
 
 
 class TiledAttention:
@@ -122,6 +168,7 @@ class TiledAttention:
         self._floats = TILE_FLOATS * (torch.get_num_threads() if device.type == "cpu" else 64)
         self._scores = torch.empty(0, device=device)
         self._weights = torch.empty(0, device=device)
+        self._plans: dict[tuple[str, int | None, int, int], list[Tile]] = {}
 
     def layer(self, operands: Operands) -> tuple[torch.Tensor, RawStatistics]:
         """One layer's output (token, head, d_value) and its raw statistics."""
@@ -134,82 +181,74 @@ class TiledAttention:
             distance=new(heads) if operands.recipe.mask == "full" else None,
             pooled=new(heads, min(tokens, THUMBNAIL), tokens),
         )
-        for tile in tiles(operands.recipe, heads, tokens, self._floats):
+        for tile in self._plan(operands.recipe, heads, tokens):
             scores = self._tile_scores(operands, tile)
             weights = self._tile_weights(operands, scores, raw, tile)
-            grouped = weights.view(operands.key.shape[0], -1, tile.right - tile.left)
-            product = torch.bmm(grouped, operands.value[:, tile.left : tile.right])
-            output[tile.start : tile.stop] = product.view(heads, tile.stop - tile.start, -1).transpose(0, 1)
-            _gather(raw, weights, tile)
-            torch.sum(scores.mul_(weights), dim=-1, out=raw.rows[6][:, tile.start : tile.stop])
+            grouped = weights.view(operands.key.shape[0], -1, weights.shape[2])
+            product = torch.bmm(grouped, operands.value[:, tile.columns])
+            output[tile.rows] = product.view(heads, weights.shape[1], -1).transpose(0, 1)
+            _take(raw, weights, tile)
+            torch.sum(scores.mul_(weights), dim=-1, out=raw.rows[DOT][:, tile.rows])
         return output, raw
+
+    def _plan(self, recipe: ScoreRecipe, heads: int, tokens: int) -> list[Tile]:
+        """The tiles of a layer; layers with the same mask share them."""
+        key = (recipe.mask, recipe.window, heads, tokens)
+        if key not in self._plans:
+            plan = list(tiles(recipe, heads, tokens, self._floats, self._device))
+            largest = heads * max((tile.stop - tile.start) * (tile.right - tile.left) for tile in plan)
+            if self._scores.numel() < largest:
+                self._scores = torch.empty(largest, device=self._device)
+                self._weights = torch.empty(largest, device=self._device)
+            self._plans[key] = plan
+        return self._plans[key]
 
     def _tile_scores(self, operands: Operands, tile: Tile) -> torch.Tensor:
         """(head, row, column) scores, forbidden ones at `FORBIDDEN`."""
-        height, width = tile.stop - tile.start, tile.right - tile.left
-        self._reserve(operands.heads * height * width)
-        scores = self._scores[: operands.heads * height * width]
-        query = (operands.query[:, tile.start : tile.stop] * operands.recipe.scaling).view(
-            operands.key.shape[0], -1, operands.query.shape[-1]
-        )
-        key = operands.key[:, tile.left : tile.right].transpose(1, 2)
-        torch.bmm(query, key, out=scores.view(query.shape[0], -1, width))
-        scores = scores.view(operands.heads, height, width)
+        heads, height, width = operands.heads, tile.stop - tile.start, tile.right - tile.left
+        scores = self._scores[: heads * height * width].view(heads, height, width)
+        key_heads, _, d_head = operands.key.shape
+        query = (operands.query[:, tile.rows] * operands.recipe.scaling).view(key_heads, -1, d_head)
+        torch.bmm(query, operands.key[:, tile.columns].transpose(1, 2), out=scores.view(key_heads, -1, width))
         if operands.bias is not None:
-            scores += operands.bias[:, tile.start : tile.stop, tile.left : tile.right]
+            scores += operands.bias[:, tile.rows, tile.columns]
         if operands.recipe.softcap is not None:
             scores.div_(operands.recipe.softcap).tanh_().mul_(operands.recipe.softcap)
-        self._forbid(scores, operands.recipe, tile)
+        if tile.forbidden is not None:
+            scores[:, :, width - tile.forbidden.shape[1] :].masked_fill_(tile.forbidden, FORBIDDEN)
         return scores
-
-    def _forbid(self, scores: torch.Tensor, recipe: ScoreRecipe, tile: Tile) -> None:
-        if recipe.window is None:
-            if recipe.mask == "causal" and tile.stop - tile.start > 1:
-                square = scores[:, :, tile.start - tile.left :]  # left of it, every row may read everything
-                square.masked_fill_(torch.ones(square.shape[1:], dtype=torch.bool, device=self._device).triu_(1), FORBIDDEN)
-            return
-        distance = self._offsets(tile)
-        if recipe.mask == "causal":
-            scores.masked_fill_((distance < 0) | (distance >= recipe.window), FORBIDDEN)
-        else:
-            scores.masked_fill_(distance.abs_() > recipe.window, FORBIDDEN)
-
-    def _offsets(self, tile: Tile) -> torch.Tensor:
-        """(row, column) int64: i − j."""
-        rows = torch.arange(tile.start, tile.stop, device=self._device)
-        return rows[:, None] - torch.arange(tile.left, tile.right, device=self._device)
 
     def _tile_weights(self, operands: Operands, scores: torch.Tensor, raw: RawStatistics, tile: Tile) -> torch.Tensor:
         """(head, row, column) weights; keeps each row's largest score, largest weight, sum, and all distances."""
         weights = self._weights[: scores.numel()].view(scores.shape)
         torch.softmax(scores, dim=-1, out=weights)
-        top_score, top_weight, mass = (raw.rows[index][:, tile.start : tile.stop] for index in (4, 5, 7))
+        top_score, top_weight = raw.rows[TOP_SCORE][:, tile.rows], raw.rows[TOP_WEIGHT][:, tile.rows]
         torch.amax(scores, dim=-1, out=top_score)
         torch.amax(weights, dim=-1, out=top_weight)
         if operands.sinks is None:
-            mass.fill_(1.0)
+            raw.rows[MASS][:, tile.rows] = 1.0
         else:  # exp(lse) / (exp(lse) + exp(sink)) of each row goes to the keys, the rest to the sink
             lse = top_score - top_weight.log()
-            torch.sigmoid(lse - operands.sinks[:, None], out=mass)
-            weights *= mass[:, :, None]
+            share = torch.sigmoid(lse - operands.sinks[:, None])
+            raw.rows[MASS][:, tile.rows] = share
+            weights *= share[:, :, None]
         if raw.distance is not None:
-            distance = self._offsets(tile).abs_().to(weights.dtype)
+            rows = torch.arange(tile.start, tile.stop, dtype=weights.dtype, device=self._device)
+            columns = torch.arange(tile.left, tile.right, dtype=weights.dtype, device=self._device)
+            distance = (rows[:, None] - columns).abs_()
             raw.distance.add_(weights.view(len(weights), -1) @ distance.view(-1))
         return weights
 
-    def _reserve(self, floats: int) -> None:
-        if self._scores.numel() < floats:
-            self._scores = torch.empty(floats, device=self._device)
-            self._weights = torch.empty(floats, device=self._device)
 
-
-def _gather(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
+def _take(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
     """Take diagonals, the first column, the column sums and the pooled rows of one tile of (head, row, column) weights."""
-    raw.received[:, tile.left : tile.right] += weights.sum(dim=1)
-    for index, offset in ((0, -1), (1, 1), (2, 0)):
-        _copy_diagonal(raw.rows[index], weights, tile, offset)
+    raw.received[:, tile.columns] += weights.sum(dim=1)
+    _copy_diagonal(raw.rows[PREVIOUS], weights, tile, -1)
+    _copy_diagonal(raw.rows[SELF], weights, tile, 0)
+    if raw.distance is not None:  # in causal attention, the next token is never read
+        _copy_diagonal(raw.rows[NEXT], weights, tile, 1)
     if tile.left == 0:
-        raw.rows[3][:, tile.start : tile.stop] = weights[:, :, 0]
+        raw.rows[FIRST][:, tile.rows] = weights[:, :, 0]
     _pool(raw.pooled, weights, tile)
 
 
@@ -219,18 +258,19 @@ def _copy_diagonal(target: torch.Tensor, weights: torch.Tensor, tile: Tile, offs
     stop = min(tile.stop, tile.right - offset)
     if start < stop:
         rows = weights[:, start - tile.start : stop - tile.start]
-        target[:, start:stop] = rows.diagonal(start + offset - tile.left, 1, 2)[:, : stop - start]
+        target[:, start:stop] = rows.diagonal(start + offset - tile.left, 1, 2)
 
 
 def _pool(pooled: torch.Tensor, weights: torch.Tensor, tile: Tile) -> None:
     """Raise each bin of queries in (head, t, key) `pooled` to the largest weight that the tile has in it."""
-    columns = slice(tile.left, tile.right)
-    bins, tokens = pooled.shape[1], pooled.shape[2]
-    if bins == tokens:
-        pooled[:, tile.start : tile.stop, columns] = weights
-        return
-    edges = bin_edges(tokens)
-    for index in range(tile.start * bins // tokens, (tile.stop - 1) * bins // tokens + 1):
-        start, stop = max(edges[index], tile.start), min(edges[index + 1], tile.stop)
-        rows = weights[:, start - tile.start : stop - tile.start]
-        torch.maximum(pooled[:, index, columns], rows.amax(dim=1), out=pooled[:, index, columns])
+    if pooled.shape[1] == pooled.shape[2]:
+        pooled[:, tile.rows, tile.columns] = weights
+    elif tile.gather is not None:
+        bins, widest = tile.gather.shape
+        gathered = weights.index_select(1, tile.gather.view(-1)).view(len(weights), bins, widest, -1)
+        target = pooled[:, tile.bins[0][0] : tile.bins[-1][0] + 1, tile.columns]
+        torch.maximum(target, gathered.amax(dim=2), out=target)
+    else:
+        for index, start, stop in tile.bins:
+            target = pooled[:, index, tile.columns]
+            torch.maximum(target, weights[:, start:stop].amax(dim=1), out=target)

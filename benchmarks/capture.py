@@ -1,0 +1,118 @@
+"""What a capture costs: its time over the bare forward, and the memory it keeps.
+
+    python -m benchmarks.capture --model smollm2-135m --rounds 7 --sizes 32 128 512 1024
+
+The bare forward is the model with PyTorch's own attention (sdpa), all logits, nothing kept. "Eager" is Hugging Face with
+`output_attentions` and `output_hidden_states`. The three are timed in turn, round after round in one process, and the
+table gives the median of each round's ratio: absolute times differ from machine to machine and from minute to minute.
+Say the load while measuring; beside other busy processes the figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from dashboard.models.capture import capture_run
+from dashboard.models.loader import LoadedModel, load_model
+from dashboard.models.tokens import tokenize
+
+GOAL_RATIO = {32: 1.08, 128: 1.08, 512: 1.10, 1024: 1.12}  # of SmolLM2-135M on 2 cores
+GOAL_MIB = {1024: 230}
+TEXT = (
+    "When Mary and John went to the shops, John gave a drink to Mary. The old clock on the wall had stopped years ago, "
+    "yet nobody in the village could remember who had last wound it, or why. "
+)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m", help="catalog name, folder or hub id")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each size")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 128, 512, 1024], help="tokens of the texts")
+    parser.add_argument("--no-eager", action="store_true", help="leave out Hugging Face's eager outputs")
+    chosen = parser.parse_args()
+    loaded = load_model(chosen.model)
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    print(f"{loaded.info.title}, {torch.get_num_threads()} threads, {chosen.rounds} rounds, load average {load}")
+    print(f"{'N':>6} {'bare ms':>9} {'capture':>8} {'goal':>6} {'eager':>7} {'kept MiB':>9} {'goal':>6}")
+    for size in chosen.sizes:
+        print(row(loaded, size, chosen.rounds, eager=not chosen.no_eager))
+
+
+def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:
+    """One line of the table: a text of `size` tokens."""
+    text = text_of(loaded, size)
+    inputs, _ = tokenize(loaded.tokenizer, text)
+    kept: list[float] = []
+
+    def captured() -> None:
+        kept.append(sum(values.nbytes for values in capture_run(loaded, text).arrays.values()) / 2**20)
+
+    whats: list[Callable[[], Any]] = [lambda: bare(loaded, inputs), captured]
+    if eager:
+        whats.append(lambda: eager_outputs(loaded, inputs))
+    seconds = list(rounds_of(whats, rounds))
+    ratios = [statistics.median(times[i] / times[0] for times in seconds) for i in range(1, len(whats))]
+    milliseconds = statistics.median(times[0] for times in seconds) * 1e3
+    goal, goal_mib = GOAL_RATIO.get(size, float("nan")), GOAL_MIB.get(size, float("nan"))
+    eager_ratio = f"{ratios[1]:7.2f}" if eager else "      –"
+    return f"{size:>6} {milliseconds:>9.1f} {ratios[0]:>8.3f} {goal:>6.2f} {eager_ratio} {kept[-1]:>9.1f} {goal_mib:>6.0f}"
+
+
+def text_of(loaded: LoadedModel, size: int) -> str:
+    """A text of at most `size` tokens, and as near to it as whole words come."""
+    words = (TEXT * (size // 8 + 1)).split(" ")
+    low, high = 1, len(words)
+    while low < high:
+        middle = (low + high + 1) // 2
+        count = len(tokenize(loaded.tokenizer, " ".join(words[:middle]))[1])
+        low, high = (middle, high) if count <= size else (low, middle - 1)
+    return " ".join(words[:low])
+
+
+def rounds_of(whats: list[Callable[[], Any]], rounds: int) -> Iterator[list[float]]:
+    """Seconds that each takes, in every round, after one round that does not count."""
+    for index in range(rounds + 1):
+        times = []
+        for what in whats:
+            start = time.perf_counter()
+            what()
+            times.append(time.perf_counter() - start)
+        if index:
+            yield times
+
+
+def bare(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
+    """The forward that anybody pays: logits, nothing kept."""
+    with torch.inference_mode(), attending(loaded.model, "sdpa"):
+        loaded.model(**inputs)
+
+
+def eager_outputs(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
+    """What a notebook does without this package."""
+    with torch.inference_mode(), attending(loaded.model, "eager"):
+        loaded.model(**inputs, output_attentions=True, output_hidden_states=True)
+
+
+@contextmanager
+def attending(model: Any, implementation: str) -> Iterator[None]:
+    """Another attention implementation inside the block."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(implementation)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""README and docs say what is so: settings, models, commands, files, messages and limits; every example compiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from synthetic import make_run, words_in
+
+import dashboard.views
+from dashboard.__main__ import main
+from dashboard.app import create_app
+from dashboard.contracts.request import CaptureOptions
+from dashboard.contracts.selection import Selection
+from dashboard.figures.attention import LARGEST_HEATMAP, POSITIONS_ABOVE
+from dashboard.figures.theme import DARK, LIGHT
+from dashboard.models.bundled import BUNDLED
+from dashboard.models.hub import HUB_MODELS
+from dashboard.settings import Settings, environ_name
+from dashboard.views import all_views
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+BLOCK = re.compile(r"(?:<!-- runs: (?P<how>[\w/.-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.S)
+NAMED_HOSTS = {"pytorch.org", "127.0.0.1"}
+IN_WORDS = {"models_dir": "models", "worker_threads": "number of cores"}  # defaults that depend on the machine
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[tuple[str, str | None, str]]:
+    """(page, how it is run, code) of each block of code."""
+    found = [(str(page.relative_to(ROOT)), match) for page in PAGES for match in BLOCK.finditer(read(page))]
+    return [(page, match["how"], match["code"]) for page, match in found if match["language"] == language]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def prose(text: str) -> str:
+    """The text in one line, whatever its line breaks."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("item", dataclasses.fields(Settings), ids=lambda item: item.name)
+def test_every_setting_stands_in_the_table_with_its_default(
+    item: dataclasses.Field[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    rows = [row for row in table_rows(read(ROOT / "README.md")) if row[0] == f"`{environ_name(item)}`"]
+    assert len(rows) == 1
+    default = getattr(Settings(), item.name)
+    if item.name in IN_WORDS:
+        assert IN_WORDS[item.name] in rows[0][1]
+    elif isinstance(default, Path):
+        assert rows[0][1] == f"`~/{default.relative_to(Path.home())}`"
+    else:
+        assert rows[0][1] == f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def test_the_table_has_no_setting_that_is_not() -> None:
+    known = {environ_name(item) for item in dataclasses.fields(Settings)}
+    named = set(re.findall(r"DASHBOARD_[A-Z_]+", " ".join(read(page) for page in PAGES)))
+    assert named <= known
+
+
+@pytest.mark.parametrize("model", BUNDLED, ids=lambda model: model.name)
+def test_bundled_models_stand_in_the_table(model: Any) -> None:
+    row = next(row for row in table_rows(read(ROOT / "README.md")) if f"`{model.name}`" in row[0])
+    assert model.title in row[0]
+    assert row[2] == f"{model.layers} × {model.heads}"
+    assert row[3] == f"{model.parameters / 1e6:.1f} M"
+    assert row[4] == f"{model.limit:,}"
+    assert row[6:8] == [f"`{model.package}=={model.version}`", f"{model.megabytes} MB"]
+
+
+def test_downloads_add_up() -> None:
+    assert f"({sum(model.megabytes for model in BUNDLED)} MB)" in read(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("model", HUB_MODELS, ids=lambda model: model.name)
+def test_hub_models_are_named_with_their_size(model: Any) -> None:
+    assert f"`{model.name}` ({model.megabytes:,})" in prose(read(ROOT / "README.md"))
+
+
+def test_limits_are_the_codes() -> None:
+    text = prose(read(ROOT / "README.md"))
+    assert f"From {POSITIONS_ABOVE + 1} tokens on, heatmap and points zoom" in text
+    assert f"Above {LARGEST_HEATMAP} tokens the heatmap is a picture" in text
+    assert f"the {CaptureOptions().top_k} likeliest are kept" in text
+
+
+def test_messages_are_the_codes() -> None:
+    source = " ".join(read(path) for path in sorted((ROOT / "dashboard").rglob("*.py")))
+    trouble = read(ROOT / "README.md").split("## Trouble")[1].split("\n## ")[0]
+    for message, _advice in table_rows(trouble)[2:-1]:
+        for part in (part.strip() for part in message.replace("Port 8050", "").split("…")):
+            assert part in source, part
+
+
+@pytest.mark.parametrize(("page", "how", "code"), blocks("python"), ids=lambda value: str(value)[:30])
+def test_python_examples_compile(page: str, how: str | None, code: str) -> None:
+    compile(code, page, "exec")
+    assert how in {"models", "views/received.py", "families/granitemoe.py"}  # those with a test that runs them
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", read(ROOT / "Makefile"), re.M))
+    for page in PAGES:
+        named = set(re.findall(r"(?:`|^|\n)(?:[A-Z]+=\S+ )*make ([a-z]+)", read(page)))
+        assert named <= targets, page
+
+
+def test_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join([*(read(page) for page in PAGES), read(ROOT / "Procfile")])
+    modules = set(re.findall(r"python -m ([\w.]+)", text))
+    assert {"dashboard", "benchmarks", "gunicorn"} <= modules
+    assert all(importlib.util.find_spec(module) for module in modules)
+    for command in sorted(set(re.findall(r"python -m dashboard (\w+)", text))):
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+    capsys.readouterr()
+
+
+def test_named_files_exist() -> None:
+    pattern = re.compile(r"\b(?:dashboard|assets|tests|docs|benchmarks)/[\w/-]+\.(?:py|js|css|md|txt)\b")
+    for page in PAGES:
+        for name in pattern.findall(read(page)):
+            assert (ROOT / name).is_file(), f"{page.name} names {name}"
+        for target in re.findall(r"(?<!!)\[[^]]+]\(([^)]+)\)", read(page)):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_no_host_names_and_no_absolute_paths() -> None:
+    for page in PAGES:
+        text = read(page)
+        hosts = set(re.findall(r"\b(?:[\w-]+\.)+(?:com|org|net|io|dev|co|ai)\b", text)) | set(re.findall(r"://([\w.-]+)", text))
+        assert hosts <= NAMED_HOSTS, page
+        assert not re.findall(r"(?<![\w.~…/])/(?:home|root|work|srv|opt|usr|var|tmp|etc|mnt)\b", text), page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")), ids=lambda path: path.stem)
+def test_decisions_have_their_parts(path: Path) -> None:
+    text = read(path)
+    assert text.startswith(f"# {path.name[:3]} ")
+    places = [text.index(f"**{part}.**") for part in ("Context", "Decision", "Consequence")]
+    assert places == sorted(places)
+
+
+def test_decisions_are_numbered() -> None:
+    numbers = [int(path.name[:3]) for path in sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.fixture
+def received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The view of docs/adding-a-view.md, dropped into the package's path, and found by discovery."""
+    code = next(code for _page, how, code in blocks("python") if how == "views/received.py")
+    (tmp_path / "received.py").write_text(code, encoding="utf-8")
+    monkeypatch.setattr(dashboard.views, "__path__", [*dashboard.views.__path__, str(tmp_path)])
+    yield next(view for view in all_views() if view.name == "received")
+    sys.modules.pop("dashboard.views.received", None)
+    vars(dashboard.views).pop("received", None)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_example_view_draws_a_run(received: Any, theme: Any) -> None:
+    run = make_run("causal")
+    selection = Selection(run.key, token=3, layer=1, head=1)
+    figure = received.draw(run, selection, {}, theme)
+    assert isinstance(figure, go.Figure)
+    assert [float(value) for value in figure.data[0].y] == [float(value) for value in run.arrays["received"][1, 1]]
+    assert figure.data[0].customdata[3] == {"token": 3}
+    weight = float(run.arrays["received"][1, 1, 3])
+    assert f"is read with weight {weight:.3f} on average" in words_in(received.words(run, selection, {}).title)
+
+
+def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
+    assert [view.name for view in all_views()][-1] == received.name
+    app = create_app(Settings(cache_dir=tmp_path / "cache"))
+    assert "received-graph" in str(app.layout)
+    assert any("received-graph.figure" in output for output in app.callback_map)

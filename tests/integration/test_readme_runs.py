@@ -71,9 +71,8 @@ def test_the_tour_finds_the_name_again() -> None:
 
 def test_the_tour_looks_back() -> None:
     run = example_run(1)
-    said(
-        f"(11), head 8 of layer 20 reads `·dear` (4), which followed the last `·Oh`, with weight {run.attention(20, 8)[11, 4]:.3f}"
-    )
+    weight = run.attention(20, 8)[11, 4]
+    said(f"(11), head 8 of layer 20 reads `·dear` (4), which followed the last `·Oh`, with weight {weight:.3f}")
     best = run.top_k(11)[0]
     assert best.text == " dear"
     said(f"expects `·dear` with {100 * best.probability:.1f} %")

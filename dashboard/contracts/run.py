@@ -10,7 +10,8 @@ opening a run costs little whatever its size. Names of the arrays (N tokens, d h
     query/{layer}         (head, token, d_head) float32      key/{layer}  (key_head, token, d_head) float32
     bias/… , sinks/…      what a score recipe names
     thumbnails            (layer, head, t, t) uint8, 255·sqrt(weight), max-pooled where N > t; 0 is "none or forbidden"
-    scores/{name}         (layer, head) float32: previous, self, first, entropy (nats), received by argmax …
+    scores/{name}         (layer, head) float32: mean weight on the previous, next, self, first token; entropy (nats),
+                          entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where N = 1 leaves no mean
     received              (layer, head, token) float32, the attention that each token receives, mean over queries
     given/… , masked/…    predictions: top_ids (position, k) int32, top_logprobs (position, k) float32, entropy
                           (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the likeliest;

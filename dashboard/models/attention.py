@@ -171,27 +171,31 @@ def captured_attention(
     if recorder is None:
         raise UnsupportedModelError("The capturing attention function was called outside a capture.")
     refuse_unknown(recorder.name, keywords, dropout)
+    _refuse_unlike(recorder.name, query, key)
     tokens = query.shape[2]
-    if query.shape[0] != 1 or key.shape[2] != tokens or query.shape[1] % key.shape[1]:
-        raise UnsupportedModelError(
-            f"{recorder.name} attends from {tuple(query.shape[:3])} to {tuple(key.shape[:3])} (batch, head, token); "
-            "only self attention over one text can be captured."
-        )
     kind, window = recorder.mask(attention_mask, tokens, bool(getattr(module, "is_causal", False)))
-    index = len(recorder.calls)
-    recorder.on_call(index)
+    recorder.on_call(len(recorder.calls))
     recipe = ScoreRecipe(
         scaling=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
         mask=kind,
         window=window,
         softcap=None if softcap is None else float(softcap),
         bias=None if position_bias is None else recorder.bias_name(position_bias),
-        sinks=None if s_aux is None else f"sinks/{index}",
+        sinks=None if s_aux is None else f"sinks/{len(recorder.calls)}",
     )
     bias = None if position_bias is None else position_bias.float().expand(1, query.shape[1], tokens, tokens)[0]
     sinks = None if s_aux is None else s_aux.float().reshape(-1)
     operands = Operands(_plain(query), _plain(key), value[0].float(), recipe, bias, sinks)
     return recorder.compute(operands)[None].to(query.dtype), None
+
+
+def _refuse_unlike(name: str, query: torch.Tensor, key: torch.Tensor) -> None:
+    """Raise unless the layer attends from one text to the same text."""
+    if query.shape[0] != 1 or key.shape[2] != query.shape[2] or query.shape[1] % key.shape[1]:
+        raise UnsupportedModelError(
+            f"{name} attends from {tuple(query.shape[:3])} to {tuple(key.shape[:3])} (batch, head, token); "
+            "only self attention over one text can be captured."
+        )
 
 
 def _plain(states: torch.Tensor) -> torch.Tensor:

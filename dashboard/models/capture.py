@@ -77,18 +77,26 @@ def capture_run(
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
     for values in arrays.values():
         values.flags.writeable = False
+    recipes = [call.recipe for call in forward.calls]
     header = ModelRun.make_header(
         request.key(loaded.fingerprint),
         request,
         replace(info, final_norm=known.past_norm),
         tokens,
-        [call.recipe for call in forward.calls],
-        fingerprint=loaded.fingerprint,
-        version=__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=round(time.perf_counter() - started, 4),
+        recipes,
+        **_origin(loaded, started),
     )
     return ModelRun(header, arrays)
+
+
+def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
+    """Of which weights, by which version, when, and in how many seconds a run was made."""
+    return {
+        "fingerprint": loaded.fingerprint,
+        "version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - started, 4),
+    }
 
 
 @dataclass(frozen=True)

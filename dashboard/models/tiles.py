@@ -22,7 +22,7 @@ from dashboard.contracts.scores import ScoreRecipe
 TILE_FLOATS = 131_072  # of one tile's scores for each core; with its weights that is 1 MiB, a common level-2 cache
 FEW_BINS = 4  # a tile that touches at most so many thumbnail bins pools them one by one
 THUMBNAIL = 32  # rows and columns of a thumbnail where the text has more tokens than that
-FORBIDDEN = torch.finfo(torch.float32).min  # finite, so that a forbidden weight times its score is 0 and not NaN
+FORBIDDEN = torch.finfo(torch.float32).min / 2  # finite, so that a forbidden weight times its score is 0 and not NaN
 ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass")
 PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS = range(len(ROWS))
 
@@ -78,7 +78,8 @@ class Tile:
     """Rows `start` … `stop`, and the columns `left` … `right` that any of them may read.
 
     Attributes:
-        forbidden: (row, last columns) bool, which of the last columns a row may not read; None where it may read all.
+        forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row may
+            not read a column (several times as fast as filling by a boolean mask); None where it may read all.
         bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
         gather: (bins, widest) int64, the same as row numbers (the last one repeated); None where there are few bins.
     """
@@ -139,11 +140,10 @@ def _forbidden(recipe: ScoreRecipe, start: int, stop: int, left: int, right: int
             return None
         left = start  # left of it, every row may read everything
     distance = torch.arange(start, stop, device=device)[:, None] - torch.arange(left, right, device=device)
-    if recipe.window is None:
-        return distance < 0
-    if recipe.mask == "causal":
-        return (distance < 0) | (distance >= recipe.window)
-    return distance.abs_() > recipe.window
+    forbidden = distance < 0 if recipe.mask == "causal" else distance < -(recipe.window or 0)
+    if recipe.window is not None:
+        forbidden |= distance >= recipe.window + (recipe.mask == "full")
+    return torch.where(forbidden, FORBIDDEN, 0.0)
 
 
 def _bins(edges: list[int], start: int, stop: int, tokens: int) -> tuple[tuple[int, int, int], ...]:
@@ -204,7 +204,7 @@ class TiledAttention:
         return self._plans[key]
 
     def _tile_scores(self, operands: Operands, tile: Tile) -> torch.Tensor:
-        """(head, row, column) scores, forbidden ones at `FORBIDDEN`."""
+        """(head, row, column) scores, forbidden ones about `FORBIDDEN`."""
         heads, height, width = operands.heads, tile.stop - tile.start, tile.right - tile.left
         scores = self._scores[: heads * height * width].view(heads, height, width)
         key_heads, _, d_head = operands.key.shape
@@ -215,7 +215,7 @@ class TiledAttention:
         if operands.recipe.softcap is not None:
             scores.div_(operands.recipe.softcap).tanh_().mul_(operands.recipe.softcap)
         if tile.forbidden is not None:
-            scores[:, :, width - tile.forbidden.shape[1] :].masked_fill_(tile.forbidden, FORBIDDEN)
+            scores[:, :, width - tile.forbidden.shape[1] :].add_(tile.forbidden)
         return scores
 
     def _tile_weights(self, operands: Operands, scores: torch.Tensor, raw: RawStatistics, tile: Tile) -> torch.Tensor:

@@ -257,8 +257,8 @@ def _card(view: View) -> html.Section:
     if view.controls:
         head.append(_options(view))
     figure = html.Div(graph, className="figure", id=f"{view.name}-figure")
-    frame = html.Div([_one_head_line(), figure] if view.extra else [figure], className="figure-column")
-    middle = [view.extra()] if view.extra else []
+    frame = html.Div([view.above(), figure] if view.above else [figure], className="figure-column")
+    middle = [view.beside()] if view.beside else []
     body = html.Div([*middle, frame, html.Div(empty, id=ids.body_id(view.name), className="card-side")], className="card-middle")
     footer = html.Div([], id=ids.footer_id(view.name), className="card-footer-line")
     return html.Section(
@@ -267,13 +267,6 @@ def _card(view: View) -> html.Section:
         id=f"{view.name}-card",
         **attributes(aria_labelledby=ids.heading_id(view.name)),
     )
-
-
-def _one_head_line() -> html.Div:
-    ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
-    swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
-    legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")
-    return html.Div([html.B("One head"), html.Span("", id="one-head-pattern"), legend], className="grid-title")
 
 
 def _options(view: View) -> html.Details:

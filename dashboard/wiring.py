@@ -21,7 +21,7 @@ from dashboard.contracts.job import JobSpec
 from dashboard.contracts.request import RunRequest, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
+from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError, TextTooLongError
 from dashboard.figures.theme import theme_named
 from dashboard.models.catalog import Catalog
 from dashboard.run_info import describe_run, place_in, start_of
@@ -95,8 +95,20 @@ def _submit(app: Dash, shelf: Shelf) -> None:
     )
     def submit(clicks: int, model: str, text: str) -> JobSpec:
         request = RunRequest(model, text)
+        check_length(shelf, request)
         fingerprint = shelf.catalog.fingerprint(model)
         return JobSpec("capture", request.key(fingerprint), {"request": request.to_json(), "fingerprint": fingerprint})
+
+
+def check_length(shelf: Shelf, request: RunRequest) -> None:
+    """Raise `TextTooLongError` at once where the tokens can be counted here; else the worker counts them."""
+    entry = shelf.catalog.get(request.model)
+    tokens = shelf.catalog.count_tokens(entry.name, request.text)
+    if tokens is None or tokens <= min(entry.limit, shelf.settings.max_tokens):
+        return
+    if entry.limit <= shelf.settings.max_tokens:
+        raise TextTooLongError(f"{tokens:,} tokens; {entry.title} takes at most {entry.limit:,}. Shorten the text.")
+    raise TextTooLongError(f"{tokens:,} tokens; this server takes at most {shelf.settings.max_tokens:,}. Shorten the text.")
 
 
 def _fill(app: Dash, shelf: Shelf) -> None:

@@ -79,6 +79,11 @@ class ResidentModels:
     def names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for name, _revision in self._loaded))
 
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens of one text on this server."""
+        return self._settings.max_tokens
+
     def preload(self, announce: Announce) -> None:
         """Load the default model before anyone asks for it, and run it once: the first run costs three times the second."""
         name = self._settings.default_model
@@ -135,7 +140,9 @@ def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> s
         return key
     from dashboard.models.capture import capture_run
 
-    run = capture_run(loaded, request.text, request.text_pair, progress=desk.progress, request=request)
+    run = capture_run(
+        loaded, request.text, request.text_pair, progress=desk.progress, request=request, max_tokens=models.most_tokens
+    )
     desk.progress(Progress("save", 0, 1, "Saving the run"))
     desk.store.save(run.key, run.header, run.arrays)
     return run.key

@@ -47,10 +47,18 @@ def _caption(run: ModelRun, selection: Selection) -> str:
 
 
 def heads_grid() -> html.Div:
-    """The layer × head grid; assets/40-heads.js draws it from one picture of all heads."""
+    """The layer × head grid; assets/53-heads.js draws it from one picture of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id="attention-heads-title")
     grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head"))
     return html.Div([title, grid], className="heads-column")
+
+
+def one_head_line() -> html.Div:
+    """The heatmap's heading, with the head's pattern (written by assets/53-heads.js) and the colour legend."""
+    ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
+    swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
+    legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")
+    return html.Div([html.B("One head"), html.Span("", id="one-head-pattern"), legend], className="grid-title")
 
 
 VIEW = View(
@@ -64,5 +72,6 @@ VIEW = View(
     figure_reads=("run", "layer", "head"),
     draw=draw,
     words=words,
-    extra=heads_grid,
+    beside=heads_grid,
+    above=one_head_line,
 )

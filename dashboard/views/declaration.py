@@ -69,7 +69,8 @@ class View:
         figure_reads: fields of the selection whose change needs a new figure.
         draw: the figure, or None where there is nothing to draw (then `words` gives a message).
         words: title, caption, body and footer; reads the whole selection.
-        controls: what the card's options offer. extra: builds a component to the left of the figure.
+        controls: what the card's options offer. beside, above: build a component to the left of
+            the figure, and a line above it.
         later: whether it draws what a second job computes for the selected token (`fill/…`).
     """
 
@@ -81,7 +82,8 @@ class View:
     draw: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None]
     words: Callable[[ModelRun, Selection, Options], Words]
     controls: tuple[Control, ...] = ()
-    extra: Callable[[], Any] | None = None
+    beside: Callable[[], Any] | None = None
+    above: Callable[[], Any] | None = None
     later: bool = False
 
     def options(self, raw: tuple[Any, ...]) -> dict[str, str]:

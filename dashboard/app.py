@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import dash
-from flask import Response, request
 from flask_compress import Compress
 
 from dashboard.jobs.manager import ResidentWorkerManager
@@ -47,19 +46,9 @@ def create_app(settings: Settings) -> dash.Dash:
     app.layout = layout(settings, catalog.entries(), views)
     connect(app, Shelf(settings, store, catalog), views)
     app.server.register_blueprint(make_routes(store, catalog, lambda: status(queue)))
-    app.server.after_request(_finish)
     Compress(app.server)
     complete_setup(app)
     return app
-
-
-def _finish(response: Response) -> Response:
-    """A run's address is all that it takes to read it, so it is not told to other sites."""
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    if request.path.endswith("favicon.ico"):  # else a browser asks again whenever the address changes
-        response.headers["Cache-Control"] = "public, max-age=86400"
-    return response
 
 
 def complete_setup(app: dash.Dash) -> None:

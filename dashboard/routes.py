@@ -55,7 +55,17 @@ def make_routes(store: RunStore, catalog: Catalog, health: Callable[[], dict[str
     def _error(error: DashboardError) -> Response:
         return Response(str(error), 404, mimetype="text/plain")
 
+    routes.after_app_request(_finish)
     return routes
+
+
+def _finish(response: Response) -> Response:
+    """A run's address is all that it takes to read it, so it is not told to other sites."""
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.path.endswith("favicon.ico"):  # else a browser asks again whenever the address changes
+        response.headers["Cache-Control"] = "public, max-age=86400"
+    return response
 
 
 def _open(store: RunStore, key: str) -> ModelRun:

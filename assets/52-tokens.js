@@ -116,7 +116,7 @@
   function fill(id, index) {
     const slot = app.byId(id);
     slot.replaceChildren();
-    if (index === null || index === undefined) { slot.append(app.make("span", "", "none; shift-click one")); return; }
+    if (index === null || index === undefined) { slot.append(app.make("span", "", app.narrow() ? "none; tap a cell" : "none; shift-click one")); return; }
     slot.append(app.label(index, 20), String(index));
   }
 

@@ -194,10 +194,10 @@ def _strip() -> html.Section:
 
 
 def _selection_bar() -> html.Section:
-    token = html.Span(["Selected token", html.Span(id="selected-token", className="chip-slot")], className="bar-item")
+    token = html.Span([_item("Selected"), html.Span(id="selected-token", className="chip-slot")], className="bar-item")
     other = html.Span(
         [
-            "Second token",
+            _item("Second"),
             html.Span(id="second-token", className="chip-slot"),
             html.Button("Clear", id="clear-second", className="quiet", hidden=True),
         ],
@@ -216,6 +216,10 @@ def _selection_bar() -> html.Section:
         id="selection-bar",
         **attributes(aria_label="Selection"),
     )
+
+
+def _item(name: str) -> html.Span:
+    return html.Span([name, html.Span(" token", className="wide-only")])
 
 
 def _stepper(label: str, name: str) -> html.Span:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dashboard.contracts.scores import ScoreRecipe
-from dashboard.models.tiles import ROWS, RawStatistics, bin_edges
+from dashboard.models.tiles import ROWS, RawStatistics
 
 
 def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> dict[str, np.ndarray]:
@@ -92,12 +92,6 @@ def _distance(raw: Sequence[RawStatistics], mass: np.ndarray, received: np.ndarr
 
 
 def _thumbnails(pooled: torch.Tensor) -> torch.Tensor:
-    """(layer, head, t, key) float32 → (layer, head, t, t) uint8."""
-    tokens, bins = pooled.shape[-1], pooled.shape[-2]
-    if bins < tokens:
-        edges = bin_edges(tokens)
-        columns = torch.stack([pooled[..., edges[i] : edges[i + 1]].amax(dim=-1) for i in range(bins)], dim=-1)
-    else:
-        columns = pooled
-    levels = columns.sqrt().mul_(255.0).round_().clamp_(1.0, 255.0)
-    return torch.where(columns > 0, levels, 0.0).to(torch.uint8)
+    """(layer, head, t, t) float32 weights → uint8."""
+    levels = pooled.sqrt().mul_(255.0).round_().clamp_(1.0, 255.0)
+    return torch.where(pooled > 0, levels, 0.0).to(torch.uint8)

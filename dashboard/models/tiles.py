@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -64,7 +64,7 @@ class RawStatistics:
         received: (head, key): Σ over queries of the weight on each token.
         distance: (head,): Σ over queries and keys of weight · |i − j|, for full attention; None for causal attention,
             where it follows from `mass` and `received`.
-        pooled: (head, t, key): the largest weight of each bin of queries; t is the number of tokens up to 32.
+        pooled: (head, t, t): the largest weight of each pair of bins of tokens; t is the number of tokens up to 32.
     """
 
     rows: torch.Tensor
@@ -121,7 +121,8 @@ def tiles(recipe: ScoreRecipe, heads: int, tokens: int, floats: int, device: tor
         if recipe.window is not None:
             left = max(0, start - recipe.window)
         bins = _bins(edges, start, stop, tokens)
-        yield Tile(start, stop, left, right, _forbidden(recipe, start, stop, left, right, device), bins, _gather(bins, device))
+        gather = _members(bins, device) if len(bins) > FEW_BINS else None
+        yield Tile(start, stop, left, right, _forbidden(recipe, start, stop, left, right, device), bins, gather)
         start = stop
 
 
@@ -152,9 +153,8 @@ def _bins(edges: list[int], start: int, stop: int, tokens: int) -> tuple[tuple[i
     return tuple((b, max(edges[b], start) - start, min(edges[b + 1], stop) - start) for b in touched)
 
 
-def _gather(bins: tuple[tuple[int, int, int], ...], device: torch.device) -> torch.Tensor | None:
-    if len(bins) <= FEW_BINS:
-        return None
+def _members(bins: tuple[tuple[int, int, int], ...], device: torch.device) -> torch.Tensor:
+    """(bins, widest) int64: the rows of each bin, the last one repeated."""
     widest = max(stop - start for _, start, stop in bins)
     rows = [[min(start + offset, stop - 1) for offset in range(widest)] for _, start, stop in bins]
     return torch.tensor(rows, device=device)
@@ -169,6 +169,7 @@ class TiledAttention:
         self._scores = torch.empty(0, device=device)
         self._weights = torch.empty(0, device=device)
         self._plans: dict[tuple[str, int | None, int, int], list[Tile]] = {}
+        self._columns: dict[int, torch.Tensor] = {}
 
     def layer(self, operands: Operands) -> tuple[torch.Tensor, RawStatistics]:
         """One layer's output (token, head, d_value) and its raw statistics."""
@@ -179,7 +180,7 @@ class TiledAttention:
             rows=new(len(ROWS), heads, tokens),
             received=new(heads, tokens),
             distance=new(heads) if operands.recipe.mask == "full" else None,
-            pooled=new(heads, min(tokens, THUMBNAIL), tokens),
+            pooled=new(heads, min(tokens, THUMBNAIL), tokens),  # its columns are pooled last
         )
         for tile in self._plan(operands.recipe, heads, tokens):
             scores = self._tile_scores(operands, tile)
@@ -189,7 +190,17 @@ class TiledAttention:
             output[tile.rows] = product.view(heads, weights.shape[1], -1).transpose(0, 1)
             _take(raw, weights, tile)
             torch.sum(scores.mul_(weights), dim=-1, out=raw.rows[DOT][:, tile.rows])
-        return output, raw
+        return output, replace(raw, pooled=self._pool_columns(raw.pooled))
+
+    def _pool_columns(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(head, t, key) → (head, t, t)."""
+        heads, bins, tokens = pooled.shape
+        if bins == tokens:
+            return pooled
+        if tokens not in self._columns:
+            self._columns[tokens] = _members(_bins(bin_edges(tokens), 0, tokens, tokens), self._device)
+        columns = self._columns[tokens]
+        return pooled.index_select(2, columns.view(-1)).view(heads, bins, *columns.shape).amax(dim=3)
 
     def _plan(self, recipe: ScoreRecipe, heads: int, tokens: int) -> list[Tile]:
         """The tiles of a layer; layers with the same mask share them."""
@@ -249,7 +260,7 @@ def _take(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
         _copy_diagonal(raw.rows[NEXT], weights, tile, 1)
     if tile.left == 0:
         raw.rows[FIRST][:, tile.rows] = weights[:, :, 0]
-    _pool(raw.pooled, weights, tile)
+    _pool_rows(raw.pooled, weights, tile)
 
 
 def _copy_diagonal(target: torch.Tensor, weights: torch.Tensor, tile: Tile, offset: int) -> None:
@@ -261,7 +272,7 @@ def _copy_diagonal(target: torch.Tensor, weights: torch.Tensor, tile: Tile, offs
         target[:, start:stop] = rows.diagonal(start + offset - tile.left, 1, 2)
 
 
-def _pool(pooled: torch.Tensor, weights: torch.Tensor, tile: Tile) -> None:
+def _pool_rows(pooled: torch.Tensor, weights: torch.Tensor, tile: Tile) -> None:
     """Raise each bin of queries in (head, t, key) `pooled` to the largest weight that the tile has in it."""
     if pooled.shape[1] == pooled.shape[2]:
         pooled[:, tile.rows, tile.columns] = weights

@@ -95,6 +95,7 @@ def test_small_tiles_give_the_same_run(name: str, monkeypatch: pytest.MonkeyPatc
     for floats in (1, 97, 700):
         monkeypatch.setattr(tiles, "TILE_FLOATS", floats)
         pieces = capture_run(loaded, words(40))
+        assert np.abs(pieces.arrays["thumbnails"].astype(int) - whole.arrays["thumbnails"]).max() <= 1
         for array, values in whole.arrays.items():
             if values.dtype == np.float32:
                 np.testing.assert_allclose(pieces.arrays[array], values, atol=2e-4 if "logprob" in array else 5e-5, err_msg=array)

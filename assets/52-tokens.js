@@ -169,8 +169,11 @@
     const value = /^\d{1,6}$/.test(field.value.trim()) ? Number(field.value) : selection[field.id];
     const count = field.id === "layer" ? app.state.info.layers : app.state.info.heads;
     const next = Math.min(value, count - 1);
-    if (next === selection[field.id]) window.dash_clientside.set_props(field.id, { value: String(next) });
-    else app.propose({ [field.id]: next });
+    if (next !== selection[field.id]) { app.propose({ [field.id]: next }); return; }
+    setTimeout(() => {  // after the field itself has told Dash what was typed
+      field.value = String(next);
+      window.dash_clientside.set_props(field.id, { value: String(next) });
+    }, 0);
   }
   document.addEventListener("mouseover", (event) => {
     const button = event.target.closest && event.target.closest("#tokens [data-token]");

@@ -73,14 +73,15 @@ def _same_token(before: ModelRun, run: ModelRun, position: int) -> int | None:
     return position if position < len(new) and new[position] == old[position] else None
 
 
-def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
-    """The valid places that an address names, and a sentence for each that is not.
+def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, int | None], list[str]]:
+    """The valid places that an address names, and a sentence for each that is not; one that names a token and no second
+    token means that there is none.
 
     Args:
         address: the address bar's values as text: token, layer, head, other.
     """
     counts = {"token": len(run), "other": len(run), "layer": run.model.layers, "head": run.model.heads}
-    found: dict[str, int] = {}
+    found: dict[str, int | None] = {}
     problems = []
     for name in PLACES:
         raw = address.get(name)
@@ -92,4 +93,6 @@ def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, int], li
             what = "second token" if name == "other" else name
             shown = str(raw)[:40]
             problems.append(f"The address names {what} “{shown}”, but this run has {what}s 0 to {counts[name] - 1}.")
+    if "token" in found:
+        found.setdefault("other", None)
     return found, problems

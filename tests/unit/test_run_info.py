@@ -112,8 +112,13 @@ def test_the_start_is_always_inside_the_run() -> None:
 
 def test_an_address_gives_its_valid_places() -> None:
     found, problems = place_in(make_run(), {"run": "x", "token": "5", "layer": "1", "head": "0", "other": ""})
-    assert found == {"token": 5, "layer": 1, "head": 0}
+    assert found == {"token": 5, "layer": 1, "head": 0, "other": None}
     assert problems == []
+
+
+def test_an_address_without_a_token_leaves_the_second_token_open() -> None:
+    assert place_in(make_run(), {"layer": "1"}) == ({"layer": 1}, [])
+    assert place_in(make_run(), {"token": "1", "other": "2"}) == ({"token": 1, "other": 2}, [])
 
 
 @pytest.mark.parametrize("value", ["6", "-1", "x", "1.0", " 1", "٣", "9" * 5000, 3, ["1"], None.__class__, "<b>"])

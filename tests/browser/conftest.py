@@ -1,0 +1,386 @@
+"""A real server, a real Chromium, and a person's hands: `open_page` gives a `Person` looking at the page.
+
+Every page that a test opened must end with an empty browser log, and must have asked nothing of any other host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+
+from dashboard.contracts.request import RunRequest
+from dashboard.contracts.run import ModelRun
+from dashboard.examples import EXAMPLES, Example
+from dashboard.models.catalog import Catalog
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PATIENCE = 90.0
+expect.set_options(timeout=20_000)
+
+
+@dataclass(frozen=True)
+class Server:
+    """`python -m dashboard serve`, with a cache folder of its own."""
+
+    settings: Settings
+    process: subprocess.Popen[bytes]
+    store: RunStore
+    catalog: Catalog
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}/"
+
+    def health(self) -> dict[str, Any]:
+        with urllib.request.urlopen(self.address + "health", timeout=5) as reply:
+            return dict(json.load(reply))
+
+    def wait_until_ready(self) -> None:
+        """Until the page answers and the worker holds its model."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, "the server ended by itself"
+            try:
+                if self.health()["worker"] == "ready":
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError("no worker became ready")
+
+    def worker_processes(self) -> list[psutil.Process]:
+        """The children that hold models and compute."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in family if any("spawn_main" in part for part in child.cmdline())]
+
+    def key_of(self, model: str, text: str) -> str:
+        return RunRequest(model, text).key(self.catalog.fingerprint(model))
+
+    def run_of(self, model: str, text: str) -> ModelRun:
+        """The stored run of a text."""
+        return self.store.open(self.key_of(model, text))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    settings = Settings(port=free_port(), cache_dir=folder, models_dir=Settings.from_env().models_folder)
+    command = [sys.executable, "-m", "dashboard", "serve"]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings.to_env()}, stdout=log, stderr=log)
+        server = Server(settings, process, RunStore.from_settings(settings), Catalog(settings))
+        try:
+            server.wait_until_ready()
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        pytest.fail("The browser tests need Chromium. Debian, Ubuntu: apt-get install chromium; or set CHROMIUM=/path.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Person:
+    """Someone at the page: what they do, and what they see."""
+
+    page: Page
+    server: Server
+    log: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.log.append(f"page error: {error}"))
+        self.page.on("request", self._request)
+        self.page.on("requestfailed", self._failed)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.log.append(f"{message.type}: {message.text} {message.location}")
+
+    def _request(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # what was on its way when the page was left
+            self.log.append(f"failed: {request.url} {request.failure}")
+
+    # moving about
+
+    def at(self, identifier: str) -> Locator:
+        return self.page.locator(f"#{identifier}")
+
+    def go(self, query: str = "") -> Person:
+        self.page.goto(self.server.address + query)
+        self.page.wait_for_function("() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model")
+        return self
+
+    def open_run(self, run: ModelRun, **places: int) -> Person:
+        """Open the link to a stored run and wait until it is drawn."""
+        query = "&".join(f"{name}={value}" for name, value in places.items())
+        return self.go(f"?run={run.key}&{query}").settled()
+
+    def choose_model(self, name: str) -> None:
+        self.page.evaluate("(value) => dash_clientside.set_props('model', {value})", name)
+        self.page.wait_for_function(
+            "(title) => dashboardApp.state.model && dashboardApp.state.model.title === title",
+            arg=self.server.catalog.get(name).title,
+        )
+
+    def type_text(self, text: str) -> None:
+        self.at("text").fill(text)
+
+    def press_run(self) -> None:
+        self.at("run").click()
+
+    def run(self, text: str, model: str | None = None) -> ModelRun:
+        """Type a text, run it, wait for it to be drawn."""
+        if model is not None:
+            self.choose_model(model)
+        self.type_text(text)
+        self.press_run()
+        self.drawn(text)
+        return self.server.store.open(self.selection()["run"])
+
+    def drawn(self, text: str) -> Person:
+        """Wait until the run of this text is shown."""
+        self.page.wait_for_function(
+            "(text) => ((window.dashboardApp || { state: {} }).state.info || {}).text === text", arg=text, timeout=1000 * PATIENCE
+        )
+        return self.settled()
+
+    def settled(self) -> Person:
+        """Wait until every figure is of what is selected, and nothing is on its way."""
+        self.page.wait_for_function(
+            """() => {
+                const { selection, info } = (window.dashboardApp || { state: {} }).state;
+                if (!selection || !info || info.run !== selection.run) return false;
+                const of = (id) => ((document.querySelector(`#${id} .js-plotly-plot`) || {}).layout || {}).meta || {};
+                const map = of("attention-graph"), points = of("hidden-graph");
+                return map.run === info.run && map.layer === selection.layer && map.head === selection.head
+                    && points.run === info.run && points.layer === selection.layer
+                    && !document.querySelector("[data-dash-is-loading=true]");
+            }"""
+        )
+        return self
+
+    # what is selected
+
+    def selection(self) -> dict[str, Any]:
+        return dict(self.page.evaluate("() => dashboardApp.state.selection"))
+
+    def selects(self, **places: int | None) -> Person:
+        """Wait until exactly this is selected."""
+        self.page.wait_for_function(
+            """(wanted) => {
+                const { selection } = (window.dashboardApp || { state: {} }).state;
+                return selection && Object.entries(wanted).every(([name, value]) => selection[name] === value);
+            }""",
+            arg=places,
+        )
+        return self.settled()
+
+    def address(self) -> dict[str, str]:
+        return dict(self.page.evaluate("() => Object.fromEntries(new URLSearchParams(window.location.search))"))
+
+    # the strip
+
+    def token(self, index: int) -> Locator:
+        return self.page.locator(f'#tokens [data-token="{index}"]')
+
+    def labels(self) -> list[str]:
+        return self.page.locator("#tokens [data-token] .chip").all_text_contents()
+
+    def head_button(self, layer: int, head: int) -> Locator:
+        return self.page.locator(f'#attention-heads button[data-layer="{layer}"][data-head="{head}"]')
+
+    # the figures
+
+    def cell(self, query: int, key: int) -> tuple[float, float]:
+        """The middle of one cell of the matrix, in the window."""
+        return self._place("attention-graph", key, query)
+
+    def point(self, token: int) -> tuple[float, float]:
+        """One token's point in the graph of hidden states."""
+        x, y = self.page.evaluate(
+            """(token) => {
+                const trace = document.querySelector("#hidden-graph .js-plotly-plot").calcdata[0];
+                const data = document.querySelector("#hidden-graph .js-plotly-plot").data[0];
+                const i = data.customdata.findIndex((c) => c.token === token);
+                return [trace[i].x, trace[i].y];
+            }""",
+            token,
+        )
+        return self._place("hidden-graph", x, y)
+
+    def _place(self, graph: str, x: float, y: float) -> tuple[float, float]:
+        found = self.page.evaluate(
+            """([graph, x, y]) => {
+                const plot = document.querySelector(`#${graph} .js-plotly-plot`);
+                plot.scrollIntoView({ block: "center", behavior: "instant" });
+                const { left, top } = plot.getBoundingClientRect();
+                const { xaxis, yaxis } = plot._fullLayout;
+                return [left + xaxis._offset + xaxis.l2p(x), top + yaxis._offset + yaxis.l2p(y)];
+            }""",
+            [graph, x, y],
+        )
+        return found[0], found[1]
+
+    def click_at(self, place: tuple[float, float], shift: bool = False) -> None:
+        self.hover_at(place)
+        self.page.wait_for_timeout(80)  # a hand's pace: Plotly looks for the point under the pointer every 50 ms
+        if shift:
+            self.page.keyboard.down("Shift")
+        self.page.mouse.click(*place)
+        if shift:
+            self.page.keyboard.up("Shift")
+
+    def hover_at(self, place: tuple[float, float]) -> None:
+        self.page.mouse.move(place[0] - 30, place[1] - 30)
+        self.page.mouse.move(*place, steps=3)
+
+    def frame(self, kind: str) -> Locator:
+        """A frame over the matrix: "row", "column", "thin"."""
+        return self.page.locator(f"#attention-figure svg.over rect.{kind}")
+
+    def framed_row(self) -> int:
+        """The query whose row is framed."""
+        return self.page.evaluate(
+            """() => {
+                const frame = document.querySelector("#attention-figure svg.over rect.row");
+                const axis = document.querySelector("#attention-graph .js-plotly-plot")._fullLayout.yaxis;
+                const y = Number(frame.getAttribute("y")) + Number(frame.getAttribute("height")) / 2;
+                return Math.round(axis.p2l(y - axis._offset));
+            }"""
+        )
+
+    def ringed_point(self) -> int:
+        """The token whose point carries the ring."""
+        return self.page.evaluate(
+            """() => {
+                const ring = document.querySelector("#hidden-figure svg.over circle.ring");
+                const plot = document.querySelector("#hidden-graph .js-plotly-plot");
+                const { xaxis, yaxis } = plot._fullLayout;
+                const at = (p) => [xaxis._offset + xaxis.l2p(p.x), yaxis._offset + yaxis.l2p(p.y)];
+                const [x, y] = ["cx", "cy"].map((name) => Number(ring.getAttribute(name)));
+                const far = plot.calcdata[0].map((p) => Math.hypot(at(p)[0] - x, at(p)[1] - y));
+                return plot.data[0].customdata[far.indexOf(Math.min(...far))].token;
+            }"""
+        )
+
+    def title(self, view: str) -> Locator:
+        return self.page.locator(f"#{view}-heading h2")
+
+    def notice(self) -> Locator:
+        return self.at("notice")
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Person]]:
+    """Opens pages, each of its own person; checks all their logs at the end."""
+    people: list[Person] = []
+
+    def opened(width: int = 1440, height: int = 900, **options: Any) -> Person:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        people.append(Person(context.new_page(), server))
+        return people[-1]
+
+    yield opened
+    for person in people:
+        if not person.page.is_closed():
+            person.page.wait_for_timeout(50)  # what is still on its way to the log
+        person.page.context.close()
+    assert [line for person in people for line in person.log] == []
+    asked = {url for person in people for url in person.requests}
+    assert [url for url in asked if not url.startswith((server.address, "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def person(open_page: Callable[..., Person]) -> Person:
+    return open_page()
+
+
+@pytest.fixture(scope="session")
+def example_runs(browser: Browser, server: Server) -> dict[str, ModelRun]:
+    """One run of each bundled model: its first example."""
+    page = browser.new_page()
+    someone = Person(page, server).go()
+    runs = {}
+    for example in first_examples().values():
+        runs[example.model] = someone.run(example.text, example.model)
+    page.close()
+    return runs
+
+
+def first_examples() -> dict[str, Example]:
+    """The first example of each model."""
+    return {example.model: example for example in reversed(EXAMPLES)}
+
+
+@pytest.fixture
+def causal(example_runs: dict[str, ModelRun]) -> ModelRun:
+    return example_runs["smollm2-135m"]
+
+
+@pytest.fixture
+def encoder(example_runs: dict[str, ModelRun]) -> ModelRun:
+    return example_runs["minilm-l6"]
+
+
+@pytest.fixture
+def masked(example_runs: dict[str, ModelRun]) -> ModelRun:
+    return example_runs["rxnmapper"]

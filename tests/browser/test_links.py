@@ -1,0 +1,126 @@
+"""The address bar: what it holds, what it opens, and what it cannot break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Person
+from playwright.sync_api import expect
+
+from dashboard.contracts.run import ModelRun
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_link_shows_the_same_in_another_browser(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    one, two = open_page(), open_page()
+    one.open_run(causal, token=6, layer=10, head=2)
+    one.token(9).click()
+    one.token(3).click(modifiers=["Shift"])
+    one.head_button(17, 7).click()
+    one.selects(token=9, other=3, layer=17, head=7)
+    link = one.page.url
+    two.go(link.split("/")[-1]).selects(token=9, other=3, layer=17, head=7)
+    for view in ("attention", "hidden", "prediction"):
+        assert two.title(view).text_content() == one.title(view).text_content()
+        assert two.at(f"{view}-footer").text_content() == one.at(f"{view}-footer").text_content()
+        assert two.at(f"{view}-body").text_content() == one.at(f"{view}-body").text_content()
+    assert two.labels() == one.labels()
+    assert two.address() == one.address()
+    expect(two.at("text")).to_have_value(causal.text)
+
+
+def test_a_link_without_a_second_token_shows_none(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    """This run is an example, which on its own starts with a second token."""
+    one, two = open_page(), open_page()
+    one.go(f"?run={causal.key}").settled()
+    one.selects(other=1)
+    one.at("clear-second").click()
+    one.selects(other=None)
+    two.go(one.page.url.split("/")[-1]).settled()
+    two.selects(other=None)
+    expect(two.at("second-token")).to_contain_text("none")
+
+
+def test_a_link_to_another_model_chooses_it(person: Person, masked: ModelRun) -> None:
+    person.open_run(masked, token=5, layer=3, head=1)
+    expect(person.at("model")).to_contain_text(masked.model.title)
+    expect(person.at("text")).to_have_value(masked.text)
+    expect(person.at("token-count")).to_contain_text(f"{len(masked)} of")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("token=999", "token “999”"),
+        ("token=-1", "token “-1”"),
+        ("token=x", "token “x”"),
+        ("layer=30", "layer “30”"),
+        ("head=1.5", "head “1.5”"),
+        ("other=999", "second token “999”"),
+        ("token=99999999999999999999", "token “99999999999999999999”"),
+        ("token=%3Cimg%20src%3Dx%20onerror%3Dwindow.__x%3D1%3E", "token “<img src=x onerror=window.__x=1>”"),
+    ],
+)
+def test_a_place_that_is_not_there_is_a_notice_and_the_rest_is_used(
+    person: Person, causal: ModelRun, query: str, words: str
+) -> None:
+    good = "&".join(part for part in ("token=4", "layer=7", "head=3") if part.split("=")[0] != query.split("=")[0])
+    person.go(f"?run={causal.key}&{good}&{query}").settled()
+    expect(person.notice()).to_contain_text("Some of the address could not be used.")
+    expect(person.notice()).to_contain_text(words)
+    wanted = {name: int(value) for name, value in (part.split("=") for part in good.split("&"))}
+    person.selects(**wanted)
+    person.token(9).click()
+    person.selects(token=9)
+    assert person.page.evaluate("() => window.__x") is None
+
+
+@pytest.mark.parametrize("run", ["", "x", "0" * 64, "%00", "..%2F..%2Fetc%2Fpasswd", "%3Cb%3E", "a" * 2000])
+def test_a_link_to_no_run_is_a_notice_and_the_page_works(person: Person, run: str) -> None:
+    person.go(f"?run={run}&token=1&layer=2")
+    expect(person.notice()).to_contain_text("Error.")
+    expect(person.at("examples-card")).to_be_visible()
+    person.run("After a broken link.", "smollm2-135m")
+
+
+def test_an_address_without_a_run_is_the_empty_page(person: Person) -> None:
+    person.go("?token=4&layer=7")
+    expect(person.at("examples-card")).to_be_visible()
+    expect(person.notice()).to_be_empty()
+
+
+def test_a_run_that_has_left_the_store_is_a_notice(person: Person) -> None:
+    run = person.go().run("This run will be gone.", "smollm2-135m")
+    person.server.store.delete(run.key)
+    person.page.reload()
+    expect(person.notice()).to_contain_text("no longer has the run")
+    expect(person.at("examples-card")).to_be_visible()
+
+
+def test_a_run_that_leaves_while_it_is_shown_is_a_message_and_can_be_run_again(person: Person) -> None:
+    text = "This run will leave while it is shown."
+    run = person.go().run(text, "smollm2-135m")
+    person.server.store.delete(run.key)
+    person.page.wait_for_timeout(100)
+    person.token(1).click()
+    expect(person.at("attention-card")).to_contain_text("no longer has that run")
+    person.press_run()
+    expect(person.title("attention")).to_contain_text("Layer")
+
+
+def test_a_reload_keeps_everything(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    person.token(9).click()
+    person.selects(token=9)
+    person.page.reload()
+    person.selects(token=9, layer=10, head=2)
+
+
+def test_copy_link_gives_the_address(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(permissions=["clipboard-read", "clipboard-write"])
+    person.open_run(causal, token=6, layer=10, head=2)
+    person.at("copy-link").click()
+    expect(person.at("copy-link")).to_have_text("Copied")
+    assert person.page.evaluate("() => navigator.clipboard.readText()") == person.page.url

@@ -1,0 +1,248 @@
+"""Light and dark, wide and narrow, with and without a mouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+from conftest import Person
+from playwright.sync_api import expect
+
+from dashboard.contracts.run import ModelRun
+from dashboard.figures.theme import DARK, LIGHT
+
+pytestmark = pytest.mark.browser
+
+Scheme = Literal["light", "dark"]
+
+
+def rgb(colour: str) -> str:
+    return f"rgb({int(colour[1:3], 16)}, {int(colour[3:5], 16)}, {int(colour[5:7], 16)})"
+
+
+def looks(person: Person, name: str) -> None:
+    """The page, the figures and the picture of the heads all have this theme."""
+    theme = DARK if name == "dark" else LIGHT
+    expect(person.at("attention-card")).to_have_css("background-color", rgb(theme.surface))
+    expect(person.page.locator("#tokens [data-token]").first).to_have_css("color", rgb(theme.ink))
+    person.page.wait_for_function(
+        "(colour) => document.querySelector('#attention-graph .js-plotly-plot').data[0].colorscale[2][1] === colour",
+        arg=theme.weights[0],
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_follows_the_system(open_page: Callable[..., Person], causal: ModelRun, scheme: Scheme) -> None:
+    person = open_page(color_scheme=scheme)
+    person.open_run(causal, token=6, layer=10, head=2)
+    looks(person, scheme)
+    assert any(f"heads-{scheme}.png" in url for url in person.requests)
+    other: Scheme = "dark" if scheme == "light" else "light"
+    person.page.emulate_media(color_scheme=other)
+    looks(person, other)
+    person.page.wait_for_timeout(200)
+    assert any(f"heads-{other}.png" in url for url in person.requests)
+
+
+def test_the_switch_goes_through_system_light_and_dark(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(color_scheme="dark")
+    person.open_run(causal, token=6, layer=10, head=2)
+    for words, name in (("system", "dark"), ("light", "light"), ("dark", "dark"), ("system", "dark")):
+        expect(person.at("theme-switch")).to_have_text(f"Theme: {words}")
+        looks(person, name)
+        person.at("theme-switch").click()
+    assert person.selection()["token"] == 6
+
+
+def test_a_chosen_theme_survives_a_reload(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(color_scheme="dark")
+    person.open_run(causal, token=6, layer=10, head=2)
+    person.at("theme-switch").click()
+    looks(person, "light")
+    person.page.reload()
+    person.settled()
+    looks(person, "light")
+    expect(person.at("theme-switch")).to_have_text("Theme: light")
+
+
+# widths
+
+
+def no_overflow(person: Person) -> None:
+    person.page.wait_for_function("() => document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_everything_about_one_token_is_on_one_screen(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    high, inner = person.page.evaluate("() => [document.documentElement.scrollHeight, window.innerHeight]")
+    assert high <= inner
+    for name in ("text", "tokens", "layer", "head", "attention-graph", "hidden-graph", "prediction-graph"):
+        box = person.at(name).bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 900 + 1
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1024, 1200, 1440, 1920])
+def test_nothing_hangs_out_of_the_page_at_any_width(
+    open_page: Callable[..., Person], example_runs: dict[str, ModelRun], width: int
+) -> None:
+    person = open_page(width, 844)
+    person.go()
+    no_overflow(person)
+    for run in example_runs.values():
+        person.open_run(run, token=2, layer=1, head=1, other=1)
+        no_overflow(person)
+
+
+def test_a_phone_can_do_everything(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(390, 844, has_touch=True, is_mobile=True)
+    person.go()
+    no_overflow(person)
+    person.run("A phone can do this too.", "smollm2-135m")
+    person.token(2).tap()
+    person.selects(token=2)
+    person.at("layer-up").tap()
+    person.at("head-up").tap()
+    start = person.selection()
+    person.head_button(start["layer"], 8).scroll_into_view_if_needed()
+    person.head_button(start["layer"], 8).tap()
+    person.selects(head=8)
+    place = person.cell(4, 1)
+    person.page.touchscreen.tap(*place)
+    person.selects(token=4, other=1)
+    place = person.point(3)
+    person.page.touchscreen.tap(*place)
+    person.selects(token=3)
+    no_overflow(person)
+
+
+def test_the_selection_bar_stays_in_sight_on_a_phone(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(390, 844)
+    person.open_run(causal, token=6, layer=10, head=2)
+    person.at("prediction-card").scroll_into_view_if_needed()
+    box = person.at("selection-bar").bounding_box()
+    assert box is not None
+    assert -1 <= box["y"] < 20
+
+
+def test_a_window_that_changes_its_size_keeps_marks_on_their_figures(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    for width in (1000, 390, 1440):
+        person.page.set_viewport_size({"width": width, "height": 844})
+        person.page.wait_for_timeout(400)
+        person.settled()
+        assert person.framed_row() == 6
+        if person.page.locator("#hidden-figure svg.over circle.ring").count():
+            assert person.ringed_point() == 6
+        no_overflow(person)
+
+
+# keyboard and what is read aloud
+
+
+def focused(person: Person) -> str:
+    """What has the focus: its id, or that of the nearest element around it that has one."""
+    return person.page.evaluate(
+        """() => {
+            const node = document.activeElement;
+            if (node.dataset.token !== undefined) return `token ${node.dataset.token}`;
+            if (node.dataset.head !== undefined) return `head ${node.dataset.layer}.${node.dataset.head}`;
+            if (node.tagName === "SUMMARY") return `options of ${node.closest("section").id || "the form"}`;
+            return (node.closest("[id]") || { id: "" }).id;
+        }"""
+    )
+
+
+def test_tab_reaches_everything_in_order(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    reached: list[str] = []
+    while len(reached) < 60 and reached.count("text") < 2:  # once around the page
+        person.page.keyboard.press("Tab")
+        reached.append(focused(person))
+    wanted = ["text", "run", "token 6", "layer", "head", "head 10.2", "options of hidden-card", "options of prediction-card"]
+    assert [name for name in wanted if name not in reached] == []
+    order = [reached.index(name) for name in wanted]
+    assert order == sorted(order)
+    assert reached.count("token 6") == 1, "one stop for the whole strip"
+    assert reached.count("head 10.2") == 1, "one stop for the whole grid"
+
+
+def test_options_open_by_key_and_close_by_escape(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    summary = person.page.locator("#hidden-card summary")
+    summary.focus()
+    person.page.keyboard.press("Enter")
+    expect(person.at("hidden-first")).to_be_visible()
+    person.page.keyboard.press("Escape")
+    expect(person.at("hidden-first")).to_be_hidden()
+    expect(summary).to_be_focused()
+
+
+def test_options_change_what_is_drawn(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    person.page.locator("#hidden-card summary").click()
+    person.at("hidden-first").get_by_text("Kept").click()
+    expect(person.at("hidden-heading")).to_contain_text("All tokens kept")
+    person.at("hidden-at").get_by_text("Embeddings").click()
+    expect(person.title("hidden")).to_contain_text("Embeddings, before layer 0")
+    person.at("hidden-fit").get_by_text("All layers together").click()
+    expect(person.at("hidden-heading")).to_contain_text("all layers fitted together")
+
+
+def test_a_change_is_announced(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    person.token(9).click()
+    expect(person.at("announcer")).to_contain_text(", 9; layer 10, head 2")
+    assert person.at("announcer").get_attribute("aria-live") == "polite"
+
+
+def test_buttons_and_fields_have_names(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    nameless = person.page.evaluate(
+        """() => [...document.querySelectorAll("button, input, textarea, select, summary, a[href]")]
+            .filter((node) => node.checkVisibility() && !node.closest("[aria-hidden=true]"))
+            .filter((node) => !(node.textContent.trim() || node.getAttribute("aria-label") || node.getAttribute("aria-labelledby")
+                || node.title || (node.labels && node.labels.length)))
+            .map((node) => node.outerHTML.slice(0, 120))"""
+    )
+    assert nameless == []
+
+
+def test_fonts_are_served_from_here(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    fonts = person.page.evaluate(
+        """async () => {
+            await document.fonts.ready;
+            return [...document.fonts].filter((font) => font.status === "loaded").map((font) => font.family.replaceAll('"', ""));
+        }"""
+    )
+    assert {"Inter", "JetBrains Mono"} <= set(fonts)
+
+
+# long texts
+
+
+def test_three_hundred_tokens_are_drawn_with_positions_and_can_be_hovered(person: Person) -> None:
+    text = " ".join(f"Box {i} is red." for i in range(52))
+    run = person.go().run(text, "smollm2-135m")
+    assert len(run) > 256
+    middle = len(run) // 2
+    person.token(middle).click()
+    person.selects(token=middle)
+    assert person.framed_row() == middle
+    images = person.page.locator("#attention-graph .js-plotly-plot image")
+    expect(images).to_have_count(1)
+    selection = person.selection()
+    person.hover_at(person.cell(middle, 3))
+    shown = person.at("tooltip").locator("b")
+    weight = float(run.attention(selection["layer"], selection["head"])[middle, 3])
+    expect(shown).to_be_visible()
+    assert float(shown.text_content() or "") == pytest.approx(weight, rel=6e-3, abs=5.1e-5)
+    no_overflow(person)
+    person.click_at(person.cell(middle + 10, 5))
+    person.page.wait_for_function("() => dashboardApp.state.selection.other !== null")
+    selection = person.selection()
+    assert abs(selection["token"] - middle - 10) <= 1
+    assert abs(selection["other"] - 5) <= 1

@@ -39,7 +39,8 @@ class KeyWeight:
 
 def head_tags(run: ModelRun) -> list[list[HeadTag]]:
     """Per layer, per head: what it attends to on average over the queries of this text."""
-    scores = {name: np.asarray(run.arrays[f"scores/{name}"]) for name in (*PATTERNS, "entropy_share")}
+    names = (*PATTERNS, "entropy_share")
+    scores = {name: np.nan_to_num(run.arrays[f"scores/{name}"], nan=-1.0) for name in names}  # NaN: of no token here
     return [[_tag(scores, layer, head) for head in range(run.model.heads)] for layer in range(run.model.layers)]
 
 

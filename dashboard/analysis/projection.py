@@ -20,12 +20,14 @@ SOLVER_WIDTH = 2048  # up to this width the covariance is solved exactly; above,
 
 @dataclass(frozen=True)
 class Basis:
-    """A fitted basis. `components`: (component, hidden); `explained`: (component,) share of variance, sums to at most 1."""
+    """A fitted basis. `components`: (component, hidden); `explained`: (component,) share of variance, sums to at most 1;
+    `approximate`: they come from a randomised solver."""
 
     mean: np.ndarray
     scale: np.ndarray
     components: np.ndarray
     explained: np.ndarray
+    approximate: bool = False
 
     def transform(self, states: np.ndarray) -> np.ndarray:
         """(token, hidden) → (token, component), float64."""
@@ -67,59 +69,75 @@ def leaves_first_out(states: np.ndarray, first: FirstToken) -> bool:
     return first == "leave" or first_token_ratio(states) > OUTLIER
 
 
-def fit_basis(states: np.ndarray, components: int = 3, scaling: Scaling = "centred") -> Basis:
-    """Fit PCA.
+def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scaling = "centred") -> Basis:
+    """Fit PCA on the tokens of one layer, or of several together.
 
     Args:
-        states: (token, hidden), any float.
+        layers: (token, hidden) each, any float.
         components: at most this many; fewer where there are fewer tokens or dimensions.
         scaling: "centred" takes the mean away; "standardised" also divides each dimension by its deviation.
 
     Returns:
         A basis whose components have their largest loading positive, so that a redraw never flips an axis.
     """
+    if not layers or any(layer.ndim != 2 or layer.shape[1] != layers[0].shape[1] for layer in layers):
+        raise RunShapeError(f"Hidden states are {[layer.shape for layer in layers][:3]}; PCA takes (token, hidden).")
+    tokens, hidden = sum(len(layer) for layer in layers), layers[0].shape[1]
+    mean = np.sum([layer.sum(axis=0, dtype=np.float64) for layer in layers], axis=0) / max(tokens, 1)
+    scale = np.ones(hidden)
+    if scaling == "standardised":
+        scale = np.sqrt(sum((np.square(layer - mean).sum(axis=0) for layer in layers), np.zeros(hidden)) / max(tokens, 1))
+        scale[scale == 0] = 1.0
+    count = min(components, tokens, hidden)
+    flat = tokens < 2 or all(not np.any(layer - mean) for layer in layers)
+    if flat:
+        return Basis(mean, scale, np.eye(count, hidden), np.zeros(count))
+    exact = min(tokens, hidden) <= SOLVER_WIDTH
+    together = len(layers) > 1 and exact and hidden < tokens
+    found, explained = (_by_covariance if together else _by_library)(layers, mean, scale, count)
+    largest = np.abs(found).argmax(axis=1)
+    signs = np.sign(found[np.arange(count), largest])
+    return Basis(mean, scale, found * signs[:, None], np.nan_to_num(explained), approximate=not exact)
+
+
+def _by_library(layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Components and shares by scikit-learn."""
     from sklearn.decomposition import PCA  # 80 MB and a second: only when a projection is wanted
 
-    if states.ndim != 2:
-        raise RunShapeError(f"Hidden states are {states.shape}; PCA takes (token, hidden).")
-    data = states.astype(np.float64)
-    scale = data.std(axis=0) if scaling == "standardised" else np.ones(data.shape[1])
-    scale[scale == 0] = 1.0
-    mean = data.mean(axis=0)
-    data = (data - mean) / scale
-    count = min(components, *data.shape)
-    if len(data) < 2 or not np.any(data):
-        return Basis(mean, scale, np.eye(count, data.shape[1]), np.zeros(count))
+    data = np.concatenate([(layer - mean) / scale for layer in layers])
     exact = min(data.shape) <= SOLVER_WIDTH
     solver = ("covariance_eigh" if data.shape[0] > data.shape[1] else "full") if exact else "randomized"
     pca = PCA(n_components=count, svd_solver=solver, random_state=0).fit(data)
-    largest = np.abs(pca.components_).argmax(axis=1)
-    signs = np.sign(pca.components_[np.arange(count), largest])
-    return Basis(mean, scale, pca.components_ * signs[:, None], np.nan_to_num(pca.explained_variance_ratio_))
+    return pca.components_, pca.explained_variance_ratio_
 
 
-def project(
-    states: np.ndarray,
-    components: int = 3,
-    first: FirstToken = "auto",
-    scaling: Scaling = "centred",
-    fitted_on: Sequence[np.ndarray] | None = None,
-) -> Projection:
-    """Project one layer's tokens.
+def _by_covariance(
+    layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for many layers, whose (hidden, hidden) covariance is summed layer by layer: they are never copied together."""
+    from scipy.linalg import eigh
 
-    Args:
-        states: (token, hidden), the layer that is shown.
-        components: how many; missing ones (few tokens) are 0.
-        first: whether the first token takes part: "keep", "leave", or "auto" (left out where its norm is more than
-            `OUTLIER` times the median, in the layer shown or in any fitted one).
-        scaling: see `fit_basis`.
-        fitted_on: the layers that the basis is fitted on together; by default the shown one alone.
-    """
-    layers = [states] if fitted_on is None else list(fitted_on)
-    leave = any(leaves_first_out(layer, first) for layer in layers)
-    kept = slice(1, None) if leave else slice(None)
-    stacked = np.concatenate([layer[kept] for layer in layers]) if len(layers) > 1 else layers[0][kept]
-    basis = fit_basis(stacked, components, scaling)
+    hidden = len(mean)
+    covariance = np.zeros((hidden, hidden))
+    for layer in layers:
+        centred = (layer - mean) / scale
+        covariance += centred.T @ centred
+    values, vectors = eigh(covariance, subset_by_index=(hidden - count, hidden - 1))
+    return vectors[:, ::-1].T, values[::-1] / np.trace(covariance)
+
+
+def leaves_first(layers: Sequence[np.ndarray], first: FirstToken) -> bool:
+    """Whether the first token is left out of `layers`: `leaves_first_out` of any of them."""
+    return any(leaves_first_out(layer, first) for layer in layers)
+
+
+def fit_layers(layers: Sequence[np.ndarray], leave: bool, components: int = 3, scaling: Scaling = "centred") -> Basis:
+    """`fit_basis` of the layers' tokens, without each layer's first one where `leave` says so."""
+    return fit_basis([layer[1:] if leave else layer for layer in layers], components, scaling)
+
+
+def place(states: np.ndarray, basis: Basis, leave: bool, components: int = 3) -> Projection:
+    """The tokens of one layer in a fitted basis; components that the basis lacks are 0."""
     found = len(basis.components)
     coordinates = np.zeros((len(states), components))
     coordinates[:, :found] = basis.transform(states)
@@ -127,18 +145,41 @@ def project(
         coordinates[0] = np.nan
     explained = np.zeros(components)
     explained[:found] = basis.explained
-    approximate = min(stacked.shape) > SOLVER_WIDTH
-    return Projection(coordinates, explained, (0,) if leave else (), first_token_ratio(states), approximate)
+    return Projection(coordinates, explained, (0,) if leave else (), first_token_ratio(states), basis.approximate)
+
+
+def project(states: np.ndarray, components: int = 3, first: FirstToken = "auto", scaling: Scaling = "centred") -> Projection:
+    """Fit one layer's tokens and project them.
+
+    Args:
+        states: (token, hidden), the layer that is shown.
+        components: how many; missing ones (few tokens) are 0.
+        first: whether the first token takes part: "keep", "leave", or "auto" (left out where its norm is more than
+            `OUTLIER` times the median).
+        scaling: see `fit_basis`.
+    """
+    if states.ndim != 2:
+        raise RunShapeError(f"Hidden states are {states.shape}; PCA takes (token, hidden).")
+    leave = leaves_first([states], first)
+    return place(states, fit_layers([states], leave, components, scaling), leave, components)
 
 
 def project_run(run: ModelRun, layer: int, fit: Fit, first: FirstToken, scaling: Scaling) -> Projection:
-    """The projection after `layer` (−1: the embeddings), remembered by the run."""
+    """The projection after `layer` (−1: the embeddings), remembered by the run; layers that are fitted together share
+    one basis, which is fitted once."""
+
+    def states_after(index: int) -> np.ndarray:
+        return np.asarray(run.hidden_states[0] if index < 0 else run.after_layer(index))
+
+    def together() -> tuple[Basis, bool]:
+        layers = [states_after(index) for index in range(-1, run.model.layers)]
+        leave = leaves_first(layers, first)
+        return fit_layers(layers, leave, 3, scaling), leave
 
     def compute() -> Projection:
-        states = run.hidden_states[0] if layer < 0 else run.after_layer(layer)
-        together = None
-        if fit == "all":
-            together = [run.hidden_states[0], *(run.after_layer(i) for i in range(run.model.layers))]
-        return project(np.asarray(states), 3, first, scaling, together)
+        if fit == "layer":
+            return project(states_after(layer), 3, first, scaling)
+        basis, leave = run.remember(("basis", first, scaling), together)
+        return place(states_after(layer), basis, leave)
 
     return run.remember(("projection", layer, fit, first, scaling), compute)

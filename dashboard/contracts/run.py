@@ -22,9 +22,8 @@ opening a run costs little whatever its size. Names of the arrays (N tokens, d h
 
 from __future__ import annotations
 
-import json
-import math
-from collections import ChainMap
+import threading
+from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -32,13 +31,19 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from dashboard.contracts.prediction import (
+    Place,
+    Prediction,
+    PredictionMode,
+    read_prediction,
+    texts_of,
+)
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.scores import ScoreRecipe, attention_weights
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
 ModelKind = Literal["causal", "encoder", "masked"]
-PredictionMode = Literal["given", "masked"]
-REMEMBERED = 256  # results that one run keeps of its own analysis
+REMEMBERED = 64  # results that one run keeps of its own analysis
 T = TypeVar("T")
 
 
@@ -90,38 +95,6 @@ class ModelInfo:
     final_norm: bool = False
 
 
-@dataclass(frozen=True)
-class TokenProbability:
-    """One candidate of a prediction; `probability` in 0 … 1, `logprob` in nats."""
-
-    id: int
-    text: str
-    probability: float
-    logprob: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model predicts at one position.
-
-    Attributes:
-        position: the position that was read. mode: "given" or "masked".
-        candidates: the likeliest tokens, likeliest first.
-        entropy: of the whole distribution, in nats.
-        actual: the token that really stands there (masked models) or comes next (causal ones), or None at the end;
-            its `probability` is exact even when it is not among the candidates. actual_rank: 1 is the likeliest.
-        vocabulary: how many tokens there are to choose from.
-    """
-
-    position: int
-    mode: PredictionMode
-    candidates: tuple[TokenProbability, ...]
-    entropy: float
-    actual: TokenProbability | None
-    actual_rank: int | None
-    vocabulary: int
-
-
 class LayerArrays(Sequence[np.ndarray]):
     """`run.hidden_states`: (token, hidden) float32 per layer, read when asked for; 0 is the embedding output."""
 
@@ -162,7 +135,8 @@ class ModelRun:
             raise RunShapeError("A run without tokens cannot be shown.")
         if len(self._recipes) != self.model.layers:
             raise RunShapeError(f"{len(self._recipes)} score recipes for {self.model.layers} layers.")
-        self._remembered: dict[Hashable, Any] = {}
+        self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.RLock()
         self.hidden_states = LayerArrays(arrays, "hidden_states", self.model.layers + 1)
 
     @staticmethod
@@ -262,7 +236,7 @@ class ModelRun:
 
     @cached_property
     def _texts(self) -> dict[int, str]:
-        return _texts(self.arrays)
+        return texts_of(self.arrays)
 
     def prediction(self, position: int, mode: PredictionMode = "given", k: int | None = None) -> Prediction:
         """What the model predicts at `position` (causal: of the token after it; masked: of the token there)."""
@@ -271,37 +245,21 @@ class ModelRun:
             raise MissingArrayError(f"{self.model.title} was published without a prediction head, so it predicts no tokens.")
         if f"{mode}/top_ids" not in self.arrays:
             raise MissingArrayError(f"The predictions “{mode}” are not stored in this run.")
-        return self._read_prediction(self.arrays, self._texts, position, position, mode, k)
+        return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)
 
     def prediction_beside(self, arrays: Mapping[str, np.ndarray], position: int, k: int | None = None) -> Prediction:
         """The prediction with `position` masked, from arrays computed later (one row, see `masked_fill`)."""
         self.check(token=position)
-        return self._read_prediction(arrays, _texts(arrays), 0, position, "masked", k)
-
-    def _read_prediction(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        texts: Mapping[int, str],
-        row: int,
-        position: int,
-        mode: PredictionMode,
-        k: int | None,
-    ) -> Prediction:
-        ids, logprobs = arrays[f"{mode}/top_ids"][row], arrays[f"{mode}/top_logprobs"][row]
-        pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
-        candidates = tuple(TokenProbability(i, texts[i], math.exp(p), p) for i, p in pairs)
-        entropy = float(arrays[f"{mode}/entropy"][row])
-        logprob = float(arrays[f"{mode}/actual_logprob"][row])
-        if math.isnan(logprob):
-            return Prediction(position, mode, candidates, entropy, None, None, self.model.vocabulary)
-        token = self.tokens[position + 1 if self.model.kind == "causal" else position]
-        actual = TokenProbability(token.id, texts.get(token.id, token.text), math.exp(logprob), logprob)
-        rank = int(arrays[f"{mode}/actual_rank"][row])
-        return Prediction(position, mode, candidates, entropy, actual, rank, self.model.vocabulary)
+        return read_prediction(arrays, texts_of(arrays), 0, self._place(position, "masked"), k)
 
     def top_k(self, position: int, k: int = 10, mode: PredictionMode = "given") -> tuple[TokenProbability, ...]:
         """The `k` likeliest tokens at `position`, likeliest first."""
         return self.prediction(position, mode, k).candidates
+
+    def _place(self, position: int, mode: PredictionMode) -> Place:
+        """What a prediction at `position` is about: the next token of causal models, the token there of masked ones."""
+        at = position + 1 if self.model.kind == "causal" else position
+        return Place(position, mode, self.tokens[at].id if at < len(self) else None, self.model.vocabulary)
 
     @cached_property
     def surprisal(self) -> np.ndarray | None:
@@ -320,18 +278,19 @@ class ModelRun:
         return -np.asarray(self.arrays["masked/actual_logprob"])
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
-        """What `compute` gives, computed once for this run: only for results that depend on the run alone."""
-        if name not in self._remembered:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[name] = compute()
-        return self._remembered[name]
+        """What `compute` gives, computed once for this run, also by several threads: only for results that depend on
+        the run alone. The least recently used of `REMEMBERED` results leaves.
+        """
+        with self._lock:
+            if name in self._remembered:
+                self._remembered.move_to_end(name)
+            else:
+                self._remembered[name] = compute()
+                while len(self._remembered) > REMEMBERED:
+                    self._remembered.popitem(last=False)
+            found: T = self._remembered[name]
+            return found
 
     def with_arrays(self, extra: Mapping[str, np.ndarray]) -> ModelRun:
         """A run that has these arrays as well (a new value; this one stays as it is)."""
         return ModelRun(self._header, ChainMap(dict(extra), self.arrays))  # type: ignore[arg-type]
-
-
-def _texts(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
-    raw = json.loads(bytes(np.asarray(arrays["vocabulary"])).decode())
-    return {int(identifier): text for identifier, text in raw.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.analysis.projection import Projection, project
+from dashboard.analysis.projection import Projection, fit_layers, leaves_first, place
 from dashboard.contracts.run import Token
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
@@ -107,8 +107,9 @@ def plot_hidden_pca(hidden_states: Any, token_idx: int | None = None, tokens: Se
     if token_idx is not None and not -count <= token_idx < count:
         raise BadSelectionError(f"There is no token {token_idx}; the hidden states have tokens 0 to {count - 1}.")
     token = None if token_idx is None else token_idx % count
-    first = "keep" if token == 0 else "auto"
-    projections = [project(layer, 2, first, fitted_on=layers) for layer in layers]  # type: ignore[arg-type]
+    leave = leaves_first(layers, "keep" if token == 0 else "auto")
+    basis = fit_layers(layers, leave, 2)
+    projections = [place(layer, basis, leave, 2) for layer in layers]
     figure = hidden_map(projections[-1], labels, (token, None))
     if token is not None and len(layers) > 1:
         _draw_path(figure, np.stack([p.coordinates[token] for p in projections]))

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from synthetic import make_run
 
-from dashboard.analysis.projection import first_token_ratio, fit_basis, leaves_first_out, project, project_run
+import dashboard.analysis.projection as projection_module
+from dashboard.analysis.projection import (
+    first_token_ratio,
+    fit_basis,
+    fit_layers,
+    leaves_first,
+    leaves_first_out,
+    place,
+    project,
+    project_run,
+)
 from dashboard.errors import RunShapeError
 
 RNG = np.random.default_rng(3)
@@ -50,7 +63,7 @@ def test_a_constant_dimension_does_no_harm_when_standardised() -> None:
 
 def test_the_largest_loading_of_every_component_is_positive() -> None:
     for states in (STATES, -STATES, STATES[::-1]):
-        components = fit_basis(states).components
+        components = fit_basis([states]).components
         assert (components[np.arange(3), np.abs(components).argmax(axis=1)] > 0).all()
 
 
@@ -141,7 +154,7 @@ def test_fewer_dimensions_than_components_are_filled_with_nothing() -> None:
 @pytest.mark.parametrize("states", [np.zeros(4), np.zeros((1, 3, 4))])
 def test_states_of_another_shape_are_a_named_error(states: np.ndarray) -> None:
     with pytest.raises(RunShapeError, match=r"\(token, hidden\)"):
-        fit_basis(states)
+        fit_basis([states])
 
 
 # layers together
@@ -150,15 +163,27 @@ def test_states_of_another_shape_are_a_named_error(states: np.ndarray) -> None:
 def test_layers_fitted_together_share_one_basis() -> None:
     layers = [STATES, STATES * 2 + 1, RNG.normal(size=(12, 8))]
     coordinates, explained = by_svd(np.concatenate(layers), 2)
+    basis = fit_layers(layers, leave=False, components=2)
     for index, layer in enumerate(layers):
-        projection = project(layer, 2, first="keep", fitted_on=layers)
+        projection = place(layer, basis, leave=False, components=2)
         np.testing.assert_allclose(projection.coordinates, coordinates[index * 12 : (index + 1) * 12], atol=1e-5)
         np.testing.assert_allclose(projection.explained, explained, atol=1e-8)
 
 
 def test_an_outlier_in_one_layer_leaves_the_first_token_out_of_all() -> None:
     layers = [with_first_norm(1), with_first_norm(100)]
-    assert [project(layer, 2, fitted_on=layers).left_out for layer in layers] == [(0,), (0,)]
+    assert leaves_first(layers, "auto")
+    basis = fit_layers(layers, leave=True)
+    assert [place(layer, basis, leave=True).left_out for layer in layers] == [(0,), (0,)]
+
+
+def test_many_layers_standardised_together_are_those_of_the_singular_values() -> None:
+    layers = [STATES, STATES * 2 + 1, STATES[::-1] * np.float32(0.5)]
+    stacked = np.concatenate(layers).astype(np.float64)
+    coordinates, explained = by_svd((stacked - stacked.mean(axis=0)) / stacked.std(axis=0), 2)
+    basis = fit_layers(layers, leave=False, components=2, scaling="standardised")
+    np.testing.assert_allclose(basis.transform(np.concatenate(layers)), coordinates, atol=1e-5)
+    np.testing.assert_allclose(basis.explained, explained, atol=1e-8)
 
 
 # runs
@@ -175,6 +200,29 @@ def test_a_runs_projection_is_computed_once() -> None:
     run = make_run()
     assert project_run(run, 0, "all", "auto", "centred") is project_run(run, 0, "all", "auto", "centred")
     assert project_run(run, 0, "all", "auto", "centred") is not project_run(run, 0, "layer", "auto", "centred")
+
+
+def test_layers_together_are_fitted_once_for_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[int] = []
+    real = projection_module.fit_basis
+    monkeypatch.setattr(projection_module, "fit_basis", lambda *args: fits.append(1) or real(*args))
+    run = make_run("causal")
+    for layer in (-1, 0, 1):
+        project_run(run, layer, "all", "keep", "centred")
+    assert len(fits) == 1
+
+
+def test_two_threads_remember_one_result() -> None:
+    run, made = make_run(), []
+
+    def compute() -> int:
+        made.append(1)
+        time.sleep(0.05)
+        return len(made)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: run.remember("slow", compute), range(4)))
+    assert found == [1, 1, 1, 1]
 
 
 def test_the_explained_shares_of_a_huge_first_token_are_not_its_own() -> None:

@@ -1,0 +1,83 @@
+"""What a model predicts at one position, and how a run's arrays say it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+PredictionMode = Literal["given", "masked"]
+
+
+@dataclass(frozen=True)
+class TokenProbability:
+    """One candidate of a prediction; `probability` in 0 … 1, `logprob` in nats."""
+
+    id: int
+    text: str
+    probability: float
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model predicts at one position.
+
+    Attributes:
+        position: the position that was read. mode: "given" or "masked".
+        candidates: the likeliest tokens, likeliest first.
+        entropy: of the whole distribution, in nats.
+        actual: the token that really stands there (masked models) or comes next (causal ones), or None at the end;
+            its `probability` is exact even when it is not among the candidates. actual_rank: 1 is the likeliest.
+        vocabulary: how many tokens there are to choose from.
+    """
+
+    position: int
+    mode: PredictionMode
+    candidates: tuple[TokenProbability, ...]
+    entropy: float
+    actual: TokenProbability | None
+    actual_rank: int | None
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a prediction is read.
+
+    Attributes:
+        position, mode: as of `Prediction`. actual: vocabulary id of the token that the prediction is about, if any.
+        vocabulary: how many tokens there are to choose from.
+    """
+
+    position: int
+    mode: PredictionMode
+    actual: int | None
+    vocabulary: int
+
+
+def texts_of(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
+    """The text of every id that the predictions in `arrays` name."""
+    raw = json.loads(bytes(np.asarray(arrays["vocabulary"])).decode())
+    return {int(identifier): text for identifier, text in raw.items()}
+
+
+def read_prediction(
+    arrays: Mapping[str, np.ndarray], texts: Mapping[int, str], row: int, place: Place, k: int | None = None
+) -> Prediction:
+    """The prediction in `row` of the arrays `<mode>/…` (see `dashboard.contracts.run`), its `k` likeliest tokens."""
+    mode = place.mode
+    ids, logprobs = arrays[f"{mode}/top_ids"][row], arrays[f"{mode}/top_logprobs"][row]
+    pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
+    candidates = tuple(TokenProbability(i, texts[i], math.exp(p), p) for i, p in pairs)
+    entropy = float(arrays[f"{mode}/entropy"][row])
+    logprob = float(arrays[f"{mode}/actual_logprob"][row])
+    if math.isnan(logprob) or place.actual is None:
+        return Prediction(place.position, mode, candidates, entropy, None, None, place.vocabulary)
+    actual = TokenProbability(place.actual, texts[place.actual], math.exp(logprob), logprob)
+    rank = int(arrays[f"{mode}/actual_rank"][row])
+    return Prediction(place.position, mode, candidates, entropy, actual, rank, place.vocabulary)

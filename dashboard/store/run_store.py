@@ -6,7 +6,8 @@
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
 index: sizes, dates and last use (the time of change, which `open` sets) are the files' own, so nothing can disagree with
-what is there. A damaged file is a miss: it is deleted, and the run is computed again.
+what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file of another version of this
+program is a miss too, and stays: it is not damaged, and whoever goes back to that version finds it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 from safetensors.numpy import save_file
 
-from dashboard.contracts.request import is_run_key
+from dashboard.contracts.request import SCHEMA_VERSION, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, SettingsError
 from dashboard.settings import Settings
@@ -39,7 +40,8 @@ SUFFIX = ".safetensors"
 DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
-FORGOTTEN_SECONDS = 3600.0  # a .part file this old belongs to a process that was killed
+FORGOTTEN_SECONDS = 600.0  # a .part file that nobody wrote to for this long belongs to a process that was killed
+FIRST_SCHEMA = 1  # of headers that name none
 MISSING = "This server no longer has that run. Run its text again."
 T = TypeVar("T")
 
@@ -55,6 +57,14 @@ class _Identity:
     @classmethod
     def of(cls, status: os.stat_result) -> _Identity:
         return cls(status.st_dev, status.st_ino, status.st_size)
+
+    @classmethod
+    def at(cls, path: Path) -> _Identity | None:
+        """Of the file that is there now; None where there is none."""
+        try:
+            return cls.of(path.stat())
+        except OSError:
+            return None
 
 
 class RunStore:
@@ -89,11 +99,11 @@ class RunStore:
         return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9))
 
     def has(self, name: object) -> bool:
-        """Whether the whole file of this run (or of these derived arrays) is here."""
+        """Whether this run (or these derived arrays) can be opened."""
         if not is_name(name):
             return False
         try:
-            self._map(str(name))
+            _found = self._run(str(name)) if is_run_key(name) else self._map(str(name))
         except RunNotFoundError:
             return False
         return True
@@ -115,19 +125,10 @@ class RunStore:
         Raises:
             RunNotFoundError: it is not here, or was damaged (then it is no longer here).
         """
-        path = self._path(key) if is_run_key(key) else None
-        if path is None:
+        if not is_run_key(key):
             raise RunNotFoundError(MISSING)
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise RunNotFoundError(MISSING) from error
-        self._touch(path)
-        run = self._cached(self._runs, key, _Identity.of(status))
-        if run is None:
-            arrays = self._map(key)
-            run = self._whole(key, lambda: ModelRun(json.loads(arrays.metadata["header"]), arrays))
-            self._keep(self._runs, key, (_Identity.of(status), run), OPEN_RUNS)
+        run = self._run(key)
+        self._touch(self._path(key))
         return run
 
     def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -152,6 +153,7 @@ class RunStore:
         if is_run_key(key):
             for path in (self._path(key), *self.folder.glob(f"{key}.*{SUFFIX}")):
                 path.unlink(missing_ok=True)
+            self._close_gone()
 
     def recent(self, limit: int = 20) -> list[RunSummary]:
         """The runs used last, the latest first."""
@@ -170,8 +172,11 @@ class RunStore:
     def _summary(self, key: str, status: os.stat_result) -> RunSummary:
         known = self._cached(self._summaries, key, _Identity.of(status))
         if known is None:
-            arrays = self._map(key)
-            known = self._whole(key, lambda: RunSummary.of(key, json.loads(arrays.metadata["header"]), status))
+            header = self._header(key, self._map(key))
+            try:
+                known = RunSummary.of(key, header, status)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise RunNotFoundError(MISSING) from error
             self._keep(self._summaries, key, (_Identity.of(status), known), KNOWN_RUNS)
         return RunSummary(**{**vars(known), "used": status.st_mtime})
 
@@ -191,16 +196,42 @@ class RunStore:
             raise RunNotFoundError(MISSING)
         return arrays
 
-    def _whole(self, key: str, make: Any) -> Any:
-        """What `make` makes of a run's header; a header that nothing can be made of is damage."""
+    def _run(self, key: str) -> ModelRun:
+        self._close_gone()
+        identity = _Identity.at(self._path(key))
+        if identity is None:
+            raise RunNotFoundError(MISSING)
+        run = self._cached(self._runs, key, identity)
+        if run is None:
+            arrays = self._map(key)
+            header = self._header(key, arrays)
+            try:
+                run = ModelRun(header, arrays)
+            except (DashboardError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise RunNotFoundError(MISSING) from error  # whole, with other fields than ours: another version's
+            self._keep(self._runs, key, (identity, run), OPEN_RUNS)
+        return run
+
+    def _header(self, key: str, arrays: MappedArrays) -> dict[str, Any]:
+        """A run's header; one that is not JSON, or another run's, is damage, and one of another schema is only a miss."""
         try:
-            made = make()
-            if isinstance(made, ModelRun) and made.key != key:
-                raise ValueError("another run's header")
-        except (DashboardError, ValueError, KeyError, TypeError, AttributeError) as error:
+            header = json.loads(arrays.metadata["header"])
+            schema = header.get("schema", FIRST_SCHEMA)
+            damaged = schema == SCHEMA_VERSION and header.get("key") != key
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+            damaged = True
+        if damaged:
             self._path(key).unlink(missing_ok=True)
-            raise RunNotFoundError(MISSING) from error
-        return made
+        if damaged or schema != SCHEMA_VERSION:
+            raise RunNotFoundError(MISSING)
+        return dict(header)
+
+    def _close_gone(self) -> None:
+        """Close the runs whose file has left or was replaced: as long as it is mapped, a file keeps its room on the disk."""
+        with self._lock:
+            for key, (identity, _run) in list(self._runs.items()):
+                if _Identity.at(self._path(key)) != identity:
+                    del self._runs[key]
 
     def _cached(self, cache: OrderedDict[str, tuple[_Identity, T]], key: str, identity: _Identity) -> T | None:
         with self._lock:
@@ -244,14 +275,18 @@ class RunStore:
         self._make_room(name[:64])
 
     def _make_room(self, keep: str) -> None:
-        """Let the least recently used runs go until everything fits; `keep` was saved just now and stays."""
+        """Let the least recently used runs go until everything fits; `keep` was saved just now and stays.
+
+        What is being written counts as well, and so does what killed writers left, until it is swept.
+        """
+        self._close_gone()
         sizes: dict[str, int] = {}
         used: dict[str, int] = {}
         for name, status in self._files():
             key = name[:64]
             sizes[key] = sizes.get(key, 0) + status.st_size
             used[key] = max(used.get(key, 0), status.st_mtime_ns)
-        total = sum(sizes.values())
+        total = sum(sizes.values()) + self._sweep()
         for key in sorted(used, key=used.__getitem__):
             if total <= self.max_bytes:
                 return
@@ -271,14 +306,19 @@ class RunStore:
                         continue  # it left while we looked
         return found
 
-    def _sweep(self) -> None:
-        """Remove what killed writers left."""
+    def _sweep(self) -> int:
+        """Remove what killed writers left; returns how many bytes unfinished files still take."""
+        kept = 0
         for part in self.folder.glob("*.part"):
             try:
-                if time.time() - part.stat().st_mtime > FORGOTTEN_SECONDS:
+                status = part.stat()
+                if time.time() - status.st_mtime > FORGOTTEN_SECONDS:
                     part.unlink()
+                else:
+                    kept += status.st_size
             except OSError:
                 continue
+        return kept
 
 
 def is_name(value: object) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import SCHEMA_VERSION, RunRequest
 from dashboard.contracts.run import ModelInfo, ModelRun, Token
 from dashboard.contracts.scores import ScoreRecipe
 from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, SettingsError
@@ -144,7 +145,6 @@ def damages() -> dict[str, Callable[[bytes], bytes]]:
         "other shape": lambda raw: raw.replace(b"[2,4]", b"[2,5]", 1),
         "a list for a header": lambda raw: (2).to_bytes(8, "little") + b"[]",
         "run header not JSON": lambda raw: raw.replace(b'\\"recipes\\"', b'\\"recipes\\,', 1),
-        "run header incomplete": lambda raw: raw.replace(b'\\"recipes\\"', b'\\"recipez\\"', 1),
         "all zero": lambda raw: b"\x00" * len(raw),
     }
 
@@ -181,6 +181,62 @@ def test_a_header_of_another_run_is_a_miss(store: RunStore) -> None:
     save_file(arrays(), file_of(store, key), metadata=metadata)
     with pytest.raises(RunNotFoundError):
         store.open(key)
+
+
+def rewritten(store: RunStore, key: str, /, **changes: object) -> bytes:
+    """The run's file, written anew with another header."""
+    save_file(arrays(), file_of(store, key), metadata={"name": key, "header": json.dumps({**header(), **changes})})
+    return file_of(store, key).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": SCHEMA_VERSION + 1},
+        {"schema": SCHEMA_VERSION + 1, "key": "named in another way"},
+        {"schema": "2027"},
+        {"model": {**header()["model"], "experts": 8}},
+        {"recipes": [{"scaling": 0.5, "mask": "causal", "alibi": 1.0}]},
+        {"tokens": [[1, "a", 0, 1, False, False, None, "new"]]},
+        {"recipes": None},
+    ],
+)
+def test_a_file_of_another_version_is_a_miss_and_stays(store: RunStore, changes: dict[str, object]) -> None:
+    key = saved(store)
+    raw = rewritten(store, key, **changes)
+    with pytest.raises(RunNotFoundError):
+        store.open(key)
+    assert not store.has(key), "the run is computed again"
+    assert ("schema" in changes) == (store.recent() == [])
+    assert file_of(store, key).read_bytes() == raw
+    saved(store)
+    assert store.open(key).hidden_states[0].tolist() == HIDDEN.tolist()
+
+
+def test_a_file_of_this_schema_is_a_hit(store: RunStore) -> None:
+    key = saved(store)
+    rewritten(store, key, schema=SCHEMA_VERSION)
+    assert store.has(key)
+    assert store.open(key).header["schema"] == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("next_use", ["the same run", "another run", "a question", "a new run"])
+def test_a_run_that_left_is_closed_at_the_next_use(store: RunStore, next_use: str) -> None:
+    """The file is deleted by another process; as long as it is mapped here, its room on the disk is not free."""
+    key, other = saved(store), saved(store, "b c")
+    mapped = weakref.ref(store.open(key))
+    RunStore(store.folder, 10**9).delete(key)
+    assert mapped() is not None
+    if next_use == "the same run":
+        with pytest.raises(RunNotFoundError):
+            store.open(key)
+    elif next_use == "another run":
+        store.open(other)
+    elif next_use == "a question":
+        store.has(other)
+    else:
+        saved(store, "c d")
+    assert mapped() is None
 
 
 def test_an_open_run_stays_readable_after_it_left(store: RunStore) -> None:
@@ -270,6 +326,21 @@ def test_what_a_killed_writer_left_is_swept(store: RunStore) -> None:
     os.utime(old, (0, 0))
     RunStore(store.folder, 10**9)
     assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_what_killed_writers_left_counts_and_is_swept_at_every_save(store: RunStore) -> None:
+    first = saved(store, "one", width=1000)
+    os.utime(file_of(store, first), (0, time.time() - 100))
+    size = file_of(store, first).stat().st_size
+    store.max_bytes = 3 * size
+    part = store.folder / "killed.part"
+    part.write_bytes(b"x" * 2 * size)
+    second = saved(store, "two", width=1000)
+    assert [store.has(key) for key in (first, second)] == [False, True]
+    os.utime(part, (0, time.time() - 3600))
+    third = saved(store, "three", width=1000)
+    assert not part.exists()
+    assert [store.has(key) for key in (second, third)] == [True, True]
 
 
 def test_a_full_disk_is_a_sentence(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

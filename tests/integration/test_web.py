@@ -470,12 +470,13 @@ def test_a_broken_callback_request_never_shows_a_traceback(client: FlaskClient, 
 
 def test_serve_ends_web_and_worker_with_it(tmp_path: Path) -> None:
     """Started as a person would, stopped as a terminal would: nothing stays behind."""
-    models = Settings().models_folder
+    models = Settings.from_env().models_folder
     if not (models / "smollm2-135m").is_dir():
         pytest.fail("The bundled models are missing: run make setup")
     settings = Settings(port=free_port(), cache_dir=tmp_path / "cache", models_dir=models)
     with started([sys.executable, "-m", "dashboard", "serve"], environment(settings)) as process:
         wait_for_port(settings, process)
+        assert get(settings, "/health")[0].status == 200
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 3
         process.send_signal(signal.SIGINT)

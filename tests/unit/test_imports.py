@@ -29,8 +29,8 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
     "figures": ("figures", "analysis", *RUNS),
     "views": ("views", "figures", "analysis", "ids", "markup", *RUNS),
-    "run_info": ("analysis", "figures.tokens", "examples", *RUNS),
-    "routes": ("figures", "store", "models.catalog", "__init__", *RUNS),
+    "run_info": ("analysis", "figures.tokens", "examples", "__init__", *RUNS),
+    "routes": ("figures", "store", "models.catalog", "settings", "__init__", *RUNS),
     "page": ("views", "figures.theme", "models.catalog", "examples", "ids", "markup", "settings", *RUNS),
     "wiring": ("views", "figures.theme", "run_info", "store", "models.catalog", "ids", "markup", "settings", *RUNS),
     "app": ("wiring", "page", "routes", "views", "jobs.manager", "jobs.queue", "models.catalog", "store", "settings", *BASE),
@@ -167,7 +167,7 @@ def test_a_planted_violation_is_caught(tmp_path: Path, module: str, line: str, p
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text() + ("\n" + line + "\n" if name == module else ""))
-    assert violations(tmp_path) == [problem]
+    assert [found for found in violations(tmp_path) if found not in violations()] == [problem]
 
 
 def test_a_module_without_a_rule_is_caught(tmp_path: Path) -> None:

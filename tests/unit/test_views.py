@@ -199,11 +199,16 @@ def test_the_last_layer_of_a_causal_model_says_where_it_stands() -> None:
     assert "Embeddings" in words_in(view.words(run, select(run), defaults(view, at="embeddings")).title)
 
 
-def test_a_redraw_keeps_the_persons_zoom() -> None:
+def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
     run, view = make_run(), named("hidden")
-    revisions = {view.draw(run, select(run, layer=layer), defaults(view), LIGHT).layout.uirevision for layer in (0, 1)}
-    assert len(revisions) == 1
-    assert run.key in revisions.pop()
+
+    def revision(layer: int, token: int = 0, **options: str) -> str:
+        return str(view.draw(run, select(run, token=token, layer=layer), defaults(view, **options), LIGHT).layout.uirevision)
+
+    assert revision(0, token=1) == revision(0, token=2)
+    assert revision(0, fit="all") == revision(1, fit="all")
+    assert revision(0, scaling="standardised") != revision(0)
+    assert run.key in revision(0)
 
 
 # predictions

@@ -52,6 +52,21 @@
       return characters.length <= longest ? text : characters.slice(0, longest - 1).join("") + "…";
     },
 
+    /** Whether a query may read a key in a layer: what the model's mask lets through. */
+    canRead(layer, query, key) {
+      const [kind, reach] = app.state.info.masks[layer];
+      if (kind === "causal") return key <= query && (reach === null || query - key < reach);
+      return reach === null || Math.abs(query - key) <= reach;
+    },
+    /** First and last of `count` positions that `can` lets through, around one that it does. */
+    span(count, can, inside) {
+      let first = inside;
+      let last = inside;
+      while (first > 0 && can(first - 1)) first -= 1;
+      while (last < count - 1 && can(last + 1)) last += 1;
+      return [first, last];
+    },
+
     make(tag, className, text) {
       const node = document.createElement(tag);
       if (className) node.className = className;
@@ -131,6 +146,14 @@
     return from.pop();
   }
 
+  /** What is known of the selection's run: newly told, or as it is shown (a later run may have failed meanwhile). */
+  function described(selection, found) {
+    if (!selection) return null;
+    if (found && !found.error && found.run === selection.run) return found;
+    const shown = app.state.info;
+    return shown && shown.run === selection.run ? shown : null;
+  }
+
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
   const functions = {
@@ -152,9 +175,10 @@
     },
 
     /** The only painter: marks everywhere, and the steppers' values. */
-    paint(selection, info) {
+    paint(selection, found) {
       const none = window.dash_clientside.no_update;
-      if (!selection || !info || info.error || info.run !== selection.run) return [none, none];
+      const info = described(selection, found);
+      if (!info) return [none, none];
       const isNew = app.state.info !== info;
       app.state.selection = selection;
       app.state.info = info;
@@ -187,9 +211,10 @@
     },
 
     /** A masked position whose prediction is not stored is asked for. */
-    fillRequest(selection, mode, info, before) {
+    fillRequest(selection, mode, found, before) {
       const none = window.dash_clientside.no_update;
-      if (!selection || !info || info.run !== selection.run || info.kind !== "masked" || info.masked || mode === "given") return none;
+      const info = described(selection, found);
+      if (!info || info.kind !== "masked" || info.masked || mode === "given") return none;
       const wanted = { run: selection.run, position: selection.token };
       return same(wanted, before) ? none : wanted;
     },

@@ -45,9 +45,6 @@
     app.state.model = catalog[name] || null;
     const composer = app.byId("composer");
     if (composer) composer.classList.toggle("mono", Boolean(app.state.model && app.state.model.monospace));
-    document.querySelectorAll("fieldset[data-kinds]").forEach((field) => {
-      field.hidden = Boolean(app.state.info) && !field.dataset.kinds.split(" ").includes(app.state.info.kind);
-    });
     count();
     if (!app.state.info) app.paint("model");
   };
@@ -60,7 +57,8 @@
     if (!node || !model) return;
     const limit = model.limit.toLocaleString("en");
     const over = tokens !== null && tokens > model.limit;
-    node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${tokens.toLocaleString("en")} of ${limit} tokens`;
+    const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
+    node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
     node.classList.toggle("over", over);
     node.title = over ? "Too long for this model: shorten the text, or choose another model." : "";
   }
@@ -76,8 +74,8 @@
       const reply = await fetch(app.url("count"), {
         method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ model: chosen, text: area.value }),
       });
-      const tokens = reply.ok ? (await reply.json()).tokens : null;
-      if (mine === asked) showCount(tokens);
+      const found = reply.ok ? await reply.json() : { tokens: null };
+      if (mine === asked) showCount(found.too_long ? Infinity : found.tokens);
     } catch (error) {
       if (mine === asked) showCount(null);
     }
@@ -107,8 +105,42 @@
 
   /* progress */
   own.progress = function (data, form) {
-    if (form === "running") { if (data && started) progress = data; } else progress = null;
+    heard = performance.now();
+    if (form === "running") {
+      if (data && started) {
+        if (!progress || progress.phase !== data.phase) say(phaseText(data.phase, data.phase, data));
+        progress = data;
+      }
+    } else progress = null;
     drawProgress();
+  };
+  function say(text) { const node = app.byId("announcer"); if (node) node.textContent = text; }
+
+  /* Dash's polling ends for good when one poll fails: then the page says so instead of waiting for ever */
+  const SILENCE = 8000;
+  let heard = 0;
+  async function listen() {
+    if (app.state.working && performance.now() - heard > SILENCE && !document.hidden) {
+      heard = performance.now();
+      let reached = true;
+      try { reached = (await fetch(app.url("health"))).ok; } catch (error) { reached = false; }
+      if (!app.state.working || performance.now() - heard > 7000) return;
+      props("form-state", { data: "idle" });
+      app.state.outcome = { error: true };
+      showNotice({
+        lead: "Error.", again: true,
+        text: (reached ? "The page lost track of its run." : "The server does not answer.") + " Your text is still in the box. Run again: what was computed meanwhile is kept.",
+      });
+      captions();
+    }
+  }
+  setInterval(listen, 1000);
+  let filling = 0;
+  own.fillProgress = function (progressed, request, filled) {
+    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
+    clearTimeout(filling);
+    if (triggered.includes("filled.data")) return;
+    filling = setTimeout(() => showNotice({ lead: "Error.", text: "The prediction at this position did not come. Select the token again." }), 3 * SILENCE);
   };
   own.formState = function (form) {
     const page = app.byId("page");
@@ -116,7 +148,7 @@
     clearInterval(clock);
     app.state.working = form === "running";
     if (form === "running") {
-      started = performance.now();
+      started = heard = performance.now();
       progress = null;
       app.state.outcome = null;
       hideNotice();
@@ -206,7 +238,7 @@
     if (!outcome.error) { hideNotice(); return; }
     const keeps = app.state.info ? " The previous run is still shown." : "";
     if (outcome.cancelled) showNotice({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
-    else showNotice({ lead: "Error.", text: outcome.error, details: outcome.details, again: /^Job|^Model|Error$/.test(outcome.kind || "") && !/Text|Request|Selection/.test(outcome.kind || "") });
+    else showNotice({ lead: "Error.", text: outcome.error, details: outcome.details, again: outcome.retry });
   }
   function fillForm(info) {
     const area = app.byId("text");
@@ -236,8 +268,8 @@
     if (!health) { node.textContent = ""; return; }
     const texts = { ready: "Ready", busy: "Ready", starting: health.message || "Starting", none: "No worker is running" };
     const entry = catalog[chosen];
-    const resident = health.worker === "ready" && entry && entry.here && !(health.models || []).includes(chosen);
-    node.textContent = resident ? "Ready, loads on run" : texts[health.worker] || "";
+    const loads = health.worker === "ready" && entry && entry.here && !(health.models || []).includes(chosen);
+    node.textContent = loads ? "Ready, loads on run" : texts[health.worker] || "";
   }
   async function ask() {
     if (document.hidden) return;

@@ -109,9 +109,11 @@
     }
     app.byId("undo").disabled = !app.history.past.length;
     app.byId("redo").disabled = !app.history.future.length;
+    const value = info.surprisal ? info.surprisal[selection.token] : null;
+    const surprisal = value === null || value === undefined ? "" : `, surprisal ${value.toFixed(1)} nats`;
     const other = selection.other === null ? "" : `, second token ${info.labels[selection.other]} ${selection.other}`;
     app.byId("announcer").textContent =
-      `Token ${info.labels[selection.token]}, ${selection.token}${other}; layer ${selection.layer}, head ${selection.head}`;
+      `Token ${info.labels[selection.token]}, ${selection.token}${surprisal}${other}; layer ${selection.layer}, head ${selection.head}`;
   }
   function fill(id, index) {
     const slot = app.byId(id);
@@ -148,9 +150,14 @@
   });
   document.addEventListener("keydown", (event) => {
     const button = event.target.closest && event.target.closest("#tokens [data-token]");
-    if (button && event.key in STEPS && !event.shiftKey && !event.ctrlKey && !event.altKey) {
+    if (button && event.key in STEPS && !event.ctrlKey && !event.altKey) {
       event.preventDefault();
       const count = app.state.info.labels.length;
+      const { token, other } = app.state.selection;
+      if (event.shiftKey) {
+        app.propose({ other: Math.max(0, Math.min(count - 1, (other === null ? token : other) + STEPS[event.key])) });
+        return;
+      }
       const next = Math.max(0, Math.min(count - 1, Number(button.dataset.token) + STEPS[event.key]));
       const node = app.byId("tokens").querySelector(`[data-token="${next}"]`);
       node.focus();
@@ -175,11 +182,8 @@
       window.dash_clientside.set_props(field.id, { value: String(next) });
     }, 0);
   }
-  document.addEventListener("mouseover", (event) => {
-    const button = event.target.closest && event.target.closest("#tokens [data-token]");
-    if (!button || !app.state.info) return;
+  function describe(button) {
     const token = Number(button.dataset.token);
-    app.hover({ token, source: "strip" });
     const value = app.state.info.surprisal ? app.state.info.surprisal[token] : null;
     const lines = [[app.label(token), ` ${token}`]];
     if (value !== null && value !== undefined) lines.push(`surprisal ${value.toFixed(2)} nats`);
@@ -187,7 +191,12 @@
     if (app.state.info.partial.includes(token)) lines.push("part of one character");
     const box = button.getBoundingClientRect();
     app.tip(lines, box.left, box.bottom);
-  });
+    return token;
+  }
+  const tokenOf = (event) => event.target.closest && app.state.info && event.target.closest("#tokens [data-token]");
+  document.addEventListener("mouseover", (event) => { const button = tokenOf(event); if (button) app.hover({ token: describe(button), source: "strip" }); });
+  document.addEventListener("focusin", (event) => { const button = tokenOf(event); if (button && button.matches(":focus-visible")) describe(button); });
+  document.addEventListener("focusout", (event) => { if (tokenOf(event)) app.tip(null); });
   document.addEventListener("mouseout", (event) => {
     if (event.target.closest && event.target.closest("#tokens [data-token]")) { app.hover(null); app.tip(null); }
   });

@@ -87,7 +87,7 @@
         const image = new Image();
         image.onload = () => resolve(image);
         image.onerror = () => { pictures.delete(name); reject(new Error("no picture of the heads")); };
-        image.src = app.url(`run/${run}/heads-${theme}.png`);
+        image.src = app.url(`run/${run}/heads-${theme}.png?v=${app.state.info.version}`);
       }));
     }
     return pictures.get(name);

@@ -108,11 +108,19 @@
     app.svg("rect", { ...at, class: className }, over);
   }
   function row(g, query, className, casing) {
-    const last = app.state.info.causal[app.state.selection.layer] ? query : g.count - 1;
-    frame(g, g.left(-0.5), g.top(query - 0.5), g.left(last + 0.5), g.top(query + 0.5), className, casing);
+    const { layer } = app.state.selection;
+    const [first, last] = app.span(g.count, (key) => app.canRead(layer, query, key), query);
+    frame(g, g.left(first - 0.5), g.top(query - 0.5), g.left(last + 0.5), g.top(query + 0.5), className, casing);
+  }
+  function column(g, key, className, casing) {
+    const { layer } = app.state.selection;
+    const [first, last] = app.span(g.count, (query) => app.canRead(layer, query, key), key);
+    frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
   }
 
   function paint() {
+    const current = shown && app.state.selection && ["run", "layer", "head"].every((name) => shown[name] === app.state.selection[name]);
+    app.byId("attention-figure").classList.toggle("stale", Boolean(shown) && !current);
     const g = geometry();
     if (!over) return;
     over.replaceChildren();
@@ -120,30 +128,27 @@
     const { selection, hover } = app.state;
     drawLabels(g, app.state);
     if (hover && hover.token !== selection.token) row(g, hover.token, "thin");
-    if (selection.other !== null && selection.other !== undefined) {
-      const first = app.state.info.causal[selection.layer] ? selection.other : 0;
-      frame(g, g.left(selection.other - 0.5), g.top(first - 0.5), g.left(selection.other + 0.5), g.top(g.count - 0.5), "column", 3.5);
-    }
+    if (selection.other !== null && selection.other !== undefined) column(g, selection.other, "column", 3.5);
     row(g, selection.token, "row", 4);
   }
 
   /* exact weights, a block of rows at a time, kept */
   async function exact(query) {
-    const { run } = shown;
-    const { layer, head } = shown;
-    const block = Math.max(1, Math.floor(16384 / app.state.info.labels.length));
+    const { run, layer, head } = shown;
+    const count = app.state.info.labels.length;
+    const block = Math.max(1, Math.floor(16384 / count));
     const first = Math.floor(query / block) * block;
-    const last = Math.min(app.state.info.labels.length, first + block);
+    const last = Math.min(count, first + block);
     const name = `${run}/${layer}/${head}/${first}`;
     if (!rows.has(name)) {
       if (rows.size > 64) rows.clear();
-      rows.set(name, fetch(app.url(`run/${run}/attention/${layer}/${head}?from=${first}&to=${last}`))
+      rows.set(name, fetch(app.url(`run/${run}/attention/${layer}/${head}?from=${first}&to=${last}&v=${app.state.info.version}`))
         .then((reply) => { if (!reply.ok) throw new Error("no weights"); return reply.arrayBuffer(); })
         .then((bytes) => new Float32Array(bytes))
         .catch((error) => { rows.delete(name); throw error; }));
     }
     const values = await rows.get(name);
-    return (key) => values[(query - first) * app.state.info.labels.length + key];
+    return (key) => values[(query - first) * count + key];
   }
 
   function cellAt(event) {
@@ -170,8 +175,9 @@
     if (cell.key === null) { app.tip([[app.label(cell.token), ` ${cell.token}`]], event.clientX, event.clientY); return; }
     const { clientX, clientY } = event;
     const names = [app.label(cell.token), ` (${cell.token}) reads `, app.label(cell.key), ` (${cell.key})`];
-    if (app.state.info.causal[shown.layer] && cell.key > cell.token) {
-      app.tip([[app.label(cell.token), ` (${cell.token}) cannot read `, app.label(cell.key), ` (${cell.key})`], "it comes later"], clientX, clientY);
+    if (!app.canRead(shown.layer, cell.token, cell.key)) {
+      const why = cell.key > cell.token && app.state.info.masks[shown.layer][0] === "causal" ? "it comes later" : "it is outside the layer's window";
+      app.tip([[app.label(cell.token), ` (${cell.token}) cannot read `, app.label(cell.key), ` (${cell.key})`], why], clientX, clientY);
       return;
     }
     try {
@@ -210,5 +216,8 @@
     shown = meta && meta.run ? meta : null;
     paint();
   });
-  app.onPaint((state, what) => { if (what === "selection" || what === "hover" || what === "size") paint(); });
+  app.onPaint((state, what) => {
+    if ((what === "selection" || what === "run") && pointer) { pointer = null; app.tip(null); } // it told of what was there before
+    if (what === "selection" || what === "hover" || what === "size") paint();
+  });
 })();

@@ -19,6 +19,7 @@ from dashboard.wiring import Shelf, connect
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TITLE = "Transformer dashboard"
+LARGEST_REQUEST = 12_000_000  # bytes: the longest text as JSON, and no more
 
 
 def create_app(settings: Settings) -> dash.Dash:
@@ -43,9 +44,10 @@ def create_app(settings: Settings) -> dash.Dash:
         suppress_callback_exceptions=False,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
-    app.layout = layout(settings, catalog.entries(), views)
+    app.layout = lambda: layout(settings, catalog.entries(), views)  # anew for each page: models are fetched meanwhile
     connect(app, Shelf(settings, store, catalog), views)
-    app.server.register_blueprint(make_routes(store, catalog, lambda: status(queue)))
+    app.server.register_blueprint(make_routes(settings, store, catalog, lambda: status(queue)))
+    app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     Compress(app.server)
     complete_setup(app)
     return app

@@ -26,8 +26,30 @@ FILL_PROGRESS = "fill-progress"
 FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
 PROGRESS_STATE = "progress-state"
-STATUS_TICK = "status-tick"
 THEME = "theme"
+
+# what only the browser's code (assets/) looks for
+ANNOUNCER = "announcer"
+CARDS = "cards"
+CLEAR_SECOND = "clear-second"
+COMPOSER = "composer"
+COPY_LINK = "copy-link"
+EDIT_TEXT = "edit-text"
+EXAMPLES_CARD = "examples-card"
+HEADS_TITLE = "attention-heads-title"
+ONE_HEAD_PATTERN = "one-head-pattern"
+PAGE = "page"
+REDO = "redo"
+SECOND_TOKEN = "second-token"
+SELECTED_TOKEN = "selected-token"
+SELECTION_BAR = "selection-bar"
+STRIP_CAPTION = "strip-caption"
+STRIP_LEGEND = "strip-legend"
+STRIP_TITLE = "strip-title"
+THEME_SWITCH = "theme-switch"
+TOKEN_COUNT = "token-count"
+TOOLTIP = "tooltip"
+UNDO = "undo"
 
 
 def graph_id(view: str) -> str:
@@ -53,6 +75,11 @@ def footer_id(view: str) -> str:
 def drawn_id(view: str) -> str:
     """The id of the store with the part of the selection that a view's figure depends on."""
     return f"{view}-drawn"
+
+
+def reads_id(view: str) -> str:
+    """The id of the store with the names of the fields that a view's figure depends on."""
+    return f"{view}-reads"
 
 
 def control_id(view: str, control: str) -> str:

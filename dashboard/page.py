@@ -28,10 +28,10 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
             html.Main(
                 [_form(), html.Div(id=ids.NOTICE, role="alert"), _examples(entries), _strip(), _selection_bar(), _cards(views)]
             ),
-            html.Div(id="tooltip", className="tooltip-box", role="tooltip", hidden=True),
-            html.Div(id="announcer", className="visually-hidden", **attributes(aria_live="polite")),
+            html.Div(id=ids.TOOLTIP, className="tooltip-box", role="tooltip", hidden=True),
+            html.Div(id=ids.ANNOUNCER, className="visually-hidden", **attributes(aria_live="polite")),
         ],
-        id="page",
+        id=ids.PAGE,
         className="page empty",
     )
 
@@ -49,10 +49,12 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.FILL_PROGRESS,
     )
     drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
+    reads = [dcc.Store(id=ids.reads_id(view.name), data=view.figure_reads) for view in views]
     catalog = {entry.name: _for_browser(entry, settings.max_tokens) for entry in entries}
     return [
         *[dcc.Store(id=name) for name in names],
         *drawn,
+        *reads,
         dcc.Store(id=ids.CATALOG, data=catalog),
         dcc.Store(id=ids.EXAMPLES, data=[asdict(example) for example in EXAMPLES]),
         dcc.Store(id=ids.FORM_STATE, data="idle"),
@@ -88,10 +90,14 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry]) -> html.Header:
     right = html.Nav(
         [
             dbc.Button(
-                "Copy link", id="copy-link", color="link", className="quiet", title="Copy a link to this run and selection"
+                "Copy link", id=ids.COPY_LINK, color="link", className="quiet", title="Copy a link to this run and selection"
             ),
             dbc.Button(
-                "Theme: system", id="theme-switch", color="link", className="quiet", title="Light, dark, or as the system has it"
+                "Theme: system",
+                id=ids.THEME_SWITCH,
+                color="link",
+                className="quiet",
+                title="Light, dark, or as the system has it",
             ),
         ],
         className="header-actions",
@@ -140,19 +146,21 @@ def _form() -> html.Section:
     )
     side = html.Div(
         [
-            html.Button("Edit", id="edit-text", className="quiet", hidden=True),
-            html.Span("", id="token-count", className="token-count", **attributes(aria_live="off")),
+            html.Button("Edit", id=ids.EDIT_TEXT, className="quiet", hidden=True),
+            html.Span("", id=ids.TOKEN_COUNT, className="token-count", **attributes(aria_live="off")),
             examples,
         ],
         className="composer-side",
     )
     bar = html.Div(html.Div(className="bar-fill"), className="bar")
     composer = html.Div(
-        [html.Label("Text", htmlFor=ids.TEXT, className="visually-hidden"), text, side, bar], className="composer", id="composer"
+        [html.Label("Text", htmlFor=ids.TEXT, className="visually-hidden"), text, side, bar],
+        className="composer",
+        id=ids.COMPOSER,
     )
     run = dbc.Button([html.B("Run"), html.Kbd("Ctrl ↵")], id=ids.RUN, className="run", n_clicks=0)
     cancel = dbc.Button([html.B("Cancel"), html.Kbd("Esc")], id=ids.CANCEL, className="cancel", n_clicks=0, outline=True)
-    progress = html.Div([], id=ids.PROGRESS, className="progress-line", role="status")
+    progress = html.Div([], id=ids.PROGRESS, className="progress-line")
     row = html.Div([composer, html.Div([run, cancel], className="run-box")], className="form-row")
     return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
 
@@ -180,40 +188,42 @@ def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
             html.Table([head, html.Tbody(rows)], className="examples-table"),
         ],
         className="card-box examples-card",
-        id="examples-card",
+        id=ids.EXAMPLES_CARD,
     )
 
 
 def _strip() -> html.Section:
     swatches = [html.I(className=f"swatch surprisal-{i}") for i in range(len(LIGHT.surprisal))]
-    legend = html.Div(["0", html.Span(swatches, className="swatches"), "12 nats or more"], className="legend", id="strip-legend")
-    title, caption = html.H2("Tokens", id="strip-title"), html.Span("", id="strip-caption", className="caption")
+    legend = html.Div(
+        ["0", html.Span(swatches, className="swatches"), "12 nats or more"], className="legend", id=ids.STRIP_LEGEND
+    )
+    title, caption = html.H2("Tokens", id=ids.STRIP_TITLE), html.Span("", id=ids.STRIP_CAPTION, className="caption")
     head = html.Div([title, caption, legend], className="strip-head")
     strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **attributes(aria_label="Tokens of the text"))
-    return html.Section([head, strip], className="strip", **attributes(aria_labelledby="strip-title"))
+    return html.Section([head, strip], className="strip", **attributes(aria_labelledby=ids.STRIP_TITLE))
 
 
 def _selection_bar() -> html.Section:
-    token = html.Span([_item("Selected"), html.Span(id="selected-token", className="chip-slot")], className="bar-item")
+    token = html.Span([_item("Selected"), html.Span(id=ids.SELECTED_TOKEN, className="chip-slot")], className="bar-item")
     other = html.Span(
         [
             _item("Second"),
-            html.Span(id="second-token", className="chip-slot"),
-            html.Button("Clear", id="clear-second", className="quiet", hidden=True),
+            html.Span(id=ids.SECOND_TOKEN, className="chip-slot"),
+            html.Button("Clear", id=ids.CLEAR_SECOND, className="quiet", hidden=True),
         ],
         className="bar-item",
     )
     actions = html.Span(
         [
-            html.Button("Undo", id="undo", className="quiet", disabled=True),
-            html.Button("Redo", id="redo", className="quiet", disabled=True),
+            html.Button("Undo", id=ids.UNDO, className="quiet", disabled=True),
+            html.Button("Redo", id=ids.REDO, className="quiet", disabled=True),
         ],
         className="bar-actions",
     )
     return html.Section(
         [_stepper("Layer", ids.LAYER), _stepper("Head", ids.HEAD), token, other, actions],
         className="selection-bar",
-        id="selection-bar",
+        id=ids.SELECTION_BAR,
         **attributes(aria_label="Selection"),
     )
 
@@ -244,7 +254,7 @@ def _stepper(label: str, name: str) -> html.Span:
 
 
 def _cards(views: Sequence[View]) -> html.Div:
-    return html.Div([_card(view) for view in views], className="cards", id="cards")
+    return html.Div([_card(view) for view in views], className="cards", id=ids.CARDS)
 
 
 def _card(view: View) -> html.Section:

@@ -9,19 +9,20 @@ import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard import __version__
-from dashboard.contracts.request import is_run_key
+from dashboard.contracts.request import check_text, is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import DashboardError, RunNotFoundError
+from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
 from dashboard.models.catalog import Catalog
+from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
 FOR_EVER = "private, max-age=31536000, immutable"
-LONGEST_COUNTED = 400_000  # characters whose tokens are counted while typing
+MOST_WEIGHTS = 65_536  # attention weights in one answer
 
 
-def make_routes(store: RunStore, catalog: Catalog, health: Callable[[], dict[str, Any]]) -> Blueprint:
+def make_routes(settings: Settings, store: RunStore, catalog: Catalog, health: Callable[[], dict[str, Any]]) -> Blueprint:
     """/health, /count and /run/KEY/…; a name that is not a run's gives 404 and one plain line."""
     routes = Blueprint("dashboard", __name__)
 
@@ -33,13 +34,15 @@ def make_routes(store: RunStore, catalog: Catalog, health: Callable[[], dict[str
     def _count() -> Response:
         raw = request.get_json(silent=True)
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
-            return Response("Send JSON with model and text.", 400, mimetype="text/plain")
-        text = raw["text"]
-        if len(text) > LONGEST_COUNTED:
-            return jsonify({"tokens": None})
-        return jsonify({"tokens": catalog.count_tokens(raw["model"], text) if text else 0})
+            raise BadRequestError("Send JSON with model and text.")
+        if not raw["text"]:
+            return jsonify({"tokens": 0})
+        check_text(raw["text"])
+        if len(raw["text"]) > longest_text(settings.max_tokens):
+            return jsonify({"tokens": None, "too_long": True})
+        return jsonify({"tokens": catalog.count_tokens(raw["model"], raw["text"])})
 
-    @routes.get("/run/<key>/heads-<theme>.png")
+    @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
     def _heads(key: str, theme: str) -> Response:
         run = _open(store, key)
         return _kept(head_sprite(np.asarray(run.arrays["thumbnails"]), theme_named(theme)), "image/png", f"{key}-{theme}")
@@ -47,13 +50,15 @@ def make_routes(store: RunStore, catalog: Catalog, health: Callable[[], dict[str
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:
         run = _open(store, key)
-        first, last = request.args.get("from", 0, type=int), request.args.get("to", len(run), type=int)
+        first, last = request.args.get("from", -1, type=int), request.args.get("to", -1, type=int)
+        if (last - first) * len(run) > MOST_WEIGHTS:
+            raise BadRequestError(f"Ask for some rows at a time, with from and to: at most {MOST_WEIGHTS:,} weights.")
         weights = run.attention_rows(layer, head, first, last)
         return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", f"{key}-{layer}-{head}-{first}-{last}")
 
     @routes.errorhandler(DashboardError)
     def _error(error: DashboardError) -> Response:
-        return Response(str(error), 404, mimetype="text/plain")
+        return Response(str(error), 400 if isinstance(error, BadRequestError) else 404, mimetype="text/plain")
 
     routes.after_app_request(_finish)
     return routes
@@ -77,6 +82,6 @@ def _open(store: RunStore, key: str) -> ModelRun:
 def _kept(content: bytes, kind: str, tag: str) -> Response:
     response = Response(content, mimetype=kind)
     response.headers["Cache-Control"] = FOR_EVER
-    response.set_etag(tag)
+    response.set_etag(f"{__version__}-{tag}")
     response.make_conditional(request)
     return response

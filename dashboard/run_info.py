@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dashboard import __version__
 from dashboard.analysis.attention import head_tags
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
@@ -35,7 +36,8 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "surprisal": None if surprisal is None else [None if np.isnan(v) else round(float(v), 4) for v in surprisal],
         "patterns": [[[tag.pattern, round(tag.score, 3)] for tag in row] for row in tags],
         "masked": "masked/top_ids" in run.arrays,
-        "causal": [run.recipe(layer).mask == "causal" for layer in range(run.model.layers)],
+        "masks": [[recipe.mask, recipe.window] for recipe in map(run.recipe, range(run.model.layers))],
+        "version": __version__,
     }
 
 

@@ -7,22 +7,21 @@ clicks, keys ──► proposal ────────────────
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
 
 from dashboard import ids
-from dashboard.contracts.job import JobSpec
-from dashboard.contracts.request import RunRequest, is_run_key
+from dashboard.contracts.job import JobSpec, fill_name
+from dashboard.contracts.request import RunRequest, check_length, is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError, TextTooLongError
-from dashboard.figures.theme import theme_named
+from dashboard.errors import BROKEN, BadRequestError, DashboardError, RunNotFoundError, TextTooLongError
+from dashboard.figures.theme import empty_figure, theme_named
 from dashboard.models.catalog import Catalog
 from dashboard.run_info import describe_run, place_in, start_of
 from dashboard.settings import Settings
@@ -30,7 +29,6 @@ from dashboard.store.run_store import RunStore
 from dashboard.views.declaration import View, Words
 
 log = logging.getLogger(__name__)
-BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
 
 
 @dataclass(frozen=True)
@@ -41,22 +39,19 @@ class Shelf:
     store: RunStore
     catalog: Catalog
 
-    def run_of(self, selection: Selection) -> ModelRun:
-        """The selection's run; with the prediction at its masked token, where that was computed later (`fill/…`)."""
+    def run_of(self, selection: Selection, later: bool = False) -> ModelRun:
+        """The selection's run; where `later` asks for it, with the prediction at the selected position that a second
+        job computed (`fill/…`), if there is one.
+        """
         run = self.store.open(selection.run)
         selection.checked(run)
-        if run.model.kind != "masked" or run.has_masked(selection.token):
+        if not later or run.model.kind != "masked" or run.has_masked(selection.token):
             return run
         try:
             arrays = self.store.open_arrays(fill_name(run.key, selection.token))
         except RunNotFoundError:
             return run
         return run.with_arrays({f"fill/{name}": arrays[name] for name in arrays})
-
-
-def fill_name(key: str, position: int) -> str:
-    """The store's name of the prediction of run `key` with `position` masked."""
-    return f"{key}.fill-{position}"
 
 
 def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
@@ -95,20 +90,19 @@ def _submit(app: Dash, shelf: Shelf) -> None:
     )
     def submit(clicks: int, model: str, text: str) -> JobSpec:
         request = RunRequest(model, text)
-        check_length(shelf, request)
+        check_tokens(shelf, request)
         fingerprint = shelf.catalog.fingerprint(model)
         return JobSpec("capture", request.key(fingerprint), {"request": request.to_json(), "fingerprint": fingerprint})
 
 
-def check_length(shelf: Shelf, request: RunRequest) -> None:
+def check_tokens(shelf: Shelf, request: RunRequest) -> None:
     """Raise `TextTooLongError` at once where the tokens can be counted here; else the worker counts them."""
-    entry = shelf.catalog.get(request.model)
+    entry, most = shelf.catalog.get(request.model), shelf.settings.max_tokens
+    if len(request.text) > longest_text(most):
+        raise TextTooLongError(f"{len(request.text):,} characters; this server takes at most {most:,} tokens. Shorten the text.")
     tokens = shelf.catalog.count_tokens(entry.name, request.text)
-    if tokens is None or tokens <= min(entry.limit, shelf.settings.max_tokens):
-        return
-    if entry.limit <= shelf.settings.max_tokens:
-        raise TextTooLongError(f"{tokens:,} tokens; {entry.title} takes at most {entry.limit:,}. Shorten the text.")
-    raise TextTooLongError(f"{tokens:,} tokens; this server takes at most {shelf.settings.max_tokens:,}. Shorten the text.")
+    if tokens is not None:
+        check_length(tokens, entry.title, entry.limit, most)
 
 
 def _fill(app: Dash, shelf: Shelf) -> None:
@@ -206,19 +200,22 @@ def _browser(app: Dash) -> None:
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
     browser("writeAddress", Input(ids.SELECTION, "data"))
+    browser("fillProgress", Input(ids.FILL_PROGRESS, "data"), Input(ids.FILL_REQUEST, "data"), Input(ids.FILLED, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))
     browser("progress", Input(ids.PROGRESS_STATE, "data"), Input(ids.FORM_STATE, "data"))
     browser("notice", Input(ids.SUBMITTED_RUN, "data"), Input(ids.RUN_INFO, "data"), Input(ids.FILLED, "data"))
 
 
 def _draw(app: Dash, shelf: Shelf, view: View) -> None:
+    """The callbacks of one view: which part of the selection it reads, its figure, and its words."""
     controls = [Input(ids.control_id(view.name, control.name), "value") for control in view.controls]
     computed = [Input(ids.FILLED, "data")] if view.later else []
     app.clientside_callback(
-        f"(selection, before) => window.dash_clientside.dashboard.part(selection, before, {json.dumps(view.figure_reads)})",
+        ClientsideFunction("dashboard", "part"),
         Output(ids.drawn_id(view.name), "data"),
         Input(ids.SELECTION, "data"),
         State(ids.drawn_id(view.name), "data"),
+        State(ids.reads_id(view.name), "data"),
         prevent_initial_call=True,
     )
 
@@ -235,8 +232,8 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
         raw, options = rest[-1], view.options(rest[: len(controls)])
         if raw is None:
             return no_update
-        figure, _problem = guarded(lambda: _figure(shelf, view, raw, options, theme))
-        return figure if figure is not None else go.Figure(layout={"template": {}})
+        figure, problem = guarded(lambda: _figure(shelf, view, raw, options, theme))
+        return figure or empty_figure(problem, theme_named(theme))
 
     @app.callback(
         Output(ids.heading_id(view.name), "children"),
@@ -250,31 +247,37 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
     def words(raw: object, *rest: Any) -> Any:
         if raw is None:
             return no_update, no_update, no_update
-        options = view.options(rest[: len(controls)])
-        found, problem = guarded(lambda: _words(shelf, view, raw, options))
-        if found is not None and found.waiting:
-            problem = _failure(rest[-1])
-        if found is None or problem is not None:
-            found = Words(found.title if found else view.title, message=[html.B(problem)])
-        return _placed(found)
+        return _placed(_words(shelf, view, raw, view.options(rest[: len(controls)]), rest[-1] if computed else None))
 
 
-def _failure(outcome: object) -> str | None:
-    """The message of a job's outcome that failed; None for any other."""
-    return str(outcome["error"]) if isinstance(outcome, dict) and outcome.get("error") else None
+def _words(shelf: Shelf, view: View, raw: object, options: dict[str, str], outcome: object) -> Words:
+    """A view's words; the sentence of what went wrong in place of its figure, where something did."""
+
+    def find() -> tuple[Words, Selection]:
+        selection = Selection.from_json(raw)
+        return view.words(shelf.run_of(selection, view.later), selection, options), selection
+
+    found, problem = guarded(find)
+    if found is None:
+        return Words(view.title, message=[html.B(problem)])
+    words, selection = found
+    failure = _failure(outcome, fill_name(selection.run, selection.token)) if words.waiting else None
+    return words if failure is None else replace(words, message=[html.B(failure)])
+
+
+def _failure(outcome: object, key: str) -> str | None:
+    """The message of the job `key`, where `outcome` is its failure; None for any other outcome."""
+    if not isinstance(outcome, dict) or not outcome.get("error") or outcome.get("cancelled") or outcome.get("key") != key:
+        return None
+    return str(outcome["error"])
 
 
 def _figure(shelf: Shelf, view: View, raw: object, options: dict[str, str], theme: object) -> go.Figure | None:
     selection = Selection.from_json(raw)
-    figure = view.draw(shelf.run_of(selection), selection, options, theme_named(theme))
+    figure = view.draw(shelf.run_of(selection, view.later), selection, options, theme_named(theme))
     if figure is not None:  # what the browser needs to know of the figure that it marks
         figure.update_layout(meta={"run": selection.run, "layer": selection.layer, "head": selection.head})
     return figure
-
-
-def _words(shelf: Shelf, view: View, raw: object, options: dict[str, str]) -> Words:
-    selection = Selection.from_json(raw)
-    return view.words(shelf.run_of(selection), selection, options)
 
 
 def _placed(words: Words) -> tuple[Any, Any, Any]:

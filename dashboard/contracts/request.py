@@ -9,11 +9,12 @@ import unicodedata
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dashboard.errors import BadRequestError, BadTextError, EmptyTextError
+from dashboard.errors import BadRequestError, BadTextError, EmptyTextError, TextTooLongError
 
 SCHEMA_VERSION = 1  # raise it whenever what a stored run holds, or what its numbers mean, changes
 KEY_PATTERN = re.compile(r"[0-9a-f]{64}")
 ALLOWED_CONTROLS = frozenset("\t\n\r")
+CHARACTERS_A_TOKEN = 64  # more than any text has for each of its tokens
 LONGEST_TEXT = 2_000_000  # characters; longer than any model here reads, and short enough to tokenize
 
 
@@ -114,6 +115,24 @@ def check_text(text: object) -> None:
             )
 
 
+def check_length(tokens: int, title: str, limit: int, most: int | None) -> None:
+    """Raise `TextTooLongError` for a text of more tokens than may be run; the smaller limit is the one that is named.
+
+    Args:
+        tokens: how many tokens the text has. title, limit: the model's name for a person, and the most that it takes.
+        most: the most that this server takes; None where there is no such limit.
+    """
+    if tokens > limit and (most is None or limit <= most):
+        raise TextTooLongError(f"{tokens:,} tokens; {title} takes at most {limit:,}. Shorten the text.")
+    if most is not None and tokens > most:
+        raise TextTooLongError(f"{tokens:,} tokens; this server takes at most {most:,}. Shorten the text.")
+
+
 def is_run_key(value: object) -> bool:
     """Whether `value` has the form of a run's key."""
     return isinstance(value, str) and KEY_PATTERN.fullmatch(value) is not None
+
+
+def longest_text(most_tokens: int) -> int:
+    """How many characters a text may have where `most_tokens` are allowed: above, it is too long without counting."""
+    return min(LONGEST_TEXT, CHARACTERS_A_TOKEN * most_tokens)

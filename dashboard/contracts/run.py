@@ -35,6 +35,7 @@ from dashboard.contracts.prediction import (
     Place,
     Prediction,
     PredictionMode,
+    TokenProbability,
     read_prediction,
     texts_of,
 )

@@ -41,9 +41,8 @@ def attention_map(
     allowed: np.ndarray | None = None,
     selected: tuple[int | None, int | None] = (None, None),
     theme: Theme = LIGHT,
-    decorate: bool = True,
 ) -> go.Figure:
-    """The heatmap of one head.
+    """The heatmap of one head, with labels, exact hover and frames.
 
     Args:
         weights: (query, key) float, each 0 … 1.
@@ -51,41 +50,58 @@ def attention_map(
         allowed: (query, key) bool, the pairs that the model's mask lets through; the others stay empty.
         selected: the selected query and key, framed.
         theme: LIGHT or DARK.
-        decorate: draw labels, exact hover and frames natively; the page leaves these to the browser.
 
     Raises:
         RunShapeError: weights and tokens do not fit together.
     """
     weights = np.asarray(weights)
-    if weights.ndim != 2 or weights.shape[0] != len(tokens) or weights.shape[1] != len(tokens):
-        raise RunShapeError(
-            f"Attention weights are {weights.shape}, but there are {len(tokens)} tokens; it must be (query, key)."
-        )
+    _check_shape(weights, tokens)
     labels = labels_of(tokens)
     figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**_axes(labels, theme, decorate))
-    count = len(labels)
-    if count <= LARGEST_HEATMAP or decorate:
-        figure.add_trace(_heatmap(weights, allowed, labels, theme, decorate))
-    else:
-        figure.add_layout_image(_picture(weights, allowed, theme))
-        figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
-    if decorate:
-        figure.update_layout(shapes=_frames(selected, count, theme))
+    figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, len(labels), theme))
+    names = np.array([escape(label) for label in labels], dtype=object)
+    columns, rows = np.broadcast_to(names[None, :], weights.shape), np.broadcast_to(names[:, None], weights.shape)
+    figure.add_trace(_cells(shades(weights, allowed), theme))
+    figure.update_traces(
+        customdata=np.stack([columns, rows, weights.astype(object)], axis=-1),
+        hovertemplate="%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
+        "weight <b>%{customdata[2]:.6g}</b><extra></extra>",
+    )
     return figure
 
 
-def _heatmap(weights: np.ndarray, allowed: np.ndarray | None, labels: list[str], theme: Theme, decorate: bool) -> go.Heatmap:
-    gap = 1 if len(labels) <= GAPS_UP_TO else 0
-    shared = {"colorscale": colour_scale(theme), "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap}
-    z = shades(weights, allowed)
-    if not decorate:
-        return go.Heatmap(z=z, hoverinfo="none", **shared)
-    names = np.array([escape(label) for label in labels], dtype=object)
-    text = np.broadcast_to(names[None, :], weights.shape)
-    template = "%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>weight <b>%{customdata[2]:.6g}</b><extra></extra>"
-    custom = np.stack([text, np.broadcast_to(names[:, None], weights.shape), weights.astype(object)], axis=-1)
-    return go.Heatmap(z=z, customdata=custom, hovertemplate=template, hoverongaps=False, **shared)
+def attention_cells(shade: np.ndarray, tokens: Sequence[Token | str], theme: Theme = LIGHT) -> go.Figure:
+    """The same without labels, hover and frames, which the page draws itself (assets/54-matrix.js).
+
+    Args:
+        shade: (query, key) uint8, as `shades` gives them. tokens, theme: as of `attention_map`.
+
+    Returns:
+        A heatmap; above `LARGEST_HEATMAP` tokens a picture of one pixel a cell.
+
+    Raises:
+        RunShapeError: shades and tokens do not fit together.
+    """
+    _check_shape(shade, tokens)
+    figure = go.Figure(layout=base_layout(theme))
+    figure.update_layout(**_axes(labels_of(tokens), theme, decorate=False))
+    if len(tokens) <= LARGEST_HEATMAP:
+        figure.add_trace(_cells(shade, theme))
+        figure.update_traces(hoverinfo="none")
+    else:
+        figure.add_layout_image(_picture(shade, theme))
+        figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
+    return figure
+
+
+def _check_shape(matrix: np.ndarray, tokens: Sequence[Token | str]) -> None:
+    if matrix.shape != (len(tokens), len(tokens)):
+        raise RunShapeError(f"Attention weights are {matrix.shape}, but there are {len(tokens)} tokens; it must be (query, key).")
+
+
+def _cells(shade: np.ndarray, theme: Theme) -> go.Heatmap:
+    gap = 1 if len(shade) <= GAPS_UP_TO else 0
+    return go.Heatmap(z=shade, colorscale=colour_scale(theme), showscale=False, zmin=0, zmax=255, xgap=gap, ygap=gap)
 
 
 def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
@@ -130,9 +146,9 @@ def _frames(selected: tuple[int | None, int | None], count: int, theme: Theme) -
     return frames
 
 
-def _picture(weights: np.ndarray, allowed: np.ndarray | None, theme: Theme) -> dict[str, Any]:
-    rows, columns = weights.shape
-    source = "data:image/png;base64," + base64.b64encode(png_of_shades(shades(weights, allowed), theme)).decode()
+def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
+    rows, columns = shade.shape
+    source = "data:image/png;base64," + base64.b64encode(png_of_shades(shade, theme)).decode()
     return {
         "source": source,
         "xref": "x",

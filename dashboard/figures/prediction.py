@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.contracts.run import TokenProbability
+from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import plotly.graph_objects as go
 
 ThemeName = Literal["light", "dark"]
 TEXT_FONT = "Inter, system-ui, sans-serif"
@@ -102,3 +105,13 @@ def axis(theme: Theme, **more: Any) -> dict[str, Any]:
         "ticklabelstandoff": 4,
         **more,
     }
+
+
+def empty_figure(message: str | None, theme: Theme) -> go.Figure:
+    """Nothing, or one sentence in the middle of nothing."""
+    figure = go.Figure(layout=base_layout(theme))
+    figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
+    if message:
+        lines = "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(message, 48))
+        figure.add_annotation(text=lines, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 13})
+    return figure

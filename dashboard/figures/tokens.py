@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dashboard.contracts.run import Token
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
-MARK_SIGNS = frozenset(MARKS.values())
 BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a character, as contracts.run.Token writes it
 
 

@@ -26,7 +26,6 @@ from dashboard.settings import Settings
 Report = Callable[[str], None]
 FORMAT = 2  # raise it when a conversion changes, so that folders of an older one are made again
 CARD = "dashboard.json"
-MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)

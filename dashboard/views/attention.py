@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
@@ -10,16 +11,30 @@ from dashboard.analysis.attention import strongest_keys
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
-from dashboard.figures.attention import attention_map
+from dashboard.figures.attention import attention_cells, shades
 from dashboard.figures.theme import Theme
 from dashboard.markup import attributes
 from dashboard.views.declaration import Options, View, Words, token_span
 
+BLOCK = 262_144  # weights that are derived at once while drawing
+
 
 def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
-    weights = run.attention(selection.layer, selection.head)
-    allowed = allowed_keys(run.recipe(selection.layer), *weights.shape)
-    return attention_map(weights, run.tokens, allowed, theme=theme, decorate=False)
+    figure = attention_cells(_shades(run, selection.layer, selection.head), run.tokens, theme)
+    figure.update_layout(uirevision=run.key)
+    return figure
+
+
+def _shades(run: ModelRun, layer: int, head: int) -> np.ndarray:
+    """(query, key) uint8 shades of one head, some rows at a time: a long text needs no whole matrix of weights."""
+    count, recipe = len(run), run.recipe(layer)
+    height = max(1, BLOCK // count)
+    shade = np.empty((count, count), dtype=np.uint8)
+    for first in range(0, count, height):
+        last = min(count, first + height)
+        allowed = allowed_keys(recipe, last - first, count, first)
+        shade[first:last] = shades(run.attention_rows(layer, head, first, last), allowed)
+    return shade
 
 
 def words(run: ModelRun, selection: Selection, options: Options) -> Words:
@@ -29,8 +44,9 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     row = run.attention_rows(selection.layer, selection.head, selection.token, selection.token + 1)[0]
     strongest = strongest_keys(row)
     numbers = [_weight(run, item.token, item.weight) for item in strongest]
-    readable = run.recipe(selection.layer).mask == "full" or (selection.other or 0) <= selection.token
-    if selection.other is not None and readable and selection.other not in [item.token for item in strongest]:
+    readable = allowed_keys(run.recipe(selection.layer), 1, len(run), selection.token)[0]
+    shown = {item.token for item in strongest}
+    if selection.other is not None and readable[selection.other] and selection.other not in shown:
         numbers.append(_weight(run, selection.other, float(row[selection.other])))
     footer = [html.Span([token_span(token, class_name="tok selected"), " reads most from"], className="lead-in"), *numbers]
     return Words(title, _caption(run, selection), footer)
@@ -48,7 +64,7 @@ def _caption(run: ModelRun, selection: Selection) -> str:
 
 def heads_grid() -> html.Div:
     """The layer × head grid; assets/53-heads.js draws it from one picture of all heads."""
-    title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id="attention-heads-title")
+    title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
     grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head"))
     return html.Div([title, grid], className="heads-column")
 
@@ -58,7 +74,7 @@ def one_head_line() -> html.Div:
     ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
     swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
     legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")
-    return html.Div([html.B("One head"), html.Span("", id="one-head-pattern"), legend], className="grid-title")
+    return html.Div([html.B("One head"), html.Span("", id=ids.ONE_HEAD_PATTERN), legend], className="grid-title")
 
 
 VIEW = View(

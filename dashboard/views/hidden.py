@@ -33,7 +33,8 @@ def _projection(run: ModelRun, selection: Selection, options: Options) -> Projec
 
 def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
     figure = hidden_map(_projection(run, selection, options), run.tokens, theme=theme, decorate=False)
-    figure.update_layout(uirevision="-".join([run.key, *options.values()]))
+    basis = "" if options["fit"] == "all" else str(selection.layer)  # a zoom holds as long as the axes mean the same
+    figure.update_layout(uirevision="-".join([run.key, basis, *options.values()]))
     return figure
 
 

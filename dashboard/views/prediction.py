@@ -8,7 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.contracts.run import ModelRun, Prediction
+from dashboard.contracts.prediction import Prediction
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.prediction import prediction_bars, probability_text
 from dashboard.figures.theme import Theme

@@ -14,7 +14,8 @@ import pytest
 from synthetic import WORDS, fill_arrays, make_parts, make_run
 
 from dashboard.contracts import request as request_module
-from dashboard.contracts.request import LONGEST_TEXT, CaptureOptions, RunRequest, is_run_key
+from dashboard.contracts.job import fill_name
+from dashboard.contracts.request import LONGEST_TEXT, CaptureOptions, RunRequest, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import ScoreRecipe, allowed_keys, attention_weights
 from dashboard.errors import (
@@ -25,6 +26,7 @@ from dashboard.errors import (
     EmptyTextError,
     MissingArrayError,
     RunShapeError,
+    TextTooLongError,
 )
 
 # requests
@@ -110,6 +112,27 @@ def test_a_request_that_cannot_be_read_is_a_named_error(raw: object) -> None:
 def test_a_request_survives_json() -> None:
     request = RunRequest("tiny", "a\nb 👋", "main", "pair", CaptureOptions(top_k=7))
     assert RunRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
+
+
+@pytest.mark.parametrize(
+    ("tokens", "limit", "most", "words"),
+    [
+        (513, 512, None, "513 tokens; Tiny takes at most 512. Shorten the text."),
+        (5000, 512, 4096, "5,000 tokens; Tiny takes at most 512. Shorten the text."),
+        (5000, 4096, 4096, "5,000 tokens; Tiny takes at most 4,096. Shorten the text."),
+        (9000, 8192, 4096, "9,000 tokens; this server takes at most 4,096. Shorten the text."),
+        (5000, 8192, 4096, "5,000 tokens; this server takes at most 4,096. Shorten the text."),
+    ],
+)
+def test_a_text_that_is_too_long_names_the_limit_to_keep(tokens: int, limit: int, most: int | None, words: str) -> None:
+    with pytest.raises(TextTooLongError) as caught:
+        check_length(tokens, "Tiny", limit, most)
+    assert str(caught.value) == words
+    check_length(min(limit, most or limit), "Tiny", limit, most)
+
+
+def test_a_fill_has_one_name() -> None:
+    assert fill_name("f" * 64, 45) == "f" * 64 + ".fill-45"
 
 
 # keys

@@ -19,7 +19,7 @@ from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probab
 from dashboard.analysis.projection import project
 from dashboard.contracts.run import TokenProbability
 from dashboard.errors import BadSelectionError, RunShapeError
-from dashboard.figures.attention import LARGEST_HEATMAP, attention_map, colour_scale, label_step, shades
+from dashboard.figures.attention import LARGEST_HEATMAP, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.hidden import hidden_map
 from dashboard.figures.prediction import prediction_bars, probability_text
@@ -73,7 +73,9 @@ def test_shade_zero_is_transparent_and_the_ends_are_the_palettes(theme: Theme) -
 @pytest.mark.parametrize("decorate", [True, False])
 def test_the_heatmap_holds_the_shades_with_queries_as_rows(decorate: bool) -> None:
     weights = np.array([[1, 0], [0.25, 0.75]], dtype=np.float32)
-    figure = as_json(attention_map(weights, ["a", "b"], np.tril(np.ones((2, 2), dtype=bool)), decorate=decorate))
+    allowed = np.tril(np.ones((2, 2), dtype=bool))
+    drawn = attention_map(weights, ["a", "b"], allowed) if decorate else attention_cells(shades(weights, allowed), ["a", "b"])
+    figure = as_json(drawn)
     [trace] = figure["data"]
     assert trace["type"] == "heatmap"
     assert array_of(trace["z"]).tolist() == [[255, 0], [128, round(1 + 254 * math.sqrt(0.75))]]
@@ -86,7 +88,7 @@ def test_the_heatmap_holds_the_shades_with_queries_as_rows(decorate: bool) -> No
 
 def test_the_pages_heatmap_goes_out_as_one_typed_array() -> None:
     weights = weights_of(LARGEST_HEATMAP)
-    text = attention_map(weights, ["x"] * LARGEST_HEATMAP, decorate=False).to_json()
+    text = attention_cells(shades(weights), ["x"] * LARGEST_HEATMAP).to_json()
     z = json.loads(text)["data"][0]["z"]
     assert z["dtype"] == "u1"
     assert len(text) < 1.5 * LARGEST_HEATMAP**2
@@ -112,7 +114,7 @@ def test_selected_row_and_column_are_framed() -> None:
 def test_above_256_tokens_a_picture_holds_the_same_shades(theme: Theme) -> None:
     count = LARGEST_HEATMAP + 44
     weights, allowed = weights_of(count), np.tril(np.ones((count, count), dtype=bool))
-    figure = as_json(attention_map(weights, ["x"] * count, allowed, theme=theme, decorate=False))
+    figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, theme))
     [picture] = figure["layout"]["images"]
     image = Image.open(io.BytesIO(base64.b64decode(picture["source"].removeprefix("data:image/png;base64,"))))
     assert image.mode == "P"
@@ -285,7 +287,9 @@ def hostile_figures() -> dict[str, go.Figure]:
     }
     for decorate in (True, False):
         kind = "decorated" if decorate else "for the page"
-        figures[f"heatmap {kind}"] = attention_map(weights, tokens, selected=(0, 1), decorate=decorate)
+        figures[f"heatmap {kind}"] = (
+            attention_map(weights, tokens, selected=(0, 1)) if decorate else attention_cells(shades(weights), tokens)
+        )
         figures[f"points {kind}"] = hidden_map(project(states[0]), tokens, selected=(0, 1), decorate=decorate)
         figures[f"bars {kind}"] = prediction_bars(candidates, actual=0, decorate=decorate)
     return figures

@@ -91,7 +91,9 @@ def test_a_named_error_of_the_form_is_the_outcome(manager: ResidentWorkerManager
             "details": "",
             "kind": "EmptyTextError",
             "cancelled": False,
+            "retry": False,
             "job": "",
+            "key": "",
             "serial": key,
         },
         False,
@@ -106,6 +108,7 @@ def test_a_defect_is_logged_and_told_without_a_traceback(
 
     outcome = poll(manager, begin(manager, builder, 1))[1]
     assert "failed inside the dashboard" in outcome["error"]
+    assert not outcome["retry"]
     assert "secret" not in str(outcome)
     assert "ZeroDivisionError: secret" in caplog.text
 

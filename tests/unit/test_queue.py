@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from dashboard.contracts.job import JobSpec, Progress
-from dashboard.errors import SettingsError
+from dashboard.errors import (
+    BadSelectionError,
+    DashboardError,
+    HubUnreachableError,
+    JobCancelledError,
+    JobError,
+    ModelNotFoundError,
+    SettingsError,
+    TextTooLongError,
+    UnsupportedModelError,
+)
 from dashboard.jobs.disk import open_cache
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.jobs.records import JobFailure, WorkerRecord
@@ -237,7 +247,9 @@ def test_a_failure_is_told_and_not_kept(queue: JobQueue, worker: str) -> None:
         "details": "traceback",
         "kind": "TextTooLongError",
         "cancelled": False,
+        "retry": True,
         "job": "capture",
+        "key": "k1",
         "serial": subscriber,
     }
     again = queue.submit(spec())
@@ -245,6 +257,45 @@ def test_a_failure_is_told_and_not_kept(queue: JobQueue, worker: str) -> None:
     new = queue.claim(worker)
     assert new is not None
     assert new.attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (JobError("The worker stopped."), True),
+        (HubUnreachableError("No network."), True),
+        (JobCancelledError("Cancelled."), False),
+        (TextTooLongError("812 tokens."), False),
+        (BadSelectionError("No such token."), False),
+        (UnsupportedModelError("GPT-J."), False),
+        (ModelNotFoundError("No such model."), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_outcome_says_whether_running_again_may_help(queue: JobQueue, worker: str, error: DashboardError, again: bool) -> None:
+    subscriber = queue.submit(spec("k1.fill-45"))
+    claim = queue.claim(worker)
+    assert claim is not None
+    queue.fail(claim, JobFailure.of(error))
+    outcome = queue.poll(subscriber)
+    assert outcome is not None
+    assert (outcome["retry"], outcome["key"], outcome["kind"]) == (again, "k1.fill-45", type(error).__name__)
+
+
+def test_whatever_ends_a_job_from_outside_names_it(queue: JobQueue, worker: str, clock: Clock) -> None:
+    late, dropped = queue.submit(spec("k1")), queue.submit(spec("k2"))
+    assert queue.claim(worker) is not None
+    pass_time(queue, clock, 601, late)
+    queue.drop(dropped)
+    lost = queue.submit(spec("k3"))
+    assert queue.claim(worker) is not None
+    queue.lose_worker(worker)
+    unserved = queue.submit(spec("k4"))
+    pass_time(queue, clock, 3, unserved, worker=None)
+    outcomes = [queue.poll(subscriber) or {} for subscriber in (late, dropped, lost, unserved)]
+    assert [outcome["key"] for outcome in outcomes] == ["k1", "k2", "k3", "k4"]
+    assert [outcome["retry"] for outcome in outcomes] == [True, False, True, True]
+    assert [outcome["cancelled"] for outcome in outcomes] == [False, True, False, False]
 
 
 def test_no_worker_is_an_error_after_a_moment(queue: JobQueue, clock: Clock) -> None:

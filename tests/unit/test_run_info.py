@@ -27,7 +27,7 @@ def test_a_description_is_json_and_says_what_the_run_has() -> None:
     assert info["breaks"] == [2]
     assert info["surprisal"][0] is None
     assert len(info["surprisal"]) == 4
-    assert info["causal"] == [True, True]
+    assert info["masks"] == [["causal", None], ["causal", None]]
     assert len(info["patterns"]) == 2
     assert len(info["patterns"][0]) == 2
 
@@ -35,7 +35,7 @@ def test_a_description_is_json_and_says_what_the_run_has() -> None:
 def test_an_encoder_has_no_surprisal_and_reads_both_ways() -> None:
     info = describe_run(make_run("encoder"))
     assert info["surprisal"] is None
-    assert info["causal"] == [False, False]
+    assert info["masks"] == [["full", None], ["full", None]]
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -11,7 +11,7 @@ from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.models.catalog import Catalog
 from dashboard.page import layout
-from dashboard.routes import make_routes
+from dashboard.routes import Sources, make_routes
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
@@ -46,7 +46,8 @@ def create_app(settings: Settings) -> dash.Dash:
     )
     app.layout = lambda: layout(settings, catalog.entries(), views)  # anew for each page: models are fetched meanwhile
     connect(app, Shelf(settings, store, catalog), views)
-    app.server.register_blueprint(make_routes(settings, store, catalog, lambda: status(queue)))
+    sources = Sources(settings, store, catalog, lambda: status(queue), app.csp_hashes())
+    app.server.register_blueprint(make_routes(sources))
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     Compress(app.server)
     complete_setup(app)

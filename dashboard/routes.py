@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard import __version__
-from dashboard.contracts.request import check_text, is_run_key, longest_text
+from dashboard.contracts.request import is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
 from dashboard.figures.heads import head_sprite
@@ -22,25 +23,58 @@ FOR_EVER = "private, max-age=31536000, immutable"
 MOST_WEIGHTS = 65_536  # attention weights in one answer
 
 
-def make_routes(settings: Settings, store: RunStore, catalog: Catalog, health: Callable[[], dict[str, Any]]) -> Blueprint:
+@dataclass(frozen=True)
+class Sources:
+    """What the routes read.
+
+    Attributes:
+        settings, store, catalog: the server's. health: what /health says of worker and queue.
+        script_hashes: of the page's inline scripts, which alone may run beside the served files.
+    """
+
+    settings: Settings
+    store: RunStore
+    catalog: Catalog
+    health: Callable[[], dict[str, Any]]
+    script_hashes: Sequence[str] = ()
+
+
+def security_policy(script_hashes: Sequence[str]) -> str:
+    """Content-Security-Policy: nothing from another host, and no page of another site around this one.
+
+    Plotly's 3-D charts would need 'unsafe-eval'; its others do not.
+    """
+    rules = {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "script-src": ["'self'", *script_hashes],
+        "frame-ancestors": ["'self'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+    }
+    return "; ".join(" ".join([name, *values]) for name, values in rules.items())
+
+
+def make_routes(sources: Sources) -> Blueprint:
     """/health, /count and /run/KEY/…; a name that is not a run's gives 404 and one plain line."""
     routes = Blueprint("dashboard", __name__)
+    settings, store, catalog = sources.settings, sources.store, sources.catalog
+    policy = security_policy(sources.script_hashes)
 
     @routes.get("/health")
     def _health() -> Response:
-        return jsonify({"status": "ok", "version": __version__, **health()})
+        return jsonify({"status": "ok", "version": __version__, **sources.health()})
 
     @routes.post("/count")
     def _count() -> Response:
         raw = request.get_json(silent=True)
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
             raise BadRequestError("Send JSON with model and text.")
-        if not raw["text"]:
-            return jsonify({"tokens": 0})
-        check_text(raw["text"])
-        if len(raw["text"]) > longest_text(settings.max_tokens):
+        text = raw["text"].encode("utf-8", "replace").decode()  # half a surrogate pair is refused when it is run
+        if len(text) > longest_text(settings.max_tokens):
             return jsonify({"tokens": None, "too_long": True})
-        return jsonify({"tokens": catalog.count_tokens(raw["model"], raw["text"])})
+        return jsonify({"tokens": catalog.count_tokens(raw["model"], text) if text else 0})
 
     @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
     def _heads(key: str, theme: str) -> Response:
@@ -60,14 +94,15 @@ def make_routes(settings: Settings, store: RunStore, catalog: Catalog, health: C
     def _error(error: DashboardError) -> Response:
         return Response(str(error), 400 if isinstance(error, BadRequestError) else 404, mimetype="text/plain")
 
-    routes.after_app_request(_finish)
+    routes.after_app_request(lambda response: _finish(response, policy))
     return routes
 
 
-def _finish(response: Response) -> Response:
+def _finish(response: Response, policy: str) -> Response:
     """A run's address is all that it takes to read it, so it is not told to other sites."""
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Content-Security-Policy", policy)
     if request.path.endswith("favicon.ico"):  # else a browser asks again whenever the address changes
         response.headers["Cache-Control"] = "public, max-age=86400"
     return response

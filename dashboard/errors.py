@@ -6,9 +6,17 @@ an error outside this tree is a defect of ours, and the page says so without a t
 
 from __future__ import annotations
 
+BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
+
 
 class DashboardError(Exception):
-    """Base of every error that a person may see; `str(error)` is the sentence shown in the page."""
+    """Base of every error that a person may see; `str(error)` is the sentence shown in the page.
+
+    Attributes:
+        retry: whether doing the same again may help.
+    """
+
+    retry: bool = False
 
 
 class BadRequestError(DashboardError):
@@ -39,6 +47,12 @@ class ModelNotFoundError(ModelError):
     """No such model here, and it cannot be fetched."""
 
 
+class HubUnreachableError(ModelNotFoundError):
+    """The model is not here, and the network did not give it."""
+
+    retry = True
+
+
 class UnsupportedModelError(ModelError):
     """The model's architecture does something that capture does not know; the message names it."""
 
@@ -62,6 +76,8 @@ class RunNotFoundError(DashboardError):
 class JobError(DashboardError):
     """A job ended without a result; `details` is for the person who keeps the server."""
 
+    retry = True
+
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
@@ -69,6 +85,8 @@ class JobError(DashboardError):
 
 class JobCancelledError(JobError):
     """The last person waiting for the job cancelled it."""
+
+    retry = False
 
 
 class SettingsError(DashboardError):

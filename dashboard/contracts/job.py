@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def fill_name(key: str, position: int) -> str:
+    """What the prediction of run `key` with `position` masked is called: the job that makes it, and its arrays in the store."""
+    return f"{key}.fill-{position}"
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """What the web process hands to a worker; everything the job needs is in here, as JSON.

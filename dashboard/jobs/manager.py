@@ -4,8 +4,10 @@ A callback that is registered with `background=True` is a builder: it runs in th
 a `JobSpec`. The handle that Dash signs and hands to the page is a subscription's id. What the page's one output gets:
 
     {"run": KEY, "job": "capture", "serial": …}      KEY is in the run store
-    {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "job": …, "serial": …}
+    {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "retry": false, "job": …, "key": …,
+     "serial": …}
 
+`retry` says whether running again may help; `key` is the job's, empty where it failed before there was one.
 `serial` differs from one submit to the next, so that the same outcome twice is a change twice. Progress goes to one
 output, as {"phase", "done", "total", "message", "seconds"} and, while queued, "ahead".
 """
@@ -22,9 +24,9 @@ from dash.background_callback.managers.diskcache_manager import DiskcacheManager
 from dash.exceptions import PreventUpdate
 
 from dashboard.contracts.job import JobSpec
-from dashboard.errors import DashboardError
+from dashboard.errors import BROKEN, DashboardError
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import BROKEN, JobFailure, Outcome, done_outcome, error_outcome
+from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -114,5 +116,5 @@ class ResidentWorkerManager(DiskcacheManager):
             return error_outcome(JobFailure.of(error), key), None
         except Exception as error:
             log.exception("a background callback failed before its job began")
-            return error_outcome(JobFailure(BROKEN, "", type(error).__name__), key), None
+            return error_outcome(JobFailure(BROKEN, "", type(error).__name__, retry=False), key), None
         return ({"_dash_no_update": "_dash_no_update"} if spec is None else None), spec

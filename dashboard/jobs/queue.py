@@ -88,7 +88,7 @@ class JobQueue:
             found = self.ledger.subscription(subscriber)
             if found is None or found.outcome is not None:
                 return
-            self.ledger.put_subscription(subscriber, replace(found, outcome=cancelled_outcome(found.name, subscriber)))
+            self.ledger.put_subscription(subscriber, replace(found, outcome=cancelled_outcome(found.name, subscriber, found.job)))
             record = self.ledger.job(found.job)
             if record is not None and record.active:
                 others = tuple(other for other in record.subscribers if other != subscriber)
@@ -242,7 +242,7 @@ class JobQueue:
                 return
             record = self.ledger.job(found.job)
             if record is None and self.ledger.payload(found.job) is None:
-                outcome = error_outcome(JobFailure(FORGOTTEN), subscriber, found.name)
+                outcome = error_outcome(JobFailure(FORGOTTEN), subscriber, found.name, found.job)
                 self.ledger.put_subscription(subscriber, replace(now_found, outcome=outcome))
             elif not self._waits(subscriber, record):
                 self._join(subscriber, found.job, found.name)
@@ -268,7 +268,7 @@ class JobQueue:
     def _fail(self, record: JobRecord, failure: JobFailure) -> None:
         state: JobState = "failed" if record.cancel_at is None else "cancelled"
         ended = self._end(record, state, error=failure.message, details=failure.details)
-        self._tell(ended, lambda subscriber: error_outcome(failure, subscriber, ended.name))
+        self._tell(ended, lambda subscriber: error_outcome(failure, subscriber, ended.name, ended.key))
 
     def _end(self, record: JobRecord, state: JobState, **changes: Any) -> JobRecord:
         ended = replace(record, state=state, ended=time.time(), **changes)

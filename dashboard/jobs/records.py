@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from dashboard.contracts.job import JobSpec, Progress
-from dashboard.errors import DashboardError
+from dashboard.errors import DashboardError, JobCancelledError, JobError
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 WorkerState = Literal["starting", "loading", "idle", "busy"]
 Outcome = dict[str, Any]
 
 SETTLE_SECONDS = 0.1  # a cancel takes effect after this, so that whoever asks again in the same moment changes nothing
-BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
 CANCELLED = "The run was cancelled. The text is still in the box."
 FORGOTTEN = "The server no longer knows this run. Run it again."
 NO_WORKER = (
@@ -45,15 +44,19 @@ class _Record:
 
 @dataclass(frozen=True)
 class JobFailure:
-    """Why a job has no result: the sentence for the page, details for the server's keeper, the error's class name."""
+    """Why a job has no result: the sentence for the page, details for the server's keeper, the error's class name.
+
+    `retry`: whether running it again may help.
+    """
 
     message: str
     details: str = ""
-    kind: str = "JobError"
+    kind: str = JobError.__name__
+    retry: bool = JobError.retry
 
     @classmethod
     def of(cls, error: DashboardError) -> JobFailure:
-        return cls(str(error), getattr(error, "details", ""), type(error).__name__)
+        return cls(str(error), getattr(error, "details", ""), type(error).__name__, error.retry)
 
 
 @dataclass(frozen=True)
@@ -136,15 +139,22 @@ def done_outcome(name: str, artifact: str, serial: str) -> Outcome:
     return {"run": artifact, "job": name, "serial": serial}
 
 
-def error_outcome(failure: JobFailure, serial: str, name: str = "") -> Outcome:
-    """What a page is told of a job that has no result."""
-    cancelled = failure.kind == "JobCancelledError"
-    told = {"error": failure.message, "details": failure.details, "kind": failure.kind, "cancelled": cancelled}
-    return {**told, "job": name, "serial": serial}
+def error_outcome(failure: JobFailure, serial: str, name: str = "", key: str = "") -> Outcome:
+    """What a page is told of a job that has no result; name and key are empty where it failed before it was a job."""
+    return {
+        "error": failure.message,
+        "details": failure.details,
+        "kind": failure.kind,
+        "cancelled": failure.kind == JobCancelledError.__name__,
+        "retry": failure.retry,
+        "job": name,
+        "key": key,
+        "serial": serial,
+    }
 
 
-def cancelled_outcome(name: str, serial: str) -> Outcome:
-    return error_outcome(JobFailure(CANCELLED, "", "JobCancelledError"), serial, name)
+def cancelled_outcome(name: str, serial: str, key: str) -> Outcome:
+    return error_outcome(JobFailure.of(JobCancelledError(CANCELLED)), serial, name, key)
 
 
 def worker_lost(record: JobRecord) -> JobFailure:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import Progress, fill_name
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, DashboardError, ModelError
@@ -153,7 +153,7 @@ def fill(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
     key, position = str(payload.get("run")), payload.get("position")
     if not isinstance(position, int):
         raise BadRequestError("There is no position to fill. Select a token.")
-    name = f"{key}.fill-{position}"
+    name = fill_name(key, position)
     if desk.store.has(name):
         return name
     run: ModelRun = desk.store.open(key)

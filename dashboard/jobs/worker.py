@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import DashboardError, JobCancelledError
+from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import CANCELLED, Claim, JobFailure, WorkerRecord
 from dashboard.jobs.roster import this_host
@@ -26,7 +25,6 @@ OWN_REGISTRY = "dashboard.jobs.work:registry"
 IDLE_SECONDS = 0.025  # between two looks at an empty queue
 BEAT_SECONDS = 0.5
 REPORT_SECONDS = 0.03  # between two reports within one phase
-DIE_WITH_PARENT = 1  # Linux: prctl(PR_SET_PDEATHSIG, …)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 NO_MEMORY = (
     "There was not enough memory on the server for this run. Your text is still in the box: shorten it, "
@@ -59,14 +57,6 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
         else:
             _do(claim, registry, queue, store, worker)
             queue.roster.change(worker, state="idle", job=None, attempt=None)
-
-
-def end_with(parent: int) -> None:
-    """End this process when `parent` ends, however that ends; and at once if it has ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _set_threads(settings: Settings) -> None:

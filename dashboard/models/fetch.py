@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from dashboard.errors import ModelNotFoundError, UnsafeModelError
+from dashboard.errors import HubUnreachableError, ModelNotFoundError, UnsafeModelError
 from dashboard.models.bundled import BUNDLED, is_converted
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.models.hub import HUB_MODELS, HubModel, cached_snapshot, find_cached
@@ -103,11 +103,11 @@ def _explained(name: str, revision: str | None, error: Exception) -> ModelNotFou
     unreachable = (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)
     here = ", ".join(model.name for model in BUNDLED)
     if isinstance(error, unreachable) or type(error).__module__.startswith(("httpx", "httpcore")):
-        return ModelNotFoundError(
+        return HubUnreachableError(
             f"{name} is not in the local cache, and the hub cannot be reached from here. Check the network, "
             f"or choose a bundled model ({here})."
         )
-    return ModelNotFoundError(
+    return HubUnreachableError(
         f"{name} could not be fetched from the hub ({type(error).__name__}: {str(error).strip()[:200]}). "
         f"Try again later, or choose a bundled model ({here})."
     )

@@ -224,5 +224,6 @@ def test_what_the_hub_answers_is_said(
         raise error.__new__(error)  # these errors want a whole HTTP response, which does not matter here
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", answer)
-    with pytest.raises(ModelNotFoundError, match=message):
+    with pytest.raises(ModelNotFoundError, match=message) as caught:
         load_model("someone/something", settings, revision="v9")
+    assert caught.value.retry == ("is gated" not in message and "has no" not in message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
@@ -15,27 +14,43 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dashboard.errors import SettingsError
+from dashboard.jobs.lifeline import end_with
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds for the page to come up
 ENDING = 8.0  # seconds that web and worker have to end
+LONGEST_WAIT = 10.0  # seconds before a worker that keeps ending is started again; it begins with one
+LONG_LIFE = 60.0  # seconds after which a worker that ends is no longer one that keeps ending
+
+
+def location(settings: Settings) -> str:
+    """`host:port` as gunicorn and addresses write it: an IPv6 host stands in brackets."""
+    host = bare_host(settings)
+    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+
+
+def bare_host(settings: Settings) -> str:
+    """The host as a socket takes it: without brackets."""
+    return settings.host.removeprefix("[").removesuffix("]")
 
 
 def check_port(settings: Settings) -> None:
     """Raise `SettingsError` where the port cannot be served on."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host = bare_host(settings)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, settings.port))
         except OSError as error:
             reason = "is in use by another program" if error.errno == 98 else f"cannot be used ({error.strerror})"
             advice = f"Choose another one: PORT={settings.port + 1} make run"
-            raise SettingsError(f"Port {settings.port} on {settings.host} {reason}. {advice}") from error
+            raise SettingsError(f"Port {settings.port} on {host} {reason}. {advice}") from error
 
 
 def check_folders(settings: Settings) -> None:
@@ -55,13 +70,13 @@ def check_folders(settings: Settings) -> None:
 
 
 def web_command(settings: Settings) -> list[str]:
-    """gunicorn with threads; the Procfile's `web:` line is the same."""
+    """gunicorn with threads; the Procfile's `web:` line names the same options."""
     return [
         sys.executable,
         "-m",
         "gunicorn",
         "dashboard.wsgi:server",
-        f"--bind={settings.host}:{settings.port}",
+        f"--bind={location(settings)}",
         "--worker-class=gthread",
         f"--workers={settings.web_processes}",
         f"--threads={settings.web_threads}",
@@ -73,20 +88,46 @@ def web_command(settings: Settings) -> list[str]:
 
 @dataclass
 class Household:
-    """The two children of `serve`."""
+    """The two children of `serve`.
+
+    Attributes:
+        started: when the worker was started last. due: when it is started again, while it is not there (both monotonic).
+        wait: seconds between its last end and its next start.
+    """
 
     settings: Settings
     say: Callable[[str], None]
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    started: float = 0.0
+    due: float | None = None
+    wait: float = 0.0
 
     def start(self, name: str) -> None:
-        command = (
+        command = (  # the children end with this process, so that no server keeps the port
             web_command(self.settings)
             if name == "web"
             else [sys.executable, "-m", "dashboard", "worker", f"--parent={os.getpid()}"]
         )
         environ = {**os.environ, **self.settings.to_env()}
-        self.children[name] = subprocess.Popen(command, env=environ, start_new_session=True, preexec_fn=_end_with_parent)
+        self.children[name] = subprocess.Popen(
+            command, env=environ, start_new_session=True, preexec_fn=partial(end_with, os.getpid(), signal.SIGTERM)
+        )
+
+        if name == "worker":
+            self.started, self.due = time.monotonic(), None
+
+    def tend_worker(self) -> None:
+        """Start the worker's supervisor again where it has ended; one that keeps ending waits longer each time, 1 … 10 s."""
+        if self.children["worker"].poll() is None:
+            return
+        now = time.monotonic()
+        if self.due is None:
+            kept_ending = now - self.started < LONG_LIFE
+            self.wait = min(LONGEST_WAIT, max(1.0, 2 * self.wait)) if kept_ending else 1.0
+            self.due = now + self.wait
+            log.warning("the worker's supervisor ended; another is started in %.0f s", self.wait)
+        elif now >= self.due:
+            self.start("worker")
 
     def end(self) -> None:
         for child in self.children.values():
@@ -99,12 +140,6 @@ class Household:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-
-
-def _end_with_parent() -> None:
-    """In a child before it starts: ask Linux to end it when `serve` is killed, so that no server keeps the port."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
@@ -140,15 +175,13 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _watch(household: Household) -> int:
-    address = f"http://{household.settings.host}:{household.settings.port}/"
+    address = f"http://{location(household.settings)}/"
     started, up, ready = time.monotonic(), False, False
     while True:
         if household.children["web"].poll() is not None:
             household.say("The web process ended. Its messages are above.")
             return 1
-        if household.children["worker"].poll() is not None:
-            log.warning("the worker's supervisor ended; starting another")
-            household.start("worker")
+        household.tend_worker()
         if not ready:
             health = _health(address)
             if health and not up:

@@ -1,0 +1,125 @@
+"""How `serve` and the Procfile start the page: addresses, options, and a worker that keeps ending."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard import serving
+from dashboard.serving import Household, check_port, location, web_command
+from dashboard.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def options(command: list[str]) -> dict[str, str]:
+    """The options of a gunicorn command, by name."""
+    return {name: value for name, _, value in (word.partition("=") for word in command if word.startswith("--"))}
+
+
+def test_the_procfile_names_the_same_options() -> None:
+    lines = dict(line.split(":", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+    with_defaults = re.sub(r"\$\{(\w+):-([^}]*)\}", r"\2", lines["web"])
+    theirs, ours = options(shlex.split(with_defaults)), options(web_command(Settings(host="0.0.0.0", web_processes=2)))
+    assert theirs == ours
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "127.0.0.1:8050"),
+        ("localhost", "localhost:8050"),
+        ("::1", "[::1]:8050"),
+        ("::", "[::]:8050"),
+        ("[::1]", "[::1]:8050"),
+    ],
+)
+def test_an_address_is_written_one_way(host: str, expected: str) -> None:
+    settings = Settings(host=host)
+    assert location(settings) == expected
+    assert f"--bind={expected}" in web_command(settings)
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_the_page_is_asked_for_at_the_address_it_is_served_on(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Children:
+        def poll(self) -> int | None:
+            return 0 if asked else None
+
+    def open_address(url: str, timeout: float) -> Any:
+        asked.append(url)
+        raise OSError
+
+    monkeypatch.setattr(urllib.request, "urlopen", open_address)
+    children: Any = {"web": Children(), "worker": Children()}
+    assert serving._watch(Household(Settings(host=host, port=8051), lambda line: None, children)) == 1
+    assert asked == ["http://[::1]:8051/health"]
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "127.0.0.1"])
+def test_a_free_port_of_either_family_can_be_served_on(host: str) -> None:
+    bare = host.strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET) as probe:
+            probe.bind((bare, 0))
+            port = int(probe.getsockname()[1])
+    except OSError:
+        pytest.skip(f"this computer has no {bare}")
+    check_port(Settings(host=host, port=port))
+
+
+class Mortal:
+    """A worker's supervisor that ends as soon as someone looks."""
+
+    def poll(self) -> int:
+        return 1
+
+
+class Clock:
+    """Stands for the module `time`."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Noting(Household):
+    """A household that notes when it starts a worker."""
+
+    clock: Clock
+    begun: list[float]
+
+    def start(self, name: str) -> None:
+        self.begun.append(self.clock.now)
+        self.started, self.due = self.clock.now, None
+
+
+def test_a_worker_that_keeps_ending_is_started_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(serving, "time", clock)
+    mortal: Any = Mortal()
+    household = Noting(Settings(), lambda line: None, {"worker": mortal}, started=clock.now)
+    household.clock, household.begun = clock, []
+    for _ in range(500):
+        household.tend_worker()
+        clock.now += 0.1
+    waits = [round(later - sooner) for sooner, later in zip([1000.0, *household.begun], household.begun, strict=False)]
+    assert waits == [1, 2, 4, 8, 10, 10, 10]
+    while household.due is not None:
+        household.tend_worker()
+        clock.now += 0.1
+    clock.now += 60  # this one lives for long
+    before = clock.now
+    for _ in range(15):
+        household.tend_worker()
+        clock.now += 0.1
+    assert household.begun[-1] - before == pytest.approx(1, abs=0.2)

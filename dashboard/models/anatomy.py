@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +75,24 @@ def norm_module(base: nn.Module, path: str | None) -> nn.Module | None:
         if module is None:
             return None
     return module
+
+
+@contextmanager
+def at_each_layer(model: PreTrainedModel, call: Callable[[], None]) -> Iterator[None]:
+    """Inside the block, `call` is called before every layer of every forward; what it raises stops the forward."""
+    hooks = [layer.register_forward_pre_hook(lambda _module, _args: call()) for layer in layer_modules(base_of(model))]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def layer_modules(base: nn.Module) -> list[nn.Module]:
+    """The modules of the outermost module lists: a model's layers, or the group that ALBERT uses for all of them."""
+    lists = {path: module for path, module in base.named_modules() if isinstance(module, nn.ModuleList)}
+    outermost = [module for path, module in lists.items() if not any(path.startswith(f"{other}.") for other in lists)]
+    return [layer for module in outermost for layer in module]
 
 
 def _examine(model: PreTrainedModel, info: ModelInfo) -> Anatomy:

@@ -20,11 +20,11 @@ from transformers import PreTrainedModel
 
 from dashboard import __version__
 from dashboard.contracts.job import Progress
-from dashboard.contracts.request import CaptureOptions, RunRequest
+from dashboard.contracts.request import SCHEMA_VERSION, CaptureOptions, RunRequest, check_length
 from dashboard.contracts.run import ModelInfo, ModelRun, Token
-from dashboard.errors import BadRequestError, TextTooLongError, UnsupportedModelError
+from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
-from dashboard.models.anatomy import Anatomy, anatomy, base_of, norm_module
+from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, norm_module
 from dashboard.models.attention import Call, Recorder, check_supported, not_exposed, recording
 from dashboard.models.loader import LoadedModel
 from dashboard.models.statistics import summarise
@@ -65,10 +65,14 @@ def capture_run(
     started = time.perf_counter()
     request = _request(loaded, text, text_pair, request, options)
     report = progress or _silent
+    without = _why_no_predictions(loaded)
+    loaded = loaded if without is None else replace(loaded, info=replace(loaded.info, kind="encoder"))
     model, info = loaded.model, loaded.info
     check_supported(model, info.title)
     inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
-    _check_length(len(tokens), info, max_tokens)
+    if not tokens:
+        raise BadRequestError("The tokenizer makes no token of this text. Write something else.")
+    check_length(len(tokens), info.title, info.limit, max_tokens)
     known = anatomy(model, info)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with known.lock, torch.inference_mode():
@@ -85,13 +89,25 @@ def capture_run(
         tokens,
         recipes,
         **_origin(loaded, started),
+        **({} if without is None else {"no_predictions": without}),
     )
     return ModelRun(header, arrays)
 
 
+def _why_no_predictions(loaded: LoadedModel) -> str | None:
+    """Why a run of this model says that it is an encoder; None where the run has predictions."""
+    info = loaded.info
+    if info.kind == "encoder":
+        return f"{info.title} was published without a prediction head, so it predicts no tokens."
+    if info.kind == "masked" and loaded.tokenizer.mask_token_id is None:
+        return f"{info.title} fills masked tokens, but its tokenizer has no mask token, so nothing can be masked here."
+    return None
+
+
 def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
-    """Of which weights, by which version, when, and in how many seconds a run was made."""
+    """In which schema, of which weights, by which version, when, and in how many seconds a run was made."""
     return {
+        "schema": SCHEMA_VERSION,
         "fingerprint": loaded.fingerprint,
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -129,15 +145,6 @@ def _request(
     if options or (request.text, request.text_pair) != (text, text_pair):
         raise BadRequestError("The run's request and the text or options given beside it differ.")
     return request
-
-
-def _check_length(tokens: int, info: ModelInfo, max_tokens: int | None) -> None:
-    if tokens == 0:
-        raise BadRequestError("The tokenizer makes no token of this text. Write something else.")
-    if tokens > info.limit:
-        raise TextTooLongError(f"{tokens:,} tokens; {info.title} takes at most {info.limit:,}. Shorten the text.")
-    if max_tokens is not None and tokens > max_tokens:
-        raise TextTooLongError(f"{tokens:,} tokens; this server takes at most {max_tokens:,}. Shorten the text.")
 
 
 def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:
@@ -216,22 +223,22 @@ def _predict(
     report: OnProgress,
 ) -> dict[str, np.ndarray]:
     """`given/…`, `masked/…` where that is cheap, and `vocabulary`; nothing for a model that predicts nothing."""
-    info, mask_id = loaded.info, loaded.tokenizer.mask_token_id
-    if info.kind == "encoder" or (info.kind == "masked" and mask_id is None):
+    info = loaded.info
+    if info.kind == "encoder":
         return {}
     ids = inputs["input_ids"][0]
     none = torch.full_like(ids[:1], predictions.NO_TOKEN)
     actual = torch.cat([ids[1:], none]) if info.kind == "causal" else ids
-    given = predictions.Reduction(actual, top_k)
 
-    def on_chunk() -> None:
-        report(Progress("predictions", given.done, len(tokens), f"Predictions {given.done + 1} to {len(tokens)}"))
+    def on_block(done: int) -> None:
+        report(Progress("predictions", done, len(tokens), f"Predictions {done + 1} to {len(tokens)}"))
 
+    on_block(0)
+    given = predictions.Reduction(actual, top_k, on_block)
     if forward.logits is not None:
-        on_chunk()
         given.add(forward.logits[0])
     else:
-        predictions.reduce_hidden(loaded.model, known, forward.last[0], given, on_chunk)
+        predictions.reduce_hidden(loaded.model, known, forward.last[0], given)
     arrays = given.arrays("given")
     if info.kind == "masked" and predictions.masked_cost(loaded.model, len(tokens)) <= predictions.MASKED_FLOP:
         arrays |= _predict_masked(loaded, known, inputs, tokens, top_k, report)
@@ -250,12 +257,14 @@ def _predict_masked(
     """`masked/…`: every position masked in turn, special tokens too; these have candidates but no actual token."""
     ids = inputs["input_ids"][0]
     special = torch.tensor([token.special for token in tokens], device=ids.device)
-    reduction = predictions.Reduction(torch.where(special, predictions.NO_TOKEN, ids), top_k)
     positions = torch.arange(len(tokens), device=ids.device)
     total = len(tokens)
-    report(Progress("predictions", 0, total, f"Masking token 1 of {total}"))
-    for logits in predictions.masked_logits(loaded.model, known, inputs, loaded.tokenizer.mask_token_id, positions):
-        reduction.add(logits)
-        if reduction.done < total:
-            report(Progress("predictions", reduction.done, total, f"Masking token {reduction.done + 1} of {total}"))
+
+    def on_block(done: int) -> None:
+        report(Progress("predictions", done, total, f"Masking token {done + 1} of {total}"))
+
+    reduction = predictions.Reduction(torch.where(special, predictions.NO_TOKEN, ids), top_k, on_block)
+    with at_each_layer(loaded.model, lambda: on_block(reduction.done)):
+        for logits in predictions.masked_logits(loaded.model, known, inputs, loaded.tokenizer.mask_token_id, positions):
+            reduction.add(logits)
     return reduction.arrays("masked")

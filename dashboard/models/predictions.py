@@ -17,14 +17,15 @@ from transformers import PreTrainedModel
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import BadSelectionError, MissingArrayError
-from dashboard.models.anatomy import Anatomy, anatomy, base_of, family_head
+from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, family_head
 from dashboard.models.loader import LoadedModel
 from dashboard.models.tokens import piece_text, tokenize
 
 CHUNK_BYTES = 64 * 2**20  # of logits at once
 BLOCK_FLOATS = 262_144  # of one block of logits for each core
 GROUP = 64  # logits that share one maximum when the likeliest are looked for
-MASKED_TOKENS = 4096  # of one batch of masked copies
+MASKED_TOKENS = 4096  # most of one batch of masked copies
+BATCH_FLOP = 3e10  # arithmetic of one batch of masked copies: some tenths of a second
 MASKED_FLOP = 3e11  # most arithmetic that a run spends on masking every position: a few seconds
 NO_TOKEN = -1
 
@@ -37,10 +38,11 @@ class Reduction:
     Args:
         actual: (position,) int64, the token whose probability and rank is asked for; −1 for none.
         top_k: how many of the likeliest tokens are kept; never more than the vocabulary has.
+        on_block: told, before each block of rows, how many rows are done; may raise to stop.
     """
 
-    def __init__(self, actual: torch.Tensor, top_k: int) -> None:
-        self._actual, self._top_k = actual, top_k
+    def __init__(self, actual: torch.Tensor, top_k: int, on_block: Callable[[int], None] | None = None) -> None:
+        self._actual, self._top_k, self._on_block = actual, top_k, on_block
         self._parts: list[tuple[torch.Tensor, ...]] = []
         self.done = 0
 
@@ -50,6 +52,8 @@ class Reduction:
         rows = max(1, BLOCK_FLOATS * torch.get_num_threads() // logits.shape[1])
         scratch = logits.new_empty(min(rows, len(logits)), logits.shape[1])
         for start in range(0, len(logits), rows):
+            if self._on_block is not None:
+                self._on_block(self.done)
             block = logits[start : start + rows]
             actual = self._actual[self.done : self.done + len(block)]
             self._parts.append(_reduce(block, scratch[: len(block)], actual, self._top_k))
@@ -103,13 +107,10 @@ def likeliest(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Ten
     return values, ids.gather(1, places)
 
 
-def reduce_hidden(
-    model: PreTrainedModel, known: Anatomy, hidden: torch.Tensor, reduction: Reduction, on_chunk: Callable[[], None]
-) -> None:
+def reduce_hidden(model: PreTrainedModel, known: Anatomy, hidden: torch.Tensor, reduction: Reduction) -> None:
     """Reduce the predictions of (position, hidden) states past any final norm, in chunks of rows."""
     rows = max(1, CHUNK_BYTES // (4 * model.config.get_text_config().vocab_size))
     for start in range(0, len(hidden), rows):
-        on_chunk()
         reduction.add(family_head(model, known, hidden[start : start + rows]))
 
 
@@ -118,7 +119,7 @@ def masked_logits(
 ) -> Iterator[torch.Tensor]:
     """(some positions, vocabulary) logits at each of `positions` when the mask token stands there, in batches."""
     tokens = inputs["input_ids"].shape[1]
-    size = max(1, MASKED_TOKENS // tokens)
+    size = max(1, min(MASKED_TOKENS // tokens, int(BATCH_FLOP * tokens / masked_cost(model, tokens))))
     if not known.has_head:  # then a batch's logits are whole
         size = max(1, min(size, CHUNK_BYTES // (4 * tokens * model.config.get_text_config().vocab_size)))
     for chosen in positions.split(size):
@@ -181,14 +182,18 @@ def masked_fill(
     inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
     if not 0 <= position < len(tokens):
         raise BadSelectionError(f"There is no token {position} in this text; it has tokens 0 to {len(tokens) - 1}.")
-    if progress is not None:
-        progress(Progress("predictions", 0, 1, f"Prediction with token {position + 1} masked"))
+
+    def report(_done: int = 0) -> None:
+        if progress is not None:
+            progress(Progress("predictions", 0, 1, f"Prediction with token {position + 1} masked"))
+
+    report()
     model, known = loaded.model, anatomy(loaded.model, loaded.info)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     token = tokens[position]
     actual = torch.tensor([NO_TOKEN if token.special else token.id], device=model.device)
-    reduction = Reduction(actual, top_k)
-    with known.lock, torch.inference_mode():
+    reduction = Reduction(actual, top_k, report)
+    with known.lock, torch.inference_mode(), at_each_layer(model, report):
         for logits in masked_logits(model, known, inputs, mask_id, torch.tensor([position], device=model.device)):
             reduction.add(logits)
     arrays = reduction.arrays("masked")

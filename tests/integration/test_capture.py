@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import transformers as hf
 from tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
 
 from dashboard.contracts.job import Progress
-from dashboard.contracts.request import CaptureOptions, RunRequest
+from dashboard.contracts.request import SCHEMA_VERSION, CaptureOptions, RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, BadSelectionError, MissingArrayError, TextTooLongError, UnsupportedModelError
 from dashboard.models import predictions, tiles
@@ -108,7 +109,7 @@ def test_chunks_of_predictions_give_the_same_run(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(predictions, "BLOCK_FLOATS", VOCABULARY)
     heard: list[Progress] = []
     pieces = capture_run(loaded, words(40), progress=heard.append)
-    assert [step.done for step in heard if step.phase == "predictions"] == [0, 7, 14, 21, 28, 35]
+    assert {step.done for step in heard if step.phase == "predictions"} >= {0, 7, 14, 21, 28, 35}
     np.testing.assert_array_equal(whole.arrays["given/top_ids"], pieces.arrays["given/top_ids"])
     np.testing.assert_allclose(whole.arrays["given/top_logprobs"], pieces.arrays["given/top_logprobs"], atol=1e-5)
     np.testing.assert_allclose(whole.arrays["given/entropy"], pieces.arrays["given/entropy"], atol=1e-5)
@@ -182,9 +183,89 @@ def test_an_encoder_without_head_has_no_predictions() -> None:
     assert run.arrays["query/0"].shape[0] == HEADS
 
 
-def test_a_masked_model_without_a_mask_token_predicts_nothing() -> None:
-    run = capture_run(wrap_model(tiny("bert").model, tokenizer(False), "no-mask"), words(20))
+def test_a_masked_model_without_a_mask_token_is_an_encoder_and_says_why() -> None:
+    loaded = wrap_model(tiny("bert").model, tokenizer(False), "no-mask")
+    assert loaded.info.kind == "masked"
+    run = capture_run(loaded, words(20))
     assert not run.has_predictions
+    assert run.model.kind == "encoder"
+    assert "has no mask token" in run.header["no_predictions"]
+    assert run.surprisal is None
+
+
+def test_a_header_says_its_schema_and_why_there_are_no_predictions() -> None:
+    encoder = wrap_model(randomised(tiny("bert").model).bert, tokenizer(True), "encoder")
+    assert "without a prediction head" in capture_run(encoder, words(20)).header["no_predictions"]
+    header = capture_run(tiny("bert"), words(20)).header
+    assert header["schema"] == SCHEMA_VERSION
+    assert "no_predictions" not in header
+
+
+MASKED = ["bert", "roberta", "distilbert", "albert", "electra", "modernbert"]
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_predictions_can_be_stopped_at_every_layer_of_every_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny(name)
+    monkeypatch.setattr(predictions, "BATCH_FLOP", 1.0)  # one position for each batch
+    heard: list[Progress] = []
+    whole = capture_run(loaded, words(6), progress=heard.append)
+    masking = [step.done for step in heard if step.message.startswith("Masking")]
+    assert masking == sorted(masking)
+    assert {masking.count(done) for done in range(8)} == {loaded.info.layers + 1}, "each layer, and the reduction"
+    for stop_at in (1, 2, len(masking) - 1):
+        left = iter(range(stop_at))
+
+        def stop(step: Progress, left: Iterator[int] = left) -> None:
+            if step.message.startswith("Masking") and next(left, None) is None:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            capture_run(loaded, words(6), progress=stop)
+        assert not any(module._forward_pre_hooks for module in loaded.model.modules())
+    assert same(whole, capture_run(loaded, words(6)))
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_masked_fill_can_be_stopped_at_every_layer(name: str) -> None:
+    loaded = tiny(name)
+    heard: list[Progress] = []
+    whole = masked_fill(loaded, words(6), 3, progress=heard.append)
+    assert len(heard) == 1 + loaded.info.layers + 1
+    left = iter(range(2))
+
+    def stop(_step: Progress) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        masked_fill(loaded, words(6), 3, progress=stop)
+    assert not any(module._forward_pre_hooks for module in loaded.model.modules())
+    again = masked_fill(loaded, words(6), 3)
+    assert all(np.array_equal(values, again[label]) for label, values in whole.items())
+
+
+def test_batches_of_masked_copies_are_sized_by_their_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("bert")
+    batches: list[int] = []
+    loaded.model.bert.register_forward_pre_hook(
+        lambda _module, _args, given: batches.append(len(given["attention_mask"])), with_kwargs=True
+    )
+    capture_run(loaded, words(8))
+    assert 10 in batches, "so small a model does all at once"
+    each = predictions.masked_cost(loaded.model, 10) / 10
+    monkeypatch.setattr(predictions, "BATCH_FLOP", 3.5 * each)
+    batches.clear()
+    capture_run(loaded, words(8))
+    assert batches == [1, 3, 3, 3, 1]
+
+
+def test_logits_can_be_refused_at_every_block_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("gpt2")
+    monkeypatch.setattr(predictions, "BLOCK_FLOATS", VOCABULARY)
+    heard: list[int] = []
+    capture_run(loaded, words(40), progress=lambda step: heard.append(step.done) if step.phase == "predictions" else None)
+    assert heard == [0, *range(0, 40, torch.get_num_threads())]
 
 
 def test_bfloat16_models_are_captured_as_float32() -> None:

@@ -75,6 +75,11 @@ class Server:
         handle = self.manager.build_cache_key(None, [], [], None)
         return self.manager.call_job_fn(handle, self.manager.make_job_fn(lambda: spec, True), [], {})
 
+    def ask_run(self, model: str, text: str) -> str:
+        """What a click on Run does; returns the handle."""
+        request, fingerprint = RunRequest(model, text), Catalog(self.settings).fingerprint(model)
+        return self.ask("capture", request.key(fingerprint), request=request.to_json(), fingerprint=fingerprint)
+
     def poll(self, handle: str) -> Any:
         """What the page does every 120 ms; None while it must wait."""
         self.manager.get_progress(handle)
@@ -90,6 +95,16 @@ class Server:
 
     def running(self, handle: str) -> None:
         self.until(lambda: (self.manager.get_progress(handle) or [{}])[0].get("phase") == "layers", 10)
+
+    def says(self, handle: str, beginning: str) -> None:
+        """Wait until the run's progress says something that begins so."""
+
+        def heard() -> bool:
+            self.poll(handle)
+            progress = self.manager.get_progress(handle)
+            return bool(progress) and progress[0]["message"].startswith(beginning)
+
+        self.until(heard, 30)
 
     def until(self, question: Callable[[], Any], within: float) -> Any:
         deadline = time.monotonic() + within
@@ -353,6 +368,65 @@ def test_a_real_model_is_loaded_once_and_its_runs_are_kept(make_server: Callable
     assert "masked/top_ids" in server.manager.store.open_arrays(outcome["run"])
     outcome = server.outcome(server.ask("fill", f"{runs[0].key}.fill-999", run=runs[0].key, position=999))
     assert outcome["kind"] == "BadSelectionError"
+
+
+@pytest.fixture
+def real(make_server: Callable[..., Server]) -> Callable[[str], Server]:
+    """A server with a bundled model in its worker's memory."""
+
+    def start(model: str) -> Server:
+        server = make_server(models_dir=Settings.from_env().models_folder, default_model=model)
+        server.start_workers(OWN_REGISTRY, within=90)
+        return server
+
+    return start
+
+
+LONG = "The quick brown fox jumps over the lazy dog. " * 300  # 3,001 tokens of SmolLM2
+REACTION = "CC(=O)O." * 15 + "CC>>CC(=O)OCC"  # 134 tokens: near the most of which every position is masked
+
+
+def assert_still_there(server: Server, model: str, pid: int, cancelled: float) -> None:
+    """The worker that was told to stop is free in under two seconds, and still holds its model."""
+    server.until(lambda: status(server.queue)["worker"] == "ready", 2 - (time.monotonic() - cancelled))
+    outcome = server.outcome(server.ask_run(model, "C C"), within=10)
+    assert outcome["run"]
+    assert server.worker_pid() == pid
+    assert server.log().count(f"model {model} ready") == 1
+
+
+@pytest.mark.parametrize("layer", ["Layer 2 of", "Layer 20 of"])
+def test_a_cancel_of_a_long_run_frees_the_worker_which_keeps_its_model(real: Callable[[str], Server], layer: str) -> None:
+    server = real("smollm2-135m")
+    handle, pid = server.ask_run("smollm2-135m", LONG), server.worker_pid()
+    server.says(handle, layer)
+    cancelled = time.monotonic()
+    server.manager.terminate_job(handle)
+    assert server.outcome(handle, within=1)["cancelled"]
+    assert_still_there(server, "smollm2-135m", pid, cancelled)
+
+
+def test_a_cancel_while_tokens_are_masked_keeps_the_worker(real: Callable[[str], Server]) -> None:
+    server = real("rxnmapper")
+    handle, pid = server.ask_run("rxnmapper", REACTION), server.worker_pid()
+    server.says(handle, "Masking token")
+    cancelled = time.monotonic()
+    server.manager.terminate_job(handle)
+    assert server.outcome(handle, within=1)["cancelled"]
+    assert_still_there(server, "rxnmapper", pid, cancelled)
+
+
+def test_a_worker_killed_in_a_long_run_is_told_at_once_and_replaced(real: Callable[[str], Server]) -> None:
+    server = real("smollm2-135m")
+    handle, pid = server.ask_run("smollm2-135m", LONG), server.worker_pid()
+    server.says(handle, "Layer 2 of")
+    os.kill(pid, signal.SIGKILL)
+    outcome = server.outcome(handle, within=3)
+    assert outcome["error"].startswith("The worker stopped while computing layer ")
+    assert (outcome["retry"], outcome["cancelled"]) == (True, False)
+    assert outcome["key"] == RunRequest("smollm2-135m", LONG).key(Catalog(server.settings).fingerprint("smollm2-135m"))
+    assert server.outcome(server.ask_run("smollm2-135m", "The next one."), within=30)["run"]
+    assert server.worker_pid() != pid
 
 
 def make_app(server: Server) -> dash.Dash:

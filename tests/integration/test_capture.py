@@ -278,7 +278,13 @@ def test_bfloat16_models_are_captured_as_float32() -> None:
 
 def test_a_position_bias_is_kept_once() -> None:
     config = hf.T5Config(
-        vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, is_encoder_decoder=False,
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        is_encoder_decoder=False,
         attn_implementation="eager",
     )
     model = randomised(hf.T5EncoderModel(config))

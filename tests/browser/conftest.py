@@ -216,6 +216,24 @@ class Person:
                     && !document.querySelector("[data-dash-is-loading=true]");
             }"""
         )
+        return self.still()
+
+    def still(self) -> Person:
+        """Wait until nothing on the page moves or changes its size any more."""
+        self.page.evaluate(
+            """async () => {
+                const parts = ".js-plotly-plot, .main-svg, .card-box, #tokens, #attention-heads";
+                const seen = () => [...document.querySelectorAll(parts)].map((node) => node.getBoundingClientRect())
+                    .map((r) => [r.x, r.y, r.width, r.height].map(Math.round)).join();
+                let [before, since] = [seen(), performance.now()];
+                const until = since + 10000;
+                while (performance.now() - since < 250 && performance.now() < until) {
+                    await new Promise((done) => setTimeout(done, 25));
+                    const now = seen();
+                    if (now !== before) [before, since] = [now, performance.now()];
+                }
+            }"""
+        )
         return self
 
     # what is selected

@@ -181,8 +181,7 @@
     document.querySelector(".bar-fill").style.width = (100 * share(progress)).toFixed(1) + "%";
     line.replaceChildren();
     if (!progress || progress.phase === "queued") {
-      const ahead = progress && progress.ahead ? `, ${progress.ahead} ahead` : "";
-      line.append(app.make("span", "now", "Waiting for the worker" + ahead));
+      line.append(app.make("span", "now", (progress && progress.message) || "Waiting for the worker"));
     }
     const at = progress ? PHASES.findIndex(([name]) => name === progress.phase) : -1;
     PHASES.forEach(([name, title], i) => {

@@ -113,7 +113,7 @@
     const surprisal = value === null || value === undefined ? "" : `, surprisal ${value.toFixed(1)} nats`;
     const other = selection.other === null ? "" : `, second token ${info.labels[selection.other]} ${selection.other}`;
     app.byId("announcer").textContent =
-      `Token ${info.labels[selection.token]}, ${selection.token}${surprisal}${other}; layer ${selection.layer}, head ${selection.head}`;
+      `Token ${info.labels[selection.token]}, ${selection.token}${other}; layer ${selection.layer}, head ${selection.head}${surprisal}`;
   }
   function fill(id, index) {
     const slot = app.byId(id);

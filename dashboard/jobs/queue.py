@@ -298,7 +298,7 @@ def status(queue: JobQueue) -> dict[str, Any]:
     live = queue.roster.live()
     states = {worker.state for worker in live}
     word = "none"
-    for state, name in (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("idle", "ready")):
+    for state, name in (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("saving", "busy"), ("idle", "ready")):
         word = name if state in states else word
     models = sorted({model for worker in live for model in worker.models})
     message = next((worker.message for worker in live if worker.message), "" if live else NO_WORKER)

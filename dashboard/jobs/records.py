@@ -13,7 +13,7 @@ from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import DashboardError, JobCancelledError, JobError
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
-WorkerState = Literal["starting", "loading", "idle", "busy"]
+WorkerState = Literal["starting", "loading", "idle", "busy", "saving"]
 Outcome = dict[str, Any]
 
 SETTLE_SECONDS = 0.1  # a cancel takes effect after this, so that whoever asks again in the same moment changes nothing

@@ -28,7 +28,7 @@ WATCH_SECONDS = 0.25
 END_SECONDS = 1.0  # how long a worker may take to end when the supervisor ends
 QUICK_DEATHS = 3  # deaths before a worker was ready, one after another, after which the supervisor waits between starts
 LONGEST_WAIT_SECONDS = 10.0
-LOADING_GRACE = 5.0  # times the grace of a cancel, for a worker that loads a model: to replace it costs more than to wait
+LOADING_GRACE = 5.0  # times the grace of a cancel, for a worker that loads or saves: to replace it costs more than to wait
 
 
 def run_worker(settings: Settings, registry: str = OWN_REGISTRY, parent: int | None = None) -> None:
@@ -160,7 +160,7 @@ class Supervisor:
         elif wanted:
             place.unwanted_since = None
         grace = self._settings.cancel_grace_seconds
-        if record is not None and record.state == "loading":
+        if record is not None and record.state in ("loading", "saving"):
             grace *= LOADING_GRACE
         late = place.unwanted_since is not None and now - place.unwanted_since > grace
         if (late or self._queue.roster.is_gone(record)) and place.process is not None:

@@ -144,6 +144,7 @@ def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> s
         loaded, request.text, request.text_pair, progress=desk.progress, request=request, max_tokens=models.most_tokens
     )
     desk.progress(Progress("save", 0, 1, "Saving the run"))
+    desk.announce(state="saving")
     desk.store.save(run.key, run.header, run.arrays)
     return run.key
 

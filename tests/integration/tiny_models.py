@@ -56,30 +56,37 @@ def _specs() -> dict[str, Tiny]:
     return {
         "gpt2": Tiny(
             hf.GPT2LMHeadModel,
-            hf.GPT2Config(
-                n_embd=WIDTH, n_layer=2, n_head=4, n_positions=64, scale_attn_by_inverse_layer_idx=True, **small
-            ),
+            hf.GPT2Config(n_embd=WIDTH, n_layer=2, n_head=4, n_positions=64, scale_attn_by_inverse_layer_idx=True, **small),
         ),
         "gpt_neox": Tiny(hf.GPTNeoXForCausalLM, hf.GPTNeoXConfig(**_common(rotary_pct=0.5))),
         "opt": Tiny(
             hf.OPTForCausalLM,
             hf.OPTConfig(
-                hidden_size=WIDTH, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64,
-                word_embed_proj_dim=16, **small,
+                hidden_size=WIDTH,
+                ffn_dim=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=64,
+                word_embed_proj_dim=16,
+                **small,
             ),
         ),
         "opt_post_norm": Tiny(
             hf.OPTForCausalLM,
             hf.OPTConfig(
-                hidden_size=WIDTH, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64,
-                word_embed_proj_dim=16, do_layer_norm_before=False, **small,
+                hidden_size=WIDTH,
+                ffn_dim=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=64,
+                word_embed_proj_dim=16,
+                do_layer_norm_before=False,
+                **small,
             ),
             final_norm=False,
         ),
         "llama": Tiny(hf.LlamaForCausalLM, hf.LlamaConfig(**_grouped()), key_heads=2),
-        "mistral": Tiny(
-            hf.MistralForCausalLM, hf.MistralConfig(**_grouped(sliding_window=7)), key_heads=2, windows=(7, 7)
-        ),
+        "mistral": Tiny(hf.MistralForCausalLM, hf.MistralConfig(**_grouped(sliding_window=7)), key_heads=2, windows=(7, 7)),
         "qwen3": Tiny(hf.Qwen3ForCausalLM, hf.Qwen3Config(**_grouped()), key_heads=2),
         "phi": Tiny(hf.PhiForCausalLM, hf.PhiConfig(**_common())),
         "cohere": Tiny(hf.CohereForCausalLM, hf.CohereConfig(**_common(num_key_value_heads=2, logit_scale=0.3)), key_heads=2),
@@ -91,9 +98,7 @@ def _specs() -> dict[str, Tiny]:
         "gemma2": Tiny(
             hf.Gemma2ForCausalLM,
             hf.Gemma2Config(
-                **_grouped(
-                    sliding_window=9, attn_logit_softcapping=2.0, final_logit_softcapping=5.0, query_pre_attn_scalar=8
-                )
+                **_grouped(sliding_window=9, attn_logit_softcapping=2.0, final_logit_softcapping=5.0, query_pre_attn_scalar=8)
             ),
             key_heads=2,
             windows=(9, None),
@@ -122,15 +127,11 @@ def _specs() -> dict[str, Tiny]:
             windows=(None, None, None),
             final_norm=False,
         ),
-        "electra": Tiny(
-            hf.ElectraForMaskedLM, hf.ElectraConfig(**_common(embedding_size=16)), masked=True, final_norm=False
-        ),
+        "electra": Tiny(hf.ElectraForMaskedLM, hf.ElectraConfig(**_common(embedding_size=16)), masked=True, final_norm=False),
         "modernbert": Tiny(
             hf.ModernBertForMaskedLM,
             hf.ModernBertConfig(
-                **_common(
-                    cls_token_id=2, sep_token_id=3, local_attention=8, layer_types=["full_attention", "sliding_attention"]
-                )
+                **_common(cls_token_id=2, sep_token_id=3, local_attention=8, layer_types=["full_attention", "sliding_attention"])
             ),
             masked=True,
             windows=(None, 4),

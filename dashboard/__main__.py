@@ -50,9 +50,9 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
     from dashboard.jobs.supervisor import run_worker
-    from dashboard.serving import check_folders
+    from dashboard.settings import make_folders
 
-    check_folders(settings)
+    make_folders(settings)
     run_worker(settings, parent=parsed.parent)
     return 0
 

@@ -12,7 +12,7 @@ from dashboard.jobs.queue import JobQueue, status
 from dashboard.models.catalog import Catalog
 from dashboard.page import layout
 from dashboard.routes import Sources, make_routes
-from dashboard.settings import Settings
+from dashboard.settings import Settings, make_folders
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
 from dashboard.wiring import Shelf, connect
@@ -29,6 +29,7 @@ def create_app(settings: Settings) -> dash.Dash:
     Raises:
         SettingsError: the cache folder cannot be written.
     """
+    make_folders(settings)
     views = all_views()
     store = RunStore.from_settings(settings)
     queue = JobQueue.from_settings(settings)

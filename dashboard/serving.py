@@ -19,7 +19,8 @@ from typing import Any
 
 from dashboard.errors import SettingsError
 from dashboard.jobs.lifeline import end_with
-from dashboard.settings import Settings
+from dashboard.models.catalog import Catalog
+from dashboard.settings import Settings, make_folders
 
 log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds for the page to come up
@@ -53,20 +54,14 @@ def check_port(settings: Settings) -> None:
             raise SettingsError(f"Port {settings.port} on {host} {reason}. {advice}") from error
 
 
-def check_folders(settings: Settings) -> None:
-    """Make the cache folders, for their owner alone; raise `SettingsError` where they cannot be written."""
-    for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder):
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-            probe = folder / f".write-test-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            raise SettingsError(
-                f"The cache folder {folder} cannot be written ({error.strerror}). "
-                "Make it writable, or choose another one: DASHBOARD_CACHE_DIR=/path make run"
-            ) from error
+def check_model(settings: Settings) -> None:
+    """Raise `SettingsError` where the model that is loaded at the start is a bundled one that has not been fetched."""
+    entry = Catalog(settings).get(settings.default_model)
+    if "make setup" in entry.note:
+        raise SettingsError(
+            f"The model {entry.title} is not in {settings.models_folder}. Run make setup, or name another model: "
+            "DASHBOARD_DEFAULT_MODEL=gpt2 make run"
+        )
 
 
 def web_command(settings: Settings) -> list[str]:
@@ -152,10 +147,11 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         The exit code: 0 after an interrupt, 1 where the web process did not start or ended by itself.
 
     Raises:
-        SettingsError: the port or the cache folder cannot be used.
+        SettingsError: the port or the cache folder cannot be used, or the model is missing.
     """
     check_port(settings)
-    check_folders(settings)
+    make_folders(settings)
+    check_model(settings)
     household = Household(settings, say)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

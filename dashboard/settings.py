@@ -107,3 +107,19 @@ def finite(raw: str) -> float:
     if not math.isfinite(value):
         raise ValueError(raw)
     return value
+
+
+def make_folders(settings: Settings) -> None:
+    """Make the cache folders, for their owner alone; raise `SettingsError` where they cannot be written."""
+    for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            probe = folder / f".write-test-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"The cache folder {folder} cannot be written ({error.strerror}). "
+                "Make it writable, or choose another one: DASHBOARD_CACHE_DIR=/path make run"
+            ) from error

@@ -35,7 +35,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "wiring": ("views", "figures.theme", "run_info", "store", "models.catalog", "ids", "markup", "settings", *RUNS),
     "app": ("wiring", "page", "routes", "views", "jobs.manager", "jobs.queue", "models.catalog", "store", "settings", *BASE),
     "wsgi": ("app", "settings"),
-    "serving": ("jobs.lifeline", "settings", *BASE),
+    "serving": ("jobs.lifeline", "models.catalog", "settings", *BASE),
     "__main__": ("serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
     "__init__": ("contracts", "figures", "models"),  # the Python interface, imported when it is used
 }

@@ -196,7 +196,9 @@
   const tokenOf = (event) => event.target.closest && app.state.info && event.target.closest("#tokens [data-token]");
   document.addEventListener("mouseover", (event) => { const button = tokenOf(event); if (button) app.hover({ token: describe(button), source: "strip" }); });
   document.addEventListener("focusin", (event) => { const button = tokenOf(event); if (button && button.matches(":focus-visible")) describe(button); });
-  document.addEventListener("focusout", (event) => { if (tokenOf(event)) app.tip(null); });
+  document.addEventListener("focusout", (event) => {  // not while the pointer is on a token, whose words are shown
+    if (tokenOf(event) && !app.byId("tokens").querySelector("[data-token]:hover")) app.tip(null);
+  });
   document.addEventListener("mouseout", (event) => {
     if (event.target.closest && event.target.closest("#tokens [data-token]")) { app.hover(null); app.tip(null); }
   });

@@ -2,7 +2,9 @@
 (function () {
   "use strict";
   const painters = [];
+  const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
   let serial = 0;
+  let latest = null;
 
   const app = {
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
@@ -13,10 +15,23 @@
     onPaint(painter) { painters.push(painter); },
     paint(what) { for (const painter of painters) painter(app.state, what); },
 
-    /** Propose a change of the selection: {token} {other} {layer} {head}, or {step: "layer", by: 1}, {undo: true}, {redo: true}. */
+    /**
+     * Propose a change of the selection: {token} {other} {layer} {head}, or {step: "layer", by: 1}, {undo: true}, {redo: true}.
+     * It is painted at once; `selection` follows through `reduce`, with the whole new value, so that nothing is lost where
+     * two proposals become one.
+     */
     propose(change) {
+      const { selection, info } = app.state;
+      if (!selection || !info || info.run !== selection.run) return;
+      const travels = change.undo || change.redo;
+      const next = travels ? travelled(change, selection) : proposed(change, selection, info);
+      if (!next || same(next, selection)) return;
+      if (!travels) record(selection);
+      latest = { selection: next, at: performance.now() };
+      show(next);
       serial += 1;
-      window.dash_clientside.set_props("proposal", { data: { ...change, serial } });
+      const { token, other, layer, head } = next;
+      window.dash_clientside.set_props("proposal", { data: { token, other, layer, head, serial } });
     },
 
     /** Mark a token everywhere; null takes the mark away. No server call. */
@@ -131,11 +146,15 @@
     return next;
   }
 
-  function recorded(next, selection) {
+  function record(selection) {
     app.history.past.push(selection);
     if (app.history.past.length > 200) app.history.past.shift();
     app.history.future = [];
-    return next;
+  }
+  function show(selection) {
+    app.state.selection = selection;
+    app.state.hover = null;
+    app.paint("selection");
   }
 
   function travelled(change, selection) {
@@ -156,45 +175,50 @@
 
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
+  /** The selection after a new run or a proposal; null where nothing changes. */
+  function reduced(proposal, info, selection) {
+    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
+    if (triggered.includes("run-info.data")) {
+      if (!info || info.error) return null;
+      if (!selection || selection.run !== info.run) app.history = { past: [], future: [] };
+      return { run: info.run, other_run: null, ...info.start };
+    }
+    const known = app.state.info;
+    if (!proposal || !selection || !known || known.run !== selection.run) return null;
+    const next = proposed(proposal, selection, known);
+    return !next || same(next, selection) ? null : next;
+  }
+
   const functions = {
-    /** The only writer of `selection`. */
-    reduce(proposal, info, selection) {
+    /**
+     * The only writer of `selection`, and with it of each view's part of it, so that a figure is asked for only where its
+     * part changed. `rest`: what every view's part was, then which fields each consists of.
+     */
+    reduce(proposal, info, selection, ...rest) {
       const none = window.dash_clientside.no_update;
-      const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
-      if (triggered.includes("run-info.data")) {
-        if (!info || info.error) return none;
-        if (!selection || selection.run !== info.run) app.history = { past: [], future: [] };
-        return { run: info.run, other_run: null, ...info.start };
-      }
-      const known = app.state.info;
-      if (!proposal || !selection || !known || known.run !== selection.run) return none;
-      const travels = proposal.undo || proposal.redo;
-      const next = travels ? travelled(proposal, selection) : proposed(proposal, selection, known);
-      if (!next || same(next, selection)) return none;
-      return travels ? next : recorded(next, selection);
+      const views = rest.length / 2;
+      const next = reduced(proposal, info, selection);
+      if (!next) return new Array(1 + views).fill(none);
+      const parts = rest.slice(views).map((fields) => Object.fromEntries(fields.map((field) => [field, next[field]])));
+      return [next, ...parts.map((part, i) => (same(part, rest[i]) ? none : part))];
     },
 
-    /** The only painter: marks everywhere, and the steppers' values. */
+    /** Paints what `selection` says, where `propose` has not done so already; sets the steppers' values. */
     paint(selection, found) {
       const none = window.dash_clientside.no_update;
       const info = described(selection, found);
       if (!info) return [none, none];
       const isNew = app.state.info !== info;
-      app.state.selection = selection;
+      if (!isNew && latest && performance.now() - latest.at < PATIENCE && !same(latest.selection, selection)) return [none, none];
+      latest = null;
       app.state.info = info;
-      app.state.hover = null;
       app.byId("page").classList.remove("empty");
-      if (isNew) app.paint("run");
-      app.paint("selection");
+      if (isNew) {
+        app.state.selection = selection;
+        app.paint("run");
+      }
+      if (isNew || !same(app.state.selection, selection)) show(selection);
       return [String(selection.layer), String(selection.head)];
-    },
-
-    /** The part of the selection that a figure depends on, and nothing where that part is unchanged. */
-    part(selection, before, fields) {
-      if (!selection) return window.dash_clientside.no_update;
-      const now = {};
-      for (const field of fields) now[field] = selection[field];
-      return same(now, before) ? window.dash_clientside.no_update : now;
     },
 
     writeAddress(selection) {

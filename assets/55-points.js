@@ -5,6 +5,7 @@
   const DIRECTIONS = [[1, 0], [-1, 0], [0, -1], [0, 1], [1, -1], [-1, -1], [1, 1], [-1, 1]];
   const CHARACTER = 6.65;
   const HEIGHT = 13;
+  const REACH = 20; // pixels from a point at which a click still means it
   let graph = null;
   let over = null;
   let names = null;
@@ -102,14 +103,22 @@
     }
   }
 
+  function nearest(event) {
+    const box = graph.getBoundingClientRect();
+    const away = (p) => Math.hypot(p.x - (event.clientX - box.left), p.y - (event.clientY - box.top));
+    const best = points().reduce((found, p) => (found === null || away(p) < away(found) ? p : found), null);
+    return best !== null && away(best) <= REACH ? best.token : null;
+  }
+
   app.whenGraph("hidden-graph", (found) => {
     graph = found;
     over = app.svg("svg", { class: "over", "aria-hidden": "true" }, app.byId("hidden-figure"));
     graph.on("plotly_afterplot", paint);
-    graph.on("plotly_click", ({ points: [point], event }) => {
-      if (!point || !point.customdata) return;
-      const { token } = point.customdata;
-      if (event && event.shiftKey) app.propose({ other: app.state.selection.other === token ? null : token }); else app.propose({ token });
+    graph.addEventListener("click", (event) => { // Plotly's own click is lost within 50 ms of a quick move
+      const { selection } = app.state;
+      const token = nearest(event);
+      if (token === null || !selection) return;
+      if (event.shiftKey) app.propose({ other: selection.other === token ? null : token }); else app.propose({ token });
     });
     graph.on("plotly_hover", ({ points: [point], event }) => {
       if (!point || !point.customdata) return;

@@ -1,8 +1,8 @@
 """The three kinds of callbacks: submit (background), reduce (in the browser), draw (one pair a view).
 
 form ──submit──► submitted-run ─┐
-address bar ───► address ───────┴─► run-info ──reduce──► selection ──► <view>-drawn ──► figure
-clicks, keys ──► proposal ─────────────────────reduce──►     │    ──────────────────► words
+address bar ───► address ───────┴─► run-info ──reduce──► selection ─────► words
+clicks, keys ──► proposal ─────────────────────reduce──► <view>-drawn ──► figure
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
     _submit(app, shelf)
     _fill(app, shelf)
     _run_info(app, shelf)
-    _browser(app)
+    _browser(app, views)
     for view in views:
         _draw(app, shelf, view)
 
@@ -167,7 +167,7 @@ def _from_address(shelf: Shelf, address: object) -> dict[str, Any]:
     return {**describe_run(run), "start": start, "problem": " ".join(problems) or None, "opened": True}
 
 
-def _browser(app: Dash) -> None:
+def _browser(app: Dash, views: Sequence[View]) -> None:
     """What the browser does alone; the functions are in assets/."""
 
     def browser(name: str, *wires: Any, initial: bool = False) -> None:
@@ -176,9 +176,12 @@ def _browser(app: Dash) -> None:
     browser(
         "reduce",
         Output(ids.SELECTION, "data"),
+        *[Output(ids.drawn_id(view.name), "data") for view in views],
         Input(ids.PROPOSAL, "data"),
         Input(ids.RUN_INFO, "data"),
         State(ids.SELECTION, "data"),
+        *[State(ids.drawn_id(view.name), "data") for view in views],
+        *[State(ids.reads_id(view.name), "data") for view in views],
     )
     browser(
         "paint",
@@ -207,17 +210,9 @@ def _browser(app: Dash) -> None:
 
 
 def _draw(app: Dash, shelf: Shelf, view: View) -> None:
-    """The callbacks of one view: which part of the selection it reads, its figure, and its words."""
+    """The callbacks of one view: its figure, and its words."""
     controls = [Input(ids.control_id(view.name, control.name), "value") for control in view.controls]
     computed = [Input(ids.FILLED, "data")] if view.later else []
-    app.clientside_callback(
-        ClientsideFunction("dashboard", "part"),
-        Output(ids.drawn_id(view.name), "data"),
-        Input(ids.SELECTION, "data"),
-        State(ids.drawn_id(view.name), "data"),
-        State(ids.reads_id(view.name), "data"),
-        prevent_initial_call=True,
-    )
 
     @app.callback(
         Output(ids.graph_id(view.name), "figure"),

@@ -105,9 +105,10 @@
 
   /* progress */
   own.progress = function (data, form) {
+    const told = window.dash_clientside.callback_context.triggered.some((t) => t.prop_id === "progress-state.data");
     heard = performance.now();
     if (form === "running") {
-      if (data && started) {
+      if (data && started && told) { // else it is of the run before
         if (!progress || progress.phase !== data.phase) say(phaseText(data.phase, data.phase, data));
         progress = data;
       }
@@ -268,6 +269,7 @@
     const texts = { ready: "Ready", busy: "Ready", starting: health.message || "Starting", none: "No worker is running" };
     const entry = catalog[chosen];
     const loads = health.worker === "ready" && entry && entry.here && !(health.models || []).includes(chosen);
+    if (entry && !entry.here) { node.textContent = "Is fetched on run"; return; }
     node.textContent = loads ? "Ready, loads on run" : texts[health.worker] || "";
   }
   async function ask() {

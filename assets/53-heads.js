@@ -177,7 +177,7 @@
   function oneHead() {
     const node = app.byId("one-head-pattern");
     const { selection } = app.state;
-    if (node && selection) node.textContent = ": on average " + patternText(selection.layer, selection.head);
+    if (node && selection) node.title = node.textContent = ": on average " + patternText(selection.layer, selection.head);
   }
   app.onPaint((state, what) => {
     if (what === "selection") oneHead();

@@ -11,7 +11,7 @@ from dash import dcc, html
 
 from dashboard import ids
 from dashboard.examples import EXAMPLES, MODEL_WORDS
-from dashboard.figures.theme import LIGHT
+from dashboard.figures.theme import LIGHT, empty_figure
 from dashboard.markup import attributes
 from dashboard.models.catalog import CatalogEntry
 from dashboard.settings import Settings
@@ -263,6 +263,7 @@ def _card(view: View) -> html.Section:
     heading = html.Div([html.H2(view.title), html.P("", className="caption")], id=ids.heading_id(view.name), className="heading")
     graph = dcc.Graph(
         id=ids.graph_id(view.name),
+        figure=empty_figure(None, LIGHT),
         config={"displayModeBar": False, "responsive": True, "doubleClick": "reset", "showTips": False},
         responsive=True,
         className="graph",

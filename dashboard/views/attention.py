@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard import ids
-from dashboard.analysis.attention import strongest_keys
+from dashboard.analysis.attention import KeyWeight, strongest_keys
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
@@ -43,11 +43,11 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     title = [place, token_span(token), f" ({selection.token}) attends to"]
     row = run.attention_rows(selection.layer, selection.head, selection.token, selection.token + 1)[0]
     strongest = strongest_keys(row)
-    numbers = [_weight(run, item.token, item.weight) for item in strongest]
     readable = allowed_keys(run.recipe(selection.layer), 1, len(run), selection.token)[0]
-    shown = {item.token for item in strongest}
-    if selection.other is not None and readable[selection.other] and selection.other not in shown:
-        numbers.append(_weight(run, selection.other, float(row[selection.other])))
+    other = selection.other
+    if other is not None and readable[other] and other not in {item.token for item in strongest}:
+        strongest = [*strongest[:4], KeyWeight(other, float(row[other]))]  # five in all: they fit one line
+    numbers = [_weight(run, item.token, item.weight) for item in strongest]
     footer = [html.Span([token_span(token, class_name="tok selected"), " reads most from"], className="lead-in"), *numbers]
     return Words(title, _caption(run, selection), footer)
 

@@ -59,10 +59,16 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     title = [*_lead(run, selection, prediction.mode), token_span(best.text), f", {probability_text(best.probability)}"]
     count = min(int(options["count"]), len(prediction.candidates))
     what = "next tokens" if run.model.kind == "causal" else "fills"
-    bold = "what came next" if run.model.kind == "causal" else "what stands there"
-    tail = f"; the bold row is {bold}." if prediction.actual else "."
+    tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
     caption = f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"
     return Words(title, caption, body=_table(run, prediction))
+
+
+def _where_actual(prediction: Prediction, count: int, what: str) -> str:
+    if prediction.actual is None or prediction.actual_rank is None:
+        return "."
+    shown = prediction.actual.id in {candidate.id for candidate in prediction.candidates[:count]}
+    return f"; the bold row is {what}." if shown else f"; {what} has rank {prediction.actual_rank:,}."
 
 
 def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:

@@ -122,10 +122,11 @@
   let heard = 0;
   async function listen() {
     if (app.state.working && performance.now() - heard > SILENCE && !document.hidden) {
-      heard = performance.now();
+      const since = performance.now();
+      heard = since;
       let reached = true;
       try { reached = (await fetch(app.url("health"))).ok; } catch (error) { reached = false; }
-      if (!app.state.working || performance.now() - heard > 7000) return;
+      if (!app.state.working || heard !== since) return; // a sign came meanwhile
       props("form-state", { data: "idle" });
       app.state.outcome = { error: true };
       showNotice({
@@ -136,6 +137,7 @@
     }
   }
   setInterval(listen, 1000);
+  document.addEventListener("visibilitychange", () => { heard = performance.now(); }); // a hidden page polls seldom
   let filling = 0;
   own.fillProgress = function (progressed, request, filled) {
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);

@@ -11,6 +11,7 @@ from dash import html
 
 from dashboard.contracts.run import ModelKind, ModelRun, Token
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.table import Table
 from dashboard.figures.theme import Theme
 from dashboard.figures.tokens import leading_marks, token_label
 
@@ -72,6 +73,10 @@ class View:
         controls: what the card's options offer. beside, above: build a component to the left of
             the figure, and a line above it.
         later: whether it draws what a second job computes for the selected token (`fill/…`).
+        export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
+            None where there is nothing to draw. Without one, `draw` is exported.
+        table: the numbers behind the figure; `whole` asks for all that the figure shows (a CSV file), otherwise for the
+            part that the selection is about, which a person can read. None where there is nothing to show.
     """
 
     name: str
@@ -85,6 +90,8 @@ class View:
     beside: Callable[[], Any] | None = None
     above: Callable[[], Any] | None = None
     later: bool = False
+    export: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None] | None = None
+    table: Callable[[ModelRun, Selection, Options, bool], Table | None] | None = None
 
     def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
         """The controls' values, in their order, as a mapping; anything unknown becomes the default."""

@@ -1,0 +1,51 @@
+"""The whole view state as one value: the selection and every view's options, as the address bar holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dashboard import ids
+from dashboard.contracts.selection import Selection
+from dashboard.views.declaration import View
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """What one person looks at.
+
+    Attributes:
+        selection: run, token, second token, layer and head.
+        options: per view's name, per control's name, the chosen value.
+    """
+
+    selection: Selection
+    options: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str], views: Sequence[View]) -> ViewState:
+        """The state that an address names: `run`, `token`, `layer`, `head`, `other`, and `<view>-<control>` where a
+        control is not at its default. An unknown choice is the default.
+
+        Raises:
+            BadSelectionError: it names no run, or a place is not a number.
+        """
+        raw = {name: query.get(name) or None for name in ("run", "token", "layer", "head", "other")}
+        options = {
+            view.name: view.options(tuple(query.get(ids.control_id(view.name, control.name)) for control in view.controls))
+            for view in views
+        }
+        return cls(Selection.from_json(raw), options)
+
+    def to_query(self, views: Sequence[View]) -> dict[str, str]:
+        """The address of this state; only what differs from the defaults."""
+        places = {"token": self.selection.token, "layer": self.selection.layer, "head": self.selection.head}
+        query = {"run": self.selection.run, **{name: str(place) for name, place in places.items()}}
+        if self.selection.other is not None:
+            query["other"] = str(self.selection.other)
+        for view in views:
+            for control in view.controls:
+                value = self.options[view.name][control.name]
+                if value != control.default:
+                    query[ids.control_id(view.name, control.name)] = value
+        return query

@@ -13,13 +13,13 @@
     return info ? { layers: info.layers, heads: info.heads } : model ? { layers: model.layers, heads: model.heads } : null;
   }
   function sides(box, { layers, heads }) {
-    const column = box.parentElement;
+    const column = box.closest(".heads-column");
     if (app.narrow()) {
-      const side = Math.max(18, Math.min(44, Math.floor((column.parentElement.clientWidth - LABELS.left - 24) / heads) - 1));
+      const side = Math.max(18, Math.min(44, Math.floor((column.closest(".card-middle").clientWidth - LABELS.left - 24) / heads) - 1));
       return side;
     }
     const room = column.clientHeight - 28 - LABELS.top;
-    const widest = Math.floor((column.parentElement.clientWidth * 0.34 - LABELS.left) / heads) - 1;
+    const widest = Math.floor((column.closest(".card-middle").clientWidth * 0.34 - LABELS.left) / heads) - 1;
     return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(8, widest)));
   }
   function labelled(index, side, selected) {
@@ -214,9 +214,9 @@
       watch.disconnect();
       let last = "";
       new ResizeObserver(() => {
-        const size = `${column.clientHeight}x${column.parentElement.clientWidth}`;
+        const size = `${column.clientHeight}x${column.closest(".card-middle").clientWidth}`;
         if (size !== last) { last = size; build(); }
-      }).observe(column.parentElement);
+      }).observe(column.closest(".card-middle"));
       build();
     });
     watch.observe(document.documentElement, { childList: true, subtree: true });

@@ -72,6 +72,11 @@ def footer_id(view: str) -> str:
     return f"{view}-footer"
 
 
+def words_id(view: str) -> str:
+    """The id of the store with what stands around a view's figure."""
+    return f"{view}-words"
+
+
 def drawn_id(view: str) -> str:
     """The id of the store with the part of the selection that a view's figure depends on."""
     return f"{view}-drawn"

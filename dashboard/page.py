@@ -12,7 +12,7 @@ from dash import dcc, html
 from dashboard import ids
 from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.figures.theme import LIGHT, empty_figure
-from dashboard.markup import attributes
+from dashboard.markup import attributes, frozen
 from dashboard.models.catalog import CatalogEntry
 from dashboard.settings import Settings
 from dashboard.views.declaration import Control, View
@@ -49,11 +49,13 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.FILL_PROGRESS,
     )
     drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
+    words = [dcc.Store(id=ids.words_id(view.name)) for view in views]
     reads = [dcc.Store(id=ids.reads_id(view.name), data=view.figure_reads) for view in views]
     catalog = {entry.name: _for_browser(entry, settings.max_tokens) for entry in entries}
     return [
         *[dcc.Store(id=name) for name in names],
         *drawn,
+        *words,
         *reads,
         dcc.Store(id=ids.CATALOG, data=catalog),
         dcc.Store(id=ids.EXAMPLES, data=[asdict(example) for example in EXAMPLES]),
@@ -88,24 +90,21 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry]) -> html.Header:
         optionHeight=44,
     )
     right = html.Nav(
-        [
-            dbc.Button(
-                "Copy link", id=ids.COPY_LINK, color="link", className="quiet", title="Copy a link to this run and selection"
-            ),
-            dbc.Button(
-                "Theme: system",
-                id=ids.THEME_SWITCH,
-                color="link",
-                className="quiet",
-                title="Light, dark, or as the system has it",
-            ),
-        ],
         className="header-actions",
         **attributes(aria_label="Page"),
+        **frozen(
+            _quiet("Copy link", ids.COPY_LINK, title="Copy a link to this run and selection"),
+            _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or as the system has it"),
+        ),
     )
-    state = html.Span("", id=ids.MODEL_STATE, className="model-state", role="status")
+    state = html.Span(id=ids.MODEL_STATE, className="model-state", role="status")
     box = html.Div([html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker")
     return html.Header([html.H1("Transformer dashboard"), box, state, right], className="header")
+
+
+def _quiet(words: str, name: str, **more: Any) -> html.Button:
+    """A button without a border, which assets/ listens to."""
+    return html.Button(words, id=name, className="quiet", **more)
 
 
 def _model_option(entry: CatalogEntry) -> dict[str, Any]:
@@ -145,22 +144,22 @@ def _form() -> html.Section:
         className="menu-box examples-menu",
     )
     side = html.Div(
-        [
-            html.Button("Edit", id=ids.EDIT_TEXT, className="quiet", hidden=True),
+        className="composer-side",
+        **frozen(
+            _quiet("Edit", ids.EDIT_TEXT, hidden=True),
             html.Span("", id=ids.TOKEN_COUNT, className="token-count", **attributes(aria_live="off")),
             examples,
-        ],
-        className="composer-side",
+        ),
     )
-    bar = html.Div(html.Div(className="bar-fill"), className="bar")
+    bar = html.Div(className="bar", **frozen(html.Div(className="bar-fill")))
     composer = html.Div(
         [html.Label("Text", htmlFor=ids.TEXT, className="visually-hidden"), text, side, bar],
         className="composer",
         id=ids.COMPOSER,
     )
-    run = dbc.Button([html.B("Run"), html.Kbd("Ctrl ↵")], id=ids.RUN, className="run", n_clicks=0)
-    cancel = dbc.Button([html.B("Cancel"), html.Kbd("Esc")], id=ids.CANCEL, className="cancel", n_clicks=0, outline=True)
-    progress = html.Div([], id=ids.PROGRESS, className="progress-line")
+    run = html.Button(id=ids.RUN, className="btn run", n_clicks=0, **frozen(html.B("Run"), html.Kbd("Ctrl ↵")))
+    cancel = html.Button(id=ids.CANCEL, className="btn cancel", n_clicks=0, **frozen(html.B("Cancel"), html.Kbd("Esc")))
+    progress = html.Div(id=ids.PROGRESS, className="progress-line")
     row = html.Div([composer, html.Div([run, cancel], className="run-box")], className="form-row")
     return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
 
@@ -181,15 +180,12 @@ def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
         rows.append(html.Tr(cells, className="first" if first else ""))
         previous = example.model
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in ("Model", "Text", "What to look for")]))
-    return html.Section(
-        [
-            html.H2("Start with an example"),
-            html.P("Choosing one picks its model, fills the text box and runs it.", className="caption"),
-            html.Table([head, html.Tbody(rows)], className="examples-table"),
-        ],
-        className="card-box examples-card",
-        id=ids.EXAMPLES_CARD,
+    content = (
+        html.H2("Start with an example"),
+        html.P("Choosing one picks its model, fills the text box and runs it.", className="caption"),
+        html.Table([head, html.Tbody(rows)], className="examples-table"),
     )
+    return html.Section(className="card-box examples-card", id=ids.EXAMPLES_CARD, **frozen(*content))
 
 
 def _strip() -> html.Section:
@@ -200,28 +196,30 @@ def _strip() -> html.Section:
     title, caption = html.H2("Tokens", id=ids.STRIP_TITLE), html.Span("", id=ids.STRIP_CAPTION, className="caption")
     head = html.Div([title, caption, legend], className="strip-head")
     strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **attributes(aria_label="Tokens of the text"))
-    return html.Section([head, strip], className="strip", **attributes(aria_labelledby=ids.STRIP_TITLE))
+    return html.Section(className="strip", **attributes(aria_labelledby=ids.STRIP_TITLE), **frozen(head, strip))
 
 
 def _selection_bar() -> html.Section:
-    token = html.Span([_item("Selected"), html.Span(id=ids.SELECTED_TOKEN, className="chip-slot")], className="bar-item")
-    other = html.Span(
-        [
-            _item("Second"),
-            html.Span(id=ids.SECOND_TOKEN, className="chip-slot"),
-            html.Button("Clear", id=ids.CLEAR_SECOND, className="quiet", hidden=True),
-        ],
-        className="bar-item",
+    tokens = html.Span(
+        className="bar-tokens",
+        **frozen(
+            html.Span([_item("Selected"), html.Span(id=ids.SELECTED_TOKEN, className="chip-slot")], className="bar-item"),
+            html.Span(
+                [
+                    _item("Second"),
+                    html.Span(id=ids.SECOND_TOKEN, className="chip-slot"),
+                    _quiet("Clear", ids.CLEAR_SECOND, hidden=True),
+                ],
+                className="bar-item",
+            ),
+        ),
     )
     actions = html.Span(
-        [
-            html.Button("Undo", id=ids.UNDO, className="quiet", disabled=True),
-            html.Button("Redo", id=ids.REDO, className="quiet", disabled=True),
-        ],
         className="bar-actions",
+        **frozen(_quiet("Undo", ids.UNDO, disabled=True), _quiet("Redo", ids.REDO, disabled=True)),
     )
     return html.Section(
-        [_stepper("Layer", ids.LAYER), _stepper("Head", ids.HEAD), token, other, actions],
+        [_stepper("Layer", ids.LAYER), _stepper("Head", ids.HEAD), tokens, actions],
         className="selection-bar",
         id=ids.SELECTION_BAR,
         **attributes(aria_label="Selection"),
@@ -236,18 +234,13 @@ def _stepper(label: str, name: str) -> html.Span:
     field = dcc.Input(
         id=name, type="text", inputMode="numeric", value="", debounce=True, className="step-value", autoComplete="off"
     )
+    down = html.Button("‹", id=f"{name}-down", className="step", **attributes(aria_label=f"Previous {label.lower()}"))
+    up = html.Button("›", id=f"{name}-up", className="step", **attributes(aria_label=f"Next {label.lower()}"))
     return html.Span(
         [
             html.Label(label, htmlFor=name),
-            html.Span(
-                [
-                    html.Button("‹", id=f"{name}-down", className="step", **attributes(aria_label=f"Previous {label.lower()}")),
-                    field,
-                    html.Button("›", id=f"{name}-up", className="step", **attributes(aria_label=f"Next {label.lower()}")),
-                ],
-                className="stepper",
-            ),
-            html.Span("", id=f"{name}-range", className="range"),
+            html.Span([down, field, up], className="stepper"),
+            html.Span(id=f"{name}-range", className="range"),
         ],
         className="bar-item",
     )
@@ -260,7 +253,8 @@ def _cards(views: Sequence[View]) -> html.Div:
 def _card(view: View) -> html.Section:
     headline, sentence = view.invitation
     empty = html.Div(html.Div([html.B(headline), html.P(sentence)]), className="card-message")
-    heading = html.Div([html.H2(view.title), html.P("", className="caption")], id=ids.heading_id(view.name), className="heading")
+    title = frozen(html.H2(view.title), html.P("", className="caption"))
+    heading = html.Div(id=ids.heading_id(view.name), className="heading", **title)
     graph = dcc.Graph(
         id=ids.graph_id(view.name),
         figure=empty_figure(None, LIGHT),
@@ -272,10 +266,11 @@ def _card(view: View) -> html.Section:
     if view.controls:
         head.append(_options(view))
     figure = html.Div(graph, className="figure", id=f"{view.name}-figure")
-    frame = html.Div([view.above(), figure] if view.above else [figure], className="figure-column")
-    middle = [view.beside()] if view.beside else []
-    body = html.Div([*middle, frame, html.Div(empty, id=ids.body_id(view.name), className="card-side")], className="card-middle")
-    footer = html.Div([], id=ids.footer_id(view.name), className="card-footer-line")
+    above = [html.Div(className="above", **frozen(view.above()))] if view.above else []
+    beside = [html.Div(className="beside", **frozen(view.beside()))] if view.beside else []
+    side = html.Div(id=ids.body_id(view.name), className="card-side", **frozen(empty))
+    body = html.Div([*beside, html.Div([*above, figure], className="figure-column"), side], className="card-middle")
+    footer = html.Div(id=ids.footer_id(view.name), className="card-footer-line")
     return html.Section(
         [html.Div(head, className="card-head"), body, footer],
         className=f"card-box view view-{view.name}",

@@ -22,6 +22,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BROKEN, BadRequestError, DashboardError, RunNotFoundError, TextTooLongError
 from dashboard.figures.theme import empty_figure, theme_named
+from dashboard.markup import Plain, plain
 from dashboard.models.catalog import Catalog
 from dashboard.run_info import describe_run, place_in, start_of
 from dashboard.settings import Settings
@@ -231,9 +232,7 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
         return figure or empty_figure(problem, theme_named(theme))
 
     @app.callback(
-        Output(ids.heading_id(view.name), "children"),
-        Output(ids.body_id(view.name), "children"),
-        Output(ids.footer_id(view.name), "children"),
+        Output(ids.words_id(view.name), "data"),
         Input(ids.SELECTION, "data"),
         *controls,
         *computed,
@@ -241,8 +240,13 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
     )
     def words(raw: object, *rest: Any) -> Any:
         if raw is None:
-            return no_update, no_update, no_update
-        return _placed(_words(shelf, view, raw, view.options(rest[: len(controls)]), rest[-1] if computed else None))
+            return no_update
+        found = _words(shelf, view, raw, view.options(rest[: len(controls)]), rest[-1] if computed else None)
+        return {"view": view.name, "of": place_name(raw), **_placed(found)}
+
+    app.clientside_callback(
+        ClientsideFunction("dashboard", "words"), Input(ids.words_id(view.name), "data"), prevent_initial_call=True
+    )
 
 
 def _words(shelf: Shelf, view: View, raw: object, options: dict[str, str], outcome: object) -> Words:
@@ -275,9 +279,18 @@ def _figure(shelf: Shelf, view: View, raw: object, options: dict[str, str], them
     return figure
 
 
-def _placed(words: Words) -> tuple[Any, Any, Any]:
+def _placed(words: Words) -> dict[str, list[Plain]]:
+    """The words as plain trees, which assets/45-build.js puts around the figure."""
     heading = [html.H2(words.title), html.P(words.caption, className="caption")]
     body = words.body
     if words.message is not None:
         body = html.Div(html.Div(words.message), className="card-message")
-    return heading, body, words.footer
+    return {"heading": plain(heading), "body": plain(body), "footer": plain(words.footer)}
+
+
+def place_name(raw: object) -> str:
+    """What a selection's words are of: "run-token-second-layer-head", the run by its first eight digits."""
+    if not isinstance(raw, dict):
+        return ""
+    places = [raw.get(name) for name in ("token", "other", "layer", "head")]
+    return "-".join([str(raw.get("run"))[:8], *("" if place is None else str(place) for place in places)])

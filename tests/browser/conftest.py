@@ -211,7 +211,10 @@ class Person:
                 if (!selection || !info || info.run !== selection.run) return false;
                 const of = (id) => ((document.querySelector(`#${id} .js-plotly-plot`) || {}).layout || {}).meta || {};
                 const map = of("attention-graph"), points = of("hidden-graph");
-                return map.run === info.run && map.layer === selection.layer && map.head === selection.head
+                const { token, other, layer, head } = selection;
+                const place = [info.run.slice(0, 8), token, other, layer, head].map((v) => v ?? "").join("-");
+                const told = [...document.querySelectorAll(".heading")].every((box) => box.dataset.of === place);
+                return told && map.run === info.run && map.layer === selection.layer && map.head === selection.head
                     && points.run === info.run && points.layer === selection.layer
                     && !document.querySelector("[data-dash-is-loading=true]");
             }"""

@@ -1,0 +1,42 @@
+/* Elements from plain trees (dashboard/markup.py): the parts of the page that Dash need not know, and the views' words. */
+(function () {
+  "use strict";
+  const SWITCHES = new Set(["hidden", "disabled"]);
+
+  /** A text, or ["span", { class: "tok" }, child, …], as a node. */
+  function element(node) {
+    if (typeof node === "string") return document.createTextNode(node);
+    const [tag, attributes, ...children] = node;
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (SWITCHES.has(name)) made[name] = Boolean(value);
+      else if (name === "style") Object.assign(made.style, value);
+      else made.setAttribute(name, value === true ? "" : String(value));
+    }
+    made.append(...children.map(element));
+    return made;
+  }
+  function fill(box, nodes) { box.replaceChildren(...nodes.map(element)); }
+
+  function look() {
+    for (const box of document.querySelectorAll("[data-tree]:not([data-built])")) {
+      box.dataset.built = "";
+      fill(box, JSON.parse(box.dataset.tree));
+    }
+  }
+  new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.dashboard = Object.assign(window.dash_clientside.dashboard || {}, {
+    /** What stands around one view's figure. */
+    words(found) {
+      if (!found) return;
+      for (const part of ["heading", "body", "footer"]) {
+        const box = document.getElementById(`${found.view}-${part}`);
+        if (!box) continue;
+        fill(box, found[part]);
+        box.dataset.of = found.of;
+      }
+    },
+  });
+})();

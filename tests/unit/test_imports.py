@@ -36,7 +36,8 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "app": ("wiring", "page", "routes", "views", "jobs.manager", "jobs.queue", "models.catalog", "store", "settings", *BASE),
     "wsgi": ("app", "settings"),
     "serving": ("jobs.lifeline", "models.catalog", "settings", *BASE),
-    "__main__": ("serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
+    "shell": ("serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
+    "__main__": ("shell",),
     "__init__": ("contracts", "figures", "models"),  # the Python interface, imported when it is used
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported

@@ -14,7 +14,7 @@ import pytest
 from synthetic import make_run, words_in
 
 import dashboard.views
-from dashboard.__main__ import main
+from dashboard.shell import main
 from dashboard.app import create_app
 from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection

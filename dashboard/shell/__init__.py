@@ -1,0 +1,47 @@
+"""The shell: `python -m dashboard COMMAND`. Each command is one module of this package, found by discovery.
+
+A command's module has a function `add(commands)`: it adds a parser to argparse's subparsers, whose default `command` is
+called with (settings, parsed arguments) and returns the exit code. What it needs of torch, dash or the like it imports when
+it is called, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from dashboard.errors import DashboardError
+from dashboard.settings import Settings
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with Ctrl+C. "
+    "Settings are environment variables; README.md lists them."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a `DashboardError` is one line on standard error and exit code 1."""
+    parsed = make_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    try:
+        return int(parsed.command(Settings.from_env(), parsed))
+    except DashboardError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands, in the order of their names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dashboard", description="See what a transformer is doing.", epilog=EXIT_CODES
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for found in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
+        importlib.import_module(f"{__name__}.{found.name}").add(commands)
+    return parser

@@ -15,6 +15,8 @@ output, as {"phase", "done", "total", "message", "seconds"} and, while queued, "
 from __future__ import annotations
 
 import logging
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +34,8 @@ from dashboard.store.run_store import RunStore
 
 log = logging.getLogger(__name__)
 Builder = Callable[[Any], JobSpec | None]
+HOLD_SECONDS = 0.1  # for which the answer to a waiting page is held back
+LOOK_SECONDS = 0.004  # between two looks meanwhile
 
 
 class ResidentWorkerManager(DiskcacheManager):
@@ -39,6 +43,7 @@ class ResidentWorkerManager(DiskcacheManager):
 
     def __init__(self, queue: JobQueue, store: RunStore, settings: Settings) -> None:
         self.queue, self.store, self.settings = queue, store, settings
+        self._held = threading.BoundedSemaphore(max(1, settings.web_threads // 4))
         super().__init__(queue.cache)
 
     def make_job_fn(self, fn: Callable[..., Any], progress: bool, key: str | None = None) -> Builder:
@@ -78,9 +83,26 @@ class ResidentWorkerManager(DiskcacheManager):
         return found is None or found.outcome is not None
 
     def get_result(self, key: str, job: str | None) -> Any:
-        """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed."""
+        """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed.
+
+        An answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon as it
+        is done, not at the page's next question. Only few questions are held at a time, for each takes a thread.
+        """
         outcome = self.queue.poll(key)
+        if outcome is None and self._held.acquire(blocking=False):
+            try:
+                outcome = self._awaited(key)
+            finally:
+                self._held.release()
         return self.UNDEFINED if outcome is None else outcome
+
+    def _awaited(self, key: str) -> Outcome | None:
+        end = time.monotonic() + HOLD_SECONDS
+        while time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+            if self.result_ready(key):
+                return self.queue.poll(key)
+        return None
 
     def job_running(self, job: str) -> bool:
         """Whether the page must go on asking: until `get_result` has given the outcome.

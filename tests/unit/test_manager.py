@@ -149,6 +149,34 @@ def test_a_second_submit_by_the_same_page_keeps_the_job(manager: ResidentWorkerM
     assert poll(manager, new)[1]["run"] == NAME
 
 
+def test_an_outcome_that_comes_while_the_answer_is_held_is_given_at_once(
+    manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = begin(manager, fill, 1, NAME)
+    claim = manager.queue.claim("w1")
+    assert claim is not None
+    looks: list[str] = []
+    ready = manager.result_ready
+
+    def look(key: str) -> bool:
+        looks.append(key)
+        if len(looks) == 3:
+            manager.queue.finish(claim, NAME)
+        return ready(key)
+
+    monkeypatch.setattr(manager, "result_ready", look)
+    assert manager.get_result(handle, handle)["run"] == NAME
+    assert looks == [handle] * 3
+
+
+def test_only_few_answers_are_held(manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = begin(manager, fill, 1, NAME)
+    while manager._held.acquire(blocking=False):  # others' answers
+        pass
+    monkeypatch.setattr(manager, "result_ready", lambda key: pytest.fail("it was held"))
+    assert manager.get_result(handle, handle) is manager.UNDEFINED
+
+
 def test_a_forgotten_handle_is_an_error_and_never_silence(manager: ResidentWorkerManager) -> None:
     assert "no longer knows" in manager.get_result("gone", "gone")["error"]
     assert not manager.job_running("gone")

@@ -11,10 +11,12 @@ from dashboard.analysis.attention import KeyWeight, strongest_keys
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.table import Table
 from dashboard.figures.attention import attention_cells, shades
 from dashboard.figures.theme import Theme
 from dashboard.markup import attributes
 from dashboard.views.declaration import Options, View, Words, token_span
+from dashboard.views.tables import head_table, row_table
 
 BLOCK = 262_144  # weights that are derived at once while drawing
 
@@ -77,6 +79,10 @@ def one_head_line() -> html.Div:
     return html.Div([html.B("One head"), html.Span("", id=ids.ONE_HEAD_PATTERN), legend], className="grid-title")
 
 
+def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table:
+    return head_table(run, selection.layer, selection.head) if whole else row_table(run, selection)
+
+
 VIEW = View(
     name="attention",
     title="Attention",
@@ -90,4 +96,5 @@ VIEW = View(
     words=words,
     beside=heads_grid,
     above=one_head_line,
+    table=table,
 )

@@ -10,9 +10,11 @@ from dash import html
 from dashboard.analysis.projection import OUTLIER, Projection, project_run
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.table import Table
 from dashboard.figures.hidden import hidden_map, percent
 from dashboard.figures.theme import Theme
 from dashboard.views.declaration import Control, Options, View, Words
+from dashboard.views.tables import marked, points_table
 
 CONTROLS = (
     Control("at", "Show", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0"))),
@@ -86,6 +88,13 @@ def _note(selection: Selection, projection: Projection) -> Any:
     return ()
 
 
+def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table:
+    embeddings = options["at"] == "embeddings"
+    states = run.hidden_states[0] if embeddings else run.after_layer(selection.layer)
+    place = "Embeddings, before layer 0" if embeddings else f"After layer {selection.layer}"
+    return points_table(run.tokens, _projection(run, selection, options), states, place, marked(selection), whole)
+
+
 VIEW = View(
     name="hidden",
     title="Hidden states",
@@ -98,4 +107,5 @@ VIEW = View(
     draw=draw,
     words=words,
     controls=CONTROLS,
+    table=table,
 )

@@ -11,9 +11,11 @@ from dash import html
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.table import Table
 from dashboard.figures.prediction import prediction_bars, probability_text
 from dashboard.figures.theme import Theme
 from dashboard.views.declaration import Control, Options, View, Words, token_span
+from dashboard.views.tables import candidates_table
 
 CONTROLS = (
     Control("count", "Tokens", (("10", "10 likeliest"), ("5", "5"), ("20", "20"), ("50", "50"))),
@@ -130,6 +132,14 @@ def _rows(rows: list[tuple[str, Any]]) -> html.Dl:
     return html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in rows], className="facts")
 
 
+def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table | None:
+    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
+    if prediction is None:
+        return None
+    what = "Came next" if run.model.kind == "causal" else "Stands there"
+    return candidates_table(prediction, None if whole else int(options["count"]), what, whole)
+
+
 VIEW = View(
     name="prediction",
     title="Predictions",
@@ -143,4 +153,5 @@ VIEW = View(
     words=words,
     controls=CONTROLS,
     later=True,
+    table=table,
 )

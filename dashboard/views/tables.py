@@ -1,0 +1,119 @@
+"""The numbers behind the figures as tables, made of the results that the figures draw.
+
+Tokens are written as the page writes them (`·cat`) where a person reads the table, and as they are (` cat`) where it is
+whole, for a file. A cell without a number says why for a person, and is empty (None) in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dashboard.analysis.projection import Projection
+from dashboard.contracts.prediction import Prediction, TokenProbability
+from dashboard.contracts.run import ModelRun, Token
+from dashboard.contracts.scores import allowed_keys
+from dashboard.contracts.selection import Selection
+from dashboard.contracts.table import Cell, Column, Table
+from dashboard.figures.hidden import percent
+from dashboard.figures.tokens import token_label
+
+BLOCK = 262_144  # weights that are derived at once while a whole head is read
+
+
+def row_table(run: ModelRun, selection: Selection) -> Table:
+    """One row a key: what the selected query reads in the selected head."""
+    layer, head, query = selection.layer, selection.head, selection.token
+    weights = run.attention_rows(layer, head, query, query + 1)[0]
+    allowed = allowed_keys(run.recipe(layer), 1, len(run), query)[0]
+    rows: list[tuple[Cell, ...]] = [
+        (key, token_label(token.text), float(weights[key]) if allowed[key] else "masked") for key, token in enumerate(run.tokens)
+    ]
+    title = f"Layer {layer}, head {head}: what {token_label(run.tokens[query].text)} ({query}) attends to"
+    return Table(title, (Column("Key"), Column("Token"), Column("Weight")), rows, len(rows), marked(selection))
+
+
+def head_table(run: ModelRun, layer: int, head: int) -> Table:
+    """Every (query, key) pair of one head, row by row; the weight is None where the model's mask lets no key through.
+
+    The rows are derived as they are read, some queries at a time: a long text needs no whole matrix.
+    """
+    count = len(run)
+    columns = (Column("Query"), Column("Query token"), Column("Key"), Column("Key token"), Column("Weight"))
+    title = f"Layer {layer}, head {head}: every weight; empty where the mask lets the query read no such key"
+    return Table(title, columns, _pairs(run, layer, head), count * count)
+
+
+def _pairs(run: ModelRun, layer: int, head: int) -> Iterator[tuple[Cell, ...]]:
+    count, recipe = len(run), run.recipe(layer)
+    texts = [token.text for token in run.tokens]
+    height = max(1, BLOCK // count)
+    for first in range(0, count, height):
+        last = min(count, first + height)
+        weights = run.attention_rows(layer, head, first, last)
+        allowed = allowed_keys(recipe, last - first, count, first)
+        for query in range(first, last):
+            row, readable = weights[query - first].tolist(), allowed[query - first].tolist()
+            for key in range(count):
+                yield query, texts[query], key, texts[key], row[key] if readable[key] else None
+
+
+def points_table(
+    tokens: Sequence[Token], projection: Projection, states: np.ndarray, place: str, selected: tuple[int, ...], whole: bool
+) -> Table:
+    """One row a token: where it is drawn, and its length before the projection.
+
+    Args:
+        projection: of these tokens. states: (token, hidden), what was projected.
+        place: what they are of, "After layer 3". selected: rows to be marked. whole: for a file.
+    """
+    norms = np.linalg.norm(np.asarray(states, dtype=np.float64), axis=1)
+    components = projection.coordinates.shape[1]
+    rows: list[tuple[Cell, ...]] = []
+    for position, token in enumerate(tokens):
+        missing = None if whole else "left out"
+        left = position in projection.left_out
+        found = [missing if left else float(value) for value in projection.coordinates[position]]
+        rows.append((position, token.text if whole else token_label(token.text), *found, float(norms[position])))
+    shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(projection.explained))
+    axes = [Column(f"PC {i + 1}") for i in range(components)]
+    left_out = " The first token is left out of the components." if projection.left_out else ""
+    title = f"{place}: principal components ({shares} of the variance) and norm.{left_out}"
+    return Table(title, (Column("Position"), Column("Token"), *axes, Column("Norm")), rows, len(rows), selected)
+
+
+def candidates_table(prediction: Prediction, count: int | None, what: str, whole: bool) -> Table:
+    """One row a candidate, likeliest first; the token that is really there stands last where it is not among them.
+
+    Args:
+        count: how many candidates, None for all that are kept. what: "Came next" or "Stands there".
+    """
+    candidates = prediction.candidates[:count]
+    actual = prediction.actual
+    ranked: list[tuple[int | None, TokenProbability]] = list(enumerate(candidates, start=1))
+    if actual is not None and all(candidate.id != actual.id for candidate in candidates):
+        ranked.append((prediction.actual_rank, actual))
+    rows: list[tuple[Cell, ...]] = [
+        (rank, c.text if whole else token_label(c.text), c.id, 100 * c.probability, c.logprob, _yes(actual, c))
+        for rank, c in ranked
+    ]
+    columns = (
+        Column("Rank"),
+        Column("Token"),
+        Column("Vocabulary id"),
+        Column("Probability", "%"),
+        Column("Log-probability", "nats"),
+        Column(what),
+    )
+    title = f"Position {prediction.position}: {len(candidates)} likeliest of {prediction.vocabulary:,} tokens"
+    return Table(title, columns, rows, len(rows))
+
+
+def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:
+    return "yes" if actual is not None and candidate.id == actual.id else ""
+
+
+def marked(selection: Selection) -> tuple[int, ...]:
+    """The selected and the second token's rows, in a table of one row a token."""
+    return (selection.token,) if selection.other is None else (selection.token, selection.other)

@@ -14,7 +14,6 @@ import pytest
 from synthetic import make_run, words_in
 
 import dashboard.views
-from dashboard.shell import main
 from dashboard.app import create_app
 from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection
@@ -23,6 +22,7 @@ from dashboard.figures.theme import DARK, LIGHT
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.hub import HUB_MODELS
 from dashboard.settings import Settings, environ_name
+from dashboard.shell import main
 from dashboard.views import all_views
 
 ROOT = Path(__file__).resolve().parents[2]

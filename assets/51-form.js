@@ -225,7 +225,7 @@
   own.notice = function (submitted, info, filled) {
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
-    if (triggered.includes("filled.data") && filled && filled.error && !filled.cancelled) {
+    if (triggered.includes("filled.data") && filled && filled.error && !filled.cancelled && !app.embedded()) { // there the card says it
       showNotice({ lead: "Error.", text: filled.error, details: filled.details });
     }
     if (triggered.includes("run-info.data") && info) {
@@ -275,7 +275,7 @@
     node.textContent = loads ? "Ready, loads on run" : texts[health.worker] || "";
   }
   async function ask() {
-    if (document.hidden) return;
+    if (document.hidden || app.embedded()) return; // there it has no worker
     try {
       const reply = await fetch(app.url("health"));
       health = reply.ok ? await reply.json() : null;

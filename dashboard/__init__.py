@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dashboard.figures.prediction import plot_token_probabilities
     from dashboard.models.capture import capture_run
     from dashboard.models.loader import LoadedModel, load_model, wrap_model
+    from dashboard.notebook import show
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "plot_attention_heatmap",
     "plot_hidden_pca",
     "plot_token_probabilities",
+    "show",
     "wrap_model",
 ]
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "plot_attention_heatmap": "dashboard.figures.attention",
     "plot_hidden_pca": "dashboard.figures.hidden",
     "plot_token_probabilities": "dashboard.figures.prediction",
+    "show": "dashboard.notebook",
     "wrap_model": "dashboard.models.loader",
 }
 

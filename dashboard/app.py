@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import dash
 from flask_compress import Compress
 
+from dashboard.jobs.in_process import Compute, InProcessManager
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.models.catalog import Catalog
@@ -22,9 +24,28 @@ TITLE = "Transformer dashboard"
 LARGEST_REQUEST = 12_000_000  # bytes: the longest text as JSON, and no more
 
 
-def create_app(settings: Settings) -> dash.Dash:
+@dataclass(frozen=True)
+class Embedding:
+    """A page that stands inside another program's page and has no worker (`dashboard.notebook`).
+
+    Attributes:
+        compute: does here what a worker would do.
+        ancestors: which pages may stand around it, as Content-Security-Policy names them.
+        path: where the application is on this server, "/…/". public_path: where the browser finds it.
+    """
+
+    compute: Compute
+    ancestors: tuple[str, ...]
+    path: str
+    public_path: str
+
+
+def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.Dash:
     """The whole application, ready to serve: Dash's first-request set-up is done here, so that many first requests at
     once all get the whole list of callbacks.
+
+    Args:
+        embedding: for a page inside another one, which shows runs and takes no new text; None for the server's own.
 
     Raises:
         SettingsError: the cache folder cannot be written.
@@ -40,15 +61,24 @@ def create_app(settings: Settings) -> dash.Dash:
         update_title="",
         assets_folder=str(ASSETS),
         assets_ignore=r".*LICENSE.*|.*\.md",
-        background_callback_manager=ResidentWorkerManager(queue, store, settings),
+        background_callback_manager=(
+            InProcessManager(queue, store, settings, embedding.compute)
+            if embedding
+            else ResidentWorkerManager(queue, store, settings)
+        ),
+        routes_pathname_prefix=embedding.path if embedding else "/",
+        requests_pathname_prefix=embedding.public_path if embedding else "/",
         serve_locally=True,
         suppress_callback_exceptions=False,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
-    app.layout = lambda: layout(settings, catalog.entries(), views)  # anew for each page: models are fetched meanwhile
+    app.layout = lambda: layout(
+        settings, catalog.entries(), views, embedding is not None
+    )  # anew for each page: models are fetched meanwhile
     connect(app, Shelf(settings, store, catalog), views)
-    sources = Sources(settings, store, catalog, lambda: status(queue), app.csp_hashes())
-    app.server.register_blueprint(make_routes(sources))
+    ancestors = embedding.ancestors if embedding else ()
+    sources = Sources(settings, store, catalog, lambda: status(queue), app.csp_hashes(), ancestors)
+    app.server.register_blueprint(make_routes(sources), url_prefix=app.config.routes_pathname_prefix.rstrip("/") or None)
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     Compress(app.server)
     complete_setup(app)
@@ -59,4 +89,4 @@ def complete_setup(app: dash.Dash) -> None:
     """Let Dash finish what it would do at the first request (it is not safe under threads)."""
     with app.server.test_client() as client:
         for path in ("/_dash-layout", "/_dash-dependencies"):
-            client.get(path).close()
+            client.get(app.config.routes_pathname_prefix.rstrip("/") + path).close()

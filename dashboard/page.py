@@ -18,13 +18,18 @@ from dashboard.settings import Settings
 from dashboard.views.declaration import Control, View
 
 
-def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> html.Div:
-    """The whole page; equal for equal arguments, so that several web processes agree."""
+def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False) -> html.Div:
+    """The whole page; equal for equal arguments, so that several web processes agree.
+
+    Args:
+        embedded: it stands inside another page and takes no new text: what needs a worker is not shown
+            (assets/45-embedded.css), and it can be opened in a tab of its own.
+    """
     return html.Div(
         [
             html.A("Skip to the token strip", href=f"#{ids.TOKENS}", className="skip"),
             *_stores(settings, entries, views),
-            _header(settings, entries),
+            _header(settings, entries, embedded),
             html.Main(
                 [_form(), html.Div(id=ids.NOTICE, role="alert"), _examples(entries), _strip(), _selection_bar(), _cards(views)]
             ),
@@ -32,7 +37,7 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
             html.Div(id=ids.ANNOUNCER, className="visually-hidden", **attributes(aria_live="polite")),
         ],
         id=ids.PAGE,
-        className="page empty",
+        className="page empty embedded" if embedded else "page empty",
     )
 
 
@@ -77,7 +82,7 @@ def size_words(parameters: int) -> str:
     return f"{millions:.0f} M parameters" if millions >= 10 else f"{millions:.1f} M parameters"
 
 
-def _header(settings: Settings, entries: Sequence[CatalogEntry]) -> html.Header:
+def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool) -> html.Header:
     names = [entry.name for entry in entries]
     chosen = settings.default_model if settings.default_model in names else names[0]
     picker = dcc.Dropdown(
@@ -93,6 +98,7 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry]) -> html.Header:
         className="header-actions",
         **attributes(aria_label="Page"),
         **frozen(
+            *([html.A("Open in a tab", id=ids.OPEN_TAB, href="", target="_blank", className="quiet")] if embedded else []),
             _quiet("Copy link", ids.COPY_LINK, title="Copy a link to this run and selection"),
             _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or as the system has it"),
         ),

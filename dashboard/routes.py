@@ -30,6 +30,7 @@ class Sources:
     Attributes:
         settings, store, catalog: the server's. health: what /health says of worker and queue.
         script_hashes: of the page's inline scripts, which alone may run beside the served files.
+        ancestors: pages of other origins that may stand around this one, as Content-Security-Policy names them.
     """
 
     settings: Settings
@@ -37,10 +38,11 @@ class Sources:
     catalog: Catalog
     health: Callable[[], dict[str, Any]]
     script_hashes: Sequence[str] = ()
+    ancestors: Sequence[str] = ()
 
 
-def security_policy(script_hashes: Sequence[str]) -> str:
-    """Content-Security-Policy: nothing from another host, and no page of another site around this one.
+def security_policy(script_hashes: Sequence[str], ancestors: Sequence[str] = ()) -> str:
+    """Content-Security-Policy: nothing from another host, and no page of another site around this one but `ancestors`.
 
     Plotly's 3-D charts would need 'unsafe-eval'; its others do not.
     """
@@ -49,7 +51,7 @@ def security_policy(script_hashes: Sequence[str]) -> str:
         "img-src": ["'self'", "data:", "blob:"],
         "style-src": ["'self'", "'unsafe-inline'"],
         "script-src": ["'self'", *script_hashes],
-        "frame-ancestors": ["'self'"],
+        "frame-ancestors": ["'self'", *ancestors],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
     }
@@ -60,7 +62,7 @@ def make_routes(sources: Sources) -> Blueprint:
     """/health, /count and /run/KEY/…; a name that is not a run's gives 404 and one plain line."""
     routes = Blueprint("dashboard", __name__)
     settings, store, catalog = sources.settings, sources.store, sources.catalog
-    policy = security_policy(sources.script_hashes)
+    policy = security_policy(sources.script_hashes, sources.ancestors)
 
     @routes.get("/health")
     def _health() -> Response:

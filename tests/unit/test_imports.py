@@ -33,12 +33,13 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "routes": ("figures", "store", "models.catalog", "settings", "__init__", *RUNS),
     "page": ("views", "figures.theme", "models.catalog", "examples", "ids", "markup", "settings", *RUNS),
     "wiring": ("views", "figures.theme", "run_info", "store", "models.catalog", "ids", "markup", "settings", *RUNS),
-    "app": ("wiring", "page", "routes", "views", "jobs.manager", "jobs.queue", "models.catalog", "store", "settings", *BASE),
+    "app": ("wiring", "page", "routes", "views", "jobs", "models.catalog", "store", "settings", *BASE),
     "wsgi": ("app", "settings"),
+    "notebook": ("app", "store", "settings", "models", *RUNS),
     "serving": ("jobs.lifeline", "models.catalog", "settings", *BASE),
     "shell": ("serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
     "__main__": ("shell",),
-    "__init__": ("contracts", "figures", "models"),  # the Python interface, imported when it is used
+    "__init__": ("contracts", "figures", "models", "notebook"),  # the Python interface, imported when it is used
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
     "torch": ("models", "jobs.work"),
@@ -49,6 +50,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "dash_bootstrap_components": ("views", "page"),
     "flask": ("routes",),
     "flask_compress": ("app",),
+    "werkzeug": ("notebook",),
     "plotly": ("figures", "views", "wiring"),
     "sklearn": ("analysis", "wsgi"),
     "diskcache": ("jobs",),

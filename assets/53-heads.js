@@ -125,6 +125,7 @@
         } else paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
       }
     }
+    canvas.dataset.run = app.state.info.run;
   }
 
   function mark() {

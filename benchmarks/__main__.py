@@ -1,4 +1,4 @@
-"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|interaction]`."""
+"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|interaction|serving]`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-QUICK = {"capture": ["--rounds", "1", "--sizes", "32"], "interaction": ["--quick"]}
+QUICK = {
+    "capture": ["--rounds", "1", "--sizes", "32", "--long", "256"],
+    "interaction": ["--quick"],
+    "serving": ["--quick"],
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

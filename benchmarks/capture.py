@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,12 @@ from dashboard.models.tokens import tokenize
 
 GOAL_RATIO = {32: 1.08, 128: 1.08, 512: 1.10, 1024: 1.12}  # of SmolLM2-135M on 2 cores
 GOAL_MIB = {1024: 230}
+PEERS = {  # time over the bare forward at N = 32, 128, 512, 1024; MiB kept at 1024: recorded, same model, 2 cores
+    "nnsight 0.8.1, attentions + hidden states": ((1.11, 1.09, 1.32, 2.01), 1368),
+    "TransformerLens 4.3 bridge, patterns + residuals": ((1.32, 1.23, 1.34, 1.54), 1370),
+    "TransformerLens 4.3 bridge, everything": ((1.91, 1.79, 1.91, 2.36), 3739),
+}
+LONG = (1024, 2048, 4096)
 TEXT = (
     "When Mary and John went to the shops, John gave a drink to Mary. The old clock on the wall had stopped years ago, "
     "yet nobody in the village could remember who had last wound it, or why. "
@@ -38,6 +46,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m", help="catalog name, folder or hub id")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each size")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 128, 512, 1024], help="tokens of the texts")
+    parser.add_argument("--long", type=int, nargs="*", default=list(LONG), help="tokens of the texts whose memory is measured")
     parser.add_argument("--no-eager", action="store_true", help="leave out Hugging Face's eager outputs")
     chosen = parser.parse_args()
     loaded = load_model(chosen.model)
@@ -45,7 +54,17 @@ def main() -> None:
     print(f"{loaded.info.title}, {torch.get_num_threads()} threads, {chosen.rounds} rounds, load average {load}")
     print(f"{'N':>6} {'bare ms':>9} {'capture':>8} {'goal':>6} {'eager':>7} {'kept MiB':>9} {'goal':>6}")
     for size in chosen.sizes:
-        print(row(loaded, size, chosen.rounds, eager=not chosen.no_eager))
+        print(row(loaded, size, chosen.rounds, eager=not chosen.no_eager), flush=True)
+    print(
+        "\npeers, recorded with the same model on 2 cores: time over the bare forward at 32, 128, 512, 1,024; MiB kept at 1,024"
+    )
+    for name, (ratios, mib) in PEERS.items():
+        print(f"  {name:<50} {'  '.join(f'{ratio:.2f}' for ratio in ratios)}  {mib:>6,}")
+    if chosen.long:
+        heads = ("kept MiB", "KiB a token", "peak above the model MiB", "stored attention would be MiB")
+        print("\n     N" + "".join(f" {head:>{width}}" for head, width in zip(heads, (9, 12, 25, 30), strict=True)))
+    for size in chosen.long:
+        subprocess.run([sys.executable, "-m", "benchmarks.memory", chosen.model, str(size)], check=True)
 
 
 def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:

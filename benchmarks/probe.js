@@ -1,0 +1,138 @@
+/* Measures in the page, for benchmarks/interaction.py: from a click to the frame that shows its result. */
+(() => {
+  const drawn = { attention: 0, hidden: 0, prediction: 0 };
+  const listening = new WeakSet();
+  const watched = new WeakSet();
+  const touched = new Set();
+  let goals = [];
+  let pending = 0;
+  let quietSince = 0;
+
+  const fetched = window.fetch;
+  window.fetch = (...args) => {
+    pending += 1;
+    return fetched(...args).finally(() => { pending -= 1; quietSince = performance.now(); });
+  };
+  const graphOf = (name) => document.querySelector(`#${name}-graph .js-plotly-plot`);
+  const metaOf = (name) => { const graph = graphOf(name); return (graph && graph.layout && graph.layout.meta) || {}; };
+
+  function afterFrame(then) {
+    requestAnimationFrame(() => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = then;
+      channel.port2.postMessage(null);
+    });
+  }
+  function check() {
+    for (const goal of goals) {
+      if (goal.reached || !goal.test()) continue;
+      goal.reached = true;
+      Promise.resolve(goal.then && goal.then()).then(() => afterFrame(() => goal.resolve(performance.now())));
+    }
+  }
+  function watch(element, name, only) {
+    if (!element || watched.has(element)) return;
+    watched.add(element);
+    new MutationObserver((records) => {
+      if (only && !records.some((record) => record.target.closest && record.target.closest(only))) return;
+      touched.add(name);
+      check();
+    }).observe(element, { childList: true, subtree: true, attributes: true, characterData: true });
+  }
+  function attach() {
+    for (const name of Object.keys(drawn)) {
+      const graph = graphOf(name);
+      if (!graph || typeof graph.on !== "function" || listening.has(graph)) continue;
+      listening.add(graph);
+      graph.on("plotly_afterplot", () => { drawn[name] += 1; check(); });
+    }
+    const byId = (id) => document.getElementById(id);
+    watch(byId("tokens"), "tokens");
+    watch(byId("attention-figure"), "attention", "svg.over");
+    watch(byId("hidden-figure"), "hidden", "svg.over");
+    watch(byId("prediction-heading"), "words");
+    watch(byId("prediction-body"), "words");
+  }
+  /* milliseconds from act() to each goal's painting, null where it is not reached */
+  async function measure(act, tests, limit) {
+    attach();
+    touched.clear();
+    performance.clearResourceTimings();
+    const names = Object.keys(tests);
+    const reached = names.map((name) => new Promise((resolve) => {
+      goals.push({ ...tests[name], resolve, reached: false });
+      setTimeout(() => resolve(null), limit);
+    }));
+    const start = performance.now();
+    act();
+    check();
+    const times = await Promise.all(reached);
+    goals = [];
+    await quiet(limit);
+    return { ...Object.fromEntries(names.map((name, i) => [name, times[i] === null ? null : times[i] - start])), bytes: bytes() };
+  }
+  async function quiet(limit) {
+    const end = performance.now() + limit;
+    const busy = () => pending || performance.now() - quietSince < 150;
+    while (busy() && performance.now() < end) await new Promise((done) => setTimeout(done, 30));
+  }
+  function bytes() {
+    const own = performance.getEntriesByType("resource").filter((entry) => !entry.name.endsWith("/health"));
+    return own.reduce((sum, entry) => sum + entry.encodedBodySize, 0);
+  }
+  async function decoded() {
+    const image = document.querySelector("#attention-graph .imagelayer image");
+    if (!image) return;
+    const copy = new Image();
+    copy.src = image.getAttribute("href") || image.getAttributeNS("http://www.w3.org/1999/xlink", "href");
+    await copy.decode();
+  }
+  performance.setResourceTimingBufferSize(20000);
+
+  window.bench = {
+    quiet,
+    token(token) {
+      const button = document.querySelector(`#tokens [data-token="${token}"]`);
+      const before = drawn.prediction;
+      const everywhere = () => ["tokens", "attention", "hidden"].every((name) => touched.has(name));
+      return measure(() => button.click(), {
+        highlights: { test: () => button.getAttribute("aria-pressed") === "true" && everywhere() },
+        predictions: { test: () => drawn.prediction > before && touched.has("words") },
+      }, 10000);
+    },
+    head(layer, head) {
+      const before = drawn.attention;
+      const button = document.querySelector(`#attention-heads button[data-layer="${layer}"][data-head="${head}"]`);
+      const shown = () => { const meta = metaOf("attention"); return meta.layer === layer && meta.head === head; };
+      const heatmap = { test: () => drawn.attention > before && shown(), then: decoded };
+      return measure(() => button.click(), { heatmap }, 10000);
+    },
+    run(limit) {
+      const state = window.dashboardApp.state;
+      const old = state.selection ? state.selection.run : null;
+      const before = { ...drawn };
+      const painted = () => {
+        const run = state.selection && state.selection.run;
+        if (!run || run === old) return false;
+        const loaded = performance.getEntriesByType("resource");
+        const sprite = loaded.some((entry) => entry.name.includes(`/run/${run}/heads-`));
+        const redrawn = (name) => drawn[name] > before[name] && metaOf(name).run === run;
+        return sprite && touched.has("words") && Object.keys(drawn).every(redrawn);
+      };
+      let known = null;
+      const grid = () => {
+        const run = state.info && state.info.run;
+        if (!run || run === old) return false;
+        if (known === null) known = performance.now();
+        const canvas = document.querySelector("#attention-heads canvas");
+        return Boolean(canvas) && canvas.dataset.run === run;
+      };
+      const look = setInterval(check, 5);  // neither the sprite's arrival nor its painting changes an element
+      const tests = { all: { test: painted, then: decoded }, heads: { test: grid } };
+      const start = performance.now();
+      return measure(() => document.getElementById("run").click(), tests, limit)
+        .then((found) => ({ ...found, heads: found.heads === null ? null : found.heads - (known - start) }))
+        .finally(() => clearInterval(look));
+    },
+  };
+})();

@@ -48,6 +48,12 @@ class Client:
         answer = self.call("submitted-run.data", {"run": 1, "model": model, "text": text})
         return {"cacheKey": answer["cacheKey"], "job": answer["job"]}
 
+    def cancel(self, handle: dict[str, str]) -> None:
+        """Stop waiting for what was begun."""
+        stops = [item for item in self.dependencies if [place["id"] for place in item["inputs"]] == ["cancel"]]
+        for item in stops:
+            self._ask("POST", "/_dash-update-component", self._body(item, {"cancel": 1}), {"cancelJob": handle["job"]})
+
     def look(self, handle: dict[str, str]) -> dict[str, Any] | None:
         """The outcome of what was begun; None while there is none."""
         answer = self.call("submitted-run.data", {"run": 1}, handle)

@@ -166,7 +166,7 @@ def cancelled(server: Server, client: Client, texts: Texts, times: int) -> Row:
         wait_until(lambda: (health(server.address) or {}).get("worker") == "busy", 10)
         time.sleep(0.5)
         start = time.perf_counter()
-        client.call("submitted-run.data", {"run": 2, "model": MODEL, "text": ""}, {"cancelJob": handle["job"]})
+        client.cancel(handle)
         free = wait_until(lambda: is_idle(server), 30, step=0.005)
         row.add((time.perf_counter() - start) * 1e3 if free else None)
     return row

@@ -19,19 +19,44 @@
     names = { info, list };
     return list;
   }
-  function points() {
+  /* the places of all tokens in pixels: by Plotly, or by what the figure was told (see 56-space.js) */
+  function points(space) {
     const layout = graph && graph._fullLayout;
     const trace = graph && graph.data && graph.data[0];
-    if (!layout || !layout.xaxis || !trace || !trace.customdata || !app.state.info) return [];
+    if (!layout || !layout.xaxis || !trace || !app.state.info) return [];
     if (layout.meta && layout.meta.run !== app.state.info.run) return [];
     const { xaxis: x, yaxis: y } = layout;
+    const found = space ? spots(space) : plotted(trace, x, y);
+    return found.filter((p) => p.x >= x._offset - 2 && p.x <= x._offset + x._length + 2 && p.y >= y._offset - 2 && p.y <= y._offset + y._length + 2);
+  }
+  function plotted(trace, x, y) {
     const data = graph.calcdata && graph.calcdata[0];
-    if (!data) return [];
+    if (!trace.customdata || !data) return [];
     return data.map((point, i) => ({
-      token: trace.customdata[i].token,
-      x: x._offset + x.l2p(point.x),
-      y: y._offset + y.l2p(point.y),
-    })).filter((p) => p.x >= x._offset - 2 && p.x <= x._offset + x._length + 2 && p.y >= y._offset - 2 && p.y <= y._offset + y._length + 2);
+      token: trace.customdata[i].token, at: [point.x, point.y], x: x._offset + x.l2p(point.x), y: y._offset + y.l2p(point.y),
+    }));
+  }
+  function spots(space) {
+    const found = [];
+    for (let token = 0; token < space.tokens; token += 1) {
+      const p = space.spot(space.at, token);
+      if (p) found.push({ token, at: space.coordinates(space.at, token), ...p });
+    }
+    return found;
+  }
+  /* the places of the selected and the second token's paths */
+  function stops(space) {
+    const { selection } = app.state;
+    if (!space || !space.path) return [];
+    return [selection.token, selection.other].filter((token) => token !== null && token !== undefined).flatMap((token) => way(space, token));
+  }
+  function way(space, token) {
+    const found = [];
+    for (let place = 0; place < space.places; place += 1) {
+      const p = space.spot(place, token);
+      if (p) found.push({ token, place, at: space.coordinates(place, token), ...p });
+    }
+    return found;
   }
 
   /* greedy placement in eight directions on a coarse grid of taken boxes */
@@ -54,7 +79,7 @@
     const y = p.y + dy * (dx ? gap : gap + 3);
     return [x0, y - HEIGHT / 2, x0 + wide, y + HEIGHT / 2];
   }
-  function drawLabels(all, state) {
+  function drawLabels(all, state, path, parent) {
     const { selection, hover, info } = state;
     const ends = suffixes(info);
     const most = app.narrow() ? 8 : 12;
@@ -62,10 +87,9 @@
     const place = placer([x._offset, y._offset - 4, graph.clientWidth, y._offset + y._length + 2]);
     for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
     const first = [selection.token, selection.other, hover ? hover.token : null];
-    const order = [...first.map((token) => all.find((p) => p.token === token)), ...all.filter((p) => !first.includes(p.token))];
     const done = new Set();
-    for (const p of order) {
-      if (!p || done.has(p.token)) continue;
+    const draw = (p) => {
+      if (!p || done.has(p.token)) return;
       done.add(p.token);
       const always = p.token === selection.token || p.token === selection.other;
       const suffix = always ? " " + p.token : ends[p.token];
@@ -73,20 +97,78 @@
       const gap = always ? 12 : 7;
       let box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find((b) => place.inside(b) && !place.hit(b));
       if (!box && always) box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find(place.inside) || labelBox(p, [1, 0], wide, gap);
-      if (!box) continue;
+      if (!box) return;
       place.take(box);
       const kind = p.token === selection.token ? "selected" : p.token === selection.other ? "second" : hover && p.token === hover.token ? "hovered" : "";
-      app.svgToken(p.token, { x: box[0], y: box[1] + 10, class: kind }, over, most, suffix);
+      app.svgToken(p.token, { x: box[0], y: box[1] + 10, class: kind }, parent, most, suffix);
+    };
+    for (const token of first) draw(all.find((p) => p.token === token));
+    layerNumbers(path, place, parent);
+    for (const p of all) draw(p);
+  }
+  /* the layers along the selected token's path, as many as find room */
+  function layerNumbers(path, place, parent) {
+    const order = [...path].sort((a, b) => importance(b, path.length) - importance(a, path.length));
+    for (const p of order) {
+      const text = p.place === 0 ? "E" : String(p.place - 1);
+      const box = DIRECTIONS.map((d) => labelBox(p, d, text.length * CHARACTER, 5)).find((b) => place.inside(b) && !place.hit(b));
+      if (!box) continue;
+      place.take(box);
+      app.svg("text", { x: box[0], y: box[1] + 10, class: "plain stop-number" }, parent).textContent = text;
     }
   }
-  function paint() {
+  function importance({ place }, count) { return place === 0 || place === count - 1 ? 3 : (place - 1) % 5 === 0 ? 2 : 1; }
+
+  function line(way, className, parent) {
+    if (way.length > 1) app.svg("polyline", { points: way.map((p) => `${p.x.toFixed(1)},${p.y.toFixed(1)}`).join(" "), class: className }, parent);
+  }
+  /* box, quiet paths and dots, where Plotly draws none */
+  function drawSpace(space, all, parent) {
+    const { selection } = app.state;
+    if (space.dimensions === 3) app.spaceBox(space, parent);
+    for (const token of space.quiet) {
+      if (token !== selection.token && token !== selection.other) line(way(space, token), "quiet", parent);
+    }
+    const far = Math.max(...all.map((p) => p.depth));
+    const range = far - Math.min(...all.map((p) => p.depth)) || 1;
+    const size = all.length <= 80 ? 3.5 : all.length <= 400 ? 3 : 2.5;
+    for (const p of [...all].sort((a, b) => b.depth - a.depth)) {
+      const close = space.dimensions === 3 ? (far - p.depth) / range : 1;
+      app.svg("circle", { cx: p.x, cy: p.y, r: size * (0.75 + 0.25 * close), opacity: 0.5 + 0.5 * close, class: "dot0" }, parent);
+    }
+    for (const [token, name] of [[selection.other, "path second-path"], [selection.token, "path"]]) {
+      if (token === null || token === undefined || !space.path) continue;
+      const found = way(space, token);
+      line(found, name, parent);
+      for (const p of found) app.svg("circle", { cx: p.x, cy: p.y, r: 2, class: token === selection.token ? "dot" : "dot2" }, parent);
+    }
+  }
+  function stem(space, token, className, parent) {
+    const [top, floor] = [space.spot(space.at, token), space.floor(space.at, token)];
+    if (top) app.svg("line", { x1: top.x, y1: top.y, x2: floor.x, y2: floor.y, class: className }, parent);
+  }
+  /* `moving`: the figure is being turned, and only what is selected carries its name */
+  function paint(moving) {
     if (!over) return;
     over.replaceChildren();
-    const { selection, hover, info } = app.state;
+    const { selection, info } = app.state;
+    const space = app.space(graph);
+    const spatial = Boolean(space) && space.dimensions === 3;
+    app.byId("hidden-figure").classList.toggle("spatial", spatial);
     if (!selection || !info) return;
-    const all = points();
+    const all = points(space);
+    if (space) drawSpace(space, all, over);
+    if (spatial) {
+      if (selection.other !== null) stem(space, selection.other, "stem", over);
+      stem(space, selection.token, "stem", over);
+    }
     if (!all.length) return;
-    drawLabels(all, app.state);
+    const named = moving === true && all.length > 80 ? all.filter((p) => p.token === selection.token || p.token === selection.other) : all;
+    drawLabels(named, app.state, space && space.path ? way(space, selection.token) : [], over);
+    marks(all);
+  }
+  function marks(all) {
+    const { selection, hover } = app.state;
     const find = (token) => all.find((p) => p.token === token);
     const hovered = hover && find(hover.token);
     if (hovered) app.svg("circle", { cx: hovered.x, cy: hovered.y, r: 7, class: "thin" }, over);
@@ -103,30 +185,49 @@
     }
   }
 
+  /* the token's point, or else the place on a path, that a pointer means */
   function nearest(event) {
     const box = graph.getBoundingClientRect();
     const away = (p) => Math.hypot(p.x - (event.clientX - box.left), p.y - (event.clientY - box.top));
-    const best = points().reduce((found, p) => (found === null || away(p) < away(found) ? p : found), null);
-    return best !== null && away(best) <= REACH ? best.token : null;
+    const space = app.space(graph);
+    const best = [...points(space), ...stops(space)].reduce((found, p) => (found === null || away(p) < away(found) - 0.5 ? p : found), null);
+    return best !== null && away(best) <= REACH ? best : null;
+  }
+  function click(event) {
+    const { selection } = app.state;
+    const found = nearest(event);
+    if (found === null || !selection) return;
+    const { token, place } = found;
+    if (place === undefined && event.shiftKey) app.propose({ other: selection.other === token ? null : token });
+    else if (place === undefined) app.propose({ token });
+    else goTo(place);
+  }
+  /* a place on a path is a layer, or the embeddings, which are an option of the card */
+  function goTo(place) {
+    if (graph.layout.meta.space.follows === (place === 0)) {
+      window.dash_clientside.set_props("hidden-at", { value: place === 0 ? "embeddings" : "layer" });
+    }
+    if (place > 0) app.propose({ layer: place - 1 });
+  }
+  function hover(event) {
+    const found = event.buttons ? null : nearest(event);
+    graph.style.cursor = found ? "pointer" : "";
+    if (!found) { app.hover(null); app.tip(null); return; }
+    const { token, place, at } = found;
+    app.hover(place === undefined ? { token, source: "points" } : null);
+    const where = place === undefined ? "" : place === 0 ? ", embeddings" : `, after layer ${place - 1}`;
+    app.tip([[app.label(token), ` ${token}${where}`], [...at].map((v, i) => `PC ${i + 1} ${number(v)}`).join(", ")], event.clientX, event.clientY);
   }
 
   app.whenGraph("hidden-graph", (found) => {
     graph = found;
-    over = app.svg("svg", { class: "over", "aria-hidden": "true" }, app.byId("hidden-figure"));
+    const holder = app.byId("hidden-figure");
+    over = app.svg("svg", { class: "over", "aria-hidden": "true" }, holder);
+    const hands = app.turning(graph, holder, () => holder.classList.contains("spatial"), paint);
     graph.on("plotly_afterplot", paint);
-    graph.addEventListener("click", (event) => { // Plotly's own click is lost within 50 ms of a quick move
-      const { selection } = app.state;
-      const token = nearest(event);
-      if (token === null || !selection) return;
-      if (event.shiftKey) app.propose({ other: selection.other === token ? null : token }); else app.propose({ token });
-    });
-    graph.on("plotly_hover", ({ points: [point], event }) => {
-      if (!point || !point.customdata) return;
-      const { token } = point.customdata;
-      app.hover({ token, source: "points" });
-      app.tip([[app.label(token), ` ${token}`], `PC 1 ${number(point.x)}, PC 2 ${number(point.y)}`], event.clientX, event.clientY);
-    });
-    graph.on("plotly_unhover", () => { app.hover(null); app.tip(null); });
+    graph.addEventListener("click", (event) => { if (!hands.wasTurn()) click(event); }); // Plotly's own click is lost within 50 ms of a quick move
+    graph.addEventListener("mousemove", hover);
+    graph.addEventListener("mouseleave", () => { app.hover(null); app.tip(null); });
     paint();
   });
   const number = (value) => Number(value).toPrecision(4);

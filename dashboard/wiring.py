@@ -231,6 +231,13 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
         figure, problem = guarded(lambda: _figure(shelf, view, raw, options, theme))
         return figure or empty_figure(problem, theme_named(theme))
 
+    if view.reads is not None:
+        reads = view.reads
+
+        @app.callback(Output(ids.reads_id(view.name), "data"), *controls, prevent_initial_call=True)
+        def reading(*rest: Any) -> Any:
+            return reads(view.options(rest))
+
     @app.callback(
         Output(ids.words_id(view.name), "data"),
         Input(ids.SELECTION, "data"),
@@ -275,7 +282,8 @@ def _figure(shelf: Shelf, view: View, raw: object, options: dict[str, str], them
     selection = Selection.from_json(raw)
     figure = view.draw(shelf.run_of(selection, view.later), selection, options, theme_named(theme))
     if figure is not None:  # what the browser needs to know of the figure that it marks
-        figure.update_layout(meta={"run": selection.run, "layer": selection.layer, "head": selection.head})
+        meta = {"run": selection.run, "layer": selection.layer, "head": selection.head}
+        figure.update_layout(meta={**(figure.layout.meta or {}), **meta})
     return figure
 
 

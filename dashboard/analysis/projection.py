@@ -13,7 +13,7 @@ from dashboard.errors import RunShapeError
 
 FirstToken = Literal["auto", "keep", "leave"]
 Fit = Literal["layer", "all"]
-Scaling = Literal["centred", "standardised"]
+Scaling = Literal["centred", "standardised", "unit"]
 OUTLIER = 5.0  # a first token whose norm is more than this many times the median is left out by default
 SOLVER_WIDTH = 2048  # up to this width the covariance is solved exactly; above, seeded randomised SVD
 
@@ -53,6 +53,21 @@ class Projection:
     approximate: bool = False
 
 
+@dataclass(frozen=True)
+class Trajectories:
+    """Every token's path through the layers, in one basis that was fitted on all layers together.
+
+    Attributes:
+        coordinates: (place, token, component) float64; place 0 is the embeddings, place i + 1 comes after layer i; NaN
+            for a token that was left out.
+        explained: (component,) share of the variance of all layers' tokens. left_out: positions that take no part.
+    """
+
+    coordinates: np.ndarray
+    explained: np.ndarray
+    left_out: tuple[int, ...]
+
+
 def first_token_ratio(states: np.ndarray) -> float:
     """Norm of the first token over the median norm of the others; 1 where there are no others."""
     norms = np.linalg.norm(states.astype(np.float64), axis=1)
@@ -75,7 +90,8 @@ def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scalin
     Args:
         layers: (token, hidden) each, any float.
         components: at most this many; fewer where there are fewer tokens or dimensions.
-        scaling: "centred" takes the mean away; "standardised" also divides each dimension by its deviation.
+        scaling: "centred" takes the mean away; "standardised" also divides each dimension by its deviation; "unit" is
+            "centred" of states that `prepared` has scaled to length 1.
 
     Returns:
         A basis whose components have their largest loading positive, so that a redraw never flips an axis.
@@ -164,22 +180,58 @@ def project(states: np.ndarray, components: int = 3, first: FirstToken = "auto",
     return place(states, fit_layers([states], leave, components, scaling), leave, components)
 
 
+def states_at(run: ModelRun, layer: int) -> np.ndarray:
+    """(token, hidden) float32 after `layer`, before any final norm where that is known; −1: the embeddings."""
+    return np.asarray(run.hidden_states[0] if layer < 0 else run.after_layer(layer))
+
+
+def prepared(states: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """(token, hidden) as they are fitted: with `scaling` "unit" each token's state is divided by its length."""
+    if scaling != "unit":
+        return states
+    norms = np.linalg.norm(states.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(states / np.where(norms > 0, norms, 1.0))
+
+
+def _common_basis(run: ModelRun, first: FirstToken, scaling: Scaling) -> tuple[Basis, bool]:
+    """The basis of all layers together, fitted once for a run, and whether the first token was left out."""
+
+    def fit() -> tuple[Basis, bool]:
+        layers = _all_layers(run, scaling)
+        leave = leaves_first(layers, first)
+        return fit_layers(layers, leave, 3, scaling), leave
+
+    return run.remember(("basis", first, scaling), fit)
+
+
+def _all_layers(run: ModelRun, scaling: Scaling) -> list[np.ndarray]:
+    return [prepared(states_at(run, index), scaling) for index in range(-1, run.model.layers)]
+
+
 def project_run(run: ModelRun, layer: int, fit: Fit, first: FirstToken, scaling: Scaling) -> Projection:
     """The projection after `layer` (−1: the embeddings), remembered by the run; layers that are fitted together share
     one basis, which is fitted once."""
 
-    def states_after(index: int) -> np.ndarray:
-        return np.asarray(run.hidden_states[0] if index < 0 else run.after_layer(index))
-
-    def together() -> tuple[Basis, bool]:
-        layers = [states_after(index) for index in range(-1, run.model.layers)]
-        leave = leaves_first(layers, first)
-        return fit_layers(layers, leave, 3, scaling), leave
-
     def compute() -> Projection:
         if fit == "layer":
-            return project(states_after(layer), 3, first, scaling)
-        basis, leave = run.remember(("basis", first, scaling), together)
-        return place(states_after(layer), basis, leave)
+            return project(prepared(states_at(run, layer), scaling), 3, first, scaling)
+        basis, leave = _common_basis(run, first, scaling)
+        return place(prepared(states_at(run, layer), scaling), basis, leave)
 
     return run.remember(("projection", layer, fit, first, scaling), compute)
+
+
+def trajectories(run: ModelRun, first: FirstToken, scaling: Scaling) -> Trajectories:
+    """All tokens' paths in the common basis, remembered by the run."""
+
+    def compute() -> Trajectories:
+        basis, leave = _common_basis(run, first, scaling)
+        return follow(_all_layers(run, scaling), basis, leave)
+
+    return run.remember(("trajectories", first, scaling), compute)
+
+
+def follow(layers: Sequence[np.ndarray], basis: Basis, leave: bool, components: int = 3) -> Trajectories:
+    """The tokens of all `layers`, (token, hidden) each, in a basis that was fitted on all of them."""
+    placed = [place(states, basis, leave, components) for states in layers]
+    return Trajectories(np.stack([p.coordinates for p in placed]), placed[0].explained, placed[0].left_out)

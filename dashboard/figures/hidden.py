@@ -1,4 +1,4 @@
-"""PCA of token representations as points, and one token's path through the layers."""
+"""PCA of token representations as points; from plain Hugging Face outputs, one token's path through the layers too."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.analysis.projection import Projection, fit_layers, leaves_first, place
+from dashboard.analysis.projection import Projection, fit_layers, follow, leaves_first
 from dashboard.contracts.run import Token
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
-from dashboard.figures.theme import LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.space import Space, plane_axes, space_figure
+from dashboard.figures.theme import LIGHT, TOKEN_FONT, Theme, base_layout
 from dashboard.figures.tokens import elide, escape, labels_of, numbered
 
 
@@ -58,7 +59,8 @@ def hidden_map(
     )
     if decorate:
         _mark(figure, projection, selected, theme)
-    figure.update_layout(**_point_axes(projection, theme, len(labels)))
+    titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
+    figure.update_layout(**plane_axes(titles, theme, len(labels)))
     return figure
 
 
@@ -72,19 +74,14 @@ def _mark(figure: go.Figure, projection: Projection, selected: tuple[int | None,
         figure.add_trace(go.Scatter(x=[x], y=[y], mode="markers", marker=marker, hoverinfo="skip"))
 
 
-def _point_axes(projection: Projection, theme: Theme, count: int) -> dict[str, Any]:
-    titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
-    shared = {"showgrid": True, "nticks": 6, "tickfont": {"size": 11, "color": theme.muted}, "fixedrange": count <= 80}
-    axes = [axis(theme, title={"text": title, "font": {"size": 11}, "standoff": 4}, **shared) for title in titles]
-    return {
-        "xaxis": axes[0],
-        "yaxis": axes[1],
-        "margin": {"l": 58, "r": 24, "t": 6, "b": 38},
-        "dragmode": "zoom" if count > 80 else False,
-    }
-
-
-def plot_hidden_pca(hidden_states: Any, token_idx: int | None = None, tokens: Sequence[Any] | None = None) -> go.Figure:
+def plot_hidden_pca(
+    hidden_states: Any,
+    token_idx: int | None = None,
+    tokens: Sequence[Any] | None = None,
+    *,
+    other_idx: int | None = None,
+    dimensions: int = 2,
+) -> go.Figure:
     """One token's path through the layers among the others', from plain Hugging Face outputs.
 
     All layers and tokens are fitted together by one PCA, so that the layers share a basis; the first token takes no
@@ -95,28 +92,34 @@ def plot_hidden_pca(hidden_states: Any, token_idx: int | None = None, tokens: Se
             or not; or one array (layer, token, hidden). One (token, hidden) layer draws points without a path.
         token_idx: the token whose path is drawn; None draws the last layer's points alone.
         tokens: labels; positions where there are none.
+        other_idx: a second token, whose path is drawn dashed.
+        dimensions: 2, or 3 for a figure that can be turned.
 
     Raises:
-        RunShapeError: not hidden states. BadSelectionError: no such token.
+        RunShapeError: not hidden states, or dimensions other than 2 and 3. BadSelectionError: no such token.
     """
     layers = _layers(hidden_states)
     count = layers[0].shape[0]
     labels: list[Any] = [str(i) for i in range(count)] if tokens is None else list(tokens)
     if len(labels) != count:
         raise RunShapeError(f"{len(labels)} tokens for hidden states of {count} positions.")
-    if token_idx is not None and not -count <= token_idx < count:
-        raise BadSelectionError(f"There is no token {token_idx}; the hidden states have tokens 0 to {count - 1}.")
-    token = None if token_idx is None else token_idx % count
-    leave = leaves_first(layers, "keep" if token == 0 else "auto")
-    basis = fit_layers(layers, leave, 2)
-    projections = [place(layer, basis, leave, 2) for layer in layers]
-    figure = hidden_map(projections[-1], labels, (token, None))
-    if token is not None and len(layers) > 1:
-        _draw_path(figure, np.stack([p.coordinates[token] for p in projections]))
-    left = "; first token left out (its norm swamps the rest)" if projections[-1].left_out else ""
+    if dimensions not in (2, 3):
+        raise RunShapeError(f"A figure has 2 or 3 dimensions, not {dimensions}.")
+    token, other = _token(token_idx, count), _token(other_idx, count)
+    leave = leaves_first(layers, "keep" if 0 in (token, other) else "auto")
+    found = follow(layers, fit_layers(layers, leave, dimensions), leave, dimensions)
+    space = Space(found.coordinates, found.explained, len(layers) - 1, token is not None and len(layers) > 1, dimensions)
+    figure = space_figure(space, labels, (token, other))
+    left = "; first token left out (its norm swamps the rest)" if found.left_out else ""
     what = "hidden states" if token is None else f"token {token} through {len(layers)} layers of hidden states"
     figure.update_layout(title={"text": f"PCA of {what}{left}", "font": {"size": 13}}, margin={"t": 44}, width=720, height=540)
     return figure
+
+
+def _token(index: int | None, count: int) -> int | None:
+    if index is not None and not -count <= index < count:
+        raise BadSelectionError(f"There is no token {index}; the hidden states have tokens 0 to {count - 1}.")
+    return None if index is None else index % count
 
 
 def _layers(hidden_states: Any) -> list[np.ndarray]:
@@ -132,18 +135,3 @@ def _layers(hidden_states: Any) -> list[np.ndarray]:
         shapes = [layer.shape for layer in layers][:3]
         raise RunShapeError(f"Hidden states must be (token, hidden) per layer, one text at a time; these are {shapes}.")
     return layers
-
-
-def _draw_path(figure: go.Figure, path: np.ndarray) -> None:
-    figure.add_trace(
-        go.Scatter(
-            x=path[:, 0],
-            y=path[:, 1],
-            mode="lines+markers",
-            line={"color": LIGHT.selected, "width": 1.5},
-            marker={"size": 5, "color": LIGHT.selected},
-            customdata=[{"layer": i} for i in range(len(path))],
-            text=["embeddings", *(f"after layer {i}" for i in range(len(path) - 1))],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )

@@ -67,7 +67,8 @@ class View:
     Attributes:
         name: makes the ids (`<name>-graph`). title: before there is a run. order: place among the cards.
         invitation: headline and sentence before there is a run.
-        figure_reads: fields of the selection whose change needs a new figure.
+        figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
+            where they change it.
         draw: the figure, or None where there is nothing to draw (then `words` gives a message).
         words: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer. beside, above: build a component to the left of
@@ -92,6 +93,7 @@ class View:
     later: bool = False
     export: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None] | None = None
     table: Callable[[ModelRun, Selection, Options, bool], Table | None] | None = None
+    reads: Callable[[Options], tuple[str, ...]] | None = None
 
     def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
         """The controls' values, in their order, as a mapping; anything unknown becomes the default."""

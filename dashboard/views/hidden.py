@@ -1,25 +1,41 @@
-"""Hidden states: PCA of all tokens after the selected layer (rows H1, H3 and H4 of the map)."""
+"""Hidden states: PCA of all tokens at the selected layer, or of their paths through the layers (rows H1–H4 of the map)."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.projection import OUTLIER, Projection, project_run
+from dashboard.analysis.projection import OUTLIER, Fit, Projection, project_run, states_at, trajectories
+from dashboard.analysis.similarity import likeness
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.figures.hidden import hidden_map, percent
+from dashboard.figures.space import Space, space_figure, space_frame
 from dashboard.figures.theme import Theme
-from dashboard.views.declaration import Control, Options, View, Words
-from dashboard.views.tables import marked, points_table
+from dashboard.views.declaration import Control, Options, View, Words, token_span
+from dashboard.views.tables import marked, path_table, points_table
 
 CONTROLS = (
-    Control("at", "Show", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0"))),
-    Control("fit", "Fit the components on", (("layer", "The layer shown"), ("all", "All layers together"))),
-    Control("scaling", "Dimensions", (("centred", "Centred"), ("standardised", "Standardised: each of equal weight"))),
+    Control("draw", "Draw", (("points", "Tokens as points"), ("path", "The selected token's path through all layers"))),
+    Control("axes", "Components", (("2", "Two"), ("3", "Three: drag to turn"))),
+    Control("at", "Points", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0"))),
+    Control(
+        "fit", "Fit the components on", (("layer", "The layer shown (a path: on all layers)"), ("all", "All layers together"))
+    ),
+    Control(
+        "scaling",
+        "Scale",
+        (
+            ("centred", "As they are"),
+            ("standardised", "Each dimension of equal weight"),
+            ("unit", "Each state to length 1: directions"),
+        ),
+    ),
     Control(
         "first",
         "First token",
@@ -28,41 +44,89 @@ CONTROLS = (
 )
 
 
+SCALED = {"standardised": "Dimensions standardised.", "unit": "Each state scaled to length 1."}
+
+
+def _layer(selection: Selection, options: Options) -> int:
+    """The layer whose states are the points; −1 for the embeddings."""
+    return -1 if options["at"] == "embeddings" else selection.layer
+
+
+def _fit(options: Options) -> Fit:
+    """A path needs one basis for all layers, whatever the options say."""
+    return "all" if options["draw"] == "path" or options["fit"] == "all" else "layer"
+
+
+def reads(options: Options) -> tuple[str, ...]:
+    """A figure with all layers' coordinates is marked anew by the browser when the layer changes."""
+    return ("run",) if options["draw"] == "path" else ("run", "layer")
+
+
 def _projection(run: ModelRun, selection: Selection, options: Options) -> Projection:
-    layer = -1 if options["at"] == "embeddings" else selection.layer
-    return project_run(run, layer, options["fit"], options["first"], options["scaling"])
+    return project_run(run, _layer(selection, options), _fit(options), options["first"], options["scaling"])
+
+
+def _space(run: ModelRun, selection: Selection, options: Options) -> Space:
+    """What the options show, with every layer's coordinates where paths are drawn."""
+    dimensions = int(options["axes"])
+    if options["draw"] == "path":
+        found = trajectories(run, options["first"], options["scaling"])
+        return Space(found.coordinates, found.explained, _layer(selection, options) + 1, True, dimensions)
+    projection = _projection(run, selection, options)
+    return Space(projection.coordinates[None], projection.explained, 0, False, dimensions)
 
 
 def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
-    figure = hidden_map(_projection(run, selection, options), run.tokens, theme=theme, decorate=False)
-    basis = "" if options["fit"] == "all" else str(selection.layer)  # a zoom holds as long as the axes mean the same
+    if options["draw"] == "points" and options["axes"] == "2":
+        figure = hidden_map(_projection(run, selection, options), run.tokens, theme=theme, decorate=False)
+    else:
+        figure = space_frame(_space(run, selection, options), theme, follows=options["at"] == "layer")
+    basis = "" if _fit(options) == "all" else str(selection.layer)  # a zoom holds as long as the axes mean the same
     figure.update_layout(uirevision="-".join([run.key, basis, *options.values()]))
     return figure
 
 
+def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
+    """The figure by itself, with labels and marks; in three components a scene that can be turned."""
+    return space_figure(_space(run, selection, options), run.tokens, (selection.token, selection.other), theme)
+
+
+def _place(selection: Selection, options: Options) -> str:
+    return "Embeddings, before layer 0" if options["at"] == "embeddings" else f"After layer {selection.layer}"
+
+
 def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     projection = _projection(run, selection, options)
-    embeddings = options["at"] == "embeddings"
-    place = "Embeddings, before layer 0" if embeddings else f"After layer {selection.layer}"
-    return Words(
-        f"{place}: which tokens are represented alike",
-        _caption(run, selection, options, projection),
-        _variance(projection),
-        _note(selection, projection),
-    )
+    place = _place(selection, options)
+    title: Any = f"{place}: which tokens are represented alike"
+    if options["draw"] == "path":
+        title = [f"{place} on the path of ", token_span(run.tokens[selection.token]), f" ({selection.token}) through all layers"]
+    footer = [*_variance(projection, int(options["axes"])), *_pair(run, selection, options)]
+    return Words(title, _caption(run, selection, options, projection), footer, _note(selection, projection))
 
 
 def _caption(run: ModelRun, selection: Selection, options: Options, projection: Projection) -> str:
-    parts = ["PCA of all tokens, all layers fitted together." if options["fit"] == "all" else "PCA of all tokens at this layer."]
-    if options["scaling"] == "standardised":
-        parts.append("Dimensions standardised.")
+    path = options["draw"] == "path"
+    parts = ["PCA of all tokens, all layers fitted together." if _fit(options) == "all" else "PCA of all tokens at this layer."]
+    if options["scaling"] in SCALED:
+        parts.append(SCALED[options["scaling"]])
     parts.append(_first_token(projection))
-    if selection.layer == run.model.layers - 1 and run.model.final_norm and options["at"] == "layer":
-        before = "residual_final" in run.arrays
-        parts.append("Before the final norm." if before else "Past the final norm.")
+    if path:
+        step = _space(run, selection, options).step
+        if len(run) > 1:
+            parts.append("Thin: the other tokens." if step == 1 else f"Thin: every {_ordinal(step)} token.")
+    if run.model.final_norm and options["at"] == "layer" and (path or selection.layer == run.model.layers - 1):
+        side = "before" if "residual_final" in run.arrays else "past"
+        parts.append(f"Layer {run.model.layers - 1}: {side} the final norm." if path else f"{side.capitalize()} the final norm.")
     if projection.approximate:
         parts.append("Components from a randomised solver.")
     return " ".join(parts)
+
+
+def _ordinal(number: int) -> str:
+    """ "2nd", "3rd", "11th" …"""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 def _first_token(projection: Projection) -> str:
@@ -74,25 +138,50 @@ def _first_token(projection: Projection) -> str:
     )
 
 
-def _variance(projection: Projection) -> list[Any]:
+def _variance(projection: Projection, dimensions: int) -> list[Any]:
     numbers = [
         html.Span([f"PC {i + 1}", html.B(percent(share))], className="number") for i, share in enumerate(projection.explained)
     ]
-    both = html.Span(["PC 1 + 2", html.B(percent(float(projection.explained[:2].sum())))], className="number last")
+    name = " + ".join(["PC 1", *(str(i + 1) for i in range(1, dimensions))])
+    shown = percent(float(projection.explained[:dimensions].sum()))
+    both = html.Span([name, html.B(shown)], className="number last")
     return [html.Span("Explained variance", className="lead-in"), *numbers, both]
 
 
+def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
+    """A line on how alike the selected and the second token are, in the states as they are."""
+    if selection.other is None:
+        return []
+    found = likeness(states_at(run, _layer(selection, options)), selection.token, selection.other)
+    both = [token_span(run.tokens[i], i) for i in (selection.token, selection.other)]
+    cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}"
+    return [
+        html.Span(className="line-end"),
+        html.Span([both[0], " and ", both[1]], className="lead-in"),
+        html.Span(["cosine", html.B(cosine, title=f"{found.cosine:.9g}")], className="number"),
+        html.Span(["distance", html.B(f"{found.distance:.4g}", title=f"{found.distance:.9g}")], className="number"),
+        html.Span(f"in all {found.dimensions:,} dimensions", className="aside"),
+    ]
+
+
 def _note(selection: Selection, projection: Projection) -> Any:
-    if selection.token in projection.left_out:
-        return html.P("The selected token is the one left out. Options can keep it.", className="note")
+    left = [name for name, token in (("selected", selection.token), ("second", selection.other)) if token in projection.left_out]
+    if left:
+        return html.P(f"The {left[0]} token is the one left out. Options can keep it.", className="note")
+    if not np.any(projection.explained):
+        return html.P("There is one place only: nothing varies.", className="note")
     return ()
 
 
 def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table:
-    embeddings = options["at"] == "embeddings"
-    states = run.hidden_states[0] if embeddings else run.after_layer(selection.layer)
-    place = "Embeddings, before layer 0" if embeddings else f"After layer {selection.layer}"
-    return points_table(run.tokens, _projection(run, selection, options), states, place, marked(selection), whole)
+    if options["draw"] == "path":
+        paths = trajectories(run, options["first"], options["scaling"])
+        states = [states_at(run, layer) for layer in range(-1, run.model.layers)]
+        chosen = (selection.token, selection.other)
+        return path_table(run.tokens, paths, states, chosen, whole, _layer(selection, options) + 1)
+    states_shown = states_at(run, _layer(selection, options))
+    shown = _projection(run, selection, options)
+    return points_table(run.tokens, shown, states_shown, _place(selection, options), marked(selection), whole)
 
 
 VIEW = View(
@@ -104,8 +193,10 @@ VIEW = View(
         "Each token becomes a point at the chosen layer; near points have similar representations.",
     ),
     figure_reads=("run", "layer"),
+    reads=reads,
     draw=draw,
     words=words,
     controls=CONTROLS,
     table=table,
+    export=export,
 )

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dashboard.analysis.projection import Projection
+from dashboard.analysis.projection import Projection, Trajectories
+from dashboard.analysis.similarity import likeness
 from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.run import ModelRun, Token
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.hidden import percent
+from dashboard.figures.space import place_name
 from dashboard.figures.tokens import token_label
 
 BLOCK = 262_144  # weights that are derived at once while a whole head is read
@@ -81,6 +83,46 @@ def points_table(
     left_out = " The first token is left out of the components." if projection.left_out else ""
     title = f"{place}: principal components ({shares} of the variance) and norm.{left_out}"
     return Table(title, (Column("Position"), Column("Token"), *axes, Column("Norm")), rows, len(rows), selected)
+
+
+def path_table(
+    tokens: Sequence[Token],
+    paths: Trajectories,
+    states: Sequence[np.ndarray],
+    chosen: tuple[int, int | None],
+    whole: bool,
+    place: int,
+) -> Table:
+    """One row a place on the way through the layers: of the selected token and of the second, or of every token.
+
+    Args:
+        paths: of these tokens. states: (token, hidden) per place, what was projected.
+        chosen: the selected and the second token; with a second, each place has their cosine and distance.
+        whole: for a file. place: index of the place that is shown.
+    """
+    token, other = chosen
+    followed = list(range(len(tokens))) if whole else [token] if other is None else [token, other]
+    rows: list[tuple[Cell, ...]] = []
+    for index, layer in enumerate(states):
+        norms = np.linalg.norm(layer[followed].astype(np.float64), axis=1)
+        pair: list[Cell] = []
+        if other is not None and not whole:
+            found = likeness(layer, token, other)
+            pair = [found.cosine if np.isfinite(found.cosine) else "not defined", found.distance]
+        for row, position in enumerate(followed):
+            missing = None if whole else "left out"
+            at = [missing if np.isnan(value) else float(value) for value in paths.coordinates[index, position]]
+            text = tokens[position].text
+            rows.append((place_name(index), position, text if whole else token_label(text), *at, float(norms[row]), *pair))
+    columns = [Column(name) for name in ("Place", "Position", "Token")]
+    columns += [Column(f"PC {i + 1}") for i in range(paths.coordinates.shape[2])] + [Column("Norm")]
+    if other is not None and not whole:
+        columns += [Column("Cosine of the two"), Column("Distance of the two")]
+    shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(paths.explained))
+    left_out = " The first token is left out of the components." if paths.left_out else ""
+    title = f"Through all layers, fitted together: principal components ({shares} of the variance) and norm.{left_out}"
+    here = tuple(range(place * len(followed), (place + 1) * len(followed))) if not whole else ()
+    return Table(title, tuple(columns), rows, len(rows), here)
 
 
 def candidates_table(prediction: Prediction, count: int | None, what: str, whole: bool) -> Table:

@@ -359,8 +359,8 @@ LAYERS = [RNG.normal(size=(6, 5)) for _ in range(4)]
 
 
 def path_of(figure: go.Figure) -> np.ndarray:
-    [path] = [trace for trace in figure.data if trace.mode == "lines+markers"]
-    assert [c["layer"] for c in path.customdata] == list(range(4))
+    [path] = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
+    assert [c["place"] for c in path.customdata] == list(range(4))
     return np.stack([path.x, path.y], 1)
 
 
@@ -392,6 +392,20 @@ def test_hidden_pca_draws_the_tokens_path_in_one_common_basis(hidden_states: Any
     points = figure.data[0]
     np.testing.assert_allclose([points.x[1], points.y[1]], expected_path(LAYERS, 1)[-1], atol=1e-5)
     assert len(points.x) == 6
+
+
+def test_hidden_pca_in_three_dimensions_with_a_second_token() -> None:
+    figure = plot_hidden_pca(LAYERS, token_idx=1, other_idx=-2, dimensions=3)
+    stacked = np.concatenate(LAYERS)
+    centred = stacked - stacked.mean(axis=0)
+    right = np.linalg.svd(centred, full_matrices=False)[2][:3]
+    right *= np.sign(right[np.arange(3), np.abs(right).argmax(axis=1)])[:, None]
+    expected = (centred @ right.T).reshape(len(LAYERS), -1, 3)
+    paths = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
+    for trace, token in zip(paths, (1, 4), strict=True):
+        np.testing.assert_allclose(np.stack([trace.x, trace.y, trace.z], 1), expected[:, token], atol=1e-8)
+    with pytest.raises(RunShapeError, match="2 or 3"):
+        plot_hidden_pca(LAYERS, dimensions=4)
 
 
 def test_hidden_pca_counts_from_the_end_like_a_list() -> None:

@@ -19,7 +19,10 @@ from dashboard.analysis.projection import (
     place,
     project,
     project_run,
+    trajectories,
 )
+from dashboard.analysis.similarity import likeness
+from dashboard.contracts.run import ModelRun
 from dashboard.errors import RunShapeError
 
 RNG = np.random.default_rng(3)
@@ -230,3 +233,60 @@ def test_the_explained_shares_of_a_huge_first_token_are_not_its_own() -> None:
     kept = project_run(run, 0, "layer", "keep", "centred")
     assert kept.explained[0] > 0.95
     assert project_run(run, 0, "layer", "auto", "centred").explained[0] < 0.9
+
+
+# paths
+
+
+def all_states(run: ModelRun) -> list[np.ndarray]:
+    """The embeddings and the stream after every layer, before the final norm, as the arrays hold them."""
+    middle = [np.asarray(run.arrays[f"hidden_states/{i}"]) for i in range(run.model.layers)]
+    return [*middle, np.asarray(run.arrays["residual_final"])]
+
+
+def test_a_path_is_the_token_in_the_singular_directions_of_all_layers() -> None:
+    run = make_run("causal", layers=3)
+    layers = all_states(run)
+    coordinates, explained = by_svd(np.concatenate(layers), 3)
+    paths = trajectories(run, "keep", "centred")
+    np.testing.assert_allclose(paths.coordinates, coordinates.reshape(4, len(run), 3), atol=1e-6)
+    np.testing.assert_allclose(paths.explained, explained, atol=1e-8)
+    assert paths.left_out == ()
+
+
+def test_a_path_goes_through_the_points_of_its_layers() -> None:
+    run = make_run("causal")
+    paths = trajectories(run, "auto", "standardised")
+    for layer in (-1, 0, 1):
+        np.testing.assert_array_equal(
+            paths.coordinates[layer + 1], project_run(run, layer, "all", "auto", "standardised").coordinates
+        )
+
+
+def test_a_first_token_that_is_huge_somewhere_is_left_out_of_every_place() -> None:
+    run = make_run("causal", outlier=True)
+    paths = trajectories(run, "auto", "centred")
+    assert paths.left_out == (0,)
+    assert np.isnan(paths.coordinates[:, 0]).all()
+    expected, _shares = by_svd(np.concatenate([layer[1:] for layer in all_states(run)]), 3)
+    np.testing.assert_allclose(paths.coordinates[:, 1:], expected.reshape(3, len(run) - 1, 3), atol=1e-4)
+
+
+def test_states_of_length_one_are_projected_by_their_direction() -> None:
+    run = make_run("causal", outlier=True)
+    units = [layer / np.linalg.norm(layer.astype(np.float64), axis=1, keepdims=True) for layer in all_states(run)]
+    paths = trajectories(run, "auto", "unit")
+    assert paths.left_out == (), "a length of 1 swamps nothing"
+    np.testing.assert_allclose(paths.coordinates.reshape(-1, 3), by_svd(np.concatenate(units), 3)[0], atol=1e-6)
+    alone = project_run(run, 0, "layer", "auto", "unit")
+    np.testing.assert_allclose(alone.coordinates, by_svd(units[1], 3)[0], atol=1e-6)
+
+
+def test_likeness_is_by_hand() -> None:
+    states = np.array([[3.0, 4.0], [4.0, 3.0], [0.0, 0.0]], dtype=np.float32)
+    found = likeness(states, 0, 1)
+    assert found.cosine == pytest.approx(24 / 25)
+    assert found.distance == pytest.approx(np.sqrt(2))
+    assert found.dimensions == 2
+    assert np.isnan(likeness(states, 0, 2).cosine)
+    assert likeness(states, 1, 1).cosine == 1.0

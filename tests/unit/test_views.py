@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 from synthetic import WORDS, fill_arrays, make_run, titles_in, words_in
 
 from dashboard import views
-from dashboard.analysis.projection import project_run
+from dashboard.analysis.projection import project_run, trajectories
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.attention import shades
@@ -209,6 +211,77 @@ def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
     assert revision(0, fit="all") == revision(1, fit="all")
     assert revision(0, scaling="standardised") != revision(0)
     assert run.key in revision(0)
+
+
+def test_a_path_needs_no_new_figure_for_a_layer() -> None:
+    view = named("hidden")
+    assert view.reads is not None
+    assert view.reads(defaults(view, draw="path")) == ("run",)
+    assert view.reads(defaults(view)) == view.figure_reads
+    run = make_run("causal")
+    drawn = [view.draw(run, select(run, token=2, layer=layer), defaults(view, draw="path"), LIGHT) for layer in (0, 1)]
+    told = [figure.layout.meta["space"] for figure in drawn]
+    assert told[0]["coordinates"] == told[1]["coordinates"]
+    assert (told[0]["at"], told[1]["at"]) == (1, 2)
+    assert drawn[0].layout.uirevision == drawn[1].layout.uirevision
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> None:
+    run, view = make_run("causal"), named("hidden")
+    told = view.draw(run, select(run), defaults(view, draw="path", axes=str(axes)), LIGHT).layout.meta["space"]
+    found = np.frombuffer(base64.b64decode(told["coordinates"]), "<f4").reshape(told["shape"])
+    np.testing.assert_allclose(found, trajectories(run, "auto", "centred").coordinates[:, :, :axes], rtol=1e-6)
+    for component, (low, high) in enumerate(told["ranges"]):
+        assert low < found[:, :, component].min() < found[:, :, component].max() < high
+    assert told["quiet"] == list(range(6))
+
+
+def test_of_a_long_text_every_so_many_paths_are_drawn_and_the_caption_says_so() -> None:
+    run, view = make_run("causal", [f" w{i}" for i in range(100)]), named("hidden")
+    options = defaults(view, draw="path")
+    told = view.draw(run, select(run), options, LIGHT).layout.meta["space"]
+    assert told["quiet"] == list(range(0, 100, 3))
+    assert "every 3rd token" in view.words(run, select(run), options).caption
+
+
+def test_a_path_is_fitted_on_all_layers_and_says_so() -> None:
+    run, view = make_run("causal"), named("hidden")
+    words = view.words(run, select(run), defaults(view, draw="path", fit="layer"))
+    assert "all layers fitted together" in words.caption
+    assert "Layer 1: before the final norm" in words.caption
+    assert words_in(words.title) == "After layer 1 on the path of ·on (3) through all layers"
+    shares = trajectories(run, "auto", "centred").explained
+    assert f"PC 1 + 2 + 3{100 * shares.sum():.1f} %" in words_in(
+        view.words(run, select(run), defaults(view, draw="path", axes="3")).footer
+    )
+
+
+def test_two_tokens_are_compared_in_all_dimensions() -> None:
+    run, view = make_run("encoder"), named("hidden")
+    a, b = (np.asarray(run.arrays["hidden_states/2"])[i].astype(float) for i in (3, 1))
+    words = view.words(run, select(run, token=3, other=1), defaults(view))
+    cosine, distance = a @ b / np.linalg.norm(a) / np.linalg.norm(b), np.linalg.norm(a - b)
+    assert [float(title) for title in titles_in(words.footer)[-2:]] == pytest.approx([cosine, distance], rel=1e-6)
+    assert "in all 8 dimensions" in words_in(words.footer)
+    assert "cosine" not in words_in(view.words(run, select(run, token=3), defaults(view)).footer)
+
+
+@pytest.mark.parametrize("axes", ["2", "3"])
+def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
+    run, view = make_run("causal"), named("hidden")
+    assert view.export is not None
+    figure = view.export(run, select(run, token=3, other=1), defaults(view, draw="path", axes=axes), LIGHT)
+    assert figure is not None
+    selected, second = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
+    paths = trajectories(run, "auto", "centred").coordinates
+    for trace, token in ((selected, 3), (second, 1)):
+        names = "xyz"[: int(axes)]
+        np.testing.assert_allclose(np.stack([trace[name] for name in names], 1), paths[:, token, : int(axes)], rtol=1e-6)
+        assert [c["place"] for c in trace.customdata] == [0, 1, 2]
+    assert (selected.line.color, second.line.dash) == (LIGHT.selected, "dash")
+    points = next(trace for trace in figure.data if trace.mode == "markers+text")
+    np.testing.assert_allclose(points.x, paths[2, :, 0], rtol=1e-6)
 
 
 # predictions

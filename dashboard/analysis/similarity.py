@@ -1,0 +1,30 @@
+"""How alike two tokens are represented, in all dimensions of the hidden states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Two tokens' states side by side.
+
+    Attributes:
+        cosine: of the angle between them, −1 … 1; NaN where one of them is all zero.
+        distance: Euclidean, in the units of the hidden states.
+        dimensions: how many there are.
+    """
+
+    cosine: float
+    distance: float
+    dimensions: int
+
+
+def likeness(states: np.ndarray, one: int, other: int) -> Likeness:
+    """Compare two rows of (token, hidden) as they are: neither centred nor scaled, in float64."""
+    a, b = states[one].astype(np.float64), states[other].astype(np.float64)
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    cosine = float(np.clip(a @ b / norms, -1.0, 1.0)) if norms > 0 else float("nan")
+    return Likeness(cosine, float(np.linalg.norm(a - b)), len(a))

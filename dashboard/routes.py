@@ -44,7 +44,7 @@ class Sources:
 def security_policy(script_hashes: Sequence[str], ancestors: Sequence[str] = ()) -> str:
     """Content-Security-Policy: nothing from another host, and no page of another site around this one but `ancestors`.
 
-    Plotly's 3-D charts would need 'unsafe-eval'; its others do not.
+    Plotly's charts need no 'unsafe-eval' (its 3-D ones neither, as of plotly.js 4.1.1; see docs/decisions/015).
     """
     rules = {
         "default-src": ["'self'"],

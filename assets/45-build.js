@@ -17,6 +17,7 @@
     return made;
   }
   function fill(box, nodes) { box.replaceChildren(...nodes.map(element)); }
+  window.dashboardBuild = { fill };
 
   function look() {
     for (const box of document.querySelectorAll("[data-tree]:not([data-built])")) {
@@ -37,6 +38,7 @@
         fill(box, found[part]);
         box.dataset.of = found.of;
       }
+      document.dispatchEvent(new CustomEvent("view-words", { detail: found }));
     },
   });
 })();

@@ -271,7 +271,8 @@ def _card(view: View) -> html.Section:
     head: list[Any] = [heading]
     if view.controls:
         head.append(_options(view))
-    figure = html.Div(graph, className="figure", id=f"{view.name}-figure")
+    nothing = attributes(aria_label=f"{view.title}: nothing is drawn yet.")
+    figure = html.Div(graph, className="figure", id=f"{view.name}-figure", role="img", **nothing)
     above = [html.Div(className="above", **frozen(view.above()))] if view.above else []
     beside = [html.Div(className="beside", **frozen(view.beside()))] if view.beside else []
     side = html.Div(id=ids.body_id(view.name), className="card-side", **frozen(empty))
@@ -302,4 +303,5 @@ def _control(view: str, control: Control) -> html.Fieldset:
         value=control.default,
         persistence=False,
     )
-    return html.Fieldset([html.Legend(control.label), choices], **attributes(data_kinds=" ".join(control.kinds)))
+    named = attributes(aria_label=control.label, data_legend=control.label, data_kinds=" ".join(control.kinds))
+    return html.Fieldset(choices, **named)

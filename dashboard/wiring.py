@@ -27,7 +27,8 @@ from dashboard.models.catalog import Catalog
 from dashboard.run_info import describe_run, place_in, start_of
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
-from dashboard.views.declaration import View, Words
+from dashboard.views.declaration import SHOW, View, Words
+from dashboard.views.shown import alternative, shown_table
 
 log = logging.getLogger(__name__)
 
@@ -228,6 +229,8 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
         raw, options = rest[-1], view.options(rest[: len(controls)])
         if raw is None:
             return no_update
+        if options.get(SHOW.name) == "table":
+            return no_update
         figure, problem = guarded(lambda: _figure(shelf, view, raw, options, theme))
         return figure or empty_figure(problem, theme_named(theme))
 
@@ -248,27 +251,32 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
     def words(raw: object, *rest: Any) -> Any:
         if raw is None:
             return no_update
-        found = _words(shelf, view, raw, view.options(rest[: len(controls)]), rest[-1] if computed else None)
-        return {"view": view.name, "of": place_name(raw), **_placed(found)}
+        options = view.options(rest[: len(controls)])
+        found, table = _words(shelf, view, raw, options, rest[-1] if computed else None)
+        return {"view": view.name, "of": place_name(raw), **_placed(found), "alternative": alternative(found), "table": table}
 
     app.clientside_callback(
         ClientsideFunction("dashboard", "words"), Input(ids.words_id(view.name), "data"), prevent_initial_call=True
     )
 
 
-def _words(shelf: Shelf, view: View, raw: object, options: dict[str, str], outcome: object) -> Words:
-    """A view's words; the sentence of what went wrong in place of its figure, where something did."""
+def _words(shelf: Shelf, view: View, raw: object, options: dict[str, str], outcome: object) -> tuple[Words, list[Plain] | None]:
+    """A view's words, and the table that stands in place of its figure where the options ask for it; the sentence of
+    what went wrong in place of both, where something did.
+    """
 
-    def find() -> tuple[Words, Selection]:
+    def find() -> tuple[Words, Selection, list[Plain] | None]:
         selection = Selection.from_json(raw)
-        return view.words(shelf.run_of(selection, view.later), selection, options), selection
+        run = shelf.run_of(selection, view.later)
+        table = view.table(run, selection, options, False) if view.table and options[SHOW.name] == "table" else None
+        return view.words(run, selection, options), selection, None if table is None else plain(shown_table(table))
 
     found, problem = guarded(find)
     if found is None:
-        return Words(view.title, message=[html.B(problem)])
-    words, selection = found
+        return Words(view.title, message=[html.B(problem)]), None
+    words, selection, table = found
     failure = _failure(outcome, fill_name(selection.run, selection.token)) if words.waiting else None
-    return words if failure is None else replace(words, message=[html.B(failure)])
+    return (words if failure is None else replace(words, message=[html.B(failure)])), table
 
 
 def _failure(outcome: object, key: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 Cell = str | int | float | None
 
@@ -24,6 +25,8 @@ class Table:
         title: what the rows are, with layer, head and token where they matter.
         columns: as many as each row has cells. rows: read once, one after the other; they may be made as they are read.
         count: how many rows there are. selected: indices of the rows of the selected and the second token.
+        row_is: what row i stands for, where that is a token: choosing it proposes `token` or `other` = i; "" for nothing.
+        strong: indices of rows that the figure draws bold.
     """
 
     title: str
@@ -31,3 +34,5 @@ class Table:
     rows: Iterable[tuple[Cell, ...]]
     count: int
     selected: tuple[int, ...] = ()
+    row_is: Literal["", "token", "other"] = ""
+    strong: tuple[int, ...] = ()

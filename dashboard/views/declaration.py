@@ -42,6 +42,9 @@ class Control:
         return raw if isinstance(raw, str) and raw in dict(self.choices) else self.default
 
 
+SHOW = Control("show", "Show as", (("figure", "Figure"), ("table", "Table of numbers")))
+
+
 @dataclass(frozen=True)
 class Words:
     """What stands around a figure: Dash children each.
@@ -50,6 +53,7 @@ class Words:
         title, caption: the card's sentence and the line below. footer: exact numbers.
         body: beside the figure. message: in place of the figure, where there is nothing to draw.
         waiting: the message is for the time until a job is done.
+        spoken: numbers for who does not see the figure, where title, body and footer do not say them.
     """
 
     title: Any
@@ -58,6 +62,7 @@ class Words:
     body: Any = ()
     message: Any = None
     waiting: bool = False
+    spoken: Any = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class View:
             where they change it.
         draw: the figure, or None where there is nothing to draw (then `words` gives a message).
         words: title, caption, body and footer; reads the whole selection.
-        controls: what the card's options offer. beside, above: build a component to the left of
+        controls: what the card's options offer; a view with a table offers that, too. beside, above: build a component left of
             the figure, and a line above it.
         later: whether it draws what a second job computes for the selected token (`fill/…`).
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
@@ -94,6 +99,10 @@ class View:
     export: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None] | None = None
     table: Callable[[ModelRun, Selection, Options, bool], Table | None] | None = None
     reads: Callable[[Options], tuple[str, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.table is not None and SHOW not in self.controls:
+            object.__setattr__(self, "controls", (SHOW, *self.controls))
 
     def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
         """The controls' values, in their order, as a mapping; anything unknown becomes the default."""

@@ -33,7 +33,7 @@ def row_table(run: ModelRun, selection: Selection) -> Table:
         (key, token_label(token.text), float(weights[key]) if allowed[key] else "masked") for key, token in enumerate(run.tokens)
     ]
     title = f"Layer {layer}, head {head}: what {token_label(run.tokens[query].text)} ({query}) attends to"
-    return Table(title, (Column("Key"), Column("Token"), Column("Weight")), rows, len(rows), marked(selection))
+    return Table(title, (Column("Key"), Column("Token"), Column("Weight")), rows, len(rows), marked(selection), "other")
 
 
 def head_table(run: ModelRun, layer: int, head: int) -> Table:
@@ -82,7 +82,7 @@ def points_table(
     axes = [Column(f"PC {i + 1}") for i in range(components)]
     left_out = " The first token is left out of the components." if projection.left_out else ""
     title = f"{place}: principal components ({shares} of the variance) and norm.{left_out}"
-    return Table(title, (Column("Position"), Column("Token"), *axes, Column("Norm")), rows, len(rows), selected)
+    return Table(title, (Column("Position"), Column("Token"), *axes, Column("Norm")), rows, len(rows), selected, "token")
 
 
 def path_table(
@@ -149,7 +149,8 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
         Column(what),
     )
     title = f"Position {prediction.position}: {len(candidates)} likeliest of {prediction.vocabulary:,} tokens"
-    return Table(title, columns, rows, len(rows))
+    strong = tuple(index for index, row in enumerate(rows) if row[-1])
+    return Table(f"{title}; entropy {prediction.entropy:.4g} nats", columns, rows, len(rows), strong=strong)
 
 
 def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:

@@ -214,8 +214,10 @@ class Person:
                 const { token, other, layer, head } = selection;
                 const place = [info.run.slice(0, 8), token, other, layer, head].map((v) => v ?? "").join("-");
                 const told = [...document.querySelectorAll(".heading")].every((box) => box.dataset.of === place);
-                return told && map.run === info.run && map.layer === selection.layer && map.head === selection.head
-                    && points.run === info.run && points.layer === selection.layer
+                const table = (view) => document.querySelector(`#${view}-card.as-table`); // comes with the words
+                const mapped = map.run === info.run && map.layer === selection.layer && map.head === selection.head;
+                const pointed = points.run === info.run && points.layer === selection.layer;
+                return told && (mapped || table("attention")) && (pointed || table("hidden"))
                     && !document.querySelector("[data-dash-is-loading=true]");
             }"""
         )

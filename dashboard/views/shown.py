@@ -1,0 +1,111 @@
+"""What stands in place of a figure: its numbers as a table to read, and its words for who does not see it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from dash import html
+
+from dashboard.contracts.table import Cell, Column, Table
+from dashboard.markup import Plain, attributes, plain
+from dashboard.views.declaration import Words
+
+MOST_ROWS = 500  # that a card shows; a file has all
+DIGITS = 6  # of a column's largest number
+SEPARATORS = {"p": "; ", "div": "; ", "h4": "; ", "dd": "; ", "dt": ": "}
+
+
+def shown_table(table: Table) -> list[Any]:
+    """A caption, and the table's first `MOST_ROWS` rows: those around the selected one where it is not among them.
+
+    Where a row is a token (`table.row_is`), its first cell is a button that proposes it (assets/57-tables.js).
+    """
+    first = _first_row(table)
+    rows = list(islice(table.rows, first, first + MOST_ROWS))
+    formats = [_decimals([row[i] for row in rows]) for i in range(len(table.columns))]
+    numeric = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(table.columns))]
+    head = html.Tr([_heading(column, number) for column, number in zip(table.columns, numeric, strict=True)])
+    body = [_row(table, first + index, row, formats, numeric) for index, row in enumerate(rows)]
+    caption = html.Caption([table.title, *_rest(table, first, len(rows))])
+    return [html.Table([caption, html.Thead(head), html.Tbody(body)], className="numbers-table")]
+
+
+def _first_row(table: Table) -> int:
+    if not table.selected or table.selected[0] < MOST_ROWS:
+        return 0
+    return max(0, min(table.selected[0] - MOST_ROWS // 2, table.count - MOST_ROWS))
+
+
+def _rest(table: Table, first: int, shown: int) -> list[Any]:
+    if shown == table.count:
+        return []
+    which = f"Rows {first + 1:,} to {first + shown:,}, around the selected one" if first else f"The first {shown:,} rows"
+    text = f"{which}, of {table.count:,}; {table.count - shown:,} more are in the CSV file (Options, Export)."
+    return [html.Span(text, className="more-rows")]
+
+
+def _heading(column: Column, number: bool) -> html.Th:
+    unit = [html.Small(f" {column.unit}")] if column.unit else []
+    return html.Th([column.name, *unit], scope="col", className="number" if number else "")
+
+
+def _row(table: Table, index: int, row: Sequence[Cell], formats: list[int], numeric: list[bool]) -> html.Tr:
+    order = table.selected.index(index) if index in table.selected else None
+    cells = [_cell(value, formats[i], numeric[i]) for i, value in enumerate(row)]
+    if table.row_is:
+        button = html.Button(str(row[0]), type="button", **attributes(data_row=str(index), data_row_is=table.row_is))
+        cells[0] = html.Td(button, className="number")
+    if order is None:
+        return html.Tr(cells, className="strong" if index in table.strong else None)
+    kind = "selected" if order == 0 else "second"
+    return html.Tr(cells, className=kind, **attributes(aria_current="true"))
+
+
+def _cell(value: Cell, decimals: int, number: bool) -> html.Td:
+    class_name = "number" if number else "text"
+    if isinstance(value, float):
+        return html.Td(number_text(value, decimals), className=class_name, title=f"{value:.9g}")
+    return html.Td(
+        "" if value is None else str(value), className=class_name + (" none" if number and isinstance(value, str) else "")
+    )
+
+
+def number_text(value: float, decimals: int) -> str:
+    """`value` with so many decimals; what would round to 0 in scientific notation."""
+    if math.isnan(value):
+        return "–"
+    small = value != 0 and abs(value) < 0.5 * 10**-decimals
+    text = f"{value:.1e}" if small else f"{value:.{decimals}f}"
+    return text.replace("-", "−", 1) if value < 0 else text
+
+
+def _decimals(values: Sequence[Cell]) -> int:
+    """So many decimals that the column's largest number has `DIGITS` digits."""
+    largest = max((abs(value) for value in values if isinstance(value, float) and math.isfinite(value)), default=0.0)
+    if largest == 0:
+        return 1
+    return max(0, min(DIGITS, DIGITS - 1 - math.floor(math.log10(largest))))
+
+
+def alternative(words: Words) -> str:
+    """A figure's words in one line, for who does not see it: title, numbers beside and below."""
+    parts = [words.title, words.spoken, words.footer, words.body]
+    lines = [re.sub(r"(\s*;)+\s*", "; ", re.sub(r"\s+", " ", _spoken(plain(part)))).strip(" ;,.") for part in parts]
+    return ". ".join(line for line in lines if line) + "."
+
+
+def _spoken(nodes: Sequence[Plain]) -> str:
+    text = ""
+    for node in nodes:
+        if isinstance(node, str):
+            text += node
+            continue
+        tag, found, *inside = node
+        text += (" " if tag in {"b", "small"} else "") + _spoken(inside)
+        names = str(found.get("class", "")).split()
+        text += SEPARATORS.get(tag, ": " if "lead-in" in names else ", " if "number" in names else "")
+    return text

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run setup test check browser clean models
+.PHONY: run setup test check browser clean models notebook
 
 run: setup
 	@exec $(BIN)/python -m dashboard serve
@@ -34,6 +34,11 @@ check: $(VENV)/.installed-dev
 
 test: $(VENV)/.installed-dev models browser
 	@$(BIN)/python -m pytest -q
+
+notebook: setup
+	@$(BIN)/python -c 'import jupyterlab' 2>/dev/null || { echo "Installing JupyterLab …"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jupyterlab; }
+	@exec $(BIN)/python -m jupyterlab notebooks/tour.ipynb
 
 browser:
 	@sh tests/browser/need-chromium.sh

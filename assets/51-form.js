@@ -15,8 +15,9 @@
 
   /* theme: as the system has it, or as chosen */
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  let kept = null; // where nothing can be stored: a private window, or a page inside another site's
   function themeChoice() {
-    try { return window.localStorage.getItem("theme") || "system"; } catch (error) { return "system"; }
+    try { return kept || window.localStorage.getItem("theme") || "system"; } catch (error) { return "system"; }
   }
   function effectiveTheme() { const choice = themeChoice(); return choice === "system" ? (dark.matches ? "dark" : "light") : choice; }
   function applyTheme() {
@@ -32,7 +33,7 @@
   function switchTheme() {
     const order = ["system", "light", "dark"];
     const next = order[(order.indexOf(themeChoice()) + 1) % 3];
-    try { window.localStorage.setItem("theme", next); } catch (error) { /* private window: the choice lasts for this page */ }
+    try { window.localStorage.setItem("theme", next); } catch (error) { kept = next; }
     props("theme", { data: applyTheme() });
     app.paint("theme");
   }

@@ -120,7 +120,8 @@ def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
         names = [escape(elide(labels[i])) for i in shown]
         font = {"family": TOKEN_FONT, "size": 11}
         columns = [str(i) for i in shown] if count > POSITIONS_ABOVE else names
-        x.update(tickvals=shown, ticktext=columns, tickfont=font, tickangle=-45 if count <= 24 else -90, title={"text": "key"})
+        x.update(tickvals=shown, ticktext=columns, tickfont=font, tickangle=-45 if count <= 24 else -90)
+        x["title"] = {"text": "key", "standoff": 8}
         y.update(tickvals=shown, ticktext=names, tickfont=font, title={"text": "query"})
         side, top = side + 24, top + 24
     else:
@@ -199,10 +200,10 @@ def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any]) -> go.
     if weights.shape[0] > 1 and not np.triu(weights, 1).any():
         allowed = np.tril(np.ones(weights.shape, dtype=bool))
     figure = attention_map(weights, list(tokens), allowed)
-    figure.update_layout(
-        title={"text": "Attention: rows (queries) read columns (keys); colour follows √weight", "font": {"size": 13}}
-    )
-    figure.update_layout(width=640, height=660, margin={"t": figure.layout.margin.t + 34})
+    words = "Attention: rows (queries) read columns (keys); colour follows √weight"
+    title = {"text": words, "font": {"size": 13}, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 12}}
+    top = figure.layout.margin.t + 42  # the title, the axis' name, the labels
+    figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=LIGHT.surface)
     return figure
 
 

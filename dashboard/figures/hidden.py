@@ -113,6 +113,7 @@ def plot_hidden_pca(
     left = "; first token left out (its norm swamps the rest)" if found.left_out else ""
     what = "hidden states" if token is None else f"token {token} through {len(layers)} layers of hidden states"
     figure.update_layout(title={"text": f"PCA of {what}{left}", "font": {"size": 13}}, margin={"t": 44}, width=720, height=540)
+    figure.update_layout(paper_bgcolor=LIGHT.surface)
     return figure
 
 

@@ -108,5 +108,5 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
     figure.update_layout(
         title={"text": f"{len(order)} likeliest tokens at position {where} of {values.shape[1]:,}", "font": {"size": 13}}
     )
-    figure.update_layout(margin={"t": 40}, width=560, height=80 + 24 * len(order))
+    figure.update_layout(margin={"t": 40}, width=560, height=80 + 24 * len(order), paper_bgcolor=LIGHT.surface)
     return figure

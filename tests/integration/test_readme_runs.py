@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.request
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +57,17 @@ def test_the_second_python_example() -> None:
     for name in ("heatmap", "path", "bars"):
         assert isinstance(names[name], go.Figure)
     assert names["heatmap"].data[0].z.shape == (len(names["tokens"]),) * 2
+
+
+def test_the_example_for_a_notebook() -> None:
+    names: dict[str, Any] = {"__name__": "readme"}
+    for how in ("models", "notebook"):
+        exec(compile(examples_of("README.md", how)[0], "README.md", "exec"), names)
+    page = names["page"]
+    with urllib.request.urlopen(page.url, timeout=10) as reply:
+        assert reply.status == 200
+    assert page.url.endswith(f"?run={names['run'].key}&token=15&other=1&layer=24&head=4")
+    page.close()
 
 
 def test_the_tour_finds_the_name_again() -> None:

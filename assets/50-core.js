@@ -8,7 +8,6 @@
 
   const app = {
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
-    history: { past: [], future: [] },
     prefix: "/",
 
     /** Register a function that is called with (state, what) whenever what = "run" | "selection" | "hover" | "size" changes. */
@@ -23,15 +22,30 @@
     propose(change) {
       const { selection, info } = app.state;
       if (!selection || !info || info.run !== selection.run) return;
-      const travels = change.undo || change.redo;
-      const next = travels ? travelled(change, selection) : proposed(change, selection, info);
+      if (change.undo || change.redo) { app.history.go(change.undo ? -1 : 1); return; }
+      const next = proposed(change, selection, info);
       if (!next || same(next, selection)) return;
-      if (!travels) record(selection);
+      app.present(next);
+      app.history.note();
+    },
+    /** Show a selection of the run that is shown; `selection` follows. */
+    present(next) {
+      if (same(next, app.state.selection)) return;
       latest = { selection: next, at: performance.now() };
       show(next);
       serial += 1;
       const { token, other, layer, head } = next;
       window.dash_clientside.set_props("proposal", { data: { token, other, layer, head, serial } });
+    },
+    /** The empty page again: what was there before the first run. */
+    showNothing() {
+      latest = null;
+      Object.assign(app.state, { selection: null, info: null, hover: null, outcome: null });
+      app.byId("page").classList.add("empty");
+      serial += 1;
+      window.dash_clientside.set_props("proposal", { data: { nothing: true, serial } });
+      app.paint("nothing");
+      app.paint("model");
     },
 
     /** Mark a token everywhere; null takes the mark away. No server call. */
@@ -146,23 +160,10 @@
     return next;
   }
 
-  function record(selection) {
-    app.history.past.push(selection);
-    if (app.history.past.length > 200) app.history.past.shift();
-    app.history.future = [];
-  }
   function show(selection) {
     app.state.selection = selection;
     app.state.hover = null;
     app.paint("selection");
-  }
-
-  function travelled(change, selection) {
-    const { past, future } = app.history;
-    const from = change.undo ? past : future;
-    if (!from.length) return null;
-    (change.undo ? future : past).push(selection);
-    return from.pop();
   }
 
   /** What is known of the selection's run: newly told, or as it is shown (a later run may have failed meanwhile). */
@@ -175,12 +176,13 @@
 
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
+  const triggered = (name) => window.dash_clientside.callback_context.triggered.some((t) => t.prop_id === name);
+
   /** The selection after a new run or a proposal; null where nothing changes. */
   function reduced(proposal, info, selection) {
-    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
-    if (triggered.includes("run-info.data")) {
+    if (triggered("run-info.data")) {
+      app.history.arrives(info || { error: true });
       if (!info || info.error) return null;
-      if (!selection || selection.run !== info.run) app.history = { past: [], future: [] };
       return { run: info.run, other_run: null, ...info.start };
     }
     const known = app.state.info;
@@ -197,6 +199,7 @@
     reduce(proposal, info, selection, ...rest) {
       const none = window.dash_clientside.no_update;
       const views = rest.length / 2;
+      if (proposal && proposal.nothing && !triggered("run-info.data")) return new Array(1 + views).fill(null);
       const next = reduced(proposal, info, selection);
       if (!next) return new Array(1 + views).fill(none);
       const parts = rest.slice(views).map((fields) => Object.fromEntries(fields.map((field) => [field, next[field]])));
@@ -218,20 +221,8 @@
         app.paint("run");
       }
       if (isNew || !same(app.state.selection, selection)) show(selection);
+      app.history.note();
       return [String(selection.layer), String(selection.head)];
-    },
-
-    writeAddress(selection) {
-      if (!selection) return;
-      const values = new URLSearchParams({ run: selection.run, token: selection.token, layer: selection.layer, head: selection.head });
-      if (selection.other !== null && selection.other !== undefined) values.set("other", selection.other);
-      window.history.replaceState(null, "", "?" + values.toString());
-    },
-
-    /** What the address bar asks for when the page is opened. */
-    openAddress() {
-      const values = Object.fromEntries(new URLSearchParams(window.location.search));
-      return "run" in values ? values : window.dash_clientside.no_update;
     },
 
     /** A masked position whose prediction is not stored is asked for. */

@@ -232,7 +232,11 @@
     if (triggered.includes("run-info.data") && info) {
       if (info.error) showNotice({ lead: "Error.", text: info.error });
       else if (info.problem) showNotice({ lead: "Some of the address could not be used.", text: info.problem, plain: true });
-      if (info.opened && !info.error) fillForm(info);
+      if (!info.error) {
+        if (info.opened) fillForm(info);
+        shownText = info.text;
+        entitle(info);
+      }
     }
     captions();
   };
@@ -243,14 +247,28 @@
     if (outcome.cancelled) showNotice({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
     else showNotice({ lead: "Error.", text: outcome.error, details: outcome.details, again: outcome.retry });
   }
+  /* the text box follows the run that is shown, unless it holds something else: an edit that was not run yet */
+  let shownText = "";
+  const PAGE_TITLE = "Transformer dashboard";
+  const begin = (text) => app.elided(text.split(/\s+/).join(" ").trim(), 40);
+  function entitle(info) { document.title = `${info.name || begin(info.text)} · ${PAGE_TITLE}`; }
+  /** The run that is shown has a new name; "" takes it away. */
+  app.retitle = (name) => { app.state.info.name = name; entitle(app.state.info); };
   function fillForm(info) {
     const area = app.byId("text");
-    if (area && !area.value) {
-      if (catalog[info.model]) props("model", { value: info.model });
-      props("text", { value: info.text });
-      setTimeout(() => { fit(area); count(); }, 50);
-    }
+    if (!area || (area.value && area.value !== shownText)) return;
+    if (catalog[info.model]) props("model", { value: info.model });
+    props("text", { value: info.text });
+    setTimeout(() => { fit(area); count(); }, 50);
   }
+  app.onPaint((state, what) => {
+    if (what !== "nothing") return;
+    const area = app.byId("text");
+    if (area.value === shownText) { props("text", { value: "" }); setTimeout(() => { fit(area); count(); }, 50); }
+    shownText = "";
+    document.title = PAGE_TITLE;
+    hideNotice();
+  });
 
   /* captions of the strip */
   function captions() {

@@ -107,8 +107,6 @@
       app.byId(`${name}-down`).disabled = selection[name] === 0;
       app.byId(`${name}-up`).disabled = selection[name] === count - 1;
     }
-    app.byId("undo").disabled = !app.history.past.length;
-    app.byId("redo").disabled = !app.history.future.length;
     const value = info.surprisal ? info.surprisal[selection.token] : null;
     const surprisal = value === null || value === undefined ? "" : `, surprisal ${value.toFixed(1)} nats`;
     const other = selection.other === null ? "" : `, second token ${info.labels[selection.other]} ${selection.other}`;
@@ -127,8 +125,13 @@
     if (what === "run") { draw(state.info); kinds(state.info); }
     if (what === "selection" || what === "hover") marks(state, what);
     if (what === "selection") bar(state);
+    if (what === "selection" || what === "history") steps();
     if (what === "size") app.captions();
   });
+  function steps() {
+    app.byId("undo").disabled = !app.history.canUndo();
+    app.byId("redo").disabled = !app.history.canRedo();
+  }
   function kinds(info) {
     document.querySelectorAll("fieldset[data-kinds]").forEach((field) => { field.hidden = !field.dataset.kinds.split(" ").includes(info.kind); });
   }

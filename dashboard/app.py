@@ -13,9 +13,11 @@ from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.models.catalog import Catalog
 from dashboard.page import layout
+from dashboard.recent import make_recent
 from dashboard.routes import Sources, make_routes
 from dashboard.settings import Settings, make_folders
 from dashboard.store.run_store import RunStore
+from dashboard.store.visits import VisitorLists
 from dashboard.views import all_views
 from dashboard.wiring import Shelf, connect
 
@@ -75,10 +77,13 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     app.layout = lambda: layout(
         settings, catalog.entries(), views, embedding is not None
     )  # anew for each page: models are fetched meanwhile
-    connect(app, Shelf(settings, store, catalog), views)
+    visitors = None if embedding else VisitorLists.from_settings(settings)
+    connect(app, Shelf(settings, store, catalog, visitors), views)
     ancestors = embedding.ancestors if embedding else ()
     sources = Sources(settings, store, catalog, lambda: status(queue), app.csp_hashes(), ancestors)
     app.server.register_blueprint(make_routes(sources), url_prefix=app.config.routes_pathname_prefix.rstrip("/") or None)
+    if visitors is not None:
+        app.server.register_blueprint(make_recent(settings, store, visitors))
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     Compress(app.server)
     complete_setup(app)

@@ -16,6 +16,7 @@ from dashboard.markup import attributes, frozen
 from dashboard.models.catalog import CatalogEntry
 from dashboard.settings import Settings
 from dashboard.views.declaration import Control, View
+from dashboard.views.state import controls_of
 
 
 def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False) -> html.Div:
@@ -48,6 +49,7 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.SELECTION,
         ids.RUN_INFO,
         ids.ADDRESS,
+        ids.TRAVEL,
         ids.PROGRESS_STATE,
         ids.FILL_REQUEST,
         ids.FILLED,
@@ -63,6 +65,7 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         *words,
         *reads,
         dcc.Store(id=ids.CATALOG, data=catalog),
+        dcc.Store(id=ids.CONTROLS, data=[{"id": name, "standard": control.default} for name, control in controls_of(views)]),
         dcc.Store(id=ids.EXAMPLES, data=[asdict(example) for example in EXAMPLES]),
         dcc.Store(id=ids.FORM_STATE, data="idle"),
         dcc.Store(id=ids.THEME, data="light"),
@@ -99,6 +102,13 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
         **attributes(aria_label="Page"),
         **frozen(
             *([html.A("Open in a tab", id=ids.OPEN_TAB, href="", target="_blank", className="quiet")] if embedded else []),
+            *(
+                []
+                if embedded
+                else [
+                    _quiet("Recent", ids.RECENT, title="Runs that this browser has opened", **attributes(aria_haspopup="dialog"))
+                ]
+            ),
             _quiet("Copy link", ids.COPY_LINK, title="Copy a link to this run and selection"),
             _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or as the system has it"),
         ),
@@ -257,8 +267,7 @@ def _cards(views: Sequence[View]) -> html.Div:
 
 
 def _card(view: View) -> html.Section:
-    headline, sentence = view.invitation
-    empty = html.Div(html.Div([html.B(headline), html.P(sentence)]), className="card-message")
+    empty = html.Div(html.Div(view.invited().message), className="card-message")
     title = frozen(html.H2(view.title), html.P("", className="caption"))
     heading = html.Div(id=ids.heading_id(view.name), className="heading", **title)
     graph = dcc.Graph(

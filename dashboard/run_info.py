@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ from dashboard import __version__
 from dashboard.analysis.attention import head_tags
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.examples import example_for
+from dashboard.examples import Example, example_for
 from dashboard.figures.tokens import leading_marks, token_label
 
 PLACES = ("token", "layer", "head", "other")
+LONGEST_DIFF = 256  # tokens of an edit that are compared one by one: the comparison grows with their product
 
 
 def describe_run(run: ModelRun) -> dict[str, Any]:
@@ -45,9 +48,8 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
     """Where the selection starts in `run`: the example's own place, what was selected before where it still makes sense
     (the same token of an edited text; layer and head of a model that has them), or the last token in the middle layer.
     """
-    same = before is not None and before.key == run.key
-    example = None if same else example_for(run.model.name, run.text)
-    if example is not None and example.token < len(run):
+    example = opened_example(run, before)
+    if example is not None:
         return {"token": example.token, "other": example.other, "layer": example.layer, "head": example.head}
     last = max((i for i, token in enumerate(run.tokens) if not token.special), default=len(run) - 1)
     if before is None or selection is None:
@@ -62,17 +64,38 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
     }
 
 
+def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:
+    """The example that `run` is of, where it is opened anew: an example starts at its own place, with default options."""
+    same = before is not None and before.key == run.key
+    example = None if same else example_for(run.model.name, run.text)
+    return example if example is not None and example.token < len(run) else None
+
+
 def _same_token(before: ModelRun, run: ModelRun, position: int) -> int | None:
-    """Where the token at `position` of `before` stands in `run`: by what is equal at the start, then at the end."""
+    """Where the token at `position` of `before` stands in `run`, by what the two texts have in common; None where it is gone.
+
+    What is equal at the start and at the end is the same; of what lies between, `difflib` says what was kept.
+    """
     old, new = [token.text for token in before.tokens], [token.text for token in run.tokens]
     if not 0 <= position < len(old):
         return None
-    if old[: position + 1] == new[: position + 1]:
+    first = _shared(old, new)
+    if position < first:
         return position
-    from_end = len(old) - position
-    if from_end <= len(new) and old[-from_end:] == new[-from_end:]:
-        return len(new) - from_end
+    last = _shared(old[first:][::-1], new[first:][::-1])
+    if position >= len(old) - last:
+        return len(new) - len(old) + position
+    between, other = old[first : len(old) - last], new[first : len(new) - last]
+    if max(len(between), len(other)) <= LONGEST_DIFF:
+        for block in SequenceMatcher(None, between, other, autojunk=False).get_matching_blocks():
+            if block.a <= position - first < block.a + block.size:
+                return position - block.a + block.b
     return position if position < len(new) and new[position] == old[position] else None
+
+
+def _shared(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many tokens are equal at the start."""
+    return next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
 def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, int | None], list[str]]:

@@ -31,6 +31,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address the page is served on", "HOST")
     port: int = _setting(8050, "port the page is served on", "PORT")
+    hosts: str | None = _setting(None, "names this server answers for, with commas between; `*` for any")
     cache_dir: Path = _setting(_cache_home, "folder of the queue, the index and the saved runs (mode 0700)")
     models_dir: Path | None = _setting(None, "folder of the converted bundled models; by default `models` in the cache folder")
     default_model: str = _setting("smollm2-135m", "model that is chosen and loaded at the start")
@@ -62,6 +63,10 @@ class Settings:
     @property
     def runs_folder(self) -> Path:
         return self.cache_dir / "runs"
+
+    @property
+    def visitors_folder(self) -> Path:
+        return self.cache_dir / "visitors"
 
     @property
     def queue_folder(self) -> Path:
@@ -111,7 +116,7 @@ def finite(raw: str) -> float:
 
 def make_folders(settings: Settings) -> None:
     """Make the cache folders, for their owner alone; raise `SettingsError` where they cannot be written."""
-    for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder):
+    for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder, settings.visitors_folder):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)

@@ -24,22 +24,41 @@ from dashboard.errors import BROKEN, BadRequestError, DashboardError, RunNotFoun
 from dashboard.figures.theme import empty_figure, theme_named
 from dashboard.markup import Plain, plain
 from dashboard.models.catalog import Catalog
-from dashboard.run_info import describe_run, place_in, start_of
+from dashboard.run_info import describe_run, opened_example, place_in, start_of
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.store.visits import VisitorLists, visitor_in
 from dashboard.views.declaration import SHOW, View, Words
 from dashboard.views.shown import alternative, shown_table
+from dashboard.views.state import controls_of, options_in
 
 log = logging.getLogger(__name__)
+GONE = {  # by what asked for the run
+    "link": "This server no longer has the run that the link names. Run its text again to see it.",
+    "step": "This server no longer has the run of this step. What was shown stays; Undo and Redo go on from here.",
+    "recent": "This server no longer has that run. Run its text again to see it.",
+}
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """What the callbacks read: runs, models and settings."""
+    """What the callbacks read: runs, models, settings, and where there are any, the visitors' lists of runs."""
 
     settings: Settings
     store: RunStore
     catalog: Catalog
+    visitors: VisitorLists | None = None
+
+    def opened(self, key: str) -> str:
+        """Note that this request's visitor has opened a run; gives their name for it. What fails here fails no run."""
+        visitor = visitor_in(ctx.cookies or {})
+        if self.visitors is None or visitor is None:
+            return ""
+        try:
+            return self.visitors.opened(visitor, key).name
+        except OSError:  # the disk is full, perhaps
+            log.exception("a visitor's list of runs cannot be kept")
+            return ""
 
     def run_of(self, selection: Selection, later: bool = False) -> ModelRun:
         """The selection's run; where `later` asks for it, with the prediction at the selected position that a second
@@ -60,7 +79,7 @@ def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
     """Register every callback of the page."""
     _submit(app, shelf)
     _fill(app, shelf)
-    _run_info(app, shelf)
+    _run_info(app, shelf, views)
     _browser(app, views)
     for view in views:
         _draw(app, shelf, view)
@@ -127,7 +146,7 @@ def _fill(app: Dash, shelf: Shelf) -> None:
         return JobSpec("fill", fill_name(run.key, raw["position"]), payload)
 
 
-def _run_info(app: Dash, shelf: Shelf) -> None:
+def _run_info(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
     @app.callback(
         Output(ids.RUN_INFO, "data"),
         Input(ids.SUBMITTED_RUN, "data"),
@@ -137,12 +156,12 @@ def _run_info(app: Dash, shelf: Shelf) -> None:
     )
     def run_info(submitted: object, address: object, selection: object) -> Any:
         if ctx.triggered_id == ids.ADDRESS:
-            info, problem = guarded(lambda: _from_address(shelf, address))
+            info, problem = guarded(lambda: _from_address(shelf, views, address))
         elif isinstance(submitted, dict) and submitted.get("run"):
             info, problem = guarded(lambda: _from_submit(shelf, submitted, selection))
         else:
             return no_update
-        return info if problem is None else {"error": problem}
+        return {**info, "name": shelf.opened(info["run"])} if problem is None else {"error": problem}
 
 
 def _from_submit(shelf: Shelf, submitted: dict[str, Any], raw: object) -> dict[str, Any]:
@@ -154,19 +173,22 @@ def _from_submit(shelf: Shelf, submitted: dict[str, Any], raw: object) -> dict[s
             before = shelf.store.open(selection.run)
         except DashboardError:
             selection = None  # the run that was shown has left the store: nothing to carry over
-    return {**describe_run(run), "start": start_of(run, before, selection)}
+    options: dict[str, str] | None = {} if opened_example(run, before) else None  # an example is shown as it was meant
+    return {**describe_run(run), "start": start_of(run, before, selection), "options": options}
 
 
-def _from_address(shelf: Shelf, address: object) -> dict[str, Any]:
+def _from_address(shelf: Shelf, views: Sequence[View], address: object) -> dict[str, Any]:
     if not isinstance(address, dict) or not is_run_key(address.get("run")):
         raise BadRequestError("The address does not name a run. Check that the link was copied whole, or run a text.")
+    via = next((name for name in GONE if name == address.get("via")), "link")
     try:
         run = shelf.store.open(address["run"])
     except RunNotFoundError as error:
-        raise RunNotFoundError("This server no longer has the run that the link names. Run its text again to see it.") from error
+        raise RunNotFoundError(GONE[via]) from error
     found, problems = place_in(run, address)
-    start = {**start_of(run, None, None), **found}
-    return {**describe_run(run), "start": start, "problem": " ".join(problems) or None, "opened": True}
+    options, unknown = options_in(address, views)
+    start, problem = {**start_of(run, None, None), **found}, " ".join([*problems, *unknown]) or None
+    return {**describe_run(run), "start": start, "options": options, "problem": problem, "opened": True, "via": via}
 
 
 def _browser(app: Dash, views: Sequence[View]) -> None:
@@ -204,7 +226,16 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
     browser("initTheme", Output(ids.THEME, "data"), Input(ids.CATALOG, "data"), initial=True)
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
-    browser("writeAddress", Input(ids.SELECTION, "data"))
+    controls = [name for name, _control in controls_of(views)]
+    browser(
+        "placeOptions",
+        [Output(name, "value") for name in controls],
+        Input(ids.RUN_INFO, "data"),
+        Input(ids.TRAVEL, "data"),
+        State(ids.CONTROLS, "data"),
+        *[State(name, "value") for name in controls],
+    )
+    browser("optionsChosen", *[Input(name, "value") for name in controls], State(ids.CONTROLS, "data"), initial=True)
     browser("fillProgress", Input(ids.FILL_PROGRESS, "data"), Input(ids.FILL_REQUEST, "data"), Input(ids.FILLED, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))
     browser("progress", Input(ids.PROGRESS_STATE, "data"), Input(ids.FORM_STATE, "data"))
@@ -249,10 +280,11 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
         prevent_initial_call=True,
     )
     def words(raw: object, *rest: Any) -> Any:
-        if raw is None:
-            return no_update
-        options = view.options(rest[: len(controls)])
-        found, table = _words(shelf, view, raw, options, rest[-1] if computed else None)
+        if raw is None:  # the empty page again
+            found, table = view.invited(), None
+        else:
+            options = view.options(rest[: len(controls)])
+            found, table = _words(shelf, view, raw, options, rest[-1] if computed else None)
         return {"view": view.name, "of": place_name(raw), **_placed(found), "alternative": alternative(found), "table": table}
 
     app.clientside_callback(

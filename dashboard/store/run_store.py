@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, Se
 from dashboard.settings import Settings
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.summary import RunSummary
+from dashboard.store.visits import VisitorLists
 
 SUFFIX = ".safetensors"
 DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
@@ -73,13 +74,14 @@ class RunStore:
     Args:
         folder: where the files are; made with mode 0700.
         max_bytes: the most that all files may take; the least recently used runs leave.
+        pinned: gives the runs that leave last, only where there is no other one left to let go; asked where room is needed.
 
     Raises:
         SettingsError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self.folder, self.max_bytes = Path(folder), max_bytes
+    def __init__(self, folder: Path, max_bytes: int, pinned: Callable[[], Collection[str]] = frozenset) -> None:
+        self.folder, self.max_bytes, self.pinned = Path(folder), max_bytes, pinned
         self._lock = threading.Lock()
         self._runs: OrderedDict[str, tuple[_Identity, ModelRun]] = OrderedDict()
         self._summaries: OrderedDict[str, tuple[_Identity, RunSummary]] = OrderedDict()
@@ -96,7 +98,7 @@ class RunStore:
     @classmethod
     def from_settings(cls, settings: Settings) -> RunStore:
         """The store of this server."""
-        return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9))
+        return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9), VisitorLists.from_settings(settings).pinned)
 
     def has(self, name: object) -> bool:
         """Whether this run (or these derived arrays) can be opened."""
@@ -168,6 +170,13 @@ class RunStore:
                 except RunNotFoundError:
                     continue
         return found
+
+    def summary(self, key: str) -> RunSummary | None:
+        """The line of one run, which does not count as a use; None where it is not here."""
+        try:
+            return self._summary(key, self._path(key).stat()) if is_run_key(key) else None
+        except (OSError, RunNotFoundError):
+            return None
 
     def _summary(self, key: str, status: os.stat_result) -> RunSummary:
         known = self._cached(self._summaries, key, _Identity.of(status))
@@ -275,7 +284,7 @@ class RunStore:
         self._make_room(name[:64])
 
     def _make_room(self, keep: str) -> None:
-        """Let the least recently used runs go until everything fits; `keep` was saved just now and stays.
+        """Let the least recently used runs go until everything fits, pinned ones last; `keep` was saved just now and stays.
 
         What is being written counts as well, and so does what killed writers left, until it is swept.
         """
@@ -287,7 +296,10 @@ class RunStore:
             sizes[key] = sizes.get(key, 0) + status.st_size
             used[key] = max(used.get(key, 0), status.st_mtime_ns)
         total = sum(sizes.values()) + self._sweep()
-        for key in sorted(used, key=used.__getitem__):
+        if total <= self.max_bytes:
+            return
+        pinned = self.pinned()
+        for key in sorted(used, key=lambda key: (key in pinned, used[key])):
             if total <= self.max_bytes:
                 return
             if key != keep:

@@ -13,12 +13,12 @@ PREVIEW = 120  # characters of the text
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of a list of saved runs; `preview` is the start of its text, times are seconds since 1970."""
+    """One line of a list of saved runs; `text` has its white space folded, times are seconds since 1970."""
 
     key: str
     model: str
     title: str
-    preview: str
+    text: str
     tokens: int
     bytes: int
     created: float
@@ -32,12 +32,17 @@ class RunSummary:
             key=key,
             model=model["name"],
             title=model["title"],
-            preview=text[:PREVIEW],
+            text=text,
             tokens=len(header["tokens"]),
             bytes=status.st_size,
             created=_seconds(header.get("created"), status.st_mtime),
             used=status.st_mtime,
         )
+
+    @property
+    def preview(self) -> str:
+        """The start of the text."""
+        return self.text[:PREVIEW]
 
 
 def _seconds(created: object, otherwise: float) -> float:

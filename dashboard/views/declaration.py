@@ -104,6 +104,11 @@ class View:
         if self.table is not None and SHOW not in self.controls:
             object.__setattr__(self, "controls", (SHOW, *self.controls))
 
+    def invited(self) -> Words:
+        """What the card says before there is a run."""
+        headline, sentence = self.invitation
+        return Words(self.title, message=[html.B(headline), html.P(sentence)])
+
     def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
         """The controls' values, in their order, as a mapping; anything unknown becomes the default."""
         return {control.name: control.parse(value) for control, value in zip(self.controls, raw, strict=True)}

@@ -7,7 +7,32 @@ from dataclasses import dataclass
 
 from dashboard import ids
 from dashboard.contracts.selection import Selection
-from dashboard.views.declaration import View
+from dashboard.views.declaration import Control, View
+
+
+def controls_of(views: Sequence[View]) -> list[tuple[str, Control]]:
+    """Every control of every view with its id, in the order of the cards."""
+    return [(ids.control_id(view.name, control.name), control) for view in views for control in view.controls]
+
+
+def options_in(query: Mapping[str, object], views: Sequence[View]) -> tuple[dict[str, str], list[str]]:
+    """What an address says of every control, by the control's id, and a sentence for each choice that it does not have.
+
+    Args:
+        query: the address bar's values; whatever else it holds is not looked at.
+    """
+    found, problems = {}, []
+    for view in views:
+        for control in view.controls:
+            name = ids.control_id(view.name, control.name)
+            found[name] = control.parse(query.get(name))
+            if name in query and query[name] != found[name]:
+                asked, shown = str(query[name])[:40], dict(control.choices)[found[name]]
+                problems.append(
+                    f"The address asks for “{asked}” in {view.title}, {control.label}, which is not one of its choices; "
+                    f"“{shown}” is shown."
+                )
+    return found, problems
 
 
 @dataclass(frozen=True)

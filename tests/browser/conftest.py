@@ -141,6 +141,7 @@ class Person:
     server: Server
     log: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("console", self._console)
@@ -154,6 +155,7 @@ class Person:
 
     def _request(self, request: Request) -> None:
         self.requests.append(request.url)
+        self.bodies.append(request.post_data or "")
 
     def _failed(self, request: Request) -> None:
         if request.failure != "net::ERR_ABORTED":  # what was on its way when the page was left
@@ -169,7 +171,7 @@ class Person:
         self.page.wait_for_function("() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model")
         return self
 
-    def open_run(self, run: ModelRun, **places: int) -> Person:
+    def open_run(self, run: ModelRun, **places: int | str) -> Person:
         """Open the link to a stored run and wait until it is drawn."""
         query = "&".join(f"{name}={value}" for name, value in places.items())
         return self.go(f"?run={run.key}&{query}").settled()

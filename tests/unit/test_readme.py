@@ -29,7 +29,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCK = re.compile(r"(?:<!-- runs: (?P<how>[\w/.-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.S)
 NAMED_HOSTS = {"pytorch.org", "127.0.0.1"}
-IN_WORDS = {"models_dir": "models", "worker_threads": "number of cores"}  # defaults that depend on the machine
+IN_WORDS = {
+    "hosts": "not set",
+    "models_dir": "models",
+    "worker_threads": "number of cores",
+}  # defaults that depend on the machine
 
 
 def read(path: Path) -> str:

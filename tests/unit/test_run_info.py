@@ -10,7 +10,7 @@ from synthetic import WORDS, make_run
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.examples import EXAMPLES
-from dashboard.run_info import describe_run, place_in, start_of
+from dashboard.run_info import LONGEST_DIFF, describe_run, opened_example, place_in, start_of
 
 
 def selected(run: ModelRun, token: int, layer: int = 1, head: int = 1, other: int | None = None) -> Selection:
@@ -72,11 +72,29 @@ def test_running_the_example_again_keeps_what_was_selected() -> None:
         (["A", " black", " cat", " sat", " on", " it", "."], 4, 5),  # one word more before it
         (["The", " cat", " ran", " away"], 1, 1),  # the rest replaced
         (list(WORDS), 5, 5),  # the same text in another model
+        (["A", " cat", " sat", " up", "."], 1, 1),  # edited on both sides of it
+        (["Oh", ",", " the", " cat", " sat", " down", " here", "!"], 2, 4),  # the same, further on
     ],
 )
 def test_the_same_token_of_an_edited_text_stays_selected(texts: list[str], token: int, expected: int) -> None:
     before, run = make_run(), make_run(texts=texts, model="other" if texts == list(WORDS) else "tiny")
     assert start_of(run, before, selected(before, token)) == {"token": expected, "other": None, "layer": 1, "head": 1}
+
+
+def test_a_long_edit_is_compared_where_it_is_not_too_long() -> None:
+    for length, expected in ((LONGEST_DIFF - 3, 4), (LONGEST_DIFF + 3, None)):
+        before = make_run(texts=["a", *("b" for _ in range(length)), "kept", "c"])
+        run = make_run(texts=["x", "y", "z", "w", "kept", "d"])
+        found = start_of(run, before, selected(before, length + 1))["token"]
+        assert found == (5 if expected is None else expected)
+
+
+def test_an_example_is_opened_as_one_unless_it_is_shown_already() -> None:
+    example = EXAMPLES[0]
+    run = make_run("causal", list(example.text), layers=30, heads=10, model=example.model)
+    assert opened_example(run, None) == opened_example(run, make_run()) == example
+    assert opened_example(run, run) is None
+    assert opened_example(make_run(), None) is None
 
 
 def test_a_token_that_is_gone_gives_way_to_the_last() -> None:

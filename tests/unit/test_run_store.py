@@ -275,6 +275,43 @@ def test_the_least_recently_used_leave_and_the_newest_stays(tmp_path: Path) -> N
     assert [path.name for path in store.folder.iterdir()] == [f"{fourth}.safetensors"]
 
 
+def test_pinned_runs_leave_last_and_only_where_nothing_else_is_left(tmp_path: Path) -> None:
+    pins: set[str] = set()
+    asked: list[int] = []
+
+    def pinned() -> set[str]:
+        asked.append(1)
+        return pins
+
+    store = RunStore(tmp_path / "runs", 10**9, pinned)
+    keys = [saved(store, text, width=1000) for text in ("one", "two", "three")]
+    for age, key in enumerate(keys):
+        os.utime(file_of(store, key), (0, 1_000_000 + age))
+    assert asked == []  # nobody's list is read as long as there is room
+    pins |= set(keys[:2])
+    store.max_bytes = 3 * file_of(store, keys[0]).stat().st_size + 1000
+    fourth = saved(store, "four", width=1000)
+    assert [store.has(key) for key in (*keys, fourth)] == [True, True, False, True]
+    fifth = saved(store, "five", width=1000)
+    assert [store.has(key) for key in (*keys[:2], fourth, fifth)] == [True, True, False, True]
+    store.max_bytes = 2 * file_of(store, keys[0]).stat().st_size + 1000
+    sixth = saved(store, "six", width=1000)  # the pinned runs alone leave no room for it
+    assert [store.has(key) for key in (*keys[:2], fifth, sixth)] == [False, True, False, True]
+
+
+def test_the_line_of_one_run_is_no_use_of_it(store: RunStore) -> None:
+    key = saved(store, "a text\n of two lines")
+    os.utime(file_of(store, key), (0, 1_000_000))
+    line = store.summary(key)
+    assert line is not None
+    assert (line.text, line.used) == ("a text of two lines", 1_000_000)
+    assert file_of(store, key).stat().st_mtime == 1_000_000
+    assert store.summary("f" * 64) is None
+    assert store.summary("../x") is None
+    store.delete(key)
+    assert store.summary(key) is None
+
+
 def test_recent_runs_come_latest_first_and_need_no_index(store: RunStore) -> None:
     keys = [saved(store, f"text {number}\n and more") for number in range(5)]
     for age, key in enumerate(keys):

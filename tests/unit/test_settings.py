@@ -15,7 +15,12 @@ from dashboard.settings import Settings, environ_name
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = dataclasses.fields(Settings)
-SAMPLES: dict[str, tuple[str, Any]] = {"int": ("7", 7), "float": ("2.5", 2.5), "str": ("x", "x")}
+SAMPLES: dict[str, tuple[str, Any]] = {
+    "str | None": ("a.example,b", "a.example,b"),
+    "int": ("7", 7),
+    "float": ("2.5", 2.5),
+    "str": ("x", "x"),
+}
 
 
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)

@@ -7,7 +7,7 @@ import pytest
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadSelectionError
 from dashboard.views import all_views
-from dashboard.views.state import ViewState
+from dashboard.views.state import ViewState, controls_of, options_in
 
 KEY = "ab" * 32
 PLACES = {"run": KEY, "token": "3", "layer": "1", "head": "0"}
@@ -38,3 +38,21 @@ def test_an_unknown_choice_is_the_default() -> None:
 def test_a_place_that_is_none_is_an_error(wrong: dict[str, str]) -> None:
     with pytest.raises(BadSelectionError):
         ViewState.from_query({**PLACES, **wrong}, all_views())
+
+
+def test_what_an_address_says_of_the_controls() -> None:
+    standards = {name: control.default for name, control in controls_of(all_views())}
+    assert options_in({**PLACES, "utm_source": "x", "prediction-other": "1"}, all_views()) == (standards, [])
+    for name, control in controls_of(all_views()):
+        last = control.choices[-1][0]
+        assert options_in({name: last}, all_views()) == (standards | {name: last}, [])
+
+
+@pytest.mark.parametrize("wrong", ["", "7; drop", "x" * 5000, 10, None, ["10"], {"a": 1}, True])
+def test_a_choice_that_is_none_is_a_sentence_and_the_default(wrong: object) -> None:
+    found, problems = options_in({"prediction-count": wrong, "hidden-fit": "all"}, all_views())
+    assert (found["prediction-count"], found["hidden-fit"]) == ("10", "all")
+    assert len(problems) == 1
+    assert "in Predictions, Tokens" in problems[0]
+    assert "“10 likeliest” is shown" in problems[0]
+    assert len(problems[0]) < 200

@@ -1,0 +1,129 @@
+"""Plain routes of a visitor's list of runs, the cookie that names the visitor, and the gate in front of every route.
+
+GET    /recent?search=words   the visitor's runs, as JSON
+POST   /recent/KEY            {"name": "…"} or {"pinned": true}
+DELETE /recent/KEY            from the list; the run's file too, where nobody else's list has it
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Request, Response, jsonify, request
+
+from dashboard.contracts.request import is_run_key
+from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
+from dashboard.gate import answers_for, from_own_page
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.store.summary import RunSummary
+from dashboard.store.visits import COOKIE, FORGOTTEN_SECONDS, LONGEST_NAME, Visit, VisitorLists, new_visitor, visitor_in
+
+MOST_ROWS = 100  # of one answer; the search finds the others
+FIRST_REQUEST = "_dash-layout"  # the page's own first one: the navigation before it may come from a link on another site,
+# and then a browser sends no SameSite=Strict cookie, though it has one
+
+
+def make_recent(settings: Settings, store: RunStore, visitors: VisitorLists) -> Blueprint:
+    """The routes; a request for another host, or a change from another site's page, is refused in one plain line."""
+    routes = Blueprint("recent", __name__)
+    routes.before_app_request(lambda: _gate(settings))
+    routes.after_app_request(lambda response: _introduce(response))
+
+    @routes.get("/recent")
+    def _list() -> Response:
+        visitor = visitor_in(request.cookies)
+        runs = visitors.of(visitor) if visitor else {}
+        found = rows(store, runs, request.args.get("search", ""))
+        reply = jsonify({"known": visitor is not None, "count": len(found), "runs": found[:MOST_ROWS]})
+        reply.headers["Cache-Control"] = "no-store"
+        return reply
+
+    @routes.post("/recent/<key>")
+    def _change(key: str) -> Response:
+        raw = _own(request, True)
+        name, pinned = raw.get("name"), raw.get("pinned")
+        if (name is not None and not isinstance(name, str)) or (pinned is not None and not isinstance(pinned, bool)):
+            raise BadRequestError(
+                f"Send JSON with name (text, {LONGEST_NAME} characters of it are kept) or pinned (true or false)."
+            )
+        visit = visitors.change(_visitor(request), key, name, pinned)
+        return jsonify({"key": key, "name": visit.name, "pinned": visit.pinned})
+
+    @routes.delete("/recent/<key>")
+    def _delete(key: str) -> Response:
+        _own(request, False)
+        if visitors.remove(_visitor(request), key) and is_run_key(key):
+            store.delete(key)
+        return jsonify({"key": key})
+
+    @routes.errorhandler(DashboardError)
+    def _error(error: DashboardError) -> Response:
+        return Response(str(error), 404 if isinstance(error, RunNotFoundError) else 400, mimetype="text/plain")
+
+    return routes
+
+
+def rows(store: RunStore, runs: dict[str, Visit], search: str) -> list[dict[str, Any]]:
+    """The runs of a list that the store still has and that match every word of `search`, as JSON."""
+    words = search.casefold().split()
+    found = []
+    for key, visit in runs.items():
+        summary = store.summary(key)
+        if summary is not None and matches(summary, visit, words):
+            found.append(_row(summary, visit))
+    return found
+
+
+def matches(summary: RunSummary, visit: Visit, words: list[str]) -> bool:
+    """Whether each word stands in the run's name, text or model."""
+    where = f"{visit.name}\n{summary.text}\n{summary.title}\n{summary.model}".casefold()
+    return all(word in where for word in words)
+
+
+def _row(summary: RunSummary, visit: Visit) -> dict[str, Any]:
+    fields = ("key", "model", "title", "preview", "tokens", "bytes", "created")
+    told = {name: getattr(summary, name) for name in fields}
+    return {**told, "name": visit.name, "pinned": visit.pinned, "opened": visit.opened}
+
+
+def _own(asked: Request, needs_json: bool) -> dict[str, Any]:
+    """The JSON of a request from a page of this server; {} where none is needed."""
+    if not from_own_page(dict(asked.headers), asked.host):
+        raise BadRequestError("Only a page of this server may change a list of runs.")
+    try:
+        raw = asked.get_json(silent=True) if needs_json and asked.is_json else {}
+    except RecursionError:  # brackets in brackets in brackets
+        raw = None
+    if not isinstance(raw, dict) or (needs_json and not raw):
+        raise BadRequestError("Send JSON (Content-Type: application/json) with name or pinned.")
+    return raw
+
+
+def _visitor(asked: Request) -> str:
+    return visitor_in(asked.cookies) or ""
+
+
+def _gate(settings: Settings) -> Response | None:
+    bound = request.environ.get("SERVER_NAME", "")
+    if request.path == "/health" or answers_for(request.host, bound, settings.host, settings.hosts):
+        return None
+    text = (
+        f"This server does not answer for the host {request.host!r}. If that is its name, start it with "
+        "DASHBOARD_HOSTS set to that name (several with commas between, * for any)."
+    )
+    return Response(text, 421, mimetype="text/plain")
+
+
+def _introduce(response: Response) -> Response:
+    """Give a browser that has none its visitor's name, and let the one it has last as long again."""
+    if request.path.endswith(FIRST_REQUEST) and response.status_code == 200:
+        response.set_cookie(
+            COOKIE,
+            visitor_in(request.cookies) or new_visitor(),
+            max_age=int(FORGOTTEN_SECONDS),
+            httponly=True,
+            samesite="Strict",
+            secure=request.is_secure,
+        )
+    return response

@@ -1,0 +1,189 @@
+"""Which runs each visitor has opened: one small JSON file per visitor, which that visitor alone is shown.
+
+    VISITOR.json    {"runs": {KEY: {"opened": seconds since 1970, "name": text, "pinned": true}}}
+
+A visitor is a random name in a browser's cookie; nothing else is known of them. A file is replaced as a whole, under a lock that
+threads and processes share; one that cannot be read counts as empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dashboard.contracts.request import is_run_key
+from dashboard.errors import BadRequestError, RunNotFoundError
+from dashboard.settings import Settings
+
+COOKIE = "dashboard-visitor"
+VISITOR = re.compile(r"[0-9a-f]{32}")
+LONGEST_NAME = 80  # characters
+MOST_RUNS = 500  # of one visitor; the one opened longest ago leaves, pinned ones last
+FORGOTTEN_SECONDS = 400 * 86400.0  # a browser keeps a cookie no longer than this
+SWEEP_EVERY = 200  # one new visitor in so many looks for forgotten ones
+
+
+def new_visitor() -> str:
+    """A name that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def visitor_in(cookies: Mapping[str, Any]) -> str | None:
+    """The visitor that a request's cookies name; None where they name none."""
+    raw = cookies.get(COOKIE)
+    return raw if isinstance(raw, str) and VISITOR.fullmatch(raw) else None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One run of a visitor's list: when they opened it last (seconds since 1970), what they call it, whether it is pinned."""
+
+    opened: float
+    name: str = ""
+    pinned: bool = False
+
+    @classmethod
+    def of(cls, raw: object) -> Visit | None:
+        """A visit as it was written; None for anything else."""
+        if not isinstance(raw, dict):
+            return None
+        opened, name, pinned = raw.get("opened"), raw.get("name", ""), raw.get("pinned", False)
+        if isinstance(opened, bool) or not isinstance(opened, (int, float)) or not math.isfinite(opened):
+            return None
+        return cls(float(opened), clean_name(name) if isinstance(name, str) else "", pinned is True)
+
+
+def clean_name(raw: str) -> str:
+    """A name in one line, without control characters, at most `LONGEST_NAME` long."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in raw)
+    return " ".join(shown.split())[:LONGEST_NAME].strip()
+
+
+class VisitorLists:
+    """Every visitor's list of runs, in one private folder; safe for threads and for several processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> VisitorLists:
+        """The lists of this server."""
+        return cls(settings.visitors_folder)
+
+    def of(self, visitor: str) -> dict[str, Visit]:
+        """A visitor's runs by key: pinned ones first, then by when they were opened, the latest first."""
+        runs = self._read(self._path(visitor))
+        return dict(sorted(runs.items(), key=lambda item: (item[1].pinned, item[1].opened), reverse=True))
+
+    def opened(self, visitor: str, key: str) -> Visit:
+        """Note that a visitor has opened a run; gives its line of their list."""
+
+        def note(runs: dict[str, Visit]) -> Visit:
+            visit = replace(runs.get(key, Visit(0.0)), opened=time.time())
+            runs[key] = visit
+            oldest = sorted(runs, key=lambda name: (runs[name].pinned, runs[name].opened))
+            for name in oldest[: max(0, len(runs) - MOST_RUNS)]:
+                del runs[name]
+            return visit
+
+        return self._change(visitor, note)
+
+    def change(self, visitor: str, key: str, name: str | None = None, pinned: bool | None = None) -> Visit:
+        """Rename a run of a visitor's list, or pin it; `None` leaves things as they are, an empty name takes the name away.
+
+        Raises:
+            RunNotFoundError: it is not in their list.
+        """
+
+        def apply(runs: dict[str, Visit]) -> Visit:
+            visit = _mine(runs, key)
+            visit = visit if name is None else replace(visit, name=clean_name(name))
+            runs[key] = visit if pinned is None else replace(visit, pinned=pinned)
+            return runs[key]
+
+        return self._change(visitor, apply)
+
+    def remove(self, visitor: str, key: str) -> bool:
+        """Take a run from a visitor's list; gives whether nobody else's list has it.
+
+        Raises:
+            RunNotFoundError: it is not in their list.
+        """
+
+        def apply(runs: dict[str, Visit]) -> None:
+            _mine(runs, key)
+            del runs[key]
+
+        self._change(visitor, apply)
+        return not any(key in self._read(path) for path in self._files())
+
+    def pinned(self) -> frozenset[str]:
+        """The runs that anyone has pinned."""
+        return frozenset(key for path in self._files() for key, visit in self._read(path).items() if visit.pinned)
+
+    def _path(self, visitor: str) -> Path:
+        if not VISITOR.fullmatch(visitor):
+            raise BadRequestError("This browser has no list of runs here. Reload the page; it needs the page's cookie.")
+        return self.folder / f"{visitor}.json"
+
+    def _files(self) -> list[Path]:
+        return [path for path in self.folder.glob("*.json") if VISITOR.fullmatch(path.stem)]
+
+    def _read(self, path: Path) -> dict[str, Visit]:
+        try:
+            raw = json.loads(path.read_bytes())["runs"]
+            found = {key: Visit.of(value) for key, value in raw.items() if is_run_key(key)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return {}
+        return {key: visit for key, visit in found.items() if visit is not None}
+
+    def _change(self, visitor: str, apply: Callable[[dict[str, Visit]], Any]) -> Any:
+        """Read a list, change it and write it, with nobody else in between."""
+        path = self._path(visitor)
+        with self._alone():
+            new = not path.exists()
+            runs = self._read(path)
+            result = apply(runs)
+            part = path.with_suffix(f".{secrets.token_hex(8)}.part")
+            try:
+                part.touch(mode=0o600)
+                part.write_text(json.dumps({"runs": {key: asdict(visit) for key, visit in runs.items()}}), encoding="utf-8")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        if new and secrets.randbelow(SWEEP_EVERY) == 0:
+            self.sweep()
+        return result
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)  # which gives the lock back
+
+    def sweep(self) -> None:
+        """Remove the lists of visitors who have not come for longer than their browser keeps the cookie."""
+        for path in self._files():
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > FORGOTTEN_SECONDS:
+                    path.unlink()
+
+
+def _mine(runs: Mapping[str, Visit], key: str) -> Visit:
+    if key not in runs:
+        raise RunNotFoundError("That run is not in your list. Open it first.")
+    return runs[key]

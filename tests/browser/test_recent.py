@@ -1,0 +1,114 @@
+"""Recent: a browser's own list of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Person
+from playwright.sync_api import Locator, expect
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "<img src=x onerror=window.__x=1> in a list"
+
+
+def recent(person: Person) -> Locator:
+    """Open the dialog and wait for its rows."""
+    person.at("recent").click()
+    dialog = person.at("recent-dialog")
+    expect(dialog.locator(".recent-said")).not_to_have_text("Reading the list …")
+    return dialog
+
+
+def row(person: Person, key: str) -> Locator:
+    return person.page.locator(f'#recent-dialog .recent-run[data-run="{key}"]')
+
+
+def test_nobody_sees_another_ones_list(open_page: Callable[..., Person]) -> None:
+    ann, bob = open_page(), open_page(width=390, height=844)
+    bob.go()
+    expect(recent(bob)).to_contain_text("Runs that you make or open in this browser will be listed here")
+    expect(bob.at("recent-search")).to_be_hidden()
+    bob.page.keyboard.press("Escape")
+    expect(bob.at("recent-dialog")).to_be_hidden()
+    run = ann.go().run("Only Ann has made this run.", "minilm-l6")
+    expect(recent(ann)).to_contain_text("Only Ann has made this run.")
+    expect(row(ann, run.key)).to_contain_text(f"{run.model.title} · {len(run)} tokens · just now")
+    assert recent(bob).locator(".recent-run").count() == 0
+    bob.page.keyboard.press("Escape")
+    cookies = {cookie["name"]: cookie for cookie in ann.page.context.cookies()}
+    assert (cookies["dashboard-visitor"]["httpOnly"], cookies["dashboard-visitor"]["sameSite"]) == (True, "Strict")
+    mine = bob.page.context.cookies()[0]["value"]
+    assert mine != cookies["dashboard-visitor"]["value"]
+
+    bob.open_run(run)  # whoever has the link can open it, and has it then
+    expect(recent(bob)).to_contain_text("Only Ann has made this run.")
+    for person, left in ((ann, True), (bob, False)):
+        row(person, run.key).get_by_role("button", name="Delete").click()
+        row(person, run.key).get_by_role("button", name="Delete", exact=True).click()
+        expect(row(person, run.key)).to_have_count(0)
+        assert person.server.store.has(run.key) is left  # the file stays as long as someone has it
+
+
+def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person) -> None:
+    one = person.go().run("A list begins with one text about whales.", "minilm-l6")
+    two = person.run(HOSTILE)
+    other_tab = Person(person.page.context.new_page(), person.server).go()
+    three = other_tab.run("Another tab has this one.", "minilm-l6")
+    other_tab.page.close()
+    dialog = recent(person)
+    rows = dialog.locator(".recent-run")
+    assert [found.get_attribute("data-run") for found in rows.all()] == [three.key, two.key, one.key]
+    expect(row(person, two.key)).to_contain_text(HOSTILE)
+    expect(row(person, two.key)).to_contain_text("shown now")
+
+    row(person, one.key).get_by_role("button", name="Rename").click()
+    person.page.keyboard.type("Moby <b>")
+    person.page.keyboard.press("Enter")
+    expect(row(person, one.key).locator(".recent-title")).to_have_text("Moby <b>")
+    row(person, one.key).get_by_role("button", name="Pin").click()
+    expect(rows.first).to_contain_text("Pinned")
+    assert rows.first.get_attribute("data-run") == one.key
+    row(person, two.key).get_by_role("button", name="Rename").click()
+    person.page.keyboard.type("The one shown")
+    person.page.keyboard.press("Enter")
+    expect(person.page).to_have_title("The one shown · Transformer dashboard")
+
+    for words, keys in (
+        ("moby", [one.key]),
+        ("WHALES text", [one.key]),
+        ("minilm", [one.key, three.key, two.key]),
+        ("onerror", [two.key]),
+        ("no such words", []),
+    ):
+        person.at("recent-search").fill(words)
+        expect(rows).to_have_count(len(keys))
+        assert [found.get_attribute("data-run") for found in rows.all()] == keys
+    expect(dialog).to_contain_text("No run of yours has “no such words”")
+    person.at("recent-search").fill("")
+    expect(rows).to_have_count(3)
+
+    person.page.keyboard.press("ArrowDown")
+    person.page.keyboard.press("ArrowDown")
+    person.page.keyboard.press("ArrowUp")
+    person.page.keyboard.press("Enter")  # the first row
+    expect(person.at("recent-dialog")).to_be_hidden()
+    person.drawn(one.text)
+    expect(person.page).to_have_title("Moby <b> · Transformer dashboard")
+    expect(person.at("text")).to_have_value(one.text)
+    person.at("undo").click()
+    person.drawn(HOSTILE)
+    person.page.reload()
+    person.drawn(HOSTILE)
+    expect(person.page).to_have_title("The one shown · Transformer dashboard")
+    assert recent(person).locator(".recent-run").count() == 3
+    row(person, three.key).get_by_role("button", name="Delete").click()
+    expect(row(person, three.key)).to_contain_text("unless it is in someone else's list")
+    person.page.keyboard.press("Escape")  # no: keep it
+    expect(row(person, three.key).get_by_role("button", name="Pin")).to_be_visible()
+    row(person, three.key).get_by_role("button", name="Delete").click()
+    row(person, three.key).get_by_role("button", name="Delete", exact=True).click()
+    expect(rows).to_have_count(2)
+    assert not person.server.store.has(three.key)
+    assert person.page.evaluate("() => window.__x") is None

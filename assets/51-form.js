@@ -198,6 +198,7 @@
 
   /* notices */
   function hideNotice() { const box = app.byId("notice"); if (box) box.replaceChildren(); }
+  app.notify = (notice) => showNotice(notice);
   function showNotice({ lead, text, details, again, plain }) {
     const box = app.byId("notice");
     const notice = app.make("div", "notice" + (plain ? " plain" : ""));

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
+    from dashboard.exports.run_files import open_run
     from dashboard.figures.attention import plot_attention_heatmap
+    from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.hidden import plot_hidden_pca
     from dashboard.figures.prediction import plot_token_probabilities
     from dashboard.models.capture import capture_run
@@ -28,6 +30,8 @@ __all__ = [
     "ModelRun",
     "capture_run",
     "load_model",
+    "open_run",
+    "plot_attention_heads",
     "plot_attention_heatmap",
     "plot_hidden_pca",
     "plot_token_probabilities",
@@ -39,6 +43,8 @@ _HOMES = {
     "ModelRun": "dashboard.contracts.run",
     "capture_run": "dashboard.models.capture",
     "load_model": "dashboard.models.loader",
+    "open_run": "dashboard.exports.run_files",
+    "plot_attention_heads": "dashboard.figures.heads",
     "plot_attention_heatmap": "dashboard.figures.attention",
     "plot_hidden_pca": "dashboard.figures.hidden",
     "plot_token_probabilities": "dashboard.figures.prediction",

@@ -8,6 +8,7 @@ from pathlib import Path
 import dash
 from flask_compress import Compress
 
+from dashboard.export_routes import make_export_routes
 from dashboard.jobs.in_process import Compute, InProcessManager
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
@@ -78,10 +79,13 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         settings, catalog.entries(), views, embedding is not None
     )  # anew for each page: models are fetched meanwhile
     visitors = None if embedding else VisitorLists.from_settings(settings)
-    connect(app, Shelf(settings, store, catalog, visitors), views)
+    shelf = Shelf(settings, store, catalog, visitors)
+    connect(app, shelf, views)
     ancestors = embedding.ancestors if embedding else ()
     sources = Sources(settings, store, catalog, lambda: status(queue), app.csp_hashes(), ancestors)
-    app.server.register_blueprint(make_routes(sources), url_prefix=app.config.routes_pathname_prefix.rstrip("/") or None)
+    prefix = app.config.routes_pathname_prefix.rstrip("/")
+    app.server.register_blueprint(make_routes(sources), url_prefix=prefix or None)
+    app.server.register_blueprint(make_export_routes(shelf, views), url_prefix=f"{prefix}/export")
     if visitors is not None:
         app.server.register_blueprint(make_recent(settings, store, visitors))
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST

@@ -18,6 +18,13 @@ from dashboard.settings import Settings
 from dashboard.views.declaration import Control, View
 from dashboard.views.state import controls_of
 
+FORMATS = {
+    "png": "Picture, twice the size of the screen",
+    "svg": "Drawing that scales, for print",
+    "html": "A page with the figure, which works offline",
+    "csv": "The numbers, for a spreadsheet or pandas",
+}
+
 
 def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False) -> html.Div:
     """The whole page; equal for equal arguments, so that several web processes agree.
@@ -109,6 +116,7 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
                     _quiet("Recent", ids.RECENT, title="Runs that this browser has opened", **attributes(aria_haspopup="dialog"))
                 ]
             ),
+            _export_menu(),
             _quiet("Copy link", ids.COPY_LINK, title="Copy a link to this run and selection"),
             _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or as the system has it"),
         ),
@@ -277,9 +285,7 @@ def _card(view: View) -> html.Section:
         responsive=True,
         className="graph",
     )
-    head: list[Any] = [heading]
-    if view.controls:
-        head.append(_options(view))
+    head: list[Any] = [heading, _options(view)]
     nothing = attributes(aria_label=f"{view.title}: nothing is drawn yet.")
     figure = html.Div(graph, className="figure", id=f"{view.name}-figure", role="img", **nothing)
     above = [html.Div(className="above", **frozen(view.above()))] if view.above else []
@@ -299,10 +305,53 @@ def _options(view: View) -> html.Details:
     return html.Details(
         [
             html.Summary("Options"),
-            html.Div([_control(view.name, control) for control in view.controls], className="menu options"),
+            html.Div([*[_control(view.name, control) for control in view.controls], _export(view)], className="menu options"),
         ],
         className="menu-box",
     )
+
+
+def _export(view: View) -> html.Div:
+    """What the browser saves of a card (assets/57-export.js)."""
+    groups = [_formats(view.name, "Export", ("png", "svg", "html", *(["csv"] if view.table else [])))]
+    groups += [_formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more]
+    return html.Div(className="export-groups", **frozen(*groups, _tick("PNG, SVG in the page’s colours", "ground")))
+
+
+def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:
+    buttons = [
+        html.Button(
+            kind.upper(), className="quiet", type="button", title=FORMATS[kind], **attributes(data_export=f"{name}.{kind}")
+        )
+        for kind in formats
+    ]
+    group = attributes(aria_label=legend)
+    return html.Div(
+        [html.Span(legend, className="legend-text"), html.Div(buttons, className="export-row")], role="group", **group
+    )
+
+
+def _tick(words: str, name: str) -> html.Button:
+    """A choice of how files are made; the browser keeps all of one name alike."""
+    state = attributes(data_export_choice=name, aria_checked="false")
+    return html.Button(words, className="tick", type="button", role="checkbox", **state)
+
+
+def _export_menu() -> html.Details:
+    """What the browser saves of the whole page."""
+    rows = (
+        ("report.html", "Report (HTML)", "One page with every figure, its numbers and where they come from; works offline"),
+        ("run.npz", "Run (.npz)", "Every array of the run for numpy"),
+        ("run.safetensors", "Run (.safetensors)", "The same, read without copying"),
+    )
+    buttons = [
+        html.Button(
+            [html.Span(label, className="example-text"), html.Small(words)], type="button", **attributes(data_export=name)
+        )
+        for name, label, words in rows
+    ]
+    menu = html.Div([*buttons, _tick("Runs with all attention weights", "attention")], className="menu")
+    return html.Details([html.Summary("Export"), menu], className="menu-box export-menu", id=ids.EXPORT_MENU)
 
 
 def _control(view: str, control: Control) -> html.Fieldset:

@@ -16,6 +16,9 @@ from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, a
 from dashboard.figures.tokens import elide, escape, labels_of
 
 LARGEST_HEATMAP = 256  # tokens up to which the weights go out as a heatmap; above, as a picture of one pixel a cell
+LARGEST_PICTURE = 1024  # rows and columns of a picture that leaves the page; above, a pixel is a block of tokens
+AXIS_TITLE = {"font": {"size": 11}, "standoff": 4}
+LEGEND_WEIGHTS = (0, 0.0625, 0.25, 0.5625, 1)
 GAPS_UP_TO = 40  # tokens up to which cells are set apart
 POSITIONS_ABOVE = 80  # tokens above which columns carry positions only
 LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -58,7 +61,7 @@ def attention_map(
     _check_shape(weights, tokens)
     labels = labels_of(tokens)
     figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, len(labels), theme))
+    figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, weights.shape, allowed, theme))
     names = np.array([escape(label) for label in labels], dtype=object)
     columns, rows = np.broadcast_to(names[None, :], weights.shape), np.broadcast_to(names[:, None], weights.shape)
     figure.add_trace(_cells(shades(weights, allowed), theme))
@@ -94,6 +97,83 @@ def attention_cells(shade: np.ndarray, tokens: Sequence[Token | str], theme: The
     return figure
 
 
+def attention_picture(
+    shade: np.ndarray,
+    tokens: Sequence[Token | str],
+    selected: tuple[int | None, int | None] = (None, None),
+    theme: Theme = LIGHT,
+) -> go.Figure:
+    """The heatmap of a long text as one picture, with labels and frames; it has no exact hover.
+
+    Args:
+        shade: (query, key) uint8, as `shades` gives them; above `LARGEST_PICTURE` tokens a pixel shows the largest weight
+            of a block of tokens, and the figure says so.
+        tokens, selected, theme: as of `attention_map`.
+
+    Raises:
+        RunShapeError: shades and tokens do not fit together.
+    """
+    _check_shape(shade, tokens)
+    labels = labels_of(tokens)
+    figure = go.Figure(layout=base_layout(theme))
+    figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, shade.shape, shade > 0, theme))
+    block = -(-len(labels) // LARGEST_PICTURE)
+    edges = list(range(0, len(labels), block))
+    pooled = np.maximum.reduceat(np.maximum.reduceat(shade, edges, axis=0), edges, axis=1)
+    image = _picture(pooled, theme)  # its last pixels may reach beyond the last token; the axes cut them off
+    figure.add_layout_image({**image, "sizex": block * len(edges), "sizey": block * len(edges)})
+    figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
+    if block > 1:
+        words = f"Each pixel: the largest weight of {block} × {block} tokens"
+        figure.add_annotation(
+            text=words, xref="paper", yref="paper", x=0, y=0, yshift=-4, xanchor="left", yanchor="top", showarrow=False
+        )
+        figure.update_layout(margin={"b": 26})
+    return figure
+
+
+def weight_legend(figure: go.Figure, theme: Theme) -> None:
+    """Add the colour legend of `shades`, in real weights."""
+    bar = {
+        "title": {"text": "weight", "font": {"size": 11}},
+        "thickness": 12,
+        "len": 180,
+        "lenmode": "pixels",
+        "y": 1,
+        "yanchor": "top",
+        "outlinewidth": 0,
+        "ticks": "",
+        "tickvals": [1 + 254 * weight**0.5 for weight in LEGEND_WEIGHTS],
+        "ticktext": ["0", "0.06", "0.25", "0.56", "1"],
+    }
+    scale = [[i / (len(theme.weights) - 1), colour] for i, colour in enumerate(theme.weights)]
+    marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, hoverinfo="skip"))
+
+
+def name_selected(
+    figure: go.Figure, tokens: Sequence[Token | str], selected: tuple[int | None, int | None], theme: Theme
+) -> None:
+    """Label the selected query and key whatever the others' step, in bold; labels that would collide leave."""
+    labels, positions_only = labels_of(tokens), len(tokens) > POSITIONS_ABOVE
+    step = label_step(len(tokens))
+    sides = (
+        (figure.layout.yaxis, selected[0], theme.selected, False),
+        (figure.layout.xaxis, selected[1], theme.ink, positions_only),
+    )
+    for side, chosen, colour, bare in sides:
+        if chosen is None:
+            continue
+        shown = [
+            (at, text)
+            for at, text in zip(side.tickvals, side.ticktext, strict=True)
+            if at != chosen and abs(at - chosen) >= 0.7 * step
+        ]
+        text = str(chosen) if bare else escape(elide(labels[chosen]))
+        shown.append((chosen, f'<b style="color:{colour}">{text}</b>'))
+        side.tickvals, side.ticktext = [at for at, _text in shown], [text for _at, text in shown]
+
+
 def _check_shape(matrix: np.ndarray, tokens: Sequence[Token | str]) -> None:
     if matrix.shape != (len(tokens), len(tokens)):
         raise RunShapeError(f"Attention weights are {matrix.shape}, but there are {len(tokens)} tokens; it must be (query, key).")
@@ -120,9 +200,14 @@ def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
         names = [escape(elide(labels[i])) for i in shown]
         font = {"family": TOKEN_FONT, "size": 11}
         columns = [str(i) for i in shown] if count > POSITIONS_ABOVE else names
-        x.update(tickvals=shown, ticktext=columns, tickfont=font, tickangle=-45 if count <= 24 else -90)
-        x["title"] = {"text": "key", "standoff": 8}
-        y.update(tickvals=shown, ticktext=names, tickfont=font, title={"text": "query"})
+        x.update(
+            tickvals=shown,
+            ticktext=columns,
+            tickfont=font,
+            tickangle=-45 if count <= 24 else -90,
+            title={**AXIS_TITLE, "text": "key", "standoff": 8},
+        )
+        y.update(tickvals=shown, ticktext=names, tickfont=font, title={**AXIS_TITLE, "text": "query"})
         side, top = side + 24, top + 24
     else:
         x["showticklabels"] = y["showticklabels"] = False
@@ -135,16 +220,28 @@ def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
     return next((step for step in LABEL_STEPS if step * pixels / count >= least), LABEL_STEPS[-1])
 
 
-def _frames(selected: tuple[int | None, int | None], count: int, theme: Theme) -> list[dict[str, Any]]:
+def _frames(
+    selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None, theme: Theme
+) -> list[dict[str, Any]]:
+    """The selected query's row and key's column, as far as the mask lets them reach."""
     query, key = selected
+    allowed = np.ones(shape, dtype=bool) if allowed is None else allowed
     frames = []
     if key is not None:
         line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
-        frames.append({"type": "rect", "x0": key - 0.5, "x1": key + 0.5, "y0": -0.5, "y1": count - 0.5, "line": line})
+        first, last = _span(allowed[:, key])
+        frames.append({"type": "rect", "x0": key - 0.5, "x1": key + 0.5, "y0": first - 0.5, "y1": last + 0.5, "line": line})
     if query is not None:
         line = {"color": theme.selected, "width": 2}
-        frames.append({"type": "rect", "x0": -0.5, "x1": count - 0.5, "y0": query - 0.5, "y1": query + 0.5, "line": line})
+        first, last = _span(allowed[query])
+        frames.append({"type": "rect", "x0": first - 0.5, "x1": last + 0.5, "y0": query - 0.5, "y1": query + 0.5, "line": line})
     return frames
+
+
+def _span(allowed: np.ndarray) -> tuple[int, int]:
+    """First and last place that is allowed."""
+    places = np.flatnonzero(allowed)
+    return int(places[0]), int(places[-1])
 
 
 def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:

@@ -1,11 +1,22 @@
-"""The layer × head grid: every head's thumbnail in one picture, drawn large by the browser."""
+"""All heads at once: the layer × head grid as one picture, and as a figure that stands by itself."""
 
 from __future__ import annotations
 
-import numpy as np
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from dashboard.figures.attention import png_of_shades
-from dashboard.figures.theme import LIGHT, Theme
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.errors import RunShapeError
+from dashboard.figures.attention import as_array, png_of_shades, shades, weight_legend
+from dashboard.figures.theme import LIGHT, Theme, axis, base_layout
+
+THUMBNAIL = 32  # rows and columns of one head's picture, where the text has more tokens than that
+GAP = 0.08  # of a head's side, between two heads
+TILE = 34  # pixels of one head in the figure
+LABEL_STEPS = (1, 2, 5, 10, 20)
 
 
 def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
@@ -20,3 +31,116 @@ def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
     layers, heads, rows, columns = thumbnails.shape
     mosaic = thumbnails.transpose(0, 2, 1, 3).reshape(layers * rows, heads * columns)
     return png_of_shades(np.asarray(mosaic, dtype=np.uint8), theme)
+
+
+def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = (None, None), theme: Theme = LIGHT) -> go.Figure:
+    """Every head's attention in small: a row a layer, a column a head, with labels and the selected head framed.
+
+    Args:
+        thumbnails: (layer, head, t, t) uint8 as of `head_sprite`; within a picture, rows are queries and columns keys.
+        selected: layer and head, or None.
+        theme: LIGHT or DARK.
+
+    Raises:
+        RunShapeError: not thumbnails of heads.
+    """
+    if thumbnails.ndim != 4 or thumbnails.shape[2] != thumbnails.shape[3] or 0 in thumbnails.shape:
+        raise RunShapeError(f"Pictures of heads are {thumbnails.shape}; they must be (layer, head, t, t).")
+    layers, heads = thumbnails.shape[:2]
+    tile = max(12, min(TILE, 900 // max(layers, heads)))
+    figure = go.Figure(layout=base_layout(theme))
+    figure.update_layout(
+        xaxis=_axis(theme, heads, "head", tile, side="top", range=[-0.5, heads - 0.5]),
+        yaxis=_axis(theme, layers, "layer", tile, range=[layers - 0.5, -0.5]),
+        margin={"l": 52, "r": 92, "t": 46, "b": 8},
+        width=max(360, heads * tile + 144),
+        height=layers * tile + 54,
+    )
+    for layer in range(layers):  # a row a layer, cut by gaps of the ground's colour
+        source = base64.b64encode(head_sprite(_spaced(thumbnails[layer : layer + 1]), theme)).decode()
+        figure.add_layout_image(
+            {"source": "data:image/png;base64," + source, "xref": "x", "yref": "y", "x": -0.5, "y": layer - 0.5 + GAP / 2}
+            | {"sizex": heads, "sizey": 1 - GAP, "sizing": "stretch", "layer": "below", "xanchor": "left", "yanchor": "top"}
+        )
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    figure.add_trace(
+        go.Scatter(
+            x=[head for _layer, head in places],
+            y=[layer for layer, _head in places],
+            mode="markers",
+            marker={"symbol": "square", "size": tile - 2, "color": "rgba(0,0,0,0)"},
+            customdata=[{"layer": layer, "head": head} for layer, head in places],
+            hovertemplate="layer %{y}, head %{x}<extra></extra>",
+        )
+    )
+    at, which = selected
+    if at is not None and which is not None:
+        line = {"color": theme.selected, "width": 2}
+        figure.add_shape(type="rect", x0=which - 0.5, x1=which + 0.5, y0=at - 0.5, y1=at + 0.5, line=line)
+    weight_legend(figure, theme)
+    return figure
+
+
+def _spaced(row: np.ndarray) -> np.ndarray:
+    """One layer's (1, head, t, t) pictures, each with columns of nothing around it, enlarged so that they may be thin."""
+    factor = max(1, round(96 / row.shape[2]))
+    large = row.repeat(factor, axis=2).repeat(factor, axis=3)
+    gap = max(1, round(large.shape[3] * GAP / 2))
+    wide = np.pad(large, ((0, 0), (0, 0), (0, 0), (gap, gap)))
+    return wide
+
+
+def _axis(theme: Theme, count: int, title: str, tile: int, **more: Any) -> dict[str, Any]:
+    step = next((step for step in LABEL_STEPS if step * tile >= 16), LABEL_STEPS[-1])
+    values = list(range(0, count, step))
+    return axis(
+        theme,
+        tickvals=values,
+        ticktext=[str(i) for i in values],
+        title={"text": title, "standoff": 6, "font": {"size": 11}},
+        **more,
+    )
+
+
+def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | None = None) -> go.Figure:
+    """All heads of all layers in small, from plain Hugging Face outputs.
+
+    Args:
+        attentions: the model's `attentions`: a sequence of (head, query, key) per layer, a batch axis of 1 in each or
+            not; tensors or arrays. Above 32 tokens each picture takes the largest weight of each block of tokens.
+        layer, head: the head to be framed.
+
+    Raises:
+        RunShapeError: not the attention of one text.
+    """
+    pictures = np.stack([np.stack([_thumbnail(weights) for weights in one]) for one in _heads(attentions)])
+    figure = heads_map(pictures, (layer, head))
+    figure.update_layout(
+        title={"text": "All heads, layer × head; colour follows √weight", "font": {"size": 13}},
+        margin={"t": figure.layout.margin.t + 30},
+        height=figure.layout.height + 30,
+    )
+    return figure
+
+
+def _heads(attentions: Any) -> Iterator[np.ndarray]:
+    """(head, query, key) of each layer; all layers have the same heads and tokens."""
+    first: Sequence[int] | None = None
+    for values in attentions:
+        weights = as_array(values)
+        weights = weights[0] if weights.ndim == 4 and weights.shape[0] == 1 else weights
+        if weights.ndim != 3 or weights.shape[1] != weights.shape[2] or weights.shape != (first or weights.shape):
+            raise RunShapeError(f"Attention is {weights.shape}; give (head, query, key) per layer, one text at a time.")
+        first = weights.shape
+        yield weights
+    if first is None:
+        raise RunShapeError("There is no layer. Ask the model for output_attentions=True with eager attention.")
+
+
+def _thumbnail(weights: np.ndarray) -> np.ndarray:
+    """(t, t) uint8: the largest weight of each block; 0 where nothing is read."""
+    count = len(weights)
+    bins = min(count, THUMBNAIL)
+    edges = [-(-index * count // bins) for index in range(bins)]
+    pooled = np.maximum.reduceat(np.maximum.reduceat(weights, edges, axis=0), edges, axis=1)
+    return np.where(pooled > 0, shades(pooled), 0).astype(np.uint8)

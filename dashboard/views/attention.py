@@ -11,19 +11,53 @@ from dashboard.analysis.attention import KeyWeight, strongest_keys
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
-from dashboard.contracts.table import Table
-from dashboard.figures.attention import attention_cells, shades
+from dashboard.contracts.table import Column, Table
+from dashboard.figures.attention import (
+    LARGEST_HEATMAP,
+    attention_cells,
+    attention_map,
+    attention_picture,
+    name_selected,
+    shades,
+    weight_legend,
+)
+from dashboard.figures.heads import heads_map
 from dashboard.figures.theme import Theme
 from dashboard.markup import attributes
-from dashboard.views.declaration import Options, View, Words, token_span
+from dashboard.views.declaration import Extra, Options, View, Words, token_span
 from dashboard.views.tables import head_table, row_table
 
+SCORES = {
+    "previous": Column("Weight on the previous token"),
+    "next": Column("Weight on the next token"),
+    "self": Column("Weight on the token itself"),
+    "first": Column("Weight on the first token"),
+    "entropy": Column("Entropy", "nats"),
+    "entropy_share": Column("Share of the largest entropy"),
+    "distance": Column("Distance", "tokens"),
+}
 BLOCK = 262_144  # weights that are derived at once while drawing
 
 
 def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
     figure = attention_cells(_shades(run, selection.layer, selection.head), run.tokens, theme)
     figure.update_layout(uirevision=run.key)
+    return figure
+
+
+def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
+    layer, head, count = selection.layer, selection.head, len(run)
+    selected = (selection.token, selection.other)
+    if count <= LARGEST_HEATMAP:
+        allowed = allowed_keys(run.recipe(layer), count, count)
+        figure = attention_map(run.attention(layer, head), run.tokens, allowed, selected, theme)
+    else:
+        figure = attention_picture(_shades(run, layer, head), run.tokens, selected, theme)
+    name_selected(figure, run.tokens, selected, theme)
+    weight_legend(figure, theme)
+    margin = figure.layout.margin
+    side = min(640, max(260, 34 * count))
+    figure.update_layout(margin={"r": 84}, width=margin.l + side + 84, height=margin.t + side + margin.b)
     return figure
 
 
@@ -64,6 +98,27 @@ def _caption(run: ModelRun, selection: Selection) -> str:
     return f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 steps."
 
 
+def export_heads(run: ModelRun, selection: Selection, theme: Theme) -> go.Figure:
+    return heads_map(np.asarray(run.arrays["thumbnails"]), (selection.layer, selection.head), theme)
+
+
+def heads_words(run: ModelRun, selection: Selection) -> Words:
+    blocks = ", each by the largest weight of blocks of tokens" if len(run) > run.arrays["thumbnails"].shape[-1] else ""
+    caption = f"One picture a head: rows (queries) read columns (keys){blocks}. Colour follows the square root of the weight."
+    return Words("All heads, layer × head", caption)
+
+
+def heads_table(run: ModelRun, selection: Selection) -> Table:
+    """Means over the queries of the text, as of `scores/…` in dashboard/contracts/run.py."""
+    names = [name for name in SCORES if f"scores/{name}" in run.arrays]
+    arrays = [np.asarray(run.arrays[f"scores/{name}"]) for name in names]
+    places = [(layer, head) for layer in range(run.model.layers) for head in range(run.model.heads)]
+    rows = ((layer, head, *(float(values[layer, head]) for values in arrays)) for layer, head in places)
+    columns = (Column("Layer"), Column("Head"), *(SCORES[name] for name in names))
+    chosen = selection.layer * run.model.heads + selection.head
+    return Table("Every head's mean scores over this text", columns, rows, len(places), (chosen,))
+
+
 def heads_grid() -> html.Div:
     """The layer × head grid; assets/53-heads.js draws it from one picture of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
@@ -97,4 +152,6 @@ VIEW = View(
     beside=heads_grid,
     above=one_head_line,
     table=table,
+    export=export,
+    more=(Extra("attention-heads", "All heads", export_heads, heads_words, heads_table),),
 )

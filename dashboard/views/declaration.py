@@ -66,6 +66,22 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """A further figure of a card, which leaves the page as a file only: on the page something else shows the same.
+
+    Attributes:
+        name: of its files, different from every view's and every other extra's. title: in the menu.
+        draw, words, table: as of `View`, without options.
+    """
+
+    name: str
+    title: str
+    draw: Callable[[ModelRun, Selection, Theme], go.Figure]
+    words: Callable[[ModelRun, Selection], Words]
+    table: Callable[[ModelRun, Selection], Table]
+
+
+@dataclass(frozen=True)
 class View:
     """One card.
 
@@ -83,6 +99,7 @@ class View:
             None where there is nothing to draw. Without one, `draw` is exported.
         table: the numbers behind the figure; `whole` asks for all that the figure shows (a CSV file), otherwise for the
             part that the selection is about, which a person can read. None where there is nothing to show.
+        more: further figures that can be exported.
     """
 
     name: str
@@ -99,6 +116,7 @@ class View:
     export: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None] | None = None
     table: Callable[[ModelRun, Selection, Options, bool], Table | None] | None = None
     reads: Callable[[Options], tuple[str, ...]] | None = None
+    more: tuple[Extra, ...] = ()
 
     def __post_init__(self) -> None:
         if self.table is not None and SHOW not in self.controls:

@@ -51,6 +51,18 @@ def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) ->
     return prediction_bars(prediction.candidates[: int(options["count"])], actual, theme, decorate=False)
 
 
+def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
+    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
+    if prediction is None:
+        return None
+    candidates = prediction.candidates[: int(options["count"])]
+    figure = prediction_bars(candidates, prediction.actual.id if prediction.actual else None, theme)
+    margin = figure.layout.margin
+    figure.update_layout(xaxis={"title": {"text": "probability", "standoff": 4, "font": {"size": 11}}}, margin={"t": 6, "b": 42})
+    figure.update_layout(width=margin.l + 420 + margin.r, height=48 + 24 * len(candidates))
+    return figure
+
+
 def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     if not run.has_predictions:
         return Words("Predictions", message=_no_head(run))
@@ -154,4 +166,5 @@ VIEW = View(
     controls=CONTROLS,
     later=True,
     table=table,
+    export=export,
 )

@@ -1,0 +1,141 @@
+"""Plain routes that give files: figures, tables, runs and the report of the view state that an address names.
+
+    /export/figure/NAME.json|html|csv    NAME: a view, or a further figure of one; json: what the browser makes PNG and SVG of
+    /export/run.npz|safetensors          attention=1: with the derived weights
+    /export/report.html
+
+Each takes the query of the page's address; `check=1` answers with the file's name and size alone, so that a page can say
+what is wrong before a download begins. Errors are one plain sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, cast
+
+from flask import Blueprint, Response, jsonify, request
+
+from dashboard.contracts.job import fill_name
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import BROKEN, BadRequestError, DashboardError, MissingArrayError, RunNotFoundError
+from dashboard.exports.document import figure_page
+from dashboard.exports.figures import Standing, picture_json, standing
+from dashboard.exports.provenance import file_name
+from dashboard.exports.report import report, report_name
+from dashboard.exports.run_files import RunFormat, attention_bytes, write_run
+from dashboard.exports.tables import csv_of
+from dashboard.figures.theme import theme_named
+from dashboard.views.declaration import View
+from dashboard.views.state import ViewState
+from dashboard.wiring import Shelf
+
+log = logging.getLogger(__name__)
+PIECE = 1 << 18  # bytes that are read from a temporary file at once
+
+
+def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
+    """/export/…"""
+    routes = Blueprint("exports", __name__)
+
+    def state() -> ViewState:
+        return ViewState.from_query(request.args, views)
+
+    @routes.get("/figure/<name>.<any(json,html,csv):suffix>")
+    def _figure(name: str, suffix: str) -> Response:
+        found = standing(name, state(), views, shelf.run_of)
+        if suffix == "json":
+            return Response(picture_json(found, theme_named(request.args.get("theme"))), mimetype="application/json")
+        if suffix == "csv":
+            return _table(found)
+        return _checked(found.file_name("html")) or _download(figure_page(found), "text/html", found.file_name("html"))
+
+    @routes.get("/report.html")
+    def _report() -> Response:
+        now = state()
+        name = report_name(shelf.run_of(now.selection), now.selection)
+        return _checked(name) or _download(report(now, views, shelf.run_of), "text/html", name)
+
+    @routes.get("/run.<any(npz,safetensors):suffix>")
+    def _run(suffix: str) -> Response:
+        run = shelf.run_of(state().selection)
+        attention = request.args.get("attention") == "1"
+        name = file_name(run, *(["with-attention"] if attention else []), suffix=suffix)
+        size = sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)
+        return _checked(name, size) or _run_file(_with_fills(shelf, run), cast(RunFormat, suffix), attention, shelf, name)
+
+    @routes.errorhandler(DashboardError)
+    def _error(error: DashboardError) -> Response:
+        status = 400 if isinstance(error, BadRequestError) else 409 if isinstance(error, MissingArrayError) else 404
+        return Response(str(error), status, mimetype="text/plain")
+
+    @routes.errorhandler(Exception)
+    def _broken(error: Exception) -> Response:
+        log.error("an export failed", exc_info=error)
+        return Response(BROKEN, 500, mimetype="text/plain")
+
+    return routes
+
+
+def _checked(name: str, size: int | None = None) -> Response | None:
+    """The answer to a question that comes before a download; None where the file itself is asked for."""
+    return jsonify({"name": name, "bytes": size}) if request.args.get("check") == "1" else None
+
+
+def _table(found: Standing) -> Response:
+    table = found.whole()
+    if table is None:
+        raise MissingArrayError("This figure has no table of numbers.")
+    name = found.file_name("csv")
+    return _checked(name) or _attached(Response(csv_of(table, found.provenance), mimetype="text/csv"), name)
+
+
+def _with_fills(shelf: Shelf, run: ModelRun) -> ModelRun:
+    """The run with the predictions of masked positions that were computed later, as `fill/POSITION/…`."""
+    if run.model.kind != "masked" or run.has_masked(0):
+        return run
+    found = {}
+    for position in range(len(run)):
+        try:
+            arrays = shelf.store.open_arrays(fill_name(run.key, position))
+        except RunNotFoundError:
+            continue
+        found.update({f"fill/{position}/{name}": arrays[name] for name in arrays})
+    return run.with_arrays(found)
+
+
+def _run_file(run: ModelRun, kind: RunFormat, attention: bool, shelf: Shelf, name: str) -> Response:
+    """The file is written to the cache folder's disk without a name, so that it takes no memory and leaves by itself."""
+    file = tempfile.TemporaryFile(dir=shelf.settings.cache_dir)  # noqa: SIM115  closed when it has been sent
+    try:
+        write_run(run, file, kind, attention)
+    except OSError as error:
+        file.close()
+        raise DashboardError(
+            f"The file could not be written ({error.strerror}). Free some space in the cache folder, and export again."
+        ) from error
+    except BaseException:
+        file.close()
+        raise
+    size = file.tell()
+    file.seek(0)
+    response = _attached(Response(_pieces(file), mimetype="application/octet-stream"), name)
+    response.content_length = size
+    response.call_on_close(file.close)
+    return response
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while piece := file.read(PIECE):
+        yield piece
+
+
+def _download(content: str, kind: str, name: str) -> Response:
+    return _attached(Response(content, mimetype=kind), name)
+
+
+def _attached(response: Response, name: str) -> Response:
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.headers["Cache-Control"] = "no-store"
+    return response

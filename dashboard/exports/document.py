@@ -1,0 +1,158 @@
+"""A page that stands by itself: styles, figures and plotly.js in one file, light or dark as the reader's system is.
+
+It asks no other host for anything, and its own policy forbids that. A figure is drawn in the light theme; in a dark system
+and on the screen its colours are exchanged for the dark theme's, one by one (`_exchange`), and its pictures for dark ones.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import plotly.graph_objects as go
+import plotly.offline
+
+from dashboard.contracts.table import Cell, Column, Table
+from dashboard.exports.figures import Standing
+from dashboard.exports.provenance import PROGRAM, Provenance
+from dashboard.figures.theme import DARK, LIGHT, Theme
+
+LONGEST_TABLE = 60  # rows of a table in a page
+NEEDS_EVAL = {"scatter3d", "surface", "mesh3d", "cone", "streamtube", "volume", "isosurface"}  # Plotly's WebGL charts
+
+STYLE, SCRIPT = "standing.css", "standing.js"
+
+
+@cache
+def _beside(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _strip_colours() -> str:
+    """The strip's steps of surprisal, light and dark."""
+    light = "".join(f'li[data-step="{i}"] {{ background: {colour}; }} ' for i, colour in enumerate(LIGHT.surprisal))
+    dark = "".join(f'li[data-step="{i}"] {{ background: {colour}; }} ' for i, colour in enumerate(DARK.surprisal))
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n"
+
+
+def figure_page(found: Standing) -> str:
+    """One figure as a page: title, caption, figure, exact numbers in words, where it comes from."""
+    body = [f"<main><section>{figure_part(found, 'figure-0', 'h1')}</section>", provenance_part(found.provenance), "</main>"]
+    return page(f"{found.title} – {found.run.model.title}", body, [found], found.provenance)
+
+
+def page(title: str, body: Iterable[str], figures: Sequence[Standing], provenance: Provenance) -> str:
+    """A whole file; `figures` are drawn into the parts that `figure_part` made, in that order."""
+    stored = [found.paint(LIGHT) for found in figures]
+    scripts = [_stored(f"figure-{i}-data", _figure_json(found, stored[i])) for i, found in enumerate(figures)]
+    evaluates = any(trace.type in NEEDS_EVAL for figure in stored for trace in figure.data)
+    policy = f"default-src 'none'; script-src 'unsafe-inline'{' ' + repr('unsafe-eval') if evaluates else ''}; " + (
+        "style-src 'unsafe-inline'; img-src data: blob:"
+    )
+    facts = "\n".join(f'<meta name="{_attribute(name)}" content="{_attribute(value)}">' for name, value in _metas(provenance))
+    return "\n".join(
+        [
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(title)}</title>',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            facts,
+            f"<style>{_beside(STYLE)}{_strip_colours()}</style>\n</head>\n<body>",
+            *body,
+            "<noscript><p>The figures are drawn by JavaScript in this file; the tables and sentences need none.</p></noscript>",
+            _stored("colours", json.dumps(_exchange())),
+            *scripts,
+            f"<script>{plotly.offline.get_plotlyjs()}</script>" if figures else "",
+            f"<script>{_beside(SCRIPT)}</script>" if figures else "",
+            "</body>\n</html>\n",
+        ]
+    )
+
+
+def figure_part(found: Standing, name: str, heading: str = "h2") -> str:
+    """Heading, caption, place of the figure and exact numbers."""
+    figure = found.paint(LIGHT)
+    size = f"width:{int(figure.layout.width)}px;height:{int(figure.layout.height)}px"
+    label = _attribute(found.spoken)
+    return "\n".join(
+        [
+            f'<{heading} id="{name}-title">{_text(found.title)}</{heading}>',
+            f'<p class="caption">{_text(found.caption)}</p>',
+            f'<figure aria-labelledby="{name}-title"><div class="plot" id="{name}" data-figure="{name}-data" role="img" '
+            f'aria-label="{label}" style="{size}"></div></figure>',
+            f'<p class="facts">{_text(found.facts)}</p>' if found.facts else "",
+        ]
+    )
+
+
+def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
+    """A table behind a summary; one of more than `longest` rows is cut, and says so."""
+    rows = []
+    for index, cells in enumerate(table.rows):
+        if index == longest:
+            break
+        chosen = ' class="selected"' if index in table.selected else ""
+        rows.append(f"<tr{chosen}>{''.join(map(_cell, cells))}</tr>")
+    cut = f" The first {longest} of {table.count:,} rows." if table.count > longest else ""
+    head = "".join(f'<th scope="col">{_text(_heading(column))}</th>' for column in table.columns)
+    return (
+        f'<details><summary>Numbers</summary><div class="table"><table><caption>{_text(table.title.rstrip("."))}.{cut}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
+    )
+
+
+def provenance_part(provenance: Provenance) -> str:
+    """Where it comes from, as visible text."""
+    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in provenance.entries)
+    return f'<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2><dl>{rows}</dl></section>'
+
+
+def _heading(column: Column) -> str:
+    return f"{column.name} ({column.unit})" if column.unit else column.name
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return f'<td class="text">{_text(cell)}</td>'
+    if isinstance(cell, float):
+        return f"<td>{'' if cell != cell else f'{cell:.6g}'}</td>"
+    return f"<td>{'' if cell is None else cell}</td>"
+
+
+def _metas(provenance: Provenance) -> list[tuple[str, str]]:
+    named = [("generator", PROGRAM)]
+    return named + [(f"dashboard:{name.lower().replace(' ', '-').replace(':', '')}", value) for name, value in provenance.entries]
+
+
+def _figure_json(found: Standing, figure: go.Figure) -> str:
+    """The light figure, and the sources of its pictures in the dark theme."""
+    dark: list[str] = []
+    if figure.layout.images:
+        dark = [image.source for image in found.paint(DARK).layout.images]
+    return '{"figure": ' + str(figure.to_json()) + ', "dark_images": ' + json.dumps(dark) + "}"
+
+
+def _exchange() -> Mapping[str, str]:
+    """Each colour of the light theme → that of the dark one."""
+    pairs: dict[str, str] = {}
+    for item in fields(Theme):
+        light, dark = getattr(LIGHT, item.name), getattr(DARK, item.name)
+        if item.name != "name":
+            pairs.update(zip(light, dark, strict=True) if isinstance(light, tuple) else [(light, dark)])
+    return pairs
+
+
+def _stored(name: str, content: str) -> str:
+    """JSON inside a script element that is not run; `<` is written so that no token can end the element."""
+    return f'<script type="application/json" id="{name}">{content.replace("<", chr(92) + "u003c")}</script>'
+
+
+def _text(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _attribute(text: str) -> str:
+    return html.escape(text, quote=True)

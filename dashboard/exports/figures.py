@@ -1,0 +1,226 @@
+"""A view's figure as it leaves the page: by itself, with its title, caption and where it comes from."""
+
+from __future__ import annotations
+
+import html
+import json
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.contracts.table import Table
+from dashboard.errors import BadRequestError, MissingArrayError
+from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
+from dashboard.figures.theme import LIGHT, Theme
+from dashboard.markup import plain
+from dashboard.views.declaration import Extra, View
+from dashboard.views.shown import alternative
+from dashboard.views.state import ViewState
+
+RunOf = Callable[[Selection, bool], ModelRun]  # the selection's run; with what was computed later, where that is asked for
+WIDTH, HEIGHT = 720, 520  # pixels of a figure that does not say how large it is
+CHARACTER = 5.9  # pixels of one character of a foot's type
+LINE = 15  # pixels of one of its lines
+PAD = 16
+APART = {"b", "p", "div", "dt", "dd"}  # elements that a space or more sets apart on the page
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One figure of a view state.
+
+    Attributes:
+        name: of its files. title, caption, facts: words; facts is the card's line of exact numbers.
+        spoken: the figure in words, for those who do not see it.
+        provenance, run, selection: where it comes from. reads: the fields of the selection that it depends on.
+        paint: draws it in a theme. whole, part: its numbers, all of them or those that the selection is about.
+    """
+
+    name: str
+    title: str
+    caption: str
+    facts: str
+    spoken: str
+    provenance: Provenance
+    run: ModelRun
+    selection: Selection
+    reads: tuple[str, ...]
+    paint: Callable[[Theme], go.Figure]
+    whole: Callable[[], Table | None]
+    part: Callable[[], Table | None]
+
+    def file_name(self, suffix: str) -> str:
+        return file_name(self.run, self.name, *place_name(self.selection, self.reads), suffix=suffix)
+
+
+def names(views: Sequence[View]) -> list[str]:
+    """The names of every figure that can be exported."""
+    return [name for view in views for name in (view.name, *(extra.name for extra in view.more))]
+
+
+def standing(name: str, state: ViewState, views: Sequence[View], run_of: RunOf) -> Standing:
+    """The figure called `name` in this view state.
+
+    Raises:
+        BadRequestError: no figure has this name.
+        MissingArrayError: there is nothing to draw; the message is what the card says instead.
+    """
+    for view in views:
+        if name == view.name:
+            return _of_view(view, state, run_of(state.selection, view.later))
+        for extra in view.more:
+            if name == extra.name:
+                return _of_extra(extra, state, run_of(state.selection, view.later))
+    raise BadRequestError(f"There is no figure “{name[:40]}”; there are {', '.join(names(views))}.")
+
+
+def all_standing(state: ViewState, views: Sequence[View], run_of: RunOf) -> Iterator[tuple[str, Standing | str]]:
+    """Every figure with its card's title; a sentence in place of one that cannot be drawn."""
+    for view in views:
+        for name, title in ((view.name, view.title), *((extra.name, extra.title) for extra in view.more)):
+            try:
+                yield title, standing(name, state, views, run_of)
+            except MissingArrayError as error:
+                yield title, str(error)
+
+
+def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
+    selection, options = state.selection, state.options[view.name]
+    words = view.words(run, selection, options)
+    if words.message is not None:
+        raise MissingArrayError(text_of(words.message))
+    draw, table = view.export or view.draw, view.table
+    reads = view.figure_reads if view.reads is None else view.reads(options)
+
+    def paint(theme: Theme) -> go.Figure:
+        figure = draw(run, selection, options, theme)
+        if figure is None:
+            raise MissingArrayError(f"There is nothing to draw for {view.title.lower()} here.")
+        return _sized(figure)
+
+    return Standing(
+        name=view.name,
+        title=text_of(words.title),
+        caption=text_of(words.caption),
+        facts=text_of(words.footer, " "),
+        spoken=alternative(words),
+        provenance=of_figure(run, selection, view.title, settings_of(view, options, run), reads),
+        run=run,
+        selection=selection,
+        reads=reads,
+        paint=paint,
+        whole=lambda: table(run, selection, options, True) if table else None,
+        part=lambda: table(run, selection, options, False) if table else None,
+    )
+
+
+def _of_extra(extra: Extra, state: ViewState, run: ModelRun) -> Standing:
+    selection = state.selection
+    words = extra.words(run, selection)
+    return Standing(
+        name=extra.name,
+        title=text_of(words.title),
+        caption=text_of(words.caption),
+        facts=text_of(words.footer, " "),
+        spoken=alternative(words),
+        provenance=of_figure(run, selection, extra.title),
+        run=run,
+        selection=selection,
+        reads=("layer", "head"),
+        paint=lambda theme: _sized(extra.draw(run, selection, theme)),
+        whole=lambda: extra.table(run, selection),
+        part=lambda: None,
+    )
+
+
+def _sized(figure: go.Figure) -> go.Figure:
+    layout = figure.layout
+    figure.update_layout(width=layout.width or WIDTH, height=layout.height or HEIGHT, meta=None)
+    return figure
+
+
+def text_of(children: Any, between: str = "") -> str:
+    """The words of a tree of Dash components, as one line."""
+    return " ".join(between.join(_texts(plain(children))).split())
+
+
+def _texts(nodes: Sequence[Any]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, str):
+            yield node
+        else:
+            space = " " if node[0] in APART else ""
+            yield space + "".join(_texts(node[2:])) + space
+
+
+def framed(found: Standing, theme: Theme = LIGHT) -> go.Figure:
+    """The figure as a picture: on its ground, title and caption above it, where it comes from below."""
+    figure = found.paint(theme)
+    margin = figure.layout.margin.to_plotly_json()
+    top, right, bottom, left = (margin.get(side) or 0 for side in ("t", "r", "b", "l"))
+    width = max(int(figure.layout.width), 480)
+    inside = (width - 2 * PAD) / CHARACTER
+    head = [(line, 15, theme.ink, True) for line in textwrap.wrap(found.title, int(inside * 0.72))]
+    head += [(line, 11, theme.second_ink, False) for line in textwrap.wrap(found.caption, int(inside))]
+    foot = [(line, 10, theme.muted, False) for line in found.provenance.foot(int(inside * 1.06))]
+    above, below = _heights(head) + PAD, _heights(foot) + PAD
+    figure.update_layout(
+        width=width,
+        height=int(figure.layout.height) + above + below,
+        margin={"t": top + above, "r": right + width - int(figure.layout.width), "b": bottom + below, "l": left},
+        paper_bgcolor=theme.surface,
+        title=None,
+    )
+    lines = [*_lines(head, PAD), *_lines(foot, int(figure.layout.height) - below + PAD // 2)]
+    inner = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    for text, y, size, colour in lines:
+        figure.add_annotation(
+            text=text,
+            xref="paper",
+            yref="paper",
+            x=0,
+            y=1,
+            xshift=PAD - left,
+            yshift=figure.layout.margin.t - y,
+            xanchor="left",
+            yanchor="top",
+            align="left",
+            showarrow=False,
+            borderpad=0,
+            font={"size": size, "color": colour},
+        )
+    if inner <= 0:
+        raise BadRequestError("The figure has no room left. Choose a smaller part of it.")
+    return figure
+
+
+def _heights(lines: Sequence[tuple[str, int, str, bool]]) -> int:
+    return sum(LINE + (4 if size > 12 else 0) for _text, size, _colour, _bold in lines)
+
+
+def _lines(lines: Sequence[tuple[str, int, str, bool]], top: int) -> Iterator[tuple[str, int, int, str]]:
+    for text, size, colour, bold in lines:
+        escaped = html.escape(text, quote=False)
+        yield (f"<b>{escaped}</b>" if bold else escaped), top, size, colour
+        top += LINE + (4 if size > 12 else 0)
+
+
+def picture_json(found: Standing, theme: Theme) -> str:
+    """What a browser needs to make a PNG or SVG of the figure, as JSON: the figure, its size, its words and its name."""
+    figure = framed(found, theme)
+    described: Mapping[str, Any] = {
+        "title": found.title,
+        "description": found.spoken,
+        "program": PROGRAM,
+        "provenance": dict(found.provenance.entries),
+        "ground": theme.surface,
+        "width": figure.layout.width,
+        "height": figure.layout.height,
+        "name": found.file_name(""),
+    }
+    return json.dumps(described, ensure_ascii=False)[:-1] + ', "figure": ' + str(figure.to_json()) + "}"

@@ -1,0 +1,145 @@
+"""Where an exported file comes from: model, revision, weights, text, what was selected and set, program and date."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from dashboard import __version__
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.figures.tokens import token_label
+from dashboard.views.declaration import SHOW, View
+
+PROGRAM = f"Transformer dashboard {__version__}"
+HERE = "as found on the machine that ran it"
+LONGEST_PREVIEW = 160  # characters of the text in a picture's foot
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Names and values, in the order in which a person reads them; `brief` is what a picture's foot has room for."""
+
+    entries: tuple[tuple[str, str], ...]
+    brief: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """The entries as one JSON object, in one line."""
+        return json.dumps(dict(self.entries), ensure_ascii=False)
+
+    def foot(self, characters: int) -> list[str]:
+        """The brief lines, wrapped."""
+        return [line for part in self.brief for line in textwrap.wrap(part, max(20, characters))]
+
+
+def of_run(run: ModelRun, now: datetime | None = None) -> Provenance:
+    """Where a file about a whole run comes from."""
+    entries = (*_about(run), *_made(run, now))
+    return Provenance(entries, (_preview(run), _who(run), _when(run, now)))
+
+
+def of_figure(
+    run: ModelRun,
+    selection: Selection,
+    figure: str,
+    settings: Mapping[str, str] | None = None,
+    reads: Sequence[str] = ("layer", "head"),
+    now: datetime | None = None,
+) -> Provenance:
+    """Where a file about one figure comes from.
+
+    Args:
+        reads: which of layer and head the figure depends on.
+        figure: what it is called. settings: the options of its view, in words. now: the date of the export.
+    """
+    places = _places(run, selection, reads)
+    options = tuple((f"Setting: {name}", value) for name, value in (settings or {}).items())
+    entries = (("Figure", figure), *_about(run), *places, *options, *_made(run, now))
+    chosen = "; ".join(f"{name.lower()} {value}" for name, value in places)
+    set_to = "; ".join(f"{name}: {value}" for name, value in (settings or {}).items())
+    brief = (_preview(run), _who(run), chosen, set_to, _when(run, now))
+    return Provenance(entries, tuple(line for line in brief if line))
+
+
+def settings_of(view: View, options: Mapping[str, str], run: ModelRun) -> dict[str, str]:
+    """A view's options in words, those that mean something for this kind of model."""
+    return {
+        control.label: dict(control.choices)[options[control.name]]
+        for control in view.controls
+        if control != SHOW and run.model.kind in control.kinds
+    }
+
+
+def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
+    model, request = run.model, run.request
+    pair = () if request.text_pair is None else (("Second text", request.text_pair),)
+    return (
+        ("Model", f"{model.title} ({model.name})"),
+        ("Revision", request.revision or HERE),
+        ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
+        ("Text", run.text),
+        *pair,
+    )
+
+
+def _places(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    indices = {"layer": selection.layer, "head": selection.head}
+    places = [(name.capitalize(), str(index)) for name, index in indices.items() if name in reads]
+    places.append(("Token", _token(run, selection.token)))
+    if selection.other is not None:
+        places.append(("Second token", _token(run, selection.other)))
+    return tuple(places)
+
+
+def _token(run: ModelRun, position: int) -> str:
+    return f"{position} “{token_label(run.tokens[position].text)}”"
+
+
+def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:
+    options = ", ".join(f"{name} = {value}" for name, value in asdict(run.request.options).items())
+    by = f", by version {run.header['version']}" if run.header.get("version") else ""
+    return (
+        ("Capture options", options),
+        ("Run", run.key),
+        ("Run made", f"{run.header.get('created', 'date not recorded')}{by}"),
+        ("Exported", _date(now).isoformat(timespec="seconds")),
+        ("Program", PROGRAM),
+    )
+
+
+def _date(now: datetime | None) -> datetime:
+    return now or datetime.now(UTC)
+
+
+def _preview(run: ModelRun) -> str:
+    text = " ".join(run.text.split())
+    return f"Text: {text if len(text) <= LONGEST_PREVIEW else text[: LONGEST_PREVIEW - 1] + '…'}"
+
+
+def _who(run: ModelRun) -> str:
+    revision = f", revision {run.request.revision}" if run.request.revision else ""
+    weights = str(run.header.get("fingerprint") or "")[:12]
+    return f"{run.model.title} ({run.model.name}{revision})" + (f", weights {weights}" if weights else "")
+
+
+def _when(run: ModelRun, now: datetime | None) -> str:
+    return f"{PROGRAM} · {_date(now).date().isoformat()} · run {run.key[:12]}"
+
+
+def file_name(run: ModelRun, *parts: str, suffix: str) -> str:
+    """A name that says what the file is, safe on every system: letters, digits, dot, hyphen and underscore."""
+    words = [run.model.name.rsplit("/", 1)[-1], *parts, run.key[:8]]
+    safe = [re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-.")[:60] for word in words]
+    return "_".join(word for word in safe if word) + "." + suffix
+
+
+def place_name(selection: Selection, reads: Sequence[str] = ("layer", "head")) -> tuple[str, ...]:
+    """The selection in a file's name."""
+    indices = {"layer": selection.layer, "head": selection.head}
+    named = tuple(f"{name}{index}" for name, index in indices.items() if name in reads)
+    other = () if selection.other is None else (f"second{selection.other}",)
+    return (*named, f"token{selection.token}", *other)

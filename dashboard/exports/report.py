@@ -1,0 +1,117 @@
+"""The report: one page with the token strip, every figure of a view state, its key numbers and where they come from."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+import numpy as np
+
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.exports.document import figure_part, page, provenance_part, table_part
+from dashboard.exports.figures import RunOf, Standing, all_standing
+from dashboard.exports.provenance import Provenance, file_name, of_run, place_name
+from dashboard.figures.theme import LIGHT
+from dashboard.figures.tokens import token_label
+from dashboard.views.declaration import View
+from dashboard.views.state import ViewState
+
+MOST_SURPRISAL = 12.0  # nats, where the strip's colours end
+LONGEST_STRIP = 600  # tokens of the strip; longer texts stand under "Where this comes from"
+
+
+def report(state: ViewState, views: Sequence[View], run_of: RunOf) -> str:
+    """The report of a view state as one HTML file."""
+    run = run_of(state.selection, False)
+    parts: list[str] = []
+    figures: list[Standing] = []
+    for title, found in all_standing(state, views, run_of):
+        if isinstance(found, Standing):
+            parts.append(_section(found, f"figure-{len(figures)}"))
+            figures.append(found)
+        else:
+            parts.append(f"<section><h2>{_text(title)}</h2><p>{_text(found)}</p></section>")
+    provenance = _provenance(run, state, views, figures)
+    body = [
+        f"<header><h1>{_text(run.model.title)}: {_text(_short(run.text))}</h1>",
+        f'<p class="caption">{_text(_sizes(run))}</p></header>',
+        "<main>",
+        _strip(run, state.selection),
+        *parts,
+        provenance_part(provenance),
+        "</main>",
+    ]
+    return page(f"{run.model.title}: {_short(run.text)}", body, figures, provenance)
+
+
+def report_name(run: ModelRun, selection: Selection) -> str:
+    """The file's name."""
+    return file_name(run, "report", *place_name(selection), suffix="html")
+
+
+def _section(found: Standing, name: str) -> str:
+    table = found.part()
+    return f"<section>{figure_part(found, name)}{table_part(table) if table is not None else ''}</section>"
+
+
+def _provenance(run: ModelRun, state: ViewState, views: Sequence[View], figures: Sequence[Standing]) -> Provenance:
+    """The run's, what is selected, each view's settings, and the address of the same view on the page."""
+    base = of_run(run)
+    own = {name for name, _value in base.entries} | {"Figure"}
+    extra: dict[str, str] = {}
+    for found in figures:
+        label = dict(found.provenance.entries)["Figure"]
+        for name, value in found.provenance.entries:
+            if name not in own:
+                extra[name.replace("Setting:", f"{label}:") if name.startswith("Setting:") else name] = value
+    link = "?" + urlencode(state.to_query(views))
+    return Provenance((*base.entries, *extra.items(), ("Address of this view", link)), base.brief)
+
+
+def _strip(run: ModelRun, selection: Selection) -> str:
+    """The tokens in order, coloured by surprisal where the model has one; the number under each of a short text."""
+    surprisal = run.surprisal
+    items = [
+        _item(run, i, selection, None if surprisal is None else float(surprisal[i])) for i in range(min(len(run), LONGEST_STRIP))
+    ]
+    if surprisal is None:
+        words = "This model gives no surprisal here."
+    else:
+        words = f"Coloured by surprisal, 0 to {MOST_SURPRISAL:.0f} nats: how unexpected each token was."
+    more = f" The first {LONGEST_STRIP} of {len(run):,} tokens." if len(run) > LONGEST_STRIP else ""
+    marked = " Framed: the selected token." if selection.other is None else " Framed: the selected token; dashed: the second."
+    return (
+        f'<section aria-labelledby="tokens"><h2 id="tokens">Tokens</h2><p class="caption">{words}{more}{marked}</p>'
+        f'<ol class="strip">{"".join(items)}</ol></section>'
+    )
+
+
+def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | None) -> str:
+    known = surprisal is not None and not np.isnan(surprisal)
+    chosen = "selected" if index == selection.token else "other" if index == selection.other else ""
+    style = number = ""
+    if known and surprisal is not None:
+        step = min(len(LIGHT.surprisal) - 1, int(surprisal / MOST_SURPRISAL * len(LIGHT.surprisal)))
+        style = f' data-step="{step}"'
+        number = f"<small>{surprisal:.2f}</small>" if len(run) <= 80 else ""
+    label = _text(token_label(run.tokens[index].text))
+    title = f"token {index}" + (f", surprisal {surprisal:.2f} nats" if known else "")
+    classes = " ".join(part for part in ("tok", chosen) if part)
+    line = '<li class="break" aria-hidden="true"></li>' if "\n" in run.tokens[index].text else ""
+    current = ' aria-current="true"' if chosen == "selected" else ""
+    return f'<li class="{classes}"{style} title="{title}"{current}>{label}{number}</li>{line}'
+
+
+def _sizes(run: ModelRun) -> str:
+    return f"{len(run):,} tokens · {run.model.layers} layers × {run.model.heads} heads · {run.model.kind} model"
+
+
+def _short(text: str, longest: int = 80) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _text(text: str) -> str:
+    return html.escape(text, quote=False)

@@ -1,0 +1,197 @@
+"""A whole run as one file, npz or safetensors, and back.
+
+Both hold the arrays of dashboard/contracts/run.py under the same names, and beside them
+
+    header      the run's header: model, request (text, revision, options), tokens, recipes, schema, version, key (JSON)
+    about       where it comes from, in words, and how to go on with it (JSON)
+    tokens      (token,) text of each token (npz only; safetensors holds numbers only, its tokens are in the header)
+    attention/{layer}   (head, query, key) float32, where asked for: derived from query, key and recipe
+
+npz: `np.load(path)["header"]`, never pickled. safetensors: `safe_open(path, "np").metadata()["header"]`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
+from dashboard.exports.provenance import PROGRAM, of_run
+from dashboard.store.mapped import DTYPES, DamagedFileError, map_arrays
+
+RunFormat = Literal["npz", "safetensors"]
+FORMATS: tuple[RunFormat, ...] = ("npz", "safetensors")
+BESIDE = ("header", "about", "tokens")  # entries of an npz that are not arrays of the run
+MOST_ATTENTION = 256_000_000  # bytes of derived attention that a file may hold
+HOW_TO = (
+    'from dashboard import open_run; run = open_run("THIS FILE")  # run.tokens, run.hidden_states[i], run.top_k(i)',
+    "run.attention(layer, head)  # (query, key): softmax of scaling * query @ key.T over the keys that the recipe allows",
+)
+DTYPE_NAMES: Mapping[np.dtype[Any], str] = MappingProxyType({dtype: name for name, dtype in DTYPES.items()})
+WRITTEN_AT_ONCE = 1 << 22  # bytes
+
+
+def attention_bytes(run: ModelRun) -> int:
+    """The size of all attention weights of a run."""
+    return 4 * run.model.layers * run.model.heads * len(run) ** 2
+
+
+def write_run(run: ModelRun, file: IO[bytes], kind: RunFormat, attention: bool = False) -> None:
+    """Write a run to an open file, one array after the other: no second copy of the run is held.
+
+    Args:
+        attention: also write the derived attention weights.
+
+    Raises:
+        BadRequestError: an unknown format, or attention weights of more than `MOST_ATTENTION` bytes.
+    """
+    if kind not in FORMATS:
+        raise BadRequestError(f"A run cannot be written as “{kind}”; there are {' and '.join(FORMATS)}.")
+    if attention and attention_bytes(run) > MOST_ATTENTION:
+        raise BadRequestError(
+            f"The attention weights of this run take {attention_bytes(run) / 1e6:,.0f} MB; at most "
+            f"{MOST_ATTENTION / 1e6:,.0f} MB are written. Export the run without them: open_run(path).attention(layer, head) "
+            "makes each of them again, exactly."
+        )
+    extra = _Attention(run) if attention else {}
+    arrays: Mapping[str, np.ndarray] = ChainMap(extra, run.arrays)  # type: ignore[arg-type]
+    if kind == "npz":
+        _write_npz(run, arrays, file)
+    else:
+        _write_safetensors(run, arrays, file)
+
+
+class _Attention(Mapping[str, np.ndarray]):
+    """`attention/{layer}`, made when it is read."""
+
+    def __init__(self, run: ModelRun) -> None:
+        self._run = run
+        self._names = [f"attention/{layer}" for layer in range(run.model.layers)]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        layer = self._names.index(name)
+        return np.stack([self._run.attention(layer, head) for head in range(self._run.model.heads)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def shape(self) -> tuple[int, int, int]:
+        return (self._run.model.heads, len(self._run), len(self._run))
+
+
+def _about(run: ModelRun) -> dict[str, Any]:
+    return {**dict(of_run(run).entries), "How to read it": list(HOW_TO)}
+
+
+def _write_npz(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> None:
+    beside = {
+        "header": np.array(json.dumps(run.header, ensure_ascii=False)),
+        "about": np.array(json.dumps(_about(run), ensure_ascii=False, indent=1)),
+        "tokens": np.array([token.text for token in run.tokens]),
+    }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name in (*beside, *sorted(arrays, key=_natural)):
+            values = beside[name] if name in beside else arrays[name]
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.ascontiguousarray(values) if values.ndim else values, allow_pickle=False)
+
+
+def _write_safetensors(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> None:
+    metadata = {
+        "name": run.key,
+        "header": json.dumps(run.header, ensure_ascii=False),
+        "about": json.dumps(_about(run), ensure_ascii=False),
+        "program": PROGRAM,
+    }
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    offset, names = 0, sorted(arrays, key=_natural)
+    for name in names:
+        dtype, shape = _kind(arrays, name)
+        size = math.prod(shape) * dtype.itemsize
+        entries[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    header = json.dumps(entries, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    file.write(len(header).to_bytes(8, "little") + header)
+    for name in names:
+        raw = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
+        for start in range(0, len(raw), WRITTEN_AT_ONCE):
+            file.write(raw[start : start + WRITTEN_AT_ONCE].data)
+
+
+def _kind(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """An array's type and shape; attention weights are not made only to be measured."""
+    first = arrays.maps[0] if isinstance(arrays, ChainMap) else {}
+    if isinstance(first, _Attention) and name in list(first):
+        return np.dtype("<f4"), first.shape()
+    values = arrays[name]
+    return values.dtype.newbyteorder("<"), values.shape
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """`query/10` after `query/9`."""
+    head, _, tail = name.rpartition("/")
+    return (head, int(tail)) if tail.isdigit() else (name, -1)
+
+
+def open_run(path: str | Path) -> ModelRun:
+    """The run of an exported file (npz or safetensors), or of a file of the run store; equal to the one it was made of.
+
+    A safetensors file is mapped and read where it is needed; an npz file is read whole.
+
+    Raises:
+        RunNotFoundError: there is no such file. BadRequestError: it is not a run.
+    """
+    path = Path(path).expanduser()
+    try:
+        header, arrays = _read_npz(path) if _is_zip(path) else _read_safetensors(path)
+        return ModelRun(header, arrays)
+    except OSError as error:
+        raise RunNotFoundError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
+    except (DamagedFileError, DashboardError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadRequestError(f"{path} is not a run of this program, or was cut short. Export the run again.") from error
+
+
+def peek(path: Path) -> tuple[str, bool] | None:
+    """The name of the run that a file holds and whether its attention weights are there; None where it holds no run."""
+    try:
+        if _is_zip(path):
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return json.loads(str(stored["header"]))["key"], "attention/0" in stored.files
+        header, arrays = _read_safetensors(path)
+        return header["key"], "attention/0" in arrays
+    except (OSError, DamagedFileError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        header = json.loads(str(stored["header"]))
+        arrays = {name: stored[name] for name in stored.files if name not in BESIDE}
+    for values in arrays.values():
+        values.flags.writeable = False
+    return header, arrays
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
+    arrays = map_arrays(path)
+    return json.loads(arrays.metadata["header"]), arrays

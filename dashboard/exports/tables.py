@@ -1,0 +1,73 @@
+"""Tables as CSV: RFC 4180 in UTF-8, made row by row.
+
+    # Figure: Attention            lines of where it comes from; pandas: read_csv(path, comment="#")
+    "query","key","weight"         headings with their unit in brackets
+    0,1,0.848125041                numbers with nine digits, which is all that float32 has
+
+Every text is quoted, so a `#` or a comma in a token is safe. A text that a spreadsheet would take for a formula (it begins
+with = + - @, a tab or a return) gets an apostrophe in front, as does one that has such a start after apostrophes; `original`
+takes it away again. The file begins with a byte order mark, without which Excel takes UTF-8 for something else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from dashboard.contracts.table import Cell, Table
+from dashboard.exports.provenance import Provenance
+
+MARK = "\ufeff"
+BLOCK = 500  # rows that go out together
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+
+
+def csv_of(table: Table, provenance: Provenance) -> Iterator[str]:
+    """The file in pieces."""
+    entries = (*provenance.entries, ("Rows", table.title))
+    yield MARK + "".join(comment(name, value) for name, value in entries)
+    yield row([f"{column.name} ({column.unit})" if column.unit else column.name for column in table.columns])
+    yield from _blocks(row(cells) for cells in table.rows)
+
+
+def comment(name: str, value: str) -> str:
+    """One line of where a file comes from; a value with line breaks stands as JSON."""
+    return f"# {name}: {value if value.isprintable() else json.dumps(value, ensure_ascii=False)}\r\n"
+
+
+def row(cells: Sequence[Cell]) -> str:
+    """One line of the file."""
+    return ",".join(map(_cell, cells)) + "\r\n"
+
+
+def _cell(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return '"' + guarded(cell).replace('"', '""') + '"'
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else f"{cell:.9g}"
+    return str(cell)
+
+
+def guarded(text: str) -> str:
+    """`text`, with an apostrophe in front where a spreadsheet would take it for a formula."""
+    return "'" + text if _FORMULA.match(text) else text
+
+
+def original(text: str) -> str:
+    """What `guarded` was given."""
+    return text[1:] if _GUARDED.match(text) else text
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[str]:
+    block: list[str] = []
+    for line in lines:
+        block.append(line)
+        if len(block) == BLOCK:
+            yield "".join(block)
+            block.clear()
+    yield "".join(block)

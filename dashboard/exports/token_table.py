@@ -1,0 +1,109 @@
+"""One row a token: how a model expected it. Runs of many texts go into one CSV file, text after text.
+
+    "Line","Run","Tokens","Position","Token","Vocabulary id","Surprisal (nats)","Rank","Entropy (nats)","Likeliest", …
+
+A text's rows are appended by one write, so a file that was interrupted ends inside one text at most; `done_in` finds what is
+whole and where it ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dashboard.contracts.prediction import Prediction
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.table import Cell, Column
+from dashboard.exports.provenance import PROGRAM
+from dashboard.exports.tables import MARK, comment, row
+
+KEY = 16  # hex digits of a run's key in its rows
+COLUMNS = (
+    Column("Line"),
+    Column("Run"),
+    Column("Tokens"),
+    Column("Position"),
+    Column("Token"),
+    Column("Vocabulary id"),
+    Column("Surprisal", "nats"),
+    Column("Rank"),
+    Column("Entropy", "nats"),
+    Column("Likeliest"),
+    Column("Likeliest's probability", "%"),
+)
+_NAMES = [f"{column.name} ({column.unit})" if column.unit else column.name for column in COLUMNS]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a file holds: keys of the runs that are whole in it, and how many bytes of it are good."""
+
+    runs: frozenset[str]
+    size: int
+
+
+def head_of(run: ModelRun) -> str:
+    """What stands before the first row."""
+    what = {
+        "causal": "each token as expected after those before it; the first has no surprisal",
+        "masked": "each token as expected with the mask in its place; empty where that was not computed",
+        "encoder": "the model predicts no tokens, so surprisal, rank and entropy are empty",
+    }[run.model.kind]
+    entries = (
+        ("Model", f"{run.model.title} ({run.model.name})"),
+        ("Revision", run.request.revision or "as found on the machine that ran it"),
+        ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
+        ("Program", PROGRAM),
+        ("Rows", what),
+    )
+    return MARK + "".join(comment(name, value) for name, value in entries) + row(_NAMES)
+
+
+def rows_of(run: ModelRun, line: int) -> str:
+    """The rows of one text."""
+    return "".join(row(cells) for cells in _cells(run, line))
+
+
+def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
+    for position, token in enumerate(run.tokens):
+        start = (line, run.key[:KEY], len(run), position, token.text, token.id)
+        found = _expected(run, position)
+        if found is None:
+            yield (*start, None, None, None, None, None)
+            continue
+        best, actual = found.candidates[0], found.actual
+        surprisal = None if actual is None else abs(actual.logprob)
+        yield (*start, surprisal, found.actual_rank, found.entropy, best.text, 100 * best.probability)
+
+
+def _expected(run: ModelRun, position: int) -> Prediction | None:
+    """The prediction of the token at `position`: causal models make it one position before."""
+    if not run.has_predictions:
+        return None
+    if run.model.kind == "causal":
+        return run.prediction(position - 1) if position else None
+    return run.prediction(position, "masked") if run.has_masked(position) else None
+
+
+def done_in(content: bytes) -> Done:
+    """What is whole in a file that `head_of` and `rows_of` made; an unfinished text at its end does not count."""
+    text = content.decode("utf-8", "replace")
+    body = text.find(row(_NAMES))
+    if body < 0:
+        return Done(frozenset(), 0)
+    start = body + len(row(_NAMES))
+    good, runs = start, set()
+    reader = csv.reader(io.StringIO(text[start:], newline=""))
+    at, previous = start, 0
+    lines = text[start:].split("\n")
+    for cells in reader:
+        at += sum(len(part) + 1 for part in lines[previous : reader.line_num])
+        previous = reader.line_num
+        if len(cells) != len(COLUMNS) or at > len(text):
+            break
+        if int(cells[3]) == int(cells[2]) - 1:
+            runs.add(cells[1])
+            good = at
+    return Done(frozenset(runs), len(text[:good].encode()))

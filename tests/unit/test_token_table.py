@@ -1,0 +1,152 @@
+"""The table of `analyse`: one row a token, whole texts only, and the command's words and exit codes where no model is needed."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make_run
+
+from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.exports.token_table import COLUMNS, KEY, done_in, head_of, rows_of
+from dashboard.settings import Settings
+from dashboard.shell import main
+from dashboard.shell.analyse import Files, Runs, Table, read_texts
+from dashboard.store.run_store import RunStore
+
+TEXTS = (("The", " cat"), (" new\r\nline", '"q"', "#x"), ("日", "本", "=1", "."))
+
+
+def runs() -> list[ModelRun]:
+    return [make_run("causal", texts) for texts in TEXTS]
+
+
+def table_of(found: list[ModelRun]) -> bytes:
+    return (head_of(found[0]) + "".join(rows_of(run, i + 1) for i, run in enumerate(found))).encode()
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "encoder"])
+def test_rows_are_what_the_model_expected(kind: ModelKind) -> None:
+    run = make_run(kind)
+    rows = list(csv.reader(io.StringIO(rows_of(run, 7), newline="")))
+    assert [row[:4] for row in rows] == [["7", run.key[:KEY], "6", str(i)] for i in range(6)]
+    assert [row[4] for row in rows] == [token.text for token in run.tokens]
+    surprisal = [float(row[6]) if row[6] else np.nan for row in rows]
+    if kind == "encoder":
+        assert {cell for row in rows for cell in row[6:]} == {""}
+        return
+    expected = run.surprisal
+    assert expected is not None
+    assert np.array_equal(np.array(surprisal, dtype=np.float32), expected, equal_nan=True)
+    shift = 1 if kind == "causal" else 0
+    mode = "given" if kind == "causal" else "masked"
+    ranks = run.arrays[f"{mode}/actual_rank"]
+    assert [int(row[7]) for row in rows[shift:]] == [int(ranks[i]) for i in range(6 - shift)]
+    best = np.exp(run.arrays[f"{mode}/top_logprobs"][:, 0].astype(float))
+    assert [float(row[10]) for row in rows[shift:]] == pytest.approx((100 * best[: 6 - shift]).tolist())
+
+
+def test_a_cut_table_keeps_its_whole_texts_at_every_byte() -> None:
+    found = runs()
+    content = table_of(found)
+    ends = [len(table_of(found[: i + 1])) for i in range(3)]
+    start = len(head_of(found[0]).encode())
+    for size in range(len(content) + 1):
+        done = done_in(content[:size])
+        whole = [i for i in range(3) if ends[i] <= size]
+        assert done.runs == {found[i].key[:KEY] for i in whole}, size
+        assert done.size == (0 if size < start else [start, *ends][len(whole)]), size
+
+
+def test_a_table_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    found, path = runs(), tmp_path / "new" / "t.csv"
+    first = Table(path)
+    first.write(found[0], 1)
+    first.write(found[1], 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    again = Table(path)
+    assert again.has(found[0].key, 9)
+    assert not again.has(found[1].key, 2)
+    again.write(found[1], 2)
+    assert path.read_bytes() == whole
+    assert len(COLUMNS) == 11
+
+
+def test_a_file_that_is_no_table_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("a,b\n1,2\n")
+    monkeypatch.setenv("DASHBOARD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DASHBOARD_MODELS_DIR", str(tmp_path / "models"))
+    assert main(["analyse", "--model", "smollm2-135m", "--text", "x", "--out", str(path)]) == 1
+    assert "no table of this command" in capsys.readouterr().err
+    assert path.read_text() == "a,b\n1,2\n"
+
+
+def parsed(**more: object) -> argparse.Namespace:
+    values = {"file": None, "text": "x", "out": Path("x.csv"), "attention": False, "layer": None, "head": None}
+    return argparse.Namespace(**{**values, "token": None, "second": None, **more})
+
+
+def test_a_file_is_one_text_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_bytes("\ufeffone \r\n\n  \n tw\u2028o\nthree".encode())
+    found = list(read_texts(parsed(file=path)))
+    assert [(text.line, text.text) for text in found] == [(1, "one "), (4, " tw\u2028o"), (5, "three")]
+
+
+def test_files_are_named_by_line_and_key_and_skipped_by_key(tmp_path: Path) -> None:
+    found = runs()
+    files = Files(parsed(file=Path("t"), out=tmp_path / "run.npz"), ".npz")
+    assert files.write(found[0], 3) == tmp_path / "run-0003.npz"
+    again = Files(parsed(file=Path("t"), out=tmp_path / "run.npz"), ".npz")
+    assert again.has(found[0].key, 3)
+    assert again.has(found[0].key, 8)  # the same text once more
+    assert not again.has(found[1].key, 3)
+    with_attention = Files(parsed(file=Path("t"), out=tmp_path / "run.npz", attention=True), ".npz")
+    assert not with_attention.has(found[0].key, 3)
+    named = Files(parsed(file=Path("t"), out=tmp_path / "{key}.safetensors"), ".safetensors")
+    assert named.write(found[1], 1) == tmp_path / f"{found[1].key[:16]}.safetensors"
+    assert named.write(found[1], 1).exists()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npz", ".safetensors"]
+
+
+def test_a_report_of_a_chosen_place(tmp_path: Path) -> None:
+    run = make_run("causal")
+    path = Files(parsed(out=tmp_path / "r.html", token=2, layer=0, head=1), ".html").write(run, 1)
+    assert "Layer 0, head 1: what ·sat (2) attends to" in path.read_text(encoding="utf-8")
+
+
+def test_a_run_that_is_in_the_store_needs_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "models")
+    run = make_run("causal")
+    RunStore.from_settings(settings).save(run.key, run.header, run.arrays)
+    monkeypatch.setattr("dashboard.models.catalog.Catalog.fingerprint", lambda *_args, **_more: "weights")
+    shared = Runs(settings, "tiny", lambda _line: None)
+    assert shared.key(run.text) == run.key
+    again, seconds = shared.get(run.text)
+    assert (again.key, seconds) == (run.key, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--text", "x", "--out", "x.txt"], 1),
+        (["--file", "no-such-file", "--out", "x.csv"], 1),
+        (["--text", "x"], 2),
+        (["--text", "x", "--file", "y", "--out", "x.csv"], 2),
+    ],
+)
+def test_wrong_usage(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        ended = main(["analyse", "--model", "tiny", *arguments])
+    except SystemExit as error:
+        ended = int(error.code or 0)
+    assert ended == code
+    assert len(capsys.readouterr().err.strip()) > 20

@@ -8,6 +8,7 @@ from pathlib import Path
 import dash
 from flask_compress import Compress
 
+from dashboard.envelopes import guard
 from dashboard.export_routes import make_export_routes
 from dashboard.jobs.in_process import Compute, InProcessManager
 from dashboard.jobs.manager import ResidentWorkerManager
@@ -89,6 +90,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     if visitors is not None:
         app.server.register_blueprint(make_recent(settings, store, visitors))
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
+    guard(app.server, app.callback_map, app.config.routes_pathname_prefix.rstrip("/"))
     Compress(app.server)
     complete_setup(app)
     return app

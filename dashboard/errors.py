@@ -83,6 +83,10 @@ class JobError(DashboardError):
         self.details = details
 
 
+class StorageError(JobError):
+    """The server cannot keep its list of jobs: the disk is full, or the list was damaged."""
+
+
 class JobCancelledError(JobError):
     """The last person waiting for the job cancelled it."""
 

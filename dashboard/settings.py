@@ -18,6 +18,14 @@ def _cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "transformer-dashboard"
 
 
+def memory_bytes() -> int:
+    """The memory of this computer, or the part of it that the container may use."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+    allowed = [int(text) for text in (path.read_text().strip() for path in limits if path.is_file()) if text.isdigit()]
+    return min([whole, *allowed])
+
+
 def _setting(default: Any, help_text: str, environ: str | None = None, **kwargs: Any) -> Any:
     metadata = {"help": help_text, "environ": environ}
     if callable(default):
@@ -39,6 +47,9 @@ class Settings:
     web_processes: int = _setting(1, "web processes", "WEB_CONCURRENCY")
     workers: int = _setting(1, "worker processes that hold models; two on the same cores slow each other down")
     worker_threads: int = _setting(lambda: max(1, os.cpu_count() or 1), "threads of one worker process")
+    worker_gigabytes: float = _setting(
+        lambda: round(0.8 * memory_bytes() / 1e9, 1), "memory of one worker; above, it is replaced"
+    )
     resident_models: int = _setting(3, "models that one worker keeps in memory; the least recently used leaves")
     max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")
     store_gigabytes: float = _setting(10.0, "size of all saved runs; the least recently used leave")

@@ -6,17 +6,12 @@ a pickled value is a miss. The folder is private (mode 0700) as well.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 import diskcache
-
-from dashboard.errors import SettingsError
 
 MODE_JSON = 5  # diskcache's own modes are 1 to 4; 4 is pickle
 WHOLE_NUMBERS = range(-(2**63), 2**63)
@@ -61,31 +56,3 @@ def _native(value: Any) -> bool:
     if type(value) is float:
         return math.isfinite(value)  # SQLite keeps NaN as nothing
     return type(value) is str or (type(value) is int and value in WHOLE_NUMBERS)
-
-
-def open_cache(folder: Path) -> diskcache.Cache:
-    """The cache of a folder, made with mode 0700; one whose database is damaged is begun anew.
-
-    Raises:
-        SettingsError: the folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
-        try:
-            return _open(folder)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            for name in ("cache.db", "cache.db-wal", "cache.db-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(folder / name)
-            return _open(folder)
-    except (OSError, sqlite3.OperationalError) as error:
-        raise SettingsError(
-            f"The cache folder {folder} cannot be used ({error}). Set DASHBOARD_CACHE_DIR to a folder that this user may write."
-        ) from error
-
-
-def _open(folder: Path) -> diskcache.Cache:
-    return diskcache.Cache(str(folder), timeout=10, disk=JsonDisk, eviction_policy="none")

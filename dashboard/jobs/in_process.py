@@ -29,7 +29,7 @@ class InProcessManager(ResidentWorkerManager):
         super().__init__(queue, store, settings)
         self.compute = compute
 
-    def call_job_fn(self, key: str, job_fn: Builder, args: Any, context: Any) -> str:
+    def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
         outcome, spec = self._build(key, job_fn, args)
         if outcome is None and spec is not None:
             outcome = self._outcome(spec, key)

@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import diskcache
-
+from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.records import JobRecord, Subscription
 
 KEPT_SECONDS = 3600.0
@@ -31,7 +30,7 @@ class Board:
 class Ledger:
     """Reads and writes records; whoever does several of these at once does them inside `change`."""
 
-    def __init__(self, cache: diskcache.Cache) -> None:
+    def __init__(self, cache: HealingCache) -> None:
         self._cache = cache
 
     def change(self) -> AbstractContextManager[None]:

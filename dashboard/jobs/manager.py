@@ -14,11 +14,14 @@ output, as {"phase", "done", "total", "message", "seconds"} and, while queued, "
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dash import no_update
@@ -26,7 +29,7 @@ from dash.background_callback.managers.diskcache_manager import DiskcacheManager
 from dash.exceptions import PreventUpdate
 
 from dashboard.contracts.job import JobSpec
-from dashboard.errors import BROKEN, DashboardError
+from dashboard.errors import BROKEN, DashboardError, StorageError
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
 from dashboard.settings import Settings
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 Builder = Callable[[Any], JobSpec | None]
 HOLD_SECONDS = 0.1  # for which the answer to a waiting page is held back
 LOOK_SECONDS = 0.004  # between two looks meanwhile
+SECRET_FILE = "signing-secret"
+UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could not be written down
 
 
 class ResidentWorkerManager(DiskcacheManager):
@@ -63,8 +68,24 @@ class ResidentWorkerManager(DiskcacheManager):
         """The subscription's id: new for each submit, since what is shared is the job and not the waiting for it."""
         return uuid.uuid4().hex
 
+    def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
+        """What the pages' handles are signed with. It has a file of its own, so that it outlasts the queue's database: all
+        web processes, and those that come after them, sign with the same."""
+        return kept_secret(self.settings.cache_dir / SECRET_FILE, generate)
+
     def call_job_fn(self, key: str, job_fn: Builder, args: Any, context: Any) -> str:
-        """Begin to wait: for a job, or for nothing where the outcome is known at once."""
+        """Begin to wait: for a job, or for nothing where the outcome is known at once.
+
+        Returns:
+            The handle; where the queue cannot take it down (a full disk), one that carries the outcome itself.
+        """
+        try:
+            return self._begin(key, job_fn, args)
+        except StorageError as error:
+            log.error("a run could not be queued: %s (%s)", error, error.details)
+            return UNTAKEN + str(error).encode().hex()  # Dash puts it into an address as it is
+
+    def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
         outcome, spec = self._build(key, job_fn, args)
         if outcome is None and spec is not None and self.store.has(spec.key):
             outcome = done_outcome(spec.name, spec.key, key)
@@ -75,7 +96,10 @@ class ResidentWorkerManager(DiskcacheManager):
         return key
 
     def get_progress(self, key: str) -> list[dict[str, Any]] | None:
-        progress = self.queue.progress(key)
+        try:
+            progress = self.queue.progress(key)
+        except StorageError:
+            return None
         return None if progress is None else [progress]
 
     def result_ready(self, key: str) -> bool:
@@ -83,9 +107,17 @@ class ResidentWorkerManager(DiskcacheManager):
         return found is None or found.outcome is not None
 
     def get_result(self, key: str, job: str | None) -> Any:
-        """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed.
+        """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed."""
+        if job is not None and job.startswith(UNTAKEN):
+            return error_outcome(JobFailure.of(StorageError(bytes.fromhex(job.removeprefix(UNTAKEN)).decode())), key)
+        try:
+            outcome = self._held_back(key)
+        except StorageError as error:
+            outcome = error_outcome(JobFailure.of(error), key)
+        return self.UNDEFINED if outcome is None else outcome
 
-        An answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon as it
+    def _held_back(self, key: str) -> Outcome | None:
+        """The answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon as it
         is done, not at the page's next question. Only few questions are held at a time, for each takes a thread.
         """
         outcome = self.queue.poll(key)
@@ -94,7 +126,7 @@ class ResidentWorkerManager(DiskcacheManager):
                 outcome = self._awaited(key)
             finally:
                 self._held.release()
-        return self.UNDEFINED if outcome is None else outcome
+        return outcome
 
     def _awaited(self, key: str) -> Outcome | None:
         end = time.monotonic() + HOLD_SECONDS
@@ -110,13 +142,17 @@ class ResidentWorkerManager(DiskcacheManager):
         Dash asks for the result first and for this second, and takes "no result and not running" for a cancel, in
         silence; so an outcome that comes between the two questions must not count yet.
         """
-        found = self.queue.ledger.subscription(job)
+        try:
+            found = self.queue.ledger.subscription(job)
+        except StorageError:
+            return False
         return found is not None and not found.delivered
 
     def terminate_job(self, job: str | None) -> None:
         """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing."""
-        if job is not None:
-            self.queue.drop(str(job))
+        if job is not None and not str(job).startswith(UNTAKEN):
+            with contextlib.suppress(StorageError):  # then its lease ends by itself
+                self.queue.drop(str(job))
 
     def terminate_unhealthy_job(self, job: str) -> bool:
         """Nothing to do: a job whose worker is gone is found by `get_result`, and by the supervisor."""
@@ -140,3 +176,31 @@ class ResidentWorkerManager(DiskcacheManager):
             log.exception("a background callback failed before its job began")
             return error_outcome(JobFailure(BROKEN, "", type(error).__name__, retry=False), key), None
         return ({"_dash_no_update": "_dash_no_update"} if spec is None else None), spec
+
+
+def kept_secret(path: Path, generate: Callable[[], bytes]) -> bytes:
+    """The secret in a private file; whoever comes first makes it, whole or not at all.
+
+    Raises:
+        OSError: it is not there and cannot be made.
+    """
+    if not _secret_in(path):
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(generate())
+            try:
+                os.link(part, path)
+            except FileExistsError:  # another process was first, or it was made on a full disk
+                if not _secret_in(path):
+                    part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return _secret_in(path)
+
+
+def _secret_in(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -10,16 +10,16 @@ same transaction, so everyone is told once it is known, whatever happens to the 
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-import diskcache
-
 from dashboard.contracts.job import JobSpec, Progress
-from dashboard.jobs.disk import open_cache
+from dashboard.errors import StorageError
+from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.ledger import Ledger
 from dashboard.jobs.records import (
     FORGOTTEN,
@@ -45,7 +45,7 @@ Verdict = JobFailure | Literal["leave", "stop"] | None
 class JobQueue:
     """Safe for threads and processes; holds nothing itself but the cache. `roster` is the list of workers."""
 
-    def __init__(self, cache: diskcache.Cache, settings: Settings | None = None) -> None:
+    def __init__(self, cache: HealingCache, settings: Settings | None = None) -> None:
         self.cache, self.settings = cache, settings or Settings()
         self.ledger = Ledger(cache)
         self.roster = Roster(cache, self.settings)
@@ -70,16 +70,24 @@ class JobQueue:
         self.ledger.put_subscription(subscriber, Subscription("", name, time.time(), outcome))
 
     def poll(self, subscriber: str) -> Outcome | None:
-        """What became of the job, or None while that is open. Renews the lease and looks whether the job still lives."""
+        """What became of the job, or None while that is open. Renews the lease and looks whether the job still lives.
+
+        A disk that is full for a moment is waited for as long as the lease lasts.
+        """
         found = self.ledger.subscription(subscriber)
         if found is None:
             return error_outcome(JobFailure(FORGOTTEN), subscriber)
         if found.outcome is None:
-            self._renew(subscriber, found)
-            self.check(found.job)
+            try:
+                self._renew(subscriber, found)
+                self.check(found.job)
+            except StorageError as error:
+                lapsed = time.time() - found.renewed > self.settings.lease_seconds
+                return error_outcome(JobFailure.of(error), subscriber, found.name, found.job) if lapsed else None
             found = self.ledger.subscription(subscriber) or found
         if found.outcome is not None and not found.delivered:
-            self.ledger.put_subscription(subscriber, replace(found, delivered=True))
+            with contextlib.suppress(StorageError):  # then it is told twice
+                self.ledger.put_subscription(subscriber, replace(found, delivered=True))
         return found.outcome
 
     def drop(self, subscriber: str) -> None:
@@ -161,13 +169,13 @@ class JobQueue:
             else:
                 self._end(record, "cancelled")
 
-    def lose_worker(self, worker: str) -> None:
+    def lose_worker(self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost) -> None:
         """A worker has gone: its job failed, and it leaves the roster."""
         with self.ledger.change():
             for key in self.ledger.board().running:
                 record = self.ledger.job(key)
                 if record is not None and record.worker == worker and record.state == "running":
-                    self._fail(record, worker_lost(record))
+                    self._fail(record, why(record))
             self.roster.remove(worker)
 
     # ---- watching ----------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ NO_WORKER = (
     "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
     "(or ask whoever keeps this server), then run again."
 )
+LONGEST_MESSAGE = 1_000  # characters of what a page shows
+LONGEST_DETAILS = 16_000
 R = TypeVar("R", bound="_Record")
 
 
@@ -53,6 +55,11 @@ class JobFailure:
     details: str = ""
     kind: str = JobError.__name__
     retry: bool = JobError.retry
+
+    def __post_init__(self) -> None:
+        """Keep what a person can read: the beginning of a message, and both ends of what is for the server's keeper."""
+        object.__setattr__(self, "message", _cut(self.message, LONGEST_MESSAGE, 0))
+        object.__setattr__(self, "details", _cut(self.details, LONGEST_DETAILS // 4, LONGEST_DETAILS * 3 // 4))
 
     @classmethod
     def of(cls, error: DashboardError) -> JobFailure:
@@ -172,6 +179,19 @@ def overtime(record: JobRecord, seconds: float) -> JobFailure:
         f"This run was stopped while {_doing(record.progress)}: it took longer than the {limit} that this server allows. "
         "Your text is still in the box. Try a shorter text or a smaller model."
     )
+
+
+def over_memory(record: JobRecord, gigabytes: float) -> JobFailure:
+    """Its worker held more memory than this server allows."""
+    return JobFailure(
+        f"This run was stopped while {_doing(record.progress)}: its worker needed more than the {gigabytes:g} GB of memory that "
+        "this server allows. Your text is still in the box. Try a shorter text or a smaller model."
+    )
+
+
+def _cut(text: str, first: int, last: int) -> str:
+    """`text` whole where it is short, else its first and last characters."""
+    return text if len(text) <= first + last else f"{text[:first]} … {text[len(text) - last :]}".rstrip()
 
 
 def _doing(progress: Progress | None) -> str:

@@ -10,9 +10,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import diskcache
 import psutil
 
+from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.records import WorkerRecord
 from dashboard.settings import Settings
 
@@ -24,7 +24,7 @@ FORGET_SECONDS = 60.0
 class Roster:
     """The workers' records, all in one entry of the cache, each change in one transaction."""
 
-    def __init__(self, cache: diskcache.Cache, settings: Settings) -> None:
+    def __init__(self, cache: HealingCache, settings: Settings) -> None:
         self._cache, self._settings = cache, settings
         self._silent_since: dict[str, float] = {}  # worker id → when this process first found it silent (monotonic)
         self._lock = threading.Lock()
@@ -64,14 +64,14 @@ class Roster:
 
     def serving(self) -> bool:
         """Whether any worker, or its supervisor that will start it anew, gave a sign of life lately."""
-        return any(not self._silent(record) for record in self.all().values())
+        return any(self._may_not_judge() or not self._silent(record) for record in self.all().values())
 
     def is_gone(self, record: WorkerRecord | None) -> bool:
         """Whether a worker has stopped: its process is no more, or it has been silent for too long (looked at twice)."""
         if record is None or (record.host == this_host() and not is_running(record.pid)):
             return True
         with self._lock:
-            if not self._silent(record):
+            if self._may_not_judge() or not self._silent(record):
                 self._silent_since.pop(record.id, None)
                 return False
             since = self._silent_since.setdefault(record.id, time.monotonic())
@@ -79,6 +79,10 @@ class Roster:
 
     def _silent(self, record: WorkerRecord) -> bool:
         return not -FORGET_SECONDS < time.time() - record.beat <= self._settings.heartbeat_seconds
+
+    def _may_not_judge(self) -> bool:
+        """Whether this process could not write lately (a full disk): then the silence of others says nothing."""
+        return time.monotonic() - self._cache.failed_at < self._settings.heartbeat_seconds + SECOND_LOOK_SECONDS
 
     def _write(self, records: dict[str, WorkerRecord]) -> None:
         self._cache.set(ENTRY, [record.to_json() for record in records.values()])

@@ -16,8 +16,11 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
+import psutil
+
+from dashboard.errors import StorageError
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import WorkerRecord
+from dashboard.jobs.records import WorkerRecord, over_memory
 from dashboard.jobs.roster import this_host
 from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_REGISTRY, work
 from dashboard.settings import Settings
@@ -59,6 +62,7 @@ class _Place:
     deaths: int = 0
     start_at: float = 0.0  # monotonic; when the next worker is due
     unwanted_since: float | None = None  # monotonic; since when its worker computes what nobody waits for
+    missed_since: float | None = None  # monotonic; since when its worker is not in the roster (a new one is empty)
 
 
 class Supervisor:
@@ -87,6 +91,8 @@ class Supervisor:
             self._beat()
         if now >= self._watch_at:
             self._watch_at = now + WATCH_SECONDS
+            for place in self._places:
+                self._stop_greedy(place)
             self._queue.watch()
         alive = [place.process.sentinel for place in self._places if place.process is not None]
         if alive:
@@ -107,7 +113,8 @@ class Supervisor:
                 process.join()
             process.close()
         for place in self._places:
-            self._queue.lose_worker(place.worker)
+            with contextlib.suppress(StorageError):  # whoever watches finds that its process is gone
+                self._queue.lose_worker(place.worker)
             place.process = None
         self._queue.close()
 
@@ -123,11 +130,11 @@ class Supervisor:
         record = WorkerRecord(place.worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker")
         self._queue.roster.publish(record)
         process.start()
+        place.process, place.unwanted_since, place.missed_since = process, None, None
+        log.info("worker %s started, process %s", place.worker[:8], process.pid)
         self._queue.roster.change(place.worker, pid=process.pid)
-        place.process, place.unwanted_since = process, None
         if before:
             self._queue.lose_worker(before)
-        log.info("worker %s started, process %s", place.worker[:8], process.pid)
 
     def _bury(self, place: _Place) -> None:
         """A worker has died: its job failed; start another, at once unless they keep dying before they are ready."""
@@ -163,8 +170,28 @@ class Supervisor:
         if record is not None and record.state in ("loading", "saving"):
             grace *= LOADING_GRACE
         late = place.unwanted_since is not None and now - place.unwanted_since > grace
-        if (late or self._queue.roster.is_gone(record)) and place.process is not None:
-            log.warning("worker %s %s; it is replaced", place.worker[:8], "did not stop" if late else "is silent")
+        if late or self._is_silent(place, record, now):
+            self._replace(place, "did not stop" if late else "is silent")
+
+    def _is_silent(self, place: _Place, record: WorkerRecord | None, now: float) -> bool:
+        """Whether a worker gives no sign of life; one that is missing from the roster has a moment to enter itself again."""
+        if record is not None:
+            place.missed_since = None
+            return self._queue.roster.is_gone(record)
+        if place.missed_since is None:
+            place.missed_since = now
+        return now - place.missed_since > self._settings.heartbeat_seconds
+
+    def _stop_greedy(self, place: _Place) -> None:
+        """Replace a worker that holds more memory than it may, before it takes that of everyone else."""
+        if place.process is None or held_bytes(place.process.pid) <= self._settings.worker_gigabytes * 1e9:
+            return
+        self._queue.lose_worker(place.worker, lambda record: over_memory(record, self._settings.worker_gigabytes))
+        self._replace(place, "holds too much memory")
+
+    def _replace(self, place: _Place, why: str) -> None:
+        if place.process is not None:
+            log.warning("worker %s %s; it is replaced", place.worker[:8], why)
             place.process.kill()
             place.process.join()
             self._bury(place)
@@ -175,6 +202,15 @@ class Supervisor:
             record = self._queue.roster.get(place.worker)
             if record is not None and record.state in ("starting", "loading"):
                 self._queue.roster.change(place.worker)
+
+
+def held_bytes(pid: int | None) -> int:
+    """The memory that a process alone holds: what it has mapped from files can be taken from it at any time."""
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def _survive(tick: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -9,9 +10,12 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import DashboardError, JobCancelledError
+from dashboard.errors import DashboardError, JobCancelledError, SettingsError, StorageError
 from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import CANCELLED, Claim, JobFailure, WorkerRecord
@@ -24,6 +28,8 @@ log = logging.getLogger(__name__)
 OWN_REGISTRY = "dashboard.jobs.work:registry"
 IDLE_SECONDS = 0.025  # between two looks at an empty queue
 BEAT_SECONDS = 0.5
+RETRY_SECONDS = 0.5  # between two tries to use a queue whose disk is full
+T = TypeVar("T")
 REPORT_SECONDS = 0.03  # between two reports within one phase
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 NO_MEMORY = (
@@ -44,19 +50,50 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     _set_threads(settings)
-    queue, store = JobQueue.from_settings(settings), RunStore.from_settings(settings)
-    threading.Thread(target=_beat, args=(queue, worker, parent), name="heartbeat", daemon=True).start()
+    queue, store = insist(lambda: JobQueue.from_settings(settings)), RunStore.from_settings(settings)
+    presence = Presence(queue, worker)
+    threading.Thread(target=_beat, args=(presence, parent), name="heartbeat", daemon=True).start()
     module, _, function = registry_name.partition(":")
     registry: Registry = getattr(importlib.import_module(module), function)(settings)
-    message = _prepare(registry, queue, worker)
-    queue.roster.change(worker, state="idle", message=message)
+    presence.announce(state="idle", message=_prepare(registry, presence))
     while True:
-        claim = queue.claim(worker)
+        claim = insist(lambda: queue.claim(worker))
         if claim is None:
             time.sleep(IDLE_SECONDS)
         else:
-            _do(claim, registry, queue, store, worker)
-            queue.roster.change(worker, state="idle", job=None, attempt=None)
+            presence.announce(state="busy", job=claim.spec.key, attempt=claim.attempt)
+            _do(claim, registry, queue, store, presence)
+            presence.announce(state="idle", job=None, attempt=None)
+
+
+class Presence:
+    """What the roster says of this worker, known here as well: it enters itself again where the roster was lost."""
+
+    def __init__(self, queue: JobQueue, worker: str) -> None:
+        self._roster = queue.roster
+        self._record = WorkerRecord(worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker")
+        self._lock = threading.Lock()
+
+    def announce(self, **changes: Any) -> None:
+        """Enter changes; where the disk is full, with a later sign of life."""
+        with self._lock:
+            self._record = replace(self._record, **changes)
+        self.beat()
+
+    def beat(self) -> None:
+        """A sign of life, with all that is known."""
+        with self._lock, contextlib.suppress(StorageError):
+            self._roster.publish(self._record)
+
+
+def insist(step: Callable[[], T]) -> T:
+    """Take a step in the queue, however long its disk is full: a worker that gave up would lose its models."""
+    while True:
+        try:
+            return step()
+        except (StorageError, SettingsError) as error:
+            log.error("the queue cannot be used: %s (%s)", error, getattr(error, "details", ""))
+            time.sleep(RETRY_SECONDS)
 
 
 def _set_threads(settings: Settings) -> None:
@@ -66,23 +103,22 @@ def _set_threads(settings: Settings) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _beat(queue: JobQueue, worker: str, parent: int) -> None:
+def _beat(presence: Presence, parent: int) -> None:
     while os.getppid() == parent:
         try:
-            if not queue.roster.change(worker):  # forgotten: the computer slept, or the cache was emptied
-                queue.roster.publish(WorkerRecord(worker, os.getpid(), this_host(), "idle", time.time()))
+            presence.beat()
         except Exception:
             log.exception("a heartbeat could not be written")
         time.sleep(BEAT_SECONDS)
     os._exit(1)
 
 
-def _prepare(registry: Registry, queue: JobQueue, worker: str) -> str:
+def _prepare(registry: Registry, presence: Presence) -> str:
     """Load what is wanted from the start; what goes wrong is no reason to stop, and is shown: the returned sentence."""
     if registry.prepare is None:
         return ""
     try:
-        registry.prepare(lambda **changes: queue.roster.change(worker, **changes))
+        registry.prepare(presence.announce)
     except DashboardError as error:
         log.warning("the default model is not ready: %s", error)
         return str(error)
@@ -92,32 +128,36 @@ def _prepare(registry: Registry, queue: JobQueue, worker: str) -> str:
     return ""
 
 
-def _do(claim: Claim, registry: Registry, queue: JobQueue, store: RunStore, worker: str) -> None:
+def _do(claim: Claim, registry: Registry, queue: JobQueue, store: RunStore, presence: Presence) -> None:
     """Do one job to its end, whatever that is."""
     spec, start = claim.spec, time.perf_counter()
-    desk = Desk(spec.key, store, Reporter(queue, claim), lambda **changes: queue.roster.change(worker, **changes))
+    desk = Desk(spec.key, store, Reporter(queue, claim), presence.announce)
     try:
         if spec.name not in registry.jobs:
             raise DashboardError(f"The worker does not know how to do {spec.name!r}. Restart the worker: it may be out of date.")
         result = registry.jobs[spec.name](spec.payload, desk)
+        if not isinstance(result, str):
+            raise TypeError(f"a job returns its artifact's name, not {type(result).__name__}")
     except JobCancelledError:
-        queue.stopped(claim)
+        insist(lambda: queue.stopped(claim))
         log.info("%s %s cancelled after %.2f s", spec.name, spec.key[:12], time.perf_counter() - start)
     except DashboardError as error:
-        queue.fail(claim, JobFailure.of(error))
+        failure = JobFailure.of(error)
         log.info("%s %s: %s", spec.name, spec.key[:12], error)
+        insist(lambda: queue.fail(claim, failure))
     except (Exception, SystemExit) as error:
         log.exception("%s %s failed", spec.name, spec.key[:12])
-        queue.fail(claim, explain(error))
+        unforeseen = explain(error)
+        insist(lambda: queue.fail(claim, unforeseen))
     else:
-        queue.finish(claim, result)
+        insist(lambda: queue.finish(claim, result))
         log.info("%s %s done in %.2f s", spec.name, spec.key[:12], time.perf_counter() - start)
 
 
 def explain(error: BaseException) -> JobFailure:
     """The sentence for an error that nobody foresaw."""
-    details = "".join(traceback.format_exception(error))
-    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+    details = "".join(traceback.format_exception(error))  # says so where an error cannot be written
+    if isinstance(error, MemoryError) or "not enough memory" in details or "out of memory" in details:
         return JobFailure(NO_MEMORY, details)
     return JobFailure(
         f"This run failed in the worker ({type(error).__name__}), which is our fault. Your text is still in the box; "
@@ -138,5 +178,11 @@ class Reporter:
         if progress.phase == self._phase and now < self._next:
             return
         self._phase, self._next = progress.phase, now + REPORT_SECONDS
-        if not self._queue.report(self._claim, progress):
+        try:
+            wanted = self._queue.report(self._claim, progress)
+        except StorageError as error:  # what nobody hears of goes on all the same
+            log.warning("progress could not be noted: %s", error.details)
+            self._next = now + RETRY_SECONDS
+            return
+        if not wanted:
             raise JobCancelledError(CANCELLED)

@@ -24,7 +24,7 @@ from dashboard.errors import (
     TextTooLongError,
     UnsupportedModelError,
 )
-from dashboard.jobs.disk import open_cache
+from dashboard.jobs.cache import open_cache
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.jobs.records import JobFailure, WorkerRecord
 from dashboard.jobs.roster import this_host

@@ -33,6 +33,7 @@ IN_WORDS = {
     "hosts": "not set",
     "models_dir": "models",
     "worker_threads": "number of cores",
+    "worker_gigabytes": "80 % of the memory",
 }  # defaults that depend on the machine
 
 

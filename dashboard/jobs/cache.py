@@ -1,0 +1,260 @@
+"""The queue's cache: diskcache on a database that several processes share, and that heals.
+
+What other programs and full disks do to a database is met here, so that everyone above meets one error:
+
+    damaged (garbage, cut short)     under a lock between processes it is set aside as `broken.db` and a new one is begun
+    deleted, or replaced             noticed at the next use by the file's identity; every process goes over to the new file
+    the disk is full, or locked      `StorageError` at once, nothing is written; the next use tries again
+
+A new database is empty: workers enter themselves again, and pages are told that their run is no longer known. Saved runs lie
+elsewhere. Values are kept inside the database, so that no file is left over when it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diskcache
+
+from dashboard.errors import SettingsError, StorageError
+from dashboard.jobs.disk import JsonDisk
+
+log = logging.getLogger(__name__)
+DATABASE = diskcache.core.DBNAME
+ASIDE = "broken.db"
+LOCK = "repair.lock"
+BUSY_SECONDS = 10.0  # how long one statement waits for another process's transaction
+PATIENCE_SECONDS = 20.0  # how long a transaction waits to begin
+FULL = (
+    "The server's disk is full, so nothing can be run. Your text is still in the box. Free some space "
+    "(or ask whoever keeps this server), then run again."
+)
+DAMAGED = (
+    "The server's list of runs was damaged and has been begun anew. Saved runs are kept, and your text is still in the box: "
+    "run it again."
+)
+BUSY = "The server's list of runs did not answer in time. Your text is still in the box. Run again in a moment."
+T = TypeVar("T")
+Identity = tuple[int, int]
+
+
+def open_cache(folder: Path) -> HealingCache:
+    """The cache of a folder, made with mode 0700; one whose database is damaged is begun anew.
+
+    Raises:
+        SettingsError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        repair(folder)
+        return HealingCache(folder)
+    except (OSError, sqlite3.Error) as error:
+        raise SettingsError(
+            f"The cache folder {folder} cannot be used ({error}). Set DASHBOARD_CACHE_DIR to a folder that this user may write."
+        ) from error
+
+
+class HealingCache(diskcache.Cache):
+    """A cache whose reads and transactions raise `StorageError` and nothing else of the database's.
+
+    Attributes:
+        failed_at: when this process last could not use it (monotonic); who cannot write does not judge who is silent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.failed_at = -1e9
+        self._path = folder / DATABASE
+        super().__init__(str(folder), **_options())
+
+    # ---- connections: one a thread, of the file that is there now -----------------------------------------------------
+
+    @property
+    def _txn_id(self) -> int | None:
+        """The thread's own id while it is in a transaction (diskcache keeps one for all threads)."""
+        return getattr(self._local, "transaction", None)
+
+    @_txn_id.setter
+    def _txn_id(self, value: int | None) -> None:
+        self._local.transaction = value
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        local = self._local
+        opened = getattr(local, "con", None)
+        if opened is not None and self._txn_id is None and getattr(local, "file", None) not in (None, _identity(self._path)):
+            self.close()
+        if getattr(local, "con", None) is None:
+            local.file = None
+            if _identity(self._path) is None and self._timeout:  # not while the constructor makes it
+                repair(self._path.parent)
+            before = _identity(self._path)
+            connection = super()._con
+            local.file = before if before == _identity(self._path) else None
+            return connection
+        return super()._con
+
+    # ---- what the ledger and the roster use ----------------------------------------------------------------------------
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        return self._safely(lambda: diskcache.Cache.get(self, *args, **kwargs))
+
+    def set(self, *args: Any, **kwargs: Any) -> Any:
+        return self._safely(lambda: diskcache.Cache.set(self, *args, **kwargs))
+
+    def touch(self, *args: Any, **kwargs: Any) -> Any:
+        return self._safely(lambda: diskcache.Cache.touch(self, *args, **kwargs))
+
+    def add(self, *args: Any, **kwargs: Any) -> Any:
+        return self._safely(lambda: diskcache.Cache.add(self, *args, **kwargs))
+
+    @contextlib.contextmanager
+    def transact(self, retry: bool = False) -> Iterator[None]:
+        """One transaction: all of it or nothing. Raises `StorageError` where the database cannot do it."""
+        try:
+            with self._transact(retry):
+                yield
+        except (sqlite3.Error, OSError, diskcache.Timeout) as error:
+            raise self._failure(error) from error
+
+    @contextlib.contextmanager
+    def _transact(self, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
+        left: list[str | None] = []
+        if self._txn_id is not None:
+            yield self._con.execute, left.append
+        else:
+            connection = self._begin()
+            self._txn_id = threading.get_ident()
+            try:
+                yield connection.execute, left.append
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):  # SQLite itself may have rolled back, or the file is no more
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._txn_id = None
+        for name in left:
+            if name is not None:
+                self._disk.remove(name)
+
+    def _begin(self) -> sqlite3.Connection:
+        """This thread's connection, in a transaction; a damaged database is replaced on the way, once."""
+        deadline, mended = time.monotonic() + PATIENCE_SECONDS, False
+        while True:
+            try:
+                connection = self._con
+                connection.execute("BEGIN IMMEDIATE")
+                return connection
+            except sqlite3.DatabaseError as error:
+                if _is_busy(error) and time.monotonic() < deadline:
+                    continue
+                if mended or not self._mend(error):
+                    raise
+                mended = True
+
+    def _safely(self, operation: Callable[[], T]) -> T:
+        """An operation; outside of a transaction it is tried again on the new database where the old one was damaged."""
+        inside = self._txn_id is not None
+        for last in (inside, True):
+            try:
+                return operation()
+            except (sqlite3.Error, OSError, diskcache.Timeout) as error:
+                if last or not isinstance(error, sqlite3.DatabaseError) or not self._mend(error):
+                    raise self._failure(error) from error
+        raise AssertionError("unreachable")
+
+    def _failure(self, error: Exception) -> StorageError:
+        """What is told of an error; what is damaged is mended, so that the next use finds a whole database."""
+        self.failed_at = time.monotonic()
+        if _is_full(error):
+            return StorageError(FULL, str(error))
+        if isinstance(error, diskcache.Timeout) or _is_busy(error):
+            return StorageError(BUSY, str(error))
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._mend(error)
+        return StorageError(DAMAGED, str(error))
+
+    def _mend(self, error: Exception) -> bool:
+        """Drop this thread's connection and see to the database; False where that cannot help."""
+        if _is_full(error) or _is_busy(error):
+            return False
+        with contextlib.suppress(sqlite3.Error):
+            self.close()
+        repair(self._path.parent)
+        return True
+
+
+def repair(folder: Path) -> None:
+    """See to it that the folder has a whole database, whoever asks first; a damaged one is set aside.
+
+    Raises:
+        OSError, sqlite3.Error: the folder cannot be written, or its disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = folder / DATABASE
+        if path.exists() and not _is_whole(path):
+            log.error("the queue's database in %s is damaged; it is set aside as %s and a new one is begun", folder, ASIDE)
+            path.replace(folder / ASIDE)
+        elif not path.exists():
+            log.info("a new database for the queue in %s", folder)
+        if not path.exists():  # else SQLite would bring what is in the old one's log into the new one
+            for end in ("-wal", "-shm"):
+                (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
+        diskcache.Cache(str(folder), **_options()).close()
+
+
+def _options() -> dict[str, Any]:
+    """Settings of diskcache. Memory mapping is off: reading a mapped file that someone cuts short kills the process."""
+    return {
+        "timeout": BUSY_SECONDS,
+        "disk": JsonDisk,
+        "disk_min_file_size": 2**30,
+        "eviction_policy": "none",
+        "sqlite_mmap_size": 0,
+    }
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether SQLite can read all of it, and it is ours: one that was emptied has no tables, and those who had it open would
+    mix their memory of it with what is new. (Opening it by any other means would drop this process's locks on it.)"""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return {"Settings", "Cache"} <= tables and connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        connection.close()
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or "is full" in str(error)
+
+
+def _is_busy(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))

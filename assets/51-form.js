@@ -43,23 +43,31 @@
   own.modelChosen = function (name, entries) {
     catalog = entries || {};
     chosen = name;
-    app.state.model = catalog[name] || null;
+    app.state.model = modelOf(name);
     const composer = app.byId("composer");
     if (composer) composer.classList.toggle("mono", Boolean(app.state.model && app.state.model.monospace));
     count();
     if (!app.state.info) app.paint("model");
+    captions();
+    status();
   };
+  /** What is known of a model; of a hub id that was typed, only that it is fetched. */
+  function modelOf(name) {
+    if (!name) return null;
+    return catalog[name] || { title: name.split("/").pop(), kind: null, layers: 0, heads: 0, here: false, limit: null };
+  }
   let counting = 0;
   let asked = 0;
   function count() { clearTimeout(counting); counting = setTimeout(countNow, 200); }
   function showCount(tokens) {
     const node = app.byId("token-count");
-    const model = catalog[chosen];
+    const model = modelOf(chosen);
     if (!node || !model) return;
-    const limit = model.limit.toLocaleString("en");
-    const over = tokens !== null && tokens > model.limit;
+    const limit = model.limit === null ? null : model.limit.toLocaleString("en");
+    const over = tokens !== null && limit !== null && tokens > model.limit;
     const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
-    node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
+    if (limit === null) node.textContent = "tokens are counted on run";
+    else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
     node.classList.toggle("over", over);
     node.title = over ? "Too long for this model: shorten the text, or choose another model." : "";
   }
@@ -168,8 +176,9 @@
     captions();
     status();
   };
+  function phaseAt(now) { return now && now.phase === "fetch" ? "load" : now && now.phase; } // a download stands where loading does
   function phaseText(name, title, now) {
-    if (!now || name !== now.phase) return title;
+    if (!now || name !== phaseAt(now)) return title;
     if (name === "layers" && now.total) return `Layer ${now.done} of ${now.total}`;
     if (name === "load") return now.message || "Loading the model";
     return now.total ? `${title} ${now.done} of ${now.total}` : title;
@@ -177,7 +186,7 @@
   function share(now) {
     if (!now) return 0.02;
     const part = now.total ? now.done / now.total : 0;
-    return { queued: 0.02, load: 0.04 + 0.16 * part, layers: 0.2 + 0.6 * part, predictions: 0.8 + 0.15 * part, save: 0.97 }[now.phase] || 0.02;
+    return { queued: 0.02, fetch: part || 0.02, load: 0.04 + 0.16 * part, layers: 0.2 + 0.6 * part, predictions: 0.8 + 0.15 * part, save: 0.97 }[now.phase] || 0.02;
   }
   function drawProgress() {
     const line = app.byId("progress");
@@ -187,9 +196,9 @@
     if (!progress || progress.phase === "queued") {
       line.append(app.make("span", "now", (progress && progress.message) || "Waiting for the worker"));
     }
-    const at = progress ? PHASES.findIndex(([name]) => name === progress.phase) : -1;
+    const at = progress ? PHASES.findIndex(([name]) => name === phaseAt(progress)) : -1;
     PHASES.forEach(([name, title], i) => {
-      const text = phaseText(name, name === "layers" && app.state.model ? `${app.state.model.layers} layers` : title, progress);
+      const text = phaseText(name, name === "layers" && app.state.model && app.state.model.layers ? `${app.state.model.layers} layers` : title, progress);
       line.append(app.make("span", i === at ? "now" : "", i < at ? "✓ " + title : text));
     });
     line.append(app.make("span", "", ((performance.now() - started) / 1000).toFixed(1) + " s"));
@@ -277,8 +286,9 @@
     const title = app.byId("strip-title");
     if (!info || !title) return;
     const failed = app.state.outcome && app.state.outcome.error;
-    title.textContent = failed ? "Tokens of the previous run" : "Tokens";
-    app.stripCaption(failed ? "everything below still shows it · " : "");
+    const other = Boolean(chosen) && info.model !== chosen;
+    title.textContent = (failed ? "Tokens of the previous run" : "Tokens") + (other ? ` as read by ${info.title}` : "");
+    app.stripCaption(failed || other ? "everything below still shows it · " : "");
   }
   app.captions = captions;
 
@@ -289,9 +299,9 @@
     if (app.state.working) { node.textContent = "Working"; return; }
     if (!health) { node.textContent = ""; return; }
     const texts = { ready: "Ready", busy: "Ready", starting: health.message || "Starting", none: "No worker is running" };
-    const entry = catalog[chosen];
-    const loads = health.worker === "ready" && entry && entry.here && !(health.models || []).includes(chosen);
-    if (entry && !entry.here) { node.textContent = "Is fetched on run"; return; }
+    const entry = modelOf(chosen);
+    const loads = health.worker === "ready" && entry && !(health.models || []).includes(chosen);
+    if (loads && !entry.here) { node.textContent = "Is fetched on run"; return; }
     node.textContent = loads ? "Ready, loads on run" : texts[health.worker] || "";
   }
   async function ask() {

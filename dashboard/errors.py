@@ -53,6 +53,16 @@ class HubUnreachableError(ModelNotFoundError):
     retry = True
 
 
+class ModelTooLargeError(ModelError):
+    """The model needs more memory than this server gives to one."""
+
+
+class NoRoomError(ModelTooLargeError):
+    """The model needs more memory than is free now."""
+
+    retry = True
+
+
 class UnsupportedModelError(ModelError):
     """The model's architecture does something that capture does not know; the message names it."""
 

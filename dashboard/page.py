@@ -80,15 +80,17 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
 
 
 def _for_browser(entry: CatalogEntry, most: int) -> dict[str, Any]:
-    fields = ("title", "kind", "layers", "heads", "here", "monospace")
+    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
     return {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
 
 
 def size_words(parameters: int) -> str:
-    """ "135 M parameters", "0.7 M parameters", "1.2 B parameters"."""
+    """ "135 M parameters", "0.7 M parameters", "1.2 B parameters", "29 k parameters"."""
     if parameters >= 1e9:
         return f"{parameters / 1e9:.1f} B parameters"
     millions = parameters / 1e6
+    if millions < 0.1:
+        return f"{parameters / 1e3:.0f} k parameters"
     return f"{millions:.0f} M parameters" if millions >= 10 else f"{millions:.1f} M parameters"
 
 
@@ -102,7 +104,7 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
         clearable=False,
         searchable=True,
         maxHeight=420,
-        optionHeight=44,
+        labels={"search": "Search, or type a hub id: organisation/name", "no_options_found": "No such model here"},
     )
     right = html.Nav(
         className="header-actions",
@@ -132,15 +134,23 @@ def _quiet(words: str, name: str, **more: Any) -> html.Button:
 
 
 def _model_option(entry: CatalogEntry) -> dict[str, Any]:
-    detail = f"{entry.kind} · {entry.layers} layers × {entry.heads} heads · {size_words(entry.parameters)}"
-    words = [html.B(entry.title), html.Span(detail, className="detail")]
-    if entry.note:
-        words.append(html.Span(entry.note, className="model-note"))
+    """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
+    words: list[Any] = [html.B(entry.title), html.Span(model_words(entry), className="detail")]
+    if entry.refusal or entry.note:
+        words.append(html.Span(f"not supported: {entry.refusal}" if entry.refusal else entry.note, className="model-note"))
     return {
         "label": html.Span(words, className="model-option"),
         "value": entry.name,
         "search": f"{entry.name} {entry.title} {entry.kind}",
+        "disabled": bool(entry.refusal),
     }
+
+
+def model_words(entry: CatalogEntry) -> str:
+    """Kind, layers × heads and size, as far as they are known."""
+    shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
+    size = size_words(entry.parameters) if entry.parameters else ""
+    return " · ".join(part for part in (entry.kind or "", shape, size) if part)
 
 
 def _form() -> html.Section:
@@ -196,7 +206,7 @@ def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
         if entry is None:
             continue
         first = example.model != previous
-        name = [html.B(entry.title.removesuffix("-Instruct")), html.Small(MODEL_WORDS[entry.kind])] if first else []
+        name = [html.B(entry.title.removesuffix("-Instruct")), html.Small(MODEL_WORDS[entry.kind or "encoder"])] if first else []
         button = html.Button(
             example.text, className="example-link" + (" mono" if entry.monospace else ""), **attributes(data_example=str(index))
         )

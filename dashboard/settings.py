@@ -42,6 +42,10 @@ class Settings:
     hosts: str | None = _setting(None, "names this server answers for, with commas between; `*` for any")
     cache_dir: Path = _setting(_cache_home, "folder of the queue, the index and the saved runs (mode 0700)")
     models_dir: Path | None = _setting(None, "folder of the converted bundled models; by default `models` in the cache folder")
+    model_folders: tuple[Path, ...] = _setting(tuple, "folders whose models the page offers, separated as in PATH")
+    model_gigabytes: float = _setting(
+        lambda: round(0.8 * memory_bytes() / 1e9, 1), "most memory that one model may need; larger ones are refused"
+    )
     default_model: str = _setting("smollm2-135m", "model that is chosen and loaded at the start")
     web_threads: int = _setting(8, "threads of one web process")
     web_processes: int = _setting(1, "web processes", "WEB_CONCURRENCY")
@@ -97,7 +101,7 @@ class Settings:
     def to_env(self) -> dict[str, str]:
         """The environment that gives these settings again in a child process."""
         values = {environ_name(item): getattr(self, item.name) for item in fields(self)}
-        return {name: str(value) for name, value in values.items() if value is not None}
+        return {name: _written(value) for name, value in values.items() if value not in (None, ())}
 
 
 def environ_name(item: Field[Any]) -> str:
@@ -105,8 +109,14 @@ def environ_name(item: Field[Any]) -> str:
     return item.metadata["environ"] or PREFIX + item.name.upper()
 
 
+def _written(value: Any) -> str:
+    return os.pathsep.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _read(item: Field[Any], raw: str) -> Any:
     kind = str(item.type)
+    if kind.startswith("tuple"):
+        return tuple(Path(part).expanduser() for part in raw.split(os.pathsep) if part.strip())
     try:
         if kind == "int":
             return int(raw)

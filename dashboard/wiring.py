@@ -118,7 +118,7 @@ def _submit(app: Dash, shelf: Shelf) -> None:
 
 def check_tokens(shelf: Shelf, request: RunRequest) -> None:
     """Raise `TextTooLongError` at once where the tokens can be counted here; else the worker counts them."""
-    entry, most = shelf.catalog.get(request.model), shelf.settings.max_tokens
+    entry, most = shelf.catalog.admit(request.model), shelf.settings.max_tokens
     if len(request.text) > longest_text(most):
         raise TextTooLongError(f"{len(request.text):,} characters; this server takes at most {most:,} tokens. Shorten the text.")
     tokens = shelf.catalog.count_tokens(entry.name, request.text)
@@ -224,6 +224,14 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
     )
     browser("openAddress", Output(ids.ADDRESS, "data"), Input(ids.CATALOG, "data"), initial=True)
     browser("initTheme", Output(ids.THEME, "data"), Input(ids.CATALOG, "data"), initial=True)
+    browser(
+        "pickerLines",
+        Output(ids.MODEL, "options"),
+        Input(ids.MODEL, "search_value"),
+        Input(ids.MODEL, "value"),
+        State(ids.CATALOG, "data"),
+        State(ids.MODEL, "options"),
+    )
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
     controls = [name for name, _control in controls_of(views)]

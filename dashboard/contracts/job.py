@@ -31,7 +31,7 @@ class Progress:
     """Where a running job is.
 
     Attributes:
-        phase: "queued", "load", "layers", "predictions" or "save".
+        phase: "queued", "fetch" (download or conversion), "load", "layers", "predictions" or "save".
         done, total: how many of how many in this phase (0 of 0 where it cannot be counted).
         message: one short sentence for a person ("Layer 17 of 30").
     """

@@ -139,8 +139,9 @@ class JobQueue:
         """Note where the job is; False where nobody waits for this attempt any more, and it should stop."""
         with self.ledger.change():
             record = self._wanted(claim.spec.key, claim.attempt)
-            if record is not None:
-                self.ledger.put_job(replace(record, progress=progress))
+            if record is not None:  # a download is no computing: the time that a run may take begins after it
+                started = time.time() if progress.phase == "fetch" else record.started
+                self.ledger.put_job(replace(record, progress=progress, started=started))
             return record is not None
 
     def finish(self, claim: Claim, result: str) -> None:

@@ -198,6 +198,7 @@ def _doing(progress: Progress | None) -> str:
     if progress is None or progress.phase == "queued":
         return "starting this run"
     doing = {
+        "fetch": "fetching the model",
         "load": "loading the model",
         "layers": "computing the layers",
         "predictions": "computing the predictions",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dashboard.contracts.job import Progress, fill_name
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, ModelError
+from dashboard.errors import BadRequestError, DashboardError, ModelError, NoRoomError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -105,11 +105,13 @@ class ResidentModels:
         desk.progress(Progress("load", 0, 0, f"Loading {name}"))
         desk.announce(state="loading")
         try:
-            return self._load(name, revision, desk.announce)
+            return self._load(name, revision, desk.announce, desk.progress)
         finally:
             desk.announce(state="busy", message="")
 
-    def _load(self, name: str, revision: str | None, announce: Announce) -> LoadedModel:
+    def _load(
+        self, name: str, revision: str | None, announce: Announce, progress: Callable[[Progress], None] | None = None
+    ) -> LoadedModel:
         announce(message=f"Loading {name}")
         import torch
 
@@ -118,17 +120,36 @@ class ResidentModels:
         torch.set_num_threads(self._settings.worker_threads)
         self._loaded.pop((name, revision), None)
         while len(self._loaded) >= self._settings.resident_models:
-            left = next(iter(self._loaded))
-            del self._loaded[left]
-            gc.collect()  # before the next one needs the room
-            log.info("model %s leaves the memory", left[0])
+            self._leave()
         announce(models=self.names)
         start = time.perf_counter()
-        loaded = load_model(name, settings=self._settings, revision=revision)
+        while True:
+            try:  # names of the catalog only: a request must not lead to another folder of this machine
+                loaded = load_model(name, settings=self._settings, revision=revision, progress=progress, folders=False)
+                break
+            except NoRoomError:
+                if not self._loaded:
+                    raise
+                self._leave()
+                announce(models=self.names)
         log.info("model %s ready in %.1f s", name, time.perf_counter() - start)
         self._loaded[name, revision] = loaded
+        while len(self._loaded) > 1 and self._held_gigabytes() > self._settings.worker_gigabytes:
+            self._leave()
         announce(models=self.names)
         return loaded
+
+    def _held_gigabytes(self) -> float:
+        from dashboard.models.memory import needed_gigabytes
+
+        return sum(needed_gigabytes(loaded.info.parameters) for loaded in self._loaded.values())
+
+    def _leave(self) -> None:
+        """Forget the model that was used least recently."""
+        name, _revision = next(iter(self._loaded))
+        del self._loaded[name, _revision]
+        gc.collect()  # before the next one needs the room
+        log.info("model %s leaves the memory", name)
 
 
 def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:

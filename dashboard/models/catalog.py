@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from dashboard.contracts.run import ModelKind
-from dashboard.errors import ModelNotFoundError
+from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.models.bundled import BUNDLED, BundledModel, is_converted
+from dashboard.models.description import UNBOUNDED, describe_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_weights
-from dashboard.models.hub import HUB_MODELS, HubModel, find_cached
+from dashboard.models.folders import PREFIX, FolderModel, folder_model, folder_models
+from dashboard.models.gguf_files import converted_folder, describe_gguf, is_ready
+from dashboard.models.hub import HUB_MODELS, HubModel, cached_ids, cached_snapshot, find_cached, is_hub_id, listed_model
+from dashboard.models.memory import check_bound
 from dashboard.settings import Settings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+log = logging.getLogger(__name__)
 TOKENIZERS_KEPT = 4  # loaded tokenizers; one takes 10 to 40 MB
+Source = Literal["bundled", "folder", "gguf", "hub"]
 
 
 @dataclass(frozen=True)
@@ -27,16 +34,17 @@ class CatalogEntry:
     """One model that can be chosen.
 
     Attributes:
-        name: as in requests. title: for people. kind: what it predicts.
-        layers, heads, parameters, limit: sizes; `limit` is the most tokens it takes.
+        name: as in requests. title: for people. kind: what it predicts; None for a hub model that is not known here.
+        layers, heads, parameters, limit: sizes, 0 where they are not known; `limit` is the most tokens it takes.
         here: loads without a network. folder: where its files are, or None.
         note: "" for a bundled model that is here; otherwise what choosing it means.
         monospace: its texts are formulas.
+        source: where it comes from. refusal: why it cannot be run, as a clause, or "".
     """
 
     name: str
     title: str
-    kind: ModelKind
+    kind: ModelKind | None
     layers: int
     heads: int
     parameters: int
@@ -45,6 +53,8 @@ class CatalogEntry:
     folder: Path | None
     note: str
     monospace: bool = False
+    source: Source = "hub"
+    refusal: str = ""
 
 
 class Catalog:
@@ -60,32 +70,63 @@ class Catalog:
         self._lock = threading.Lock()
 
     def entries(self) -> tuple[CatalogEntry, ...]:
-        """The bundled models first, then well-known ones of the hub; looked up afresh, so that a finished download shows."""
-        return (*(self._bundled(model) for model in BUNDLED), *(_hub_entry(model) for model in HUB_MODELS))
+        """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones that
+        would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download shows.
+        """
+        bundled = [self._bundled(model) for model in BUNDLED]
+        known = [_hub_entry(model) for model in HUB_MODELS]
+        rest = [*self._in_folders(), *_cached_others(), *known]
+        rest.sort(key=lambda entry: (bool(entry.refusal), not entry.here))
+        return (*bundled, *rest)
 
     def get(self, name: str, allow_folders: bool = False) -> CatalogEntry:
-        """The entry called `name`; with `allow_folders`, also the model in an absolute folder."""
+        """The entry called `name`: of a bundled model, of one in the server's folders, or of any hub id; with
+        `allow_folders`, also of the model in an absolute folder.
+        """
         for model in BUNDLED:
             if model.name == name:
                 return self._bundled(model)
-        for listed in HUB_MODELS:
-            if name in (listed.name, listed.alias):
-                return _hub_entry(listed)
+        if name.startswith(PREFIX):
+            return self._found(folder_model(name, self._settings))
+        listed = listed_model(name)
+        if listed is not None:
+            return _hub_entry(listed)
         if allow_folders and Path(name).is_absolute() and has_weights(Path(name)):
-            return _folder_entry(Path(name))
-        names = ", ".join(model.name for model in (*BUNDLED, *HUB_MODELS))
-        raise ModelNotFoundError(f"There is no model “{name}”. Choose one of: {names}.")
+            return _folder_entry(str(name), Path(name), "a folder on this machine")
+        if not is_hub_id(name):
+            raise ModelNotFoundError(
+                f"“{name[:200]}” is no model of this server and no hub id (ORGANISATION/NAME). Choose a model in the list."
+            )
+        folder = cached_snapshot(name)
+        return _unknown_entry(name) if folder is None else _folder_entry(name, folder, "in the local cache", "hub")
+
+    def admit(self, name: str) -> CatalogEntry:
+        """The entry called `name`, if what is known of it speaks for running it.
+
+        Raises:
+            UnsupportedModelError: its family, tokenizer or files. ModelTooLargeError: it is larger than this server allows.
+        """
+        entry = self.get(name)
+        if entry.refusal:
+            raise UnsupportedModelError(f"{entry.title} cannot be run: {entry.refusal}. Choose another model.")
+        check_bound(entry.title, entry.parameters, self._settings.model_gigabytes)
+        return entry
 
     def fingerprint(self, name: str, revision: str | None = None, allow_folders: bool = False) -> str:
         """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not here."""
         entry = self.get(name, allow_folders)
         folder = entry.folder
-        listed = next((model for model in HUB_MODELS if model.name == entry.name), None)
-        if listed is not None and revision is not None:
-            folder = find_cached(listed, revision)
+        if entry.source == "hub" and revision is not None:
+            listed = listed_model(entry.name)
+            folder = find_cached(listed, revision) if listed is not None else cached_snapshot(entry.name, revision)
         if folder is None:
             return f"unresolved:{entry.name}@{revision or 'main'}"
-        return folder_fingerprint(folder, fingerprint_memory(self._settings))
+        try:
+            return folder_fingerprint(folder, fingerprint_memory(self._settings))
+        except OSError as error:
+            raise ModelNotFoundError(
+                f"The files of {entry.title} cannot be read ({error.strerror}). Choose another model."
+            ) from error
 
     def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
         """How many tokens a run of `text` will have, special ones included; None where only the run can tell.
@@ -109,7 +150,11 @@ class Catalog:
             return None
         with self._lock:
             if key not in self._tokenizers:
-                tokenizer = Tokenizer.from_file(str(path))
+                try:
+                    tokenizer = Tokenizer.from_file(str(path))
+                except Exception:  # tokenizers raises nothing narrower
+                    log.exception("%s cannot be read", path)
+                    return None
                 tokenizer.no_truncation()
                 tokenizer.no_padding()
                 self._tokenizers[key] = tokenizer
@@ -133,6 +178,35 @@ class Catalog:
             folder=folder if here else None,
             note="" if here else "not converted yet: run make setup",
             monospace=model.monospace,
+            source="bundled",
+        )
+
+    def _in_folders(self) -> Iterator[CatalogEntry]:
+        for found in folder_models(self._settings).values():
+            try:
+                yield self._found(found)
+            except ModelError as error:  # it went while it was looked at
+                log.warning("%s is left out of the list: %s", found.path, error)
+
+    def _found(self, found: FolderModel) -> CatalogEntry:
+        """The entry of a model in the server's folders."""
+        if not found.is_gguf:
+            return _folder_entry(found.name, found.path, f"in {found.place}")
+        folder = converted_folder(found.path, self._settings)
+        described, ready = describe_gguf(found.path), is_ready(folder)
+        return CatalogEntry(
+            name=found.name,
+            title=found.path.stem,
+            kind=described.kind,
+            layers=described.layers,
+            heads=described.heads,
+            parameters=described.parameters,
+            limit=described.limit or UNBOUNDED,
+            here=True,
+            folder=folder if ready else None,
+            note=f"in {found.place}" + ("" if ready else ", converted on first run"),
+            source="gguf",
+            refusal=described.refusal,
         )
 
 
@@ -153,33 +227,53 @@ def _hub_entry(model: HubModel) -> CatalogEntry:
         limit=model.limit,
         here=folder is not None,
         folder=folder,
-        note="in the local cache" if folder is not None else f"downloads {model.megabytes:,} MB on first use",
+        note="in the local cache" if folder is not None else f"downloads about {model.megabytes:,} MB on first use",
     )
 
 
-def _folder_entry(folder: Path) -> CatalogEntry:
-    """What config.json says of a model folder; 0 where it does not say (the loader counts)."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelNotFoundError(
-            f"{folder}/config.json cannot be read. Choose a folder that save_pretrained has written."
-        ) from error
-    head = (config.get("architectures") or [""])[0]
-    kind: ModelKind = "masked" if "MaskedLM" in head else "causal" if "CausalLM" in head or "LMHead" in head else "encoder"
+def _cached_others() -> Iterator[CatalogEntry]:
+    """The text models of the hub's local cache that are not among the well-known ones."""
+    for name in cached_ids():
+        folder = None if listed_model(name) else cached_snapshot(name)
+        if folder is None:
+            continue
+        try:
+            if describe_folder(folder).reads_text:
+                yield _folder_entry(name, folder, "in the local cache", "hub")
+        except ModelError as error:
+            log.warning("%s is left out of the list: %s", name, error)
+
+
+def _folder_entry(name: str, folder: Path, note: str, source: Source = "folder") -> CatalogEntry:
+    """What the files of a model folder say."""
+    described = describe_folder(folder)
     return CatalogEntry(
-        name=str(folder),
-        title=folder.name,
-        kind=kind,
-        layers=_first(config, "num_hidden_layers", "n_layer", "n_layers"),
-        heads=_first(config, "num_attention_heads", "n_head", "n_heads"),
-        parameters=0,
-        limit=_first(config, "max_position_embeddings", "n_positions", "n_ctx"),
+        name=name,
+        title=name.split("/")[-1] if source == "hub" else folder.name,
+        kind=described.kind,
+        layers=described.layers,
+        heads=described.heads,
+        parameters=described.parameters,
+        limit=described.limit,
         here=True,
         folder=folder,
-        note="a folder on this machine",
+        note=note,
+        source=source,
+        refusal=described.refusal if described.reads_text else described.refusal or "it does not read text",
     )
 
 
-def _first(config: dict[str, Any], *names: str) -> int:
-    return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)
+def _unknown_entry(name: str) -> CatalogEntry:
+    """A hub id of which nothing is known here."""
+    return CatalogEntry(
+        name=name,
+        title=name.split("/")[-1],
+        kind=None,
+        layers=0,
+        heads=0,
+        parameters=0,
+        limit=UNBOUNDED,
+        here=False,
+        folder=None,
+        note="downloads on first use",
+    )

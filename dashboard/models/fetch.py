@@ -4,75 +4,122 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from dashboard.errors import HubUnreachableError, ModelNotFoundError, UnsafeModelError
+from dashboard.contracts.job import Progress
+from dashboard.errors import HubUnreachableError, ModelError, ModelNotFoundError, UnsafeModelError
 from dashboard.models.bundled import BUNDLED, is_converted
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
-from dashboard.models.hub import HUB_MODELS, HubModel, cached_snapshot, find_cached
+from dashboard.models.folders import PREFIX, folder_model
+from dashboard.models.gguf_files import convert_once
+from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model
+from dashboard.models.memory import check_room
+from dashboard.models.transfer import check_disk, download
 from dashboard.settings import Settings
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 CONNECT_SECONDS = 5.0
 SMALL_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
 SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
-Progress = Callable[[str], None]
+Report = Callable[[Progress], None]
 
 
-def resolve_folder(name: str | Path, settings: Settings, revision: str | None, progress: Progress | None = None) -> Path:
+@dataclass(frozen=True)
+class HubFiles:
+    """What a run needs of a hub model.
+
+    Attributes:
+        commit: the revision that its name stands for now. sizes: file → bytes (0 where the hub does not say).
+        parameters: as the hub counts them, or estimated from the weights' size as float32.
+    """
+
+    commit: str
+    sizes: dict[str, int]
+    parameters: int
+
+
+def resolve_folder(
+    name: str | Path, settings: Settings, revision: str | None, report: Report | None = None, folders: bool = True
+) -> Path:
     """The folder of a model's files; asks the network only for a hub model that is not in the local cache.
+
+    Args:
+        report: is told where a download or a conversion is; what it raises stops that.
+        folders: take the path of any folder or GGUF file, not only the names of the catalog.
 
     Raises:
         ModelNotFoundError: there is no such model, or it cannot be fetched from here; the message says which.
+        ModelTooLargeError: it would not fit into memory; it is not downloaded then.
         UnsafeModelError: the hub has it only in a format whose loading can run code.
+        UnsupportedModelError: a GGUF file that is not converted here.
     """
+    tell = report or (lambda progress: None)
     for bundled in BUNDLED:
         if name == bundled.name:
             folder = settings.models_folder / bundled.name
             if is_converted(folder):
                 return folder
             raise ModelNotFoundError(f"{bundled.title} is not in {settings.models_folder} yet. Run make setup, then try again.")
+    if isinstance(name, str) and name.startswith(PREFIX):
+        return _local(folder_model(name, settings).path, settings, tell)
     path = Path(name).expanduser()
-    if isinstance(name, Path) or path.is_absolute() or str(name).startswith((".", "~")) or has_weights(path):
-        return _local(path)
-    if not HUB_ID.fullmatch(str(name)):
+    if folders and (_is_path(name) or has_weights(path) or (path.suffix == ".gguf" and path.is_file())):
+        return _local(path, settings, tell)
+    if not is_hub_id(str(name)):
         raise ModelNotFoundError(f"“{name}” is neither a model's name nor a folder. Choose a model in the list.")
-    listed = next((model for model in HUB_MODELS if name in (model.name, model.alias)), None)
+    listed = listed_model(str(name))
     cached = cached_snapshot(str(name), revision) or (find_cached(listed, revision) if listed else None)
-    return cached or _download(str(name), revision, listed, progress or (lambda line: None))
+    return cached or _fetch(str(name), revision, settings, tell)
 
 
-def _local(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise ModelNotFoundError(f"There is no folder {folder}. Check the path.")
-    if not has_weights(folder):
+def _is_path(name: str | Path) -> bool:
+    return isinstance(name, Path) or name.startswith((".", "~", "/"))
+
+
+def _local(path: Path, settings: Settings, report: Report) -> Path:
+    if path.suffix == ".gguf" and path.is_file():
+        return convert_once(path, settings, report)
+    if not path.is_dir():
+        raise ModelNotFoundError(f"There is no folder {path}. Check the path.")
+    if not has_weights(path):
         raise ModelNotFoundError(
-            f"{folder} holds no model: config.json and model.safetensors (or pytorch_model.bin) are needed. "
-            "Choose a folder that save_pretrained has written."
+            f"{path} holds no model: config.json and model.safetensors (or pytorch_model.bin) are needed. "
+            "Choose a folder that save_pretrained has written, or a GGUF file."
         )
-    return folder
+    return path
 
 
-def _download(name: str, revision: str | None, listed: HubModel | None, progress: Progress) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
-
-    disable_progress_bars()
-    progress(f"Looking for {name} on the hub")
+def _fetch(name: str, revision: str | None, settings: Settings, report: Report) -> Path:
+    report(Progress("fetch", 0, 0, f"Looking for {name} on the hub"))
     try:
-        info = HfApi().model_info(name, revision=revision, timeout=CONNECT_SECONDS)
-        files = _files_to_load(name, [item.rfilename for item in info.siblings or ()])
-        size = f" ({listed.megabytes:,} MB)" if listed else ""
-        progress(f"Downloading {name}{size}")
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=files, etag_timeout=CONNECT_SECONDS))
-    except (ModelNotFoundError, UnsafeModelError):
+        found = _look_up(name, revision)
+        check_room(name, found.parameters, settings.model_gigabytes)
+        check_disk(name, sum(found.sizes.values()))
+        folder = download(name, found.commit, revision or "main", found.sizes, report)
+    except ModelError:
         raise
     except Exception as error:
-        raise _explained(name, revision, error) from error
+        raise explained(name, revision, error) from error
     if not has_weights(folder):
         raise ModelNotFoundError(f"The download of {name} is not complete. Run it again.")
     return folder
+
+
+def _look_up(name: str, revision: str | None) -> HubFiles:
+    """What the hub says of a model; one request."""
+    from huggingface_hub import HfApi
+
+    info = HfApi().model_info(name, revision=revision, timeout=CONNECT_SECONDS, files_metadata=True)
+    sizes = {item.rfilename: int(item.size or 0) for item in info.siblings or ()}
+    files = _files_to_load(name, list(sizes))
+    weights = sum(sizes[file] for file in files if file.endswith((".safetensors", ".bin")))
+    return HubFiles(str(info.sha), {file: sizes[file] for file in files}, _counted(info) or weights // 4)
+
+
+def _counted(info: Any) -> int:
+    return int(getattr(getattr(info, "safetensors", None), "total", None) or 0)
 
 
 def _files_to_load(name: str, files: list[str]) -> list[str]:
@@ -81,12 +128,16 @@ def _files_to_load(name: str, files: list[str]) -> list[str]:
         weights = [file for file in files if pattern.fullmatch(file)]
         if weights:
             return [*weights, *(file for file in files if file in SMALL_FILES)]
+    if any(file.endswith(".gguf") for file in files):
+        raise ModelNotFoundError(
+            f"{name} holds GGUF files only. Download one into a folder of DASHBOARD_MODEL_FOLDERS, and it stands in the list."
+        )
     if any(file.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack", ".pkl")) for file in files):
         raise UnsafeModelError(f"{name} has no safetensors or PyTorch checkpoint that can be read without running code.")
     raise ModelNotFoundError(f"{name} is on the hub but holds no weights. Choose another model.")
 
 
-def _explained(name: str, revision: str | None, error: Exception) -> ModelNotFoundError:
+def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoundError:
     """The sentence for what went wrong on the way to the hub."""
     from huggingface_hub import errors
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.contracts.run import ModelKind
 from dashboard.models.fingerprint import has_weights
+
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+LONGEST_ID = 96
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ def cache_folder() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = os.environ.get("HF_HOME") or Path(cache) / "huggingface"
     return Path(home).expanduser() / "hub"
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` has the form of a hub id: NAME or ORGANISATION/NAME."""
+    return len(name) <= LONGEST_ID and HUB_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
+
+
+def listed_model(name: str) -> HubModel | None:
+    """The well-known model of this name or alias."""
+    return next((model for model in HUB_MODELS if name in (model.name, model.alias)), None)
+
+
+def cached_ids() -> tuple[str, ...]:
+    """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their names."""
+    try:
+        names = sorted(path.name for path in cache_folder().iterdir() if path.name.startswith("models--"))
+    except OSError:
+        return ()
+    ids = (name.removeprefix("models--").replace("--", "/") for name in names)
+    return tuple(name for name in ids if is_hub_id(name) and cached_snapshot(name) is not None)
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:

@@ -27,15 +27,17 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelInfo, ModelKind
-from dashboard.errors import ModelError, UnsafeModelError, UnsupportedModelError
+from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import fingerprint_memory
+from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import folder_fingerprint
+from dashboard.models.memory import check_room
 from dashboard.settings import Settings
 
-UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
 AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
 
 
@@ -58,32 +60,46 @@ def load_model(
     name: str | Path,
     settings: Settings | None = None,
     revision: str | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    folders: bool = True,
 ) -> LoadedModel:
-    """Load a bundled model by its catalog name, a model folder, or a hub model (downloaded when it is not in the cache).
+    """Load a bundled model by its catalog name, a model folder or GGUF file, or a hub model (downloaded when it is not here).
 
     Code that comes with a model is never run, and pickled weights are read only as plain tensors.
 
     Args:
-        progress: is called with one line for each step.
+        progress: is called with each step; what it raises stops a download or a conversion.
+        folders: take the path of any folder, not only of those that `settings` names.
 
     Raises:
         ModelNotFoundError: no such model, or it cannot be fetched from here.
+        ModelTooLargeError: it would not fit into memory.
         UnsupportedModelError: an architecture that this program does not read.
         UnsafeModelError: the model would only load by running code.
         ModelError: its files are damaged.
     """
     settings = settings or Settings.from_env()
-    folder = resolve_folder(name, settings, revision, progress)
+    folder = resolve_folder(name, settings, revision, progress, folders)
     title = _title(name, folder)
     if progress is not None:
-        progress(f"Loading {title}")
+        progress(Progress("load", message=f"Loading {title}"))
+    check_room(title, _parameters(folder, title), settings.model_gigabytes)
     with _quiet():
         config = _read_config(folder, title)
         tokenizer = _read_tokenizer(folder, title)
         model, kind = _read_model(folder, config, title)
     fingerprint = folder_fingerprint(folder, fingerprint_memory(settings))
     return _finish(model, tokenizer, str(name), title, kind, fingerprint)
+
+
+def _parameters(folder: Path, title: str) -> int:
+    """How many there are, by the headers of the files."""
+    try:
+        return count_parameters(folder, read_config(folder))
+    except ModelNotFoundError as error:
+        raise ModelError(f"The configuration of {title} cannot be read. Download or save it again.") from error
+    except ModelError as error:
+        raise ModelError(f"The weights of {title} cannot be read ({error}). Download or save it again.") from error
 
 
 def wrap_model(
@@ -144,7 +160,8 @@ def _title(name: str | Path, folder: Path) -> str:
     for bundled in BUNDLED:
         if name == bundled.name:
             return bundled.title
-    return folder.name if Path(name).expanduser().is_dir() else str(name).split("/")[-1]
+    path = Path(name).expanduser()
+    return path.name if path.is_dir() else str(name).split("/")[-1].removesuffix(".gguf")
 
 
 def _read_config(folder: Path, title: str) -> PretrainedConfig:

@@ -1,4 +1,5 @@
-"""The shell: `python -m dashboard COMMAND`. Each command is one module of this package, found by discovery.
+"""The shell: `python -m dashboard COMMAND`. Each command is one module of this package, found by discovery
+(those whose names begin with _ are none).
 
 A command's module has a function `add(commands)`: it adds a parser to argparse's subparsers, whose default `command` is
 called with (settings, parsed arguments) and returns the exit code. What it needs of torch, dash or the like it imports when
@@ -43,5 +44,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for found in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-        importlib.import_module(f"{__name__}.{found.name}").add(commands)
+        if not found.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{found.name}").add(commands)
     return parser

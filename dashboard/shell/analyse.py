@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import BadRequestError, DashboardError, ModelError
 from dashboard.settings import Settings
+from dashboard.shell._steps import line_by_line
 
 if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
@@ -159,7 +160,8 @@ class Runs:
         self._store: RunStore = RunStore.from_settings(settings)
         self._loaded: LoadedModel | None = None
         try:
-            self._fingerprint: str | None = Catalog(settings).fingerprint(model) or None
+            found = Catalog(settings).fingerprint(model)
+            self._fingerprint: str | None = None if found.startswith("unresolved:") else found
         except DashboardError:
             self._fingerprint = None  # known once the model is loaded
 
@@ -194,7 +196,7 @@ class Runs:
             from dashboard.models.loader import load_model
 
             torch.set_num_threads(self._settings.worker_threads)
-            self._loaded = load_model(self._model, settings=self._settings, progress=self._say)
+            self._loaded = load_model(self._model, settings=self._settings, progress=line_by_line(self._say))
             self._fingerprint = self._loaded.fingerprint
         return self._loaded
 

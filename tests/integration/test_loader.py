@@ -29,6 +29,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
 from dashboard.models.loader import load_model, wrap_model
 from dashboard.settings import Settings
@@ -59,14 +60,14 @@ def save(model: PreTrainedModel, folder: Path, **config: Any) -> Path:
 
 def test_a_causal_folder_is_loaded_as_it_was_saved(settings: Settings, tmp_path: Path) -> None:
     saved = GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=12, n_positions=32)).eval()
-    lines: list[str] = []
-    loaded = load_model(save(saved, tmp_path / "mine"), settings, progress=lines.append)
+    steps: list[Progress] = []
+    loaded = load_model(save(saved, tmp_path / "mine"), settings, progress=steps.append)
     info = loaded.info
     assert (info.kind, info.family, info.title, info.layers, info.heads, info.limit) == ("causal", "gpt2", "mine", 2, 2, 32)
     assert info.parameters == sum(parameter.numel() for parameter in saved.parameters())
     ids = torch.tensor([[1, 2, 3]])
     assert torch.equal(loaded.model(ids).logits, saved(ids).logits)
-    assert lines == ["Loading mine"]
+    assert [step.message for step in steps] == ["Loading mine"]
     assert load_model(str(tmp_path / "mine"), settings).fingerprint == loaded.fingerprint
 
 

@@ -55,7 +55,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "wsgi": ("app", "settings"),
     "notebook": ("app", "store", "settings", "models", *RUNS),
     "serving": ("jobs.lifeline", "models.catalog", "settings", *BASE),
-    "shell": ("exports", "views", "run_info", "serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
+    "shell": ("shell", "exports", "views", "run_info", "serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
     "__main__": ("shell",),
     "__init__": ("contracts", "exports", "figures", "models", "notebook"),  # the Python interface, imported when it is used
 }
@@ -79,6 +79,11 @@ TORCH_FREE = (  # of models/: what the page imports
     "models.bundled",
     "models.hub",
     "models.fingerprint",
+    "models.architecture",
+    "models.description",
+    "models.folders",
+    "models.gguf_files",
+    "models.memory",
 )
 
 

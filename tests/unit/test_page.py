@@ -189,6 +189,7 @@ def test_nothing_is_loaded_from_elsewhere(app: dash.Dash) -> None:
         (134_515_008, "135 M parameters"),
         (730_000, "0.7 M parameters"),
         (9_960_000, "10.0 M parameters"),
+        (29_400, "29 k parameters"),
         (1_234_567_890, "1.2 B parameters"),
     ],
 )

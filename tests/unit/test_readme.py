@@ -32,6 +32,8 @@ NAMED_HOSTS = {"pytorch.org", "127.0.0.1"}
 IN_WORDS = {
     "hosts": "not set",
     "models_dir": "models",
+    "model_folders": "none",
+    "model_gigabytes": "80 % of the memory",
     "worker_threads": "number of cores",
     "worker_gigabytes": "80 % of the memory",
 }  # defaults that depend on the machine

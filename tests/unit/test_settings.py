@@ -20,6 +20,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "int": ("7", 7),
     "float": ("2.5", 2.5),
     "str": ("x", "x"),
+    "tuple[Path, ...]": ("/a b:~/c", (Path("/a b"), Path.home() / "c")),
 }
 
 
@@ -56,7 +57,8 @@ def test_an_empty_variable_is_the_default() -> None:
 
 
 def test_the_environment_given_to_a_child_makes_the_same_settings() -> None:
-    settings = Settings(port=9000, cache_dir=Path("/a b/c"), models_dir=Path("/m"), job_seconds=0.5)
+    roots = (Path("/one"), Path("/the other"))
+    settings = Settings(port=9000, cache_dir=Path("/a b/c"), models_dir=Path("/m"), job_seconds=0.5, model_folders=roots)
     assert Settings.from_env(settings.to_env()) == settings
     assert "DASHBOARD_MODELS_DIR" not in Settings().to_env()
 

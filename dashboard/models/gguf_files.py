@@ -1,0 +1,119 @@
+"""GGUF files as models that can be chosen: what they are, where the converted folder goes. The conversion is in from_gguf.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from dashboard.contracts.job import Progress
+from dashboard.errors import ModelError, SettingsError, UnsupportedModelError
+from dashboard.models.bundled import CARD, make_private
+from dashboard.models.description import Description
+from dashboard.models.gguf_header import GgufHeader, read_header
+from dashboard.settings import Settings
+
+FORMAT = 1  # raise it when the conversion changes, so that folders of an older one are made again
+ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
+LLAMA_3_RULES = ("llama3", "llama-v3", "llama-bpe", "smaug-bpe")
+SPLITTING_RULES = ("smollm", "qwen2", "deepseek-r1-qwen", "default", "gpt-2", *LLAMA_3_RULES)
+Report = Callable[[Progress], None]
+
+
+def describe_gguf(path: Path) -> Description:
+    """What the file's header says; where it has none that can be read, that is its refusal."""
+    try:
+        header = read_header(path)
+    except ModelError:
+        return Description("", "causal", 0, 0, 0, 0, True, "the file is damaged, or is no GGUF file")
+    return Description(
+        family=header.architecture,
+        kind="causal",
+        layers=header.number("block_count"),
+        heads=header.number("attention.head_count"),
+        parameters=header.parameters,
+        limit=header.number("context_length"),
+        reads_text=True,
+        refusal=refusal(header),
+    )
+
+
+def refusal(header: GgufHeader) -> str:
+    """Why the file cannot be converted, as a clause; "" where it can."""
+    if header.architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        return (
+            f"GGUF files of the family {header.architecture or 'that names none'} are not converted here, only those of {known}"
+        )
+    if header.number("expert_count"):
+        return "its layers are mixtures of experts, which are not converted here"
+    scaling = header.fields.get(f"{header.architecture}.rope.scaling.type", "none")
+    if "rope_freqs.weight" in header.tensors or scaling != "none":
+        return "its rotary positions are scaled, which is not converted here"
+    if header.number("attention.sliding_window"):
+        return "its attention has a sliding window, which is not converted here"
+    model, rule = header.fields.get("tokenizer.ggml.model"), header.fields.get("tokenizer.ggml.pre", "default")
+    if model == "gpt2" and rule in SPLITTING_RULES:
+        return ""
+    return f"its tokenizer splits texts by a rule that is not known here ({model or 'none'}, {rule})"
+
+
+def converted_folder(path: Path, settings: Settings) -> Path:
+    """Where the converted model of this file goes, or is; named by the file's place, size and time."""
+    real = path.resolve()
+    try:
+        status = real.stat()
+    except OSError as error:
+        raise ModelError(f"{path.name} is no longer there. Reload the page to see which models there are.") from error
+    state = hashlib.sha256(json.dumps([FORMAT, str(real), status.st_size, status.st_mtime_ns]).encode()).hexdigest()
+    return settings.models_folder / "gguf" / f"{path.stem}-{state[:12]}"
+
+
+def is_ready(folder: Path) -> bool:
+    """Whether `folder` holds a converted model."""
+    return (folder / CARD).is_file() and (folder / "model.safetensors").is_file()
+
+
+def convert_once(path: Path, settings: Settings, report: Report) -> Path:
+    """The converted folder of a GGUF file, made now if it is not there; a second process waits for the first.
+
+    Raises:
+        UnsupportedModelError: its architecture or tokenizer is none that is converted here; the message names it.
+        ModelError: the file is damaged. SettingsError: the models folder cannot be written.
+    """
+    folder = converted_folder(path, settings)
+    if is_ready(folder):
+        return folder
+    reason = refusal(read_header(path))
+    if reason:
+        raise UnsupportedModelError(f"{path.name} cannot be run: {reason}. Choose another model.")
+    from filelock import FileLock
+
+    try:
+        make_private(folder.parent)
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            if not is_ready(folder):
+                _convert(path, folder, report)
+    except OSError as error:
+        raise SettingsError(
+            f"{path.name} cannot be converted into {folder.parent} ({error.strerror or error}). "
+            "Free some space, or set DASHBOARD_MODELS_DIR to another folder."
+        ) from error
+    return folder
+
+
+def _convert(path: Path, folder: Path, report: Report) -> None:
+    from dashboard.models import from_gguf  # torch, only here
+
+    scratch = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    try:
+        from_gguf.convert(path, scratch, report)
+        card = {"format": FORMAT, "title": path.stem, "source": str(path)}
+        (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        os.replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

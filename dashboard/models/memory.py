@@ -1,0 +1,54 @@
+"""Whether a model has room in memory, asked before it is loaded or downloaded. No torch."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from dashboard.errors import ModelTooLargeError, NoRoomError
+
+BYTES_A_WEIGHT = 4  # float32
+MARGIN = 1.2  # for what a run needs beside the weights
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def needed_gigabytes(parameters: int) -> float:
+    """What a model of `parameters` takes once it is loaded."""
+    return parameters * BYTES_A_WEIGHT * MARGIN / 1e9
+
+
+def free_gigabytes() -> float:
+    """The memory that a process may still take, on this machine or in its container."""
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
+        free = min(free, max(0, limit - used))
+    return free / 1e9
+
+
+def check_bound(title: str, parameters: int, bound: float) -> None:
+    """Raise `ModelTooLargeError` for a model that needs more than `bound` gigabytes."""
+    needed = needed_gigabytes(parameters)
+    if needed > bound:
+        raise ModelTooLargeError(
+            f"{title} has {_count(parameters)} parameters and needs about {needed:.1f} GB of memory; this server gives a model "
+            f"at most {bound:g} GB (DASHBOARD_MODEL_GIGABYTES). Choose a smaller model."
+        )
+
+
+def check_room(title: str, parameters: int, bound: float) -> None:
+    """As `check_bound`; and raise `NoRoomError` for one that needs more than is free now."""
+    check_bound(title, parameters, bound)
+    needed, free = needed_gigabytes(parameters), free_gigabytes()
+    if needed > free:
+        raise NoRoomError(
+            f"{title} needs about {needed:.1f} GB of memory, and {free:.1f} GB are free on the server. "
+            "Choose a smaller model, or run again when there is more room."
+        )
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"

@@ -1,0 +1,216 @@
+"""GGUF files: a random model of each known family, written with the gguf package, comes back with the same logits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from tiny_models import randomised
+from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers import models as tokenizer_models
+
+from dashboard.contracts.job import Progress
+from dashboard.errors import UnsupportedModelError
+from dashboard.models.capture import capture_run
+from dashboard.models.catalog import Catalog
+from dashboard.models.gguf_files import ARCHITECTURES
+from dashboard.models.loader import load_model
+from dashboard.settings import Settings
+
+pytestmark = pytest.mark.integration
+TEXT = "The bank raised 1234 rates; we sat on the bank."
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+}
+PARTS = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+WHOLE = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+
+
+def byte_level(rule: str) -> Tokenizer:
+    made = Tokenizer(tokenizer_models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if rule == "qwen2":
+        made.pre_tokenizer = hf.Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(
+        [TEXT] * 3, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>"])
+    )
+    return made
+
+
+def model_of(family: str, vocabulary: int) -> Any:
+    made = {
+        "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=vocabulary, tie_word_embeddings=False, **SIZES)),
+        "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(vocab_size=vocabulary, tie_word_embeddings=True, **SIZES)),
+        "qwen3": lambda: hf.Qwen3ForCausalLM(
+            hf.Qwen3Config(vocab_size=vocabulary, head_dim=16, tie_word_embeddings=False, **SIZES)
+        ),
+    }
+    return randomised(made[family]())
+
+
+def gguf_name(name: str) -> str:
+    if name in WHOLE:
+        return WHOLE[name]
+    if name == "lm_head.weight":
+        return "output.weight"
+    _, _, layer, *part, kind = name.split(".")
+    return f"blk.{layer}.{PARTS['.'.join(part)]}.{kind}"
+
+
+def write_gguf(path: Path, family: str, rule: str = "default") -> tuple[Any, Tokenizer]:
+    """A random model as a GGUF file, its query and key rows in the order that llama.cpp's own converter gives Llama's."""
+    tokenizer = byte_level(rule)
+    pieces = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    model = model_of(family, len(pieces))
+    config = model.config
+    writer = gguf.GGUFWriter(path, family)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(5000.0)
+    if family == "qwen3":
+        writer.add_key_length(16)
+        writer.add_value_length(16)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(rule)
+    writer.add_token_list(pieces)
+    writer.add_token_types([3 if piece == "<|end|>" else 1 for piece in pieces])
+    writer.add_token_merges([" ".join(pair) for pair in merges(tokenizer)])
+    writer.add_eos_token_id(0)
+    for name, tensor in model.state_dict().items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        values = tensor.numpy().astype(np.float32)
+        heads = {"q_proj": 4, "k_proj": 2}.get(name.split(".")[-2]) if family == "llama" else None
+        if heads:  # halves of each head → pairs side by side
+            values = (
+                values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+            )
+        writer.add_tensor(gguf_name(name), np.ascontiguousarray(values))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return model, tokenizer
+
+
+def merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "weights").mkdir()
+    return Settings(cache_dir=tmp_path / "cache", model_folders=(tmp_path / "weights",))
+
+
+@pytest.mark.parametrize("family", ARCHITECTURES)
+def test_a_gguf_file_gives_the_logits_of_the_model_that_was_written(settings: Settings, tmp_path: Path, family: str) -> None:
+    path = tmp_path / "weights" / f"tiny-{family}.gguf"
+    model, tokenizer = write_gguf(path, family, "default" if family == "llama" else "qwen2")
+    name = f"folder:weights/tiny-{family}.gguf"
+    before = Catalog(settings).admit(name)
+    assert (before.layers, before.heads, before.limit, before.folder) == (2, 4, 64, None)
+    steps: list[Progress] = []
+    loaded = load_model(name, settings, progress=steps.append)
+    ids = torch.tensor([tokenizer.encode(TEXT).ids])
+    assert torch.equal(loaded.model(ids).logits, model(ids).logits)
+    assert loaded.tokenizer(TEXT)["input_ids"] == ids[0].tolist()
+    assert (loaded.info.name, loaded.info.title, loaded.info.parameters) == (name, f"tiny-{family}", before.parameters)
+    assert {step.phase for step in steps} == {"fetch", "load"}
+    assert steps[1].total == len(model.state_dict()) - (family == "qwen2")
+    after = Catalog(settings).admit(name)
+    assert after.folder is not None
+    assert Catalog(settings).fingerprint(name) == loaded.fingerprint
+    assert Catalog(settings).count_tokens(name, TEXT) == ids.shape[1]
+    assert [step.phase for step in _steps_of_a_second_load(name, settings)] == ["load"]
+    run = capture_run(loaded, TEXT)
+    assert "".join(token.text for token in run.tokens) == TEXT
+
+
+def _steps_of_a_second_load(name: str, settings: Settings) -> list[Progress]:
+    steps: list[Progress] = []
+    load_model(name, settings, progress=steps.append)
+    return steps
+
+
+def test_smollm_splits_each_digit_and_qwen2_words_as_their_tokenizers_do(settings: Settings, tmp_path: Path) -> None:
+    text = "in 1234, it's 56"
+    expected = {
+        "smollm": ["in", " ", "1", "2", "3", "4", ",", " it", "'s", " ", "5", "6"],
+        "qwen2": ["in", " ", "1", "2", "3", "4", ",", " it", "'s", " ", "5", "6"],
+        "llama-bpe": ["in", " ", "123", "4", ",", " it", "'s", " ", "56"],
+        "default": ["in", " 1234", ",", " it", "'s", " 56"],
+    }
+    for rule, pieces in expected.items():
+        path = tmp_path / f"{rule}.gguf"
+        write_gguf(path, "llama", rule)
+        split = load_model(path, settings).tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text)
+        assert [text[start:end] for _piece, (start, end) in split] == pieces, rule
+
+
+def test_a_tokenizer_that_its_family_would_overrule_is_refused(settings: Settings, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "odd.gguf", "qwen2", "default")
+    with pytest.raises(UnsupportedModelError, match="splits texts otherwise than its family qwen2"):
+        load_model(tmp_path / "odd.gguf", settings)
+
+
+def test_a_conversion_that_is_stopped_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "weights" / "tiny.gguf"
+    write_gguf(path, "llama")
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        load_model("folder:weights/tiny.gguf", settings, progress=stop)
+    left = [found.name for found in (settings.models_folder / "gguf").iterdir()]
+    assert [name for name in left if not name.endswith(".lock")] == []
+
+
+def test_a_family_that_is_not_known_is_refused_by_name(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "weights" / "other.gguf"
+    writer = gguf.GGUFWriter(path, "gemma3")
+    writer.add_block_count(2)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 4), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(UnsupportedModelError, match="family gemma3"):
+        load_model(path, settings)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
-    from dashboard.exports.run_files import open_run
+    from dashboard.exports.run_files import open_run, save_run
     from dashboard.figures.attention import plot_attention_heatmap
     from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.hidden import plot_hidden_pca
@@ -35,6 +35,7 @@ __all__ = [
     "plot_attention_heatmap",
     "plot_hidden_pca",
     "plot_token_probabilities",
+    "save_run",
     "show",
     "wrap_model",
 ]
@@ -44,6 +45,7 @@ _HOMES = {
     "capture_run": "dashboard.models.capture",
     "load_model": "dashboard.models.loader",
     "open_run": "dashboard.exports.run_files",
+    "save_run": "dashboard.exports.run_files",
     "plot_attention_heads": "dashboard.figures.heads",
     "plot_attention_heatmap": "dashboard.figures.attention",
     "plot_hidden_pca": "dashboard.figures.hidden",

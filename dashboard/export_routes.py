@@ -65,6 +65,10 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
         size = sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)
         return _checked(name, size) or _run_file(_with_fills(shelf, run), cast(RunFormat, suffix), attention, shelf, name)
 
+    @routes.get("/<path:rest>")
+    def _unknown(rest: str) -> Response:  # else Dash answers with the page
+        raise BadRequestError(f"There is no file “{rest[:60]}” to export. The Export menus of the page name what there is.")
+
     @routes.errorhandler(DashboardError)
     def _error(error: DashboardError) -> Response:
         status = 400 if isinstance(error, BadRequestError) else 409 if isinstance(error, MissingArrayError) else 404
@@ -127,8 +131,9 @@ def _run_file(run: ModelRun, kind: RunFormat, attention: bool, shelf: Shelf, nam
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    while piece := file.read(PIECE):
-        yield piece
+    with file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def _download(content: str, kind: str, name: str) -> Response:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 import zipfile
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 
@@ -68,6 +69,27 @@ def write_run(run: ModelRun, file: IO[bytes], kind: RunFormat, attention: bool =
         _write_npz(run, arrays, file)
     else:
         _write_safetensors(run, arrays, file)
+
+
+def save_run(run: ModelRun, path: str | Path, attention: bool = False) -> Path:
+    """Write a run to a file that ends in .npz or .safetensors; `open_run` reads it again.
+
+    The file is written under another name and renamed, so that it is whole or not there.
+
+    Raises:
+        BadRequestError: another ending, or too large attention weights. DashboardError: it cannot be written.
+    """
+    path = Path(path).expanduser()
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("wb") as file:
+            write_run(run, file, cast(RunFormat, path.suffix.lower().removeprefix(".")), attention)
+        part.replace(path)
+    except OSError as error:
+        raise DashboardError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
 
 
 class _Attention(Mapping[str, np.ndarray]):

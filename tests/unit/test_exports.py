@@ -18,7 +18,7 @@ import pytest
 from safetensors import safe_open
 from synthetic import fill_arrays, make_parts, make_run
 
-from dashboard import __version__, open_run, plot_attention_heads
+from dashboard import __version__, open_run, plot_attention_heads, save_run
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Column, Table
@@ -405,6 +405,15 @@ def test_a_file_that_is_no_run_is_refused(content: bytes, tmp_path: Path) -> Non
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(BadRequestError, match="not a run"):
         open_run(tmp_path / "x")
+
+
+def test_a_run_is_saved_by_its_ending(tmp_path: Path) -> None:
+    run = whole_run()
+    for suffix in run_files.FORMATS:
+        assert_equal_runs(run, open_run(save_run(run, tmp_path / f"a.{suffix}")))
+    with pytest.raises(BadRequestError, match="npz and safetensors"):
+        save_run(run, tmp_path / "a.pkl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.safetensors"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""Exports as the server gives them, and their numbers against plain Hugging Face's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dash
+import numpy as np
+import pytest
+import torch
+from flask.testing import FlaskClient
+from safetensors.numpy import load
+from tiny_models import eager_twin, tiny, words
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+from synthetic import fill_arrays, make_parts
+
+from dashboard import __version__, open_run
+from dashboard.app import create_app
+from dashboard.contracts.job import fill_name
+from dashboard.contracts.run import ModelRun
+from dashboard.exports.run_files import write_run
+from dashboard.exports.token_table import rows_of
+from dashboard.models.capture import capture_run
+from dashboard.models.tokens import tokenize
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_an_exported_runs_numbers_are_hugging_faces(suffix: str, tmp_path: Path) -> None:
+    loaded = tiny("llama")
+    text = words(12)
+    path = tmp_path / f"run.{suffix}"
+    with path.open("wb") as file:
+        write_run(capture_run(loaded, text), file, suffix, attention=True)  # type: ignore[arg-type]
+    inputs, _tokens = tokenize(loaded.tokenizer, text)
+    with torch.inference_mode():
+        plain = eager_twin("llama", loaded)(**inputs, output_attentions=True, output_hidden_states=True)
+    run = open_run(path)
+    for layer, weights in enumerate(plain.attentions):
+        assert np.allclose(run.arrays[f"attention/{layer}"], weights[0].numpy(), atol=1e-5)
+        assert np.allclose(run.attention(layer, 1), weights[0, 1].numpy(), atol=1e-5)
+    for states, expected in zip(run.hidden_states, plain.hidden_states, strict=True):
+        assert np.allclose(states, expected[0].numpy(), atol=1e-5)
+    rows = list(csv.reader(io.StringIO(rows_of(run, 1), newline="")))
+    ids = inputs["input_ids"][0]
+    logprobs = torch.log_softmax(plain.logits[0].double(), dim=-1)
+    for i, row in enumerate(rows[1:], start=1):
+        assert float(row[6]) == pytest.approx(-float(logprobs[i - 1, ids[i]]), abs=1e-4)
+        assert int(row[7]) == 1 + int((logprobs[i - 1] > logprobs[i - 1, ids[i]]).sum())
+        assert float(row[8]) == pytest.approx(-float((logprobs[i - 1].exp() * logprobs[i - 1]).sum()), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("served")
+    return Settings(cache_dir=folder / "cache", models_dir=folder / "models")
+
+
+@pytest.fixture(scope="module")
+def app(settings: Settings) -> Iterator[dash.Dash]:
+    app = create_app(settings)
+    yield app
+    app._background_manager.queue.close()
+
+
+@pytest.fixture
+def client(app: dash.Dash) -> Iterator[FlaskClient]:
+    with app.server.test_client() as client:
+        yield client
+
+
+def saved(settings: Settings, kind: str = "causal", **more: object) -> ModelRun:
+    header, arrays = make_parts(kind, **more)  # type: ignore[arg-type]
+    header["schema"] = 1
+    RunStore.from_settings(settings).save(header["key"], header, arrays)
+    return ModelRun(header, arrays)
+
+
+def query(run: ModelRun, **more: object) -> str:
+    return "&".join(f"{name}={value}" for name, value in {"run": run.key, "token": 3, "layer": 1, "head": 0, **more}.items())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("figure/attention.html", "text/html"),
+        ("figure/attention.csv", "text/csv"),
+        ("figure/attention-heads.csv", "text/csv"),
+        ("figure/hidden.csv", "text/csv"),
+        ("figure/prediction.html", "text/html"),
+        ("run.npz", "application/octet-stream"),
+        ("run.safetensors", "application/octet-stream"),
+        ("report.html", "text/html"),
+    ],
+)
+def test_a_file_comes_with_a_name_that_says_what_it_is(client: FlaskClient, settings: Settings, path: str, kind: str) -> None:
+    run = saved(settings)
+    known = client.get(f"/export/{path}?{query(run, check=1)}").get_json()
+    reply = client.get(f"/export/{path}?{query(run)}")
+    assert reply.status_code == 200
+    assert reply.mimetype == kind
+    assert f"filename={known['name']}" in reply.headers["Content-Disposition"].replace('"', "")
+    assert known["name"].startswith("tiny_")
+    assert known["name"].endswith(path.rpartition(".")[2])
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert len(reply.data) > 500
+
+
+def test_a_figures_json_follows_the_theme_and_the_options(client: FlaskClient, settings: Settings) -> None:
+    run = saved(settings)
+    light = client.get(f"/export/figure/prediction.json?{query(run)}").get_json()
+    dark = client.get(f"/export/figure/prediction.json?{query(run, theme='dark', **{'prediction-count': '5'})}").get_json()
+    assert (light["ground"], dark["ground"]) == ("#FFFFFF", "#171B20")
+    assert dark["provenance"]["Setting: Tokens"] == "5"
+    assert light["program"] == f"Transformer dashboard {__version__}"
+
+
+def test_a_run_file_has_its_length_and_leaves_nothing_behind(client: FlaskClient, settings: Settings) -> None:
+    run = saved(settings)
+    before = sorted(settings.cache_dir.iterdir())
+    reply = client.get(f"/export/run.safetensors?{query(run, attention=1)}")
+    assert reply.content_length == len(reply.data)
+    assert np.array_equal(load(reply.data)["attention/1"][0], run.attention(1, 0))
+    reply.close()
+    assert sorted(settings.cache_dir.iterdir()) == before
+
+
+def test_what_was_filled_later_goes_with_the_run(client: FlaskClient, settings: Settings) -> None:
+    run = saved(settings, "masked", masked=False, model="filled")
+    reply = client.get(f"/export/figure/prediction.csv?{query(run)}")
+    assert (reply.status_code, reply.mimetype) == (409, "text/plain")
+    arrays = fill_arrays(position=3)
+    RunStore.from_settings(settings).save_arrays(fill_name(run.key, 3), arrays)
+    assert client.get(f"/export/figure/prediction.csv?{query(run)}").status_code == 200
+    stored = np.load(io.BytesIO(client.get(f"/export/run.npz?{query(run)}").data), allow_pickle=False)
+    assert np.array_equal(stored["fill/3/masked/top_ids"], arrays["masked/top_ids"])
+    assert json.loads(str(stored["header"]))["key"] == run.key
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("figure/nothing.html?QUERY", 400, "There is no figure"),
+        ("figure/attention.html", 400, "names no run"),
+        ("figure/attention.csv?run=" + "0" * 64 + "&token=0&layer=0&head=0", 404, "no longer has that run"),
+        ("figure/attention.html?QUERY&layer=99", 400, "no layer 99"),
+        ("figure/attention.exe?QUERY", 400, "There is no file"),
+        ("run.pickle?QUERY", 400, "There is no file"),
+        ("report.html?token=1", 400, "names no run"),
+    ],
+)
+def test_errors_are_plain_sentences(client: FlaskClient, settings: Settings, path: str, status: int, words: str) -> None:
+    run = saved(settings)
+    path = path.replace("&layer=99", "").replace("QUERY", query(run, layer=99) if "layer=99" in path else query(run))
+    reply = client.get("/export/" + path)
+    assert reply.status_code == status
+    assert words in reply.get_data(as_text=True)
+    assert "Traceback" not in reply.get_data(as_text=True)

@@ -70,17 +70,33 @@
     else {
       const angle = g.cell >= 19 ? -45 : -90;
       for (const i of chosen(g.count, g.cell, strong, LEAST)) {
+        if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
         const x = g.left(i) + (angle === -90 ? 4 : 2);
         const y = g.box.y0 - 6;
         app.svgToken(i, { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) }, over, most);
       }
     }
+    drawSkipped(g);
     const tight = g.count > POSITIONS_ABOVE;
     const corner = { x: g.box.x0 - (tight ? 12 : 6), "text-anchor": "end", class: "plain" };
     const first = tight ? 13 : 6;
     app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, over).textContent = "key →";
     app.svg("text", { ...corner, y: g.box.y0 - first }, over).textContent = "query ↓";
   }
+  /* where not every row and column has its label: a tick for each, and how many are skipped */
+  function drawSkipped(g) {
+    const step = STEPS.find((s) => s * g.cell >= LEAST) || STEPS[STEPS.length - 1];
+    if (step === 1) return;
+    const tick = (x1, y1, x2, y2) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, over);
+    for (let i = 0; g.cell >= 3 && i < g.count; i += 1) {
+      const [x, y] = [g.left(i), g.top(i)];
+      if (y >= g.box.y0 && y <= g.box.y1) tick(g.box.x0 - 4, y, g.box.x0 - 2, y);
+      if (x >= g.box.x0 && x <= g.box.x1) tick(x, g.box.y0 - 4, x, g.box.y0 - 2);
+    }
+    const note = { x: g.box.x1, y: g.box.y1 + 13, "text-anchor": "end", class: "plain note-text" };
+    app.svg("text", note, over).textContent = `labels: every ${ordinal(step)} token; the others on hover`;
+  }
+  const ordinal = (step) => step + (step === 2 ? "nd" : "th");
   function positions(g, state, strong, inView) {
     const step = STEPS.find((s) => s * g.cell >= 30) || 5000;
     for (let i = 0; i < g.count; i += step) {
@@ -128,7 +144,10 @@
     const { selection, hover } = app.state;
     drawLabels(g, app.state);
     if (hover && hover.token !== selection.token) row(g, hover.token, "thin");
-    if (selection.other !== null && selection.other !== undefined) column(g, selection.other, "column", 3.5);
+    if (selection.other !== null && selection.other !== undefined) {
+      if (selection.other !== selection.token) row(g, selection.other, "second-row", 3.5);
+      column(g, selection.other, "column", 3.5);
+    }
     row(g, selection.token, "row", 4);
   }
 
@@ -157,9 +176,13 @@
     const frameBox = graph.getBoundingClientRect();
     const x = event.clientX - frameBox.left;
     const y = event.clientY - frameBox.top;
-    if (x < g.box.x0 || x > g.box.x1 || y < g.box.y0 || y > g.box.y1) {
-      return x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1 ? { token: g.query(y), key: null } : null;
+    const within = (index) => (index >= 0 && index < g.count ? { token: index, key: null } : null);
+    if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1) return within(g.query(y)); // a row's label
+    if (y < g.box.y0 && y > 0 && x >= g.box.x0) { // a column's, along its slope
+      const slope = g.count <= POSITIONS_ABOVE && g.cell >= 19 ? g.box.y0 - 6 - y : 0;
+      return x - slope <= g.box.x1 ? within(g.key(x - slope)) : null;
     }
+    if (x < g.box.x0 || x > g.box.x1 || y < g.box.y0 || y > g.box.y1) return null;
     const cell = { token: g.query(y), key: g.key(x) };
     return cell.token >= 0 && cell.key >= 0 && cell.token < g.count && cell.key < g.count ? cell : null;
   }
@@ -194,9 +217,10 @@
     const cell = cellAt(event);
     if (!cell) return;
     const { selection } = app.state;
-    if (cell.key === null) {
-      if (event.shiftKey) app.propose({ other: selection.other === cell.token ? null : cell.token }); else app.propose({ token: cell.token });
-    } else app.propose({ token: cell.token, other: cell.key });
+    const asSecond = (token) => app.propose({ other: selection.other === token ? null : token });
+    if (event.shiftKey) asSecond(cell.key === null ? cell.token : cell.key); // the selected token stays
+    else if (cell.key === null) app.propose({ token: cell.token });
+    else app.propose({ token: cell.token, other: cell.key });
   }
 
   app.whenGraph("attention-graph", (found) => {

@@ -15,6 +15,7 @@ from dashboard.errors import RunShapeError
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
 from dashboard.figures.tokens import elide, escape, labels_of
 
+ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
 LARGEST_HEATMAP = 256  # tokens up to which the weights go out as a heatmap; above, as a picture of one pixel a cell
 LARGEST_PICTURE = 1024  # rows and columns of a picture that leaves the page; above, a pixel is a block of tokens
 AXIS_TITLE = {"font": {"size": 11}, "standoff": 4}
@@ -187,6 +188,8 @@ def _cells(shade: np.ndarray, theme: Theme) -> go.Heatmap:
 def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
     count = len(labels)
     longest = max(min(len(label), 12) for label in labels)
+    if count > POSITIONS_ABOVE and not decorate:
+        longest += 1 + len(str(count - 1))  # the page adds the position
     side = round(longest * CHARACTER_WIDTH) + 14
     top = 42 if count > POSITIONS_ABOVE else round(side * 0.75) + 8
     x = axis(theme, range=[-0.5, count - 0.5], side="top", constrain="domain", constraintoward="left")
@@ -211,7 +214,7 @@ def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
         side, top = side + 24, top + 24
     else:
         x["showticklabels"] = y["showticklabels"] = False
-    margin = {"l": side, "r": 4, "t": top, "b": 4}
+    margin = {"l": side, "r": 4, "t": top, "b": 18 if count > ALL_LABELS_UP_TO else 4}  # room for a note on skipped labels
     return {"xaxis": x, "yaxis": y, "margin": margin, "dragmode": "zoom" if zooms else False}
 
 

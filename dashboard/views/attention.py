@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
 from dashboard import ids
-from dashboard.analysis.attention import KeyWeight, strongest_keys
+from dashboard.analysis.attention import strongest_keys
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
@@ -74,23 +76,48 @@ def _shades(run: ModelRun, layer: int, head: int) -> np.ndarray:
 
 
 def words(run: ModelRun, selection: Selection, options: Options) -> Words:
-    token = run.tokens[selection.token]
+    token, other = selection.token, selection.other
     place = f"Layer {selection.layer}, head {selection.head}: what "
-    title = [place, token_span(token), f" ({selection.token}) attends to"]
-    row = run.attention_rows(selection.layer, selection.head, selection.token, selection.token + 1)[0]
-    strongest = strongest_keys(row)
-    readable = allowed_keys(run.recipe(selection.layer), 1, len(run), selection.token)[0]
-    other = selection.other
-    if other is not None and readable[other] and other not in {item.token for item in strongest}:
-        strongest = [*strongest[:4], KeyWeight(other, float(row[other]))]  # five in all: they fit one line
-    numbers = [_weight(run, item.token, item.weight) for item in strongest]
-    footer = [html.Span([token_span(token, class_name="tok selected"), " reads most from"], className="lead-in"), *numbers]
+    title = [place, token_span(run.tokens[token]), f" ({token}) attends to"]
+    footer = _reads(run, selection, token, "selected")
+    if other is not None:
+        pairs = [_pair(run, selection, token, other)] + ([] if other == token else [_pair(run, selection, other, token)])
+        second = [] if other == token else [_line_end(), *_reads(run, selection, other, "second")]
+        footer = [*footer, *second, _line_end(), html.Span("Between the two", className="lead-in"), *pairs]
     return Words(title, _caption(run, selection), footer)
 
 
+def _line_end() -> html.Span:
+    return html.Span(className="line-end")
+
+
+def _row(run: ModelRun, selection: Selection, query: int) -> np.ndarray:
+    return run.attention_rows(selection.layer, selection.head, query, query + 1)[0]
+
+
+def _reads(run: ModelRun, selection: Selection, query: int, mark: str) -> list[html.Span]:
+    """What one token reads most from, with exact weights."""
+    lead = html.Span([token_span(run.tokens[query], class_name=f"tok {mark}"), " reads most from"], className="lead-in")
+    return [lead, *(_weight(run, item.token, item.weight) for item in strongest_keys(_row(run, selection, query)))]
+
+
+def _pair(run: ModelRun, selection: Selection, query: int, key: int) -> html.Span:
+    """The weight from one token to the other, or why there is none."""
+    names: list[Any] = [token_span(run.tokens[query], query), " → ", token_span(run.tokens[key], key)]
+    recipe = run.recipe(selection.layer)
+    if allowed_keys(recipe, 1, len(run), query)[0][key]:
+        return html.Span([*names, _number(float(_row(run, selection, query)[key]))], className="number")
+    later = recipe.mask == "causal" and key > query
+    why = "cannot be read: it comes later" if later else "cannot be read: outside the layer's window"
+    return html.Span([*names, f" {why}"], className="number")
+
+
 def _weight(run: ModelRun, token: int, weight: float) -> html.Span:
-    number = f"{weight:.3f}" if weight >= 5e-4 else f"{weight:.1e}"
-    return html.Span([token_span(run.tokens[token], token), html.B(number, title=f"{weight:.9g}")], className="number")
+    return html.Span([token_span(run.tokens[token], token), _number(weight)], className="number")
+
+
+def _number(weight: float) -> html.B:
+    return html.B(f"{weight:.3f}" if weight >= 5e-4 else f"{weight:.1e}", title=f"{weight:.9g}")
 
 
 def _caption(run: ModelRun, selection: Selection) -> str:

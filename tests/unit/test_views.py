@@ -159,19 +159,30 @@ def test_attention_words_give_the_strongest_weights_exactly() -> None:
     assert "each row sums to 1" in words.caption
 
 
-def test_attention_words_add_the_second_token() -> None:
+def test_attention_words_give_both_tokens_rows_and_the_weights_between_them() -> None:
     texts = [f" w{i}" for i in range(12)]
     run = make_run("encoder", texts)
-    weights = run.attention(0, 0)[2]
-    weakest = int(weights.argmin())
-    words = named("attention").words(run, select(run, token=2, layer=0, other=weakest), {})
-    assert float(titles_in(words.footer)[-1]) == pytest.approx(float(weights[weakest]), rel=1e-6)
+    weights = run.attention(0, 0)
+    words = named("attention").words(run, select(run, token=2, layer=0, other=7), {})
+    expected = [*sorted(weights[2], reverse=True)[:5], *sorted(weights[7], reverse=True)[:5], weights[2, 7], weights[7, 2]]
+    assert [float(title) for title in titles_in(words.footer)] == pytest.approx([float(w) for w in expected], rel=1e-6)
+    assert "·w2 2 → ·w7 7" in words_in(words.footer)
+    assert "·w7 7 → ·w2 2" in words_in(words.footer)
 
 
-def test_a_second_token_that_comes_later_has_no_weight_to_show() -> None:
+def test_a_second_token_that_comes_later_cannot_be_read_and_reads_itself() -> None:
     run = make_run("causal")
-    with_later = named("attention").words(run, select(run, token=1, other=4), {})
-    assert titles_in(with_later.footer) == titles_in(named("attention").words(run, select(run, token=1), {}).footer)
+    words = named("attention").words(run, select(run, token=1, other=4), {})
+    weights = run.attention(1, 0)
+    assert float(titles_in(words.footer)[-1]) == pytest.approx(float(weights[4, 1]), rel=1e-6)
+    assert "·cat 1 → ·it 4 cannot be read: it comes later" in words_in(words.footer)
+
+
+def test_a_token_that_is_its_own_second_is_told_once() -> None:
+    run = make_run("causal")
+    words = named("attention").words(run, select(run, token=3, other=3), {})
+    assert words_in(words.footer).count("reads most from") == 1
+    assert float(titles_in(words.footer)[-1]) == pytest.approx(float(run.attention(1, 0)[3, 3]), rel=1e-6)
 
 
 # hidden states

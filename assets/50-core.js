@@ -191,6 +191,16 @@
     return !next || same(next, selection) ? null : next;
   }
 
+  function fillOf(name, selection, mode, found, before) {
+    const none = window.dash_clientside.no_update;
+    const info = described(selection, found);
+    if (!info || info.kind !== "masked" || info.masked || mode === "given") return none;
+    const position = selection[name];
+    if (position === null || position === undefined || (name === "other" && position === selection.token)) return none;
+    const wanted = { run: selection.run, position };
+    return same(wanted, before) ? none : wanted;
+  }
+
   const functions = {
     /**
      * The only writer of `selection`, and with it of each view's part of it, so that a figure is asked for only where its
@@ -225,14 +235,9 @@
       return [String(selection.layer), String(selection.head)];
     },
 
-    /** A masked position whose prediction is not stored is asked for. */
-    fillRequest(selection, mode, found, before) {
-      const none = window.dash_clientside.no_update;
-      const info = described(selection, found);
-      if (!info || info.kind !== "masked" || info.masked || mode === "given") return none;
-      const wanted = { run: selection.run, position: selection.token };
-      return same(wanted, before) ? none : wanted;
-    },
+    /** A masked position whose prediction is not stored is asked for; the second token's by itself. */
+    fillRequest(selection, mode, found, before) { return fillOf("token", selection, mode, found, before); },
+    fillRequestSecond(selection, mode, found, before) { return fillOf("other", selection, mode, found, before); },
   };
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.dashboard = Object.assign(window.dash_clientside.dashboard || {}, functions);

@@ -233,11 +233,13 @@
     notice.append(close);
     box.replaceChildren(notice);
   }
-  own.notice = function (submitted, info, filled) {
+  own.notice = function (submitted, info, filled, second) {
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
-    if (triggered.includes("filled.data") && filled && filled.error && !filled.cancelled && !app.embedded()) { // there the card says it
-      showNotice({ lead: "Error.", text: filled.error, details: filled.details });
+    for (const [name, outcome] of [["filled.data", filled], ["filled-second.data", second]]) {
+      if (triggered.includes(name) && outcome && outcome.error && !outcome.cancelled && !app.embedded()) { // there the card says it
+        showNotice({ lead: "Error.", text: outcome.error, details: outcome.details });
+      }
     }
     if (triggered.includes("run-info.data") && info) {
       if (info.error) showNotice({ lead: "Error.", text: info.error });

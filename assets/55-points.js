@@ -237,6 +237,7 @@
     bars.on("plotly_hover", ({ points: [point], event }) => {
       const bar = point && point.customdata;
       if (!bar) return;
+      if (bar.side) { app.tip([`${bar.label} · vocabulary id ${bar.id}`, `${bar.side}: ${bar.known ? bar.probability.toPrecision(6) : bar.text}`], event.clientX, event.clientY); return; }
       app.tip([`${bar.label} · vocabulary id ${bar.id}`, `probability ${bar.probability.toPrecision(6)}`, `log-probability ${bar.logprob.toFixed(4)} nats`], event.clientX, event.clientY);
     });
     bars.on("plotly_unhover", () => app.tip(null));

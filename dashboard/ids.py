@@ -24,6 +24,9 @@ EXAMPLES = "examples"
 FILL_REQUEST = "fill-request"
 FILLED = "filled"
 FILL_PROGRESS = "fill-progress"
+FILL_REQUEST_SECOND = "fill-request-second"
+FILLED_SECOND = "filled-second"
+FILL_PROGRESS_SECOND = "fill-progress-second"
 FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
 PROGRESS_STATE = "progress-state"
@@ -55,6 +58,10 @@ THEME_SWITCH = "theme-switch"
 TOKEN_COUNT = "token-count"
 TOOLTIP = "tooltip"
 UNDO = "undo"
+
+
+# the positions whose predictions a second job computes, the selected and the second token's: request, progress, outcome
+FILL_LANES = ((FILL_REQUEST, FILL_PROGRESS, FILLED), (FILL_REQUEST_SECOND, FILL_PROGRESS_SECOND, FILLED_SECOND))
 
 
 def graph_id(view: str) -> str:

@@ -58,9 +58,7 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.ADDRESS,
         ids.TRAVEL,
         ids.PROGRESS_STATE,
-        ids.FILL_REQUEST,
-        ids.FILLED,
-        ids.FILL_PROGRESS,
+        *[name for lane in ids.FILL_LANES for name in lane],
     )
     drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
     words = [dcc.Store(id=ids.words_id(view.name)) for view in views]

@@ -61,18 +61,24 @@ class Shelf:
             return ""
 
     def run_of(self, selection: Selection, later: bool = False) -> ModelRun:
-        """The selection's run; where `later` asks for it, with the prediction at the selected position that a second
-        job computed (`fill/…`), if there is one.
+        """The selection's run; where `later` asks for it, with the predictions at the selected and the second position
+        that second jobs computed (`fill/POSITION/…`), where there are any.
         """
         run = self.store.open(selection.run)
         selection.checked(run)
-        if not later or run.model.kind != "masked" or run.has_masked(selection.token):
+        if not later or run.model.kind != "masked":
             return run
+        for position in (selection.token, selection.other):
+            if position is not None and not run.has_masked(position):
+                run = self._with_fill(run, position)
+        return run
+
+    def _with_fill(self, run: ModelRun, position: int) -> ModelRun:
         try:
-            arrays = self.store.open_arrays(fill_name(run.key, selection.token))
+            arrays = self.store.open_arrays(fill_name(run.key, position))
         except RunNotFoundError:
             return run
-        return run.with_arrays({f"fill/{name}": arrays[name] for name in arrays})
+        return run.with_arrays({f"fill/{position}/{name}": arrays[name] for name in arrays})
 
 
 def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
@@ -127,16 +133,19 @@ def check_tokens(shelf: Shelf, request: RunRequest) -> None:
 
 
 def _fill(app: Dash, shelf: Shelf) -> None:
-    """The prediction at one masked position, where the run does not hold it."""
+    """The predictions at the selected and the second position, masked, where the run does not hold them."""
+    for request, progress, filled in ids.FILL_LANES:
+        app.callback(
+            Output(filled, "data"),
+            Input(request, "data"),
+            background=True,
+            progress=Output(progress, "data"),
+            interval=shelf.settings.poll_milliseconds,
+            prevent_initial_call=True,
+        )(_fill_builder(shelf))
 
-    @app.callback(
-        Output(ids.FILLED, "data"),
-        Input(ids.FILL_REQUEST, "data"),
-        background=True,
-        progress=Output(ids.FILL_PROGRESS, "data"),
-        interval=shelf.settings.poll_milliseconds,
-        prevent_initial_call=True,
-    )
+
+def _fill_builder(shelf: Shelf) -> Callable[[object], JobSpec]:
     def fill(raw: object) -> JobSpec:
         if not isinstance(raw, dict) or not is_run_key(raw.get("run")) or not isinstance(raw.get("position"), int):
             raise BadRequestError("There is no position to fill. Select a token.")
@@ -144,6 +153,8 @@ def _fill(app: Dash, shelf: Shelf) -> None:
         run.check(token=raw["position"])
         payload = {"run": run.key, "position": raw["position"]}
         return JobSpec("fill", fill_name(run.key, raw["position"]), payload)
+
+    return fill
 
 
 def _run_info(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
@@ -214,14 +225,15 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         Input(ids.SELECTION, "data"),
         State(ids.RUN_INFO, "data"),
     )
-    browser(
-        "fillRequest",
-        Output(ids.FILL_REQUEST, "data"),
-        Input(ids.SELECTION, "data"),
-        Input(ids.control_id("prediction", "mode"), "value"),
-        State(ids.RUN_INFO, "data"),
-        State(ids.FILL_REQUEST, "data"),
-    )
+    for name, (request, _progress, _filled) in zip(("fillRequest", "fillRequestSecond"), ids.FILL_LANES, strict=True):
+        browser(
+            name,
+            Output(request, "data"),
+            Input(ids.SELECTION, "data"),
+            Input(ids.control_id("prediction", "mode"), "value"),
+            State(ids.RUN_INFO, "data"),
+            State(request, "data"),
+        )
     browser("openAddress", Output(ids.ADDRESS, "data"), Input(ids.CATALOG, "data"), initial=True)
     browser("initTheme", Output(ids.THEME, "data"), Input(ids.CATALOG, "data"), initial=True)
     browser(
@@ -247,13 +259,18 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
     browser("fillProgress", Input(ids.FILL_PROGRESS, "data"), Input(ids.FILL_REQUEST, "data"), Input(ids.FILLED, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))
     browser("progress", Input(ids.PROGRESS_STATE, "data"), Input(ids.FORM_STATE, "data"))
-    browser("notice", Input(ids.SUBMITTED_RUN, "data"), Input(ids.RUN_INFO, "data"), Input(ids.FILLED, "data"))
+    browser(
+        "notice",
+        Input(ids.SUBMITTED_RUN, "data"),
+        Input(ids.RUN_INFO, "data"),
+        *[Input(lane[2], "data") for lane in ids.FILL_LANES],
+    )
 
 
 def _draw(app: Dash, shelf: Shelf, view: View) -> None:
     """The callbacks of one view: its figure, and its words."""
     controls = [Input(ids.control_id(view.name, control.name), "value") for control in view.controls]
-    computed = [Input(ids.FILLED, "data")] if view.later else []
+    computed = [Input(filled, "data") for _request, _progress, filled in ids.FILL_LANES] if view.later else []
 
     @app.callback(
         Output(ids.graph_id(view.name), "figure"),
@@ -292,7 +309,7 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
             found, table = view.invited(), None
         else:
             options = view.options(rest[: len(controls)])
-            found, table = _words(shelf, view, raw, options, rest[-1] if computed else None)
+            found, table = _words(shelf, view, raw, options, rest[len(controls)] if computed else None)
         return {"view": view.name, "of": place_name(raw), **_placed(found), "alternative": alternative(found), "table": table}
 
     app.clientside_callback(

@@ -8,14 +8,16 @@ from typing import Any
 import plotly.graph_objects as go
 from dash import html
 
+from dashboard.analysis.prediction import contenders
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.figures.prediction import prediction_bars, probability_text
+from dashboard.figures.prediction_pair import Side, prediction_pair
 from dashboard.figures.theme import Theme
 from dashboard.views.declaration import Control, Options, View, Words, token_span
-from dashboard.views.tables import candidates_table
+from dashboard.views.tables import candidates_table, contenders_table
 
 CONTROLS = (
     Control("count", "Tokens", (("10", "10 likeliest"), ("5", "5"), ("20", "20"), ("50", "50"))),
@@ -35,20 +37,47 @@ def prediction_of(run: ModelRun, position: int, options: Options) -> Prediction 
         return run.prediction(position, "given")
     if run.has_masked(position):
         return run.prediction(position, "masked")
-    if "fill/masked/top_ids" in run.arrays:
-        later = {name.removeprefix("fill/"): run.arrays[name] for name in run.arrays if name.startswith("fill/")}
+    beside = f"fill/{position}/"
+    if f"{beside}masked/top_ids" in run.arrays:
+        later = {name.removeprefix(beside): run.arrays[name] for name in run.arrays if name.startswith(beside)}
         return run.prediction_beside(later, position)
     return None
 
 
-def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
-    if not run.has_predictions:
+def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction | None:
+    """The second token's prediction, where there is a second token and it is there already."""
+    if selection.other is None or selection.other == selection.token:
         return None
-    prediction = prediction_of(run, selection.token, options)
+    return prediction_of(run, selection.other, options)
+
+
+def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
+    return _figure(run, selection, options, theme, decorate=False)
+
+
+def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
+    """The figure by itself, with exact values on hover."""
+    return _figure(run, selection, options, theme, decorate=True)
+
+
+def _figure(run: ModelRun, selection: Selection, options: Options, theme: Theme, decorate: bool) -> go.Figure | None:
+    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
     if prediction is None:
         return None
-    actual = prediction.actual.id if prediction.actual else None
-    return prediction_bars(prediction.candidates[: int(options["count"])], actual, theme, decorate=False)
+    count, other = int(options["count"]), _second(run, selection, options)
+    if other is None:
+        return prediction_bars(prediction.candidates[:count], _actual(prediction), theme, decorate)
+    sides = Side(_side(run, prediction), _actual(prediction)), Side(_side(run, other), _actual(other))
+    return prediction_pair(contenders(prediction, other, count), sides, theme, decorate)
+
+
+def _actual(prediction: Prediction) -> int | None:
+    return prediction.actual.id if prediction.actual else None
+
+
+def _side(run: ModelRun, prediction: Prediction) -> str:
+    """The heading of a position's column."""
+    return f"{'after' if run.model.kind == 'causal' else 'at'} {prediction.position}"
 
 
 def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
@@ -71,11 +100,46 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
         return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(), waiting=True)
     best = prediction.candidates[0]
     title = [*_lead(run, selection, prediction.mode), token_span(best.text), f", {probability_text(best.probability)}"]
+    other = _second(run, selection, options)
+    if other is not None:
+        return Words(title, _pair_caption(run, prediction, other, int(options["count"])), _facts_of(run, prediction, other))
     count = min(int(options["count"]), len(prediction.candidates))
     what = "next tokens" if run.model.kind == "causal" else "fills"
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
-    caption = f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"
+    late = "" if selection.other in (None, selection.token) else " The second token's position is not computed yet."
+    caption = f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}{late}"
     return Words(title, caption, body=_table(run, prediction))
+
+
+def _pair_caption(run: ModelRun, prediction: Prediction, other: Prediction, count: int) -> list[Any]:
+    where = "after" if run.model.kind == "causal" else "at"
+    tokens = [token_span(run.tokens[p.position], p.position) for p in (prediction, other)]
+    head = f"{NUMBER_WORDS.get(count, count)} likeliest at either. Filled: {where} "
+    tail = "; outlined: "
+    really = "what came next" if run.model.kind == "causal" else "what stands there"
+    return [head, tokens[0], tail, tokens[1], f". Bold: {really}."]
+
+
+def _facts_of(run: ModelRun, *predictions: Prediction) -> list[Any]:
+    """A line of exact numbers for each of two positions."""
+    found: list[Any] = []
+    for prediction, mark in zip(predictions, ("selected", "second"), strict=True):
+        if found:
+            found.append(html.Span(className="line-end"))
+        found.append(html.Span([token_span(run.tokens[prediction.position], class_name=f"tok {mark}")], className="lead-in"))
+        if prediction.actual is None:
+            found.append(html.Span("no next token" if run.model.kind == "causal" else "nothing of the text", className="number"))
+        else:
+            actual = prediction.actual
+            came = "came next" if run.model.kind == "causal" else "stands there"
+            found += [
+                html.Span([came, " ", token_span(actual.text, class_name="tok strong")], className="number"),
+                html.Span(["rank", html.B(f"{prediction.actual_rank:,}")], className="number"),
+                html.Span(html.B(_exact(actual.probability)), className="number"),
+                html.Span(["surprisal", html.B(f"{abs(actual.logprob):.2f}"), " nats"], className="number"),
+            ]
+        found.append(html.Span(["entropy", html.B(f"{prediction.entropy:.2f}"), " nats"], className="number"))
+    return found
 
 
 def _where_actual(prediction: Prediction, count: int, what: str) -> str:
@@ -149,7 +213,10 @@ def table(run: ModelRun, selection: Selection, options: Options, whole: bool) ->
     if prediction is None:
         return None
     what = "Came next" if run.model.kind == "causal" else "Stands there"
-    return candidates_table(prediction, None if whole else int(options["count"]), what, whole)
+    count, other = None if whole else int(options["count"]), _second(run, selection, options)
+    if other is not None:
+        return contenders_table(prediction, other, count, whole)
+    return candidates_table(prediction, count, what, whole)
 
 
 VIEW = View(
@@ -160,7 +227,7 @@ VIEW = View(
         "Run a text to see what the model expects after each token.",
         "You get its ten likeliest tokens with exact probabilities, beside the token that really came next.",
     ),
-    figure_reads=("run", "token"),
+    figure_reads=("run", "token", "other"),
     draw=draw,
     words=words,
     controls=CONTROLS,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dashboard.analysis.prediction import Chance, contenders
 from dashboard.analysis.projection import Projection, Trajectories
 from dashboard.analysis.similarity import likeness
 from dashboard.contracts.prediction import Prediction, TokenProbability
@@ -151,6 +152,38 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
     title = f"Position {prediction.position}: {len(candidates)} likeliest of {prediction.vocabulary:,} tokens"
     strong = tuple(index for index, row in enumerate(rows) if row[-1])
     return Table(f"{title}; entropy {prediction.entropy:.4g} nats", columns, rows, len(rows), strong=strong)
+
+
+def contenders_table(one: Prediction, other: Prediction, count: int | None, whole: bool) -> Table:
+    """One row a token that either position expects: both probabilities and their difference.
+
+    Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and
+    empty in a file.
+
+    Args:
+        count: how many tokens, None for all that are kept of either.
+    """
+    found = contenders(one, other, 10**9 if count is None else count)
+
+    def cell(chance: Chance) -> Cell:
+        if chance.known:
+            return 100 * chance.probability
+        return None if whole else f"below {100 * chance.probability:.2g}"
+
+    rows: list[tuple[Cell, ...]] = []
+    for row in found:
+        low, high = (100 * value for value in row.difference)
+        between: Cell = high if row.one.known and row.other.known else None if whole else f"{low:.2g} to {high:.2g}"
+        rows.append((row.text if whole else token_label(row.text), row.id, cell(row.one), cell(row.other), between))
+    columns = (
+        Column("Token"),
+        Column("Vocabulary id"),
+        Column(f"Probability at {one.position}", "%"),
+        Column(f"Probability at {other.position}", "%"),
+        Column("Difference", "percentage points"),
+    )
+    title = f"Positions {one.position} and {other.position}: {len(found)} likeliest of {one.vocabulary:,} tokens at either"
+    return Table(title, columns, rows, len(rows))
 
 
 def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 from synthetic import WORDS, fill_arrays, make_run, titles_in, words_in
 
 from dashboard import views
+from dashboard.analysis.prediction import Chance, Contender
 from dashboard.analysis.projection import project_run, trajectories
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.attention import shades
+from dashboard.figures.prediction_pair import chance_text, difference_text
 from dashboard.figures.theme import DARK, LIGHT
 from dashboard.views import all_views
 from dashboard.views.declaration import Control, View
@@ -340,7 +343,7 @@ def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
     words = view.words(run, selection, options)
     assert words.waiting
     assert view.draw(run, selection, options, LIGHT) is None
-    later = run.with_arrays({f"fill/{name}": array for name, array in fill_arrays(position=2).items()})
+    later = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
     assert not view.words(later, selection, options).waiting
     assert view.draw(later, selection, options, LIGHT) is not None
 
@@ -349,3 +352,99 @@ def test_a_model_without_a_head_says_so_and_draws_nothing() -> None:
     run, view = make_run("encoder", title="MiniLM-L6"), named("prediction")
     assert view.draw(run, select(run), defaults(view), LIGHT) is None
     assert "MiniLM-L6 was published without a prediction head" in words_in(view.words(run, select(run), defaults(view)).message)
+
+
+# two positions
+
+
+def expected_pairs(run: ModelRun, mode: str, one: int, other: int) -> dict[int, tuple[float | None, float | None]]:
+    """Both probabilities of every token that is kept at either position, read off the arrays; None where not kept."""
+    found = []
+    for position in (one, other):
+        ids, logprobs = run.arrays[f"{mode}/top_ids"][position], run.arrays[f"{mode}/top_logprobs"][position]
+        kept = {int(i): math.exp(float(p)) for i, p in zip(ids, logprobs, strict=True)}
+        at = position + 1 if run.model.kind == "causal" else position
+        if at < len(run):
+            kept.setdefault(run.tokens[at].id, math.exp(float(run.arrays[f"{mode}/actual_logprob"][position])))
+        found.append(kept)
+    named_ids = {int(i) for position in (one, other) for i in run.arrays[f"{mode}/top_ids"][position]}
+    return {i: (found[0].get(i), found[1].get(i)) for i in named_ids}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("causal", "given"), ("masked", "masked"), ("masked", "given")])
+def test_two_positions_are_drawn_side_by_side_with_exact_probabilities(kind: ModelKind, mode: str) -> None:
+    run, view = make_run(kind), named("prediction")
+    options = defaults(view, count="50") | ({"mode": mode} if kind == "masked" else {})
+    figure = view.draw(run, select(run, token=3, other=1), options, LIGHT)
+    filled, outlined = figure.data
+    expected = expected_pairs(run, mode, 3, 1)
+    shown = {a["id"]: (a, b) for a, b in zip(filled.customdata, outlined.customdata, strict=True)}
+    assert shown.keys() == expected.keys()
+    for identifier, values in expected.items():
+        for told, value in zip(shown[identifier], values, strict=True):
+            assert told["known"] is (value is not None)
+            if value is not None:
+                assert told["probability"] == pytest.approx(value, rel=1e-6)
+    greatest = [max(p or 0 for p in expected[c["id"]]) for c in filled.customdata]
+    assert greatest == sorted(greatest, reverse=True)
+    assert view.figure_reads == ("run", "token", "other")
+
+
+def test_a_difference_is_exact_or_says_its_bound() -> None:
+    exact = Contender(1, "a", Chance(0.927), Chance(0.007))
+    assert (difference_text(exact), chance_text(exact.one)) == ("+92.0", "92.7 %")
+    assert difference_text(Contender(1, "a", Chance(0.01), Chance(0.03))) == "−2.0"
+    below = Contender(1, "a", Chance(0.019), Chance(0.0012, known=False))
+    assert (difference_text(below), chance_text(below.other)) == ("> +1.7", "< 0.2 %")
+    above = Contender(1, "a", Chance(0.0012, known=False), Chance(0.019))
+    assert difference_text(above) == "< −1.7"
+    assert difference_text(Contender(1, "a", Chance(0.5), Chance(0.00001, known=False))) == "+50.0"
+    assert chance_text(Chance(0.00001, known=False)) == "< 0.05 %"
+
+
+def test_words_of_two_positions_give_both_tokens_facts() -> None:
+    run, view = make_run("causal"), named("prediction")
+    words = view.words(run, select(run, token=2, other=5), defaults(view))
+    one, other = run.prediction(2), run.prediction(5)
+    assert one.actual is not None
+    footer = words_in(words.footer)
+    assert f"rank{one.actual_rank}" in footer
+    assert f"entropy{one.entropy:.2f}" in footer
+    assert f"entropy{other.entropy:.2f}" in footer
+    assert "no next token" in footer
+
+
+def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
+    run, view = make_run("masked", masked=False), named("prediction")
+    selection, options = select(run, token=2, other=4), defaults(view)
+    first = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
+    assert "not computed yet" in view.words(first, selection, options).caption
+    assert len(view.draw(first, selection, options, LIGHT).data) == 1
+    both = first.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
+    assert len(view.draw(both, selection, options, LIGHT).data) == 2
+    only = run.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
+    assert view.words(only, selection, options).waiting
+
+
+def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
+    run = make_run("causal")
+    hidden, prediction = named("hidden"), named("prediction")
+    assert hidden.table is not None
+    assert prediction.table is not None
+    chosen = hidden.table(run, select(run, token=3, other=1), defaults(hidden, draw="path"), False)
+    assert chosen is not None
+    rows = list(chosen.rows)
+    paths = trajectories(run, "auto", "centred").coordinates
+    np.testing.assert_allclose([row[3:6] for row in rows], paths[:, [3, 1]].reshape(-1, 3), rtol=1e-9)
+    assert chosen.count == len(rows) == 6
+    assert [rows[i][0] for i in chosen.selected] == ["after layer 1"] * 2
+    whole = hidden.table(run, select(run), defaults(hidden, draw="path"), True)
+    assert whole is not None
+    assert whole.count == len(list(whole.rows)) == 3 * 6
+    pairs = prediction.table(run, select(run, token=3, other=1), defaults(prediction), True)
+    assert pairs is not None
+    expected = expected_pairs(run, "given", 3, 1)
+    for _text, identifier, one, other, difference in pairs.rows:
+        values = expected[int(identifier or 0)]
+        assert [one, other] == [None if v is None else pytest.approx(100 * v, rel=1e-6) for v in values]
+        assert (difference is None) is (None in values)

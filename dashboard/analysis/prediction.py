@@ -1,0 +1,54 @@
+"""Two predictions side by side: what either position expects, with both probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dashboard.contracts.prediction import Prediction
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A token's probability at one position, 0 … 1; where it is not among those kept there, the most that it can be."""
+
+    probability: float
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One token that either position expects: its vocabulary id and text, and its probabilities there."""
+
+    id: int
+    text: str
+    one: Chance
+    other: Chance
+
+    @property
+    def difference(self) -> tuple[float, float]:
+        """The least and the most that `one` can be above `other` (negative: below); equal where both are known."""
+        low = (self.one.probability if self.one.known else 0.0) - self.other.probability
+        high = self.one.probability - (self.other.probability if self.other.known else 0.0)
+        return low, high
+
+
+def contenders(one: Prediction, other: Prediction, count: int) -> tuple[Contender, ...]:
+    """The `count` tokens that are likeliest at either position, by the greater of their two probabilities."""
+    chances = [_chances(one), _chances(other)]
+    names = {c.id: c.text for prediction in (one, other) for c in prediction.candidates}
+    order = sorted(names, key=lambda i: (-max(chance.get(i, 0.0) for chance in chances), i))[:count]
+    return tuple(Contender(i, names[i], _chance(one, chances[0], i), _chance(other, chances[1], i)) for i in order)
+
+
+def _chances(prediction: Prediction) -> dict[int, float]:
+    """Every probability that is kept of one prediction, by vocabulary id."""
+    found = {c.id: c.probability for c in prediction.candidates}
+    if prediction.actual is not None:
+        found.setdefault(prediction.actual.id, prediction.actual.probability)
+    return found
+
+
+def _chance(prediction: Prediction, chances: dict[int, float], identifier: int) -> Chance:
+    if identifier in chances:
+        return Chance(chances[identifier])
+    return Chance(prediction.candidates[-1].probability, known=False)

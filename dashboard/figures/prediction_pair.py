@@ -1,0 +1,121 @@
+"""What a model expects at two positions, as pairs of bars on one axis, with the differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from dashboard.analysis.prediction import Chance, Contender
+from dashboard.figures.prediction import probability_text
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.tokens import elide, escape, token_label
+
+COLUMNS = (56, 112, 182)  # pixels from the plot to the right edges of: the first, the second, the difference
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two positions: `name` heads its column; `actual` is the vocabulary id of what is really there, or None."""
+
+    name: str
+    actual: int | None
+
+
+def chance_text(chance: Chance) -> str:
+    """ "92.7 %", "< 0.05 %"; of a probability that is only known to be below some bound, that bound, rounded up."""
+    if chance.known or chance.probability < 0.0005:
+        return probability_text(chance.probability) if chance.known else "< 0.05 %"
+    return f"< {math.ceil(1000 * chance.probability) / 10:.1f} %"
+
+
+def difference_text(contender: Contender) -> str:
+    """ "+92.4" percentage points; "> +1.8" where only a bound is known."""
+    low, high = (100 * value for value in contender.difference)
+    if f"{low:.1f}" == f"{high:.1f}":
+        return signed(high)
+    return f"> {signed(math.floor(10 * low) / 10)}" if contender.one.known else f"< {signed(math.ceil(10 * high) / 10)}"
+
+
+def signed(points: float) -> str:
+    """ "+1.5", "−0.2", "0.0"."""
+    text = f"{points:+.1f}".replace("-", "−")
+    return text if text[1:] != "0.0" else "0.0"
+
+
+def prediction_pair(
+    rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, decorate: bool = True
+) -> go.Figure:
+    """Two bars a token: filled for the first position, outlined for the second.
+
+    Args:
+        rows: likeliest first. sides: the two positions; a token that is really there is bold in its column.
+        theme: LIGHT or DARK. decorate: exact values on hover natively; the page shows its own.
+    """
+    figure = go.Figure(layout=base_layout(theme))
+    styles = (
+        {"color": theme.mark, "line": {"width": 0}},
+        {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": theme.ink}},
+    )
+    for place, (side, style) in enumerate(zip(sides, styles, strict=True)):
+        figure.add_trace(_bars(rows, side, place, style, theme, decorate))
+    names = [escape(elide(token_label(row.text), 14)) for row in rows]
+    bold = {side.actual for side in sides}
+    texts = [f"<b>{name}</b>" if row.id in bold else name for row, name in zip(rows, names, strict=True)]
+    width = round(max((min(14, len(token_label(row.text))) for row in rows), default=1) * CHARACTER_WIDTH) + 16
+    count = len(rows)
+    y = axis(
+        theme, range=[count - 0.5, -0.5], tickvals=list(range(count)), ticktext=texts, tickfont={"family": TOKEN_FONT, "size": 11}
+    )
+    x = axis(theme, range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
+    figure.update_layout(xaxis=x, yaxis=y, margin={"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20}, barmode="overlay")
+    figure.update_layout(annotations=[*_heads(sides, theme), *_numbers(rows, sides, theme)])
+    return figure
+
+
+def _bars(rows: Sequence[Contender], side: Side, place: int, style: dict[str, Any], theme: Theme, decorate: bool) -> go.Bar:
+    chances = [row.one if place == 0 else row.other for row in rows]
+    marker = dict(style)
+    if place == 0:
+        marker["color"] = [theme.ink if row.id == side.actual else theme.mark for row in rows]
+    told = [
+        {"id": row.id, "label": escape(token_label(row.text)) if decorate else token_label(row.text), "side": side.name}
+        | {"probability": chance.probability, "known": chance.known, "text": chance_text(chance)}
+        for row, chance in zip(rows, chances, strict=True)
+    ]
+    return go.Bar(
+        x=[100 * chance.probability if chance.known else 0 for chance in chances],
+        y=list(range(len(rows))),
+        orientation="h",
+        width=0.36,
+        offset=-0.38 if place == 0 else 0.04,
+        marker=marker,
+        customdata=told,
+        hovertemplate="%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>" if decorate else None,
+        hoverinfo=None if decorate else "none",
+    )
+
+
+def _number(text: str, y: Any, column: int, theme: Theme, **more: Any) -> dict[str, Any]:
+    placed = {"xref": "paper", "x": 1, "xanchor": "right", "xshift": COLUMNS[column], "y": y, "showarrow": False}
+    return {**placed, "text": text, "font": {"size": 12, "color": theme.ink}, **more}
+
+
+def _heads(sides: tuple[Side, Side], theme: Theme) -> list[dict[str, Any]]:
+    above = {"yref": "paper", "yanchor": "bottom", "font": {"size": 11, "color": theme.muted}}
+    names = [escape(side.name) for side in sides]
+    return [_number(name, 1, column, theme, **above) for column, name in enumerate([*names, "diff., points"])]
+
+
+def _numbers(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme) -> list[dict[str, Any]]:
+    found = []
+    for y, row in enumerate(rows):
+        texts = [
+            f"<b>{chance_text(chance)}</b>" if row.id == side.actual else chance_text(chance)
+            for chance, side in zip((row.one, row.other), sides, strict=True)
+        ]
+        found += [_number(text, y, column, theme) for column, text in enumerate([*texts, difference_text(row)])]
+    return found

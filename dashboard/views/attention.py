@@ -79,37 +79,28 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     token, other = selection.token, selection.other
     place = f"Layer {selection.layer}, head {selection.head}: what "
     title = [place, token_span(run.tokens[token]), f" ({token}) attends to"]
-    footer = _reads(run, selection, token, "selected")
-    if other is not None:
-        pairs = [_pair(run, selection, token, other)] + ([] if other == token else [_pair(run, selection, other, token)])
-        second = [] if other == token else [_line_end(), *_reads(run, selection, other, "second")]
-        footer = [*footer, *second, _line_end(), html.Span("Between the two", className="lead-in"), *pairs]
+    footer = _reads(run, selection, token, "selected", other)
+    if other is not None and other != token:
+        footer = [*footer, html.Span(className="line-end"), *_reads(run, selection, other, "second", token)]
     return Words(title, _caption(run, selection), footer)
 
 
-def _line_end() -> html.Span:
-    return html.Span(className="line-end")
-
-
-def _row(run: ModelRun, selection: Selection, query: int) -> np.ndarray:
-    return run.attention_rows(selection.layer, selection.head, query, query + 1)[0]
-
-
-def _reads(run: ModelRun, selection: Selection, query: int, mark: str) -> list[html.Span]:
-    """What one token reads most from, with exact weights."""
-    lead = html.Span([token_span(run.tokens[query], class_name=f"tok {mark}"), " reads most from"], className="lead-in")
-    return [lead, *(_weight(run, item.token, item.weight) for item in strongest_keys(_row(run, selection, query)))]
-
-
-def _pair(run: ModelRun, selection: Selection, query: int, key: int) -> html.Span:
-    """The weight from one token to the other, or why there is none."""
-    names: list[Any] = [token_span(run.tokens[query], query), " → ", token_span(run.tokens[key], key)]
+def _reads(run: ModelRun, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
+    """One line: what a token reads of the other of two, and what it reads most from, with exact weights."""
+    row = run.attention_rows(selection.layer, selection.head, query, query + 1)[0]
+    name, strongest = token_span(run.tokens[query], class_name=f"tok {mark}"), strongest_keys(row)
+    if other is None:
+        lead = html.Span([name, " reads most from"], className="lead-in")
+        return [lead, *(_weight(run, item.token, item.weight) for item in strongest)]
+    rest = [item for item in strongest if item.token != other][:4]  # one line in all
     recipe = run.recipe(selection.layer)
-    if allowed_keys(recipe, 1, len(run), query)[0][key]:
-        return html.Span([*names, _number(float(_row(run, selection, query)[key]))], className="number")
-    later = recipe.mask == "causal" and key > query
-    why = "cannot be read: it comes later" if later else "cannot be read: outside the layer's window"
-    return html.Span([*names, f" {why}"], className="number")
+    if allowed_keys(recipe, 1, len(run), query)[0][other]:
+        pair = [html.Span([name, " reads"], className="lead-in"), _weight(run, other, float(row[other]))]
+    else:
+        later = recipe.mask == "causal" and other > query
+        why = "it comes later" if later else "it is outside the layer's window"
+        pair = [html.Span([name, " cannot read ", token_span(run.tokens[other], other), f": {why}"], className="lead-in")]
+    return [*pair, html.Span("else most from"), *(_weight(run, item.token, item.weight) for item in rest)]
 
 
 def _weight(run: ModelRun, token: int, weight: float) -> html.Span:

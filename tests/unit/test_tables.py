@@ -145,7 +145,7 @@ def test_a_token_that_is_left_out_says_so() -> None:
 
 def test_predictions_have_rank_probability_and_the_token_that_came() -> None:
     run = make_run("causal")
-    table = table_of("prediction", run, select(run, token=2), whole=True)
+    table = table_of("prediction", run, select(run, token=2, other=None), whole=True)
     ids, logprobs = run.arrays["given/top_ids"][2], run.arrays["given/top_logprobs"][2]
     rows = rows_of(table)
     for place in range(TOP):
@@ -166,7 +166,7 @@ def test_predictions_have_rank_probability_and_the_token_that_came() -> None:
 
 def test_the_last_position_has_nothing_that_came_next() -> None:
     run = make_run("causal")
-    rows = rows_of(table_of("prediction", run, select(run, token=5)))
+    rows = rows_of(table_of("prediction", run, select(run, token=5, other=None)))
     assert len(rows) == TOP
     assert {row[5] for row in rows} == {""}
 
@@ -176,16 +176,16 @@ def test_a_masked_position_that_waits_has_no_table_and_then_the_filled_one() -> 
     view = view_named("prediction")
     options = {control.name: control.default for control in view.controls}
     assert view.table is not None
-    assert view.table(run, select(run, token=2), options, False) is None
+    assert view.table(run, select(run, token=2, other=None), options, False) is None
     filled = fill_arrays(position=2)
-    later = run.with_arrays({f"fill/{name}": value for name, value in filled.items()})
-    rows = rows_of(table_of("prediction", later, select(run, token=2)))
+    later = run.with_arrays({f"fill/2/{name}": value for name, value in filled.items()})
+    rows = rows_of(table_of("prediction", later, select(run, token=2, other=None)))
     assert [row[2] for row in rows[:TOP]] == filled["masked/top_ids"][0].tolist()
     assert [row[2] for row in rows if row[5] == "yes"] == [2]
 
 
 def test_a_person_gets_as_many_candidates_as_the_figure() -> None:
     run = make_run("causal")
-    few = rows_of(table_of("prediction", run, select(run, token=2), count="5"))
+    few = rows_of(table_of("prediction", run, select(run, token=2, other=None), count="5"))
     assert len([row for row in few if row[0] <= 5]) == 5
-    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2), whole=True))[0][1].replace(" ", "·")
+    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2, other=None), whole=True))[0][1].replace(" ", "·")

@@ -26,7 +26,6 @@ FILLED = "filled"
 FILL_PROGRESS = "fill-progress"
 FILL_REQUEST_SECOND = "fill-request-second"
 FILLED_SECOND = "filled-second"
-FILL_PROGRESS_SECOND = "fill-progress-second"
 FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
 PROGRESS_STATE = "progress-state"
@@ -60,8 +59,8 @@ TOOLTIP = "tooltip"
 UNDO = "undo"
 
 
-# the positions whose predictions a second job computes, the selected and the second token's: request, progress, outcome
-FILL_LANES = ((FILL_REQUEST, FILL_PROGRESS, FILLED), (FILL_REQUEST_SECOND, FILL_PROGRESS_SECOND, FILLED_SECOND))
+# the positions whose predictions a second job computes, the selected and the second token's: request and outcome
+FILL_LANES = ((FILL_REQUEST, FILLED), (FILL_REQUEST_SECOND, FILLED_SECOND))
 
 
 def graph_id(view: str) -> str:

@@ -59,6 +59,7 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.TRAVEL,
         ids.PROGRESS_STATE,
         *[name for lane in ids.FILL_LANES for name in lane],
+        ids.FILL_PROGRESS,
     )
     drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
     words = [dcc.Store(id=ids.words_id(view.name)) for view in views]

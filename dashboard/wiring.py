@@ -134,12 +134,13 @@ def check_tokens(shelf: Shelf, request: RunRequest) -> None:
 
 def _fill(app: Dash, shelf: Shelf) -> None:
     """The predictions at the selected and the second position, masked, where the run does not hold them."""
-    for request, progress, filled in ids.FILL_LANES:
+    for request, filled in ids.FILL_LANES:
+        told = {"progress": Output(ids.FILL_PROGRESS, "data")} if request == ids.FILL_REQUEST else {}
         app.callback(
             Output(filled, "data"),
             Input(request, "data"),
             background=True,
-            progress=Output(progress, "data"),
+            **told,
             interval=shelf.settings.poll_milliseconds,
             prevent_initial_call=True,
         )(_fill_builder(shelf))
@@ -225,7 +226,7 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         Input(ids.SELECTION, "data"),
         State(ids.RUN_INFO, "data"),
     )
-    for name, (request, _progress, _filled) in zip(("fillRequest", "fillRequestSecond"), ids.FILL_LANES, strict=True):
+    for name, (request, _filled) in zip(("fillRequest", "fillRequestSecond"), ids.FILL_LANES, strict=True):
         browser(
             name,
             Output(request, "data"),
@@ -263,14 +264,14 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         "notice",
         Input(ids.SUBMITTED_RUN, "data"),
         Input(ids.RUN_INFO, "data"),
-        *[Input(lane[2], "data") for lane in ids.FILL_LANES],
+        *[Input(filled, "data") for _request, filled in ids.FILL_LANES],
     )
 
 
 def _draw(app: Dash, shelf: Shelf, view: View) -> None:
     """The callbacks of one view: its figure, and its words."""
     controls = [Input(ids.control_id(view.name, control.name), "value") for control in view.controls]
-    computed = [Input(filled, "data") for _request, _progress, filled in ids.FILL_LANES] if view.later else []
+    computed = [Input(filled, "data") for _request, filled in ids.FILL_LANES] if view.later else []
 
     @app.callback(
         Output(ids.graph_id(view.name), "figure"),

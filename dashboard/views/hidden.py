@@ -88,7 +88,9 @@ def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) ->
 
 def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
     """The figure by itself, with labels and marks; in three components a scene that can be turned."""
-    return space_figure(_space(run, selection, options), run.tokens, (selection.token, selection.other), theme)
+    figure = space_figure(_space(run, selection, options), run.tokens, (selection.token, selection.other), theme)
+    figure.update_layout(width=760, height=560)
+    return figure
 
 
 def _place(selection: Selection, options: Options) -> str:

@@ -55,11 +55,6 @@ def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) ->
     return _figure(run, selection, options, theme, decorate=False)
 
 
-def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
-    """The figure by itself, with exact values on hover."""
-    return _figure(run, selection, options, theme, decorate=True)
-
-
 def _figure(run: ModelRun, selection: Selection, options: Options, theme: Theme, decorate: bool) -> go.Figure | None:
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
     if prediction is None:
@@ -81,14 +76,14 @@ def _side(run: ModelRun, prediction: Prediction) -> str:
 
 
 def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
-    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
-    if prediction is None:
+    """The figure by itself, with exact values on hover."""
+    figure = _figure(run, selection, options, theme, decorate=True)
+    if figure is None:
         return None
-    candidates = prediction.candidates[: int(options["count"])]
-    figure = prediction_bars(candidates, prediction.actual.id if prediction.actual else None, theme)
-    margin = figure.layout.margin
-    figure.update_layout(xaxis={"title": {"text": "probability", "standoff": 4, "font": {"size": 11}}}, margin={"t": 6, "b": 42})
-    figure.update_layout(width=margin.l + 420 + margin.r, height=48 + 24 * len(candidates))
+    margin, rows = figure.layout.margin, len(figure.data[0].y)
+    figure.update_layout(xaxis={"title": {"text": "probability", "standoff": 4, "font": {"size": 11}}})
+    figure.update_layout(margin={"t": max(6, margin.t), "b": 42})
+    figure.update_layout(width=margin.l + 420 + margin.r, height=48 + 24 * rows + (16 if len(figure.data) > 1 else 0))
     return figure
 
 

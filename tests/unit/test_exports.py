@@ -326,7 +326,7 @@ def test_the_prediction_of_a_position_that_was_filled_later_is_exported_as_shown
     run = whole_run("masked", masked=False)
     with pytest.raises(MissingArrayError, match="Computing"):
         found("prediction", run)
-    filled = run.with_arrays({f"fill/{name}": values for name, values in fill_arrays(position=3).items()})
+    filled = run.with_arrays({f"fill/3/{name}": values for name, values in fill_arrays(position=3).items()})
     table = found("prediction", filled).whole()
     assert table is not None
     expected = fill_arrays(position=3)["masked/top_logprobs"][0]

@@ -219,4 +219,7 @@ def _scene(space: Space, theme: Theme) -> dict[str, Any]:
         }
 
     axes = {f"{name}axis": side(title) for name, title in zip("xyz", space.titles, strict=True)}
-    return {"scene": {**axes, "aspectmode": "cube"}, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}
+    return {
+        "scene": {**axes, "aspectmode": "cube", "camera": {"eye": {"x": 1.6, "y": 1.6, "z": 0.8}, "center": {"z": -0.15}}},
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+    }

@@ -94,7 +94,8 @@ def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
     for index, cells in enumerate(table.rows):
         if index == longest:
             break
-        chosen = ' class="selected"' if index in table.selected else ""
+        place = table.selected.index(index) if index in table.selected else None
+        chosen = "" if place is None else f' class="{"second" if place else "selected"}" aria-current="true"'
         rows.append(f"<tr{chosen}>{''.join(map(_cell, cells))}</tr>")
     cut = f" The first {longest} of {table.count:,} rows." if table.count > longest else ""
     head = "".join(f'<th scope="col">{_text(_heading(column))}</th>' for column in table.columns)

@@ -18,7 +18,7 @@ from dashboard.errors import BadRequestError, MissingArrayError
 from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
 from dashboard.figures.theme import LIGHT, Theme
 from dashboard.markup import plain
-from dashboard.views.declaration import Extra, View
+from dashboard.views.declaration import Extra, View, Words
 from dashboard.views.shown import alternative
 from dashboard.views.state import ViewState
 
@@ -107,7 +107,7 @@ def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
         name=view.name,
         title=text_of(words.title),
         caption=text_of(words.caption),
-        facts=text_of(words.footer, " "),
+        facts=_facts(words),
         spoken=alternative(words),
         provenance=of_figure(run, selection, view.title, settings_of(view, options, run), reads),
         run=run,
@@ -126,7 +126,7 @@ def _of_extra(extra: Extra, state: ViewState, run: ModelRun) -> Standing:
         name=extra.name,
         title=text_of(words.title),
         caption=text_of(words.caption),
-        facts=text_of(words.footer, " "),
+        facts=_facts(words),
         spoken=alternative(words),
         provenance=of_figure(run, selection, extra.title),
         run=run,
@@ -142,6 +142,11 @@ def _sized(figure: go.Figure) -> go.Figure:
     layout = figure.layout
     figure.update_layout(width=layout.width or WIDTH, height=layout.height or HEIGHT, meta=None)
     return figure
+
+
+def _facts(words: Words) -> str:
+    """The card's exact numbers, with the signs between them that the page makes by distance."""
+    return alternative(Words("", footer=words.footer)) if text_of(words.footer) else ""
 
 
 def text_of(children: Any, between: str = "") -> str:

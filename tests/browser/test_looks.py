@@ -150,7 +150,9 @@ def focused(person: Person) -> str:
             const node = document.activeElement;
             if (node.dataset.token !== undefined) return `token ${node.dataset.token}`;
             if (node.dataset.head !== undefined) return `head ${node.dataset.layer}.${node.dataset.head}`;
-            if (node.tagName === "SUMMARY") return `options of ${(node.closest("section") || { id: "the header" }).id || "the form"}`;
+            if (node.tagName === "SUMMARY") {
+                return `options of ${(node.closest("section") || { id: "the header" }).id || "the form"}`;
+            }
             return (node.closest("[id]") || { id: "" }).id;
         }"""
     )

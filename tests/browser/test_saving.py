@@ -77,7 +77,7 @@ def test_each_format_of_a_figure(person: Person, causal: ModelRun, tmp_path: Pat
 
     svg = ElementTree.fromstring(save(person, box, "attention.svg", tmp_path).read_text(encoding="utf-8"))
     assert json.loads(svg.findtext(f"{SVG}metadata") or "")["Layer"] == "24"
-    assert "reads most from" in (svg.findtext(f"{SVG}desc") or "")
+    assert f"{causal.attention(24, 4)[15, 1]:.3f}" in (svg.findtext(f"{SVG}desc") or "")
     assert "data:font/woff2" in (svg.findtext(f"{SVG}style") or "").replace("application/octet-stream", "font/woff2")
     words = " ".join(text for node in svg.iter() for text in (node.text or "",))
     assert all(part in words for part in ("·shops", "query", "key", "weight", causal.key[:12]))

@@ -342,7 +342,7 @@
       setTimeout(() => app.byId("run").click(), 0);
     } else if (event.key === "Escape") {
       const open = document.querySelector("details.menu-box[open]");
-      if (open) { open.removeAttribute("open"); open.querySelector("summary").focus(); } else if (app.state.working) app.byId("cancel").click();
+      if (open) { open.removeAttribute("open"); open.querySelector("summary").focus(); } else if (app.state.working && !document.querySelector("dialog[open]")) app.byId("cancel").click();
     }
   });
   document.addEventListener("input", (event) => { if (event.target.id === "text") { fit(event.target); count(); } });

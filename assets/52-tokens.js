@@ -107,11 +107,6 @@
       app.byId(`${name}-down`).disabled = selection[name] === 0;
       app.byId(`${name}-up`).disabled = selection[name] === count - 1;
     }
-    const value = info.surprisal ? info.surprisal[selection.token] : null;
-    const surprisal = value === null || value === undefined ? "" : `, surprisal ${value.toFixed(1)} nats`;
-    const other = selection.other === null ? "" : `, second token ${info.labels[selection.other]} ${selection.other}`;
-    app.byId("announcer").textContent =
-      `Token ${info.labels[selection.token]}, ${selection.token}${other}; layer ${selection.layer}, head ${selection.head}${surprisal}`;
   }
   function fill(id, index) {
     const slot = app.byId(id);
@@ -153,14 +148,9 @@
   });
   document.addEventListener("keydown", (event) => {
     const button = event.target.closest && event.target.closest("#tokens [data-token]");
-    if (button && event.key in STEPS && !event.ctrlKey && !event.altKey) {
+    if (button && event.key in STEPS && !event.ctrlKey && !event.altKey && !event.shiftKey && !event.metaKey) {
       event.preventDefault();
       const count = app.state.info.labels.length;
-      const { token, other } = app.state.selection;
-      if (event.shiftKey) {
-        app.propose({ other: Math.max(0, Math.min(count - 1, (other === null ? token : other) + STEPS[event.key])) });
-        return;
-      }
       const next = Math.max(0, Math.min(count - 1, Number(button.dataset.token) + STEPS[event.key]));
       const node = app.byId("tokens").querySelector(`[data-token="${next}"]`);
       node.focus();

@@ -192,7 +192,7 @@
   document.addEventListener("keydown", (event) => {
     const button = event.target.closest && event.target.closest("#attention-heads button");
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-    if (!button || !step || event.altKey || event.ctrlKey) return;
+    if (!button || !step || event.altKey || event.ctrlKey || event.shiftKey || event.metaKey) return;
     event.preventDefault();
     const layer = Math.max(0, Math.min(drawn.size.layers - 1, Number(button.dataset.layer) + step[0]));
     const head = Math.max(0, Math.min(drawn.size.heads - 1, Number(button.dataset.head) + step[1]));

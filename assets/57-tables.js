@@ -21,7 +21,7 @@
     box.dataset.of = of;
     box.tabIndex = 0;
     box.setAttribute("role", "region");
-    box.setAttribute("aria-label", box.querySelector("caption").firstChild.textContent);
+    box.setAttribute("aria-label", `Table of numbers. ${box.querySelector("caption").firstChild.textContent}`);
     for (const button of box.querySelectorAll("[data-row]")) button.tabIndex = -1;
     const marked = box.querySelector("tr.selected [data-row], tr.second [data-row]") || box.querySelector("[data-row]");
     if (marked) marked.tabIndex = 0;
@@ -54,12 +54,20 @@
     const other = selection.other === null || selection.other === undefined ? "" : `, second token ${info.labels[selection.other]} ${selection.other}`;
     return `Token ${info.labels[selection.token]} ${selection.token}${other}; layer ${selection.layer}, head ${selection.head}`;
   };
+  /* Plotly's picture alone is the image: buttons may stand beside it; before a run the card says what will be drawn */
   function describe() {
-    for (const [view, words] of Object.entries(spoken)) {
-      const figure = app.byId(`${view}-figure`);
-      if (figure) figure.setAttribute("aria-label", `${words} Selected: ${app.selectedWords()}.`);
+    for (const graph of document.querySelectorAll(".figure > [id$=-graph]")) {
+      const words = spoken[graph.id.slice(0, -"-graph".length)];
+      const title = graph.closest(".view").querySelector("h2");
+      const label = words ? `${words} Selected: ${app.selectedWords()}.` : `${title ? title.textContent : "Figure"}: nothing is drawn yet.`;
+      graph.setAttribute("role", "img");
+      if (graph.getAttribute("aria-label") !== label) graph.setAttribute("aria-label", label);
     }
   }
+  /* a graph is put there, or put anew, when Plotly has been loaded */
+  new MutationObserver(() => {
+    if (document.querySelector(".figure > [id$=-graph]:not([role])")) describe();
+  }).observe(document.documentElement, { childList: true, subtree: true });
 
   document.addEventListener("view-words", ({ detail }) => {
     spoken[detail.view] = detail.alternative;

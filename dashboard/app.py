@@ -76,6 +76,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         suppress_callback_exceptions=False,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
     app.layout = lambda: layout(
         settings, catalog.entries(), views, embedding is not None
     )  # anew for each page: models are fetched meanwhile

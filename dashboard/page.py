@@ -119,6 +119,7 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
             ),
             _export_menu(),
             _quiet("Copy link", ids.COPY_LINK, title="Copy a link to this run and selection"),
+            _quiet("Keys", ids.KEYS, title="What keys do"),
             _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or as the system has it"),
         ),
     )
@@ -295,8 +296,7 @@ def _card(view: View) -> html.Section:
         className="graph",
     )
     head: list[Any] = [heading, _options(view)]
-    nothing = attributes(aria_label=f"{view.title}: nothing is drawn yet.")
-    figure = html.Div(graph, className="figure", id=f"{view.name}-figure", role="img", **nothing)
+    figure = html.Div(graph, className="figure", id=f"{view.name}-figure")
     above = [html.Div(className="above", **frozen(view.above()))] if view.above else []
     beside = [html.Div(className="beside", **frozen(view.beside()))] if view.beside else []
     side = html.Div(id=ids.body_id(view.name), className="card-side", **frozen(empty))

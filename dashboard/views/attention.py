@@ -100,7 +100,7 @@ def _reads(run: ModelRun, selection: Selection, query: int, mark: str, other: in
         later = recipe.mask == "causal" and other > query
         why = "it comes later" if later else "it is outside the layer's window"
         pair = [html.Span([name, " cannot read ", token_span(run.tokens[other], other), f": {why}"], className="lead-in")]
-    return [*pair, html.Span("else most from "), *(_weight(run, item.token, item.weight) for item in rest)]
+    return [*pair, html.Span("else most from", className="lead-in"), *(_weight(run, item.token, item.weight) for item in rest)]
 
 
 def _weight(run: ModelRun, token: int, weight: float) -> html.Span:

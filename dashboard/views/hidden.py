@@ -17,6 +17,7 @@ from dashboard.contracts.table import Table
 from dashboard.figures.hidden import hidden_map, percent
 from dashboard.figures.space import Space, space_figure, space_frame
 from dashboard.figures.theme import Theme
+from dashboard.figures.tokens import token_label
 from dashboard.views.declaration import Control, Options, View, Words, token_span
 from dashboard.views.tables import marked, path_table, points_table
 
@@ -104,7 +105,18 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     if options["draw"] == "path":
         title = [f"{place} on the path of ", token_span(run.tokens[selection.token]), f" ({selection.token}) through all layers"]
     footer = [*_variance(projection, int(options["axes"])), *_pair(run, selection, options)]
-    return Words(title, _caption(run, selection, options, projection), footer, _note(selection, projection))
+    caption = _caption(run, selection, options, projection)
+    return Words(title, caption, footer, _note(selection, projection), spoken=_spoken(run, selection, projection))
+
+
+def _spoken(run: ModelRun, selection: Selection, projection: Projection) -> str:
+    """Where the selected and the second token lie, for who does not see the points."""
+    found = []
+    for token in marked(selection):
+        name = f"{token_label(run.tokens[token].text)} {token}"
+        place = ", ".join(f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token]))
+        found.append(f"{name} is left out" if token in projection.left_out else f"{name} lies at {place}")
+    return "; ".join(found)
 
 
 def _caption(run: ModelRun, selection: Selection, options: Options, projection: Projection) -> str:

@@ -182,7 +182,7 @@ def _table(run: ModelRun, prediction: Prediction) -> Any:
     entropy = ("Entropy", [f"{prediction.entropy:.2f} ", html.Small(f"nats, {100 * share:.0f} % of max.")])
     if prediction.actual is None:
         last = "The text ends here, so there is no next token." if causal else "Nothing of the text stands here."
-        return [html.H4("What really came next" if causal else "What stands there"), html.P(last), _rows([entropy])]
+        return [html.H3("What really came next" if causal else "What stands there"), html.P(last), _rows([entropy])]
     actual = prediction.actual
     rows = [
         ("Token", token_span(actual.text, class_name="tok strong")),
@@ -191,7 +191,7 @@ def _table(run: ModelRun, prediction: Prediction) -> Any:
         ("Surprisal", [f"{abs(actual.logprob):.2f} ", html.Small("nats")]),
         entropy,
     ]
-    return [html.H4("What really came next" if causal else "What stands there"), _rows(rows)]
+    return [html.H3("What really came next" if causal else "What stands there"), _rows(rows)]
 
 
 def _exact(probability: float) -> Any:

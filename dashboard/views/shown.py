@@ -16,7 +16,7 @@ from dashboard.views.declaration import Words
 
 MOST_ROWS = 500  # that a card shows; a file has all
 DIGITS = 6  # of a column's largest number
-SEPARATORS = {"p": "; ", "div": "; ", "h4": "; ", "dd": "; ", "dt": ": "}
+SEPARATORS = {"p": "; ", "div": "; ", "h3": "; ", "dd": "; ", "dt": ": "}
 
 
 def shown_table(table: Table) -> list[Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from conftest import Person
 from playwright.sync_api import expect
@@ -38,10 +42,11 @@ def test_each_figure_can_be_read_as_a_table_of_its_numbers(person: Person, causa
     assert person.page.locator("#attention-table th").all_text_contents() == ["Key", "Token", "Weight"]
     expect(person.page.locator("#attention-table tr.selected td").nth(1)).to_have_text("·to")
     expect(person.page.locator("#attention-table tr.second td").nth(1)).to_have_text("·Mary")
-    best = causal.top_k(15, 2)
-    assert [float(row[3]) for row in cells(person, "prediction")[:2]] == pytest.approx(
-        [100 * t.probability for t in best], abs=1e-4
-    )
+    [best] = causal.top_k(15, 1)
+    [token, _id, here, there, _difference] = cells(person, "prediction")[0]  # two positions side by side
+    assert token == best.text.replace(" ", "·")
+    assert float(here) == pytest.approx(100 * best.probability, abs=1e-4)
+    assert float(there) < float(here)
     expect(person.page.locator("#hidden-table tr.selected")).to_be_in_viewport()
 
     person.page.locator("#attention-table [data-row='9']").click()  # a key: the second token
@@ -64,13 +69,13 @@ def test_each_figure_can_be_read_as_a_table_of_its_numbers(person: Person, causa
 def test_figures_say_what_they_show(person: Person, causal: ModelRun) -> None:
     person.go()
     for view in VIEWS:
-        expect(person.page.locator(f"#{view}-figure")).to_have_attribute("role", "img")
+        expect(person.page.locator(f"#{view}-graph")).to_have_attribute("role", "img")
     person.open_run(causal, token=15, other=1, layer=24, head=4)
 
     def said(view: str) -> str:
-        return str(person.page.locator(f"#{view}-figure").get_attribute("aria-label"))
+        return str(person.page.locator(f"#{view}-graph").get_attribute("aria-label"))
 
-    assert "Layer 24, head 4: what ·to (15) attends to. ·to reads most from: ·Mary 1 0.848" in said("attention")
+    assert "Layer 24, head 4: what ·to (15) attends to. ·to reads: ·Mary 1 0.848" in said("attention")
     assert "After layer 24" in said("hidden")
     assert "the model expects ·Mary, 92.7 %" in said("prediction")
     assert all("Token ·to 15, second token ·Mary 1; layer 24, head 4" in said(view) for view in VIEWS)
@@ -78,3 +83,240 @@ def test_figures_say_what_they_show(person: Person, causal: ModelRun) -> None:
     person.selects(token=9)
     assert "what ·John (9) attends to" in said("attention")
     assert all("Token ·John 9" in said(view) for view in VIEWS)
+
+
+# keys
+
+
+def focus(person: Person) -> str:
+    """What has the focus: its id, or what it is."""
+    return str(
+        person.page.evaluate(
+            """() => {
+                const { id, dataset, tagName, textContent } = document.activeElement;
+                return id || (dataset.token === undefined ? "" : `token ${dataset.token}`) || `${tagName} ${textContent}`;
+            }"""
+        )
+    )
+
+
+def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
+    press = person.page.keyboard.press
+    person.go()
+    press("/")
+    assert focus(person) == "text"
+    person.page.keyboard.type(causal.text)  # with , . and x in it: they are text here
+    press("Control+Enter")
+    person.drawn(causal.text)
+    person.selects(token=15, other=1, layer=24, head=4)
+    press("ArrowLeft")  # moves the caret, not the token
+    person.selects(token=15)
+    press("Tab")
+    for key, places in (
+        ("ArrowRight", {"token": 16}),
+        ("ArrowLeft", {"token": 15}),
+        ("Shift+ArrowUp", {"layer": 23}),
+        ("Shift+ArrowDown", {"layer": 24}),
+        ("Shift+ArrowRight", {"head": 5}),
+        ("Shift+ArrowLeft", {"head": 4}),
+        ("x", {"other": None}),
+        ("[", {"other": 14}),
+        ("]", {"other": 15}),
+        (",", {"other": 14}),
+        ("Shift+ArrowRight", {"head": 5}),  # another kind of change: moves of one kind in a row may be one step
+        ("Control+z", {"head": 4, "other": 14}),
+        ("Control+Shift+Z", {"head": 5, "other": 14}),
+        ("End", {"token": 17}),
+        ("Home", {"token": 0}),
+    ):
+        press(key)
+        person.selects(**places)
+    person.token(0).focus()
+    press("Shift+ArrowDown")  # from the strip, too; an arrow alone takes the focus along
+    person.selects(token=0, layer=25)
+    press("End")
+    person.selects(token=17)
+    assert focus(person) == "token 17"
+    press("Shift+Enter")
+    person.selects(token=17, other=17)
+    weight = float(causal.attention(25, 5)[17, 17])
+    expect(person.at("announcer")).to_contain_text("Token . 17, second token . 17; layer 25, head 5")
+    expect(person.at("announcer")).to_contain_text(f"reads it with weight {weight:.4f}")
+
+    person.page.locator("#attention-card summary").focus()
+    press("Enter")
+    press("ArrowDown")
+    press("ArrowDown")  # from figure to table
+    expect(person.at("attention-table").locator("table")).to_be_visible()
+    press("Escape")
+    assert focus(person).startswith("SUMMARY Options")
+    press("Tab")
+    while not focus(person).startswith("attention-table"):
+        press("Tab")
+        assert focus(person) != "text", "the table is a tab stop"
+    press("ArrowRight")  # the table's own
+    person.selects(token=17)
+
+
+def test_the_list_of_keys_opens_closes_and_turns_single_keys_off(person: Person, causal: ModelRun) -> None:
+    press = person.page.keyboard.press
+    person.open_run(causal, token=9, other=4, layer=5, head=2)
+    dialog = person.page.locator("dialog")
+    person.at("keys").focus()
+    press("Enter")
+    expect(dialog).to_be_visible()
+    expect(dialog.locator("tr", has_text="previous, next layer").locator("kbd").first).to_have_text("Shift+↑")
+    press("ArrowLeft")
+    for _ in range(4):  # the focus stays inside
+        press("Tab")
+        assert person.page.evaluate(
+            "() => document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+        )
+    press("Escape")
+    expect(dialog).to_be_hidden()
+    assert focus(person) == "keys"
+    person.selects(token=9, other=4)
+
+    press("Shift+?")
+    dialog.get_by_role("checkbox").uncheck()
+    dialog.get_by_role("button", name="Close").click()
+    press("x")
+    press("/")
+    press("ArrowRight")
+    person.selects(token=10, other=4)
+    person.page.reload()
+    person.settled()
+    press("x")
+    press("ArrowRight")
+    person.selects(token=11, other=4)
+
+
+def test_menus_and_notices_by_keyboard(person: Person) -> None:
+    press = person.page.keyboard.press
+    person.go("?run=abc")
+    expect(person.notice()).to_contain_text("Error.")
+    examples = person.page.locator(".examples-menu summary")
+    examples.focus()
+    press("Enter")
+    press("ArrowDown")
+    press("ArrowDown")
+    assert person.page.evaluate("() => document.activeElement.dataset.example") == "1"
+    press("ArrowUp")
+    assert person.page.evaluate("() => document.activeElement.dataset.example") == "0"
+    press("Escape")
+    expect(person.page.locator(".examples-menu")).not_to_have_attribute("open", "")
+    expect(examples).to_be_focused()
+    expect(person.notice()).to_contain_text("Error.")  # one thing at a time
+    press("Escape")
+    expect(person.notice().locator(".notice")).to_have_count(0)
+    press("Enter")
+    for _ in range(6):
+        press("Tab")
+    expect(person.page.locator(".examples-menu")).not_to_have_attribute("open", "")  # the focus has left it
+
+
+# axe-core
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+DASHS_LIST = ["aria-allowed-role", "nested-interactive"]  # of the open list of models, see docs/accessibility.md
+
+
+def axe_source() -> str:
+    place = importlib.util.find_spec("axe_playwright_python")
+    assert place is not None, "make test installs it (requirements-dev.txt)"
+    assert place.origin is not None
+    return (Path(place.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def found_by_axe(person: Person, without: list[str] | None = None) -> list[str]:
+    """Each finding as a line: rule, what is wrong, where."""
+    if not person.page.evaluate("() => Boolean(window.axe)"):
+        person.page.evaluate(axe_source())
+    found = person.page.evaluate(
+        """async ([tags, without]) => {
+            const rules = Object.fromEntries(without.map((name) => [name, { enabled: false }]));
+            const { violations, passes } = await axe.run(document, { runOnly: { type: "tag", values: tags }, rules });
+            if (passes.length < 10) return ["axe looked at next to nothing"];
+            const places = (nodes) => nodes.map((node) => node.target.join(" ")).join(", ");
+            return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${places(nodes)}`);
+        }""",
+        [RULES, without or []],
+    )
+    return [str(line) for line in found]
+
+
+def test_axe_finds_what_is_planted(person: Person) -> None:
+    person.go()
+    person.page.evaluate("() => document.querySelector('main').append(document.createElement('button'))")
+    assert [line.split(":")[0] for line in found_by_axe(person)] == ["button-name"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_state(open_page: Callable[..., Person], example_runs: dict[str, ModelRun], scheme: str) -> None:
+    person = open_page(color_scheme=scheme)
+    person.go()
+    assert found_by_axe(person) == []
+    person.at("model").press("ArrowDown")
+    expect(person.page.locator(".dash-dropdown-content")).to_be_visible()
+    assert found_by_axe(person, DASHS_LIST) == []
+    person.go("?run=abc")
+    expect(person.notice()).to_contain_text("Error.")
+    assert found_by_axe(person) == []
+    for run in example_runs.values():
+        person.open_run(run, token=4, other=2, layer=3, head=1)
+        assert found_by_axe(person) == []
+    person.open_run(example_runs["smollm2-135m"], token=15, other=1, layer=24, head=4)
+    for view in VIEWS:
+        person.page.locator(f"#{view}-card summary").first.click()
+        assert found_by_axe(person) == []
+        person.page.keyboard.press("Escape")
+        show(person, view, "table")
+    assert found_by_axe(person) == []
+    for name in ("keys", "recent"):
+        person.at(name).click()
+        expect(person.page.locator("dialog[open]")).to_be_visible()
+        person.still()
+        assert found_by_axe(person) == []
+        person.page.keyboard.press("Escape")
+
+
+def test_on_a_small_screen_axe_finds_nothing_and_the_page_scrolls_one_way(
+    open_page: Callable[..., Person], causal: ModelRun
+) -> None:
+    for width in (390, 320):
+        person = open_page(width, 640, has_touch=True)
+        person.open_run(causal, token=15, other=1, layer=24, head=4)
+        assert found_by_axe(person) == []
+        assert person.page.evaluate("() => document.documentElement.scrollWidth") == width
+        sizes = person.page.evaluate(
+            """() => [...document.querySelectorAll("#tokens button")].map((button) => button.getBoundingClientRect())
+                .map(({ width, height }) => Math.min(width, height))"""
+        )
+        assert min(sizes) >= 24
+
+
+def test_high_contrast_and_reduced_motion(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(forced_colors="active", reduced_motion="reduce")
+    person.open_run(causal, token=15, other=1, layer=24, head=4)
+    look = "([css, name]) => getComputedStyle(document.querySelector(css))[name]"
+    ground = person.page.evaluate(look, ["body", "backgroundColor"])
+    for css, name in (
+        ("#tokens .selected .chip", "outlineColor"),
+        ("#tokens .second .chip", "outlineColor"),
+        ("#attention-figure svg.over rect.row", "stroke"),
+        ("#attention-figure svg.over rect.column", "stroke"),
+        ("#hidden-figure svg.over circle.ring", "stroke"),
+        (".head-frame", "borderTopColor"),
+    ):
+        assert person.page.evaluate(look, [css, name]) != ground, css
+    shades = {person.page.evaluate(look, [f"#tokens [data-token='{i}'] .chip", "backgroundColor"]) for i in (1, 7, 13)}
+    assert len(shades) > 1, "surprisal keeps its scale"
+    moving = person.page.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter((node) => {
+            const { transitionDuration, transitionDelay, animationName } = getComputedStyle(node);
+            const times = `${transitionDuration}, ${transitionDelay}`.split(", ");
+            return times.some((time) => parseFloat(time) > 0) || animationName !== "none";
+        }).map((node) => node.className)"""
+    )
+    assert moving == []
+    assert person.page.evaluate("() => document.getAnimations().length") == 0

@@ -197,7 +197,7 @@ def test_options_change_what_is_drawn(person: Person, causal: ModelRun) -> None:
 def test_a_change_is_announced(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     person.token(9).click()
-    expect(person.at("announcer")).to_have_text(re.compile(r"Token .*, 9\b.*; layer 10, head 2"))
+    expect(person.at("announcer")).to_have_text(re.compile(r"Token .* 9\b.*; layer 10, head 2"))
     assert person.at("announcer").get_attribute("aria-live") == "polite"
 
 

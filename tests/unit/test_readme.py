@@ -107,6 +107,23 @@ def test_limits_are_the_codes() -> None:
     assert f"the {CaptureOptions().top_k} likeliest are kept" in text
 
 
+def test_every_key_stands_in_the_table_and_in_the_dialogs_list() -> None:
+    """The dialog of assets/56-keys.js and the README say the same of the same keys."""
+    source = read(ROOT / "assets" / "56-keys.js")
+    found = re.findall(r'show: "([^"]+)",(?: also: "([^"]+)",)? does: "([^"]+)"', source)
+    assert len(found) == source.count("{ show: ")
+    wanted = {("anywhere", f"{show} or {also}" if also else show, does) for show, also, does in found}
+    wanted |= set(re.findall(r'^    \["([^"]+)", "([^"]+)", "([^"]+)"\],$', source, re.M))
+    section = read(ROOT / "README.md").split("### Keys and clicks")[1].split("\n## ")[0]
+    rows = {tuple(row) for row in table_rows(section)}
+    assert wanted - rows == set()
+    pointer = ("click", "shift-click", "drag", "hover", "Undo")
+    assert {row for row in rows - wanted if not row[1].startswith(pointer)} == {
+        ("where", "keys, clicks", "does"),
+        ("---", "---", "---"),
+    }
+
+
 def test_messages_are_the_codes() -> None:
     source = " ".join(read(path) for path in sorted((ROOT / "dashboard").rglob("*.py")))
     trouble = read(ROOT / "README.md").split("## Trouble")[1].split("\n## ")[0]

@@ -206,7 +206,21 @@
   }
 
   /* notices */
-  function hideNotice() { const box = app.byId("notice"); if (box) box.replaceChildren(); }
+  function hideNotice() {
+    const box = app.byId("notice");
+    if (!box || !box.childElementCount) return;
+    box.replaceChildren();
+    refit();
+  }
+  /* a notice takes room from the figures, which would follow some time later and hang out of their cards until then */
+  function refit() {
+    if (!app.state.info || !window.Plotly) return;
+    for (const graph of document.querySelectorAll(".figure .js-plotly-plot")) {
+      const box = graph.getBoundingClientRect();
+      const { width, height } = graph._fullLayout || box;
+      if (box.height && (Math.abs(width - box.width) > 1 || Math.abs(height - box.height) > 1)) window.Plotly.relayout(graph, { autosize: true });
+    }
+  }
   app.notify = (notice) => showNotice(notice);
   function showNotice({ lead, text, details, again, plain }) {
     const box = app.byId("notice");
@@ -232,6 +246,7 @@
     close.addEventListener("click", hideNotice);
     notice.append(close);
     box.replaceChildren(notice);
+    refit();
   }
   own.notice = function (submitted, info, filled, second) {
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);

@@ -163,17 +163,34 @@
     if ((event.target.id === "layer" || event.target.id === "head") && event.key === "Enter") typed(event.target);
   });
   document.addEventListener("focusout", (event) => { if (event.target.id === "layer" || event.target.id === "head") typed(event.target); });
+  /** Take over what was typed; what is no place of this run is said, and the field keeps the one that is shown. */
   function typed(field) {
-    const { selection } = app.state;
+    const { selection, info } = app.state;
     if (!selection || field.value === String(selection[field.id])) return;
-    const value = /^\d{1,6}$/.test(field.value.trim()) ? Number(field.value) : selection[field.id];
-    const count = field.id === "layer" ? app.state.info.layers : app.state.info.heads;
-    const next = Math.min(value, count - 1);
-    if (next !== selection[field.id]) { app.propose({ [field.id]: next }); return; }
+    const count = field.id === "layer" ? info.layers : info.heads;
+    const raw = field.value.trim();
+    const value = /^\d{1,6}$/.test(raw) ? Number(raw) : NaN;
+    if (value < count && value !== selection[field.id]) { app.propose({ [field.id]: value }); return; }
+    if (raw && !(value < count)) refuse(field, `There is no ${field.id} ${app.elided(raw, 12)}: this model has ${field.id}s 0 to ${count - 1}. Layer ${selection.layer}, head ${selection.head} stays.`);
     setTimeout(() => {  // after the field itself has told Dash what was typed
-      field.value = String(next);
-      window.dash_clientside.set_props(field.id, { value: String(next) });
+      field.value = String(selection[field.id]);
+      window.dash_clientside.set_props(field.id, { value: field.value });
     }, 0);
+  }
+  const refusals = { layer: 0, head: 0 };
+  function refuse(field, sentence) {
+    const range = app.byId(`${field.id}-range`);
+    const box = field.closest(".stepper").getBoundingClientRect();
+    field.closest(".bar-item").classList.add("refused");
+    app.byId("announcer").textContent = sentence;
+    app.tip([sentence], box.left, box.bottom);
+    range.setAttribute("title", sentence);
+    clearTimeout(refusals[field.id]);
+    refusals[field.id] = setTimeout(() => {
+      field.closest(".bar-item").classList.remove("refused");
+      range.removeAttribute("title");
+      app.tip(null);
+    }, 4000);
   }
   function describe(button) {
     const token = Number(button.dataset.token);

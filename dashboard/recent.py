@@ -61,6 +61,13 @@ def make_recent(settings: Settings, store: RunStore, visitors: VisitorLists) -> 
     def _error(error: DashboardError) -> Response:
         return Response(str(error), 404 if isinstance(error, RunNotFoundError) else 400, mimetype="text/plain")
 
+    @routes.errorhandler(OSError)
+    def _full(error: OSError) -> Response:
+        text = (
+            f"Your list of runs cannot be written ({error.strerror}). What it held is still there; the server's keeper can help."
+        )
+        return Response(text, 507, mimetype="text/plain")
+
     return routes
 
 
@@ -124,6 +131,6 @@ def _introduce(response: Response) -> Response:
             max_age=int(FORGOTTEN_SECONDS),
             httponly=True,
             samesite="Strict",
-            secure=request.is_secure,
+            secure=request.is_secure or request.headers.get("X-Forwarded-Proto") == "https",
         )
     return response

@@ -220,3 +220,17 @@ def test_an_example_starts_with_default_options(person: Person) -> None:
     person.at("undo").click()
     person.selects(layer=EXAMPLES[2].layer, token=EXAMPLES[2].token)
     assert options(person) == standards() | {"hidden-at": "embeddings"}
+
+
+def test_a_notice_takes_its_room_from_the_figures_at_once(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    outside = person.page.evaluate(
+        """async () => {
+            const data = { error: "It failed. ".repeat(60), kind: "JobError", serial: "x" };
+            dash_clientside.set_props("submitted-run", { data });
+            while (!document.querySelector("#notice .notice")) await new Promise((done) => setTimeout(done, 1));
+            return [...document.querySelectorAll(".view .main-svg")].map((node) =>
+                Math.round(node.getBoundingClientRect().bottom - node.closest(".view").getBoundingClientRect().bottom));
+        }"""
+    )
+    assert max(outside) <= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +185,23 @@ def test_a_change_that_is_none_is_one_line(app: dash.Dash, runs: list[ModelRun],
     assert "Traceback" not in reply.get_data(as_text=True)
     form = ann.post(f"/recent/{runs[0].key}", data=b'{"name": "a"}', content_type="text/plain")
     assert form.status_code == 400
+
+
+def test_a_full_disk_is_one_line_and_runs_open_as_before(
+    app: dash.Dash, runs: list[ModelRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = someone(app)
+    open_run(ann, runs[0].key)
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert open_run(ann, runs[1].key)["run"] == runs[1].key
+    reply = ann.post(f"/recent/{runs[0].key}", json={"name": "a"})
+    assert (reply.status_code, "No space left" in reply.get_data(as_text=True)) == (507, True)
+    monkeypatch.undo()
+    assert listed(ann) == [runs[0].key]
 
 
 def test_the_page_itself_sets_no_cookie_and_a_known_browser_keeps_its_name(app: dash.Dash) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sqlite3
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,18 +14,62 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+from synthetic import make_parts
+
 from dashboard.contracts.job import Progress
+from dashboard.contracts.request import RunRequest
 from dashboard.errors import TextTooLongError
+from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.work import Desk, Registry
 from dashboard.settings import Settings
+from dashboard.store import run_store
 
+FULL_WHILE = "FAKE_DISK_IS_FULL_WHILE"  # environment: names a file
 Job = Callable[[Mapping[str, Any], Desk], str]
 
 
 def registry(settings: Settings) -> Registry:
     log = settings.cache_dir / "log.txt"
     jobs = {"slow": slow, "deaf": deaf, "raising": raising, "refusing": refusing, "hungry": hungry, "suicidal": suicidal}
+    jobs |= {"prolix": prolix, "unspeakable": unspeakable, "odd": odd, "nothing": nothing, "greedy": greedy}
     return Registry({name: _noted(log, name, job) for name, job in jobs.items()})
+
+
+def pages(settings: Settings) -> Registry:
+    """For whole servers: a "capture" that leaves a run of the text, without any model."""
+    return Registry({"capture": _noted(settings.cache_dir / "log.txt", "capture", capture)})
+
+
+def fill_disk_while(flag: Path, patch: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Put a layer under the queue and the store that fails as a full disk does, while there is a file `flag`."""
+    begin, save = HealingCache._begin, run_store.save_file
+
+    def failing_begin(cache: HealingCache) -> Any:
+        if flag.exists():
+            raise sqlite3.OperationalError("database or disk is full")
+        return begin(cache)
+
+    def failing_save(*args: Any, **kwargs: Any) -> None:
+        if flag.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(*args, **kwargs)
+
+    patch(HealingCache, "_begin", failing_begin)
+    patch(run_store, "save_file", failing_save)
+
+
+if os.environ.get(FULL_WHILE):  # in a supervisor and its workers, which both import this
+    fill_disk_while(Path(os.environ[FULL_WHILE]))
+
+
+def not_ready(_settings: Settings) -> Registry:
+    """A registry whose default model raises while it is loaded."""
+
+    def prepare(_announce: Callable[..., object]) -> None:
+        raise MemoryError("while loading")
+
+    return Registry({"slow": slow}, prepare)
 
 
 def crashing(_settings: Settings) -> Registry:
@@ -68,6 +115,53 @@ def refusing(_payload: Mapping[str, Any], _desk: Desk) -> str:
 
 def hungry(_payload: Mapping[str, Any], _desk: Desk) -> str:
     raise MemoryError
+
+
+def prolix(_payload: Mapping[str, Any], _desk: Desk) -> str:
+    """An error as long as a text, with what JSON and UTF-8 cannot write."""
+    raise ValueError("\ud800 \x00 " + "x" * 5_000_000)
+
+
+class UnspeakableError(Exception):
+    """Cannot even be written."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def unspeakable(_payload: Mapping[str, Any], _desk: Desk) -> str:
+    raise UnspeakableError
+
+
+def odd(_payload: Mapping[str, Any], _desk: Desk) -> str:
+    raise TextTooLongError("\udfff " + "y" * 1_000_000)
+
+
+def nothing(_payload: Mapping[str, Any], _desk: Desk) -> Any:
+    """Returns no name."""
+    return {1, 2}
+
+
+def greedy(_payload: Mapping[str, Any], desk: Desk) -> str:
+    """Takes memory, and more of it."""
+    desk.progress(Progress("layers", 17, 30, "Layer 17 of 30"))
+    held = [np.ones(25_000_000) for _ in range(4)]
+    time.sleep(60)
+    return f"{desk.key}{len(held)}"
+
+
+def capture(payload: Mapping[str, Any], desk: Desk) -> str:
+    """A run of the text; it takes as many seconds as the text's last word says, and is of as many layers as the one before."""
+    request = RunRequest.from_json(payload["request"])
+    layers, seconds = int(request.text.split()[-2]), float(request.text.split()[-1])
+    end, done = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        done += 1
+        desk.progress(Progress("layers", min(done, layers), layers, f"Layer {done} of {layers}"))
+        time.sleep(0.01)
+    header, arrays = make_parts("causal", request.text.split())
+    desk.store.save(desk.key, {**header, "key": desk.key, "request": request.to_json()}, arrays)
+    return desk.key
 
 
 def suicidal(_payload: Mapping[str, Any], desk: Desk) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -20,9 +21,13 @@ import psutil
 import pytest
 from dash import Input, Output, dcc, html
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import fake_jobs
+
 from dashboard.contracts.job import JobSpec
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import EmptyTextError
+from dashboard.jobs.ledger import Board
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.jobs.worker import OWN_REGISTRY
@@ -34,9 +39,10 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 START = """
-import sys
+import importlib, sys
 from dashboard.settings import Settings
 from dashboard.jobs.supervisor import run_worker
+importlib.import_module(sys.argv[1].partition(":")[0])
 run_worker(Settings.from_env(), sys.argv[1])
 """
 FAKE_JOBS = "tests.integration.fake_jobs:registry"
@@ -270,6 +276,10 @@ def test_what_is_stored_needs_no_worker(make_server: Callable[..., Server]) -> N
         ("hungry", "JobError", "not enough memory"),
         ("suicidal", "JobError", "stopped while computing layer 17 of 30"),
         ("unheard of", "DashboardError", "does not know how to do 'unheard of'"),
+        ("prolix", "JobError", "failed in the worker (ValueError)"),
+        ("unspeakable", "JobError", "failed in the worker (UnspeakableError)"),
+        ("odd", "TextTooLongError", "yyy"),
+        ("nothing", "JobError", "failed in the worker (TypeError)"),
     ],
 )
 def test_a_failure_is_told_and_tried_again(server: Server, job: str, kind: str, words: str) -> None:
@@ -277,6 +287,7 @@ def test_a_failure_is_told_and_tried_again(server: Server, job: str, kind: str, 
         outcome = server.outcome(server.ask(job, 1))
         assert (outcome["kind"], outcome["cancelled"]) == (kind, False)
         assert words in outcome["error"]
+        assert len(json.dumps(outcome)) < 60_000, "a page can take it"
     assert server.outcome(server.ask("slow", 1))["run"]
 
 
@@ -297,6 +308,102 @@ def test_a_job_over_its_time_is_stopped(make_server: Callable[..., Server]) -> N
     assert "longer than the 1 seconds" in server.outcome(server.ask("deaf", 1), within=4)["error"]
     assert server.outcome(server.ask("slow", 2))["run"]
     assert server.worker_pid() != pid
+
+
+def test_a_job_over_its_memory_is_stopped(make_server: Callable[..., Server]) -> None:
+    server = make_server(worker_gigabytes=0.5)
+    server.start_workers()
+    pid = server.worker_pid()
+    outcome = server.outcome(server.ask("greedy", 1), within=30)
+    assert outcome["error"].startswith(
+        "This run was stopped while computing layer 17 of 30: its worker needed more than the 0.5 GB"
+    )
+    assert (outcome["kind"], outcome["cancelled"]) == ("JobError", False)
+    assert server.outcome(server.ask("slow", 2), within=30)["run"]
+    assert server.worker_pid() != pid
+
+
+def test_a_model_that_raises_while_it_is_loaded_at_the_start_is_told_and_the_worker_stays(
+    make_server: Callable[..., Server],
+) -> None:
+    server = make_server()
+    server.start_workers(FAKE_JOBS.replace("registry", "not_ready"))
+    assert "could not be loaded (MemoryError)" in status(server.queue)["message"]
+    pid = server.worker_pid()
+    assert server.outcome(server.ask("slow", 1))["run"]
+    assert server.worker_pid() == pid
+
+
+def test_two_hundred_queued_runs_then_all_cancelled(make_server: Callable[..., Server]) -> None:
+    """Nothing is left: no job that waits or runs, no worker that was lost, no entry that stays for ever."""
+    server = make_server(lease_seconds=120.0)
+    server.start_workers()
+    before = kept_for_ever(server)
+    first, pid = server.ask("slow", 999, seconds=600), server.worker_pid()
+    server.running(first)
+    handles = [*[server.ask("slow", number, seconds=600) for number in range(200)], first]
+    assert status(server.queue)["queue"] == 200
+    for handle in handles:
+        server.manager.terminate_job(handle)
+    assert all(server.outcome(handle)["cancelled"] for handle in handles)
+    server.until(lambda: status(server.queue)["worker"] == "ready", 30)
+    server.until(lambda: server.queue.ledger.board() == Board(), 30)
+    assert status(server.queue)["queue"] == 0
+    assert kept_for_ever(server) == before
+    assert len(server.queue.roster.all()) == 1
+    assert server.outcome(server.ask("slow", 1000))["run"]
+    assert server.worker_pid() == pid, "its models are still in memory"
+    assert [line.split()[1] for line in server.done()] == [key(999), key(1000)], "none of the others was begun"
+
+
+def kept_for_ever(server: Server) -> set[str]:
+    """What the queue's database holds without an end; all that is about one run must have one."""
+    rows = server.queue.cache._con.execute("SELECT key FROM Cache WHERE expire_time IS NULL").fetchall()
+    return {str(key) for (key,) in rows} - {"board"}
+
+
+def test_a_disk_that_is_full_for_a_while(make_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking is refused with a sentence, what runs goes on, the worker keeps its models; and then everything works again."""
+    server = make_server(lease_seconds=60.0)
+    flag = server.settings.cache_dir / "full"
+    monkeypatch.setenv(fake_jobs.FULL_WHILE, str(flag))
+    server.start_workers()
+    fake_jobs.fill_disk_while(flag, monkeypatch.setattr)
+    pid, running, unsaved = server.worker_pid(), server.ask("slow", 1, seconds=1.5), server.ask("slow", 2, seconds=0.2)
+    server.running(running)
+    flag.touch()
+    refused = server.outcome(server.ask("slow", 3))
+    assert (refused["kind"], refused["retry"]) == ("StorageError", True)
+    assert "disk is full" in refused["error"]
+    time.sleep(4)  # longer than a silent worker counts as alive
+    assert server.poll(running) is None, "it is waited for: nobody could write down what became of it"
+    flag.unlink()
+    outcome = server.outcome(running, within=30)
+    assert "The disk that holds the saved runs is full, so this run could not be kept." in outcome["error"]
+    assert server.outcome(unsaved, within=30)["run"]
+    assert server.outcome(server.ask("slow", 1), within=30)["run"]
+    assert server.worker_pid() == pid
+
+
+@pytest.mark.parametrize("how", ["garbage", "deleted"])
+def test_a_queue_that_is_lost_while_a_job_runs_is_told_and_begun_anew(server: Server, how: str) -> None:
+    server.manager.store.save_arrays(f"{key(7)}.fill-1", {"a": np.zeros(1)})
+    handle, pid = server.ask("slow", 1, seconds=60), server.worker_pid()
+    server.running(handle)
+    server.queue.cache._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database = server.settings.queue_folder / "cache.db"
+    if how == "garbage":
+        with database.open("r+b") as file:
+            file.write(b"garbage!" * (database.stat().st_size // 8))
+    else:
+        database.unlink()
+    outcome = server.outcome(handle, within=30)
+    assert outcome["retry"]
+    assert "no longer knows this run" in outcome["error"] or "has been begun anew" in outcome["error"]
+    assert server.manager.store.has(f"{key(7)}.fill-1"), "saved runs are no part of it"
+    server.until(lambda: status(server.queue)["worker"] == "ready", 30)
+    assert server.outcome(server.ask("slow", 2), within=30)["run"]
+    assert server.worker_pid() == pid, "the worker entered itself again, with its models"
 
 
 def test_a_hundred_at_once_come_in_order(server: Server) -> None:

@@ -256,6 +256,7 @@ def test_the_cache_folder_is_private(tmp_path: Path) -> None:
     assert {path.name: path.stat().st_mode & 0o077 for path in settings.cache_dir.iterdir() if path.is_dir()} == {
         "runs": 0,
         "queue": 0,
+        "visitors": 0,
     }
 
 

@@ -90,9 +90,10 @@ def at_each_layer(model: PreTrainedModel, call: Callable[[], None]) -> Iterator[
 
 def layer_modules(base: nn.Module) -> list[nn.Module]:
     """The modules of the outermost module lists: a model's layers, or the group that ALBERT uses for all of them."""
-    lists = {path: module for path, module in base.named_modules() if isinstance(module, nn.ModuleList)}
-    outermost = [module for path, module in lists.items() if not any(path.startswith(f"{other}.") for other in lists)]
-    return [layer for module in outermost for layer in module]
+    found: list[nn.Module] = []
+    for child in base.children():
+        found += list(child) if isinstance(child, nn.ModuleList) else layer_modules(child)
+    return found
 
 
 def _examine(model: PreTrainedModel, info: ModelInfo) -> Anatomy:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
 
 from dashboard import ids
@@ -21,6 +20,7 @@ from dashboard.contracts.request import RunRequest, check_length, is_run_key, lo
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BROKEN, BadRequestError, DashboardError, RunNotFoundError, TextTooLongError
+from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import empty_figure, theme_named
 from dashboard.markup import Plain, plain
 from dashboard.models.catalog import Catalog
@@ -344,13 +344,15 @@ def _failure(outcome: object, key: str) -> str | None:
     return str(outcome["error"])
 
 
-def _figure(shelf: Shelf, view: View, raw: object, options: dict[str, str], theme: object) -> go.Figure | None:
+def _figure(shelf: Shelf, view: View, raw: object, options: dict[str, str], theme: object) -> Spec | None:
     selection = Selection.from_json(raw)
     figure = view.draw(shelf.run_of(selection, view.later), selection, options, theme_named(theme))
-    if figure is not None:  # what the browser needs to know of the figure that it marks
-        meta = {"run": selection.run, "layer": selection.layer, "head": selection.head}
-        figure.update_layout(meta={**(figure.layout.meta or {}), **meta})
-    return figure
+    if figure is None:
+        return None
+    spec = spec_of(figure)  # with what the browser needs to know of the figure that it marks
+    meta = {"run": selection.run, "layer": selection.layer, "head": selection.head}
+    spec["layout"]["meta"] = {**(spec["layout"].get("meta") or {}), **meta}
+    return spec
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.run import Token
 from dashboard.errors import RunShapeError
+from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
 from dashboard.figures.tokens import elide, escape, labels_of
 
@@ -65,7 +66,8 @@ def attention_map(
     figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, weights.shape, allowed, theme))
     names = np.array([escape(label) for label in labels], dtype=object)
     columns, rows = np.broadcast_to(names[None, :], weights.shape), np.broadcast_to(names[:, None], weights.shape)
-    figure.add_trace(_cells(shades(weights, allowed), theme))
+    shade = shades(weights, allowed)
+    figure.add_trace({**_cells(shade, theme), "z": shade})
     figure.update_traces(
         customdata=np.stack([columns, rows, weights.astype(object)], axis=-1),
         hovertemplate="%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
@@ -74,28 +76,24 @@ def attention_map(
     return figure
 
 
-def attention_cells(shade: np.ndarray, tokens: Sequence[Token | str], theme: Theme = LIGHT) -> go.Figure:
+def attention_cells(shade: np.ndarray, tokens: Sequence[Token | str], theme: Theme = LIGHT) -> Spec:
     """The same without labels, hover and frames, which the page draws itself (assets/54-matrix.js).
 
     Args:
         shade: (query, key) uint8, as `shades` gives them. tokens, theme: as of `attention_map`.
 
     Returns:
-        A heatmap; above `LARGEST_HEATMAP` tokens a picture of one pixel a cell.
+        Plain data: a heatmap; above `LARGEST_HEATMAP` tokens a picture of one pixel a cell.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, tokens)
-    figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**_axes(labels_of(tokens), theme, decorate=False))
+    layout = {**base_layout(theme), **_axes(labels_of(tokens), theme, decorate=False)}
     if len(tokens) <= LARGEST_HEATMAP:
-        figure.add_trace(_cells(shade, theme))
-        figure.update_traces(hoverinfo="none")
-    else:
-        figure.add_layout_image(_picture(shade, theme))
-        figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
-    return figure
+        return {"data": [{**_cells(shade, theme), "hoverinfo": "none"}], "layout": layout}
+    empty = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
+    return {"data": [empty], "layout": {**layout, "images": [_picture(shade, theme)]}}
 
 
 def attention_picture(
@@ -180,9 +178,10 @@ def _check_shape(matrix: np.ndarray, tokens: Sequence[Token | str]) -> None:
         raise RunShapeError(f"Attention weights are {matrix.shape}, but there are {len(tokens)} tokens; it must be (query, key).")
 
 
-def _cells(shade: np.ndarray, theme: Theme) -> go.Heatmap:
+def _cells(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
     gap = 1 if len(shade) <= GAPS_UP_TO else 0
-    return go.Heatmap(z=shade, colorscale=colour_scale(theme), showscale=False, zmin=0, zmax=255, xgap=gap, ygap=gap)
+    shared = {"type": "heatmap", "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap}
+    return {**shared, "z": typed(shade), "colorscale": colour_scale(theme)}
 
 
 def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dashboard.contracts.run import Token
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.space import Space, plane_axes, space_figure
+from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import LIGHT, TOKEN_FONT, Theme, base_layout
 from dashboard.figures.tokens import elide, escape, labels_of, numbered
 
@@ -27,41 +28,48 @@ def hidden_map(
     tokens: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
     theme: Theme = LIGHT,
-    decorate: bool = True,
 ) -> go.Figure:
-    """Tokens as points in their first two principal components.
+    """Tokens as points in their first two principal components, with labels, marks and hover.
 
     Args:
         projection: of these tokens; those left out are not drawn.
         tokens: one label a token.
         selected: the selected and the second token.
         theme: LIGHT or DARK.
-        decorate: draw labels and marks natively; the page leaves these to the browser.
     """
     labels = numbered(labels_of(tokens))
-    shown = [i for i in range(len(labels)) if i not in projection.left_out]
-    xy = projection.coordinates[shown, :2]
-    figure = go.Figure(layout=base_layout(theme))
-    figure.add_trace(
-        go.Scatter(
-            x=np.round(xy[:, 0], 6),
-            y=np.round(xy[:, 1], 6),
-            mode="markers+text" if decorate else "markers",
-            text=[escape(elide(labels[i])) for i in shown] if decorate else None,
-            textposition="middle right",
-            textfont={"family": TOKEN_FONT, "size": 11, "color": theme.second_ink},
-            customdata=[{"token": i} for i in shown],
-            hovertemplate="%{text}<extra></extra>" if decorate else None,
-            hoverinfo=None if decorate else "none",
-            marker={"size": 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5, "color": theme.mark},
-            cliponaxis=False,
-        )
-    )
-    if decorate:
-        _mark(figure, projection, selected, theme)
-    titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
-    figure.update_layout(**plane_axes(titles, theme, len(labels)))
+    spec = page_points(projection, len(labels), theme)
+    [points] = spec["data"]
+    told = {
+        "mode": "markers+text",
+        "text": [escape(elide(labels[data["token"]])) for data in points["customdata"]],
+        "textposition": "middle right",
+        "textfont": {"family": TOKEN_FONT, "size": 11, "color": theme.second_ink},
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverinfo": None,
+    }
+    xy = {name: projection.coordinates[[data["token"] for data in points["customdata"]], i] for i, name in enumerate("xy")}
+    figure = go.Figure({**spec, "data": [{**points, **told, **xy}]})
+    _mark(figure, projection, selected, theme)
     return figure
+
+
+def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spec:
+    """The points of `count` tokens alone, as plain data; labels, marks and hover are the page's (assets/55-points.js)."""
+    shown = [i for i in range(count) if i not in projection.left_out]
+    xy = np.round(projection.coordinates[shown, :2], 6)
+    points = {
+        "type": "scatter",
+        "x": typed(xy[:, 0]),
+        "y": typed(xy[:, 1]),
+        "mode": "markers",
+        "customdata": [{"token": i} for i in shown],
+        "hoverinfo": "none",
+        "marker": {"size": 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5, "color": theme.mark},
+        "cliponaxis": False,
+    }
+    titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
+    return {"data": [points], "layout": {**base_layout(theme), **plane_axes(titles, theme, count)}}
 
 
 def _mark(figure: go.Figure, projection: Projection, selected: tuple[int | None, int | None], theme: Theme) -> None:

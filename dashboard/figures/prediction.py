@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import as_array
+from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
 from dashboard.figures.tokens import elide, escape, token_label
 
@@ -22,42 +23,44 @@ def probability_text(probability: float) -> str:
     return f"{100 * probability:.1f} %"
 
 
-def prediction_bars(
-    candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT, decorate: bool = True
-) -> go.Figure:
-    """Horizontal bars, likeliest on top.
+def prediction_bars(candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT) -> go.Figure:
+    """Horizontal bars, likeliest on top, with exact values on hover.
 
     Args:
         candidates: likeliest first.
         actual: vocabulary id of the token that really stands there; its row is bold.
         theme: LIGHT or DARK.
-        decorate: exact values on hover natively; the page shows its own.
     """
+    spec = page_bars(candidates, actual, theme)
+    [bars] = spec["data"]
+    labels = [{**data, "label": escape(data["label"])} for data in bars["customdata"]]
+    hover = "%{customdata.label}: %{x:.6g} %<extra></extra>"
+    return go.Figure({**spec, "data": [{**bars, "customdata": labels, "hovertemplate": hover, "hoverinfo": None}]})
+
+
+def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT) -> Spec:
+    """The same as plain data without hover, which the page draws itself."""
     names = [elide(token_label(c.text), 14) for c in candidates]
     bold = [c.id == actual for c in candidates]
-    values = [100 * c.probability for c in candidates]
     rows = list(range(len(candidates)))
-    shown = [(c, escape(token_label(c.text)) if decorate else token_label(c.text)) for c in candidates]
-    figure = go.Figure(layout=base_layout(theme))
-    figure.add_trace(
-        go.Bar(
-            x=values,
-            y=rows,
-            orientation="h",
-            width=0.62,
-            marker={"color": [theme.ink if b else theme.mark for b in bold], "line": {"width": 0}},
-            customdata=[{"id": c.id, "probability": c.probability, "logprob": c.logprob, "label": n} for c, n in shown],
-            hovertemplate="%{customdata.label}: %{x:.6g} %<extra></extra>" if decorate else None,
-            hoverinfo=None if decorate else "none",
-        )
-    )
+    bars = {
+        "type": "bar",
+        "x": [100 * c.probability for c in candidates],
+        "y": rows,
+        "orientation": "h",
+        "width": 0.62,
+        "marker": {"color": [theme.ink if b else theme.mark for b in bold], "line": {"width": 0}},
+        "customdata": [
+            {"id": c.id, "probability": c.probability, "logprob": c.logprob, "label": token_label(c.text)} for c in candidates
+        ],
+        "hoverinfo": "none",
+    }
     texts = [f"<b>{escape(n)}</b>" if b else escape(n) for n, b in zip(names, bold, strict=True)]
     width = round(max(len(name) for name in names) * CHARACTER_WIDTH) + 16 if names else 20
     y = axis(theme, range=[len(rows) - 0.5, -0.5], tickvals=rows, ticktext=texts, tickfont={"family": TOKEN_FONT, "size": 11})
     x = axis(theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True)
-    figure.update_layout(xaxis=x, yaxis=y, margin={"l": width, "r": 62, "t": 2, "b": 22})
-    figure.update_layout(annotations=_values(candidates, bold, theme))
-    return figure
+    layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": 62, "t": 2, "b": 22}}
+    return {"data": [bars], "layout": {**layout, "annotations": _values(candidates, bold, theme)}}
 
 
 def _values(candidates: Sequence[TokenProbability], bold: list[bool], theme: Theme) -> list[dict[str, Any]]:

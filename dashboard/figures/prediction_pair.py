@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from dashboard.analysis.prediction import Chance, Contender
 from dashboard.figures.prediction import probability_text
+from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
 from dashboard.figures.tokens import elide, escape, token_label
 
@@ -46,22 +47,27 @@ def signed(points: float) -> str:
     return text if text[1:] != "0.0" else "0.0"
 
 
-def prediction_pair(
-    rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, decorate: bool = True
-) -> go.Figure:
-    """Two bars a token: filled for the first position, outlined for the second.
+def prediction_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT) -> go.Figure:
+    """Two bars a token, filled for the first position, outlined for the second, with exact values on hover.
 
     Args:
         rows: likeliest first. sides: the two positions; a token that is really there is bold in its column.
-        theme: LIGHT or DARK. decorate: exact values on hover natively; the page shows its own.
+        theme: LIGHT or DARK.
     """
-    figure = go.Figure(layout=base_layout(theme))
+    spec = page_pair(rows, sides, theme)
+    hover = {"hovertemplate": "%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>", "hoverinfo": None}
+    told = [[{**data, "label": escape(data["label"])} for data in bars["customdata"]] for bars in spec["data"]]
+    bars = [{**bars, **hover, "customdata": found} for bars, found in zip(spec["data"], told, strict=True)]
+    return go.Figure({**spec, "data": bars})
+
+
+def page_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT) -> Spec:
+    """The same as plain data without hover, which the page draws itself."""
     styles = (
         {"color": theme.mark, "line": {"width": 0}},
         {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": theme.ink}},
     )
-    for place, (side, style) in enumerate(zip(sides, styles, strict=True)):
-        figure.add_trace(_bars(rows, side, place, style, theme, decorate))
+    bars = [_bars(rows, side, place, style, theme) for place, (side, style) in enumerate(zip(sides, styles, strict=True))]
     names = [escape(elide(token_label(row.text), 14)) for row in rows]
     bold = {side.actual for side in sides}
     texts = [f"<b>{name}</b>" if row.id in bold else name for row, name in zip(rows, names, strict=True)]
@@ -71,32 +77,34 @@ def prediction_pair(
         theme, range=[count - 0.5, -0.5], tickvals=list(range(count)), ticktext=texts, tickfont={"family": TOKEN_FONT, "size": 11}
     )
     x = axis(theme, range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
-    figure.update_layout(xaxis=x, yaxis=y, margin={"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20}, barmode="overlay")
-    figure.update_layout(annotations=[*_heads(sides, theme), *_numbers(rows, sides, theme)])
-    return figure
+    layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20}}
+    return {
+        "data": bars,
+        "layout": {**layout, "barmode": "overlay", "annotations": [*_heads(sides, theme), *_numbers(rows, sides, theme)]},
+    }
 
 
-def _bars(rows: Sequence[Contender], side: Side, place: int, style: dict[str, Any], theme: Theme, decorate: bool) -> go.Bar:
+def _bars(rows: Sequence[Contender], side: Side, place: int, style: dict[str, Any], theme: Theme) -> dict[str, Any]:
     chances = [row.one if place == 0 else row.other for row in rows]
     marker = dict(style)
     if place == 0:
         marker["color"] = [theme.ink if row.id == side.actual else theme.mark for row in rows]
     told = [
-        {"id": row.id, "label": escape(token_label(row.text)) if decorate else token_label(row.text), "side": side.name}
+        {"id": row.id, "label": token_label(row.text), "side": side.name}
         | {"probability": chance.probability, "known": chance.known, "text": chance_text(chance)}
         for row, chance in zip(rows, chances, strict=True)
     ]
-    return go.Bar(
-        x=[100 * chance.probability if chance.known else 0 for chance in chances],
-        y=list(range(len(rows))),
-        orientation="h",
-        width=0.36,
-        offset=-0.38 if place == 0 else 0.04,
-        marker=marker,
-        customdata=told,
-        hovertemplate="%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>" if decorate else None,
-        hoverinfo=None if decorate else "none",
-    )
+    return {
+        "type": "bar",
+        "x": [100 * chance.probability if chance.known else 0 for chance in chances],
+        "y": list(range(len(rows))),
+        "orientation": "h",
+        "width": 0.36,
+        "offset": -0.38 if place == 0 else 0.04,
+        "marker": marker,
+        "customdata": told,
+        "hoverinfo": "none",
+    }
 
 
 def _number(text: str, y: Any, column: int, theme: Theme, **more: Any) -> dict[str, Any]:

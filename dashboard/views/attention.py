@@ -24,6 +24,7 @@ from dashboard.figures.attention import (
     weight_legend,
 )
 from dashboard.figures.heads import heads_map
+from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
 from dashboard.markup import attributes
 from dashboard.views.declaration import Extra, Options, View, Words, token_span
@@ -41,10 +42,10 @@ SCORES = {
 BLOCK = 262_144  # weights that are derived at once while drawing
 
 
-def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
-    figure = attention_cells(_shades(run, selection.layer, selection.head), run.tokens, theme)
-    figure.update_layout(uirevision=run.key)
-    return figure
+def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec:
+    spec = attention_cells(_shades(run, selection.layer, selection.head), run.tokens, theme)
+    spec["layout"]["uirevision"] = run.key
+    return spec
 
 
 def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:

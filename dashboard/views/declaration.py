@@ -12,6 +12,7 @@ from dash import html
 from dashboard.contracts.run import ModelKind, ModelRun, Token
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
+from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
 from dashboard.figures.tokens import leading_marks, token_label
 
@@ -90,7 +91,8 @@ class View:
         invitation: headline and sentence before there is a run.
         figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
             where they change it.
-        draw: the figure, or None where there is nothing to draw (then `words` gives a message).
+        draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to draw
+            (then `words` gives a message).
         words: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer; a view with a table offers that, too. beside, above: build a component left of
             the figure, and a line above it.
@@ -107,7 +109,7 @@ class View:
     order: int
     invitation: tuple[str, str]
     figure_reads: tuple[str, ...]
-    draw: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None]
+    draw: Callable[[ModelRun, Selection, Options, Theme], go.Figure | Spec | None]
     words: Callable[[ModelRun, Selection, Options], Words]
     controls: tuple[Control, ...] = ()
     beside: Callable[[], Any] | None = None

@@ -14,8 +14,9 @@ from dashboard.analysis.similarity import likeness
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
-from dashboard.figures.hidden import hidden_map, percent
+from dashboard.figures.hidden import page_points, percent
 from dashboard.figures.space import Space, space_figure, space_frame
+from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme
 from dashboard.figures.tokens import token_label
 from dashboard.views.declaration import Control, Options, View, Words, token_span
@@ -77,14 +78,14 @@ def _space(run: ModelRun, selection: Selection, options: Options) -> Space:
     return Space(projection.coordinates[None], projection.explained, 0, False, dimensions)
 
 
-def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
+def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec:
     if options["draw"] == "points" and options["axes"] == "2":
-        figure = hidden_map(_projection(run, selection, options), run.tokens, theme=theme, decorate=False)
+        spec = page_points(_projection(run, selection, options), len(run), theme)
     else:
-        figure = space_frame(_space(run, selection, options), theme, follows=options["at"] == "layer")
+        spec = spec_of(space_frame(_space(run, selection, options), theme, follows=options["at"] == "layer"))
     basis = "" if _fit(options) == "all" else str(selection.layer)  # a zoom holds as long as the axes mean the same
-    figure.update_layout(uirevision="-".join([run.key, basis, *options.values()]))
-    return figure
+    spec["layout"]["uirevision"] = "-".join([run.key, basis, *options.values()])
+    return spec
 
 
 def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:

@@ -13,8 +13,9 @@ from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
-from dashboard.figures.prediction import prediction_bars, probability_text
-from dashboard.figures.prediction_pair import Side, prediction_pair
+from dashboard.figures.prediction import page_bars, prediction_bars, probability_text
+from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
+from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
 from dashboard.views.declaration import Control, Options, View, Words, token_span
 from dashboard.views.tables import candidates_table, contenders_table
@@ -51,19 +52,18 @@ def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction
     return prediction_of(run, selection.other, options)
 
 
-def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
-    return _figure(run, selection, options, theme, decorate=False)
-
-
-def _figure(run: ModelRun, selection: Selection, options: Options, theme: Theme, decorate: bool) -> go.Figure | None:
+def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec | None:
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
     if prediction is None:
         return None
     count, other = int(options["count"]), _second(run, selection, options)
     if other is None:
-        return prediction_bars(prediction.candidates[:count], _actual(prediction), theme, decorate)
-    sides = Side(_side(run, prediction), _actual(prediction)), Side(_side(run, other), _actual(other))
-    return prediction_pair(contenders(prediction, other, count), sides, theme, decorate)
+        return page_bars(prediction.candidates[:count], _actual(prediction), theme)
+    return page_pair(contenders(prediction, other, count), _sides(run, prediction, other), theme)
+
+
+def _sides(run: ModelRun, prediction: Prediction, other: Prediction) -> tuple[Side, Side]:
+    return Side(_side(run, prediction), _actual(prediction)), Side(_side(run, other), _actual(other))
 
 
 def _actual(prediction: Prediction) -> int | None:
@@ -77,9 +77,14 @@ def _side(run: ModelRun, prediction: Prediction) -> str:
 
 def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
     """The figure by itself, with exact values on hover."""
-    figure = _figure(run, selection, options, theme, decorate=True)
-    if figure is None:
+    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
+    if prediction is None:
         return None
+    count, other = int(options["count"]), _second(run, selection, options)
+    if other is None:
+        figure = prediction_bars(prediction.candidates[:count], _actual(prediction), theme)
+    else:
+        figure = prediction_pair(contenders(prediction, other, count), _sides(run, prediction, other), theme)
     margin, rows = figure.layout.margin, len(figure.data[0].y)
     figure.update_layout(xaxis={"title": {"text": "probability", "standoff": 4, "font": {"size": 11}}})
     figure.update_layout(margin={"t": max(6, margin.t), "b": 42})

@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
+from plotly.utils import PlotlyJSONEncoder
 from synthetic import FakeTensor, make_run, tokens_of
 
 from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
@@ -21,15 +22,20 @@ from dashboard.contracts.run import TokenProbability
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import LARGEST_HEATMAP, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite
-from dashboard.figures.hidden import hidden_map
-from dashboard.figures.prediction import prediction_bars, probability_text
+from dashboard.figures.hidden import hidden_map, page_points
+from dashboard.figures.prediction import page_bars, prediction_bars, probability_text
+from dashboard.figures.spec import Spec
 from dashboard.figures.theme import DARK, LIGHT, Theme, colour_table
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "<b>", "&amp;", "</script>", '"><svg onload=alert(1)>', "&lt;i&gt;", "<a href='x'>"]
 RNG = np.random.default_rng(5)
 
 
-def as_json(figure: go.Figure) -> dict[str, Any]:
+def as_json(figure: go.Figure | Spec) -> dict[str, Any]:
+    """As the browser gets it. Plain data is checked by Plotly, and goes out as it is."""
+    if isinstance(figure, dict):
+        go.Figure(figure)
+        return json.loads(json.dumps(figure, cls=PlotlyJSONEncoder))
     return json.loads(figure.to_json())
 
 
@@ -88,7 +94,7 @@ def test_the_heatmap_holds_the_shades_with_queries_as_rows(decorate: bool) -> No
 
 def test_the_pages_heatmap_goes_out_as_one_typed_array() -> None:
     weights = weights_of(LARGEST_HEATMAP)
-    text = attention_cells(shades(weights), ["x"] * LARGEST_HEATMAP).to_json()
+    text = json.dumps(attention_cells(shades(weights), ["x"] * LARGEST_HEATMAP), cls=PlotlyJSONEncoder)
     z = json.loads(text)["data"][0]["z"]
     assert z["dtype"] == "u1"
     assert len(text) < 1.5 * LARGEST_HEATMAP**2
@@ -166,7 +172,7 @@ def test_the_sprite_is_a_mosaic_of_layers_by_heads() -> None:
 def test_points_are_the_projection_and_carry_their_token() -> None:
     states = RNG.normal(size=(5, 6))
     projection = project(states, 3, first="keep")
-    [trace] = as_json(hidden_map(projection, list("abcde"), decorate=False))["data"]
+    [trace] = as_json(page_points(projection, 5))["data"]
     np.testing.assert_allclose(
         np.stack([array_of(trace["x"]), array_of(trace["y"])], 1), projection.coordinates[:, :2], atol=1e-6
     )
@@ -285,14 +291,15 @@ def hostile_figures() -> dict[str, go.Figure]:
         "pca": plot_hidden_pca(states, token_idx=1, tokens=HOSTILE),
         "probabilities": plot_token_probabilities(np.zeros((2, count)), Texts(HOSTILE)),
     }
-    for decorate in (True, False):
-        kind = "decorated" if decorate else "for the page"
-        figures[f"heatmap {kind}"] = (
-            attention_map(weights, tokens, selected=(0, 1)) if decorate else attention_cells(shades(weights), tokens)
-        )
-        figures[f"points {kind}"] = hidden_map(project(states[0]), tokens, selected=(0, 1), decorate=decorate)
-        figures[f"bars {kind}"] = prediction_bars(candidates, actual=0, decorate=decorate)
-    return figures
+    points = project(states[0])
+    return figures | {
+        "heatmap alone": attention_map(weights, tokens, selected=(0, 1)),
+        "heatmap for the page": attention_cells(shades(weights), tokens),
+        "points alone": hidden_map(points, tokens, selected=(0, 1)),
+        "points for the page": page_points(points, count),
+        "bars alone": prediction_bars(candidates, actual=0),
+        "bars for the page": page_bars(candidates, actual=0),
+    }
 
 
 @pytest.mark.parametrize("name", hostile_figures())

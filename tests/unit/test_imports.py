@@ -35,7 +35,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "routes": ("figures", "store", "models.catalog", "settings", "__init__", *RUNS),
     "envelopes": BASE,
     "page": ("views", "figures.theme", "models.catalog", "examples", "ids", "markup", "settings", *RUNS),
-    "wiring": ("views", "figures.theme", "run_info", "store", "models.catalog", "ids", "markup", "settings", *RUNS),
+    "wiring": ("views", "figures", "run_info", "store", "models.catalog", "ids", "markup", "settings", *RUNS),
     "exports": ("exports", "views", "figures", "analysis", "store.mapped", "markup", "__init__", *RUNS),
     "export_routes": ("exports", "wiring", "views", "figures.theme", *RUNS),
     "app": (
@@ -69,7 +69,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "flask": ("recent", "routes", "export_routes", "envelopes"),
     "flask_compress": ("app",),
     "werkzeug": ("notebook", "envelopes"),
-    "plotly": ("figures", "views", "wiring", "exports"),
+    "plotly": ("figures", "views", "exports"),
     "sklearn": ("analysis", "wsgi"),
     "diskcache": ("jobs",),
     "safetensors": ("store", "models"),

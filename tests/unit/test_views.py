@@ -32,6 +32,12 @@ def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, other: 
     return Selection(run.key, token, layer, head, other)
 
 
+def drawn_by(view: View, run: ModelRun, selection: Selection, options: dict[str, str], theme: Any) -> go.Figure | None:
+    """A view's figure, as Plotly reads and checks it."""
+    figure = view.draw(run, selection, options, theme)
+    return None if figure is None else go.Figure(figure)
+
+
 def named(name: str) -> View:
     return next(view for view in all_views() if view.name == name)
 
@@ -47,7 +53,9 @@ def combinations(view: View) -> list[dict[str, str]]:
 
 
 def array_z(figure: go.Figure) -> list[list[int]]:
-    return figure.data[0].z.tolist()
+    z = figure.data[0].z
+    rows, columns = (int(side) for side in z["shape"].split(","))
+    return np.frombuffer(base64.b64decode(z["bdata"]), dtype=z["dtype"]).reshape(rows, columns).tolist()
 
 
 # the registry
@@ -102,7 +110,7 @@ def test_every_view_draws_every_kind_of_run_or_says_why_not(view: View, kind: Mo
     for options in combinations(view):
         for token in (0, 3, 5):
             selection = select(run, token=token, other=0)
-            figure, words = view.draw(run, selection, options, theme), view.words(run, selection, options)
+            figure, words = drawn_by(view, run, selection, options, theme), view.words(run, selection, options)
             assert words_in(words.title)
             if figure is None:
                 assert words_in(words.message)
@@ -118,7 +126,7 @@ def test_every_view_draws_the_shortest_texts(view: View, kind: ModelKind, count:
     run = make_run(kind, WORDS[:count])
     for options in combinations(view):
         selection = select(run, token=count - 1)
-        view.draw(run, selection, options, LIGHT)
+        drawn_by(view, run, selection, options, LIGHT)
         assert words_in(view.words(run, selection, options).title)
 
 
@@ -145,7 +153,7 @@ def test_the_heatmap_is_of_the_selected_head_with_forbidden_cells_empty() -> Non
     view = named("attention")
     for layer, head in ((0, 0), (1, 1)):
         weights = run.attention(layer, head)
-        z = array_z(view.draw(run, select(run, layer=layer, head=head), {}, LIGHT))
+        z = array_z(drawn_by(view, run, select(run, layer=layer, head=head), {}, LIGHT))
         allowed = [[j <= i for j in range(6)] for i in range(6)]
         assert z == [[int(shades(weights)[i, j]) if allowed[i][j] else 0 for j in range(6)] for i in range(6)]
 
@@ -222,7 +230,7 @@ def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
     run, view = make_run(), named("hidden")
 
     def revision(layer: int, token: int = 0, **options: str) -> str:
-        return str(view.draw(run, select(run, token=token, layer=layer), defaults(view, **options), LIGHT).layout.uirevision)
+        return str(drawn_by(view, run, select(run, token=token, layer=layer), defaults(view, **options), LIGHT).layout.uirevision)
 
     assert revision(0, token=1) == revision(0, token=2)
     assert revision(0, fit="all") == revision(1, fit="all")
@@ -236,7 +244,7 @@ def test_a_path_needs_no_new_figure_for_a_layer() -> None:
     assert view.reads(defaults(view, draw="path")) == ("run",)
     assert view.reads(defaults(view)) == view.figure_reads
     run = make_run("causal")
-    drawn = [view.draw(run, select(run, token=2, layer=layer), defaults(view, draw="path"), LIGHT) for layer in (0, 1)]
+    drawn = [drawn_by(view, run, select(run, token=2, layer=layer), defaults(view, draw="path"), LIGHT) for layer in (0, 1)]
     told = [figure.layout.meta["space"] for figure in drawn]
     assert told[0]["coordinates"] == told[1]["coordinates"]
     assert (told[0]["at"], told[1]["at"]) == (1, 2)
@@ -246,7 +254,7 @@ def test_a_path_needs_no_new_figure_for_a_layer() -> None:
 @pytest.mark.parametrize("axes", [2, 3])
 def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> None:
     run, view = make_run("causal"), named("hidden")
-    told = view.draw(run, select(run), defaults(view, draw="path", axes=str(axes)), LIGHT).layout.meta["space"]
+    told = drawn_by(view, run, select(run), defaults(view, draw="path", axes=str(axes)), LIGHT).layout.meta["space"]
     found = np.frombuffer(base64.b64decode(told["coordinates"]), "<f4").reshape(told["shape"])
     np.testing.assert_allclose(found, trajectories(run, "auto", "centred").coordinates[:, :, :axes], rtol=1e-6)
     for component, (low, high) in enumerate(told["ranges"]):
@@ -257,7 +265,7 @@ def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> N
 def test_of_a_long_text_every_so_many_paths_are_drawn_and_the_caption_says_so() -> None:
     run, view = make_run("causal", [f" w{i}" for i in range(100)]), named("hidden")
     options = defaults(view, draw="path")
-    told = view.draw(run, select(run), options, LIGHT).layout.meta["space"]
+    told = drawn_by(view, run, select(run), options, LIGHT).layout.meta["space"]
     assert told["quiet"] == list(range(0, 100, 3))
     assert "every 3rd token" in view.words(run, select(run), options).caption
 
@@ -327,7 +335,7 @@ def test_at_the_end_there_is_no_next_token() -> None:
 @pytest.mark.parametrize(("count", "shown"), [("5", 5), ("20", 5)])
 def test_as_many_bars_as_asked_for_where_there_are_that_many(count: str, shown: int) -> None:
     run, view = make_run("causal"), named("prediction")
-    assert len(view.draw(run, select(run), defaults(view, count=count), LIGHT).data[0].x) == shown
+    assert len(drawn_by(view, run, select(run), defaults(view, count=count), LIGHT).data[0].x) == shown
 
 
 def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
@@ -336,7 +344,7 @@ def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
         options = defaults(view, mode=mode)
         prediction = run.prediction(3, mode)  # type: ignore[arg-type]
         assert phrase in words_in(view.words(run, select(run), options).title)
-        figure = view.draw(run, select(run), options, LIGHT)
+        figure = drawn_by(view, run, select(run), options, LIGHT)
         assert [c["probability"] for c in figure.data[0].customdata] == [c.probability for c in prediction.candidates]
 
 
@@ -345,15 +353,15 @@ def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
     selection, options = select(run, token=2), defaults(view)
     words = view.words(run, selection, options)
     assert words.waiting
-    assert view.draw(run, selection, options, LIGHT) is None
+    assert drawn_by(view, run, selection, options, LIGHT) is None
     later = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
     assert not view.words(later, selection, options).waiting
-    assert view.draw(later, selection, options, LIGHT) is not None
+    assert drawn_by(view, later, selection, options, LIGHT) is not None
 
 
 def test_a_model_without_a_head_says_so_and_draws_nothing() -> None:
     run, view = make_run("encoder", title="MiniLM-L6"), named("prediction")
-    assert view.draw(run, select(run), defaults(view), LIGHT) is None
+    assert drawn_by(view, run, select(run), defaults(view), LIGHT) is None
     assert "MiniLM-L6 was published without a prediction head" in words_in(view.words(run, select(run), defaults(view)).message)
 
 
@@ -378,7 +386,7 @@ def expected_pairs(run: ModelRun, mode: str, one: int, other: int) -> dict[int, 
 def test_two_positions_are_drawn_side_by_side_with_exact_probabilities(kind: ModelKind, mode: str) -> None:
     run, view = make_run(kind), named("prediction")
     options = defaults(view, count="50") | ({"mode": mode} if kind == "masked" else {})
-    figure = view.draw(run, select(run, token=3, other=1), options, LIGHT)
+    figure = drawn_by(view, run, select(run, token=3, other=1), options, LIGHT)
     filled, outlined = figure.data
     expected = expected_pairs(run, mode, 3, 1)
     shown = {a["id"]: (a, b) for a, b in zip(filled.customdata, outlined.customdata, strict=True)}
@@ -422,9 +430,9 @@ def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
     selection, options = select(run, token=2, other=4), defaults(view)
     first = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
     assert "not computed yet" in view.words(first, selection, options).caption
-    assert len(view.draw(first, selection, options, LIGHT).data) == 1
+    assert len(drawn_by(view, first, selection, options, LIGHT).data) == 1
     both = first.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
-    assert len(view.draw(both, selection, options, LIGHT).data) == 2
+    assert len(drawn_by(view, both, selection, options, LIGHT).data) == 2
     only = run.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
     assert view.words(only, selection, options).waiting
 

@@ -101,7 +101,7 @@ def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
         figure = draw(run, selection, options, theme)
         if figure is None:
             raise MissingArrayError(f"There is nothing to draw for {view.title.lower()} here.")
-        return _sized(figure)
+        return _sized(go.Figure(figure))
 
     return Standing(
         name=view.name,

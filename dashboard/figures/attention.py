@@ -264,8 +264,8 @@ def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
     }
 
 
-def png_of_shades(shade: np.ndarray, theme: Theme) -> bytes:
-    """A palette PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent."""
+def png_of_shades(shade: np.ndarray, theme: Theme, effort: int = 6) -> bytes:
+    """A palette PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent. `effort`: zlib's, 1 … 9."""
     from PIL import Image
 
     image = Image.frombytes("P", (shade.shape[1], shade.shape[0]), np.ascontiguousarray(shade, dtype=np.uint8).tobytes())
@@ -273,7 +273,7 @@ def png_of_shades(shade: np.ndarray, theme: Theme) -> bytes:
     table[1:] = colour_table(theme.weights, 255)
     image.putpalette(table.tobytes())
     out = io.BytesIO()
-    image.save(out, "PNG", transparency=0, compress_level=6)
+    image.save(out, "PNG", transparency=0, compress_level=effort)
     return out.getvalue()
 
 

@@ -30,7 +30,7 @@ def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
     """
     layers, heads, rows, columns = thumbnails.shape
     mosaic = thumbnails.transpose(0, 2, 1, 3).reshape(layers * rows, heads * columns)
-    return png_of_shades(np.asarray(mosaic, dtype=np.uint8), theme)
+    return png_of_shades(np.asarray(mosaic, dtype=np.uint8), theme, effort=2)  # half the time of 6, 3 % more bytes
 
 
 def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = (None, None), theme: Theme = LIGHT) -> go.Figure:

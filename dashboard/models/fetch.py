@@ -16,7 +16,7 @@ from dashboard.models.folders import PREFIX, folder_model
 from dashboard.models.gguf_files import convert_once
 from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model
 from dashboard.models.memory import check_room
-from dashboard.models.transfer import check_disk, download
+from dashboard.models.transfer import TransferError, check_disk, download
 from dashboard.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -95,13 +95,16 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: Report) 
     report(Progress("fetch", 0, 0, f"Looking for {name} on the hub"))
     try:
         found = _look_up(name, revision)
-        check_room(name, found.parameters, settings.model_gigabytes)
-        check_disk(name, sum(found.sizes.values()))
-        folder = download(name, found.commit, revision or "main", found.sizes, report)
     except ModelError:
         raise
     except Exception as error:
         raise explained(name, revision, error) from error
+    check_room(name, found.parameters, settings.model_gigabytes)
+    check_disk(name, sum(found.sizes.values()))
+    try:
+        folder = download(name, found.commit, revision or "main", found.sizes, report)
+    except TransferError as failed:  # and nothing else: what `report` raises is the caller's
+        raise explained(name, revision, failed.error) from failed.error
     if not has_weights(folder):
         raise ModelNotFoundError(f"The download of {name} is not complete. Run it again.")
     return folder

@@ -25,6 +25,14 @@ class StoppedError(Exception):
     """Ends the thread of a transfer that nobody waits for."""
 
 
+class TransferError(Exception):
+    """The transfer itself failed; `error` is what the hub's library raised."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Transfer:
     """Counts the bytes of one download; stops it at the next chunk once `stopped` is set."""
 
@@ -76,7 +84,10 @@ def download(name: str, commit: str, branch: str, sizes: Mapping[str, int], repo
         commit: the revision. branch: the name under which it was asked for; the cache remembers that.
         sizes: file → bytes. report: is told how many bytes of how many are here; what it raises stops the transfer.
 
-    Returns: the snapshot's folder. Raises what huggingface_hub raises.
+    Returns: the snapshot's folder.
+
+    Raises:
+        TransferError: it failed.
     """
     transfer, outcome = Transfer(), _Outcome()
     thread = threading.Thread(
@@ -129,17 +140,17 @@ class _Outcome:
 
     def __init__(self) -> None:
         self._value: Any = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
     def of(self, function: Callable[..., Any], *args: Any) -> None:
         try:
             self._value = function(*args)
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the value is asked for
+        except Exception as error:  # noqa: BLE001 - it is raised again where the value is asked for
             self._error = error
 
     def value(self) -> Any:
         if self._error is not None:
-            raise self._error
+            raise TransferError(self._error) from self._error
         return self._value
 
 

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.examples import EXAMPLES, Example
+from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -43,6 +44,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 PATIENCE = 90.0
+NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_CACHE": "/nonexistent"}
 expect.set_options(timeout=20_000)
 
 
@@ -95,12 +97,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def own_models_folder(folder: Path) -> Path:
+    """A models folder with links to the bundled models, so that what a test converts is gone with the test."""
+    models, found = folder / "models", Settings.from_env().models_folder
+    models.mkdir()
+    for bundled in BUNDLED:
+        (models / bundled.name).symlink_to(found / bundled.name)
+    if (found / ".fingerprints.json").is_file():
+        shutil.copy(found / ".fingerprints.json", models)
+    return models
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    settings = Settings(port=free_port(), cache_dir=folder, models_dir=Settings.from_env().models_folder)
+    (folder / "weights").mkdir()
+    settings = Settings(
+        port=free_port(), cache_dir=folder, models_dir=own_models_folder(folder), model_folders=(folder / "weights",)
+    )
     command = [sys.executable, "-m", "dashboard", "serve"]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings.to_env()}, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **NO_HUB, **settings.to_env()}, stdout=log, stderr=log)
         server = Server(settings, process, RunStore.from_settings(settings), Catalog(settings))
         try:
             server.wait_until_ready()

@@ -1,0 +1,133 @@
+"""The picker and models that nobody bundled: folders of each kind, a GGUF file, a hub id that is typed, a phone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Person, Server
+from playwright.sync_api import expect
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
+
+pytestmark = pytest.mark.browser
+TEXT = "w1 w2 w3 w1 w5"
+
+
+@pytest.fixture(scope="module")
+def weights(server: Server) -> Path:
+    """Four small random models in the server's folder: they are found by the next page."""
+    from test_gguf import write_gguf
+    from tiny_models import tiny
+
+    (root,) = server.settings.model_folders
+    for name in ("gpt2", "bert"):
+        loaded = tiny(name)
+        loaded.model.save_pretrained(root / f"tiny-{name}")
+        loaded.tokenizer.save_pretrained(root / f"tiny-{name}")
+    encoder = root / "team" / "tiny-encoder-of-a-rather-long-name"
+    loaded.model.bert.save_pretrained(encoder)
+    loaded.tokenizer.save_pretrained(encoder)
+    (root / "tiny-gptj").mkdir()
+    for path in (root / "tiny-bert").iterdir():
+        content = path.read_bytes().replace(b'"bert"', b'"gptj"') if path.name == "config.json" else path.read_bytes()
+        (root / "tiny-gptj" / path.name).write_bytes(content)
+    write_gguf(root / "tiny.gguf", "llama")
+    return root
+
+
+def choose(person: Person, words: str) -> None:
+    """Open the picker, type `words`, take the first line."""
+    person.at("model").click()
+    person.page.locator(".dash-dropdown-search").fill(words)
+    person.page.locator(".dash-dropdown-option").first.click()
+
+
+def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) -> None:
+    person.go()
+    seen = (
+        ("tiny-gpt2", "folder:weights/tiny-gpt2", "causal", "5 of 64 tokens", "the model expects"),
+        ("tiny-bert", "folder:weights/tiny-bert", "masked", "7 of 64 tokens", "the model expects"),
+        (
+            "rather-long",
+            "folder:weights/team/tiny-encoder-of-a-rather-long-name",
+            "encoder",
+            "7 of 64 tokens",
+            "without a prediction head",
+        ),
+        ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted on run", "the model expects"),
+    )
+    before = None
+    for words, name, kind, counted, prediction in seen:
+        choose(person, words)
+        expect(person.at("model")).to_contain_text(f"{kind} · 2 layers × 4 heads")
+        if before is not None:  # the run of another model stays, and says whose it is
+            expect(person.at("strip-title")).to_have_text(f"Tokens as read by {before}")
+        person.type_text(TEXT)
+        expect(person.at("token-count")).to_contain_text(counted)
+        person.press_run()
+        person.page.wait_for_function("(name) => dashboardApp.state.info && dashboardApp.state.info.model === name", arg=name)
+        expect(person.at("strip-title")).to_have_text("Tokens")
+        run = person.server.run_of(name, TEXT)  # by the name that the files give it, also after a conversion
+        person.drawn(TEXT)
+        assert (run.model.kind, run.model.layers, run.model.heads) == (kind, 2, 4)
+        expect(person.page.locator(".view-prediction")).to_contain_text(prediction)
+        before = run.model.title
+    expect(person.page.locator("#notice .notice")).to_have_count(0)
+
+
+def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chosen(person: Person, weights: Path) -> None:
+    person.go().at("model").click()
+    line = person.page.locator(".dash-dropdown-option").filter(has_text="tiny-gptj")
+    expect(line).to_contain_text("not supported: gptj does not expose its attention")
+    expect(line.locator("input")).to_be_disabled()
+
+
+def test_a_hub_id_that_is_typed_is_fetched_and_a_network_that_is_off_is_said(person: Person) -> None:
+    person.go()
+    person.at("model").click()
+    search = person.page.locator(".dash-dropdown-search")
+    lines = person.page.locator(".dash-dropdown-option")
+    search.fill("gpt")  # there are such models: no line of its own
+    expect(lines.filter(has_text="distilgpt2")).to_have_count(1)
+    expect(lines.filter(has_text="Fetch")).to_have_count(0)
+    search.fill("some one/some thing")
+    expect(lines).to_have_text(["No such model here"])
+    search.fill("someone/some-thing")
+    expect(lines).to_have_text(["Fetch someone/some-thing from the hub"])
+    lines.click()
+    expect(person.at("model")).to_contain_text("someone/some-thing (from the hub)")
+    expect(person.at("model-state")).to_have_text("Is fetched on run")
+    expect(person.at("token-count")).to_have_text("tokens are counted on run")
+    person.type_text("One text.")
+    person.press_run()
+    expect(person.notice()).to_contain_text(
+        "someone/some-thing is not in the local cache, and the hub cannot be reached from here"
+    )
+    choose(person, "MiniLM")
+    expect(person.at("token-count")).to_contain_text("of 512 tokens")
+    person.at("model").click()
+    expect(lines.filter(has_text="someone")).to_have_count(0)
+
+
+def test_on_a_phone_no_line_of_the_picker_is_cut(open_page: Callable[..., Person], weights: Path) -> None:
+    person = open_page(390, 844).go()
+    person.at("model").click()
+    expect(person.page.locator(".dash-dropdown-option").first).to_be_visible()
+    cut = person.page.evaluate(
+        """() => [...document.querySelectorAll(".model-option, .model-option *")].filter((node) => {
+            const box = node.getBoundingClientRect();
+            const inside = node.clientWidth && node.scrollWidth > node.clientWidth + 1;
+            return box.width && (box.right > window.innerWidth + 0.5 || inside);
+        }).map((node) => node.textContent)"""
+    )
+    assert cut == []
+    value = person.page.locator(".dash-dropdown-value .detail")
+    expect(value).to_contain_text("30 layers × 9 heads · 135 M parameters")
+    box, outer = value.bounding_box(), person.at("model").bounding_box()
+    assert box is not None
+    assert outer is not None
+    assert box["y"] >= outer["y"]
+    assert box["y"] + box["height"] <= outer["y"] + outer["height"]

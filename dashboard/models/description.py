@@ -13,7 +13,7 @@ from typing import Any
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError
 from dashboard.models.architecture import family_source
-from dashboard.models.fingerprint import TOKENIZER_FILES, weight_files
+from dashboard.models.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
 
 UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
 LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors format
@@ -121,7 +121,7 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
         return f"{family} is an encoder with a decoder, which is not read yet"
     if not source.exposes:
         return f"{family} does not expose its attention to transformers' attention interface"
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not has_vocabulary(folder):
         return "its folder has no tokenizer"
     return ""
 

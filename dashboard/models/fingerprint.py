@@ -20,7 +20,9 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
     "spiece.model",
+    "sentencepiece.bpe.model",
 )
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 WEIGHTS = (  # the first kind that is there is the one that is loaded
     re.compile(r"model(-\d+-of-(?P<count>\d+))?\.safetensors"),
     re.compile(r"pytorch_model(-\d+-of-(?P<count>\d+))?\.bin"),
@@ -56,6 +58,11 @@ def model_files(folder: Path) -> list[Path]:
 def has_weights(folder: Path) -> bool:
     """Whether `folder` holds a configuration and all of its weights."""
     return (folder / "config.json").is_file() and bool(weight_files(folder))
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Whether `folder` holds a tokenizer's pieces; without them transformers makes an empty tokenizer and says nothing."""
+    return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
 def folder_fingerprint(folder: Path, memory: Path | None = None) -> str:

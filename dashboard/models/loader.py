@@ -34,7 +34,7 @@ from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import fingerprint_memory
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
-from dashboard.models.fingerprint import folder_fingerprint
+from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary
 from dashboard.models.memory import check_room
 from dashboard.settings import Settings
 
@@ -187,6 +187,8 @@ def _refuse_encoder_decoder(config: PretrainedConfig, title: str) -> None:
 
 
 def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
+    if not has_vocabulary(folder):
+        raise UnsupportedModelError(f"{title} has no tokenizer: no tokenizer.json or vocabulary is in {folder}. Save it there.")
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, ImportError, TypeError, AttributeError) as error:

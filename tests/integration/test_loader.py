@@ -150,6 +150,16 @@ def test_code_that_comes_with_a_model_is_never_run(settings: Settings, tmp_path:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("left", [(), ("tokenizer_config.json",)])
+def test_a_folder_without_a_vocabulary_is_refused(settings: Settings, tmp_path: Path, left: tuple[str, ...]) -> None:
+    folder = save(BertForMaskedLM(BertConfig(**SMALL)), tmp_path / "mute")
+    for path in folder.glob("*token*"):
+        if path.name not in left:
+            path.unlink()
+    with pytest.raises(UnsupportedModelError, match="mute has no tokenizer"):
+        load_model(folder, settings)
+
+
 def test_an_unknown_architecture_is_refused(settings: Settings, tmp_path: Path) -> None:
     folder = save(BertModel(BertConfig(**SMALL)), tmp_path / "unknown", model_type="made-up")
     with pytest.raises(UnsupportedModelError, match="does not know"):

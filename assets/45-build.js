@@ -1,6 +1,7 @@
 /* Elements from plain trees (dashboard/markup.py): the parts of the page that Dash need not know, and the views' words. */
 (function () {
   "use strict";
+  const painted = new Map(); // per view: the words that stand around it
   const SWITCHES = new Set(["hidden", "disabled"]);
 
   /** A text, or ["span", { class: "tok" }, child, …], as a node. */
@@ -29,16 +30,21 @@
 
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.dashboard = Object.assign(window.dash_clientside.dashboard || {}, {
-    /** What stands around one view's figure. */
+    /** What stands around the views' figures; what says the same as before is left as it is. */
     words(found) {
       if (!found) return;
-      for (const part of ["heading", "body", "footer"]) {
-        const box = document.getElementById(`${found.view}-${part}`);
-        if (!box) continue;
-        fill(box, found[part]);
-        box.dataset.of = found.of;
+      for (const [view, told] of Object.entries(found.views)) {
+        const text = JSON.stringify(told);
+        const changed = painted.get(view) !== text;
+        painted.set(view, text);
+        for (const part of ["heading", "body", "footer"]) {
+          const box = document.getElementById(`${view}-${part}`);
+          if (!box) continue;
+          if (changed) fill(box, told[part]);
+          box.dataset.of = found.of;
+        }
+        if (changed) document.dispatchEvent(new CustomEvent("view-words", { detail: { view, of: found.of, ...told } }));
       }
-      document.dispatchEvent(new CustomEvent("view-words", { detail: found }));
     },
   });
 })();

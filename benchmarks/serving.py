@@ -79,7 +79,7 @@ def run_key(client: Client, text: str) -> str:
 
 def selecting(server: Server, client: Client, key: str, people: int, seconds: float) -> list[Row]:
     """Everyone selects a token once a second (words and bars of that position), and now and then another head."""
-    words = Row(f"{people} people selecting once a second: one card's words", 256, "ms", 20)
+    words = Row(f"{people} people selecting once a second: the cards' words", 256, "ms", 20)
     bars = Row(f"{people} people selecting once a second: a full figure (predictions)", 256, "ms", 60)
     heads = Row(f"{people} people selecting once a second: a full figure (heatmap)", 256, "ms", 60)
 
@@ -89,7 +89,7 @@ def selecting(server: Server, client: Client, key: str, people: int, seconds: fl
         for beat in range(int(seconds)):
             begin = time.perf_counter()
             place = {"run": key, "token": chance.randrange(200), "layer": 15, "head": chance.randrange(9), "other": None}
-            words.add(timed(own.call, "prediction-words.data", {**CONTROLS, "selection": place}))
+            words.add(timed(own.call, "words.data", {**CONTROLS, "selection": place}))
             bars.add(timed(own.call, "prediction-graph.figure", {**CONTROLS, "selection": place}))
             if beat % 4 == 0:
                 heads.add(timed(own.call, "attention-graph.figure", {**CONTROLS, "selection": place}))
@@ -104,7 +104,7 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
     """Everyone runs a text that one other person runs too, while one more selects tokens of a saved run."""
     wanted = [texts.of(64) for _ in range(people // 2)]
     waits, errors = Row(f"{people} people, each text run by two: until the result", 64, "s"), []
-    select = Row("meanwhile, selecting in a saved run: one card's words", 64, "ms", 300)
+    select = Row("meanwhile, selecting in a saved run: the cards' words", 64, "ms", 300)
     made: set[str] = set()
     before = set(os.listdir(server.cache / "runs"))
     done = threading.Event()
@@ -123,7 +123,7 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
         own = Client(server.address, client.dependencies)
         while not done.wait(0.2):
             place = {"run": shown, "token": random.Random(len(select.values)).randrange(60), "layer": 3, "head": 1, "other": None}
-            select.add(timed(own.call, "prediction-words.data", {**CONTROLS, "selection": place}))
+            select.add(timed(own.call, "words.data", {**CONTROLS, "selection": place}))
         own.close()
 
     watcher = threading.Thread(target=selector)

@@ -30,6 +30,7 @@ FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
 PROGRESS_STATE = "progress-state"
 THEME = "theme"
+WORDS = "words"
 TRAVEL = "travel"
 
 # what only the browser's code (assets/) looks for
@@ -82,11 +83,6 @@ def body_id(view: str) -> str:
 def footer_id(view: str) -> str:
     """The id of a card's line of exact numbers."""
     return f"{view}-footer"
-
-
-def words_id(view: str) -> str:
-    """The id of the store with what stands around a view's figure."""
-    return f"{view}-words"
 
 
 def drawn_id(view: str) -> str:

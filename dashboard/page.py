@@ -62,7 +62,7 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.FILL_PROGRESS,
     )
     drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
-    words = [dcc.Store(id=ids.words_id(view.name)) for view in views]
+    words = [dcc.Store(id=ids.WORDS)]
     reads = [dcc.Store(id=ids.reads_id(view.name), data=view.figure_reads) for view in views]
     catalog = {entry.name: _for_browser(entry, settings.max_tokens) for entry in entries}
     return [

@@ -87,6 +87,7 @@ def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
     _fill(app, shelf)
     _run_info(app, shelf, views)
     _browser(app, views)
+    _tell(app, shelf, views)
     for view in views:
         _draw(app, shelf, view)
 
@@ -269,7 +270,7 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
 
 
 def _draw(app: Dash, shelf: Shelf, view: View) -> None:
-    """The callbacks of one view: its figure, and its words."""
+    """The callbacks of one view: its figure, and which fields that depends on."""
     controls = [Input(ids.control_id(view.name, control.name), "value") for control in view.controls]
     computed = [Input(filled, "data") for _request, filled in ids.FILL_LANES] if view.later else []
 
@@ -298,24 +299,34 @@ def _draw(app: Dash, shelf: Shelf, view: View) -> None:
         def reading(*rest: Any) -> Any:
             return reads(view.options(rest))
 
+
+def _tell(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
+    """The words of all views in one answer: each callback more costs the page several milliseconds at every click."""
+    names = [name for name, _control in controls_of(views)]
+
     @app.callback(
-        Output(ids.words_id(view.name), "data"),
+        Output(ids.WORDS, "data"),
         Input(ids.SELECTION, "data"),
-        *controls,
-        *computed,
+        *[Input(name, "value") for name in names],
+        *[Input(filled, "data") for _request, filled in ids.FILL_LANES],
         prevent_initial_call=True,
     )
     def words(raw: object, *rest: Any) -> Any:
-        if raw is None:  # the empty page again
-            found, table = view.invited(), None
-        else:
-            options = view.options(rest[: len(controls)])
-            found, table = _words(shelf, view, raw, options, rest[len(controls)] if computed else None)
-        return {"view": view.name, "of": place_name(raw), **_placed(found), "alternative": alternative(found), "table": table}
+        chosen, outcome = dict(zip(names, rest, strict=False)), rest[len(names)]
+        told = {view.name: _told(shelf, view, raw, chosen, outcome if view.later else None) for view in views}
+        return {"of": place_name(raw), "views": told}
 
-    app.clientside_callback(
-        ClientsideFunction("dashboard", "words"), Input(ids.words_id(view.name), "data"), prevent_initial_call=True
-    )
+    app.clientside_callback(ClientsideFunction("dashboard", "words"), Input(ids.WORDS, "data"), prevent_initial_call=True)
+
+
+def _told(shelf: Shelf, view: View, raw: object, chosen: dict[str, Any], outcome: object) -> dict[str, Any]:
+    """One view's words as the browser takes them; its invitation on the empty page."""
+    if raw is None:
+        found, table = view.invited(), None
+    else:
+        options = view.options(tuple(chosen[ids.control_id(view.name, control.name)] for control in view.controls))
+        found, table = _words(shelf, view, raw, options, outcome)
+    return {**_placed(found), "alternative": alternative(found), "table": table}
 
 
 def _words(shelf: Shelf, view: View, raw: object, options: dict[str, str], outcome: object) -> tuple[Words, list[Plain] | None]:

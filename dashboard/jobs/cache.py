@@ -34,6 +34,7 @@ DATABASE = diskcache.core.DBNAME
 ASIDE = "broken.db"
 LOCK = "repair.lock"
 BUSY_SECONDS = 10.0  # how long one statement waits for another process's transaction
+TRIES, TRY_SECONDS = 5, 0.05  # to make a new database while others still close the old one
 PATIENCE_SECONDS = 20.0  # how long a transaction waits to begin
 FULL = (
     "The server's disk is full, so nothing can be run. Your text is still in the box. Free some space "
@@ -181,8 +182,7 @@ class HealingCache(diskcache.Cache):
             return StorageError(FULL, str(error))
         if isinstance(error, diskcache.Timeout) or _is_busy(error):
             return StorageError(BUSY, str(error))
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self._mend(error)
+        self._mend(error)
         return StorageError(DAMAGED, str(error))
 
     def _mend(self, error: Exception) -> bool:
@@ -191,7 +191,11 @@ class HealingCache(diskcache.Cache):
             return False
         with contextlib.suppress(sqlite3.Error):
             self.close()
-        repair(self._path.parent)
+        try:
+            repair(self._path.parent)
+        except (sqlite3.Error, OSError):
+            log.exception("the queue's database could not be mended")
+            return False
         return True
 
 
@@ -204,16 +208,27 @@ def repair(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        path = folder / DATABASE
-        if path.exists() and not _is_whole(path):
-            log.error("the queue's database in %s is damaged; it is set aside as %s and a new one is begun", folder, ASIDE)
-            path.replace(folder / ASIDE)
-        elif not path.exists():
-            log.info("a new database for the queue in %s", folder)
-        if not path.exists():  # else SQLite would bring what is in the old one's log into the new one
-            for end in ("-wal", "-shm"):
-                (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
-        diskcache.Cache(str(folder), **_options()).close()
+        for tries_left in reversed(range(TRIES)):
+            try:
+                _make_whole(folder)
+                return
+            except sqlite3.OperationalError as error:  # who still had the old one open took the new one's log away
+                if not tries_left or _is_full(error) or _is_busy(error):
+                    raise
+                time.sleep(TRY_SECONDS)
+
+
+def _make_whole(folder: Path) -> None:
+    path = folder / DATABASE
+    if path.exists() and not _is_whole(path):
+        log.error("the queue's database in %s is damaged; it is set aside as %s and a new one is begun", folder, ASIDE)
+        path.replace(folder / ASIDE)
+    elif not path.exists():
+        log.info("a new database for the queue in %s", folder)
+    if not path.exists():  # else SQLite would bring what is in the old one's log into the new one
+        for end in ("-wal", "-shm"):
+            (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
+    diskcache.Cache(str(folder), **_options()).close()
 
 
 def _options() -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from dash import no_update
 from dash.exceptions import PreventUpdate
 
+import dashboard.jobs.manager as manager_module
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import EmptyTextError
 from dashboard.jobs.manager import ResidentWorkerManager
@@ -165,6 +166,7 @@ def test_an_outcome_that_comes_while_the_answer_is_held_is_given_at_once(
         return ready(key)
 
     monkeypatch.setattr(manager, "result_ready", look)
+    monkeypatch.setattr(manager_module, "HOLD_SECONDS", 60.0)
     assert manager.get_result(handle, handle)["run"] == NAME
     assert looks == [handle] * 3
 

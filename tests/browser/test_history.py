@@ -101,6 +101,7 @@ def test_back_and_forward_are_undo_and_redo(person: Person, causal: ModelRun) ->
     person.selects(layer=17, head=7)
     person.page.go_back()
     person.selects(token=9, layer=10, head=2)
+    expect(person.at("hidden-heading")).to_contain_text("all layers fitted together")
     assert options(person)["hidden-fit"] == "all"
     expect(person.at("redo")).to_be_enabled()
     person.at("undo").click()

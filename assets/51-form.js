@@ -137,13 +137,19 @@
       try { reached = (await fetch(app.url("health"))).ok; } catch (error) { reached = false; }
       if (!app.state.working || heard !== since) return; // a sign came meanwhile
       props("form-state", { data: "idle" });
-      app.state.outcome = { error: true };
-      showNotice({
-        lead: "Error.", again: true,
-        text: (reached ? "The page lost track of its run." : "The server does not answer.") + " Your text is still in the box. Run again: what was computed meanwhile is kept.",
-      });
-      captions();
+      lose(reached ? "The page lost track of its run." : "The server does not answer.");
     }
+  }
+  function lose(what) {
+    app.state.outcome = { error: true };
+    showNotice({ lead: "Error.", again: true, text: what + " Your text is still in the box. Run again: what was computed meanwhile is kept." });
+    captions();
+  }
+  /* and where a poll is answered with an error, or with nothing, Dash ends the run without any outcome */
+  const SETTLE = 1500;
+  let ending = 0;
+  function ended() {
+    if (!app.state.working && !app.state.outcome) lose("The page lost track of its run.");
   }
   setInterval(listen, 1000);
   document.addEventListener("visibilitychange", () => { heard = performance.now(); }); // a hidden page polls seldom
@@ -158,6 +164,7 @@
     const page = app.byId("page");
     clearTimeout(appear);
     clearInterval(clock);
+    clearTimeout(ending);
     app.state.working = form === "running";
     if (form === "running") {
       started = heard = performance.now();
@@ -171,6 +178,7 @@
       }, 200);
     } else {
       page.classList.remove("working");
+      if (started) ending = setTimeout(ended, SETTLE);
       started = 0;
     }
     captions();

@@ -156,6 +156,7 @@ class Person:
     page: Page
     server: Server
     log: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
 
@@ -176,6 +177,15 @@ class Person:
     def _failed(self, request: Request) -> None:
         if request.failure != "net::ERR_ABORTED":  # what was on its way when the page was left
             self.log.append(f"failed: {request.url} {request.failure}")
+
+    def expects_log(self, *words: str) -> None:
+        """Lines with each of these words belong to this test: they must be in the log, and are no fault."""
+        self.expected.extend(words)
+
+    def unexpected(self) -> list[str]:
+        """What the log holds beyond what was expected, and what was expected and is not there."""
+        missing = [f"expected in the log: {word}" for word in self.expected if not any(word in line for line in self.log)]
+        return missing + [line for line in self.log if not any(word in line for word in self.expected)]
 
     # moving about
 
@@ -385,7 +395,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Person
         if not person.page.is_closed():
             person.page.wait_for_timeout(50)  # what is still on its way to the log
         person.page.context.close()
-    assert [line for person in people for line in person.log] == []
+    assert [line for person in people for line in person.unexpected()] == []
     asked = {url for person in people for url in person.requests}
     assert [url for url in asked if not url.startswith((server.address, "data:", "blob:"))] == []
 

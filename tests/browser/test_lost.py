@@ -1,0 +1,56 @@
+"""A page whose run gets lost on the way says so, and the next run works: no spinner turns for ever."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import Person
+from playwright.sync_api import Route, expect
+from test_running import LONG, start_long_run
+
+from dashboard.contracts.run import ModelRun
+
+pytestmark = pytest.mark.browser
+
+POLLS = re.compile(r"_dash-update-component\?.*cacheKey=")
+
+
+def told(person: Person, words: str) -> None:
+    """The notice says so, nothing turns any more, and what was shown before still is."""
+    expect(person.notice()).to_contain_text(words, timeout=40_000)
+    expect(person.notice()).to_contain_text("Your text is still in the box")
+    expect(person.at("run")).to_be_visible()
+    expect(person.at("page")).not_to_have_class(re.compile(r"\bworking\b"))
+    expect(person.at("strip-title")).to_have_text("Tokens of the previous run")
+
+
+def test_a_server_that_cannot_be_reached_is_told_and_the_page_goes_on(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    start_long_run(person, "Lose me on the way. " + LONG)
+    person.expects_log("net::ERR_INTERNET_DISCONNECTED", "Callback failed: the server did not respond")
+    person.page.context.set_offline(True)
+    expect(person.at("model-state")).to_have_text("No connection to the server", timeout=40_000)
+    told(person, "The server does not answer.")
+    person.page.context.set_offline(False)
+    expect(person.at("model-state")).to_contain_text("Ready", timeout=40_000)
+    person.run("A short text after the net came back.")
+    expect(person.notice()).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    ("status", "logged"), [(204, ()), (500, ("500", "Callback error updating submitted-run.data"))], ids=["nothing", "an error"]
+)
+def test_a_poll_that_is_answered_with(person: Person, causal: ModelRun, status: int, logged: tuple[str, ...]) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    start_long_run(person, f"Answer me with {status}. " + LONG)
+
+    def answer(route: Route) -> None:
+        route.fulfill(status=status, body="")
+
+    person.expects_log(*logged)
+    person.page.route(POLLS, answer)
+    told(person, "The page lost track of its run.")
+    person.page.unroute(POLLS)
+    person.run(f"A short text after an answer of {status}.")
+    expect(person.notice()).to_be_empty()

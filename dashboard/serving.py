@@ -25,7 +25,8 @@ from dashboard.settings import Settings, make_folders
 log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds for the page to come up
 ENDING = 8.0  # seconds that web and worker have to end
-LONGEST_WAIT = 10.0  # seconds before a worker that keeps ending is started again; it begins with one
+FIRST_WAIT = 1.0  # seconds before a worker that ended is started again
+LONGEST_WAIT = 10.0  # where it keeps ending
 LONG_LIFE = 60.0  # seconds after which a worker that ends is no longer one that keeps ending
 
 
@@ -118,7 +119,7 @@ class Household:
         now = time.monotonic()
         if self.due is None:
             kept_ending = now - self.started < LONG_LIFE
-            self.wait = min(LONGEST_WAIT, max(1.0, 2 * self.wait)) if kept_ending else 1.0
+            self.wait = min(LONGEST_WAIT, max(FIRST_WAIT, 2 * self.wait)) if kept_ending else FIRST_WAIT
             self.due = now + self.wait
             log.warning("the worker's supervisor ended; another is started in %.0f s", self.wait)
         elif now >= self.due:

@@ -207,7 +207,14 @@ def value_of(target: Target, dependency: dict[str, Any]) -> SearchStrategy[Any]:
 
 
 def asked(data: st.DataObject, target: Target, entry: dict[str, Any]) -> dict[str, Any]:
-    values = [data.draw(value_of(target, item)) for item in [*entry["inputs"], *entry["state"]]]
+    reads = [*entry["inputs"], *entry["state"]]
+    common = data.draw(st.one_of(st.none(), places(target)))  # in half of the cases one place stands in all stores, as in a page
+    values = [
+        common
+        if common is not None and item["property"] == "data" and data.draw(st.integers(0, 3))
+        else data.draw(value_of(target, item))
+        for item in reads
+    ]
     changed = data.draw(st.lists(st.sampled_from(entry["inputs"]), min_size=1, max_size=2))
     return envelope(entry, values, changed)
 

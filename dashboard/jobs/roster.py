@@ -12,11 +12,13 @@ from typing import Any
 
 import psutil
 
+from dashboard.errors import StorageError
 from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.records import WorkerRecord
 from dashboard.settings import Settings
 
 ENTRY = "workers"
+PROBE = "probe"
 SECOND_LOOK_SECONDS = 0.75  # after a sleep of the whole computer every worker looks silent until it beats again
 FORGET_SECONDS = 60.0
 
@@ -67,15 +69,33 @@ class Roster:
         return any(self._may_not_judge() or not self._silent(record) for record in self.all().values())
 
     def is_gone(self, record: WorkerRecord | None) -> bool:
-        """Whether a worker has stopped: its process is no more, or it has been silent for too long (looked at twice)."""
+        """Whether a worker has stopped: its process is no more, or it has been silent for too long.
+
+        That is looked at twice, and at the first look this process must be able to write: on a full disk nobody gives a
+        sign of life, and once there is room everybody has given one before the second look.
+        """
         if record is None or (record.host == this_host() and not is_running(record.pid)):
             return True
-        with self._lock:
-            if self._may_not_judge() or not self._silent(record):
+        if self._may_not_judge() or not self._silent(record):
+            with self._lock:
                 self._silent_since.pop(record.id, None)
-                return False
-            since = self._silent_since.setdefault(record.id, time.monotonic())
+            return False
+        with self._lock:
+            since = self._silent_since.get(record.id)
+        if since is not None:
             return time.monotonic() - since >= SECOND_LOOK_SECONDS
+        if self.can_write():
+            with self._lock:
+                self._silent_since[record.id] = time.monotonic()
+        return False
+
+    def can_write(self) -> bool:
+        """Whether this process could give a sign of life itself just now."""
+        try:
+            self._cache.set(PROBE, 1, expire=FORGET_SECONDS, retry=True)
+        except StorageError:
+            return False
+        return True
 
     def _silent(self, record: WorkerRecord) -> bool:
         return not -FORGET_SECONDS < time.time() - record.beat <= self._settings.heartbeat_seconds

@@ -177,7 +177,7 @@ class Supervisor:
         """Whether a worker gives no sign of life; one that is missing from the roster has a moment to enter itself again."""
         if record is not None:
             place.missed_since = None
-            return self._queue.roster.is_gone(record)
+            return self._queue.roster.is_gone(record) and self._queue.roster.can_write()
         if place.missed_since is None:
             place.missed_since = now
         return now - place.missed_since > self._settings.heartbeat_seconds

@@ -263,6 +263,23 @@ def test_who_cannot_write_does_not_judge_who_is_silent(manager: ResidentWorkerMa
     assert roster.serving()
 
 
+def test_the_first_look_at_a_silent_worker_needs_a_disk_that_is_not_full(
+    manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that wrote nothing for a while does not know that its disk is full."""
+    disk, roster = Failing(manager.queue.cache, monkeypatch), manager.queue.roster
+    monkeypatch.setattr(roster, "_silent", lambda record: True)
+    disk.full = True
+    assert not roster.is_gone(roster.get("w1"))
+    assert roster._silent_since == {}, "this was no look"
+    assert not roster.can_write()
+    disk.full = False
+    manager.queue.cache.failed_at = -1e9
+    assert not roster.is_gone(roster.get("w1"))
+    roster._silent_since["w1"] -= 1
+    assert roster.is_gone(roster.get("w1"))
+
+
 # the secret that pages are known by
 
 

@@ -119,6 +119,7 @@ def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | 
         title={"text": "All heads, layer × head; colour follows √weight", "font": {"size": 13}},
         margin={"t": figure.layout.margin.t + 30},
         height=figure.layout.height + 30,
+        paper_bgcolor=LIGHT.surface,
     )
     return figure
 

@@ -28,6 +28,7 @@ FIGURES = {  # cells that end with a figure → the kinds of its traces
     "attention-code": "heatmap",
     "hidden-code": "scatter",
     "hidden-3d": "scatter3d",
+    "plain-heads": "scatter",
     "plain-heatmap": "heatmap",
     "plain-pca": "scatter",
     "plain-probabilities": "bar",

@@ -65,9 +65,8 @@ def test_hostile_tokens_are_text_in_every_view(person: Person, hostile: ModelRun
     expect(person.at("tooltip")).to_contain_text(shown)
     person.hover_at(person.point(token))
     expect(person.at("tooltip")).to_contain_text(shown)
-    bar = person.page.locator("#prediction-graph .bars .point").first
-    box = bar.bounding_box()
-    assert box is not None
+    bars = person.page.locator("#prediction-graph .bars .point").all()  # a token that is not among those kept has none to see
+    box = next(box for bar in bars if (box := bar.bounding_box()) and box["width"] > 4)
     person.hover_at((box["x"] + min(8, box["width"] / 2), box["y"] + box["height"] / 2))
     expect(person.at("tooltip")).to_contain_text("vocabulary id")
     nothing_was_obeyed(person)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 from dash import html
@@ -29,6 +30,7 @@ CONTROLS = (
         kinds=("masked",),
     ),
 )
+T = TypeVar("T")
 NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
 
 
@@ -53,13 +55,20 @@ def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction
 
 
 def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec | None:
+    return _drawn(run, selection, options, theme, page_bars, page_pair)
+
+
+def _drawn(
+    run: ModelRun, selection: Selection, options: Options, theme: Theme, bars: Callable[..., T], pair: Callable[..., T]
+) -> T | None:
+    """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw yet."""
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
     if prediction is None:
         return None
     count, other = int(options["count"]), _second(run, selection, options)
     if other is None:
-        return page_bars(prediction.candidates[:count], _actual(prediction), theme)
-    return page_pair(contenders(prediction, other, count), _sides(run, prediction, other), theme)
+        return bars(prediction.candidates[:count], _actual(prediction), theme)
+    return pair(contenders(prediction, other, count), _sides(run, prediction, other), theme)
 
 
 def _sides(run: ModelRun, prediction: Prediction, other: Prediction) -> tuple[Side, Side]:
@@ -77,14 +86,9 @@ def _side(run: ModelRun, prediction: Prediction) -> str:
 
 def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
     """The figure by itself, with exact values on hover."""
-    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
-    if prediction is None:
+    figure = _drawn(run, selection, options, theme, prediction_bars, prediction_pair)
+    if figure is None:
         return None
-    count, other = int(options["count"]), _second(run, selection, options)
-    if other is None:
-        figure = prediction_bars(prediction.candidates[:count], _actual(prediction), theme)
-    else:
-        figure = prediction_pair(contenders(prediction, other, count), _sides(run, prediction, other), theme)
     margin, rows = figure.layout.margin, len(figure.data[0].y)
     figure.update_layout(xaxis={"title": {"text": "probability", "standoff": 4, "font": {"size": 11}}})
     figure.update_layout(margin={"t": max(6, margin.t), "b": 42})

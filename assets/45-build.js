@@ -18,8 +18,6 @@
     return made;
   }
   function fill(box, nodes) { box.replaceChildren(...nodes.map(element)); }
-  window.dashboardBuild = { fill };
-
   function look() {
     for (const box of document.querySelectorAll("[data-tree]:not([data-built])")) {
       box.dataset.built = "";
@@ -28,23 +26,32 @@
   }
   new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
 
-  window.dash_clientside = window.dash_clientside || {};
-  window.dash_clientside.dashboard = Object.assign(window.dash_clientside.dashboard || {}, {
-    /** What stands around the views' figures; what says the same as before is left as it is. */
-    words(found) {
-      if (!found) return;
-      for (const [view, told] of Object.entries(found.views)) {
-        const text = JSON.stringify(told);
-        const changed = painted.get(view) !== text;
-        painted.set(view, text);
-        for (const part of ["heading", "body", "footer"]) {
-          const box = document.getElementById(`${view}-${part}`);
-          if (!box) continue;
-          if (changed) fill(box, told[part]);
-          box.dataset.of = found.of;
-        }
-        if (changed) document.dispatchEvent(new CustomEvent("view-words", { detail: { view, of: found.of, ...told } }));
+  /** What stands around the views' figures; what says the same as before is left as it is. */
+  function words(found) {
+    for (const [view, told] of Object.entries(found.views)) {
+      const text = JSON.stringify(told);
+      const changed = painted.get(view) !== text;
+      painted.set(view, text);
+      for (const part of ["heading", "body", "footer"]) {
+        const box = document.getElementById(`${view}-${part}`);
+        if (!box) continue;
+        if (changed) fill(box, told[part]);
+        box.dataset.of = found.of;
       }
-    },
-  });
+      if (changed) document.dispatchEvent(new CustomEvent("view-words", { detail: { view, of: found.of, ...told } }));
+    }
+  }
+  /** The cards' invitations again, as they were before the first run. */
+  function invitations() {
+    for (const view of painted.keys()) {
+      for (const part of ["heading", "body", "footer"]) {
+        const box = document.getElementById(`${view}-${part}`);
+        fill(box, JSON.parse(box.dataset.tree || "[]"));
+        delete box.dataset.of;
+      }
+      document.dispatchEvent(new CustomEvent("view-words", { detail: { view, alternative: "", table: null } }));
+    }
+    painted.clear();
+  }
+  window.dashboardBuild = { fill, words, invitations };
 })();

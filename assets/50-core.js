@@ -10,7 +10,10 @@
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
     prefix: "/",
 
-    /** Register a function that is called with (state, what) whenever what = "run" | "selection" | "hover" | "size" changes. */
+    /**
+     * Register a function that is called with (state, what) whenever what changes: "run", "selection", "hover", "options"
+     * (of the cards), "history", "theme", "size", "model" (another one is chosen, before a run), "nothing" (the empty page again).
+     */
     onPaint(painter) { painters.push(painter); },
     paint(what) { for (const painter of painters) painter(app.state, what); },
 
@@ -42,6 +45,7 @@
       latest = null;
       Object.assign(app.state, { selection: null, info: null, hover: null, outcome: null });
       app.byId("page").classList.add("empty");
+      window.dashboardBuild.invitations();
       serial += 1;
       window.dash_clientside.set_props("proposal", { data: { nothing: true, serial } });
       app.paint("nothing");
@@ -183,7 +187,9 @@
     if (triggered("run-info.data")) {
       app.history.arrives(info || { error: true });
       if (!info || info.error) return null;
-      return { run: info.run, other_run: null, ...info.start };
+      const next = { run: info.run, other_run: null, ...info.start };
+      app.ask(next);
+      return next;
     }
     const known = app.state.info;
     if (!proposal || !selection || !known || known.run !== selection.run) return null;
@@ -191,29 +197,11 @@
     return !next || same(next, selection) ? null : next;
   }
 
-  function fillOf(name, selection, mode, found, before) {
-    const none = window.dash_clientside.no_update;
-    const info = described(selection, found);
-    if (!info || info.kind !== "masked" || info.masked || mode === "given") return none;
-    const position = selection[name];
-    if (position === null || position === undefined || (name === "other" && position === selection.token)) return none;
-    const wanted = { run: selection.run, position };
-    return same(wanted, before) ? none : wanted;
-  }
-
   const functions = {
-    /**
-     * The only writer of `selection`, and with it of each view's part of it, so that a figure is asked for only where its
-     * part changed. `rest`: what every view's part was, then which fields each consists of.
-     */
-    reduce(proposal, info, selection, ...rest) {
-      const none = window.dash_clientside.no_update;
-      const views = rest.length / 2;
-      if (proposal && proposal.nothing && !triggered("run-info.data")) return new Array(1 + views).fill(null);
-      const next = reduced(proposal, info, selection);
-      if (!next) return new Array(1 + views).fill(none);
-      const parts = rest.slice(views).map((fields) => Object.fromEntries(fields.map((field) => [field, next[field]])));
-      return [next, ...parts.map((part, i) => (same(part, rest[i]) ? none : part))];
+    /** The only writer of `selection`. */
+    reduce(proposal, info, selection) {
+      if (proposal && proposal.nothing && !triggered("run-info.data")) return null;
+      return reduced(proposal, info, selection) || window.dash_clientside.no_update;
     },
 
     /** Paints what `selection` says, where `propose` has not done so already; sets the steppers' values. */
@@ -232,12 +220,8 @@
       }
       if (isNew || !same(app.state.selection, selection)) show(selection);
       app.history.note();
-      return [String(selection.layer), String(selection.head)];
+      return ["layer", "head"].map((name) => (app.byId(name).value === String(selection[name]) ? none : String(selection[name])));
     },
-
-    /** A masked position whose prediction is not stored is asked for; the second token's by itself. */
-    fillRequest(selection, mode, found, before) { return fillOf("token", selection, mode, found, before); },
-    fillRequestSecond(selection, mode, found, before) { return fillOf("other", selection, mode, found, before); },
   };
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.dashboard = Object.assign(window.dash_clientside.dashboard || {}, functions);

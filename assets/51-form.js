@@ -29,15 +29,15 @@
     return theme;
   }
   applyTheme();
-  dark.addEventListener("change", () => { props("theme", { data: applyTheme() }); app.paint("theme"); });
+  dark.addEventListener("change", () => { applyTheme(); app.paint("theme"); });
   function switchTheme() {
     const order = ["system", "light", "dark"];
     const next = order[(order.indexOf(themeChoice()) + 1) % 3];
     try { window.localStorage.setItem("theme", next); } catch (error) { kept = next; }
-    props("theme", { data: applyTheme() });
+    applyTheme();
     app.paint("theme");
   }
-  own.initTheme = () => applyTheme();
+  document.addEventListener("DOMContentLoaded", applyTheme); // the button that names it
 
   /* model and token count */
   own.modelChosen = function (name, entries) {
@@ -125,6 +125,7 @@
     drawProgress();
   };
   function say(text) { const node = app.byId("announcer"); if (node) node.textContent = text; }
+  app.say = say;
 
   /* Dash's polling ends for good when one poll fails: then the page says so instead of waiting for ever */
   const SILENCE = 8000;
@@ -153,13 +154,6 @@
   }
   setInterval(listen, 1000);
   document.addEventListener("visibilitychange", () => { heard = performance.now(); }); // a hidden page polls seldom
-  let filling = 0;
-  own.fillProgress = function (progressed, request, filled) {
-    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
-    clearTimeout(filling);
-    if (triggered.includes("filled.data")) return;
-    filling = setTimeout(() => showNotice({ lead: "Error.", text: "The prediction at this position did not come. Select the token again." }), 3 * SILENCE);
-  };
   own.formState = function (form) {
     const page = app.byId("page");
     clearTimeout(appear);
@@ -230,8 +224,11 @@
     }
   }
   app.notify = (notice) => showNotice(notice);
-  function showNotice({ lead, text, details, again, plain }) {
+  /** What a notice of this origin told is over. */
+  app.notifyOver = (from) => { if (app.byId("notice").dataset.from === from) hideNotice(); };
+  function showNotice({ lead, text, details, again, plain, from }) {
     const box = app.byId("notice");
+    box.dataset.from = from || "";
     const notice = app.make("div", "notice" + (plain ? " plain" : ""));
     const what = app.make("div", "what");
     what.append(app.make("b", "", lead + " "), text);
@@ -256,14 +253,9 @@
     box.replaceChildren(notice);
     refit();
   }
-  own.notice = function (submitted, info, filled, second) {
+  own.notice = function (submitted, info) {
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
-    for (const [name, outcome] of [["filled.data", filled], ["filled-second.data", second]]) {
-      if (triggered.includes(name) && outcome && outcome.error && !outcome.cancelled && !app.embedded()) { // there the card says it
-        showNotice({ lead: "Error.", text: outcome.error, details: outcome.details });
-      }
-    }
     if (triggered.includes("run-info.data") && info) {
       if (info.error) showNotice({ lead: "Error.", text: info.error });
       else if (info.problem) showNotice({ lead: "Some of the address could not be used.", text: info.problem, plain: true });
@@ -277,7 +269,7 @@
   };
   function outcomeNotice(outcome) {
     app.state.outcome = outcome;
-    if (!outcome.error) { hideNotice(); return; }
+    if (!outcome.error) { hideNotice(); app.expectHeads(outcome.run); return; }
     const keeps = app.state.info ? " The previous run is still shown." : "";
     if (outcome.cancelled) showNotice({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
     else showNotice({ lead: "Error.", text: outcome.error, details: outcome.details, again: outcome.retry });
@@ -334,6 +326,7 @@
     try {
       const reply = await fetch(app.url("health"));
       health = reply.ok ? await reply.json() : null;
+      if (health) app.reached();
       status();
     } catch (error) {
       const node = app.byId("model-state");

@@ -53,7 +53,7 @@
     frame.hidden = true;
     inner.append(frame);
     box.replaceChildren(inner);
-      drawn = { canvas, frame, inner, top, side, pitch, ratio, size, labels: [] };
+    drawn = { canvas, frame, inner, top, side, pitch, ratio, size, labels: [] };
     fillCanvas();
     mark();
   }
@@ -87,11 +87,13 @@
         const image = new Image();
         image.onload = () => resolve(image);
         image.onerror = () => { pictures.delete(name); reject(new Error("no picture of the heads")); };
-        image.src = app.url(`run/${run}/heads-${theme}.png?v=${app.state.info.version}`);
+        image.src = app.url(`run/${run}/heads-${theme}.png?v=${app.byId("page").dataset.version}`);
       }));
     }
     return pictures.get(name);
   }
+  /** A run is done and will be shown: its picture is fetched meanwhile. */
+  app.expectHeads = (run) => { picture(run, document.documentElement.dataset.theme).catch(() => { /* it is asked for again when it is drawn */ }); };
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   async function fillCanvas() {

@@ -1,4 +1,4 @@
-/* Hidden states and predictions: labels and marks over the points, hover and clicks. */
+/* Hidden states: labels and marks over the points, hover and clicks. */
 (function () {
   "use strict";
   const app = window.dashboardApp;
@@ -232,14 +232,4 @@
   });
   const number = (value) => Number(value).toPrecision(4);
   app.onPaint((state, what) => { if (what === "selection" || what === "hover" || what === "size") paint(); });
-
-  app.whenGraph("prediction-graph", (bars) => {
-    bars.on("plotly_hover", ({ points: [point], event }) => {
-      const bar = point && point.customdata;
-      if (!bar) return;
-      if (bar.side) { app.tip([`${bar.label} · vocabulary id ${bar.id}`, `${bar.side}: ${bar.known ? bar.probability.toPrecision(6) : bar.text}`], event.clientX, event.clientY); return; }
-      app.tip([`${bar.label} · vocabulary id ${bar.id}`, `probability ${bar.probability.toPrecision(6)}`, `log-probability ${bar.logprob.toFixed(4)} nats`], event.clientX, event.clientY);
-    });
-    bars.on("plotly_unhover", () => app.tip(null));
-  });
 })();

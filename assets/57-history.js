@@ -90,6 +90,9 @@
       travel(now);
     },
 
+    /** The cards' options that are not at their default: as they are, or as they are about to be. */
+    options: () => chosen(expected ? expected.options : app.state.options),
+
     /** Record what is shown now, where it is not recorded yet. */
     note() {
       const { selection, options } = app.state;
@@ -193,6 +196,7 @@
     controls = values.pop();
     app.state.options = Object.fromEntries(controls.map(({ id }, i) => [id, values[i]]));
     app.history.note();
+    app.paint("options");
   };
   /** The only writer of the cards' options beside the person: what a link, a step or an example asks for. */
   own.placeOptions = function (info, step, known, ...values) {

@@ -8,8 +8,7 @@
 
   app.onPaint((state, what) => {
     if (what !== "run" || !app.embedded()) return;
-    const { title, kind, layers, heads, labels } = state.info;
-    app.byId("page").dataset.kind = kind;
+    const { title, layers, heads, labels } = state.info;
     const tokens = labels.length === 1 ? "1 token" : `${labels.length.toLocaleString("en")} tokens`;
     document.querySelector(".header h1").textContent = `${title}: ${tokens}, ${layers} layers × ${heads} heads`;
   });

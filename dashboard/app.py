@@ -15,13 +15,15 @@ from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.models.catalog import Catalog
 from dashboard.page import layout
+from dashboard.pictures import make_pictures
 from dashboard.recent import make_recent
 from dashboard.routes import Sources, make_routes
 from dashboard.settings import Settings, make_folders
+from dashboard.shelf import Shelf
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
 from dashboard.views import all_views
-from dashboard.wiring import Shelf, connect
+from dashboard.wiring import connect
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TITLE = "Transformer dashboard"
@@ -87,6 +89,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     sources = Sources(settings, store, catalog, lambda: status(queue), app.csp_hashes(), ancestors)
     prefix = app.config.routes_pathname_prefix.rstrip("/")
     app.server.register_blueprint(make_routes(sources), url_prefix=prefix or None)
+    app.server.register_blueprint(make_pictures(shelf, views), url_prefix=f"{prefix}/show")
     app.server.register_blueprint(make_export_routes(shelf, views), url_prefix=f"{prefix}/export")
     if visitors is not None:
         app.server.register_blueprint(make_recent(settings, store, visitors))

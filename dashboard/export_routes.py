@@ -27,9 +27,9 @@ from dashboard.exports.report import report, report_name
 from dashboard.exports.run_files import RunFormat, attention_bytes, write_run
 from dashboard.exports.tables import csv_of
 from dashboard.figures.theme import theme_named
+from dashboard.shelf import Shelf
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
-from dashboard.wiring import Shelf
 
 log = logging.getLogger(__name__)
 PIECE = 1 << 18  # bytes that are read from a temporary file at once

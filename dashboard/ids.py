@@ -26,11 +26,10 @@ FILLED = "filled"
 FILL_PROGRESS = "fill-progress"
 FILL_REQUEST_SECOND = "fill-request-second"
 FILLED_SECOND = "filled-second"
+FILL_PROGRESS_SECOND = "fill-progress-second"
 FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
 PROGRESS_STATE = "progress-state"
-THEME = "theme"
-WORDS = "words"
 TRAVEL = "travel"
 
 # what only the browser's code (assets/) looks for
@@ -61,8 +60,11 @@ TOOLTIP = "tooltip"
 UNDO = "undo"
 
 
-# the positions whose predictions a second job computes, the selected and the second token's: request and outcome
-FILL_LANES = ((FILL_REQUEST, FILLED), (FILL_REQUEST_SECOND, FILLED_SECOND))
+# the positions whose predictions a second job computes, the selected and the second token's: request, outcome, progress
+FILL_LANES = (
+    (FILL_REQUEST, FILLED, FILL_PROGRESS),
+    (FILL_REQUEST_SECOND, FILLED_SECOND, FILL_PROGRESS_SECOND),
+)
 
 
 def graph_id(view: str) -> str:
@@ -83,16 +85,6 @@ def body_id(view: str) -> str:
 def footer_id(view: str) -> str:
     """The id of a card's line of exact numbers."""
     return f"{view}-footer"
-
-
-def drawn_id(view: str) -> str:
-    """The id of the store with the part of the selection that a view's figure depends on."""
-    return f"{view}-drawn"
-
-
-def reads_id(view: str) -> str:
-    """The id of the store with the names of the fields that a view's figure depends on."""
-    return f"{view}-reads"
 
 
 def control_id(view: str, control: str) -> str:

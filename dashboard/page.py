@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
-from dashboard import ids
+from dashboard import __version__, ids
 from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.figures.theme import LIGHT, empty_figure
 from dashboard.markup import attributes, frozen
 from dashboard.models.catalog import CatalogEntry
 from dashboard.settings import Settings
-from dashboard.views.declaration import Control, View
+from dashboard.views.declaration import SHOW, Control, View
 from dashboard.views.state import controls_of
 
 FORMATS = {
@@ -46,7 +47,14 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
         ],
         id=ids.PAGE,
         className="page empty embedded" if embedded else "page empty",
+        **attributes(data_version=__version__, data_views=json.dumps([_for_asking(view) for view in views])),
     )
+
+
+def _for_asking(view: View) -> dict[str, Any]:
+    """What the browser must know to ask for a view's figure (assets/50-show.js)."""
+    options = [ids.control_id(view.name, control.name) for control in view.controls if control != SHOW]
+    return {"name": view.name, "reads": view.figure_reads, "options": options, "show": ids.control_id(view.name, SHOW.name)}
 
 
 def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
@@ -59,22 +67,14 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.TRAVEL,
         ids.PROGRESS_STATE,
         *[name for lane in ids.FILL_LANES for name in lane],
-        ids.FILL_PROGRESS,
     )
-    drawn = [dcc.Store(id=ids.drawn_id(view.name)) for view in views]
-    words = [dcc.Store(id=ids.WORDS)]
-    reads = [dcc.Store(id=ids.reads_id(view.name), data=view.figure_reads) for view in views]
     catalog = {entry.name: _for_browser(entry, settings.max_tokens) for entry in entries}
     return [
         *[dcc.Store(id=name) for name in names],
-        *drawn,
-        *words,
-        *reads,
         dcc.Store(id=ids.CATALOG, data=catalog),
         dcc.Store(id=ids.CONTROLS, data=[{"id": name, "standard": control.default} for name, control in controls_of(views)]),
         dcc.Store(id=ids.EXAMPLES, data=[asdict(example) for example in EXAMPLES]),
         dcc.Store(id=ids.FORM_STATE, data="idle"),
-        dcc.Store(id=ids.THEME, data="light"),
     ]
 
 

@@ -292,6 +292,18 @@ class ModelRun:
             found: T = self._remembered[name]
             return found
 
+    def with_fill(self, position: int, arrays: Mapping[str, np.ndarray]) -> ModelRun:
+        """A run that also has the prediction with `position` masked, computed later (`masked_fill`), as `fill/POSITION/…`."""
+        self.check(token=position)
+        return self.with_arrays({f"fill/{position}/{name}": arrays[name] for name in arrays})
+
+    def filled(self, position: int) -> Mapping[str, np.ndarray] | None:
+        """What `with_fill` added for `position`; None where there is nothing."""
+        beside = f"fill/{position}/"
+        if f"{beside}masked/top_ids" not in self.arrays:
+            return None
+        return {name.removeprefix(beside): self.arrays[name] for name in self.arrays if name.startswith(beside)}
+
     def with_arrays(self, extra: Mapping[str, np.ndarray]) -> ModelRun:
         """A run that has these arrays as well (a new value; this one stays as it is)."""
         return ModelRun(self._header, ChainMap(dict(extra), self.arrays))  # type: ignore[arg-type]

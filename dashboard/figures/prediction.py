@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import as_array
+from dashboard.figures.bar_texts import Name, Numbers, written, written_by_page
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
-from dashboard.figures.tokens import elide, escape, token_label
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
+from dashboard.figures.tokens import escape, token_label
 
 
 def probability_text(probability: float) -> str:
@@ -31,7 +32,7 @@ def prediction_bars(candidates: Sequence[TokenProbability], actual: int | None =
         actual: vocabulary id of the token that really stands there; its row is bold.
         theme: LIGHT or DARK.
     """
-    spec = page_bars(candidates, actual, theme)
+    spec = written(page_bars(candidates, actual, theme), theme)
     [bars] = spec["data"]
     labels = [{**data, "label": escape(data["label"])} for data in bars["customdata"]]
     hover = "%{customdata.label}: %{x:.6g} %<extra></extra>"
@@ -39,9 +40,8 @@ def prediction_bars(candidates: Sequence[TokenProbability], actual: int | None =
 
 
 def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT) -> Spec:
-    """The same as plain data without hover, which the page draws itself."""
-    names = [elide(token_label(c.text), 14) for c in candidates]
-    bold = [c.id == actual for c in candidates]
+    """The same as plain data without texts and hover, which the page adds itself."""
+    names = [Name(c.text, c.id == actual) for c in candidates]
     rows = list(range(len(candidates)))
     bars = {
         "type": "bar",
@@ -49,33 +49,18 @@ def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None,
         "y": rows,
         "orientation": "h",
         "width": 0.62,
-        "marker": {"color": [theme.ink if b else theme.mark for b in bold], "line": {"width": 0}},
+        "marker": {"color": [theme.ink if name.bold else theme.mark for name in names], "line": {"width": 0}},
         "customdata": [
             {"id": c.id, "probability": c.probability, "logprob": c.logprob, "label": token_label(c.text)} for c in candidates
         ],
         "hoverinfo": "none",
     }
-    texts = [f"<b>{escape(n)}</b>" if b else escape(n) for n, b in zip(names, bold, strict=True)]
-    width = round(max(len(name) for name in names) * CHARACTER_WIDTH) + 16 if names else 20
-    y = axis(theme, range=[len(rows) - 0.5, -0.5], tickvals=rows, ticktext=texts, tickfont={"family": TOKEN_FONT, "size": 11})
+    width = round(max(len(name.label) for name in names) * CHARACTER_WIDTH) + 16 if names else 20
+    y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
     x = axis(theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True)
     layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": 62, "t": 2, "b": 22}}
-    return {"data": [bars], "layout": {**layout, "annotations": _values(candidates, bold, theme)}}
-
-
-def _values(candidates: Sequence[TokenProbability], bold: list[bool], theme: Theme) -> list[dict[str, Any]]:
-    shared = {
-        "xref": "paper",
-        "x": 1,
-        "xanchor": "right",
-        "xshift": 60,
-        "showarrow": False,
-        "font": {"size": 12, "color": theme.ink},
-    }
-    return [
-        {**shared, "y": i, "text": f"<b>{probability_text(c.probability)}</b>" if b else probability_text(c.probability)}
-        for i, (c, b) in enumerate(zip(candidates, bold, strict=True))
-    ]
+    texts = [(probability_text(c.probability), name.bold) for c, name in zip(candidates, names, strict=True)]
+    return {"data": [bars], "layout": {**layout, "meta": written_by_page(names, [Numbers(60, texts)])}}
 
 
 def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, top_k: int = 10) -> go.Figure:

@@ -10,10 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dashboard.analysis.prediction import Chance, Contender
+from dashboard.figures.bar_texts import Name, Numbers, written, written_by_page
 from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
-from dashboard.figures.tokens import elide, escape, token_label
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
+from dashboard.figures.tokens import escape, token_label
 
 COLUMNS = (56, 112, 182)  # pixels from the plot to the right edges of: the first, the second, the difference
 
@@ -54,7 +55,7 @@ def prediction_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: 
         rows: likeliest first. sides: the two positions; a token that is really there is bold in its column.
         theme: LIGHT or DARK.
     """
-    spec = page_pair(rows, sides, theme)
+    spec = written(page_pair(rows, sides, theme), theme)
     hover = {"hovertemplate": "%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>", "hoverinfo": None}
     told = [[{**data, "label": escape(data["label"])} for data in bars["customdata"]] for bars in spec["data"]]
     bars = [{**bars, **hover, "customdata": found} for bars, found in zip(spec["data"], told, strict=True)]
@@ -62,26 +63,19 @@ def prediction_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: 
 
 
 def page_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT) -> Spec:
-    """The same as plain data without hover, which the page draws itself."""
+    """The same as plain data without texts and hover, which the page adds itself."""
     styles = (
         {"color": theme.mark, "line": {"width": 0}},
         {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": theme.ink}},
     )
     bars = [_bars(rows, side, place, style, theme) for place, (side, style) in enumerate(zip(sides, styles, strict=True))]
-    names = [escape(elide(token_label(row.text), 14)) for row in rows]
-    bold = {side.actual for side in sides}
-    texts = [f"<b>{name}</b>" if row.id in bold else name for row, name in zip(rows, names, strict=True)]
-    width = round(max((min(14, len(token_label(row.text))) for row in rows), default=1) * CHARACTER_WIDTH) + 16
-    count = len(rows)
-    y = axis(
-        theme, range=[count - 0.5, -0.5], tickvals=list(range(count)), ticktext=texts, tickfont={"family": TOKEN_FONT, "size": 11}
-    )
+    actual = {side.actual for side in sides}
+    names = [Name(row.text, row.id in actual) for row in rows]
+    width = round(max((len(name.label) for name in names), default=1) * CHARACTER_WIDTH) + 16
+    y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
     x = axis(theme, range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
     layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20}}
-    return {
-        "data": bars,
-        "layout": {**layout, "barmode": "overlay", "annotations": [*_heads(sides, theme), *_numbers(rows, sides, theme)]},
-    }
+    return {"data": bars, "layout": {**layout, "barmode": "overlay", "meta": written_by_page(names, _numbers(rows, sides))}}
 
 
 def _bars(rows: Sequence[Contender], side: Side, place: int, style: dict[str, Any], theme: Theme) -> dict[str, Any]:
@@ -107,23 +101,11 @@ def _bars(rows: Sequence[Contender], side: Side, place: int, style: dict[str, An
     }
 
 
-def _number(text: str, y: Any, column: int, theme: Theme, **more: Any) -> dict[str, Any]:
-    placed = {"xref": "paper", "x": 1, "xanchor": "right", "xshift": COLUMNS[column], "y": y, "showarrow": False}
-    return {**placed, "text": text, "font": {"size": 12, "color": theme.ink}, **more}
-
-
-def _heads(sides: tuple[Side, Side], theme: Theme) -> list[dict[str, Any]]:
-    above = {"yref": "paper", "yanchor": "bottom", "font": {"size": 11, "color": theme.muted}}
-    names = [escape(side.name) for side in sides]
-    return [_number(name, 1, column, theme, **above) for column, name in enumerate([*names, "diff., points"])]
-
-
-def _numbers(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme) -> list[dict[str, Any]]:
-    found = []
-    for y, row in enumerate(rows):
-        texts = [
-            f"<b>{chance_text(chance)}</b>" if row.id == side.actual else chance_text(chance)
-            for chance, side in zip((row.one, row.other), sides, strict=True)
-        ]
-        found += [_number(text, y, column, theme) for column, text in enumerate([*texts, difference_text(row)])]
-    return found
+def _numbers(rows: Sequence[Contender], sides: tuple[Side, Side]) -> list[Numbers]:
+    """Both probabilities, and their difference in percentage points."""
+    one, other = sides
+    return [
+        Numbers(COLUMNS[0], [(chance_text(row.one), row.id == one.actual) for row in rows], one.name),
+        Numbers(COLUMNS[1], [(chance_text(row.other), row.id == other.actual) for row in rows], other.name),
+        Numbers(COLUMNS[2], [(difference_text(row), False) for row in rows], "diff., points"),
+    ]

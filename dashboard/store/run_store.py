@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 from safetensors.numpy import save_file
 
+from dashboard.contracts.job import fill_name
 from dashboard.contracts.request import SCHEMA_VERSION, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, SettingsError
@@ -149,6 +150,19 @@ class RunStore:
             raise RunNotFoundError(MISSING)
         self._touch(self._path(name))
         return self._map(name)
+
+    def open_filled(self, key: str, positions: Iterable[int | None]) -> ModelRun:
+        """A run; of a masked model, with the predictions at `positions` that were computed later, where there are any.
+
+        Raises:
+            RunNotFoundError: the run is not here. BadSelectionError: it has no such position.
+        """
+        run = self.open(key)
+        for position in dict.fromkeys(place for place in positions if place is not None):
+            if run.model.kind == "masked" and not run.has_masked(position):
+                with contextlib.suppress(RunNotFoundError):
+                    run = run.with_fill(position, self.open_arrays(fill_name(key, position)))
+        return run
 
     def delete(self, key: str) -> None:
         """Let a run go, with everything derived from it."""

@@ -90,13 +90,13 @@ class View:
         name: makes the ids (`<name>-graph`). title: before there is a run. order: place among the cards.
         invitation: headline and sentence before there is a run.
         figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
-            where they change it.
+            where they change it (`fields` asks both).
         draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to draw
             (then `words` gives a message).
         words: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer; a view with a table offers that, too. beside, above: build a component left of
             the figure, and a line above it.
-        later: whether it draws what a second job computes for the selected token (`fill/…`).
+        pending: positions whose predictions a second job must compute before this view can show all (`fill/…`).
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
             None where there is nothing to draw. Without one, `draw` is exported.
         table: the numbers behind the figure; `whole` asks for all that the figure shows (a CSV file), otherwise for the
@@ -114,7 +114,7 @@ class View:
     controls: tuple[Control, ...] = ()
     beside: Callable[[], Any] | None = None
     above: Callable[[], Any] | None = None
-    later: bool = False
+    pending: Callable[[ModelRun, Selection, Options], tuple[int, ...]] | None = None
     export: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None] | None = None
     table: Callable[[ModelRun, Selection, Options, bool], Table | None] | None = None
     reads: Callable[[Options], tuple[str, ...]] | None = None
@@ -123,6 +123,19 @@ class View:
     def __post_init__(self) -> None:
         if self.table is not None and SHOW not in self.controls:
             object.__setattr__(self, "controls", (SHOW, *self.controls))
+
+    def fields(self, options: Options) -> tuple[str, ...]:
+        """Fields of the selection on which the figure depends with these options."""
+        return self.figure_reads if self.reads is None else self.reads(options)
+
+    @property
+    def later(self) -> bool:
+        """Whether it shows what second jobs compute."""
+        return self.pending is not None
+
+    def awaits(self, run: ModelRun, selection: Selection, options: Options) -> tuple[int, ...]:
+        """Positions whose predictions must be computed first; none where everything can be shown."""
+        return () if self.pending is None else self.pending(run, selection, options)
 
     def invited(self) -> Words:
         """What the card says before there is a run."""

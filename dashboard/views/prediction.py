@@ -18,6 +18,7 @@ from dashboard.figures.prediction import page_bars, prediction_bars, probability
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
+from dashboard.markup import attributes
 from dashboard.views.declaration import Control, Options, View, Words, token_span
 from dashboard.views.tables import candidates_table, contenders_table
 
@@ -40,11 +41,8 @@ def prediction_of(run: ModelRun, position: int, options: Options) -> Prediction 
         return run.prediction(position, "given")
     if run.has_masked(position):
         return run.prediction(position, "masked")
-    beside = f"fill/{position}/"
-    if f"{beside}masked/top_ids" in run.arrays:
-        later = {name.removeprefix(beside): run.arrays[name] for name in run.arrays if name.startswith(beside)}
-        return run.prediction_beside(later, position)
-    return None
+    filled = run.filled(position)
+    return None if filled is None else run.prediction_beside(filled, position)
 
 
 def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction | None:
@@ -52,6 +50,14 @@ def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction
     if selection.other is None or selection.other == selection.token:
         return None
     return prediction_of(run, selection.other, options)
+
+
+def pending(run: ModelRun, selection: Selection, options: Options) -> tuple[int, ...]:
+    """The selected and the second position, where they must be computed first."""
+    if not run.has_predictions:
+        return ()
+    places = dict.fromkeys(place for place in (selection.token, selection.other) if place is not None)
+    return tuple(place for place in places if prediction_of(run, place, options) is None)
 
 
 def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec | None:
@@ -101,7 +107,7 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
         return Words("Predictions", message=_no_head(run))
     prediction = prediction_of(run, selection.token, options)
     if prediction is None:
-        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(), waiting=True)
+        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(selection.token), waiting=True)
     best = prediction.candidates[0]
     title = [*_lead(run, selection, prediction.mode), token_span(best.text), f", {probability_text(best.probability)}"]
     other = _second(run, selection, options)
@@ -110,8 +116,10 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     count = min(int(options["count"]), len(prediction.candidates))
     what = "next tokens" if run.model.kind == "causal" else "fills"
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
-    late = "" if selection.other in (None, selection.token) else " The second token's position is not computed yet."
-    caption = f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}{late}"
+    caption: list[Any] = [f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"]
+    if selection.other not in (None, selection.token):
+        late = "The second token's position is not computed yet."
+        caption += [" ", html.Span(late, **attributes(data_waits=str(selection.other)))]
     return Words(title, caption, body=_table(run, prediction))
 
 
@@ -178,11 +186,10 @@ def _no_head(run: ModelRun) -> Any:
     ]
 
 
-def _waiting() -> Any:
-    return [
-        html.B("Computing this position …"),
-        html.P("The model reads the text once more, with this token masked."),
-    ]
+def _waiting(position: int) -> Any:
+    """What stands there until the job is done; the browser puts the reason in its place where it fails."""
+    words = [html.B("Computing this position …"), html.P("The model reads the text once more, with this token masked.")]
+    return html.Div(words, **attributes(data_waits=str(position)))
 
 
 def _table(run: ModelRun, prediction: Prediction) -> Any:
@@ -235,7 +242,7 @@ VIEW = View(
     draw=draw,
     words=words,
     controls=CONTROLS,
-    later=True,
+    pending=pending,
     table=table,
     export=export,
 )

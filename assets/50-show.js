@@ -1,0 +1,134 @@
+/* Asks for what the views show of a selection: each view's figure, and all views' words (dashboard/pictures.py). Their
+   answers depend on nothing but their address, so they are asked for at once, beside Dash, and kept. */
+(function () {
+  "use strict";
+  const app = window.dashboardApp;
+  const AT_ONCE = 2; // questions of one kind under way; of those that come meanwhile the last one is asked
+  const MOST_KEPT = 8e6; // characters of answers that are kept
+  const lanes = new Map(); // "words", and each view by its name
+  const reads = new Map(); // per view and options: the fields of the selection on which its figure depends
+  const kept = new Map();
+  let keptSize = 0;
+  let lost = false;
+
+  function lane(name, path, put) {
+    if (!lanes.has(name)) {
+      lanes.set(name, { name, path, put, wanted: null, next: null, asked: 0, shown: 0, underWay: 0, held: null, whole: true });
+    }
+    return lanes.get(name);
+  }
+  let declared = null;
+  function views() {
+    if (!declared) declared = JSON.parse(app.byId("page").dataset.views);
+    return declared;
+  }
+  const pick = (values, names) => Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
+  function places({ run, token, other, layer, head }) {
+    return { run, token, layer, head, ...(other === null || other === undefined ? {} : { other }) };
+  }
+
+  /** Ask for what a selection shows and is not shown or asked for already. */
+  app.ask = function (selection) {
+    const all = places(selection);
+    const options = app.history.options();
+    const address = { ...all, ...options };
+    want(lane("words", "words", putWords), { name: JSON.stringify(address), address });
+    for (const view of views()) {
+      if (options[view.show] === "table") continue;
+      const own = pick(options, view.options);
+      const kind = view.name + JSON.stringify(own);
+      const looks = { ...own, theme: document.documentElement.dataset.theme };
+      const name = JSON.stringify({ ...pick(all, reads.get(kind) || view.reads), ...looks });
+      want(lane(view.name, `figure/${view.name}`, putFigure), { name, kind, address: { ...all, ...looks } });
+    }
+  };
+  /** Ask again for what was not whole: a job is done, or the server is reached again. */
+  app.askAgain = function () {
+    for (const one of lanes.values()) if (!one.whole) one.wanted = null;
+    if (app.state.selection && app.state.info) app.ask(app.state.selection);
+  };
+
+  function want(one, question) {
+    if (one.wanted === question.name) return;
+    one.wanted = question.name;
+    one.next = null;
+    const found = kept.get(`${one.path} ${question.name}`);
+    if (found) { one.asked += 1; take(one, one.asked, found); return; }
+    one.next = question;
+    go(one);
+  }
+  function go(one) {
+    if (!one.next || one.underWay >= AT_ONCE) return;
+    const question = one.next;
+    one.next = null;
+    one.asked += 1;
+    const mine = one.asked;
+    one.underWay += 1;
+    answer(one.path, question)
+      .then((found) => {
+        if (lost) { lost = false; app.notifyOver("show"); }
+        keep(`${one.path} ${question.name}`, found);
+        take(one, mine, found);
+      })
+      .catch((error) => fail(one, question.name, error))
+      .finally(() => { one.underWay -= 1; go(one); });
+  }
+  async function answer(path, { address, kind }) {
+    let reply;
+    try { reply = await fetch(app.url(`show/${path}?${new URLSearchParams(address)}`)); } catch (error) { throw new Error(""); }
+    const text = await reply.text();
+    if (!reply.ok) throw new Error(reply.headers.get("Content-Type").startsWith("text/plain") ? text : "");
+    return { kind, size: text.length, told: JSON.parse(text) };
+  }
+  const isWhole = ({ told }) => (told.layout ? told.layout.meta.whole : told.whole);
+  function keep(name, found) {
+    if (!isWhole(found)) return;
+    kept.set(name, found);
+    keptSize += found.size;
+    for (const [oldest, { size }] of kept) {
+      if (keptSize <= MOST_KEPT) break;
+      kept.delete(oldest);
+      keptSize -= size;
+    }
+  }
+  /* an answer is shown unless a later one is; one of a run that the page does not know yet waits for it */
+  function take(one, serial, found) {
+    if (serial < one.shown) return;
+    one.shown = serial;
+    one.whole = isWhole(found);
+    one.held = found;
+    show(one);
+  }
+  function runOf({ told }) { return told.layout ? told.layout.meta.run : told.run; }
+  function show(one) {
+    const { info } = app.state;
+    if (!one.held || !info || info.run !== runOf(one.held)) return;
+    const found = one.held;
+    one.held = null;
+    one.put(found, one.name);
+  }
+  /* the server did not answer: what is shown stays, and is asked for again when it does */
+  function fail(one, name, error) {
+    if (one.wanted === name) { one.wanted = null; one.whole = false; }
+    if (lost) return;
+    lost = true;
+    app.notify({ lead: "Error.", text: error.message || "The server does not answer, so some of what is shown is of the selection before. It follows when the server is reached again.", from: "show" });
+  }
+  /** The server was reached: what it did not answer before is asked for again. */
+  app.reached = function () { if (lost) app.askAgain(); };
+
+  function putWords({ told }) {
+    window.dashboardBuild.words(told);
+    document.dispatchEvent(new CustomEvent("all-words", { detail: told }));
+  }
+  function putFigure({ told, kind }, view) {
+    reads.set(kind, told.layout.meta.reads);
+    window.dash_clientside.set_props(`${view}-graph`, { figure: told });
+  }
+
+  app.onPaint((state, what) => {
+    if (!state.info || !state.selection) return;
+    if (what === "selection" || what === "options" || what === "theme") app.ask(state.selection);
+    if (what === "selection") for (const one of lanes.values()) show(one);
+  });
+})();

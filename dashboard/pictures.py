@@ -1,0 +1,130 @@
+"""What the views show, as plain answers that depend on nothing but their address (docs/decisions/020).
+
+    /show/figure/VIEW    the view's figure as Plotly's JSON
+    /show/words          what stands around the figures, of all views: plain trees for assets/45-build.js
+
+Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them as
+soon as something is selected (assets/50-show.js), and for a figure only where it depends on what has changed: a figure says
+in `layout.meta` of which run, layer and head it is (`run`, `layer`, `head`), which fields of the selection it depends on
+(`reads`), and with `whole: false` that a part of it is still being computed, so that it may be another one later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from dash import html
+from flask import Blueprint, Response, request
+from plotly.io.json import to_json_plotly
+
+from dashboard.contracts.selection import Selection
+from dashboard.errors import BadRequestError, DashboardError
+from dashboard.figures.spec import Spec, spec_of
+from dashboard.figures.theme import Theme, empty_figure, theme_named
+from dashboard.markup import Plain, plain
+from dashboard.shelf import Shelf, guarded
+from dashboard.views.declaration import SHOW, View, Words
+from dashboard.views.shown import alternative, shown_table
+from dashboard.views.state import ViewState
+
+
+def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
+    """/show/…; an address that names no view state gives 400 and one sentence."""
+    routes = Blueprint("pictures", __name__)
+    by_name = {view.name: view for view in views}
+
+    @routes.get("/figure/<name>")
+    def _figure(name: str) -> Response:
+        view = by_name.get(name)
+        if view is None:
+            raise BadRequestError(f"There is no figure “{name[:40]}”; there are {', '.join(by_name)}.")
+        state = ViewState.from_query(request.args, views)
+        return _answer(figure_of(shelf, view, state, theme_named(request.args.get("theme"))))
+
+    @routes.get("/words")
+    def _words() -> Response:
+        state = ViewState.from_query(request.args, views)
+        return _answer(words_of(shelf, views, state))
+
+    @routes.get("/<path:rest>")
+    def _unknown(rest: str) -> Response:  # else Dash answers with the page
+        raise BadRequestError(f"There is nothing to show at “{rest[:60]}”. Reload the page.")
+
+    @routes.errorhandler(DashboardError)
+    def _error(error: DashboardError) -> Response:
+        return Response(str(error), 400, mimetype="text/plain")
+
+    return routes
+
+
+def _answer(found: Mapping[str, Any]) -> Response:
+    response = Response(to_json_plotly(found), mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"  # another version of this program may show the same otherwise
+    return response
+
+
+def figure_of(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
+    """A view's figure as plain data; one with the sentence of what went wrong, where something did."""
+    found, problem = guarded(lambda: _drawn(shelf, view, state, theme))
+    if found is None:
+        found = spec_of(empty_figure(problem, theme))
+        found["layout"]["meta"] = {"run": state.selection.run, "reads": list(view.figure_reads), "whole": False}
+    return found
+
+
+def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
+    selection, options = state.selection, state.options[view.name]
+    run = shelf.run_of(selection, view.later)
+    figure = view.draw(run, selection, options, theme)
+    spec = spec_of(empty_figure(None, theme) if figure is None else figure)
+    told = {"run": selection.run, "layer": selection.layer, "head": selection.head}
+    told |= {"reads": list(view.fields(options)), "whole": not view.awaits(run, selection, options)}
+    spec["layout"]["meta"] = {**(spec["layout"].get("meta") or {}), **told}
+    return spec
+
+
+def words_of(shelf: Shelf, views: Sequence[View], state: ViewState) -> dict[str, Any]:
+    """All views' words.
+
+    Returns:
+        "run", "of": what they are of (`state_name`). "awaits": positions whose predictions a second job must compute first.
+        "whole": whether they will be the same whenever they are asked for. "views": by the view's name `heading`, `body`,
+        `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or None).
+    """
+    told: dict[str, Any] = {}
+    awaited: set[int] = set()
+    whole = True
+    for view in views:
+        found, problem = guarded(partial(_told, shelf, view, state))
+        words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
+        whole = whole and found is not None and not awaits
+        awaited.update(awaits)
+        told[view.name] = {**_placed(words), "alternative": alternative(words), "table": table}
+    name = state_name(state.selection)
+    return {"run": state.selection.run, "of": name, "awaits": sorted(awaited), "whole": whole, "views": told}
+
+
+def _told(shelf: Shelf, view: View, state: ViewState) -> tuple[Words, list[Plain] | None, Sequence[int]]:
+    """A view's words, the table in place of its figure where the options ask for it, and which positions it waits for."""
+    selection, options = state.selection, state.options[view.name]
+    run = shelf.run_of(selection, view.later)
+    table = view.table(run, selection, options, False) if view.table and options[SHOW.name] == "table" else None
+    words = view.words(run, selection, options)
+    return words, None if table is None else plain(shown_table(table)), view.awaits(run, selection, options)
+
+
+def _placed(words: Words) -> dict[str, list[Plain]]:
+    """The words as plain trees, which assets/45-build.js puts around the figure."""
+    heading = [html.H2(words.title), html.P(words.caption, className="caption")]
+    body = words.body
+    if words.message is not None:
+        body = html.Div(html.Div(words.message), className="card-message")
+    return {"heading": plain(heading), "body": plain(body), "footer": plain(words.footer)}
+
+
+def state_name(selection: Selection) -> str:
+    """What words are of: "run-token-second-layer-head", the run by its first eight digits; no second token is nothing."""
+    other = "" if selection.other is None else str(selection.other)
+    return "-".join([selection.run[:8], str(selection.token), other, str(selection.layer), str(selection.head)])

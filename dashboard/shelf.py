@@ -1,0 +1,64 @@
+"""What callbacks and routes read: runs, models, settings, and the visitors' lists."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dash import ctx
+
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.errors import BROKEN, DashboardError
+from dashboard.models.catalog import Catalog
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.store.visits import VisitorLists, visitor_in
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Runs, models, settings, and where there are any, the visitors' lists of runs."""
+
+    settings: Settings
+    store: RunStore
+    catalog: Catalog
+    visitors: VisitorLists | None = None
+
+    def opened(self, key: str) -> str:
+        """Note that this request's visitor has opened a run; gives their name for it. What fails here fails no run."""
+        visitor = visitor_in(ctx.cookies or {})
+        if self.visitors is None or visitor is None:
+            return ""
+        try:
+            return self.visitors.opened(visitor, key).name
+        except OSError:  # the disk is full, perhaps
+            log.exception("a visitor's list of runs cannot be kept")
+            return ""
+
+    def run_of(self, selection: Selection, later: bool = False) -> ModelRun:
+        """The selection's run; where `later` asks for it, with the predictions at the selected and the second position
+        that second jobs computed, where there are any.
+
+        Raises:
+            RunNotFoundError: it is not there. BadSelectionError: it has no such token, layer or head.
+        """
+        run = self.store.open(selection.run)
+        selection.checked(run)
+        return self.store.open_filled(run.key, (selection.token, selection.other)) if later else run
+
+
+def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:
+    """Call a function; a `DashboardError` is its message, any other error is logged and is ours."""
+    try:
+        return function(), None
+    except DashboardError as error:
+        return None, str(error)
+    except Exception:
+        log.exception("a view failed")
+        return None, BROKEN

@@ -3,8 +3,10 @@
   "use strict";
   const painters = [];
   const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
+  const AFTER = 150; // milliseconds after which Dash is told of a token: nothing that is shown waits for that
   let serial = 0;
   let latest = null;
+  let telling = 0;
 
   const app = {
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
@@ -33,16 +35,18 @@
     },
     /** Show a selection of the run that is shown; `selection` follows. */
     present(next) {
-      if (same(next, app.state.selection)) return;
+      const { selection } = app.state;
+      if (same(next, selection)) return;
+      const steps = next.layer !== selection.layer || next.head !== selection.head; // Dash has their fields
       latest = { selection: next, at: performance.now() };
       show(next);
-      serial += 1;
-      const { token, other, layer, head } = next;
-      window.dash_clientside.set_props("proposal", { data: { token, other, layer, head, serial } });
+      clearTimeout(telling);
+      telling = setTimeout(tell, steps ? 0 : AFTER);
     },
     /** The empty page again: what was there before the first run. */
     showNothing() {
       latest = null;
+      clearTimeout(telling);
       Object.assign(app.state, { selection: null, info: null, hover: null, outcome: null });
       app.byId("page").classList.add("empty");
       window.dashboardBuild.invitations();
@@ -162,6 +166,12 @@
       next[name] = bounded(value, counts[name]);
     }
     return next;
+  }
+
+  function tell() {
+    const { token, other, layer, head } = app.state.selection;
+    serial += 1;
+    window.dash_clientside.set_props("proposal", { data: { token, other, layer, head, serial } });
   }
 
   function show(selection) {

@@ -18,6 +18,10 @@ class DashboardError(Exception):
 
     retry: bool = False
 
+    def __str__(self) -> str:
+        """One printable line, whatever the words hold that an address or a file gave."""
+        return "".join(letter if letter.isprintable() else " " for letter in super().__str__())
+
 
 class BadRequestError(DashboardError):
     """A form, an address or a call holds a value that cannot be used."""

@@ -30,7 +30,7 @@ class Selection:
 
     @classmethod
     def from_json(cls, raw: object) -> Selection:
-        """Parse a decoded JSON object. Numbers may come as text ("3").
+        """Parse a decoded JSON object. Numbers may come as text ("3"). A second token that is the first is none.
 
         Raises:
             BadSelectionError: a field is missing or is not what it must be.
@@ -40,12 +40,14 @@ class Selection:
         other_run = raw.get("other_run")
         if other_run is not None and not is_run_key(other_run):
             raise BadSelectionError("The selection's second run is not a run's name. Reload the page.")
+        token = _index(raw, "token")
+        other = None if raw.get("other") is None else _index(raw, "other")
         return cls(
             run=raw["run"],
-            token=_index(raw, "token"),
+            token=token,
             layer=_index(raw, "layer"),
             head=_index(raw, "head"),
-            other=None if raw.get("other") is None else _index(raw, "other"),
+            other=None if other == token else other,
             other_run=other_run,
         )
 
@@ -61,5 +63,5 @@ def _index(raw: dict[str, Any], name: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:9])
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
-        raise BadSelectionError(f"The selection's {name} is {value!r}; it must be a whole number from 0.")
+        raise BadSelectionError(f"The selection's {name} is {repr(value)[:40]}; it must be a whole number from 0.")
     return value

@@ -102,11 +102,11 @@ class Person:
         return dict(found["response"]["run-info"]["data"])
 
     def drawn(self, selection: dict[str, Any]) -> dict[str, Any]:
-        """The meta of the heatmap for a selection: which run, layer and head it is of."""
-        values = {"selection.data": selection, "attention-drawn.data": selection, "theme.data": "light"}
-        code, found = self.call("attention-graph.figure", values)
+        """What the heatmap for a selection says that it is of: run, layer and head."""
+        code, found = self.ask("GET", f"/show/figure/attention?{urllib.parse.urlencode({**selection, 'theme': 'light'})}")
         assert code == 200, found
-        return dict(found["response"]["attention-graph"]["figure"]["layout"]["meta"])
+        meta = json.loads(found)["layout"]["meta"]
+        return {name: meta.get(name) for name in ("run", "layer", "head")}
 
     def health(self) -> dict[str, Any]:
         return dict(json.loads(self.ask("GET", "/health")[1]))

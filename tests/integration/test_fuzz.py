@@ -239,12 +239,14 @@ def check(target: Target, reply: Any, sent: object) -> None:
 def answers_well(target: Target) -> None:
     """The process still does what a page asks of it."""
     target.keep()
-    selection = {"run": target.runs[0], "token": 3, "layer": 1, "head": 0}
-    entry = target.callback("attention-graph.figure")
-    reads = [*entry["inputs"], *entry["state"]]
-    values = [selection if item["id"] == "selection" else target.known.get(f"{item['id']}.data", [None])[0] for item in reads]
-    reply = target.client.post(UPDATE, json=envelope(entry, values, entry["inputs"][:1]))
-    assert reply.get_json()["response"]["attention-graph"]["figure"]["layout"]["meta"]["run"] == target.runs[0]
+    selection = {"run": target.runs[0], "token": "3", "layer": "1", "head": "0"}
+    meta = target.client.get("/show/figure/attention", query_string=selection).get_json()["layout"]["meta"]
+    assert (meta["run"], meta["layer"], meta["head"], meta["whole"]) == (target.runs[0], 1, 0, True)
+    entry = target.callback("run-info.data")
+    values = [selection if item["id"] == "address" else None for item in [*entry["inputs"], *entry["state"]]]
+    changed = [item for item in entry["inputs"] if item["id"] == "address"]
+    info = target.client.post(UPDATE, json=envelope(entry, values, changed)).get_json()["response"]["run-info"]["data"]
+    assert (info["run"], info["start"]["token"]) == (target.runs[0], 3)
     assert target.client.get("/health").get_json()["status"] == "ok"
 
 
@@ -252,14 +254,13 @@ def answers_well(target: Target) -> None:
 
 
 def test_every_callback_is_known(target: Target) -> None:
-    assert {"submitted-run.data", "filled.data", "run-info.data", "attention-graph.figure"} <= {
-        e["output"] for e in target.callbacks
-    }
+    assert {"submitted-run.data", "filled.data", "filled-second.data", "run-info.data"} <= {e["output"] for e in target.callbacks}
+    assert {"/show/figure/<name>", "/show/words"} <= {rule for rule, _methods in target.rules}
     assert target.known["model.value"]
     assert len(target.handles["job"]) > 32
 
 
-@cases(650)
+@cases(400)
 @given(data=st.data())
 def test_no_values_break_a_callback(target: Target, data: st.DataObject) -> None:
     entry = data.draw(st.sampled_from(target.callbacks))
@@ -316,6 +317,33 @@ def test_no_address_breaks_a_route(target: Target, data: st.DataObject) -> None:
         f"{path}?{urllib.parse.urlencode(words)}", method=method, data=json.dumps(sent), content_type="application/json"
     )
     check(target, reply, (method, path, query, sent))
+
+
+@cases(250)
+@given(data=st.data())
+def test_no_selection_breaks_a_picture(target: Target, data: st.DataObject) -> None:
+    """Figures and words, by addresses of which some are right; what is no answer is a sentence."""
+    controls = sorted(name.removesuffix(".value") for name, held in target.known.items() if held and name.endswith(".value"))
+    place = st.one_of(st.integers(-1, 7), LEAVES)
+    right = {
+        "run": st.sampled_from(target.runs),
+        "token": st.integers(0, 6),
+        "layer": st.integers(0, 2),
+        "head": st.integers(0, 2),
+    }
+    loose = {"run": keys(target), "token": place, "layer": place, "head": place}
+    more = {"other": place, "theme": st.one_of(st.sampled_from(["light", "dark"]), LEAVES), "x": ANY}
+    query = data.draw(st.one_of(objects(right, more), objects({}, {**loose, **more})))
+    for name in data.draw(st.lists(st.sampled_from(controls), max_size=3)):
+        query[name] = data.draw(st.one_of(st.sampled_from(target.known[f"{name}.value"]), LEAVES))
+    words = {name: str(value).encode("utf-8", "surrogatepass") for name, value in query.items()}
+    path = data.draw(st.sampled_from(["figure/attention", "figure/hidden", "figure/prediction", "words", "figure/none"]))
+    reply = target.client.get(f"/show/{path}?{urllib.parse.urlencode(words)}")
+    check(target, reply, (path, query))
+    assert reply.status_code in (200, 400)
+    if reply.status_code == 200:
+        found = reply.get_json()
+        assert isinstance((found["layout"]["meta"] if "layout" in found else found)["whole"], bool)
 
 
 @pytest.mark.parametrize(

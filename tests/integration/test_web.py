@@ -457,7 +457,7 @@ def call(client: FlaskClient, entry: dict[str, Any], value: Any) -> Any:
 def test_no_value_breaks_a_callback(client: FlaskClient, run: ModelRun, value: Any) -> None:
     value = json.loads(json.dumps(value).replace("KEY", run.key))
     entries = server_callbacks(client)
-    assert len(entries) >= 9
+    assert len(entries) >= 5
     replies = {entry["output"]: call(client, entry, value) for entry in entries}
     assert {output: reply.status_code for output, reply in replies.items() if reply.status_code not in (200, 204)} == {}
     assert [output for output, reply in replies.items() if "Traceback" in reply.get_data(as_text=True)] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -118,6 +119,14 @@ def fill_arrays(texts: Sequence[str] = WORDS, position: int = 2) -> dict[str, np
     """What a fill job keeps: the prediction of one masked position."""
     row = log_softmax(np.random.default_rng(11).normal(size=(1, VOCABULARY)))
     return {**prediction_arrays("masked", row, [position % VOCABULARY]), "vocabulary": vocabulary_array(texts)}
+
+
+def array_of(value: Any) -> np.ndarray:
+    """A typed array of a figure's JSON."""
+    if isinstance(value, dict):
+        found = np.frombuffer(base64.b64decode(value["bdata"]), dtype=value["dtype"])
+        return found.reshape([int(n) for n in str(value["shape"]).split(",")]) if "shape" in value else found
+    return np.asarray(value)
 
 
 def words_in(component: Any) -> str:

@@ -44,6 +44,10 @@ def test_control_characters_and_half_surrogates_are_refused_with_their_place(bad
         RunRequest("tiny", "ab" + bad + "c")
 
 
+def test_an_error_is_one_line_whatever_it_quotes() -> None:
+    assert str(BadRequestError("There is no “a\x85b\u2028c\nd” here.")) == "There is no “a b c d” here."
+
+
 @pytest.mark.parametrize(
     "text", ["a\tb\r\nc", "👩\u200d👩\u200d👧", "שלום \u200fעולם", "e\u0301", "漢字", "\ufeffbom", "soft\u00adhyphen", "<script>"]
 )

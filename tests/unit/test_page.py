@@ -121,7 +121,7 @@ def test_every_control_of_every_view_is_on_the_page(app: dash.Dash) -> None:
     present = set(all_ids(app))
     for view in all_views():
         wanted = {ids.graph_id(view.name), ids.heading_id(view.name), ids.body_id(view.name), ids.footer_id(view.name)}
-        wanted |= {ids.drawn_id(view.name)} | {ids.control_id(view.name, control.name) for control in view.controls}
+        wanted |= {ids.control_id(view.name, control.name) for control in view.controls}
         assert wanted <= present
 
 

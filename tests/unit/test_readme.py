@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from synthetic import make_run, words_in
+from synthetic import array_of, make_run, words_in
 
 import dashboard.views
 from dashboard.app import create_app
@@ -23,6 +24,7 @@ from dashboard.models.bundled import BUNDLED
 from dashboard.models.hub import HUB_MODELS
 from dashboard.settings import Settings, environ_name
 from dashboard.shell import main
+from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,4 +216,10 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
     assert [view.name for view in all_views()][-1] == received.name
     app = create_app(Settings(cache_dir=tmp_path / "cache"))
     assert "received-graph" in str(app.layout())
-    assert any("received-graph.figure" in output for output in app.callback_map)
+    run = make_run("causal")
+    RunStore(tmp_path / "cache" / "runs", 10**9).save(run.key, run.header, run.arrays)
+    with app.server.test_client() as client:
+        figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1&theme=light").get_json()
+        words = client.get(f"/show/words?run={run.key}&token=3&layer=1&head=1").get_json()
+    assert array_of(figure["data"][0]["y"]) == pytest.approx(run.arrays["received"][1, 1])
+    assert "is read with weight" in json.dumps(words["views"]["received"]["heading"])

@@ -19,9 +19,19 @@ def test_a_good_selection_is_read() -> None:
     assert Selection.from_json({**GOOD, "other": 3, "other_run": OTHER}) == Selection(KEY, 1, 0, 1, 3, OTHER)
 
 
+def test_a_second_token_that_is_the_first_is_none() -> None:
+    assert Selection.from_json({**GOOD, "other": 1}) == Selection(KEY, 1, 0, 1)
+
+
 def test_numbers_may_come_as_text_and_unknown_fields_are_ignored() -> None:
     raw = {"run": KEY, "token": "3", "layer": "007", "head": "0", "other": "2", "note": "x"}
     assert Selection.from_json(raw) == Selection(KEY, 3, 7, 0, 2)
+
+
+def test_what_a_named_error_quotes_is_short() -> None:
+    with pytest.raises(BadSelectionError) as found:
+        Selection.from_json({**GOOD, "token": "x" * 9000})
+    assert len(str(found.value)) < 120
 
 
 @pytest.mark.parametrize(

@@ -429,7 +429,7 @@ def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
     run, view = make_run("masked", masked=False), named("prediction")
     selection, options = select(run, token=2, other=4), defaults(view)
     first = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
-    assert "not computed yet" in view.words(first, selection, options).caption
+    assert "not computed yet" in words_in(view.words(first, selection, options).caption)
     assert len(drawn_by(view, first, selection, options, LIGHT).data) == 1
     both = first.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
     assert len(drawn_by(view, both, selection, options, LIGHT).data) == 2

@@ -54,7 +54,8 @@
   /** What is known of a model; of a hub id that was typed, only that it is fetched. */
   function modelOf(name) {
     if (!name) return null;
-    return catalog[name] || { title: name.split("/").pop(), kind: null, layers: 0, heads: 0, here: false, limit: null };
+    const unknown = { title: name.split("/").pop(), kind: null, layers: 0, heads: 0, here: false, limit: null };
+    return app.arrivedModel(name) || catalog[name] || unknown;
   }
   let counting = 0;
   let asked = 0;
@@ -260,6 +261,9 @@
       if (info.error) showNotice({ lead: "Error.", text: info.error });
       else if (info.problem) showNotice({ lead: "Some of the address could not be used.", text: info.problem, plain: true });
       if (!info.error) {
+        app.arrive(info);
+        const news = info.known && JSON.stringify(info.known.facts) !== JSON.stringify(catalog[info.model]);
+        if (news) own.modelChosen(chosen, catalog); // the run fetched it
         if (info.opened) fillForm(info);
         shownText = info.text;
         entitle(info);
@@ -284,7 +288,7 @@
   function fillForm(info) {
     const area = app.byId("text");
     if (!area || (area.value && area.value !== shownText)) return;
-    if (catalog[info.model]) props("model", { value: info.model });
+    if (catalog[info.model] || info.known) props("model", { value: info.model });
     props("text", { value: info.text });
     setTimeout(() => { fit(area); count(); }, 50);
   }

@@ -15,6 +15,7 @@ from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.figures.theme import LIGHT, empty_figure
 from dashboard.markup import attributes, frozen
 from dashboard.models.catalog import CatalogEntry
+from dashboard.picker import facts_of, line_of
 from dashboard.settings import Settings
 from dashboard.views.declaration import SHOW, Control, View
 from dashboard.views.state import controls_of
@@ -68,7 +69,7 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.PROGRESS_STATE,
         *[name for lane in ids.FILL_LANES for name in lane],
     )
-    catalog = {entry.name: _for_browser(entry, settings.max_tokens) for entry in entries}
+    catalog = {entry.name: facts_of(entry, settings.max_tokens) for entry in entries}
     return [
         *[dcc.Store(id=name) for name in names],
         dcc.Store(id=ids.CATALOG, data=catalog),
@@ -78,27 +79,12 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
     ]
 
 
-def _for_browser(entry: CatalogEntry, most: int) -> dict[str, Any]:
-    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
-    return {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
-
-
-def size_words(parameters: int) -> str:
-    """ "135 M parameters", "0.7 M parameters", "1.2 B parameters", "29 k parameters"."""
-    if parameters >= 1e9:
-        return f"{parameters / 1e9:.1f} B parameters"
-    millions = parameters / 1e6
-    if millions < 0.1:
-        return f"{parameters / 1e3:.0f} k parameters"
-    return f"{millions:.0f} M parameters" if millions >= 10 else f"{millions:.1f} M parameters"
-
-
 def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool) -> html.Header:
     names = [entry.name for entry in entries]
     chosen = settings.default_model if settings.default_model in names else names[0]
     picker = dcc.Dropdown(
         id=ids.MODEL,
-        options=[_model_option(entry) for entry in entries],
+        options=[line_of(entry) for entry in entries],
         value=chosen,
         clearable=False,
         searchable=True,
@@ -131,26 +117,6 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
 def _quiet(words: str, name: str, **more: Any) -> html.Button:
     """A button without a border, which assets/ listens to."""
     return html.Button(words, id=name, className="quiet", **more)
-
-
-def _model_option(entry: CatalogEntry) -> dict[str, Any]:
-    """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
-    words: list[Any] = [html.B(entry.title), html.Span(model_words(entry), className="detail")]
-    if entry.refusal or entry.note:
-        words.append(html.Span(f"not supported: {entry.refusal}" if entry.refusal else entry.note, className="model-note"))
-    return {
-        "label": html.Span(words, className="model-option"),
-        "value": entry.name,
-        "search": f"{entry.name} {entry.title} {entry.kind}",
-        "disabled": bool(entry.refusal),
-    }
-
-
-def model_words(entry: CatalogEntry) -> str:
-    """Kind, layers × heads and size, as far as they are known."""
-    shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
-    size = size_words(entry.parameters) if entry.parameters else ""
-    return " · ".join(part for part in (entry.kind or "", shape, size) if part)
 
 
 def _form() -> html.Section:

@@ -19,6 +19,7 @@ from dashboard.contracts.job import JobSpec, fill_name
 from dashboard.contracts.request import RunRequest, check_length, is_run_key, longest_text
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError, TextTooLongError
+from dashboard.picker import known_model
 from dashboard.run_info import describe_run, opened_example, place_in, start_of
 from dashboard.shelf import Shelf, guarded
 from dashboard.views.declaration import View
@@ -109,7 +110,10 @@ def _run_info(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
             info, problem = guarded(lambda: _from_submit(shelf, submitted, selection))
         else:
             return no_update
-        return {"error": problem} if info is None else {**info, "name": shelf.opened(info["run"])}
+        if info is None:
+            return {"error": problem}
+        known = known_model(shelf.catalog, info["model"], shelf.settings.max_tokens)
+        return {**info, "name": shelf.opened(info["run"]), "known": known}
 
 
 def _from_submit(shelf: Shelf, submitted: dict[str, Any], raw: object) -> dict[str, Any]:
@@ -165,6 +169,7 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         Output(ids.MODEL, "options"),
         Input(ids.MODEL, "search_value"),
         Input(ids.MODEL, "value"),
+        Input(ids.RUN_INFO, "data"),
         State(ids.CATALOG, "data"),
         State(ids.MODEL, "options"),
     )

@@ -44,7 +44,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 PATIENCE = 90.0
-NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_CACHE": "/nonexistent"}
+NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 expect.set_options(timeout=20_000)
 
 
@@ -114,9 +114,10 @@ def serving(folder: Path) -> Iterator[Server]:
     settings = Settings(
         port=free_port(), cache_dir=folder, models_dir=own_models_folder(folder), model_folders=(folder / "weights",)
     )
+    environment = {**os.environ, **NO_HUB, "HF_HUB_CACHE": str(folder / "hub"), **settings.to_env()}
     command = [sys.executable, "-m", "dashboard", "serve"]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **NO_HUB, **settings.to_env()}, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         server = Server(settings, process, RunStore.from_settings(settings), Catalog(settings))
         try:
             server.wait_until_ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,28 @@ def test_a_hub_id_that_is_typed_is_fetched_and_a_network_that_is_off_is_said(per
     expect(person.at("token-count")).to_contain_text("of 512 tokens")
     person.at("model").click()
     expect(lines.filter(has_text="someone")).to_have_count(0)
+
+
+def test_a_hub_model_that_a_run_fetched_is_in_the_picker_like_any_that_is_here(person: Person, weights: Path) -> None:
+    """What the hub would send lies in the local cache when the run begins."""
+    person.go()
+    choose(person, "someone/tiny")
+    expect(person.at("model-state")).to_have_text("Is fetched on run")
+    repository = person.server.settings.cache_dir / "hub" / "models--someone--tiny"
+    shutil.copytree(weights / "tiny-gpt2", repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    try:
+        person.type_text(TEXT)
+        person.press_run()
+        person.drawn(TEXT)
+        expect(person.at("model")).to_contain_text("causal · 2 layers × 4 heads")
+        expect(person.at("token-count")).to_have_text("5 of 64 tokens")
+        person.at("model").click()
+        person.page.locator(".dash-dropdown-search").fill("someone")
+        expect(person.page.locator(".dash-dropdown-option")).to_have_count(1)
+    finally:
+        shutil.rmtree(repository)
 
 
 def test_on_a_phone_no_line_of_the_picker_is_cut(open_page: Callable[..., Person], weights: Path) -> None:

@@ -74,10 +74,10 @@ def test_hostile_tokens_are_text_in_every_view(person: Person, hostile: ModelRun
 
 def test_the_predicted_tokens_are_text_in_the_bars(person: Person, hostile: ModelRun) -> None:
     person.open_run(hostile, token=0, layer=1, head=1)
-    ticks = person.page.locator("#prediction-graph .ytick text").all_text_contents()
+    names = person.page.locator("#prediction-figure .over text:not(.plain)").all_text_contents()
     candidates = [candidate.text.replace(" ", "·") for candidate in hostile.top_k(0)]
     cut = [text if len(text) <= 14 else text[:13] + "…" for text in candidates]
-    assert sorted(ticks) == sorted(cut)
+    assert sorted(names) == sorted(cut)
     nothing_was_obeyed(person)
 
 

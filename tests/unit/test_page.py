@@ -16,7 +16,7 @@ import pytest
 
 from dashboard import ids
 from dashboard.app import create_app
-from dashboard.page import size_words
+from dashboard.picker import size_words
 from dashboard.settings import Settings
 from dashboard.views import all_views
 

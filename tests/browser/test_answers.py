@@ -1,0 +1,127 @@
+"""Figures and words that the page asks for by their address: kept, asked for again, and said where they do not come."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import Person
+from playwright.sync_api import Route, expect
+from synthetic import fill_arrays, make_parts
+
+from dashboard.contracts.job import fill_name
+from dashboard.contracts.run import ModelRun
+
+pytestmark = pytest.mark.browser
+
+SHOWN = re.compile(r"/show/")
+
+
+def asked(person: Person, since: int) -> list[str]:
+    """What was asked of /show/ after so many requests: "words", "figure/attention" …"""
+    return [url.split("/show/")[1].split("?")[0] for url in person.requests[since:] if "/show/" in url]
+
+
+def test_a_token_asks_for_words_and_bars_once_and_never_again(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    before = len(person.requests)
+    person.token(5).click()
+    person.selects(token=5)
+    assert sorted(asked(person, before)) == ["figure/prediction", "words"]
+    first = person.title("prediction").inner_text()
+    person.token(3).click()
+    person.selects(token=3)
+    before = len(person.requests)
+    person.token(5).click()
+    person.selects(token=5)
+    expect(person.title("prediction")).to_have_text(first)
+    assert asked(person, before) == []
+
+
+def test_another_head_asks_for_its_heatmap_and_another_layer_for_its_points(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    before = len(person.requests)
+    person.head_button(2, 4).click()
+    person.selects(layer=2, head=4)
+    assert sorted(asked(person, before)) == ["figure/attention", "words"]
+    before = len(person.requests)
+    person.head_button(7, 4).click()
+    person.selects(layer=7, head=4)
+    assert sorted(asked(person, before)) == ["figure/attention", "figure/hidden", "words"]
+
+
+def test_what_the_server_does_not_answer_is_said_and_comes_later(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    before = person.title("prediction").inner_text()
+    person.expects_log("net::ERR_FAILED")
+    person.page.route(SHOWN, lambda route: route.abort())
+    person.token(5).click()
+    expect(person.token(5)).to_have_attribute("aria-pressed", "true")
+    expect(person.notice()).to_contain_text("The server does not answer, so some of what is shown is of the selection before.")
+    assert person.title("prediction").inner_text() == before, "what was shown stays"
+    person.page.unroute(SHOWN)
+    person.selects(token=5)  # by itself, when the server is reached
+    expect(person.notice()).to_be_empty()
+    assert person.title("prediction").inner_text() != before
+
+
+def test_a_refusal_is_said_in_the_servers_words(person: Person, causal: ModelRun) -> None:
+    def refuse(route: Route) -> None:
+        route.fulfill(status=400, content_type="text/plain", body="There is no such figure here. Reload the page.")
+
+    person.open_run(causal, token=3, layer=2, head=1)
+    person.expects_log("400")
+    person.page.route(re.compile(r"/show/figure/prediction"), refuse)
+    person.token(6).click()
+    expect(person.notice()).to_contain_text("There is no such figure here. Reload the page.")
+    person.page.unroute(re.compile(r"/show/figure/prediction"))
+    person.token(7).click()
+    person.selects(token=7)
+    expect(person.notice()).to_be_empty()
+
+
+def test_the_last_of_many_quick_selections_is_what_is_shown(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=0, layer=2, head=1)
+    for token in range(1, 8):
+        person.page.evaluate("(token) => dashboardApp.propose({ token })", token)
+    person.selects(token=7)
+    plot = "document.querySelector('#prediction-graph .js-plotly-plot')"
+    bars = person.page.evaluate(f"() => {plot}.data[0].customdata.map((c) => c.id)")
+    assert bars == [candidate.id for candidate in causal.top_k(7)][: len(bars)]
+    assert len(bars) == 10
+
+
+def unfilled(person: Person, title: str) -> ModelRun:
+    """A masked run that holds no prediction, of a model that this server does not have: its jobs fail."""
+    header, arrays = make_parts("masked", masked=False, title=title, text=title, model="gone")
+    person.server.store.save(header["key"], header, arrays)
+    return person.server.store.open(header["key"])
+
+
+def test_a_masked_position_that_fails_says_why_and_is_tried_again_by_hand(person: Person) -> None:
+    run = unfilled(person, "The selected position fails")
+    person.go(f"?run={run.key}&token=2&layer=0&head=0")
+    card = person.at("prediction-card")
+    again = card.get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    expect(card).to_contain_text("gone")
+    expect(person.at("prediction-options")).to_be_visible()
+    again.click()
+    expect(again).to_be_visible()  # it failed again
+    person.server.store.save_arrays(fill_name(run.key, 2), fill_arrays(position=2))
+    again.click()
+    expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(5)
+    expect(again).to_have_count(0)
+
+
+def test_a_second_masked_position_that_fails_leaves_the_first_and_is_tried_again(person: Person) -> None:
+    run = unfilled(person, "The second position fails")
+    person.server.store.save_arrays(fill_name(run.key, 2), fill_arrays(position=2))
+    person.go(f"?run={run.key}&token=2&other=4&layer=0&head=0")
+    again = person.at("prediction-card").get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(5)
+    person.server.store.save_arrays(fill_name(run.key, 4), fill_arrays(position=4))
+    again.click()
+    expect(person.at("prediction-footer")).to_contain_text("second")
+    expect(again).to_have_count(0)

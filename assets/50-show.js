@@ -4,12 +4,14 @@
   "use strict";
   const app = window.dashboardApp;
   const AT_ONCE = 2; // questions of one kind under way; of those that come meanwhile the last one is asked
+  const UNREACHED = "The server does not answer, so some of what is shown is of the selection before. "
+    + "It follows when the server is reached again.";
   const MOST_KEPT = 8e6; // characters of answers that are kept
   const lanes = new Map(); // "words", and each view by its name
   const reads = new Map(); // per view and options: the fields of the selection on which its figure depends
   const kept = new Map();
   let keptSize = 0;
-  let lost = false;
+  const unanswered = new Set(); // lanes whose last question failed
 
   function lane(name, path, put) {
     if (!lanes.has(name)) {
@@ -66,7 +68,7 @@
     one.underWay += 1;
     answer(one.path, question)
       .then((found) => {
-        if (lost) { lost = false; app.notifyOver("show"); }
+        if (unanswered.delete(one.name) && !unanswered.size) app.notifyOver("show");
         keep(`${one.path} ${question.name}`, found);
         take(one, mine, found);
       })
@@ -110,12 +112,12 @@
   /* the server did not answer: what is shown stays, and is asked for again when it does */
   function fail(one, name, error) {
     if (one.wanted === name) { one.wanted = null; one.whole = false; }
-    if (lost) return;
-    lost = true;
-    app.notify({ lead: "Error.", text: error.message || "The server does not answer, so some of what is shown is of the selection before. It follows when the server is reached again.", from: "show" });
+    const first = !unanswered.size;
+    unanswered.add(one.name);
+    if (first) app.notify({ lead: "Error.", text: error.message || UNREACHED, from: "show" });
   }
   /** The server was reached: what it did not answer before is asked for again. */
-  app.reached = function () { if (lost) app.askAgain(); };
+  app.reached = function () { if (unanswered.size) app.askAgain(); };
 
   function putWords({ told }) {
     window.dashboardBuild.words(told);

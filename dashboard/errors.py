@@ -101,6 +101,10 @@ class StorageError(JobError):
     """The server cannot keep its list of jobs: the disk is full, or the list was damaged."""
 
 
+class NoSpaceError(DashboardError):
+    """A file that someone asked for could not be written."""
+
+
 class JobCancelledError(JobError):
     """The last person waiting for the job cancelled it."""
 

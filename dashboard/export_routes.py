@@ -19,12 +19,12 @@ from flask import Blueprint, Response, jsonify, request
 
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BROKEN, BadRequestError, DashboardError, MissingArrayError, RunNotFoundError
+from dashboard.errors import BROKEN, BadRequestError, DashboardError, MissingArrayError, NoSpaceError, RunNotFoundError
 from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standing, picture_json, standing
 from dashboard.exports.provenance import file_name
 from dashboard.exports.report import report, report_name
-from dashboard.exports.run_files import RunFormat, attention_bytes, write_run
+from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
 from dashboard.exports.tables import csv_of
 from dashboard.figures.theme import theme_named
 from dashboard.shelf import Shelf
@@ -32,6 +32,7 @@ from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
 
 log = logging.getLogger(__name__)
+STATUS = {BadRequestError: 400, MissingArrayError: 409, NoSpaceError: 507, DashboardError: 404}  # the first that fits
 PIECE = 1 << 18  # bytes that are read from a temporary file at once
 
 
@@ -62,8 +63,8 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
         run = shelf.run_of(state().selection)
         attention = request.args.get("attention") == "1"
         name = file_name(run, *(["with-attention"] if attention else []), suffix=suffix)
-        size = sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)
-        return _checked(name, size) or _run_file(_with_fills(shelf, run), cast(RunFormat, suffix), attention, shelf, name)
+        checked = _checked(name, _run_size(run, attention))
+        return checked or _run_file(_with_fills(shelf, run), cast(RunFormat, suffix), attention, shelf, name)
 
     @routes.get("/<path:rest>")
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
@@ -71,7 +72,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.errorhandler(DashboardError)
     def _error(error: DashboardError) -> Response:
-        status = 400 if isinstance(error, BadRequestError) else 409 if isinstance(error, MissingArrayError) else 404
+        status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
         return Response(str(error), status, mimetype="text/plain")
 
     @routes.errorhandler(Exception)
@@ -85,6 +86,13 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 def _checked(name: str, size: int | None = None) -> Response | None:
     """The answer to a question that comes before a download; None where the file itself is asked for."""
     return jsonify({"name": name, "bytes": size}) if request.args.get("check") == "1" else None
+
+
+def _run_size(run: ModelRun, attention: bool) -> int:
+    """Bytes of a run's file; what no file holds is refused before the download begins."""
+    if attention:
+        check_attention(run)
+    return sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)
 
 
 def _table(found: Standing) -> Response:
@@ -116,7 +124,7 @@ def _run_file(run: ModelRun, kind: RunFormat, attention: bool, shelf: Shelf, nam
         write_run(run, file, kind, attention)
     except OSError as error:
         file.close()
-        raise DashboardError(
+        raise NoSpaceError(
             f"The file could not be written ({error.strerror}). Free some space in the cache folder, and export again."
         ) from error
     except BaseException:

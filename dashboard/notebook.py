@@ -252,11 +252,9 @@ class NotebookServer:
         loaded = self.runs.get(run.key)
         if loaded is None:
             raise MissingArrayError(NEEDS_MODEL)
-        from dashboard.models.predictions import masked_fill
+        from dashboard.models.predictions import run_fill
 
-        position, request = int(spec.payload["position"]), run.request
-        arrays = masked_fill(loaded, run.text, position, request.options.top_k, text_pair=request.text_pair)
-        store.save_arrays(spec.key, arrays)
+        store.save_arrays(spec.key, run_fill(loaded, run, int(spec.payload["position"])))
 
 
 class QuietHandler(WSGIRequestHandler):

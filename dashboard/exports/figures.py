@@ -92,10 +92,15 @@ def all_standing(state: ViewState, views: Sequence[View], run_of: RunOf) -> Iter
 def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
     selection, options = state.selection, state.options[view.name]
     words = view.words(run, selection, options)
+    if words.waiting:
+        raise MissingArrayError(
+            f"What the model predicts with token {selection.token} masked is not computed yet. Select the token on the page, "
+            "wait for its prediction, and export again."
+        )
     if words.message is not None:
         raise MissingArrayError(text_of(words.message))
     draw, table = view.export or view.draw, view.table
-    reads = view.figure_reads if view.reads is None else view.reads(options)
+    reads = view.fields(options) if view.export_reads is None else view.export_reads(options)
 
     def paint(theme: Theme) -> go.Figure:
         figure = draw(run, selection, options, theme)

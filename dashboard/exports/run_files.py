@@ -46,6 +46,16 @@ def attention_bytes(run: ModelRun) -> int:
     return 4 * run.model.layers * run.model.heads * len(run) ** 2
 
 
+def check_attention(run: ModelRun) -> None:
+    """Raise `BadRequestError` where the attention weights are more than a file may hold (`MOST_ATTENTION`)."""
+    if attention_bytes(run) > MOST_ATTENTION:
+        raise BadRequestError(
+            f"The attention weights of this run take {attention_bytes(run) / 1e6:,.0f} MB; at most "
+            f"{MOST_ATTENTION / 1e6:,.0f} MB are written. Export the run without them: open_run(path).attention(layer, head) "
+            "makes each of them again, exactly."
+        )
+
+
 def write_run(run: ModelRun, file: IO[bytes], kind: RunFormat, attention: bool = False) -> None:
     """Write a run to an open file, one array after the other: no second copy of the run is held.
 
@@ -57,12 +67,8 @@ def write_run(run: ModelRun, file: IO[bytes], kind: RunFormat, attention: bool =
     """
     if kind not in FORMATS:
         raise BadRequestError(f"A run cannot be written as “{kind}”; there are {' and '.join(FORMATS)}.")
-    if attention and attention_bytes(run) > MOST_ATTENTION:
-        raise BadRequestError(
-            f"The attention weights of this run take {attention_bytes(run) / 1e6:,.0f} MB; at most "
-            f"{MOST_ATTENTION / 1e6:,.0f} MB are written. Export the run without them: open_run(path).attention(layer, head) "
-            "makes each of them again, exactly."
-        )
+    if attention:
+        check_attention(run)
     extra = _Attention(run) if attention else {}
     arrays: Mapping[str, np.ndarray] = ChainMap(extra, run.arrays)  # type: ignore[arg-type]
     if kind == "npz":

@@ -22,6 +22,8 @@ from dashboard.exports.provenance import Provenance
 MARK = "\ufeff"
 BLOCK = 500  # rows that go out together
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+APOSTROPHE = "'"
+_CUT = re.compile(r"[,;|\t][\s\"']*(?=[=+\-@])")  # where a cell may begin, before the sign of a formula
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
@@ -34,8 +36,11 @@ def csv_of(table: Table, provenance: Provenance) -> Iterator[str]:
 
 
 def comment(name: str, value: str) -> str:
-    """One line of where a file comes from; a value with line breaks stands as JSON."""
-    return f"# {name}: {value if value.isprintable() else json.dumps(value, ensure_ascii=False)}\r\n"
+    """One line of where a file comes from; a value with line breaks stands as JSON. A spreadsheet cuts the line at its commas,
+    so what follows one as a formula gets an apostrophe in front, too.
+    """
+    shown = value if value.isprintable() else json.dumps(value, ensure_ascii=False)
+    return f"# {name}: {_CUT.sub(lambda cut: cut[0] + APOSTROPHE, shown)}\r\n"
 
 
 def row(cells: Sequence[Cell]) -> str:

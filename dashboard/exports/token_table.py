@@ -9,7 +9,7 @@ whole and where it ends.
 from __future__ import annotations
 
 import csv
-import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,6 +33,7 @@ COLUMNS = (
     Column("Likeliest"),
     Column("Likeliest's probability", "%"),
 )
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may hold a return by itself
 _NAMES = [f"{column.name} ({column.unit})" if column.unit else column.name for column in COLUMNS]
 
 
@@ -95,13 +96,13 @@ def done_in(content: bytes) -> Done:
         return Done(frozenset(), 0)
     start = body + len(row(_NAMES))
     good, runs = start, set()
-    reader = csv.reader(io.StringIO(text[start:], newline=""))
+    lines = _LINES.findall(text, start)
+    reader = csv.reader(lines)
     at, previous = start, 0
-    lines = text[start:].split("\n")
     for cells in reader:
-        at += sum(len(part) + 1 for part in lines[previous : reader.line_num])
+        at += sum(map(len, lines[previous : reader.line_num]))
         previous = reader.line_num
-        if len(cells) != len(COLUMNS) or at > len(text):
+        if len(cells) != len(COLUMNS) or not lines[previous - 1].endswith("\n"):
             break
         if int(cells[3]) == int(cells[2]) - 1:
             runs.add(cells[1])

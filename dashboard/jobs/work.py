@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dashboard.contracts.job import Progress, fill_name
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, ModelError, NoRoomError
+from dashboard.errors import BadRequestError, DashboardError, NoRoomError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -182,12 +182,7 @@ def fill(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
     run.check(token=position)
     request = run.request
     loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), desk)
-    if run.header.get("fingerprint") not in (None, loaded.fingerprint):
-        raise ModelError(f"The files of {request.model} have changed since this run. Run the text again.")
-    from dashboard.models.predictions import masked_fill
+    from dashboard.models.predictions import run_fill
 
-    arrays = masked_fill(
-        loaded, request.text, position, request.options.top_k, text_pair=request.text_pair, progress=desk.progress
-    )
-    desk.store.save_arrays(name, arrays)
+    desk.store.save_arrays(name, run_fill(loaded, run, position, desk.progress))
     return name

@@ -16,7 +16,8 @@ import torch
 from transformers import PreTrainedModel
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import BadSelectionError, MissingArrayError
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import BadSelectionError, MissingArrayError, ModelError
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, family_head
 from dashboard.models.loader import LoadedModel
 from dashboard.models.tokens import piece_text, tokenize
@@ -155,6 +156,18 @@ def vocabulary(tokenizer: Any, known: Anatomy, *ids: np.ndarray) -> np.ndarray:
             known.texts[identifier] = piece_text(tokenizer, identifier)
     texts = dict(zip(map(str, met), map(known.texts.__getitem__, met), strict=True))
     return np.frombuffer(json.dumps(texts, ensure_ascii=False).encode(), dtype=np.uint8).copy()
+
+
+def run_fill(loaded: LoadedModel, run: ModelRun, position: int, progress: OnProgress | None = None) -> dict[str, np.ndarray]:
+    """`masked_fill` of a run's own text.
+
+    Raises:
+        ModelError: the model's weights are not those that made the run. MissingArrayError, BadSelectionError: as there.
+    """
+    if run.header.get("fingerprint") not in (None, loaded.fingerprint):
+        raise ModelError(f"The files of {run.request.model} have changed since this run. Run the text again.")
+    request = run.request
+    return masked_fill(loaded, request.text, position, request.options.top_k, request.text_pair, progress)
 
 
 def masked_fill(

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     texts = list(read_texts(parsed))
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     runs = Runs(settings, parsed.model, say)
-    output = Table(parsed.out) if suffix == ".csv" else Files(parsed, suffix)
+    output = Table(parsed.out) if suffix == ".csv" else Files(parsed, suffix, runs)
     failed = 0
     for count, text in enumerate(texts, start=1):
         place = f"line {text.line} ({count} of {len(texts)})"
@@ -189,6 +189,21 @@ class Runs:
         self._store.save(run.key, run.header, run.arrays)
         return run, seconds
 
+    def filled(self, run: ModelRun, positions: Iterable[int | None]) -> ModelRun:
+        """The run with the predictions at these positions, masked: a long text's run does not hold them."""
+        from dashboard.contracts.job import fill_name
+
+        if run.model.kind != "masked":
+            return run
+        wanted = [position for position in positions if position is not None and not run.has_masked(position)]
+        for position in wanted:
+            name = fill_name(run.key, position)
+            if not self._store.has(name):
+                from dashboard.models.predictions import run_fill
+
+                self._store.save_arrays(name, run_fill(self._load(), run, position))
+        return self._store.open_filled(run.key, wanted)
+
     def _load(self) -> LoadedModel:
         if self._loaded is None:
             import torch
@@ -241,8 +256,8 @@ class Table:
 class Files:
     """One file a text, written under another name and renamed, so that each is whole."""
 
-    def __init__(self, parsed: argparse.Namespace, suffix: str) -> None:
-        self._parsed, self._suffix = parsed, suffix
+    def __init__(self, parsed: argparse.Namespace, suffix: str, runs: Runs) -> None:
+        self._parsed, self._suffix, self._runs = parsed, suffix, runs
         self.path: Path = parsed.out
         self._keys: set[str] = set()
         pattern = str(parsed.out)
@@ -280,14 +295,14 @@ class Files:
 
     def _fill(self, run: ModelRun, file: Any) -> None:
         if self._suffix == ".html":
-            file.write(_report(run, self._parsed).encode())
+            file.write(_report(run, self._parsed, self._runs).encode())
             return
         from dashboard.exports.run_files import write_run
 
         write_run(run, file, "npz" if self._suffix == ".npz" else "safetensors", self._parsed.attention)
 
 
-def _report(run: ModelRun, parsed: argparse.Namespace) -> str:
+def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     from dashboard.contracts.selection import Selection
     from dashboard.exports.report import report
     from dashboard.run_info import start_of
@@ -302,4 +317,6 @@ def _report(run: ModelRun, parsed: argparse.Namespace) -> str:
     views = all_views()
     options = {view.name: {control.name: control.default for control in view.controls} for view in views}
     selection = Selection(run.key, int(place["token"] or 0), int(place["layer"] or 0), int(place["head"] or 0), place["other"])
-    return report(ViewState(selection.checked(run), options), views, lambda _selection, _later: run)
+    state = ViewState(selection.checked(run), options)
+    filled = runs.filled(run, (selection.token, selection.other))
+    return report(state, views, lambda _selection, later: filled if later else run)

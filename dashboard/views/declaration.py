@@ -90,7 +90,8 @@ class View:
         name: makes the ids (`<name>-graph`). title: before there is a run. order: place among the cards.
         invitation: headline and sentence before there is a run.
         figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
-            where they change it (`fields` asks both).
+            where they change it (`fields` asks both); export_reads: of the exported figure, where it differs: what the
+            browser marks by itself is a part of it.
         draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to draw
             (then `words` gives a message).
         words: title, caption, body and footer; reads the whole selection.
@@ -118,6 +119,7 @@ class View:
     export: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None] | None = None
     table: Callable[[ModelRun, Selection, Options, bool], Table | None] | None = None
     reads: Callable[[Options], tuple[str, ...]] | None = None
+    export_reads: Callable[[Options], tuple[str, ...]] | None = None
     more: tuple[Extra, ...] = ()
 
     def __post_init__(self) -> None:

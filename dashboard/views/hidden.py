@@ -64,6 +64,11 @@ def reads(options: Options) -> tuple[str, ...]:
     return ("run",) if options["draw"] == "path" else ("run", "layer")
 
 
+def export_reads(options: Options) -> tuple[str, ...]:
+    """A figure that stands alone marks the layer, too; the embeddings are of none."""
+    return ("run",) if options["at"] == "embeddings" else ("run", "layer")
+
+
 def _projection(run: ModelRun, selection: Selection, options: Options) -> Projection:
     return project_run(run, _layer(selection, options), _fit(options), options["first"], options["scaling"])
 
@@ -209,6 +214,7 @@ VIEW = View(
     ),
     figure_reads=("run", "layer"),
     reads=reads,
+    export_reads=export_reads,
     draw=draw,
     words=words,
     controls=CONTROLS,

@@ -241,7 +241,8 @@ class Person:
                 const of = (id) => ((document.querySelector(`#${id} .js-plotly-plot`) || {}).layout || {}).meta || {};
                 const map = of("attention-graph"), points = of("hidden-graph");
                 const { token, other, layer, head } = selection;
-                const place = [info.run.slice(0, 8), token, other, layer, head].map((v) => v ?? "").join("-");
+                const second = other === token ? null : other;
+                const place = [info.run.slice(0, 8), token, second, layer, head].map((v) => v ?? "").join("-");
                 const told = [...document.querySelectorAll(".heading")].every((box) => box.dataset.of === place);
                 const table = (view) => document.querySelector(`#${view}-card.as-table`); // comes with the words
                 const mapped = map.run === info.run && map.layer === selection.layer && map.head === selection.head;

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +134,30 @@ def test_a_run_file_has_its_length_and_leaves_nothing_behind(client: FlaskClient
     assert np.array_equal(load(reply.data)["attention/1"][0], run.attention(1, 0))
     reply.close()
     assert sorted(settings.cache_dir.iterdir()) == before
+
+
+def test_weights_that_no_file_holds_are_refused_before_the_download(
+    client: FlaskClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = saved(settings)
+    monkeypatch.setattr("dashboard.exports.run_files.MOST_ATTENTION", 4 * 2 * 2 * 6 * 6 - 1)
+    for check in (0, 1):
+        reply = client.get(f"/export/run.npz?{query(run, attention=1, check=check)}")
+        assert reply.status_code == 400
+        assert "Export the run without them" in reply.get_data(as_text=True)
+    assert client.get(f"/export/run.npz?{query(run, check=1)}").status_code == 200
+
+
+def test_a_full_disk_is_told_as_such(client: FlaskClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = saved(settings)
+    monkeypatch.setattr("dashboard.export_routes.write_run", full)
+    reply = client.get(f"/export/run.npz?{query(run)}")
+    assert reply.status_code == 507
+    assert "No space left on device" in reply.get_data(as_text=True)
+    assert "export again" in reply.get_data(as_text=True)
 
 
 def test_what_was_filled_later_goes_with_the_run(client: FlaskClient, settings: Settings) -> None:

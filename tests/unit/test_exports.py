@@ -28,7 +28,7 @@ from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standing, framed, names, picture_json, standing, text_of
 from dashboard.exports.provenance import file_name, of_run
 from dashboard.exports.report import report
-from dashboard.exports.tables import csv_of, guarded, original
+from dashboard.exports.tables import comment, csv_of, guarded, original
 from dashboard.figures import attention as attention_figures
 from dashboard.figures.attention import attention_picture, shades
 from dashboard.figures.heads import heads_map
@@ -96,6 +96,10 @@ def test_a_figure_names_only_what_it_depends_on_and_its_settings() -> None:
     assert "Head" not in hidden
     assert hidden["Layer"] == "1"
     assert hidden["Setting: First token"] == "Kept"
+    path = found("hidden", run, **{"hidden-draw": "path"})  # the page marks the layer by itself, a file has it drawn
+    assert dict(path.provenance.entries)["Layer"] == "1"
+    assert path.file_name("csv") == f"tiny_hidden_layer1_token3_second1_{run.key[:8]}.csv"
+    assert "Layer" not in dict(found("hidden", run, **{"hidden-at": "embeddings"}).provenance.entries)
     assert "Layer" not in dict(found("prediction", run).provenance.entries)
     assert found("prediction", run).file_name("csv") == f"tiny_prediction_token3_second1_{run.key[:8]}.csv"
     assert found("attention", run).file_name("csv") == f"tiny_attention_layer1_head1_token3_second1_{run.key[:8]}.csv"
@@ -230,6 +234,17 @@ def test_hostile_texts_in_a_csv() -> None:
     assert all(line.startswith('"') for line in content.split("\r\n") if "hash" in line)
 
 
+@pytest.mark.parametrize("text", ["a,=1+1", "a;=1", "a, +x", 'a,"=1"', "a|@b", "a,\t=1", "a,'-1", "a\n,=1", "a,\n=1"], ids=repr)
+def test_no_cell_of_a_comment_is_a_formula(text: str) -> None:
+    """Read as a spreadsheet reads it, with each of the separators that they take."""
+    line = comment("Text", text)
+    assert line.startswith("# Text: ")
+    for separator in ",;|\t":
+        cells = next(csv.reader([line], delimiter=separator))
+        assert [cell for cell in cells if cell.strip()[:1] in tuple("=+-@") and cell.strip()] == []
+    assert comment("Text", "a, b; c - d = e") == "# Text: a, b; c - d = e\r\n"
+
+
 def test_numbers_in_a_csv_are_exact_for_float32() -> None:
     values = np.random.default_rng(1).normal(size=200).astype(np.float32)
     table = Table("numbers", (Column("x"),), ((float(v),) for v in values), len(values))
@@ -324,7 +339,7 @@ def test_a_report_says_what_cannot_be_drawn() -> None:
 
 def test_the_prediction_of_a_position_that_was_filled_later_is_exported_as_shown() -> None:
     run = whole_run("masked", masked=False)
-    with pytest.raises(MissingArrayError, match="Computing"):
+    with pytest.raises(MissingArrayError, match="with token 3 masked is not computed yet"):
         found("prediction", run)
     filled = run.with_arrays({f"fill/3/{name}": values for name, values in fill_arrays(position=3).items()})
     table = found("prediction", filled).whole()

@@ -18,11 +18,16 @@ from dashboard.shell import main
 from dashboard.shell.analyse import Files, Runs, Table, read_texts
 from dashboard.store.run_store import RunStore
 
-TEXTS = (("The", " cat"), (" new\r\nline", '"q"', "#x"), ("日", "本", "=1", "."))
+TEXTS = (("The", " cat"), (" new\r\nline", '"q"', "#x", "a\rb", "\r"), ("日", "本", "=1", "."))
 
 
 def runs() -> list[ModelRun]:
     return [make_run("causal", texts) for texts in TEXTS]
+
+
+def runs_in(folder: Path) -> Runs:
+    """The runs of a server's folders, of which there are none yet."""
+    return Runs(Settings(cache_dir=folder / "cache", models_dir=folder / "models"), "no-such-model", lambda _line: None)
 
 
 def table_of(found: list[ModelRun]) -> bytes:
@@ -103,23 +108,23 @@ def test_a_file_is_one_text_a_line(tmp_path: Path) -> None:
 
 def test_files_are_named_by_line_and_key_and_skipped_by_key(tmp_path: Path) -> None:
     found = runs()
-    files = Files(parsed(file=Path("t"), out=tmp_path / "run.npz"), ".npz")
+    files = Files(parsed(file=Path("t"), out=tmp_path / "run.npz"), ".npz", runs_in(tmp_path))
     assert files.write(found[0], 3) == tmp_path / "run-0003.npz"
-    again = Files(parsed(file=Path("t"), out=tmp_path / "run.npz"), ".npz")
+    again = Files(parsed(file=Path("t"), out=tmp_path / "run.npz"), ".npz", runs_in(tmp_path))
     assert again.has(found[0].key, 3)
     assert again.has(found[0].key, 8)  # the same text once more
     assert not again.has(found[1].key, 3)
-    with_attention = Files(parsed(file=Path("t"), out=tmp_path / "run.npz", attention=True), ".npz")
+    with_attention = Files(parsed(file=Path("t"), out=tmp_path / "run.npz", attention=True), ".npz", runs_in(tmp_path))
     assert not with_attention.has(found[0].key, 3)
-    named = Files(parsed(file=Path("t"), out=tmp_path / "{key}.safetensors"), ".safetensors")
+    named = Files(parsed(file=Path("t"), out=tmp_path / "{key}.safetensors"), ".safetensors", runs_in(tmp_path))
     assert named.write(found[1], 1) == tmp_path / f"{found[1].key[:16]}.safetensors"
     assert named.write(found[1], 1).exists()
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npz", ".safetensors"]
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path.is_file()) == [".npz", ".safetensors"]
 
 
 def test_a_report_of_a_chosen_place(tmp_path: Path) -> None:
     run = make_run("causal")
-    path = Files(parsed(out=tmp_path / "r.html", token=2, layer=0, head=1), ".html").write(run, 1)
+    path = Files(parsed(out=tmp_path / "r.html", token=2, layer=0, head=1), ".html", runs_in(tmp_path)).write(run, 1)
     assert "Layer 0, head 1: what ·sat (2) attends to" in path.read_text(encoding="utf-8")
 
 

@@ -128,7 +128,11 @@
     window.dash_clientside.set_props(`${view}-graph`, { figure: told });
   }
 
+  /* the cards' invitations stand there again: whatever comes now is asked for anew */
+  function forget(one) { Object.assign(one, { wanted: null, next: null, held: null, whole: true, shown: one.asked + 1 }); }
+
   app.onPaint((state, what) => {
+    if (what === "nothing") lanes.forEach(forget);
     if (!state.info || !state.selection) return;
     if (what === "selection" || what === "options" || what === "theme") app.ask(state.selection);
     if (what === "selection") for (const one of lanes.values()) show(one);

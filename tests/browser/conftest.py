@@ -159,7 +159,6 @@ class Person:
     log: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    bodies: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("console", self._console)
@@ -173,7 +172,6 @@ class Person:
 
     def _request(self, request: Request) -> None:
         self.requests.append(request.url)
-        self.bodies.append(request.post_data or "")
 
     def _failed(self, request: Request) -> None:
         if request.failure != "net::ERR_ABORTED":  # what was on its way when the page was left

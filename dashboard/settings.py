@@ -9,6 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dashboard.container import memory_limit
 from dashboard.errors import SettingsError
 
 PREFIX = "DASHBOARD_"
@@ -21,9 +22,8 @@ def _cache_home() -> Path:
 def memory_bytes() -> int:
     """The memory of this computer, or the part of it that the container may use."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-    allowed = [int(text) for text in (path.read_text().strip() for path in limits if path.is_file()) if text.isdigit()]
-    return min([whole, *allowed])
+    allowed = memory_limit()
+    return whole if allowed is None else min(whole, allowed)
 
 
 def _setting(default: Any, help_text: str, environ: str | None = None, **kwargs: Any) -> Any:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
-
 import psutil
 
+from dashboard.container import memory_left
 from dashboard.errors import ModelTooLargeError, NoRoomError
 
 BYTES_A_WEIGHT = 4  # float32
 MARGIN = 1.2  # for what a run needs beside the weights
-CGROUP = Path("/sys/fs/cgroup")
 
 
 def needed_gigabytes(parameters: int) -> float:
@@ -21,12 +18,8 @@ def needed_gigabytes(parameters: int) -> float:
 
 def free_gigabytes() -> float:
     """The memory that a process may still take, on this machine or in its container."""
-    free = psutil.virtual_memory().available
-    with suppress(OSError, ValueError):  # no container, or one without a limit
-        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
-        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
-        free = min(free, max(0, limit - used))
-    return free / 1e9
+    free, left = psutil.virtual_memory().available, memory_left()
+    return (free if left is None else min(free, left)) / 1e9
 
 
 def check_bound(title: str, parameters: int, bound: float) -> None:

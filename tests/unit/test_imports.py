@@ -20,10 +20,11 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "ids": (),
     "markup": (),
     "examples": (),
-    "settings": BASE,
+    "container": (),
+    "settings": ("container", *BASE),
     "contracts": RUNS,
     "store": ("store", "settings", *RUNS),
-    "models": ("models", "settings", "__init__", *RUNS),  # of __init__ the version
+    "models": ("models", "container", "settings", "__init__", *RUNS),  # of __init__ the version
     "analysis": ("analysis", *RUNS),
     "jobs": ("jobs", "store", "settings", *RUNS),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does

@@ -1,0 +1,61 @@
+"""The memory that the container around this process allows and has in use: Linux control groups, version 2 or 1.
+
+https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files and cgroup-v1/memory.html
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Version:
+    """Where one version of control groups says what, and its names for pages of files that the kernel gives back when asked."""
+
+    limit: str
+    used: str
+    stat: str
+    files: tuple[str, str]
+
+
+VERSIONS = (
+    Version("memory.max", "memory.current", "memory.stat", ("inactive_file", "active_file")),
+    Version(
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        ("total_inactive_file", "total_active_file"),
+    ),
+)
+
+
+def memory_limit(root: Path = ROOT) -> int | None:
+    """Bytes that the container may use; None where there is no limit, or no container."""
+    for version in VERSIONS:
+        with suppress(OSError, ValueError):  # "max" is no limit
+            return int((root / version.limit).read_text(encoding="ascii"))
+    return None
+
+
+def memory_left(root: Path = ROOT) -> int | None:
+    """Bytes of the limit that a process may still take. The files that the kernel keeps in memory (such as weights that were
+    read or downloaded a moment ago) count as used, but leave when someone needs the room.
+    """
+    for version in VERSIONS:
+        with suppress(OSError, ValueError):
+            limit = int((root / version.limit).read_text(encoding="ascii"))
+            used = int((root / version.used).read_text(encoding="ascii"))
+            return max(0, limit - used + _files(root, version))
+    return None
+
+
+def _files(root: Path, version: Version) -> int:
+    try:
+        lines = [line.split() for line in (root / version.stat).read_text(encoding="ascii").splitlines()]
+        return sum(int(line[1]) for line in lines if len(line) == 2 and line[0] in version.files)
+    except (OSError, ValueError):
+        return 0

@@ -15,7 +15,7 @@ from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.models.folders import PREFIX, folder_model
 from dashboard.models.gguf_files import convert_once
 from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model
-from dashboard.models.memory import check_room
+from dashboard.models.memory import check_bound, check_room
 from dashboard.models.transfer import TransferError, check_disk, download
 from dashboard.settings import Settings
 
@@ -41,12 +41,18 @@ class HubFiles:
 
 
 def resolve_folder(
-    name: str | Path, settings: Settings, revision: str | None, report: Report | None = None, folders: bool = True
+    name: str | Path,
+    settings: Settings,
+    revision: str | None,
+    report: Report | None = None,
+    folders: bool = True,
+    loads: bool = True,
 ) -> Path:
     """The folder of a model's files; asks the network only for a hub model that is not in the local cache.
 
     Args:
         report: is told where a download or a conversion is; what it raises stops that.
+        loads: it is loaded next, so it must have room in memory now, or it is not downloaded.
         folders: take the path of any folder or GGUF file, not only the names of the catalog.
 
     Raises:
@@ -71,7 +77,7 @@ def resolve_folder(
         raise ModelNotFoundError(f"“{name}” is neither a model's name nor a folder. Choose a model in the list.")
     listed = listed_model(str(name))
     cached = cached_snapshot(str(name), revision) or (find_cached(listed, revision) if listed else None)
-    return cached or _fetch(str(name), revision, settings, tell)
+    return cached or _fetch(str(name), revision, settings, tell, loads)
 
 
 def _is_path(name: str | Path) -> bool:
@@ -91,7 +97,7 @@ def _local(path: Path, settings: Settings, report: Report) -> Path:
     return path
 
 
-def _fetch(name: str, revision: str | None, settings: Settings, report: Report) -> Path:
+def _fetch(name: str, revision: str | None, settings: Settings, report: Report, loads: bool) -> Path:
     report(Progress("fetch", 0, 0, f"Looking for {name} on the hub"))
     try:
         found = _look_up(name, revision)
@@ -99,8 +105,9 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: Report) 
         raise
     except Exception as error:
         raise explained(name, revision, error) from error
-    check_room(name, found.parameters, settings.model_gigabytes)
-    check_disk(name, sum(found.sizes.values()))
+    check = check_room if loads else check_bound
+    check(name, found.parameters, settings.model_gigabytes)
+    check_disk(name, found.commit, found.sizes)
     try:
         folder = download(name, found.commit, revision or "main", found.sizes, report)
     except TransferError as failed:  # and nothing else: what `report` raises is the caller's

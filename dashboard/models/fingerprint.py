@@ -49,9 +49,41 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
+def index_file(folder: Path) -> Path | None:
+    """The file that says which part of a split checkpoint holds which weight; None where it is not split."""
+    weights = weight_files(folder)
+    if len(weights) < 2:
+        return None
+    return folder / ("model.safetensors.index.json" if weights[0].suffix == ".safetensors" else "pytorch_model.bin.index.json")
+
+
+def strange_weights(folder: Path) -> str | None:
+    """What a model's own files name as weights that is not among `weight_files`, and would be read all the same; or None.
+
+    A path in there could lead out of the folder, or to a file in a format whose reading runs code.
+    """
+    own = {path.name for path in weight_files(folder)}
+    index = index_file(folder)
+    named = [_read(folder / "config.json").get("transformers_weights")]
+    if index is not None:
+        parts = _read(index).get("weight_map")
+        named += list(parts.values()) if isinstance(parts, dict) else []
+    return next((str(name) for name in named if name is not None and name not in own), None)
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def model_files(folder: Path) -> list[Path]:
     """The files of a model folder that its output depends on, in the order of their names."""
     named = [folder / name for name in ("config.json", *TOKENIZER_FILES)]
+    index = index_file(folder)
+    named += [] if index is None else [index]
     return sorted([*weight_files(folder), *(path for path in named if path.is_file())])
 
 

@@ -34,7 +34,7 @@ from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import fingerprint_memory
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
-from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary
+from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary, strange_weights
 from dashboard.models.memory import check_room
 from dashboard.settings import Settings
 
@@ -83,6 +83,9 @@ def load_model(
     title = _title(name, folder)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
+    strange = strange_weights(folder)
+    if strange is not None:
+        raise UnsafeModelError(f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model.")
     check_room(title, _parameters(folder, title), settings.model_gigabytes)
     with _quiet():
         config = _read_config(folder, title)

@@ -65,9 +65,13 @@ class Transfer:
         return Bar
 
 
-def check_disk(name: str, needed: int) -> None:
-    """Raise `ModelError` where the hub's cache has no room for `needed` bytes."""
-    folder = cache_folder()
+def check_disk(name: str, commit: str, sizes: Mapping[str, int]) -> None:
+    """Raise `ModelError` where the hub's cache has no room for what is not there yet of these files (file → bytes)."""
+    repository = cache_folder() / ("models--" + name.replace("/", "--"))
+    snapshot, blobs = repository / "snapshots" / commit, repository / "blobs"
+    missing = sum(size for file, size in sizes.items() if not (snapshot / file).exists())
+    needed = missing - sum(path.stat().st_size for path in blobs.glob("*.incomplete"))  # it is gone on with
+    folder = repository
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -88,7 +88,7 @@ def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:
         fetch_bundled(settings, say, None if parsed.name is None else (parsed.name,))
         return 0
     entry = Catalog(settings).admit(parsed.name)
-    folder = resolve_folder(entry.name, settings, None, line_by_line(say), folders=False)
+    folder = resolve_folder(entry.name, settings, None, line_by_line(say), folders=False, loads=False)
     admitted = Catalog(settings).admit(entry.name)
     say(f"{admitted.title} is here: {folder}")
     return 0

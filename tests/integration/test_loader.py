@@ -58,6 +58,41 @@ def save(model: PreTrainedModel, folder: Path, **config: Any) -> Path:
     return folder
 
 
+def split_gpt2(folder: Path) -> Path:
+    """A checkpoint in several parts, with its index."""
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=12, n_positions=32))
+    model.save_pretrained(folder, max_shard_size="2KB")
+    tokenizer().save_pretrained(folder)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    return folder
+
+
+def test_a_checkpoint_in_parts_is_loaded_and_its_index_belongs_to_the_fingerprint(settings: Settings, tmp_path: Path) -> None:
+    folder = split_gpt2(tmp_path / "mine")
+    before = load_model(folder, settings).fingerprint
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text() + "\n")
+    assert load_model(folder, settings).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["../other/model.safetensors", "/etc/passwd", "pytorch_model.bin", 3])
+def test_an_index_that_leads_elsewhere_is_refused(settings: Settings, tmp_path: Path, name: Any) -> None:
+    folder = split_gpt2(tmp_path / "mine")
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"][next(iter(content["weight_map"]))] = name
+    index.write_text(json.dumps(content))
+    with pytest.raises(UnsafeModelError, match="names weights that are not among its own files"):
+        load_model(folder, settings)
+
+
+def test_a_configuration_that_names_other_weights_is_refused(settings: Settings, tmp_path: Path) -> None:
+    model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=12, n_positions=32))
+    folder = save(model, tmp_path / "mine", transformers_weights="evil.bin")
+    with pytest.raises(UnsafeModelError, match=r"not among its own files \(evil.bin\)"):
+        load_model(folder, settings)
+
+
 def test_a_causal_folder_is_loaded_as_it_was_saved(settings: Settings, tmp_path: Path) -> None:
     saved = GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=12, n_positions=32)).eval()
     steps: list[Progress] = []

@@ -17,7 +17,7 @@ from test_gguf import write_gguf
 from tiny_models import tiny
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import JobCancelledError, ModelTooLargeError
+from dashboard.errors import JobCancelledError, ModelError, ModelTooLargeError
 from dashboard.models import memory, transfer
 from dashboard.models.catalog import Catalog
 from dashboard.models.loader import load_model
@@ -158,6 +158,30 @@ def test_too_large_for_memory_or_disk_is_said_before_the_download(
     with pytest.raises(Exception, match=r"MB, and the disk of the local cache has 0 MB free"):
         load_model(NAME, settings)
     assert [path for path in hub.asked if "/resolve/" in path] == []
+
+
+def test_fetching_needs_room_on_the_disk_and_none_in_memory(
+    hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "free_gigabytes", lambda: 0.0)
+    assert main(["models", "fetch", NAME]) == 0
+    assert "is here" in capsys.readouterr().out
+    assert Catalog(settings).get(NAME).here
+
+
+def test_what_came_of_a_download_needs_no_room_again(
+    hub: Hub, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "hub" / f"models--{NAME.replace('/', '--')}"
+    (repository / "blobs").mkdir(parents=True)
+    (repository / "blobs" / "abc.incomplete").write_bytes(bytes(600))
+    (repository / "snapshots" / COMMIT).mkdir(parents=True)
+    (repository / "snapshots" / COMMIT / "config.json").write_bytes(bytes(300))
+    usage = type("Usage", (), {"free": 100})()
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _path: usage)
+    transfer.check_disk(NAME, COMMIT, {"config.json": 300, "model.safetensors": 700})
+    with pytest.raises(ModelError, match="the disk of the local cache"):
+        transfer.check_disk(NAME, COMMIT, {"config.json": 300, "model.safetensors": 701})
 
 
 def test_the_shell_lists_fetches_and_removes(

@@ -54,13 +54,33 @@ def folder_models(settings: Settings) -> dict[str, FolderModel]:
 
 def folder_model(name: str, settings: Settings) -> FolderModel:
     """The model called `name`; raises `ModelNotFoundError` where the roots hold no such model (any more)."""
-    found = folder_models(settings).get(name)
-    if found is None:
+    label, _, inside = name.removeprefix(PREFIX).partition("/")
+    root = root_labels(settings).get(label)
+    path = None if root is None else _at(root, inside)
+    if path is None:
         raise ModelNotFoundError(
             f"There is no model “{name.removeprefix(PREFIX)[:200]}” in this server's model folders, or it is there no longer. "
             "Reload the page to see which models there are."
         )
-    return found
+    return FolderModel(name, path)
+
+
+def _at(root: Path, inside: str) -> Path | None:
+    """The model that `_walk` finds at this place of a root, without walking through all of it; None where there is none."""
+    try:
+        real = root.resolve(strict=True)
+    except OSError:
+        return None
+    parts = inside.split("/") if inside else []
+    path = root.joinpath(*parts)
+    is_file = path.suffix == ".gguf" and path.is_file()
+    folders = parts[:-1] if is_file else parts
+    way = [root.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    if len(folders) > DEEPEST or any(not part or part.startswith(".") for part in folders):
+        return None
+    if not all(is_inside(step, real) for step in way):
+        return None
+    return path if is_file or (has_weights(path) and all(is_inside(child, real) for child in _children(path))) else None
 
 
 def root_labels(settings: Settings) -> dict[str, Path]:
@@ -105,5 +125,5 @@ def is_inside(path: Path, root: Path) -> bool:
     """Whether `path` lies in `root` (a real path) once its links are followed."""
     try:
         return path.resolve(strict=True).is_relative_to(root)
-    except (OSError, RuntimeError):  # a link that leads nowhere, or in a circle
+    except (OSError, RuntimeError, ValueError):  # a link that leads nowhere or in a circle; no name of a file
         return False

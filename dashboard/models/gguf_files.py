@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dashboard.contracts.job import Progress
@@ -21,6 +23,8 @@ FORMAT = 1  # raise it when the conversion changes, so that folders of an older 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
 LLAMA_3_RULES = ("llama3", "llama-v3", "llama-bpe", "smaug-bpe")
 SPLITTING_RULES = ("smollm", "qwen2", "deepseek-r1-qwen", "default", "gpt-2", *LLAMA_3_RULES)
+SCRATCH = ".converting-"
+LONGEST_CONVERSION = 86_400  # seconds
 Report = Callable[[Progress], None]
 
 
@@ -109,11 +113,31 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
 def _convert(path: Path, folder: Path, report: Report) -> None:
     from dashboard.models import from_gguf  # torch, only here
 
-    scratch = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    _sweep(folder.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     try:
         from_gguf.convert(path, scratch, report)
         card = {"format": FORMAT, "title": path.stem, "source": str(path)}
         (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         os.replace(scratch, folder)
+        for other in _of_source(folder.parent, str(path)):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)  # of the file as it was before
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what conversions that were killed left; one that runs now is younger."""
+    for left in parent.glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LONGEST_CONVERSION:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _of_source(parent: Path, source: str) -> Iterator[Path]:
+    """The converted folders of one file, as it is or was."""
+    for card in parent.glob(f"*/{CARD}"):
+        with suppress(OSError, ValueError):
+            if json.loads(card.read_text(encoding="utf-8")).get("source") == source:
+                yield card.parent

@@ -101,6 +101,8 @@ def _reads(run: ModelRun, selection: Selection, query: int, mark: str, other: in
         later = recipe.mask == "causal" and other > query
         why = "it comes later" if later else "it is outside the layer's window"
         pair = [html.Span([name, " cannot read ", token_span(run.tokens[other], other), f": {why}"], className="lead-in")]
+    if not rest:
+        return pair
     return [*pair, html.Span("else most from", className="lead-in"), *(_weight(run, item.token, item.weight) for item in rest)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,23 @@ def test_a_conversion_that_is_stopped_leaves_nothing(settings: Settings, tmp_pat
         load_model("folder:weights/tiny.gguf", settings, progress=stop)
     left = [found.name for found in (settings.models_folder / "gguf").iterdir()]
     assert [name for name in left if not name.endswith(".lock")] == []
+
+
+def test_a_file_that_changed_is_converted_anew_and_nothing_of_before_stays(settings: Settings, tmp_path: Path) -> None:
+    path, converted = tmp_path / "weights" / "tiny.gguf", settings.models_folder / "gguf"
+    write_gguf(path, "llama")
+    load_model("folder:weights/tiny.gguf", settings)
+    [before] = [folder for folder in converted.iterdir() if folder.is_dir()]
+    killed, running = converted / ".converting-killed", converted / ".converting-running"
+    killed.mkdir()
+    running.mkdir()
+    os.utime(killed, (1e9, 1e9))
+    os.utime(path, (1.5e9, 1.5e9))
+    load_model("folder:weights/tiny.gguf", settings)
+    after = {folder for folder in converted.iterdir() if folder.is_dir()}
+    assert running in after
+    assert len(after) == 2
+    assert not {before, killed} & after
 
 
 def test_a_family_that_is_not_known_is_refused_by_name(settings: Settings, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dashboard.models import memory
 from dashboard.models.architecture import family_source
 from dashboard.models.catalog import Catalog
 from dashboard.models.description import describe_folder
-from dashboard.models.folders import folder_models
+from dashboard.models.folders import folder_model, folder_models
 from dashboard.models.gguf_header import read_header
 from dashboard.settings import Settings
 
@@ -124,6 +124,27 @@ def test_nothing_outside_the_roots_can_be_asked_for(settings: Settings, root: Pa
     ):
         with pytest.raises(ModelNotFoundError):
             catalog.admit(name)
+
+
+def test_one_model_is_found_where_all_are_listed_and_nowhere_else(settings: Settings, root: Path) -> None:
+    places = ("mine", "team/bert", "a/b/too-deep", ".hidden", "team/.hidden")
+    files = ("one.gguf", "team/two.gguf", "team/deep/three.gguf", "team/deep/deeper/four.gguf", ".hidden/five.gguf")
+    for place in places:
+        write_model(root / place, GPT2)
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(b"GGUF")
+    listed = folder_models(settings)
+    assert sorted(listed) == [
+        f"folder:weights/{place}" for place in ("mine", "one.gguf", "team/bert", "team/deep/three.gguf", "team/two.gguf")
+    ]
+    for place in (*places, *files, "team", "mine/config.json", "mine/", "/mine", "./mine"):
+        name = f"folder:weights/{place}"
+        if name in listed:
+            assert folder_model(name, settings) == listed[name]
+        else:
+            with pytest.raises(ModelNotFoundError):
+                folder_model(name, settings)
 
 
 def test_a_folder_that_went_is_named(settings: Settings, root: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from synthetic import WORDS, fill_arrays, make_run, titles_in, words_in
+from synthetic import WORDS, fill_arrays, make_parts, make_run, titles_in, words_in
 
 from dashboard import views
 from dashboard.analysis.prediction import Chance, Contender
@@ -411,6 +411,21 @@ def test_a_difference_is_exact_or_says_its_bound() -> None:
     assert difference_text(above) == "< −1.7"
     assert difference_text(Contender(1, "a", Chance(0.5), Chance(0.00001, known=False))) == "+50.0"
     assert chance_text(Chance(0.00001, known=False)) == "< 0.05 %"
+
+
+def test_a_token_that_reads_the_second_alone_has_nothing_else_to_name() -> None:
+    header, arrays = make_parts("encoder")
+    arrays["query/1"] = 1e6 * arrays["query/1"]  # so that each row has one weight of 1 and nothing else
+    run, view = ModelRun(header, arrays), named("attention")
+    row = run.attention(1, 0)[5]
+    assert sorted(row)[-2:] == [0, 1]
+    other = int(row.argmax())
+    assert "else most from" not in words_in(
+        view.words(run, select(run, token=5, layer=1, head=0, other=other), defaults(view)).footer
+    )
+    plain = make_run("encoder")
+    footer = view.words(plain, select(plain, token=5, layer=1, head=0, other=other), defaults(view)).footer
+    assert "else most from" in words_in(footer)
 
 
 def test_words_of_two_positions_give_both_tokens_facts() -> None:

@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke test: smallest size, few repetitions; figures mean little")
     parser.add_argument("--only", choices=tuple(QUICK), help="one table")
     chosen = parser.parse_args(arguments)
+    subprocess.run([sys.executable, "-m", "benchmarks.machine"], check=True)
     worst = 0
     for name, quick in QUICK.items():
         if chosen.only in (None, name):

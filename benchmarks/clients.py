@@ -23,8 +23,8 @@ class Client:
         self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=120)
         self.dependencies = dependencies or self.get("/_dash-dependencies")
 
-    def get(self, path: str) -> Any:
-        return self._ask("GET", path)
+    def get(self, path: str, query: dict[str, str] | None = None) -> Any:
+        return self._ask("GET", path, query=query)
 
     def call(self, output: str, values: dict[str, Any], query: dict[str, str] | None = None) -> Any:
         """Ask for the callback whose output is named `output`; `values` by component id, others are None."""
@@ -79,12 +79,18 @@ class Client:
     def _ask(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Any:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         address = f"{path}?{urlencode(query)}" if query else path
-        self._connection.request(method, address, None if body is None else json.dumps(body), headers)
-        reply = self._connection.getresponse()
-        content = reply.read()
+        content = None if body is None else json.dumps(body)
+        try:
+            self._connection.request(method, address, content, headers)
+            reply = self._connection.getresponse()
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            self._connection.close()  # the server lets idle connections go; a browser asks again, too
+            self._connection.request(method, address, content, headers)
+            reply = self._connection.getresponse()
+        answer = reply.read()
         if reply.status not in (200, 204):
-            raise RuntimeError(f"{address}: {reply.status} {content[:200]!r}")
-        return json.loads(content) if content else None
+            raise RuntimeError(f"{address}: {reply.status} {answer[:200]!r}")
+        return json.loads(answer) if answer else None
 
 
 def _parts(output: str) -> list[str]:

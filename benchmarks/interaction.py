@@ -18,7 +18,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+try:
+    from playwright.sync_api import Page, sync_playwright
+except ModuleNotFoundError as error:
+    raise SystemExit("Playwright is needed, which drives the browser. `make .venv/.installed-dev` installs it.") from error
 
 from benchmarks.server import MODEL, Texts, served
 from benchmarks.table import HEAD, Row, load_average

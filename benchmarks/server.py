@@ -31,11 +31,12 @@ PHRASE = (
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. Times are `time.monotonic` seconds."""
+    """A running server. Times are `time.monotonic` seconds; `log` is what it prints."""
 
     address: str
     process: subprocess.Popen[bytes]
     cache: Path
+    log: Path
     started: float
     page_up: float
     ready: float
@@ -60,7 +61,7 @@ def served(**environment: str) -> Iterator[Server]:
                 wait_until(lambda: process.poll() is not None or is_ready(address), READY_SECONDS)
                 if process.poll() is not None or not is_ready(address):
                     raise SystemExit(f"The server did not get ready. It says:\n{log.read_text(errors='replace')[-2000:]}")
-                yield Server(address, process, cache, started, page_up, time.monotonic())
+                yield Server(address, process, cache, log, started, page_up, time.monotonic())
             finally:
                 process.terminate()
                 try:

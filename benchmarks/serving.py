@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -29,8 +30,6 @@ from dashboard.contracts.run import ModelRun
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
-
-CONTROLS = {"prediction-count": "10", "prediction-mode": "masked", "theme": "light"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,11 +87,11 @@ def selecting(server: Server, client: Client, key: str, people: int, seconds: fl
         time.sleep(number / people)
         for beat in range(int(seconds)):
             begin = time.perf_counter()
-            place = {"run": key, "token": chance.randrange(200), "layer": 15, "head": chance.randrange(9), "other": None}
-            words.add(timed(own.call, "words.data", {**CONTROLS, "selection": place}))
-            bars.add(timed(own.call, "prediction-graph.figure", {**CONTROLS, "selection": place}))
+            place = {"run": key, "token": str(chance.randrange(200)), "layer": "15", "head": str(chance.randrange(9))}
+            words.add(timed(own.get, "/show/words", place))
+            bars.add(timed(own.get, "/show/figure/prediction", place))
             if beat % 4 == 0:
-                heads.add(timed(own.call, "attention-graph.figure", {**CONTROLS, "selection": place}))
+                heads.add(timed(own.get, "/show/figure/attention", place))
             time.sleep(max(0.0, begin + 1 - time.perf_counter()))
         own.close()
 
@@ -106,7 +105,7 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
     waits, errors = Row(f"{people} people, each text run by two: until the result", 64, "s"), []
     select = Row("meanwhile, selecting in a saved run: the cards' words", 64, "ms", 300)
     made: set[str] = set()
-    before = set(os.listdir(server.cache / "runs"))
+    before = captures(server)
     done = threading.Event()
 
     def person(number: int) -> None:
@@ -122,8 +121,8 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
     def selector() -> None:
         own = Client(server.address, client.dependencies)
         while not done.wait(0.2):
-            place = {"run": shown, "token": random.Random(len(select.values)).randrange(60), "layer": 3, "head": 1, "other": None}
-            select.add(timed(own.call, "words.data", {**CONTROLS, "selection": place}))
+            place = {"run": shown, "token": str(random.Random(len(select.values)).randrange(60)), "layer": "3", "head": "1"}
+            select.add(timed(own.get, "/show/words", place))
         own.close()
 
     watcher = threading.Thread(target=selector)
@@ -131,10 +130,14 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
     together(people, person)
     done.set()
     watcher.join()
-    files = {name for name in set(os.listdir(server.cache / "runs")) - before if name.endswith(".safetensors")}
     failed = single("errors among them", "", float(len(errors)), 0, 64)
-    computed = single("computations above one for each distinct run", "", float(len(files) - len(wanted)), 0, 64)
+    computed = single("computations above one for each distinct run", "", float(captures(server) - before - len(made)), 0, 64)
     return [waits, select, computed, failed]
+
+
+def captures(server: Server) -> int:
+    """How many captures the workers have done, by what they print of each."""
+    return len(re.findall(r"capture [0-9a-f]+ done in", server.log.read_text(encoding="utf-8", errors="replace")))
 
 
 def saved_runs(server: Server, key: str) -> list[Row]:

@@ -111,7 +111,7 @@ def _weight(run: ModelRun, token: int, weight: float) -> html.Span:
 
 
 def _number(weight: float) -> html.B:
-    return html.B(f"{weight:.3f}" if weight >= 5e-4 else f"{weight:.1e}", title=f"{weight:.9g}")
+    return html.B(f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}", title=f"{weight:.9g}")
 
 
 def _caption(run: ModelRun, selection: Selection) -> str:

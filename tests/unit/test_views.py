@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -420,9 +421,11 @@ def test_a_token_that_reads_the_second_alone_has_nothing_else_to_name() -> None:
     row = run.attention(1, 0)[5]
     assert sorted(row)[-2:] == [0, 1]
     other = int(row.argmax())
-    assert "else most from" not in words_in(
-        view.words(run, select(run, token=5, layer=1, head=0, other=other), defaults(view)).footer
-    )
+    footer = view.words(run, select(run, token=5, layer=1, head=0, other=other), defaults(view)).footer
+    first = list(takewhile(lambda part: part.className != "line-end", footer))
+    assert words_in(first).endswith("1.000")
+    assert "else most from" not in words_in(first)
+    assert "e+00" not in words_in(footer)
     plain = make_run("encoder")
     footer = view.words(plain, select(plain, token=5, layer=1, head=0, other=other), defaults(view)).footer
     assert "else most from" in words_in(footer)

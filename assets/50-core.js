@@ -198,7 +198,7 @@
       app.history.arrives(info || { error: true });
       if (!info || info.error) return null;
       const next = { run: info.run, other_run: null, ...info.start };
-      app.ask(next);
+      app.askAgain(next);
       return next;
     }
     const known = app.state.info;

@@ -44,10 +44,10 @@
       want(lane(view.name, `figure/${view.name}`, putFigure), { name, kind, address: { ...all, ...looks } });
     }
   };
-  /** Ask again for what was not whole: a job is done, or the server is reached again. */
-  app.askAgain = function () {
+  /** Ask again for what was not whole: a job is done, the server is reached again, or the run is there anew. */
+  app.askAgain = function (selection) {
     for (const one of lanes.values()) if (!one.whole) one.wanted = null;
-    if (app.state.selection && app.state.info) app.ask(app.state.selection);
+    app.ask(selection);
   };
 
   function want(one, question) {
@@ -117,7 +117,7 @@
     if (first) app.notify({ lead: "Error.", text: error.message || UNREACHED, from: "show" });
   }
   /** The server was reached: what it did not answer before is asked for again. */
-  app.reached = function () { if (unanswered.size) app.askAgain(); };
+  app.reached = function () { if (unanswered.size) app.askAgain(app.state.selection); };
 
   function putWords({ told }) {
     window.dashboardBuild.words(told);

@@ -30,7 +30,7 @@
     clearTimeout(lane.silent);
     lane.asked = null;
     if (!wanted || outcome.cancelled) return;
-    if (outcome.error) { failed.set(job(wanted), outcome); say(wanted, outcome); } else app.askAgain();
+    if (outcome.error) { failed.set(job(wanted), outcome); say(wanted, outcome); } else if (app.state.selection) app.askAgain(app.state.selection);
   }
   /* the reason in place of the words that say that it is computed */
   function say({ run, position }, outcome) {
@@ -38,7 +38,7 @@
     for (const place of document.querySelectorAll(`[data-waits="${position}"]`)) {
       const again = app.make("button", "quiet", "Try again");
       again.type = "button";
-      again.addEventListener("click", () => { failed.delete(job({ run, position })); app.askAgain(); });
+      again.addEventListener("click", () => { failed.delete(job({ run, position })); app.askAgain(app.state.selection); });
       place.replaceChildren(place.tagName === "DIV" ? app.make("b", "", outcome.error) : outcome.error, " ", again);
     }
     app.say(outcome.error);

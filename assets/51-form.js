@@ -204,7 +204,7 @@
       const text = phaseText(name, name === "layers" && app.state.model && app.state.model.layers ? `${app.state.model.layers} layers` : title, progress);
       line.append(app.make("span", i === at ? "now" : "", i < at ? "✓ " + title : text));
     });
-    line.append(app.make("span", "", ((performance.now() - started) / 1000).toFixed(1) + " s"));
+    line.append(app.make("span", "time", ((performance.now() - started) / 1000).toFixed(1) + " s"));
     if (app.state.info) line.append(app.make("span", "aside", "Below: the previous run, until this one is done"));
   }
 

@@ -37,7 +37,6 @@
     applyTheme();
     app.paint("theme");
   }
-  document.addEventListener("DOMContentLoaded", applyTheme); // the button that names it
 
   /* model and token count */
   own.modelChosen = function (name, entries) {
@@ -111,7 +110,10 @@
     props("text", { value: example.text });
     setTimeout(() => { count(); app.byId("run").click(); }, 0);
   }
-  own.examplesKnown = function (examples) { app.examples = examples; };
+  own.examplesKnown = function (examples) {
+    app.examples = examples;
+    applyTheme(); // the page is there now, with the button that names it
+  };
 
   /* progress */
   own.progress = function (data, form) {

@@ -117,12 +117,13 @@ def all_heads(page: Page, texts: Texts, runs: int) -> Row:
 
 
 def token_rows(page: Page, size: int, clicks: int) -> list[Row]:
-    """Select tokens in the strip."""
+    """Select tokens in the strip that were not selected before."""
     count = page.evaluate("() => window.dashboardApp.state.info.labels.length")
     marks = Row("select a token → highlights in every view", size, "ms", GOALS_MS["highlights"].get(size), PEERS["highlights"])
     data = Row("select a token → predictions updated", size, "ms", GOALS_MS["predictions"].get(size))
     sent = Row("bytes of one token selection", size, "kB", GOALS_KB["token"].get(size))
-    for index, token in enumerate(others(random.Random(size), range(count), clicks + WARM_UP)):
+    unseen = [token for token in range(count) if token not in (count - 1, count // 2)]  # selected at first, or may be
+    for index, token in enumerate(random.Random(size).sample(unseen, clicks + WARM_UP)):
         found = page.evaluate("(token) => window.bench.token(token)", token)
         if index >= WARM_UP:
             marks.add(found["highlights"])
@@ -132,34 +133,49 @@ def token_rows(page: Page, size: int, clicks: int) -> list[Row]:
 
 
 def head_rows(page: Page, size: int, clicks: int) -> list[Row]:
-    """Choose heads in the grid: first of one layer, then of others, where the hidden states are drawn as well."""
+    """Choose heads in the grid that were not shown yet: first of one layer, then of others, where the hidden states are drawn
+    as well; and at last heads that were shown before, which need no server.
+    """
     layers, heads = page.evaluate("() => [window.dashboardApp.state.info.layers, window.dashboardApp.state.info.heads]")
-    layer = layers // 2
+    unseen = [(layer, head) for layer in range(layers) for head in range(heads)]
     chance = random.Random(size)
-    same = [(layer, head) for head in others(chance, range(heads), clicks + WARM_UP)]
-    other = [(at, chance.randrange(heads)) for at in others(chance, range(layers), clicks + WARM_UP)]
-    page.evaluate("([layer, head]) => window.bench.head(layer, head)", [layer, (same[0][1] + 1) % heads])
     goals = GOALS_MS["heatmap"].get(size), GOALS_KB["head"].get(size)
     peers = PEERS["heatmap"].get(size, ""), PEERS["head bytes"].get(size, "")
-    found = []
-    for where, places, (goal, goal_kb) in (("", same, goals), (" of another layer", other, (None, None))):
-        shown = Row(f"choose a head{where} → its heatmap drawn", size, "ms", goal, "" if where else peers[0])
-        sent = Row(f"bytes to show one head{where}", size, "kB", goal_kb, "" if where else peers[1])
-        for index, place in enumerate(places):
-            times = page.evaluate("([layer, head]) => window.bench.head(layer, head)", list(place))
-            if index >= WARM_UP:
-                shown.add(times["heatmap"])
-                sent.add(times["bytes"] / 1000)
-        found += [shown, sent]
-    return found
+    shown = Row("choose a head → its heatmap drawn", size, "ms", goals[0], peers[0])
+    sent = Row("bytes to show one head", size, "kB", goals[1], peers[1])
+    elsewhere = Row("choose a head of another layer → its heatmap drawn", size, "ms")
+    more = Row("bytes to show one head of another layer", size, "kB")
+    again = Row("choose a head that was shown before → its heatmap drawn", size, "ms")
+    for layer in chance.sample(range(layers), 1 + (clicks + WARM_UP) // heads):
+        choose(page, (layer, 0))
+        for head in range(1, heads):
+            if len(shown.values) < clicks:
+                choose(page, (layer, head), shown, sent)
+            unseen.remove((layer, head))
+        unseen.remove((layer, 0))
+    for place in places_apart(chance, unseen, clicks):
+        choose(page, place, elsewhere, more)
+    for index in range(clicks):
+        choose(page, (layer, 1 + index % 2), again)
+    return [shown, sent, elsewhere, more, again]
 
 
-def others(chance: random.Random, choices: range, count: int) -> list[int]:
-    """`count` random choices, none equal to the one before, and the first not the middle or the last (selected at first)."""
-    found = [choices[0]]
-    for _ in range(count):
-        found.append(chance.choice([choice for choice in choices if choice != found[-1]]))
-    return found[1:] if found[1] not in (choices[-1], choices[len(choices) // 2]) else [choices[0], *found[2:]]
+def choose(page: Page, place: tuple[int, int], time: Row | None = None, size: Row | None = None) -> None:
+    """Click on one head of the grid."""
+    found = page.evaluate("([layer, head]) => window.bench.head(layer, head)", list(place))
+    if time is not None:
+        time.add(found["heatmap"])
+    if size is not None:
+        size.add(found["bytes"] / 1000)
+
+
+def places_apart(chance: random.Random, places: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    """`count` of these, no two that follow each other in one layer."""
+    left, found = list(places), [(-1, -1)]
+    while len(found) <= count:
+        found.append(chance.choice([place for place in left if place[0] != found[-1][0]]))
+        left.remove(found[-1])
+    return found[1:]
 
 
 def run_text(page: Page, text: str) -> dict[str, float | None]:

@@ -344,8 +344,7 @@
 
   /* link */
   async function copyLink(button) {
-    const link = window.location.href;
-    try { await navigator.clipboard.writeText(link); button.textContent = "Copied"; } catch (error) { button.textContent = "Copy from the address bar"; }
+    try { await navigator.clipboard.writeText(app.history.link()); button.textContent = "Copied"; } catch (error) { button.textContent = "Copy from the address bar"; }
     setTimeout(() => { button.textContent = "Copy link"; }, 1500);
   }
 

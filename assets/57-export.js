@@ -7,20 +7,7 @@
   const choices = { ground: false, attention: false };
   const fonts = new Map();
 
-  /** The query of the view state: what is selected, and what every card's options say. */
-  function query() {
-    const { selection } = app.state;
-    const values = new URLSearchParams(window.location.search);
-    for (const name of ["run", "token", "layer", "head", "other"]) {
-      if (selection[name] === null || selection[name] === undefined) values.delete(name);
-      else values.set(name, selection[name]);
-    }
-    for (const group of document.querySelectorAll(".options [role=radiogroup], .options fieldset > div[id]")) {
-      const chosen = group.querySelector("input:checked");
-      if (group.id && chosen) values.set(group.id, chosen.value);
-    }
-    return values;
-  }
+  const query = () => new URLSearchParams(app.history.address());
 
   async function ask(path, values) {
     let reply;

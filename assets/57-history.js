@@ -93,6 +93,14 @@
     /** The cards' options that are not at their default: as they are, or as they are about to be. */
     options: () => chosen(expected ? expected.options : app.state.options),
 
+    /** What is shown, as an address says it: selection and options by name. */
+    address: () => address({ selection: app.state.selection, options: app.history.options() }),
+    /** A link to what is shown; of the empty page, the page's own. */
+    link() {
+      const query = app.state.selection ? "?" + new URLSearchParams(app.history.address()) : "";
+      return window.location.origin + window.location.pathname + query;
+    },
+
     /** Record what is shown now, where it is not recorded yet. */
     note() {
       const { selection, options } = app.state;

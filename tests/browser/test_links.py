@@ -124,3 +124,17 @@ def test_copy_link_gives_the_address(open_page: Callable[..., Person], causal: M
     person.at("copy-link").click()
     expect(person.at("copy-link")).to_have_text("Copied")
     assert person.page.evaluate("() => navigator.clipboard.readText()") == person.page.url
+
+
+def test_a_copied_link_is_of_what_is_shown_where_a_step_found_its_run_gone(open_page: Callable[..., Person]) -> None:
+    person = open_page(permissions=["clipboard-read", "clipboard-write"]).go()
+    gone = person.run("The first text leaves the store.", "smollm2-135m")
+    stays = person.run("The second text stays.", "smollm2-135m")
+    person.server.store.delete(gone.key)
+    person.at("undo").click()
+    expect(person.notice()).to_contain_text("no longer has the run of this step")
+    person.at("copy-link").click()
+    expect(person.at("copy-link")).to_have_text("Copied")
+    copied = person.page.evaluate("() => navigator.clipboard.readText()")
+    assert f"run={stays.key}" in copied
+    assert "token=" in copied

@@ -290,9 +290,14 @@
   function fillForm(info) {
     const area = app.byId("text");
     if (!area || (area.value && area.value !== shownText)) return;
-    if (catalog[info.model] || info.known) props("model", { value: info.model });
+    if (catalog[info.model]) props("model", { value: info.model });
+    else if (info.known) app.chooseModel(info.model);
     props("text", { value: info.text });
-    setTimeout(() => { fit(area); count(); }, 50);
+    filled(area, info.text, 40);
+  }
+  /* the box is fitted and its tokens are counted once Dash has put the text into it */
+  function filled(area, text, tries) {
+    if (area.value === text || !tries) { fit(area); count(); } else setTimeout(() => filled(area, text, tries - 1), 50);
   }
   app.onPaint((state, what) => {
     if (what !== "nothing") return;

@@ -16,7 +16,7 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
 from dashboard.figures.tokens import escape, token_label
 
-COLUMNS = (56, 112, 182)  # pixels from the plot to the right edges of: the first, the second, the difference
+COLUMNS = (56, 118, 190)  # pixels from the plot to the right edges of: the first, the second, the difference
 
 
 @dataclass(frozen=True)

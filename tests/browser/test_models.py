@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Person, Server
 from playwright.sync_api import expect
+from synthetic import make_parts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
@@ -154,3 +155,12 @@ def test_on_a_phone_no_line_of_the_picker_is_cut(open_page: Callable[..., Person
     assert outer is not None
     assert box["y"] >= outer["y"]
     assert box["y"] + box["height"] <= outer["y"] + outer["height"]
+
+
+def test_a_link_to_a_run_of_a_model_that_is_not_here_shows_the_model(person: Person) -> None:
+    header, arrays = make_parts("masked", model="someone/elsewhere", text="of a model that is not here")
+    person.server.store.save(header["key"], header, arrays)
+    person.open_run(person.server.store.open(header["key"]), token=2, layer=0, head=0)
+    expect(person.at("model")).to_contain_text("elsewhere")
+    expect(person.at("model-state")).to_have_text("Is fetched on run")
+    expect(person.at("text")).to_have_value("of a model that is not here")

@@ -33,6 +33,7 @@
   app.ask = function (selection) {
     const all = places(selection);
     const options = app.history.options();
+    if (!options) return; // the page is being opened: they come next
     const address = { ...all, ...options };
     want(lane("words", "words", putWords), { name: JSON.stringify(address), address });
     for (const view of views()) {

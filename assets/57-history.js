@@ -90,8 +90,8 @@
       travel(now);
     },
 
-    /** The cards' options that are not at their default: as they are, or as they are about to be. */
-    options: () => chosen(expected ? expected.options : app.state.options),
+    /** The cards' options that are not at their default, as they are, or as they are about to be; null while none is known. */
+    options: () => (controls.length ? chosen(expected ? expected.options : app.state.options) : null),
 
     /** What is shown, as an address says it: selection and options by name. */
     address: () => address({ selection: app.state.selection, options: app.history.options() }),

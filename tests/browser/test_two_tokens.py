@@ -71,7 +71,7 @@ def test_every_view_shows_both(person: Person, causal: ModelRun) -> None:
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(20)
     second = causal.prediction(1)
     expect(person.at("prediction-footer")).to_contain_text(f"entropy{second.entropy:.2f}")
-    expect(person.at("prediction-graph")).to_contain_text(f"{100 * second.candidates[0].probability:.1f} %")
+    expect(person.at("prediction-figure")).to_contain_text(f"{100 * second.candidates[0].probability:.1f} %")
     person.at("clear-second").click()
     person.selects(token=15, other=None)
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(10)

@@ -18,6 +18,7 @@ import shutil
 import socket
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,6 +145,7 @@ class LinkedPage:
     def __init__(self, server: NotebookServer, run: ModelRun, query: str, height: int) -> None:
         self._server, self._query = server, query
         self.run, self.height = run, height
+        self._open = True
 
     @property
     def port(self) -> int:
@@ -158,8 +160,11 @@ class LinkedPage:
         return self._server.address + self._query
 
     def close(self) -> None:
-        """Let the run's page go; after the last one the server ends. Closing twice does nothing."""
+        """Let this page go; its run goes with the last of its pages, the server with the last run. Closing twice does nothing."""
         with _CHANGE:
+            if not self._open:
+                return
+            self._open = False
             self._server.remove(self.run.key)
             if not self._server.runs:
                 for reach in [reach for reach, server in _SERVERS.items() if server is self._server]:
@@ -203,6 +208,7 @@ class NotebookServer:
             outside = "" if reach.proxy is None else reach.proxy.replace("{port}", str(self.port)).rstrip("/")
             self.address = (f"http://{HOST}:{self.port}" if reach.proxy is None else outside) + self.path
             self.runs: dict[str, LoadedModel | None] = {}
+            self._pages: Counter[str] = Counter()
             self.folder, self._lock = private_folder()
             own = Settings.from_env()
             settings = replace(own, cache_dir=self.folder, models_dir=own.models_folder)
@@ -220,11 +226,14 @@ class NotebookServer:
         if not self.store.has(run.key):
             self.store.save(run.key, run.header, run.arrays)
         self.runs[run.key] = loaded or self.runs.get(run.key)
+        self._pages[run.key] += 1
 
     def remove(self, key: str) -> None:
-        """Show this run no longer."""
-        self.runs.pop(key, None)
-        self.store.delete(key)
+        """One page less of this run; without any it is shown no longer."""
+        self._pages[key] -= 1
+        if not self._pages[key]:
+            del self._pages[key], self.runs[key]
+            self.store.delete(key)
 
     def end(self) -> None:
         """Stop serving, and remove the folder."""

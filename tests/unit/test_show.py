@@ -124,6 +124,20 @@ def test_a_closed_page_is_gone_and_the_last_takes_the_server_along(places: Path)
     assert again._server is not first._server
 
 
+def test_two_cells_of_one_run_live_and_end_apart(places: Path) -> None:
+    first, second = show(make_run("causal"), token=1), show(make_run("causal"), token=2)
+    picture = f"{first._server.address}run/{first.run.key}/heads-light.png"
+    for _ in range(2):  # closing twice does nothing
+        first.close()
+    assert get(picture)[0] == 200
+    assert get(second.url)[0] == 200
+    second.close()
+    with pytest.raises(urllib.error.URLError):
+        get(second.url)
+    second.close()
+    assert folders(places) == []
+
+
 def test_a_connection_that_is_kept_open_gets_nothing_after_the_end() -> None:
     page = show(make_run("causal"))
     server = page._server

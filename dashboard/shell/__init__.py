@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dashboard.errors import DashboardError
 from dashboard.settings import Settings
 
+PIPE_CLOSED = 141  # as a shell counts a program that SIGPIPE ended
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with Ctrl+C. "
     "Settings are environment variables; README.md lists them."
@@ -29,7 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:
-        return int(parsed.command(Settings.from_env(), parsed))
+        code = int(parsed.command(Settings.from_env(), parsed))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who reads the output has enough of it: `… models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except DashboardError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -239,6 +241,17 @@ def test_what_fails_is_one_sentence_and_exit_code_1(
     assert sentence in said
     assert "Traceback" not in said
     assert (tmp_path / "weights" / "own" / "model.safetensors").exists()
+
+
+def test_a_reader_that_has_enough_is_no_error(settings: Settings) -> None:
+    """`python -m dashboard models | head -1`"""
+    command = [sys.executable, "-m", "dashboard", "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
 
 
 def test_wrong_usage_is_exit_code_2(settings: Settings) -> None:

@@ -318,7 +318,7 @@ def test_a_masked_position_is_computed_where_the_model_is_given(tour: Kernel, ar
     """
     lines = [line.removeprefix("    ") for line in own.splitlines()]
     expect(cell.frame.locator("#prediction-heading h2")).to_contain_text(tour.run("\n".join(lines)).strip())
-    tour.run("given.close()")
+    tour.run("given.close()\nalone.close()")
 
 
 def test_a_model_of_ones_own_has_its_page(tour: Kernel, around: Callable[..., Cell]) -> None:

@@ -81,7 +81,8 @@ class Tile:
         forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row may
             not read a column (several times as fast as filling by a boolean mask); None where it may read all.
         bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
-        gather: (bins, widest) int64, the same as row numbers (the last one repeated); None where there are few bins.
+        gather: (head, bins, widest) int64, the same as numbers of rows of all heads (a bin's last row is repeated); None
+            where there are few bins.
     """
 
     start: int
@@ -121,7 +122,7 @@ def tiles(recipe: ScoreRecipe, heads: int, tokens: int, floats: int, device: tor
         if recipe.window is not None:
             left = max(0, start - recipe.window)
         bins = _bins(edges, start, stop, tokens)
-        gather = _members(bins, device) if len(bins) > FEW_BINS else None
+        gather = _members(bins, heads, stop - start, device) if len(bins) > FEW_BINS else None
         yield Tile(start, stop, left, right, _forbidden(recipe, start, stop, left, right, device), bins, gather)
         start = stop
 
@@ -153,11 +154,17 @@ def _bins(edges: list[int], start: int, stop: int, tokens: int) -> tuple[tuple[i
     return tuple((b, max(edges[b], start) - start, min(edges[b + 1], stop) - start) for b in touched)
 
 
-def _members(bins: tuple[tuple[int, int, int], ...], device: torch.device) -> torch.Tensor:
-    """(bins, widest) int64: the rows of each bin, the last one repeated."""
+def _members(bins: tuple[tuple[int, int, int], ...], heads: int, height: int, device: torch.device) -> torch.Tensor:
+    """(head, bins, widest) int64: each bin's rows in (head · height, …), the last one repeated."""
     widest = max(stop - start for _, start, stop in bins)
     rows = [[min(start + offset, stop - 1) for offset in range(widest)] for _, start, stop in bins]
-    return torch.tensor(rows, device=device)
+    return torch.arange(0, heads * height, height, device=device)[:, None, None] + torch.tensor(rows, device=device)
+
+
+def _pool(values: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+    """(head, row, column) → (head, bins, column): the largest of each bin's rows. Whole rows are copied, the quickest way."""
+    rows = values.view(-1, values.shape[2]).index_select(0, members.view(-1))
+    return rows.view(*members.shape, -1).amax(dim=2)
 
 
 class TiledAttention:
@@ -169,7 +176,7 @@ class TiledAttention:
         self._scores = torch.empty(0, device=device)
         self._weights = torch.empty(0, device=device)
         self._plans: dict[tuple[str, int | None, int, int], list[Tile]] = {}
-        self._columns: dict[int, torch.Tensor] = {}
+        self._columns: dict[tuple[int, int], torch.Tensor] = {}
 
     def layer(self, operands: Operands) -> tuple[torch.Tensor, RawStatistics]:
         """One layer's output (token, head, d_value) and its raw statistics."""
@@ -197,10 +204,9 @@ class TiledAttention:
         heads, bins, tokens = pooled.shape
         if bins == tokens:
             return pooled
-        if tokens not in self._columns:
-            self._columns[tokens] = _members(_bins(bin_edges(tokens), 0, tokens, tokens), self._device)
-        columns = self._columns[tokens]
-        return pooled.index_select(2, columns.view(-1)).view(heads, bins, *columns.shape).amax(dim=3)
+        if (heads, tokens) not in self._columns:
+            self._columns[heads, tokens] = _members(_bins(bin_edges(tokens), 0, tokens, tokens), heads, tokens, self._device)
+        return _pool(pooled.transpose(1, 2).contiguous(), self._columns[heads, tokens]).transpose(1, 2)
 
     def _plan(self, recipe: ScoreRecipe, heads: int, tokens: int) -> list[Tile]:
         """The tiles of a layer; layers with the same mask share them."""
@@ -277,10 +283,8 @@ def _pool_rows(pooled: torch.Tensor, weights: torch.Tensor, tile: Tile) -> None:
     if pooled.shape[1] == pooled.shape[2]:
         pooled[:, tile.rows, tile.columns] = weights
     elif tile.gather is not None:
-        bins, widest = tile.gather.shape
-        gathered = weights.index_select(1, tile.gather.view(-1)).view(len(weights), bins, widest, -1)
         target = pooled[:, tile.bins[0][0] : tile.bins[-1][0] + 1, tile.columns]
-        torch.maximum(target, gathered.amax(dim=2), out=target)
+        torch.maximum(target, _pool(weights, tile.gather), out=target)
     else:
         for index, start, stop in tile.bins:
             target = pooled[:, index, tile.columns]

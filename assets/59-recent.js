@@ -203,6 +203,5 @@
     await list();
     if (box.search.hidden) box.close.focus();
   }
-  app.openRecent = open;
   document.addEventListener("click", (event) => { if (event.target.closest("#recent")) open(); });
 })();

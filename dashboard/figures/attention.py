@@ -53,7 +53,7 @@ def attention_map(
         weights: (query, key) float, each 0 … 1.
         tokens: one label a position.
         allowed: (query, key) bool, the pairs that the model's mask lets through; the others stay empty.
-        selected: the selected query and key, framed.
+        selected: the selected token, whose row is framed, and the second, whose row and column are framed dashed.
         theme: LIGHT or DARK.
 
     Raises:
@@ -153,12 +153,16 @@ def weight_legend(figure: go.Figure, theme: Theme) -> None:
 def name_selected(
     figure: go.Figure, tokens: Sequence[Token | str], selected: tuple[int | None, int | None], theme: Theme
 ) -> None:
-    """Label the selected query and key whatever the others' step, in bold; labels that would collide leave."""
+    """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would collide
+    leave.
+    """
     labels, positions_only = labels_of(tokens), len(tokens) > POSITIONS_ABOVE
     step = label_step(len(tokens))
+    token, other = selected
     sides = (
-        (figure.layout.yaxis, selected[0], theme.selected, False),
-        (figure.layout.xaxis, selected[1], theme.ink, positions_only),
+        (figure.layout.yaxis, other if other != token else None, theme.ink, False),
+        (figure.layout.yaxis, token, theme.selected, False),  # last: where the two are near, the second's label leaves
+        (figure.layout.xaxis, other, theme.ink, positions_only),
     )
     for side, chosen, colour, bare in sides:
         if chosen is None:
@@ -225,19 +229,23 @@ def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
 def _frames(
     selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None, theme: Theme
 ) -> list[dict[str, Any]]:
-    """The selected query's row and key's column, as far as the mask lets them reach."""
-    query, key = selected
+    """The selected token's row, and the second's row and column, as far as the mask lets them reach."""
+    token, other = selected
     allowed = np.ones(shape, dtype=bool) if allowed is None else allowed
     frames = []
-    if key is not None:
+    if other is not None:
         line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
-        first, last = _span(allowed[:, key])
-        frames.append({"type": "rect", "x0": key - 0.5, "x1": key + 0.5, "y0": first - 0.5, "y1": last + 0.5, "line": line})
-    if query is not None:
-        line = {"color": theme.selected, "width": 2}
-        first, last = _span(allowed[query])
-        frames.append({"type": "rect", "x0": first - 0.5, "x1": last + 0.5, "y0": query - 0.5, "y1": query + 0.5, "line": line})
+        first, last = _span(allowed[:, other])
+        frames.append({"type": "rect", "x0": other - 0.5, "x1": other + 0.5, "y0": first - 0.5, "y1": last + 0.5, "line": line})
+        frames.append(_row(other, allowed, line))
+    if token is not None:
+        frames.append(_row(token, allowed, {"color": theme.selected, "width": 2}))
     return frames
+
+
+def _row(query: int, allowed: np.ndarray, line: dict[str, Any]) -> dict[str, Any]:
+    first, last = _span(allowed[query])
+    return {"type": "rect", "x0": first - 0.5, "x1": last + 0.5, "y0": query - 0.5, "y1": query + 0.5, "line": line}
 
 
 def _span(allowed: np.ndarray) -> tuple[int, int]:

@@ -9,49 +9,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.analysis.projection import Projection, fit_layers, follow, leaves_first
-from dashboard.contracts.run import Token
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.space import Space, plane_axes, space_figure
 from dashboard.figures.spec import Spec, typed
-from dashboard.figures.theme import LIGHT, TOKEN_FONT, Theme, base_layout
-from dashboard.figures.tokens import elide, escape, labels_of, numbered
+from dashboard.figures.theme import LIGHT, Theme, base_layout
 
 
 def percent(share: float) -> str:
     """A share as "15.9 %"."""
     return f"{100 * share:.1f} %"
-
-
-def hidden_map(
-    projection: Projection,
-    tokens: Sequence[Token | str],
-    selected: tuple[int | None, int | None] = (None, None),
-    theme: Theme = LIGHT,
-) -> go.Figure:
-    """Tokens as points in their first two principal components, with labels, marks and hover.
-
-    Args:
-        projection: of these tokens; those left out are not drawn.
-        tokens: one label a token.
-        selected: the selected and the second token.
-        theme: LIGHT or DARK.
-    """
-    labels = numbered(labels_of(tokens))
-    spec = page_points(projection, len(labels), theme)
-    [points] = spec["data"]
-    told = {
-        "mode": "markers+text",
-        "text": [escape(elide(labels[data["token"]])) for data in points["customdata"]],
-        "textposition": "middle right",
-        "textfont": {"family": TOKEN_FONT, "size": 11, "color": theme.second_ink},
-        "hovertemplate": "%{text}<extra></extra>",
-        "hoverinfo": None,
-    }
-    xy = {name: projection.coordinates[[data["token"] for data in points["customdata"]], i] for i, name in enumerate("xy")}
-    figure = go.Figure({**spec, "data": [{**points, **told, **xy}]})
-    _mark(figure, projection, selected, theme)
-    return figure
 
 
 def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spec:
@@ -70,16 +37,6 @@ def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spe
     }
     titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
     return {"data": [points], "layout": {**base_layout(theme), **plane_axes(titles, theme, count)}}
-
-
-def _mark(figure: go.Figure, projection: Projection, selected: tuple[int | None, int | None], theme: Theme) -> None:
-    signs = (("circle-open", 15, theme.selected), ("square-open", 14, theme.ink))
-    for token, (symbol, size, colour) in zip(selected, signs, strict=True):
-        if token is None or token in projection.left_out:
-            continue
-        x, y = projection.coordinates[token, :2]
-        marker = {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2}}
-        figure.add_trace(go.Scatter(x=[x], y=[y], mode="markers", marker=marker, hoverinfo="skip"))
 
 
 def plot_hidden_pca(

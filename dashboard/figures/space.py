@@ -16,12 +16,17 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.contracts.run import Token
-from dashboard.figures.theme import LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
 from dashboard.figures.tokens import elide, escape, labels_of, numbered
 
 MOST_PATHS = 40  # other tokens' paths that are drawn; above, every 2nd, 3rd … token's
 ZOOMS_ABOVE = 80  # places of tokens above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
+MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
+PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
+LABEL_HEIGHT = 14
+APART = 18  # pixels between the numbers along a path
+SIDES = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, -1), "bottom center": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def plane_axes(titles: Sequence[str], theme: Theme, count: int) -> dict[str, Any
     return {
         "xaxis": axes[0],
         "yaxis": axes[1],
-        "margin": {"l": 58, "r": 24, "t": 6, "b": 38},
+        "margin": dict(MARGIN),
         "dragmode": "zoom" if count > ZOOMS_ABOVE else False,
     }
 
@@ -124,13 +129,19 @@ def space_figure(
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
+    In the plane a token carries its label where that finds room beside the others' (and the figure says how many do not);
+    the selected and the second token always carry theirs.
+
     Args:
         space: of these tokens. tokens: one label each. selected: the selected and the second token; what was left out
             carries no mark. theme: LIGHT or DARK.
     """
     figure = go.Figure(layout=base_layout(theme))
     marked = [token for token in selected if token is not None]
-    figure.add_trace(_points(space, numbered(labels_of(tokens)), theme))
+    names = [escape(elide(label)) for label in numbered(labels_of(tokens))]
+    sides = label_sides(space, [len(elide(label)) for label in numbered(labels_of(tokens))], marked)
+    side_of = dict(zip(space.shown, sides, strict=True))
+    figure.add_trace(_points(space, names, {**side_of, **dict.fromkeys(marked)}, theme))
     for quiet in space.quiet:
         if quiet not in marked:
             figure.add_trace(_line(space, quiet, {"color": theme.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
@@ -143,9 +154,72 @@ def space_figure(
             continue
         if space.path:
             figure.add_trace(_path(space, token, line))
-        figure.add_trace(_mark(space, token, str(line["color"]), symbol))
-    figure.update_layout(**(plane_axes(space.titles, theme, len(tokens)) if space.dimensions == 2 else _scene(space, theme)))
+        figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
+    if space.dimensions == 3:
+        return figure.update_layout(**_scene(space, theme))
+    ranges = space.ranges()
+    figure.update_layout(**plane_axes(space.titles, theme, len(tokens)))
+    figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
+    left_out = sum(side is None for side in sides)
+    if left_out:
+        words = f"{left_out} of {len(sides)} labels found no room"
+        corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0, "yshift": -20, "xanchor": "right", "yanchor": "top"}
+        figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": theme.muted}, **corner)
     return figure
+
+
+def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> list[str | None]:
+    """On which side of its point each shown token's label stands, so that labels cover neither points nor each other.
+
+    Args:
+        space: of the tokens. lengths: characters of every token's label. first: tokens that are placed before the others,
+            and always.
+
+    Returns:
+        One of `SIDES` for each of `space.shown`; None where there is no room. In space, "middle right" for all.
+    """
+    shown = space.shown
+    if space.dimensions == 3:
+        return ["middle right"] * len(shown)
+    points = _pixels(space, space.coordinates[space.at, shown])
+    taken = np.concatenate([points - 4, points + 4], axis=1)
+    found: list[str | None] = [None] * len(shown)
+    for index in sorted(range(len(shown)), key=lambda index: shown[index] not in first):
+        wide, gap = lengths[shown[index]] * CHARACTER_WIDTH, 10 if shown[index] in first else 6
+        boxes = {side: _label_box(points[index], direction, wide, gap) for side, direction in SIDES.items()}
+        inside = [side for side, box in boxes.items() if _inside(box)]
+        free = [side for side in inside if not _covers(boxes[side], taken)]
+        if not free and shown[index] in first:  # over points, but not over a label if it can be had
+            free = [side for side in inside if not _covers(boxes[side], taken[len(points) :])] or inside or ["middle right"]
+        if free:
+            found[index] = free[0]
+            taken = np.concatenate([taken, boxes[free[0]][None]])
+    return found
+
+
+def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
+    """(point, component) → (point, 2): pixels from the left and from the top of the plane."""
+    ranges = np.array(space.ranges())[:2]
+    share = (coordinates[:, :2] - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0])
+    return np.stack([share[:, 0] * PLANE[0], (1 - share[:, 1]) * PLANE[1]], axis=1)
+
+
+def _inside(box: np.ndarray) -> bool:
+    left, top, right, bottom = box
+    return bool(left >= 0 and top >= 0 and right <= PLANE[0] + MARGIN["r"] and bottom <= PLANE[1])
+
+
+def _covers(box: np.ndarray, taken: np.ndarray) -> bool:
+    left, top, right, bottom = box
+    return bool(((left < taken[:, 2]) & (right > taken[:, 0]) & (top < taken[:, 3]) & (bottom > taken[:, 1])).any())
+
+
+def _label_box(point: np.ndarray, direction: tuple[int, int], wide: float, gap: float) -> np.ndarray:
+    """(left, top, right, bottom) pixels of a label beside a point."""
+    dx, dy = direction
+    left = point[0] + gap if dx > 0 else point[0] - gap - wide if dx < 0 else point[0] - wide / 2
+    middle = point[1] + dy * (gap + LABEL_HEIGHT / 2)
+    return np.array([left, middle - LABEL_HEIGHT / 2, left + wide, middle + LABEL_HEIGHT / 2])
 
 
 def _trace(coordinates: np.ndarray, **more: Any) -> go.Scatter | go.Scatter3d:
@@ -165,10 +239,8 @@ def _line(space: Space, token: int, line: dict[str, Any], **more: Any) -> go.Sca
 
 def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Scatter3d:
     count = len(space.coordinates)
-    step = max(1, math.ceil(count / 12))
-    names = [
-        "E" if place == 0 else str(place - 1) if (place - 1) % step == 0 or place == count - 1 else "" for place in range(count)
-    ]
+    named = _named_places(space, token)
+    names = ["" if place not in named else "E" if place == 0 else str(place - 1) for place in range(count)]
     return _trace(
         _along(space, token),
         mode="lines+markers+text",
@@ -183,28 +255,53 @@ def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Sca
     )
 
 
-def _points(space: Space, labels: list[str], theme: Theme) -> go.Scatter | go.Scatter3d:
-    names = [escape(elide(labels[i])) for i in space.shown]
+def _named_places(space: Space, token: int) -> set[int]:
+    """The places on a token's path that carry their layer's number: its ends, and about twelve that stand apart."""
+    count = len(space.coordinates)
+    step = max(1, math.ceil(count / 12))
+    wanted = [0, count - 1, *range(1, count - 1, step)]
+    if space.dimensions == 3:
+        return set(wanted)
+    pixels, kept = _pixels(space, _along(space, token)), [0]
+    for place in wanted[1:]:
+        if np.linalg.norm(pixels[kept] - pixels[place], axis=1).min() >= APART:
+            kept.append(place)
+    return set(kept)
+
+
+def _points(space: Space, names: list[str], sides: dict[int, str | None], theme: Theme) -> go.Scatter | go.Scatter3d:
+    """All points; a token whose side is None carries no label here."""
     return _trace(
         space.coordinates[space.at, space.shown, : space.dimensions],
         mode="markers+text",
-        text=names,
-        textposition="middle right",
+        text=["" if sides[i] is None else names[i] for i in space.shown],
+        textposition=[sides[i] or "middle right" for i in space.shown],
         textfont={"family": TOKEN_FONT, "size": 11, "color": theme.second_ink},
         customdata=[{"token": i} for i in space.shown],
-        hovertemplate="%{text}<extra></extra>",
+        hovertext=[names[i] for i in space.shown],
+        hovertemplate="%{hovertext}<extra></extra>",
+        **({"cliponaxis": False} if space.dimensions == 2 else {}),
         marker={"size": 7 if space.dimensions == 2 else 4, "color": theme.mark},
     )
 
 
-def _mark(space: Space, token: int, colour: str, symbol: str) -> go.Scatter | go.Scatter3d:
+def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: str | None) -> go.Scatter | go.Scatter3d:
     marker = {
         "symbol": symbol,
         "size": 15 if space.dimensions == 2 else 9,
         "color": colour,
         "line": {"width": 2, "color": colour},
     }
-    return _trace(space.coordinates[[space.at], token, : space.dimensions], mode="markers", marker=marker, hoverinfo="skip")
+    return _trace(
+        space.coordinates[[space.at], token, : space.dimensions],
+        mode="markers+text",
+        text=[f"<b>{name}</b>"],
+        textposition=side or "middle right",
+        textfont={"family": TOKEN_FONT, "size": 11, "color": colour},
+        marker=marker,
+        hoverinfo="skip",
+        **({"cliponaxis": False} if space.dimensions == 2 else {}),
+    )
 
 
 def _scene(space: Space, theme: Theme) -> dict[str, Any]:

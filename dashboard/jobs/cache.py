@@ -116,9 +116,6 @@ class HealingCache(diskcache.Cache):
     def touch(self, *args: Any, **kwargs: Any) -> Any:
         return self._safely(lambda: diskcache.Cache.touch(self, *args, **kwargs))
 
-    def add(self, *args: Any, **kwargs: Any) -> Any:
-        return self._safely(lambda: diskcache.Cache.add(self, *args, **kwargs))
-
     @contextlib.contextmanager
     def transact(self, retry: bool = False) -> Iterator[None]:
         """One transaction: all of it or nothing. Raises `StorageError` where the database cannot do it."""

@@ -124,8 +124,11 @@ def test_the_exported_heatmap_has_labels_exact_weights_and_frames_within_the_mas
     assert "<b" in figure.layout.xaxis.ticktext[-1]
     row = next(shape for shape in figure.layout.shapes if shape.line.color == LIGHT.selected)
     assert (row.x0, row.x1, row.y0, row.y1) == (-0.5, 3.5, 2.5, 3.5)
-    column = next(shape for shape in figure.layout.shapes if shape.line.dash)
+    column, second = [shape for shape in figure.layout.shapes if shape.line.dash]
     assert (column.x0, column.x1, column.y0, column.y1) == (0.5, 1.5, 0.5, 5.5)
+    assert (second.x0, second.x1, second.y0, second.y1) == (-0.5, 1.5, 0.5, 1.5)
+    bold = [text for text in figure.layout.yaxis.ticktext if "<b" in text]
+    assert [colour in text for colour, text in zip((LIGHT.ink, LIGHT.selected), bold, strict=True)] == [True, True]
     assert list(figure.data[-1].marker.colorbar.ticktext)[-1] == "1"
 
 

@@ -17,13 +17,14 @@ from plotly.utils import PlotlyJSONEncoder
 from synthetic import FakeTensor, array_of, make_run, tokens_of
 
 from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
-from dashboard.analysis.projection import project
+from dashboard.analysis.projection import Projection, project
 from dashboard.contracts.run import TokenProbability
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import LARGEST_HEATMAP, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite
-from dashboard.figures.hidden import hidden_map, page_points
+from dashboard.figures.hidden import page_points
 from dashboard.figures.prediction import page_bars, prediction_bars, probability_text
+from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, space_figure
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import DARK, LIGHT, Theme, colour_table
 
@@ -100,9 +101,9 @@ def test_exact_weights_are_on_hover() -> None:
 
 
 def test_selected_row_and_column_are_framed() -> None:
-    row, column = {}, {}
-    for shape in as_json(attention_map(weights_of(4), list("abcd"), selected=(2, 1)))["layout"]["shapes"]:
-        (row if shape["line"]["color"] == LIGHT.selected else column).update(shape)
+    column, second, row = as_json(attention_map(weights_of(4), list("abcd"), selected=(2, 1)))["layout"]["shapes"]
+    assert (row["line"]["color"], second["line"], column["line"]["dash"]) == (LIGHT.selected, column["line"], "dash")
+    assert (second["y0"], second["y1"], second["x0"], second["x1"]) == (0.5, 1.5, -0.5, 3.5)
     assert (row["y0"], row["y1"], row["x0"], row["x1"]) == (1.5, 2.5, -0.5, 3.5)
     assert (column["x0"], column["x1"], column["y0"], column["y1"]) == (0.5, 1.5, -0.5, 3.5)
     assert column["line"]["dash"] == "dash"
@@ -171,27 +172,65 @@ def test_points_are_the_projection_and_carry_their_token() -> None:
     assert trace["customdata"] == [{"token": i} for i in range(5)]
 
 
+def plane(projection: Projection) -> Space:
+    """The points of one layer."""
+    return Space(projection.coordinates[None], projection.explained, 0, False, 2)
+
+
 def test_a_token_left_out_is_not_drawn_and_the_others_keep_their_index() -> None:
     states = RNG.normal(size=(5, 6))
-    figure = as_json(hidden_map(project(states, 2, first="leave"), list("abcde"), selected=(0, 2)))
+    figure = as_json(space_figure(plane(project(states, 2, first="leave")), list("abcde"), selected=(0, 2)))
     points, second = figure["data"]
     assert points["customdata"] == [{"token": i} for i in range(1, 5)]
-    assert points["text"] == ["b 1", "c 2", "d 3", "e 4"]
+    assert points["hovertext"] == ["b 1", "c 2", "d 3", "e 4"]
     assert second["marker"]["symbol"] == "square-open"
     assert "NaN" not in json.dumps(figure)
 
 
 def test_axes_carry_their_share_of_variance() -> None:
     projection = project(RNG.normal(size=(9, 4)), 2, first="keep")
-    layout = as_json(hidden_map(projection, ["x"] * 9))["layout"]
+    layout = as_json(space_figure(plane(projection), ["x"] * 9))["layout"]
     for axis, share in (("xaxis", projection.explained[0]), ("yaxis", projection.explained[1])):
         assert f"{100 * share:.1f} % of variance" in layout[axis]["title"]["text"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_tokens_can_be_drawn(count: int) -> None:
-    figure = hidden_map(project(RNG.normal(size=(count, 4)), 2), ["x"] * count, selected=(0, None))
+    figure = space_figure(plane(project(RNG.normal(size=(count, 4)), 2)), ["x"] * count, selected=(0, None))
     assert len(figure.data[0].x) == count
+
+
+def at(places: list[tuple[float, float]]) -> Space:
+    """Tokens at shares of the plane, (0, 0) left and below, and two more in its corners."""
+    room = 0.06 / 1.12  # which a figure leaves around the outermost tokens
+    coordinates = np.array([*places, (room, room), (1 - room, 1 - room)])
+    return Space(coordinates[None], np.array([0.5, 0.5]), 0, False, 2)
+
+
+def test_labels_stand_where_they_cover_nothing() -> None:
+    lengths = [10] * 5 + [0, 0]
+    alone = label_sides(at([(0.1, 0.5), (0.97, 0.5), (0.5, 0.2), (0.5, 0.8), (0.3, 0.3)]), lengths, [])
+    assert alone[:5] == ["middle right", "middle left", "middle right", "middle right", "middle right"]
+    near = 4 * CHARACTER_WIDTH / PLANE[0]
+    pair = label_sides(at([(0.5, 0.5), (0.5 + near, 0.5), (0.5, 0.5), (0.5, 0.5), (0.5, 0.5)]), lengths, [])
+    assert pair[:2] == ["middle left", "middle right"]
+    assert None in label_sides(at([(0.5, 0.5)] * 5), lengths, [])
+    crowd = [(0.5 + i / 200, 0.5 + j / 200) for i in range(-9, 10) for j in range(-9, 10)]
+    over = label_sides(at(crowd), [8] * 363, [180, 181])
+    assert [over[180], over[181], over[179]] == ["middle right", "middle left", None]
+
+
+def test_a_label_without_room_leaves_and_the_figure_says_so_but_not_the_selected_ones() -> None:
+    space = at([(0.5, 0.5)] * 40)
+    figure = space_figure(space, [f"token{i}" for i in range(42)], selected=(38, 39))
+    points = figure.data[0]
+    shown = [i for i, text in enumerate(points.text) if text]
+    assert [list(trace.text) for trace in figure.data[1:]] == [["<b>token38</b>"], ["<b>token39</b>"]]
+    assert len(shown) < 10
+    assert figure.layout.annotations[0].text == f"{40 - len(shown)} of 42 labels found no room"
+    assert points.hovertext[5] == "token5"
+    few = space_figure(at([(0.2, 0.2), (0.7, 0.7)]), ["a", "b", "c", "d"])
+    assert (list(few.data[0].text), len(few.layout.annotations)) == (["a 0", "b 1", "c 2", "d 3"], 0)
 
 
 # predictions
@@ -291,7 +330,7 @@ def hostile_figures() -> dict[str, go.Figure]:
     return figures | {
         "heatmap alone": attention_map(weights, tokens, selected=(0, 1)),
         "heatmap for the page": attention_cells(shades(weights), tokens),
-        "points alone": hidden_map(points, tokens, selected=(0, 1)),
+        "points alone": space_figure(plane(points), tokens, selected=(0, 1)),
         "points for the page": page_points(points, count),
         "bars alone": prediction_bars(candidates, actual=0),
         "bars for the page": page_bars(candidates, actual=0),
@@ -421,7 +460,7 @@ def test_hidden_pca_without_a_token_draws_the_last_layer_alone() -> None:
 
 
 def test_hidden_pca_of_one_layer_draws_points() -> None:
-    assert [trace.mode for trace in plot_hidden_pca(LAYERS[0], token_idx=1).data] == ["markers+text", "markers"]
+    assert [trace.mode for trace in plot_hidden_pca(LAYERS[0], token_idx=1).data] == ["markers+text"] * 2
 
 
 def test_hidden_pca_leaves_a_huge_first_token_out_and_says_so() -> None:
@@ -442,7 +481,9 @@ def test_hidden_pca_keeps_the_first_token_where_its_path_is_asked_for() -> None:
 
 
 def test_hidden_pca_names_its_tokens() -> None:
-    assert list(plot_hidden_pca(LAYERS, 1, tokens=list("abcdef")).data[0].text) == [f"{c} {i}" for i, c in enumerate("abcdef")]
+    names = [f"{c} {i}" for i, c in enumerate("abcdef")]
+    points, *_paths, mark = plot_hidden_pca(LAYERS, 1, tokens=list("abcdef")).data
+    assert (list(points.hovertext), list(mark.text)) == (names, ["<b>b 1</b>"])
     with pytest.raises(RunShapeError, match="5 tokens"):
         plot_hidden_pca(LAYERS, 1, tokens=list("abcde"))
 

@@ -174,7 +174,7 @@ def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
         return []
     found = likeness(states_at(run, _layer(selection, options)), selection.token, selection.other)
     both = [token_span(run.tokens[i], i) for i in (selection.token, selection.other)]
-    cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}"
+    cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")
     return [
         html.Span(className="line-end"),
         html.Span([both[0], " and ", both[1]], className="lead-in"),

@@ -94,7 +94,7 @@ def _decimals(values: Sequence[Cell]) -> int:
 def alternative(words: Words) -> str:
     """A figure's words in one line, for who does not see it: title, numbers beside and below."""
     parts = [words.title, words.spoken, words.footer, words.body]
-    lines = [re.sub(r"(\s*;)+\s*", "; ", re.sub(r"\s+", " ", _spoken(plain(part)))).strip(" ;,.") for part in parts]
+    lines = [re.sub(r"([\s,]*;)+\s*", "; ", re.sub(r"\s+", " ", _spoken(plain(part)))).strip(" ;,.") for part in parts]
     return ". ".join(line for line in lines if line) + "."
 
 
@@ -105,7 +105,15 @@ def _spoken(nodes: Sequence[Plain]) -> str:
             text += node
             continue
         tag, found, *inside = node
-        text += (" " if tag in {"b", "small"} else "") + _spoken(inside)
+        said = _spoken(inside)
+        text += (" " if tag in {"b", "small"} else "") + said
         names = str(found.get("class", "")).split()
-        text += SEPARATORS.get(tag, ": " if "lead-in" in names else ", " if "number" in names else "")
+        text += SEPARATORS.get(tag, _sign(names, said))
     return text
+
+
+def _sign(names: Sequence[str], said: str) -> str:
+    """What the page says by distance after an element of these classes."""
+    if "lead-in" in names and ": " not in said:
+        return ": "
+    return "; " if "line-end" in names else ", " if {"lead-in", "number"} & set(names) else ""

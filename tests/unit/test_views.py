@@ -24,6 +24,7 @@ from dashboard.figures.prediction_pair import chance_text, difference_text
 from dashboard.figures.theme import DARK, LIGHT
 from dashboard.views import all_views
 from dashboard.views.declaration import Control, View
+from dashboard.views.shown import alternative
 
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 HOSTILE = ("<img src=x onerror=alert(1)>", " <b>", "&amp;", "\n", " it", ".")
@@ -191,6 +192,8 @@ def test_a_second_token_that_comes_later_cannot_be_read_and_reads_itself() -> No
     weights = run.attention(1, 0)
     assert f"·it reads·cat 1{weights[4, 1]:.3f}" in words_in(words.footer)
     assert "·cat cannot read ·it 4: it comes later" in words_in(words.footer)
+    assert "it comes later, else most from: " in alternative(words)
+    assert f"; ·it reads: ·cat 1 {weights[4, 1]:.3f}, else most from: " in alternative(words)
 
 
 def test_a_token_that_is_its_own_second_is_told_once() -> None:

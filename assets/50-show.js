@@ -28,21 +28,24 @@
   function places({ run, token, other, layer, head }) {
     return { run, token, layer, head, ...(other === null || other === undefined ? {} : { other }) };
   }
+  /* what an answer depends on; of a figure, as far as its server has told it by now */
+  function nameOf({ kind, all, own, declared: fields }) {
+    return JSON.stringify({ ...(fields ? pick(all, reads.get(kind) || fields) : all), ...own });
+  }
+  const same = (one, question) => one !== null && nameOf(one) === nameOf(question);
 
   /** Ask for what a selection shows and is not shown or asked for already. */
   app.ask = function (selection) {
     const all = places(selection);
     const options = app.history.options();
     if (!options) return; // the page is being opened: they come next
-    const address = { ...all, ...options };
-    want(lane("words", "words", putWords), { name: JSON.stringify(address), address });
+    want(lane("words", "words", putWords), { all, own: options });
     for (const view of views()) {
-      if (options[view.show] === "table") continue;
+      const one = lane(view.name, `figure/${view.name}`, putFigure);
+      if (options[view.show] === "table") { settle(one); continue; }
       const own = pick(options, view.options);
       const kind = view.name + JSON.stringify(own);
-      const looks = { ...own, theme: document.documentElement.dataset.theme };
-      const name = JSON.stringify({ ...pick(all, reads.get(kind) || view.reads), ...looks });
-      want(lane(view.name, `figure/${view.name}`, putFigure), { name, kind, address: { ...all, ...looks } });
+      want(one, { kind, all, own: { ...own, theme: document.documentElement.dataset.theme }, declared: view.reads });
     }
   };
   /** Ask again for what was not whole: a job is done, the server is reached again, or the run is there anew. */
@@ -52,40 +55,42 @@
   };
 
   function want(one, question) {
-    if (one.wanted === question.name) return;
-    one.wanted = question.name;
-    one.next = null;
-    const found = kept.get(`${one.path} ${question.name}`);
-    if (found) { one.asked += 1; take(one, one.asked, found); return; }
+    if (same(one.wanted, question)) return;
+    one.wanted = question;
     one.next = question;
     go(one);
   }
   function go(one) {
-    if (!one.next || one.underWay >= AT_ONCE) return;
     const question = one.next;
+    if (!question) return;
+    const found = kept.get(`${one.path} ${nameOf(question)}`);
+    if (!found && one.underWay >= AT_ONCE) return;
     one.next = null;
     one.asked += 1;
     const mine = one.asked;
+    if (found) { settle(one); take(one, mine, found); return; }
     one.underWay += 1;
     answer(one.path, question)
-      .then((found) => {
-        if (unanswered.delete(one.name) && !unanswered.size) app.notifyOver("show");
-        keep(`${one.path} ${question.name}`, found);
-        take(one, mine, found);
+      .then((told) => {
+        if (question.kind) reads.set(question.kind, told.told.layout.meta.reads);
+        keep(`${one.path} ${nameOf(question)}`, told);
+        if (same(one.wanted, question)) settle(one);
+        take(one, mine, told);
       })
-      .catch((error) => fail(one, question.name, error))
+      .catch((error) => fail(one, question, error))
       .finally(() => { one.underWay -= 1; go(one); });
   }
-  async function answer(path, { address, kind }) {
+  async function answer(path, { all, own }) {
     let reply;
-    try { reply = await fetch(app.url(`show/${path}?${new URLSearchParams(address)}`)); } catch (error) { throw new Error(""); }
+    try { reply = await fetch(app.url(`show/${path}?${new URLSearchParams({ ...all, ...own })}`)); } catch (error) { throw new Error(""); }
     const text = await reply.text();
     if (!reply.ok) throw new Error(reply.headers.get("Content-Type").startsWith("text/plain") ? text : "");
-    return { kind, size: text.length, told: JSON.parse(text) };
+    return { size: text.length, told: JSON.parse(text) };
   }
   const isWhole = ({ told }) => (told.layout ? told.layout.meta.whole : told.whole);
   function keep(name, found) {
     if (!isWhole(found)) return;
+    if (kept.has(name)) { keptSize -= kept.get(name).size; kept.delete(name); }
     kept.set(name, found);
     keptSize += found.size;
     for (const [oldest, { size }] of kept) {
@@ -110,27 +115,32 @@
     one.held = null;
     one.put(found, one.name);
   }
-  /* the server did not answer: what is shown stays, and is asked for again when it does */
-  function fail(one, name, error) {
-    if (one.wanted === name) { one.wanted = null; one.whole = false; }
+  /* the server did not answer: what is shown stays, and is asked for again when it does; unless another was asked for since */
+  function fail(one, question, error) {
+    if (one.next || !same(one.wanted, question)) return;
+    one.wanted = null;
     const first = !unanswered.size;
-    unanswered.add(one.name);
+    unanswered.add(one);
     if (first) app.notify({ lead: "Error.", text: error.message || UNREACHED, from: "show" });
   }
+  /* what this lane was asked for last is here, or is not asked for any more */
+  function settle(one) { if (unanswered.delete(one) && !unanswered.size) app.notifyOver("show"); }
   /** The server was reached: what it did not answer before is asked for again. */
-  app.reached = function () { if (unanswered.size) app.askAgain(app.state.selection); };
+  app.reached = function () { if (unanswered.size && app.state.selection) app.askAgain(app.state.selection); };
 
   function putWords({ told }) {
     window.dashboardBuild.words(told);
     document.dispatchEvent(new CustomEvent("all-words", { detail: told }));
   }
-  function putFigure({ told, kind }, view) {
-    reads.set(kind, told.layout.meta.reads);
+  function putFigure({ told }, view) {
     window.dash_clientside.set_props(`${view}-graph`, { figure: told });
   }
 
   /* the cards' invitations stand there again: whatever comes now is asked for anew */
-  function forget(one) { Object.assign(one, { wanted: null, next: null, held: null, whole: true, shown: one.asked + 1 }); }
+  function forget(one) {
+    settle(one);
+    Object.assign(one, { wanted: null, next: null, held: null, whole: true, shown: one.asked + 1 });
+  }
 
   app.onPaint((state, what) => {
     if (what === "nothing") lanes.forEach(forget);

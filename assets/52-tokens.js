@@ -128,7 +128,6 @@
     app.byId("redo").disabled = !app.history.canRedo();
   }
   function kinds(info) {
-    app.byId("page").dataset.kind = info.kind;
     document.querySelectorAll("fieldset[data-kinds]").forEach((field) => { field.hidden = !field.dataset.kinds.split(" ").includes(info.kind); });
   }
 

@@ -10,6 +10,7 @@
     { request: "fill-request-second", filled: "filled-second", progress: "fill-progress-second" },
   ].map((lane) => ({ ...lane, asked: null, silent: 0 }));
   const failed = new Map(); // job → its outcome
+  const waiting = new WeakMap(); // place of an error → the words that stood there while it was computed
   let serial = 0;
 
   const job = ({ run, position }) => `${run}.fill-${position}`;
@@ -32,16 +33,24 @@
     if (!wanted || outcome.cancelled) return;
     if (outcome.error) { failed.set(job(wanted), outcome); say(wanted, outcome); } else if (app.state.selection) app.askAgain(app.state.selection);
   }
+  const places = (position) => document.querySelectorAll(`[data-waits="${position}"]`);
   /* the reason in place of the words that say that it is computed */
   function say({ run, position }, outcome) {
     if (!app.state.selection || app.state.selection.run !== run) return;
-    for (const place of document.querySelectorAll(`[data-waits="${position}"]`)) {
+    for (const place of places(position)) {
+      if (!waiting.has(place)) waiting.set(place, [...place.childNodes]);
       const again = app.make("button", "quiet", "Try again");
       again.type = "button";
-      again.addEventListener("click", () => { failed.delete(job({ run, position })); app.askAgain(app.state.selection); });
+      again.addEventListener("click", () => retry({ run, position }));
       place.replaceChildren(place.tagName === "DIV" ? app.make("b", "", outcome.error) : outcome.error, " ", again);
     }
     app.say(outcome.error);
+  }
+
+  function retry({ run, position }) {
+    failed.delete(job({ run, position }));
+    for (const place of places(position)) if (waiting.has(place)) place.replaceChildren(...waiting.get(place));
+    app.askAgain(app.state.selection);
   }
 
   document.addEventListener("all-words", ({ detail: { run, awaits } }) => {

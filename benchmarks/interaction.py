@@ -155,6 +155,8 @@ def head_rows(page: Page, size: int, clicks: int) -> list[Row]:
         unseen.remove((layer, 0))
     for place in places_apart(chance, unseen, clicks):
         choose(page, place, elsewhere, more)
+    for head in (1, 2):
+        choose(page, (layer, head))
     for index in range(clicks):
         choose(page, (layer, 1 + index % 2), again)
     return [shown, sent, elsewhere, more, again]

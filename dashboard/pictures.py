@@ -5,7 +5,7 @@
 
 Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them as
 soon as something is selected (assets/50-show.js), and for a figure only where it depends on what has changed: a figure says
-in `layout.meta` of which run, layer and head it is (`run`, `layer`, `head`), which fields of the selection it depends on
+in `layout.meta` for which selection it was drawn (`run`, `token`, `other`, `layer`, `head`), on which of these it depends
 (`reads`), and with `whole: false` that a part of it is still being computed, so that it may be another one later.
 """
 
@@ -79,7 +79,7 @@ def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     run = shelf.run_of(selection, view.later)
     figure = view.draw(run, selection, options, theme)
     spec = spec_of(empty_figure(None, theme) if figure is None else figure)
-    told = {"run": selection.run, "layer": selection.layer, "head": selection.head}
+    told = {name: getattr(selection, name) for name in ("run", "token", "other", "layer", "head")}
     told |= {"reads": list(view.fields(options)), "whole": not view.awaits(run, selection, options)}
     spec["layout"]["meta"] = {**(spec["layout"].get("meta") or {}), **told}
     return spec

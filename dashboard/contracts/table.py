@@ -16,6 +16,11 @@ class Column:
     name: str
     unit: str = ""
 
+    @property
+    def heading(self) -> str:
+        """In one line: "Entropy (nats)"."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
 
 @dataclass(frozen=True)
 class Table:

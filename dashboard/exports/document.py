@@ -16,7 +16,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import plotly.offline
 
-from dashboard.contracts.table import Cell, Column, Table
+from dashboard.contracts.table import Cell, Table
 from dashboard.exports.figures import Standing
 from dashboard.exports.provenance import PROGRAM, Provenance
 from dashboard.figures.theme import DARK, LIGHT, Theme
@@ -98,7 +98,7 @@ def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
         chosen = "" if place is None else f' class="{"second" if place else "selected"}" aria-current="true"'
         rows.append(f"<tr{chosen}>{''.join(map(_cell, cells))}</tr>")
     cut = f" The first {longest} of {table.count:,} rows." if table.count > longest else ""
-    head = "".join(f'<th scope="col">{_text(_heading(column))}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col">{_text(column.heading)}</th>' for column in table.columns)
     return (
         f'<details><summary>Numbers</summary><div class="table"><table><caption>{_text(table.title.rstrip("."))}.{cut}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
@@ -109,10 +109,6 @@ def provenance_part(provenance: Provenance) -> str:
     """Where it comes from, as visible text."""
     rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in provenance.entries)
     return f'<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2><dl>{rows}</dl></section>'
-
-
-def _heading(column: Column) -> str:
-    return f"{column.name} ({column.unit})" if column.unit else column.name
 
 
 def _cell(cell: Cell) -> str:

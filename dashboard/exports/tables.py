@@ -31,7 +31,7 @@ def csv_of(table: Table, provenance: Provenance) -> Iterator[str]:
     """The file in pieces."""
     entries = (*provenance.entries, ("Rows", table.title))
     yield MARK + "".join(comment(name, value) for name, value in entries)
-    yield row([f"{column.name} ({column.unit})" if column.unit else column.name for column in table.columns])
+    yield row([column.heading for column in table.columns])
     yield from _blocks(row(cells) for cells in table.rows)
 
 

@@ -34,7 +34,7 @@ COLUMNS = (
     Column("Likeliest's probability", "%"),
 )
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may hold a return by itself
-_NAMES = [f"{column.name} ({column.unit})" if column.unit else column.name for column in COLUMNS]
+_NAMES = [column.heading for column in COLUMNS]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def model_files(folder: Path) -> list[Path]:
 
 def has_weights(folder: Path) -> bool:
     """Whether `folder` holds a configuration and all of its weights."""
-    return (folder / "config.json").is_file() and bool(weight_files(folder))
+    return os.path.isfile(folder / "config.json") and bool(weight_files(folder))  # no error where the folder cannot be read
 
 
 def has_vocabulary(folder: Path) -> bool:

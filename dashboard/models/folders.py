@@ -1,7 +1,7 @@
 """The folders of models that a server offers: what is in them, and nothing else, can be asked for. No torch.
 
 A model in a root has the name `folder:ROOT/PATH`, ROOT being the root folder's own name: no path of the machine reaches a
-browser, and a name is looked up among those that were found, so that no name leads out of the roots.
+browser, and what a name leads to must be one of them: nothing outside a root, whatever links say.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _at(root: Path, inside: str) -> Path | None:
         return None
     parts = inside.split("/") if inside else []
     path = root.joinpath(*parts)
-    is_file = path.suffix == ".gguf" and path.is_file()
+    is_file = path.suffix == ".gguf" and os.path.isfile(path)  # no error for a name that no file can have
     folders = parts[:-1] if is_file else parts
     way = [root.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
     if len(folders) > DEEPEST or any(not part or part.startswith(".") for part in folders):
@@ -108,9 +108,9 @@ def _walk(folder: Path, root: Path, deeper: int) -> Iterator[Path]:
     if has_weights(folder) and len(children) == len(_children(folder)):
         yield folder
     for child in children:
-        if child.suffix == ".gguf" and child.is_file():
+        if child.suffix == ".gguf" and os.path.isfile(child):
             yield child
-        elif deeper and child.is_dir() and not child.name.startswith("."):
+        elif deeper and os.path.isdir(child) and not child.name.startswith("."):
             yield from _walk(child, root, deeper - 1)
 
 

@@ -70,14 +70,16 @@ def check_disk(name: str, commit: str, sizes: Mapping[str, int]) -> None:
     repository = cache_folder() / ("models--" + name.replace("/", "--"))
     snapshot, blobs = repository / "snapshots" / commit, repository / "blobs"
     missing = sum(size for file, size in sizes.items() if not (snapshot / file).exists())
-    needed = missing - sum(path.stat().st_size for path in blobs.glob("*.incomplete"))  # it is gone on with
+    begun = sum(path.stat().st_size for path in blobs.glob("*.incomplete"))  # these are gone on with
+    needed = missing - min(begun, missing)
     folder = repository
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ModelError(
-            f"{name} is {needed / 1e6:,.0f} MB, and the disk of the local cache has {free / 1e6:,.0f} MB free. Free some space."
+            f"{name} needs {needed / 1e6:,.0f} MB more, and the disk of the local cache has {free / 1e6:,.0f} MB free. "
+            "Free some space."
         )
 
 

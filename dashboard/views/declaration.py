@@ -1,4 +1,4 @@
-"""What a view declares. Views hold no callbacks; dashboard/wiring.py connects them all in one loop."""
+"""What a view declares. Views hold no callbacks; dashboard/pictures.py gives their figures and words by their address."""
 
 from __future__ import annotations
 

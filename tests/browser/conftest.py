@@ -236,17 +236,17 @@ class Person:
             """() => {
                 const { selection, info } = (window.dashboardApp || { state: {} }).state;
                 if (!selection || !info || info.run !== selection.run) return false;
-                const of = (id) => ((document.querySelector(`#${id} .js-plotly-plot`) || {}).layout || {}).meta || {};
-                const map = of("attention-graph"), points = of("hidden-graph");
                 const { token, other, layer, head } = selection;
                 const second = other === token ? null : other;
                 const place = [info.run.slice(0, 8), token, second, layer, head].map((v) => v ?? "").join("-");
                 const told = [...document.querySelectorAll(".heading")].every((box) => box.dataset.of === place);
-                const table = (view) => document.querySelector(`#${view}-card.as-table`); // comes with the words
-                const mapped = map.run === info.run && map.layer === selection.layer && map.head === selection.head;
-                const pointed = points.run === info.run && points.layer === selection.layer;
-                return told && (mapped || table("attention")) && (pointed || table("hidden"))
-                    && !document.querySelector("[data-dash-is-loading=true]");
+                const wanted = { ...selection, other: second ?? null };
+                const drawn = ["attention", "hidden", "prediction"].every((view) => {
+                    if (document.querySelector(`#${view}-card.as-table`)) return true; // comes with the words
+                    const of = document.querySelector(`#${view}-graph .js-plotly-plot`)?.layout?.meta;
+                    return of?.reads.every((field) => (of[field] ?? null) === wanted[field]);
+                });
+                return told && drawn && !document.querySelector("[data-dash-is-loading=true]");
             }"""
         )
         return self.still()

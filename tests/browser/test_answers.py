@@ -65,6 +65,58 @@ def test_what_the_server_does_not_answer_is_said_and_comes_later(person: Person,
     assert person.title("prediction").inner_text() != before
 
 
+def test_an_older_answer_does_not_take_a_newer_failure_for_its_own(person: Person, causal: ModelRun) -> None:
+    """Token 5's words come after those of token 6 failed: it stays said that they are not of token 6, and they come later."""
+    held: list[Route] = []
+
+    def answer(route: Route) -> None:
+        if "token=5" in route.request.url:
+            held.append(route)
+        else:
+            route.abort()
+
+    person.open_run(causal, token=3, layer=2, head=1)
+    person.expects_log("net::ERR_FAILED")
+    person.page.route(SHOWN, answer)
+    person.token(5).click()
+    person.token(6).click()
+    expect(person.notice()).to_contain_text("The server does not answer")
+    for route in held:
+        route.continue_()
+    expect(person.title("prediction")).to_contain_text("John", timeout=10_000)
+    expect(person.notice()).to_contain_text("The server does not answer")
+    person.page.unroute(SHOWN)
+    person.selects(token=6)
+    expect(person.notice()).to_be_empty()
+
+
+def test_what_failed_is_forgotten_where_the_answer_is_kept_or_the_page_is_empty(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    person.expects_log("net::ERR_FAILED")
+    person.page.route(SHOWN, lambda route: route.abort())
+    person.token(5).click()
+    expect(person.notice()).to_contain_text("The server does not answer")
+    person.token(3).click()
+    expect(person.notice()).to_be_empty()
+    person.token(6).click()
+    expect(person.notice()).to_contain_text("The server does not answer")
+    person.page.evaluate("() => dashboardApp.showNothing()")
+    expect(person.notice()).to_be_empty()
+    with person.page.expect_response(re.compile("/health")) as health:
+        pass
+    assert health.value.ok
+    expect(person.at("model-state")).not_to_contain_text("No connection")
+
+
+def test_a_path_is_asked_for_once(person: Person, causal: ModelRun) -> None:
+    """The figure of all layers does not depend on token, layer or head, which the page learns from its first answer."""
+    person.open_run(causal, token=3, layer=2, head=1, **{"hidden-draw": "path"})
+    before = len(person.requests)
+    person.head_button(7, 4).click()
+    person.selects(layer=7, head=4)
+    assert sorted(asked(person, before)) == ["figure/attention", "words"]
+
+
 def test_a_refusal_is_said_in_the_servers_words(person: Person, causal: ModelRun) -> None:
     def refuse(route: Route) -> None:
         route.fulfill(status=400, content_type="text/plain", body="There is no such figure here. Reload the page.")
@@ -107,6 +159,7 @@ def test_a_masked_position_that_fails_says_why_and_is_tried_again_by_hand(person
     expect(card).to_contain_text("gone")
     expect(card.locator("summary", has_text="Options")).to_be_visible()
     again.click()
+    expect(card).to_contain_text("Computing this position")
     expect(again).to_be_visible()  # it failed again
     person.server.store.save_arrays(fill_name(run.key, 2), fill_arrays(position=2))
     again.click()

@@ -91,7 +91,8 @@ class Noting(logging.Handler):
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder = tmp_path_factory.mktemp("fuzz")
     set_hypothesis_home_dir(folder / "hypothesis")
-    own = Settings(cache_dir=folder / "cache", models_dir=folder / "models", max_tokens=64)
+    (folder / "weights").mkdir()
+    own = Settings(cache_dir=folder / "cache", models_dir=folder / "models", model_folders=(folder / "weights",), max_tokens=64)
     store = RunStore.from_settings(own)
     parts = [make_parts(kind, masked=False, model=kind) for kind in ("causal", "encoder", "masked")]
     runs = [header["key"] for header, _arrays in parts]

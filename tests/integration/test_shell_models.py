@@ -157,7 +157,7 @@ def test_too_large_for_memory_or_disk_is_said_before_the_download(
             load_model(NAME, settings)
     usage = type("Usage", (), {"free": 10})()
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _path: usage)
-    with pytest.raises(Exception, match=r"MB, and the disk of the local cache has 0 MB free"):
+    with pytest.raises(Exception, match=r"needs 0 MB more, and the disk of the local cache has 0 MB free"):
         load_model(NAME, settings)
     assert [path for path in hub.asked if "/resolve/" in path] == []
 

@@ -65,6 +65,27 @@ def names(settings: Settings) -> list[str]:
     return sorted(folder_models(settings))
 
 
+def test_a_folder_that_cannot_be_read_hides_no_other(settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(root / "mine", GPT2)
+    (root / "lost+found").mkdir()
+    real = os.stat
+
+    def refused(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if f"{root}/lost+found/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refused)
+    assert names(settings) == ["folder:weights/mine"]
+    assert folder_model("folder:weights/mine", settings).path == root / "mine"
+
+
+@pytest.mark.parametrize("inside", ["a" * 300 + ".gguf", "a" * 300, "a\0.gguf", "x/" * 900 + "y.gguf"])
+def test_a_name_that_no_file_can_have_is_no_model(settings: Settings, inside: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="in this server's model folders"):
+        folder_model(f"folder:weights/{inside}", settings)
+
+
 def test_models_up_to_two_levels_below_a_root_are_listed_with_what_their_files_say(settings: Settings, root: Path) -> None:
     write_model(root / "mine", GPT2)
     write_model(root / "team" / "bert", BERT)

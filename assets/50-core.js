@@ -43,6 +43,8 @@
       clearTimeout(telling);
       telling = setTimeout(tell, steps ? 0 : AFTER);
     },
+    /** Make a token the second one, or none where it is that already. */
+    asSecond(token) { app.propose({ other: app.state.selection.other === token ? null : token }); },
     /** The empty page again: what was there before the first run. */
     showNothing() {
       latest = null;

@@ -137,7 +137,7 @@
     if (!target || !app.state.selection) return;
     if (target.dataset.token !== undefined) {
       const token = Number(target.dataset.token);
-      if (event.shiftKey) app.propose({ other: app.state.selection.other === token ? null : token }); else app.propose({ token });
+      if (event.shiftKey) app.asSecond(token); else app.propose({ token });
     } else if (target.id === "clear-second") app.propose({ other: null });
     else if (target.id === "undo") app.propose({ undo: true });
     else if (target.id === "redo") app.propose({ redo: true });

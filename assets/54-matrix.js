@@ -217,8 +217,7 @@
     const cell = cellAt(event);
     if (!cell) return;
     const { selection } = app.state;
-    const asSecond = (token) => app.propose({ other: selection.other === token ? null : token });
-    if (event.shiftKey) asSecond(cell.key === null ? cell.token : cell.key); // the selected token stays
+    if (event.shiftKey) app.asSecond(cell.key === null ? cell.token : cell.key); // the selected token stays
     else if (cell.key === null) app.propose({ token: cell.token });
     else app.propose({ token: cell.token, other: cell.key });
   }

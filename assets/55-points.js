@@ -198,7 +198,7 @@
     const found = nearest(event);
     if (found === null || !selection) return;
     const { token, place } = found;
-    if (place === undefined && event.shiftKey) app.propose({ other: selection.other === token ? null : token });
+    if (place === undefined && event.shiftKey) app.asSecond(token);
     else if (place === undefined) app.propose({ token });
     else goTo(place);
   }

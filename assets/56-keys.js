@@ -48,7 +48,7 @@
     ["Layer, Head", "↑ ↓", "one more, one less; or a number and Enter"],
     ["table of numbers", "↑ ↓ Enter", "go to a row, choose its token"],
     ["menu", "↑ ↓ Esc", "go through it, close it"],
-    ["anywhere", "Esc", "close what is open; else cancel the run; else close the notice"],
+    ["anywhere", "Esc", "close what is open; else cancel the run; else close the notice; else from the text to its tokens"],
   ];
   app.keys = KEYS.map(({ show, also, does }) => [also ? `${show} or ${also}` : show, does]);
 
@@ -80,11 +80,12 @@
     const strip = app.byId("tokens");
     const along = strip && strip.contains(document.activeElement);
     entry.act();
-    if (along && app.state.selection && strip.contains(document.activeElement)) {
-      const node = strip.querySelector(`[data-token="${app.state.selection.token}"]`);
-      if (node) node.focus();
-    }
+    if (along && strip.contains(document.activeElement)) focusToken();
   });
+  function focusToken() {
+    const node = app.state.selection && app.byId("tokens").querySelector(`[data-token="${app.state.selection.token}"]`);
+    if (node) node.focus();
+  }
 
   /* Esc closes what is open, one thing at a time; a run is cancelled only where nothing is */
   document.addEventListener("keydown", (event) => {
@@ -93,14 +94,22 @@
     if (document.querySelector("dialog[open]")) return; // the browser closes it
     if (box && !box.hidden) app.tip(null);
     const notice = document.querySelector("#notice .notice");
-    if (!notice || app.state.working || document.querySelector("details.menu-box[open], .dash-dropdown-content")) return;
-    notice.querySelector("button:last-of-type").click();
+    if (app.state.working || document.querySelector("details.menu-box[open], .dash-dropdown-content")) return;
+    if (notice) notice.querySelector("button:last-of-type").click();
+    else if (document.activeElement === app.byId("text")) focusToken();
   }, true);
   /* a notice that is closed leaves the focus in the text box, whose text it was about */
   document.addEventListener("click", (event) => {
     const button = event.target.closest("#notice button");
     if (button) setTimeout(() => { if (!button.isConnected && document.activeElement === document.body) focusText(); }, 0);
   });
+
+  /* what is typed into the picker's list is searched for, wherever in it the focus is */
+  document.addEventListener("keydown", (event) => {
+    const list = event.target.closest(".dash-dropdown-content");
+    if (!list || event.target.matches(".dash-dropdown-search") || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key.length === 1 && event.key !== " ") list.querySelector(".dash-dropdown-search").focus();
+  }, true);
 
   /* Dash's picker hides a field that only hands the focus on; its button can take the focus itself, and its list has no name */
   new MutationObserver(() => {

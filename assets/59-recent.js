@@ -98,6 +98,8 @@
     try {
       await ask(method, "/" + run.key, body);
       if (body && "name" in body && app.state.info && app.state.info.run === run.key) app.retitle(body.name);
+      const shown = app.state.info && app.state.info.run === run.key;
+      if (method === "DELETE" && shown) app.notify({ lead: "Deleted.", text: "The run below is gone from your list, and from the server unless others have it. Run computes its text again.", plain: true });
       await list();
       say(after);
       const line = focus && lineOf(run.key);

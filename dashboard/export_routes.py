@@ -56,7 +56,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     def _report() -> Response:
         now = state()
         name = report_name(shelf.run_of(now.selection), now.selection)
-        return _checked(name) or _download(report(now, views, shelf.run_of), "text/html", name)
+        return _checked(name) or _download(report(now, views, shelf.run_of, _server()), "text/html", name)
 
     @routes.get("/run.<any(npz,safetensors):suffix>")
     def _run(suffix: str) -> Response:
@@ -81,6 +81,11 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
         return Response(BROKEN, 500, mimetype="text/plain")
 
     return routes
+
+
+def _server() -> str:
+    """The page's own address, as the browser asked for this file."""
+    return request.base_url.rsplit("/export/", 1)[0] + "/"
 
 
 def _checked(name: str, size: int | None = None) -> Response | None:

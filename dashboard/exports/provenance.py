@@ -79,11 +79,17 @@ def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
     pair = () if request.text_pair is None else (("Second text", request.text_pair),)
     return (
         ("Model", f"{model.title} ({model.name})"),
-        ("Revision", request.revision or HERE),
+        ("Revision", revision_of(run) or HERE),
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
         ("Text", run.text),
         *pair,
     )
+
+
+def revision_of(run: ModelRun) -> str:
+    """What was asked for and which published version that was: "main, commit 93efa2f…"; "" where neither is known."""
+    parts = (run.request.revision, str(run.header.get("source") or ""))
+    return ", ".join(part for part in parts if part)
 
 
 def _places(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -121,7 +127,7 @@ def _preview(run: ModelRun) -> str:
 
 
 def _who(run: ModelRun) -> str:
-    revision = f", revision {run.request.revision}" if run.request.revision else ""
+    revision = f", {revision_of(run)}" if revision_of(run) else ""
     weights = str(run.header.get("fingerprint") or "")[:12]
     return f"{run.model.title} ({run.model.name}{revision})" + (f", weights {weights}" if weights else "")
 

@@ -22,8 +22,8 @@ MOST_SURPRISAL = 12.0  # nats, where the strip's colours end
 LONGEST_STRIP = 600  # tokens of the strip; longer texts stand under "Where this comes from"
 
 
-def report(state: ViewState, views: Sequence[View], run_of: RunOf) -> str:
-    """The report of a view state as one HTML file."""
+def report(state: ViewState, views: Sequence[View], run_of: RunOf, server: str | None = None) -> str:
+    """The report of a view state as one HTML file. `server`: the address of the page that shows it, where there is one."""
     run = run_of(state.selection, False)
     parts: list[str] = []
     figures: list[Standing] = []
@@ -33,7 +33,7 @@ def report(state: ViewState, views: Sequence[View], run_of: RunOf) -> str:
             figures.append(found)
         else:
             parts.append(f"<section><h2>{_text(title)}</h2><p>{_text(found)}</p></section>")
-    provenance = _provenance(run, state, views, figures)
+    provenance = _provenance(run, state, views, figures, server)
     body = [
         f"<header><h1>{_text(run.model.title)}: {_text(_short(run.text))}</h1>",
         f'<p class="caption">{_text(_sizes(run))}</p></header>',
@@ -56,7 +56,9 @@ def _section(found: Standing, name: str) -> str:
     return f"<section>{figure_part(found, name)}{table_part(table) if table is not None else ''}</section>"
 
 
-def _provenance(run: ModelRun, state: ViewState, views: Sequence[View], figures: Sequence[Standing]) -> Provenance:
+def _provenance(
+    run: ModelRun, state: ViewState, views: Sequence[View], figures: Sequence[Standing], server: str | None
+) -> Provenance:
     """The run's, what is selected, each view's settings, and the address of the same view on the page."""
     base = of_run(run)
     own = {name for name, _value in base.entries} | {"Figure"}
@@ -66,8 +68,9 @@ def _provenance(run: ModelRun, state: ViewState, views: Sequence[View], figures:
         for name, value in found.provenance.entries:
             if name not in own:
                 extra[name.replace("Setting:", f"{label}:") if name.startswith("Setting:") else name] = value
-    link = "?" + urlencode(state.to_query(views))
-    return Provenance((*base.entries, *extra.items(), ("Address of this view", link)), base.brief)
+    if server is not None:
+        extra["Address of this view"] = f"{server}?{urlencode(state.to_query(views))}"
+    return Provenance((*base.entries, *extra.items()), base.brief)
 
 
 def _strip(run: ModelRun, selection: Selection) -> str:

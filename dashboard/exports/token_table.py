@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Cell, Column
-from dashboard.exports.provenance import PROGRAM
+from dashboard.exports.provenance import HERE, PROGRAM, revision_of
 from dashboard.exports.tables import MARK, comment, row
 
 KEY = 16  # hex digits of a run's key in its rows
@@ -54,7 +54,7 @@ def head_of(run: ModelRun) -> str:
     }[run.model.kind]
     entries = (
         ("Model", f"{run.model.title} ({run.model.name})"),
-        ("Revision", run.request.revision or "as found on the machine that ran it"),
+        ("Revision", revision_of(run) or HERE),
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
         ("Program", PROGRAM),
         ("Rows", what),

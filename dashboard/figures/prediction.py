@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.contracts.prediction import TokenProbability
-from dashboard.errors import RunShapeError
+from dashboard.errors import BadRequestError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.bar_texts import Name, Numbers, written, written_by_page
 from dashboard.figures.spec import Spec
@@ -73,8 +73,10 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
         top_k: how many tokens.
 
     Raises:
-        RunShapeError: not logits of one text, or no such position.
+        RunShapeError: not logits of one text, or no such position. BadRequestError: not a tokenizer.
     """
+    if not hasattr(tokenizer, "decode"):
+        raise BadRequestError(f"The second argument must be the model's tokenizer; this is a {type(tokenizer).__name__}.")
     values = as_array(logits)
     if values.ndim == 3 and values.shape[0] == 1:
         values = values[0]

@@ -25,6 +25,10 @@ QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
 LABEL_HEIGHT = 14
+TURNED, TILTED = -0.55, 0.27  # radians: the page's view of three components as it is at first (assets/56-space.js)
+DISTANCE = 1.7  # of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
+ASPECT = 1.15  # size of the cube
+CUBE = 355  # pixels that Plotly makes of one side of it, in a picture 520 high
 APART = 18  # pixels between the numbers along a path
 SIDES = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, -1), "bottom center": (0, 1)}
 
@@ -129,8 +133,8 @@ def space_figure(
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
-    In the plane a token carries its label where that finds room beside the others' (and the figure says how many do not);
-    the selected and the second token always carry theirs.
+    A token carries its label where that finds room beside the others' (and the figure says how many do not); the selected
+    and the second token always carry theirs. Three components are seen in parallel projection, as on the page at first.
 
     Args:
         space: of these tokens. tokens: one label each. selected: the selected and the second token; what was left out
@@ -138,7 +142,7 @@ def space_figure(
     """
     figure = go.Figure(layout=base_layout(theme))
     marked = [token for token in selected if token is not None]
-    names = [escape(elide(label)) for label in numbered(labels_of(tokens))]
+    names = [(escape if space.dimensions == 2 else _plain)(elide(label)) for label in numbered(labels_of(tokens))]
     sides = label_sides(space, [len(elide(label)) for label in numbered(labels_of(tokens))], marked)
     side_of = dict(zip(space.shown, sides, strict=True))
     figure.add_trace(_points(space, names, {**side_of, **dict.fromkeys(marked)}, theme))
@@ -155,15 +159,17 @@ def space_figure(
         if space.path:
             figure.add_trace(_path(space, token, line))
         figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
-    if space.dimensions == 3:
-        return figure.update_layout(**_scene(space, theme))
     ranges = space.ranges()
-    figure.update_layout(**plane_axes(space.titles, theme, len(tokens)))
-    figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
+    if space.dimensions == 3:
+        figure.update_layout(**_scene(space, theme))
+    else:
+        figure.update_layout(**plane_axes(space.titles, theme, len(tokens)))
+        figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
     left_out = sum(side is None for side in sides)
     if left_out:
         words = f"{left_out} of {len(sides)} labels found no room"
-        corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0, "yshift": -20, "xanchor": "right", "yanchor": "top"}
+        below = -20 if space.dimensions == 2 else 18
+        corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0, "yshift": below, "xanchor": "right", "yanchor": "top"}
         figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": theme.muted}, **corner)
     return figure
 
@@ -176,11 +182,9 @@ def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> l
             and always.
 
     Returns:
-        One of `SIDES` for each of `space.shown`; None where there is no room. In space, "middle right" for all.
+        One of `SIDES` for each of `space.shown`; None where there is no room.
     """
     shown = space.shown
-    if space.dimensions == 3:
-        return ["middle right"] * len(shown)
     points = _pixels(space, space.coordinates[space.at, shown])
     taken = np.concatenate([points - 4, points + 4], axis=1)
     found: list[str | None] = [None] * len(shown)
@@ -199,9 +203,25 @@ def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> l
 
 def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
     """(point, component) → (point, 2): pixels from the left and from the top of the plane."""
-    ranges = np.array(space.ranges())[:2]
-    share = (coordinates[:, :2] - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0])
+    ranges = np.array(space.ranges())
+    share = (coordinates[:, : space.dimensions] - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0])
+    if space.dimensions == 3:
+        right, up = _view()
+        share = np.stack([0.5 + (share - 0.5) @ axis * CUBE / length for axis, length in zip((right, up), PLANE, strict=True)], 1)
     return np.stack([share[:, 0] * PLANE[0], (1 - share[:, 1]) * PLANE[1]], axis=1)
+
+
+def _view() -> tuple[np.ndarray, np.ndarray]:
+    """The directions in the cube of three components that point to the right and up on the picture."""
+    cy, sy, cp, sp = math.cos(TURNED), math.sin(TURNED), math.cos(TILTED), math.sin(TILTED)
+    return np.array([cy, sy, 0.0]), np.array([-sy * sp, cy * sp, cp])
+
+
+def _plain(label: str) -> str:
+    """A label for three components, whose text Plotly draws without entities: a mark without width breaks what looks like one
+    of its own elements.
+    """
+    return label.replace("<", "<\u2060")
 
 
 def _inside(box: np.ndarray) -> bool:
@@ -245,7 +265,7 @@ def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Sca
         _along(space, token),
         mode="lines+markers+text",
         line=line,
-        marker={"size": 4, "color": line["color"]},
+        marker={"size": 4 if space.dimensions == 2 else 2, "color": line["color"]},
         text=names,
         textposition="top center",
         textfont={"size": 10, "color": line["color"]},
@@ -260,8 +280,6 @@ def _named_places(space: Space, token: int) -> set[int]:
     count = len(space.coordinates)
     step = max(1, math.ceil(count / 12))
     wanted = [0, count - 1, *range(1, count - 1, step)]
-    if space.dimensions == 3:
-        return set(wanted)
     pixels, kept = _pixels(space, _along(space, token)), [0]
     for place in wanted[1:]:
         if np.linalg.norm(pixels[kept] - pixels[place], axis=1).min() >= APART:
@@ -281,14 +299,14 @@ def _points(space: Space, names: list[str], sides: dict[int, str | None], theme:
         hovertext=[names[i] for i in space.shown],
         hovertemplate="%{hovertext}<extra></extra>",
         **({"cliponaxis": False} if space.dimensions == 2 else {}),
-        marker={"size": 7 if space.dimensions == 2 else 4, "color": theme.mark},
+        marker={"size": 7 if space.dimensions == 2 else 3, "color": theme.mark},
     )
 
 
 def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: str | None) -> go.Scatter | go.Scatter3d:
     marker = {
         "symbol": symbol,
-        "size": 15 if space.dimensions == 2 else 9,
+        "size": 15 if space.dimensions == 2 else 7,
         "color": colour,
         "line": {"width": 2, "color": colour},
     }
@@ -304,6 +322,13 @@ def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: s
     )
 
 
+def _camera() -> dict[str, Any]:
+    right, up = _view()
+    away = np.cross(up, right)
+    eye = dict(zip("xyz", (-DISTANCE * away).tolist(), strict=True))
+    return {"eye": eye, "up": {"x": 0, "y": 0, "z": 1}, "projection": {"type": "orthographic"}}
+
+
 def _scene(space: Space, theme: Theme) -> dict[str, Any]:
     def side(title: str) -> dict[str, Any]:
         font = {"size": 11, "color": theme.second_ink}
@@ -317,6 +342,6 @@ def _scene(space: Space, theme: Theme) -> dict[str, Any]:
 
     axes = {f"{name}axis": side(title) for name, title in zip("xyz", space.titles, strict=True)}
     return {
-        "scene": {**axes, "aspectmode": "cube", "camera": {"eye": {"x": 1.6, "y": 1.6, "z": 0.8}, "center": {"z": -0.15}}},
+        "scene": {**axes, "aspectmode": "manual", "aspectratio": dict.fromkeys("xyz", ASPECT), "camera": _camera()},
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
     }

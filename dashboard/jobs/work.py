@@ -56,6 +56,11 @@ class Registry:
     prepare: Callable[[Announce], None] | None = None
 
 
+def _called(name: str) -> str:
+    """A model's name for people: without the folder or organisation."""
+    return name.rpartition("/")[2].removeprefix("folder:")
+
+
 def registry(settings: Settings) -> Registry:
     """The worker's own registry: "capture" and "fill", around one shelf of resident models."""
     models = ResidentModels(settings)
@@ -102,7 +107,7 @@ class ResidentModels:
         if found is not None and (not fingerprint or found.fingerprint == fingerprint):
             self._loaded.move_to_end((name, revision))
             return found
-        desk.progress(Progress("load", 0, 0, f"Loading {name}"))
+        desk.progress(Progress("load", 0, 0, f"Loading {_called(name)}"))
         desk.announce(state="loading")
         try:
             return self._load(name, revision, desk.announce, desk.progress)
@@ -112,7 +117,7 @@ class ResidentModels:
     def _load(
         self, name: str, revision: str | None, announce: Announce, progress: Callable[[Progress], None] | None = None
     ) -> LoadedModel:
-        announce(message=f"Loading {name}")
+        announce(message=f"Loading {_called(name)}")
         import torch
 
         from dashboard.models.loader import load_model

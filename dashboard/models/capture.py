@@ -89,6 +89,7 @@ def capture_run(
         tokens,
         recipes,
         **_origin(loaded, started),
+        **({"source": loaded.source} if loaded.source else {}),
         **({} if without is None else {"no_predictions": without}),
     )
     return ModelRun(header, arrays)

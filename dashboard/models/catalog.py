@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
+UNREADABLE = (ModelError, OSError, TypeError, ValueError, AttributeError, LookupError)  # what strange files raise
 TOKENIZERS_KEPT = 4  # loaded tokenizers; one takes 10 to 40 MB
 Source = Literal["bundled", "folder", "gguf", "hub"]
 
@@ -34,7 +35,8 @@ class CatalogEntry:
     """One model that can be chosen.
 
     Attributes:
-        name: as in requests. title: for people. kind: what it predicts; None for a hub model that is not known here.
+        name: as in requests. title: for people. kind: what it predicts; None where that is not known here, or is nothing of
+            the three.
         layers, heads, parameters, limit: sizes, 0 where they are not known; `limit` is the most tokens it takes.
         here: loads without a network. folder: where its files are, or None.
         note: "" for a bundled model that is here; otherwise what choosing it means.
@@ -185,8 +187,16 @@ class Catalog:
         for found in folder_models(self._settings).values():
             try:
                 yield self._found(found)
-            except ModelError as error:  # it went while it was looked at
-                log.warning("%s is left out of the list: %s", found.path, error)
+            except UNREADABLE as error:  # whatever its files hold, the others are listed
+                log.warning("%s cannot be described: %s", found.path, error)
+                yield replace(
+                    _unknown_entry(found.name),
+                    title=found.path.name,
+                    here=True,
+                    note=f"in {found.place}",
+                    source="gguf" if found.is_gguf else "folder",
+                    refusal="its config.json cannot be read" if not found.is_gguf else "the file cannot be read",
+                )
 
     def _found(self, found: FolderModel) -> CatalogEntry:
         """The entry of a model in the server's folders."""
@@ -197,7 +207,7 @@ class Catalog:
         return CatalogEntry(
             name=found.name,
             title=found.path.stem,
-            kind=described.kind,
+            kind=described.kind if described.layers else None,
             layers=described.layers,
             heads=described.heads,
             parameters=described.parameters,
@@ -240,7 +250,7 @@ def _cached_others() -> Iterator[CatalogEntry]:
         try:
             if describe_folder(folder).reads_text:
                 yield _folder_entry(name, folder, "in the local cache", "hub")
-        except ModelError as error:
+        except UNREADABLE as error:  # whatever its files hold, the others are listed
             log.warning("%s is left out of the list: %s", name, error)
 
 

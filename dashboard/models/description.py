@@ -29,7 +29,7 @@ class Description:
     """One model as its files describe it.
 
     Attributes:
-        family: the configuration's `model_type`. kind: what it predicts.
+        family: the configuration's `model_type`. kind: what it predicts; None for an encoder with a decoder.
         layers, heads: 0 where the configuration does not say. limit: the most tokens.
         parameters: counted from safetensors headers; estimated from the file's size for PyTorch checkpoints.
         reads_text: it has a vocabulary, and no eyes or ears.
@@ -37,7 +37,7 @@ class Description:
     """
 
     family: str
-    kind: ModelKind
+    kind: ModelKind | None
     layers: int
     heads: int
     parameters: int
@@ -76,7 +76,7 @@ def _describe(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> Descrip
     reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
     return Description(
         family=family,
-        kind=kind_of(whole),
+        kind=None if whole.get("is_encoder_decoder") else kind_of(whole),
         layers=_first(config, *LAYERS),
         heads=_first(config, *HEADS),
         parameters=parameters,

@@ -7,7 +7,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ class LoadedModel:
     Attributes:
         model: in eval mode, on the CPU, gradients off; with a prediction head where the checkpoint has one.
         tokenizer: its own. info: its sizes. fingerprint: of its files, as in run keys.
+        source: which published version it is ("commit …", "package … 0.1.2"); "" where that is not known.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     info: ModelInfo
     fingerprint: str
+    source: str = ""
 
 
 def load_model(
@@ -92,7 +94,15 @@ def load_model(
         tokenizer = _read_tokenizer(folder, title)
         model, kind = _read_model(folder, config, title)
     fingerprint = folder_fingerprint(folder, fingerprint_memory(settings))
-    return _finish(model, tokenizer, str(name), title, kind, fingerprint)
+    return replace(_finish(model, tokenizer, str(name), title, kind, fingerprint), source=_source(str(name), folder))
+
+
+def _source(name: str, folder: Path) -> str:
+    """The published version that a folder holds, by where it lies."""
+    bundled = next((spec for spec in BUNDLED if spec.name == name), None)
+    if bundled is not None:
+        return f"package {bundled.package} {bundled.version}"
+    return f"commit {folder.name}" if folder.parent.name == "snapshots" else ""
 
 
 def _parameters(folder: Path, title: str) -> int:

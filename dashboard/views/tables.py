@@ -26,15 +26,22 @@ BLOCK = 262_144  # weights that are derived at once while a whole head is read
 
 
 def row_table(run: ModelRun, selection: Selection) -> Table:
-    """One row a key: what the selected query reads in the selected head."""
-    layer, head, query = selection.layer, selection.head, selection.token
-    weights = run.attention_rows(layer, head, query, query + 1)[0]
-    allowed = allowed_keys(run.recipe(layer), 1, len(run), query)[0]
+    """One row a key: what the selected query reads in the selected head, and what the second one does."""
+    layer, head, recipe = selection.layer, selection.head, run.recipe(selection.layer)
+    queries = marked(selection)
+    read: list[list[Cell]] = []
+    for query in queries:
+        weights = run.attention_rows(layer, head, query, query + 1)[0]
+        allowed = allowed_keys(recipe, 1, len(run), query)[0]
+        read.append([float(weight) if may else "masked" for weight, may in zip(weights, allowed, strict=True)])
     rows: list[tuple[Cell, ...]] = [
-        (key, token_label(token.text), float(weights[key]) if allowed[key] else "masked") for key, token in enumerate(run.tokens)
+        (key, token_label(token.text), *(weights[key] for weights in read)) for key, token in enumerate(run.tokens)
     ]
-    title = f"Layer {layer}, head {head}: what {token_label(run.tokens[query].text)} ({query}) attends to"
-    return Table(title, (Column("Key"), Column("Token"), Column("Weight")), rows, len(rows), marked(selection), "other")
+    names = [f"{token_label(run.tokens[query].text)} ({query})" for query in queries]
+    columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
+    verb = "attends" if len(names) == 1 else "attend"
+    title = f"Layer {layer}, head {head}: what {' and '.join(names)} {verb} to"
+    return Table(title, (Column("Key"), Column("Token"), *columns), rows, len(rows), queries, "other")
 
 
 def head_table(run: ModelRun, layer: int, head: int) -> Table:
@@ -157,8 +164,8 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
 def contenders_table(one: Prediction, other: Prediction, count: int | None, whole: bool) -> Table:
     """One row a token that either position expects: both probabilities and their difference.
 
-    Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and
-    empty in a file.
+    Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and in
+    columns of its own in a file.
 
     Args:
         count: how many tokens, None for all that are kept of either.
@@ -174,7 +181,9 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
     for row in found:
         low, high = (100 * value for value in row.difference)
         between: Cell = high if row.one.known and row.other.known else None if whole else f"{low:.2g} to {high:.2g}"
-        rows.append((row.text if whole else token_label(row.text), row.id, cell(row.one), cell(row.other), between))
+        bounds = [None if chance.known else 100 * chance.probability for chance in (row.one, row.other)]
+        more = (*bounds, low, high) if whole else ()
+        rows.append((row.text if whole else token_label(row.text), row.id, cell(row.one), cell(row.other), between, *more))
     columns = (
         Column("Token"),
         Column("Vocabulary id"),
@@ -183,7 +192,22 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
         Column("Difference", "percentage points"),
     )
     title = f"Positions {one.position} and {other.position}: {len(found)} likeliest of {one.vocabulary:,} tokens at either"
-    return Table(title, columns, rows, len(rows))
+    if not whole:
+        return Table(title, columns, rows, len(rows))
+    bounded = [Column(f"Not kept at {place.position}: probability below", "%") for place in (one, other)]
+    ends = [Column(f"Difference at {end}", "percentage points") for end in ("least", "most")]
+    facts = "; ".join(_facts(place) for place in (one, other))
+    title = f"Positions {one.position} and {other.position}: all {len(found)} tokens that are kept of either. {facts}"
+    return Table(title, (*columns, *bounded, *ends), rows, len(rows))
+
+
+def _facts(prediction: Prediction) -> str:
+    """The actual token and the entropy of one position, in words."""
+    entropy = f"position {prediction.position}: entropy {prediction.entropy:.6g} nats"
+    if prediction.actual is None:
+        return entropy
+    actual = f"really there {prediction.actual.text!r}, rank {prediction.actual_rank}"
+    return f"{entropy}, {actual}, surprisal {-prediction.actual.logprob:.6g} nats"
 
 
 def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:

@@ -39,7 +39,12 @@ def test_each_figure_can_be_read_as_a_table_of_its_numbers(person: Person, causa
     assert [row[0] for row in table] == [str(i) for i in range(len(causal))]
     assert [float(row[2]) for row in table[:16]] == pytest.approx(weights[15, :16].tolist(), abs=5e-7)
     assert {row[2] for row in table[16:]} == {"masked"}
-    assert person.page.locator("#attention-table th").all_text_contents() == ["Key", "Token", "Weight"]
+    assert person.page.locator("#attention-table th").all_text_contents() == [
+        "Key",
+        "Token",
+        "Weight of ·to (15)",
+        "Weight of ·Mary (1)",
+    ]
     expect(person.page.locator("#attention-table tr.selected td").nth(1)).to_have_text("·to")
     expect(person.page.locator("#attention-table tr.second td").nth(1)).to_have_text("·Mary")
     [best] = causal.top_k(15, 1)
@@ -191,6 +196,16 @@ def test_the_list_of_keys_opens_closes_and_turns_single_keys_off(person: Person,
     person.selects(token=11, other=4)
 
 
+def test_esc_leaves_the_text_for_its_tokens(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=10, layer=3, head=1)
+    person.page.keyboard.press("/")
+    expect(person.at("text")).to_be_focused()
+    person.page.keyboard.press("Escape")
+    expect(person.token(10)).to_be_focused()
+    person.page.keyboard.press("ArrowRight")
+    person.selects(token=11)
+
+
 def test_menus_and_notices_by_keyboard(person: Person) -> None:
     press = person.page.keyboard.press
     person.go("?run=abc")
@@ -209,6 +224,10 @@ def test_menus_and_notices_by_keyboard(person: Person) -> None:
     expect(person.notice()).to_contain_text("Error.")  # one thing at a time
     press("Escape")
     expect(person.notice().locator(".notice")).to_have_count(0)
+    person.at("text").focus()
+    press("Escape")
+    expect(person.at("text")).to_be_focused()  # no run, no tokens
+    examples.focus()
     press("Enter")
     for _ in range(6):
         press("Tab")

@@ -157,6 +157,17 @@ def test_on_a_phone_no_line_of_the_picker_is_cut(open_page: Callable[..., Person
     assert box["y"] + box["height"] <= outer["y"] + outer["height"]
 
 
+def test_what_is_typed_into_the_open_list_is_searched_for(person: Person) -> None:
+    person.go()
+    person.at("model").click()
+    search = person.page.locator(".dash-dropdown-search")
+    expect(search).to_be_visible()
+    person.page.locator(".dash-dropdown-content input:not(.dash-dropdown-search)").first.focus()
+    person.page.keyboard.type("rxn")
+    expect(search).to_have_value("rxn")
+    expect(person.page.locator(".dash-dropdown-option")).to_have_count(1)
+
+
 def test_a_link_to_a_run_of_a_model_that_is_not_here_shows_the_model(person: Person) -> None:
     header, arrays = make_parts("masked", model="someone/elsewhere", text="of a model that is not here")
     person.server.store.save(header["key"], header, arrays)

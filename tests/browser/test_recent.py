@@ -111,4 +111,9 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     row(person, three.key).get_by_role("button", name="Delete", exact=True).click()
     expect(rows).to_have_count(2)
     assert not person.server.store.has(three.key)
+    expect(person.notice()).to_be_empty()
+    row(person, two.key).get_by_role("button", name="Delete").click()
+    row(person, two.key).get_by_role("button", name="Delete", exact=True).click()  # the one that is shown
+    expect(rows).to_have_count(1)
+    expect(person.notice()).to_contain_text("Deleted. The run below is gone from your list")
     assert person.page.evaluate("() => window.__x") is None

@@ -32,6 +32,7 @@ def test_the_catalog_says_what_the_model_is(spec: BundledModel) -> None:
     said = (spec.name, spec.title, spec.kind, spec.layers, spec.heads, spec.parameters, spec.limit)
     assert (info.name, info.title, info.kind, info.layers, info.heads, info.parameters, info.limit) == said
     assert loaded.fingerprint == Catalog(Settings.from_env()).fingerprint(spec.name)
+    assert loaded.source == f"package {spec.package} {spec.version}"
     assert not loaded.model.training
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())

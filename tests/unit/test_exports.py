@@ -316,7 +316,7 @@ def test_a_figures_page_stands_alone_and_says_where_it_comes_from(name: str) -> 
 def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
     run = whole_run(texts=("The", " <b>cat", " sat", " on", " it", "."))
     state = state_of(run, **{"hidden-fit": "all"})
-    content = report(state, VIEWS, lambda _selection, _later: run)
+    content = report(state, VIEWS, lambda _selection, _later: run, "https://dashboard.example/team/")
     page = Page(content)
     figures = [name for name in page.stored if name.endswith("-data")]
     assert len(figures) == len(NAMES)
@@ -327,7 +327,9 @@ def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
     surprisal = run.surprisal
     assert surprisal is not None
     assert all(f"{value:.2f}" in words for value in surprisal[1:])
+    assert f"https://dashboard.example/team/?run={run.key}&" in words
     assert "hidden-fit=all" in words
+    assert "Address of this view" not in report(state, VIEWS, lambda _selection, _later: run)
     assert page.tags.count("h1") == 1
     assert page.tags.count("table") == len([view for view in VIEWS if view.table])
     assert "Hidden states: Fit the components on" in words
@@ -444,6 +446,9 @@ def test_another_revision_and_a_pair_are_named() -> None:
     header["request"] = {**header["request"], "revision": "abc123", "text_pair": "Second."}
     entries = dict(of_run(ModelRun(header, arrays)).entries)
     assert entries["Revision"] == "abc123"
+    known = of_run(ModelRun({**header, "source": "commit 93efa2f"}, arrays))
+    assert dict(known.entries)["Revision"] == "abc123, commit 93efa2f"
+    assert "abc123, commit 93efa2f" in known.brief[1]
     assert entries["Second text"] == "Second."
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", entries["Exported"])
 

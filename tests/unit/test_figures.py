@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from synthetic import FakeTensor, array_of, make_run, tokens_of
 from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
 from dashboard.analysis.projection import Projection, project
 from dashboard.contracts.run import TokenProbability
-from dashboard.errors import BadSelectionError, RunShapeError
+from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
 from dashboard.figures.attention import LARGEST_HEATMAP, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.hidden import page_points
@@ -28,6 +30,7 @@ from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, 
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import DARK, LIGHT, Theme, colour_table
 
+ASSETS = Path(__file__).parents[2] / "assets"
 HOSTILE = ["<img src=x onerror=alert(1)>", "<b>", "&amp;", "</script>", '"><svg onload=alert(1)>', "&lt;i&gt;", "<a href='x'>"]
 RNG = np.random.default_rng(5)
 
@@ -231,6 +234,22 @@ def test_a_label_without_room_leaves_and_the_figure_says_so_but_not_the_selected
     assert points.hovertext[5] == "token5"
     few = space_figure(at([(0.2, 0.2), (0.7, 0.7)]), ["a", "b", "c", "d"])
     assert (list(few.data[0].text), len(few.layout.annotations)) == (["a 0", "b 1", "c 2", "d 3"], 0)
+
+
+def test_three_components_are_seen_as_on_the_page_and_their_labels_are_read_as_they_are() -> None:
+    coordinates = RNG.normal(size=(1, 4, 3))
+    space = Space(coordinates, np.array([0.5, 0.3, 0.1]), 0, False, 3)
+    figure = space_figure(space, [">>", "<b>", "&amp;", "C"], selected=(0, None))
+    camera = figure.layout.scene.camera
+    assert camera.projection.type == "orthographic"
+    start = re.search(r"START = \{ yaw: (\S+), pitch: (\S+),", (ASSETS / "56-space.js").read_text(encoding="utf-8"))
+    assert start is not None
+    yaw, pitch = map(float, start.groups())
+    towards = np.array([math.sin(yaw) * math.cos(pitch), -math.cos(yaw) * math.cos(pitch), math.sin(pitch)])
+    eye = np.array([camera.eye.x, camera.eye.y, camera.eye.z])
+    np.testing.assert_allclose(eye / np.linalg.norm(eye), towards, atol=1e-9)
+    assert list(figure.data[0].hovertext) == [">>", "<\u2060b>", "&amp;", "C 3"]
+    assert list(figure.data[1].text) == ["<b>>></b>"]
 
 
 # predictions
@@ -529,6 +548,8 @@ def test_token_probabilities_of_another_position_and_count() -> None:
 
 
 def test_token_probabilities_of_huge_logits_stay_finite() -> None:
+    with pytest.raises(BadRequestError, match="must be the model's tokenizer; this is a NoneType"):
+        plot_token_probabilities(LOGITS, None)
     assert plot_token_probabilities(np.array([1e4, 0.0]), TOKENIZER, top_k=2).data[0].x == (100.0, 0.0)
 
 

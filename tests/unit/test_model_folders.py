@@ -80,6 +80,18 @@ def test_a_folder_that_cannot_be_read_hides_no_other(settings: Settings, root: P
     assert folder_model("folder:weights/mine", settings).path == root / "mine"
 
 
+@pytest.mark.parametrize(
+    "content", ['{"architectures": 5, "model_type": "gpt2"}', '{"model_ty', "[]", '{"text_config": {"n_layer": {}}}']
+)
+def test_a_folder_with_a_broken_configuration_is_listed_with_the_reason(settings: Settings, root: Path, content: str) -> None:
+    write_model(root / "mine", GPT2)
+    (write_model(root / "broken", GPT2) / "config.json").write_text(content)
+    found = {entry.name: entry for entry in Catalog(settings).entries()}
+    assert not found["folder:weights/mine"].refusal
+    assert found["folder:weights/broken"].refusal
+    assert found["folder:weights/broken"].note == "in weights/broken"
+
+
 @pytest.mark.parametrize("inside", ["a" * 300 + ".gguf", "a" * 300, "a\0.gguf", "x/" * 900 + "y.gguf"])
 def test_a_name_that_no_file_can_have_is_no_model(settings: Settings, inside: str) -> None:
     with pytest.raises(ModelNotFoundError, match="in this server's model folders"):
@@ -194,6 +206,7 @@ def test_what_cannot_be_run_is_listed_last_with_the_reason(
     write_model(root / "odd", {**BERT, **config})
     catalog = Catalog(settings)
     assert catalog.entries()[-1].name == "folder:weights/odd"
+    assert (catalog.get("folder:weights/odd").kind is None) == ("decoder" in reason)
     with pytest.raises(UnsupportedModelError, match=f"odd cannot be run: .*{reason}"):
         catalog.admit("folder:weights/odd")
 

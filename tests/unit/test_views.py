@@ -476,7 +476,15 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     pairs = prediction.table(run, select(run, token=3, other=1), defaults(prediction), True)
     assert pairs is not None
     expected = expected_pairs(run, "given", 3, 1)
-    for _text, identifier, one, other, difference in pairs.rows:
+    least = [float(np.exp(run.arrays["given/top_logprobs"][position].min())) for position in (3, 1)]
+    for _text, identifier, one, other, difference, below_one, below_other, low, high in pairs.rows:
         values = expected[int(identifier or 0)]
         assert [one, other] == [None if v is None else pytest.approx(100 * v, rel=1e-6) for v in values]
         assert (difference is None) is (None in values)
+        bounds = [None if v is not None else pytest.approx(100 * most, rel=1e-6) for v, most in zip(values, least, strict=True)]
+        assert [below_one, below_other] == bounds
+        assert low == pytest.approx(100 * ((values[0] or 0.0) - (least[1] if values[1] is None else values[1])), rel=1e-6)
+        assert high == pytest.approx(100 * ((least[0] if values[0] is None else values[0]) - (values[1] or 0.0)), rel=1e-6)
+    entropy = [float(run.arrays["given/entropy"][position]) for position in (3, 1)]
+    assert f"all {pairs.count} tokens that are kept of either" in pairs.title
+    assert all(f"position {at}: entropy {value:.6g} nats" in pairs.title for at, value in zip((3, 1), entropy, strict=True))

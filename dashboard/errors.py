@@ -27,6 +27,10 @@ class BadRequestError(DashboardError):
     """A form, an address or a call holds a value that cannot be used."""
 
 
+class UsageError(BadRequestError):
+    """A command of the shell is given an option or a value that it does not take."""
+
+
 class EmptyTextError(BadRequestError):
     """There is nothing to run."""
 

@@ -58,7 +58,7 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model or len(self.model) > 1000:
-            raise BadRequestError("No model is chosen. Choose one in the list.")
+            raise BadRequestError("No model is chosen. Choose one of the listed models.")
         for name in ("revision", "text_pair"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -98,7 +98,7 @@ class RunRequest:
 def check_text(text: object) -> None:
     """Raise a named error unless `text` is something that a tokenizer may be given."""
     if text is None or (isinstance(text, str) and not text.strip()):
-        raise EmptyTextError("There is no text to run. Type one, or choose an example.")
+        raise EmptyTextError("There is no text to run. Write one and run again.")
     if not isinstance(text, str):
         raise BadRequestError(f"The text is {type(text).__name__}; it must be text.")
     if len(text) > LONGEST_TEXT:

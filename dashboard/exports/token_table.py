@@ -19,6 +19,7 @@ from dashboard.contracts.table import Cell, Column
 from dashboard.exports.provenance import HERE, PROGRAM, revision_of
 from dashboard.exports.tables import MARK, comment, row
 
+UNRECORDED = "not recorded"
 KEY = 16  # hex digits of a run's key in its rows
 COLUMNS = (
     Column("Line"),
@@ -34,15 +35,21 @@ COLUMNS = (
     Column("Likeliest's probability", "%"),
 )
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may hold a return by itself
+_ENTRY = re.compile(r"# ([^:\r\n]+): ([^\r\n]*)\r\n")
 _NAMES = [column.heading for column in COLUMNS]
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a file holds: keys of the runs that are whole in it, and how many bytes of it are good."""
+    """What a file holds.
+
+    Attributes:
+        runs: keys of those that are whole in it. size: how many bytes of it are good. head: what stands before the headings.
+    """
 
     runs: frozenset[str]
     size: int
+    head: str = ""
 
 
 def head_of(run: ModelRun) -> str:
@@ -55,7 +62,7 @@ def head_of(run: ModelRun) -> str:
     entries = (
         ("Model", f"{run.model.title} ({run.model.name})"),
         ("Revision", revision_of(run) or HERE),
-        ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
+        ("Weights (SHA-256)", str(run.header.get("fingerprint") or UNRECORDED)),
         ("Program", PROGRAM),
         ("Rows", what),
     )
@@ -107,4 +114,23 @@ def done_in(content: bytes) -> Done:
         if int(cells[3]) == int(cells[2]) - 1:
             runs.add(cells[1])
             good = at
-    return Done(frozenset(runs), len(text[:good].encode()))
+    return Done(frozenset(runs), len(text[:good].encode()), text[:body])
+
+
+def clash(head: str, model: str, fingerprint: str) -> str:
+    """Where rows of this model, these weights and this program would belie a file's head: what both are, as a clause; else ""."""
+    weights, found = "Weights (SHA-256)", dict(_ENTRY.findall(head))
+    unknown = found.get(weights) == UNRECORDED
+    wanted = {"Model": f"({model})", weights: UNRECORDED if unknown else fingerprint, "Program": PROGRAM}
+    if all(found.get(name, "").endswith(_shown(value)) for name, value in wanted.items()):
+        return ""
+    theirs = [found.get(name, "unknown") for name in wanted]
+    return (
+        f"holds rows of {theirs[0]}, weights {theirs[1][:12]}, written by {theirs[2]}; "
+        f"these would be of {model}, weights {fingerprint[:12]}, by {PROGRAM}"
+    )
+
+
+def _shown(value: str) -> str:
+    """The end of a value as a line of the head shows it."""
+    return comment("", value).removeprefix("# : ").removesuffix("\r\n").lstrip('"')

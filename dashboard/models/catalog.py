@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import threading
 from collections import OrderedDict
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 UNREADABLE = (ModelError, OSError, TypeError, ValueError, AttributeError, LookupError)  # what strange files raise
 TOKENIZERS_KEPT = 4  # loaded tokenizers; one takes 10 to 40 MB
+NEAR = 0.7  # of 1; how alike two names are where one may be meant by the other
 Source = Literal["bundled", "folder", "gguf", "hub"]
 
 
@@ -97,10 +99,20 @@ class Catalog:
             return _folder_entry(str(name), Path(name), "a folder on this machine")
         if not is_hub_id(name):
             raise ModelNotFoundError(
-                f"“{name[:200]}” is no model of this server and no hub id (ORGANISATION/NAME). Choose a model in the list."
+                f"“{name[:200]}” is no model of this server and no hub id (ORGANISATION/NAME). Choose one of the listed models."
             )
         folder = cached_snapshot(name)
         return _unknown_entry(name) if folder is None else _folder_entry(name, folder, "in the local cache", "hub")
+
+    def near(self, name: str) -> tuple[str, ...]:
+        """The names that may be meant by `name`, the likeliest first; none where a model is called so."""
+        words: dict[str, str] = {}
+        for entry in self.entries():
+            for word in (entry.name, entry.title):
+                words.setdefault(word.lower(), entry.name)
+        if name in words.values():
+            return ()
+        return tuple(dict.fromkeys(words[word] for word in difflib.get_close_matches(name.lower(), words, 2, NEAR)))
 
     def admit(self, name: str) -> CatalogEntry:
         """The entry called `name`, if what is known of it speaks for running it.

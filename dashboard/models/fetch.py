@@ -74,7 +74,7 @@ def resolve_folder(
     if folders and (_is_path(name) or has_weights(path) or (path.suffix == ".gguf" and path.is_file())):
         return _local(path, settings, tell)
     if not is_hub_id(str(name)):
-        raise ModelNotFoundError(f"“{name}” is neither a model's name nor a folder. Choose a model in the list.")
+        raise ModelNotFoundError(f"“{name}” is neither a model's name nor a folder. Choose one of the listed models.")
     listed = listed_model(str(name))
     cached = cached_snapshot(str(name), revision) or (find_cached(listed, revision) if listed else None)
     return cached or _fetch(str(name), revision, settings, tell, loads)
@@ -140,7 +140,7 @@ def _files_to_load(name: str, files: list[str]) -> list[str]:
             return [*weights, *(file for file in files if file in SMALL_FILES)]
     if any(file.endswith(".gguf") for file in files):
         raise ModelNotFoundError(
-            f"{name} holds GGUF files only. Download one into a folder of DASHBOARD_MODEL_FOLDERS, and it stands in the list."
+            f"{name} holds GGUF files only. Download one into a folder of DASHBOARD_MODEL_FOLDERS, and it is listed."
         )
     if any(file.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack", ".pkl")) for file in files):
         raise UnsafeModelError(f"{name} has no safetensors or PyTorch checkpoint that can be read without running code.")
@@ -153,7 +153,7 @@ def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoun
 
     if isinstance(error, errors.GatedRepoError):
         return ModelNotFoundError(
-            f"{name} is gated: accept its terms on the hub and set HF_TOKEN for the worker, then run again."
+            f"{name} is gated: accept its terms on the hub and set HF_TOKEN where the model is loaded, then run again."
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelNotFoundError(f"{name} has no revision “{revision}”. Check the revision.")

@@ -60,7 +60,7 @@ def folder_model(name: str, settings: Settings) -> FolderModel:
     if path is None:
         raise ModelNotFoundError(
             f"There is no model “{name.removeprefix(PREFIX)[:200]}” in this server's model folders, or it is there no longer. "
-            "Reload the page to see which models there are."
+            "List the models again to see which there are."
         )
     return FolderModel(name, path)
 

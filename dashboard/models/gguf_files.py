@@ -72,7 +72,7 @@ def converted_folder(path: Path, settings: Settings) -> Path:
     try:
         status = real.stat()
     except OSError as error:
-        raise ModelError(f"{path.name} is no longer there. Reload the page to see which models there are.") from error
+        raise ModelError(f"{path.name} is no longer there. List the models again to see which there are.") from error
     state = hashlib.sha256(json.dumps([FORMAT, str(real), status.st_size, status.st_mtime_ns]).encode()).hexdigest()
     return settings.models_folder / "gguf" / f"{path.stem}-{state[:12]}"
 

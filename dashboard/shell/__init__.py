@@ -16,8 +16,9 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-from dashboard.errors import DashboardError
+from dashboard.errors import DashboardError, UsageError
 from dashboard.settings import Settings
+from dashboard.shell._steps import STOPPED
 
 PIPE_CLOSED = 141  # as a shell counts a program that SIGPIPE ended
 EXIT_CODES = (
@@ -27,7 +28,7 @@ EXIT_CODES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a `DashboardError` is one line on standard error and exit code 1."""
+    """Run one command; a `DashboardError` is one line on standard error and exit code 1, a `UsageError` 2."""
     parsed = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:
@@ -39,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return PIPE_CLOSED
     except DashboardError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        return 130
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import ModelError, ModelNotFoundError
 from dashboard.settings import Settings
-from dashboard.shell._steps import line_by_line
+from dashboard.shell._steps import line_by_line, suggesting
 
 if TYPE_CHECKING:
     from dashboard.models.catalog import CatalogEntry
@@ -76,29 +76,35 @@ def _row(entry: CatalogEntry) -> tuple[str, str, str, str, str]:
 
 
 def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:
-    from dashboard.models.bundled import BUNDLED, fetch_bundled
+    from dashboard.models.bundled import BUNDLED, fetch_bundled, is_converted
     from dashboard.models.catalog import Catalog
     from dashboard.models.fetch import resolve_folder
 
     def say(line: str) -> None:
         print(line, flush=True)
 
-    bundled = tuple(model.name for model in BUNDLED)
-    if parsed.name is None or parsed.name in bundled:
-        fetch_bundled(settings, say, None if parsed.name is None else (parsed.name,))
+    bundled = [model for model in BUNDLED if parsed.name in (None, model.name)]
+    if bundled:
+        for model in bundled:
+            folder = settings.models_folder / model.name
+            if is_converted(folder):
+                say(f"{model.title} is here already: {folder}")
+        fetch_bundled(settings, say, tuple(model.name for model in bundled))
         return 0
-    entry = Catalog(settings).admit(parsed.name)
-    folder = resolve_folder(entry.name, settings, None, line_by_line(say), folders=False, loads=False)
-    admitted = Catalog(settings).admit(entry.name)
-    say(f"{admitted.title} is here: {folder}")
+    with suggesting(parsed.name, settings):
+        entry = Catalog(settings).admit(parsed.name)
+        folder = resolve_folder(entry.name, settings, None, line_by_line(say), folders=False, loads=False)
+        admitted = Catalog(settings).admit(entry.name)
+    say(f"{admitted.title} is here{'' if entry.folder is None else ' already'}: {folder}")
     return 0
 
 
 def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
     from dashboard.models.catalog import Catalog
 
-    entry = Catalog(settings).get(parsed.name)
-    folder = _removable(entry)
+    with suggesting(parsed.name, settings):
+        entry = Catalog(settings).get(parsed.name)
+        folder = _removable(entry)
     size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     if not parsed.yes and not _agreed(f"Delete {folder} ({size / 1e6:,.0f} MB)? [y/N] "):
         print("Nothing was deleted.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,3 +95,69 @@ def test_a_report_of_a_long_masked_text_has_the_positions_that_it_shows(folder: 
     hidden[0, 3] = tokenizer.mask_token_id
     best = float(model(input_ids=hidden).logits[0, 3].softmax(0).max().detach())
     assert f"{100 * best:.1f} %" in report
+
+
+def test_a_table_of_another_model_is_refused_before_anything_is_loaded(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = folder / "cat.csv"
+
+    def command(model: str, text: str) -> list[str]:
+        return ["analyse", "--model", str(folder / model), "--text", text, "--out", str(out), "--quiet"]
+
+    assert main(command("gpt2", words(5))) == 0
+    assert main(command("gpt2", words(6))) == 0  # more of the same model
+    content = out.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("dashboard.models.loader.load_model", lambda *_args, **_more: pytest.fail("a model was loaded"))
+        assert main(command("bert", words(7))) == 1
+        assert main(command("gpt2", words(6))) == 0
+    said = capsys.readouterr().err
+    assert f"holds rows of gpt2 ({folder / 'gpt2'}), weights " in said
+    assert f"these would be of {folder / 'bert'}, weights " in said
+    assert said.strip().endswith("Nothing was written; choose another --out.")
+    assert said.count("\n") == 1
+    assert out.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("option", "words_said"),
+    [
+        (["--layer", "2"], "--layer is 2; {model} has layers 0 to 1."),
+        (["--head", "4"], "--head is 4; {model} has heads 0 to 3."),
+        (["--token", "5"], "--token is 5; this text has tokens 0 to 4."),
+        (["--second", "5"], "--second is 5; this text has tokens 0 to 4."),
+    ],
+)
+def test_a_place_that_is_not_there_is_wrong_usage(
+    option: list[str], words_said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["analyse", "--model", str(folder / "gpt2"), "--text", words(5), "--out", str(folder / "r.html"), "--quiet"]
+    assert main([*command, *option]) == 2
+    assert capsys.readouterr().err.strip() == words_said.format(model=folder / "gpt2")
+    assert not (folder / "r.html").exists()
+
+
+def test_a_token_that_some_texts_have_fails_for_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "t.txt").write_text(f"{words(5)}\n{words(9)}\n", encoding="utf-8")
+    command = ["analyse", "--model", str(folder / "gpt2"), "--file", str(folder / "t.txt"), "--out", str(folder / "r.html")]
+    assert main([*command, "--token", "7", "--quiet"]) == 3
+    assert capsys.readouterr().err.strip() == "line 1 (1 of 2): --token is 7; this text has tokens 0 to 4."
+    assert (folder / "r-0002.html").exists()
+
+
+def test_speed_is_of_computing_alone_and_of_enough_tokens(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [words(3), words(60, seed=2), words(60, seed=3)]
+    (folder / "t.txt").write_text("\n".join(texts), encoding="utf-8")
+    times = iter(range(100))
+    monkeypatch.setattr("dashboard.shell._runs.time", SimpleNamespace(perf_counter=lambda: next(times)))
+    command = ["analyse", "--model", str(folder / "gpt2"), "--file", str(folder / "t.txt"), "--out", str(folder / "t.csv")]
+    assert main(command) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("line ")]
+    assert [line.partition(": ")[2].partition(" →")[0] for line in said] == [
+        "3 tokens",
+        "60 tokens",
+        "60 tokens, 41 tokens/s",  # 123 tokens in 3 times one second
+    ]

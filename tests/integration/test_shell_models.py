@@ -203,6 +203,8 @@ def test_the_shell_lists_fetches_and_removes(
     out = capsys.readouterr().out
     assert f"Looking for {NAME} on the hub" in out
     assert "tiny is here: " in out
+    assert main(["models", "fetch", NAME]) == 0
+    assert capsys.readouterr().out.startswith("tiny is here already: ")
     assert main(["models", "fetch", "folder:weights/mine.gguf"]) == 0
     assert "Converting mine.gguf, once" in capsys.readouterr().out
     assert main(["models", "list"]) == 0
@@ -227,6 +229,10 @@ def test_the_shell_lists_fetches_and_removes(
         (["models", "remove", "folder:weights/own", "--yes"], "delete it yourself"),
         (["models", "fetch", "folder:weights/none"], "no model “weights/none”"),
         (["models", "fetch", "no such model"], "no hub id"),
+        (["analyse", "--model", "no such model", "--text", "x", "--out", "x.csv"], "neither a model's name nor a folder"),
+        (["models", "fetch", "weights/own"], "Did you mean folder:weights/own?"),
+        (["models", "remove", "smolm2-135m"], "Did you mean smollm2-135m?"),
+        (["analyse", "--model", "smolm2-135m", "--text", "x", "--out", "x.csv"], "Did you mean smollm2-135m?"),
     ],
 )
 def test_what_fails_is_one_sentence_and_exit_code_1(
@@ -239,8 +245,18 @@ def test_what_fails_is_one_sentence_and_exit_code_1(
     assert main(arguments) == 1
     said = capsys.readouterr().err.strip()
     assert sentence in said
-    assert "Traceback" not in said
+    assert not any(word in said for word in ("Traceback", "in the list.", "page"))
     assert (tmp_path / "weights" / "own" / "model.safetensors").exists()
+
+
+def test_bundled_models_that_are_here_are_said_to_be(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dashboard.models.bundled.is_converted", lambda _folder: True)
+    assert main(["models", "fetch", "rxnmapper"]) == 0
+    assert capsys.readouterr().out == f"RXNMapper is here already: {settings.models_folder / 'rxnmapper'}\n"
+    assert main(["models", "fetch"]) == 0
+    assert capsys.readouterr().out.count("is here already") == 3
 
 
 def test_a_reader_that_has_enough_is_no_error(settings: Settings) -> None:

@@ -92,8 +92,22 @@ def test_any_hub_id_can_be_asked_for(settings: Settings, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["no such model", "../x", "a/../b", "a/b/c", "a..b/c", "", "/etc", "a--b", "é/x", "x" * 97])
 def test_what_is_neither_a_model_nor_a_hub_id_is_refused(settings: Settings, name: str) -> None:
-    with pytest.raises(ModelNotFoundError, match="no model of this server and no hub id"):
+    with pytest.raises(ModelNotFoundError, match=r"no model of this server and no hub id.*one of the listed models"):
         Catalog(settings).get(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("smolm2-135m", "smollm2-135m"),
+        ("SmolLM2", "smollm2-135m"),
+        ("pythia-70", "EleutherAI/pythia-70m"),
+        ("gpt2", None),
+        ("someone/something", None),
+    ],
+)
+def test_near_names(settings: Settings, name: str, near: str | None) -> None:
+    assert next(iter(Catalog(settings).near(name)), None) == near
 
 
 def test_folders_are_taken_only_where_that_is_allowed(settings: Settings, tmp_path: Path) -> None:

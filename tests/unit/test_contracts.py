@@ -34,7 +34,7 @@ from dashboard.errors import (
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t ", "\u00a0\u2003", None])
 def test_a_text_without_content_is_empty(text: Any) -> None:
-    with pytest.raises(EmptyTextError, match="choose an example"):
+    with pytest.raises(EmptyTextError, match="Write one and run again"):
         RunRequest("tiny", text)
 
 

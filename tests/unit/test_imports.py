@@ -66,7 +66,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "__init__": ("contracts", "exports", "figures", "models", "notebook"),  # the Python interface, imported when it is used
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
-    "torch": ("models", "shell.analyse", "jobs.work"),
+    "torch": ("models", "shell._runs", "jobs.work"),
     "transformers": ("models",),
     "tokenizers": ("models",),
     "huggingface_hub": ("models",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import io
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import pytest
 from synthetic import make_run
 
 from dashboard.contracts.run import ModelKind, ModelRun
-from dashboard.exports.token_table import COLUMNS, KEY, done_in, head_of, rows_of
+from dashboard.exports.provenance import PROGRAM
+from dashboard.exports.token_table import COLUMNS, KEY, clash, done_in, head_of, rows_of
 from dashboard.settings import Settings
 from dashboard.shell import main
-from dashboard.shell.analyse import Files, Runs, Table, read_texts
+from dashboard.shell._outputs import Files, OutputError, Table
+from dashboard.shell._runs import Runs
+from dashboard.shell.analyse import read_texts
 from dashboard.store.run_store import RunStore
 
 TEXTS = (("The", " cat"), (" new\r\nline", '"q"', "#x", "a\rb", "\r"), ("日", "本", "=1", "."))
@@ -25,9 +29,23 @@ def runs() -> list[ModelRun]:
     return [make_run("causal", texts) for texts in TEXTS]
 
 
-def runs_in(folder: Path) -> Runs:
+def runs_in(folder: Path, model: str = "tiny") -> Runs:
     """The runs of a server's folders, of which there are none yet."""
-    return Runs(Settings(cache_dir=folder / "cache", models_dir=folder / "models"), "no-such-model", lambda _line: None)
+    return Runs(Settings(cache_dir=folder / "cache", models_dir=folder / "models"), model, lambda _line: None)
+
+
+@pytest.fixture
+def weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model's weights are called "weights"."""
+    monkeypatch.setattr("dashboard.models.catalog.Catalog.fingerprint", lambda *_args, **_more: "weights")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a command of the test has its folders."""
+    monkeypatch.setenv("DASHBOARD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DASHBOARD_MODELS_DIR", str(tmp_path / "models"))
+    return tmp_path
 
 
 def table_of(found: list[ModelRun]) -> bytes:
@@ -67,14 +85,15 @@ def test_a_cut_table_keeps_its_whole_texts_at_every_byte() -> None:
         assert done.size == (0 if size < start else [start, *ends][len(whole)]), size
 
 
+@pytest.mark.usefixtures("weights")
 def test_a_table_goes_on_where_it_stopped(tmp_path: Path) -> None:
     found, path = runs(), tmp_path / "new" / "t.csv"
-    first = Table(path)
+    first = Table(path, runs_in(tmp_path))
     first.write(found[0], 1)
     first.write(found[1], 2)
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    again = Table(path)
+    again = Table(path, runs_in(tmp_path))
     assert again.has(found[0].key, 9)
     assert not again.has(found[1].key, 2)
     again.write(found[1], 2)
@@ -82,13 +101,30 @@ def test_a_table_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert len(COLUMNS) == 11
 
 
-def test_a_file_that_is_no_table_is_left_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "mine.csv"
+@pytest.mark.usefixtures("weights")
+def test_a_table_of_another_model_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(table_of(runs())[:-5])
+    content = path.read_bytes()
+    with pytest.raises(OutputError, match=r"holds rows of Tiny model \(tiny\).* would be of other,.*choose another --out"):
+        Table(path, runs_in(tmp_path, "other"))
+    assert path.read_bytes() == content
+
+
+def test_what_would_belie_a_head() -> None:
+    run = make_run("causal", model="/a\u00a0b/,=c")
+    run = ModelRun({**run.header, "fingerprint": "abc"}, run.arrays)
+    head = done_in((head_of(run) + rows_of(run, 1)).encode()).head
+    assert clash(head, run.model.name, "abc") == ""
+    assert "weights abc" in clash(head, run.model.name, "abd")
+    assert "would be of c," in clash(head, "c", "abc")
+    assert f"written by {PROGRAM}x" in clash(head.replace(PROGRAM, PROGRAM + "x"), run.model.name, "abc")
+    assert "unknown" in clash("", "c", "abc")
+
+
+def test_a_file_that_is_no_table_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = here / "mine.csv"
     path.write_text("a,b\n1,2\n")
-    monkeypatch.setenv("DASHBOARD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("DASHBOARD_MODELS_DIR", str(tmp_path / "models"))
     assert main(["analyse", "--model", "smollm2-135m", "--text", "x", "--out", str(path)]) == 1
     assert "no table of this command" in capsys.readouterr().err
     assert path.read_text() == "a,b\n1,2\n"
@@ -128,30 +164,106 @@ def test_a_report_of_a_chosen_place(tmp_path: Path) -> None:
     assert "Layer 0, head 1: what ·sat (2) attends to" in path.read_text(encoding="utf-8")
 
 
-def test_a_run_that_is_in_the_store_needs_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["run.npz", "t.csv", "r.html"])
+def test_what_cannot_be_written_is_called_as_it_was_given(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "made-up.part")
+
+    out = tmp_path / name
+    output = Table(out, runs_in(tmp_path)) if name == "t.csv" else Files(parsed(out=out), out.suffix, runs_in(tmp_path))
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OutputError, match="cannot be written") as caught:
+        output.write(make_run("causal"), 1)
+    assert str(caught.value) == f"{out} cannot be written (No space left on device). Choose another --out."
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_run_that_is_in_the_store_needs_no_model(tmp_path: Path) -> None:
     settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "models")
     run = make_run("causal")
     RunStore.from_settings(settings).save(run.key, run.header, run.arrays)
-    monkeypatch.setattr("dashboard.models.catalog.Catalog.fingerprint", lambda *_args, **_more: "weights")
     shared = Runs(settings, "tiny", lambda _line: None)
     assert shared.key(run.text) == run.key
-    again, seconds = shared.get(run.text)
-    assert (again.key, seconds) == (run.key, None)
+    again, computed = shared.get(run.text)
+    assert (again.key, computed, shared.speed()) == (run.key, False, None)
+
+
+def test_words_fit_the_shell_and_the_page(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    for model, text in (("tiny", " "), ("", "x")):
+        assert main(["analyse", "--model", model, "--text", text, "--out", str(here / "x.csv")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 2
+    for word in ("the list.", "example", "page"):
+        assert word not in said
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_text_that_stands_twice_is_named_by_its_first_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run("causal")
+    RunStore.from_settings(Settings.from_env()).save(run.key, run.header, run.arrays)
+    (here / "t.txt").write_text(f"{run.text}\n\n{run.text}\n")
+    command = ["analyse", "--model", "tiny", "--file", str(here / "t.txt"), "--out", str(here / "t.csv")]
+    assert main(command) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"line 1 (1 of 2): 6 tokens, from the saved runs → {here / 't.csv'}"
+    assert second == "line 3 (2 of 2): is the same text as line 1, which is done"
+    assert main(command) == 0
+    assert capsys.readouterr().err.splitlines() == ["line 1 (1 of 2): is in the output already", second]
+
+
+@pytest.mark.usefixtures("weights")
+@pytest.mark.parametrize(("ending", "texts", "hint"), [("csv", 2, True), ("npz", 2, True), ("html", 2, False), ("csv", 1, False)])
+def test_ctrl_c_says_whether_the_command_goes_on(
+    ending: str, texts: int, hint: bool, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runs, "get", stop)
+    (here / "t.txt").write_text("one\ntwo\n"[: 4 * texts])
+    command = ["analyse", "--model", "tiny", "--file", str(here / "t.txt"), "--out", str(here / f"t.{ending}"), "--quiet"]
+    assert main(command) == 130
+    more = " The same command goes on there." if hint else ""
+    assert capsys.readouterr().err == f"Stopped at line 1 (1 of {texts}).{more}\n"
+    monkeypatch.setattr("dashboard.shell.analyse.Runs", stop)  # before the first text
+    assert main(command) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("arguments", "code", "named"),
     [
-        (["--text", "x", "--out", "x.txt"], 1),
-        (["--file", "no-such-file", "--out", "x.csv"], 1),
-        (["--text", "x"], 2),
-        (["--text", "x", "--file", "y", "--out", "x.csv"], 2),
+        (["--text", "x", "--out", "x.txt"], 2, "--out is x.txt"),
+        (["--text", "x", "--out", "x.npz", "--layer", "0"], 2, "--layer changes nothing in a .npz file"),
+        (["--text", "x", "--out", "x.csv", "--token", "3"], 2, "--token changes nothing in a .csv file"),
+        (["--text", "x", "--out", "x.csv", "--attention"], 2, "--attention changes nothing"),
+        (["--text", "x", "--out", "x.html", "--attention"], 2, "--attention changes nothing"),
+        (["--text", "x", "--out", "x.html", "--head", "-1"], 2, "--head: -1"),
+        (
+            ["--model", "smollm2-135m", "--text", "x", "--out", "x.html", "--layer", "30"],
+            2,
+            "--layer is 30; smollm2-135m has layers 0 to 29",
+        ),
+        (
+            ["--model", "smollm2-135m", "--text", "x", "--out", "x.html", "--head", "9"],
+            2,
+            "--head is 9; smollm2-135m has heads 0 to 8",
+        ),
+        (["--file", "no-such-file", "--out", "x.csv"], 1, "no-such-file cannot be read"),
+        (["--text", "x"], 2, "--out"),
+        (["--text", "x", "--file", "y", "--out", "x.csv"], 2, "--file"),
     ],
 )
-def test_wrong_usage(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("here")
+def test_wrong_usage_is_refused_before_anything_is_loaded(
+    arguments: list[str], code: int, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runs, "_load", lambda _self: pytest.fail("a model was loaded"))
     try:
         ended = main(["analyse", "--model", "tiny", *arguments])
     except SystemExit as error:
         ended = int(error.code or 0)
     assert ended == code
-    assert len(capsys.readouterr().err.strip()) > 20
+    said = capsys.readouterr().err.strip()
+    assert len(said) > 20
+    assert named in said.splitlines()[-1]

@@ -117,18 +117,20 @@ def path_table(
         if other is not None and not whole:
             found = likeness(layer, token, other)
             pair = [found.cosine if np.isfinite(found.cosine) else "not defined", found.distance]
+        name = place_name(index) if whole else str(index - 1) if index else "E"
         for row, position in enumerate(followed):
             missing = None if whole else "left out"
             at = [missing if np.isnan(value) else float(value) for value in paths.coordinates[index, position]]
             text = tokens[position].text
-            rows.append((place_name(index), position, text if whole else token_label(text), *at, float(norms[row]), *pair))
-    columns = [Column(name) for name in ("Place", "Position", "Token")]
+            rows.append((name, position, text if whole else token_label(text), *at, float(norms[row]), *pair))
+    columns = [Column(name) for name in ("Place" if whole else "After layer", "Position", "Token")]
     columns += [Column(f"PC {i + 1}") for i in range(paths.coordinates.shape[2])] + [Column("Norm")]
     if other is not None and not whole:
         columns += [Column("Cosine of the two"), Column("Distance of the two")]
     shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(paths.explained))
     left_out = " The first token is left out of the components." if paths.left_out else ""
-    title = f"Through all layers, fitted together: principal components ({shares} of the variance) and norm.{left_out}"
+    short = "" if whole else " E: the embeddings."
+    title = f"Through all layers, fitted together: principal components ({shares} of the variance) and norm.{left_out}{short}"
     here = tuple(range(place * len(followed), (place + 1) * len(followed))) if not whole else ()
     return Table(title, tuple(columns), rows, len(rows), here)
 
@@ -180,7 +182,7 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
     rows: list[tuple[Cell, ...]] = []
     for row in found:
         low, high = (100 * value for value in row.difference)
-        between: Cell = high if row.one.known and row.other.known else None if whole else f"{low:.2g} to {high:.2g}"
+        between: Cell = high if row.one.known and row.other.known else None if whole else bounds_text(low, high)
         bounds = [None if chance.known else 100 * chance.probability for chance in (row.one, row.other)]
         more = (*bounds, low, high) if whole else ()
         rows.append((row.text if whole else token_label(row.text), row.id, cell(row.one), cell(row.other), between, *more))
@@ -208,6 +210,12 @@ def _facts(prediction: Prediction) -> str:
         return entropy
     actual = f"really there {prediction.actual.text!r}, rank {prediction.actual_rank}"
     return f"{entropy}, {actual}, surprisal {-prediction.actual.logprob:.6g} nats"
+
+
+def bounds_text(low: float, high: float) -> str:
+    """ "−2.6 to −0.5"; one number where both bounds round to it."""
+    bounds = dict.fromkeys(f"{bound:.2g}".replace("-", "−") for bound in (low, high))
+    return " to ".join(bounds)
 
 
 def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:

@@ -25,6 +25,7 @@ from dashboard.figures.theme import DARK, LIGHT
 from dashboard.views import all_views
 from dashboard.views.declaration import Control, View
 from dashboard.views.shown import alternative
+from dashboard.views.tables import bounds_text
 
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 HOSTILE = ("<img src=x onerror=alert(1)>", " <b>", "&amp;", "\n", " it", ".")
@@ -458,6 +459,14 @@ def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
     assert view.words(only, selection, options).waiting
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(-2.61, -0.549, "−2.6 to −0.55"), (-1.204, -1.196, "−1.2"), (-0.5, 0.25, "−0.5 to 0.25")],
+)
+def test_bounds_are_written_with_minus_signs_and_once_where_they_are_equal(low: float, high: float, text: str) -> None:
+    assert bounds_text(low, high) == text
+
+
 def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     run = make_run("causal")
     hidden, prediction = named("hidden"), named("prediction")
@@ -469,7 +478,7 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     paths = trajectories(run, "auto", "centred").coordinates
     np.testing.assert_allclose([row[3:6] for row in rows], paths[:, [3, 1]].reshape(-1, 3), rtol=1e-9)
     assert chosen.count == len(rows) == 6
-    assert [rows[i][0] for i in chosen.selected] == ["after layer 1"] * 2
+    assert [rows[i][0] for i in chosen.selected] == ["1"] * 2
     whole = hidden.table(run, select(run), defaults(hidden, draw="path"), True)
     assert whole is not None
     assert whole.count == len(list(whole.rows)) == 3 * 6

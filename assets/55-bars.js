@@ -2,6 +2,8 @@
 (function () {
   "use strict";
   const app = window.dashboardApp;
+  const LEAST = 13; // pixels a row, at which its label and numbers stand clear of its neighbours'
+  const USUAL = 10; // rows for which assets/40-cards.css keeps room
   let graph = null;
   let over = null;
 
@@ -11,10 +13,18 @@
     if (marks) app.svg("tspan", { class: "ws" }, node).textContent = label.slice(0, marks);
     node.append(label.slice(marks));
   }
+  /* more rows than usual make the card higher */
+  function grow(rows) {
+    const figure = app.byId("prediction-figure");
+    const { t, b } = (graph.layout && graph.layout.margin) || { t: 0, b: 0 };
+    figure.classList.toggle("many-rows", rows > USUAL);
+    figure.style.minHeight = rows > USUAL ? `${t + b + LEAST * rows}px` : "";
+  }
   function paint() {
     over.replaceChildren();
     const layout = graph._fullLayout;
     const told = graph.layout && graph.layout.meta && graph.layout.meta.bars;
+    grow(told ? told.names.length : 0);
     if (!told || !layout || !layout.xaxis) return;
     const { xaxis: x, yaxis: y } = layout;
     const at = (row) => y._offset + y.l2p(row);

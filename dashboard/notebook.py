@@ -49,7 +49,7 @@ NOTEBOOKS = (  # where notebooks are served on one's own machine; the last two a
 ORIGIN = re.compile(r"https?://(\*\.)?[\w.-]+(:(\d+|\*))?|[a-z][a-z0-9+.-]*:")
 FOLDER = "transformer-dashboard-notebook-"  # and a random end
 LOCK = "lock"
-HEIGHT = 960
+HEIGHT = 1060
 NEEDS_MODEL = (
     "This position is not in the run: the model must read the text with this token masked. dashboard.show(run, loaded) "
     "computes it when it is selected; Options has what the model says of the text as it stands."

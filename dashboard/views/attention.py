@@ -152,7 +152,8 @@ def one_head_line() -> html.Div:
     ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
     swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
     legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")
-    return html.Div([html.B("One head"), html.Span("", id=ids.ONE_HEAD_PATTERN), legend], className="grid-title")
+    words = html.Span([html.B("One head"), html.Span("", id=ids.ONE_HEAD_PATTERN)], className="one-head")
+    return html.Div([words, legend], className="grid-title")
 
 
 def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table:
@@ -165,7 +166,7 @@ VIEW = View(
     order=1,
     invitation=(
         "Run a text to see where each token looks.",
-        "Every small square on the left will become a picture of one head. Choosing one shows its weights here, token by token.",
+        "Every small square of the grid will become a picture of one head. Choosing one shows its weights here, token by token.",
     ),
     figure_reads=("run", "layer", "head"),
     draw=draw,

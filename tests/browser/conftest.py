@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Frame, Locator, Page, Request, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
@@ -378,6 +378,58 @@ class Person:
 
     def notice(self) -> Locator:
         return self.at("notice")
+
+
+def unreadable(frame: Frame) -> list[str]:
+    """What cannot be read in the figures of hidden states and predictions: rows too close, an axis' title that is cut."""
+    return list(
+        frame.evaluate(
+            """() => {
+                const found = [];
+                const columns = new Map();
+                for (const text of document.querySelectorAll("#prediction-figure .over text:not(.head)")) {
+                    const x = text.getAttribute("x");
+                    columns.set(x, [...(columns.get(x) || []), Number(text.getAttribute("y"))]);
+                }
+                if (!columns.size) found.push("no rows");
+                for (const column of columns.values()) {
+                    column.sort((one, other) => one - other);
+                    const apart = column.slice(1).map((y, row) => y - column[row]);
+                    if (Math.min(...apart) < 12.5) found.push(`rows ${Math.min(...apart)} px apart`);
+                }
+                const box = document.querySelector("#hidden-figure").getBoundingClientRect();
+                for (const title of document.querySelectorAll("#hidden-graph .ytitle, #hidden-graph .xtitle")) {
+                    const { top, bottom } = title.getBoundingClientRect();
+                    if (top < box.top - 0.5 || bottom > box.bottom + 0.5) found.push(`cut: ${title.textContent}`);
+                }
+                return found;
+            }"""
+        )
+    )
+
+
+def cut_above_the_heatmap(frame: Frame) -> list[str]:
+    """What runs out of its place in the line above the heatmap: the head's words, the legend."""
+    return list(
+        frame.evaluate(
+            """() => {
+                const line = document.querySelector("#attention-card .figure-column .grid-title");
+                const { left, right, bottom } = line.getBoundingClientRect();
+                const words = document.querySelector("#one-head-pattern");
+                const all = document.createRange();
+                all.selectNodeContents(words);
+                const legend = line.querySelector(".legend");
+                const found = all.getClientRects().length ? [] : ["no words"];
+                if (words.clientWidth && words.scrollWidth > words.clientWidth) found.push("the words are cut");
+                const swatches = [...legend.querySelectorAll(".swatch")].map((node) => node.getBoundingClientRect());
+                for (const part of [...all.getClientRects(), ...swatches]) {
+                    const within = part.left >= left - 1 && part.right <= right + 1 && part.bottom <= bottom + 1;
+                    if (!within) found.push(`${part.left} to ${part.right}, of ${left} to ${right}`);
+                }
+                return found;
+            }"""
+        )
+    )
 
 
 @pytest.fixture

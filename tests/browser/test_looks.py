@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from conftest import Person
+from conftest import Person, cut_above_the_heatmap, unreadable
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
@@ -95,6 +95,44 @@ def test_nothing_hangs_out_of_the_page_at_any_width(
     for run in example_runs.values():
         person.open_run(run, token=2, layer=1, head=1, other=1)
         no_overflow(person)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1200, 600), (1440, 900), (900, 700)])
+def test_figures_stay_readable_in_a_low_window(
+    open_page: Callable[..., Person], causal: ModelRun, width: int, height: int
+) -> None:
+    person = open_page(width, height)
+    person.open_run(causal, token=15, layer=24, head=4, other=1)
+    assert unreadable(person.page.main_frame) == []
+    for count in (50, 5):
+        person.page.locator("#prediction-card summary").click()
+        person.at("prediction-count").get_by_text(str(count), exact=True).click()
+        person.page.keyboard.press("Escape")
+        expect(person.page.locator("#prediction-figure .over text.value")).to_have_count(3 * count)
+        person.still()
+        assert unreadable(person.page.main_frame) == []
+    if width >= 1200:
+        hidden, prediction = (person.at(f"{name}-card").bounding_box() for name in ("hidden", "prediction"))
+        assert hidden is not None
+        assert prediction is not None
+        assert abs(hidden["height"] - prediction["height"]) <= 1, "with few rows both are of one height"
+
+
+def test_figures_of_a_long_text_stay_readable(open_page: Callable[..., Person]) -> None:
+    person = open_page(1440, 800)
+    run = person.go().run(" ".join(f"Box {i} is red." for i in range(52)), "smollm2-135m")
+    person.open_run(run, token=200, layer=15, head=0, other=150)
+    assert unreadable(person.page.main_frame) == []
+
+
+@pytest.mark.parametrize("width", [390, 1200, 1280, 1440])
+def test_the_words_and_the_legend_above_the_heatmap_have_room(
+    open_page: Callable[..., Person], example_runs: dict[str, ModelRun], width: int
+) -> None:
+    person = open_page(width, 900)
+    for run in example_runs.values():
+        person.open_run(run, token=2, layer=5, head=0, other=1)
+        assert cut_above_the_heatmap(person.page.main_frame) == []
 
 
 def test_a_phone_can_do_everything(open_page: Callable[..., Person], causal: ModelRun) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import ROOT, cut_above_the_heatmap, unreadable
 from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
@@ -281,6 +281,18 @@ def test_the_linked_cell_shows_nothing_that_it_cannot_do(tour: Kernel, around: C
         "() => ((window.dashboardApp || { state: {} }).state.selection || {}).token === 7", timeout=60_000
     )
     opened.value.close()
+
+
+def test_the_linked_cell_stays_readable_in_a_narrower_column(tour: Kernel, around: Callable[..., Cell]) -> None:
+    cell = around(tour.data("linked-code")["text/html"])
+    cell.page.set_viewport_size({"width": 900, "height": 1060})
+    cell.follows(15, 24, 4)
+    for select in ("{ token: 15, other: 1 }", "{ token: 15, other: 1, layer: 5, head: 2 }"):
+        cell.frame.evaluate(f"() => dashboardApp.propose({select})")
+        expect(cell.frame.locator("#prediction-figure .over text.value")).to_have_count(30)
+        cell.page.wait_for_timeout(500)  # figures are drawn anew at their size
+        assert unreadable(cell.frame) == []
+        assert cut_above_the_heatmap(cell.frame) == []
 
 
 def test_a_page_of_another_site_cannot_stand_around_it(tour: Kernel, around: Callable[..., Cell]) -> None:

@@ -29,11 +29,13 @@
     const again = focused === undefined ? null : box.querySelector(`[data-row="${focused}"]`) || marked;
     if (again) again.focus({ preventScroll: true }); else if (within) box.focus({ preventScroll: true });
     inView(box, again ? again.closest("tr") : box.querySelector("tr.selected"));
+    app.tellMore(box);
   }
   function added(view) {
     const box = app.make("div", "table-box");
     box.id = `${view}-table`;
     app.byId(`${view}-figure`).after(box);
+    new ResizeObserver(() => app.tellMore(box)).observe(box);
     return box;
   }
   /* scrolls the table alone, never the page */

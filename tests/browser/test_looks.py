@@ -135,6 +135,54 @@ def test_the_words_and_the_legend_above_the_heatmap_have_room(
         assert cut_above_the_heatmap(person.page.main_frame) == []
 
 
+def test_a_wide_table_fits_or_says_that_it_scrolls(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    options: dict[str, int | str] = {"hidden-draw": "path", "hidden-show": "table"}
+    for width, fits in ((1440, True), (390, False)):
+        person = open_page(width, 900)
+        person.open_run(causal, token=15, layer=24, head=4, other=1, **options)
+        column = person.page.locator("#hidden-card .figure-column")
+        expect(column).to_have_class(re.compile("figure-column$" if fits else "more-right"))
+        box = person.at("hidden-table")
+        assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth") is fits
+        box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+        expect(column).not_to_have_class(re.compile("more-right"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 1000), (1440, 900), (1280, 720), (390, 844)])
+def test_menus_stay_within_the_window(open_page: Callable[..., Person], causal: ModelRun, width: int, height: int) -> None:
+    person = open_page(width, height)
+    person.open_run(causal, token=6, layer=10, head=2)
+    for name in ("attention", "hidden", "prediction"):
+        person.page.locator(f"#{name}-card summary").click()
+        menu = person.page.locator(f"#{name}-card .menu")
+        box = menu.bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= height
+        whole = bool(menu.evaluate("(menu) => menu.scrollHeight <= menu.clientHeight"))
+        assert whole or "more-below" in (menu.get_attribute("class") or "")
+        if width >= 1280:
+            assert whole, f"all of {name}'s options at once"
+        person.page.keyboard.press("Escape")
+
+
+def test_the_model_s_name_is_whole_and_its_list_is_clear_of_the_edge(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    for width in (390, 900):
+        person = open_page(width, 844)
+        person.open_run(causal, token=6, layer=10, head=2)
+        shown = person.page.evaluate(
+            """() => {
+                const name = document.querySelector("#model-value b");
+                const around = [name, name.closest(".model-option"), name.closest(".dash-dropdown-value")];
+                return around.map((node) => node.getBoundingClientRect().right);
+            }"""
+        )
+        assert shown[0] <= shown[1] + 0.5 <= shown[2] + 1
+        person.at("model").click()
+        right = person.page.locator(".dash-dropdown-content").evaluate("(list) => list.getBoundingClientRect().right")
+        assert right <= width - 6
+
+
 def test_a_phone_can_do_everything(open_page: Callable[..., Person], causal: ModelRun) -> None:
     person = open_page(390, 844, has_touch=True, is_mobile=True)
     person.go()

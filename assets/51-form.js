@@ -89,8 +89,12 @@
       if (mine === asked) showCount(null);
     }
   }
+  let wide = 0; // pixels for which the text was fitted
+  const width = new ResizeObserver(([{ target }]) => { if (target.clientWidth !== wide) fit(app.byId("text")); });
   function fit(area) {
     const composer = app.byId("composer");
+    wide = composer.clientWidth;
+    width.observe(composer);
     area.style.height = "40px";
     const long = area.scrollHeight > 44;
     const editing = document.activeElement === area;

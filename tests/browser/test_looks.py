@@ -214,6 +214,15 @@ def test_the_selection_bar_stays_in_sight_on_a_phone(open_page: Callable[..., Pe
     assert -1 <= box["y"] < 20
 
 
+def test_the_text_box_follows_its_width(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    person.page.set_viewport_size({"width": 390, "height": 844})
+    person.page.wait_for_function("() => { const t = document.getElementById('text'); return t.clientHeight > 44; }")
+    assert person.page.evaluate(
+        "() => { const t = document.getElementById('text'); return t.scrollHeight <= t.clientHeight + 2; }"
+    )
+
+
 def test_a_window_that_changes_its_size_keeps_marks_on_their_figures(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     for width in (1000, 390, 1440):

@@ -71,11 +71,11 @@
     if (found) { settle(one); take(one, mine, found); return; }
     one.underWay += 1;
     answer(one.path, question)
-      .then((told) => {
-        if (question.kind) reads.set(question.kind, told.told.layout.meta.reads);
-        keep(`${one.path} ${nameOf(question)}`, told);
+      .then((came) => {
+        if (question.kind) reads.set(question.kind, came.told.layout.meta.reads);
+        keep(`${one.path} ${nameOf(question)}`, came);
         if (same(one.wanted, question)) settle(one);
-        take(one, mine, told);
+        take(one, mine, came);
       })
       .catch((error) => fail(one, question, error))
       .finally(() => { one.underWay -= 1; go(one); });

@@ -16,6 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.contracts.run import Token
+from dashboard.figures.labels import place_labels
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
 from dashboard.figures.tokens import elide, escape, labels_of, numbered
 
@@ -24,13 +25,12 @@ ZOOMS_ABOVE = 80  # places of tokens above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
-LABEL_HEIGHT = 14
+SIZES = {2: {"point": 7, "stop": 4, "mark": 15}, 3: {"point": 3, "stop": 2, "mark": 7}}  # pixels, by dimensions
 TURNED, TILTED = -0.55, 0.27  # radians: the page's view of three components as it is at first (assets/56-space.js)
 DISTANCE = 1.7  # of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
 ASPECT = 1.15  # size of the cube
 CUBE = 355  # pixels that Plotly makes of one side of it, in a picture 520 high
 APART = 18  # pixels between the numbers along a path
-SIDES = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, -1), "bottom center": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -175,30 +175,11 @@ def space_figure(
 
 
 def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> list[str | None]:
-    """On which side of its point each shown token's label stands, so that labels cover neither points nor each other.
-
-    Args:
-        space: of the tokens. lengths: characters of every token's label. first: tokens that are placed before the others,
-            and always.
-
-    Returns:
-        One of `SIDES` for each of `space.shown`; None where there is no room.
-    """
+    """`place_labels` of the tokens that are shown. `lengths`: characters of every token's label. `first`: tokens."""
     shown = space.shown
     points = _pixels(space, space.coordinates[space.at, shown])
-    taken = np.concatenate([points - 4, points + 4], axis=1)
-    found: list[str | None] = [None] * len(shown)
-    for index in sorted(range(len(shown)), key=lambda index: shown[index] not in first):
-        wide, gap = lengths[shown[index]] * CHARACTER_WIDTH, 10 if shown[index] in first else 6
-        boxes = {side: _label_box(points[index], direction, wide, gap) for side, direction in SIDES.items()}
-        inside = [side for side, box in boxes.items() if _inside(box)]
-        free = [side for side in inside if not _covers(boxes[side], taken)]
-        if not free and shown[index] in first:  # over points, but not over a label if it can be had
-            free = [side for side in inside if not _covers(boxes[side], taken[len(points) :])] or inside or ["middle right"]
-        if free:
-            found[index] = free[0]
-            taken = np.concatenate([taken, boxes[free[0]][None]])
-    return found
+    wide = [lengths[token] * CHARACTER_WIDTH for token in shown]
+    return place_labels(points, wide, [token in first for token in shown], (PLANE[0] + MARGIN["r"], PLANE[1]))
 
 
 def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
@@ -224,28 +205,10 @@ def _plain(label: str) -> str:
     return label.replace("<", "<\u2060")
 
 
-def _inside(box: np.ndarray) -> bool:
-    left, top, right, bottom = box
-    return bool(left >= 0 and top >= 0 and right <= PLANE[0] + MARGIN["r"] and bottom <= PLANE[1])
-
-
-def _covers(box: np.ndarray, taken: np.ndarray) -> bool:
-    left, top, right, bottom = box
-    return bool(((left < taken[:, 2]) & (right > taken[:, 0]) & (top < taken[:, 3]) & (bottom > taken[:, 1])).any())
-
-
-def _label_box(point: np.ndarray, direction: tuple[int, int], wide: float, gap: float) -> np.ndarray:
-    """(left, top, right, bottom) pixels of a label beside a point."""
-    dx, dy = direction
-    left = point[0] + gap if dx > 0 else point[0] - gap - wide if dx < 0 else point[0] - wide / 2
-    middle = point[1] + dy * (gap + LABEL_HEIGHT / 2)
-    return np.array([left, middle - LABEL_HEIGHT / 2, left + wide, middle + LABEL_HEIGHT / 2])
-
-
 def _trace(coordinates: np.ndarray, **more: Any) -> go.Scatter | go.Scatter3d:
     """A trace of (point, component) in the plane or in space."""
     if coordinates.shape[1] == 2:
-        return go.Scatter(x=coordinates[:, 0], y=coordinates[:, 1], **more)
+        return go.Scatter(x=coordinates[:, 0], y=coordinates[:, 1], cliponaxis=False, **more)
     return go.Scatter3d(x=coordinates[:, 0], y=coordinates[:, 1], z=coordinates[:, 2], **more)
 
 
@@ -265,7 +228,7 @@ def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Sca
         _along(space, token),
         mode="lines+markers+text",
         line=line,
-        marker={"size": 4 if space.dimensions == 2 else 2, "color": line["color"]},
+        marker={"size": SIZES[space.dimensions]["stop"], "color": line["color"]},
         text=names,
         textposition="top center",
         textfont={"size": 10, "color": line["color"]},
@@ -298,15 +261,14 @@ def _points(space: Space, names: list[str], sides: dict[int, str | None], theme:
         customdata=[{"token": i} for i in space.shown],
         hovertext=[names[i] for i in space.shown],
         hovertemplate="%{hovertext}<extra></extra>",
-        **({"cliponaxis": False} if space.dimensions == 2 else {}),
-        marker={"size": 7 if space.dimensions == 2 else 3, "color": theme.mark},
+        marker={"size": SIZES[space.dimensions]["point"], "color": theme.mark},
     )
 
 
 def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: str | None) -> go.Scatter | go.Scatter3d:
     marker = {
         "symbol": symbol,
-        "size": 15 if space.dimensions == 2 else 7,
+        "size": SIZES[space.dimensions]["mark"],
         "color": colour,
         "line": {"width": 2, "color": colour},
     }
@@ -318,7 +280,6 @@ def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: s
         textfont={"family": TOKEN_FONT, "size": 11, "color": colour},
         marker=marker,
         hoverinfo="skip",
-        **({"cliponaxis": False} if space.dimensions == 2 else {}),
     )
 
 

@@ -56,11 +56,6 @@ class Registry:
     prepare: Callable[[Announce], None] | None = None
 
 
-def _called(name: str) -> str:
-    """A model's name for people: without the folder or organisation."""
-    return name.rpartition("/")[2].removeprefix("folder:")
-
-
 def registry(settings: Settings) -> Registry:
     """The worker's own registry: "capture" and "fill", around one shelf of resident models."""
     models = ResidentModels(settings)
@@ -107,7 +102,9 @@ class ResidentModels:
         if found is not None and (not fingerprint or found.fingerprint == fingerprint):
             self._loaded.move_to_end((name, revision))
             return found
-        desk.progress(Progress("load", 0, 0, f"Loading {_called(name)}"))
+        from dashboard.models.catalog import title_of
+
+        desk.progress(Progress("load", 0, 0, f"Loading {title_of(name)}"))
         desk.announce(state="loading")
         try:
             return self._load(name, revision, desk.announce, desk.progress)
@@ -117,7 +114,9 @@ class ResidentModels:
     def _load(
         self, name: str, revision: str | None, announce: Announce, progress: Callable[[Progress], None] | None = None
     ) -> LoadedModel:
-        announce(message=f"Loading {_called(name)}")
+        from dashboard.models.catalog import title_of
+
+        announce(message=f"Loading {title_of(name)}")  # before torch, which takes seconds to import
         import torch
 
         from dashboard.models.loader import load_model

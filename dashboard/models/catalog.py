@@ -232,6 +232,15 @@ class Catalog:
         )
 
 
+def title_of(name: str | Path) -> str:
+    """A model's name for people, without looking at its files: no organisation, folder or root."""
+    for bundled in BUNDLED:
+        if name == bundled.name:
+            return bundled.title
+    path = Path(name).expanduser()
+    return path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf")
+
+
 def fingerprint_memory(settings: Settings) -> Path:
     """The file that remembers hashes of model files, so that a fingerprint is free the second time."""
     return settings.models_folder / ".fingerprints.json"

@@ -31,7 +31,7 @@ from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelInfo, ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
 from dashboard.models.bundled import BUNDLED
-from dashboard.models.catalog import fingerprint_memory
+from dashboard.models.catalog import fingerprint_memory, title_of
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary, strange_weights
@@ -82,7 +82,7 @@ def load_model(
     """
     settings = settings or Settings.from_env()
     folder = resolve_folder(name, settings, revision, progress, folders)
-    title = _title(name, folder)
+    title = title_of(name)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
     strange = strange_weights(folder)
@@ -167,14 +167,6 @@ def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedToke
             break
     own = tokenizer.model_max_length
     return int(min(limit, own)) if own and own > 1 else int(limit)
-
-
-def _title(name: str | Path, folder: Path) -> str:
-    for bundled in BUNDLED:
-        if name == bundled.name:
-            return bundled.title
-    path = Path(name).expanduser()
-    return path.name if path.is_dir() else str(name).split("/")[-1].removesuffix(".gguf")
 
 
 def _read_config(folder: Path, title: str) -> PretrainedConfig:

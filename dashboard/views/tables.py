@@ -224,4 +224,4 @@ def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:
 
 def marked(selection: Selection) -> tuple[int, ...]:
     """The selected and the second token's rows, in a table of one row a token."""
-    return (selection.token,) if selection.other is None else (selection.token, selection.other)
+    return (selection.token,) if selection.other in (None, selection.token) else (selection.token, selection.other)

@@ -117,6 +117,12 @@ def test_a_file_comes_with_a_name_that_says_what_it_is(client: FlaskClient, sett
     assert len(reply.data) > 500
 
 
+def test_a_report_leads_back_to_the_server_that_it_was_asked_of(client: FlaskClient, settings: Settings) -> None:
+    run = saved(settings)
+    content = client.get(f"/export/report.html?{query(run)}", base_url="https://models.example:8443").get_data(as_text=True)
+    assert f"https://models.example:8443/?run={run.key}&amp;token=" in content
+
+
 def test_a_figures_json_follows_the_theme_and_the_options(client: FlaskClient, settings: Settings) -> None:
     run = saved(settings)
     light = client.get(f"/export/figure/prediction.json?{query(run)}").get_json()

@@ -129,6 +129,7 @@ def test_a_hub_model_is_downloaded_with_progress_in_bytes_and_is_then_here(hub: 
     asked = len(hub.asked)
     assert load_model(NAME, settings).fingerprint == loaded.fingerprint == Catalog(settings).fingerprint(NAME)
     assert len(hub.asked) == asked  # no network the second time
+    assert loaded.source == f"commit {COMMIT}"
 
 
 def test_a_cancel_during_a_download_is_heeded_though_the_connection_stalls(hub: Hub, settings: Settings) -> None:

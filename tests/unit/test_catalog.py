@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from dashboard.errors import ModelError, ModelNotFoundError, SettingsError
 from dashboard.models import bundled
 from dashboard.models.bundled import BUNDLED, FORMAT, fetch_bundled, is_converted
-from dashboard.models.catalog import Catalog
+from dashboard.models.catalog import Catalog, title_of
 from dashboard.models.fingerprint import folder_fingerprint, has_weights
 from dashboard.models.hub import HUB_MODELS
 from dashboard.settings import Settings
@@ -108,6 +108,15 @@ def test_what_is_neither_a_model_nor_a_hub_id_is_refused(settings: Settings, nam
 )
 def test_near_names(settings: Settings, name: str, near: str | None) -> None:
     assert next(iter(Catalog(settings).near(name)), None) == near
+
+
+def test_a_models_name_for_people_has_no_folder_in_it(tmp_path: Path) -> None:
+    (tmp_path / "my.model").mkdir()
+    found = [
+        title_of(name)
+        for name in ("rxnmapper", "org/name", "folder:weights", "folder:weights/sub/tiny.gguf", tmp_path / "my.model")
+    ]
+    assert found == ["RXNMapper", "name", "weights", "tiny", "my.model"]
 
 
 def test_folders_are_taken_only_where_that_is_allowed(settings: Settings, tmp_path: Path) -> None:

@@ -379,3 +379,4 @@ def test_a_damaged_gguf_file_is_listed_as_such(settings: Settings, root: Path, c
     (root / "odd.gguf").write_bytes(content)
     with pytest.raises(UnsupportedModelError, match="is damaged, or is no GGUF file"):
         Catalog(settings).admit("folder:weights/odd.gguf")
+    assert Catalog(settings).get("folder:weights/odd.gguf").kind is None

@@ -213,8 +213,8 @@ def _facts(prediction: Prediction) -> str:
 
 
 def bounds_text(low: float, high: float) -> str:
-    """ "−2.6 to −0.5"; one number where both bounds round to it."""
-    bounds = dict.fromkeys(f"{bound:.2g}".replace("-", "−") for bound in (low, high))
+    """ "−2.61 to −0.549"; one number where both bounds round to it, as the figure writes it."""
+    bounds = dict.fromkeys(f"{bound:.3g}".replace("-", "−") for bound in (low, high))
     return " to ".join(bounds)
 
 

@@ -461,7 +461,12 @@ def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "text"),
-    [(-2.61, -0.549, "−2.6 to −0.55"), (-1.204, -1.196, "−1.2"), (-0.5, 0.25, "−0.5 to 0.25")],
+    [
+        (-2.61, -0.549, "−2.61 to −0.549"),
+        (-1.204, -1.196, "−1.2"),
+        (-17.6465, -17.6335, "−17.6"),
+        (-0.5, 0.25, "−0.5 to 0.25"),
+    ],
 )
 def test_bounds_are_written_with_minus_signs_and_once_where_they_are_equal(low: float, high: float, text: str) -> None:
     assert bounds_text(low, high) == text

@@ -91,6 +91,10 @@ class RunNotFoundError(DashboardError):
     """The run store does not hold this run (any more)."""
 
 
+class NewerRunError(RunNotFoundError):
+    """A run's file was made by a newer version of this program, and this one cannot read it."""
+
+
 class JobError(DashboardError):
     """A job ended without a result; `details` is for the person who keeps the server."""
 

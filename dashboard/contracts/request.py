@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from dashboard.errors import BadRequestError, BadTextError, EmptyTextError, TextTooLongError
 
-SCHEMA_VERSION = 1  # raise it whenever what a stored run holds, or what its numbers mean, changes
+KEY_VERSION = 1  # of how keys are made; never raised, since every stored run, link and list has its key
+FIRST_FIELDS = frozenset({"model", "text", "revision", "text_pair", "options", "top_k"})  # in every key; see `_keyed`
 KEY_PATTERN = re.compile(r"[0-9a-f]{64}")
 ALLOWED_CONTROLS = frozenset("\t\n\r")
 CHARACTERS_A_TOKEN = 64  # more than any text has for each of its tokens
@@ -68,8 +69,11 @@ class RunRequest:
             check_text(self.text_pair)
 
     def key(self, fingerprint: str) -> str:
-        """The run's name: sha256 over the request, the weights' fingerprint and the schema version, as 64 hex digits."""
-        content = json.dumps([SCHEMA_VERSION, fingerprint, self.to_json()], sort_keys=True, ensure_ascii=True)
+        """The run's name for ever: sha256 over the request and the weights' fingerprint, as 64 hex digits.
+
+        Which version of this program computes the run does not matter (`dashboard.store.upgrades`).
+        """
+        content = json.dumps([KEY_VERSION, fingerprint, _keyed(self)], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +85,7 @@ class RunRequest:
         if not isinstance(raw, dict):
             raise BadRequestError("The request is not an object. Reload the page and run again.")
         options = raw.get("options") or {}
-        if not isinstance(options, dict) or set(options) - {"top_k"}:
+        if not isinstance(options, dict) or set(options) - {option.name for option in fields(CaptureOptions)}:
             raise BadRequestError("The request has unknown options. Reload the page and run again.")
         try:
             return cls(
@@ -93,6 +97,22 @@ class RunRequest:
             )
         except TypeError as error:
             raise BadRequestError(f"The request cannot be read: {error}.") from error
+
+
+def _keyed(value: Any) -> dict[str, Any]:
+    """A request's fields as they go into a key: a field that is not among the first ones only where it is not at its
+    default, so that keys stay as they are when a field is added.
+    """
+    found = {}
+    for one in fields(value):
+        held = getattr(value, one.name)
+        if one.name in FIRST_FIELDS or held != _default(one):
+            found[one.name] = _keyed(held) if is_dataclass(held) else held
+    return found
+
+
+def _default(one: Field[Any]) -> object:
+    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def check_text(text: object) -> None:

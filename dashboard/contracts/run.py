@@ -119,6 +119,10 @@ class LayerArrays(Sequence[np.ndarray]):
 class ModelRun:
     """One run. Made of a JSON-able header and a mapping of named arrays (see the module's text); never changed.
 
+    Attributes:
+        outdated: what this version of the program computes differently, in words; empty where it is what this one computes.
+            Capture the text again to get that.
+
     Raises (from the methods):
         BadSelectionError: an index is out of range.
         MissingArrayError: the model has no such numbers (predictions of a model without a prediction head).
@@ -131,6 +135,7 @@ class ModelRun:
         self.request = RunRequest.from_json(header["request"])
         self.model = ModelInfo(**header["model"])
         self.tokens: tuple[Token, ...] = tuple(Token(*row) for row in header["tokens"])
+        self.outdated: tuple[str, ...] = tuple(header.get("outdated", ()))
         self._recipes = tuple(ScoreRecipe(**recipe) for recipe in header["recipes"])
         if not self.tokens:
             raise RunShapeError("A run without tokens cannot be shown.")
@@ -171,7 +176,8 @@ class ModelRun:
         return len(self.tokens)
 
     def __repr__(self) -> str:
-        return f"ModelRun({self.model.name!r}, {len(self)} tokens, {self.model.layers} layers × {self.model.heads} heads)"
+        size = f"{len(self)} tokens, {self.model.layers} layers × {self.model.heads} heads"
+        return f"ModelRun({self.model.name!r}, {size}{', computed by an earlier version' if self.outdated else ''})"
 
     def check(self, token: int | None = None, layer: int | None = None, head: int | None = None) -> None:
         """Raise `BadSelectionError` for an index that this run does not have."""

@@ -112,9 +112,15 @@ def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:
         ("Capture options", options),
         ("Run", run.key),
         ("Run made", f"{run.header.get('created', 'date not recorded')}{by}"),
+        *outdated_of(run),
         ("Exported", _date(now).isoformat(timespec="seconds")),
         ("Program", PROGRAM),
     )
+
+
+def outdated_of(run: ModelRun) -> tuple[tuple[str, str], ...]:
+    """That an earlier version of this program computed the run, and what has changed since; nothing where it is up to date."""
+    return (("Computed by an earlier version", f"changed since: {'; '.join(run.outdated)}"),) if run.outdated else ()
 
 
 def _date(now: datetime | None) -> datetime:
@@ -133,7 +139,8 @@ def _who(run: ModelRun) -> str:
 
 
 def _when(run: ModelRun, now: datetime | None) -> str:
-    return f"{PROGRAM} · {_date(now).date().isoformat()} · run {run.key[:12]}"
+    earlier = " (computed by an earlier version)" if run.outdated else ""
+    return f"{PROGRAM} · {_date(now).date().isoformat()} · run {run.key[:12]}{earlier}"
 
 
 def file_name(run: ModelRun, *parts: str, suffix: str) -> str:

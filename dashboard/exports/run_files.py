@@ -25,9 +25,10 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
+from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError
 from dashboard.exports.provenance import PROGRAM, of_run
 from dashboard.store.mapped import DTYPES, DamagedFileError, map_arrays
+from dashboard.store.upgrades import upgraded
 
 RunFormat = Literal["npz", "safetensors"]
 FORMATS: tuple[RunFormat, ...] = ("npz", "safetensors")
@@ -178,16 +179,19 @@ def _natural(name: str) -> tuple[str, int]:
 
 def open_run(path: str | Path) -> ModelRun:
     """The run of an exported file (npz or safetensors), or of a file of the run store; equal to the one it was made of.
+    One that an earlier version of this program made is read as it is; `run.outdated` says what has changed since.
 
     A safetensors file is mapped and read where it is needed; an npz file is read whole.
 
     Raises:
-        RunNotFoundError: there is no such file. BadRequestError: it is not a run.
+        RunNotFoundError: there is no such file. NewerRunError: a newer version of this program made it.
+        BadRequestError: it is not a run.
     """
     path = Path(path).expanduser()
     try:
-        header, arrays = _read_npz(path) if _is_zip(path) else _read_safetensors(path)
-        return ModelRun(header, arrays)
+        return ModelRun(*upgraded(*(_read_npz(path) if _is_zip(path) else _read_safetensors(path))))
+    except NewerRunError as error:
+        raise NewerRunError(f"{path} was made by a newer version of this program. Open it with that version.") from error
     except OSError as error:
         raise RunNotFoundError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
     except (DamagedFileError, DashboardError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from dashboard import __version__
 from dashboard.contracts.job import Progress
-from dashboard.contracts.request import SCHEMA_VERSION, CaptureOptions, RunRequest, check_length
+from dashboard.contracts.request import CaptureOptions, RunRequest, check_length
 from dashboard.contracts.run import ModelInfo, ModelRun, Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
@@ -29,6 +29,7 @@ from dashboard.models.attention import Call, Recorder, check_supported, not_expo
 from dashboard.models.loader import LoadedModel
 from dashboard.models.statistics import summarise
 from dashboard.models.tokens import tokenize
+from dashboard.store.upgrades import made_now
 
 OnProgress = Callable[[Progress], None]
 
@@ -106,9 +107,9 @@ def _why_no_predictions(loaded: LoadedModel) -> str | None:
 
 
 def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
-    """In which schema, of which weights, by which version, when, and in how many seconds a run was made."""
+    """With which schema and numbers, of which weights, by which version, when, and in how many seconds a run was made."""
     return {
-        "schema": SCHEMA_VERSION,
+        **made_now(),
         "fingerprint": loaded.fingerprint,
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,8 +6,8 @@
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
 index: sizes, dates and last use (the time of change, which `open` sets) are the files' own, so nothing can disagree with
-what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file of another version of this
-program is a miss too, and stays: it is not damaged, and whoever goes back to that version finds it.
+what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file of an older version of this
+program is read (`dashboard.store.upgrades`); one of a newer version is a miss and stays, for it is not damaged.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from dashboard.contracts.job import fill_name
-from dashboard.contracts.request import SCHEMA_VERSION, is_run_key
+from dashboard.contracts.request import is_run_key
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, SettingsError
+from dashboard.errors import DashboardError, NewerRunError, RunNotFoundError, RunShapeError, SettingsError
 from dashboard.settings import Settings
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.summary import RunSummary
+from dashboard.store.upgrades import NEWER, upgraded
 from dashboard.store.visits import VisitorLists
 
 SUFFIX = ".safetensors"
@@ -43,7 +44,6 @@ DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
 FORGOTTEN_SECONDS = 600.0  # a .part file that nobody wrote to for this long belongs to a process that was killed
-FIRST_SCHEMA = 1  # of headers that name none
 MISSING = "This server no longer has that run. Run its text again."
 T = TypeVar("T")
 
@@ -195,7 +195,7 @@ class RunStore:
     def _summary(self, key: str, status: os.stat_result) -> RunSummary:
         known = self._cached(self._summaries, key, _Identity.of(status))
         if known is None:
-            header = self._header(key, self._map(key))
+            header, _arrays = self._parts(key)
             try:
                 known = RunSummary.of(key, header, status)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -226,28 +226,27 @@ class RunStore:
             raise RunNotFoundError(MISSING)
         run = self._cached(self._runs, key, identity)
         if run is None:
-            arrays = self._map(key)
-            header = self._header(key, arrays)
+            header, arrays = self._parts(key)
             try:
                 run = ModelRun(header, arrays)
             except (DashboardError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RunNotFoundError(MISSING) from error  # whole, with other fields than ours: another version's
+                raise NewerRunError(NEWER) from error  # whole, with other fields than ours
             self._keep(self._runs, key, (identity, run), OPEN_RUNS)
         return run
 
-    def _header(self, key: str, arrays: MappedArrays) -> dict[str, Any]:
-        """A run's header; one that is not JSON, or another run's, is damage, and one of another schema is only a miss."""
+    def _parts(self, key: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
+        """A run's header and arrays as this version names them; a header that is not JSON, or another run's, is damage, and
+        one of a newer version is only a miss.
+        """
+        arrays = self._map(key)
         try:
-            header = json.loads(arrays.metadata["header"])
-            schema = header.get("schema", FIRST_SCHEMA)
-            damaged = schema == SCHEMA_VERSION and header.get("key") != key
-        except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-            damaged = True
-        if damaged:
+            header, found = upgraded(json.loads(arrays.metadata["header"]), arrays)
+            if header["key"] != key:
+                raise ValueError("the header of another run")
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             self._path(key).unlink(missing_ok=True)
-        if damaged or schema != SCHEMA_VERSION:
-            raise RunNotFoundError(MISSING)
-        return dict(header)
+            raise RunNotFoundError(MISSING) from error
+        return header, found
 
     def _close_gone(self) -> None:
         """Close the runs whose file has left or was replaced: as long as it is mapped, a file keeps its room on the disk."""

@@ -14,7 +14,7 @@ import transformers as hf
 from tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
 
 from dashboard.contracts.job import Progress
-from dashboard.contracts.request import SCHEMA_VERSION, CaptureOptions, RunRequest
+from dashboard.contracts.request import CaptureOptions, RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, BadSelectionError, MissingArrayError, TextTooLongError, UnsupportedModelError
 from dashboard.models import predictions, tiles
@@ -24,6 +24,7 @@ from dashboard.models.loader import LoadedModel, load_model, wrap_model
 from dashboard.models.predictions import likeliest, masked_fill
 from dashboard.models.tokens import tokenize
 from dashboard.settings import Settings
+from dashboard.store.upgrades import NUMBERS, SCHEMA
 
 pytestmark = pytest.mark.integration
 BUNDLED = {
@@ -197,7 +198,8 @@ def test_a_header_says_its_schema_and_why_there_are_no_predictions() -> None:
     encoder = wrap_model(randomised(tiny("bert").model).bert, tokenizer(True), "encoder")
     assert "without a prediction head" in capture_run(encoder, words(20)).header["no_predictions"]
     header = capture_run(tiny("bert"), words(20)).header
-    assert header["schema"] == SCHEMA_VERSION
+    assert (header["schema"], header["numbers"]) == (SCHEMA, NUMBERS)
+    assert "outdated" not in header
     assert "no_predictions" not in header
 
 

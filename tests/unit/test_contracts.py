@@ -7,13 +7,13 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 from synthetic import WORDS, fill_arrays, make_parts, make_run
 
-from dashboard.contracts import request as request_module
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.request import LONGEST_TEXT, CaptureOptions, RunRequest, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
@@ -142,7 +142,7 @@ def test_a_fill_has_one_name() -> None:
 # keys
 
 
-def test_a_key_differs_by_everything_that_changes_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_differs_by_everything_that_changes_a_run() -> None:
     requests = [
         RunRequest("tiny", "a"),
         RunRequest("tiny", "b"),
@@ -153,10 +153,65 @@ def test_a_key_differs_by_everything_that_changes_a_run(monkeypatch: pytest.Monk
         RunRequest("tiny", "a", options=CaptureOptions(top_k=7)),
     ]
     keys = [request.key("weights") for request in requests] + [requests[0].key("other weights")]
-    monkeypatch.setattr(request_module, "SCHEMA_VERSION", request_module.SCHEMA_VERSION + 1)
-    keys.append(requests[0].key("weights"))
     assert len(set(keys)) == len(keys)
     assert all(is_run_key(key) for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("request_", "key"),
+    [
+        (
+            RunRequest("smollm2-135m", "When Mary and John went to the store,"),
+            "e4914c9654314b299a5c7d0353978ba9ddb410e3acb9d474425f15ba688fb9af",
+        ),
+        (
+            RunRequest("org/model", "a é 漢 \n", revision="main"),
+            "6fcc6cfeb5702e1acd8ce3a0ab5dfd96f8f740396e747a0a4c28ac88d9aa00ae",
+        ),
+        (
+            RunRequest("minilm-l6", "One.", text_pair="Two."),
+            "cab2ed10391f4858f0f804b27943aeff988e06b09319e51062d5617461fe2e38",
+        ),
+        (
+            RunRequest("/models/tiny", "a b", options=CaptureOptions(top_k=7)),
+            "de455feaa0cb641aeb4fddadde29026a35519f3f5ad7fea7186bf2697032c8fe",
+        ),
+        (
+            RunRequest("org/model", "a", revision="abc", text_pair="b", options=CaptureOptions(top_k=200)),
+            "19c787ba6086e39059f0d1f7c499d5c5efef1e405ff8d3239624b852602778ef",
+        ),
+    ],
+)
+def test_keys_of_stored_runs_stay(request_: RunRequest, key: str) -> None:
+    assert request_.key("weights") == key
+
+
+@dataclass(frozen=True)
+class LaterOptions(CaptureOptions):
+    """Options with fields that the first stored runs did not have."""
+
+    lens: bool = False
+    heads: tuple[int, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class LaterRequest(RunRequest):
+    """A request with fields that the first stored runs did not have."""
+
+    chat: str | None = None
+    options: CaptureOptions = field(default_factory=LaterOptions)
+
+
+def test_a_field_added_later_changes_a_key_only_where_it_says_something() -> None:
+    first = RunRequest("tiny", "a", revision="main", options=CaptureOptions(top_k=7)).key("weights")
+    same = LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7))
+    others = [
+        LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7), chat="system"),
+        LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7, lens=True)),
+        LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7, heads=(3,))),
+    ]
+    assert same.key("weights") == first
+    assert len({first, *(other.key("weights") for other in others)}) == 4
 
 
 def test_a_key_is_the_same_in_another_process() -> None:

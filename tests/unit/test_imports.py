@@ -24,7 +24,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "settings": ("container", *BASE),
     "contracts": RUNS,
     "store": ("store", "settings", *RUNS),
-    "models": ("models", "container", "settings", "__init__", *RUNS),  # of __init__ the version
+    "models": ("models", "store.upgrades", "container", "settings", "__init__", *RUNS),  # of __init__ the version
     "analysis": ("analysis", *RUNS),
     "jobs": ("jobs", "store", "settings", *RUNS),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
@@ -40,7 +40,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "shelf": ("store", "models.catalog", "settings", *RUNS),
     "pictures": ("shelf", "views", "figures", "markup", *RUNS),
     "wiring": ("picker", "shelf", "views", "run_info", "ids", *RUNS),
-    "exports": ("exports", "views", "figures", "analysis", "store.mapped", "markup", "__init__", *RUNS),
+    "exports": ("exports", "views", "figures", "analysis", "store.mapped", "store.upgrades", "markup", "__init__", *RUNS),
     "export_routes": ("exports", "shelf", "views", "figures.theme", *RUNS),
     "app": (
         "wiring",

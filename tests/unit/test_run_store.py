@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from dashboard.contracts.request import SCHEMA_VERSION, RunRequest
+from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelInfo, ModelRun, Token
 from dashboard.contracts.scores import ScoreRecipe
-from dashboard.errors import DashboardError, RunNotFoundError, RunShapeError, SettingsError
+from dashboard.errors import DashboardError, NewerRunError, RunNotFoundError, RunShapeError, SettingsError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.store.upgrades import SCHEMA
 
 CREATED = "2026-01-02T03:04:05+00:00"
 HIDDEN = np.arange(2 * 4, dtype=np.float32).reshape(2, 4)
@@ -192,8 +193,8 @@ def rewritten(store: RunStore, key: str, /, **changes: object) -> bytes:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"schema": SCHEMA_VERSION + 1},
-        {"schema": SCHEMA_VERSION + 1, "key": "named in another way"},
+        {"schema": SCHEMA + 1},
+        {"schema": SCHEMA + 1, "key": "named in another way"},
         {"schema": "2027"},
         {"model": {**header()["model"], "experts": 8}},
         {"recipes": [{"scaling": 0.5, "mask": "causal", "alibi": 1.0}]},
@@ -201,10 +202,10 @@ def rewritten(store: RunStore, key: str, /, **changes: object) -> bytes:
         {"recipes": None},
     ],
 )
-def test_a_file_of_another_version_is_a_miss_and_stays(store: RunStore, changes: dict[str, object]) -> None:
+def test_a_file_of_a_newer_version_is_a_miss_and_stays(store: RunStore, changes: dict[str, object]) -> None:
     key = saved(store)
     raw = rewritten(store, key, **changes)
-    with pytest.raises(RunNotFoundError):
+    with pytest.raises(NewerRunError, match="made by a newer version of this program"):
         store.open(key)
     assert not store.has(key), "the run is computed again"
     assert ("schema" in changes) == (store.recent() == [])
@@ -215,9 +216,9 @@ def test_a_file_of_another_version_is_a_miss_and_stays(store: RunStore, changes:
 
 def test_a_file_of_this_schema_is_a_hit(store: RunStore) -> None:
     key = saved(store)
-    rewritten(store, key, schema=SCHEMA_VERSION)
+    rewritten(store, key, schema=SCHEMA)
     assert store.has(key)
-    assert store.open(key).header["schema"] == SCHEMA_VERSION
+    assert store.open(key).header["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize("next_use", ["the same run", "another run", "a question", "a new run"])

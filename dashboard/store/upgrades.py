@@ -1,0 +1,64 @@
+"""Versions of stored runs: which arrays there are (`SCHEMA`) and which numbers stand in them (`NUMBERS`).
+
+A run's key stays the same for ever, so its file may be older than this program. A file says in its header with what it
+was made: `schema` and `numbers`. An older one is read as it is, through the functions below, and says so
+(`header["outdated"]`); whoever submits its text again gets it computed again.
+
+To change what a stored value is: add one line to `CORRECTIONS`. To change which arrays or header fields there are: add one
+line to `SCHEMAS`, and to `UPGRADES` the function that reads a file of the schema before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from dashboard.errors import NewerRunError
+
+Header = dict[str, Any]
+Arrays = Mapping[str, np.ndarray]
+Upgrade = Callable[[Header, Arrays], tuple[Header, Arrays]]
+
+CORRECTIONS: tuple[str, ...] = (  # one line a landed fix, the latest last: what was wrong before, as people read it
+    "the first numbers",
+)
+SCHEMAS: tuple[str, ...] = ("the arrays that dashboard/contracts/run.py names",)  # the latest last
+UPGRADES: Mapping[int, Upgrade] = MappingProxyType({})  # schema → reads a file of it as one of the next schema
+NUMBERS = len(CORRECTIONS)
+SCHEMA = len(SCHEMAS)
+NEWER = (
+    "This run was made by a newer version of this program, which alone can read it. "
+    "Open it there, or run its text again to compute it with this version."
+)
+
+
+def made_now() -> dict[str, int]:
+    """The header fields that say with what a run is made."""
+    return {"schema": SCHEMA, "numbers": NUMBERS}
+
+
+def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]:
+    """Header and arrays of a file as this version names them, the numbers as they were captured.
+
+    `outdated` of the header lists what has changed since, for people; it is absent where nothing has.
+
+    Raises:
+        NewerRunError: the file's schema is one that this version does not know.
+        ValueError: the header's `numbers` are none.
+    """
+    schema, numbers = header.get("schema", 1), header.get("numbers", 1)
+    if isinstance(schema, bool) or not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
+        raise NewerRunError(NEWER)
+    if isinstance(numbers, bool) or not isinstance(numbers, int) or numbers < 1:
+        raise ValueError(f"numbers {numbers!r}")
+    found: Header = dict(header)
+    for version in range(schema, SCHEMA):
+        found, arrays = UPGRADES[version](found, arrays)
+    captured = found.get("captured_schema", schema)  # of a file that was read and exported by a version in between
+    found |= {"schema": SCHEMA, "numbers": numbers} | ({} if captured == SCHEMA else {"captured_schema": captured})
+    found.pop("outdated", None)
+    changes = [*SCHEMAS[captured:], *CORRECTIONS[numbers:]]
+    return (found | {"outdated": changes} if changes else found), arrays

@@ -140,16 +140,18 @@ def test_nothing_is_written_beside_what_the_cells_print(tour: Kernel) -> None:
     [
         (
             "attention",
-            "`·to` (15) reads `·Mary` (1) with weight 0.848",
+            "`·to` (15) attends to `·Mary` (1) with weight 0.705",
             "attention-code",
-            "' to' reads ' Mary' with weight 0.848",
+            "' to' attends to ' Mary' with weight 0.705",
         ),
         ("hidden-first", "its norm is 49 times the others' median", "hidden-first-code", "ratio 49"),
         ("predictions", "`·Mary` with 92.7 %", "predictions-code", "' Mary'        92.7%"),
         ("predictions", "`·shops` has 10.79 nats", "predictions-code", "' shops'    10.79 nats"),
         ("predictions", "the second `·Mary` 0.08", "predictions-code", "' Mary'      0.08 nats"),
-        ("masked", "reads the reactant's `S` (6) with weight 0.920", "masked-code", "45 reads 6 with weight 0.920"),
-        ("masked", "the model expects `S` with 96.5 %", "masked-code", "masked: 'S' 96.5%"),
+        ("effect", "it falls from 92.7 % to 87.0 %", "effect-code", "23.0: weight 0.705, without it 87.0%"),
+        ("effect", "0.848; without it the probability *rises*, to 97.7 %", "effect-code", "24.4: weight 0.848, without it 97.7%"),
+        ("masked", "attends to the reactant's `S` (6) with weight 0.920", "masked-code", "45 attends to 6 with weight 0.920"),
+        ("masked", "the model predicts `S` with 96.5 %", "masked-code", "masked: 'S' 96.5%"),
         ("masked", "when it may read it, 99.4 %", "masked-code", "given: 'S' 99.4%"),
     ],
 )
@@ -239,15 +241,15 @@ def _answering(output: str) -> type[http.server.BaseHTTPRequestHandler]:
 
 def test_the_linked_cell_is_linked(tour: Kernel, around: Callable[..., Cell]) -> None:
     cell = around(tour.data("linked-code")["text/html"])
-    cell.follows(15, 24, 4)
+    cell.follows(15, 23, 0)
     frame = cell.frame
     expect(frame.locator("h1")).to_have_text("SmolLM2-135M-Instruct: 18 tokens, 30 layers × 9 heads")
     expect(frame.locator("#prediction-heading h2")).to_contain_text("the model expects ·Mary, 92.7 %")
-    expect(frame.locator("#attention-footer")).to_contain_text("0.848")
+    expect(frame.locator("#attention-footer")).to_contain_text("0.705")
 
     frame.locator('#tokens [data-token="3"]').click()
-    cell.follows(3, 24, 4)
-    expect(frame.locator("#attention-heading h2")).to_have_text("Layer 24, head 4: what ·John (3) attends to")
+    cell.follows(3, 23, 0)
+    expect(frame.locator("#attention-heading h2")).to_have_text("Layer 23, head 0: what ·John (3) attends to")
     expect(frame.locator("#prediction-heading h2")).to_contain_text("After “When Mary and John” the model expects")
     expect(frame.locator("#selected-token")).to_contain_text("·John")
     expect(frame.locator('#tokens [data-token="3"]')).to_have_attribute("aria-pressed", "true")
@@ -262,7 +264,7 @@ def test_the_linked_cell_is_linked(tour: Kernel, around: Callable[..., Cell]) ->
 
 def test_the_linked_cell_shows_nothing_that_it_cannot_do(tour: Kernel, around: Callable[..., Cell]) -> None:
     cell = around(tour.data("linked-code")["text/html"])
-    cell.follows(15, 24, 4)
+    cell.follows(15, 23, 0)
     for name in ("text", "run", "model", "cancel", "copy-link", "model-state", "examples-card"):
         expect(cell.frame.locator(f"#{name}").first).to_be_hidden()
     for name in ("tokens", "selection-bar", "attention-card", "hidden-card", "prediction-card", "theme-switch"):
@@ -274,7 +276,7 @@ def test_the_linked_cell_shows_nothing_that_it_cannot_do(tour: Kernel, around: C
     assert before == "light"
     expect(cell.frame.locator("html")).to_have_attribute("data-theme", "dark")
     cell.frame.locator('#tokens [data-token="7"]').click()
-    cell.follows(7, 24, 4)
+    cell.follows(7, 23, 0)
     with cell.page.context.expect_page() as opened:
         cell.frame.locator("#open-tab").click()
     opened.value.wait_for_function(
@@ -286,7 +288,7 @@ def test_the_linked_cell_shows_nothing_that_it_cannot_do(tour: Kernel, around: C
 def test_the_linked_cell_stays_readable_in_a_narrower_column(tour: Kernel, around: Callable[..., Cell]) -> None:
     cell = around(tour.data("linked-code")["text/html"])
     cell.page.set_viewport_size({"width": 900, "height": 1060})
-    cell.follows(15, 24, 4)
+    cell.follows(15, 23, 0)
     for select in ("{ token: 15, other: 1 }", "{ token: 15, other: 1, layer: 5, head: 2 }"):
         cell.frame.evaluate(f"() => dashboardApp.propose({select})")
         expect(cell.frame.locator("#prediction-figure .over text.value")).to_have_count(30)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,22 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(command: list[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours, ended with everything that it started."""
-    process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def started(
+    command: list[str], environ: Mapping[str, str], on_ctrl_c: signal.Handlers = signal.SIG_DFL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours, ended with everything that it started.
+
+    Args:
+        on_ctrl_c: what it finds set for SIGINT: a terminal's shell leaves the default; `nohup … &` in a script ignores it.
+    """
+    process = subprocess.Popen(
+        command,
+        env=environ,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=partial(signal.signal, signal.SIGINT, on_ctrl_c),
+    )
     assert process.stdout is not None
     with process.stdout:
         try:
@@ -475,17 +489,22 @@ def test_a_broken_callback_request_never_shows_a_traceback(client: FlaskClient, 
 # signals
 
 
-def test_serve_ends_web_and_worker_with_it(tmp_path: Path) -> None:
-    """Started as a person would, stopped as a terminal would: nothing stays behind."""
+@pytest.mark.parametrize("on_ctrl_c", [signal.SIG_DFL, signal.SIG_IGN], ids=["in a terminal", "in a script's background"])
+def test_serve_ends_web_and_worker_with_it(tmp_path: Path, on_ctrl_c: signal.Handlers) -> None:
+    """Ctrl+C ends what a person started; in the background of a script, where it is not meant, SIGTERM does. Nothing stays."""
     models = Settings.from_env().models_folder
     if not (models / "smollm2-135m").is_dir():
         pytest.fail("The bundled models are missing: run make setup")
     settings = Settings(port=free_port(), cache_dir=tmp_path / "cache", models_dir=models)
-    with started([sys.executable, "-m", "dashboard", "serve"], environment(settings)) as process:
+    with started([sys.executable, "-m", "dashboard", "serve"], environment(settings), on_ctrl_c) as process:
         wait_for_port(settings, process)
         assert get(settings, "/health")[0].status == 200
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 3
         process.send_signal(signal.SIGINT)
+        if on_ctrl_c == signal.SIG_IGN:
+            assert get(settings, "/health")[0].status == 200
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert psutil.wait_procs(family, timeout=10)[1] == []

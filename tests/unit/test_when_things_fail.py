@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -40,10 +41,11 @@ def test_every_number_is_the_codes(row: list[str]) -> None:
     assert float(row[1]) == number_at(row[2].strip("`"))
 
 
-def names_of_tests() -> set[str]:
-    """The names of all test functions."""
+@functools.cache
+def names_of_tests() -> frozenset[str]:
+    """The names of all test functions; the files are parsed once."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("test_*.py")]
-    return {node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return frozenset(node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
 @pytest.mark.parametrize("section", ["The page and its run", "Runs", "Processes", "Files"])

@@ -13,7 +13,7 @@ from dashboard.analysis.attention import head_tags
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.examples import Example, example_for
-from dashboard.figures.tokens import leading_marks, token_label
+from dashboard.figures.tokens import labels_of, lead_of, legend_of, notes_of
 
 PLACES = ("token", "layer", "head", "other")
 LONGEST_DIFF = 256  # tokens of an edit that are compared one by one: the comparison grows with their product
@@ -31,8 +31,10 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "layers": run.model.layers,
         "heads": run.model.heads,
         "text": run.text,
-        "labels": [token_label(token.text) for token in run.tokens],
-        "leads": [leading_marks(token.text) for token in run.tokens],
+        "labels": labels_of(run.tokens),
+        "leads": [lead_of(token) for token in run.tokens],
+        "notes": {str(i): notes for i, notes in enumerate(_notes(run)) if notes},
+        "legend": legend_of(run.tokens),
         "breaks": [i for i, token in enumerate(run.tokens) if "\n" in token.text],
         "special": [i for i, token in enumerate(run.tokens) if token.special],
         "partial": [i for i, token in enumerate(run.tokens) if token.partial],
@@ -44,17 +46,27 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
     }
 
 
+def _notes(run: ModelRun) -> list[list[str]]:
+    """What each token's marks mean."""
+    source = run.text + (run.request.text_pair or "")
+    return [notes_of(token, source) for token in run.tokens]
+
+
 def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None) -> dict[str, int | None]:
-    """Where the selection starts in `run`: the example's own place, what was selected before where it still makes sense
-    (the same token of an edited text; layer and head of a model that has them), or the last token in the middle layer.
+    """Where the selection starts in `run`: the example's own place; a mask that was typed; what was selected before where it
+    still makes sense (the same token of an edited text; layer and head of a model that has them); or the last token, in the
+    middle layer.
     """
     example = opened_example(run, before)
     if example is not None:
         return {"token": example.token, "other": example.other, "layer": example.layer, "head": example.head}
-    last = max((i for i, token in enumerate(run.tokens) if not token.special), default=len(run) - 1)
+    last = max((i for i, token in enumerate(run.tokens) if not token.given), default=len(run) - 1)
+    masks = [] if before is not None and before.key == run.key else typed_masks(run)
     if before is None or selection is None:
-        return {"token": last, "other": None, "layer": run.model.layers // 2, "head": 0}
+        return {"token": masks[0] if masks else last, "other": None, "layer": run.model.layers // 2, "head": 0}
     token = _same_token(before, run, selection.token)
+    if masks and token not in masks:
+        token = masks[0]
     other = None if selection.other is None else _same_token(before, run, selection.other)
     return {
         "token": last if token is None else token,
@@ -62,6 +74,11 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
         "layer": min(selection.layer, run.model.layers - 1),
         "head": min(selection.head, run.model.heads - 1),
     }
+
+
+def typed_masks(run: ModelRun) -> list[int]:
+    """Where the text asks a masked model what stands there."""
+    return [i for i, token in enumerate(run.tokens) if token.sign == "mask"] if run.model.kind == "masked" else []
 
 
 def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from dashboard import __version__
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.figures.tokens import token_label
+from dashboard.figures.tokens import label_of
 from dashboard.views.declaration import SHOW, View
 
 PROGRAM = f"Transformer dashboard {__version__}"
@@ -102,7 +102,7 @@ def _places(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[
 
 
 def _token(run: ModelRun, position: int) -> str:
-    return f"{position} “{token_label(run.tokens[position].text)}”"
+    return f"{position} “{label_of(run.tokens[position])}”"
 
 
 def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:

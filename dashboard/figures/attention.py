@@ -14,7 +14,7 @@ from dashboard.contracts.run import Token
 from dashboard.errors import RunShapeError
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
-from dashboard.figures.tokens import elide, escape, labels_of
+from dashboard.figures.tokens import ISOLATE, axis_names, escape, isolated, labels_of
 
 ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
 LARGEST_HEATMAP = 256  # tokens up to which the weights go out as a heatmap; above, as a picture of one pixel a cell
@@ -64,7 +64,7 @@ def attention_map(
     labels = labels_of(tokens)
     figure = go.Figure(layout=base_layout(theme))
     figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, weights.shape, allowed, theme))
-    names = np.array([escape(label) for label in labels], dtype=object)
+    names = np.array([escape(isolated(label)) for label in labels], dtype=object)
     columns, rows = np.broadcast_to(names[None, :], weights.shape), np.broadcast_to(names[:, None], weights.shape)
     shade = shades(weights, allowed)
     figure.add_trace({**_cells(shade, theme), "z": shade})
@@ -156,7 +156,7 @@ def name_selected(
     """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would collide
     leave.
     """
-    labels, positions_only = labels_of(tokens), len(tokens) > POSITIONS_ABOVE
+    names, positions_only = axis_names(labels_of(tokens)), len(tokens) > POSITIONS_ABOVE
     step = label_step(len(tokens))
     token, other = selected
     sides = (
@@ -172,7 +172,7 @@ def name_selected(
             for at, text in zip(side.tickvals, side.ticktext, strict=True)
             if at != chosen and abs(at - chosen) >= 0.7 * step
         ]
-        text = str(chosen) if bare else escape(elide(labels[chosen]))
+        text = str(chosen) if bare else escape(names[chosen])
         shown.append((chosen, f'<b style="color:{colour}">{text}</b>'))
         side.tickvals, side.ticktext = [at for at, _text in shown], [text for _at, text in shown]
 
@@ -191,6 +191,9 @@ def _cells(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
 def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
     count = len(labels)
     longest = max(min(len(label), 12) for label in labels)
+    written = axis_names(labels)
+    if decorate or count <= POSITIONS_ABOVE:
+        longest = max(len(name) - 2 * (name[:1] == ISOLATE) for name in written)
     if count > POSITIONS_ABOVE and not decorate:
         longest += 1 + len(str(count - 1))  # the page adds the position
     side = round(longest * CHARACTER_WIDTH) + 14
@@ -203,7 +206,7 @@ def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
     if decorate:
         step = label_step(count)
         shown = list(range(0, count, step))
-        names = [escape(elide(labels[i])) for i in shown]
+        names = [escape(written[i]) for i in shown]
         font = {"family": TOKEN_FONT, "size": 11}
         columns = [str(i) for i in shown] if count > POSITIONS_ABOVE else names
         x.update(

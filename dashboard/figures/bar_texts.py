@@ -12,21 +12,23 @@ from typing import Any
 
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import TOKEN_FONT, Theme
-from dashboard.figures.tokens import elide, escape, leading_marks, token_label
+from dashboard.figures.tokens import distinct, escape, isolated, leading_marks, token_label
 
 LONGEST = 14  # characters of a token beside a bar
 
 
 @dataclass(frozen=True)
 class Name:
-    """The token at the left of a bar: `text` as the vocabulary has it; `bold` where it really stands there."""
+    """The token at the left of a bar: `text` and `id` as the vocabulary has them; `bold` where it really stands there."""
 
     text: str
     bold: bool
+    id: int
 
-    @property
-    def label(self) -> str:
-        return elide(token_label(self.text), LONGEST)
+
+def labels_beside(names: Sequence[Name], longest: int | None = LONGEST) -> list[str]:
+    """The label of each bar; different tokens have different ones."""
+    return distinct([token_label(name.text) for name in names], [name.id for name in names], longest)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Numbers:
 
 def written_by_page(names: Sequence[Name], columns: Sequence[Numbers]) -> dict[str, Any]:
     """`layout.meta` of a figure whose texts the page writes: names are (text, characters of leading white space, bold)."""
-    told = [[name.label, min(leading_marks(name.text), len(name.label)), name.bold] for name in names]
+    labels = labels_beside(names)
+    told = [[label, min(leading_marks(name.text), len(label)), name.bold] for name, label in zip(names, labels, strict=True)]
     return {
         "bars": {
             "names": told,
@@ -54,7 +57,7 @@ def written(spec: Spec, theme: Theme) -> Spec:
     layout = dict(spec["layout"])
     meta = dict(layout.pop("meta"))
     told = meta.pop("bars")
-    names = [_strong(text, bold) for text, _marks, bold in told["names"]]
+    names = [_strong(isolated(text), bold) for text, _marks, bold in told["names"]]
     ticks = {"showticklabels": True, "tickvals": list(range(len(names))), "ticktext": names}
     layout["yaxis"] = {**layout["yaxis"], **ticks, "tickfont": {"family": TOKEN_FONT, "size": 11}}
     layout["annotations"] = [note for column in told["columns"] for note in _notes(column, theme)]

@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import BadRequestError, RunShapeError
 from dashboard.figures.attention import as_array
-from dashboard.figures.bar_texts import Name, Numbers, written, written_by_page
+from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
-from dashboard.figures.tokens import escape, token_label
+from dashboard.figures.tokens import escape, isolated
+from dashboard.models.pieces import piece_text
 
 
 def probability_text(probability: float) -> str:
@@ -34,14 +35,15 @@ def prediction_bars(candidates: Sequence[TokenProbability], actual: int | None =
     """
     spec = written(page_bars(candidates, actual, theme), theme)
     [bars] = spec["data"]
-    labels = [{**data, "label": escape(data["label"])} for data in bars["customdata"]]
+    labels = [{**data, "label": escape(isolated(data["label"]))} for data in bars["customdata"]]
     hover = "%{customdata.label}: %{x:.6g} %<extra></extra>"
     return go.Figure({**spec, "data": [{**bars, "customdata": labels, "hovertemplate": hover, "hoverinfo": None}]})
 
 
 def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT) -> Spec:
     """The same as plain data without texts and hover, which the page adds itself."""
-    names = [Name(c.text, c.id == actual) for c in candidates]
+    names = [Name(c.text, c.id == actual, c.id) for c in candidates]
+    whole = labels_beside(names, None)
     rows = list(range(len(candidates)))
     bars = {
         "type": "bar",
@@ -51,11 +53,12 @@ def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None,
         "width": 0.62,
         "marker": {"color": [theme.ink if name.bold else theme.mark for name in names], "line": {"width": 0}},
         "customdata": [
-            {"id": c.id, "probability": c.probability, "logprob": c.logprob, "label": token_label(c.text)} for c in candidates
+            {"id": c.id, "probability": c.probability, "logprob": c.logprob, "label": label}
+            for c, label in zip(candidates, whole, strict=True)
         ],
         "hoverinfo": "none",
     }
-    width = round(max(len(name.label) for name in names) * CHARACTER_WIDTH) + 16 if names else 20
+    width = round(max(map(len, labels_beside(names))) * CHARACTER_WIDTH) + 16 if names else 20
     y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
     x = axis(theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True)
     layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": 62, "t": 2, "b": 22}}
@@ -68,19 +71,20 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
 
     Args:
         logits: (position, vocabulary) or (vocabulary,), a batch axis of 1 or not; a tensor or array.
-        tokenizer: gives each id's text (`tokenizer.decode`).
+        tokenizer: gives each id's piece (`convert_ids_to_tokens`; else its text, `decode`), written as on the page.
         position: which position; the last by default.
         top_k: how many tokens.
 
     Raises:
         RunShapeError: not logits of one text, or no such position. BadRequestError: not a tokenizer.
     """
-    if not hasattr(tokenizer, "decode"):
+    if not (hasattr(tokenizer, "convert_ids_to_tokens") or hasattr(tokenizer, "decode")):
         raise BadRequestError(f"The second argument must be the model's tokenizer; this is a {type(tokenizer).__name__}.")
     values = as_array(logits)
+    alone = values.ndim == 1
     if values.ndim == 3 and values.shape[0] == 1:
         values = values[0]
-    if values.ndim == 1:
+    if alone:
         values = values[None]
     if values.ndim != 2 or 0 in values.shape:
         raise RunShapeError(f"Logits are {values.shape}; they must be (position, vocabulary) of one text.")
@@ -91,12 +95,11 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
     logprobs -= np.log(np.exp(logprobs).sum())
     order = np.argsort(-logprobs, kind="stable")[: max(1, top_k)]
     candidates = [
-        TokenProbability(int(i), tokenizer.decode([int(i)]), float(np.exp(logprobs[i])), float(logprobs[i])) for i in order
+        TokenProbability(int(i), piece_text(tokenizer, int(i)), float(np.exp(logprobs[i])), float(logprobs[i])) for i in order
     ]
     figure = prediction_bars(candidates)
-    where = position % len(values)
-    figure.update_layout(
-        title={"text": f"{len(order)} likeliest tokens at position {where} of {values.shape[1]:,}", "font": {"size": 13}}
-    )
+    where = "" if alone else f" at position {position % len(values)}"
+    title = f"{len(order)} likeliest of {values.shape[1]:,} tokens{where}"
+    figure.update_layout(title={"text": title, "font": {"size": 13}})
     figure.update_layout(margin={"t": 40}, width=560, height=80 + 24 * len(order), paper_bgcolor=LIGHT.surface)
     return figure

@@ -10,11 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dashboard.analysis.prediction import Chance, Contender
-from dashboard.figures.bar_texts import Name, Numbers, written, written_by_page
+from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
-from dashboard.figures.tokens import escape, token_label
+from dashboard.figures.tokens import escape, isolated
 
 COLUMNS = (56, 118, 190)  # pixels from the plot to the right edges of: the first, the second, the difference
 
@@ -57,7 +57,7 @@ def prediction_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: 
     """
     spec = written(page_pair(rows, sides, theme), theme)
     hover = {"hovertemplate": "%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>", "hoverinfo": None}
-    told = [[{**data, "label": escape(data["label"])} for data in bars["customdata"]] for bars in spec["data"]]
+    told = [[{**data, "label": escape(isolated(data["label"]))} for data in bars["customdata"]] for bars in spec["data"]]
     bars = [{**bars, **hover, "customdata": found} for bars, found in zip(spec["data"], told, strict=True)]
     return go.Figure({**spec, "data": bars})
 
@@ -70,8 +70,8 @@ def page_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme 
     )
     bars = [_bars(rows, side, place, style, theme) for place, (side, style) in enumerate(zip(sides, styles, strict=True))]
     actual = {side.actual for side in sides}
-    names = [Name(row.text, row.id in actual) for row in rows]
-    width = round(max((len(name.label) for name in names), default=1) * CHARACTER_WIDTH) + 16
+    names = [Name(row.text, row.id in actual, row.id) for row in rows]
+    width = round(max(map(len, labels_beside(names)), default=1) * CHARACTER_WIDTH) + 16
     y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
     x = axis(theme, range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
     layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20}}
@@ -83,10 +83,11 @@ def _bars(rows: Sequence[Contender], side: Side, place: int, style: dict[str, An
     marker = dict(style)
     if place == 0:
         marker["color"] = [theme.ink if row.id == side.actual else theme.mark for row in rows]
+    labels = labels_beside([Name(row.text, False, row.id) for row in rows], None)
     told = [
-        {"id": row.id, "label": token_label(row.text), "side": side.name}
+        {"id": row.id, "label": label, "side": side.name}
         | {"probability": chance.probability, "known": chance.known, "text": chance_text(chance)}
-        for row, chance in zip(rows, chances, strict=True)
+        for row, label, chance in zip(rows, labels, chances, strict=True)
     ]
     return {
         "type": "bar",

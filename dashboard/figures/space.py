@@ -18,8 +18,9 @@ import plotly.graph_objects as go
 from dashboard.contracts.run import Token
 from dashboard.figures.labels import place_labels
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
-from dashboard.figures.tokens import elide, escape, labels_of, numbered
+from dashboard.figures.tokens import BIDI_CONTROLS, escape, labels_of, numbered
 
+LONGEST = 12  # characters of a token beside its point
 MOST_PATHS = 40  # other tokens' paths that are drawn; above, every 2nd, 3rd … token's
 ZOOMS_ABOVE = 80  # places of tokens above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
@@ -142,8 +143,9 @@ def space_figure(
     """
     figure = go.Figure(layout=base_layout(theme))
     marked = [token for token in selected if token is not None]
-    names = [(escape if space.dimensions == 2 else _plain)(elide(label)) for label in numbered(labels_of(tokens))]
-    sides = label_sides(space, [len(elide(label)) for label in numbered(labels_of(tokens))], marked)
+    labels = numbered(labels_of(tokens), LONGEST)
+    names = [(escape if space.dimensions == 2 else _plain)(label) for label in labels]
+    sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked)
     side_of = dict(zip(space.shown, sides, strict=True))
     figure.add_trace(_points(space, names, {**side_of, **dict.fromkeys(marked)}, theme))
     for quiet in space.quiet:

@@ -1,16 +1,40 @@
-"""How a token is written: white space made visible, everything that could be read as markup escaped."""
+"""How a token is written, everywhere: white space and what cannot be seen as signs, what its text does not show as marks.
+
+    ·the   ↵ ⇥ ␍ ⍽     white space of the text                ⟨U+200D⟩   a character that cannot be seen
+    ▁the   ▁           a space that the tokenizer adds         ⟨F0 9F⟩    part of a character, as bytes
+    ##ing              goes on a word                          ½⟨1⟩       what was made of part of a character
+    ⟨?⟩𓀀               unknown: the model does not see it      cafe⟦◌́⟧    dropped: the model does not read it
+
+Tokens with different vocabulary ids never share a label in one list (`labels_of`, `distinct`). What could be read as markup
+is escaped where Plotly draws it (`escape`); right-to-left labels are isolated where they stand in a sentence (`isolated`).
+"""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 from dashboard.contracts.run import Token
+from dashboard.models.pieces import BYTE_PIECE, SPACE_SIGN, SPECIAL_NAME, bytes_text, piece_bytes, style_of_pieces
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a character, as contracts.run.Token writes it
+SIGNS = {"added": SPACE_SIGN, "continuation": "##", "unknown": "⟨?⟩"}
+UNREAD = ("⟦", "⟧")
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")  # letters and marks without a picture
+SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # seen in what they follow
+RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\U00010800-\U00010fff\U0001e800-\U0001efff]")
+BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate, and its end
+LEGEND = {
+    "added": f"{SPACE_SIGN} a space that the tokenizer adds",
+    "continuation": "## continues a word",
+    "unknown": "⟨?⟩ unknown to the model",
+    "unread": "⟦ ⟧ dropped by the tokenizer, not read",
+}
 
 
 def token_label(text: str) -> str:
@@ -24,6 +48,39 @@ def token_label(text: str) -> str:
     return "".join(piece if index % 2 else _shown(piece) for index, piece in pieces)
 
 
+def label_of(token: Token) -> str:
+    """A token of a run as everything writes it."""
+    return "".join(text for text, _quiet in _parts(token))
+
+
+def lead_of(token: Token) -> int:
+    """How many characters of `label_of(token)` come before what it says: its sign, and leading white space."""
+    lead = 0
+    for text, quiet in _parts(token):
+        if not quiet:
+            break
+        lead += len(text)
+    return lead
+
+
+def _parts(token: Token) -> list[tuple[str, bool]]:
+    """The label in parts: what it says, and (quiet) its sign, leading white space, and what is not read."""
+    if not token.text and not token.special:
+        made = token.read if token.read not in (None, " ") else ""
+        return [(f"⟨+{token_label(made)}⟩" if made else SPACE_SIGN, False)]
+    parts = [] if token.special or token.sign not in SIGNS else [(SIGNS[token.sign], True)]
+    at = 0
+    for first, last in (*token.unread, (len(token.text), len(token.text))):
+        read = token.text[at:first]
+        if read:
+            label, marks = token_label(read), leading_marks(read) if at == 0 or all(quiet for _t, quiet in parts) else 0
+            parts += [(label[:marks], True), (label[marks:], False)]
+        if last > first:
+            parts.append((UNREAD[0] + token_label(token.text[first:last]) + UNREAD[1], True))
+        at = last
+    return [part for part in parts if part[0]] or [("∅", False)]
+
+
 def _shown(text: str) -> str:
     return "".join(_visible(character, alone=index == 0) for index, character in enumerate(text))
 
@@ -32,11 +89,12 @@ def _visible(character: str, alone: bool) -> str:
     if character in MARKS:
         return MARKS[character]
     category = unicodedata.category(character)
-    if category in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
+    unseen = UNSEEN.match(character) or (alone and SELECTORS.match(character))
+    if unseen or category in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
         return f"⟨U+{ord(character):04X}⟩"
     if category == "Zs":
         return "·"
-    if alone and category in {"Mn", "Me"}:
+    if alone and category in {"Mn", "Me", "Mc"}:
         return "◌" + character
     return character
 
@@ -51,23 +109,113 @@ def elide(label: str, longest: int = 12) -> str:
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
+def distinct(labels: Sequence[str], ids: Sequence[Hashable], longest: int | None = None) -> list[str]:
+    """The labels of one list, cut to `longest` characters, such that no two ids share one.
+
+    Of labels that are alike when they are cut, the end is kept as well; those that are alike as a whole add their id.
+    """
+    short = [label if longest is None else elide(label, longest) for label in labels]
+    if longest is not None:
+        short = [_both_ends(labels[i], longest) if clash else short[i] for i, clash in enumerate(_clashes(short, ids))]
+    return [f"{short[i]} ⟨id {ids[i]}⟩" if clash else short[i] for i, clash in enumerate(_clashes(short, ids))]
+
+
+def _clashes(labels: Sequence[str], ids: Sequence[Hashable]) -> list[bool]:
+    """Whether another id has the same label."""
+    counts = Counter(label for label, _identifier in set(zip(labels, ids, strict=True)))
+    return [counts[label] > 1 for label in labels]
+
+
+def _both_ends(label: str, longest: int) -> str:
+    if len(label) <= longest:
+        return label
+    tail = (longest - 1) // 2
+    return label[: longest - 1 - tail] + "…" + label[-tail:]
+
+
 def escape(label: str) -> str:
     """`label` as text that Plotly draws as it is: its own tags and entities are shown, not obeyed."""
     return html.escape(label, quote=False)
 
 
+def isolated(label: str) -> str:
+    """`label`, such that its direction moves nothing beside it: only where it is written from right to left."""
+    return f"{ISOLATE}{label}{POP}" if RIGHT_TO_LEFT.search(label) else label
+
+
+def quoted(text: str) -> str:
+    """A part of the text as it stands in a sentence: on one line, isolated, its own marks of direction visible."""
+    line = " ".join(text.split())
+    return isolated(BIDI_CONTROLS.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", line))
+
+
 def labels_of(tokens: Sequence[Token | str]) -> list[str]:
-    """The label of each token; plain strings are taken as a tokenizer's pieces (Ġ and ▁ mean a leading space)."""
-    return [token_label(t.text if isinstance(t, Token) else _piece(t)) for t in tokens]
+    """The label of each token; different tokens have different ones.
+
+    Plain strings are pieces as `tokenizer.convert_ids_to_tokens` gives them (Ġ and ▁ are a leading space, `Ã©` is é).
+    """
+    strings = iter(_of_pieces([token for token in tokens if isinstance(token, str)]))
+    read = [token if isinstance(token, Token) else next(strings) for token in tokens]
+    ids: list[Hashable] = [one.id if isinstance(one, Token) else one for one in tokens]
+    return distinct([label_of(token) for token in read], ids)
 
 
-def _piece(piece: str) -> str:
-    return piece.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n")
+def _of_pieces(pieces: Sequence[str]) -> list[Token]:
+    """Pieces without their text. A SentencePiece vocabulary's first space is taken as the tokenizer's own."""
+    style, found = style_of_pieces(pieces), list[Token]()
+    for index, piece in enumerate(pieces):
+        if SPECIAL_NAME.fullmatch(piece) and not BYTE_PIECE.fullmatch(piece):
+            found.append(Token(index, piece, 0, 0, special=True))
+            continue
+        raw = piece_bytes(piece, "bytes" if style == "spaces" and piece[:1] in {"Ġ", "Ċ"} else style)
+        text = piece if raw is None else bytes_text(raw)
+        first = index == 0 or found[-1].special
+        if style == "spaces" and first and piece.startswith(SPACE_SIGN):
+            found.append(Token(index, text[1:], 0, 0, sign="added"))
+        else:
+            found.append(Token(index, text, 0, 0))
+    return found
 
 
-def numbered(labels: Sequence[str]) -> list[str]:
-    """Labels that can be told apart: repeated and one-character ones add their position."""
-    counts: dict[str, int] = {}
-    for label in labels:
-        counts[label] = counts.get(label, 0) + 1
-    return [f"{label} {i}" if counts[label] > 1 or len(label.strip("·")) <= 1 else label for i, label in enumerate(labels)]
+def numbered(labels: Sequence[str], longest: int | None = None) -> list[str]:
+    """Labels that can be told apart, cut to `longest` characters: repeated and one-character ones add their position."""
+    short = [label if longest is None else elide(label, longest) for label in labels]
+    counts = Counter(short)
+    alone = [counts[label] > 1 or len(label.strip("·")) <= 1 for label in short]
+    return [f"{isolated(label)} {i}" if alone[i] else isolated(label) for i, label in enumerate(short)]
+
+
+def axis_names(labels: Sequence[str], longest: int = 12) -> list[str]:
+    """Labels along an axis, cut; those that are alike add their position."""
+    short = [elide(label, longest) for label in labels]
+    counts = Counter(short)
+    return [f"{isolated(label)} {i}" if counts[label] > 1 else isolated(label) for i, label in enumerate(short)]
+
+
+def notes_of(token: Token, source: str) -> list[str]:
+    """What a token's marks mean, a phrase each. `source`: the text that its offsets are of."""
+    found = []
+    if token.special and token.sign != "mask":
+        found.append("special token" if token.given else "special token, typed")
+    if token.sign == "mask":
+        found.append("mask: asks what stands here")
+    if token.sign == "unknown":
+        found.append("unknown: the vocabulary lacks these characters, so the model does not see which they are")
+    if token.sign == "continuation":
+        found.append("##: continues the word before it")
+    if token.sign == "added":
+        added = "a space that the tokenizer adds" if token.read in (None, " ") or token.text else "added by the tokenizer"
+        found.append(f"▁: {added}; the text has none here" if token.text else f"stands for no character of the text: {added}")
+    if token.unread:
+        found.append("in ⟦ ⟧: dropped by the tokenizer, so the model does not read it")
+    if token.read is not None and token.text:
+        found.append(f"read as {isolated(token_label(token.read))}")
+    if token.partial:
+        found.append(f"part of one character: {isolated(token_label(source[token.start : token.end]))}")
+    return found
+
+
+def legend_of(tokens: Sequence[Token]) -> list[str]:
+    """What the marks mean that these tokens carry, a phrase each."""
+    kinds = {token.sign for token in tokens if not token.special} | ({"unread"} if any(t.unread for t in tokens) else set())
+    return [phrase for kind, phrase in LEGEND.items() if kind in kinds]

@@ -230,7 +230,8 @@ def _predict(
         return {}
     ids = inputs["input_ids"][0]
     none = torch.full_like(ids[:1], predictions.NO_TOKEN)
-    actual = torch.cat([ids[1:], none]) if info.kind == "causal" else ids
+    masks = [token.sign == "mask" for token in tokens]
+    actual = torch.cat([ids[1:], none]) if info.kind == "causal" else _without(ids, masks)
 
     def on_block(done: int) -> None:
         report(Progress("predictions", done, len(tokens), f"Predictions {done + 1} to {len(tokens)}"))
@@ -256,17 +257,24 @@ def _predict_masked(
     top_k: int,
     report: OnProgress,
 ) -> dict[str, np.ndarray]:
-    """`masked/…`: every position masked in turn, special tokens too; these have candidates but no actual token."""
+    """`masked/…`: every position masked in turn. Special tokens of the tokenizer's and masks have candidates, but no actual
+    token; a mask that was typed stays where it is while others are asked for.
+    """
     ids = inputs["input_ids"][0]
-    special = torch.tensor([token.special for token in tokens], device=ids.device)
+    actual = _without(ids, [not predictions.is_answer(token) for token in tokens])
     positions = torch.arange(len(tokens), device=ids.device)
     total = len(tokens)
 
     def on_block(done: int) -> None:
         report(Progress("predictions", done, total, f"Masking token {done + 1} of {total}"))
 
-    reduction = predictions.Reduction(torch.where(special, predictions.NO_TOKEN, ids), top_k, on_block)
+    reduction = predictions.Reduction(actual, top_k, on_block)
     with at_each_layer(loaded.model, lambda: on_block(reduction.done)):
         for logits in predictions.masked_logits(loaded.model, known, inputs, loaded.tokenizer.mask_token_id, positions):
             reduction.add(logits)
     return reduction.arrays("masked")
+
+
+def _without(ids: torch.Tensor, left_out: Sequence[bool]) -> torch.Tensor:
+    """(token,) ids; none at the positions that are left out."""
+    return torch.where(torch.tensor(left_out, device=ids.device), predictions.NO_TOKEN, ids)

@@ -1,13 +1,18 @@
-"""What a vocabulary's pieces stand for: bytes for byte-level BPE, text for SentencePiece, themselves for the rest."""
+"""What a vocabulary's pieces stand for: bytes for byte-level BPE, text for SentencePiece, themselves for the rest.
+
+`dashboard.figures.tokens` writes what this module reads; it needs neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
 Style = Literal["bytes", "spaces", "plain"]
 BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # SentencePiece's fallback for characters outside its vocabulary
+SPECIAL_NAME = re.compile(r"<[^<>]+>|\[[A-Z0-9_]+\]")  # <s>, <|endoftext|>, [CLS]
 SPACE_SIGN = "▁"
 
 
@@ -81,11 +86,42 @@ def piece_text(tokenizer: Any, token_id: int) -> str:
     ⟨F0 9F⟩, a WordPiece continuation keeps its sign ("##ing"). An id that the tokenizer lacks (a model's vocabulary may be
     padded) is ⟨id 50300⟩.
     """
-    added = tokenizer.added_tokens_decoder.get(token_id)
-    if added is not None:
-        return added.content
+    added = getattr(tokenizer, "added_tokens_decoder", {}).get(token_id)
+    if added is not None and not BYTE_PIECE.fullmatch(added.content):
+        return str(added.content)
+    if not hasattr(tokenizer, "convert_ids_to_tokens"):
+        return str(tokenizer.decode([token_id]))
     piece = tokenizer.convert_ids_to_tokens(token_id)
     if piece is None:
         return f"⟨id {token_id}⟩"
-    raw = piece_bytes(piece, style_of(tokenizer)) if tokenizer.is_fast else None
+    style = style_of(tokenizer) if getattr(tokenizer, "is_fast", False) else style_of_pieces([piece])
+    raw = piece_bytes(piece, style)
     return piece if raw is None else bytes_text(raw)
+
+
+def style_of_pieces(pieces: Sequence[str]) -> Style:
+    """How pieces are to be read where their tokenizer is not at hand: by the signs that only one kind of vocabulary has.
+
+    Byte-level pieces are recognised by Ġ, Ċ or ĉ, or by letters that are UTF-8 once they are read as bytes.
+    """
+    if any(BYTE_PIECE.fullmatch(piece) for piece in pieces):
+        return "spaces"
+    ordinary = [piece for piece in pieces if not SPECIAL_NAME.fullmatch(piece)]
+    if any(SPACE_SIGN in piece for piece in ordinary):
+        return "spaces"
+    letters, table = "".join(ordinary), _byte_of()
+    if letters.isascii() or any(letter not in table for letter in letters):
+        return "plain"
+    return "bytes" if any(sign in letters for sign in "ĠĊĉ") or _reads_as_text(letters) else "plain"
+
+
+def _reads_as_text(letters: str) -> bool:
+    """Whether byte-level `letters` are UTF-8, but for a character that is cut at either end."""
+    table = _byte_of()
+    raw = bytes(table[letter] for letter in letters)
+    cut = next((i for i, byte in enumerate(raw[:3]) if byte & 0xC0 != 0x80), min(3, len(raw)))
+    try:
+        raw[cut:].decode()
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return cut == 0 or cut < len(raw)

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dashboard.contracts.job import Progress
-from dashboard.contracts.run import ModelRun
+from dashboard.contracts.run import ModelRun, Token
 from dashboard.errors import BadSelectionError, MissingArrayError, ModelError
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, family_head
 from dashboard.models.loader import LoadedModel
@@ -158,6 +158,11 @@ def vocabulary(tokenizer: Any, known: Anatomy, *ids: np.ndarray) -> np.ndarray:
     return np.frombuffer(json.dumps(texts, ensure_ascii=False).encode(), dtype=np.uint8).copy()
 
 
+def is_answer(token: Token) -> bool:
+    """Whether a masked model can be asked for this token: one of the text, and not a mask, which is a question itself."""
+    return not token.given and token.sign != "mask"
+
+
 def run_fill(loaded: LoadedModel, run: ModelRun, position: int, progress: OnProgress | None = None) -> dict[str, np.ndarray]:
     """`masked_fill` of a run's own text.
 
@@ -183,7 +188,7 @@ def masked_fill(
     Returns:
         `masked/top_ids`, `masked/top_logprobs` (1, k), `masked/entropy`, `masked/actual_logprob`, `masked/actual_rank`
         (1,), as in a run but for one position, and their `vocabulary`. The actual token is the one in the text, and
-        there is none where the tokenizer put a special token.
+        there is none where the tokenizer put a special token, or where a mask was typed.
 
     Raises:
         MissingArrayError: the model fills no masked tokens.
@@ -204,7 +209,7 @@ def masked_fill(
     model, known = loaded.model, anatomy(loaded.model, loaded.info)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     token = tokens[position]
-    actual = torch.tensor([NO_TOKEN if token.special else token.id], device=model.device)
+    actual = torch.tensor([token.id if is_answer(token) else NO_TOKEN], device=model.device)
     reduction = Reduction(actual, top_k, report)
     with known.lock, torch.inference_mode(), at_each_layer(model, report):
         for logits in masked_logits(model, known, inputs, mask_id, torch.tensor([position], device=model.device)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ import torch
 
 from dashboard.contracts.run import Token
 from dashboard.errors import EmptyTextError, UnsupportedModelError
-from dashboard.models.pieces import bytes_text, piece_bytes, piece_text, style_of
+from dashboard.models.pieces import BYTE_PIECE, bytes_text, piece_bytes, piece_text, style_of
+from dashboard.models.unread import Normaliser, complete
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,7 +32,7 @@ def tokenize(
     Returns:
         inputs: `input_ids`, and `attention_mask` and `token_type_ids` where the tokenizer gives them: each (1, token) int64.
         tokens: one per position. Tokens that share a character share its offsets and are `partial`; joined over distinct
-        spans, a byte-level tokenizer's tokens give the text back.
+        spans, the tokens give the text back, but for single spaces between the words of a tokenizer that reads words.
 
     Raises:
         UnsupportedModelError: the tokenizer cannot say which characters a token stands for.
@@ -46,18 +46,17 @@ def tokenize(
     )
     encoding = batch.encodings[0]
     tokens = _align(tokenizer, encoding, (text, text_pair or ""))
-    if all(token.special for token in tokens):
+    if all(token.given for token in tokens):
         raise EmptyTextError("The model's tokenizer finds nothing to read in this text. Type another one.")
     inputs = {name: torch.tensor([values]) for name, values in batch.items() if name not in NOT_INPUTS}
     return inputs, tokens
 
 
 def _align(tokenizer: Any, encoding: Any, texts: tuple[str, str]) -> tuple[Token, ...]:
-    added = tokenizer.added_tokens_decoder
-    style = style_of(tokenizer)
-    sources = [_Source(text) for text in texts]
-    shifts = (0, len(texts[0]))
-    found: list[Token] = []
+    reader = _Reader(tokenizer)
+    sources = [_Source(text, reader) for text in texts]
+    found: list[Token | None] = []
+    parts: tuple[list[tuple[int, Token]], ...] = ([], [])  # per text: position and token
     rows = zip(
         encoding.ids,
         encoding.tokens,
@@ -69,14 +68,70 @@ def _align(tokenizer: Any, encoding: Any, texts: tuple[str, str]) -> tuple[Token
     )
     for identifier, piece, offsets, special, word, sequence in rows:
         if special or sequence is None:
-            end = found[-1].end if found else 0
-            found.append(Token(identifier, piece, end, end, special=True))
+            found.append(None)
             continue
-        raw = piece.encode(errors="replace") if identifier in added else piece_bytes(piece, style)
-        token = sources[sequence].take(identifier, piece, raw, offsets)
-        shift = shifts[sequence]
-        found.append(replace(token, start=token.start + shift, end=token.end + shift, word=word))
-    return tuple(_with_accents(_share_characters(found), "".join(texts)))
+        token = sources[sequence].take(identifier, piece, offsets)
+        parts[sequence].append((len(found), token if token.special else replace(token, word=word)))
+        found.append(token)
+    for text, part, shift in zip(texts, parts, (0, len(texts[0])), strict=True):
+        whole = complete([token for _position, token in part], text, reader.normaliser)
+        for (position, _token), token in zip(part, whole, strict=True):
+            found[position] = replace(token, start=token.start + shift, end=token.end + shift)
+    return tuple(_with_given(found, encoding, reader))
+
+
+def _with_given(found: Sequence[Token | None], encoding: Any, reader: _Reader) -> list[Token]:
+    """The tokens with those that the tokenizer itself puts there, each where the one before it ends."""
+    tokens: list[Token] = []
+    for token, identifier, piece in zip(found, encoding.ids, encoding.tokens, strict=True):
+        end = tokens[-1].end if tokens else 0
+        sign = "mask" if identifier == reader.mask else ""
+        tokens.append(token or Token(identifier, piece, end, end, special=True, sign=sign))  # type: ignore[arg-type]
+    return tokens
+
+
+class _Reader:
+    """What a tokenizer's pieces mean."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        backend = tokenizer.backend_tokenizer
+        self.style = style_of(tokenizer)
+        self.normaliser = Normaliser(backend)
+        self.prepends = "Prepend" in repr(backend.normalizer)  # a space before each text, whether or not it begins with one
+        self.continuation = getattr(backend.model, "continuing_subword_prefix", None) or ""
+        self.mask: int | None = getattr(tokenizer, "mask_token_id", None)
+        self.unknown: int | None = getattr(tokenizer, "unk_token_id", None)
+        self._added = tokenizer.added_tokens_decoder
+        others = ("bos", "eos", "pad", "cls", "sep")
+        self._shared = {getattr(tokenizer, f"{name}_token_id", None) for name in others}
+
+    def typed(self, identifier: int, text: str) -> bool:
+        """Whether `text` spells a token that was added to the vocabulary."""
+        added = self._added.get(identifier)
+        return added is not None and text.strip().casefold() == added.content.strip().casefold()
+
+    def special(self, identifier: int) -> bool:
+        added = self._added.get(identifier)
+        return added is not None and bool(added.special) and not BYTE_PIECE.fullmatch(added.content)
+
+    def sign(self, identifier: int, piece: str) -> str:
+        """What sign a token carries by its id and piece, where it is not one of the text's own characters."""
+        if identifier == self.mask:
+            return "mask"
+        if identifier == self.unknown and not (self.special_elsewhere(identifier) and self.style == "bytes"):
+            return "unknown"
+        long = len(piece) > len(self.continuation)
+        return "continuation" if self.continuation and long and piece.startswith(self.continuation) else ""
+
+    def special_elsewhere(self, identifier: int) -> bool:
+        return identifier in self._shared
+
+    def said(self, piece: str, sign: str) -> str:
+        """The characters that a piece stands for, without its sign."""
+        raw = piece_bytes(piece, self.style)
+        if raw is None:
+            return piece.removeprefix(self.continuation) if sign == "continuation" else piece
+        return bytes_text(raw)
 
 
 @dataclass
@@ -87,25 +142,72 @@ class _Source:
     """
 
     text: str
+    reader: _Reader
 
     def __post_init__(self) -> None:
         self.encoded = self.text.encode(errors="replace")
         self.at = 0  # bytes read so far
+        self.prepends = self.reader.prepends  # whether a space of the tokenizer's own comes next
         self.starts = [0]  # byte at which each character starts, and the end
         for character in self.text:
             self.starts.append(self.starts[-1] + len(character.encode(errors="replace")))
 
-    def take(self, identifier: int, piece: str, raw: bytes | None, offsets: tuple[int, int]) -> Token:
-        if raw and self.encoded.startswith(raw, self.at):
-            begin, self.at = self.at, self.at + len(raw)
-            start, end = self._character(begin), self._character(self.at - 1) + 1
-            partial = self.starts[start] != begin or self.starts[end] != self.at
-            return Token(identifier, bytes_text(raw) if partial else self.text[start:end], start, end, partial=partial)
+    def take(self, identifier: int, piece: str, offsets: tuple[int, int]) -> Token:
         start, end = offsets
+        if self.reader.typed(identifier, self.text[start:end]):
+            return self._typed(identifier, piece, offsets)
+        sign = self.reader.sign(identifier, piece)
+        raw = None if sign == "unknown" else piece_bytes(piece, self.reader.style)
+        prepends, self.prepends = self.prepends, False
+        spaced = raw is not None and raw.startswith(b" ")
+        if raw and not (prepends and spaced) and self.encoded.startswith(raw, self.at):
+            return self._matched(identifier, raw)
+        if raw and spaced and (prepends or not self._space_next()):
+            body = raw[1:]
+            if not body:
+                here = self._character(self.at)
+                return Token(identifier, "", here, here, sign="added")
+            if self.encoded.startswith(body, self.at):
+                return replace(self._matched(identifier, body), sign="added")
+        return self._by_offsets(identifier, piece, raw, offsets, sign)
+
+    def _typed(self, identifier: int, piece: str, offsets: tuple[int, int]) -> Token:
+        """A token that stands in the text by its name; after a special one the tokenizer begins again."""
+        start, end = offsets
+        special = self.reader.special(identifier)
+        sign = self.reader.sign(identifier, piece)
+        if sign == "unknown" and self.reader.special_elsewhere(identifier):
+            sign = ""
+        self.at, self.prepends = self.starts[end], self.reader.prepends
+        return Token(identifier, self.text[start:end], start, end, special=special, sign=sign)  # type: ignore[arg-type]
+
+    def _matched(self, identifier: int, raw: bytes) -> Token:
+        """A piece whose bytes come next."""
+        begin, self.at = self.at, self.at + len(raw)
+        start, end = self._character(begin), self._character(self.at - 1) + 1
+        partial = self.starts[start] != begin or self.starts[end] != self.at
+        return Token(identifier, bytes_text(raw) if partial else self.text[start:end], start, end, partial=partial)
+
+    def _by_offsets(self, identifier: int, piece: str, raw: bytes | None, offsets: tuple[int, int], sign: str) -> Token:
+        start, end = offsets
+        text = self.text[start:end]
+        if raw is not None and raw.startswith(b" ") and not text[:1].isspace():
+            sign = "added"
+            if raw == b" ":
+                return Token(identifier, "", start, start, sign="added")
         self.at = self.starts[end] if end > start else self.at
         if raw is not None and _is_broken(raw):
             return Token(identifier, bytes_text(raw), start, end, partial=True)
-        return Token(identifier, self.text[start:end] or (bytes_text(raw) if raw else piece), start, end)
+        said = None if sign in {"unknown", "mask"} else self.reader.said(piece, sign)
+        if said is not None and sign == "added":
+            said = said.removeprefix(" ") if text else said
+        if not text:
+            return Token(identifier, "", start, start, sign="added", read=said)
+        read = None if said == text else said
+        return Token(identifier, text, start, end, sign=sign, read=read)  # type: ignore[arg-type]
+
+    def _space_next(self) -> bool:
+        return self.text[self._character(self.at) :][:1].isspace()
 
     def _character(self, byte: int) -> int:
         return bisect_right(self.starts, byte) - 1
@@ -117,32 +219,3 @@ def _is_broken(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     return False
-
-
-def _with_accents(tokens: Sequence[Token], text: str) -> list[Token]:
-    """Give combining accents that a normaliser dropped, or joined to their letter, to the tokens of that letter."""
-    taken = {position for token in tokens for position in range(token.start, token.end)}
-    shown = []
-    for token in tokens:
-        end = token.end
-        while token.end > token.start and end < len(text) and end not in taken and unicodedata.combining(text[end]):
-            end += 1
-        if end > token.end:
-            token = replace(token, end=end, text=token.text if token.partial else text[token.start : end])
-        shown.append(token)
-    return shown
-
-
-def _share_characters(tokens: Sequence[Token]) -> list[Token]:
-    """Give neighbours that hold parts of one character one span: all the characters that they make up together."""
-    shared = list(tokens)
-    first = 0
-    while first < len(shared):
-        start, end, last = shared[first].start, shared[first].end, first + 1
-        while shared[first].partial and last < len(shared) and shared[last].partial and shared[last].start < end:
-            end = max(end, shared[last].end)
-            last += 1
-        for i in range(first, last):
-            shared[i] = replace(shared[i], start=start, end=end) if last > first + 1 else shared[i]
-        first = last
-    return shared

@@ -14,7 +14,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
-from dashboard.figures.tokens import leading_marks, token_label
+from dashboard.figures.tokens import label_of, lead_of, leading_marks, token_label
 
 Options = Mapping[str, Any]
 ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
@@ -150,9 +150,14 @@ class View:
 
 
 def token_span(token: Token | str, position: int | None = None, class_name: str = "tok") -> html.Span:
-    """A token in the token type, its leading white space in second ink, its position in small where given."""
-    text = token.text if isinstance(token, Token) else token
-    label, marks = token_label(text), leading_marks(text)
+    """A token in the token type, its sign and leading white space in second ink, its position in small where given.
+
+    Its direction (`dir="auto"`) isolates it: a right-to-left token moves no number beside it.
+    """
+    if isinstance(token, Token):
+        label, marks = label_of(token), lead_of(token)
+    else:
+        label, marks = token_label(token), leading_marks(token)
     piece = html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")
     if position is None:
         return piece

@@ -18,7 +18,7 @@ from dashboard.figures.hidden import page_points, percent
 from dashboard.figures.space import Space, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme
-from dashboard.figures.tokens import token_label
+from dashboard.figures.tokens import isolated, label_of
 from dashboard.views.declaration import Control, Options, View, Words, token_span
 from dashboard.views.tables import marked, path_table, points_table
 
@@ -119,7 +119,7 @@ def _spoken(run: ModelRun, selection: Selection, projection: Projection) -> str:
     """Where the selected and the second token lie, for who does not see the points."""
     found = []
     for token in marked(selection):
-        name = f"{token_label(run.tokens[token].text)} {token}"
+        name = f"{isolated(label_of(run.tokens[token]))} {token}"
         place = ", ".join(f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token]))
         found.append(f"{name} is left out" if token in projection.left_out else f"{name} lies at {place}")
     return "; ".join(found)

@@ -36,13 +36,20 @@ NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
 
 
 def prediction_of(run: ModelRun, position: int, options: Options) -> Prediction | None:
-    """The prediction that these options ask for; None where it must be computed first."""
-    if run.model.kind != "masked" or options["mode"] == "given":
+    """The prediction that these options ask for; None where it must be computed first. A mask in the text is its own
+    question: what the model says there as it reads the text.
+    """
+    if run.model.kind != "masked" or options["mode"] == "given" or _asks(run, position):
         return run.prediction(position, "given")
     if run.has_masked(position):
         return run.prediction(position, "masked")
     filled = run.filled(position)
     return None if filled is None else run.prediction_beside(filled, position)
+
+
+def _asks(run: ModelRun, position: int) -> bool:
+    """Whether a mask of the text stands there."""
+    return run.model.kind == "masked" and run.tokens[position].sign == "mask"
 
 
 def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction | None:
@@ -140,7 +147,7 @@ def _facts_of(run: ModelRun, *predictions: Prediction) -> list[Any]:
             found.append(html.Span(className="line-end"))
         found.append(html.Span([token_span(run.tokens[prediction.position], class_name=f"tok {mark}")], className="lead-in"))
         if prediction.actual is None:
-            found.append(html.Span("no next token" if run.model.kind == "causal" else "nothing of the text", className="number"))
+            found.append(html.Span(_nothing(run, prediction.position), className="number"))
         else:
             actual = prediction.actual
             came = "came next" if run.model.kind == "causal" else "stands there"
@@ -154,6 +161,13 @@ def _facts_of(run: ModelRun, *predictions: Prediction) -> list[Any]:
     return found
 
 
+def _nothing(run: ModelRun, position: int) -> str:
+    """What stands in place of a token that could be compared."""
+    if run.model.kind == "causal":
+        return "no next token"
+    return "a mask" if _asks(run, position) else "nothing of the text"
+
+
 def _where_actual(prediction: Prediction, count: int, what: str) -> str:
     if prediction.actual is None or prediction.actual_rank is None:
         return "."
@@ -165,6 +179,8 @@ def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
     token = run.tokens[selection.token]
     if run.model.kind == "causal":
         return [f"After “{_context(run, selection.token)}” the model expects "]
+    if _asks(run, selection.token):
+        return ["In place of ", token_span(token), f" ({selection.token}), the model expects "]
     if mode == "masked":
         return ["With ", token_span(token), f" ({selection.token}) masked, the model expects "]
     return ["Reading ", token_span(token), f" ({selection.token}) as it stands, the model expects "]
@@ -198,6 +214,8 @@ def _table(run: ModelRun, prediction: Prediction) -> Any:
     entropy = ("Entropy", [f"{prediction.entropy:.2f} ", html.Small(f"nats, {100 * share:.0f} % of max.")])
     if prediction.actual is None:
         last = "The text ends here, so there is no next token." if causal else "Nothing of the text stands here."
+        if _asks(run, prediction.position):
+            last = "A mask stands here. It asks what belongs there, so no token of the text has a rank or a surprisal."
         return [html.H3("What really came next" if causal else "What stands there"), html.P(last), _rows([entropy])]
     actual = prediction.actual
     rows = [

@@ -1,7 +1,8 @@
 """The numbers behind the figures as tables, made of the results that the figures draw.
 
-Tokens are written as the page writes them (`·cat`) where a person reads the table, and as they are (` cat`) where it is
-whole, for a file. A cell without a number says why for a person, and is empty (None) in a file.
+Tokens are written as the page writes them (`·cat`). A table that is whole, for a file, has them as they are (` cat`) too: its
+columns "Token" have the text, its columns "Label" what the page writes. A cell without a number says why for a person, and is
+empty (None) in a file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.hidden import percent
 from dashboard.figures.space import place_name
-from dashboard.figures.tokens import token_label
+from dashboard.figures.tokens import distinct, isolated, label_of, labels_of, token_label
 
 BLOCK = 262_144  # weights that are derived at once while a whole head is read
 
@@ -35,9 +36,9 @@ def row_table(run: ModelRun, selection: Selection) -> Table:
         allowed = allowed_keys(recipe, 1, len(run), query)[0]
         read.append([float(weight) if may else "masked" for weight, may in zip(weights, allowed, strict=True)])
     rows: list[tuple[Cell, ...]] = [
-        (key, token_label(token.text), *(weights[key] for weights in read)) for key, token in enumerate(run.tokens)
+        (key, label, *(weights[key] for weights in read)) for key, label in enumerate(labels_of(run.tokens))
     ]
-    names = [f"{token_label(run.tokens[query].text)} ({query})" for query in queries]
+    names = [f"{isolated(label_of(run.tokens[query]))} ({query})" for query in queries]
     columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
     verb = "attends" if len(names) == 1 else "attend"
     title = f"Layer {layer}, head {head}: what {' and '.join(names)} {verb} to"
@@ -50,14 +51,15 @@ def head_table(run: ModelRun, layer: int, head: int) -> Table:
     The rows are derived as they are read, some queries at a time: a long text needs no whole matrix.
     """
     count = len(run)
-    columns = (Column("Query"), Column("Query token"), Column("Key"), Column("Key token"), Column("Weight"))
+    names = ("Query", "Query token", "Key", "Key token", "Weight", "Query label", "Key label")
+    columns = tuple(Column(name) for name in names)
     title = f"Layer {layer}, head {head}: every weight; empty where the mask lets the query read no such key"
     return Table(title, columns, _pairs(run, layer, head), count * count)
 
 
 def _pairs(run: ModelRun, layer: int, head: int) -> Iterator[tuple[Cell, ...]]:
     count, recipe = len(run), run.recipe(layer)
-    texts = [token.text for token in run.tokens]
+    texts, labels = [token.text for token in run.tokens], labels_of(run.tokens)
     height = max(1, BLOCK // count)
     for first in range(0, count, height):
         last = min(count, first + height)
@@ -66,7 +68,8 @@ def _pairs(run: ModelRun, layer: int, head: int) -> Iterator[tuple[Cell, ...]]:
         for query in range(first, last):
             row, readable = weights[query - first].tolist(), allowed[query - first].tolist()
             for key in range(count):
-                yield query, texts[query], key, texts[key], row[key] if readable[key] else None
+                weight = row[key] if readable[key] else None
+                yield query, texts[query], key, texts[key], weight, labels[query], labels[key]
 
 
 def points_table(
@@ -81,16 +84,24 @@ def points_table(
     norms = np.linalg.norm(np.asarray(states, dtype=np.float64), axis=1)
     components = projection.coordinates.shape[1]
     rows: list[tuple[Cell, ...]] = []
+    labels = labels_of(tokens)
     for position, token in enumerate(tokens):
         missing = None if whole else "left out"
         left = position in projection.left_out
         found = [missing if left else float(value) for value in projection.coordinates[position]]
-        rows.append((position, token.text if whole else token_label(token.text), *found, float(norms[position])))
+        more = (labels[position],) if whole else ()
+        rows.append((position, token.text if whole else labels[position], *found, float(norms[position]), *more))
     shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(projection.explained))
     axes = [Column(f"PC {i + 1}") for i in range(components)]
     left_out = " The first token is left out of the components." if projection.left_out else ""
     title = f"{place}: principal components ({shares} of the variance) and norm.{left_out}"
-    return Table(title, (Column("Position"), Column("Token"), *axes, Column("Norm")), rows, len(rows), selected, "token")
+    columns = (Column("Position"), Column("Token"), *axes, Column("Norm"), *_label_column(whole))
+    return Table(title, columns, rows, len(rows), selected, "token")
+
+
+def _label_column(whole: bool) -> tuple[Column, ...]:
+    """The last column of a file: the token as the page writes it."""
+    return (Column("Label"),) if whole else ()
 
 
 def path_table(
@@ -111,6 +122,7 @@ def path_table(
     token, other = chosen
     followed = list(range(len(tokens))) if whole else [token] if other is None else [token, other]
     rows: list[tuple[Cell, ...]] = []
+    labels = labels_of(tokens)
     for index, layer in enumerate(states):
         norms = np.linalg.norm(layer[followed].astype(np.float64), axis=1)
         pair: list[Cell] = []
@@ -121,10 +133,11 @@ def path_table(
         for row, position in enumerate(followed):
             missing = None if whole else "left out"
             at = [missing if np.isnan(value) else float(value) for value in paths.coordinates[index, position]]
-            text = tokens[position].text
-            rows.append((name, position, text if whole else token_label(text), *at, float(norms[row]), *pair))
+            text = tokens[position].text if whole else labels[position]
+            more = (labels[position],) if whole else ()
+            rows.append((name, position, text, *at, float(norms[row]), *pair, *more))
     columns = [Column(name) for name in ("Place" if whole else "After layer", "Position", "Token")]
-    columns += [Column(f"PC {i + 1}") for i in range(paths.coordinates.shape[2])] + [Column("Norm")]
+    columns += [Column(f"PC {i + 1}") for i in range(paths.coordinates.shape[2])] + [Column("Norm"), *_label_column(whole)]
     if other is not None and not whole:
         columns += [Column("Cosine of the two"), Column("Distance of the two")]
     shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(paths.explained))
@@ -146,9 +159,10 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
     ranked: list[tuple[int | None, TokenProbability]] = list(enumerate(candidates, start=1))
     if actual is not None and all(candidate.id != actual.id for candidate in candidates):
         ranked.append((prediction.actual_rank, actual))
+    labels = distinct([token_label(c.text) for _rank, c in ranked], [c.id for _rank, c in ranked])
     rows: list[tuple[Cell, ...]] = [
-        (rank, c.text if whole else token_label(c.text), c.id, 100 * c.probability, c.logprob, _yes(actual, c))
-        for rank, c in ranked
+        (rank, c.text if whole else label, c.id, 100 * c.probability, c.logprob, _yes(actual, c), *((label,) if whole else ()))
+        for (rank, c), label in zip(ranked, labels, strict=True)
     ]
     columns = (
         Column("Rank"),
@@ -157,9 +171,10 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
         Column("Probability", "%"),
         Column("Log-probability", "nats"),
         Column(what),
+        *_label_column(whole),
     )
     title = f"Position {prediction.position}: {len(candidates)} likeliest of {prediction.vocabulary:,} tokens"
-    strong = tuple(index for index, row in enumerate(rows) if row[-1])
+    strong = tuple(index for index, row in enumerate(rows) if row[5])
     return Table(f"{title}; entropy {prediction.entropy:.4g} nats", columns, rows, len(rows), strong=strong)
 
 
@@ -180,12 +195,13 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
         return None if whole else f"below {100 * chance.probability:.2g}"
 
     rows: list[tuple[Cell, ...]] = []
-    for row in found:
+    labels = distinct([token_label(row.text) for row in found], [row.id for row in found])
+    for row, label in zip(found, labels, strict=True):
         low, high = (100 * value for value in row.difference)
         between: Cell = high if row.one.known and row.other.known else None if whole else bounds_text(low, high)
         bounds = [None if chance.known else 100 * chance.probability for chance in (row.one, row.other)]
-        more = (*bounds, low, high) if whole else ()
-        rows.append((row.text if whole else token_label(row.text), row.id, cell(row.one), cell(row.other), between, *more))
+        more = (*bounds, low, high, label) if whole else ()
+        rows.append((row.text if whole else label, row.id, cell(row.one), cell(row.other), between, *more))
     columns = (
         Column("Token"),
         Column("Vocabulary id"),
@@ -200,7 +216,7 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
     ends = [Column(f"Difference at {end}", "percentage points") for end in ("least", "most")]
     facts = "; ".join(_facts(place) for place in (one, other))
     title = f"Positions {one.position} and {other.position}: all {len(found)} tokens that are kept of either. {facts}"
-    return Table(title, (*columns, *bounded, *ends), rows, len(rows))
+    return Table(title, (*columns, *bounded, *ends, *_label_column(whole)), rows, len(rows))
 
 
 def _facts(prediction: Prediction) -> str:

@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, CanineTokenizer, PreTrainedTokenizerFast
 
 from dashboard.errors import EmptyTextError, UnsupportedModelError
+from dashboard.figures.tokens import label_of
 from dashboard.models.catalog import Catalog
 from dashboard.models.pieces import bytes_text
 from dashboard.models.tokens import piece_text, tokenize
@@ -136,8 +137,9 @@ def test_byte_level_pieces_joined_over_distinct_spans_give_the_text_back(kind: s
         _, tokens = tokenize(tokenizer, text)
         spans = dict.fromkeys((token.start, token.end) for token in tokens)
         assert "".join(text[start:end] for start, end in spans) == text
-        whole = [token for token in tokens if not token.partial and token.end > token.start]
-        assert all(token.text == text[token.start : token.end] for token in whole)
+        assert all(
+            token.text == text[token.start : token.end] for token in tokens if not token.partial and token.end > token.start
+        )
 
 
 @pytest.mark.parametrize("kind", [*BYTE_LEVEL, *OTHERS])
@@ -151,8 +153,8 @@ def test_spans_lie_in_the_text_in_order_and_show_it(kind: str) -> None:
         assert [token.start for token in tokens] == sorted(token.start for token in tokens)
         for token in tokens:
             if token.special:
-                assert token.start == token.end
                 assert token.word is None
+                assert token.start == token.end or text[token.start : token.end] == token.text
             elif not token.partial and token.end > token.start:
                 assert token.text == text[token.start : token.end]
             assert "\ufffd" not in token.text
@@ -183,14 +185,23 @@ def test_parts_of_a_character_are_shown_as_bytes_and_share_its_span() -> None:
 def test_word_piece_shows_the_source_not_what_the_normaliser_made_of_it() -> None:
     _, tokens = tokenize(word_piece(), "Hello  CAFE\u0301 Éx singing [MASK]")
     shown = [token.text for token in tokens]
-    assert shown == ["[CLS]", "Hello", "CAFE\u0301", "Éx", "sing", "ing", "[MASK]", "[SEP]"]
-    assert [token.special for token in tokens] == [True] + [False] * 6 + [True]
+    assert shown == ["[CLS]", "Hello  ", "CAFE\u0301", "Éx", "sing", "ing", "[MASK]", "[SEP]"]
+    assert [token.special for token in tokens] == [True] + [False] * 5 + [True] * 2
     assert tokens[4].word == tokens[5].word
+    assert [label_of(token) for token in tokens[1:7]] == [
+        "Hello⟦··⟧",
+        "CAFE⟦◌\u0301⟧",
+        "Éx",
+        "sing",
+        "##ing",
+        "[MASK]",
+    ]
 
 
 def test_sentence_piece_bytes_and_spaces() -> None:
     _, tokens = tokenize(llama_like(), "hel 😀")
     assert [token.text for token in tokens] == ["<s>", "h", "el", " ", "⟨F0⟩", "⟨9F⟩", "⟨98⟩", "⟨80⟩"]
+    assert label_of(tokens[1]) == "▁h"  # the text has no space there
     assert {(token.start, token.end) for token in tokens[4:]} == {(4, 5)}
     assert all(token.partial for token in tokens[4:])
 

@@ -218,7 +218,7 @@ def test_weights_in_a_csv_are_the_heads() -> None:
     _head, rows = read_csv("".join(csv_of(one.whole(), one.provenance)))  # type: ignore[arg-type]
     weights = run.attention(1, 1)
     read = np.full(weights.shape, np.nan, dtype=np.float32)
-    for query, _text, key, _name, weight in rows[1:]:
+    for query, _text, key, _name, weight, *_labels in rows[1:]:
         read[int(query), int(key)] = float(weight) if weight else 0.0
     assert np.array_equal(read, weights)
 

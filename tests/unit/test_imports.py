@@ -29,7 +29,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "analysis": ("analysis", *RUNS),
     "jobs": ("jobs", "store", "settings", *RUNS),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
-    "figures": ("figures", "analysis", *RUNS),
+    "figures": ("figures", "analysis", "models.pieces", *RUNS),
     "views": ("views", "figures", "analysis", "ids", "markup", *RUNS),
     "run_info": ("analysis", "figures.tokens", "examples", "__init__", *RUNS),
     "gate": (),

@@ -199,6 +199,7 @@ def rewritten(store: RunStore, key: str, /, **changes: object) -> bytes:
         {"model": {**header()["model"], "experts": 8}},
         {"recipes": [{"scaling": 0.5, "mask": "causal", "alibi": 1.0}]},
         {"tokens": [[1, "a", 0, 1, False, False, None, "new"]]},
+        {"tokens": [[1, "a", 0, 1, False, False, None, "", [], None, "new"]]},
         {"recipes": None},
     ],
 )

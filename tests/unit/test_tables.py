@@ -174,7 +174,9 @@ def test_predictions_have_rank_probability_and_the_token_that_came() -> None:
         ("Probability", "%"),
         ("Log-probability", "nats"),
         ("Came next", ""),
+        ("Label", ""),
     ]
+    assert yes[0][-1] == "·on"
 
 
 def test_the_last_position_has_nothing_that_came_next() -> None:

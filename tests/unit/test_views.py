@@ -491,7 +491,7 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     assert pairs is not None
     expected = expected_pairs(run, "given", 3, 1)
     least = [float(np.exp(run.arrays["given/top_logprobs"][position].min())) for position in (3, 1)]
-    for _text, identifier, one, other, difference, below_one, below_other, low, high in pairs.rows:
+    for _text, identifier, one, other, difference, below_one, below_other, low, high, _label in pairs.rows:
         values = expected[int(identifier or 0)]
         assert [one, other] == [None if v is None else pytest.approx(100 * v, rel=1e-6) for v in values]
         assert (difference is None) is (None in values)

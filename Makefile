@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run setup test check browser clean models notebook
+.PHONY: run setup test test-repeat check browser clean models notebook
 
 run: setup
 	@exec $(BIN)/python -m dashboard serve
@@ -32,8 +32,14 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# Two tests at a time, one thread each (tests/conftest.py); the slowest twenty are named at the end.
 test: $(VENV)/.installed-dev models browser
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder --durations=20
+
+# make test-repeat N=10: ten runs in a row, and a table of them.
+N := 10
+test-repeat: $(VENV)/.installed-dev models browser
+	@sh tests/repeat.sh $(N)
 
 notebook: setup
 	@$(BIN)/python -c 'import jupyterlab' 2>/dev/null || { echo "Installing JupyterLab …"; \

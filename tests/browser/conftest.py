@@ -1,6 +1,15 @@
-"""A real server, a real Chromium, and a person's hands: `open_page` gives a `Person` looking at the page.
+"""A real server, a real Chromium, and a person's hands: `person` and `open_page` give a `Person` looking at the page.
 
-Every page that a test opened must end with an empty browser log, and must have asked nothing of any other host.
+Tests share one page: `person`, and the first `open_page(width, height, color_scheme=…)` of a test, is a page that stands
+empty, as it does when it was just loaded, and that may have shown other runs before. `go` and `open_run` then open a run in
+place, from the same words that an address holds, with no load; `load` is the browser's own visit to an address. A further
+`open_page` of the same test, and one with any other option, is a page of its own in a browser of its own (another visitor).
+
+A test for which it matters that a page is new is marked `@pytest.mark.fresh`: each of its pages is loaded in a context of its
+own. That is so for cookies and the list of runs, for `history.state`, `localStorage`, `add_init_script`, for counts of what
+is asked for (the shared page keeps answers), and for what a test leaves in the page and nobody would take away.
+
+Every page must end its test with an empty browser log, and must have asked nothing of any other host.
 """
 
 from __future__ import annotations
@@ -8,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,8 +26,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
@@ -25,9 +36,12 @@ from playwright.sync_api import Browser, ConsoleMessage, Frame, Locator, Page, R
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
+from shared_pages import SharedPage
+
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.examples import EXAMPLES, Example
+from dashboard.jobs.lifeline import end_with
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
@@ -44,8 +58,41 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 PATIENCE = 90.0
+SIZE = (1440, 900)
+FAILED = pytest.StashKey[bool]()
+Scheme = Literal["light", "dark"]
 NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 expect.set_options(timeout=20_000)
+
+OPEN = """
+(query) => {
+    window.history.replaceState(window.history.state, "", window.location.pathname + query);
+    const asked = window.dash_clientside.dashboard.openAddress();
+    if (asked !== window.dash_clientside.no_update) window.dash_clientside.set_props("address", { data: asked });
+}
+"""
+STILL = """
+async () => {
+    const parts = ".js-plotly-plot, .main-svg, .card-box, #tokens, #attention-heads";
+    const seen = () => [...document.querySelectorAll(parts)].map((node) => node.getBoundingClientRect())
+        .map((r) => [r.x, r.y, r.width, r.height].map(Math.round)).join();
+    const fits = (plot) => {
+        const { width, height } = plot.getBoundingClientRect();
+        const drawn = plot._fullLayout;
+        return !width || (drawn && Math.abs(drawn.width - width) <= 1 && Math.abs(drawn.height - height) <= 1);
+    };
+    const ends = (animation) => animation.playState === "running" && animation.effect.getComputedTiming().endTime < Infinity;
+    const plots = () => [...document.querySelectorAll(".figure .js-plotly-plot")];
+    const quiet = () => plots().every(fits) && !document.getAnimations().some(ends);
+    let [before, frames] = [seen(), 0];
+    for (const until = performance.now() + 10000; frames < 3 && performance.now() < until;) {
+        await new Promise((done) => requestAnimationFrame(done));
+        const now = seen();
+        frames = now === before && quiet() ? frames + 1 : 0;
+        before = now;
+    }
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -112,12 +159,17 @@ def own_models_folder(folder: Path) -> Path:
 def serving(folder: Path) -> Iterator[Server]:
     (folder / "weights").mkdir()
     settings = Settings(
-        port=free_port(), cache_dir=folder, models_dir=own_models_folder(folder), model_folders=(folder / "weights",)
+        port=free_port(),
+        cache_dir=folder,
+        models_dir=own_models_folder(folder),
+        model_folders=(folder / "weights",),
+        worker_threads=1,
     )
     environment = {**os.environ, **NO_HUB, "HF_HUB_CACHE": str(folder / "hub"), **settings.to_env()}
     command = [sys.executable, "-m", "dashboard", "serve"]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        dies_too = partial(end_with, os.getpid(), signal.SIGTERM)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=dies_too)
         server = Server(settings, process, RunStore.from_settings(settings), Catalog(settings))
         try:
             server.wait_until_ready()
@@ -159,6 +211,7 @@ class Person:
     log: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    shared: SharedPage | None = None
 
     def __post_init__(self) -> None:
         self.page.on("console", self._console)
@@ -192,6 +245,16 @@ class Person:
         return self.page.locator(f"#{identifier}")
 
     def go(self, query: str = "") -> Person:
+        """The page as an address shows it; a shared page opens it in place."""
+        if self.shared is None:
+            return self.load(query)
+        self.shared.empty()
+        if query:
+            self.page.evaluate(OPEN, query)
+        return self
+
+    def load(self, query: str = "") -> Person:
+        """Visit an address, as the browser does it: everything is loaded."""
         self.page.goto(self.server.address + query)
         self.page.wait_for_function("() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model")
         return self
@@ -199,7 +262,7 @@ class Person:
     def open_run(self, run: ModelRun, **places: int | str) -> Person:
         """Open the link to a stored run and wait until it is drawn."""
         query = "&".join(f"{name}={value}" for name, value in places.items())
-        return self.go(f"?run={run.key}&{query}").settled()
+        return self.go(f"?run={run.key}&{query}".rstrip("&")).settled()
 
     def choose_model(self, name: str) -> None:
         self.page.evaluate("(value) => dash_clientside.set_props('model', {value})", name)
@@ -252,21 +315,8 @@ class Person:
         return self.still()
 
     def still(self) -> Person:
-        """Wait until nothing on the page moves or changes its size any more."""
-        self.page.evaluate(
-            """async () => {
-                const parts = ".js-plotly-plot, .main-svg, .card-box, #tokens, #attention-heads";
-                const seen = () => [...document.querySelectorAll(parts)].map((node) => node.getBoundingClientRect())
-                    .map((r) => [r.x, r.y, r.width, r.height].map(Math.round)).join();
-                let [before, since] = [seen(), performance.now()];
-                const until = since + 10000;
-                while (performance.now() - since < 250 && performance.now() < until) {
-                    await new Promise((done) => setTimeout(done, 25));
-                    const now = seen();
-                    if (now !== before) [before, since] = [now, performance.now()];
-                }
-            }"""
-        )
+        """Wait until every figure has the size of its box, and nothing moves from one frame to the next."""
+        self.page.evaluate(STILL)
         return self
 
     # what is selected
@@ -432,24 +482,90 @@ def cut_above_the_heatmap(frame: Frame) -> list[str]:
     )
 
 
-@pytest.fixture
-def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Person]]:
-    """Opens pages, each of its own person; checks all their logs at the end."""
-    people: list[Person] = []
+@dataclass
+class Pages:
+    """Opens pages, and keeps the one that tests share.
 
-    def opened(width: int = 1440, height: int = 900, **options: Any) -> Person:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        people.append(Person(context.new_page(), server))
-        return people[-1]
+    Attributes:
+        people: whoever looks at a page in this test. kept: who looks at the shared page, between tests too.
+    """
+
+    browser: Browser
+    server: Server
+    people: list[Person] = field(default_factory=list)
+    kept: Person | None = None
+
+    def own(self, width: int, height: int, **options: Any) -> Person:
+        """A page of its own, not loaded yet."""
+        context = self.browser.new_context(viewport={"width": width, "height": height}, **options)
+        self.people.append(Person(context.new_page(), self.server))
+        return self.people[-1]
+
+    def share(self, width: int, height: int, color_scheme: Scheme | None = None) -> Person:
+        """The shared page, empty."""
+        if self.kept is None:
+            self.kept = self.own(*SIZE).load()
+            self.kept.shared = SharedPage(self.kept.page, self.server.settings.default_model)
+            self.kept.shared.opened()
+        else:
+            self.people.append(self.kept)
+        self.kept.page.set_viewport_size({"width": width, "height": height})
+        self.kept.page.emulate_media(color_scheme=color_scheme)
+        return self.kept
+
+    def leave(self, whole: bool) -> tuple[list[str], list[str]]:
+        """End a test.
+
+        Args:
+            whole: whether the shared page may be used again: not where the test failed.
+
+        Returns:
+            What the logs hold that no test expects, and what was asked of other hosts.
+        """
+        for person in self.people:
+            if person is not self.kept:
+                if not person.page.is_closed():
+                    person.page.wait_for_timeout(50)  # what is still on its way to the log
+                person.page.context.close()
+            elif not whole or person.shared is None or not person.shared.can_be_shared(*SIZE):
+                person.page.context.close()
+                self.kept = None
+        log = [line for person in self.people for line in person.unexpected()]
+        asked = {url for person in self.people for url in person.requests}
+        for person in self.people:
+            for noted in (person.log, person.expected, person.requests):
+                noted.clear()
+        self.people.clear()
+        return log, [url for url in asked if not url.startswith((self.server.address, "data:", "blob:"))]
+
+
+@pytest.fixture(scope="session")
+def pages(browser: Browser, server: Server) -> Pages:
+    return Pages(browser, server)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture
+def open_page(pages: Pages, request: pytest.FixtureRequest) -> Iterator[Callable[..., Person]]:
+    """Opens pages, each of its own person, the first of them shared between tests; checks all their logs at the end."""
+    fresh = request.node.get_closest_marker("fresh") is not None
+
+    def opened(width: int = SIZE[0], height: int = SIZE[1], **options: Any) -> Person:
+        if fresh or pages.people or set(options) - {"color_scheme"}:
+            return pages.own(width, height, **options)
+        return pages.share(width, height, **options)
 
     yield opened
-    for person in people:
-        if not person.page.is_closed():
-            person.page.wait_for_timeout(50)  # what is still on its way to the log
-        person.page.context.close()
-    assert [line for person in people for line in person.unexpected()] == []
-    asked = {url for person in people for url in person.requests}
-    assert [url for url in asked if not url.startswith((server.address, "data:", "blob:"))] == []
+    log, elsewhere = pages.leave(whole=not request.node.stash.get(FAILED, False))
+    assert log == []
+    assert elsewhere == []
 
 
 @pytest.fixture

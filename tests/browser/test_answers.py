@@ -22,6 +22,7 @@ def asked(person: Person, since: int) -> list[str]:
     return [url.split("/show/")[1].split("?")[0] for url in person.requests[since:] if "/show/" in url]
 
 
+@pytest.mark.fresh
 def test_a_token_asks_for_words_and_bars_once_and_never_again(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     before = len(person.requests)
@@ -38,6 +39,7 @@ def test_a_token_asks_for_words_and_bars_once_and_never_again(person: Person, ca
     assert asked(person, before) == []
 
 
+@pytest.mark.fresh
 def test_another_head_asks_for_its_heatmap_and_another_layer_for_its_points(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     before = len(person.requests)
@@ -50,6 +52,7 @@ def test_another_head_asks_for_its_heatmap_and_another_layer_for_its_points(pers
     assert sorted(asked(person, before)) == ["figure/attention", "figure/hidden", "words"]
 
 
+@pytest.mark.fresh
 def test_what_the_server_does_not_answer_is_said_and_comes_later(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     before = person.title("prediction").inner_text()
@@ -65,6 +68,7 @@ def test_what_the_server_does_not_answer_is_said_and_comes_later(person: Person,
     assert person.title("prediction").inner_text() != before
 
 
+@pytest.mark.fresh
 def test_an_older_answer_does_not_take_a_newer_failure_for_its_own(person: Person, causal: ModelRun) -> None:
     """Token 5's words come after those of token 6 failed: it stays said that they are not of token 6, and they come later."""
     held: list[Route] = []
@@ -90,6 +94,7 @@ def test_an_older_answer_does_not_take_a_newer_failure_for_its_own(person: Perso
     expect(person.notice()).to_be_empty()
 
 
+@pytest.mark.fresh
 def test_what_failed_is_forgotten_where_the_answer_is_kept_or_the_page_is_empty(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     person.expects_log("net::ERR_FAILED")
@@ -108,6 +113,7 @@ def test_what_failed_is_forgotten_where_the_answer_is_kept_or_the_page_is_empty(
     expect(person.at("model-state")).not_to_contain_text("No connection")
 
 
+@pytest.mark.fresh
 def test_a_path_is_asked_for_once(person: Person, causal: ModelRun) -> None:
     """The figure of all layers does not depend on token, layer or head, which the page learns from its first answer."""
     person.open_run(causal, token=3, layer=2, head=1, **{"hidden-draw": "path"})
@@ -117,6 +123,7 @@ def test_a_path_is_asked_for_once(person: Person, causal: ModelRun) -> None:
     assert sorted(asked(person, before)) == ["figure/attention", "words"]
 
 
+@pytest.mark.fresh
 def test_a_refusal_is_said_in_the_servers_words(person: Person, causal: ModelRun) -> None:
     def refuse(route: Route) -> None:
         route.fulfill(status=400, content_type="text/plain", body="There is no such figure here. Reload the page.")

@@ -13,7 +13,7 @@ from dashboard.examples import EXAMPLES
 from dashboard.views import all_views
 from dashboard.views.state import controls_of
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 
 
 def choose(person: Person, control: str, value: str) -> None:

@@ -261,6 +261,7 @@ def test_hovering_a_token_or_a_point_marks_it_everywhere_without_a_request(perso
     assert person.selection()["token"] == 6
 
 
+@pytest.mark.fresh
 def test_hovering_a_cell_marks_its_row_with_no_request_but_for_the_exact_weights(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     person.page.wait_for_timeout(300)

@@ -21,7 +21,7 @@ def test_a_link_shows_the_same_in_another_browser(open_page: Callable[..., Perso
     one.head_button(17, 7).click()
     one.selects(token=9, other=3, layer=17, head=7)
     link = one.page.url
-    two.go(link.split("/")[-1]).selects(token=9, other=3, layer=17, head=7)
+    two.load(link.split("/")[-1]).selects(token=9, other=3, layer=17, head=7)
     for view in ("attention", "hidden", "prediction"):
         assert two.title(view).text_content() == one.title(view).text_content()
         assert two.at(f"{view}-footer").text_content() == one.at(f"{view}-footer").text_content()
@@ -34,11 +34,11 @@ def test_a_link_shows_the_same_in_another_browser(open_page: Callable[..., Perso
 def test_a_link_without_a_second_token_shows_none(open_page: Callable[..., Person], causal: ModelRun) -> None:
     """This run is an example, which on its own starts with a second token."""
     one, two = open_page(), open_page()
-    one.go(f"?run={causal.key}").settled()
+    one.load(f"?run={causal.key}").settled()
     one.selects(other=1)
     one.at("clear-second").click()
     one.selects(other=None)
-    two.go(one.page.url.split("/")[-1]).settled()
+    two.load(one.page.url.split("/")[-1]).settled()
     two.selects(other=None)
     expect(two.at("second-token")).to_contain_text("none")
 
@@ -67,7 +67,7 @@ def test_a_place_that_is_not_there_is_a_notice_and_the_rest_is_used(
     person: Person, causal: ModelRun, query: str, words: str
 ) -> None:
     good = "&".join(part for part in ("token=4", "layer=7", "head=3") if part.split("=")[0] != query.split("=")[0])
-    person.go(f"?run={causal.key}&{good}&{query}").settled()
+    person.load(f"?run={causal.key}&{good}&{query}").settled()
     expect(person.notice()).to_contain_text("Some of the address could not be used.")
     expect(person.notice()).to_contain_text(words)
     wanted = {name: int(value) for name, value in (part.split("=") for part in good.split("&"))}
@@ -79,14 +79,14 @@ def test_a_place_that_is_not_there_is_a_notice_and_the_rest_is_used(
 
 @pytest.mark.parametrize("run", ["", "x", "0" * 64, "%00", "..%2F..%2Fetc%2Fpasswd", "%3Cb%3E", "a" * 2000])
 def test_a_link_to_no_run_is_a_notice_and_the_page_works(person: Person, run: str) -> None:
-    person.go(f"?run={run}&token=1&layer=2")
+    person.load(f"?run={run}&token=1&layer=2")
     expect(person.notice()).to_contain_text("Error.")
     expect(person.at("examples-card")).to_be_visible()
     person.run("After a broken link.", "smollm2-135m")
 
 
 def test_an_address_without_a_run_is_the_empty_page(person: Person) -> None:
-    person.go("?token=4&layer=7")
+    person.load("?token=4&layer=7")
     expect(person.at("examples-card")).to_be_visible()
     expect(person.notice()).to_be_empty()
 

@@ -33,6 +33,7 @@ def looks(person: Person, name: str) -> None:
     )
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_follows_the_system(open_page: Callable[..., Person], causal: ModelRun, scheme: Scheme) -> None:
     person = open_page(color_scheme=scheme)
@@ -46,6 +47,7 @@ def test_the_page_follows_the_system(open_page: Callable[..., Person], causal: M
     assert any(f"heads-{other}.png" in url for url in person.requests)
 
 
+@pytest.mark.fresh
 def test_the_switch_goes_through_system_light_and_dark(open_page: Callable[..., Person], causal: ModelRun) -> None:
     person = open_page(color_scheme="dark")
     person.open_run(causal, token=6, layer=10, head=2)
@@ -56,6 +58,7 @@ def test_the_switch_goes_through_system_light_and_dark(open_page: Callable[..., 
     assert person.selection()["token"] == 6
 
 
+@pytest.mark.fresh
 def test_a_chosen_theme_survives_a_reload(open_page: Callable[..., Person], causal: ModelRun) -> None:
     person = open_page(color_scheme="dark")
     person.open_run(causal, token=6, layer=10, head=2)
@@ -308,6 +311,7 @@ def test_buttons_and_fields_have_names(person: Person, causal: ModelRun) -> None
     assert nameless == []
 
 
+@pytest.mark.fresh
 def test_fonts_are_served_from_here(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     fonts = person.page.evaluate(

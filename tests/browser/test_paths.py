@@ -117,6 +117,7 @@ def test_a_second_tokens_path_is_dashed_and_can_be_moved_and_cleared(person: Per
     assert person.selection()["token"] == 2
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
 def test_three_components_can_be_turned_and_clicked_without_webgl(
     open_page: Callable[..., Person], encoder: ModelRun, size: tuple[int, int]

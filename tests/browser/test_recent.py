@@ -8,7 +8,7 @@ import pytest
 from conftest import Person
 from playwright.sync_api import Locator, expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 
 HOSTILE = "<img src=x onerror=window.__x=1> in a list"
 

@@ -1,0 +1,116 @@
+"""What concerns every test: which run beside others, in which order, and that none leaves a process behind.
+
+`make test` runs two tests at a time (pytest-xdist). The browser's tests follow one another in one of the two processes, with
+one server; the other takes the rest file by file. A test of time limits, silence or sudden ends is marked `alone`: while it
+runs nothing else does. Those that have no browser come last.
+
+A single file or folder runs as ever: `python -m pytest tests/unit`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+TURNS = "DASHBOARD_TESTS_TURNS"  # environment: the folder of the locks by which tests take turns
+RUN = "DASHBOARD_TESTS_RUN"  # environment: of whatever one process of the tests starts
+TESTS = Path(__file__).resolve().parent
+ENDING = 10.0  # seconds that what a test started has to end after it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[RUN] = uuid.uuid4().hex
+    if not hasattr(config, "workerinput"):
+        os.environ[TURNS] = tempfile.mkdtemp(prefix="dashboard-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[TURNS], ignore_errors=True)
+
+
+# order
+
+
+def group(item: pytest.Item) -> tuple[int, str]:
+    """What runs in one process, one test after another: its place among the groups, and its name."""
+    folder = item.path.relative_to(TESTS).parts[0]
+    if folder == "browser" and item.path.stem != "test_notebook":
+        return 0, "browser"
+    if item.get_closest_marker("alone"):
+        return 4, "alone"
+    return {"browser": 1, "integration": 2}.get(folder, 3), item.path.stem
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=group)  # within a file as it stands there
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)[1]))
+
+
+# turns
+
+
+@contextlib.contextmanager
+def locked(name: str, how: int) -> Iterator[None]:
+    with (Path(os.environ[TURNS]) / name).open("a") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+@contextlib.contextmanager
+def turn(alone: bool) -> Iterator[None]:
+    """A test's turn: beside others, or alone. Who waits to be alone is not overtaken: later tests queue behind it."""
+    with contextlib.ExitStack() as stack:
+        with locked("queue", fcntl.LOCK_EX):
+            stack.enter_context(locked("running", fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    with turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+# what is left
+
+
+def left() -> list[psutil.Process]:
+    """The processes that tests of this process have started, directly or not, and that still run."""
+    mine, found = os.getpid(), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != mine and process.environ().get(RUN) == os.environ[RUN]:
+                found.append(process)
+    return [process for process in found if not is_pythons_own(process)]
+
+
+def is_pythons_own(process: psutil.Process) -> bool:
+    """Whether multiprocessing started it to tidy up after this very process, with which it ends."""
+    try:
+        return any("resource_tracker" in word for word in process.cmdline())
+    except psutil.Error:
+        return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Whatever the tests start ends with them, and is ended and named where it does not."""
+    yield
+    alive = psutil.wait_procs(left(), timeout=ENDING)[1]
+    named = [f"{process.pid}: {' '.join(process.cmdline())[:200]}" for process in alive]
+    for process in alive:
+        process.kill()
+    assert named == []

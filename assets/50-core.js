@@ -4,9 +4,11 @@
   const painters = [];
   const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
   const AFTER = 150; // milliseconds after which Dash is told of a token: nothing that is shown waits for that
+  const PARTING = /(?<=\d) (?=(?:%|×|(?:nats?|pp|points?|px|[kMGT]?B|[kMBT]|s|min|times|tokens?)(?!\w)))|(?<=[<>≈≤≥]) (?=[\d−-])/g;
   let serial = 0;
   let latest = null;
   let telling = 0;
+  let passed = null; // the second token while the selected one stands on it, on its way along the tokens
 
   const app = {
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
@@ -29,7 +31,9 @@
       if (!selection || !info || info.run !== selection.run) return;
       if (change.undo || change.redo) { app.history.go(change.undo ? -1 : 1); return; }
       const next = proposed(change, selection, info);
-      if (!next || same(next, selection)) return;
+      if (!next) return;
+      passBy(change, next, selection);
+      if (same(next, selection)) return;
       app.present(next);
       app.history.note();
     },
@@ -43,8 +47,16 @@
       clearTimeout(telling);
       telling = setTimeout(tell, steps ? 0 : AFTER);
     },
-    /** Make a token the second one, or none where it is that already. */
+    /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
     asSecond(token) { app.propose({ other: app.state.selection.other === token ? null : token }); },
+    /** Move the second token by one, past the selected one; without one, it begins there. At the end it stays. */
+    moveSecond(by) {
+      const { token, other } = app.state.selection;
+      const count = app.state.info.labels.length;
+      let next = (other === null || other === undefined ? token : other) + by;
+      if (next === token) next += by;
+      if (next >= 0 && next < count) app.propose({ other: next });
+    },
     /** The empty page again: what was there before the first run. */
     showNothing() {
       latest = null;
@@ -128,6 +140,8 @@
       node.append(text.slice(lead) + (suffix || ""));
       return node;
     },
+    /** A sentence whose numbers and units no line's end parts (dashboard/markup.py does it for the views' words). */
+    unparted(text) { return text.replace(PARTING, "\u00a0"); },
     byId(id) { return document.getElementById(id); },
     narrow() { return window.matchMedia("(max-width: 767px)").matches; },
 
@@ -137,7 +151,8 @@
       if (!box) return;
       if (!lines) { box.hidden = true; return; }
       box.replaceChildren();
-      lines.forEach((line, i) => { if (i) box.append("\n"); box.append(...(Array.isArray(line) ? line : [line])); });
+      const whole = (part) => (typeof part === "string" ? app.unparted(part) : part);
+      lines.forEach((line, i) => { if (i) box.append("\n"); box.append(...(Array.isArray(line) ? line : [line]).map(whole)); });
       box.hidden = false;
       const { width, height } = box.getBoundingClientRect();
       box.style.left = Math.max(4, Math.min(x + 12, window.innerWidth - width - 4)) + "px";
@@ -158,7 +173,6 @@
     if (change.step) {
       if (!(change.step in counts)) return null;
       next[change.step] = bounded(selection[change.step] + change.by, counts[change.step]);
-      return next;
     }
     for (const name of Object.keys(counts)) {
       if (!(name in change)) continue;
@@ -167,7 +181,20 @@
       if (!Number.isInteger(value)) return null;
       next[name] = bounded(value, counts[name]);
     }
+    if (next.other === next.token) { // no token is its own second one
+      if (!("token" in change) && !change.step) return null;
+      next.other = null;
+    }
     return next;
+  }
+  /* arrows go past the second token: it is one again as soon as another token is selected */
+  function passBy(change, next, selection) {
+    if (change.step !== "token") {
+      if ("token" in change || "other" in change) passed = null;
+    } else if (selection.other !== null && selection.other === next.token) passed = { run: selection.run, token: next.token };
+    else if (passed && passed.run === selection.run && passed.token === selection.token && next.other === null) {
+      if (next.token !== passed.token) next.other = passed.token;
+    } else passed = null;
   }
 
   function tell() {

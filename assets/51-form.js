@@ -48,6 +48,7 @@
     count();
     if (!app.state.info) app.paint("model");
     captions();
+    if (name) app.keepText();
     status();
   };
   /** What is known of a model; of a hub id that was typed, only that it is fetched. */
@@ -89,20 +90,42 @@
       if (mine === asked) showCount(null);
     }
   }
+  const MOST_HEIGHT = 180;
   let wide = 0; // pixels for which the text was fitted
-  const width = new ResizeObserver(([{ target }]) => { if (target.clientWidth !== wide) fit(app.byId("text")); });
+  /* the box's own width: what stands beside it in the frame takes more or less of that */
+  const width = new ResizeObserver(([{ target }]) => { if (target.offsetWidth !== wide) fit(target); });
+  /** One line, all lines while they are written (and on a phone), or folded to the first one. Measured without what folding adds. */
   function fit(area) {
     const composer = app.byId("composer");
-    wide = composer.clientWidth;
-    width.observe(composer);
-    area.style.height = "40px";
-    const long = area.scrollHeight > 44;
+    const edit = app.byId("edit-text");
     const editing = document.activeElement === area;
-    if (long && (editing || app.narrow())) area.style.height = Math.min(area.scrollHeight, 180) + "px";
-    composer.classList.toggle("folded", long && !editing && !app.narrow());
-    app.byId("edit-text").hidden = !(long && !editing && !app.narrow());
-    if (!editing) area.scrollTop = 0;
+    const top = area.scrollTop;
+    width.observe(area);
+    composer.classList.remove("folded");
+    edit.hidden = true;
+    Object.assign(area.style, { height: "40px", overflowY: "hidden" });
+    const lines = area.scrollHeight;
+    const long = lines > 44;
+    const folds = long && !editing && !app.narrow();
+    if (long && !folds) Object.assign(area.style, { height: Math.min(lines, MOST_HEIGHT) + "px", overflowY: lines > MOST_HEIGHT ? "auto" : "hidden" });
+    composer.classList.toggle("folded", folds);
+    edit.hidden = !folds;
+    area.scrollTop = editing ? top : 0;
+    wide = area.offsetWidth;
   }
+  document.fonts.addEventListener("loadingdone", () => { const area = app.byId("text"); if (area) fit(area); });
+  document.addEventListener("scroll", ({ target }) => { // a folded text shows its beginning, whatever moved it
+    if (target.scrollTop && target.id === "text" && app.byId("composer").classList.contains("folded")) target.scrollTop = 0;
+  }, true);
+
+  /** What the form holds: the text and the chosen model. */
+  app.written = () => ({ text: app.byId("text").value, model: chosen });
+  /** Put a text and a model into the form, then call `done`. */
+  app.write = function (text, model, done) {
+    if (catalog[model]) props("model", { value: model }); else app.chooseModel(model, 2);
+    props("text", { value: text });
+    filled(app.byId("text"), text, 40, () => chosen === model, done);
+  };
 
   /* examples */
   function chooseExample(index) {
@@ -117,6 +140,7 @@
   own.examplesKnown = function (examples) {
     app.examples = examples;
     applyTheme(); // the page is there now, with the button that names it
+    if (!new URLSearchParams(window.location.search).has("run")) setTimeout(app.takeUpText, 0); // else when its run has come
   };
 
   /* progress */
@@ -182,6 +206,7 @@
       if (started) ending = setTimeout(ended, SETTLE);
       started = 0;
     }
+    app.keepText();
     captions();
     status();
   };
@@ -211,7 +236,7 @@
       line.append(app.make("span", i === at ? "now" : "", i < at ? "✓ " + title : text));
     });
     line.append(app.make("span", "time", ((performance.now() - started) / 1000).toFixed(1) + " s"));
-    if (app.state.info) line.append(app.make("span", "aside", "Below: the previous run, until this one is done"));
+    if (app.state.info) line.append(app.make("span", "aside", `Below: the previous run, “${begin(app.state.info.text)}”, until this one is done`));
   }
 
   /* notices */
@@ -238,7 +263,7 @@
     box.dataset.from = from || "";
     const notice = app.make("div", "notice" + (plain ? " plain" : ""));
     const what = app.make("div", "what");
-    what.append(app.make("b", "", lead + " "), text);
+    what.append(app.make("b", "", lead + " "), app.unparted(text));
     notice.append(what);
     if (details) {
       const button = app.make("button", "", "Show details");
@@ -274,6 +299,8 @@
         shownText = info.text;
         entitle(info);
       }
+      app.takeUpText();
+      app.keepText();
     }
     captions();
   };
@@ -293,15 +320,26 @@
   app.retitle = (name) => { app.state.info.name = name; entitle(app.state.info); };
   function fillForm(info) {
     const area = app.byId("text");
-    if (!area || (area.value && area.value !== shownText)) return;
-    if (catalog[info.model]) props("model", { value: info.model });
-    else if (info.known) app.chooseModel(info.model);
+    if (!area || app.textComesBack() || (area.value && area.value !== shownText)) return;
+    if (catalog[info.model] || info.known) { app.write(info.text, info.model); return; }
     props("text", { value: info.text });
-    filled(area, info.text, 40);
+    filled(area, info.text, 40, () => true);
   }
   /* the box is fitted and its tokens are counted once Dash has put the text into it */
-  function filled(area, text, tries) {
-    if (area.value === text || !tries) { fit(area); count(); } else setTimeout(() => filled(area, text, tries - 1), 50);
+  let filling = 0;
+  function filled(area, text, tries, chosenToo, done) {
+    filling += 1;
+    const mine = filling;
+    const look = (left) => {
+      if (mine !== filling) return;
+      if ((area.value !== text || !chosenToo()) && left) { setTimeout(look, 50, left - 1); return; }
+      filling = 0;
+      fit(area);
+      count();
+      captions();
+      if (done) setTimeout(done, 0);
+    };
+    look(tries);
   }
   app.onPaint((state, what) => {
     if (what !== "nothing") return;
@@ -312,7 +350,7 @@
     hideNotice();
   });
 
-  /* captions of the strip */
+  /* captions of the strip: what it shows, and of which run that is while the form holds something else */
   function captions() {
     const info = app.state.info;
     const title = app.byId("strip-title");
@@ -320,7 +358,38 @@
     const failed = app.state.outcome && app.state.outcome.error;
     const other = Boolean(chosen) && info.model !== chosen;
     title.textContent = (failed ? "Tokens of the previous run" : "Tokens") + (other ? ` as read by ${info.title}` : "");
-    app.stripCaption(failed || other ? "everything below still shows it · " : "");
+    app.stripCaption("");
+    differs(info);
+  }
+  let said = 0;
+  function differs(info) {
+    const box = app.byId("not-run");
+    const { text, model } = app.written();
+    const { outcome, working } = app.state;
+    const arriving = working || filling || app.textComesBack() || (outcome && outcome.run && outcome.run !== info.run);
+    const words = arriving || app.embedded() ? "" : difference(info, text, model);
+    app.byId("page").classList.toggle("differs", Boolean(words));
+    const [sentence] = box.children;
+    if (sentence.textContent === words) return;
+    sentence.textContent = sentence.title = words;
+    clearTimeout(said);
+    if (words) said = setTimeout(() => say(words), 1500); // once, when the writing pauses
+  }
+  function difference(info, text, model) {
+    const same = text === info.text;
+    if (same && (!model || model === info.model)) return "";
+    const of = `The figures show the run of “${begin(info.text)}”${model && model !== info.model ? ` by ${info.title}` : ""}.`;
+    if (!text.trim()) return of;
+    return `${of} Press Run ${same ? `to read it with ${modelOf(model).title}` : "to read the new text"}.`;
+  }
+  /* back to what is shown: its text and its model */
+  function bringBack() {
+    const { info } = app.state;
+    if (!info) return;
+    if (app.state.outcome && app.state.outcome.error) app.state.outcome = null; // what went wrong is put aside with its text
+    app.write(info.text, info.model, app.keepText);
+    hideNotice();
+    app.byId("text").focus({ preventScroll: true });
   }
   app.captions = captions;
 
@@ -365,6 +434,7 @@
     else if (target.id === "theme-switch") switchTheme();
     else if (target.id === "copy-link") copyLink(target);
     else if (target.id === "edit-text") app.byId("text").focus();
+    else if (target.id === "shown-text") bringBack();
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "text") {
@@ -375,7 +445,16 @@
       if (open) { open.removeAttribute("open"); open.querySelector("summary").focus(); } else if (app.state.working && !document.querySelector("dialog[open]")) app.byId("cancel").click();
     }
   });
-  document.addEventListener("input", (event) => { if (event.target.id === "text") { fit(event.target); count(); } });
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "text") return;
+    fit(event.target);
+    count();
+    captions();
+    clearTimeout(keeping);
+    keeping = setTimeout(app.keepText, 300);
+  });
+  let keeping = 0;
+  window.addEventListener("pagehide", () => { if (app.byId("text")) app.keepText(); });
   document.addEventListener("focusin", (event) => { if (event.target.id === "text") fit(event.target); });
   document.addEventListener("focusout", (event) => { if (event.target.id === "text") fit(event.target); });
   document.addEventListener("DOMContentLoaded", () => { clearTimeout(asking); askAgain(); });

@@ -154,7 +154,8 @@
       const next = Math.max(0, Math.min(count - 1, Number(button.dataset.token) + STEPS[event.key]));
       const node = app.byId("tokens").querySelector(`[data-token="${next}"]`);
       node.focus();
-      app.propose({ token: next });
+      if (Number(button.dataset.token) === app.state.selection.token) app.propose({ step: "token", by: STEPS[event.key] });
+      else app.propose({ token: next });
     }
     if ((event.target.id === "layer" || event.target.id === "head") && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
       event.preventDefault();

@@ -9,12 +9,10 @@
   const OWN_KEYS = "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .table-box, .menu, .dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
 
   const step = (name, by) => () => app.propose({ step: name, by });
+  const undo = () => app.propose({ undo: true });
+  const redo = () => app.propose({ redo: true });
   const lastToken = () => app.state.info.labels.length - 1;
-  function moveSecond(by) {
-    const { token, other } = app.state.selection;
-    const from = other === null || other === undefined ? token : other;
-    app.propose({ other: Math.max(0, Math.min(lastToken(), from + by)) });
-  }
+  const second = (by) => () => app.moveSecond(by);
   function run() { const button = app.byId("run"); if (button && button.offsetParent) button.click(); }
   function focusText() {
     const area = app.byId("text");
@@ -24,7 +22,7 @@
   }
 
   /**
-   * Every key that works from anywhere. `keys`: of event.key; `show`: as the dialog writes it; `run`: it needs a run;
+   * Every key that works from anywhere. `keys`: as `keyOf` names them; `show`: as the dialog writes it; `run`: it needs a run;
    * `single`: a printed character, which can be turned off; `act`: one function for each of `keys`.
    */
   const KEYS = [
@@ -32,10 +30,11 @@
     { show: "Home End", does: "first, last token", keys: ["Home", "End"], run: true, act: [() => app.propose({ token: 0 }), () => app.propose({ token: lastToken() })] },
     { show: "Shift+↑ Shift+↓", does: "previous, next layer", keys: ["ArrowUp", "ArrowDown"], shift: true, run: true, act: [step("layer", -1), step("layer", 1)] },
     { show: "Shift+← Shift+→", does: "previous, next head", keys: ["ArrowLeft", "ArrowRight"], shift: true, run: true, act: [step("head", -1), step("head", 1)] },
-    { show: "[ ]", also: ", .", does: "move the second token; without one, from the selected", keys: ["[", "]", ",", "."], single: true, run: true,
-      act: [() => moveSecond(-1), () => moveSecond(1), () => moveSecond(-1), () => moveSecond(1)] },
+    { show: "[ ]", also: ", .", does: "move the second token, past the selected one; without one, from there", keys: ["[", "]", ",", "."], single: true, run: true,
+      act: [second(-1), second(1), second(-1), second(1)] },
     { show: "x", does: "no second token", keys: ["x"], single: true, run: true, act: [() => app.propose({ other: null })] },
-    { show: "Ctrl+Z Ctrl+Shift+Z", does: "undo, redo: a selection, an option or a run", keys: ["z", "Z"], ctrl: true, run: true, act: [() => app.propose({ undo: true }), () => app.propose({ redo: true })] },
+    { show: "Ctrl+Z Ctrl+Y", also: "Ctrl+Shift+Z", does: "undo, redo: a selection, an option or a run", keys: ["z", "y", "Shift+z"], ctrl: true, run: true,
+      act: [undo, redo, redo] },
     { show: "/", does: "go to the text box", keys: ["/"], single: true, act: [focusText] },
     { show: "Ctrl+Enter", does: "run the text", keys: ["Enter"], ctrl: true, act: [run] },
     { show: "?", does: "this list", keys: ["?"], single: true, act: [() => open()] },
@@ -47,6 +46,7 @@
     ["head grid", "← → ↑ ↓", "select layer and head"],
     ["Layer, Head", "↑ ↓", "one more, one less; or a number and Enter"],
     ["table of numbers", "↑ ↓ Enter", "go to a row, choose its token"],
+    ["heatmap, points: from 81 tokens on", "drag", "zoom; a double click shows all of it again"],
     ["menu", "↑ ↓ Esc", "go through it, close it"],
     ["anywhere", "Esc", "close what is open; else cancel the run; else close the notice; else from the text to its tokens"],
   ];
@@ -60,11 +60,29 @@
     try { window.localStorage.setItem(STORED, on ? "on" : "off"); } catch (error) { /* for this page alone */ }
   }
 
+  /* where a keyboard writes no Latin letters (or an input method keeps them to itself), a key is what stands there on a Latin one */
+  const LATIN = /^\p{Script=Latin}$/u;
+  const PLACED = { BracketLeft: "[", BracketRight: "]", Comma: ",", Period: ".", Slash: "/" };
+  function latin(event) {
+    const letter = /^Key([A-Z])$/.exec(event.code);
+    if (letter) return letter[1].toLowerCase();
+    const printed = PLACED[event.code];
+    return printed && !(event.shiftKey && printed !== "/") ? (event.shiftKey ? "?" : printed) : event.key;
+  }
+  /** A key by its name, whatever Caps Lock and the layout make of it: letters are small, "Shift+z" is one with Shift. */
+  function keyOf(event, ctrl) {
+    const { key } = event;
+    if (key.length > 1 && key !== "Process" && key !== "Unidentified") return key;
+    const foreign = key.length > 1 || (/[^\0-\x7f]/.test(key) && !LATIN.test(key));
+    const name = foreign || (ctrl && !LATIN.test(key)) ? latin(event) : key.toLowerCase();
+    return event.shiftKey && LATIN.test(name) ? `Shift+${name}` : name;
+  }
   function entryOf(event) {
     const ctrl = event.ctrlKey || event.metaKey;
-    const printed = event.key.length === 1 && (!(ctrl || event.altKey) || event.getModifierState("AltGraph"));
+    const printed = !(ctrl || event.altKey) || event.getModifierState("AltGraph");
+    const key = keyOf(event, ctrl && !printed);
     for (const entry of KEYS) {
-      const index = entry.keys.indexOf(event.key);
+      const index = entry.keys.indexOf(key);
       if (index < 0) continue;
       if (entry.single ? printed && single : !event.altKey && Boolean(entry.ctrl) === ctrl && (entry.ctrl || Boolean(entry.shift) === event.shiftKey)) {
         return { ...entry, act: entry.act[index] };

@@ -14,11 +14,13 @@
   /** What is known of a model beside the page's own list. */
   app.arrivedModel = (name) => (arrived.has(name) ? arrived.get(name).facts : null);
 
+  const fromHub = (name) => ({ label: `${name} (from the hub)`, value: name, search: name });
   let latest = [];
   /** Choose a model once the picker's lines have it, and together with them: without its line it would show nothing. */
   app.chooseModel = function (value, tries = 40) {
     if (latest.some((line) => line.value === value)) window.dash_clientside.set_props("model", { options: latest, value });
     else if (tries) setTimeout(() => app.chooseModel(value, tries - 1), 50);
+    else if (isHubId(value)) window.dash_clientside.set_props("model", { options: [...latest, fromHub(value)], value });
   };
 
   /** The lines of the picker: those of the server, the typed model that is chosen, and what is being typed. */

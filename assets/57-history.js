@@ -40,6 +40,37 @@
   }
   const place = (entry) => (entry.selection ? "?" + new URLSearchParams(address(entry)).toString() : window.location.href);
 
+  /* where each run was left, for this browser: Recent opens it there */
+  const PLACES = "places";
+  const MOST_PLACES = 200;
+  let places = null;
+  let saving = 0;
+  function leftAt() {
+    if (places) return places;
+    let raw = null;
+    try { raw = JSON.parse(window.localStorage.getItem(PLACES)); } catch (error) { /* private window: known until a reload */ }
+    places = new Map(Array.isArray(raw) ? raw.filter((pair) => Array.isArray(pair) && typeof pair[0] === "string") : []);
+    return places;
+  }
+  function leave(entry) {
+    if (app.embedded()) return;
+    const { run, ...place } = address(entry);
+    leftAt().delete(run);
+    leftAt().set(run, place);
+    if (!saving) saving = setTimeout(() => savePlaces(), 1000);
+  }
+  function savePlaces(gone) {
+    clearTimeout(saving);
+    saving = 0;
+    const mine = [...places];
+    places = null; // another tab may have noted others
+    const all = leftAt();
+    for (const [run, place] of mine) { all.delete(run); all.set(run, place); }
+    all.delete(gone);
+    for (const run of [...all.keys()].slice(0, -MOST_PLACES)) all.delete(run);
+    try { window.localStorage.setItem(PLACES, JSON.stringify([...all])); } catch (error) { /* as above */ }
+  }
+
   /* the browser's list */
   function remember(index) {
     top = index;
@@ -116,11 +147,13 @@
         landing = null;
         if (replace) {
           now = { ...now, ...entry, floor: now.selection ? now.floor : now.index };
+          leave(entry);
           write();
           app.paint("history");
           return;
         }
       } else if (performance.now() - asked < ANSWER) return;
+      leave(entry);
       if (same(entry, { selection: now.selection, options: now.options })) return;
       step(entry);
       app.paint("history");
@@ -134,8 +167,10 @@
       if (info.options) expected = { options: info.options, at: performance.now() }; // the controls may not be known yet
     },
 
-    /** Open a run of this server, as a step of its own. */
-    open(run) { serial += 1; props("address", { data: { run, via: "recent", serial } }); },
+    /** Open a run of this server where it was left, as a step of its own. */
+    open(run) { serial += 1; props("address", { data: { ...leftAt().get(run), run, via: "recent", serial } }); },
+    /** A run is gone: so is where it was left. */
+    forget(run) { leftAt().delete(run); savePlaces(run); },
   };
 
   function travel(entry) {
@@ -173,7 +208,7 @@
       app.paint("history");
     }
   });
-  window.addEventListener("pagehide", () => { if (writing) write(); });
+  window.addEventListener("pagehide", () => { if (writing) write(); if (saving) savePlaces(); });
 
   /* how the last change was made */
   document.addEventListener("keydown", () => { byKey = true; }, true);

@@ -75,10 +75,10 @@
     open.append(title);
     if (run.name) { const text = make("span", "recent-text", app.elided(run.preview, 80)); text.dir = "auto"; open.append(text); }
     const facts = make("span", "recent-facts");
-    const when = make("time", "", ago(run.opened));
+    const when = make("time", "", app.unparted(ago(run.opened)));
     when.dateTime = new Date(1000 * run.opened).toISOString();
     when.title = `Opened ${exact(run.opened)}; made ${exact(run.created)}`;
-    facts.append(run.title, " · ", tokens(run.tokens), " · ", when, " · ", size(run.bytes), shown ? " · shown now" : "");
+    facts.append(run.title, " · ", app.unparted(tokens(run.tokens)), " · ", when, " · ", app.unparted(size(run.bytes)), shown ? " · shown now" : "");
     open.append(facts);
     const acts = make("span", "recent-acts");
     acts.append(act("Rename", "rename", run), act(run.pinned ? "Unpin" : "Pin", "pin", run), act("Delete", "delete", run));
@@ -99,6 +99,7 @@
       await ask(method, "/" + run.key, body);
       if (body && "name" in body && app.state.info && app.state.info.run === run.key) app.retitle(body.name);
       const shown = app.state.info && app.state.info.run === run.key;
+      if (method === "DELETE") app.history.forget(run.key);
       if (method === "DELETE" && shown) app.notify({ lead: "Deleted.", text: "The run below is gone from your list, and from the server unless others have it. Run computes its text again.", plain: true });
       await list();
       say(after);

@@ -8,6 +8,7 @@ from pathlib import Path
 import dash
 from flask_compress import Compress
 
+from dashboard.below_path import below
 from dashboard.envelopes import guard
 from dashboard.export_routes import make_export_routes
 from dashboard.jobs.in_process import Compute, InProcessManager
@@ -27,6 +28,13 @@ from dashboard.wiring import connect
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TITLE = "Transformer dashboard"
+LATE = """
+<style>@keyframes late{to{visibility:visible}}
+.late{visibility:hidden;animation:late 0s 6s forwards;max-width:42em;margin:8px} body:has(#page) .late{display:none}</style>
+<div class="late" role="status"><p>The page’s scripts have not arrived yet. They come from the same server as this line.</p>
+<p>If this stays: where a proxy serves the dashboard below a path, the dashboard must be started with that path, such as
+<code>DASHBOARD_PATH=/tools/dash/</code> (its README says how). Otherwise reload the page.</p></div>
+<noscript><p>This page needs JavaScript.</p></noscript>"""
 LARGEST_REQUEST = 12_000_000  # bytes: the longest text as JSON, and no more
 
 
@@ -73,12 +81,12 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
             else ResidentWorkerManager(queue, store, settings)
         ),
         routes_pathname_prefix=embedding.path if embedding else "/",
-        requests_pathname_prefix=embedding.public_path if embedding else "/",
+        requests_pathname_prefix=embedding.public_path if embedding else settings.path,
         serve_locally=True,
         suppress_callback_exceptions=False,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
-    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace("{%app_entry%}", "{%app_entry%}" + LATE)
     app.layout = lambda: layout(
         settings, catalog.entries(), views, embedding is not None
     )  # anew for each page: models are fetched meanwhile
@@ -96,6 +104,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     guard(app.server, app.callback_map, app.config.routes_pathname_prefix.rstrip("/"))
     Compress(app.server)
+    app.server.wsgi_app = below(app.server.wsgi_app, "/" if embedding else settings.path)
     complete_setup(app)
     return app
 

@@ -14,6 +14,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO, cast
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -84,7 +85,11 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
 
 def _server() -> str:
-    """The page's own address, as the browser asked for this file."""
+    """The page's own address: as the page that asks for this file says it (a proxy may have told another host), or as it was
+    asked for."""
+    page = urlsplit(request.headers.get("Referer", ""))
+    if page.netloc and request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return f"{page.scheme}://{page.netloc}{page.path}"
     return request.base_url.rsplit("/export/", 1)[0] + "/"
 
 

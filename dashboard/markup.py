@@ -7,6 +7,7 @@ each (docs/decisions/014). What is only shown is therefore sent as a plain tree,
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 RENAMED = {"className": "class", "htmlFor": "for", "colSpan": "colspan", "rowSpan": "rowspan", "tabIndex": "tabindex"}
@@ -38,6 +39,50 @@ def plain(children: Any) -> list[Plain]:
         RENAMED.get(name, name): props[name] for name in sorted(props) if props[name] is not None and props[name] is not False
     }
     return [[children._type.lower(), found, *inside]]
+
+
+# a number and its unit, and what stands before a number: "92.7 %", "0.08 nats", "< 0.05 %", "49 times", "135 M"
+PARTING = re.compile(
+    r"(?<=\d) (?=(?:%|×|(?:nats?|pp|percentage points?|points?|px|[kMGT]?B|[kMBT]|s|min|times|tokens?)(?!\w)))"
+    r"|(?<=[<>≈≤≥]) (?=[\d−-])"
+)
+INLINE = {"b", "small"}
+OF_THE_TEXT = {"tok", "ws", "text"}  # classes of what is shown as it stands in a text
+
+
+def unparted(text: str) -> str:
+    """A sentence whose numbers and units no line's end parts."""
+    return PARTING.sub("\u00a0", text)
+
+
+def bound(nodes: list[Plain]) -> list[Plain]:
+    """Plain nodes whose numbers and units no line's end parts, also where they stand in two of them: "0.56 " and "nats"."""
+    leaves: list[tuple[list[Any], int]] = []
+    texts: list[str] = []
+
+    def copy(children: list[Plain], to: list[Any], quoted: bool) -> None:
+        for child in children:
+            if isinstance(child, str):
+                leaves.append((to, len(to)))
+                texts.append("\0" * len(child) if quoted else child)
+                to.append(child)
+            else:
+                tag, found, *inside = child
+                to.append([tag, found])
+                classes = set(str(found.get("class", "")).split())
+                copy(inside, to[-1], quoted or bool(classes & OF_THE_TEXT))
+                if tag not in INLINE:
+                    leaves.append(([], 0))
+                    texts.append("\0")  # what comes next is another thing
+
+    made: list[Any] = []
+    copy(nodes, made, False)
+    joined, at = unparted("".join(texts)), 0
+    for (parent, index), text in zip(leaves, texts, strict=True):
+        if "\0" not in text:
+            parent[index] = joined[at : at + len(text)]
+        at += len(text)
+    return made
 
 
 def frozen(*children: Any) -> Any:

@@ -194,7 +194,9 @@ def _strip() -> html.Section:
         ["0", html.Span(swatches, className="swatches"), "12 nats or more"], className="legend", id=ids.STRIP_LEGEND
     )
     title, caption = html.H2("Tokens", id=ids.STRIP_TITLE), html.Span("", id=ids.STRIP_CAPTION, className="caption")
-    head = html.Div([title, caption, legend], className="strip-head")
+    back = _quiet("Show its text again", ids.SHOWN_TEXT, title="Put the text of the run that is shown back into the box")
+    differs = html.Div([html.Span(""), back], id=ids.NOT_RUN, className="not-run")
+    head = html.Div([title, caption, differs, legend], className="strip-head")
     strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **attributes(aria_label="Tokens of the text"))
     return html.Section(className="strip", **attributes(aria_labelledby=ids.STRIP_TITLE), **frozen(head, strip))
 

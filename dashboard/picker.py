@@ -7,6 +7,7 @@ from typing import Any
 from dash import html
 
 from dashboard.errors import DashboardError
+from dashboard.markup import unparted
 from dashboard.models.catalog import Catalog, CatalogEntry
 
 
@@ -33,7 +34,8 @@ def line_of(entry: CatalogEntry) -> dict[str, Any]:
     """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
     words: list[Any] = [html.B(entry.title), html.Span(model_words(entry), className="detail")]
     if entry.refusal or entry.note:
-        words.append(html.Span(f"not supported: {entry.refusal}" if entry.refusal else entry.note, className="model-note"))
+        note = f"not supported: {entry.refusal}" if entry.refusal else entry.note
+        words.append(html.Span(unparted(note), className="model-note"))
     return {
         "label": html.Span(words, className="model-option"),
         "value": entry.name,
@@ -46,7 +48,7 @@ def model_words(entry: CatalogEntry) -> str:
     """Kind, layers × heads and size, as far as they are known."""
     shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
     size = size_words(entry.parameters) if entry.parameters else ""
-    return " · ".join(part for part in (entry.kind or "", shape, size) if part)
+    return unparted(" · ".join(part for part in (entry.kind or "", shape, size) if part))
 
 
 def size_words(parameters: int) -> str:

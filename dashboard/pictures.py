@@ -23,7 +23,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, DashboardError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme, empty_figure, theme_named
-from dashboard.markup import Plain, plain
+from dashboard.markup import Plain, bound, plain
 from dashboard.shelf import Shelf, guarded
 from dashboard.views.declaration import SHOW, View, Words
 from dashboard.views.shown import alternative, shown_table
@@ -112,7 +112,7 @@ def _told(shelf: Shelf, view: View, state: ViewState) -> tuple[Words, list[Plain
     run = shelf.run_of(selection, view.later)
     table = view.table(run, selection, options, False) if view.table and options[SHOW.name] == "table" else None
     words = view.words(run, selection, options)
-    return words, None if table is None else plain(shown_table(table)), view.awaits(run, selection, options)
+    return words, None if table is None else bound(plain(shown_table(table))), view.awaits(run, selection, options)
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:
@@ -121,7 +121,7 @@ def _placed(words: Words) -> dict[str, list[Plain]]:
     body = words.body
     if words.message is not None:
         body = html.Div(html.Div(words.message), className="card-message")
-    return {"heading": plain(heading), "body": plain(body), "footer": plain(words.footer)}
+    return {"heading": bound(plain(heading)), "body": bound(plain(body)), "footer": bound(plain(words.footer))}
 
 
 def state_name(selection: Selection) -> str:

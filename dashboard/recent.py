@@ -28,7 +28,7 @@ def make_recent(settings: Settings, store: RunStore, visitors: VisitorLists) -> 
     """The routes; a request for another host, or a change from another site's page, is refused in one plain line."""
     routes = Blueprint("recent", __name__)
     routes.before_app_request(lambda: _gate(settings))
-    routes.after_app_request(lambda response: _introduce(response))
+    routes.after_app_request(lambda response: _introduce(response, settings.path))
 
     @routes.get("/recent")
     def _list() -> Response:
@@ -122,13 +122,14 @@ def _gate(settings: Settings) -> Response | None:
     return Response(text, 421, mimetype="text/plain")
 
 
-def _introduce(response: Response) -> Response:
+def _introduce(response: Response, path: str) -> Response:
     """Give a browser that has none its visitor's name, and let the one it has last as long again."""
     if request.path.endswith(FIRST_REQUEST) and response.status_code == 200:
         response.set_cookie(
             COOKIE,
             visitor_in(request.cookies) or new_visitor(),
             max_age=int(FORGOTTEN_SECONDS),
+            path=path,
             httponly=True,
             samesite="Strict",
             secure=request.is_secure or request.headers.get("X-Forwarded-Proto") == "https",

@@ -68,12 +68,19 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
     if masks and token not in masks:
         token = masks[0]
     other = None if selection.other is None else _same_token(before, run, selection.other)
-    return {
-        "token": last if token is None else token,
-        "other": other,
-        "layer": min(selection.layer, run.model.layers - 1),
-        "head": min(selection.head, run.model.heads - 1),
-    }
+    return apart(
+        {
+            "token": last if token is None else token,
+            "other": other,
+            "layer": min(selection.layer, run.model.layers - 1),
+            "head": min(selection.head, run.model.heads - 1),
+        }
+    )
+
+
+def apart(start: dict[str, int | None]) -> dict[str, int | None]:
+    """The same place; no token is its own second one."""
+    return {**start, "other": None} if start["other"] == start["token"] else start
 
 
 def typed_masks(run: ModelRun) -> list[int]:

@@ -183,7 +183,7 @@ def _watch(household: Household) -> int:
             health = _health(address)
             if health and not up:
                 up = True
-                household.say(f"The dashboard is at {address}  (Ctrl+C stops it)")
+                household.say(f"The dashboard is at {address}{household.settings.path[1:]}  (Ctrl+C stops it)")
             if health and health.get("worker") == "ready":
                 ready = True
                 household.say(f"Model ready: {', '.join(health.get('models') or [])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -40,6 +41,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "address the page is served on", "HOST")
     port: int = _setting(8050, "port the page is served on", "PORT")
     hosts: str | None = _setting(None, "names this server answers for, with commas between; `*` for any")
+    path: str = _setting("/", "path of the page's address, where a proxy serves it below one")
     cache_dir: Path = _setting(_cache_home, "folder of the queue, the index and the saved runs (mode 0700)")
     models_dir: Path | None = _setting(None, "folder of the converted bundled models; by default `models` in the cache folder")
     model_folders: tuple[Path, ...] = _setting(tuple, "folders whose models the page offers, separated as in PATH")
@@ -66,6 +68,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise SettingsError(f"PORT is {self.port}; choose a port from 1 to 65535.")
+        object.__setattr__(self, "path", whole_path(self.path))
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, (int, float)) and value <= 0:
@@ -102,6 +105,18 @@ class Settings:
         """The environment that gives these settings again in a child process."""
         values = {environ_name(item): getattr(self, item.name) for item in fields(self)}
         return {name: _written(value) for name, value in values.items() if value not in (None, ())}
+
+
+def whole_path(raw: str) -> str:
+    """A path with a slash at both ends: "/tools/dash/"; "/" for none.
+
+    Raises:
+        SettingsError: it is a whole address, or has something in it that a path's parts cannot have.
+    """
+    parts = [part for part in raw.strip().strip("/").split("/") if raw.strip("/ ")]
+    if any(not re.fullmatch(r"[\w.~@-]+", part, re.ASCII) or set(part) == {"."} for part in parts):
+        raise SettingsError(f"DASHBOARD_PATH is {raw!r}; give the path alone, such as /tools/dash/.")
+    return "/".join(["", *parts, ""])
 
 
 def environ_name(item: Field[Any]) -> str:

@@ -20,7 +20,7 @@ from dashboard.contracts.request import RunRequest, check_length, is_run_key, lo
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, TextTooLongError
 from dashboard.picker import known_model
-from dashboard.run_info import describe_run, opened_example, place_in, start_of
+from dashboard.run_info import apart, describe_run, opened_example, place_in, start_of
 from dashboard.shelf import Shelf, guarded
 from dashboard.views.declaration import View
 from dashboard.views.state import controls_of, options_in
@@ -141,7 +141,7 @@ def _from_address(shelf: Shelf, views: Sequence[View], address: object) -> dict[
         raise RunNotFoundError(GONE[via]) from error
     found, problems = place_in(run, address)
     options, unknown = options_in(address, views)
-    start, problem = {**start_of(run, None, None), **found}, " ".join([*problems, *unknown]) or None
+    start, problem = apart({**start_of(run, None, None), **found}), " ".join([*problems, *unknown]) or None
     return {**describe_run(run), "start": start, "options": options, "problem": problem, "opened": True, "via": via}
 
 

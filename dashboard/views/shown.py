@@ -49,7 +49,8 @@ def _rest(table: Table, first: int, shown: int) -> list[Any]:
 
 
 def _heading(column: Column, number: bool) -> html.Th:
-    unit = [html.Small(f" {column.unit}")] if column.unit else []
+    """Name and unit as a file has them, "Probability at 15 (%)": a number at the name's end is not the unit's."""
+    unit: list[Any] = [" ", html.Small(f"({column.unit})")] if column.unit else []
     return html.Th([column.name, *unit], scope="col", className="number" if number else "")
 
 

@@ -21,8 +21,9 @@ from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.hidden import percent
 from dashboard.figures.space import place_name
-from dashboard.figures.tokens import distinct, isolated, label_of, labels_of, token_label
+from dashboard.figures.tokens import distinct, elide, isolated, label_of, labels_of, token_label
 
+LONGEST_IN_HEADING = 20  # characters of a token
 BLOCK = 262_144  # weights that are derived at once while a whole head is read
 
 
@@ -38,7 +39,7 @@ def row_table(run: ModelRun, selection: Selection) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (key, label, *(weights[key] for weights in read)) for key, label in enumerate(labels_of(run.tokens))
     ]
-    names = [f"{isolated(label_of(run.tokens[query]))} ({query})" for query in queries]
+    names = [f"{isolated(elide(label_of(run.tokens[query]), LONGEST_IN_HEADING))} ({query})" for query in queries]
     columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
     verb = "attends" if len(names) == 1 else "attend"
     title = f"Layer {layer}, head {head}: what {' and '.join(names)} {verb} to"

@@ -126,7 +126,7 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
         ("Shift+ArrowLeft", {"head": 4}),
         ("x", {"other": None}),
         ("[", {"other": 14}),
-        ("]", {"other": 15}),
+        ("]", {"other": 16}),  # past the selected one
         (",", {"other": 14}),
         ("Shift+ArrowRight", {"head": 5}),  # another kind of change: moves of one kind in a row may be one step
         ("Control+z", {"head": 4, "other": 14}),
@@ -142,10 +142,10 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
     press("End")
     person.selects(token=17)
     assert focus(person) == "token 17"
-    press("Shift+Enter")
-    person.selects(token=17, other=17)
-    weight = float(causal.attention(25, 5)[17, 17])
-    expect(person.at("announcer")).to_contain_text("Token . 17, second token . 17; layer 25, head 5")
+    press("Shift+Enter")  # no token is its own second one
+    person.selects(token=17, other=14)
+    weight = float(causal.attention(25, 5)[17, 14])
+    expect(person.at("announcer")).to_contain_text("Token . 17, second token ·milk 14; layer 25, head 5")
     expect(person.at("announcer")).to_contain_text(f"reads it with weight {weight:.4f}")
 
     person.page.locator("#attention-card summary").focus()

@@ -48,8 +48,23 @@ def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field
 
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
 def test_every_setting_is_read_from_its_environment_name(item: dataclasses.Field[Any]) -> None:
-    raw, value = SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
+    raw, value = ("/x/", "/x/") if item.name == "path" else SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
     assert getattr(Settings.from_env({environ_name(item): raw}), item.name) == value
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [("/", "/"), ("", "/"), ("tools/dash", "/tools/dash/"), ("/tools/dash/", "/tools/dash/"), ("/~me/x.y-z/", "/~me/x.y-z/")],
+)
+def test_a_path_has_a_slash_at_both_ends(raw: str, path: str) -> None:
+    assert Settings(path=raw).path == path
+    assert Settings.from_env(Settings(path=raw).to_env()).path == path
+
+
+@pytest.mark.parametrize("raw", ["http://host/x", "/a//b", "/a/../b", "/a b", "/a?b", "/a;b", '/"', "/a/%2e", "/é/", "/a\nb"])
+def test_what_is_no_path_is_refused(raw: str) -> None:
+    with pytest.raises(SettingsError, match="DASHBOARD_PATH"):
+        Settings(path=raw)
 
 
 def test_an_empty_variable_is_the_default() -> None:

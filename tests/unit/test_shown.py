@@ -34,7 +34,7 @@ def words_of(node: Any) -> str:
 def test_every_row_of_a_short_table_is_there_with_its_units() -> None:
     caption, head, rows = parts(many(3))
     assert caption == "Rows of a test"
-    assert [words_of(cell) for cell in head] == ["Position", "Token", "Share %"]
+    assert [words_of(cell) for cell in head] == ["Position", "Token", "Share (%)"]
     assert [cell[1]["scope"] for cell in head] == ["col"] * 3
     assert [[words_of(cell) for cell in row[2:]] for row in rows] == [
         ["0", "t0", "0.000000"],

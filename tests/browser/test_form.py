@@ -1,0 +1,82 @@
+"""The text box: every line of it can be seen, or it is folded to its first."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Person
+from playwright.sync_api import expect
+
+from dashboard.contracts.run import ModelRun
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = [320, 360, 390, 500, 640, 767, 768, 800, *range(820, 921, 6), 1000, 1199, 1200, 1300, 1440, 1600]
+CUT = """async () => {
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const area = document.getElementById("text");
+    const folded = document.getElementById("composer").classList.contains("folded");
+    const edit = document.getElementById("edit-text");
+    const found = [];
+    if (folded === edit.hidden) found.push("Edit is there where nothing is folded, or is not where something is");
+    if (area.scrollTop) found.push(`scrolled by ${area.scrollTop}`);
+    const [lines, seen] = [area.scrollHeight, area.clientHeight];
+    if (!folded && lines > seen + 1 && seen < 178) found.push(`${lines} in ${seen}`);
+    if (document.documentElement.scrollWidth > window.innerWidth) found.push("hangs out of the page");
+    return found;
+}"""
+
+
+def cut(person: Person) -> list[str]:
+    return list(person.page.evaluate(CUT))
+
+
+@pytest.mark.parametrize("focused", [False, True])
+def test_no_line_of_the_text_is_cut_at_any_width(person: Person, causal: ModelRun, focused: bool) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    texts = (causal.text, "Short.", f"{causal.text} And once more, with feeling: {causal.text}")
+    found: dict[tuple[int, int], list[str]] = {}
+    for index, text in enumerate(texts):
+        person.type_text(text)
+        expect(person.at("token-count")).to_contain_text(" of ")
+        if not focused:
+            person.at("text").blur()
+        for width in WIDTHS:
+            person.page.set_viewport_size({"width": width, "height": 844})
+            wrong = cut(person)
+            if wrong:
+                found[index, width] = wrong
+    assert found == {}
+
+
+def test_the_count_that_comes_later_cuts_nothing(person: Person, causal: ModelRun) -> None:
+    """The number of tokens takes room from the text when it has been counted."""
+    person.open_run(causal, token=6, layer=10, head=2)
+    found: dict[tuple[int, str], list[str]] = {}
+    for width in range(840, 901, 5):
+        person.page.set_viewport_size({"width": width, "height": 844})
+        for words in ("counting …", "18 of 4,096 tokens", "1", "counted on run · limit 4,096 tokens"):
+            person.page.evaluate("(words) => { document.getElementById('token-count').textContent = words; }", words)
+            wrong = cut(person)
+            if wrong:
+                found[width, words] = wrong
+    assert found == {}
+
+
+def test_a_folded_text_shows_its_beginning_after_cancel(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=6, layer=10, head=2)
+    text = " ".join(f"Item {i} is a small red box." for i in range(300))
+    person.type_text(text)
+    person.page.keyboard.press("Control+End")
+    person.page.keyboard.press("Control+Enter")
+    expect(person.at("cancel")).to_be_visible()
+    person.at("cancel").click()
+    expect(person.notice()).to_contain_text("Cancelled.")
+    expect(person.at("composer")).to_contain_class("folded")
+    assert cut(person) == []
+    for move in ("area.scrollTop = 400", "area.setSelectionRange(9000, 9000); area.scrollTop = area.scrollHeight"):
+        person.page.evaluate(f"() => {{ const area = document.getElementById('text'); {move}; }}")
+        assert cut(person) == [], move
+    person.at("edit-text").click()
+    expect(person.at("composer")).not_to_contain_class("folded")
+    person.page.keyboard.press("Control+End")
+    person.page.wait_for_function("() => document.getElementById('text').scrollTop > 100")  # who writes sees where they write

@@ -1,0 +1,172 @@
+"""A reload loses nothing: not the text that was written, nor the run that is waited for, nor where a run was left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from conftest import Person
+from playwright.sync_api import expect
+
+from dashboard.contracts.run import ModelRun
+
+pytestmark = [pytest.mark.browser, pytest.mark.fresh]
+
+LONG = " ".join(f"Item {i} is a small red box." for i in range(360))  # seconds of work
+
+
+def again(person: Person) -> None:
+    """The page anew, until its form is there."""
+    person.page.reload()
+    person.page.wait_for_function("() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model")
+
+
+def waits(person: Person) -> None:
+    expect(person.at("cancel")).to_be_visible(timeout=30_000)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_run_under_way_is_waited_for_again(person: Person, causal: ModelRun, times: int) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    text = f"Reload me {times} times. {LONG}"
+    person.type_text(text)
+    person.press_run()
+    expect(person.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
+    for _ in range(times):
+        again(person)
+    waits(person)
+    expect(person.at("text")).to_have_value(text)
+    assert person.selection()["run"] == causal.key, "the run before stays until this one is done"
+    person.drawn(text)
+    expect(person.at("text")).to_have_value(text)
+    again(person)
+    person.settled()
+    expect(person.at("run")).to_be_visible()
+    assert person.selection()["run"] == person.server.key_of("smollm2-135m", text)
+
+
+def test_it_can_be_cancelled_then_and_stays_cancelled(person: Person) -> None:
+    text = f"Reload and cancel me. {LONG}"
+    person.go().choose_model("smollm2-135m")
+    person.type_text(text)
+    person.press_run()
+    waits(person)
+    again(person)
+    waits(person)
+    person.at("cancel").click()
+    expect(person.notice()).to_contain_text("Cancelled.")
+    again(person)
+    expect(person.at("text")).to_have_value(text)
+    expect(person.at("run")).to_be_visible()
+    assert not person.page.evaluate("() => dashboardApp.state.working")
+    assert not person.server.store.has(person.server.key_of("smollm2-135m", text))
+
+
+def test_a_run_that_ended_meanwhile_is_shown(person: Person, causal: ModelRun, open_page: Callable[..., Person]) -> None:
+    text = "It is done while nobody looks."
+    other = open_page().go()
+    other.run(text, "minilm-l6")
+    person.open_run(causal, token=3, layer=2, head=1)
+    person.choose_model("minilm-l6")
+    person.type_text(text)
+    person.page.evaluate(
+        """() => {
+            const { text, model } = dashboardApp.written();
+            sessionStorage.setItem("written", JSON.stringify({ text, model, runs: true }));
+            window.addEventListener("pagehide", (event) => event.stopImmediatePropagation(), true);
+        }"""
+    )
+    again(person)
+    person.drawn(text)
+
+
+def test_a_queued_run_is_waited_for_again(person: Person, open_page: Callable[..., Person]) -> None:
+    first = open_page().go()
+    first.choose_model("smollm2-135m")
+    first.type_text(f"Before the queue. {LONG}")
+    first.press_run()
+    expect(first.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
+    person.go().choose_model("minilm-l6")
+    person.type_text("Queued and loaded again.")
+    person.press_run()
+    expect(person.at("progress")).to_contain_text("before this one")
+    again(person)
+    waits(person)
+    first.at("cancel").click()
+    person.drawn("Queued and loaded again.")
+    assert person.page.evaluate("() => dashboardApp.written().model") == "minilm-l6"
+
+
+def test_text_and_model_that_were_not_run_come_back_and_are_not_run(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    person.choose_model("minilm-l6")
+    person.type_text("Written, not run.")
+    again(person)
+    person.settled()
+    expect(person.at("text")).to_have_value("Written, not run.")
+    assert person.page.evaluate("() => [dashboardApp.written().model, dashboardApp.state.working]") == ["minilm-l6", False]
+    assert person.selection()["run"] == causal.key
+    person.type_text("x " * 600)
+    person.press_run()
+    expect(person.notice()).to_contain_text("512")
+    again(person)
+    person.settled()
+    expect(person.at("text")).to_have_value("x " * 600)
+    assert not person.page.evaluate("() => dashboardApp.state.working")
+    person.open_run(causal, token=3, layer=2, head=1)  # a link begins afresh
+    expect(person.at("text")).to_have_value(causal.text)
+
+
+def test_without_storage_the_page_works(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page()
+    person.page.add_init_script(
+        """for (const name of ["localStorage", "sessionStorage"]) {
+            Object.defineProperty(window, name, { get() { throw new DOMException("no", "SecurityError"); } });
+        }"""
+    )
+    person.open_run(causal, token=3, layer=2, head=1)
+    run = person.run("Nothing can be kept here.", "minilm-l6")
+    person.token(2).click()
+    person.selects(token=2)
+    person.type_text("Lost with a reload.")
+    again(person)
+    person.settled()
+    assert person.selection()["run"] == run.key
+
+
+def test_two_tabs_keep_their_own_text(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    other = Person(person.page.context.new_page(), person.server)
+    other.open_run(causal, token=3, layer=2, head=1)
+    for tab, text in ((person, "The first tab's text."), (other, "The second tab's text.")):
+        tab.type_text(text)
+    for tab, text in ((person, "The first tab's text."), (other, "The second tab's text.")):
+        again(tab)
+        tab.settled()
+        expect(tab.at("text")).to_have_value(text)
+    other.page.close()
+
+
+# where a run was left
+
+
+def test_recent_opens_a_run_where_it_was_left(person: Person, causal: ModelRun, encoder: ModelRun) -> None:
+    place: dict[str, int | str] = {"token": 9, "other": 4, "layer": 7, "head": 5, "hidden-draw": "path", "prediction-count": "20"}
+    person.open_run(causal, **place)
+    person.token(11).click()
+    person.selects(token=11)
+    person.open_run(encoder, token=2, layer=1, head=1)
+    for run, expected in (
+        (causal, {**place, "token": 11}),
+        (encoder, {"token": 2, "layer": 1, "head": 1}),
+        (causal, {**place, "token": 11}),
+    ):
+        person.at("recent").click()
+        person.page.locator(f'#recent-dialog .recent-run[data-run="{run.key}"] .recent-open').click()
+        person.page.wait_for_function("(key) => dashboardApp.state.selection.run === key", arg=run.key)
+        person.settled()
+        expect(person.notice()).to_be_empty()
+        assert person.address() == {"run": run.key, **{name: str(value) for name, value in expected.items()}}
+    person.page.go_back()
+    person.selects(run=encoder.key, token=2)  # each opening is a step

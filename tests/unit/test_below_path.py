@@ -1,0 +1,48 @@
+"""The application below a path, whether the proxy in front takes the path away or leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from dashboard.below_path import below
+
+
+def inner(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return [f"{environ.get('SCRIPT_NAME', '')}|{environ['PATH_INFO']}".encode()]
+
+
+def ask(path: str, asked: str, query: str = "") -> tuple[str, dict[str, str], str]:
+    """Status, headers and body of an answer."""
+    found: list[Any] = []
+    environ = {"PATH_INFO": asked, "QUERY_STRING": query}
+    body = b"".join(below(inner, path)(environ, lambda status, headers: found.extend([status, dict(headers)])))
+    return found[0], found[1], body.decode()
+
+
+@pytest.mark.parametrize(
+    ("asked", "rest"),
+    [
+        ("/tools/dash/", "/"),
+        ("/tools/dash/health", "/health"),
+        ("/tools/dash/tools/dash/x", "/tools/dash/x"),
+        ("/", "/"),
+        ("/health", "/health"),
+        ("/tools/dashes", "/tools/dashes"),
+        ("/tools", "/tools"),
+    ],
+)
+def test_the_path_is_taken_away_where_it_is(asked: str, rest: str) -> None:
+    assert ask("/tools/dash/", asked) == ("200 OK", {}, f"/tools/dash|{rest}")
+
+
+def test_without_its_last_slash_it_leads_to_the_page() -> None:
+    status, headers, body = ask("/tools/dash/", "/tools/dash", "run=abc&token=1")
+    assert (status[:3], headers["Location"], body) == ("308", "/tools/dash/?run=abc&token=1", "")
+
+
+def test_at_the_root_nothing_is_between() -> None:
+    assert below(inner, "/") is inner

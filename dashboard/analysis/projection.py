@@ -8,13 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from dashboard.analysis.outliers import Outliers, finite_tokens, largest_ratios, left_out, norm_ratios
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import RunShapeError
 
-FirstToken = Literal["auto", "keep", "leave"]
 Fit = Literal["layer", "all"]
 Scaling = Literal["centred", "standardised", "unit"]
-OUTLIER = 5.0  # a first token whose norm is more than this many times the median is left out by default
 SOLVER_WIDTH = 2048  # up to this width the covariance is solved exactly; above, seeded randomised SVD
 
 
@@ -39,18 +38,24 @@ class Projection:
     """Tokens in the plane (or space) of their greatest variance.
 
     Attributes:
-        coordinates: (token, component) float64; NaN for a token that was left out.
+        coordinates: (token, component) float64; NaN for a token that was left out, or whose state here is not finite.
         explained: (component,) share of the variance of the tokens that were fitted.
         left_out: positions that are not fitted and not shown.
-        first_ratio: the first token's norm over the median norm of the others.
+        ratios: (token,) each token's norm over the median norm; where layers were fitted together, the largest of any.
         approximate: True where the components come from a randomised solver.
     """
 
     coordinates: np.ndarray
     explained: np.ndarray
     left_out: tuple[int, ...]
-    first_ratio: float
+    ratios: np.ndarray
     approximate: bool = False
+
+    @property
+    def not_finite(self) -> tuple[int, ...]:
+        """Positions that are not shown because their states are not finite."""
+        missing = np.flatnonzero(np.isnan(self.coordinates).any(axis=1)).tolist()
+        return tuple(token for token in missing if token not in self.left_out)
 
 
 @dataclass(frozen=True)
@@ -59,29 +64,15 @@ class Trajectories:
 
     Attributes:
         coordinates: (place, token, component) float64; place 0 is the embeddings, place i + 1 comes after layer i; NaN
-            for a token that was left out.
+            for a token that was left out, and at the places where its state is not finite.
         explained: (component,) share of the variance of all layers' tokens. left_out: positions that take no part.
+        ratios: (token,) each token's norm over the median norm, the largest of any layer.
     """
 
     coordinates: np.ndarray
     explained: np.ndarray
     left_out: tuple[int, ...]
-
-
-def first_token_ratio(states: np.ndarray) -> float:
-    """Norm of the first token over the median norm of the others; 1 where there are no others."""
-    norms = np.linalg.norm(states.astype(np.float64), axis=1)
-    if len(norms) < 2:
-        return 1.0
-    median = float(np.median(norms[1:]))
-    return float(norms[0] / median) if median > 0 else 1.0
-
-
-def leaves_first_out(states: np.ndarray, first: FirstToken) -> bool:
-    """Whether the first token is left out: never where fewer than two others would remain."""
-    if len(states) < 3 or first == "keep":
-        return False
-    return first == "leave" or first_token_ratio(states) > OUTLIER
+    ratios: np.ndarray
 
 
 def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scaling = "centred") -> Basis:
@@ -142,42 +133,48 @@ def _by_covariance(
     return vectors[:, ::-1].T, values[::-1] / np.trace(covariance)
 
 
-def leaves_first(layers: Sequence[np.ndarray], first: FirstToken) -> bool:
-    """Whether the first token is left out of `layers`: `leaves_first_out` of any of them."""
-    return any(leaves_first_out(layer, first) for layer in layers)
+def fit_layers(
+    layers: Sequence[np.ndarray], left: Sequence[int] = (), components: int = 3, scaling: Scaling = "centred"
+) -> Basis:
+    """`fit_basis` of the layers' tokens, without those in `left`, and in each layer without what is not finite there."""
+    return fit_basis([_fitted(layer, left) for layer in layers], components, scaling)
 
 
-def fit_layers(layers: Sequence[np.ndarray], leave: bool, components: int = 3, scaling: Scaling = "centred") -> Basis:
-    """`fit_basis` of the layers' tokens, without each layer's first one where `leave` says so."""
-    return fit_basis([layer[1:] if leave else layer for layer in layers], components, scaling)
+def _fitted(states: np.ndarray, left: Sequence[int]) -> np.ndarray:
+    taken = finite_tokens(states)
+    taken[list(left)] = False
+    return states if taken.all() else states[taken]
 
 
-def place(states: np.ndarray, basis: Basis, leave: bool, components: int = 3) -> Projection:
-    """The tokens of one layer in a fitted basis; components that the basis lacks are 0."""
-    found = len(basis.components)
+def place(
+    states: np.ndarray, basis: Basis, left: tuple[int, ...] = (), components: int = 3, ratios: np.ndarray | None = None
+) -> Projection:
+    """The tokens of one layer in a fitted basis; components that the basis lacks are 0. `ratios`: where they are known."""
+    found, finite = len(basis.components), finite_tokens(states)
     coordinates = np.zeros((len(states), components))
-    coordinates[:, :found] = basis.transform(states)
-    if leave:
-        coordinates[0] = np.nan
+    coordinates[finite, :found] = basis.transform(states[finite])
+    coordinates[~finite] = np.nan
+    coordinates[list(left)] = np.nan
     explained = np.zeros(components)
     explained[:found] = basis.explained
-    return Projection(coordinates, explained, (0,) if leave else (), first_token_ratio(states), basis.approximate)
+    return Projection(coordinates, explained, left, norm_ratios(states) if ratios is None else ratios, basis.approximate)
 
 
-def project(states: np.ndarray, components: int = 3, first: FirstToken = "auto", scaling: Scaling = "centred") -> Projection:
+def project(states: np.ndarray, components: int = 3, first: Outliers = "auto", scaling: Scaling = "centred") -> Projection:
     """Fit one layer's tokens and project them.
 
     Args:
         states: (token, hidden), the layer that is shown.
         components: how many; missing ones (few tokens) are 0.
-        first: whether the first token takes part: "keep", "leave", or "auto" (left out where its norm is more than
-            `OUTLIER` times the median).
+        first: which tokens take no part: "auto", those whose norm is more than `OUTLIER` times the median of all; "keep",
+            none; "leave", the first token. Whatever it says, a state that is not finite takes no part.
         scaling: see `fit_basis`.
     """
     if states.ndim != 2:
         raise RunShapeError(f"Hidden states are {states.shape}; PCA takes (token, hidden).")
-    leave = leaves_first([states], first)
-    return place(states, fit_layers([states], leave, components, scaling), leave, components)
+    ratios = norm_ratios(states)
+    left = left_out(ratios, first)
+    return place(states, fit_layers([states], left, components, scaling), left, components, ratios)
 
 
 def states_at(run: ModelRun, layer: int) -> np.ndarray:
@@ -189,17 +186,28 @@ def prepared(states: np.ndarray, scaling: Scaling) -> np.ndarray:
     """(token, hidden) as they are fitted: with `scaling` "unit" each token's state is divided by its length."""
     if scaling != "unit":
         return states
-    norms = np.linalg.norm(states.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(states / np.where(norms > 0, norms, 1.0))
+    finite = np.where(finite_tokens(states)[:, None], states.astype(np.float64), np.nan)
+    norms = np.linalg.norm(finite, axis=1, keepdims=True)
+    return np.asarray(finite / np.where(norms == 0, 1.0, norms))
 
 
-def _common_basis(run: ModelRun, first: FirstToken, scaling: Scaling) -> tuple[Basis, bool]:
-    """The basis of all layers together, fitted once for a run, and whether the first token was left out."""
+@dataclass(frozen=True)
+class _Common:
+    """The basis of all layers together, the tokens that it leaves out, and each token's largest ratio in any layer."""
 
-    def fit() -> tuple[Basis, bool]:
+    basis: Basis
+    left: tuple[int, ...]
+    ratios: np.ndarray
+
+
+def _common(run: ModelRun, first: Outliers, scaling: Scaling) -> _Common:
+    """Fitted once for a run."""
+
+    def fit() -> _Common:
         layers = _all_layers(run, scaling)
-        leave = leaves_first(layers, first)
-        return fit_layers(layers, leave, 3, scaling), leave
+        ratios = largest_ratios(layers)
+        left = left_out(ratios, first)
+        return _Common(fit_layers(layers, left, 3, scaling), left, ratios)
 
     return run.remember(("basis", first, scaling), fit)
 
@@ -208,30 +216,38 @@ def _all_layers(run: ModelRun, scaling: Scaling) -> list[np.ndarray]:
     return [prepared(states_at(run, index), scaling) for index in range(-1, run.model.layers)]
 
 
-def project_run(run: ModelRun, layer: int, fit: Fit, first: FirstToken, scaling: Scaling) -> Projection:
+def project_run(run: ModelRun, layer: int, fit: Fit, first: Outliers, scaling: Scaling) -> Projection:
     """The projection after `layer` (−1: the embeddings), remembered by the run; layers that are fitted together share
     one basis, which is fitted once."""
 
     def compute() -> Projection:
+        states = prepared(states_at(run, layer), scaling)
         if fit == "layer":
-            return project(prepared(states_at(run, layer), scaling), 3, first, scaling)
-        basis, leave = _common_basis(run, first, scaling)
-        return place(prepared(states_at(run, layer), scaling), basis, leave)
+            return project(states, 3, first, scaling)
+        common = _common(run, first, scaling)
+        return place(states, common.basis, common.left, 3, common.ratios)
 
     return run.remember(("projection", layer, fit, first, scaling), compute)
 
 
-def trajectories(run: ModelRun, first: FirstToken, scaling: Scaling) -> Trajectories:
+def trajectories(run: ModelRun, first: Outliers, scaling: Scaling) -> Trajectories:
     """All tokens' paths in the common basis, remembered by the run."""
 
     def compute() -> Trajectories:
-        basis, leave = _common_basis(run, first, scaling)
-        return follow(_all_layers(run, scaling), basis, leave)
+        common = _common(run, first, scaling)
+        return follow(_all_layers(run, scaling), common.basis, common.left, 3, common.ratios)
 
     return run.remember(("trajectories", first, scaling), compute)
 
 
-def follow(layers: Sequence[np.ndarray], basis: Basis, leave: bool, components: int = 3) -> Trajectories:
+def follow(
+    layers: Sequence[np.ndarray],
+    basis: Basis,
+    left: tuple[int, ...] = (),
+    components: int = 3,
+    ratios: np.ndarray | None = None,
+) -> Trajectories:
     """The tokens of all `layers`, (token, hidden) each, in a basis that was fitted on all of them."""
-    placed = [place(states, basis, leave, components) for states in layers]
-    return Trajectories(np.stack([p.coordinates for p in placed]), placed[0].explained, placed[0].left_out)
+    ratios = largest_ratios(layers) if ratios is None else ratios
+    placed = [place(states, basis, left, components, ratios) for states in layers]
+    return Trajectories(np.stack([p.coordinates for p in placed]), placed[0].explained, left, ratios)

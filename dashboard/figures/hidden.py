@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.analysis.projection import Projection, fit_layers, follow, leaves_first
+from dashboard.analysis.outliers import OUTLIER, largest_ratios, left_out
+from dashboard.analysis.projection import Projection, fit_layers, follow
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
+from dashboard.figures.outlier_text import left_out_text, names_text, norms_text
 from dashboard.figures.space import Space, plane_axes, space_figure
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import LIGHT, Theme, base_layout
+from dashboard.figures.tokens import escape, labels_of
 
 
 def percent(share: float) -> str:
@@ -23,7 +27,8 @@ def percent(share: float) -> str:
 
 def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spec:
     """The points of `count` tokens alone, as plain data; labels, marks and hover are the page's (assets/55-points.js)."""
-    shown = [i for i in range(count) if i not in projection.left_out]
+    hidden = {*projection.left_out, *projection.not_finite}
+    shown = [i for i in range(count) if i not in hidden]
     xy = np.round(projection.coordinates[shown, :2], 6)
     points = {
         "type": "scatter",
@@ -49,8 +54,8 @@ def plot_hidden_pca(
 ) -> go.Figure:
     """One token's path through the layers among the others', from plain Hugging Face outputs.
 
-    All layers and tokens are fitted together by one PCA, so that the layers share a basis; the first token takes no
-    part where its norm is more than 5 times the median in some layer (said in the title), unless it is the one asked for.
+    All layers and tokens are fitted together by one PCA, so that the layers share a basis. A token whose norm is more
+    than 5 times the median in some layer takes no part, and the title names it; one that is asked for is kept.
 
     Args:
         hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, a batch axis of 1 in each
@@ -71,15 +76,28 @@ def plot_hidden_pca(
     if dimensions not in (2, 3):
         raise RunShapeError(f"A figure has 2 or 3 dimensions, not {dimensions}.")
     token, other = _token(token_idx, count), _token(other_idx, count)
-    leave = leaves_first(layers, "keep" if 0 in (token, other) else "auto")
-    found = follow(layers, fit_layers(layers, leave, dimensions), leave, dimensions)
+    ratios = largest_ratios(layers)
+    left = tuple(outlier for outlier in left_out(ratios, "auto") if outlier not in (token, other))
+    found = follow(layers, fit_layers(layers, left, dimensions), left, dimensions, ratios)
     space = Space(found.coordinates, found.explained, len(layers) - 1, token is not None and len(layers) > 1, dimensions)
     figure = space_figure(space, labels, (token, other))
-    left = "; first token left out (its norm swamps the rest)" if found.left_out else ""
     what = "hidden states" if token is None else f"token {token} through {len(layers)} layers of hidden states"
-    figure.update_layout(title={"text": f"PCA of {what}{left}", "font": {"size": 13}}, margin={"t": 44}, width=720, height=540)
+    lines = [f"PCA of {what}", *_outlier_lines(labels_of(labels), left, (token, other), ratios, len(layers) > 1)]
+    text = "<br>".join(f"<sub>{escape(line)}</sub>" if index else line for index, line in enumerate(lines))
+    figure.update_layout(title={"text": text, "font": {"size": 13}}, margin={"t": 28 + 16 * len(lines)}, width=720, height=540)
     figure.update_layout(paper_bgcolor=LIGHT.surface)
     return figure
+
+
+def _outlier_lines(
+    labels: Sequence[str], left: tuple[int, ...], asked: tuple[int | None, int | None], ratios: np.ndarray, layers: bool
+) -> list[str]:
+    """Which tokens are left out, and which are kept because they were asked for, in lines for a title."""
+    kept = [token for token in dict.fromkeys(asked) if token is not None and ratios[token] > OUTLIER]
+    words = [left_out_text(labels, left, ratios, layers)]
+    if kept:
+        words.append(f"Kept: {names_text(labels, kept, ratios)}: {norms_text(kept, ratios, layers)}; it may dominate")
+    return [line for sentence in words for line in textwrap.wrap(sentence, 100)]
 
 
 def _token(index: int | None, count: int) -> int | None:

@@ -52,8 +52,13 @@ class Space:
 
     @property
     def shown(self) -> list[int]:
-        """The tokens that were not left out."""
+        """The tokens whose points are drawn: neither left out nor without finite values there."""
         return [int(i) for i in np.flatnonzero(np.isfinite(self.coordinates[self.at, :, 0]))]
+
+    @property
+    def followed(self) -> list[int]:
+        """The tokens that have a place somewhere: what was left out has none."""
+        return [int(i) for i in np.flatnonzero(np.isfinite(self.coordinates[:, :, 0]).any(axis=0))]
 
     @property
     def titles(self) -> list[str]:
@@ -68,15 +73,17 @@ class Space:
     @property
     def quiet(self) -> list[int]:
         """The tokens whose paths are drawn thin, beside those of the selected and the second token."""
-        return [token for token in self.shown if token % self.step == 0] if self.path else []
+        return [token for token in self.followed if token % self.step == 0] if self.path else []
 
     def ranges(self) -> list[list[float]]:
         """[low, high] per component, with some room; the same for every place, so that a step moves no axis."""
         found = []
+        if not self.followed:
+            return [[-1.0, 1.0]] * self.dimensions
         largest = float(np.nanmax(np.abs(self.coordinates)))
         for component in range(self.dimensions):
-            values = self.coordinates[:, self.shown, component]
-            low, high = float(values.min()), float(values.max())
+            values = self.coordinates[:, self.followed, component]
+            low, high = float(np.nanmin(values)), float(np.nanmax(values))
             room = 0.06 * (high - low) if high - low > 1e-9 * largest else 1.0  # less is rounding, not a spread
             found.append([low - room, high + room])
         return found
@@ -156,11 +163,10 @@ def space_figure(
         ({"color": theme.ink, "width": 1.5, "dash": "dash"}, "square-open"),
     )
     for token, (line, symbol) in zip(selected, styles, strict=True):
-        if token is None or token not in space.shown:
-            continue
-        if space.path:
+        if token is not None and space.path and token in space.followed:
             figure.add_trace(_path(space, token, line))
-        figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
+        if token in side_of:
+            figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
     ranges = space.ranges()
     if space.dimensions == 3:
         figure.update_layout(**_scene(space, theme))
@@ -242,10 +248,10 @@ def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Sca
 
 def _named_places(space: Space, token: int) -> set[int]:
     """The places on a token's path that carry their layer's number: its ends, and about twelve that stand apart."""
-    count = len(space.coordinates)
-    step = max(1, math.ceil(count / 12))
-    wanted = [0, count - 1, *range(1, count - 1, step)]
-    pixels, kept = _pixels(space, _along(space, token)), [0]
+    there = np.flatnonzero(np.isfinite(_along(space, token)[:, 0])).tolist()
+    step = max(1, math.ceil(len(there) / 12))
+    wanted = [there[0], there[-1], *there[1:-1:step]]
+    pixels, kept = _pixels(space, _along(space, token)), [there[0]]
     for place in wanted[1:]:
         if np.linalg.norm(pixels[kept] - pixels[place], axis=1).min() >= APART:
             kept.append(place)

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.projection import OUTLIER, Fit, Projection, project_run, states_at, trajectories
+from dashboard.analysis.projection import Fit, Projection, project_run, states_at, trajectories
 from dashboard.analysis.similarity import likeness
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
@@ -20,6 +20,7 @@ from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme
 from dashboard.figures.tokens import isolated, label_of
 from dashboard.views.declaration import Control, Options, View, Words, token_span
+from dashboard.views.left_out import left_out_caption, not_shown_note
 from dashboard.views.tables import marked, path_table, points_table
 
 CONTROLS = (
@@ -40,8 +41,12 @@ CONTROLS = (
     ),
     Control(
         "first",
-        "First token",
-        (("auto", "Left out where its norm is over 5 times the median"), ("keep", "Kept"), ("leave", "Left out")),
+        "Outlier tokens",
+        (
+            ("auto", "Automatic: left out if its norm exceeds 5 × the median"),
+            ("keep", "All tokens kept"),
+            ("leave", "First token left out"),
+        ),
     ),
 )
 
@@ -112,50 +117,43 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
         title = [f"{place} on the path of ", token_span(run.tokens[selection.token]), f" ({selection.token}) through all layers"]
     footer = [*_variance(projection, int(options["axes"])), *_pair(run, selection, options)]
     caption = _caption(run, selection, options, projection)
-    return Words(title, caption, footer, _note(selection, projection), spoken=_spoken(run, selection, projection))
+    note = _note(run, selection, options, projection)
+    return Words(title, caption, footer, note, spoken=_spoken(run, selection, projection, caption))
 
 
-def _spoken(run: ModelRun, selection: Selection, projection: Projection) -> str:
-    """Where the selected and the second token lie, for who does not see the points."""
+def _spoken(run: ModelRun, selection: Selection, projection: Projection, caption: Any) -> list[Any]:
+    """Where the selected and the second token lie, and what is left out, for who does not see the points."""
     found = []
     for token in marked(selection):
         name = f"{isolated(label_of(run.tokens[token]))} {token}"
         place = ", ".join(f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token]))
-        found.append(f"{name} is left out" if token in projection.left_out else f"{name} lies at {place}")
-    return "; ".join(found)
+        missing = np.isnan(projection.coordinates[token]).any()
+        found.append(f"{name} is not shown" if missing else f"{name} lies at {place}")
+    return ["; ".join(found), "; ", *(caption if isinstance(caption, list) else [caption])]
 
 
-def _caption(run: ModelRun, selection: Selection, options: Options, projection: Projection) -> str:
-    path = options["draw"] == "path"
-    parts = ["PCA of all tokens, all layers fitted together." if _fit(options) == "all" else "PCA of all tokens at this layer."]
+def _caption(run: ModelRun, selection: Selection, options: Options, projection: Projection) -> list[Any]:
+    path, together = options["draw"] == "path", _fit(options) == "all"
+    head = "PCA of all tokens, all layers fitted together." if together else "PCA of all tokens at this layer."
     if options["scaling"] in SCALED:
-        parts.append(SCALED[options["scaling"]])
-    parts.append(_first_token(projection))
+        head += f" {SCALED[options['scaling']]}"
+    tail = ""
     if path:
         step = _space(run, selection, options).step
         if len(run) > 1:
-            parts.append("Thin: the other tokens." if step == 1 else f"Thin: every {_ordinal(step)} token.")
+            tail += " Thin: the other tokens." if step == 1 else f" Thin: every {_ordinal(step)} token."
     if run.model.final_norm and options["at"] == "layer" and (path or selection.layer == run.model.layers - 1):
         side = "before" if "residual_final" in run.arrays else "past"
-        parts.append(f"Layer {run.model.layers - 1}: {side} the final norm." if path else f"{side.capitalize()} the final norm.")
+        tail += f" Layer {run.model.layers - 1}: {side} the final norm." if path else f" {side.capitalize()} the final norm."
     if projection.approximate:
-        parts.append("Components from a randomised solver.")
-    return " ".join(parts)
+        tail += " Components from a randomised solver."
+    return [f"{head} ", *left_out_caption(run, projection, together), *([tail] if tail else [])]
 
 
 def _ordinal(number: int) -> str:
     """ "2nd", "3rd", "11th" …"""
     ends = {1: "st", 2: "nd", 3: "rd"}
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
-
-
-def _first_token(projection: Projection) -> str:
-    ratio = f"its norm is {projection.first_ratio:.0f}× the median"
-    if not projection.left_out:
-        return "All tokens kept." if projection.first_ratio <= OUTLIER else f"All tokens kept; beware the first: {ratio}."
-    return (
-        f"First token left out: {ratio if projection.first_ratio > OUTLIER else 'as chosen, or for its norm in another layer'}."
-    )
 
 
 def _variance(projection: Projection, dimensions: int) -> list[Any]:
@@ -184,12 +182,12 @@ def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
     ]
 
 
-def _note(selection: Selection, projection: Projection) -> Any:
-    left = [name for name, token in (("selected", selection.token), ("second", selection.other)) if token in projection.left_out]
+def _note(run: ModelRun, selection: Selection, options: Options, projection: Projection) -> Any:
+    left = not_shown_note(run, selection, projection, _fit(options) == "all")
     if left:
-        return html.P(f"The {left[0]} token is the one left out. Options can keep it.", className="note")
+        return left
     if not np.any(projection.explained):
-        return html.P("There is one place only: nothing varies.", className="note")
+        return html.P("All tokens have the same representation here, so there is nothing to plot.", className="note")
     return ()
 
 

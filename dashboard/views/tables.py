@@ -20,6 +20,7 @@ from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.hidden import percent
+from dashboard.figures.outlier_text import names_text
 from dashboard.figures.space import place_name
 from dashboard.figures.tokens import distinct, elide, isolated, label_of, labels_of, token_label
 
@@ -87,14 +88,12 @@ def points_table(
     rows: list[tuple[Cell, ...]] = []
     labels = labels_of(tokens)
     for position, token in enumerate(tokens):
-        missing = None if whole else "left out"
-        left = position in projection.left_out
-        found = [missing if left else float(value) for value in projection.coordinates[position]]
+        found = _coordinates(projection.coordinates[position], position in projection.left_out, whole)
         more = (labels[position],) if whole else ()
         rows.append((position, token.text if whole else labels[position], *found, float(norms[position]), *more))
     shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(projection.explained))
     axes = [Column(f"PC {i + 1}") for i in range(components)]
-    left_out = " The first token is left out of the components." if projection.left_out else ""
+    left_out = _left_out(tokens, projection.left_out, projection.ratios)
     title = f"{place}: principal components ({shares} of the variance) and norm.{left_out}"
     columns = (Column("Position"), Column("Token"), *axes, Column("Norm"), *_label_column(whole))
     return Table(title, columns, rows, len(rows), selected, "token")
@@ -103,6 +102,18 @@ def points_table(
 def _label_column(whole: bool) -> tuple[Column, ...]:
     """The last column of a file: the token as the page writes it."""
     return (Column("Label"),) if whole else ()
+
+
+def _coordinates(values: np.ndarray, left: bool, whole: bool) -> list[Cell]:
+    """A token's place; for a person, why there is none."""
+    why = None if whole else "left out" if left else "not finite"
+    return [why if np.isnan(value) else float(value) for value in values]
+
+
+def _left_out(tokens: Sequence[Token], left: tuple[int, ...], ratios: np.ndarray) -> str:
+    """A sentence that names the tokens that take no part in the components; nothing where all do."""
+    names = names_text(labels_of(tokens), left, ratios)
+    return f" Left out of the components: {names}." if left else ""
 
 
 def path_table(
@@ -132,8 +143,7 @@ def path_table(
             pair = [found.cosine if np.isfinite(found.cosine) else "not defined", found.distance]
         name = place_name(index) if whole else str(index - 1) if index else "E"
         for row, position in enumerate(followed):
-            missing = None if whole else "left out"
-            at = [missing if np.isnan(value) else float(value) for value in paths.coordinates[index, position]]
+            at = _coordinates(paths.coordinates[index, position], position in paths.left_out, whole)
             text = tokens[position].text if whole else labels[position]
             more = (labels[position],) if whole else ()
             rows.append((name, position, text, *at, float(norms[row]), *pair, *more))
@@ -142,7 +152,7 @@ def path_table(
     if other is not None and not whole:
         columns += [Column("Cosine of the two"), Column("Distance of the two")]
     shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(paths.explained))
-    left_out = " The first token is left out of the components." if paths.left_out else ""
+    left_out = _left_out(tokens, paths.left_out, paths.ratios)
     short = "" if whole else " E: the embeddings."
     title = f"Through all layers, fitted together: principal components ({shares} of the variance) and norm.{left_out}{short}"
     here = tuple(range(place * len(followed), (place + 1) * len(followed))) if not whole else ()

@@ -95,7 +95,7 @@ def test_a_figure_names_only_what_it_depends_on_and_its_settings() -> None:
     hidden = dict(found("hidden", run, **{"hidden-first": "keep"}).provenance.entries)
     assert "Head" not in hidden
     assert hidden["Layer"] == "1"
-    assert hidden["Setting: First token"] == "Kept"
+    assert hidden["Setting: Outlier tokens"] == "All tokens kept"
     path = found("hidden", run, **{"hidden-draw": "path"})  # the page marks the layer by itself, a file has it drawn
     assert dict(path.provenance.entries)["Layer"] == "1"
     assert path.file_name("csv") == f"tiny_hidden_layer1_token3_second1_{run.key[:8]}.csv"

@@ -482,20 +482,25 @@ def test_hidden_pca_of_one_layer_draws_points() -> None:
     assert [trace.mode for trace in plot_hidden_pca(LAYERS[0], token_idx=1).data] == ["markers+text"] * 2
 
 
-def test_hidden_pca_leaves_a_huge_first_token_out_and_says_so() -> None:
+@pytest.mark.parametrize("huge", [0, 3, 5])
+def test_hidden_pca_leaves_a_huge_token_out_and_names_it(huge: int) -> None:
     layers = [layer.copy() for layer in LAYERS]
-    layers[2][0] *= 1000
-    figure = plot_hidden_pca(layers, token_idx=1)
-    assert "first token left out" in figure.layout.title.text
+    layers[2][huge] *= 1000
+    figure = plot_hidden_pca(layers, token_idx=1, tokens=["<b>", "a", "b", "c", "d", "e"])
+    name = ["&lt;b&gt;", "a", "b", "c", "d", "e"][huge]
+    assert f"Left out: {name}\u00a0({huge}): norm" in figure.layout.title.text
+    assert "in some layer" in figure.layout.title.text
     assert len(figure.data[0].x) == 5
-    np.testing.assert_allclose(path_of(figure), expected_path([layer[1:] for layer in layers], 0), atol=1e-8)
+    kept = [token for token in range(6) if token != huge]
+    np.testing.assert_allclose(path_of(figure), expected_path([layer[kept] for layer in layers], kept.index(1)), atol=1e-8)
 
 
 def test_hidden_pca_keeps_the_first_token_where_its_path_is_asked_for() -> None:
     layers = [layer.copy() for layer in LAYERS]
     layers[2][0] *= 1000
     figure = plot_hidden_pca(layers, token_idx=0)
-    assert "left out" not in figure.layout.title.text
+    assert "eft out" not in figure.layout.title.text
+    assert "Kept: 0\u00a0(0): norm" in figure.layout.title.text
     np.testing.assert_allclose(path_of(figure), expected_path(layers, 0), atol=1e-6)
 
 

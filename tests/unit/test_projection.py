@@ -7,16 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from synthetic import make_run
 
 import dashboard.analysis.projection as projection_module
+from dashboard.analysis.outliers import Outliers, largest_ratios, left_out, norm_ratios
 from dashboard.analysis.projection import (
-    first_token_ratio,
+    Scaling,
     fit_basis,
     fit_layers,
-    leaves_first,
-    leaves_first_out,
+    follow,
     place,
+    prepared,
     project,
     project_run,
     trajectories,
@@ -74,43 +76,87 @@ def test_a_redraw_never_flips_an_axis() -> None:
     np.testing.assert_array_equal(project(STATES).coordinates, project(STATES.copy()).coordinates)
 
 
-# the first token
+# tokens of large norm
 
 
-def with_first_norm(ratio: float) -> np.ndarray:
-    states = np.ones((5, 4), dtype=np.float32) + np.eye(5, 4, dtype=np.float32) * 0.01
-    states[0] = 0
-    median = np.median(np.linalg.norm(states[1:], axis=1))
-    states[0, 0] = ratio * median
-    return states
+def with_norms(ratios: dict[int, float], count: int = 9) -> np.ndarray:
+    """(token, hidden) whose norms are those times the median; the others' are about 1 median."""
+    rng = np.random.default_rng(5)
+    states = rng.normal(size=(count, 6))
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    for token, ratio in ratios.items():
+        states[token] *= ratio
+    return states.astype(np.float32)
 
 
-def test_the_ratio_is_the_first_norm_over_the_median_of_the_others() -> None:
-    assert first_token_ratio(np.array([[6.0, 8], [1, 0], [0, 2], [3, 0]])) == 5.0
-    assert first_token_ratio(np.array([[6.0, 8]])) == 1.0
-    assert first_token_ratio(np.zeros((3, 2))) == 1.0
+def by_scikit(states: np.ndarray, kept: list[int], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The kept rows' coordinates, whose signs are free, and shares of variance by scikit-learn alone."""
+    pca = PCA(n_components=count, svd_solver="full").fit(states[kept].astype(np.float64))
+    return pca.transform(states[kept].astype(np.float64)), pca.explained_variance_ratio_
 
 
-@pytest.mark.parametrize(("ratio", "left"), [(4.99, ()), (5.01, (0,)), (100, (0,))])
-def test_the_first_token_is_left_out_above_five_medians(ratio: float, left: tuple[int, ...]) -> None:
-    states = with_first_norm(ratio)
-    projection = project(states, 2)
-    assert projection.left_out == left
-    assert np.isnan(projection.coordinates[0]).all() == bool(left)
-    assert np.isfinite(projection.coordinates[1:]).all()
-    assert projection.first_ratio == pytest.approx(ratio, rel=1e-5)
-    kept = states[1:] if left else states
-    np.testing.assert_allclose(projection.explained, by_svd(kept, 2)[1], atol=1e-9)
+def test_a_ratio_is_a_norm_over_the_median_of_all() -> None:
+    np.testing.assert_allclose(norm_ratios(np.array([[6.0, 8], [1, 0], [0, 2], [3, 0]])), [4, 0.4, 0.8, 1.2])
+    np.testing.assert_allclose(norm_ratios(np.array([[6.0, 8]])), [1])
+    np.testing.assert_allclose(norm_ratios(np.zeros((3, 2))), [1, 1, 1])
+    zeros = np.zeros((4, 2))
+    zeros[1, 0] = 9.0
+    np.testing.assert_allclose(norm_ratios(zeros), [1, 1, 1, 1])  # nothing is a multiple of a median of 0
 
 
-def test_the_first_token_is_kept_or_left_out_as_asked() -> None:
-    assert project(with_first_norm(100), first="keep").left_out == ()
-    assert project(with_first_norm(1), first="leave").left_out == (0,)
+def test_a_state_that_is_not_finite_has_no_ratio_and_no_part_in_the_median() -> None:
+    states = np.array([[np.nan, 1], [3, 4], [np.inf, 0], [0, 10], [0, 5]])
+    np.testing.assert_allclose(norm_ratios(states), [np.nan, 1, np.nan, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("ratios", "left"),
+    [
+        ({}, ()),
+        ({0: 4.99}, ()),
+        ({0: 5.01}, (0,)),
+        ({4: 80.0}, (4,)),
+        ({8: 80.0}, (8,)),
+        ({0: 106.0, 5: 80.0}, (0, 5)),
+        ({1: 6.0, 2: 7.0, 6: 1000.0, 7: 50.0}, (1, 2, 6, 7)),
+        ({0: 100.0, 1: 100.0, 2: 100.0, 3: 100.0, 4: 100.0}, ()),  # most are: then they are the rule
+    ],
+)
+def test_every_token_above_five_medians_is_left_out(ratios: dict[int, float], left: tuple[int, ...]) -> None:
+    states = with_norms(ratios)
+    found = project(states, 2)
+    assert found.left_out == left
+    kept = [token for token in range(9) if token not in left]
+    assert np.isnan(found.coordinates[list(left)]).all()
+    coordinates, explained = by_scikit(states, kept, 2)
+    np.testing.assert_allclose(np.abs(found.coordinates[kept]), np.abs(coordinates), atol=1e-6)
+    np.testing.assert_allclose(found.explained, explained, atol=1e-8)
+
+
+def test_a_sink_in_mid_text_does_not_take_a_component() -> None:
+    states = with_norms({5: 200.0})
+    assert project(states, 3, first="keep").explained[0] > 0.99
+    assert project(states, 3).explained[0] < 0.7
+
+
+def test_tokens_are_kept_or_left_out_as_asked() -> None:
+    assert project(with_norms({0: 100, 4: 100}), first="keep").left_out == ()
+    assert project(with_norms({4: 100}), first="leave").left_out == (0,)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_it_is_never_left_out_of_one_or_two_tokens(count: int) -> None:
-    assert not leaves_first_out(with_first_norm(100)[:count], "leave")
+@pytest.mark.parametrize("choice", ["auto", "leave"])
+def test_none_is_left_out_of_one_or_two_tokens(count: int, choice: Outliers) -> None:
+    assert project(with_norms({0: 100}, count), first=choice).left_out == ()
+
+
+def test_one_of_three_can_be_left_out() -> None:
+    assert project(with_norms({1: 100}, 3)).left_out == (1,)
+
+
+def test_two_tokens_always_remain_whatever_the_layers_say() -> None:
+    layers = [with_norms({token: 10.0 + token for token in pair}, 5) for pair in ((0, 1), (2, 3), (1, 4))]
+    assert left_out(largest_ratios(layers), "auto") == (2, 3, 4)
 
 
 # small and degenerate
@@ -166,25 +212,66 @@ def test_states_of_another_shape_are_a_named_error(states: np.ndarray) -> None:
 def test_layers_fitted_together_share_one_basis() -> None:
     layers = [STATES, STATES * 2 + 1, RNG.normal(size=(12, 8))]
     coordinates, explained = by_svd(np.concatenate(layers), 2)
-    basis = fit_layers(layers, leave=False, components=2)
+    basis = fit_layers(layers, components=2)
     for index, layer in enumerate(layers):
-        projection = place(layer, basis, leave=False, components=2)
+        projection = place(layer, basis, components=2)
         np.testing.assert_allclose(projection.coordinates, coordinates[index * 12 : (index + 1) * 12], atol=1e-5)
         np.testing.assert_allclose(projection.explained, explained, atol=1e-8)
 
 
-def test_an_outlier_in_one_layer_leaves_the_first_token_out_of_all() -> None:
-    layers = [with_first_norm(1), with_first_norm(100)]
-    assert leaves_first(layers, "auto")
-    basis = fit_layers(layers, leave=True)
-    assert [place(layer, basis, leave=True).left_out for layer in layers] == [(0,), (0,)]
+def test_a_token_that_is_large_in_one_layer_is_left_out_of_all() -> None:
+    layers = [with_norms({}), with_norms({0: 100}), with_norms({6: 7})]
+    ratios = largest_ratios(layers)
+    assert left_out(ratios, "auto") == (0, 6)
+    assert ratios[0] == pytest.approx(100, rel=0.01)
+    paths = follow(layers, fit_layers(layers, (0, 6)), (0, 6))
+    assert np.isnan(paths.coordinates[:, [0, 6]]).all()
+    kept = [1, 2, 3, 4, 5, 7, 8]
+    expected, _shares = by_svd(np.concatenate([layer[kept] for layer in layers]), 3)
+    np.testing.assert_allclose(paths.coordinates[:, kept].reshape(-1, 3), expected, atol=1e-5)
+
+
+# values that are not finite
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("scaling", ["centred", "standardised", "unit"])
+def test_a_state_that_is_not_finite_takes_no_part(value: float, scaling: Scaling) -> None:
+    states = with_norms({})
+    states[3, 1] = value
+    found = project(prepared(states, scaling), 2, scaling=scaling)
+    assert found.not_finite == (3,)
+    assert found.left_out == ()
+    others = [token for token in range(9) if token != 3]
+    alone = project(prepared(states[others], scaling), 2, scaling=scaling)
+    np.testing.assert_allclose(found.coordinates[others], alone.coordinates, atol=1e-12)
+    np.testing.assert_allclose(found.explained, alone.explained)
+
+
+def test_where_nothing_is_finite_there_are_no_places() -> None:
+    found = project(np.full((4, 3), np.nan, dtype=np.float32))
+    assert found.not_finite == (0, 1, 2, 3)
+    assert found.explained.tolist() == [0, 0, 0]
+
+
+def test_layers_that_are_not_finite_leave_the_others_paths_as_they_are() -> None:
+    whole = [with_norms({}), with_norms({}) * 2 + 1]
+    broken = np.full((9, 6), np.nan, dtype=np.float32)
+    partly = whole[0].copy()
+    partly[2:] = np.inf
+    paths = follow([*whole, broken], fit_layers([*whole, broken]))
+    np.testing.assert_allclose(paths.coordinates[:2], follow(whole, fit_layers(whole)).coordinates, atol=1e-9)
+    assert np.isnan(paths.coordinates[2]).all()
+    expected, _shares = by_svd(np.concatenate([whole[1], partly[:2]]), 3)
+    found = follow([whole[1], partly], fit_layers([whole[1], partly]))
+    np.testing.assert_allclose(found.coordinates[1, :2], expected[9:], atol=1e-6)
 
 
 def test_many_layers_standardised_together_are_those_of_the_singular_values() -> None:
     layers = [STATES, STATES * 2 + 1, STATES[::-1] * np.float32(0.5)]
     stacked = np.concatenate(layers).astype(np.float64)
     coordinates, explained = by_svd((stacked - stacked.mean(axis=0)) / stacked.std(axis=0), 2)
-    basis = fit_layers(layers, leave=False, components=2, scaling="standardised")
+    basis = fit_layers(layers, components=2, scaling="standardised")
     np.testing.assert_allclose(basis.transform(np.concatenate(layers)), coordinates, atol=1e-5)
     np.testing.assert_allclose(basis.explained, explained, atol=1e-8)
 

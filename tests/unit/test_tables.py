@@ -151,7 +151,7 @@ def test_a_token_that_is_left_out_says_so() -> None:
     first = np.asarray(run.arrays["hidden_states/1"][0], dtype=np.float64)
     assert seen[0][5] == pytest.approx(float(np.sqrt((first**2).sum())))
     assert all(isinstance(value, float) for row in seen[1:] for value in row[2:])
-    assert "left out" in table_of("hidden", run, selection).title
+    assert "Left out of the components: The\u00a0(0)." in table_of("hidden", run, selection).title
     kept = rows_of(table_of("hidden", run, selection, first="keep"))
     assert all(isinstance(value, float) for row in kept for value in row[2:])
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from synthetic import WORDS, fill_arrays, make_parts, make_run, titles_in, words_in
+from synthetic import WORDS, array_of, fill_arrays, make_parts, make_run, titles_in, words_in
 
 from dashboard import views
 from dashboard.analysis.prediction import Chance, Contender
@@ -215,19 +215,60 @@ def test_hidden_words_give_the_shares_of_variance_and_what_was_left_out() -> Non
         projection = project_run(run, 1, "layer", "auto", "centred")
         for share in projection.explained:
             assert f"{100 * share:.1f} %" in words_in(words.footer)
-        assert ("First token left out" in words.caption) is outlier
-        assert ("the one left out" in words_in(words.body)) is outlier
+        assert ("Left out: The\u00a0(0): norm" in words_in(words.caption)) is outlier
+        assert ("All tokens kept." in words_in(words.caption)) is not outlier
+        assert ("The selected token, The\u00a0(0), is not shown: norm" in words_in(words.body)) is outlier
 
 
-def test_hidden_words_warn_where_a_huge_first_token_is_kept() -> None:
-    run, view = make_run("encoder", outlier=True), named("hidden")
-    assert "beware" in view.words(run, select(run), defaults(view, first="keep")).caption
+def with_norms(ratios: dict[int, float], count: int = 12) -> ModelRun:
+    """An encoder whose states after layer 1 have these multiples of the median norm."""
+    header, arrays = make_parts("encoder", [f" w{i}" for i in range(count)])
+    states = arrays["hidden_states/2"] / np.linalg.norm(arrays["hidden_states/2"], axis=1, keepdims=True)
+    for token, ratio in ratios.items():
+        states[token] *= ratio
+    return ModelRun(header, {**arrays, "hidden_states/2": states})
+
+
+def test_every_token_that_is_left_out_is_named_with_its_norm() -> None:
+    run, view = with_norms({0: 106.0, 7: 80.0}), named("hidden")
+    words = view.words(run, select(run, token=7, other=0, layer=1), defaults(view))
+    named_so = "Left out: ·w0\u00a0(0), ·w7\u00a0(7): norms 106\u00a0× and 80\u00a0× the median."
+    assert named_so in words_in(words.caption)
+    assert named_so.replace("\u00a0", " ") in alternative(words).replace("\u00a0", " ")
+    assert "The selected token, ·w7\u00a0(7), is not shown: norm 80\u00a0× the median." in words_in(words.body)
+    assert "The second token, ·w0\u00a0(0), is not shown: norm 106\u00a0× the median." in words_in(words.body)
+    title = view.table(run, select(run, layer=1), defaults(view), False).title
+    assert "Left out of the components: ·w0\u00a0(0), ·w7\u00a0(7)." in title
+    shown = array_of(view.draw(run, select(run, layer=1), defaults(view), LIGHT)["data"][0]["x"])
+    assert len(shown) == 10
+
+
+def test_of_many_outliers_the_largest_are_named_and_the_others_counted() -> None:
+    run, view = with_norms({token: 10.0 + token for token in range(9)}, 30), named("hidden")
+    caption = words_in(view.words(run, select(run, layer=1), defaults(view)).caption)
+    names = ", ".join(f"·w{token}\u00a0({token})" for token in range(3, 9))
+    assert f"Left out: {names} and 3 more: norms 18\u00a0× to 10\u00a0× the median." in caption
+
+
+def test_layers_fitted_together_say_that_a_norm_is_the_largest_of_any_layer() -> None:
+    run, view = with_norms({3: 50.0}), named("hidden")
+    for options in ({"fit": "all"}, {"draw": "path"}):
+        words = view.words(run, select(run, token=3, layer=0), defaults(view, **options))
+        assert "Left out: ·w3\u00a0(3): norm 50\u00a0× the median in some layer." in words_in(words.caption)
+        assert "is not shown" in words_in(words.body)
+
+
+def test_hidden_words_warn_where_a_huge_token_is_kept() -> None:
+    run, view = with_norms({5: 80.0}), named("hidden")
+    for choice, lead in (("keep", "All tokens kept; ·w5"), ("leave", "Left out: ·w0\u00a0(0): as chosen. Kept: ·w5")):
+        caption = words_in(view.words(run, select(run, layer=1), defaults(view, first=choice)).caption)
+        assert f"{lead}\u00a0(5) may dominate: norm 80\u00a0× the median." in caption
 
 
 def test_the_last_layer_of_a_causal_model_says_where_it_stands() -> None:
     run, view = make_run("causal"), named("hidden")
-    assert "Before the final norm" in view.words(run, select(run, layer=1), defaults(view)).caption
-    assert "final norm" not in view.words(run, select(run, layer=0), defaults(view)).caption
+    assert "Before the final norm" in words_in(view.words(run, select(run, layer=1), defaults(view)).caption)
+    assert "final norm" not in words_in(view.words(run, select(run, layer=0), defaults(view)).caption)
     assert "Embeddings" in words_in(view.words(run, select(run), defaults(view, at="embeddings")).title)
 
 
@@ -272,14 +313,14 @@ def test_of_a_long_text_every_so_many_paths_are_drawn_and_the_caption_says_so() 
     options = defaults(view, draw="path")
     told = drawn_by(view, run, select(run), options, LIGHT).layout.meta["space"]
     assert told["quiet"] == list(range(0, 100, 3))
-    assert "every 3rd token" in view.words(run, select(run), options).caption
+    assert "every 3rd token" in words_in(view.words(run, select(run), options).caption)
 
 
 def test_a_path_is_fitted_on_all_layers_and_says_so() -> None:
     run, view = make_run("causal"), named("hidden")
     words = view.words(run, select(run), defaults(view, draw="path", fit="layer"))
-    assert "all layers fitted together" in words.caption
-    assert "Layer 1: before the final norm" in words.caption
+    assert "all layers fitted together" in words_in(words.caption)
+    assert "Layer 1: before the final norm" in words_in(words.caption)
     assert words_in(words.title) == "After layer 1 on the path of ·on (3) through all layers"
     shares = trajectories(run, "auto", "centred").explained
     assert f"PC 1 + 2 + 3{100 * shares.sum():.1f} %" in words_in(

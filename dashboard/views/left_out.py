@@ -1,0 +1,63 @@
+"""Which tokens the card of hidden states does not show, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from dash import html
+
+from dashboard.analysis.outliers import OUTLIER
+from dashboard.analysis.projection import Projection
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.figures.outlier_text import and_more, named, norms_text
+from dashboard.views.declaration import token_span
+
+
+def left_out_caption(run: ModelRun, projection: Projection, layers: bool) -> list[Any]:
+    """ "Left out: When (0), ↵ (17): norms 106 × and 80 × the median."
+
+    Args:
+        layers: whether several layers were fitted together, so that a norm is the largest of any of them.
+    """
+    left, ratios = projection.left_out, projection.ratios
+    large = [token for token in np.flatnonzero(ratios > OUTLIER).tolist() if token not in left]
+    parts: list[Any] = []
+    if left:
+        by_norm = all(ratios[token] > OUTLIER for token in left)
+        why = norms_text(left, ratios, layers) if by_norm else "as chosen"
+        parts += ["Left out: ", *_names(run, left, ratios), f": {why}."]
+    else:
+        parts.append("All tokens kept" + ("." if not large else "; "))
+    if large:
+        kept = f" may dominate: {norms_text(large, ratios, layers)}."
+        parts += [*([" Kept: "] if left else []), *_names(run, large, ratios), kept]
+    if projection.not_finite:
+        parts += [" Not shown, values not finite: ", *_names(run, projection.not_finite, ratios), "."]
+    return parts
+
+
+def _names(run: ModelRun, tokens: Sequence[int], ratios: np.ndarray) -> list[Any]:
+    found: list[Any] = []
+    for token in named(tokens, ratios):
+        found += [", "] if found else []
+        found += [token_span(run.tokens[token]), f"\u00a0({token})"]
+    return [*found, and_more(tokens)]
+
+
+def not_shown_note(run: ModelRun, selection: Selection, projection: Projection, layers: bool) -> Any:
+    """What a person reads beside the points where the selected or the second token is not among them; else nothing."""
+    lines: list[Any] = []
+    for name, token in (("selected", selection.token), ("second", selection.other)):
+        if token is None or (name == "second" and token == selection.token):
+            continue
+        lead: list[Any] = [f"The {name} token, ", token_span(run.tokens[token]), f"\u00a0({token}), is not shown: "]
+        if token in projection.not_finite:
+            lines.append(html.P([*lead, "its values are not finite."], className="note"))
+        elif token in projection.left_out:
+            large = projection.ratios[token] > OUTLIER
+            why = f"{norms_text([token], projection.ratios, layers)}. " if large else "it is left out as chosen. "
+            lines.append(html.P([*lead, why, "Options can keep it."], className="note"))
+    return lines

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dash
 from flask_compress import Compress
+from plotly.io.json import to_json_plotly
 
 from dashboard.below_path import below
 from dashboard.envelopes import guard
@@ -87,14 +88,14 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace("{%app_entry%}", "{%app_entry%}" + LATE)
-    app.layout = lambda: layout(
-        settings, catalog.entries(), views, embedding is not None
-    )  # anew for each page: models are fetched meanwhile
+    app.layout = lambda: layout(settings, catalog.entries(), views, embedding is not None)  # models are fetched meanwhile
     visitors = None if embedding else VisitorLists.from_settings(settings)
     shelf = Shelf(settings, store, catalog, visitors)
     connect(app, shelf, views)
     ancestors = embedding.ancestors if embedding else ()
-    sources = Sources(settings, store, catalog, lambda: status(queue), app.csp_hashes(), ancestors)
+    sources = Sources(
+        settings, store, catalog, lambda: status(queue), lambda: to_json_plotly(app.layout()), app.csp_hashes(), ancestors
+    )
     prefix = app.config.routes_pathname_prefix.rstrip("/")
     app.server.register_blueprint(make_routes(sources), url_prefix=prefix or None)
     app.server.register_blueprint(make_pictures(shelf, views), url_prefix=f"{prefix}/show")

@@ -79,6 +79,14 @@ class UnsafeModelError(ModelError):
     """The model could only be loaded by running code or unpickling from its files."""
 
 
+class ForeignFileError(ModelError):
+    """A file of a model cannot be read within bounds; `clause` says which and why, as it stands behind "cannot be run:"."""
+
+    def __init__(self, clause: str) -> None:
+        super().__init__(f"A file of this model cannot be used: {clause}. Put it right, or choose another model.")
+        self.clause = clause
+
+
 class RunShapeError(DashboardError):
     """Arrays of a run, or arrays handed to a figure, do not fit together."""
 

@@ -113,7 +113,7 @@ def _visitor(asked: Request) -> str:
 
 def _gate(settings: Settings) -> Response | None:
     bound = request.environ.get("SERVER_NAME", "")
-    if request.path == "/health" or answers_for(request.host, bound, settings.host, settings.hosts):
+    if request.path in ("/health", "/ready") or answers_for(request.host, bound, settings.host, settings.hosts):
         return None
     text = (
         f"This server does not answer for the host {request.host!r}. If that is its name, start it with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
 FOR_EVER = "private, max-age=31536000, immutable"
+log = logging.getLogger(__name__)
 MOST_WEIGHTS = 65_536  # attention weights in one answer
 
 
@@ -29,6 +31,7 @@ class Sources:
 
     Attributes:
         settings, store, catalog: the server's. health: what /health says of worker and queue.
+        page: makes the whole page, models and all, as a visitor would get it.
         script_hashes: of the page's inline scripts, which alone may run beside the served files.
         ancestors: pages of other origins that may stand around this one, as Content-Security-Policy names them.
     """
@@ -37,6 +40,7 @@ class Sources:
     store: RunStore
     catalog: Catalog
     health: Callable[[], dict[str, Any]]
+    page: Callable[[], object]
     script_hashes: Sequence[str] = ()
     ancestors: Sequence[str] = ()
 
@@ -59,7 +63,7 @@ def security_policy(script_hashes: Sequence[str], ancestors: Sequence[str] = ())
 
 
 def make_routes(sources: Sources) -> Blueprint:
-    """/health, /count and /run/KEY/…; a name that is not a run's gives 404 and one plain line."""
+    """/health, /ready, /count and /run/KEY/…; a name that is not a run's gives 404 and one plain line."""
     routes = Blueprint("dashboard", __name__)
     settings, store, catalog = sources.settings, sources.store, sources.catalog
     policy = security_policy(sources.script_hashes, sources.ancestors)
@@ -67,6 +71,14 @@ def make_routes(sources: Sources) -> Blueprint:
     @routes.get("/health")
     def _health() -> Response:
         return jsonify({"status": "ok", "version": __version__, **sources.health()})
+
+    @routes.get("/ready")
+    def _ready() -> Response:
+        reason = why_not_ready(sources)
+        reply = jsonify({"status": "not ready" if reason else "ready", "reason": reason, "version": __version__})
+        reply.status_code = 503 if reason else 200
+        reply.headers["Cache-Control"] = "no-store"
+        return reply
 
     @routes.post("/count")
     def _count() -> Response:
@@ -98,6 +110,19 @@ def make_routes(sources: Sources) -> Blueprint:
 
     routes.after_app_request(lambda response: _finish(response, policy))
     return routes
+
+
+def why_not_ready(sources: Sources) -> str:
+    """Why a visitor would get no page now, in a plain sentence; "" where one would."""
+    try:
+        sources.page()
+        sources.health()
+    except DashboardError as error:
+        return str(error)
+    except Exception as error:
+        log.exception("the page cannot be made")
+        return f"The page cannot be made ({type(error).__name__}). The server's log has the details."
+    return ""
 
 
 def _finish(response: Response, policy: str) -> Response:

@@ -16,6 +16,7 @@ FIRST_FIELDS = frozenset({"model", "text", "revision", "text_pair", "options", "
 KEY_PATTERN = re.compile(r"[0-9a-f]{64}")
 ALLOWED_CONTROLS = frozenset("\t\n\r")
 CHARACTERS_A_TOKEN = 64  # more than any text has for each of its tokens
+LONGEST_NAME = 1_000  # characters of a model's name
 LONGEST_TEXT = 2_000_000  # characters; longer than any model here reads, and short enough to tokenize
 
 
@@ -58,7 +59,7 @@ class RunRequest:
     options: CaptureOptions = field(default_factory=CaptureOptions)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, str) or not self.model or len(self.model) > 1000:
+        if not isinstance(self.model, str) or not self.model or len(self.model) > LONGEST_NAME:
             raise BadRequestError("No model is chosen. Choose one of the listed models.")
         for name in ("revision", "text_pair"):
             value = getattr(self, name)

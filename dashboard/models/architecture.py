@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 MODEL_TYPE = re.compile(r'^    model_type(?:: str)? = "([^"]+)"', re.M)
@@ -30,7 +30,7 @@ class FamilySource:
     causal: bool
 
 
-@cache
+@lru_cache(maxsize=1024)  # configurations name what they like
 def family_source(model_type: str) -> FamilySource | None:
     """What is known of the family that a configuration calls `model_type`; None where transformers has no such family."""
     folder = _folders().get(model_type)

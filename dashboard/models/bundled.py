@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dashboard.contracts.run import ModelKind
-from dashboard.errors import DashboardError, ModelError, SettingsError
+from dashboard.errors import DashboardError, ForeignFileError, ModelError, SettingsError
 from dashboard.models.fingerprint import folder_fingerprint
+from dashboard.models.foreign import read_object
 from dashboard.settings import Settings
 
 Report = Callable[[str], None]
@@ -105,10 +106,10 @@ BUNDLED = (
 def is_converted(folder: Path) -> bool:
     """Whether `folder` holds a bundled model of this version's format."""
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        card = read_object(folder / CARD)
+    except ForeignFileError:
         return False
-    return isinstance(card, dict) and card.get("format") == FORMAT and (folder / "model.safetensors").is_file()
+    return card.get("format") == FORMAT and (folder / "model.safetensors").is_file()
 
 
 def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | None = None) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dashboard.contracts.request import LONGEST_NAME
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.models.bundled import BUNDLED, BundledModel, is_converted
 from dashboard.models.description import UNBOUNDED, describe_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_weights
 from dashboard.models.folders import PREFIX, FolderModel, folder_model, folder_models
+from dashboard.models.foreign import shown
 from dashboard.models.gguf_files import converted_folder, describe_gguf, is_ready
 from dashboard.models.hub import HUB_MODELS, HubModel, cached_ids, cached_snapshot, find_cached, is_hub_id, listed_model
 from dashboard.models.memory import check_bound
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
-UNREADABLE = (ModelError, OSError, TypeError, ValueError, AttributeError, LookupError)  # what strange files raise
 TOKENIZERS_KEPT = 4  # loaded tokenizers; one takes 10 to 40 MB
+LISTING_SECONDS = 2.0  # for models that were not looked at before; of others the list says so
 NEAR = 0.7  # of 1; how alike two names are where one may be meant by the other
 Source = Literal["bundled", "folder", "gguf", "hub"]
 
@@ -78,8 +81,9 @@ class Catalog:
         would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download shows.
         """
         bundled = [self._bundled(model) for model in BUNDLED]
-        known = [_hub_entry(model) for model in HUB_MODELS]
-        rest = [*self._in_folders(), *_cached_others(), *known]
+        until = time.monotonic() + LISTING_SECONDS
+        sources = (self._in_folders(until), _cached_others(until), map(_hub_entry, HUB_MODELS))
+        rest = [entry for source in sources for entry in _surviving(source)]
         rest.sort(key=lambda entry: (bool(entry.refusal), not entry.here))
         return (*bundled, *rest)
 
@@ -87,6 +91,8 @@ class Catalog:
         """The entry called `name`: of a bundled model, of one in the server's folders, or of any hub id; with
         `allow_folders`, also of the model in an absolute folder.
         """
+        if len(name) > LONGEST_NAME:  # before anything is made of it
+            raise ModelNotFoundError("No model has so long a name. Choose one of the listed models.")
         for model in BUNDLED:
             if model.name == name:
                 return self._bundled(model)
@@ -99,7 +105,8 @@ class Catalog:
             return _folder_entry(str(name), Path(name), "a folder on this machine")
         if not is_hub_id(name):
             raise ModelNotFoundError(
-                f"“{name[:200]}” is no model of this server and no hub id (ORGANISATION/NAME). Choose one of the listed models."
+                f"“{shown(name, 200)}” is no model of this server and no hub id (ORGANISATION/NAME). "
+                "Choose one of the listed models."
             )
         folder = cached_snapshot(name)
         return _unknown_entry(name) if folder is None else _folder_entry(name, folder, "in the local cache", "hub")
@@ -107,6 +114,8 @@ class Catalog:
     def near(self, name: str) -> tuple[str, ...]:
         """The names that may be meant by `name`, the likeliest first; none where a model is called so."""
         words: dict[str, str] = {}
+        if len(name) > LONGEST_NAME:
+            return ()
         for entry in self.entries():
             for word in (entry.name, entry.title):
                 words.setdefault(word.lower(), entry.name)
@@ -195,30 +204,26 @@ class Catalog:
             source="bundled",
         )
 
-    def _in_folders(self) -> Iterator[CatalogEntry]:
+    def _in_folders(self, until: float) -> Iterator[CatalogEntry]:
         for found in folder_models(self._settings).values():
             try:
-                yield self._found(found)
-            except UNREADABLE as error:  # whatever its files hold, the others are listed
-                log.warning("%s cannot be described: %s", found.path, error)
-                yield replace(
-                    _unknown_entry(found.name),
-                    title=found.path.name,
-                    here=True,
-                    note=f"in {found.place}",
-                    source="gguf" if found.is_gguf else "folder",
-                    refusal="its config.json cannot be read" if not found.is_gguf else "the file cannot be read",
-                )
+                yield self._found(found, until)
+            except ModelError:  # it left while the list was made
+                continue
 
-    def _found(self, found: FolderModel) -> CatalogEntry:
+    def _found(self, found: FolderModel, until: float | None = None) -> CatalogEntry:
         """The entry of a model in the server's folders."""
+        if found.trouble:
+            place = "" if found.place == shown(found.path.name) else f"in {found.place}"
+            entry = replace(_unknown_entry(found.name), title=shown(found.path.name), here=True, note=place, source="folder")
+            return replace(entry, refusal=found.trouble)
         if not found.is_gguf:
-            return _folder_entry(found.name, found.path, f"in {found.place}")
+            return _folder_entry(found.name, found.path, f"in {found.place}", until=until)
         folder = converted_folder(found.path, self._settings)
-        described, ready = describe_gguf(found.path), is_ready(folder)
+        described, ready = describe_gguf(found.path, until), is_ready(folder)
         return CatalogEntry(
             name=found.name,
-            title=found.path.stem,
+            title=shown(found.path.stem),
             kind=described.kind if described.layers else None,
             layers=described.layers,
             heads=described.heads,
@@ -228,7 +233,7 @@ class Catalog:
             folder=folder if ready else None,
             note=f"in {found.place}" + ("" if ready else ", converted on first run"),
             source="gguf",
-            refusal=described.refusal,
+            refusal=shown(described.refusal),
         )
 
 
@@ -238,7 +243,7 @@ def title_of(name: str | Path) -> str:
         if name == bundled.name:
             return bundled.title
     path = Path(name).expanduser()
-    return path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf")
+    return shown(path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf"))
 
 
 def fingerprint_memory(settings: Settings) -> Path:
@@ -262,25 +267,28 @@ def _hub_entry(model: HubModel) -> CatalogEntry:
     )
 
 
-def _cached_others() -> Iterator[CatalogEntry]:
+def _surviving(entries: Iterable[CatalogEntry]) -> Iterator[CatalogEntry]:
+    """The entries of one source, as far as it gives them: what nobody foresaw must stop neither a page nor a start."""
+    try:
+        yield from entries
+    except Exception:
+        log.exception("some models cannot be listed")
+
+
+def _cached_others(until: float) -> Iterator[CatalogEntry]:
     """The text models of the hub's local cache that are not among the well-known ones."""
     for name in cached_ids():
         folder = None if listed_model(name) else cached_snapshot(name)
-        if folder is None:
-            continue
-        try:
-            if describe_folder(folder).reads_text:
-                yield _folder_entry(name, folder, "in the local cache", "hub")
-        except UNREADABLE as error:  # whatever its files hold, the others are listed
-            log.warning("%s is left out of the list: %s", name, error)
+        if folder is not None and describe_folder(folder, until).reads_text:
+            yield _folder_entry(name, folder, "in the local cache", "hub", until)
 
 
-def _folder_entry(name: str, folder: Path, note: str, source: Source = "folder") -> CatalogEntry:
+def _folder_entry(name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None) -> CatalogEntry:
     """What the files of a model folder say."""
-    described = describe_folder(folder)
+    described = describe_folder(folder, until)
     return CatalogEntry(
         name=name,
-        title=name.split("/")[-1] if source == "hub" else folder.name,
+        title=shown(name.split("/")[-1] if source == "hub" else folder.name),
         kind=described.kind,
         layers=described.layers,
         heads=described.heads,
@@ -290,7 +298,7 @@ def _folder_entry(name: str, folder: Path, note: str, source: Source = "folder")
         folder=folder,
         note=note,
         source=source,
-        refusal=described.refusal if described.reads_text else described.refusal or "it does not read text",
+        refusal=shown(described.refusal) or ("" if described.reads_text else "it does not read text"),
     )
 
 

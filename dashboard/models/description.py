@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
+import os
 import struct
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from dashboard.contracts.run import ModelKind
-from dashboard.errors import ModelError, ModelNotFoundError
+from dashboard.errors import ForeignFileError, ModelNotFoundError
 from dashboard.models.architecture import family_source
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
+from dashboard.models.foreign import MOST_BYTES, check_regular, open_regular, parse_object, read_object, shown
+from dashboard.models.plausible import HEADS, LARGEST_NUMBER, LAYERS, LIMITS, implausible
 
+log = logging.getLogger(__name__)
+NOT_YET = "its files were not looked at yet; load the page again in a moment"
+MOST_KNOWN = 4096  # descriptions that are remembered
+_known: dict[tuple[Path, tuple[object, ...]], Description] = {}
+_reading = threading.Lock()
 UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
-LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors format
-LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
-LIMITS = ("max_position_embeddings", "n_positions", "n_ctx")
+LONGEST_CONFIG = 4_000_000  # bytes
+LONGEST_HEADERS = 64_000_000  # bytes of all safetensors headers of one model
+MOST_DIMENSIONS = 16  # of one tensor
 BYTES = {"float16": 2, "bfloat16": 2, "float64": 8}  # of one weight in a PyTorch checkpoint; 4 where it does not say
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
 
@@ -46,33 +55,72 @@ class Description:
     refusal: str
 
 
-def describe_folder(folder: Path) -> Description:
-    """The description of a model folder; remembered until a file of it changes.
-
-    Raises:
-        ModelNotFoundError: there is no configuration that can be read.
-    """
+def describe_folder(folder: Path, until: float | None = None) -> Description:
+    """The description of a model folder; remembered until a file of it changes (see `contained`)."""
     files = [folder / "config.json", *weight_files(folder), *(folder / name for name in TOKENIZER_FILES)]
-    stamp = []
+    stamp: list[object] = []
     for path in files:
         try:
             status = path.stat()
         except OSError:
             continue
         stamp.append((path.name, status.st_size, status.st_mtime_ns))
-    return _describe(folder, tuple(stamp))
+    return contained(lambda: _read_folder(folder), folder, tuple(stamp), until)
 
 
-@lru_cache(maxsize=512)
-def _describe(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> Description:
-    whole = read_config(folder)
+def contained(read: Callable[[], Description], path: Path, stamp: tuple[object, ...], until: float | None) -> Description:
+    """What `read` makes of a model's files. The one place where it ends whatever these hold: parsers of foreign content may
+    raise anything, and one model must not take the list of all models with it. Such a model is described by its refusal.
+
+    Args:
+        read: is called once for each `path` and `stamp` (the state of its files), in one thread at a time.
+        until: monotonic time after which nothing is read: what is not known then is described as such. None: no such time.
+    """
+    key = (path, stamp)
+    found = _known.get(key)
+    if found is not None:
+        return found
+    left = -1.0 if until is None else max(0.0, until - time.monotonic())
+    if left == 0.0 or not _reading.acquire(timeout=left):
+        return refused(NOT_YET)
+    try:
+        found = _known.get(key) or _described(read, path)
+        _known[key] = found
+        while len(_known) > MOST_KNOWN:
+            del _known[next(iter(_known))]
+        return found
+    finally:
+        _reading.release()
+
+
+def _described(read: Callable[[], Description], path: Path) -> Description:
+    try:
+        return read()
+    except ForeignFileError as error:
+        return refused(error.clause)
+    except Exception as error:
+        log.exception("%s cannot be described", shown(str(path)))
+        return refused(f"its files cannot be read ({type(error).__name__})")
+
+
+def refused(reason: str) -> Description:
+    """A model of which nothing is known but why it cannot be run."""
+    return Description("", None, 0, 0, 0, 0, True, reason)
+
+
+def _read_folder(folder: Path) -> Description:
+    check_regular(folder)
+    whole = read_object(folder / "config.json", LONGEST_CONFIG)
+    reason = implausible(whole)
+    if reason:
+        return refused(reason)
     inner = whole.get("text_config")
     config: dict[str, Any] = inner if isinstance(inner, dict) else whole
-    family = str(whole.get("model_type") or "")
+    family = shown(str(whole.get("model_type") or ""), 60)
     try:
         parameters, damage = count_parameters(folder, whole), ""
-    except ModelError as error:
-        parameters, damage = 0, str(error)
+    except ForeignFileError as error:
+        parameters, damage = 0, error.clause
     reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
     return Description(
         family=family,
@@ -89,21 +137,17 @@ def _describe(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> Descrip
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration of a model folder as it stands there; raises `ModelNotFoundError` where there is none."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelNotFoundError(
-            f"{folder}/config.json cannot be read. Choose a folder that save_pretrained has written."
-        ) from error
-    if not isinstance(config, dict):
-        raise ModelNotFoundError(f"{folder}/config.json is no configuration. Choose a folder that save_pretrained has written.")
-    return config
+        return read_object(folder / "config.json", LONGEST_CONFIG)
+    except ForeignFileError as error:
+        raise ModelNotFoundError(f"{folder}: {error.clause}. Choose a folder that save_pretrained has written.") from error
 
 
 def kind_of(config: dict[str, Any]) -> ModelKind:
     """What the checkpoint was made to predict, by the name of its class (the loader looks at its weights, too)."""
     source = family_source(str(config.get("model_type") or ""))
     masked = source is not None and source.masked
-    for name in map(str, config.get("architectures") or ()):
+    named = config.get("architectures")
+    for name in map(str, named if isinstance(named, list) else ()):
         if "MaskedLM" in name or (name.endswith("ForPreTraining") and masked):
             return "masked"
         if ("CausalLM" in name or "LMHead" in name) and (not masked or config.get("is_decoder")):
@@ -129,11 +173,10 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
 def _limit(config: dict[str, Any], folder: Path) -> int:
     limit = _first(config, *LIMITS) or UNBOUNDED
     if config.get("model_type") in PADDED_POSITIONS:  # positions are counted from behind the padding's
-        limit -= int(config.get("pad_token_id", 1)) + 1
-    try:
-        own = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("model_max_length")
-    except (OSError, ValueError, AttributeError):
-        own = None
+        padding = config.get("pad_token_id", 1)
+        limit = max(0, limit - (padding if isinstance(padding, int) else 1) - 1)
+    path = folder / "tokenizer_config.json"
+    own = read_object(path).get("model_max_length") if os.path.exists(path) else None
     return int(min(limit, own)) if isinstance(own, (int, float)) and own > 1 else limit
 
 
@@ -141,31 +184,50 @@ def count_parameters(folder: Path, config: dict[str, Any]) -> int:
     """How many numbers the weights' files hold.
 
     Raises:
-        ModelError: a safetensors file is cut short or is none.
+        ForeignFileError: a safetensors file is cut short or is none.
     """
-    total = 0
+    total, left = 0, LONGEST_HEADERS
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
-            total += _safetensors_parameters(path)
+            found, read = _safetensors_parameters(path)
+            total, left = total + found, left - read
+            if left < 0:
+                raise ForeignFileError(f"the headers of its weights are longer than {LONGEST_HEADERS / 1e6:.0f} MB")
         else:
             total += path.stat().st_size // BYTES.get(str(config.get("torch_dtype") or config.get("dtype")), 4)
     return total
 
 
-def _safetensors_parameters(path: Path) -> int:
-    """Floating-point numbers in one file, from its header."""
-    damaged = ModelError(f"{path.name} is damaged or was not copied whole")
-    try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header: dict[str, Any] = json.loads(stream.read(min(length, LONGEST_HEADER)))
-        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-        end = max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
-        if path.stat().st_size < 8 + length + end:
+def _safetensors_parameters(path: Path) -> tuple[int, int]:
+    """(floating-point numbers in one file, from its header; bytes of the header)."""
+    damaged = ForeignFileError(f"{path.name} is damaged or was not copied whole")
+    with open_regular(path) as stream:
+        size, start = os.fstat(stream.fileno()).st_size, stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if 8 + length > size:
             raise damaged
-        return sum(math.prod(entry["shape"]) for entry in tensors if "F" in entry["dtype"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+        if length > MOST_BYTES:
+            raise ForeignFileError(f"the header of {path.name} is longer than {MOST_BYTES / 1e6:.0f} MB")
+        data = stream.read(length)
+    try:
+        tensors = [entry for name, entry in parse_object(data, path.name).items() if name != "__metadata__"]
+        end = max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
+        total = sum(_numbers(entry["shape"]) for entry in tensors if "F" in entry["dtype"])
+    except (ForeignFileError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise damaged from error
+    if size < 8 + length + end:
+        raise damaged
+    return total, length
+
+
+def _numbers(shape: list[int]) -> int:
+    """How many numbers a tensor has; `ValueError` where no tensor has this shape."""
+    if len(shape) > MOST_DIMENSIONS or not all(isinstance(side, int) and 0 <= side <= LARGEST_NUMBER for side in shape):
+        raise ValueError(len(shape))
+    found = math.prod(shape)
+    if found > LARGEST_NUMBER:
+        raise ValueError(found)
+    return found
 
 
 def _first(config: dict[str, Any], *names: str) -> int:

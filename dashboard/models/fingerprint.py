@@ -9,6 +9,10 @@ import re
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
+
+from dashboard.errors import ForeignFileError
+from dashboard.models.foreign import entries_of, open_regular, read_object
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -35,9 +39,11 @@ _known: dict[str, list[object]] = {}  # path: [size, time in ns, sha256], shared
 def weight_files(folder: Path) -> list[Path]:
     """The files with the weights, by name; empty where there are none, or where a part of a split checkpoint is missing."""
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.exists())
-    except OSError:
+        entries = entries_of(folder)
+    except ForeignFileError:  # not a folder, or no model's
         return []
+    found = [entry.name for entry in entries if any(pattern.fullmatch(entry.name) for pattern in WEIGHTS)]
+    names = sorted(name for name in found if os.path.exists(folder / name))
     for pattern in WEIGHTS:
         matches = [match for match in map(pattern.fullmatch, names) if match]
         whole = [match for match in matches if match["count"] is None]
@@ -61,6 +67,9 @@ def strange_weights(folder: Path) -> str | None:
     """What a model's own files name as weights that is not among `weight_files`, and would be read all the same; or None.
 
     A path in there could lead out of the folder, or to a file in a format whose reading runs code.
+
+    Raises:
+        ForeignFileError: one of these files cannot be read within bounds.
     """
     own = {path.name for path in weight_files(folder)}
     index = index_file(folder)
@@ -71,12 +80,8 @@ def strange_weights(folder: Path) -> str | None:
     return next((str(name) for name in named if name is not None and name not in own), None)
 
 
-def _read(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _read(path: Path) -> dict[str, Any]:
+    return read_object(path) if os.path.exists(path) else {}
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -89,7 +94,7 @@ def model_files(folder: Path) -> list[Path]:
 
 def has_weights(folder: Path) -> bool:
     """Whether `folder` holds a configuration and all of its weights."""
-    return os.path.isfile(folder / "config.json") and bool(weight_files(folder))  # no error where the folder cannot be read
+    return os.path.exists(folder / "config.json") and bool(weight_files(folder))  # no error where the folder cannot be read
 
 
 def has_vocabulary(folder: Path) -> bool:
@@ -124,7 +129,7 @@ def _file_hash(path: Path, remembered: dict[str, list[object]]) -> tuple[str, bo
         entry = source.get(str(real))
         if entry is not None and entry[:2] == state:
             return str(entry[2]), False
-    with real.open("rb") as stream:
+    with open_regular(real) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     _known[str(real)] = remembered[str(real)] = [*state, digest]
     return digest, True

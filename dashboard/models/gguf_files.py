@@ -15,8 +15,10 @@ from pathlib import Path
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, SettingsError, UnsupportedModelError
 from dashboard.models.bundled import CARD, make_private
-from dashboard.models.description import Description
+from dashboard.models.description import Description, contained, refused
+from dashboard.models.foreign import shown
 from dashboard.models.gguf_header import GgufHeader, read_header
+from dashboard.models.plausible import implausible
 from dashboard.settings import Settings
 
 FORMAT = 1  # raise it when the conversion changes, so that folders of an older one are made again
@@ -28,19 +30,28 @@ LONGEST_CONVERSION = 86_400  # seconds
 Report = Callable[[Progress], None]
 
 
-def describe_gguf(path: Path) -> Description:
+def describe_gguf(path: Path, until: float | None = None) -> Description:
     """What the file's header says; where it has none that can be read, that is its refusal."""
     try:
-        header = read_header(path)
-    except ModelError:
-        return Description("", "causal", 0, 0, 0, 0, True, "the file is damaged, or is no GGUF file")
+        status = path.stat()
+    except OSError as error:
+        raise _gone(path) from error
+    return contained(lambda: _describe(path), path, (status.st_size, status.st_mtime_ns), until)
+
+
+def _describe(path: Path) -> Description:
+    header = read_header(path)
+    layers, heads, limit = (header.number(key) for key in ("block_count", "attention.head_count", "context_length"))
+    reason = implausible({"num_hidden_layers": layers, "num_attention_heads": heads, "n_ctx": limit})
+    if reason:
+        return refused(reason)
     return Description(
-        family=header.architecture,
+        family=shown(header.architecture, 60),
         kind="causal",
-        layers=header.number("block_count"),
-        heads=header.number("attention.head_count"),
+        layers=layers,
+        heads=heads,
         parameters=header.parameters,
-        limit=header.number("context_length"),
+        limit=limit,
         reads_text=True,
         refusal=refusal(header),
     )
@@ -72,9 +83,13 @@ def converted_folder(path: Path, settings: Settings) -> Path:
     try:
         status = real.stat()
     except OSError as error:
-        raise ModelError(f"{path.name} is no longer there. List the models again to see which there are.") from error
+        raise _gone(path) from error
     state = hashlib.sha256(json.dumps([FORMAT, str(real), status.st_size, status.st_mtime_ns]).encode()).hexdigest()
     return settings.models_folder / "gguf" / f"{path.stem}-{state[:12]}"
+
+
+def _gone(path: Path) -> ModelError:
+    return ModelError(f"{path.name} is no longer there. List the models again to see which there are.")
 
 
 def is_ready(folder: Path) -> bool:

@@ -6,14 +6,15 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import math
-import mmap
+import os
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from dashboard.errors import ModelError
+from dashboard.errors import ForeignFileError
+from dashboard.models.foreign import open_regular, shown
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -31,7 +32,12 @@ NUMBERS = {
     12: "d",
 }  # struct's letter of each type
 TEXT, ARRAY = 8, 9
-MOST_ENTRIES = 1_000_000  # of keys, tensors or dimensions: more is no header
+MOST_ENTRIES = 1_000_000  # keys or tensors: more is no header
+MOST_ITEMS = 2_000_000  # texts and numbers in one header; the largest vocabularies with their merges have over half of that
+MOST_BYTES = 100_000_000  # of one header; the largest vocabularies take 15 MB
+MOST_DIMENSIONS = 8  # of one tensor; the format has 4
+LARGEST_NUMBER = 2**63 - 1
+PIECE = 1 << 20  # bytes that are read at once
 
 
 @dataclass(frozen=True)
@@ -58,65 +64,117 @@ def read_header(path: Path) -> GgufHeader:
     """The header of a file; remembered until the file changes.
 
     Raises:
-        ModelError: it is no GGUF file, or its header is damaged.
+        ModelError: it is no GGUF file, its header is damaged, or is larger than any.
     """
     try:
         status = path.stat()
-        return _read(path, status.st_size, status.st_mtime_ns)
-    except (OSError, ValueError, IndexError, struct.error, UnicodeDecodeError) as error:
-        raise ModelError(f"{path.name} is no GGUF file that can be read. Copy it again.") from error
+    except (OSError, ValueError) as error:
+        raise ForeignFileError(f"{shown(path.name)} cannot be read") from error
+    found = _read(path, status.st_size, status.st_mtime_ns)
+    if isinstance(found, str):
+        raise ForeignFileError(found)
+    return found
 
 
-@lru_cache(maxsize=128)
-def _read(path: Path, _size: int, _time: int) -> GgufHeader:
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        reader = _Reader(data)
-        if data[:4] != MAGIC or reader.number("I", at=4) not in VERSIONS:
-            raise ValueError(path.name)
-        reader.at = 8
-        tensors, keys = reader.count(), reader.count()
-        fields = {}
-        for _ in range(keys):
-            key, value = reader.text(), reader.value(reader.number("I"))
-            if value is not None:
-                fields[key] = value
-        names, total = [], 0
-        for _ in range(tensors):
-            names.append(reader.text())
-            shape = [reader.number("Q") for _ in range(reader.number("I"))]
-            total += math.prod(shape)
-            reader.at += 12  # type and offset
+@lru_cache(maxsize=512)
+def _read(path: Path, _size: int, _time: int) -> GgufHeader | str:
+    """The header, or why there is none: a damaged file is not read again for every page, either."""
+    try:
+        with open_regular(path) as stream:
+            return _header(_Reader(stream))
+    except ForeignFileError as error:
+        return error.clause
+    except (OSError, ValueError, IndexError, OverflowError, struct.error) as error:
+        return f"the file is damaged, or is no GGUF file ({type(error).__name__})"
+
+
+def _header(reader: _Reader) -> GgufHeader:
+    if reader.take(4) != MAGIC or reader.number("I") not in VERSIONS:
+        raise ValueError("no GGUF file")
+    tensors, keys = reader.count(), reader.count()
+    fields = {}
+    for _ in range(keys):
+        key, value = reader.text(), reader.value(reader.number("I"))
+        if value is not None:
+            fields[key] = value
+    names, total = [], 0
+    for _ in range(tensors):
+        names.append(reader.text())
+        total += math.prod(reader.shape())
+        reader.skip(12)  # type and offset
+    if total > LARGEST_NUMBER:
+        raise ValueError(total)
     return GgufHeader(str(fields.get("general.architecture", "")), fields, total, frozenset(names))
 
 
 class _Reader:
-    """Reads one value after the other, little-endian."""
+    """Reads one value after the other, little-endian, from the file's start; never more than the file has, or a header may.
 
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data, self.at = data, 0
+    The file is read, not mapped: to read a mapped file that someone cuts short would end the process.
+    """
 
-    def number(self, letter: str, at: int | None = None) -> Any:
-        if at is not None:
-            self.at = at
-        (value,) = struct.unpack_from("<" + letter, self.data, self.at)
-        self.at += struct.calcsize("<" + letter)
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.data, self.at, self.items = stream, bytearray(), 0, 0
+        self.size = os.fstat(stream.fileno()).st_size
+
+    def skip(self, length: int) -> int:
+        """Go on by so many bytes, which are then in `data`; the place before."""
+        end = self.at + length
+        if end > len(self.data):
+            self._fill(end)
+        before, self.at = self.at, end
+        return before
+
+    def skip_texts(self, count: int) -> None:
+        """Go on by so many texts; there may be hundreds of thousands."""
+        length_at, data, at = struct.Struct("<Q").unpack_from, self.data, self.at
+        for _ in range(count):
+            if at + 8 > len(data):
+                self._fill(at + 8)
+            at += 8 + length_at(data, at)[0]
+        self.at = at
+        self.skip(0)
+
+    def _fill(self, end: int) -> None:
+        """Read on until `data` ends there."""
+        if end > self.size:
+            raise ValueError("the file ends within its header")
+        if end > MOST_BYTES:
+            raise ForeignFileError(f"its header is longer than {MOST_BYTES / 1e6:.0f} MB")
+        while len(self.data) < end:
+            piece = self.stream.read(max(PIECE, end - len(self.data)))
+            if not piece:
+                raise ValueError("the file ends within its header")
+            self.data += piece
+
+    def take(self, length: int) -> bytes:
+        start = self.skip(length)
+        return bytes(self.data[start : self.at])
+
+    def number(self, letter: str) -> Any:
+        (value,) = struct.unpack_from("<" + letter, self.data, self.skip(struct.calcsize("<" + letter)))
         return value
 
-    def count(self) -> int:
+    def count(self, most: int = MOST_ENTRIES) -> int:
+        """A number of things that follow; each takes some room, in the file and in memory."""
         found = int(self.number("Q"))
-        if found > MOST_ENTRIES:
-            raise ValueError(found)
+        self.items += found
+        if found > most or self.items > MOST_ITEMS:
+            raise ForeignFileError(f"its header says that {found:,} values follow, which no header has")
         return found
 
-    def text(self) -> str:
-        return self._bytes().decode("utf-8")
+    def shape(self) -> list[int]:
+        """The sides of a tensor."""
+        count = self.number("I")
+        if count > MOST_DIMENSIONS:
+            raise ValueError(count)
+        sides = [int(self.number("Q")) for _ in range(count)]
+        if math.prod(sides) > LARGEST_NUMBER:
+            raise ValueError("no tensor is so large")
+        return sides
 
-    def _bytes(self) -> bytes:
-        length = self.count()
-        if self.at + length > len(self.data):
-            raise ValueError(length)
-        self.at += length
-        return self.data[self.at - length : self.at]
+    def text(self) -> str:
+        return self.take(int(self.number("Q"))).decode("utf-8")
 
     def value(self, kind: int) -> Any:
         """A number or a text; None for an array, which is skipped."""
@@ -126,12 +184,11 @@ class _Reader:
             return self.number(NUMBERS[kind])
         if kind != ARRAY:
             raise ValueError(kind)
-        inner, length = self.number("I"), self.number("Q")
+        inner, length = self.number("I"), self.count(MOST_ITEMS)
         if inner == TEXT:
-            for _ in range(length):
-                self.at += 8 + struct.unpack_from("<Q", self.data, self.at)[0]
+            self.skip_texts(length)
         elif inner in NUMBERS:
-            self.at += length * struct.calcsize("<" + NUMBERS[inner])
+            self.skip(length * struct.calcsize("<" + NUMBERS[inner]))
         else:
             raise ValueError(inner)
         return None

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.contracts.run import ModelKind
+from dashboard.errors import ForeignFileError
 from dashboard.models.fingerprint import has_weights
+from dashboard.models.foreign import entries_of, read_bytes
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 LONGEST_ID = 96
+COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # a folder below `snapshots`, and no other
+LONGEST_REVISION = 200
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ def listed_model(name: str) -> HubModel | None:
 def cached_ids() -> tuple[str, ...]:
     """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their names."""
     try:
-        names = sorted(path.name for path in cache_folder().iterdir() if path.name.startswith("models--"))
-    except OSError:
+        names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith("models--"))
+    except ForeignFileError:
         return ()
     ids = (name.removeprefix("models--").replace("--", "/") for name in names)
     return tuple(name for name in ids if is_hub_id(name) and cached_snapshot(name) is not None)
@@ -82,10 +86,14 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
     """The folder of a model in the local cache, with its weights; None where it is not (wholly) there."""
     repository = cache_folder() / ("models--" + hub_id.replace("/", "--"))
     wanted = revision or "main"
+    if len(wanted) > LONGEST_REVISION or wanted.startswith("/") or ".." in wanted:
+        return None
     try:
-        commit = (repository / "refs" / wanted).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
+        commit = read_bytes(repository / "refs" / wanted, LONGEST_REVISION).decode("utf-8", "replace").strip()
+    except ForeignFileError:
         commit = wanted
+    if not COMMIT.fullmatch(commit):
+        return None
     folder = repository / "snapshots" / commit
     return folder if has_weights(folder) else None
 

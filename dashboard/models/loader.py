@@ -35,7 +35,9 @@ from dashboard.models.catalog import fingerprint_memory, title_of
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary, strange_weights
+from dashboard.models.foreign import check_regular
 from dashboard.models.memory import check_room
+from dashboard.models.plausible import implausible
 from dashboard.settings import Settings
 
 AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
@@ -83,6 +85,7 @@ def load_model(
     settings = settings or Settings.from_env()
     folder = resolve_folder(name, settings, revision, progress, folders)
     title = title_of(name)
+    _check_files(folder, title)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
     strange = strange_weights(folder)
@@ -95,6 +98,14 @@ def load_model(
         model, kind = _read_model(folder, config, title)
     fingerprint = folder_fingerprint(folder, fingerprint_memory(settings))
     return replace(_finish(model, tokenizer, str(name), title, kind, fingerprint), source=_source(str(name), folder))
+
+
+def _check_files(folder: Path, title: str) -> None:
+    """Refuse what would hold or fill whoever loads it: pipes and devices among its files, sizes that no model has."""
+    check_regular(folder)
+    reason = implausible(read_config(folder))
+    if reason:
+        raise UnsupportedModelError(f"{title} cannot be loaded: {reason}. Choose another model.")
 
 
 def _source(name: str, folder: Path) -> str:

@@ -76,7 +76,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "flask": ("recent", "routes", "pictures", "export_routes", "envelopes"),
     "flask_compress": ("app",),
     "werkzeug": ("notebook", "envelopes"),
-    "plotly": ("figures", "views", "exports", "pictures"),
+    "plotly": ("figures", "views", "exports", "pictures", "app"),
     "sklearn": ("analysis", "wsgi"),
     "diskcache": ("jobs",),
     "safetensors": ("store", "models"),
@@ -89,6 +89,8 @@ TORCH_FREE = (  # of models/: what the page imports
     "models.architecture",
     "models.description",
     "models.folders",
+    "models.foreign",
+    "models.plausible",
     "models.gguf_files",
     "models.memory",
 )

@@ -1,4 +1,4 @@
-"""The memory that the container around this process allows and has in use: Linux control groups, version 2 or 1.
+"""The memory that a process holds, and that the container around it allows and has in use (Linux control groups, 2 or 1).
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files and cgroup-v1/memory.html
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -59,3 +61,12 @@ def _files(root: Path, version: Version) -> int:
         return sum(int(line[1]) for line in lines if len(line) == 2 and line[0] in version.files)
     except (OSError, ValueError):
         return 0
+
+
+def held_bytes(pid: int | None) -> int:
+    """The memory that a process alone holds: what it has mapped from files can be taken from it at any time."""
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return int(memory.rss - getattr(memory, "shared", 0))

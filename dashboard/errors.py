@@ -129,3 +129,8 @@ class JobCancelledError(JobError):
 
 class SettingsError(DashboardError):
     """The server cannot start as configured: a port in use, a folder that cannot be written."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether native code written in Rust panicked: its bindings raise that as a `BaseException` with no importable class."""
+    return type(error).__name__ == "PanicException" and type(error).__module__.startswith("pyo3")

@@ -85,10 +85,11 @@ def make_routes(sources: Sources) -> Blueprint:
         raw = request.get_json(silent=True)
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
             raise BadRequestError("Send JSON with model and text.")
-        text = raw["text"].encode("utf-8", "replace").decode()  # half a surrogate pair is refused when it is run
-        if len(text) > longest_text(settings.max_tokens):
+        entry = catalog.admit(raw["model"])  # what a run would refuse is not counted, either
+        if len(raw["text"]) > longest_text(min(entry.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
-        return jsonify({"tokens": catalog.count_tokens(raw["model"], text) if text else 0})
+        text = raw["text"].encode("utf-8", "replace").decode()  # half a surrogate pair is refused when it is run
+        return jsonify({"tokens": catalog.count_tokens(entry.name, text) if text else 0})
 
     @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
     def _heads(key: str, theme: str) -> Response:

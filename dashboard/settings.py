@@ -14,6 +14,7 @@ from dashboard.container import memory_limit
 from dashboard.errors import SettingsError
 
 PREFIX = "DASHBOARD_"
+LEAST_WEB_GIGABYTES = 0.4  # a web process takes half of that when it has just started
 
 
 def _cache_home() -> Path:
@@ -51,6 +52,10 @@ class Settings:
     default_model: str = _setting("smollm2-135m", "model that is chosen and loaded at the start")
     web_threads: int = _setting(8, "threads of one web process")
     web_processes: int = _setting(1, "web processes", "WEB_CONCURRENCY")
+    web_gigabytes: float = _setting(
+        lambda: max(LEAST_WEB_GIGABYTES, round(min(2.0, 0.4 * memory_bytes() / 1e9), 1)),
+        "memory of one web process; above, it is replaced",
+    )
     workers: int = _setting(1, "worker processes that hold models; two on the same cores slow each other down")
     worker_threads: int = _setting(lambda: max(1, os.cpu_count() or 1), "threads of one worker process")
     worker_gigabytes: float = _setting(
@@ -73,6 +78,9 @@ class Settings:
             value = getattr(self, item.name)
             if isinstance(value, (int, float)) and value <= 0:
                 raise SettingsError(f"{environ_name(item)} is {value}; it must be more than 0.")
+
+        if self.web_gigabytes < LEAST_WEB_GIGABYTES:
+            raise SettingsError(f"DASHBOARD_WEB_GIGABYTES is {self.web_gigabytes}; it must be at least {LEAST_WEB_GIGABYTES}.")
 
     @property
     def models_folder(self) -> Path:

@@ -16,9 +16,9 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 
 from dashboard import ids
 from dashboard.contracts.job import JobSpec, fill_name
-from dashboard.contracts.request import RunRequest, check_length, is_run_key, longest_text
+from dashboard.contracts.request import RunRequest, check_characters, check_length, is_run_key
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, TextTooLongError
+from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError
 from dashboard.picker import known_model
 from dashboard.run_info import apart, describe_run, opened_example, place_in, start_of
 from dashboard.shelf import Shelf, guarded
@@ -63,8 +63,7 @@ def _submit(app: Dash, shelf: Shelf) -> None:
 def check_tokens(shelf: Shelf, request: RunRequest) -> None:
     """Raise `TextTooLongError` at once where the tokens can be counted here; else the worker counts them."""
     entry, most = shelf.catalog.admit(request.model), shelf.settings.max_tokens
-    if len(request.text) > longest_text(most):
-        raise TextTooLongError(f"{len(request.text):,} characters; this server takes at most {most:,} tokens. Shorten the text.")
+    check_characters(len(request.text), entry.title, entry.limit, most)
     tokens = shelf.catalog.count_tokens(entry.name, request.text)
     if tokens is not None:
         check_length(tokens, entry.title, entry.limit, most)

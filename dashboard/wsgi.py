@@ -6,8 +6,11 @@ import threading
 
 from dashboard.app import create_app
 from dashboard.settings import Settings
+from dashboard.web_watch import watch_memory
 
-server = create_app(Settings.from_env()).server
+settings = Settings.from_env()
+server = create_app(settings).server
+watch_memory(settings)
 
 
 def _import_early() -> None:

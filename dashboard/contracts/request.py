@@ -149,6 +149,16 @@ def check_length(tokens: int, title: str, limit: int, most: int | None) -> None:
         raise TextTooLongError(f"{tokens:,} tokens; this server takes at most {most:,}. Shorten the text.")
 
 
+def check_characters(characters: int, title: str, limit: int, most: int | None) -> None:
+    """Raise `TextTooLongError` for a text of which its characters alone tell that it has too many tokens; before anything
+    is made of it. The arguments are those of `check_length`.
+    """
+    tokens = limit if most is None else min(limit, most)
+    if characters > longest_text(tokens):
+        who = title if most is None or limit <= most else "this server"
+        raise TextTooLongError(f"{characters:,} characters; {who} takes at most {tokens:,} tokens. Shorten the text.")
+
+
 def is_run_key(value: object) -> bool:
     """Whether `value` has the form of a run's key."""
     return isinstance(value, str) and KEY_PATTERN.fullmatch(value) is not None

@@ -16,8 +16,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
-import psutil
-
+from dashboard.container import held_bytes
 from dashboard.errors import StorageError
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord, over_memory
@@ -202,15 +201,6 @@ class Supervisor:
             record = self._queue.roster.get(place.worker)
             if record is not None and record.state in ("starting", "loading"):
                 self._queue.roster.change(place.worker)
-
-
-def held_bytes(pid: int | None) -> int:
-    """The memory that a process alone holds: what it has mapped from files can be taken from it at any time."""
-    try:
-        memory = psutil.Process(pid).memory_info()
-    except psutil.Error:
-        return 0
-    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def _survive(tick: Callable[[], None]) -> None:

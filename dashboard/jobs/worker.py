@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import DashboardError, JobCancelledError, SettingsError, StorageError
+from dashboard.errors import DashboardError, JobCancelledError, SettingsError, StorageError, is_panic
 from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import CANCELLED, Claim, JobFailure, WorkerRecord
@@ -122,7 +122,9 @@ def _prepare(registry: Registry, presence: Presence) -> str:
     except DashboardError as error:
         log.warning("the default model is not ready: %s", error)
         return str(error)
-    except Exception as error:
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         log.exception("the default model is not ready")
         return f"The default model could not be loaded ({type(error).__name__}); the server's log has the details."
     return ""
@@ -145,7 +147,9 @@ def _do(claim: Claim, registry: Registry, queue: JobQueue, store: RunStore, pres
         failure = JobFailure.of(error)
         log.info("%s %s: %s", spec.name, spec.key[:12], error)
         insist(lambda: queue.fail(claim, failure))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not (isinstance(error, (Exception, SystemExit)) or is_panic(error)):
+            raise
         log.exception("%s %s failed", spec.name, spec.key[:12])
         unforeseen = explain(error)
         insist(lambda: queue.fail(claim, unforeseen))

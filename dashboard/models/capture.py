@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from dashboard import __version__
 from dashboard.contracts.job import Progress
-from dashboard.contracts.request import CaptureOptions, RunRequest, check_length
+from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelInfo, ModelRun, Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
@@ -70,10 +70,12 @@ def capture_run(
     loaded = loaded if without is None else replace(loaded, info=replace(loaded.info, kind="encoder"))
     model, info = loaded.model, loaded.info
     check_supported(model, info.title)
-    inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
+    check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
+    inputs, tokens = tokenize(
+        loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
+    )
     if not tokens:
         raise BadRequestError("The tokenizer makes no token of this text. Write something else.")
-    check_length(len(tokens), info.title, info.limit, max_tokens)
     known = anatomy(model, info)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with known.lock, torch.inference_mode():

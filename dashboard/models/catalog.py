@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import difflib
 import logging
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from dashboard.contracts.request import LONGEST_NAME
+from dashboard.contracts.request import LONGEST_NAME, longest_text
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.models.bundled import BUNDLED, BundledModel, is_converted
+from dashboard.models.counting import PATIENCE, TokenCounter
 from dashboard.models.description import UNBOUNDED, describe_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_weights
 from dashboard.models.folders import PREFIX, FolderModel, folder_model, folder_models
@@ -25,11 +24,7 @@ from dashboard.models.hub import HUB_MODELS, HubModel, cached_ids, cached_snapsh
 from dashboard.models.memory import check_bound
 from dashboard.settings import Settings
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
 log = logging.getLogger(__name__)
-TOKENIZERS_KEPT = 4  # loaded tokenizers; one takes 10 to 40 MB
 LISTING_SECONDS = 2.0  # for models that were not looked at before; of others the list says so
 NEAR = 0.7  # of 1; how alike two names are where one may be meant by the other
 Source = Literal["bundled", "folder", "gguf", "hub"]
@@ -67,14 +62,16 @@ class CatalogEntry:
 class Catalog:
     """The models of one server. Thread-safe.
 
+    Args:
+        patience: seconds that a count of tokens may take where it is made in another process.
+
     Raises (from the methods):
         ModelNotFoundError: the catalog has no such name.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
         self._settings = settings
-        self._tokenizers: OrderedDict[tuple[str, int], Tokenizer] = OrderedDict()
-        self._lock = threading.Lock()
+        self._counter = TokenCounter(patience)
 
     def entries(self) -> tuple[CatalogEntry, ...]:
         """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones that
@@ -152,39 +149,15 @@ class Catalog:
             ) from error
 
     def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
-        """How many tokens a run of `text` will have, special ones included; None where only the run can tell.
+        """How many tokens a run of `text` will have, special ones included; None where only the run can tell, or where it
+        is not known soon.
 
         Equals the length of what `dashboard.models.tokens.tokenize` gives.
         """
-        folder = self.get(name).folder
-        if folder is None:
+        entry = self.get(name)
+        if entry.folder is None or entry.refusal or len(text) + len(text_pair or "") > longest_text(entry.limit):
             return None
-        tokenizer = self._tokenizer(folder / "tokenizer.json")
-        if tokenizer is None:
-            return None
-        return len(tokenizer.encode(text, text_pair))
-
-    def _tokenizer(self, path: Path) -> Tokenizer | None:
-        from tokenizers import Tokenizer
-
-        try:
-            key = (str(path), path.stat().st_mtime_ns)
-        except OSError:
-            return None
-        with self._lock:
-            if key not in self._tokenizers:
-                try:
-                    tokenizer = Tokenizer.from_file(str(path))
-                except Exception:  # tokenizers raises nothing narrower
-                    log.exception("%s cannot be read", path)
-                    return None
-                tokenizer.no_truncation()
-                tokenizer.no_padding()
-                self._tokenizers[key] = tokenizer
-            self._tokenizers.move_to_end(key)
-            while len(self._tokenizers) > TOKENIZERS_KEPT:
-                self._tokenizers.popitem(last=False)
-            return self._tokenizers[key]
+        return self._counter.count(entry.folder, text, text_pair, entry.name if entry.source == "bundled" else "")
 
     def _bundled(self, model: BundledModel) -> CatalogEntry:
         folder = self._settings.models_folder / model.name

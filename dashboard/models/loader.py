@@ -37,6 +37,7 @@ from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary, strange_weights
 from dashboard.models.foreign import check_regular
 from dashboard.models.memory import check_room
+from dashboard.models.panics import tokenizing
 from dashboard.models.plausible import implausible
 from dashboard.settings import Settings
 
@@ -206,7 +207,8 @@ def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
     if not has_vocabulary(folder):
         raise UnsupportedModelError(f"{title} has no tokenizer: no tokenizer.json or vocabulary is in {folder}. Save it there.")
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with tokenizing(title):
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, ImportError, TypeError, AttributeError) as error:
         raise UnsupportedModelError(f"{title} has no tokenizer that can be loaded here ({_first_line(error)}).") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 
 from dashboard.contracts.run import Token
 from dashboard.errors import EmptyTextError, UnsupportedModelError
+from dashboard.models.panics import tokenizing
 from dashboard.models.pieces import BYTE_PIECE, bytes_text, piece_bytes, piece_text, style_of
 from dashboard.models.unread import Normaliser, complete
 
@@ -22,12 +23,15 @@ NOT_INPUTS = frozenset({"offset_mapping", "special_tokens_mask", "overflow_to_sa
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, text: str, text_pair: str | None = None
+    tokenizer: PreTrainedTokenizerBase, text: str, text_pair: str | None = None, check: Callable[[int], None] | None = None
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
     """The model's inputs and the tokens they stand for; nothing is cut, padded or added that the tokenizer does not add.
 
     Offsets count Python characters of the source. Offsets of a second text go on from the end of the first: they are
     offsets into `text + text_pair`.
+
+    Args:
+        check: gets the number of tokens before they are aligned, which takes time and room for each; may raise.
 
     Returns:
         inputs: `input_ids`, and `attention_mask` and `token_type_ids` where the tokenizer gives them: each (1, token) int64.
@@ -41,11 +45,15 @@ def tokenize(
     if not getattr(tokenizer, "is_fast", False):
         name = type(tokenizer).__name__
         raise UnsupportedModelError(f"{name} has no fast tokenizer, so its tokens cannot be aligned with the text.")
-    batch = tokenizer(
-        text, text_pair, return_offsets_mapping=True, return_special_tokens_mask=True, truncation=False, verbose=False
-    )
+    with tokenizing():
+        batch = tokenizer(
+            text, text_pair, return_offsets_mapping=True, return_special_tokens_mask=True, truncation=False, verbose=False
+        )
     encoding = batch.encodings[0]
-    tokens = _align(tokenizer, encoding, (text, text_pair or ""))
+    if check is not None:
+        check(len(encoding))
+    with tokenizing():
+        tokens = _align(tokenizer, encoding, (text, text_pair or ""))
     if all(token.given for token in tokens):
         raise EmptyTextError("The model's tokenizer finds nothing to read in this text. Type another one.")
     inputs = {name: torch.tensor([values]) for name, values in batch.items() if name not in NOT_INPUTS}

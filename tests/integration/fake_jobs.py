@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from synthetic import make_parts
@@ -31,8 +34,17 @@ Job = Callable[[Mapping[str, Any], Desk], str]
 
 def registry(settings: Settings) -> Registry:
     log = settings.cache_dir / "log.txt"
-    jobs = {"slow": slow, "deaf": deaf, "raising": raising, "refusing": refusing, "hungry": hungry, "suicidal": suicidal}
+    jobs = {
+        "slow": slow,
+        "deaf": deaf,
+        "raising": raising,
+        "panicking": panicking,
+        "refusing": refusing,
+        "hungry": hungry,
+        "suicidal": suicidal,
+    }
     jobs |= {"prolix": prolix, "unspeakable": unspeakable, "odd": odd, "nothing": nothing, "greedy": greedy}
+    jobs |= {"panicking": panicking}
     return Registry({name: _noted(log, name, job) for name, job in jobs.items()})
 
 
@@ -107,6 +119,12 @@ def deaf(_payload: Mapping[str, Any], desk: Desk) -> str:
 
 def raising(_payload: Mapping[str, Any], _desk: Desk) -> str:
     raise ZeroDivisionError("a defect")
+
+
+def panicking(_payload: Mapping[str, Any], _desk: Desk) -> str:
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Split(Regex("(a+)+$"), "isolated")
+    return str(tokenizer.encode("a" * 40 + "b"))
 
 
 def refusing(_payload: Mapping[str, Any], _desk: Desk) -> str:

@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, good_model
+from hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, good_model, word_tokenizer
 
 import dashboard.app
 from dashboard.app import create_app
 from dashboard.errors import UnsupportedModelError
-from dashboard.models.loader import load_model
 from dashboard.serving import web_command
 from dashboard.settings import Settings
 
@@ -51,6 +53,13 @@ class Web:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+    def patient(self, path: str) -> tuple[int, str]:
+        """`ask`, once more where the connection breaks, as a browser does."""
+        try:
+            return self.ask(path)
+        except OSError:
+            return self.ask(path)
 
     def wait_until_up(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -147,6 +156,95 @@ def _lines(component: Any) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_web_process_that_holds_too_much_is_replaced_and_nobody_loses_an_answer(serve: Callable[..., Web]) -> None:
+    web = serve(application="greedy_wsgi:application", web_gigabytes=0.4, web_processes=1)
+    slow: list[tuple[int, str]] = []
+    tries: list[int] = []
+    done = threading.Event()
+
+    def ask_all_the_while() -> None:
+        while not done.is_set():
+            for attempt in range(1, 4):
+                try:
+                    assert web.ask("/health")[0] == 200
+                    tries.append(attempt)
+                    break
+                except OSError:
+                    continue
+            else:
+                tries.append(99)
+
+    asking = threading.Thread(target=ask_all_the_while)
+    waiting = threading.Thread(target=lambda: slow.append(web.ask("/slow")))
+    asking.start()
+    before = web.ask("/grow")[1]
+    for _ in range(5):
+        web.ask("/grow")
+    waiting.start()
+    deadline = time.monotonic() + PATIENCE
+    while web.patient("/slow")[1] == before:
+        assert time.monotonic() < deadline
+    waiting.join()
+    done.set()
+    asking.join()
+    assert [status for status, _pid in slow] == [200]
+    assert max(tries) <= 2, "at most one more try"
+    assert web.process.poll() is None
+    assert web.ask("/ready")[0] == 200
+
+
+def test_four_requests_full_of_brackets_freeze_nobody(serve: Callable[..., Web], tmp_path: Path) -> None:
+    models = Path(os.environ.get("DASHBOARD_MODELS_DIR") or Path.home() / ".cache" / "transformer-dashboard" / "models")
+    hostile = good_model(tmp_path / "weights" / "hostile")
+    pattern = {"type": "Split", "pattern": {"Regex": r"\[[^\]]+]"}, "behavior": "Isolated", "invert": False}
+    (hostile / "tokenizer.json").write_text(json.dumps(word_tokenizer(pre_tokenizer=pattern)))
+    panicking = good_model(tmp_path / "weights" / "panicking")
+    pattern = {**pattern, "pattern": {"Regex": "(a+)+$"}}
+    (panicking / "tokenizer.json").write_text(json.dumps(word_tokenizer(pre_tokenizer=pattern)))
+    web = serve(models_dir=models, model_folders=(tmp_path / "weights",), web_processes=1, web_threads=4)
+    pid = {child.pid for child in psutil.Process(web.process.pid).children()}
+    texts = {"rxnmapper": "[" * 262_144, "folder:weights/hostile": "[" * 3_000, "folder:weights/panicking": "a" * 40 + "b"}
+    answers: list[tuple[int, str]] = []
+    for model, text in texts.items():
+        body = {"model": model, "text": text}
+        threads = [threading.Thread(target=lambda body=body: answers.append(web.ask("/count", body))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        assert web.ask("/health")[0] == 200
+        for thread in threads:
+            thread.join()
+    assert {status for status, _text in answers} == {200}
+    brackets = web.ask("/count", {"model": "rxnmapper", "text": "[" * 30_000})
+    assert brackets == (200, '{"tokens":30002}\n')
+    assert {child.pid for child in psutil.Process(web.process.pid).children()} == pid, "no web process ended"
+
+
+@pytest.mark.parametrize(
+    "name", ["folder:weights/" + "x/" * 50_000, "x/" * 50_000, "x" * 100_000, "folder:" + "a" * 900 + "/.." * 30]
+)
+def test_names_of_any_length_and_depth_cost_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "weights").mkdir()
+    settings = Settings(cache_dir=tmp_path / "cache", model_folders=(tmp_path / "weights",))
+    client = create_app(settings).server.test_client()
+    reply = client.post("/count", json={"model": name, "text": "a"})
+    assert reply.status_code == 404
+    assert len(reply.get_data()) < 600
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            client.post("/count", json={"model": name, "text": "a"})
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_a_run_refuses_is_not_counted_either(tmp_path: Path) -> None:
+    FOLDERS["layers"](good_model(tmp_path / "weights" / "bad"))
+    settings = Settings(cache_dir=tmp_path / "cache", model_folders=(tmp_path / "weights",))
+    reply = create_app(settings).server.test_client().post("/count", json={"model": "folder:weights/bad", "text": "one"})
+    assert (reply.status_code, "1,000,000 for n_layer" in reply.get_data(as_text=True)) == (404, True)
+
+
 def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = create_app(Settings(cache_dir=tmp_path / "cache")).server.test_client()
     assert (client.get("/ready").status_code, client.get("/ready").get_json()["reason"]) == (200, "")
@@ -164,6 +262,8 @@ def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(tmp_path:
 
 @pytest.mark.parametrize(("name", "reason"), [("another-pipe", "is a named pipe"), ("layers", "1,000,000 for n_layer")])
 def test_a_spoiled_model_holds_no_worker(tmp_path: Path, name: str, reason: str) -> None:
+    from dashboard.models.loader import load_model  # torch, in these tests alone
+
     FOLDERS[name](good_model(tmp_path / "bad"))
     with pytest.raises(Exception, match=reason) as caught:
         load_model(tmp_path / "bad", settings=Settings(cache_dir=tmp_path / "cache"))

@@ -272,6 +272,7 @@ def test_what_is_stored_needs_no_worker(make_server: Callable[..., Server]) -> N
     ("job", "kind", "words"),
     [
         ("raising", "JobError", "failed in the worker (ZeroDivisionError)"),
+        ("panicking", "JobError", "failed in the worker (PanicException)"),
         ("refusing", "TextTooLongError", "812 tokens; this server allows 256. Shorten the text."),
         ("hungry", "JobError", "not enough memory"),
         ("suicidal", "JobError", "stopped while computing layer 17 of 30"),

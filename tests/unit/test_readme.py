@@ -38,6 +38,7 @@ IN_WORDS = {
     "model_gigabytes": "80 % of the memory",
     "worker_threads": "number of cores",
     "worker_gigabytes": "80 % of the memory",
+    "web_gigabytes": "40 % of the memory",
 }  # defaults that depend on the machine
 
 

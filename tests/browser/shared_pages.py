@@ -1,7 +1,8 @@
 """A page that tests share: it is emptied between them, and thrown away where that is not simple.
 
 To load a page costs some two seconds, to empty one a tenth of that. What stays: the visitor's cookie, the answers that page
-and browser have kept, the entries of the browser's history. A test for which these matter is marked `fresh`.
+and browser have kept, the entries of the browser's history, where each run was left (which *Recent* alone
+reads). A test for which these matter is marked `fresh`.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ IS_EMPTY = """
 """
 LEFT = """
 ({ names, parts }) => [
-    ...Object.keys(localStorage).map((name) => `in localStorage: ${name}`),
+    ...Object.keys(localStorage).filter((name) => name !== "places").map((name) => `in localStorage: ${name}`),
     ...Object.keys(window).filter((name) => !names.includes(name)).map((name) => `of window: ${name}`),
     ...(document.querySelectorAll("body > *, main > *").length === parts ? [] : ["a part of the page"]),
 ]

@@ -129,7 +129,7 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
         person = Person(context.new_page(), server)
         person.go()
-        expect(person.at("model-state")).to_contain_text("Ready")
+        expect(person.at("model-state")).not_to_be_empty()
         person.run(f"Below a path that is {'left' if keeps else 'taken away'}.", "smollm2-135m")
         expect(person.at("token-count")).to_contain_text(" of ")
         person.open_run(causal, token=15, other=1, layer=24, head=4)

@@ -79,7 +79,7 @@ def test_real_keys_with_caps_lock(person: Person, causal: ModelRun) -> None:
 
 
 def test_letters_and_brackets(person: Person, causal: ModelRun) -> None:
-    person.open_run(causal, token=9, other=4, layer=5, head=2)
+    person.open_run(causal, token=9, other=6, layer=5, head=2)
     for key, code, other in (
         ("X", "KeyX", None),
         ("ч", "KeyX", None),

@@ -125,7 +125,12 @@ def paired_to_halves(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def byte_level_tokenizer(
-    vocabulary: list[str], merges: list[str], types: list[int], rule: str | None = None, normaliser: Any = None
+    vocabulary: list[str],
+    merges: list[str],
+    types: list[int],
+    rule: str | None = None,
+    normaliser: Any = None,
+    ignore_merges: bool = False,
 ) -> Tokenizer:
     """A byte-level BPE tokenizer from GGUF's fields; nothing is added at the start.
 
@@ -133,9 +138,11 @@ def byte_level_tokenizer(
         types: GGUF's type of each piece; those of control and of the user are never cut.
         rule: the regular expression that splits a text into words; by default as SmolLM2 does, GPT-2's with each digit by
             itself. "" is GPT-2's alone.
+        ignore_merges: a word that is one piece of the vocabulary stays whole, whatever the merges make of it.
     """
     pairs = [merge.split(" ", 1) for merge in merges]
-    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, [(left, right) for left, right in pairs]))
+    numbers = {piece: i for i, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.BPE(numbers, [(left, right) for left, right in pairs], ignore_merges=ignore_merges))
     if normaliser is not None:
         tokenizer.normalizer = normaliser
     whole = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -29,7 +29,8 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX as QW
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, UnsupportedModelError
 from dashboard.models.convert import LLAMA_NAMES, byte_level_tokenizer, paired_to_halves, save_model, save_tokenizer
-from dashboard.models.gguf_files import LLAMA_3_RULES
+from dashboard.models.gguf_header import GgufHeader, read_header
+from dashboard.models.gguf_keys import LLAMA_3_RULES, Ends, ends_of, rope_of
 
 FAMILIES: Mapping[str, tuple[type[PretrainedConfig], Callable[[Any], PreTrainedModel]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM),
@@ -47,74 +48,78 @@ PROBE = "It's 12345 cafe\u0301s,  we'LL\n\n see x=1; \u65e5\u672c \U0001f600"
 COMPOSED = ("qwen2", "deepseek-r1-qwen")  # these tokenizers compose accents first
 RULES: Mapping[str, str | None] = {  # `tokenizer.ggml.pre` → how byte_level_tokenizer splits words
     "smollm": None,
-    "default": "",
     "gpt-2": "",
     "qwen2": QWEN2_WORDS,
     "deepseek-r1-qwen": QWEN2_WORDS,
-    **dict.fromkeys(LLAMA_3_RULES, LLAMA_3_WORDS),
+    **dict.fromkeys((*LLAMA_3_RULES, "smaug-bpe"), LLAMA_3_WORDS),
 }
 
 
 def convert(path: Path, folder: Path, report: Callable[[Progress], None]) -> None:
     """Write model.safetensors, config.json and the tokenizer of `path` into `folder`; `report` may raise to stop.
 
+    The header was found to be one that can be converted (`gguf_keys`).
+
     Raises:
         UnsupportedModelError: a tensor's type or name is not known. ModelError: the file is damaged.
     """
+    header = read_header(path)
     try:
         reader = gguf.GGUFReader(path)
-    except (ValueError, OSError, IndexError) as error:
+    except (ValueError, OSError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(f"{path.name} is no GGUF file that can be read. Copy it again.") from error
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    architecture = str(reader.fields["general.architecture"].contents())
-    config = _config(architecture, reader, tensors)
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads} if architecture == "llama" else {}
+    config = _config(header, reader, tensors)
+    if config.vocab_size != header.arrays["tokenizer.ggml.tokens"]:
+        raise UnsupportedModelError(
+            f"{path.name} has {header.arrays['tokenizer.ggml.tokens']:,} tokens and embeddings of {config.vocab_size:,}. "
+            "Choose another model."
+        )
+    paired = header.architecture == "llama"
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads} if paired else {}
     weights: dict[str, torch.Tensor] = {}
     for index, tensor in enumerate(reader.tensors):
         report(Progress("fetch", index, len(reader.tensors), f"Converting {path.name}, once"))
         name, part = _name(tensor.name, path.name)
         values = _values(tensor, path.name)
         weights[name] = torch.from_numpy(paired_to_halves(values, heads[part]) if part in heads else values)
-    save_model(FAMILIES[architecture][1](config), weights, folder)
-    tokenizer = _save_tokenizer(folder, reader, config.max_position_embeddings)
+    save_model(FAMILIES[header.architecture][1](config), weights, folder)
+    tokenizer = _save_tokenizer(folder, reader, ends_of(header), config.max_position_embeddings)
     again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if again(PROBE)["input_ids"] != tokenizer.encode(PROBE).ids:  # some families' own classes overrule the folder's file
-        raise UnsupportedModelError(f"{path.name} splits texts otherwise than its family {architecture}. Choose another model.")
+        raise UnsupportedModelError(
+            f"{path.name} splits texts otherwise than its family {header.architecture}. Choose another model."
+        )
 
 
-def _config(architecture: str, reader: Any, tensors: Mapping[str, Any]) -> Any:
-    fields = {name: field for name, field in reader.fields.items() if not name.startswith("tokenizer.ggml.")}
-
-    def said(key: str, default: Any = None) -> Any:
-        field = fields.get(f"{architecture}.{key}")
-        return default if field is None else field.contents()
-
+def _config(header: GgufHeader, reader: Any, tensors: Mapping[str, Any]) -> Any:
     def token(key: str) -> int | None:
         field = reader.fields.get(f"tokenizer.ggml.{key}_token_id")
         return None if field is None else int(field.contents())
 
-    hidden, heads = int(said("embedding_length")), int(said("attention.head_count"))
+    hidden, heads, rope = header.number("embedding_length"), header.number("attention.head_count"), rope_of(header)
+    linear = {"rope_type": "linear", "rope_theta": rope.base, "factor": rope.factor}
     values: dict[str, Any] = {
-        "vocab_size": int(tensors["token_embd.weight"].shape[1]),
+        "vocab_size": int(tensors["token_embd.weight"].shape[1]) if "token_embd.weight" in tensors else 0,
         "hidden_size": hidden,
-        "intermediate_size": int(said("feed_forward_length")),
-        "num_hidden_layers": int(said("block_count")),
+        "intermediate_size": header.number("feed_forward_length"),
+        "num_hidden_layers": header.number("block_count"),
         "num_attention_heads": heads,
-        "num_key_value_heads": int(said("attention.head_count_kv", heads)),
-        "max_position_embeddings": int(said("context_length")),
-        "rms_norm_eps": float(f"{said('attention.layer_norm_rms_epsilon'):.6g}"),
-        "rope_parameters": {"rope_type": "default", "rope_theta": float(said("rope.freq_base", 10_000.0))},
+        "num_key_value_heads": header.number("attention.head_count_kv") or heads,
+        "max_position_embeddings": header.number("context_length"),
+        "rms_norm_eps": float(f"{header.said('attention.layer_norm_rms_epsilon', None):.6g}"),
+        "rope_parameters": {"rope_type": "default", "rope_theta": rope.base} if rope.factor == 1 else linear,
         "bos_token_id": token("bos"),
         "eos_token_id": token("eos"),
         "pad_token_id": token("padding"),
         "tie_word_embeddings": "output.weight" not in tensors,
         "dtype": torch.float32,
     }
-    if architecture != "qwen2":
-        values["head_dim"] = int(said("attention.key_length", hidden // heads))
-    if architecture == "llama":
+    if header.architecture != "qwen2":
+        values["head_dim"] = header.number("attention.key_length") or hidden // heads
+    if header.architecture == "llama":
         values["attention_bias"] = "blk.0.attn_q.bias" in tensors
-    return FAMILIES[architecture][0](**values)
+    return FAMILIES[header.architecture][0](**values)
 
 
 def _name(name: str, file: str) -> tuple[str, str]:
@@ -136,7 +141,7 @@ def _values(tensor: Any, file: str) -> np.ndarray:
         ) from error
 
 
-def _save_tokenizer(folder: Path, reader: Any, limit: int) -> Tokenizer:
+def _save_tokenizer(folder: Path, reader: Any, ends: Ends, limit: int) -> Tokenizer:
     """The byte-level tokenizer that the file describes; it has the pieces that are in the file, and no others."""
 
     def said(key: str, default: Any = None) -> Any:
@@ -144,27 +149,36 @@ def _save_tokenizer(folder: Path, reader: Any, limit: int) -> Tokenizer:
         return default if field is None else field.contents()
 
     pieces = said("ggml.tokens")
-    rule = said("ggml.pre", "default")
+    if len(set(pieces)) != len(pieces):
+        raise UnsupportedModelError("Its header has one token twice (tokenizer.ggml.tokens). Choose another model.")
+    rule = said("ggml.pre")
     tokenizer = byte_level_tokenizer(
         pieces,
         said("ggml.merges"),
         said("ggml.token_type", [1] * len(pieces)),
         RULES[rule],
         normalizers.NFC() if rule in COMPOSED else None,
+        ends.ignore_merges,
     )
     special = {}
     for name, key in (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")):
         identifier = said(f"ggml.{key}_token_id")
         if identifier is not None:
             special[name] = pieces[identifier]
-    if said("ggml.add_bos_token", False) and "bos_token" in special:
-        bos = special["bos_token"]
+    if ends.bos or ends.eos:
         tokenizer.post_processor = processors.Sequence(
-            [
-                processors.ByteLevel(trim_offsets=False),
-                processors.TemplateProcessing(f"{bos} $A", f"{bos} $A {bos} $B:1", [(bos, pieces.index(bos))]),
-            ]
+            [processors.ByteLevel(trim_offsets=False), _template(special, pieces, ends)]
         )
     template = said("chat_template")
     save_tokenizer(tokenizer, folder, limit, sentence_pairs=False, **special, **({"chat_template": template} if template else {}))
     return tokenizer
+
+
+def _template(special: Mapping[str, str], pieces: list[str], ends: Ends) -> Any:
+    """Puts the begin and the end token where the header wants them, around each of two texts."""
+    before = [special["bos_token"]] if ends.bos else []
+    after = [special["eos_token"]] if ends.eos else []
+    single = [*before, "$A", *after]
+    second = [part + ":1" for part in (*before, "$B", *after)]
+    added = [(token, pieces.index(token)) for token in dict.fromkeys([*before, *after])]
+    return processors.TemplateProcessing(single, [*single, *second], added)

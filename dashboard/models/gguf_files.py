@@ -18,13 +18,12 @@ from dashboard.models.bundled import CARD, make_private
 from dashboard.models.description import Description, contained, refused
 from dashboard.models.foreign import shown
 from dashboard.models.gguf_header import GgufHeader, read_header
+from dashboard.models.gguf_keys import refused_key, refused_rope, refused_sizes, refused_tokenizer
 from dashboard.models.plausible import implausible
 from dashboard.settings import Settings
 
-FORMAT = 1  # raise it when the conversion changes, so that folders of an older one are made again
+FORMAT = 2  # raise it when the conversion changes, so that folders of an older one are made again
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
-LLAMA_3_RULES = ("llama3", "llama-v3", "llama-bpe", "smaug-bpe")
-SPLITTING_RULES = ("smollm", "qwen2", "deepseek-r1-qwen", "default", "gpt-2", *LLAMA_3_RULES)
 SCRATCH = ".converting-"
 LONGEST_CONVERSION = 86_400  # seconds
 Report = Callable[[Progress], None]
@@ -61,20 +60,12 @@ def refusal(header: GgufHeader) -> str:
     """Why the file cannot be converted, as a clause; "" where it can."""
     if header.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        return (
-            f"GGUF files of the family {header.architecture or 'that names none'} are not converted here, only those of {known}"
-        )
+        family = shown(header.architecture, 60) or "that names none"
+        return f"GGUF files of the family {family} are not converted here, only those of {known}"
     if header.number("expert_count"):
         return "its layers are mixtures of experts, which are not converted here"
-    scaling = header.fields.get(f"{header.architecture}.rope.scaling.type", "none")
-    if "rope_freqs.weight" in header.tensors or scaling != "none":
-        return "its rotary positions are scaled, which is not converted here"
-    if header.number("attention.sliding_window"):
-        return "its attention has a sliding window, which is not converted here"
-    model, rule = header.fields.get("tokenizer.ggml.model"), header.fields.get("tokenizer.ggml.pre", "default")
-    if model == "gpt2" and rule in SPLITTING_RULES:
-        return ""
-    return f"its tokenizer splits texts by a rule that is not known here ({model or 'none'}, {rule})"
+    checks = (refused_rope, refused_tokenizer, refused_key, refused_sizes)
+    return next(filter(None, (check(header) for check in checks)), "")
 
 
 def converted_folder(path: Path, settings: Settings) -> Path:

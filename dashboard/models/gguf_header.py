@@ -46,11 +46,12 @@ class GgufHeader:
 
     Attributes:
         architecture: its `general.architecture`. fields: every key whose value is one number or text.
-        parameters: numbers in all its tensors. tensors: their names.
+        arrays: every other key, and how many values it has. parameters: numbers in all its tensors. tensors: their names.
     """
 
     architecture: str
     fields: dict[str, Any]
+    arrays: dict[str, int]
     parameters: int
     tensors: frozenset[str]
 
@@ -58,6 +59,10 @@ class GgufHeader:
         """The whole number `ARCHITECTURE.key`, or 0."""
         value = self.fields.get(f"{self.architecture}.{key}")
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+    def said(self, key: str, default: Any) -> Any:
+        """The value of `ARCHITECTURE.key`, or the default."""
+        return self.fields.get(f"{self.architecture}.{key}", default)
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -92,11 +97,16 @@ def _header(reader: _Reader) -> GgufHeader:
     if reader.take(4) != MAGIC or reader.number("I") not in VERSIONS:
         raise ValueError("no GGUF file")
     tensors, keys = reader.count(), reader.count()
-    fields = {}
+    fields: dict[str, Any] = {}
+    arrays: dict[str, int] = {}
     for _ in range(keys):
-        key, value = reader.text(), reader.value(reader.number("I"))
-        if value is not None:
-            fields[key] = value
+        key, kind = reader.text(), reader.number("I")
+        if key in fields or key in arrays:
+            raise ValueError(f"two values of {key}")
+        if kind == ARRAY:
+            arrays[key] = reader.skip_array()
+        else:
+            fields[key] = reader.value(kind)
     names, total = [], 0
     for _ in range(tensors):
         names.append(reader.text())
@@ -104,7 +114,7 @@ def _header(reader: _Reader) -> GgufHeader:
         reader.skip(12)  # type and offset
     if total > LARGEST_NUMBER:
         raise ValueError(total)
-    return GgufHeader(str(fields.get("general.architecture", "")), fields, total, frozenset(names))
+    return GgufHeader(str(fields.get("general.architecture", "")), fields, arrays, total, frozenset(names))
 
 
 class _Reader:
@@ -177,13 +187,15 @@ class _Reader:
         return self.take(int(self.number("Q"))).decode("utf-8")
 
     def value(self, kind: int) -> Any:
-        """A number or a text; None for an array, which is skipped."""
+        """A number or a text."""
         if kind == TEXT:
             return self.text()
-        if kind in NUMBERS:
-            return self.number(NUMBERS[kind])
-        if kind != ARRAY:
+        if kind not in NUMBERS:
             raise ValueError(kind)
+        return self.number(NUMBERS[kind])
+
+    def skip_array(self) -> int:
+        """Go on behind an array; how many values it has."""
         inner, length = self.number("I"), self.count(MOST_ITEMS)
         if inner == TEXT:
             self.skip_texts(length)
@@ -191,4 +203,4 @@ class _Reader:
             self.skip(length * struct.calcsize("<" + NUMBERS[inner]))
         else:
             raise ValueError(inner)
-        return None
+        return length

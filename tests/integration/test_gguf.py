@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dashboard.models.loader import load_model
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration
+BEGIN = 1  # the id of the begin token in the files written here
 TEXT = "The bank raised 1234 rates; we sat on the bank."
 SIZES = {
     "hidden_size": 32,
@@ -60,7 +62,7 @@ def byte_level(rule: str) -> Tokenizer:
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     made.train_from_iterator(
-        [TEXT] * 3, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>"])
+        [TEXT] * 3, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>", "<|begin|>"])
     )
     return made
 
@@ -85,10 +87,16 @@ def gguf_name(name: str) -> str:
     return f"blk.{layer}.{PARTS['.'.join(part)]}.{kind}"
 
 
-def write_gguf(path: Path, family: str, rule: str = "default") -> tuple[Any, Tokenizer]:
-    """A random model as a GGUF file, its query and key rows in the order that llama.cpp's own converter gives Llama's."""
+def write_gguf(
+    path: Path, family: str, rule: str = "gpt-2", said: Mapping[str, Any] | None = None, more: Sequence[str] = ()
+) -> tuple[Any, Tokenizer]:
+    """A random model as a GGUF file, its query and key rows in the order that llama.cpp's own converter gives Llama's.
+
+    Args:
+        said: more keys of the header. more: pieces that no merge makes.
+    """
     tokenizer = byte_level(rule)
-    pieces = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    pieces = [*sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__), *more]
     model = model_of(family, len(pieces))
     config = model.config
     writer = gguf.GGUFWriter(path, family)
@@ -106,9 +114,13 @@ def write_gguf(path: Path, family: str, rule: str = "default") -> tuple[Any, Tok
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(rule)
     writer.add_token_list(pieces)
-    writer.add_token_types([3 if piece == "<|end|>" else 1 for piece in pieces])
+    writer.add_token_types([3 if piece in ("<|end|>", "<|begin|>") else 1 for piece in pieces])
     writer.add_token_merges([" ".join(pair) for pair in merges(tokenizer)])
+    writer.add_bos_token_id(BEGIN)
     writer.add_eos_token_id(0)
+    for key, value in (said or {}).items():
+        add = {bool: writer.add_bool, float: writer.add_float32, str: writer.add_string}[type(value)]
+        add(key, value)
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -139,7 +151,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("family", ARCHITECTURES)
 def test_a_gguf_file_gives_the_logits_of_the_model_that_was_written(settings: Settings, tmp_path: Path, family: str) -> None:
     path = tmp_path / "weights" / f"tiny-{family}.gguf"
-    model, tokenizer = write_gguf(path, family, "default" if family == "llama" else "qwen2")
+    model, tokenizer = write_gguf(path, family, "gpt-2" if family == "llama" else "qwen2")
     name = f"folder:weights/tiny-{family}.gguf"
     before = Catalog(settings).admit(name)
     assert (before.layers, before.heads, before.limit, before.folder) == (2, 4, 64, None)
@@ -172,7 +184,7 @@ def test_smollm_splits_each_digit_and_qwen2_words_as_their_tokenizers_do(setting
         "smollm": ["in", " ", "1", "2", "3", "4", ",", " it", "'s", " ", "5", "6"],
         "qwen2": ["in", " ", "1", "2", "3", "4", ",", " it", "'s", " ", "5", "6"],
         "llama-bpe": ["in", " ", "123", "4", ",", " it", "'s", " ", "56"],
-        "default": ["in", " 1234", ",", " it", "'s", " 56"],
+        "gpt-2": ["in", " 1234", ",", " it", "'s", " 56"],
     }
     for rule, pieces in expected.items():
         path = tmp_path / f"{rule}.gguf"
@@ -181,8 +193,89 @@ def test_smollm_splits_each_digit_and_qwen2_words_as_their_tokenizers_do(setting
         assert [text[start:end] for _piece, (start, end) in split] == pieces, rule
 
 
+ADD_BOS, ADD_EOS = "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"
+
+
+@pytest.mark.parametrize(
+    ("rule", "said", "first", "last"),
+    [
+        ("gpt-2", {}, False, False),
+        ("gpt-2", {ADD_BOS: True}, True, False),
+        ("gpt-2", {ADD_EOS: True}, False, True),
+        ("llama-bpe", {}, True, False),  # llama.cpp's default for the rules of Llama 3
+        ("llama3", {ADD_EOS: True}, True, True),
+        ("llama-bpe", {ADD_BOS: False}, False, False),
+        ("smaug-bpe", {}, False, False),
+    ],
+)
+def test_begin_and_end_tokens_stand_where_the_header_wants_them(
+    settings: Settings, tmp_path: Path, rule: str, said: dict[str, bool], first: bool, last: bool
+) -> None:
+    _model, tokenizer = write_gguf(tmp_path / "ends.gguf", "llama", rule, said)
+    loaded = load_model(tmp_path / "ends.gguf", settings)
+    words = "The bank"
+    plain = loaded.tokenizer(words, add_special_tokens=False)["input_ids"]
+    assert plain
+    assert tokenizer.decode(plain) == words
+    expected = [BEGIN] * first + plain + [0] * last
+    assert loaded.tokenizer(words)["input_ids"] == expected
+    assert [token.id for token in capture_run(loaded, words).tokens] == expected
+    assert loaded.tokenizer(words, words)["input_ids"] == expected + expected
+
+
+def test_a_whole_piece_is_split_or_not_as_its_rule_has_it(settings: Settings, tmp_path: Path) -> None:
+    for rule, whole in (("llama-bpe", True), ("smaug-bpe", False), ("gpt-2", False)):
+        write_gguf(tmp_path / f"{rule}.gguf", "llama", rule, {ADD_BOS: False}, more=("Mary", "\u0120Mary"))
+        tokens = capture_run(load_model(tmp_path / f"{rule}.gguf", settings), "Mary Mary").tokens
+        assert ([token.text for token in tokens] == ["Mary", " Mary"]) == whole, rule
+        assert "".join(token.text for token in tokens) == "Mary Mary"
+
+
+SCALING, FACTOR, OLD_FACTOR = "llama.rope.scaling.type", "llama.rope.scaling.factor", "llama.rope.scale_linear"
+
+
+@pytest.mark.parametrize(
+    ("said", "factor"),
+    [
+        ({SCALING: "linear", FACTOR: 4.0}, 4.0),
+        ({FACTOR: 4.0}, 4.0),  # llama.cpp takes a factor without a type as linear
+        ({OLD_FACTOR: 4.0}, 4.0),
+        ({SCALING: "none", FACTOR: 4.0}, None),
+        ({SCALING: "linear"}, None),
+        ({OLD_FACTOR: 1.0}, None),
+    ],
+)
+def test_linear_scaling_of_positions_is_applied(
+    settings: Settings, tmp_path: Path, said: dict[str, Any], factor: float | None
+) -> None:
+    model, tokenizer = write_gguf(tmp_path / "scaled.gguf", "llama", said=said)
+    ids = torch.tensor([tokenizer.encode(TEXT).ids])
+    unscaled = model(ids).logits
+    if factor is not None:
+        rope = {"rope_type": "linear", "rope_theta": 5000.0, "factor": factor}
+        scaled = hf.LlamaForCausalLM(hf.LlamaConfig(**{**model.config.to_dict(), "rope_parameters": rope})).eval()
+        scaled.load_state_dict(model.state_dict())
+        model = scaled
+        assert not torch.allclose(model(ids).logits, unscaled)
+    assert torch.equal(load_model(tmp_path / "scaled.gguf", settings).model(ids).logits, model(ids).logits)
+
+
+def test_a_mask_that_is_not_causal_is_refused_by_the_keys_name(settings: Settings, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "both.gguf", "qwen2", "qwen2", {"qwen2.attention.causal": False})
+    with pytest.raises(UnsupportedModelError, match=r"qwen2\.attention\.causal = false"):
+        load_model(tmp_path / "both.gguf", settings)
+
+
+def test_a_rule_that_the_header_does_not_name_is_refused(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "unnamed.gguf"
+    write_gguf(path, "llama")
+    path.write_bytes(path.read_bytes().replace(b"tokenizer.ggml.pre", b"general.something."))
+    with pytest.raises(UnsupportedModelError, match=r"tokenizer\.ggml\.pre is missing"):
+        load_model(path, settings)
+
+
 def test_a_tokenizer_that_its_family_would_overrule_is_refused(settings: Settings, tmp_path: Path) -> None:
-    write_gguf(tmp_path / "odd.gguf", "qwen2", "default")
+    write_gguf(tmp_path / "odd.gguf", "qwen2", "gpt-2")
     with pytest.raises(UnsupportedModelError, match="splits texts otherwise than its family qwen2"):
         load_model(tmp_path / "odd.gguf", settings)
 

@@ -323,6 +323,10 @@ def gguf_bytes(fields: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> b
             return struct.pack("<I", 8) + text(found)
         if isinstance(found, list):
             return struct.pack("<IIQ", 9, 8, len(found)) + b"".join(map(text, found))
+        if isinstance(found, bool):
+            return struct.pack("<I?", 7, found)
+        if isinstance(found, float):
+            return struct.pack("<If", 6, found)
         return struct.pack("<IQ", 10, found)
 
     out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
@@ -334,12 +338,17 @@ def gguf_bytes(fields: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> b
 
 LLAMA = {
     "general.architecture": "llama",
+    "general.name": "Small",
     "tokenizer.ggml.tokens": ["a", "bc", ""],
+    "tokenizer.ggml.merges": ["b c"],
     "tokenizer.ggml.model": "gpt2",
     "tokenizer.ggml.pre": "smollm",
     "llama.block_count": 4,
     "llama.attention.head_count": 3,
     "llama.context_length": 99,
+    "llama.embedding_length": 24,
+    "llama.feed_forward_length": 48,
+    "llama.attention.layer_norm_rms_epsilon": 1e-5,
 }
 
 
@@ -361,17 +370,65 @@ def test_a_gguf_file_is_described_by_its_header(settings: Settings, root: Path) 
         ({"general.architecture": "gemma3"}, (), "family gemma3"),
         ({"llama.expert_count": 8}, (), "mixtures of experts"),
         ({}, ("rope_freqs.weight",), "rotary positions are scaled"),
-        ({"llama.rope.scaling.type": "yarn"}, (), "rotary positions are scaled"),
-        ({"llama.attention.sliding_window": 5}, (), "sliding window"),
-        ({"tokenizer.ggml.pre": "tekken"}, (), r"not known here \(gpt2, tekken\)"),
+        ({"llama.rope.scaling.type": "yarn"}, (), "rotary positions are scaled .rope.scaling.type = yarn"),
+        ({"llama.rope.dimension_count": 4}, (), "llama.rope.dimension_count"),
+        ({"llama.attention.sliding_window": 5}, (), "llama.attention.sliding_window = 5"),
+        ({"llama.attention.causal": False}, (), "llama.attention.causal = false"),
+        ({"llama.attention.scale": 0.5}, (), "llama.attention.scale = 0.5"),
+        ({"llama.attention.value_length": 4}, (), "llama.attention.value_length"),
+        ({"llama.attention.head_count_kv": 2}, (), "3 heads do not share 2 key heads"),
+        ({"llama.attention.head_count_kv": ["1", "3"]}, (), "llama.attention.head_count_kv in another form"),
+        ({"llama.rope.scaling.attn_factor": 1.5}, (), "llama.rope.scaling.attn_factor = 1.5"),
+        ({"llama.rope.freq_base": 0.0}, (), "impossible base"),
+        ({"llama.vocab_size": 5}, (), "3 tokens, llama.vocab_size says 5"),
+        ({"llama.something.new": 1}, (), "llama.something.new = 1"),
+        ({"something.new": "yes"}, (), "something.new = yes"),
+        ({"general.type": "adapter"}, (), "general.type = adapter"),
+        ({"split.count": 3}, (), "split.count = 3"),
+        ({"tokenizer.ggml.pre": "tekken"}, (), "tokenizer.ggml.pre = tekken"),
+        ({"tokenizer.ggml.pre": "default"}, (), "tokenizer.ggml.pre = default"),
+        ({"tokenizer.ggml.model": "llama"}, (), "tokenizer.ggml.model = llama"),
+        ({"tokenizer.ggml.add_sep_token": True}, (), "tokenizer.ggml.add_sep_token = true"),
+        ({"tokenizer.ggml.precompiled_charsmap": ["x"]}, (), "tokenizer.ggml.precompiled_charsmap = a list"),
+        ({"tokenizer.ggml.token_type": ["x"]}, (), "not one type for each token"),
+        ({"tokenizer.ggml.bos_token_id": 3}, (), "tokenizer.ggml.bos_token_id = 3"),
+        ({"tokenizer.ggml.add_eos_token": True}, (), "tokenizer.ggml.eos_token_id is missing"),
+        ({"tokenizer.ggml.pre": "llama-bpe"}, (), "tokenizer.ggml.bos_token_id is missing"),
+        ({"tokenizer.ggml.pre": None}, (), "tokenizer.ggml.pre is missing"),
+        ({"tokenizer.ggml.merges": None}, (), "no tokens or no merges"),
+        ({"llama.feed_forward_length": None}, (), "lacks llama.feed_forward_length"),
     ],
 )
 def test_gguf_files_that_cannot_be_converted_say_why(
     settings: Settings, root: Path, fields: dict[str, Any], tensors: tuple[str, ...], reason: str
 ) -> None:
-    (root / "odd.gguf").write_bytes(gguf_bytes({**LLAMA, **fields}, dict.fromkeys(tensors, (2,))))
+    said = {key: value for key, value in {**LLAMA, **fields}.items() if value is not None}
+    (root / "odd.gguf").write_bytes(gguf_bytes(said, dict.fromkeys(tensors, (2,))))
     with pytest.raises(UnsupportedModelError, match=reason):
         Catalog(settings).admit("folder:weights/odd.gguf")
+
+
+def test_keys_that_say_nothing_about_the_numbers_refuse_no_gguf_file(settings: Settings, root: Path) -> None:
+    silent: dict[str, Any] = {
+        "general.description": "two\nlines",
+        "general.tags": ["a", "b"],
+        "general.base_model.0.name": "Base",
+        "quantize.imatrix.file": "x.dat",
+        "tokenizer.ggml.scores": ["0"],
+        "tokenizer.ggml.eot_token_id": 1,
+        "tokenizer.ggml.fim_pre_token_id": 1,
+        "tokenizer.chat_template": "{{ x }}",
+        "tokenizer.chat_template.tool_use": "{{ y }}",
+        "llama.pooling_type": 3,
+        "llama.attention.causal": True,
+        "llama.rope.scaling.type": "none",
+        "llama.rope.scaling.original_context_length": 99,
+        "llama.expert_count": 0,
+        "llama.tensor_data_layout": "Meta AI original pth",
+        "tokenizer.ggml.add_space_prefix": False,
+    }
+    (root / "said.gguf").write_bytes(gguf_bytes({**LLAMA, **silent}, {}))
+    assert Catalog(settings).admit("folder:weights/said.gguf").refusal == ""
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model at all" * 9, gguf_bytes(LLAMA, {"a": (3, 4)})[:-20]])

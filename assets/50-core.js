@@ -79,6 +79,8 @@
     },
 
     url(path) { return app.prefix + path; },
+    /** The stamp of the run that was opened last: of a run that is computed again, it tells which capture this page shows. */
+    stamp: null,
 
     /** A token's label as DOM: the marks of leading white space in second ink. */
     label(index, longest) {
@@ -227,6 +229,7 @@
       app.history.arrives(info || { error: true });
       if (!info || info.error) return null;
       const next = { run: info.run, other_run: null, ...info.start };
+      app.stamp = info.stamp;
       app.askAgain(next);
       return next;
     }

@@ -26,11 +26,11 @@
   }
   const pick = (values, names) => Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
   function places({ run, token, other, layer, head }) {
-    return { run, token, layer, head, ...(other === null || other === undefined ? {} : { other }) };
+    return { run, stamp: app.stamp, token, layer, head, ...(other === null || other === undefined ? {} : { other }) };
   }
   /* what an answer depends on; of a figure, as far as its server has told it by now */
   function nameOf({ kind, all, own, declared: fields }) {
-    return JSON.stringify({ ...(fields ? pick(all, reads.get(kind) || fields) : all), ...own });
+    return JSON.stringify({ ...(fields ? pick(all, ["run", "stamp", ...(reads.get(kind) || fields)]) : all), ...own });
   }
   const same = (one, question) => one !== null && nameOf(one) === nameOf(question);
 
@@ -84,6 +84,7 @@
     let reply;
     try { reply = await fetch(app.url(`show/${path}?${new URLSearchParams({ ...all, ...own })}`)); } catch (error) { throw new Error(""); }
     const text = await reply.text();
+    if (reply.status === app.REPLACED) throw Object.assign(new Error(text), { replaced: all.stamp });
     if (!reply.ok) throw new Error(reply.headers.get("Content-Type").startsWith("text/plain") ? text : "");
     return { size: text.length, told: JSON.parse(text) };
   }
@@ -107,16 +108,20 @@
     one.held = found;
     show(one);
   }
-  function runOf({ told }) { return told.layout ? told.layout.meta.run : told.run; }
+  function isOf({ told }, info) {
+    const { run, stamp } = told.layout ? told.layout.meta : told;
+    return run === info.run && stamp === info.stamp;
+  }
   function show(one) {
     const { info } = app.state;
-    if (!one.held || !info || info.run !== runOf(one.held)) return;
+    if (!one.held || !info || !isOf(one.held, info)) return;
     const found = one.held;
     one.held = null;
     one.put(found, one.name);
   }
   /* the server did not answer: what is shown stays, and is asked for again when it does; unless another was asked for since */
   function fail(one, question, error) {
+    if (error.replaced) { app.replaced(error.replaced); return; }
     if (one.next || !same(one.wanted, question)) return;
     one.wanted = null;
     const first = !unanswered.size;

@@ -306,7 +306,7 @@
   };
   function outcomeNotice(outcome) {
     app.state.outcome = outcome;
-    if (!outcome.error) { hideNotice(); app.expectHeads(outcome.run); return; }
+    if (!outcome.error) { hideNotice(); if (outcome.stamp) app.expectHeads(outcome.run, outcome.stamp); return; }
     const keeps = app.state.info ? " The previous run is still shown." : "";
     if (outcome.cancelled) showNotice({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
     else showNotice({ lead: "Error.", text: outcome.error, details: outcome.details, again: outcome.retry });

@@ -79,21 +79,21 @@
     return `${Math.round(100 * score)} % on the ${PATTERNS[pattern].replace("the ", "")}`;
   }
 
-  async function picture(run, theme) {
-    const name = `${run}-${theme}`;
+  async function picture(run, stamp, theme) {
+    const name = `${run}-${stamp}-${theme}`;
     if (!pictures.has(name)) {
       if (pictures.size > 8) pictures.clear();
       pictures.set(name, new Promise((resolve, reject) => {
         const image = new Image();
         image.onload = () => resolve(image);
         image.onerror = () => { pictures.delete(name); reject(new Error("no picture of the heads")); };
-        image.src = app.url(`run/${run}/heads-${theme}.png?v=${app.byId("page").dataset.version}`);
+        image.src = app.url(`run/${run}/heads-${theme}.png?${new URLSearchParams({ v: app.byId("page").dataset.version, stamp })}`);
       }));
     }
     return pictures.get(name);
   }
   /** A run is done and will be shown: its picture is fetched meanwhile. */
-  app.expectHeads = (run) => { picture(run, document.documentElement.dataset.theme).catch(() => { /* it is asked for again when it is drawn */ }); };
+  app.expectHeads = (run, stamp) => { picture(run, stamp, document.documentElement.dataset.theme).catch(() => { /* it is asked for again when it is drawn */ }); };
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   async function fillCanvas() {
@@ -110,7 +110,7 @@
       return;
     }
     let image;
-    try { image = await picture(app.state.info.run, document.documentElement.dataset.theme); } catch (error) { return; }
+    try { image = await picture(app.state.info.run, app.state.info.stamp, document.documentElement.dataset.theme); } catch (error) { return; }
     if (now !== drawn) return;
     const wide = image.width / size.heads;
     const high = image.height / size.layers;

@@ -12,7 +12,7 @@
 
   function geometry() {
     const layout = graph && graph._fullLayout;
-    if (!layout || !layout.xaxis || !shown || !app.state.info || shown.run !== app.state.info.run) return null;
+    if (!layout || !layout.xaxis || !shown || !app.state.info || shown.run !== app.state.info.run || shown.stamp !== app.state.info.stamp) return null;
     const { xaxis: x, yaxis: y } = layout;
     if (!x._length || !y._length) return null;
     const left = (v) => x._offset + x.l2p(v);
@@ -135,7 +135,8 @@
   }
 
   function paint() {
-    const current = shown && app.state.selection && ["run", "layer", "head"].every((name) => shown[name] === app.state.selection[name]);
+    const { info, selection: now } = app.state;
+    const current = shown && now && info && shown.stamp === info.stamp && ["run", "layer", "head"].every((name) => shown[name] === now[name]);
     app.byId("attention-figure").classList.toggle("stale", Boolean(shown) && !current);
     const g = geometry();
     if (!over) return;
@@ -153,16 +154,21 @@
 
   /* exact weights, a block of rows at a time, kept */
   async function exact(query) {
-    const { run, layer, head } = shown;
+    const { run, stamp, layer, head } = shown;
     const count = app.state.info.labels.length;
     const block = Math.max(1, Math.floor(16384 / count));
     const first = Math.floor(query / block) * block;
     const last = Math.min(count, first + block);
-    const name = `${run}/${layer}/${head}/${first}`;
+    const name = `${run}/${stamp}/${layer}/${head}/${first}`;
     if (!rows.has(name)) {
       if (rows.size > 64) rows.clear();
-      rows.set(name, fetch(app.url(`run/${run}/attention/${layer}/${head}?from=${first}&to=${last}&v=${app.state.info.version}`))
-        .then((reply) => { if (!reply.ok) throw new Error("no weights"); return reply.arrayBuffer(); })
+      const query = new URLSearchParams({ from: first, to: last, v: app.state.info.version, stamp });
+      rows.set(name, fetch(app.url(`run/${run}/attention/${layer}/${head}?${query}`))
+        .then((reply) => {
+          if (reply.status === app.REPLACED) app.replaced(stamp);
+          if (!reply.ok) throw new Error("no weights");
+          return reply.arrayBuffer();
+        })
         .then((bytes) => new Float32Array(bytes))
         .catch((error) => { rows.delete(name); throw error; }));
     }

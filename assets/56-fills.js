@@ -9,11 +9,12 @@
     { request: "fill-request", filled: "filled", progress: "fill-progress" },
     { request: "fill-request-second", filled: "filled-second", progress: "fill-progress-second" },
   ].map((lane) => ({ ...lane, asked: null, silent: 0 }));
-  const failed = new Map(); // job → its outcome
+  const failed = new Map(); // job of a capture → its outcome
   const waiting = new WeakMap(); // place of an error → the words that stood there while it was computed
   let serial = 0;
 
   const job = ({ run, position }) => `${run}.fill-${position}`;
+  const failure = (wanted) => `${app.stamp} ${job(wanted)}`; // of the run as it was captured
 
   function ask(lane, wanted) {
     if (lane.asked && job(lane.asked) === job(wanted)) return;
@@ -31,7 +32,7 @@
     clearTimeout(lane.silent);
     lane.asked = null;
     if (!wanted || outcome.cancelled) return;
-    if (outcome.error) { failed.set(job(wanted), outcome); say(wanted, outcome); } else if (app.state.selection) app.askAgain(app.state.selection);
+    if (outcome.error) { failed.set(failure(wanted), outcome); say(wanted, outcome); } else if (app.state.selection) app.askAgain(app.state.selection);
   }
   const places = (position) => document.querySelectorAll(`[data-waits="${position}"]`);
   /* the reason in place of the words that say that it is computed */
@@ -48,7 +49,7 @@
   }
 
   function retry({ run, position }) {
-    failed.delete(job({ run, position }));
+    failed.delete(failure({ run, position }));
     for (const place of places(position)) if (waiting.has(place)) place.replaceChildren(...waiting.get(place));
     app.askAgain(app.state.selection);
   }
@@ -56,7 +57,7 @@
   document.addEventListener("all-words", ({ detail: { run, awaits } }) => {
     const { token, other } = app.state.selection;
     for (const position of awaits) {
-      const outcome = failed.get(job({ run, position }));
+      const outcome = failed.get(failure({ run, position }));
       if (outcome) say({ run, position }, outcome);
       else if (position === token || position === other) ask(LANES[position === token ? 0 : 1], { run, position });
     }

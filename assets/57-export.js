@@ -7,7 +7,7 @@
   const choices = { ground: false, attention: false };
   const fonts = new Map();
 
-  const query = () => new URLSearchParams(app.history.address());
+  const query = () => new URLSearchParams({ ...app.history.address(), stamp: app.stamp });
 
   async function ask(path, values) {
     let reply;
@@ -16,6 +16,7 @@
     } catch (error) {
       throw new Error("The server does not answer, so nothing was saved. Try again when it is back.");
     }
+    if (reply.status === app.REPLACED) app.replaced(values.get("stamp"));
     if (!reply.ok) throw new Error(await reply.text());
     return reply;
   }

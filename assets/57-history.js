@@ -167,6 +167,8 @@
       if (info.options) expected = { options: info.options, at: performance.now() }; // the controls may not be known yet
     },
 
+    /** Open the run that is shown once more, with what is selected, and no step of its own. */
+    again() { serial += 1; props("address", { data: { ...app.history.address(), via: "again", serial } }); },
     /** Open a run of this server where it was left, as a step of its own. */
     open(run) { serial += 1; props("address", { data: { ...leftAt().get(run), run, via: "recent", serial } }); },
     /** A run is gone: so is where it was left. */

@@ -103,6 +103,10 @@ class NewerRunError(RunNotFoundError):
     """A run's file was made by a newer version of this program, and this one cannot read it."""
 
 
+class ReplacedRunError(DashboardError):
+    """A run was computed again, and what was asked for is of the capture before."""
+
+
 class JobError(DashboardError):
     """A job ended without a result; `details` is for the person who keeps the server."""
 

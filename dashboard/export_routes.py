@@ -20,7 +20,15 @@ from flask import Blueprint, Response, jsonify, request
 
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BROKEN, BadRequestError, DashboardError, MissingArrayError, NoSpaceError, RunNotFoundError
+from dashboard.errors import (
+    BROKEN,
+    BadRequestError,
+    DashboardError,
+    MissingArrayError,
+    NoSpaceError,
+    ReplacedRunError,
+    RunNotFoundError,
+)
 from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standing, picture_json, standing
 from dashboard.exports.provenance import file_name
@@ -28,12 +36,18 @@ from dashboard.exports.report import report, report_name
 from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
 from dashboard.exports.tables import csv_of
 from dashboard.figures.theme import theme_named
-from dashboard.shelf import Shelf
+from dashboard.shelf import REPLACED, Shelf
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
 
 log = logging.getLogger(__name__)
-STATUS = {BadRequestError: 400, MissingArrayError: 409, NoSpaceError: 507, DashboardError: 404}  # the first that fits
+STATUS = {  # the first that fits
+    BadRequestError: 400,
+    MissingArrayError: 409,
+    ReplacedRunError: REPLACED,
+    NoSpaceError: 507,
+    DashboardError: 404,
+}
 PIECE = 1 << 18  # bytes that are read from a temporary file at once
 
 
@@ -120,7 +134,7 @@ def _with_fills(shelf: Shelf, run: ModelRun) -> ModelRun:
     found = {}
     for position in range(len(run)):
         try:
-            arrays = shelf.store.open_arrays(fill_name(run.key, position))
+            arrays = shelf.store.open_arrays(fill_name(run.key, position), run.stamp)
         except RunNotFoundError:
             continue
         found.update({f"fill/{position}/{name}": arrays[name] for name in arrays})

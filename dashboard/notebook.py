@@ -222,8 +222,8 @@ class NotebookServer:
         threading.Thread(target=self._server.serve_forever, name="dashboard.show", daemon=True).start()
 
     def add(self, run: ModelRun, loaded: LoadedModel | None) -> None:
-        """Show this run too; a model that was given before stays known."""
-        if not self.store.has(run.key):
+        """Show this run too, in place of an earlier capture of the same text; a model that was given before stays known."""
+        if not self.store.has(run.key) or self.store.open(run.key).stamp != run.stamp:
             self.store.save(run.key, run.header, run.arrays)
         self.runs[run.key] = loaded or self.runs.get(run.key)
         self._pages[run.key] += 1
@@ -263,7 +263,7 @@ class NotebookServer:
             raise MissingArrayError(NEEDS_MODEL)
         from dashboard.models.predictions import run_fill
 
-        store.save_arrays(spec.key, run_fill(loaded, run, int(spec.payload["position"])))
+        store.save_arrays(spec.key, run_fill(loaded, run, int(spec.payload["position"])), run.stamp)
 
 
 class QuietHandler(WSGIRequestHandler):

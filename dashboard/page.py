@@ -41,7 +41,15 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
             *_stores(settings, entries, views),
             _header(settings, entries, embedded),
             html.Main(
-                [_form(), html.Div(id=ids.NOTICE, role="alert"), _examples(entries), _strip(), _selection_bar(), _cards(views)]
+                [
+                    _form(),
+                    html.Div(id=ids.NOTICE, role="alert"),
+                    html.Div(id=ids.OUTDATED, role="status"),
+                    _examples(entries),
+                    _strip(),
+                    _selection_bar(),
+                    _cards(views),
+                ]
             ),
             html.Div(id=ids.TOOLTIP, className="tooltip-box", role="tooltip", hidden=True),
             html.Div(id=ids.ANNOUNCER, className="visually-hidden", **attributes(aria_live="polite")),

@@ -7,6 +7,9 @@ Both take the query of the page's address (`dashboard.views.state`), a figure th
 soon as something is selected (assets/50-show.js), and for a figure only where it depends on what has changed: a figure says
 in `layout.meta` for which selection it was drawn (`run`, `token`, `other`, `layer`, `head`), on which of these it depends
 (`reads`), and with `whole: false` that a part of it is still being computed, so that it may be another one later.
+
+An address with `stamp` means one capture of the run. Where the run was computed again since, the answer is 412, and the page
+opens the run again: what it shows is never of two captures.
 """
 
 from __future__ import annotations
@@ -20,11 +23,11 @@ from flask import Blueprint, Response, request
 from plotly.io.json import to_json_plotly
 
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BadRequestError, DashboardError
+from dashboard.errors import BadRequestError, DashboardError, ReplacedRunError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme, empty_figure, theme_named
 from dashboard.markup import Plain, bound, plain
-from dashboard.shelf import Shelf, guarded
+from dashboard.shelf import REPLACED, Shelf, guarded
 from dashboard.views.declaration import SHOW, View, Words
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
@@ -54,7 +57,10 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.errorhandler(DashboardError)
     def _error(error: DashboardError) -> Response:
-        return Response(str(error), 400, mimetype="text/plain")
+        status = REPLACED if isinstance(error, ReplacedRunError) else 400
+        response = Response(str(error), status, mimetype="text/plain")
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     return routes
 
@@ -70,7 +76,8 @@ def figure_of(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     found, problem = guarded(lambda: _drawn(shelf, view, state, theme))
     if found is None:
         found = spec_of(empty_figure(problem, theme))
-        found["layout"]["meta"] = {"run": state.selection.run, "reads": list(view.figure_reads), "whole": False}
+        told = {"run": state.selection.run, "stamp": state.selection.stamp}
+        found["layout"]["meta"] = {**told, "reads": list(view.figure_reads), "whole": False}
     return found
 
 
@@ -79,7 +86,7 @@ def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     run = shelf.run_of(selection, view.later)
     figure = view.draw(run, selection, options, theme)
     spec = spec_of(empty_figure(None, theme) if figure is None else figure)
-    told = {name: getattr(selection, name) for name in ("run", "token", "other", "layer", "head")}
+    told = {name: getattr(selection, name) for name in ("run", "stamp", "token", "other", "layer", "head")}
     told |= {"reads": list(view.fields(options)), "whole": not view.awaits(run, selection, options)}
     spec["layout"]["meta"] = {**(spec["layout"].get("meta") or {}), **told}
     return spec
@@ -89,9 +96,9 @@ def words_of(shelf: Shelf, views: Sequence[View], state: ViewState) -> dict[str,
     """All views' words.
 
     Returns:
-        "run", "of": what they are of (`state_name`). "awaits": positions whose predictions a second job must compute first.
-        "whole": whether they will be the same whenever they are asked for. "views": by the view's name `heading`, `body`,
-        `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or None).
+        "run", "stamp", "of": what they are of (`state_name`). "awaits": positions whose predictions a second job must compute
+        first. "whole": whether they will be the same whenever they are asked for. "views": by the view's name `heading`,
+        `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or None).
     """
     told: dict[str, Any] = {}
     awaited: set[int] = set()
@@ -103,7 +110,8 @@ def words_of(shelf: Shelf, views: Sequence[View], state: ViewState) -> dict[str,
         awaited.update(awaits)
         told[view.name] = {**_placed(words), "alternative": alternative(words), "table": table}
     name = state_name(state.selection)
-    return {"run": state.selection.run, "of": name, "awaits": sorted(awaited), "whole": whole, "views": told}
+    of = {"run": state.selection.run, "stamp": state.selection.stamp, "of": name}
+    return {**of, "awaits": sorted(awaited), "whole": whole, "views": told}
 
 
 def _told(shelf: Shelf, view: View, state: ViewState) -> tuple[Words, list[Plain] | None, Sequence[int]]:

@@ -13,7 +13,8 @@ from flask import Blueprint, Response, jsonify, request
 from dashboard import __version__
 from dashboard.contracts.request import is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
+from dashboard.contracts.selection import REPLACED
+from dashboard.errors import BadRequestError, DashboardError, ReplacedRunError, RunNotFoundError
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
 from dashboard.models.catalog import Catalog
@@ -94,7 +95,7 @@ def make_routes(sources: Sources) -> Blueprint:
     @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
     def _heads(key: str, theme: str) -> Response:
         run = _open(store, key)
-        return _kept(head_sprite(np.asarray(run.arrays["thumbnails"]), theme_named(theme)), "image/png", f"{key}-{theme}")
+        return _kept(head_sprite(np.asarray(run.arrays["thumbnails"]), theme_named(theme)), "image/png", run, theme)
 
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:
@@ -103,11 +104,14 @@ def make_routes(sources: Sources) -> Blueprint:
         if (last - first) * len(run) > MOST_WEIGHTS:
             raise BadRequestError(f"Ask for some rows at a time, with from and to: at most {MOST_WEIGHTS:,} weights.")
         weights = run.attention_rows(layer, head, first, last)
-        return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", f"{key}-{layer}-{head}-{first}-{last}")
+        return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", run, f"{layer}-{head}-{first}-{last}")
 
     @routes.errorhandler(DashboardError)
     def _error(error: DashboardError) -> Response:
-        return Response(str(error), 400 if isinstance(error, BadRequestError) else 404, mimetype="text/plain")
+        status = 412 if isinstance(error, ReplacedRunError) else 400 if isinstance(error, BadRequestError) else 404
+        response = Response(str(error), status, mimetype="text/plain")
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     routes.after_app_request(lambda response: _finish(response, policy))
     return routes
@@ -139,12 +143,16 @@ def _finish(response: Response, policy: str) -> Response:
 def _open(store: RunStore, key: str) -> ModelRun:
     if not is_run_key(key):
         raise RunNotFoundError("That is not the name of a run.")
-    return store.open(key)
+    run = store.open(key)
+    if request.args.get("stamp", run.stamp) != run.stamp:
+        raise ReplacedRunError(REPLACED)
+    return run
 
 
-def _kept(content: bytes, kind: str, tag: str) -> Response:
+def _kept(content: bytes, kind: str, run: ModelRun, tag: str) -> Response:
+    """An answer that a browser may keep: for ever where its address says of which capture of the run it is."""
     response = Response(content, mimetype=kind)
-    response.headers["Cache-Control"] = FOR_EVER
-    response.set_etag(f"{__version__}-{tag}")
+    response.headers["Cache-Control"] = FOR_EVER if "stamp" in request.args else "private, no-cache"
+    response.set_etag(f"{__version__}-{run.key}-{run.stamp}-{tag}")
     response.make_conditional(request)
     return response

@@ -10,6 +10,7 @@ import numpy as np
 
 from dashboard import __version__
 from dashboard.analysis.attention import head_tags
+from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.examples import Example, example_for
@@ -20,7 +21,11 @@ LONGEST_DIFF = 256  # tokens of an edit that are compared one by one: the compar
 
 
 def describe_run(run: ModelRun) -> dict[str, Any]:
-    """Tokens, sizes and head patterns as JSON: about 40 bytes a token."""
+    """Tokens, sizes and head patterns as JSON: about 40 bytes a token.
+
+    `stamp` tells this capture of the run from another one. `outdated` says what is computed otherwise today; `plain`,
+    whether the form of the page can ask for the run.
+    """
     surprisal = run.surprisal
     tags = run.remember("head tags", lambda: head_tags(run))
     return {
@@ -43,6 +48,9 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "masked": "masked/top_ids" in run.arrays,
         "masks": [[recipe.mask, recipe.window] for recipe in map(run.recipe, range(run.model.layers))],
         "version": __version__,
+        "stamp": run.stamp,
+        "outdated": list(run.outdated),
+        "plain": run.request == RunRequest(run.request.model, run.text),
     }
 
 

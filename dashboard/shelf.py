@@ -11,7 +11,7 @@ from dash import ctx
 
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BROKEN, DashboardError
+from dashboard.errors import BROKEN, DashboardError, ReplacedRunError
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -19,6 +19,7 @@ from dashboard.store.visits import VisitorLists, visitor_in
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+REPLACED = 412  # the status of an answer that cannot be given: the run was computed again since the page has opened it
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,23 @@ class Shelf:
 
         Raises:
             RunNotFoundError: it is not there. BadSelectionError: it has no such token, layer or head.
+            ReplacedRunError: it was computed again since the page that asks has opened it.
         """
         run = self.store.open(selection.run)
         selection.checked(run)
-        return self.store.open_filled(run.key, (selection.token, selection.other)) if later else run
+        return self.store.filled(run, (selection.token, selection.other)) if later else run
 
 
 def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Call a function; a `DashboardError` is its message, any other error is logged and is ours."""
+    """Call a function; a `DashboardError` is its message, any other error is logged and is ours.
+
+    Raises:
+        ReplacedRunError: a run was computed again; nothing of the new one may be shown beside what there is.
+    """
     try:
         return function(), None
+    except ReplacedRunError:
+        raise
     except DashboardError as error:
         return None, str(error)
     except Exception:

@@ -29,6 +29,7 @@ GONE = {  # by what asked for the run
     "link": "This server no longer has the run that the link names. Run its text again to see it.",
     "step": "This server no longer has the run of this step. What was shown stays; Undo and Redo go on from here.",
     "recent": "This server no longer has that run. Run its text again to see it.",
+    "again": "This server no longer has the run that is shown. Run its text again to see it.",
 }
 
 
@@ -88,8 +89,10 @@ def _fill_builder(shelf: Shelf) -> Callable[[object], JobSpec]:
             raise BadRequestError("There is no position to fill. Select a token.")
         run = shelf.store.open(raw["run"])
         run.check(token=raw["position"])
-        payload = {"run": run.key, "position": raw["position"]}
-        return JobSpec("fill", fill_name(run.key, raw["position"]), payload)
+        payload, name = {"run": run.key, "position": raw["position"]}, fill_name(run.key, raw["position"])
+        if not shelf.store.has(name):
+            run.check_fillable()
+        return JobSpec("fill", name, payload)
 
     return fill
 

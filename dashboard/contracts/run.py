@@ -22,6 +22,9 @@ opening a run costs little whatever its size. Names of the arrays (N tokens, d h
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import threading
 from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -47,6 +50,8 @@ ModelKind = Literal["causal", "encoder", "masked"]
 REMEMBERED = 64  # results that one run keeps of its own analysis
 UNREAD = 8  # place of `Token.unread` in a header's row
 TokenSign = Literal["", "added", "continuation", "unknown", "mask"]
+STAMP = re.compile(r"[0-9a-z-]{1,64}")
+UNSTAMPED = "old-"  # begins the stamps of runs that were captured before there were stamps
 T = TypeVar("T")
 
 
@@ -156,12 +161,22 @@ class LayerArrays(Sequence[np.ndarray]):
         return (self[i] for i in range(self._count))
 
 
+def stamp_of(header: Mapping[str, Any]) -> str:
+    """What tells this capture from others of the same key; of a header without a stamp, a hash of what it says."""
+    stamp = header.get("stamp")
+    if isinstance(stamp, str) and STAMP.fullmatch(stamp):
+        return stamp
+    content = json.dumps(header, sort_keys=True, default=str)
+    return UNSTAMPED + hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 class ModelRun:
     """One run. Made of a JSON-able header and a mapping of named arrays (see the module's text); never changed.
 
     Attributes:
         outdated: what this version of the program computes differently, in words; empty where it is what this one computes.
             Capture the text again to get that.
+        stamp: names this capture of it, where `key` names every capture of the same text, model and options.
 
     Raises (from the methods):
         BadSelectionError: an index is out of range.
@@ -176,6 +191,7 @@ class ModelRun:
         self.model = ModelInfo(**header["model"])
         self.tokens: tuple[Token, ...] = tuple(map(Token.from_row, header["tokens"]))
         self.outdated: tuple[str, ...] = tuple(header.get("outdated", ()))
+        self.stamp: str = stamp_of(header)
         self._recipes = tuple(ScoreRecipe(**recipe) for recipe in header["recipes"])
         if not self.tokens:
             raise RunShapeError("A run without tokens cannot be shown.")
@@ -293,6 +309,14 @@ class ModelRun:
         if f"{mode}/top_ids" not in self.arrays:
             raise MissingArrayError(f"The predictions “{mode}” are not stored in this run.")
         return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)
+
+    def check_fillable(self) -> None:
+        """Raise `MissingArrayError` where what is computed now would not fit beside what the run holds."""
+        if self.outdated:
+            raise MissingArrayError(
+                "An earlier version of this program computed this run and did not store this prediction. "
+                "Run the text again to see it."
+            )
 
     def prediction_beside(self, arrays: Mapping[str, np.ndarray], position: int, k: int | None = None) -> Prediction:
         """The prediction with `position` masked, from arrays computed later (one row, see `masked_fill`)."""

@@ -7,7 +7,10 @@ from typing import Any
 
 from dashboard.contracts.request import is_run_key
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadSelectionError
+from dashboard.errors import BadSelectionError, ReplacedRunError
+
+LONGEST_STAMP = 64  # characters
+REPLACED = "This run was computed again. Reload the page to see the new one."
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Selection:
         token, layer, head: indices from 0.
         other: a second token, or None.
         other_run: key of a second run, or None.
+        stamp: which capture of the run is meant (`ModelRun.stamp`), or None for the one that is there.
     """
 
     run: str
@@ -27,6 +31,7 @@ class Selection:
     head: int
     other: int | None = None
     other_run: str | None = None
+    stamp: str | None = None
 
     @classmethod
     def from_json(cls, raw: object) -> Selection:
@@ -40,6 +45,9 @@ class Selection:
         other_run = raw.get("other_run")
         if other_run is not None and not is_run_key(other_run):
             raise BadSelectionError("The selection's second run is not a run's name. Reload the page.")
+        stamp = raw.get("stamp")
+        if stamp is not None and (not isinstance(stamp, str) or len(stamp) > LONGEST_STAMP):
+            raise BadSelectionError("The selection's stamp names no run. Reload the page.")
         token = _index(raw, "token")
         other = None if raw.get("other") is None else _index(raw, "other")
         return cls(
@@ -49,10 +57,17 @@ class Selection:
             head=_index(raw, "head"),
             other=None if other == token else other,
             other_run=other_run,
+            stamp=stamp,
         )
 
     def checked(self, run: ModelRun) -> Selection:
-        """This selection, if `run` has everything it names; else `BadSelectionError`."""
+        """This selection, if `run` has everything it names.
+
+        Raises:
+            BadSelectionError: it has not. ReplacedRunError: another capture of the run is meant.
+        """
+        if self.stamp is not None and self.stamp != run.stamp:
+            raise ReplacedRunError(REPLACED)
         run.check(token=self.token, layer=self.layer, head=self.head)
         run.check(token=self.other)
         return self

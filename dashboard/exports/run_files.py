@@ -199,14 +199,18 @@ def open_run(path: str | Path) -> ModelRun:
 
 
 def peek(path: Path) -> tuple[str, bool] | None:
-    """The name of the run that a file holds and whether its attention weights are there; None where it holds no run."""
+    """The name of the run that a file holds and whether its attention weights are there; None where it holds no run, or one
+    that this version of the program would compute otherwise.
+    """
     try:
         if _is_zip(path):
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return json.loads(str(stored["header"]))["key"], "attention/0" in stored.files
-        header, arrays = _read_safetensors(path)
-        return header["key"], "attention/0" in arrays
-    except (OSError, DamagedFileError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError):
+                header, names = json.loads(str(stored["header"])), set(stored.files)
+        else:
+            header, arrays = _read_safetensors(path)
+            names = set(arrays)
+        return None if upgraded(header, {})[0].get("outdated") else (header["key"], "attention/0" in names)
+    except (NewerRunError, OSError, DamagedFileError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

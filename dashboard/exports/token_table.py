@@ -18,8 +18,10 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Cell, Column
 from dashboard.exports.provenance import HERE, PROGRAM, revision_of
 from dashboard.exports.tables import MARK, comment, row
+from dashboard.store import upgrades
 
 UNRECORDED = "not recorded"
+NUMBERS = "Numbers"  # heads of earlier versions do not have this line, and their rows the first numbers
 KEY = 16  # hex digits of a run's key in its rows
 COLUMNS = (
     Column("Line"),
@@ -64,6 +66,7 @@ def head_of(run: ModelRun) -> str:
         ("Revision", revision_of(run) or HERE),
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or UNRECORDED)),
         ("Program", PROGRAM),
+        (NUMBERS, str(run.header.get("numbers", upgrades.NUMBERS))),
         ("Rows", what),
     )
     return MARK + "".join(comment(name, value) for name, value in entries) + row(_NAMES)
@@ -123,7 +126,9 @@ def clash(head: str, model: str, fingerprint: str) -> str:
     unknown = found.get(weights) == UNRECORDED
     wanted = {"Model": f"({model})", weights: UNRECORDED if unknown else fingerprint, "Program": PROGRAM}
     if all(found.get(name, "").endswith(_shown(value)) for name, value in wanted.items()):
-        return ""
+        if found.get(NUMBERS, "1") == str(upgrades.NUMBERS):
+            return ""
+        return "holds rows that another version of this program computed, some of them with other numbers than this one"
     theirs = [found.get(name, "unknown") for name in wanted]
     return (
         f"holds rows of {theirs[0]}, weights {theirs[1][:12]}, written by {theirs[2]}; "

@@ -39,7 +39,7 @@ class InProcessManager(ResidentWorkerManager):
 
     def _outcome(self, spec: JobSpec, serial: str) -> Outcome:
         try:
-            if not self.store.has(spec.key):
+            if not self.store.is_current(spec.key):
                 self.compute(spec, self.store)
         except DashboardError as error:
             return error_outcome(JobFailure.of(error), serial, spec.name, spec.key)

@@ -3,7 +3,7 @@
 A callback that is registered with `background=True` is a builder: it runs in the web process, reads the form and returns
 a `JobSpec`. The handle that Dash signs and hands to the page is a subscription's id. What the page's one output gets:
 
-    {"run": KEY, "job": "capture", "serial": …}      KEY is in the run store
+    {"run": KEY, "stamp": …, "job": "capture", "serial": …}      KEY is in the run store, and that is its run's stamp
     {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "retry": false, "job": …, "key": …,
      "serial": …}
 
@@ -87,7 +87,7 @@ class ResidentWorkerManager(DiskcacheManager):
 
     def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
         outcome, spec = self._build(key, job_fn, args)
-        if outcome is None and spec is not None and self.store.has(spec.key):
+        if outcome is None and spec is not None and self.store.is_current(spec.key):
             outcome = done_outcome(spec.name, spec.key, key)
         if outcome is not None:
             self.queue.deliver(key, outcome)
@@ -114,7 +114,12 @@ class ResidentWorkerManager(DiskcacheManager):
             outcome = self._held_back(key)
         except StorageError as error:
             outcome = error_outcome(JobFailure.of(error), key)
-        return self.UNDEFINED if outcome is None else outcome
+        return self.UNDEFINED if outcome is None else self._stamped(outcome)
+
+    def _stamped(self, outcome: Outcome) -> Outcome:
+        """The outcome, of a run with its stamp, by which the page can ask for pictures at once."""
+        stamp = self.store.stamp(str(outcome.get("run", "")))
+        return outcome if stamp is None else {**outcome, "stamp": stamp}
 
     def _held_back(self, key: str) -> Outcome | None:
         """The answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon as it

@@ -157,11 +157,13 @@ class ResidentModels:
 
 
 def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
-    """Run a text and keep the run; its key is that of the weights that were really used."""
+    """Run a text and keep the run; its key is that of the weights that were really used. A run of an earlier version is
+    computed again.
+    """
     request = RunRequest.from_json(payload.get("request"))
     loaded = models.get(request.model, request.revision, payload.get("fingerprint"), desk)
     key = request.key(loaded.fingerprint)
-    if desk.store.has(key):
+    if desk.store.is_current(key):
         return key
     from dashboard.models.capture import capture_run
 
@@ -188,5 +190,5 @@ def fill(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
     loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), desk)
     from dashboard.models.predictions import run_fill
 
-    desk.store.save_arrays(name, run_fill(loaded, run, position, desk.progress))
+    desk.store.save_arrays(name, run_fill(loaded, run, position, desk.progress), run.stamp)
     return name

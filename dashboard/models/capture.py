@@ -9,6 +9,7 @@ own tokenizer does not add.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -112,6 +113,7 @@ def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
     """With which schema and numbers, of which weights, by which version, when, and in how many seconds a run was made."""
     return {
         **made_now(),
+        "stamp": uuid.uuid4().hex[:16],
         "fingerprint": loaded.fingerprint,
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -26,6 +26,13 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+FURTHER_FILES = (  # what tokenizers of rarer families read, and what is laid over the weights
+    re.compile(r"adapter_config\.json|adapter_model\.(safetensors|bin)"),
+    re.compile(r"tokenizer\.[0-9][0-9.]*\.json"),  # of one version of transformers
+    re.compile(r"[^.].*\.(model|spm|tiktoken|codes)|(sentencepiece|vocab)\.[^.]+|tekken\.json|prophetnet\.tokenizer"),
+    re.compile(r"(vocab-src|vocab-tgt|target_vocab|entity_vocab|emoji|normalizer|byte_maps|word_shape|word_pronunciation)\.json"),
+    re.compile(r"dict\.txt"),
+)
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 WEIGHTS = (  # the first kind that is there is the one that is loaded
     re.compile(r"model(-\d+-of-(?P<count>\d+))?\.safetensors"),
@@ -33,7 +40,7 @@ WEIGHTS = (  # the first kind that is there is the one that is loaded
 )
 
 _lock = threading.Lock()
-_known: dict[str, list[object]] = {}  # path: [size, time in ns, sha256], shared by all; also kept in a file
+_known: dict[str, list[object]] = {}  # path: [size, times in ns, sha256], shared by all; also kept in a file
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -85,11 +92,21 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model folder that its output depends on, in the order of their names."""
-    named = [folder / name for name in ("config.json", *TOKENIZER_FILES)]
+    """The files of a model folder that its output depends on, in the order of their names: all that loading reads.
+
+    What says nothing about a run's numbers stays out: descriptions, chat templates, settings of text generation.
+    """
+    named = {folder / name for name in ("config.json", *TOKENIZER_FILES)} | _further(folder)
     index = index_file(folder)
-    named += [] if index is None else [index]
-    return sorted([*weight_files(folder), *(path for path in named if path.is_file())])
+    named |= set() if index is None else {index}
+    return sorted({*weight_files(folder), *(path for path in named if path.is_file())})
+
+
+def _further(folder: Path) -> set[Path]:
+    try:
+        return {path for path in folder.iterdir() if any(kind.fullmatch(path.name) for kind in FURTHER_FILES)}
+    except OSError:
+        return set()
 
 
 def has_weights(folder: Path) -> bool:
@@ -106,7 +123,7 @@ def folder_fingerprint(folder: Path, memory: Path | None = None) -> str:
     """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
     Args:
-        memory: a JSON file that remembers the hash of each file by its size and time, so that the second time reads nothing.
+        memory: a JSON file that remembers the hash of each file by its size and times, so that the second time reads nothing.
     """
     with _lock:
         remembered = _read_memory(memory)
@@ -124,11 +141,11 @@ def folder_fingerprint(folder: Path, memory: Path | None = None) -> str:
 def _file_hash(path: Path, remembered: dict[str, list[object]]) -> tuple[str, bool]:
     real = path.resolve()
     status = real.stat()
-    state = [status.st_size, status.st_mtime_ns]
+    state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # the last one changes with every edit
     for source in (_known, remembered):
         entry = source.get(str(real))
-        if entry is not None and entry[:2] == state:
-            return str(entry[2]), False
+        if entry is not None and entry[:-1] == state:
+            return str(entry[-1]), False
     with open_regular(real) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     _known[str(real)] = remembered[str(real)] = [*state, digest]
@@ -142,7 +159,7 @@ def _read_memory(memory: Path | None) -> dict[str, list[object]]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {key: entry for key, entry in found.items() if isinstance(entry, list) and len(entry) == 3}
+    return {key: entry for key, entry in found.items() if isinstance(entry, list) and entry}
 
 
 def _write_memory(memory: Path, remembered: dict[str, list[object]]) -> None:

@@ -167,8 +167,10 @@ def run_fill(loaded: LoadedModel, run: ModelRun, position: int, progress: OnProg
     """`masked_fill` of a run's own text.
 
     Raises:
-        ModelError: the model's weights are not those that made the run. MissingArrayError, BadSelectionError: as there.
+        ModelError: the model's weights are not those that made the run. MissingArrayError, BadSelectionError: as there;
+            the first one also where an earlier version made the run, whose numbers may not fit beside today's.
     """
+    run.check_fillable()
     if run.header.get("fingerprint") not in (None, loaded.fingerprint):
         raise ModelError(f"The files of {run.request.model} have changed since this run. Run the text again.")
     request = run.request

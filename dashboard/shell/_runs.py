@@ -21,7 +21,7 @@ FEWEST_TIMED = 100  # tokens; the first ones are slow (weights are read when the
 
 
 class Runs:
-    """Runs of one model: from the store where they are there, else computed in this process and kept."""
+    """Runs of one model: from the store where this version's are there, else computed in this process and kept."""
 
     def __init__(self, settings: Settings, model: str, say: Callable[[str], None]) -> None:
         from dashboard.models.bundled import BUNDLED
@@ -63,7 +63,7 @@ class Runs:
         from dashboard.contracts.request import RunRequest
 
         key = self.key(text)
-        if self._store.has(key):
+        if self._store.is_current(key):
             return self._store.open(key), False
         from dashboard.models.capture import capture_run
 
@@ -90,8 +90,8 @@ class Runs:
             if not self._store.has(name):
                 from dashboard.models.predictions import run_fill
 
-                self._store.save_arrays(name, run_fill(self._load(), run, position))
-        return self._store.open_filled(run.key, wanted)
+                self._store.save_arrays(name, run_fill(self._load(), run, position), run.stamp)
+        return self._store.filled(run, wanted)
 
     def _load(self) -> LoadedModel:
         if self._loaded is None:

@@ -1,7 +1,8 @@
 """The run store: one safetensors file per run, in one private folder; web and worker processes share it.
 
     KEY.safetensors             a run: its arrays, its header as JSON in the metadata
-    KEY.NAME.safetensors        what was computed from that run later (`KEY.fill-45`); it leaves with its run
+    KEY.NAME.safetensors        what was computed from that run later (`KEY.fill-45`); it leaves with its run, and says
+                                with `of` which capture of the run that was (its stamp)
     *.part                      being written
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
@@ -31,8 +32,8 @@ from safetensors.numpy import save_file
 
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.request import is_run_key
-from dashboard.contracts.run import ModelRun
-from dashboard.errors import DashboardError, NewerRunError, RunNotFoundError, RunShapeError, SettingsError
+from dashboard.contracts.run import UNSTAMPED, ModelRun
+from dashboard.errors import DashboardError, NewerRunError, ReplacedRunError, RunNotFoundError, RunShapeError, SettingsError
 from dashboard.settings import Settings
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.summary import RunSummary
@@ -41,9 +42,11 @@ from dashboard.store.visits import VisitorLists
 
 SUFFIX = ".safetensors"
 DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
+KEY_LENGTH = 64  # characters with which every name begins
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
 FORGOTTEN_SECONDS = 600.0  # a .part file that nobody wrote to for this long belongs to a process that was killed
+REPLACED = "This run was computed again meanwhile. Ask for the prediction again."
 MISSING = "This server no longer has that run. Run its text again."
 T = TypeVar("T")
 
@@ -103,16 +106,25 @@ class RunStore:
 
     def has(self, name: object) -> bool:
         """Whether this run (or these derived arrays) can be opened."""
+        return self._found(name) is not None
+
+    def is_current(self, name: object) -> bool:
+        """Whether this run (or these derived arrays) can be opened and is what this version of the program computes: then
+        there is nothing to compute. Derived arrays are as current as their run, whatever that is.
+        """
+        found = self._found(name)
+        return found is not None and not (isinstance(found, ModelRun) and found.outdated)
+
+    def _found(self, name: object) -> ModelRun | Mapping[str, np.ndarray] | None:
         if not is_name(name):
-            return False
+            return None
         try:
-            _found = self._run(str(name)) if is_run_key(name) else self._map(str(name))
+            return self._run(str(name)) if is_run_key(name) else self._derived(str(name))
         except RunNotFoundError:
-            return False
-        return True
+            return None
 
     def save(self, key: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a run.
+        """Keep a run, in place of the one that has its key: what was derived from that one leaves with it.
 
         Raises:
             RunShapeError: `key` is not a run's key, or not the header's.
@@ -121,6 +133,9 @@ class RunStore:
         if not is_run_key(key) or header.get("key") != key:
             raise RunShapeError(f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}.")
         self._write(key, arrays, {"name": key, "header": json.dumps(header)})
+        for path in self.folder.glob(f"{key}.*{SUFFIX}"):
+            if self._found(path.name.removesuffix(SUFFIX)) is None:  # of the capture before: a miss from now on
+                path.unlink(missing_ok=True)
 
     def open(self, key: str) -> ModelRun:
         """The run of this key; its arrays are read when they are asked for, and stay readable if it leaves the store.
@@ -134,22 +149,41 @@ class RunStore:
         self._touch(self._path(key))
         return run
 
-    def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep arrays derived from a run, under a name such as `KEY.fill-45`."""
-        if not DERIVED_NAME.fullmatch(name):
-            raise RunShapeError(f"{name!r} is not a name of arrays derived from a run.")
-        self._write(name, arrays, {"name": name})
+    def stamp(self, key: str) -> str | None:
+        """Which capture of a run is here (`ModelRun.stamp`); None where none is."""
+        return self._stamp(key) if is_run_key(key) else None
 
-    def open_arrays(self, name: str) -> Mapping[str, np.ndarray]:
-        """Arrays that `save_arrays` kept.
+    def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray], stamp: str | None = None) -> None:
+        """Keep arrays derived from a run, under a name such as `KEY.fill-45`.
+
+        Args:
+            stamp: of the run that they were derived from; by default, the one that is here.
 
         Raises:
-            RunNotFoundError: they are not here, or were damaged (then they are no longer here).
+            ReplacedRunError: the run was computed again since.
+        """
+        if not DERIVED_NAME.fullmatch(name):
+            raise RunShapeError(f"{name!r} is not a name of arrays derived from a run.")
+        now = self._stamp(name)
+        if stamp is not None and now is not None and stamp != now:
+            raise ReplacedRunError(REPLACED)
+        of = stamp or now
+        self._write(name, arrays, {"name": name, **({"of": of} if of else {})})
+
+    def open_arrays(self, name: str, stamp: str | None = None) -> Mapping[str, np.ndarray]:
+        """Arrays that `save_arrays` kept.
+
+        Args:
+            stamp: of the run that they must be derived from; by default, the one that is here.
+
+        Raises:
+            RunNotFoundError: they are not here, or were damaged (then they are no longer here), or are derived from another
+                capture of the run.
         """
         if not is_name(name):
             raise RunNotFoundError(MISSING)
         self._touch(self._path(name))
-        return self._map(name)
+        return self._derived(name, stamp)
 
     def open_filled(self, key: str, positions: Iterable[int | None]) -> ModelRun:
         """A run; of a masked model, with the predictions at `positions` that were computed later, where there are any.
@@ -157,11 +191,18 @@ class RunStore:
         Raises:
             RunNotFoundError: the run is not here. BadSelectionError: it has no such position.
         """
-        run = self.open(key)
+        return self.filled(self.open(key), positions)
+
+    def filled(self, run: ModelRun, positions: Iterable[int | None]) -> ModelRun:
+        """`run`, if of a masked model, with the predictions at `positions` that were computed later from this very capture.
+
+        Raises:
+            BadSelectionError: it has no such position.
+        """
         for position in dict.fromkeys(place for place in positions if place is not None):
             if run.model.kind == "masked" and not run.has_masked(position):
                 with contextlib.suppress(RunNotFoundError):
-                    run = run.with_fill(position, self.open_arrays(fill_name(key, position)))
+                    run = run.with_fill(position, self.open_arrays(fill_name(run.key, position), run.stamp))
         return run
 
     def delete(self, key: str) -> None:
@@ -218,6 +259,21 @@ class RunStore:
             self._path(name).unlink(missing_ok=True)
             raise RunNotFoundError(MISSING)
         return arrays
+
+    def _derived(self, name: str, stamp: str | None = None) -> MappedArrays:
+        """Derived arrays, if they are of the capture with this stamp; without one, of the run that is here, if any is."""
+        arrays, stamp = self._map(name), stamp or self._stamp(name)
+        of = arrays.metadata.get("of")
+        if stamp is not None and of != stamp and not (of is None and stamp.startswith(UNSTAMPED)):
+            raise RunNotFoundError(MISSING)
+        return arrays
+
+    def _stamp(self, name: str) -> str | None:
+        """The stamp of a name's run; None where the run is not here."""
+        try:
+            return self._run(name[:KEY_LENGTH]).stamp
+        except RunNotFoundError:
+            return None
 
     def _run(self, key: str) -> ModelRun:
         self._close_gone()
@@ -294,7 +350,7 @@ class RunStore:
                     "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."
                 ) from error
             raise
-        self._make_room(name[:64])
+        self._make_room(name[:KEY_LENGTH])
 
     def _make_room(self, keep: str) -> None:
         """Let the least recently used runs go until everything fits, pinned ones last; `keep` was saved just now and stays.
@@ -305,7 +361,7 @@ class RunStore:
         sizes: dict[str, int] = {}
         used: dict[str, int] = {}
         for name, status in self._files():
-            key = name[:64]
+            key = name[:KEY_LENGTH]
             sizes[key] = sizes.get(key, 0) + status.st_size
             used[key] = max(used.get(key, 0), status.st_mtime_ns)
         total = sum(sizes.values()) + self._sweep()

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dashboard.contracts.run import stamp_of
 from dashboard.errors import NewerRunError
 
 Header = dict[str, Any]
@@ -55,7 +56,7 @@ def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]
         raise NewerRunError(NEWER)
     if isinstance(numbers, bool) or not isinstance(numbers, int) or numbers < 1:
         raise ValueError(f"numbers {numbers!r}")
-    found: Header = dict(header)
+    found: Header = {**header, "stamp": stamp_of(header)}  # of what the file says, before anything is changed
     for version in range(schema, SCHEMA):
         found, arrays = UPGRADES[version](found, arrays)
     captured = found.get("captured_schema", schema)  # of a file that was read and exported by a version in between

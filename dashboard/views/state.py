@@ -55,7 +55,7 @@ class ViewState:
         Raises:
             BadSelectionError: it names no run, or a place is not a number.
         """
-        raw = {name: query.get(name) or None for name in ("run", "token", "layer", "head", "other")}
+        raw = {name: query.get(name) or None for name in ("run", "stamp", "token", "layer", "head", "other")}
         options = {
             view.name: view.options(tuple(query.get(ids.control_id(view.name, control.name)) for control in view.controls))
             for view in views

@@ -465,8 +465,9 @@ def test_a_real_model_is_loaded_once_and_its_runs_are_kept(make_server: Callable
         payload = {"request": request.to_json(), "fingerprint": fingerprint}
         handle = server.ask("capture", request.key(fingerprint), **payload)
         outcome = server.outcome(handle, within=30)
-        assert outcome == {"run": request.key(fingerprint), "job": "capture", "serial": handle}
         runs.append(server.manager.store.open(outcome["run"]))
+        named = {"run": request.key(fingerprint), "stamp": runs[-1].stamp}
+        assert outcome == {**named, "job": "capture", "serial": handle}
     assert server.log().count("model rxnmapper ready") == 1
     assert [run.key for run in runs] == [summary.key for summary in server.manager.store.recent()[::-1]]
     assert runs[0].attention(10, 5).sum(axis=1) == pytest.approx(1, abs=1e-5)

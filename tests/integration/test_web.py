@@ -326,10 +326,11 @@ def test_the_heads_are_one_picture(client: FlaskClient, run: ModelRun, theme: st
 
 @pytest.mark.parametrize("path", ["attention/0/0?from=0&to=6", "attention/0/0?from=1&to=2", "heads-light.png"])
 def test_what_never_changes_is_kept_by_the_browser(client: FlaskClient, run: ModelRun, path: str) -> None:
-    reply = client.get(f"/run/{run.key}/{path}")
+    address = f"/run/{run.key}/{path}{'&' if '?' in path else '?'}stamp={run.stamp}"
+    reply = client.get(address)
     assert "immutable" in reply.headers["Cache-Control"]
     assert "private" in reply.headers["Cache-Control"]
-    again = client.get(f"/run/{run.key}/{path}", headers={"If-None-Match": reply.headers["ETag"]})
+    again = client.get(address, headers={"If-None-Match": reply.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
 
 

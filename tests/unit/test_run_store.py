@@ -17,10 +17,18 @@ from safetensors.numpy import save_file
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelInfo, ModelRun, Token
 from dashboard.contracts.scores import ScoreRecipe
-from dashboard.errors import DashboardError, NewerRunError, RunNotFoundError, RunShapeError, SettingsError
+from dashboard.errors import (
+    DashboardError,
+    NewerRunError,
+    ReplacedRunError,
+    RunNotFoundError,
+    RunShapeError,
+    SettingsError,
+)
 from dashboard.settings import Settings
+from dashboard.store import upgrades
 from dashboard.store.run_store import RunStore
-from dashboard.store.upgrades import SCHEMA
+from dashboard.store.upgrades import SCHEMA, made_now
 
 CREATED = "2026-01-02T03:04:05+00:00"
 HIDDEN = np.arange(2 * 4, dtype=np.float32).reshape(2, 4)
@@ -396,3 +404,91 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(SettingsError, match="DASHBOARD_CACHE_DIR"):
         RunStore.from_settings(Settings(cache_dir=tmp_path))
+
+
+# captures of one run, one after the other
+
+
+def captured(store: RunStore, stamp: str, fill: float = 0.0, **more: object) -> str:
+    top = {**header(), **made_now(), "stamp": stamp, **more}
+    store.save(str(top["key"]), top, arrays(fill))
+    return str(top["key"])
+
+
+def test_a_run_of_earlier_numbers_is_there_and_not_current(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = captured(store, "one")
+    assert store.has(key)
+    assert store.is_current(key)
+    monkeypatch.setattr(upgrades, "CORRECTIONS", (*upgrades.CORRECTIONS, "a mend"))
+    monkeypatch.setattr(upgrades, "NUMBERS", upgrades.NUMBERS + 1)
+    other = RunStore(store.folder, 10**9)
+    assert other.has(key)
+    assert not other.is_current(key), "it is computed again"
+    captured(other, "two")
+    assert other.is_current(key)
+    assert not store.is_current("0" * 64)
+    assert not store.is_current("nothing")
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_a_run_that_is_replaced_is_the_new_one_and_stays_readable_for_who_has_the_old_one(
+    store: RunStore, same_size: bool
+) -> None:
+    key = captured(store, "one", fill=1.0)
+    old, elsewhere = store.open(key), RunStore(store.folder, 10**9)
+    captured(elsewhere, "two" if same_size else "number-two", fill=2.0)
+    new = store.open(key)
+    assert (old.stamp, new.stamp) == ("one", "two" if same_size else "number-two")
+    assert old.hidden_states[1].tolist() == [[1.0] * 4] * 2
+    assert new.hidden_states[1].tolist() == [[2.0] * 4] * 2
+    assert store.stamp(key) == new.stamp
+
+
+def test_what_was_derived_from_a_run_leaves_with_that_capture(store: RunStore) -> None:
+    key = captured(store, "one")
+    name = f"{key}.fill-1"
+    store.save_arrays(name, {"a": np.zeros(1)}, "one")
+    assert store.is_current(name)
+    captured(store, "two")
+    assert not store.has(name)
+    assert not file_of(store, name).exists()
+    with pytest.raises(ReplacedRunError, match="computed again"):
+        store.save_arrays(name, {"a": np.zeros(1)}, "one")  # a job that began before
+    assert not file_of(store, name).exists()
+    store.save_arrays(name, {"a": np.ones(1)}, "two")
+    assert store.open_arrays(name)["a"].tolist() == [1.0]
+
+
+def test_what_another_process_wrote_too_late_is_a_miss(store: RunStore) -> None:
+    """Between the replacing of a run and the sweep of what was derived from it, and after both."""
+    key = captured(store, "two")
+    name = f"{key}.fill-1"
+    save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name, "of": "one"})
+    assert not store.has(name)
+    with pytest.raises(RunNotFoundError):
+        store.open_arrays(name)
+    with pytest.raises(RunNotFoundError):
+        store.open_arrays(name, "two")
+
+
+def test_a_fill_of_the_first_version_belongs_to_a_run_of_the_first_version(store: RunStore) -> None:
+    key = saved(store)  # without a stamp
+    name = f"{key}.fill-1"
+    save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name})
+    assert store.has(name)
+    assert store.open_arrays(name, store.stamp(key))["a"].tolist() == [0.0]
+    captured(store, "two")
+    assert not store.has(name)
+    save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name})
+    assert not store.has(name), "it says not of which capture it is, so it is none of a capture with a stamp"
+
+
+@pytest.mark.parametrize("stamp", [None, 5, "", "x" * 65, "../a", "A b", ["a"]])
+def test_a_stamp_that_is_none_is_made_of_the_header(store: RunStore, stamp: object) -> None:
+    key = saved(store)
+    rewritten(store, key, stamp=stamp)
+    found = store.open(key).stamp
+    assert found.startswith("old-")
+    assert len(found) == 20
+    rewritten(store, key, stamp=stamp, created="2026-01-02T03:04:06+00:00")
+    assert store.open(key).stamp != found

@@ -1,0 +1,159 @@
+"""Which files of a model's folder its fingerprint covers; and that the fingerprints of today's models stay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dashboard.models.fingerprint import folder_fingerprint, model_files
+from dashboard.settings import Settings
+
+MODELS = Path(__file__).parents[1] / "data" / "first_runs" / "models"
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+UNREAD = {
+    "README.md": "words",
+    "generation_config.json": "{}",
+    "chat_template.jinja": "x",
+    "training_args.bin": "x",
+    "unigram.json": "[]",
+    "preprocessor_config.json": "{}",
+    "pytorch_model.bin": "other",  # beside model.safetensors, which is what is loaded
+    "modules.json": "[]",
+    ".gitattributes": "x",
+    "quant.model.txt": "x",
+}
+PLAIN = {"config.json": "{}", "model.safetensors": "weights", "tokenizer.json": "{}", "tokenizer_config.json": "{}"}
+PARTS = {"model-00001-of-00002.safetensors": "a", "model-00002-of-00002.safetensors": "b", "model.safetensors.index.json": "{}"}
+FOLDERS = {  # what stands in a folder, and its fingerprint as the first version of this program computed it
+    "plain": ({**PLAIN, "README.md": "words"}, "5d1c873875b0e2586df6e01903b7cccb21fad1ab79db910c91806b2e2518a982"),
+    "everything": (
+        {"config.json": "{}", "model.safetensors": "weights", **{name: name for name in TOKENIZER}, **UNREAD},
+        "930b416716bdf5de4c192cb3bc384210b2ea7b4563986a1fd3c49f3aa91f9fae",
+    ),
+    "parts": (
+        {"config.json": "{}", **PARTS, "vocab.txt": "a"},
+        "807ca70029f5d4a8317a923f6e0f5326d2c1b7e04274580ed55623832f51cb10",
+    ),
+    "pickled": (
+        {"config.json": "{}", "pytorch_model.bin": "weights", "vocab.json": "{}", "merges.txt": ""},
+        "5712fd4c5c0cac0cc54830f3d370a0da599d4788047ee2eacbb03dc8aa1763b2",
+    ),
+}
+
+
+def written(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_fingerprints_stay(tmp_path: Path, name: str) -> None:
+    files, fingerprint = FOLDERS[name]
+    assert folder_fingerprint(written(tmp_path / name, files)) == fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        ("llama", "65620b740a09730096030f024d9ee4eb6dff0e362f4a577a43f4d1131d3aed31"),
+        ("bert", "9ff584824077f36a94c93f9c96ac6585dc1545eed471cbe6260db67a296f4006"),
+        ("encoder", "413f58e0016f4616526d9ca113dce0c0ed006d3198f615d33836ad044efc6715"),
+    ],
+)
+def test_fingerprints_of_folders_with_saved_models_stay(name: str, fingerprint: str) -> None:
+    assert folder_fingerprint(MODELS / name) == fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        ("minilm-l6", "47383fb40c7e59c8b70373d993a55dc0fc8877f469a545384de511df1efd8885"),
+        ("rxnmapper", "fcfc407058cf579bdcedd530fb2f491212962769be1a6c5c1fd2eb49155a1ff0"),
+    ],
+)
+def test_fingerprints_of_bundled_models_stay(name: str, fingerprint: str) -> None:
+    folder = Settings().models_folder / name
+    if not folder.is_dir():
+        pytest.skip("the bundled models are not here")
+    assert folder_fingerprint(folder) == fingerprint
+
+
+READ = (
+    *PLAIN,
+    *TOKENIZER,
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "bpe.codes",
+    "dict.txt",
+    "entity_vocab.json",
+    "normalizer.json",
+    "prophetnet.tokenizer",
+    "qwen.tiktoken",
+    "sentencepiece.model",
+    "source.spm",
+    "spm.model",
+    "spm_char.model",
+    "target.spm",
+    "target_vocab.json",
+    "tekken.json",
+    "tokenizer.4.0.0.json",
+    "vocab-src.json",
+    "vocab-tgt.json",
+    "vocab.bpe",
+    "word_shape.json",
+)
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(READ))
+def test_an_edit_of_a_file_that_is_read_changes_the_fingerprint(tmp_path: Path, name: str) -> None:
+    folder = written(tmp_path / "model", PLAIN)
+    found = {folder_fingerprint(folder)}
+    if name not in PLAIN:
+        written(folder, {name: "one"})
+        found.add(folder_fingerprint(folder))
+    written(folder, {name: "two, and longer"})
+    found.add(folder_fingerprint(folder))
+    (folder / name).unlink()
+    assert len(found) == (2 if name in PLAIN else 3)
+    assert name not in {path.name for path in model_files(folder)}
+
+
+@pytest.mark.parametrize("name", list(UNREAD))
+def test_a_file_that_is_not_read_changes_nothing(tmp_path: Path, name: str) -> None:
+    folder = written(tmp_path / "model", PLAIN)
+    before = folder_fingerprint(folder)
+    written(folder, {name: "anything"})
+    assert folder_fingerprint(folder) == before
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
+    folder, memory = written(tmp_path / "model", PLAIN), tmp_path / "memory.json"
+    path = folder / "model.safetensors"
+    before, first = path.stat(), folder_fingerprint(folder, memory)
+    path.write_text("WEIGHTS")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert folder_fingerprint(folder, memory) != first
+
+
+def test_a_pipe_or_a_folder_with_the_name_of_a_file_is_not_read(tmp_path: Path) -> None:
+    folder = written(tmp_path / "model", PLAIN)
+    before = folder_fingerprint(folder)
+    os.mkfifo(folder / "adapter_config.json")
+    (folder / "spm.model").mkdir()
+    assert folder_fingerprint(folder) == before

@@ -303,15 +303,15 @@ def test_the_shell_computes_earlier_runs_again_and_mixes_no_numbers(
 
     table = out / "table.csv"
     assert main([*command, str(table)]) == 0
-    text = table.read_text(encoding="utf-8-sig")
-    assert f"# Numbers: {upgrades.NUMBERS}" in text
+    text = table.read_bytes().decode("utf-8-sig")
+    assert f"# Numbers: {upgrades.NUMBERS}\r\n" in text
     rows = list(csv.DictReader(line for line in text.splitlines(keepends=True) if not line.startswith("# ")))
     assert len(rows) == len(said["logprobs"])
     for earlier in (
         text.replace(f"# Numbers: {upgrades.NUMBERS}", "# Numbers: 1"),
-        text.replace(f"# Numbers: {upgrades.NUMBERS}\n", ""),
+        text.replace(f"# Numbers: {upgrades.NUMBERS}\r\n", ""),
     ):
         table.write_text(earlier, encoding="utf-8-sig", newline="")
         assert main([*command, str(table)]) == 1
         assert "computed, some of them with other numbers" in capsys.readouterr().err
-        assert table.read_text(encoding="utf-8-sig") == earlier
+        assert table.read_bytes().decode("utf-8-sig") == earlier

@@ -113,24 +113,24 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
     person.page.keyboard.type(causal.text)  # with , . and x in it: they are text here
     press("Control+Enter")
     person.drawn(causal.text)
-    person.selects(token=15, other=1, layer=24, head=4)
+    person.selects(token=15, other=1, layer=23, head=0)
     press("ArrowLeft")  # moves the caret, not the token
     person.selects(token=15)
     press("Tab")
     for key, places in (
         ("ArrowRight", {"token": 16}),
         ("ArrowLeft", {"token": 15}),
-        ("Shift+ArrowUp", {"layer": 23}),
-        ("Shift+ArrowDown", {"layer": 24}),
-        ("Shift+ArrowRight", {"head": 5}),
-        ("Shift+ArrowLeft", {"head": 4}),
+        ("Shift+ArrowUp", {"layer": 22}),
+        ("Shift+ArrowDown", {"layer": 23}),
+        ("Shift+ArrowRight", {"head": 1}),
+        ("Shift+ArrowLeft", {"head": 0}),
         ("x", {"other": None}),
         ("[", {"other": 14}),
         ("]", {"other": 16}),  # past the selected one
         (",", {"other": 14}),
-        ("Shift+ArrowRight", {"head": 5}),  # another kind of change: moves of one kind in a row may be one step
-        ("Control+z", {"head": 4, "other": 14}),
-        ("Control+Shift+Z", {"head": 5, "other": 14}),
+        ("Shift+ArrowRight", {"head": 1}),  # another kind of change: moves of one kind in a row may be one step
+        ("Control+z", {"head": 0, "other": 14}),
+        ("Control+Shift+Z", {"head": 1, "other": 14}),
         ("End", {"token": 17}),
         ("Home", {"token": 0}),
     ):
@@ -138,14 +138,14 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
         person.selects(**places)
     person.token(0).focus()
     press("Shift+ArrowDown")  # from the strip, too; an arrow alone takes the focus along
-    person.selects(token=0, layer=25)
+    person.selects(token=0, layer=24)
     press("End")
     person.selects(token=17)
     assert focus(person) == "token 17"
     press("Shift+Enter")  # no token is its own second one
     person.selects(token=17, other=14)
-    weight = float(causal.attention(25, 5)[17, 14])
-    expect(person.at("announcer")).to_contain_text("Token . 17, second token ·milk 14; layer 25, head 5")
+    weight = float(causal.attention(24, 1)[17, 14])
+    expect(person.at("announcer")).to_contain_text("Token . 17, second token ·milk 14; layer 24, head 1")
     expect(person.at("announcer")).to_contain_text(f"reads it with weight {weight:.4f}")
 
     person.page.locator("#attention-card summary").focus()

@@ -61,7 +61,7 @@ EXAMPLES = (
         head=5,
     ),
 )
-MODEL_WORDS = {"causal": "predicts the next token", "encoder": "encodes, has no predictions", "masked": "fills masked tokens"}
+MODEL_WORDS = {"causal": "predicts the next token", "encoder": "produces embeddings", "masked": "fills masked tokens"}
 
 
 def example_for(model: str, text: str) -> Example | None:

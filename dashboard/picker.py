@@ -36,6 +36,8 @@ def line_of(entry: CatalogEntry) -> dict[str, Any]:
     if entry.refusal or entry.note:
         note = f"not supported: {entry.refusal}" if entry.refusal else entry.note
         words.append(html.Span(unparted(note), className="model-note"))
+    if entry.unread and not entry.refusal:
+        words.append(html.Span(f"not read: {'; '.join(entry.unread)}", className="model-note"))
     return {
         "label": html.Span(words, className="model-option"),
         "value": entry.name,
@@ -48,7 +50,7 @@ def model_words(entry: CatalogEntry) -> str:
     """Kind, layers × heads and size, as far as they are known."""
     shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
     size = size_words(entry.parameters) if entry.parameters else ""
-    return unparted(" · ".join(part for part in (entry.kind or "", shape, size) if part))
+    return unparted(" · ".join(part for part in (entry.kind_word, shape, size) if part))
 
 
 def size_words(parameters: int) -> str:

@@ -293,6 +293,11 @@ class ModelRun:
     def has_predictions(self) -> bool:
         return "given/top_ids" in self.arrays
 
+    @property
+    def without_predictions(self) -> str:
+        """Why the run has no predictions, in a sentence."""
+        return str(self._header.get("no_predictions") or f"{self.model.title} produces embeddings; it has no token predictions.")
+
     def has_masked(self, position: int) -> bool:
         """Whether the prediction with `position` masked is stored in this run."""
         return "masked/top_ids" in self.arrays and 0 <= position < len(self)
@@ -305,7 +310,7 @@ class ModelRun:
         """What the model predicts at `position` (causal: of the token after it; masked: of the token there)."""
         self.check(token=position)
         if not self.has_predictions:
-            raise MissingArrayError(f"{self.model.title} was published without a prediction head, so it predicts no tokens.")
+            raise MissingArrayError(self.without_predictions)
         if f"{mode}/top_ids" not in self.arrays:
             raise MissingArrayError(f"The predictions “{mode}” are not stored in this run.")
         return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)

@@ -76,11 +76,13 @@ def settings_of(view: View, options: Mapping[str, str], run: ModelRun) -> dict[s
 
 def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
     model, request = run.model, run.request
+    unread = run.header.get("unread") or ()
     pair = () if request.text_pair is None else (("Second text", request.text_pair),)
     return (
         ("Model", f"{model.title} ({model.name})"),
         ("Revision", revision_of(run) or HERE),
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
+        *((("Weights not read", "; ".join(map(str, unread))),) if unread else ()),
         ("Text", run.text),
         *pair,
     )

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from dashboard.contracts.run import ModelInfo
 from dashboard.models.families import Family, families, generic
+from dashboard.models.vocabulary import embedding_rows, logits_of
 
 PROBE_TOKENS = 5
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest value; other dtypes are coarse: 3e-2
@@ -55,7 +56,11 @@ def anatomy(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
 
 def base_of(model: PreTrainedModel) -> nn.Module:
     """The model without its prediction head (itself, where it has none)."""
-    return model.base_model
+    base = model.base_model
+    if base is model and model.get_output_embeddings() is not None:  # a prefix that names no part of it (Llama 4's text model)
+        parts = [part for part in model.children() if isinstance(part, PreTrainedModel)]
+        base = parts[0] if len(parts) == 1 else base
+    return base
 
 
 def family_head(model: PreTrainedModel, known: Anatomy, hidden: torch.Tensor) -> torch.Tensor:
@@ -118,7 +123,7 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
     else:
         path = family.final_norm if norm_module(base, family.final_norm) is not None else None
     residual, last = _run_base(base, inputs, path)
-    logits = None if info.kind == "encoder" else model(**inputs).logits
+    logits = None if info.kind == "encoder" else logits_of(model(**inputs))
     has_head = _agree(_try_head(family, model, last), logits)
     norm = norm_module(base, path)
     verified = False
@@ -129,7 +134,7 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
 
 
 def _probe_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    vocabulary = model.config.get_text_config().vocab_size
+    vocabulary = embedding_rows(model)
     ids = torch.arange(1, PROBE_TOKENS + 1, device=model.device) * max(1, (vocabulary - 1) // (PROBE_TOKENS + 1))
     ids = ids.clamp(max=vocabulary - 1)[None]
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 MODEL_TYPE = re.compile(r'^    model_type(?:: str)? = "([^"]+)"', re.M)
+TIED = re.compile(r"^    tie_word_embeddings(?:: [\w| ]+)? = (True|False)", re.M)
 ASKS_BY_NAME = "ALL_ATTENTION_FUNCTIONS"  # the table of attention functions, in which capture enters its own
 
 
@@ -23,11 +24,13 @@ class FamilySource:
     Attributes:
         exposes: its attention goes through transformers' attention interface.
         masked, causal: it has a class that fills masked tokens, that predicts the next one.
+        tied: its output embedding is the input embedding where a configuration does not say otherwise.
     """
 
     exposes: bool
     masked: bool
     causal: bool
+    tied: bool = False
 
 
 @lru_cache(maxsize=1024)  # configurations name what they like
@@ -41,7 +44,18 @@ def family_source(model_type: str) -> FamilySource | None:
         exposes=ASKS_BY_NAME in text,
         masked=re.search(r"^class \w+ForMaskedLM\b", text, re.M) is not None,
         causal=re.search(r"^class \w+(ForCausalLM|LMHeadModel)\b", text, re.M) is not None,
+        tied=_is_tied(folder, model_type),
     )
+
+
+def _is_tied(folder: Path, model_type: str) -> bool:
+    """What the family's configuration class takes for `tie_word_embeddings`."""
+    for path in sorted(folder.glob("configuration_*.py")):
+        for part in re.split(r"^(?=class )", path.read_text(encoding="utf-8"), flags=re.M):
+            if model_type in MODEL_TYPE.findall(part):
+                said = TIED.search(part)
+                return said is not None and said[1] == "True"
+    return False
 
 
 @cache

@@ -27,9 +27,12 @@ from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, norm_module
 from dashboard.models.attention import Call, Recorder, check_supported, not_exposed, recording
+from dashboard.models.configuration import first_line
+from dashboard.models.heads import no_predictions
 from dashboard.models.loader import LoadedModel
 from dashboard.models.statistics import summarise
 from dashboard.models.tokens import tokenize
+from dashboard.models.vocabulary import check_ids, embedding_rows, logits_of
 from dashboard.store.upgrades import made_now
 
 OnProgress = Callable[[Progress], None]
@@ -77,7 +80,8 @@ def capture_run(
     )
     if not tokens:
         raise BadRequestError("The tokenizer makes no token of this text. Write something else.")
-    known = anatomy(model, info)
+    check_ids(model, info.title, inputs, tokens)
+    known = _known(loaded)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with known.lock, torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
@@ -95,17 +99,31 @@ def capture_run(
         **_origin(loaded, started),
         **({"source": loaded.source} if loaded.source else {}),
         **({} if without is None else {"no_predictions": without}),
+        **({"unread": list(loaded.unread)} if loaded.unread else {}),
     )
     return ModelRun(header, arrays)
+
+
+def _known(loaded: LoadedModel) -> Anatomy:
+    """What a short probe tells of the model; a family whose parts it cannot find is refused in a sentence."""
+    try:
+        return anatomy(loaded.model, loaded.info)
+    except (AttributeError, TypeError, LookupError, NotImplementedError, AssertionError, ValueError) as error:
+        raise UnsupportedModelError(
+            f"{loaded.info.title} ({type(loaded.model).__name__}) is built in a way that capture does not know "
+            f"({first_line(error)}). Choose another model."
+        ) from error
 
 
 def _why_no_predictions(loaded: LoadedModel) -> str | None:
     """Why a run of this model says that it is an encoder; None where the run has predictions."""
     info = loaded.info
     if info.kind == "encoder":
-        return f"{info.title} was published without a prediction head, so it predicts no tokens."
+        return no_predictions(info.title, loaded.without)
     if info.kind == "masked" and loaded.tokenizer.mask_token_id is None:
         return f"{info.title} fills masked tokens, but its tokenizer has no mask token, so nothing can be masked here."
+    if info.kind == "masked" and loaded.tokenizer.mask_token_id >= embedding_rows(loaded.model):
+        return f"{info.title} has no embedding for its tokenizer's mask token, so nothing can be masked here."
     return None
 
 
@@ -174,14 +192,15 @@ def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor
         if hook is not None:
             hook.remove()
     _check_calls(model, info, recorder.calls, outputs.hidden_states)
-    if whole and getattr(outputs, "logits", None) is None:
+    logits = logits_of(outputs) if whole else None
+    if whole and logits is None:
         raise UnsupportedModelError(f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown.")
     return Forward(
         calls=recorder.calls,
         hidden_states=outputs.hidden_states,
         last=outputs.hidden_states[-1] if whole else outputs.last_hidden_state,
         residual=residuals[0] if residuals else None,
-        logits=outputs.logits if whole else None,
+        logits=logits,
     )
 
 

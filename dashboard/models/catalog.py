@@ -13,6 +13,7 @@ from typing import Literal
 from dashboard.contracts.request import LONGEST_NAME, longest_text
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
+from dashboard.models.adapters import has_adapter
 from dashboard.models.bundled import BUNDLED, BundledModel, is_converted
 from dashboard.models.counting import PATIENCE, TokenCounter
 from dashboard.models.description import UNBOUNDED, describe_folder
@@ -20,6 +21,7 @@ from dashboard.models.fingerprint import folder_fingerprint, has_weights
 from dashboard.models.folders import PREFIX, FolderModel, folder_model, folder_models
 from dashboard.models.foreign import shown
 from dashboard.models.gguf_files import converted_folder, describe_gguf, is_ready
+from dashboard.models.heads import Without
 from dashboard.models.hub import HUB_MODELS, HubModel, cached_ids, cached_snapshot, find_cached, is_hub_id, listed_model
 from dashboard.models.memory import check_bound
 from dashboard.settings import Settings
@@ -42,6 +44,7 @@ class CatalogEntry:
         note: "" for a bundled model that is here; otherwise what choosing it means.
         monospace: its texts are formulas.
         source: where it comes from. refusal: why it cannot be run, as a clause, or "".
+        without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler (bert.pooler.dense)").
     """
 
     name: str
@@ -57,6 +60,13 @@ class CatalogEntry:
     monospace: bool = False
     source: Source = "hub"
     refusal: str = ""
+    without: Without = ""
+    unread: tuple[str, ...] = ()
+
+    @property
+    def kind_word(self) -> str:
+        """What it predicts, in a word; "" where that is not known."""
+        return "classifier" if self.without == "classifier" else self.kind or ""
 
 
 class Catalog:
@@ -98,7 +108,7 @@ class Catalog:
         listed = listed_model(name)
         if listed is not None:
             return _hub_entry(listed)
-        if allow_folders and Path(name).is_absolute() and has_weights(Path(name)):
+        if allow_folders and Path(name).is_absolute() and (has_weights(Path(name)) or has_adapter(Path(name))):
             return _folder_entry(str(name), Path(name), "a folder on this machine")
         if not is_hub_id(name):
             raise ModelNotFoundError(
@@ -272,6 +282,8 @@ def _folder_entry(name: str, folder: Path, note: str, source: Source = "folder",
         note=note,
         source=source,
         refusal=shown(described.refusal) or ("" if described.reads_text else "it does not read text"),
+        without=described.without,
+        unread=tuple(shown(line) for line in described.unread),
     )
 
 

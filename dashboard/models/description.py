@@ -15,10 +15,14 @@ from typing import Any
 
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ForeignFileError, ModelNotFoundError
+from dashboard.models.adapters import SETTINGS, adapter_refusal
 from dashboard.models.architecture import family_source
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
 from dashboard.models.foreign import MOST_BYTES, check_regular, open_regular, parse_object, read_object, shown
+from dashboard.models.heads import Without, judge
+from dashboard.models.leftovers import unread
 from dashboard.models.plausible import HEADS, LARGEST_NUMBER, LAYERS, LIMITS, implausible
+from dashboard.models.weight_names import weight_names
 
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
@@ -43,6 +47,7 @@ class Description:
         parameters: counted from safetensors headers; estimated from the file's size for PyTorch checkpoints.
         reads_text: it has a vocabulary, and no eyes or ears.
         refusal: why it cannot be run here, as a clause; "" where nothing is known against it.
+        without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names them.
     """
 
     family: str
@@ -53,11 +58,14 @@ class Description:
     limit: int
     reads_text: bool
     refusal: str
+    without: Without = ""
+    unread: tuple[str, ...] = ()
 
 
 def describe_folder(folder: Path, until: float | None = None) -> Description:
     """The description of a model folder; remembered until a file of it changes (see `contained`)."""
-    files = [folder / "config.json", *weight_files(folder), *(folder / name for name in TOKENIZER_FILES)]
+    names = ("config.json", *TOKENIZER_FILES, SETTINGS)
+    files = [*weight_files(folder), *(folder / name for name in names), folder]  # the folder: files that come and go
     stamp: list[object] = []
     for path in files:
         try:
@@ -110,6 +118,9 @@ def refused(reason: str) -> Description:
 
 def _read_folder(folder: Path) -> Description:
     check_regular(folder)
+    adapter = adapter_refusal(folder, bool(weight_files(folder)))
+    if adapter and not weight_files(folder):
+        return refused(adapter)
     whole = read_object(folder / "config.json", LONGEST_CONFIG)
     reason = implausible(whole)
     if reason:
@@ -121,16 +132,20 @@ def _read_folder(folder: Path) -> Description:
         parameters, damage = count_parameters(folder, whole), ""
     except ForeignFileError as error:
         parameters, damage = 0, error.clause
+    names = weight_names(folder)
+    judged = judge(whole, names)
     reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
     return Description(
         family=family,
-        kind=None if whole.get("is_encoder_decoder") else kind_of(whole),
+        kind=None if whole.get("is_encoder_decoder") else judged.kind,
         layers=_first(config, *LAYERS),
         heads=_first(config, *HEADS),
         parameters=parameters,
         limit=_limit(config, folder),
         reads_text=reads_text,
-        refusal=_refusal(whole, family, folder) or damage,
+        refusal=adapter or _refusal(whole, family, folder) or damage,
+        without=judged.without,
+        unread=unread(names, whole),
     )
 
 
@@ -140,19 +155,6 @@ def read_config(folder: Path) -> dict[str, Any]:
         return read_object(folder / "config.json", LONGEST_CONFIG)
     except ForeignFileError as error:
         raise ModelNotFoundError(f"{folder}: {error.clause}. Choose a folder that save_pretrained has written.") from error
-
-
-def kind_of(config: dict[str, Any]) -> ModelKind:
-    """What the checkpoint was made to predict, by the name of its class (the loader looks at its weights, too)."""
-    source = family_source(str(config.get("model_type") or ""))
-    masked = source is not None and source.masked
-    named = config.get("architectures")
-    for name in map(str, named if isinstance(named, list) else ()):
-        if "MaskedLM" in name or (name.endswith("ForPreTraining") and masked):
-            return "masked"
-        if ("CausalLM" in name or "LMHead" in name) and (not masked or config.get("is_decoder")):
-            return "causal"
-    return "encoder"
 
 
 def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
@@ -165,6 +167,8 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
         return f"{family} is an encoder with a decoder, which is not read yet"
     if not source.exposes:
         return f"{family} does not expose its attention to transformers' attention interface"
+    if config.get("quantization_config"):
+        return "it is quantised, and only plain weights are read"
     if not has_vocabulary(folder):
         return "its folder has no tokenizer"
     return ""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import HubUnreachableError, ModelError, ModelNotFoundError, UnsafeModelError
+from dashboard.errors import HubUnreachableError, ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
+from dashboard.models.adapters import HELP, adapter_files, adapter_refusal
 from dashboard.models.bundled import BUNDLED, is_converted
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.models.folders import PREFIX, folder_model
@@ -90,6 +91,9 @@ def _local(path: Path, settings: Settings, report: Report) -> Path:
     if not path.is_dir():
         raise ModelNotFoundError(f"There is no folder {path}. Check the path.")
     if not has_weights(path):
+        adapter = adapter_refusal(path, weights=False)
+        if adapter:
+            raise UnsupportedModelError(f"{path.name} cannot be run: {adapter}.")
         raise ModelNotFoundError(
             f"{path} holds no model: config.json and model.safetensors (or pytorch_model.bin) are needed. "
             "Choose a folder that save_pretrained has written, or a GGUF file."
@@ -134,6 +138,8 @@ def _counted(info: Any) -> int:
 
 def _files_to_load(name: str, files: list[str]) -> list[str]:
     """Which of a repository's files a run needs: weights in one format only."""
+    if adapter_files(files):
+        raise UnsupportedModelError(f"{name} holds an adapter, and adapters are not applied yet: {HELP}.")
     for pattern in (SAFE, PICKLED):
         weights = [file for file in files if pattern.fullmatch(file)]
         if weights:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dashboard.errors import ForeignFileError, ModelNotFoundError
+from dashboard.models.adapters import has_adapter
 from dashboard.models.fingerprint import has_weights
 from dashboard.models.foreign import entries_of, shown
 from dashboard.settings import Settings
@@ -94,7 +95,12 @@ def _at(root: Path, inside: str) -> Path | None:
         return None
     if not all(is_inside(step, real) for step in way):
         return None
-    return path if is_file or (has_weights(path) and not _leads_out(path, real)) else None
+    return path if is_file or (_is_model(path) and not _leads_out(path, real)) else None
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder is listed: with weights; an adapter alone is, too, with what it lacks."""
+    return has_weights(folder) or has_adapter(folder)
 
 
 def _is_file(path: Path) -> bool:
@@ -156,7 +162,7 @@ class _Walk:
             return
         self._count(len(entries))
         children = [Path(entry.path) for entry in entries if self._is_inside(entry)]
-        if has_weights(folder) and len(children) == len(entries):
+        if _is_model(folder) and len(children) == len(entries):
             yield folder, ""
         for child in children:
             if child.suffix == ".gguf" and _is_file(child):

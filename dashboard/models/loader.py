@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelInfo, ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
+from dashboard.models.adapters import adapter_refusal
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import fingerprint_memory, title_of
+from dashboard.models.configuration import first_line, load_config, refuse_encoder_decoder
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary, strange_weights
 from dashboard.models.foreign import check_regular
+from dashboard.models.heads import Judgement, Without, has_classes
 from dashboard.models.memory import check_room
 from dashboard.models.panics import tokenizing
 from dashboard.models.plausible import implausible
+from dashboard.models.spm import check_format, faithful
+from dashboard.models.weights import read_model
+from dashboard.models.wrapping import kind_in_use, unwrapped
 from dashboard.settings import Settings
-
-AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,7 @@ class LoadedModel:
         model: in eval mode, on the CPU, gradients off; with a prediction head where the checkpoint has one.
         tokenizer: its own. info: its sizes. fingerprint: of its files, as in run keys.
         source: which published version it is ("commit …", "package … 0.1.2"); "" where that is not known.
+        without: what an encoder is: a classifier, or a model of embeddings. unread: weights of its files that nothing reads.
     """
 
     model: PreTrainedModel
@@ -59,6 +56,8 @@ class LoadedModel:
     info: ModelInfo
     fingerprint: str
     source: str = ""
+    without: Without = ""
+    unread: tuple[str, ...] = ()
 
 
 def load_model(
@@ -86,6 +85,9 @@ def load_model(
     settings = settings or Settings.from_env()
     folder = resolve_folder(name, settings, revision, progress, folders)
     title = title_of(name)
+    adapter = adapter_refusal(folder, weights=True)
+    if adapter:
+        raise UnsupportedModelError(f"{title} cannot be run: {adapter}.")
     _check_files(folder, title)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
@@ -94,11 +96,15 @@ def load_model(
         raise UnsafeModelError(f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model.")
     check_room(title, _parameters(folder, title), settings.model_gigabytes)
     with _quiet():
-        config = _read_config(folder, title)
+        config = load_config(folder, title)
         tokenizer = _read_tokenizer(folder, title)
-        model, kind = _read_model(folder, config, title)
+        model, judged, left = read_model(folder, config, title)
     fingerprint = folder_fingerprint(folder, fingerprint_memory(settings))
-    return replace(_finish(model, tokenizer, str(name), title, kind, fingerprint), source=_source(str(name), folder))
+    loaded = _finish(model, tokenizer, str(name), title, judged.kind, fingerprint)
+    if judged.kind == "causal" and kind_in_use(model) == "masked":  # it reads ahead, so it cannot predict what comes next
+        judged = Judgement("encoder", "embeddings")
+        loaded = replace(loaded, info=replace(loaded.info, kind="encoder"))
+    return replace(loaded, source=_source(str(name), folder), without=judged.without, unread=left)
 
 
 def _check_files(folder: Path, title: str) -> None:
@@ -128,7 +134,7 @@ def _parameters(folder: Path, title: str) -> int:
 
 
 def wrap_model(
-    model: PreTrainedModel,
+    model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     name: str,
     title: str | None = None,
@@ -137,14 +143,20 @@ def wrap_model(
     """Make a model that is already in memory usable; it is put in eval mode, with gradients off.
 
     Args:
+        model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`.
         fingerprint: by default, a hash of its configuration and weights.
 
     Raises:
-        UnsupportedModelError: an encoder–decoder model.
+        UnsupportedModelError: an encoder–decoder model, or an object that is no transformers model.
     """
-    _refuse_encoder_decoder(model.config, title or name)
-    kind = _kind_of([type(model).__name__], model.config)
-    return _finish(model, tokenizer, name, title or name, kind, fingerprint or _state_fingerprint(model))
+    model = unwrapped(model, title or name)
+    refuse_encoder_decoder(model.config, title or name)
+    names = list(model.state_dict())
+    finished = _finish(model, tokenizer, name, title or name, "encoder", fingerprint or _state_fingerprint(model))
+    kind = kind_in_use(model)
+    if kind is None:
+        return replace(finished, without="classifier" if has_classes(names) else "embeddings")
+    return replace(finished, info=replace(finished.info, kind=kind))
 
 
 def _finish(
@@ -181,99 +193,17 @@ def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedToke
     return int(min(limit, own)) if own and own > 1 else int(limit)
 
 
-def _read_config(folder: Path, title: str) -> PretrainedConfig:
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (ValueError, KeyError, OSError) as error:
-        if "custom code" in str(error):
-            raise UnsafeModelError(
-                f"{title} loads only by running code that comes with it, which this program never does."
-            ) from error
-        raise UnsupportedModelError(
-            f"{title} has a configuration that transformers does not know. Choose another model."
-        ) from error
-    _refuse_encoder_decoder(config, title)
-    return config
-
-
-def _refuse_encoder_decoder(config: PretrainedConfig, title: str) -> None:
-    if getattr(config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(
-            f"{title} ({config.model_type}) is an encoder–decoder model, which this dashboard does not read yet. Choose another."
-        )
-
-
 def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
     if not has_vocabulary(folder):
         raise UnsupportedModelError(f"{title} has no tokenizer: no tokenizer.json or vocabulary is in {folder}. Save it there.")
+    check_format(folder, title)
     try:
         with tokenizing(title):
-            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, ImportError, TypeError, AttributeError) as error:
-        raise UnsupportedModelError(f"{title} has no tokenizer that can be loaded here ({_first_line(error)}).") from error
-
-
-def _kind_of(architectures: list[str], config: PretrainedConfig) -> ModelKind:
-    """What the checkpoint was made to predict, by the name of its class."""
-    masked_types = MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    decodes = config.model_type not in masked_types or getattr(config, "is_decoder", False)
-    for name in architectures:
-        if name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() and decodes:
-            return "causal"
-        if name in masked_types.values() or (name.endswith("ForPreTraining") and config.model_type in masked_types):
-            return "masked"
-    return "encoder"
-
-
-def _read_model(folder: Path, config: PretrainedConfig, title: str) -> tuple[PreTrainedModel, ModelKind]:
-    """The model with its head; without it where the checkpoint lacks the head's weights."""
-    kind = _kind_of(list(config.architectures or []), config)
-    model, missing = _load(AUTO[kind], folder, config, title)
-    if kind != "encoder" and missing:
-        if any(_in_base(model, name) for name in missing):
-            _complain(title, missing)
-        kind = "encoder"
-        model, missing = _load(AutoModel, folder, config, title)
-    needed = [name for name in missing if "pooler" not in name]  # reads hidden states, changes none
-    if needed:
-        _complain(title, needed)
-    return model, kind
-
-
-def _in_base(model: PreTrainedModel, name: str) -> bool:
-    return name.startswith(model.base_model_prefix + ".") and "pooler" not in name
-
-
-def _complain(title: str, missing: list[str]) -> None:
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    raise ModelError(f"The checkpoint of {title} lacks {missing[0]}{more}. Download or save it again.")
-
-
-def _load(auto: Any, folder: Path, config: PretrainedConfig, title: str) -> tuple[PreTrainedModel, list[str]]:
-    """(the model, names of weights that the checkpoint lacks, sorted)."""
-    try:
-        model, found = auto.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            local_files_only=True,
-            weights_only=True,
-            output_loading_info=True,
-        )
-    except pickle.UnpicklingError as error:
-        raise UnsafeModelError(f"The weights of {title} hold more than tensors, and reading them could run code.") from error
-    except ImportError as error:
-        raise UnsupportedModelError(f"{title} needs a package that is not installed ({_first_line(error)}).") from error
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            raise UnsafeModelError(f"The weights of {title} hold more than tensors, and reading them could run code.") from error
-        raise ModelError(f"The weights of {title} cannot be read ({_first_line(error)}). Download or save it again.") from error
-    return model, sorted(found["missing_keys"])
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+        raise UnsupportedModelError(f"{title} has no tokenizer that can be loaded here ({first_line(error)}).") from error
+    with tokenizing(title):
+        return faithful(found, folder, title)
 
 
 def _state_fingerprint(model: PreTrainedModel) -> str:

@@ -21,6 +21,7 @@ from dashboard.errors import BadSelectionError, MissingArrayError, ModelError
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, family_head
 from dashboard.models.loader import LoadedModel
 from dashboard.models.tokens import piece_text, tokenize
+from dashboard.models.vocabulary import check_ids, check_mask, logits_of
 
 CHUNK_BYTES = 64 * 2**20  # of logits at once
 BLOCK_FLOATS = 1_048_576  # of one block of logits for each core: fewer were twice as slow, more no faster
@@ -131,7 +132,7 @@ def masked_logits(
             hidden = base_of(model)(**batch).last_hidden_state
             yield family_head(model, known, hidden[rows, chosen])
         else:
-            yield model(**batch).logits[rows, chosen]
+            yield logits_of(model(**batch))[rows, chosen]  # type: ignore[index]
 
 
 def masked_cost(model: PreTrainedModel, tokens: int) -> float:
@@ -199,7 +200,9 @@ def masked_fill(
     mask_id = loaded.tokenizer.mask_token_id
     if loaded.info.kind != "masked" or mask_id is None:
         raise MissingArrayError(f"{loaded.info.title} fills no masked tokens. Choose a masked language model.")
+    check_mask(loaded.model, loaded.info.title, mask_id)
     inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
+    check_ids(loaded.model, loaded.info.title, inputs, tokens)
     if not 0 <= position < len(tokens):
         raise BadSelectionError(f"There is no token {position} in this text; it has tokens 0 to {len(tokens) - 1}.")
 

@@ -26,6 +26,7 @@ Upgrade = Callable[[Header, Arrays], tuple[Header, Arrays]]
 CORRECTIONS: tuple[str, ...] = (  # one line a landed fix, the latest last: what was wrong before, as people read it
     "the first numbers",
     "marks of tokens, and every character in one; a mask that was typed has no rank and no surprisal",
+    "what a model predicts is judged by its weights; a file with weights that have no place is no longer read in part",
 )
 SCHEMAS: tuple[str, ...] = ("the arrays that dashboard/contracts/run.py names",)  # the latest last
 UPGRADES: Mapping[int, Upgrade] = MappingProxyType({})  # schema → reads a file of it as one of the next schema

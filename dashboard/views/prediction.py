@@ -197,8 +197,8 @@ def _context(run: ModelRun, position: int, longest: int = 20) -> str:
 
 def _no_head(run: ModelRun) -> Any:
     return [
-        html.B(str(run.header.get("no_predictions") or f"{run.model.title} was published without a prediction head.")),
-        html.P("Attention and hidden states are complete."),
+        html.B(run.without_predictions),
+        html.P("Attention and hidden states are available."),
     ]
 
 

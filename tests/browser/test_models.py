@@ -57,7 +57,7 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
             "folder:weights/team/tiny-encoder-of-a-rather-long-name",
             "encoder",
             "7 of 64 tokens",
-            "without a prediction head",
+            "no token predictions",
         ),
         ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted on run", "the model expects"),
     )

@@ -196,7 +196,7 @@ def test_a_masked_model_without_a_mask_token_is_an_encoder_and_says_why() -> Non
 
 def test_a_header_says_its_schema_and_why_there_are_no_predictions() -> None:
     encoder = wrap_model(randomised(tiny("bert").model).bert, tokenizer(True), "encoder")
-    assert "without a prediction head" in capture_run(encoder, words(20)).header["no_predictions"]
+    assert "produces embeddings; it has no token predictions" in capture_run(encoder, words(20)).header["no_predictions"]
     header = capture_run(tiny("bert"), words(20)).header
     assert (header["schema"], header["numbers"]) == (SCHEMA, NUMBERS)
     assert "outdated" not in header

@@ -373,7 +373,7 @@ def test_a_model_without_a_head_says_so() -> None:
     run = make_run("encoder")
     assert not run.has_predictions
     assert run.surprisal is None
-    with pytest.raises(MissingArrayError, match="published without a prediction head"):
+    with pytest.raises(MissingArrayError, match="no token predictions"):
         run.prediction(0)
 
 

@@ -67,7 +67,7 @@ def found(name: str, run: ModelRun, **options: str) -> Standing:
 def test_every_figure_stands_alone_with_where_it_comes_from(kind: ModelKind, name: str, theme: Any) -> None:
     run = whole_run(kind)
     if name == "prediction" and kind == "encoder":
-        with pytest.raises(MissingArrayError, match="without a prediction head"):
+        with pytest.raises(MissingArrayError, match="no token predictions"):
             found(name, run)
         return
     one = found(name, run)
@@ -338,7 +338,7 @@ def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
 def test_a_report_says_what_cannot_be_drawn() -> None:
     run = whole_run("encoder")
     words = " ".join(Page(report(state_of(run), VIEWS, lambda _selection, _later: run)).texts)
-    assert "without a prediction head" in words
+    assert "no token predictions" in words
     assert "no surprisal" in words
 
 

@@ -33,14 +33,16 @@ BERT = {
     "max_position_embeddings": 64,
     "vocab_size": 5,
 }
+HEAD = 3  # numbers in a head
 SHAPES = {"wte.weight": (5, 8), "h.0.attn.weight": (8, 24), "h.0.attn.bias": (24,)}
 
 
-def write_model(folder: Path, config: dict[str, Any], tokenizer: bool = True) -> Path:
+def write_model(folder: Path, config: dict[str, Any], tokenizer: bool = True, head: str | None = "cls.predictions.bias") -> Path:
     """A folder as `save_pretrained` leaves it, with numbers in float16."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
-    save_file({name: np.zeros(shape, np.float16) for name, shape in SHAPES.items()}, folder / "model.safetensors")
+    shapes = {**SHAPES, **({} if head is None else {head: (HEAD,)})}
+    save_file({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}, folder / "model.safetensors")
     if tokenizer:
         words = Tokenizer(models.WordLevel({"[UNK]": 0, "one": 1, "two": 2}, unk_token="[UNK]"))
         words.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -107,7 +109,7 @@ def test_models_up_to_two_levels_below_a_root_are_listed_with_what_their_files_s
     assert names(settings) == ["folder:weights/mine", "folder:weights/team/bert"]
     found = {entry.name: entry for entry in Catalog(settings).entries()}
     entry = found["folder:weights/team/bert"]
-    parameters = sum(math.prod(shape) for shape in SHAPES.values())
+    parameters = sum(math.prod(shape) for shape in SHAPES.values()) + HEAD
     assert (entry.title, entry.kind, entry.layers, entry.heads, entry.limit) == ("bert", "masked", 2, 4, 64)
     assert (entry.parameters, entry.here, entry.note, entry.refusal) == (parameters, True, "in weights/team/bert", "")
     assert found["folder:weights/mine"].kind == "causal"
@@ -231,18 +233,29 @@ def test_facts_follow_the_files(settings: Settings, root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "kind"),
+    ("config", "head", "kind"),
     [
-        ({"architectures": ["BertModel"]}, "encoder"),
-        ({"architectures": ["BertForPreTraining"]}, "masked"),
-        ({"architectures": ["BertLMHeadModel"]}, "encoder"),
-        ({"architectures": ["BertLMHeadModel"], "is_decoder": True}, "causal"),
-        ({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}, "causal"),
-        ({"architectures": None}, "encoder"),
+        ({"architectures": ["BertModel"]}, None, "encoder"),
+        ({"architectures": ["BertForPreTraining"]}, "cls.predictions.bias", "masked"),
+        ({"architectures": ["BertLMHeadModel"]}, "cls.predictions.bias", "masked"),
+        ({"architectures": ["BertLMHeadModel"], "is_decoder": True}, "cls.predictions.bias", "causal"),
+        ({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}, "lm_head.weight", "causal"),
+        ({"architectures": ["LLaMAForCausalLM"], "model_type": "llama"}, "lm_head.weight", "causal"),
+        ({"model_type": "llama", "tie_word_embeddings": True}, None, "causal"),
+        ({"model_type": "llama", "tie_word_embeddings": False}, None, "encoder"),
+        ({"model_type": "gpt2"}, None, "causal"),
+        ({"model_type": "gpt2"}, "score.weight", "classifier"),
+        ({"model_type": "gemma3_text", "use_bidirectional_attention": True}, None, "encoder"),
+        ({"model_type": "electra"}, "discriminator_predictions.dense.weight", "classifier"),
+        ({"architectures": ["BertForMaskedLM"]}, "qa_outputs.weight", "classifier"),
+        ({"architectures": None}, None, "encoder"),
+        ({"architectures": None}, "cls.predictions.bias", "masked"),
     ],
 )
-def test_the_kind_is_that_of_the_class_in_the_configuration(tmp_path: Path, config: dict[str, Any], kind: str) -> None:
-    assert describe_folder(write_model(tmp_path / "x", {**BERT, **config})).kind == kind
+def test_the_kind_is_judged_by_the_weights(tmp_path: Path, config: dict[str, Any], head: str | None, kind: str) -> None:
+    folder = write_model(tmp_path / "x", {**BERT, "architectures": None, **config}, head=head)
+    described = describe_folder(folder)
+    assert (described.without if kind == "classifier" else described.kind) == kind
 
 
 def test_the_limit_is_the_smaller_of_positions_and_tokenizer(tmp_path: Path) -> None:

@@ -408,7 +408,9 @@ def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
 def test_a_model_without_a_head_says_so_and_draws_nothing() -> None:
     run, view = make_run("encoder", title="MiniLM-L6"), named("prediction")
     assert drawn_by(view, run, select(run), defaults(view), LIGHT) is None
-    assert "MiniLM-L6 was published without a prediction head" in words_in(view.words(run, select(run), defaults(view)).message)
+    assert "MiniLM-L6 produces embeddings; it has no token predictions" in words_in(
+        view.words(run, select(run), defaults(view)).message
+    )
 
 
 # two positions

@@ -1,0 +1,95 @@
+"""Tokenizers that a folder keeps as a SentencePiece model only: what transformers makes of it is compared with SentencePiece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Regex, normalizers
+
+from dashboard.errors import UnsupportedModelError
+
+FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+BPE = 2  # of SentencePiece's kinds of models
+PROBES = ("the cat sat", "A  b, c's 12.5!", " x  y ", "a\nb\tc", "你好 mat", "café cafe\u0301 ﬁ ① Ｚ", "😀 שלום", "\u00a0x")
+
+
+def check_format(folder: Path, title: str) -> None:
+    """Raise `UnsupportedModelError` for a folder whose only tokenizer file is none that says how a text is split."""
+    path = _only_file(folder)
+    if path is not None and _opened(path.read_bytes()) is None:
+        raise UnsupportedModelError(
+            f"{title} has its tokenizer as {path.name} only, and that is no SentencePiece model. (A file of tiktoken's does not "
+            "say how a text is cut into words.) Save its tokenizer.json beside it: AutoTokenizer's save_pretrained."
+        )
+
+
+def _only_file(folder: Path) -> Path | None:
+    """The SentencePiece file of a folder that has no other vocabulary."""
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt")):
+        return None
+    return next((folder / name for name in FILES if (folder / name).is_file()), None)
+
+
+def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
+    """The tokenizer, splitting texts as the folder's SentencePiece model does; untouched where there is none to compare with.
+
+    transformers' classes take some of what a model file says for granted (no normalisation, every space kept). Where that
+    shows, the file's own normalisation is put in its place.
+
+    Raises:
+        UnsupportedModelError: it still splits texts otherwise.
+    """
+    path = _only_file(folder)
+    opened = None if path is None or not getattr(tokenizer, "is_fast", False) else _opened(path.read_bytes())
+    if path is None or opened is None:
+        return tokenizer
+    processor, proto = opened
+    if proto.trainer_spec.model_type != BPE and type(tokenizer.backend_tokenizer.model).__name__ != "BPE":
+        return tokenizer  # families of these (T5, ALBERT, XLM-R) change texts before SentencePiece sees them
+    if _differs(tokenizer, processor) is None:
+        return tokenizer
+    tokenizer.backend_tokenizer.normalizer = _normaliser(proto.normalizer_spec)
+    tokenizer.backend_tokenizer.pre_tokenizer = None
+    probe = _differs(tokenizer, processor)
+    if probe is not None:
+        raise UnsupportedModelError(
+            f"{title} has its tokenizer as {path.name} only, and transformers' {type(tokenizer).__name__} splits texts otherwise "
+            f"than that file (“{probe}”). Save its tokenizer.json beside it, or name the right tokenizer_class."
+        )
+    return tokenizer
+
+
+def _opened(content: bytes) -> tuple[Any, Any] | None:
+    """(SentencePiece's own tokenizer, what the file says); None where it is no SentencePiece model (a file of tiktoken's)."""
+    from google.protobuf.message import DecodeError
+    from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
+    try:
+        proto.ParseFromString(content)
+        return SentencePieceProcessor(model_proto=content), proto
+    except (DecodeError, RuntimeError):
+        return None
+
+
+def _differs(tokenizer: Any, processor: Any) -> str | None:
+    """The first probe that the two split differently; None where there is none."""
+    vocabulary, unknown = tokenizer.get_vocab(), tokenizer.unk_token
+    for probe in PROBES:
+        theirs = [piece if piece in vocabulary else unknown for piece in processor.encode(probe, out_type=str)]
+        if tokenizer.tokenize(probe) != theirs:
+            return probe
+    return None
+
+
+def _normaliser(spec: Any) -> normalizers.Normalizer:
+    """What the file says is done to a text before it is split."""
+    parts: list[normalizers.Normalizer] = []
+    if spec.precompiled_charsmap:
+        parts.append(normalizers.Precompiled(spec.precompiled_charsmap))
+    if spec.remove_extra_whitespaces:
+        parts += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    if spec.add_dummy_prefix:
+        parts.append(normalizers.Prepend("▁"))
+    return normalizers.Sequence([*parts, normalizers.Replace(" ", "▁")])

@@ -58,6 +58,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 PATIENCE = 90.0
+LOOK = 20  # milliseconds between looks at the page: at every frame, as Playwright does it, is work for the page itself
 SIZE = (1440, 900)
 FAILED = pytest.StashKey[bool]()
 Scheme = Literal["light", "dark"]
@@ -289,7 +290,10 @@ class Person:
     def drawn(self, text: str) -> Person:
         """Wait until the run of this text is shown."""
         self.page.wait_for_function(
-            "(text) => ((window.dashboardApp || { state: {} }).state.info || {}).text === text", arg=text, timeout=1000 * PATIENCE
+            "(text) => ((window.dashboardApp || { state: {} }).state.info || {}).text === text",
+            arg=text,
+            timeout=1000 * PATIENCE,
+            polling=LOOK,
         )
         return self.settled()
 
@@ -310,7 +314,8 @@ class Person:
                     return of?.reads.every((field) => (of[field] ?? null) === wanted[field]);
                 });
                 return told && drawn && !document.querySelector("[data-dash-is-loading=true]");
-            }"""
+            }""",
+            polling=LOOK,
         )
         return self.still()
 
@@ -332,6 +337,7 @@ class Person:
                 return selection && Object.entries(wanted).every(([name, value]) => selection[name] === value);
             }""",
             arg=places,
+            polling=LOOK,
         )
         return self.settled()
 

@@ -1,18 +1,20 @@
 """A page that tests share: it is emptied between them, and thrown away where that is not simple.
 
-To load a page costs some two seconds, to empty one a tenth of that. What stays: the visitor's cookie, the answers that page
-and browser have kept, the entries of the browser's history, where each run was left (which *Recent* alone
-reads). A test for which these matter is marked `fresh`.
+To load a page costs some two seconds, to empty one a tenth of that. What stays: the visitor's cookie, where runs were left,
+the answers that page and browser have kept, the entries of the browser's history. A test for which these matter is marked
+`fresh`.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from playwright.sync_api import Error, Page
 
-PATIENCE = 10.0  # seconds in which a page must be empty; else another is opened
+PATIENCE = 20.0  # seconds in which a page must be empty; else another is opened
+LOOK = 20  # milliseconds between looks
 
 STANDARD = """
 () => ({
@@ -46,17 +48,30 @@ EMPTY = """
     scrollTo(0, 0);
 }
 """
-IS_EMPTY = """
+READY = """
+() => document.querySelectorAll(".figure .js-plotly-plot").length === document.querySelectorAll(".figure").length
+    && Object.keys(dashboardApp.state.options).length && document.getElementById("token-count").textContent.startsWith("0 of")
+    && !document.querySelector("[data-dash-is-loading=true]")
+"""
+NOT_EMPTY = """
 ({ options, model }) => {
     const { selection, info, working, options: chosen, model: known } = dashboardApp.state;
     const byId = (id) => document.getElementById(id);
-    return !selection && !info && !working && !location.search && document.title === "Transformer dashboard"
-        && Object.entries(options).every(([id, value]) => chosen[id] === value) && known && known.title === model
-        && byId("text").value === "" && byId("text").clientHeight < 60 && byId("token-count").textContent.startsWith("0 of")
-        && byId("page").classList.contains("empty") && byId("examples-card").checkVisibility()
-        && !dashboardApp.history.canUndo() && !dashboardApp.history.canRedo()
-        && !document.querySelector("#notice .notice, dialog[open], details[open], .dash-dropdown-content")
-        && !document.querySelector("[data-dash-is-loading=true]");
+    const wanted = {
+        "no selection": !selection && !info,
+        "nothing computed": !working,
+        "an empty address": !location.search,
+        "the page's own title": document.title === "Transformer dashboard",
+        "default options": Object.entries(options).every(([id, value]) => chosen[id] === value),
+        "the first model": known && known.title === model,
+        "no text": byId("text").value === "" && byId("text").clientHeight < 60,
+        "no tokens": byId("token-count").textContent.startsWith("0 of"),
+        "the invitations": byId("page").classList.contains("empty") && byId("examples-card").checkVisibility(),
+        "no steps": !dashboardApp.history.canUndo() && !dashboardApp.history.canRedo(),
+        "nothing open": !document.querySelector("#notice .notice, dialog[open], details[open], .dash-dropdown-content"),
+        "nothing under way": !document.querySelector("[data-dash-is-loading=true]"),
+    };
+    return Object.keys(wanted).filter((name) => !wanted[name]);
 }
 """
 LEFT = """
@@ -89,17 +104,26 @@ class SharedPage:
             self.under_way.remove(url)
 
     def opened(self) -> None:
-        """Keep how the page stands now, newly loaded."""
+        """Wait until all of the page is there, and keep how it stands then."""
+        self.page.wait_for_function(READY, polling=LOOK)
         self._standard = dict(self.page.evaluate(STANDARD))
 
     def empty(self) -> None:
         """Make it what it was when it was loaded: no run, no text, the first model, every option at its default.
 
         Raises:
-            playwright.sync_api.Error: it is not so within `PATIENCE`.
+            AssertionError: it is not so within `PATIENCE`, and what is not.
         """
+        if not self._differs():
+            return
         self.page.evaluate(EMPTY, [self._standard["options"], self._model])
-        self.page.wait_for_function(IS_EMPTY, arg=self._standard, timeout=1000 * PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while differs := self._differs():
+            assert time.monotonic() < deadline, f"The shared page was not emptied; it has not {', '.join(differs)}."
+            self.page.wait_for_timeout(LOOK)
+
+    def _differs(self) -> list[str]:
+        return list(self.page.evaluate(NOT_EMPTY, self._standard))
 
     def can_be_shared(self, width: int, height: int) -> bool:
         """Empty it for the next test; False where something of this test would stay."""
@@ -117,9 +141,12 @@ class SharedPage:
                 self.page.locator("#cancel").click()
             self.empty()
             self.wait_until_answered()
-            return not self.page.evaluate(LEFT, self._standard)
-        except Error:
-            return False
+            left = self.page.evaluate(LEFT, self._standard)
+        except (AssertionError, Error) as error:
+            left = [str(error)]
+        if left and os.environ.get("SHOW_PAGES"):
+            print("thrown away:", *left)  # noqa: T201 - for whoever looks why tests load pages
+        return not left
 
     def wait_until_answered(self) -> None:
         """Until nothing is under way any more."""

@@ -26,7 +26,7 @@ import fake_jobs
 
 from dashboard.contracts.job import JobSpec
 from dashboard.contracts.request import RunRequest
-from dashboard.errors import EmptyTextError
+from dashboard.errors import DashboardError, EmptyTextError
 from dashboard.jobs.ledger import Board
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
@@ -49,8 +49,19 @@ FAKE_JOBS = "tests.integration.fake_jobs:registry"
 POLL = 0.03
 
 
+class Keys:
+    """Each test has keys of its own, so that what tests of one server have saved is no answer to the next."""
+
+    first = 0
+
+
+@pytest.fixture(autouse=True)
+def _own_keys() -> None:
+    Keys.first += 10_000
+
+
 def key(number: int) -> str:
-    return f"{number:064x}"
+    return f"{Keys.first + number:064x}"
 
 
 @dataclass
@@ -60,6 +71,7 @@ class Server:
     settings: Settings
     manager: ResidentWorkerManager
     supervisors: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    noted: int = 0
 
     @property
     def queue(self) -> JobQueue:
@@ -123,10 +135,14 @@ class Server:
         (record,) = self.queue.roster.live()
         return record.pid
 
-    def done(self) -> list[str]:
-        """The jobs that were begun: name, key, process id each."""
+    def begun(self) -> list[str]:
+        """The jobs that were ever begun: name, key, process id each."""
         path = self.settings.cache_dir / "log.txt"
         return path.read_text().splitlines() if path.exists() else []
+
+    def done(self) -> list[str]:
+        """The jobs that were begun in this test."""
+        return self.begun()[self.noted :]
 
     def log(self) -> str:
         return (self.settings.cache_dir / "workers.log").read_text()[-3000:]
@@ -146,14 +162,18 @@ class Server:
         self.queue.close()
 
 
+def server_in(folder: Path, **changes: Any) -> Server:
+    settings = replace(Settings(cache_dir=folder / "cache", worker_threads=1), **changes)
+    store, queue = RunStore.from_settings(settings), JobQueue.from_settings(settings)
+    return Server(settings, ResidentWorkerManager(queue, store, settings))
+
+
 @pytest.fixture
 def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     made: list[Server] = []
 
     def make(**changes: Any) -> Server:
-        settings = replace(Settings(cache_dir=tmp_path / "cache"), **changes)
-        store, queue = RunStore.from_settings(settings), JobQueue.from_settings(settings)
-        made.append(Server(settings, ResidentWorkerManager(queue, store, settings)))
+        made.append(server_in(tmp_path, **changes))
         return made[-1]
 
     yield make
@@ -161,11 +181,50 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.end()
 
 
+@dataclass
+class Keeper:
+    """Keeps one server for test after test, as long as it is whole."""
+
+    folder: Callable[[str], Path]
+    kept: Server | None = None
+
+    def whole(self) -> Server:
+        """A server with its supervisor, a worker that is ready, and nothing that waits or runs."""
+        if self.kept is not None and not self._is_whole(self.kept):
+            self.end()
+        if self.kept is None:
+            self.kept = server_in(self.folder("kept"))
+            self.kept.start_workers()
+        self.kept.noted = len(self.kept.begun())
+        return self.kept
+
+    def _is_whole(self, server: Server) -> bool:
+        def rests() -> bool:
+            return status(server.queue)["worker"] == "ready" and server.queue.ledger.board() == Board()
+
+        try:
+            server.until(rests, 5)
+        except (AssertionError, DashboardError):
+            return False
+        return [process.poll() for process in server.supervisors] == [None]
+
+    def end(self) -> None:
+        if self.kept is not None:
+            self.kept.end()
+            self.kept = None
+
+
+@pytest.fixture(scope="module")
+def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+    keeper = Keeper(tmp_path_factory.mktemp)
+    yield keeper
+    keeper.end()
+
+
 @pytest.fixture
-def server(make_server: Callable[..., Server]) -> Server:
-    server = make_server()
-    server.start_workers()
-    return server
+def server(keeper: Keeper) -> Server:
+    """A server that may have served tests before this one; a test may take its worker, its supervisor or its queue."""
+    return keeper.whole()
 
 
 def test_two_people_and_one_computation(server: Server) -> None:
@@ -183,6 +242,7 @@ def test_a_cancel_leaves_the_other_its_result(server: Server) -> None:
     assert len(server.done()) == 1
 
 
+@pytest.mark.alone
 def test_a_cancel_frees_the_worker_which_keeps_its_models(server: Server) -> None:
     handle = server.ask("slow", 1, seconds=60)
     server.running(handle)
@@ -204,6 +264,7 @@ def test_asking_again_for_what_runs_changes_nothing(server: Server) -> None:
     assert len(server.done()) == 1
 
 
+@pytest.mark.alone
 def test_a_job_that_ignores_its_cancel_is_killed(server: Server) -> None:
     handle = server.ask("deaf", 1)
     server.running(handle)
@@ -214,6 +275,7 @@ def test_a_job_that_ignores_its_cancel_is_killed(server: Server) -> None:
     assert server.worker_pid() != pid
 
 
+@pytest.mark.alone
 def test_a_killed_worker_is_an_error_and_the_next_run_works(server: Server) -> None:
     handle, waiting = server.ask("deaf", 1), server.ask("slow", 2)
     server.running(handle)
@@ -225,6 +287,7 @@ def test_a_killed_worker_is_an_error_and_the_next_run_works(server: Server) -> N
     assert server.outcome(server.ask("slow", 1))["run"], "the failure was not kept as a result"
 
 
+@pytest.mark.alone
 def test_a_worker_that_is_frozen_is_replaced(server: Server) -> None:
     handle = server.ask("deaf", 1)
     server.running(handle)
@@ -233,6 +296,7 @@ def test_a_worker_that_is_frozen_is_replaced(server: Server) -> None:
     assert server.outcome(server.ask("slow", 2))["run"]
 
 
+@pytest.mark.alone
 def test_a_killed_supervisor_is_an_error(server: Server) -> None:
     running, waiting = server.ask("deaf", 1), server.ask("slow", 2)
     server.running(running)
@@ -246,6 +310,7 @@ def test_a_killed_supervisor_is_an_error(server: Server) -> None:
     assert server.outcome(server.ask("slow", 1))["run"]
 
 
+@pytest.mark.alone
 def test_an_ended_supervisor_ends_its_workers_and_says_so(server: Server) -> None:
     handle = server.ask("deaf", 1)
     server.running(handle)
@@ -257,6 +322,7 @@ def test_an_ended_supervisor_ends_its_workers_and_says_so(server: Server) -> Non
     assert status(server.queue)["worker"] == "none"
 
 
+@pytest.mark.alone
 def test_without_any_worker_there_is_an_error(make_server: Callable[..., Server]) -> None:
     server = make_server()
     assert "python -m dashboard worker" in server.outcome(server.ask("slow", 1), within=3)["error"]
@@ -292,6 +358,7 @@ def test_a_failure_is_told_and_tried_again(server: Server, job: str, kind: str, 
     assert server.outcome(server.ask("slow", 1))["run"]
 
 
+@pytest.mark.alone
 def test_a_closed_tab_stops_its_job(make_server: Callable[..., Server]) -> None:
     server = make_server(lease_seconds=1.0)
     server.start_workers()
@@ -302,6 +369,7 @@ def test_a_closed_tab_stops_its_job(make_server: Callable[..., Server]) -> None:
     assert record.state == "cancelled"
 
 
+@pytest.mark.alone
 def test_a_job_over_its_time_is_stopped(make_server: Callable[..., Server]) -> None:
     server = make_server(job_seconds=1.0)
     server.start_workers()
@@ -311,6 +379,7 @@ def test_a_job_over_its_time_is_stopped(make_server: Callable[..., Server]) -> N
     assert server.worker_pid() != pid
 
 
+@pytest.mark.alone
 def test_a_job_over_its_memory_is_stopped(make_server: Callable[..., Server]) -> None:
     server = make_server(worker_gigabytes=0.5)
     server.start_workers()
@@ -363,6 +432,7 @@ def kept_for_ever(server: Server) -> set[str]:
     return {str(key) for (key,) in rows} - {"board"}
 
 
+@pytest.mark.alone
 def test_a_disk_that_is_full_for_a_while(make_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking is refused with a sentence, what runs goes on, the worker keeps its models; and then everything works again."""
     server = make_server(lease_seconds=60.0)
@@ -479,31 +549,41 @@ def test_a_real_model_is_loaded_once_and_its_runs_are_kept(make_server: Callable
     assert outcome["kind"] == "BadSelectionError"
 
 
-@pytest.fixture
-def real(make_server: Callable[..., Server]) -> Callable[[str], Server]:
-    """A server with a bundled model in its worker's memory."""
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """Servers with a bundled model in their worker's memory, each kept for all tests that ask for its model."""
+    made: dict[str, Server] = {}
 
     def start(model: str) -> Server:
-        server = make_server(models_dir=Settings.from_env().models_folder, default_model=model)
-        server.start_workers(OWN_REGISTRY, within=90)
-        return server
+        if model in made and made[model].log().count("started, process") > 1:  # its first worker is gone
+            made.pop(model).end()
+        if model not in made:
+            folder = tmp_path_factory.mktemp(model)
+            made[model] = server_in(folder, models_dir=Settings.from_env().models_folder, default_model=model)
+            made[model].start_workers(OWN_REGISTRY, within=90)
+        made[model].until(lambda: status(made[model].queue)["worker"] == "ready", 90)
+        return made[model]
 
-    return start
+    yield start
+    for server in made.values():
+        server.end()
 
 
 LONG = "The quick brown fox jumps over the lazy dog. " * 300  # 3,001 tokens of SmolLM2
 REACTION = "CC(=O)O." * 15 + "CC>>CC(=O)OCC"  # 134 tokens: near the most of which every position is masked
 
 
-def assert_still_there(server: Server, model: str, pid: int, cancelled: float) -> None:
-    """The worker that was told to stop is free in under two seconds, and still holds its model."""
+def assert_still_there(server: Server, model: str, pid: int, cancelled: float, text: str) -> None:
+    """The worker that was told to stop is free in under two seconds, and still holds its model: it computes this new text."""
     server.until(lambda: status(server.queue)["worker"] == "ready", 2 - (time.monotonic() - cancelled))
-    outcome = server.outcome(server.ask_run(model, "C C"), within=10)
+    assert not server.manager.store.has(RunRequest(model, text).key(Catalog(server.settings).fingerprint(model)))
+    outcome = server.outcome(server.ask_run(model, text), within=10)
     assert outcome["run"]
     assert server.worker_pid() == pid
     assert server.log().count(f"model {model} ready") == 1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("layer", ["Layer 2 of", "Layer 20 of"])
 def test_a_cancel_of_a_long_run_frees_the_worker_which_keeps_its_model(real: Callable[[str], Server], layer: str) -> None:
     server = real("smollm2-135m")
@@ -512,9 +592,10 @@ def test_a_cancel_of_a_long_run_frees_the_worker_which_keeps_its_model(real: Cal
     cancelled = time.monotonic()
     server.manager.terminate_job(handle)
     assert server.outcome(handle, within=1)["cancelled"]
-    assert_still_there(server, "smollm2-135m", pid, cancelled)
+    assert_still_there(server, "smollm2-135m", pid, cancelled, f"After {layer}")
 
 
+@pytest.mark.alone
 def test_a_cancel_while_tokens_are_masked_keeps_the_worker(real: Callable[[str], Server]) -> None:
     server = real("rxnmapper")
     handle, pid = server.ask_run("rxnmapper", REACTION), server.worker_pid()
@@ -522,9 +603,10 @@ def test_a_cancel_while_tokens_are_masked_keeps_the_worker(real: Callable[[str],
     cancelled = time.monotonic()
     server.manager.terminate_job(handle)
     assert server.outcome(handle, within=1)["cancelled"]
-    assert_still_there(server, "rxnmapper", pid, cancelled)
+    assert_still_there(server, "rxnmapper", pid, cancelled, "C C")
 
 
+@pytest.mark.alone
 def test_a_worker_killed_in_a_long_run_is_told_at_once_and_replaced(real: Callable[[str], Server]) -> None:
     server = real("smollm2-135m")
     handle, pid = server.ask_run("smollm2-135m", LONG), server.worker_pid()

@@ -256,6 +256,7 @@ def focused(person: Person) -> str:
     )
 
 
+@pytest.mark.fresh
 def test_tab_reaches_everything_in_order(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     reached: list[str] = []

@@ -14,7 +14,7 @@ from synthetic import make_parts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.fresh]  # a page lists the models that were there when it was loaded
 TEXT = "w1 w2 w3 w1 w5"
 
 

@@ -158,9 +158,10 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         person.settled()
         loaded = "[...document.fonts].filter((font) => font.status === 'loaded').length"
         assert person.page.evaluate(f"async () => {{ await document.fonts.ready; return {loaded}; }}") >= 2
-        person.page.goto(server.address.removesuffix("/") + f"?run={causal.key}")
-        person.settled()
-        assert person.page.url.startswith(server.address + "?run=")
+        if keeps:  # a proxy that takes the path away answers for this address itself
+            person.page.goto(server.address.removesuffix("/") + f"?run={causal.key}")
+            person.settled()
+            assert person.page.url.startswith(server.address + "?run=")
         context.close()
         assert person.unexpected() == []
         assert proxy.missed == []

@@ -88,7 +88,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     @routes.errorhandler(DashboardError)
     def _error(error: DashboardError) -> Response:
         status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
-        return Response(str(error), status, mimetype="text/plain")
+        return Response(str(error), status, mimetype="text/plain", headers={"Cache-Control": "no-store"})
 
     @routes.errorhandler(Exception)
     def _broken(error: Exception) -> Response:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 def saved(person: Person, stamp: str, numbers: int | None = None, **parts: Any) -> ModelRun:
     """A run of a model that this server does not have, in place of the one that is there."""
-    header, arrays = make_parts(text="computed again", model="gone", **parts)
+    header, arrays = make_parts(text="computed again", model="folder:gone/model", **parts)
     header |= {"stamp": stamp} | ({} if numbers is None else {"numbers": numbers})
     person.server.store.save(header["key"], header, {**arrays, "received": arrays["received"] + len(stamp)})
     return person.server.store.open(header["key"])

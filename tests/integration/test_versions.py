@@ -229,8 +229,7 @@ def test_no_answer_is_of_another_capture_than_the_page_has(client: FlaskClient, 
     for path in paths:
         address = f"{path}&stamp={old}" if path == weights else path
         reply = client.get(address, query_string=None if path == weights else query)
-        assert (reply.status_code, reply.headers["Cache-Control"]) == (412, "no-store") or "export" in path, path
-        assert reply.status_code == 412, path
+        assert (reply.status_code, reply.headers.get("Cache-Control")) == (412, "no-store"), path
         assert "computed again" in reply.get_data(as_text=True)
     new = client.get(f"{weights}&stamp=another")
     assert new.status_code == 200

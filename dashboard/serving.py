@@ -73,7 +73,7 @@ def web_command(settings: Settings) -> list[str]:
         "gunicorn",
         "dashboard.wsgi:server",
         f"--bind={location(settings)}",
-        "--worker-class=gthread",
+        "--worker-class=dashboard.patient_worker.PatientWorker",
         f"--workers={settings.web_processes}",
         f"--threads={settings.web_threads}",
         "--log-level=warning",

@@ -51,6 +51,8 @@ class Settings:
     )
     default_model: str = _setting("smollm2-135m", "model that is chosen and loaded at the start")
     web_threads: int = _setting(8, "threads of one web process")
+    request_seconds: float = _setting(10.0, "time in which a request must arrive whole, headers and body")
+    send_seconds: float = _setting(20.0, "time in which a client must take each 256 kB of an answer")
     web_processes: int = _setting(1, "web processes", "WEB_CONCURRENCY")
     web_gigabytes: float = _setting(
         lambda: max(LEAST_WEB_GIGABYTES, round(min(2.0, 0.4 * memory_bytes() / 1e9), 1)),

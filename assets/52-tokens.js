@@ -22,6 +22,7 @@
       button.tabIndex = -1;
       button.setAttribute("aria-pressed", "false");
       const surprisal = info.surprisal ? info.surprisal[i] : null;
+      if (app.notes(i).length) button.setAttribute("aria-label", [app.isolated(text), values ? number(surprisal) : "", ...app.notes(i)].filter(Boolean).join(", "));
       const chip = app.make("span", "chip" + (surprisal === null ? "" : " surprisal-" + shade(surprisal)));
       chip.append(...app.label(i).childNodes);
       button.append(chip);
@@ -50,6 +51,8 @@
     }
     if (scrolls) text = (info.surprisal ? "colour: surprisal · " : "") + lines(strip) + ", the selected token kept in view";
     app.byId("strip-caption").textContent = before + text;
+    app.byId("strip-marks").textContent = info.legend.join(" · ");
+    app.byId("strip-marks").hidden = !info.legend.length;
   };
   /* distance from one line of tokens to the next */
   function pitch(strip) {
@@ -198,8 +201,7 @@
     const value = app.state.info.surprisal ? app.state.info.surprisal[token] : null;
     const lines = [[app.label(token), ` ${token}`]];
     if (value !== null && value !== undefined) lines.push(`surprisal ${value.toFixed(2)} nats`);
-    if (app.state.info.special.includes(token)) lines.push("special token");
-    if (app.state.info.partial.includes(token)) lines.push("part of one character");
+    lines.push(...app.notes(token));
     const box = button.getBoundingClientRect();
     app.tip(lines, box.left, box.bottom);
     return token;

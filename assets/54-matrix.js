@@ -63,7 +63,7 @@
     for (const i of chosen(g.count, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
       if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
       const y = g.top(i) + (apart.get(i) || 0);
-      const position = g.count > POSITIONS_ABOVE ? " " + i : "";
+      const position = g.count > POSITIONS_ABOVE || app.repeated(i, most) ? " " + i : "";
       app.svgToken(i, { x: g.box.x0 - 6, y: y + 4, "text-anchor": "end", class: emphasis(i, selection, hover) }, over, most, position);
     }
     if (g.count > POSITIONS_ABOVE) positions(g, state, strong, inView);
@@ -73,7 +73,8 @@
         if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
         const x = g.left(i) + (angle === -90 ? 4 : 2);
         const y = g.box.y0 - 6;
-        app.svgToken(i, { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) }, over, most);
+        const position = app.repeated(i, most) ? " " + i : "";
+        app.svgToken(i, { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) }, over, most, position);
       }
     }
     drawSkipped(g);
@@ -201,7 +202,7 @@
     if (drag) drag.style.cursor = cell ? "pointer" : "default";
     if (!cell) { app.hover(null); app.tip(null); return; }
     app.hover({ ...cell, source: "matrix" });
-    if (cell.key === null) { app.tip([[app.label(cell.token), ` ${cell.token}`]], event.clientX, event.clientY); return; }
+    if (cell.key === null) { app.tip([[app.label(cell.token), ` ${cell.token}`], ...app.notes(cell.token)], event.clientX, event.clientY); return; }
     const { clientX, clientY } = event;
     const names = [app.label(cell.token), ` (${cell.token}) reads `, app.label(cell.key), ` (${cell.key})`];
     if (!app.canRead(shown.layer, cell.token, cell.key)) {

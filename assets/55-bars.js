@@ -10,8 +10,7 @@
   function text(content, x, y, className) { app.svg("text", { x, y, "text-anchor": "end", class: className }, over).append(content); }
   function name([label, marks, bold], x, y) {
     const node = app.svg("text", { x, y: y + 4, "text-anchor": "end", class: bold ? "strong" : "" }, over);
-    if (marks) app.svg("tspan", { class: "ws" }, node).textContent = label.slice(0, marks);
-    node.append(label.slice(marks));
+    app.svgLabel(node, label, marks);
   }
   /* more rows than usual make the card higher */
   function grow(rows) {
@@ -38,7 +37,7 @@
   function hover({ points: [point], event }) {
     const bar = point && point.customdata;
     if (!bar) return;
-    const lines = [`${bar.label} · vocabulary id ${bar.id}`];
+    const lines = [`${app.isolated(bar.label)} · vocabulary id ${bar.id}`];
     if (bar.side) lines.push(`${bar.side}: ${bar.known ? bar.probability.toPrecision(6) : bar.text}`);
     else lines.push(`probability ${bar.probability.toPrecision(6)}`, `log-probability ${bar.logprob.toFixed(4)} nats`);
     app.tip(lines, event.clientX, event.clientY);

@@ -93,7 +93,7 @@
       done.add(p.token);
       const always = p.token === selection.token || p.token === selection.other;
       const suffix = always ? " " + p.token : ends[p.token];
-      const wide = (Math.min(most, Array.from(info.labels[p.token]).length) + suffix.length) * CHARACTER;
+      const wide = (Array.from(app.short(p.token, most)).length + suffix.length) * CHARACTER;
       const gap = always ? 12 : 7;
       let box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find((b) => place.inside(b) && !place.hit(b));
       if (!box && always) box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find(place.inside) || labelBox(p, [1, 0], wide, gap);
@@ -216,7 +216,8 @@
     const { token, place, at } = found;
     app.hover(place === undefined ? { token, source: "points" } : null);
     const where = place === undefined ? "" : place === 0 ? ", embeddings" : `, after layer ${place - 1}`;
-    app.tip([[app.label(token), ` ${token}${where}`], [...at].map((v, i) => `PC ${i + 1} ${number(v)}`).join(", ")], event.clientX, event.clientY);
+    const coordinates = [...at].map((v, i) => `PC ${i + 1} ${number(v)}`).join(", ");
+    app.tip([[app.label(token), ` ${token}${where}`], coordinates, ...app.notes(token)], event.clientX, event.clientY);
   }
 
   app.whenGraph("hidden-graph", (found) => {

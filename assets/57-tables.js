@@ -53,8 +53,9 @@
   app.selectedWords = function () {
     const { selection, info } = app.state;
     if (!selection || !info) return "";
-    const other = selection.other === null || selection.other === undefined ? "" : `, second token ${info.labels[selection.other]} ${selection.other}`;
-    return `Token ${info.labels[selection.token]} ${selection.token}${other}; layer ${selection.layer}, head ${selection.head}`;
+    const name = (index) => `${app.isolated(info.labels[index])} ${index}`;
+    const other = selection.other === null || selection.other === undefined ? "" : `, second token ${name(selection.other)}`;
+    return `Token ${name(selection.token)}${other}; layer ${selection.layer}, head ${selection.head}`;
   };
   /* Plotly's picture alone is the image: buttons may stand beside it; before a run the card says what will be drawn */
   function describe() {

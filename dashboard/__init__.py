@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
+    from dashboard.exports.frames import read_table
     from dashboard.exports.run_files import open_run, save_run
     from dashboard.figures.attention import plot_attention_heatmap
     from dashboard.figures.heads import plot_attention_heads
@@ -35,6 +36,7 @@ __all__ = [
     "plot_attention_heatmap",
     "plot_hidden_pca",
     "plot_token_probabilities",
+    "read_table",
     "save_run",
     "show",
     "wrap_model",
@@ -45,6 +47,7 @@ _HOMES = {
     "capture_run": "dashboard.models.capture",
     "load_model": "dashboard.models.loader",
     "open_run": "dashboard.exports.run_files",
+    "read_table": "dashboard.exports.frames",
     "save_run": "dashboard.exports.run_files",
     "plot_attention_heads": "dashboard.figures.heads",
     "plot_attention_heatmap": "dashboard.figures.attention",

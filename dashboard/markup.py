@@ -70,7 +70,7 @@ def bound(nodes: list[Plain]) -> list[Plain]:
                 tag, found, *inside = child
                 to.append([tag, found])
                 classes = set(str(found.get("class", "")).split())
-                copy(inside, to[-1], quoted or bool(classes & OF_THE_TEXT))
+                copy(inside, to[-1], quoted or tag == "bdi" or bool(classes & OF_THE_TEXT))
                 if tag not in INLINE:
                     leaves.append(([], 0))
                     texts.append("\0")  # what comes next is another thing
@@ -83,6 +83,11 @@ def bound(nodes: list[Plain]) -> list[Plain]:
             parent[index] = joined[at : at + len(text)]
         at += len(text)
     return made
+
+
+def isolates(tag: str, found: dict[str, Any]) -> bool:
+    """Whether an element's direction moves nothing beside it (`dir` or `<bdi>`)."""
+    return tag == "bdi" or "dir" in found
 
 
 def frozen(*children: Any) -> Any:

@@ -206,7 +206,8 @@ def _strip() -> html.Section:
     differs = html.Div([html.Span(""), back], id=ids.NOT_RUN, className="not-run")
     head = html.Div([title, caption, differs, legend], className="strip-head")
     strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **attributes(aria_label="Tokens of the text"))
-    return html.Section(className="strip", **attributes(aria_labelledby=ids.STRIP_TITLE), **frozen(head, strip))
+    marks = html.P("", id=ids.STRIP_MARKS, className="caption strip-marks", hidden=True)
+    return html.Section(className="strip", **attributes(aria_labelledby=ids.STRIP_TITLE), **frozen(head, strip, marks))
 
 
 def _selection_bar() -> html.Section:

@@ -20,6 +20,7 @@ from dashboard.contracts.table import Cell, Table
 from dashboard.exports.figures import Standing
 from dashboard.exports.provenance import PROGRAM, Provenance
 from dashboard.figures.theme import DARK, LIGHT, Theme
+from dashboard.figures.tokens import as_bdi, isolate_runs
 
 LONGEST_TABLE = 60  # rows of a table in a page
 NEEDS_EVAL = {"scatter3d", "surface", "mesh3d", "cone", "streamtube", "volume", "isosurface"}  # Plotly's WebGL charts
@@ -53,10 +54,11 @@ def page(title: str, body: Iterable[str], figures: Sequence[Standing], provenanc
     policy = f"default-src 'none'; script-src 'unsafe-inline'{' ' + repr('unsafe-eval') if evaluates else ''}; " + (
         "style-src 'unsafe-inline'; img-src data: blob:"
     )
+    named = html.escape(title, quote=False)
     facts = "\n".join(f'<meta name="{_attribute(name)}" content="{_attribute(value)}">' for name, value in _metas(provenance))
     return "\n".join(
         [
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(title)}</title>',
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{named}</title>',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             facts,
@@ -107,13 +109,20 @@ def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
 
 def provenance_part(provenance: Provenance) -> str:
     """Where it comes from, as visible text."""
-    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in provenance.entries)
+    rows = "".join(f"<dt>{_text(name)}</dt>{_value(name, value)}" for name, value in provenance.entries)
     return f'<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2><dl>{rows}</dl></section>'
+
+
+def _value(name: str, value: str) -> str:
+    """A text in its own direction; in other values, right-to-left tokens among numbers are isolated."""
+    if name in {"Text", "Second text"}:
+        return f'<dd dir="auto">{html.escape(value, quote=False)}</dd>'
+    return f"<dd>{_text(isolate_runs(value))}</dd>"
 
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
-        return f'<td class="text">{_text(cell)}</td>'
+        return f'<td class="text"><bdi>{_text(cell)}</bdi></td>'
     if isinstance(cell, float):
         return f"<td>{'' if cell != cell else f'{cell:.6g}'}</td>"
     return f"<td>{'' if cell is None else cell}</td>"
@@ -148,7 +157,7 @@ def _stored(name: str, content: str) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text, quote=False)
+    return as_bdi(html.escape(text, quote=False))
 
 
 def _attribute(text: str) -> str:

@@ -17,7 +17,8 @@ from dashboard.contracts.table import Table
 from dashboard.errors import BadRequestError, MissingArrayError
 from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
 from dashboard.figures.theme import LIGHT, Theme
-from dashboard.markup import plain
+from dashboard.figures.tokens import isolated
+from dashboard.markup import isolates, plain
 from dashboard.views.declaration import Extra, View, Words
 from dashboard.views.shown import alternative
 from dashboard.views.state import ViewState
@@ -165,7 +166,8 @@ def _texts(nodes: Sequence[Any]) -> Iterator[str]:
             yield node
         else:
             space = " " if node[0] in APART else ""
-            yield space + "".join(_texts(node[2:])) + space
+            inside = "".join(_texts(node[2:]))
+            yield space + (isolated(inside) if isolates(node[0], node[1]) else inside) + space
 
 
 def framed(found: Standing, theme: Theme = LIGHT) -> go.Figure:

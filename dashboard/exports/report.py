@@ -14,7 +14,7 @@ from dashboard.exports.document import figure_part, page, provenance_part, table
 from dashboard.exports.figures import RunOf, Standing, all_standing
 from dashboard.exports.provenance import Provenance, file_name, of_run, place_name
 from dashboard.figures.theme import LIGHT
-from dashboard.figures.tokens import token_label
+from dashboard.figures.tokens import as_bdi, isolated, label_of, legend_of, notes_of, quoted
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
 
@@ -35,7 +35,7 @@ def report(state: ViewState, views: Sequence[View], run_of: RunOf, server: str |
             parts.append(f"<section><h2>{_text(title)}</h2><p>{_text(found)}</p></section>")
     provenance = _provenance(run, state, views, figures, server)
     body = [
-        f"<header><h1>{_text(run.model.title)}: {_text(_short(run.text))}</h1>",
+        f"<header><h1>{_text(run.model.title)}: <bdi>{_text(_short(run.text))}</bdi></h1>",
         f'<p class="caption">{_text(_sizes(run))}</p></header>',
         "<main>",
         _strip(run, state.selection),
@@ -43,7 +43,7 @@ def report(state: ViewState, views: Sequence[View], run_of: RunOf, server: str |
         provenance_part(provenance),
         "</main>",
     ]
-    return page(f"{run.model.title}: {_short(run.text)}", body, figures, provenance)
+    return page(f"{run.model.title}: {isolated(_short(run.text))}", body, figures, provenance)
 
 
 def report_name(run: ModelRun, selection: Selection) -> str:
@@ -84,9 +84,10 @@ def _strip(run: ModelRun, selection: Selection) -> str:
     else:
         words = f"Coloured by surprisal, 0 to {MOST_SURPRISAL:.0f} nats: how unexpected each token was."
     more = f" The first {LONGEST_STRIP} of {len(run):,} tokens." if len(run) > LONGEST_STRIP else ""
+    marks = "".join(f" {_text(phrase)}." for phrase in legend_of(run.tokens))
     marked = " Framed: the selected token." if selection.other is None else " Framed: the selected token; dashed: the second."
     return (
-        f'<section aria-labelledby="tokens"><h2 id="tokens">Tokens</h2><p class="caption">{words}{more}{marked}</p>'
+        f'<section aria-labelledby="tokens"><h2 id="tokens">Tokens</h2><p class="caption">{words}{more}{marked}{marks}</p>'
         f'<ol class="strip">{"".join(items)}</ol></section>'
     )
 
@@ -99,12 +100,14 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
         step = min(len(LIGHT.surprisal) - 1, int(surprisal / MOST_SURPRISAL * len(LIGHT.surprisal)))
         style = f' data-step="{step}"'
         number = f"<small>{surprisal:.2f}</small>" if len(run) <= 80 else ""
-    label = _text(token_label(run.tokens[index].text))
-    title = f"token {index}" + (f", surprisal {surprisal:.2f} nats" if known else "")
+    token = run.tokens[index]
+    label = _text(label_of(token))
+    notes = notes_of(token, run.text + (run.request.text_pair or ""))
+    title = "; ".join([f"token {index}" + (f", surprisal {surprisal:.2f} nats" if known else ""), *notes])
     classes = " ".join(part for part in ("tok", chosen) if part)
     line = '<li class="break" aria-hidden="true"></li>' if "\n" in run.tokens[index].text else ""
     current = ' aria-current="true"' if chosen == "selected" else ""
-    return f'<li class="{classes}"{style} title="{title}"{current}>{label}{number}</li>{line}'
+    return f'<li class="{classes}"{style} title="{html.escape(title)}"{current}><bdi>{label}</bdi>{number}</li>{line}'
 
 
 def _sizes(run: ModelRun) -> str:
@@ -112,9 +115,9 @@ def _sizes(run: ModelRun) -> str:
 
 
 def _short(text: str, longest: int = 80) -> str:
-    line = " ".join(text.split())
+    line = quoted(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def _text(text: str) -> str:
-    return html.escape(text, quote=False)
+    return as_bdi(html.escape(text, quote=False))

@@ -1,12 +1,15 @@
 """Tables as CSV: RFC 4180 in UTF-8, made row by row.
 
-    # Figure: Attention            lines of where it comes from; pandas: read_csv(path, comment="#")
+    # Figure: Attention            lines of where it comes from
     "query","key","weight"         headings with their unit in brackets
     0,1,0.848125041                numbers with nine digits, which is all that float32 has
 
 Every text is quoted, so a `#` or a comma in a token is safe. A text that a spreadsheet would take for a formula (it begins
 with = + - @, a tab or a return) gets an apostrophe in front, as does one that has such a start after apostrophes; `original`
 takes it away again. The file begins with a byte order mark, without which Excel takes UTF-8 for something else.
+
+pandas takes quoted words such as "null" and "nan" for missing numbers unless it is told which columns are text, as
+`dashboard.exports.frames.read_table` tells it.
 """
 
 from __future__ import annotations
@@ -66,6 +69,12 @@ def guarded(text: str) -> str:
 def original(text: str) -> str:
     """What `guarded` was given."""
     return text[1:] if _GUARDED.match(text) else text
+
+
+TEXT_COLUMNS = (  # headings of columns that hold text, in every file
+    *("Text", "Run", "Token", "Label", "Likeliest", "Likeliest's label", "Notes"),
+    *("Query token", "Key token", "Query label", "Key label", "Place", "Came next", "Stands there"),
+)
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[str]:

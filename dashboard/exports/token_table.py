@@ -2,6 +2,9 @@
 
     "Line","Run","Tokens","Position","Token","Vocabulary id","Surprisal (nats)","Rank","Entropy (nats)","Likeliest", …
 
+`Run` is the run's whole name: `?run=RUN&token=POSITION` after the page's address opens it at that token. `Text` stands in the
+first row of each text alone, so that a long text does not stand in every row.
+
 A text's rows are appended by one write, so a file that was interrupted ends inside one text at most; `done_in` finds what is
 whole and where it ends.
 """
@@ -12,17 +15,21 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
 
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Cell, Column
 from dashboard.exports.provenance import HERE, PROGRAM, revision_of
 from dashboard.exports.tables import MARK, comment, row
+from dashboard.figures.tokens import labels_of, notes_of, token_label
 from dashboard.store import upgrades
 
 UNRECORDED = "not recorded"
 NUMBERS = "Numbers"  # heads of earlier versions do not have this line, and their rows the first numbers
-KEY = 16  # hex digits of a run's key in its rows
+KEY = 64  # hex digits of a run's key in its rows: all of them, so that a link can be made of it
 COLUMNS = (
     Column("Line"),
     Column("Run"),
@@ -35,10 +42,41 @@ COLUMNS = (
     Column("Entropy", "nats"),
     Column("Likeliest"),
     Column("Likeliest's probability", "%"),
+    Column("Label"),
+    Column("Likeliest's label"),
+    Column("Notes"),
+    Column("Perplexity"),
+    Column("Text"),
 )
+PSEUDO = "Pseudo-perplexity"
+WHAT = MappingProxyType(
+    {
+        "causal": "each token as expected after those before it; the first has no surprisal",
+        "masked": "each token as expected with the mask in its place; empty where that was not computed (too long a text to mask "
+        "every token), and for a mask that was typed, which asks and is no answer",
+        "encoder": "the model predicts no tokens, so surprisal, rank, entropy and perplexity are empty",
+    }
+)
+PERPLEXITY = MappingProxyType(
+    {
+        "causal": "Perplexity: exp of the mean surprisal of the text's tokens; empty where none has one",
+        "masked": "Pseudo-perplexity: exp of the mean surprisal of the text's tokens, each masked in turn; empty where that was "
+        "not computed (too long a text to mask every token)",
+        "encoder": "",
+    }
+)
+LINK = "ADDRESS-OF-THE-PAGE/?run=RUN&token=POSITION opens a row's run at its token, while the server keeps the run"
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may hold a return by itself
 _ENTRY = re.compile(r"# ([^:\r\n]+): ([^\r\n]*)\r\n")
-_NAMES = [column.heading for column in COLUMNS]
+
+
+def names_for(kind: str) -> list[str]:
+    """The headings; what a masked model has is a pseudo-perplexity, and is named so."""
+    names = [column.heading for column in COLUMNS]
+    return [PSEUDO if kind == "masked" and name == "Perplexity" else name for name in names]
+
+
+_NAMES = tuple(row(names_for(kind)) for kind in ("causal", "masked"))
 
 
 @dataclass(frozen=True)
@@ -56,20 +94,18 @@ class Done:
 
 def head_of(run: ModelRun) -> str:
     """What stands before the first row."""
-    what = {
-        "causal": "each token as expected after those before it; the first has no surprisal",
-        "masked": "each token as expected with the mask in its place; empty where that was not computed",
-        "encoder": "the model predicts no tokens, so surprisal, rank and entropy are empty",
-    }[run.model.kind]
     entries = (
         ("Model", f"{run.model.title} ({run.model.name})"),
         ("Revision", revision_of(run) or HERE),
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or UNRECORDED)),
         ("Program", PROGRAM),
         (NUMBERS, str(run.header.get("numbers", upgrades.NUMBERS))),
-        ("Rows", what),
+        ("Rows", WHAT[run.model.kind]),
+        *((("Text as a whole", PERPLEXITY[run.model.kind]),) if PERPLEXITY[run.model.kind] else ()),
+        ("Text", "in the first row of each text"),
+        ("Link", LINK),
     )
-    return MARK + "".join(comment(name, value) for name, value in entries) + row(_NAMES)
+    return MARK + "".join(comment(name, value) for name, value in entries) + row(names_for(run.model.kind))
 
 
 def rows_of(run: ModelRun, line: int) -> str:
@@ -78,15 +114,29 @@ def rows_of(run: ModelRun, line: int) -> str:
 
 
 def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
+    labels, source, whole = labels_of(run.tokens), run.text + (run.request.text_pair or ""), perplexity(run)
     for position, token in enumerate(run.tokens):
         start = (line, run.key[:KEY], len(run), position, token.text, token.id)
+        notes = "; ".join(notes_of(token, source))
+        text = (whole, None if position else run.text)
         found = _expected(run, position)
         if found is None:
-            yield (*start, None, None, None, None, None)
+            yield (*start, None, None, None, None, None, labels[position], None, notes, *text)
             continue
         best, actual = found.candidates[0], found.actual
         surprisal = None if actual is None else abs(actual.logprob)
-        yield (*start, surprisal, found.actual_rank, found.entropy, best.text, 100 * best.probability)
+        likeliest = (best.text, 100 * best.probability, labels[position], token_label(best.text))
+        yield (*start, surprisal, found.actual_rank, found.entropy, *likeliest, notes, *text)
+
+
+def perplexity(run: ModelRun) -> float | None:
+    """exp of the mean surprisal over the tokens that have one; of a masked model that is the pseudo-perplexity.
+
+    None where no token has a surprisal.
+    """
+    surprisal = run.surprisal
+    known = np.empty(0) if surprisal is None else surprisal[~np.isnan(surprisal)].astype(np.float64)
+    return float(np.exp(known.mean())) if len(known) else None
 
 
 def _expected(run: ModelRun, position: int) -> Prediction | None:
@@ -101,10 +151,11 @@ def _expected(run: ModelRun, position: int) -> Prediction | None:
 def done_in(content: bytes) -> Done:
     """What is whole in a file that `head_of` and `rows_of` made; an unfinished text at its end does not count."""
     text = content.decode("utf-8", "replace")
-    body = text.find(row(_NAMES))
-    if body < 0:
+    found = [(text.find(names), names) for names in _NAMES if names in text]
+    if not found:
         return Done(frozenset(), 0)
-    start = body + len(row(_NAMES))
+    body, names = min(found)
+    start = body + len(names)
     good, runs = start, set()
     lines = _LINES.findall(text, start)
     reader = csv.reader(lines)

@@ -25,8 +25,11 @@ BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a charact
 SIGNS = {"added": SPACE_SIGN, "continuation": "##", "unknown": "⟨?⟩"}
 UNREAD = ("⟦", "⟧")
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")  # letters and marks without a picture
+UNSEEN_CODE = re.compile("⟨(U\\+[0-9A-F]+)⟩")
 SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # seen in what they follow
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\U00010800-\U00010fff\U0001e800-\U0001efff]")
+RIGHT_TO_LEFT_RUN = re.compile(f"{RIGHT_TO_LEFT.pattern}(?:[^\\d\\n(),;:]*{RIGHT_TO_LEFT.pattern})?")
+ISOLATED = re.compile("\u2068([^\u2068\u2069]*)\u2069")
 BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate, and its end
 LEGEND = {
@@ -76,7 +79,7 @@ def _parts(token: Token) -> list[tuple[str, bool]]:
             label, marks = token_label(read), leading_marks(read) if at == 0 or all(quiet for _t, quiet in parts) else 0
             parts += [(label[:marks], True), (label[marks:], False)]
         if last > first:
-            parts.append((UNREAD[0] + token_label(token.text[first:last]) + UNREAD[1], True))
+            parts.append((UNREAD[0] + UNSEEN_CODE.sub(r"\1", token_label(token.text[first:last])) + UNREAD[1], True))
         at = last
     return [part for part in parts if part[0]] or [("∅", False)]
 
@@ -144,9 +147,20 @@ def isolated(label: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A part of the text as it stands in a sentence: on one line, isolated, its own marks of direction visible."""
-    line = " ".join(text.split())
-    return isolated(BIDI_CONTROLS.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", line))
+    """A part of the text as it stands in a sentence: on one line, its own marks of direction visible, so that they turn nothing
+    else. It is to be isolated (`isolated`, `<bdi>`).
+    """
+    return BIDI_CONTROLS.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", " ".join(text.split()))
+
+
+def isolate_runs(text: str) -> str:
+    """`text` with every run of right-to-left words isolated, so that numbers beside them stay where they are."""
+    return RIGHT_TO_LEFT_RUN.sub(lambda found: f"{ISOLATE}{found[0]}{POP}", text)
+
+
+def as_bdi(markup: str) -> str:
+    """Escaped HTML with isolates as elements: what is copied from it has no invisible characters."""
+    return ISOLATED.sub(r"<bdi>\1</bdi>", markup)
 
 
 def labels_of(tokens: Sequence[Token | str]) -> list[str]:
@@ -211,7 +225,7 @@ def notes_of(token: Token, source: str) -> list[str]:
     if token.read is not None and token.text:
         found.append(f"read as {isolated(token_label(token.read))}")
     if token.partial:
-        found.append(f"part of one character: {isolated(token_label(source[token.start : token.end]))}")
+        found.append(f"part of one character: {isolated(token_label(source[token.start : token.end].strip()))}")
     return found
 
 

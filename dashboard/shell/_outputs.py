@@ -75,7 +75,10 @@ class Table:
             raise OutputError(f"{path} cannot be used ({error.strerror}). Choose another --out.") from error
         found = done_in(content)
         if content and not found.size:
-            raise OutputError(f"{path} is there already and is no table of this command. Move it, or choose another --out.")
+            raise OutputError(
+                f"{path} is there already and is no table of this command, or one of an earlier version, with other columns. "
+                "Move it, or choose another --out."
+            )
         told = clash(found.head, runs.model, runs.fingerprint()) if content else ""
         if told:
             raise OutputError(f"{path} {told}. Nothing was written; choose another --out.")
@@ -84,12 +87,10 @@ class Table:
         self._new, self._done = not content, set(found.runs)
 
     def has(self, key: str, line: int) -> bool:
-        from dashboard.exports.token_table import KEY
-
-        return key[:KEY] in self._done
+        return key in self._done
 
     def write(self, run: ModelRun, line: int) -> Path:
-        from dashboard.exports.token_table import KEY, head_of, rows_of
+        from dashboard.exports.token_table import head_of, rows_of
 
         content = (head_of(run) if self._new else "") + rows_of(run, line)
         try:
@@ -99,7 +100,7 @@ class Table:
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self._new = False
-        self._done.add(run.key[:KEY])
+        self._done.add(run.key)
         return self.path
 
 

@@ -19,7 +19,8 @@ from dashboard.shell._steps import STOPPED, suggesting
 SOME_FAILED = 3
 EXAMPLES = """
 what is written follows from the ending of --out:
-  .csv           one row a token: surprisal, rank, entropy, likeliest token. All texts go into one file.
+  .csv           one row a token: surprisal, rank, entropy, likeliest token; of each text its tokens, perplexity (masked
+                 models: pseudo-perplexity) and run. All texts go into one file.
   .npz           the whole run: hidden states, query, key, head scores, predictions. One file a text.
   .safetensors   the same, to be read without copying; dashboard.open_run(path) opens both.
   .html          the report: every figure on one page that works offline. One file a text.

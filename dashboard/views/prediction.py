@@ -18,6 +18,7 @@ from dashboard.figures.prediction import page_bars, prediction_bars, probability
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
+from dashboard.figures.tokens import quoted
 from dashboard.markup import attributes
 from dashboard.views.declaration import Control, Options, View, Words, token_span
 from dashboard.views.tables import candidates_table, contenders_table
@@ -178,7 +179,8 @@ def _where_actual(prediction: Prediction, count: int, what: str) -> str:
 def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
     token = run.tokens[selection.token]
     if run.model.kind == "causal":
-        return [f"After “{_context(run, selection.token)}” the model expects "]
+        before, context = _context(run, selection.token)
+        return [f"After “{before}", html.Bdi(context), "” the model expects "]
     if _asks(run, selection.token):
         return ["In place of ", token_span(token), f" ({selection.token}), the model expects "]
     if mode == "masked":
@@ -186,13 +188,14 @@ def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
     return ["Reading ", token_span(token), f" ({selection.token}) as it stands, the model expects "]
 
 
-def _context(run: ModelRun, position: int, longest: int = 20) -> str:
+def _context(run: ModelRun, position: int, longest: int = 20) -> tuple[str, str]:
+    """The end of the text up to a token: "… " where it is cut, and the words."""
     text = " ".join(run.text[: run.tokens[position].end].split())
     if len(text) <= longest:
-        return text or run.tokens[position].text
+        return "", quoted(text or run.tokens[position].text)
     cut = text[-longest:]
     space = cut.find(" ")
-    return "… " + (cut[space + 1 :] if 0 <= space < longest // 2 else cut)
+    return "… ", quoted(cut[space + 1 :] if 0 <= space < longest // 2 else cut)
 
 
 def _no_head(run: ModelRun) -> Any:

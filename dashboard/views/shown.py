@@ -11,7 +11,8 @@ from typing import Any
 from dash import html
 
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.markup import Plain, attributes, plain
+from dashboard.figures.tokens import isolated
+from dashboard.markup import Plain, attributes, isolates, plain
 from dashboard.views.declaration import Words
 
 MOST_ROWS = 500  # that a card shows; a file has all
@@ -107,6 +108,7 @@ def _spoken(nodes: Sequence[Plain]) -> str:
             continue
         tag, found, *inside = node
         said = _spoken(inside)
+        said = isolated(said) if isolates(tag, found) else said
         text += (" " if tag in {"b", "small"} else "") + said
         names = str(found.get("class", "")).split()
         text += SEPARATORS.get(tag, _sign(names, said))

@@ -83,6 +83,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "sklearn": ("analysis", "wsgi"),
     "diskcache": ("jobs",),
     "safetensors": ("store", "models"),
+    "pandas": ("exports.frames",),
 }
 TORCH_FREE = (  # of models/: what the page imports
     "models.catalog",
@@ -104,6 +105,7 @@ TORCH_FREE = (  # of models/: what the page imports
     "models.plausible",
     "models.gguf_files",
     "models.memory",
+    "models.pieces",
 )
 
 

@@ -60,7 +60,7 @@ def test_rows_are_what_the_model_expected(kind: ModelKind) -> None:
     assert [row[4] for row in rows] == [token.text for token in run.tokens]
     surprisal = [float(row[6]) if row[6] else np.nan for row in rows]
     if kind == "encoder":
-        assert {cell for row in rows for cell in row[6:]} == {""}
+        assert {cell for row in rows for cell in row[6:11]} == {""}
         return
     expected = run.surprisal
     assert expected is not None
@@ -98,7 +98,7 @@ def test_a_table_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not again.has(found[1].key, 2)
     again.write(found[1], 2)
     assert path.read_bytes() == whole
-    assert len(COLUMNS) == 11
+    assert len(COLUMNS) == 16
 
 
 @pytest.mark.usefixtures("weights")

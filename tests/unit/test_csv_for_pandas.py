@@ -1,0 +1,91 @@
+"""A CSV file read by pandas with the lines of the README: every text is what it was, every number a number."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from synthetic import make_run
+
+from dashboard import read_table
+from dashboard.contracts.run import ModelKind
+from dashboard.errors import BadRequestError
+from dashboard.exports.tables import guarded, original
+from dashboard.exports.token_table import head_of, perplexity, rows_of
+
+MISSING = ("null", "nan", "NaN", "None", "NA", "N/A", "n/a", "<NA>", "", "inf", "-nan", "#N/A", "NULL")
+NUMBERS = ("1e5", "007", "0x1F", "1_000", "TRUE", "False", "1.0", "+1", "-1", "12:30", "2026-01-01")
+ODD = ("#", "# Model: x", "#x", " # ", '"', '""', '"#', "a,b", "\n", "\n# x\n", "\r\n", "\r", "\t", " leading", "trailing ", "  ")
+GUARDED = ("=1+1", "@x", "'=1", "''-", "'", "''", "'a")
+TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufeff"), min_size=1, max_size=8)
+
+
+def frame_of(pieces: tuple[str, ...], kind: ModelKind = "causal") -> pd.DataFrame:
+    run = make_run(kind, pieces)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_bytes((head_of(run) + rows_of(run, 1)).encode())
+        plain = pd.read_csv(path, comment="#", keep_default_na=False, dtype=str)
+        assert [original(text) for text in plain["Token"]] == list(pieces)
+        return read_table(path)
+
+
+@pytest.mark.parametrize("pieces", [MISSING, NUMBERS, ODD, GUARDED])
+def test_every_token_is_read_as_it_was(pieces: tuple[str, ...]) -> None:
+    tokens = tuple(piece or "x" for piece in pieces)
+    frame = frame_of(tokens)
+    assert frame["Token"].tolist() == list(tokens)
+    assert frame["Text"].tolist() == ["".join(tokens)] + [""] * (len(tokens) - 1)
+    assert frame["Position"].tolist() == list(range(len(tokens)))
+
+
+@given(st.lists(TEXTS, min_size=2, max_size=6))
+@example(["null", "\n#", '"'])
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_read_as_it_was(pieces: list[str]) -> None:
+    assume("".join(pieces).strip())
+    frame = frame_of(tuple(pieces))
+    assert frame["Token"].tolist() == pieces
+    assert frame["Text"][0] == "".join(pieces)
+
+
+@given(TEXTS)
+@settings(max_examples=200, deadline=None)
+def test_the_apostrophe_of_a_formula_goes_away_again(text: str) -> None:
+    assert original(guarded(text)) == text
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked"])
+def test_numbers_are_numbers_and_a_row_names_its_whole_run(kind: ModelKind) -> None:
+    run = make_run(kind)
+    frame = frame_of(tuple(token.text for token in run.tokens), kind)
+    surprisal = run.surprisal
+    assert surprisal is not None
+    np.testing.assert_allclose(frame["Surprisal (nats)"], surprisal, rtol=1e-6)
+    assert set(frame["Run"]) == {run.key}
+    assert len(run.key) == 64
+    assert set(frame["Tokens"]) == {len(run)}
+    name = "Pseudo-perplexity" if kind == "masked" else "Perplexity"
+    known = [float(value) for value in surprisal if not math.isnan(value)]
+    expected = math.exp(sum(known) / len(known))  # by hand: exp of the mean
+    assert frame[name].tolist() == pytest.approx([expected] * len(run))
+
+
+def test_an_encoder_has_no_perplexity() -> None:
+    run = make_run("encoder")
+    assert perplexity(run) is None
+    assert frame_of(tuple(token.text for token in run.tokens), "encoder")["Perplexity"].isna().all()
+
+
+def test_what_is_no_table_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BadRequestError, match="cannot be read"):
+        read_table(tmp_path / "none.csv")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(BadRequestError, match="no table of this program"):
+        read_table(tmp_path / "empty.csv")

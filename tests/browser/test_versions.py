@@ -55,6 +55,7 @@ def test_an_earlier_run_that_the_form_cannot_ask_for_has_no_button(person: Perso
     expect(person.at("outdated").get_by_role("button")).to_have_count(0)
 
 
+@pytest.mark.fresh
 def test_a_page_shows_one_capture_at_a_time(person: Person) -> None:
     run = saved(person, "one")
     person.open_run(run, token=1, layer=0, head=0)

@@ -6,7 +6,14 @@
   let marked = [];
 
   function shade(surprisal) { return Math.max(0, Math.min(6, Math.floor((surprisal / 12) * 7))); }
-  const number = (value) => (value === null ? "–" : value.toFixed(1));
+  const number = (value) => (value === null ? "–" : value === Infinity ? "∞" : value.toFixed(1));
+  /** A token's surprisal in nats; Infinity where the model gives it probability 0, null where there is none. */
+  app.surprisal = (token) => {
+    const { info } = app.state;
+    if (!info.surprisal) return null;
+    return info.impossible.includes(token) ? Infinity : info.surprisal[token];
+  };
+  app.surprisalText = (value, digits) => (value === Infinity ? "impossible: surprisal ∞" : `surprisal ${value.toFixed(digits)} nats`);
 
   function draw(info) {
     const strip = app.byId("tokens");
@@ -21,7 +28,7 @@
       button.dataset.token = String(i);
       button.tabIndex = -1;
       button.setAttribute("aria-pressed", "false");
-      const surprisal = info.surprisal ? info.surprisal[i] : null;
+      const surprisal = app.surprisal(i);
       if (app.notes(i).length) button.setAttribute("aria-label", [app.isolated(text), values ? number(surprisal) : "", ...app.notes(i)].filter(Boolean).join(", "));
       const chip = app.make("span", "chip" + (surprisal === null ? "" : " surprisal-" + shade(surprisal)));
       chip.append(...app.label(i).childNodes);
@@ -120,12 +127,17 @@
 
   app.onPaint((state, what) => {
     if (!state.info || !state.selection) return;
-    if (what === "run") { draw(state.info); kinds(state.info); }
+    if (what === "run") { draw(state.info); kinds(state.info); warn(state.info); }
     if (what === "selection" || what === "hover") marks(state, what);
     if (what === "selection") bar(state);
     if (what === "selection" || what === "history") steps();
     if (what === "size") app.captions();
   });
+  /* values that are not finite are said once a run, here */
+  function warn(info) {
+    if (info.warning) app.notify({ lead: "Not finite.", text: info.warning, from: "values" });
+    else app.notifyOver("values");
+  }
   function steps() {
     app.byId("undo").disabled = !app.history.canUndo();
     app.byId("redo").disabled = !app.history.canRedo();
@@ -198,9 +210,9 @@
   }
   function describe(button) {
     const token = Number(button.dataset.token);
-    const value = app.state.info.surprisal ? app.state.info.surprisal[token] : null;
+    const value = app.surprisal(token);
     const lines = [[app.label(token), ` ${token}`]];
-    if (value !== null && value !== undefined) lines.push(`surprisal ${value.toFixed(2)} nats`);
+    if (value !== null && value !== undefined) lines.push(app.surprisalText(value, 2));
     lines.push(...app.notes(token));
     const box = button.getBoundingClientRect();
     app.tip(lines, box.left, box.bottom);

@@ -3,7 +3,7 @@
   "use strict";
   const app = window.dashboardApp;
   const LABELS = { top: 16, left: 22 };
-  const PATTERNS = { previous: "previous token", next: "next token", self: "the token itself", first: "first token", spread: "spread evenly", mixed: "no single pattern" };
+  const PATTERNS = { previous: "previous token", next: "next token", self: "the token itself", first: "first token", spread: "spread evenly", mixed: "no single pattern", unknown: "weights not finite" };
   const SMALLEST_PICTURE = 10;
   const pictures = new Map();
   let drawn = null;
@@ -74,8 +74,7 @@
   }
   function patternText(layer, head) {
     const [pattern, score] = app.state.info.patterns[layer][head];
-    if (pattern === "mixed") return PATTERNS.mixed;
-    if (pattern === "spread") return PATTERNS.spread;
+    if (["mixed", "spread", "unknown"].includes(pattern)) return PATTERNS[pattern];
     return `${Math.round(100 * score)} % on the ${PATTERNS[pattern].replace("the ", "")}`;
   }
 

@@ -6,9 +6,11 @@
   const LEAST = 13;
   const POSITIONS_ABOVE = 80;
   const rows = new Map();
+  const SMALL = 5.6; // pixels of one character of a note
   let graph = null;
   let over = null;
   let shown = null;
+  let pixels = 0; // the most cells, one way, that a pixel holds
 
   function geometry() {
     const layout = graph && graph._fullLayout;
@@ -19,7 +21,7 @@
     const top = (v) => y._offset + y.l2p(v);
     const cell = left(1) - left(0);
     return {
-      left, top, cell, count: app.state.info.labels.length,
+      left, top, cell, count: app.state.info.labels.length, x, y,
       box: { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length },
       key: (px) => Math.round(x.p2l(px - x._offset)),
       query: (px) => Math.round(y.p2l(px - y._offset)),
@@ -77,25 +79,34 @@
         app.svgToken(i, { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) }, over, most, position);
       }
     }
-    drawSkipped(g);
+    drawNotes(g);
     const tight = g.count > POSITIONS_ABOVE;
     const corner = { x: g.box.x0 - (tight ? 12 : 6), "text-anchor": "end", class: "plain" };
     const first = tight ? 13 : 6;
     app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, over).textContent = "key →";
     app.svg("text", { ...corner, y: g.box.y0 - first }, over).textContent = "query ↓";
   }
-  /* where not every row and column has its label: a tick for each, and how many are skipped */
-  function drawSkipped(g) {
+  /* below the cells: that a pixel shows the largest of several weights, and how many labels are skipped, in what room there is */
+  function drawNotes(g) {
+    const largest = pixels > 1 ? `Each pixel shows the largest of up to ${pixels} × ${pixels} weights` : "";
+    const note = (text, x, anchor) => { app.svg("text", { x, y: g.box.y1 + 13, "text-anchor": anchor, class: "plain note-text" }, over).textContent = text; };
+    if (largest) note(largest, g.box.x0, "start");
     const step = STEPS.find((s) => s * g.cell >= LEAST) || STEPS[STEPS.length - 1];
     if (step === 1) return;
+    ticks(g);
+    const room = g.box.x1 - g.box.x0 - SMALL * largest.length - (largest ? 16 : 0);
+    const every = `labels: every ${ordinal(step)} token`;
+    const text = [`${every}; the others on hover`, every].find((words) => SMALL * words.length <= room);
+    if (text || !largest) note(text || `${every}; the others on hover`, g.box.x1, "end");
+  }
+  /* where not every row and column has its label: a tick for each */
+  function ticks(g) {
     const tick = (x1, y1, x2, y2) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, over);
     for (let i = 0; g.cell >= 3 && i < g.count; i += 1) {
       const [x, y] = [g.left(i), g.top(i)];
       if (y >= g.box.y0 && y <= g.box.y1) tick(g.box.x0 - 4, y, g.box.x0 - 2, y);
       if (x >= g.box.x0 && x <= g.box.x1) tick(x, g.box.y0 - 4, x, g.box.y0 - 2);
     }
-    const note = { x: g.box.x1, y: g.box.y1 + 13, "text-anchor": "end", class: "plain note-text" };
-    app.svg("text", note, over).textContent = `labels: every ${ordinal(step)} token; the others on hover`;
   }
   const ordinal = (step) => step + (step === 2 ? "nd" : "th");
   function positions(g, state, strong, inView) {
@@ -142,6 +153,7 @@
     const g = geometry();
     if (!over) return;
     over.replaceChildren();
+    pixels = app.cells.paint(graph, g, shown);
     if (!g) return;
     const { selection, hover } = app.state;
     drawLabels(g, app.state);
@@ -217,7 +229,7 @@
       if (pointer === cell) app.tip([names, "the exact weight could not be fetched"], clientX, clientY);
     }
   }
-  function precise(value) { return value === 0 ? "0" : value >= 0.001 ? value.toFixed(4) : value.toExponential(2); }
+  function precise(value) { return !Number.isFinite(value) ? "not finite" : value === 0 ? "0" : value >= 0.001 ? value.toFixed(4) : value.toExponential(2); }
   app.precise = precise;
 
   function click(event) {
@@ -229,6 +241,7 @@
     else app.propose({ token: cell.token, other: cell.key });
   }
 
+  app.cells.changed = paint;
   app.whenGraph("attention-graph", (found) => {
     graph = found;
     const holder = app.byId("attention-figure");

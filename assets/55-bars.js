@@ -39,7 +39,7 @@
     if (!bar) return;
     const lines = [`${app.isolated(bar.label)} · vocabulary id ${bar.id}`];
     if (bar.side) lines.push(`${bar.side}: ${bar.known ? bar.probability.toPrecision(6) : bar.text}`);
-    else lines.push(`probability ${bar.probability.toPrecision(6)}`, `log-probability ${bar.logprob.toFixed(4)} nats`);
+    else lines.push(`probability ${bar.probability.toPrecision(6)}`, bar.logprob === null ? "impossible" : `log-probability ${bar.logprob.toFixed(4)} nats`);
     app.tip(lines, event.clientX, event.clientY);
   }
 

@@ -225,9 +225,9 @@
   async function announce() {
     const { selection, info } = app.state;
     if (!selection || !info || selection.run !== info.run) return;
-    const value = info.surprisal ? info.surprisal[selection.token] : null;
+    const value = app.surprisal(selection.token);
     const parts = [app.selectedWords()];
-    if (value !== null && value !== undefined) parts.push(`surprisal ${value.toFixed(1)} nats`);
+    if (value !== null && value !== undefined) parts.push(app.surprisalText(value, 1));
     if (selection.other !== null && selection.other !== undefined) {
       try { parts.push(await weight(selection)); } catch (error) { /* the server does not answer: without it */ }
     }

@@ -80,13 +80,7 @@
     const own = performance.getEntriesByType("resource").filter((entry) => !entry.name.endsWith("/health"));
     return own.reduce((sum, entry) => sum + entry.encodedBodySize, 0);
   }
-  async function decoded() {
-    const image = document.querySelector("#attention-graph .imagelayer image");
-    if (!image) return;
-    const copy = new Image();
-    copy.src = image.getAttribute("href") || image.getAttributeNS("http://www.w3.org/1999/xlink", "href");
-    await copy.decode();
-  }
+  const decoded = () => window.dashboardApp.cells.ready();
   performance.setResourceTimingBufferSize(20000);
 
   window.bench = {

@@ -16,6 +16,7 @@ PATTERN_NAMES = {
     "first": "first token",
     "spread": "spread evenly",
     "mixed": "mixed",
+    "unknown": "weights not finite",
 }
 CLEAR = 0.4  # the least mean weight that names a pattern
 EVEN = 0.85  # the least share of the greatest entropy that counts as spread
@@ -41,10 +42,13 @@ def head_tags(run: ModelRun) -> list[list[HeadTag]]:
     """Per layer, per head: what it attends to on average over the queries of this text."""
     names = (*PATTERNS, "entropy_share")
     scores = {name: np.nan_to_num(run.arrays[f"scores/{name}"], nan=-1.0) for name in names}  # NaN: of no token here
+    scores["self"] = np.asarray(run.arrays["scores/self"])  # which every text has, so NaN: not finite
     return [[_tag(scores, layer, head) for head in range(run.model.heads)] for layer in range(run.model.layers)]
 
 
 def _tag(scores: dict[str, np.ndarray], layer: int, head: int) -> HeadTag:
+    if not np.isfinite(scores["self"][layer, head]):
+        return HeadTag("unknown", 0.0)
     best = max(PATTERNS, key=lambda name: float(scores[name][layer, head]))
     score = float(scores[best][layer, head])
     if score >= CLEAR:

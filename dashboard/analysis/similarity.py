@@ -12,8 +12,8 @@ class Likeness:
     """Two tokens' states side by side.
 
     Attributes:
-        cosine: of the angle between them, −1 … 1; NaN where one of them is all zero.
-        distance: Euclidean, in the units of the hidden states.
+        cosine: of the angle between them, −1 … 1; NaN where one of them is all zero or not finite.
+        distance: Euclidean, in the units of the hidden states; NaN where one of them is not finite.
         dimensions: how many there are.
     """
 
@@ -25,6 +25,8 @@ class Likeness:
 def likeness(states: np.ndarray, one: int, other: int) -> Likeness:
     """Compare two rows of (token, hidden) as they are: neither centred nor scaled, in float64."""
     a, b = states[one].astype(np.float64), states[other].astype(np.float64)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Likeness(float("nan"), float("nan"), len(a))
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     cosine = float(np.clip(a @ b / norms, -1.0, 1.0)) if norms > 0 else float("nan")
     return Likeness(cosine, float(np.linalg.norm(a - b)), len(a))

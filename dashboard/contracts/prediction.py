@@ -15,7 +15,7 @@ PredictionMode = Literal["given", "masked"]
 
 @dataclass(frozen=True)
 class TokenProbability:
-    """One candidate of a prediction; `probability` in 0 … 1, `logprob` in nats."""
+    """One candidate of a prediction; `probability` in 0 … 1, `logprob` in nats, −∞ where the token is impossible."""
 
     id: int
     text: str
@@ -43,6 +43,11 @@ class Prediction:
     actual: TokenProbability | None
     actual_rank: int | None
     vocabulary: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether there is a prediction: the model's logits at this position are numbers (−∞ makes a token impossible)."""
+        return math.isfinite(self.entropy) and not any(math.isnan(c.logprob) for c in self.candidates)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,8 @@ def read_prediction(
     pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
     candidates = tuple(TokenProbability(i, texts[i], math.exp(p), p) for i, p in pairs)
     entropy = float(arrays[f"{mode}/entropy"][row])
-    logprob = float(arrays[f"{mode}/actual_logprob"][row])
-    if math.isnan(logprob) or place.actual is None:
+    logprob, rank = float(arrays[f"{mode}/actual_logprob"][row]), int(arrays[f"{mode}/actual_rank"][row])
+    if rank == 0 or place.actual is None:
         return Prediction(place.position, mode, candidates, entropy, None, None, place.vocabulary)
     actual = TokenProbability(place.actual, texts[place.actual], math.exp(logprob), logprob)
-    rank = int(arrays[f"{mode}/actual_rank"][row])
     return Prediction(place.position, mode, candidates, entropy, actual, rank, place.vocabulary)

@@ -34,6 +34,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
+from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.prediction import (
     Place,
     Prediction,
@@ -288,6 +289,14 @@ class ModelRun:
         if layer == self.model.layers - 1 and "residual_final" in self.arrays:
             return self.arrays["residual_final"]
         return self.hidden_states[layer + 1]
+
+    @cached_property
+    def not_finite(self) -> NotFinite | None:
+        """Where values that are not finite begin; None where all are. From the header, or for older runs from the arrays."""
+        known = self._header.get("not_finite")
+        if known is not None:
+            return NotFinite(**known)
+        return None if "not_finite" in self._header else first_not_finite(self.arrays, self.model.layers)
 
     @property
     def has_predictions(self) -> bool:

@@ -75,20 +75,30 @@ def attention_weights(
         first: position of the first query, where `query` and `bias` are some rows of a longer text.
 
     Returns:
-        (query, key) float32; each row sums to 1 (to less where there is a sink); forbidden pairs are exactly 0.
+        (query, key) float32; each row sums to 1 (to less where there is a sink); forbidden pairs are exactly 0. A row whose
+        scores are not finite is NaN, but for its forbidden pairs.
 
     Raises:
         RunShapeError: query and key do not have the same width.
     """
     if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1]:
         raise RunShapeError(f"query {query.shape} and key {key.shape} must be (token, d_head) of one width.")
+    with np.errstate(invalid="ignore", over="ignore"):  # of values that are not finite, which the run says (contracts/finite.py)
+        return _weights(query, key, recipe, bias, sink, first)
+
+
+def _weights(
+    query: np.ndarray, key: np.ndarray, recipe: ScoreRecipe, bias: np.ndarray | None, sink: float | None, first: int
+) -> np.ndarray:
     scores = (query @ key.T) * np.float32(recipe.scaling)
     if bias is not None:
         scores += bias
     if recipe.softcap is not None:
         scores = np.tanh(scores / np.float32(recipe.softcap)) * np.float32(recipe.softcap)
+    allowed = None
     if recipe.mask != "full" or recipe.window is not None:
-        scores[~allowed_keys(recipe, scores.shape[0], scores.shape[1], first)] = -np.inf
+        allowed = allowed_keys(recipe, scores.shape[0], scores.shape[1], first)
+        scores[~allowed] = -np.inf
     top = scores.max(axis=1, keepdims=True)
     if sink is not None:
         top = np.maximum(top, np.float32(sink))
@@ -97,4 +107,6 @@ def attention_weights(
     if sink is not None:
         total = total + np.exp(np.float32(sink) - top)
     weights /= total
+    if allowed is not None and not np.isfinite(total).all():
+        weights[~allowed] = 0.0
     return weights.astype(np.float32, copy=False)

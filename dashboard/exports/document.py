@@ -124,7 +124,7 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return f'<td class="text"><bdi>{_text(cell)}</bdi></td>'
     if isinstance(cell, float):
-        return f"<td>{'' if cell != cell else f'{cell:.6g}'}</td>"
+        return f"<td>{'' if cell != cell else f'{cell:.6g}'.replace('inf', '∞')}</td>"
     return f"<td>{'' if cell is None else cell}</td>"
 
 

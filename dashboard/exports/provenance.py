@@ -115,6 +115,7 @@ def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:
         ("Run", run.key),
         ("Run made", f"{run.header.get('created', 'date not recorded')}{by}"),
         *outdated_of(run),
+        *(() if run.not_finite is None else (("Not finite", run.not_finite.sentence),)),
         ("Exported", _date(now).isoformat(timespec="seconds")),
         ("Program", PROGRAM),
     )

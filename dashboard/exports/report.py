@@ -36,7 +36,7 @@ def report(state: ViewState, views: Sequence[View], run_of: RunOf, server: str |
     provenance = _provenance(run, state, views, figures, server)
     body = [
         f"<header><h1>{_text(run.model.title)}: <bdi>{_text(_short(run.text))}</bdi></h1>",
-        f'<p class="caption">{_text(_sizes(run))}</p></header>',
+        f'<p class="caption">{_text(_sizes(run))}</p>{_warning(run)}</header>',
         "<main>",
         _strip(run, state.selection),
         *parts,
@@ -44,6 +44,11 @@ def report(state: ViewState, views: Sequence[View], run_of: RunOf, server: str |
         "</main>",
     ]
     return page(f"{run.model.title}: {isolated(_short(run.text))}", body, figures, provenance)
+
+
+def _warning(run: ModelRun) -> str:
+    """Where the model's values are not finite: said once."""
+    return "" if run.not_finite is None else f"<p><b>{_text(run.not_finite.sentence)}</b></p>"
 
 
 def report_name(run: ModelRun, selection: Selection) -> str:
@@ -97,17 +102,21 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
     chosen = "selected" if index == selection.token else "other" if index == selection.other else ""
     style = number = ""
     if known and surprisal is not None:
-        step = min(len(LIGHT.surprisal) - 1, int(surprisal / MOST_SURPRISAL * len(LIGHT.surprisal)))
+        step = int(min(1.0, surprisal / MOST_SURPRISAL) * (len(LIGHT.surprisal) - 1e-9))
         style = f' data-step="{step}"'
-        number = f"<small>{surprisal:.2f}</small>" if len(run) <= 80 else ""
+        number = f"<small>{'∞' if np.isinf(surprisal) else f'{surprisal:.2f}'}</small>" if len(run) <= 80 else ""
     token = run.tokens[index]
     label = _text(label_of(token))
     notes = notes_of(token, run.text + (run.request.text_pair or ""))
-    title = "; ".join([f"token {index}" + (f", surprisal {surprisal:.2f} nats" if known else ""), *notes])
+    title = "; ".join([f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""), *notes])
     classes = " ".join(part for part in ("tok", chosen) if part)
     line = '<li class="break" aria-hidden="true"></li>' if "\n" in run.tokens[index].text else ""
     current = ' aria-current="true"' if chosen == "selected" else ""
     return f'<li class="{classes}"{style} title="{html.escape(title)}"{current}><bdi>{label}</bdi>{number}</li>{line}'
+
+
+def _surprisal(value: float) -> str:
+    return "impossible: surprisal ∞" if np.isinf(value) else f"surprisal {value:.2f} nats"
 
 
 def _sizes(run: ModelRun) -> str:

@@ -100,7 +100,7 @@ def head_of(run: ModelRun) -> str:
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or UNRECORDED)),
         ("Program", PROGRAM),
         (NUMBERS, str(run.header.get("numbers", upgrades.NUMBERS))),
-        ("Rows", WHAT[run.model.kind]),
+        ("Rows", f"{WHAT[run.model.kind]}; inf: impossible, the model gives the token probability 0"),
         *((("Text as a whole", PERPLEXITY[run.model.kind]),) if PERPLEXITY[run.model.kind] else ()),
         ("Text", "in the first row of each text"),
         ("Link", LINK),
@@ -120,7 +120,7 @@ def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
         notes = "; ".join(notes_of(token, source))
         text = (whole, None if position else run.text)
         found = _expected(run, position)
-        if found is None:
+        if found is None or not found.finite:
             yield (*start, None, None, None, None, None, labels[position], None, notes, *text)
             continue
         best, actual = found.candidates[0], found.actual

@@ -12,13 +12,16 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.run import Token
 from dashboard.errors import RunShapeError
+from dashboard.figures.pixels import held, packed, pooled
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
 from dashboard.figures.tokens import ISOLATE, axis_names, escape, isolated, labels_of
 
 ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
-LARGEST_HEATMAP = 256  # tokens up to which the weights go out as a heatmap; above, as a picture of one pixel a cell
-LARGEST_PICTURE = 1024  # rows and columns of a picture that leaves the page; above, a pixel is a block of tokens
+LARGEST_CELLS = 128  # tokens up to which Plotly draws the page's heatmap; above, the page makes pixels of the cells itself
+LARGEST_HEATMAP = 256  # tokens up to which a heatmap leaves the page as one; above, as a picture
+LARGEST_PICTURE = 640  # rows and columns of that picture: its pixels on a screen, so that none of them is shrunk away
+PLOT_PIXELS = 480  # between the margins of a notebook's heatmap
 AXIS_TITLE = {"font": {"size": 11}, "standoff": 4}
 LEGEND_WEIGHTS = (0, 0.0625, 0.25, 0.5625, 1)
 GAPS_UP_TO = 40  # tokens up to which cells are set apart
@@ -27,9 +30,14 @@ LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """(query, key) uint8: 1 … 255 for weights 0 … 1 on the square root; 0 where a key may not be read."""
-    shade = np.clip(np.round(1 + 254 * np.sqrt(np.clip(weights, 0, 1))), 1, 255).astype(np.uint8)
-    return shade if allowed is None else np.where(allowed, shade, 0).astype(np.uint8)
+    """(query, key) uint8: 1 … 255 for weights 0 … 1 on the square root; 0 where a key may not be read, or the weight is not
+    finite.
+    """
+    finite = np.isfinite(weights)
+    known = weights if finite.all() else np.where(finite, weights, 0)
+    shade = np.clip(np.round(1 + 254 * np.sqrt(np.clip(known, 0, 1))), 1, 255).astype(np.uint8)
+    shown = finite if allowed is None else finite & allowed
+    return shade if shown.all() else np.where(shown, shade, 0).astype(np.uint8)
 
 
 def colour_scale(theme: Theme) -> list[list[Any]]:
@@ -68,10 +76,13 @@ def attention_map(
     columns, rows = np.broadcast_to(names[None, :], weights.shape), np.broadcast_to(names[:, None], weights.shape)
     shade = shades(weights, allowed)
     figure.add_trace({**_cells(shade, theme), "z": shade})
+    exact, form = weights.astype(object), ":.6g"
+    if not np.isfinite(weights).all():
+        exact, form = np.where(np.isfinite(weights), np.char.mod("%.6g", weights), "not finite").astype(object), ""
     figure.update_traces(
-        customdata=np.stack([columns, rows, weights.astype(object)], axis=-1),
+        customdata=np.stack([columns, rows, exact], axis=-1),
         hovertemplate="%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
-        "weight <b>%{customdata[2]:.6g}</b><extra></extra>",
+        f"weight <b>%{{customdata[2]{form}}}</b><extra></extra>",
     )
     return figure
 
@@ -83,17 +94,19 @@ def attention_cells(shade: np.ndarray, tokens: Sequence[Token | str], theme: The
         shade: (query, key) uint8, as `shades` gives them. tokens, theme: as of `attention_map`.
 
     Returns:
-        Plain data: a heatmap; above `LARGEST_HEATMAP` tokens a picture of one pixel a cell.
+        Plain data: a heatmap; above `LARGEST_CELLS` tokens axes alone, and under `layout.meta.cells` the shades and the
+        colours, of which assets/54-cells.js makes pixels: one that holds several cells shows the largest.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, tokens)
     layout = {**base_layout(theme), **_axes(labels_of(tokens), theme, decorate=False)}
-    if len(tokens) <= LARGEST_HEATMAP:
+    if len(tokens) <= LARGEST_CELLS:
         return {"data": [{**_cells(shade, theme), "hoverinfo": "none"}], "layout": layout}
     empty = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
-    return {"data": [empty], "layout": {**layout, "images": [_picture(shade, theme)]}}
+    cells = {"shades": packed(shade), "count": len(tokens), "colours": list(theme.weights)}
+    return {"data": [empty], "layout": {**layout, "meta": {"cells": cells}}}
 
 
 def attention_picture(
@@ -101,12 +114,13 @@ def attention_picture(
     tokens: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
     theme: Theme = LIGHT,
+    pixels: int | None = None,
 ) -> go.Figure:
     """The heatmap of a long text as one picture, with labels and frames; it has no exact hover.
 
     Args:
-        shade: (query, key) uint8, as `shades` gives them; above `LARGEST_PICTURE` tokens a pixel shows the largest weight
-            of a block of tokens, and the figure says so.
+        shade: (query, key) uint8, as `shades` gives them; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the largest of
+            the weights that it holds, and the figure says so.
         tokens, selected, theme: as of `attention_map`.
 
     Raises:
@@ -116,14 +130,13 @@ def attention_picture(
     labels = labels_of(tokens)
     figure = go.Figure(layout=base_layout(theme))
     figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, shade.shape, shade > 0, theme))
-    block = -(-len(labels) // LARGEST_PICTURE)
-    edges = list(range(0, len(labels), block))
-    pooled = np.maximum.reduceat(np.maximum.reduceat(shade, edges, axis=0), edges, axis=1)
-    image = _picture(pooled, theme)  # its last pixels may reach beyond the last token; the axes cut them off
-    figure.add_layout_image({**image, "sizex": block * len(edges), "sizey": block * len(edges)})
+    pixels = pixels or LARGEST_PICTURE
+    image = _picture(pooled(shade, pixels), theme)
+    figure.add_layout_image({**image, "sizex": len(labels), "sizey": len(labels)})
     figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
-    if block > 1:
-        words = f"Each pixel: the largest weight of {block} × {block} tokens"
+    if len(labels) > pixels:
+        most = held(len(labels), pixels)
+        words = f"Each pixel shows the largest of up to {most} × {most} weights"
         figure.add_annotation(
             text=words, xref="paper", yref="paper", x=0, y=0, yshift=-4, xanchor="left", yanchor="top", showarrow=False
         )
@@ -293,7 +306,8 @@ def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any]) -> go.
 
     Args:
         attention_weights: (query, key), as `attentions[layer][batch, head]` or `attentions[layer][head]`; a tensor or
-            array; leading axes of length 1 are dropped.
+            array; leading axes of length 1 are dropped. Weights that are not finite stay empty, which the title says. Above
+        480 tokens the figure is a picture whose pixels each show the largest of the weights that they hold.
         tokens: one label a position, as `tokenizer.convert_ids_to_tokens` gives them, or `run.tokens`.
 
     Raises:
@@ -307,14 +321,23 @@ def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any]) -> go.
             f"Attention weights are {weights.shape}; give one head's (query, key), as attentions[layer][0, head]."
         )
     allowed = None
-    if weights.shape[0] > 1 and not np.triu(weights, 1).any():
+    if weights.shape[0] > 1 and not np.nan_to_num(np.triu(weights, 1), nan=0.0).any() and np.isfinite(weights).any():
         allowed = np.tril(np.ones(weights.shape, dtype=bool))
-    figure = attention_map(weights, list(tokens), allowed)
-    words = "Attention: rows (queries) read columns (keys); colour follows √weight"
+    if len(weights) <= PLOT_PIXELS:
+        figure = attention_map(weights, list(tokens), allowed)
+    else:
+        _check_shape(weights, tokens)
+        figure = attention_picture(shades(weights, allowed), list(tokens), pixels=PLOT_PIXELS)
+    words = "Attention: rows (queries) read columns (keys); colour follows √weight" + _not_finite_line(weights)
     title = {"text": words, "font": {"size": 13}, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 12}}
     top = figure.layout.margin.t + 42  # the title, the axis' name, the labels
     figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=LIGHT.surface)
     return figure
+
+
+def _not_finite_line(weights: np.ndarray) -> str:
+    bad = int((~np.isfinite(weights)).any(axis=1).sum())
+    return f"<br><sub>Empty where weights are not finite (NaN, ∞): {bad} of {len(weights)} rows</sub>" if bad else ""
 
 
 def as_array(values: Any) -> np.ndarray:

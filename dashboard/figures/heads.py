@@ -143,5 +143,6 @@ def _thumbnail(weights: np.ndarray) -> np.ndarray:
     count = len(weights)
     bins = min(count, THUMBNAIL)
     edges = [-(-index * count // bins) for index in range(bins)]
-    pooled = np.maximum.reduceat(np.maximum.reduceat(weights, edges, axis=0), edges, axis=1)
+    known = np.where(np.isfinite(weights), weights, 0)
+    pooled = np.maximum.reduceat(np.maximum.reduceat(known, edges, axis=0), edges, axis=1)
     return np.where(pooled > 0, shades(pooled), 0).astype(np.uint8)

@@ -16,7 +16,7 @@ from dashboard.figures.attention import as_array
 from dashboard.figures.outlier_text import left_out_text, names_text, norms_text
 from dashboard.figures.space import Space, plane_axes, space_figure
 from dashboard.figures.spec import Spec, typed
-from dashboard.figures.theme import LIGHT, Theme, base_layout
+from dashboard.figures.theme import LIGHT, Theme, base_layout, empty_figure
 from dashboard.figures.tokens import escape, labels_of
 
 
@@ -79,14 +79,25 @@ def plot_hidden_pca(
     ratios = largest_ratios(layers)
     left = tuple(outlier for outlier in left_out(ratios, "auto") if outlier not in (token, other))
     found = follow(layers, fit_layers(layers, left, dimensions), left, dimensions, ratios)
+    if np.isnan(found.coordinates).all():
+        words = "No hidden state is finite (NaN or ∞), so nothing is drawn; likely half-precision weights that overflowed."
+        return empty_figure(words, LIGHT).update_layout(width=720, height=160, paper_bgcolor=LIGHT.surface)
     space = Space(found.coordinates, found.explained, len(layers) - 1, token is not None and len(layers) > 1, dimensions)
     figure = space_figure(space, labels, (token, other))
     what = "hidden states" if token is None else f"token {token} through {len(layers)} layers of hidden states"
     lines = [f"PCA of {what}", *_outlier_lines(labels_of(labels), left, (token, other), ratios, len(layers) > 1)]
+    lines += _not_finite_line(found.coordinates, left)
     text = "<br>".join(f"<sub>{escape(line)}</sub>" if index else line for index, line in enumerate(lines))
     figure.update_layout(title={"text": text, "font": {"size": 13}}, margin={"t": 28 + 16 * len(lines)}, width=720, height=540)
     figure.update_layout(paper_bgcolor=LIGHT.surface)
     return figure
+
+
+def _not_finite_line(coordinates: np.ndarray, left: tuple[int, ...]) -> list[str]:
+    """How many states of (layer, token, component) are missing because they are not finite."""
+    missing = np.isnan(coordinates[:, :, 0])
+    missing[:, list(left)] = False
+    return [f"{missing.sum()} of {missing.size} states are not finite (NaN, ∞) and not drawn"] if missing.any() else []
 
 
 def _outlier_lines(

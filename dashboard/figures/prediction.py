@@ -13,7 +13,7 @@ from dashboard.errors import BadRequestError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout, empty_figure
 from dashboard.figures.tokens import escape, isolated
 from dashboard.models.pieces import piece_text
 
@@ -91,6 +91,9 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
     if not -len(values) <= position < len(values):
         raise RunShapeError(f"There is no position {position}; the logits have positions 0 to {len(values) - 1}.")
     row = values[position].astype(np.float64)
+    if np.isnan(row).any() or not np.isfinite(row.max()):
+        words = "The logits here are not finite (NaN or +∞): no probabilities; likely half-precision weights that overflowed."
+        return empty_figure(words, LIGHT).update_layout(width=560, height=160, paper_bgcolor=LIGHT.surface)
     logprobs = row - row.max()
     logprobs -= np.log(np.exp(logprobs).sum())
     order = np.argsort(-logprobs, kind="stable")[: max(1, top_k)]

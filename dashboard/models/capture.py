@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dashboard import __version__
+from dashboard.contracts.finite import first_not_finite
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelInfo, ModelRun, Token
@@ -87,6 +88,7 @@ def capture_run(
         forward = _forward(loaded, known, inputs, report)
         arrays = _arrays(forward)
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
+    broken = first_not_finite(arrays, info.layers)
     for values in arrays.values():
         values.flags.writeable = False
     recipes = [call.recipe for call in forward.calls]
@@ -97,6 +99,7 @@ def capture_run(
         tokens,
         recipes,
         **_origin(loaded, started),
+        not_finite=None if broken is None else asdict(broken),
         **({"source": loaded.source} if loaded.source else {}),
         **({} if without is None else {"no_predictions": without}),
         **({"unread": list(loaded.unread)} if loaded.unread else {}),

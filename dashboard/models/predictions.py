@@ -79,6 +79,9 @@ def _reduce(logits: torch.Tensor, scratch: torch.Tensor, actual: torch.Tensor, t
     torch.softmax(logits, dim=1, out=scratch)
     log_z = -scratch.gather(1, ids[:, :1]).log()
     entropy = (log_z[:, 0] - scratch.mul_(logits).sum(dim=1)).clamp_(min=0)
+    odd = ~torch.isfinite(entropy)
+    if bool(odd.any()):
+        entropy[odd] = _entropy_with_impossible(logits[odd])
     return (
         ids.to(torch.int32),
         values - top - log_z,
@@ -86,6 +89,12 @@ def _reduce(logits: torch.Tensor, scratch: torch.Tensor, actual: torch.Tensor, t
         torch.where(asked, (mine - top - log_z)[:, 0], torch.nan),
         torch.where(asked, rank, 0),
     )
+
+
+def _entropy_with_impossible(logits: torch.Tensor) -> torch.Tensor:
+    """(position,) entropy where some logits are −∞, with 0 · log 0 = 0; NaN where one is NaN or +∞, or all are −∞."""
+    logprobs = logits.log_softmax(dim=1)
+    return -torch.where(logprobs == -torch.inf, 0.0, logprobs.exp() * logprobs).sum(dim=1)
 
 
 def likeliest(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:

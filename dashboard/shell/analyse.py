@@ -127,7 +127,8 @@ def _one(runs: Runs, output: Table | Files, text: Text, lines: dict[str, int]) -
     lines[key] = text.line
     speed = runs.speed()
     how = "" if speed is None else f", {speed:,.0f} tokens/s"
-    return f"{len(run):,} tokens{how if computed else ', from the saved runs'} → {path}"
+    warning = "" if run.not_finite is None else f". {run.not_finite.sentence}"
+    return f"{len(run):,} tokens{how if computed else ', from the saved runs'} → {path}{warning}"
 
 
 def read_texts(parsed: argparse.Namespace) -> Iterator[Text]:

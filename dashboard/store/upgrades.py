@@ -27,6 +27,7 @@ CORRECTIONS: tuple[str, ...] = (  # one line a landed fix, the latest last: what
     "the first numbers",
     "marks of tokens, and every character in one; a mask that was typed has no rank and no surprisal",
     "what a model predicts is judged by its weights; a file with weights that have no place is no longer read in part",
+    "the entropy beside impossible tokens (logits of −∞) is a number; values that are not finite are said with their layer",
 )
 SCHEMAS: tuple[str, ...] = ("the arrays that dashboard/contracts/run.py names",)  # the latest last
 UPGRADES: Mapping[int, Upgrade] = MappingProxyType({})  # schema → reads a file of it as one of the next schema

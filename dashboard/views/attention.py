@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Column, Table
 from dashboard.figures.attention import (
+    LARGEST_CELLS,
     LARGEST_HEATMAP,
     attention_cells,
     attention_map,
@@ -28,6 +30,7 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
 from dashboard.markup import attributes
 from dashboard.views.declaration import Extra, Options, View, Words, token_span
+from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import head_table, row_table
 
 SCORES = {
@@ -64,32 +67,70 @@ def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) 
     return figure
 
 
-def _shades(run: ModelRun, layer: int, head: int) -> np.ndarray:
-    """(query, key) uint8 shades of one head, some rows at a time: a long text needs no whole matrix of weights."""
-    count, recipe = len(run), run.recipe(layer)
+def _blocks(run: ModelRun, layer: int, head: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The first row, and (query, key) weights, of some rows at a time: a long text needs no whole matrix of weights."""
+    count = len(run)
     height = max(1, BLOCK // count)
-    shade = np.empty((count, count), dtype=np.uint8)
     for first in range(0, count, height):
-        last = min(count, first + height)
-        allowed = allowed_keys(recipe, last - first, count, first)
-        shade[first:last] = shades(run.attention_rows(layer, head, first, last), allowed)
+        yield first, run.attention_rows(layer, head, first, min(count, first + height))
+
+
+def _shades(run: ModelRun, layer: int, head: int) -> np.ndarray:
+    """(query, key) uint8 shades of one head."""
+    count, recipe = len(run), run.recipe(layer)
+    shade = np.empty((count, count), dtype=np.uint8)
+    for first, weights in _blocks(run, layer, head):
+        shade[first : first + len(weights)] = shades(weights, allowed_keys(recipe, len(weights), count, first))
     return shade
 
 
+def _lost(run: ModelRun, layer: int, head: int) -> tuple[int, ...]:
+    """The queries whose weights are not finite."""
+
+    def look() -> tuple[int, ...]:
+        rows = np.concatenate([np.isfinite(weights).all(axis=1) for _first, weights in _blocks(run, layer, head)])
+        return tuple(np.flatnonzero(~rows).tolist())
+
+    clear = np.isfinite(run.arrays["received"][layer, head]).all() and _known(run, layer)
+    return () if clear else run.remember(("not finite", layer, head), look)
+
+
+def _known(run: ModelRun, layer: int) -> bool:
+    """Whether query and key of a layer are finite."""
+
+    def look() -> bool:
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(run.arrays[f"query/{layer}"].sum() + run.arrays[f"key/{layer}"].sum()))
+
+    return run.remember(("finite", layer), look)
+
+
 def words(run: ModelRun, selection: Selection, options: Options) -> Words:
+    lost = _lost(run, selection.layer, selection.head)
+    if len(lost) == len(run):
+        return Words("Attention", message=not_finite_message(run, f"The weights of layer {selection.layer} are not finite."))
     token, other = selection.token, selection.other
     place = f"Layer {selection.layer}, head {selection.head}: what "
     title = [place, token_span(run.tokens[token]), f" ({token}) attends to"]
     footer = _reads(run, selection, token, "selected", other)
     if other is not None and other != token:
         footer = [*footer, html.Span(className="line-end"), *_reads(run, selection, other, "second", token)]
-    return Words(title, _caption(run, selection), footer)
+    return Words(title, _caption(run, selection) + _empty_rows(run, lost), footer)
+
+
+def _empty_rows(run: ModelRun, lost: tuple[int, ...]) -> str:
+    if not lost:
+        return ""
+    rows = f"Row {lost[0]} is" if len(lost) == 1 else f"{len(lost)} of {len(run)} rows, from token {lost[0]} on, are"
+    return f" {rows} empty: the weights are not finite."
 
 
 def _reads(run: ModelRun, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
     """One line: what a token reads of the other of two, and what it reads most from, with exact weights."""
     row = run.attention_rows(selection.layer, selection.head, query, query + 1)[0]
     name, strongest = token_span(run.tokens[query], class_name=f"tok {mark}"), strongest_keys(row)
+    if not np.isfinite(row).all():
+        return [html.Span([name, " reads nothing that can be said: its weights are not finite"], className="lead-in")]
     if other is None:
         lead = html.Span([name, " reads most from"], className="lead-in")
         return [lead, *(_weight(run, item.token, item.weight) for item in strongest)]
@@ -116,7 +157,8 @@ def _number(weight: float) -> html.B:
 
 def _caption(run: ModelRun, selection: Selection) -> str:
     sums = "each row sums to 1" if run.recipe(selection.layer).sinks is None else "rows sum to less than 1 (attention sink)"
-    return f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 steps."
+    largest = " A pixel that holds several weights shows the largest." if len(run) > LARGEST_CELLS else ""
+    return f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 steps.{largest}"
 
 
 def export_heads(run: ModelRun, selection: Selection, theme: Theme) -> go.Figure:

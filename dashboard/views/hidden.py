@@ -21,6 +21,7 @@ from dashboard.figures.theme import Theme
 from dashboard.figures.tokens import isolated, label_of
 from dashboard.views.declaration import Control, Options, View, Words, token_span
 from dashboard.views.left_out import left_out_caption, not_shown_note
+from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
 
 CONTROLS = (
@@ -88,6 +89,13 @@ def _space(run: ModelRun, selection: Selection, options: Options) -> Space:
     return Space(projection.coordinates[None], projection.explained, 0, False, dimensions)
 
 
+def _empty(run: ModelRun, selection: Selection, options: Options) -> bool:
+    """Whether there is no place to draw: of no token there, or, where paths are drawn, of none in any layer."""
+    if options["draw"] == "path":
+        return not _space(run, selection, options).followed
+    return len(_projection(run, selection, options).not_finite) == len(run)
+
+
 def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec:
     if options["draw"] == "points" and options["axes"] == "2":
         spec = page_points(_projection(run, selection, options), len(run), theme)
@@ -112,6 +120,8 @@ def _place(selection: Selection, options: Options) -> str:
 def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     projection = _projection(run, selection, options)
     place = _place(selection, options)
+    if _empty(run, selection, options):
+        return Words("Hidden states", message=not_finite_message(run, f"{place}: the hidden states are not finite."))
     title: Any = f"{place}: which tokens are represented alike"
     if options["draw"] == "path":
         title = [f"{place} on the path of ", token_span(run.tokens[selection.token]), f" ({selection.token}) through all layers"]
@@ -172,12 +182,13 @@ def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
         return []
     found = likeness(states_at(run, _layer(selection, options)), selection.token, selection.other)
     both = [token_span(run.tokens[i], i) for i in (selection.token, selection.other)]
+    distance = "not defined" if math.isnan(found.distance) else f"{found.distance:.4g}"
     cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")
     return [
         html.Span(className="line-end"),
         html.Span([both[0], " and ", both[1]], className="lead-in"),
         html.Span(["cosine", html.B(cosine, title=f"{found.cosine:.9g}")], className="number"),
-        html.Span(["distance", html.B(f"{found.distance:.4g}", title=f"{found.distance:.9g}")], className="number"),
+        html.Span(["distance", html.B(distance, title=f"{found.distance:.9g}")], className="number"),
         html.Span(f"in all {found.dimensions:,} dimensions", className="aside"),
     ]
 

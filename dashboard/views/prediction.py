@@ -21,6 +21,7 @@ from dashboard.figures.theme import Theme
 from dashboard.figures.tokens import quoted
 from dashboard.markup import attributes
 from dashboard.views.declaration import Control, Options, View, Words, token_span
+from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import candidates_table, contenders_table
 
 CONTROLS = (
@@ -54,10 +55,11 @@ def _asks(run: ModelRun, position: int) -> bool:
 
 
 def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction | None:
-    """The second token's prediction, where there is a second token and it is there already."""
+    """The second token's prediction, where there is a second token, and its prediction is there already and finite."""
     if selection.other is None or selection.other == selection.token:
         return None
-    return prediction_of(run, selection.other, options)
+    found = prediction_of(run, selection.other, options)
+    return found if found is None or found.finite else None
 
 
 def pending(run: ModelRun, selection: Selection, options: Options) -> tuple[int, ...]:
@@ -77,7 +79,7 @@ def _drawn(
 ) -> T | None:
     """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw yet."""
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
-    if prediction is None:
+    if prediction is None or not prediction.finite:
         return None
     count, other = int(options["count"]), _second(run, selection, options)
     if other is None:
@@ -116,6 +118,8 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     prediction = prediction_of(run, selection.token, options)
     if prediction is None:
         return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(selection.token), waiting=True)
+    if not prediction.finite:
+        return Words("Predictions", message=not_finite_message(run, f"The logits at position {selection.token} are not finite."))
     best = prediction.candidates[0]
     title = [*_lead(run, selection, prediction.mode), token_span(best.text), f", {probability_text(best.probability)}"]
     other = _second(run, selection, options)
@@ -126,9 +130,16 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
     caption: list[Any] = [f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"]
     if selection.other not in (None, selection.token):
-        late = "The second token's position is not computed yet."
-        caption += [" ", html.Span(late, **attributes(data_waits=str(selection.other)))]
+        caption += [" ", _without_second(run, selection, options)]
     return Words(title, caption, body=_table(run, prediction))
+
+
+def _without_second(run: ModelRun, selection: Selection, options: Options) -> Any:
+    """Why the second token's prediction is not shown beside the selected one's."""
+    if selection.other is not None and prediction_of(run, selection.other, options) is not None:
+        return "The model's values at the second token's position are not finite."
+    late = "The second token's position is not computed yet."
+    return html.Span(late, **attributes(data_waits=str(selection.other)))
 
 
 def _pair_caption(run: ModelRun, prediction: Prediction, other: Prediction, count: int) -> list[Any]:
@@ -156,7 +167,7 @@ def _facts_of(run: ModelRun, *predictions: Prediction) -> list[Any]:
                 html.Span([came, " ", token_span(actual.text, class_name="tok strong")], className="number"),
                 html.Span(["rank", html.B(f"{prediction.actual_rank:,}")], className="number"),
                 html.Span(html.B(_exact(actual.probability)), className="number"),
-                html.Span(["surprisal", html.B(f"{abs(actual.logprob):.2f}"), " nats"], className="number"),
+                html.Span(["surprisal", html.B(surprisal_text(actual.logprob)), " nats"], className="number"),
             ]
         found.append(html.Span(["entropy", html.B(f"{prediction.entropy:.2f}"), " nats"], className="number"))
     return found
@@ -216,7 +227,7 @@ def _table(run: ModelRun, prediction: Prediction) -> Any:
     share = prediction.entropy / math.log(prediction.vocabulary) if prediction.vocabulary > 1 else 0.0
     entropy = ("Entropy", [f"{prediction.entropy:.2f} ", html.Small(f"nats, {100 * share:.0f} % of max.")])
     if prediction.actual is None:
-        last = "The text ends here, so there is no next token." if causal else "Nothing of the text stands here."
+        last = _last(run) if causal else "Nothing of the text stands here."
         if _asks(run, prediction.position):
             last = "A mask stands here. It asks what belongs there, so no token of the text has a rank or a surprisal."
         return [html.H3("What really came next" if causal else "What stands there"), html.P(last), _rows([entropy])]
@@ -225,10 +236,22 @@ def _table(run: ModelRun, prediction: Prediction) -> Any:
         ("Token", token_span(actual.text, class_name="tok strong")),
         ("Rank", [f"{prediction.actual_rank:,} ", html.Small(f"of {prediction.vocabulary:,}")]),
         ("Probability", _exact(actual.probability)),
-        ("Surprisal", [f"{abs(actual.logprob):.2f} ", html.Small("nats")]),
+        ("Surprisal", [f"{surprisal_text(actual.logprob)} ", html.Small("nats")]),
         entropy,
     ]
     return [html.H3("What really came next" if causal else "What stands there"), _rows(rows)]
+
+
+def _last(run: ModelRun) -> str:
+    """Why no token came next: only the last one has none; one that the tokenizer put there stands behind the text's end."""
+    return (
+        f"{'Nothing comes after the last token' if run.tokens[-1].special else 'The text ends here'}, so there is no next token."
+    )
+
+
+def surprisal_text(logprob: float) -> str:
+    """ "15.63"; of a token with probability 0, that it is impossible."""
+    return "∞ (impossible)" if math.isinf(logprob) else f"{abs(logprob):.2f}"
 
 
 def _exact(probability: float) -> Any:
@@ -242,7 +265,7 @@ def _rows(rows: list[tuple[str, Any]]) -> html.Dl:
 
 def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table | None:
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
-    if prediction is None:
+    if prediction is None or not prediction.finite:
         return None
     what = "Came next" if run.model.kind == "causal" else "Stands there"
     count, other = None if whole else int(options["count"]), _second(run, selection, options)

@@ -70,7 +70,8 @@ def _row(table: Table, index: int, row: Sequence[Cell], formats: list[int], nume
 def _cell(value: Cell, decimals: int, number: bool) -> html.Td:
     class_name = "number" if number else "text"
     if isinstance(value, float):
-        return html.Td(number_text(value, decimals), className=class_name, title=f"{value:.9g}")
+        exact = f"{value:.9g}" if math.isfinite(value) else number_text(value, decimals)
+        return html.Td(number_text(value, decimals), className=class_name, title=exact)
     return html.Td(
         "" if value is None else str(value), className=class_name + (" none" if number and isinstance(value, str) else "")
     )
@@ -80,6 +81,8 @@ def number_text(value: float, decimals: int) -> str:
     """`value` with so many decimals; what would round to 0 in scientific notation."""
     if math.isnan(value):
         return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     small = value != 0 and abs(value) < 0.5 * 10**-decimals
     text = f"{value:.1e}" if small else f"{value:.{decimals}f}"
     return text.replace("-", "−", 1) if value < 0 else text

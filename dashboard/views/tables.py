@@ -236,7 +236,8 @@ def _facts(prediction: Prediction) -> str:
     if prediction.actual is None:
         return entropy
     actual = f"really there {prediction.actual.text!r}, rank {prediction.actual_rank}"
-    return f"{entropy}, {actual}, surprisal {-prediction.actual.logprob:.6g} nats"
+    surprisal = "∞: impossible" if prediction.actual.probability == 0 else f"{-prediction.actual.logprob:.6g} nats"
+    return f"{entropy}, {actual}, surprisal {surprisal}"
 
 
 def bounds_text(low: float, high: float) -> str:

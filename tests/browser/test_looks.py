@@ -335,7 +335,7 @@ def test_three_hundred_tokens_are_drawn_with_positions_and_can_be_hovered(person
     person.token(middle).click()
     person.selects(token=middle)
     assert person.framed_row() == middle
-    images = person.page.locator("#attention-graph .js-plotly-plot image")
+    images = person.page.locator("#attention-figure canvas.cells:not([hidden])")
     expect(images).to_have_count(1)
     selection = person.selection()
     person.hover_at(person.cell(middle, 3))

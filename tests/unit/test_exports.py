@@ -138,10 +138,10 @@ def test_a_long_text_becomes_a_picture_of_blocks_and_says_so(monkeypatch: pytest
     pooled: list[np.ndarray] = []
     monkeypatch.setattr(attention_figures, "_picture", lambda cells, _theme: pooled.append(cells) or {"source": "data:,"})
     figure = attention_picture(shade, [str(i) for i in range(10)])
-    blocks = [[int(shade[i : i + 3, j : j + 3].max()) for j in range(0, 10, 3)] for i in range(0, 10, 3)]
-    assert pooled[0].tolist() == blocks
-    assert (figure.layout.images[0].sizex, figure.layout.images[0].sizey) == (12, 12)
-    assert "3 × 3 tokens" in figure.layout.annotations[0].text
+    parts = [(0, 3), (2, 5), (5, 8), (7, 10)]  # 2.5 tokens each
+    assert pooled[0].tolist() == [[int(shade[a:b, c:d].max()) for c, d in parts] for a, b in parts]
+    assert (figure.layout.images[0].sizex, figure.layout.images[0].sizey) == (10, 10)
+    assert "largest of up to 3 × 3 weights" in figure.layout.annotations[0].text
     assert len(str(figure.to_json())) < 10_000
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probab
 from dashboard.analysis.projection import Projection, project
 from dashboard.contracts.run import TokenProbability
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
-from dashboard.figures.attention import LARGEST_HEATMAP, attention_cells, attention_map, colour_scale, label_step, shades
+from dashboard.figures.attention import LARGEST_CELLS, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.hidden import page_points
+from dashboard.figures.pixels import held, pooled
 from dashboard.figures.prediction import page_bars, prediction_bars, probability_text
 from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, space_figure
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import DARK, LIGHT, Theme, colour_table
+from dashboard.figures.theme import DARK, LIGHT, Theme
 
 ASSETS = Path(__file__).parents[2] / "assets"
 HOSTILE = ["<img src=x onerror=alert(1)>", "<b>", "&amp;", "</script>", '"><svg onload=alert(1)>', "&lt;i&gt;", "<a href='x'>"]
@@ -89,11 +91,11 @@ def test_the_heatmap_holds_the_shades_with_queries_as_rows(decorate: bool) -> No
 
 
 def test_the_pages_heatmap_goes_out_as_one_typed_array() -> None:
-    weights = weights_of(LARGEST_HEATMAP)
-    text = json.dumps(attention_cells(shades(weights), ["x"] * LARGEST_HEATMAP), cls=PlotlyJSONEncoder)
+    weights = weights_of(LARGEST_CELLS)
+    text = json.dumps(attention_cells(shades(weights), ["x"] * LARGEST_CELLS), cls=PlotlyJSONEncoder)
     z = json.loads(text)["data"][0]["z"]
     assert z["dtype"] == "u1"
-    assert len(text) < 1.5 * LARGEST_HEATMAP**2
+    assert len(text) < 1.5 * LARGEST_CELLS**2 + 3000
 
 
 def test_exact_weights_are_on_hover() -> None:
@@ -113,20 +115,38 @@ def test_selected_row_and_column_are_framed() -> None:
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
-def test_above_256_tokens_a_picture_holds_the_same_shades(theme: Theme) -> None:
-    count = LARGEST_HEATMAP + 44
+def test_of_a_long_text_the_page_gets_every_shade_and_the_colours(theme: Theme) -> None:
+    count = LARGEST_CELLS + 44
     weights, allowed = weights_of(count), np.tril(np.ones((count, count), dtype=bool))
     figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, theme))
-    [picture] = figure["layout"]["images"]
-    image = Image.open(io.BytesIO(base64.b64decode(picture["source"].removeprefix("data:image/png;base64,"))))
-    assert image.mode == "P"
-    np.testing.assert_array_equal(np.asarray(image), shades(weights, allowed))
-    assert image.info["transparency"] == 0
-    palette = np.array(image.getpalette()).reshape(-1, 3)
-    np.testing.assert_array_equal(palette[1:], colour_table(theme.weights, 255))
-    assert (picture["x"], picture["y"], picture["sizex"], picture["sizey"]) == (-0.5, -0.5, count, count)
-    assert (picture["xanchor"], picture["yanchor"], picture["sizing"]) == ("left", "top", "stretch")
+    cells = figure["layout"]["meta"]["cells"]
+    found = np.frombuffer(zlib.decompress(base64.b64decode(cells["shades"])), dtype=np.uint8).reshape(count, count)
+    np.testing.assert_array_equal(found, shades(weights, allowed))
+    assert (cells["count"], cells["colours"]) == (count, list(theme.weights))
     assert all(trace["type"] != "heatmap" for trace in figure["data"])
+    assert "images" not in figure["layout"]
+
+
+@pytest.mark.parametrize(("cells", "pixels"), [(10, 4), (1649, 640), (641, 640), (640, 640), (3, 640), (7, 1), (4096, 640)])
+def test_a_pixel_shows_the_largest_of_what_it_holds(cells: int, pixels: int) -> None:
+    shade = np.random.default_rng(1).integers(0, 256, size=(min(cells, pixels, 50), cells)).astype(np.uint8)
+    found = pooled(shade, pixels)
+    size = cells / min(cells, pixels)
+    for pixel in range(0, min(cells, pixels), 7):
+        first, last = math.floor(pixel * size + 1e-9), math.ceil((pixel + 1) * size - 1e-9)
+        np.testing.assert_array_equal(found[:, pixel], shade[:, first:last].max(axis=1))
+        assert last - first <= held(cells, pixels)
+    assert found.shape == (min(cells, pixels, 50), min(cells, pixels))
+
+
+def test_no_weight_of_a_long_text_is_lost_in_a_picture() -> None:
+    """A diagonal is a small part of its blocks; a mean of them would be 20 times as pale."""
+    shade = np.ones((1649, 1649), dtype=np.uint8)
+    np.fill_diagonal(shade, 190)
+    small = pooled(shade, 640)
+    assert (small.max(axis=0) == 190).all()
+    assert (small.max(axis=1) == 190).all()
+    assert (np.diagonal(small) == 190).all()
 
 
 @pytest.mark.parametrize(("count", "step"), [(1, 1), (40, 1), (41, 2), (80, 2), (200, 5), (400, 10), (4096, 200)])

@@ -18,7 +18,7 @@ import dashboard.views
 from dashboard.app import create_app
 from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection
-from dashboard.figures.attention import LARGEST_HEATMAP, POSITIONS_ABOVE
+from dashboard.figures.attention import LARGEST_HEATMAP, LARGEST_PICTURE, POSITIONS_ABOVE
 from dashboard.figures.theme import DARK, LIGHT
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.hub import HUB_MODELS
@@ -106,7 +106,8 @@ def test_hub_models_are_named_with_their_size(model: Any) -> None:
 def test_limits_are_the_codes() -> None:
     text = prose(read(ROOT / "README.md"))
     assert f"From {POSITIONS_ABOVE + 1} tokens on, heatmap and points zoom" in text
-    assert f"Above {LARGEST_HEATMAP} tokens the heatmap is a picture" in text
+    assert f"Above {LARGEST_HEATMAP} tokens the exported heatmap is a" in text
+    assert f"above {LARGEST_PICTURE} each of its pixels is the largest" in text
     assert f"the {CaptureOptions().top_k} likeliest are kept" in text
 
 

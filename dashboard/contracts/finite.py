@@ -1,0 +1,97 @@
+"""Where a run's values stop being finite numbers (NaN, ±∞): the first such place, and the sentence that says it.
+
+A model's weights that overflowed in half precision, say, give NaN from some layer on. What comes before is as good as in any
+other run. −∞ among the logits is allowed: it makes a token impossible, with probability 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Part = Literal["embeddings", "layer", "norm", "predictions"]
+NBSP = "\u00a0"
+
+
+@dataclass(frozen=True)
+class NotFinite:
+    """Where values that are not finite begin.
+
+    Attributes:
+        part: "embeddings"; "layer", in the attention or the states of `layer`; "norm", past the final norm; "predictions".
+        layer: −1 for the embeddings; the number of layers for what comes after the last.
+        values: "NaN", "∞" or "NaN and ∞". tokens: at how many positions, of the first place alone. of: how many there are.
+    """
+
+    part: Part
+    layer: int
+    values: str
+    tokens: int
+    of: int
+
+    @property
+    def begins(self) -> str:
+        """ "from layer 3 on (NaN)", "in the predictions (∞, at 2 of 18 tokens)"."""
+        where = {
+            "embeddings": "from the embeddings on",
+            "layer": f"from layer{NBSP}{self.layer} on",
+            "norm": "after the final norm",
+            "predictions": "in the predictions",
+        }[self.part]
+        some = f", at {self.tokens} of {self.of} tokens" if self.tokens < self.of else ""
+        return f"{where} ({self.values}{some})"
+
+    @property
+    def sentence(self) -> str:
+        """What a person reads."""
+        return (
+            f"The model's values are not finite {self.begins}, so what is made of them cannot be shown; "
+            "likely half-precision weights that overflowed."
+        )
+
+
+def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int) -> NotFinite | None:
+    """The first place in a run's arrays (dashboard/contracts/run.py) with a value that is not finite; None where there is none.
+
+    It costs one sum over every hidden state, which is finite where all values are.
+    """
+    attention = _first_attention(arrays)
+    for layer in range(-1, layers):
+        last = layer == layers - 1 and "residual_final" in arrays
+        found = _bad(arrays["residual_final" if last else f"hidden_states/{layer + 1}"])
+        if attention is not None and attention <= layer:
+            found = found or _bad(arrays["received"][attention].T)
+        if found is not None:
+            return NotFinite("embeddings" if layer < 0 else "layer", layer, *found)
+    found = _bad(arrays[f"hidden_states/{layers}"])
+    if found is not None:
+        return NotFinite("norm", layers, *found)
+    for mode in ("given", "masked"):
+        found = _bad(arrays[f"{mode}/entropy"][:, None]) if f"{mode}/entropy" in arrays else None
+        if found is not None:
+            return NotFinite("predictions", layers, *found)
+    return None
+
+
+def _first_attention(arrays: Mapping[str, np.ndarray]) -> int | None:
+    """The first layer some of whose weights are not finite."""
+    received = arrays.get("received")
+    if received is None or _bad(received) is None:
+        return None
+    return int(np.flatnonzero(~np.isfinite(received).all(axis=(1, 2)))[0])
+
+
+def _bad(by_token: np.ndarray) -> tuple[str, int, int] | None:
+    """Which values of (token, …) are not finite, at how many tokens, of how many; None where all are."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(by_token.sum()):
+            return None
+    rows = by_token.reshape(len(by_token), -1)
+    bad = ~np.isfinite(rows)
+    if not bad.any():
+        return None  # only the sum was too large
+    kinds = (("NaN", np.isnan(rows).any()), ("∞", np.isinf(rows).any()))
+    return " and ".join(name for name, there in kinds if there), int(bad.any(axis=1).sum()), len(rows)

@@ -1,0 +1,39 @@
+"""Cells and pixels: a pixel that holds several weights shows the largest of them, so that no strong weight is lost."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+
+import numpy as np
+
+EFFORT = 6  # of zlib, 1 … 9
+
+
+def spans(cells: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last cell (exclusive) that each of `pixels` equal pixels holds a part of; a cell may lie in two."""
+    index = np.arange(pixels, dtype=np.int64)
+    return index * cells // pixels, -(-(index + 1) * cells // pixels)
+
+
+def pooled(shade: np.ndarray, pixels: int) -> np.ndarray:
+    """(row, column) → the same with at most `pixels` rows and columns, each the largest of the cells that it holds."""
+    for axis in (0, 1):
+        cells = shade.shape[axis]
+        if cells > pixels:
+            starts, stops = spans(cells, pixels)
+            turned = np.moveaxis(shade, axis, 0)
+            largest = [turned[start:stop].max(axis=0) for start, stop in zip(starts, stops, strict=True)]
+            shade = np.moveaxis(np.stack(largest), 0, axis)
+    return shade
+
+
+def held(cells: int, pixels: int) -> int:
+    """The most cells, one way, that one of `pixels` pixels holds a part of."""
+    starts, stops = spans(cells, max(1, min(cells, pixels)))
+    return int((stops - starts).max())
+
+
+def packed(shade: np.ndarray) -> str:
+    """(row, column) uint8 as base64 of zlib of its bytes, row by row, which the browser unpacks by itself."""
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(shade, dtype=np.uint8).tobytes(), EFFORT)).decode()

@@ -14,6 +14,7 @@ from typing import Any
 from playwright.sync_api import Error, Page
 
 PATIENCE = 20.0  # seconds in which a page must be empty; else another is opened
+AGAIN = 3.0  # seconds after which a page that is not empty is emptied once more
 LOOK = 20  # milliseconds between looks
 
 STANDARD = """
@@ -114,12 +115,13 @@ class SharedPage:
         Raises:
             AssertionError: it is not so within `PATIENCE`, and what is not.
         """
-        if not self._differs():
-            return
-        self.page.evaluate(EMPTY, [self._standard["options"], self._model])
-        deadline = time.monotonic() + PATIENCE
+        began, again = time.monotonic(), 0.0
         while differs := self._differs():
-            assert time.monotonic() < deadline, f"The shared page was not emptied; it has not {', '.join(differs)}."
+            waited = time.monotonic() - began
+            assert waited < PATIENCE, f"The shared page was not emptied; it has not {', '.join(differs)}."
+            if waited >= again:  # once; and once more where something came after it, such as a notice
+                self.page.evaluate(EMPTY, [self._standard["options"], self._model])
+                again += AGAIN
             self.page.wait_for_timeout(LOOK)
 
     def _differs(self) -> list[str]:

@@ -393,5 +393,5 @@ def test_a_masked_position_of_a_long_text_is_computed_when_it_is_selected(person
     assert not run.has_masked(token), "the text is too short for this test"
     person.token(token).click()
     person.selects(token=token)
-    expect(person.title("prediction")).to_contain_text(re.compile(rf"\({token}\) masked, the model expects .* %"))
+    expect(person.title("prediction")).to_contain_text(re.compile(rf"\({token}\) masked, the model expects .*\s%"))
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(10)

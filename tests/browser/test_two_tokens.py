@@ -86,7 +86,7 @@ def test_both_masked_positions_of_a_long_text_are_computed(person: Person) -> No
     person.selects(token=90)
     person.token(131).click(modifiers=["Shift"])
     person.selects(token=90, other=131)
-    expect(person.title("prediction")).to_contain_text(re.compile(r"\(90\) masked, the model expects .* %"))
+    expect(person.title("prediction")).to_contain_text(re.compile(r"\(90\) masked, the model expects .*\s%"))
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(20)
     expect(person.at("prediction-heading")).to_contain_text("131")
     expect(person.at("prediction-footer")).to_contain_text("stands there")

@@ -124,7 +124,7 @@ def raising(_payload: Mapping[str, Any], _desk: Desk) -> str:
 def panicking(_payload: Mapping[str, Any], _desk: Desk) -> str:
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Split(Regex("(a+)+$"), "isolated")
-    return str(tokenizer.encode("a" * 40 + "b"))
+    return str(tokenizer.encode_batch(["a" * 40 + "b"]))  # as transformers calls it: heartbeats go on meanwhile
 
 
 def refusing(_payload: Mapping[str, Any], _desk: Desk) -> str:

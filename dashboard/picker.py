@@ -32,7 +32,7 @@ def facts_of(entry: CatalogEntry, most: int) -> dict[str, Any]:
 
 def line_of(entry: CatalogEntry) -> dict[str, Any]:
     """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
-    words: list[Any] = [html.B(entry.title), html.Span(model_words(entry), className="detail")]
+    words: list[Any] = [html.B(entry.title, dir="auto"), html.Span(model_words(entry), className="detail")]
     if entry.refusal or entry.note:
         note = f"not supported: {entry.refusal}" if entry.refusal else entry.note
         words.append(html.Span(unparted(note), className="model-note"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from transformers import (
 
 from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelInfo, ModelKind
-from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
+from dashboard.errors import DashboardError, ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
 from dashboard.models.adapters import adapter_refusal
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import fingerprint_memory, title_of
@@ -29,15 +30,17 @@ from dashboard.models.configuration import first_line, load_config, refuse_encod
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary, strange_weights
-from dashboard.models.foreign import check_regular
+from dashboard.models.foreign import check_regular, shown
 from dashboard.models.heads import Judgement, Without, has_classes
 from dashboard.models.memory import check_room
-from dashboard.models.panics import tokenizing
+from dashboard.models.panics import loading_tokenizer
 from dashboard.models.plausible import implausible
 from dashboard.models.spm import check_format, faithful
 from dashboard.models.weights import read_model
 from dashboard.models.wrapping import kind_in_use, unwrapped
 from dashboard.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def load_model(
     if strange is not None:
         raise UnsafeModelError(f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model.")
     check_room(title, _parameters(folder, title), settings.model_gigabytes)
-    with _quiet():
+    with _quiet(), _foreign(title):
         config = load_config(folder, title)
         tokenizer = _read_tokenizer(folder, title)
         model, judged, left = read_model(folder, config, title)
@@ -113,6 +116,23 @@ def _check_files(folder: Path, title: str) -> None:
     reason = implausible(read_config(folder))
     if reason:
         raise UnsupportedModelError(f"{title} cannot be loaded: {reason}. Choose another model.")
+
+
+@contextmanager
+def _foreign(title: str) -> Iterator[None]:
+    """What transformers makes of foreign files may raise anything: that is their fault, not ours, and is said as such."""
+    try:
+        yield
+    except (DashboardError, MemoryError):
+        raise
+    except Exception as error:
+        if "not enough memory" in str(error) or "out of memory" in str(error):
+            raise
+        log.exception("%s cannot be loaded", title)
+        raise ModelError(
+            f"The files of {title} cannot be read ({type(error).__name__}: {shown(first_line(error), 120)}). "
+            "Download or save the model again, or choose another one."
+        ) from error
 
 
 def _source(name: str, folder: Path) -> str:
@@ -198,11 +218,11 @@ def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
         raise UnsupportedModelError(f"{title} has no tokenizer: no tokenizer.json or vocabulary is in {folder}. Save it there.")
     check_format(folder, title)
     try:
-        with tokenizing(title):
+        with loading_tokenizer(title):
             found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, ImportError, TypeError, AttributeError) as error:
         raise UnsupportedModelError(f"{title} has no tokenizer that can be loaded here ({first_line(error)}).") from error
-    with tokenizing(title):
+    with loading_tokenizer(title):
         return faithful(found, folder, title)
 
 

@@ -69,12 +69,14 @@ def _list(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _row(entry: CatalogEntry) -> tuple[str, str, str, str, str]:
+    from dashboard.models.foreign import shown
+
     shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
     size = f"{entry.parameters / 1e6:,.1f} M" if entry.parameters else ""
     place = f"not supported: {entry.refusal}" if entry.refusal else entry.note or "here"
     if entry.unread and not entry.refusal:
         place += f"; not read: {'; '.join(entry.unread)}"
-    return entry.name, entry.kind_word, shape, size, place
+    return shown(entry.name), entry.kind_word, shape, size, place
 
 
 def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -25,7 +26,7 @@ from hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, good_model, wor
 
 import dashboard.app
 from dashboard.app import create_app
-from dashboard.errors import UnsupportedModelError
+from dashboard.errors import BadTextError, ModelError, TextTooLongError, UnsupportedModelError
 from dashboard.serving import web_command
 from dashboard.settings import Settings
 
@@ -268,3 +269,69 @@ def test_a_spoiled_model_holds_no_worker(tmp_path: Path, name: str, reason: str)
     with pytest.raises(Exception, match=reason) as caught:
         load_model(tmp_path / "bad", settings=Settings(cache_dir=tmp_path / "cache"))
     assert caught.type is UnsupportedModelError or "pipe" in reason
+
+
+def tiny_gpt2(folder: Path, **tokenizer: Any) -> Path:
+    """A model that can be run, with a tokenizer of whole words; `tokenizer` takes the place of parts of it."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(vocab_size=5, n_embd=8, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(word_tokenizer(**tokenizer)))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    return folder
+
+
+def test_a_tokenizer_that_gives_up_is_a_sentence_in_python_and_on_the_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dashboard.models.capture import capture_run
+    from dashboard.models.loader import load_model
+    from dashboard.shell import main
+
+    pattern = {"type": "Split", "pattern": {"Regex": "(a+)+$| "}, "behavior": "Isolated", "invert": False}
+    folder = tiny_gpt2(tmp_path / "model", pre_tokenizer=pattern)
+    loaded = load_model(folder, settings=Settings(cache_dir=tmp_path / "cache"))
+    with pytest.raises(BadTextError, match=r"gave up on this text .*Try another text"):
+        capture_run(loaded, "a" * 40 + "b")
+    assert len(capture_run(loaded, "one two")) == 3
+    monkeypatch.setenv("DASHBOARD_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "texts.txt").write_text("one\n" + "a" * 40 + "b\ntwo\n")
+    arguments = ["analyse", "--model", str(folder), "--file", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "out.csv")]
+    assert main(arguments) == 3, "the other texts are done"
+    assert "gave up on this text" in capsys.readouterr().err
+
+
+def test_a_tokenizer_that_adds_a_million_tokens_is_refused_before_they_are_aligned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dashboard.models import tokens
+    from dashboard.models.capture import capture_run
+    from dashboard.models.loader import load_model
+
+    added = {"id": "x", "ids": [0] * 1_000_000, "tokens": ["x"] * 1_000_000}
+    single = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "x", "type_id": 0}}]
+    template: dict[str, Any] = {"type": "TemplateProcessing", "single": single, "special_tokens": {"x": added}}
+    folder = tiny_gpt2(
+        tmp_path / "model", post_processor={**template, "pair": [*single, {"Sequence": {"id": "B", "type_id": 0}}]}
+    )
+    loaded = load_model(folder, settings=Settings(cache_dir=tmp_path / "cache"))
+    monkeypatch.setattr(tokens, "_align", None)
+    with pytest.raises(TextTooLongError, match=r"1,000,001 tokens; model takes at most 64"):
+        capture_run(loaded, "one")
+    with pytest.raises(TextTooLongError, match=r"5,000 characters; model takes at most 64 tokens"):
+        capture_run(loaded, "x" * 5_000)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000 + "]" * 100_000, '{"max_length": 1e400}', "5", "{"])
+def test_what_transformers_makes_of_strange_files_is_said_to_be_theirs(tmp_path: Path, content: str) -> None:
+    from dashboard.models.loader import load_model
+
+    folder = tiny_gpt2(tmp_path / "model")
+    (folder / "special_tokens_map.json").write_text(content)
+    (folder / "generation_config.json").write_text(content)
+    with contextlib.suppress(ModelError):  # or it does not read that file
+        load_model(folder, settings=Settings(cache_dir=tmp_path / "cache"))
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(ModelError, match=r"model|The files"):
+        load_model(folder, settings=Settings(cache_dir=tmp_path / "cache"))

@@ -17,11 +17,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from dashboard.errors import UnsupportedModelError, is_panic
+from dashboard.errors import BadTextError, UnsupportedModelError, is_panic
 from dashboard.models import counting, counting_process
 from dashboard.models.counting import TokenCounter, closed
 from dashboard.models.counting_process import CountingProcess
-from dashboard.models.panics import tokenizing
+from dashboard.models.panics import loading_tokenizer, tokenizing
 
 RXN_PATTERN = r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>>?|\*|\$|\%[0-9]{2}|[0-9]|."
 PATIENCE = 60.0  # of a busy machine
@@ -252,11 +252,11 @@ def test_long_texts_of_bundled_models_are_counted_elsewhere(tmp_path: Path, monk
 
 def test_a_panic_becomes_a_sentence() -> None:
     tokenizer = Tokenizer.from_str(json.dumps(PANIC))
-    with (
-        pytest.raises(UnsupportedModelError, match=r"tokenizer of X gave up on this text .*retry-limit") as caught,
-        tokenizing("X"),
-    ):
+    with pytest.raises(BadTextError, match=r"tokenizer gave up on this text .*retry-limit") as caught, tokenizing():
         tokenizer.encode("a" * 40 + "b")
-    assert is_panic(caught.value.__cause__ or caught.value)
+    assert caught.value.__cause__ is not None
+    assert is_panic(caught.value.__cause__)
+    with pytest.raises(UnsupportedModelError, match=r"X has no tokenizer that can be loaded.*retry"), loading_tokenizer("X"):
+        tokenizer.encode("a" * 40 + "b")
     with pytest.raises(KeyboardInterrupt), tokenizing():
         raise KeyboardInterrupt

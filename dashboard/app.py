@@ -18,7 +18,7 @@ from dashboard.jobs.queue import JobQueue, status
 from dashboard.models.catalog import Catalog
 from dashboard.page import layout
 from dashboard.pictures import make_pictures
-from dashboard.recent import make_recent
+from dashboard.recent import asker, make_recent
 from dashboard.routes import Sources, make_routes
 from dashboard.settings import Settings, make_folders
 from dashboard.shelf import Shelf
@@ -79,7 +79,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         background_callback_manager=(
             InProcessManager(queue, store, settings, embedding.compute)
             if embedding
-            else ResidentWorkerManager(queue, store, settings)
+            else ResidentWorkerManager(queue, store, settings, asker)
         ),
         routes_pathname_prefix=embedding.path if embedding else "/",
         requests_pathname_prefix=embedding.public_path if embedding else settings.path,

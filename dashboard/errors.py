@@ -6,7 +6,38 @@ an error outside this tree is a defect of ours, and the page says so without a t
 
 from __future__ import annotations
 
+import errno
+import re
+
 BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
+
+NO_DISK = "The server's disk is full. Nothing is lost: free some space (or ask whoever keeps this server), then try again."
+NO_FILE = "The server could not read or write one of its files. Nothing is lost; the server's log has the details."
+NO_MEMORY = "The server is short of memory. Nothing is lost: try again in a moment, or ask for less at once."
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PATHS = (  # what stands between quotes may have spaces in it
+    re.compile(r"""(?<=['"“‘])(?:file://)?/[^'"”’\n]*/(?=[^/'"”’\n]*['"”’])"""),
+    re.compile(r"""(?<![\w:/.…])(?:file://)?/(?:[^\s/'"”’]+/)+"""),
+)
+
+
+def without_paths(text: str) -> str:
+    """A sentence for a page: of each absolute path its last part alone. Who keeps the server finds the whole in the log."""
+    for pattern in _PATHS:
+        text = pattern.sub("…/", text)
+    return text
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that a disk (or a quota of it) is full."""
+    return getattr(error, "errno", None) in FULL_DISK or "No space left" in str(error)
+
+
+def unforeseen(error: BaseException) -> str:
+    """The sentence for an error outside the tree below: what the machine refused is not called a fault of ours."""
+    if isinstance(error, OSError):
+        return NO_DISK if is_full_disk(error) else NO_FILE
+    return NO_MEMORY if isinstance(error, MemoryError) else BROKEN
 
 
 class DashboardError(Exception):
@@ -119,6 +150,12 @@ class JobError(DashboardError):
 
 class StorageError(JobError):
     """The server cannot keep its list of jobs: the disk is full, or the list was damaged."""
+
+
+class QueueFullError(DashboardError):
+    """So many runs wait already, of this visitor or of all, that no more are taken now."""
+
+    retry = True
 
 
 class NoSpaceError(DashboardError):

@@ -94,6 +94,11 @@ def _row(summary: RunSummary, visit: Visit) -> dict[str, Any]:
     return {**told, "name": visit.name, "pinned": visit.pinned, "opened": visit.opened}
 
 
+def asker() -> str:
+    """Whose request this is, for turns in the queue: the visitor, else the address that it comes from."""
+    return visitor_in(request.cookies) or f"at {request.remote_addr}"
+
+
 def _own(asked: Request, needs_json: bool) -> dict[str, Any]:
     """The JSON of a request from a page of this server; {} where none is needed."""
     if not from_own_page(dict(asked.headers), asked.host):

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 DATABASE = diskcache.core.DBNAME
 ASIDE = "broken.db"
 LOCK = "repair.lock"
+LARGEST_LOG = 4_000_000  # bytes that SQLite's write-ahead log keeps on the disk between two uses
 BUSY_SECONDS = 10.0  # how long one statement waits for another process's transaction
 TRIES, TRY_SECONDS = 5, 0.05  # to make a new database while others still close the old one
 PATIENCE_SECONDS = 20.0  # how long a transaction waits to begin
@@ -115,6 +116,15 @@ class HealingCache(diskcache.Cache):
 
     def touch(self, *args: Any, **kwargs: Any) -> Any:
         return self._safely(lambda: diskcache.Cache.touch(self, *args, **kwargs))
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        return self._safely(lambda: diskcache.Cache.delete(self, *args, **kwargs))
+
+    def expire(self, *args: Any, **kwargs: Any) -> Any:
+        return self._safely(lambda: diskcache.Cache.expire(self, *args, **kwargs))
+
+    def volume(self) -> Any:
+        return self._safely(lambda: diskcache.Cache.volume(self))
 
     @contextlib.contextmanager
     def transact(self, retry: bool = False) -> Iterator[None]:
@@ -236,6 +246,7 @@ def _options() -> dict[str, Any]:
         "disk_min_file_size": 2**30,
         "eviction_policy": "none",
         "sqlite_mmap_size": 0,
+        "sqlite_journal_size_limit": LARGEST_LOG,
     }
 
 

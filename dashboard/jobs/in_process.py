@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dashboard.contracts.job import JobSpec
-from dashboard.errors import BROKEN, DashboardError
+from dashboard.errors import DashboardError, unforeseen
 from dashboard.jobs.manager import Builder, ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
@@ -45,5 +45,7 @@ class InProcessManager(ResidentWorkerManager):
             return error_outcome(JobFailure.of(error), serial, spec.name, spec.key)
         except Exception as error:
             log.exception("a computation for a page failed")
-            return error_outcome(JobFailure(BROKEN, "", type(error).__name__, retry=False), serial, spec.name, spec.key)
+            return error_outcome(
+                JobFailure(unforeseen(error), "", type(error).__name__, retry=False), serial, spec.name, spec.key
+            )
         return done_outcome(spec.name, spec.key, serial)

@@ -1,30 +1,29 @@
 """The ledger: how the queue's records lie in the cache.
 
-    board                    keys of the jobs that wait, first come first, and of those that run
+    board                    a `Board`: the jobs that wait, whose turn it is, and the jobs that run
     job:KEY                  a `JobRecord`            payload:KEY    its function's arguments, which may be long
+    lapsed                   keys and sizes of payloads whose page went silent and may come back
     subscription:ID          a `Subscription`
 
-Ended jobs, and what pages were told, are forgotten after an hour.
+A payload leaves when its job ends. Ended jobs and what pages were told are forgotten after half an hour, sooner where the
+records take more than `MOST_RECORD_BYTES`.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from dashboard.jobs.board import Board
 from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.records import JobRecord, Subscription
 
-KEPT_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class Board:
-    """Keys of the jobs that wait, first come first, and of those that run."""
-
-    queued: tuple[str, ...] = ()
-    running: tuple[str, ...] = ()
+KEPT_SECONDS = 3600.0  # for a subscription that is open: renewed as long as its page asks
+TOLD_SECONDS = 1800.0  # for ended jobs, and what pages will be told
+DELIVERED_SECONDS = 600.0  # for what a page was told: only a reply that was lost on the way is asked for again
+MOST_RECORD_BYTES = 32_000_000  # of the database, beside the payloads of jobs that wait
+MOST_LAPSED_BYTES = 4_000_000
 
 
 class Ledger:
@@ -41,10 +40,8 @@ class Ledger:
         return JobRecord.from_json(self._cache.get(f"job:{key}"))
 
     def put_job(self, record: JobRecord) -> None:
-        expire = None if record.active else KEPT_SECONDS
+        expire = None if record.active else TOLD_SECONDS
         self._cache.set(f"job:{record.key}", record.to_json(), expire=expire, retry=True)
-        if expire is not None:
-            self._cache.touch(f"payload:{record.key}", expire=expire, retry=True)
 
     def payload(self, key: str) -> dict[str, Any] | None:
         raw = self._cache.get(f"payload:{key}")
@@ -53,21 +50,48 @@ class Ledger:
     def put_payload(self, key: str, payload: dict[str, Any]) -> None:
         self._cache.set(f"payload:{key}", payload, retry=True)
 
+    def keep_payload(self, key: str) -> None:
+        """The job begins again: its payload stays until it ends."""
+        self._cache.touch(f"payload:{key}", expire=None, retry=True)
+        self._put_lapsed([entry for entry in self._lapsed() if entry[0] != key])
+
+    def drop_payload(self, key: str) -> None:
+        self._cache.delete(f"payload:{key}", retry=True)
+
+    def lapse_payload(self, key: str, size: int) -> None:
+        """The job ended because its pages went silent: its payload stays as long as there is room, in case one comes back."""
+        entries = [*(entry for entry in self._lapsed() if entry[0] != key), (key, size)]
+        while sum(size for _key, size in entries) > MOST_LAPSED_BYTES:
+            self.drop_payload(entries.pop(0)[0])
+        if any(kept == key for kept, _size in entries):
+            self._cache.touch(f"payload:{key}", expire=KEPT_SECONDS, retry=True)
+        self._put_lapsed(entries)
+
     def subscription(self, subscriber: str) -> Subscription | None:
         return Subscription.from_json(self._cache.get(f"subscription:{subscriber}"))
 
     def put_subscription(self, subscriber: str, value: Subscription) -> None:
-        self._cache.set(f"subscription:{subscriber}", value.to_json(), expire=KEPT_SECONDS, retry=True)
+        expire = DELIVERED_SECONDS if value.delivered else KEPT_SECONDS if value.outcome is None else TOLD_SECONDS
+        self._cache.set(f"subscription:{subscriber}", value.to_json(), expire=expire, retry=True)
 
     def board(self) -> Board:
-        raw = self._cache.get("board")
-        return Board(tuple(raw["queued"]), tuple(raw["running"])) if isinstance(raw, dict) else Board()
+        return Board.from_json(self._cache.get("board"))
 
-    def move(self, key: str, to: Literal["first", "last", "running"] | None) -> None:
-        """Put a job at the queue's front or back, among the running, or take it off the board."""
-        board = self.board()
-        queued = [other for other in board.queued if other != key]
-        running = [other for other in board.running if other != key]
-        queued = [key, *queued] if to == "first" else [*queued, key] if to == "last" else queued
-        running = [*running, key] if to == "running" else running
-        self._cache.set("board", {"queued": queued, "running": running}, retry=True)
+    def put_board(self, board: Board) -> None:
+        self._cache.set("board", board.to_json(), retry=True)
+
+    def shed(self) -> None:
+        """Forget what pages were told early, the oldest first, where the records take too much room."""
+        payloads = sum(job.size for job in self.board().waiting) + MOST_LAPSED_BYTES
+        for share in (0.25, 0.5, 0.75, 1.0):
+            if self._cache.volume() <= MOST_RECORD_BYTES + payloads:
+                return
+            self._cache.expire(now=time.time() + share * TOLD_SECONDS + 1, retry=True)
+
+    def _lapsed(self) -> list[tuple[str, int]]:
+        raw = self._cache.get("lapsed")
+        return [(str(key), int(size)) for key, size in raw] if isinstance(raw, list) else []
+
+    def _put_lapsed(self, entries: list[tuple[str, int]]) -> None:
+        if entries != self._lapsed():
+            self._cache.set("lapsed", [list(entry) for entry in entries], retry=True)

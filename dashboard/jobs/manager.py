@@ -29,7 +29,7 @@ from dash.background_callback.managers.diskcache_manager import DiskcacheManager
 from dash.exceptions import PreventUpdate
 
 from dashboard.contracts.job import JobSpec
-from dashboard.errors import BROKEN, DashboardError, StorageError
+from dashboard.errors import DashboardError, QueueFullError, StorageError, unforeseen
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
 from dashboard.settings import Settings
@@ -44,10 +44,13 @@ UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could
 
 
 class ResidentWorkerManager(DiskcacheManager):
-    """One for the whole app: Dash cancels through the app's manager, whatever a callback says."""
+    """One for the whole app: Dash cancels through the app's manager, whatever a callback says.
 
-    def __init__(self, queue: JobQueue, store: RunStore, settings: Settings) -> None:
-        self.queue, self.store, self.settings = queue, store, settings
+    `visitor` names whose request this is; visitors take turns in the queue.
+    """
+
+    def __init__(self, queue: JobQueue, store: RunStore, settings: Settings, visitor: Callable[[], str] = lambda: "") -> None:
+        self.queue, self.store, self.settings, self.visitor = queue, store, settings, visitor
         self._held = threading.BoundedSemaphore(max(1, settings.web_threads // 4))
         super().__init__(queue.cache)
 
@@ -89,10 +92,13 @@ class ResidentWorkerManager(DiskcacheManager):
         outcome, spec = self._build(key, job_fn, args)
         if outcome is None and spec is not None and self.store.is_current(spec.key):
             outcome = done_outcome(spec.name, spec.key, key)
+        if outcome is None and spec is not None:
+            try:
+                self.queue.submit(spec, key, self.visitor())
+            except QueueFullError as error:
+                outcome = error_outcome(JobFailure.of(error), key, spec.name, spec.key)
         if outcome is not None:
             self.queue.deliver(key, outcome)
-        elif spec is not None:
-            self.queue.submit(spec, key)
         return key
 
     def get_progress(self, key: str) -> list[dict[str, Any]] | None:
@@ -179,7 +185,7 @@ class ResidentWorkerManager(DiskcacheManager):
             return error_outcome(JobFailure.of(error), key), None
         except Exception as error:
             log.exception("a background callback failed before its job began")
-            return error_outcome(JobFailure(BROKEN, "", type(error).__name__, retry=False), key), None
+            return error_outcome(JobFailure(unforeseen(error), "", type(error).__name__, retry=False), key), None
         return ({"_dash_no_update": "_dash_no_update"} if spec is None else None), spec
 
 

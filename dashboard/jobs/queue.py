@@ -11,6 +11,7 @@ same transaction, so everyone is told once it is known, whatever happens to the 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from dashboard.contracts.job import JobSpec, Progress
-from dashboard.errors import StorageError
+from dashboard.errors import QueueFullError, StorageError
+from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.ledger import Ledger
 from dashboard.jobs.records import (
@@ -30,6 +32,7 @@ from dashboard.jobs.records import (
     JobState,
     Outcome,
     Subscription,
+    WorkerRecord,
     cancelled_outcome,
     done_outcome,
     error_outcome,
@@ -39,7 +42,9 @@ from dashboard.jobs.records import (
 from dashboard.jobs.roster import Roster
 from dashboard.settings import Settings
 
-Verdict = JobFailure | Literal["leave", "stop"] | None
+Verdict = JobFailure | Literal["leave", "stop", "again"] | None
+MOST_ATTEMPTS = 3  # at one job, where server after server ends while it computes it
+VISITORS_SHARE = 0.25  # of the bytes that may wait, for one visitor
 
 
 class JobQueue:
@@ -57,16 +62,29 @@ class JobQueue:
 
     # ---- those who wait ----------------------------------------------------------------------------------------------
 
-    def submit(self, spec: JobSpec, subscriber: str | None = None) -> str:
-        """Wait for a job, which begins unless it is under way; returns the subscription's id."""
-        subscriber = subscriber or uuid.uuid4().hex
+    def submit(self, spec: JobSpec, subscriber: str | None = None, owner: str = "") -> str:
+        """Wait for a job, which begins unless it is under way; returns the subscription's id.
+
+        Args:
+            owner: the visitor who asks; "" has no name and no limit of their own.
+
+        Raises:
+            QueueFullError: this visitor, or all of them, have as many jobs or bytes waiting as the settings allow.
+        """
+        subscriber, size = subscriber or uuid.uuid4().hex, len(json.dumps(spec.payload))
+        self.ledger.shed()
         with self.ledger.change():
-            self.ledger.put_payload(spec.key, spec.payload)
-            self._join(subscriber, spec.key, spec.name)
+            record = self.ledger.job(spec.key)
+            if record is None or owner not in self._owners(record.subscribers):
+                check_room(self.ledger.board(), self.settings, spec.key, owner, size)
+            if record is None or record.state != "running":
+                self.ledger.put_payload(spec.key, spec.payload)
+            self._join(subscriber, spec.key, spec.name, owner, size)
         return subscriber
 
     def deliver(self, subscriber: str, outcome: Outcome, name: str = "") -> None:
         """Tell a subscriber at once, without any job."""
+        self.ledger.shed()
         self.ledger.put_subscription(subscriber, Subscription("", name, time.time(), outcome))
 
     def poll(self, subscriber: str) -> Outcome | None:
@@ -101,7 +119,7 @@ class JobQueue:
             if record is not None and record.active:
                 others = tuple(other for other in record.subscribers if other != subscriber)
                 left = record.cancel_at if self._any_live(others) else record.cancel_at or time.time()
-                self.ledger.put_job(replace(record, subscribers=others, cancel_at=left))
+                self._put_waiting(replace(record, subscribers=others, cancel_at=left))
 
     def progress(self, subscriber: str) -> dict[str, Any] | None:
         """Where the job is, for a person: phase, done, total, message, seconds; `ahead` while it is queued."""
@@ -119,18 +137,18 @@ class JobQueue:
     # ---- workers -----------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str) -> Claim | None:
-        """Take the job that has waited longest and is still wanted."""
-        if not self.ledger.board().queued:  # cheap, and asked fifty times a second
+        """Take the job whose turn it is: of the visitor who was served longest ago, the one that has waited longest."""
+        if not self.ledger.board().waiting:  # cheap, and asked fifty times a second
             return None
         with self.ledger.change():
-            for key in self.ledger.board().queued:
+            for key, owner in self.ledger.board().in_turn():
                 self.check(key)
                 record = self.ledger.job(key)
                 if record is None or record.state != "queued" or record.cancel_at is not None:
                     continue
                 now = time.time()
                 self.ledger.put_job(replace(record, state="running", worker=worker, started=now))
-                self.ledger.move(key, to="running")
+                self.ledger.put_board(self.ledger.board().take(key, owner))
                 self.roster.change(worker, state="busy", job=key, attempt=record.attempt)
                 return Claim(JobSpec(record.name, key, self.ledger.payload(key) or {}), record.attempt)
         return None
@@ -166,16 +184,25 @@ class JobQueue:
             if record is None:
                 return
             if record.cancel_at is None:
-                self._begin(record.key, record.name, record.subscribers, record.attempt + 1, first=True)
+                self._begin_again(record)
             else:
                 self._end(record, "cancelled")
 
-    def lose_worker(self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost) -> None:
-        """A worker has gone: its job failed, and it leaves the roster."""
+    def lose_worker(self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost, by_order: bool = False) -> None:
+        """A worker has gone: its job failed, and it leaves the roster.
+
+        Args:
+            by_order: its server ends, so the job goes to a worker of another server that has this cache, if there is one.
+        """
         with self.ledger.change():
+            entered = self.roster.get(worker)
             for key in self.ledger.board().running:
                 record = self.ledger.job(key)
-                if record is not None and record.worker == worker and record.state == "running":
+                if record is None or record.worker != worker or record.state != "running":
+                    continue
+                if by_order and self._goes_on(record, entered):
+                    self._begin_again(record)
+                else:
                     self._fail(record, why(record))
             self.roster.remove(worker)
 
@@ -201,6 +228,8 @@ class JobQueue:
                 self.ledger.put_job(replace(record, cancel_at=time.time()))
             elif verdict == "stop":
                 self._end(record, "cancelled")
+            elif verdict == "again":
+                self._begin_again(record)
             else:
                 self._fail(record, verdict)
 
@@ -213,33 +242,68 @@ class JobQueue:
         self.cache.close()
 
     def _verdict(self, record: JobRecord) -> Verdict:
-        """What is wrong with a job, if anything: why it failed, that nobody waits ("leave"), that it may go ("stop")."""
+        """What is wrong with a job, if anything: why it failed, that nobody waits ("leave"), that it may go ("stop"), that
+        another server's worker must do it ("again")."""
         now, settings = time.time(), self.settings
         if not record.active:
             return None
         if record.state == "running":
-            if self.roster.is_gone(self.roster.get(record.worker)):
-                return worker_lost(record)
+            worker = self.roster.get(record.worker)
+            if self.roster.is_gone(worker):
+                return self._verdict_of_loss(record, worker)
             if now - (record.started or now) > settings.job_seconds:
                 return overtime(record, settings.job_seconds)
         elif record.stopping(now):
             return "stop"
-        elif now - record.created > settings.heartbeat_seconds and not self.roster.serving():
+        elif not self.roster.serving() and now - record.created > settings.heartbeat_seconds:
             return JobFailure(NO_WORKER)
         return "leave" if record.cancel_at is None and not self._any_live(record.subscribers) else None
 
-    def _join(self, subscriber: str, key: str, name: str) -> None:
+    def _verdict_of_loss(self, record: JobRecord, worker: WorkerRecord | None) -> Verdict:
+        """What becomes of a running job whose worker has gone. Its supervisor, where it lives, says so itself in a moment."""
+        if worker is None:
+            return worker_lost(record)
+        if self.roster.has_supervisor(worker):
+            return worker_lost(record) if self.roster.is_silent(worker) else None
+        return "again" if self._goes_on(record, worker) else worker_lost(record)
+
+    def _goes_on(self, record: JobRecord, worker: WorkerRecord | None) -> bool:
+        """Whether a worker of another server can do a job again whose own server ended."""
+        return record.cancel_at is None and record.attempt < MOST_ATTEMPTS and self.roster.supervised(but=worker)
+
+    def _join(self, subscriber: str, key: str, name: str, owner: str, size: int) -> None:
+        self.ledger.put_subscription(subscriber, Subscription(key, name, time.time(), owner=owner))
         record = self.ledger.job(key)
         if record is None or not record.active or (record.state == "running" and record.stopping(time.time())):
-            self._begin(key, name, (subscriber,), 1 if record is None else record.attempt + 1)
+            self._begin(key, name, (subscriber,), 1 if record is None else record.attempt + 1, size)
         else:
             others = tuple(other for other in record.subscribers if other != subscriber)
-            self.ledger.put_job(replace(record, subscribers=(*others, subscriber), cancel_at=None))
-        self.ledger.put_subscription(subscriber, Subscription(key, name, time.time()))
+            self._put_waiting(replace(record, subscribers=(*others, subscriber), cancel_at=None))
 
-    def _begin(self, key: str, name: str, subscribers: tuple[str, ...], attempt: int, first: bool = False) -> None:
+    def _begin(self, key: str, name: str, subscribers: tuple[str, ...], attempt: int, size: int, first: bool = False) -> None:
         self.ledger.put_job(JobRecord(key, name, "queued", attempt, time.time(), subscribers))
-        self.ledger.move(key, to="first" if first else "last")
+        self.ledger.put_board(self.ledger.board().put(Waiting(key, self._owners(subscribers), size), first))
+        self.ledger.keep_payload(key)
+
+    def _begin_again(self, record: JobRecord) -> None:
+        """A running job waits again, first of all."""
+        size = self._payload_size(record.key)
+        self._begin(record.key, record.name, record.subscribers, record.attempt + 1, size, first=True)
+
+    def _put_waiting(self, record: JobRecord) -> None:
+        """Write a job whose subscribers are others now; while it waits, it waits at the turns of all of them."""
+        self.ledger.put_job(record)
+        board = self.ledger.board()
+        found = next((job for job in board.waiting if job.key == record.key), None)
+        if found is not None and record.subscribers:
+            self.ledger.put_board(board.put(replace(found, owners=self._owners(record.subscribers))))
+
+    def _owners(self, subscribers: tuple[str, ...]) -> tuple[str, ...]:
+        found = (self.ledger.subscription(subscriber) for subscriber in subscribers)
+        return tuple(dict.fromkeys(one.owner for one in found if one is not None))
+
+    def _payload_size(self, key: str) -> int:
+        return len(json.dumps(self.ledger.payload(key) or {}))
 
     def _renew(self, subscriber: str, found: Subscription) -> None:
         """Renew the lease, if a fifth of it is over; whoever comes back after it lapsed waits again."""
@@ -254,7 +318,7 @@ class JobQueue:
                 outcome = error_outcome(JobFailure(FORGOTTEN), subscriber, found.name, found.job)
                 self.ledger.put_subscription(subscriber, replace(now_found, outcome=outcome))
             elif not self._waits(subscriber, record):
-                self._join(subscriber, found.job, found.name)
+                self._join(subscriber, found.job, found.name, found.owner, self._payload_size(found.job))
             else:
                 self.ledger.put_subscription(subscriber, replace(now_found, renewed=time.time()))
 
@@ -276,13 +340,18 @@ class JobQueue:
 
     def _fail(self, record: JobRecord, failure: JobFailure) -> None:
         state: JobState = "failed" if record.cancel_at is None else "cancelled"
-        ended = self._end(record, state, error=failure.message, details=failure.details)
+        ended = self._end(record, state, error=failure.message)
         self._tell(ended, lambda subscriber: error_outcome(failure, subscriber, ended.name, ended.key))
 
     def _end(self, record: JobRecord, state: JobState, **changes: Any) -> JobRecord:
+        """The job has ended. Its payload leaves, unless its pages went silent only: they may come back, and it begins again."""
         ended = replace(record, state=state, ended=time.time(), **changes)
         self.ledger.put_job(ended)
-        self.ledger.move(record.key, to=None)
+        self.ledger.put_board(self.ledger.board().without(record.key))
+        if state == "cancelled" and record.subscribers and "error" not in changes:
+            self.ledger.lapse_payload(record.key, self._payload_size(record.key))
+        else:
+            self.ledger.drop_payload(record.key)
         return ended
 
     def _tell(self, record: JobRecord, outcome: Callable[[str], Outcome]) -> None:
@@ -294,7 +363,8 @@ class JobQueue:
     def _ahead(self, key: str) -> tuple[int, str]:
         """How many jobs come before this one, and the sentence about it."""
         board = self.ledger.board()
-        ahead = len(board.running) + (board.queued.index(key) if key in board.queued else 0)
+        queued = board.queued
+        ahead = len(board.running) + (queued.index(key) if key in queued else 0)
         if not any(worker.state != "starting" for worker in self.roster.live()):
             return ahead, "The worker is starting" if self.roster.serving() else "Waiting for a worker"
         if ahead:
@@ -311,4 +381,31 @@ def status(queue: JobQueue) -> dict[str, Any]:
         word = name if state in states else word
     models = sorted({model for worker in live for model in worker.models})
     message = next((worker.message for worker in live if worker.message), "" if live else NO_WORKER)
-    return {"worker": word, "models": models, "queue": len(queue.ledger.board().queued), "message": message}
+    if word == "none" and queue.roster.supervised():  # its worker died or froze, and is being replaced
+        word, message = "starting", "Starting the worker"
+    return {"worker": word, "models": models, "queue": len(queue.ledger.board().waiting), "message": message}
+
+
+def check_room(board: Board, settings: Settings, key: str, owner: str, size: int) -> None:
+    """Raise `QueueFullError` where one more job would be more than waits for one visitor, or for all.
+
+    Args:
+        key, size: of the job that comes. owner: the visitor who asks; "" has no limit of their own.
+    """
+    most = settings.queue_megabytes * 1e6
+    mine, others = board.of(owner), [job for job in board.waiting if job.key != key]
+    if owner and len(mine) >= settings.visitor_runs:
+        raise QueueFullError(
+            f"{len(mine):,} of your runs are waiting already, and this server keeps no more for one person. Your text is still "
+            "in the box. Wait until one is done, or cancel one in another tab; then run again."
+        )
+    if owner and mine and sum(job.size for job in mine) + size > most * VISITORS_SHARE:
+        raise QueueFullError(
+            "The texts of your waiting runs are as long as this server keeps for one person. Your text is still in the box. "
+            "Wait until one is done, or cancel one in another tab; then run again."
+        )
+    if len(others) >= settings.queue_runs or (others and sum(job.size for job in others) + size > most):
+        raise QueueFullError(
+            f"{len(others):,} runs are waiting on this server, which is as much as it keeps. Your text is still in the box. "
+            "Run again in a few minutes."
+        )

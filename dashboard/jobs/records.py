@@ -6,12 +6,15 @@ makes a lease lapse early or late, and both mend themselves.
 
 from __future__ import annotations
 
+import logging
+import uuid
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from dashboard.contracts.job import JobSpec, Progress
-from dashboard.errors import DashboardError, JobCancelledError, JobError
+from dashboard.errors import DashboardError, JobCancelledError, JobError, without_paths
 
+log = logging.getLogger(__name__)
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 WorkerState = Literal["starting", "loading", "idle", "busy", "saving"]
 Outcome = dict[str, Any]
@@ -24,7 +27,7 @@ NO_WORKER = (
     "(or ask whoever keeps this server), then run again."
 )
 LONGEST_MESSAGE = 1_000  # characters of what a page shows
-LONGEST_DETAILS = 16_000
+LONGEST_DETAILS = 200
 R = TypeVar("R", bound="_Record")
 
 
@@ -36,17 +39,21 @@ class _Record:
     @classmethod
     def from_json(cls: type[R], raw: object) -> R | None:
         """The record, or None where nothing, or something else, is stored."""
-        if not isinstance(raw, dict) or set(raw) != {item.name for item in fields(cls)}:
+        names = {item.name for item in fields(cls)}
+        if not isinstance(raw, dict) or not set(raw) <= names:
             return None
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
         if isinstance(raw.get("progress"), dict):
             values["progress"] = Progress(**raw["progress"])
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError:  # a field is missing
+            return None
 
 
 @dataclass(frozen=True)
 class JobFailure:
-    """Why a job has no result: the sentence for the page, details for the server's keeper, the error's class name.
+    """Why a job has no result: the sentence for the page, where the server's log has more, the error's class name.
 
     `retry`: whether running it again may help.
     """
@@ -57,13 +64,33 @@ class JobFailure:
     retry: bool = JobError.retry
 
     def __post_init__(self) -> None:
-        """Keep what a person can read: the beginning of a message, and both ends of what is for the server's keeper."""
-        object.__setattr__(self, "message", _cut(self.message, LONGEST_MESSAGE, 0))
-        object.__setattr__(self, "details", _cut(self.details, LONGEST_DETAILS // 4, LONGEST_DETAILS * 3 // 4))
+        """Keep what a person at a page should read: the beginning of a message, and no path of the server."""
+        object.__setattr__(self, "message", _cut(without_paths(self.message), LONGEST_MESSAGE))
+        object.__setattr__(self, "details", _cut(without_paths(self.details), LONGEST_DETAILS))
 
     @classmethod
     def of(cls, error: DashboardError) -> JobFailure:
-        return cls(str(error), getattr(error, "details", ""), type(error).__name__, error.retry)
+        """Of an error with a sentence; where that leaves out a path, or there are details, the log has all of it."""
+        whole, details = str(error), str(getattr(error, "details", ""))
+        more = noted(f"{type(error).__name__}: {whole}", details) if details or without_paths(whole) != whole else ""
+        return cls(whole, more, type(error).__name__, error.retry)
+
+
+def noted(what: str, details: str) -> str:
+    """Write details into the log; gives the sentence that says where they are."""
+    number = new_number()
+    log.error("details %s: %s\n%s", number, what, details.encode("utf-8", "backslashreplace").decode())
+    return where_noted(number)
+
+
+def new_number() -> str:
+    """Names an entry of the log, so that a page can say which one it means."""
+    return uuid.uuid4().hex[:8]
+
+
+def where_noted(number: str) -> str:
+    """The sentence for a page."""
+    return f"The server's log has the details under {number}."
 
 
 @dataclass(frozen=True)
@@ -91,7 +118,6 @@ class JobRecord(_Record):
     cancel_at: float | None = None
     result: str | None = None
     error: str | None = None
-    details: str = ""
 
     @property
     def active(self) -> bool:
@@ -109,6 +135,7 @@ class Subscription(_Record):
     Attributes:
         job: key of the job. name: its function. renewed: when the page asked last.
         outcome: what it is told, once that is known. delivered: whether it was told.
+        owner: the visitor whose page it is; "" where it has no name.
     """
 
     job: str
@@ -116,11 +143,23 @@ class Subscription(_Record):
     renewed: float
     outcome: Outcome | None = None
     delivered: bool = False
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class SupervisorRecord(_Record):
+    """One worker service; `beat` is its last sign of life, `ending` whether it was told to end."""
+
+    pid: int
+    host: str
+    beat: float
+    ending: bool = False
 
 
 @dataclass(frozen=True)
 class WorkerRecord(_Record):
-    """One worker process; `beat` is its last sign of life, `job` and `attempt` what it is doing, `host` where it runs."""
+    """One worker process; `beat` is its last sign of life, `job` and `attempt` what it is doing, `host` where it runs,
+    `parent` the process id of its supervisor (0: none)."""
 
     id: str
     pid: int
@@ -131,6 +170,7 @@ class WorkerRecord(_Record):
     job: str | None = None
     attempt: int | None = None
     message: str = ""
+    parent: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,9 +229,9 @@ def over_memory(record: JobRecord, gigabytes: float) -> JobFailure:
     )
 
 
-def _cut(text: str, first: int, last: int) -> str:
-    """`text` whole where it is short, else its first and last characters."""
-    return text if len(text) <= first + last else f"{text[:first]} … {text[len(text) - last :]}".rstrip()
+def _cut(text: str, most: int) -> str:
+    """`text` whole where it is short, else its beginning."""
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _doing(progress: Progress | None) -> str:

@@ -14,10 +14,11 @@ import psutil
 
 from dashboard.errors import StorageError
 from dashboard.jobs.cache import HealingCache
-from dashboard.jobs.records import WorkerRecord
+from dashboard.jobs.records import SupervisorRecord, WorkerRecord
 from dashboard.settings import Settings
 
 ENTRY = "workers"
+SUPERVISORS = "supervisors"
 PROBE = "probe"
 SECOND_LOOK_SECONDS = 0.75  # after a sleep of the whole computer every worker looks silent until it beats again
 FORGET_SECONDS = 60.0
@@ -29,6 +30,8 @@ class Roster:
     def __init__(self, cache: HealingCache, settings: Settings) -> None:
         self._cache, self._settings = cache, settings
         self._silent_since: dict[str, float] = {}  # worker id → when this process first found it silent (monotonic)
+        self._unserved_since: float | None = None  # monotonic; since when this process has found nobody at work
+        self._looked_at = 0.0  # monotonic; when it looked for that last
         self._lock = threading.Lock()
 
     def all(self) -> dict[str, WorkerRecord]:
@@ -65,8 +68,66 @@ class Roster:
         return [record for record in self.all().values() if not self.is_gone(record)]
 
     def serving(self) -> bool:
-        """Whether any worker, or its supervisor that will start it anew, gave a sign of life lately."""
-        return any(self._may_not_judge() or not self._silent(record) for record in self.all().values())
+        """Whether any worker, or a supervisor that will start one again, gave a sign of life lately.
+
+        Silence is looked at twice, as in `is_gone`; where nobody is entered at all, whoever restarts has a heartbeat's time.
+        """
+        workers = self.all().values()
+        if self._may_not_judge() and workers:
+            return True
+        now, heartbeat = time.monotonic(), self._settings.heartbeat_seconds
+        with self._lock:
+            seldom = now - self._looked_at > heartbeat
+            self._looked_at = now
+            if self.supervised() or any(not self._silent(record) for record in workers):
+                self._unserved_since = None
+                return True
+            if self._unserved_since is None or seldom:
+                self._unserved_since = now
+            return now - self._unserved_since < (SECOND_LOOK_SECONDS if workers else heartbeat)
+
+    # ---- supervisors ---------------------------------------------------------------------------------------------------
+
+    def supervisors(self) -> list[SupervisorRecord]:
+        """Every supervisor's record, of the dead as well."""
+        raw = self._cache.get(SUPERVISORS)
+        records = (SupervisorRecord.from_json(item) for item in (raw if isinstance(raw, list) else ()))
+        return [record for record in records if record is not None]
+
+    def supervise(self, ending: bool = False) -> None:
+        """A sign of life of this process, which supervises workers; forget those long gone."""
+        own = SupervisorRecord(os.getpid(), this_host(), time.time(), ending)
+        with self._cache.transact(retry=True):
+            others = [
+                record
+                for record in self.supervisors()
+                if (record.pid, record.host) != (own.pid, own.host) and abs(own.beat - record.beat) < FORGET_SECONDS
+            ]
+            self._cache.set(SUPERVISORS, [record.to_json() for record in (*others, own)], retry=True)
+
+    def retire(self) -> None:
+        """This process supervises no more."""
+        with self._cache.transact(retry=True):
+            others = [record for record in self.supervisors() if (record.pid, record.host) != (os.getpid(), this_host())]
+            self._cache.set(SUPERVISORS, [record.to_json() for record in others], retry=True)
+
+    def supervised(self, but: WorkerRecord | None = None) -> bool:
+        """Whether a supervisor is alive and not ending; with `but`, another one than that of this worker."""
+        return any(
+            self._supervises(record) and (but is None or (record.pid, record.host) != (but.parent, but.host))
+            for record in self.supervisors()
+        )
+
+    def has_supervisor(self, worker: WorkerRecord) -> bool:
+        """Whether a worker's own supervisor is alive and not ending."""
+        return any(
+            self._supervises(record) for record in self.supervisors() if (record.pid, record.host) == (worker.parent, worker.host)
+        )
+
+    def _supervises(self, record: SupervisorRecord) -> bool:
+        if record.ending or self._silent(record):
+            return False
+        return record.host != this_host() or is_running(record.pid)
 
     def is_gone(self, record: WorkerRecord | None) -> bool:
         """Whether a worker has stopped: its process is no more, or it has been silent for too long.
@@ -97,7 +158,11 @@ class Roster:
             return False
         return True
 
-    def _silent(self, record: WorkerRecord) -> bool:
+    def is_silent(self, record: WorkerRecord) -> bool:
+        """Whether a worker has given no sign of life for as long as a heartbeat."""
+        return self._silent(record)
+
+    def _silent(self, record: WorkerRecord | SupervisorRecord) -> bool:
         return not -FORGET_SECONDS < time.time() - record.beat <= self._settings.heartbeat_seconds
 
     def _may_not_judge(self) -> bool:

@@ -100,7 +100,9 @@ class Supervisor:
             time.sleep(TICK_SECONDS)
 
     def end(self) -> None:
-        """End every worker; their jobs fail with a sentence that says so."""
+        """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says so."""
+        with contextlib.suppress(StorageError):
+            self._queue.roster.supervise(ending=True)
         running = [place.process for place in self._places if place.process is not None]
         for process in running:
             process.terminate()
@@ -113,8 +115,10 @@ class Supervisor:
             process.close()
         for place in self._places:
             with contextlib.suppress(StorageError):  # whoever watches finds that its process is gone
-                self._queue.lose_worker(place.worker)
+                self._queue.lose_worker(place.worker, by_order=True)
             place.process = None
+        with contextlib.suppress(StorageError):
+            self._queue.roster.retire()
         self._queue.close()
 
     def _start(self, place: _Place) -> None:
@@ -126,7 +130,9 @@ class Supervisor:
             daemon=True,
         )
         # entered before it runs, so that the queue is served all the while; it says itself when it is ready
-        record = WorkerRecord(place.worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker")
+        record = WorkerRecord(
+            place.worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker", parent=os.getpid()
+        )
         self._queue.roster.publish(record)
         process.start()
         place.process, place.unwanted_since, place.missed_since = process, None, None
@@ -143,6 +149,8 @@ class Supervisor:
         record = self._queue.roster.get(place.worker)
         never_ready = record is not None and record.state == "starting"
         log.warning("worker %s ended with code %s", place.worker[:8], process.exitcode)
+        if process.exitcode == -signal.SIGTERM:  # someone stops the service, all its processes at once
+            self._queue.lose_worker(place.worker, by_order=True)
         process.join()
         process.close()
         place.process = None
@@ -196,7 +204,8 @@ class Supervisor:
             self._bury(place)
 
     def _beat(self) -> None:
-        """Signs of life for workers that cannot give them: importing torch, loading a model."""
+        """Signs of life: its own, and of workers that cannot give them (importing torch, loading a model)."""
+        self._queue.roster.supervise()
         for place in self._places:
             record = self._queue.roster.get(place.worker)
             if record is not None and record.state in ("starting", "loading"):

@@ -15,10 +15,18 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import DashboardError, JobCancelledError, SettingsError, StorageError, is_panic
+from dashboard.errors import (
+    DashboardError,
+    JobCancelledError,
+    SettingsError,
+    StorageError,
+    is_panic,
+    unforeseen,
+    without_paths,
+)
 from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import CANCELLED, Claim, JobFailure, WorkerRecord
+from dashboard.jobs.records import CANCELLED, Claim, JobFailure, WorkerRecord, new_number, where_noted
 from dashboard.jobs.roster import this_host
 from dashboard.jobs.work import Desk, Registry
 from dashboard.settings import Settings
@@ -71,7 +79,9 @@ class Presence:
 
     def __init__(self, queue: JobQueue, worker: str) -> None:
         self._roster = queue.roster
-        self._record = WorkerRecord(worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker")
+        self._record = WorkerRecord(
+            worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker", parent=os.getppid()
+        )
         self._lock = threading.Lock()
 
     def announce(self, **changes: Any) -> None:
@@ -121,7 +131,7 @@ def _prepare(registry: Registry, presence: Presence) -> str:
         registry.prepare(presence.announce)
     except DashboardError as error:
         log.warning("the default model is not ready: %s", error)
-        return str(error)
+        return without_paths(str(error))
     except BaseException as error:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
@@ -133,7 +143,8 @@ def _prepare(registry: Registry, presence: Presence) -> str:
 def _do(claim: Claim, registry: Registry, queue: JobQueue, store: RunStore, presence: Presence) -> None:
     """Do one job to its end, whatever that is."""
     spec, start = claim.spec, time.perf_counter()
-    desk = Desk(spec.key, store, Reporter(queue, claim), presence.announce)
+    reporter = Reporter(queue, claim)
+    desk = Desk(spec.key, store, reporter, presence.announce)
     try:
         if spec.name not in registry.jobs:
             raise DashboardError(f"The worker does not know how to do {spec.name!r}. Restart the worker: it may be out of date.")
@@ -150,23 +161,37 @@ def _do(claim: Claim, registry: Registry, queue: JobQueue, store: RunStore, pres
     except BaseException as error:
         if not (isinstance(error, (Exception, SystemExit)) or is_panic(error)):
             raise
-        log.exception("%s %s failed", spec.name, spec.key[:12])
-        unforeseen = explain(error)
-        insist(lambda: queue.fail(claim, unforeseen))
+        number = new_number()
+        log.exception("details %s: %s %s failed", number, spec.name, spec.key[:12])
+        defect = explain(error, reporter.phase, where_noted(number))
+        insist(lambda: queue.fail(claim, defect))
     else:
         insist(lambda: queue.finish(claim, result))
         log.info("%s %s done in %.2f s", spec.name, spec.key[:12], time.perf_counter() - start)
 
 
-def explain(error: BaseException) -> JobFailure:
-    """The sentence for an error that nobody foresaw."""
+def explain(error: BaseException, phase: str = "", more: str = "") -> JobFailure:
+    """The sentence for an error that nobody foresaw. Only what is ours is called so.
+
+    Args:
+        phase: of the job's progress. more: says where the traceback is.
+    """
     details = "".join(traceback.format_exception(error))  # says so where an error cannot be written
+    kind = type(error).__name__
     if isinstance(error, MemoryError) or "not enough memory" in details or "out of memory" in details:
-        return JobFailure(NO_MEMORY, details)
+        return JobFailure(NO_MEMORY, more)
+    if isinstance(error, OSError):
+        return JobFailure(f"{unforeseen(error)} Your text is still in the box.", more)
+    if phase in ("fetch", "load"):
+        return JobFailure(
+            f"This model could not be loaded ({kind}): its files may be damaged, or of a kind that this version does not know. "
+            "Your text is still in the box. Choose another model; the server's log has the details.",
+            more,
+        )
     return JobFailure(
-        f"This run failed in the worker ({type(error).__name__}), which is our fault. Your text is still in the box; "
+        f"This run failed in the worker ({kind}), which is our fault. Your text is still in the box; "
         "the server's log has the details.",
-        details,
+        more,
     )
 
 
@@ -175,13 +200,13 @@ class Reporter:
 
     def __init__(self, queue: JobQueue, claim: Claim) -> None:
         self._queue, self._claim = queue, claim
-        self._phase, self._next = "", 0.0
+        self.phase, self._next = "", 0.0
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.phase == self._phase and now < self._next:
+        if progress.phase == self.phase and now < self._next:
             return
-        self._phase, self._next = progress.phase, now + REPORT_SECONDS
+        self.phase, self._next = progress.phase, now + REPORT_SECONDS
         try:
             wanted = self._queue.report(self._claim, progress)
         except StorageError as error:  # what nobody hears of goes on all the same

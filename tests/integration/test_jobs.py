@@ -27,7 +27,7 @@ import fake_jobs
 from dashboard.contracts.job import JobSpec
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import DashboardError, EmptyTextError
-from dashboard.jobs.ledger import Board
+from dashboard.jobs.board import Board
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue, status
 from dashboard.jobs.worker import OWN_REGISTRY
@@ -289,10 +289,13 @@ def test_a_killed_worker_is_an_error_and_the_next_run_works(server: Server) -> N
 
 @pytest.mark.alone
 def test_a_worker_that_is_frozen_is_replaced(server: Server) -> None:
-    handle = server.ask("deaf", 1)
+    """Who waits behind the frozen run goes on waiting, and gets a run."""
+    handle, waiting = server.ask("deaf", 1), server.ask("slow", 3)
     server.running(handle)
     os.kill(server.worker_pid(), signal.SIGSTOP)
+    server.until(lambda: server.poll(waiting) or server.poll(handle), 10)
     assert "The worker stopped" in server.outcome(handle, within=5)["error"]
+    assert server.outcome(waiting)["run"]
     assert server.outcome(server.ask("slow", 2))["run"]
 
 
@@ -354,7 +357,12 @@ def test_a_failure_is_told_and_tried_again(server: Server, job: str, kind: str, 
         outcome = server.outcome(server.ask(job, 1))
         assert (outcome["kind"], outcome["cancelled"]) == (kind, False)
         assert words in outcome["error"]
-        assert len(json.dumps(outcome)) < 60_000, "a page can take it"
+        assert len(json.dumps(outcome)) < 3_000, "a page can take it"
+        assert "Traceback" not in json.dumps(outcome)
+        assert str(ROOT) not in json.dumps(outcome)
+        if "our fault" in outcome["error"]:
+            number = outcome["details"].removeprefix("The server's log has the details under ").rstrip(".")
+            assert f"details {number}" in server.log()
     assert server.outcome(server.ask("slow", 1))["run"]
 
 

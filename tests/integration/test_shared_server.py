@@ -272,3 +272,16 @@ def test_two_servers_on_one_cache_folder(make_site: Callable[..., Site]) -> None
     assert other.health()["worker"] == "ready"
     one.start()
     assert here.drawn({"run": other.key("The other goes on 60 0.1"), "token": 1, "layer": 1, "head": 1})["layer"] == 1
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_another_server_computes_is_not_lost_with_it(make_site: Callable[..., Site], by: signal.Signals) -> None:
+    """The other server's worker has the run when its server ends: this one's worker does it again, and nobody hears of it."""
+    one, other = make_site(web_processes=1).start(), make_site(web_processes=1).start("web")
+    there, text = other.person(), "Begun at the other one 30 4.0"
+    handle = there.submit(text, MODEL)
+    there.sees(handle, "layers")
+    other.start("worker")
+    one.stop(by=by)
+    assert there.wait(handle)["run"] == other.key(text)
+    assert other.begun() == [other.key(text)] * 2

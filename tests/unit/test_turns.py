@@ -1,0 +1,217 @@
+"""Fair turns in the queue, its limits, and that what ended takes no room."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import test_queue
+from test_queue import Clock, pass_time, spec
+
+from dashboard.contracts.job import JobSpec
+from dashboard.errors import QueueFullError
+from dashboard.jobs import ledger
+from dashboard.jobs.board import Board, Waiting
+from dashboard.jobs.cache import DATABASE
+from dashboard.jobs.queue import JobQueue
+from dashboard.jobs.records import JobFailure, SupervisorRecord, WorkerRecord
+from dashboard.jobs.roster import SUPERVISORS, this_host
+from dashboard.settings import Settings
+
+clock, queue, worker = test_queue.clock, test_queue.queue, test_queue.worker  # fixtures
+
+
+def take_all(queue: JobQueue, worker: str) -> list[str]:
+    taken = []
+    while (claim := queue.claim(worker)) is not None:
+        taken.append(claim.spec.key)
+        queue.finish(claim, "a")
+    return taken
+
+
+def ahead(queue: JobQueue, subscriber: str) -> int:
+    progress = queue.progress(subscriber)
+    assert progress is not None
+    return int(progress["ahead"])
+
+
+def test_a_visitor_with_fifty_jobs_does_not_hold_off_anothers_one(queue: JobQueue, worker: str) -> None:
+    for number in range(50):
+        queue.submit(spec(f"many-{number}"), owner="ann")
+    one = queue.submit(spec("one"), owner="bob")
+    assert ahead(queue, one) == 1
+    assert take_all(queue, worker)[:3] == ["many-0", "one", "many-1"]
+
+
+def test_visitors_take_turns_and_whoever_comes_new_goes_to_the_end(queue: JobQueue, worker: str) -> None:
+    for owner, count in (("ann", 3), ("bob", 2)):
+        for number in range(count):
+            queue.submit(spec(f"{owner}-{number}"), owner=owner)
+    claim = queue.claim(worker)
+    assert claim is not None
+    queue.submit(spec("cid-0"), owner="cid")
+    assert queue.ledger.board().queued == ("bob-0", "ann-1", "cid-0", "bob-1", "ann-2")
+    queue.finish(claim, "a")
+    assert [claim.spec.key, *take_all(queue, worker)] == ["ann-0", "bob-0", "ann-1", "cid-0", "bob-1", "ann-2"]
+
+
+def test_whoever_asks_again_and_again_does_not_hold_off_another(queue: JobQueue, worker: str) -> None:
+    """One visitor always has one waiting; the other's second and third job are taken in turn all the same."""
+    for number in range(3):
+        queue.submit(spec(f"bob-{number}"), owner="bob")
+    taken = []
+    for number in range(6):
+        queue.submit(spec(f"ann-{number}"), owner="ann")
+        claim = queue.claim(worker)
+        assert claim is not None
+        taken.append(claim.spec.key)
+        queue.finish(claim, "a")
+    assert taken == ["bob-0", "ann-0", "bob-1", "ann-1", "bob-2", "ann-2"]
+
+
+def test_the_place_that_is_shown_is_that_at_which_it_is_taken(queue: JobQueue, worker: str) -> None:
+    waits = {}
+    for number in range(4):
+        for owner in ("ann", "bob", "")[: 3 - number % 2]:
+            key = f"{owner}-{number}"
+            waits[key] = queue.submit(spec(key), owner=owner)
+    shown = {ahead(queue, subscriber): key for key, subscriber in waits.items()}
+    assert [shown[place] for place in range(len(waits))] == take_all(queue, worker)
+
+
+def test_a_job_that_two_wait_for_is_taken_at_the_first_of_their_turns(queue: JobQueue, worker: str) -> None:
+    for number in range(9):
+        queue.submit(spec(f"ann-{number}"), owner="ann")
+    shared = queue.submit(spec("ann-8"), owner="bob")
+    assert ahead(queue, shared) == 1
+    queue.drop(shared)
+    assert queue.ledger.board().queued[-1] == "ann-8", "at its old place once only the first waits for it"
+
+
+def test_a_board_comes_back_and_an_unknown_one_is_empty() -> None:
+    board = Board((Waiting("k1", ("ann", "bob"), 5), Waiting("k2")), ("bob", "ann", ""), ("k3",))
+    assert Board.from_json(board.to_json()) == board
+    for raw in (None, {"queued": ["k1"], "running": []}, {"waiting": [["k1"]], "turns": [], "running": []}, 3):
+        assert Board.from_json(raw) == Board()
+
+
+def test_one_visitor_has_so_many_runs_waiting_and_others_are_not_refused(tmp_path: Path) -> None:
+    queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=3, queue_runs=5))
+    waiting = [queue.submit(spec(f"k{number}"), owner="ann") for number in range(3)]
+    with pytest.raises(QueueFullError, match=r"3 of your runs are waiting.*Wait until one is done"):
+        queue.submit(spec("k3"), owner="ann")
+    queue.submit(spec("k1"), owner="ann")
+    queue.submit(spec("k4"), owner="bob")
+    queue.submit(spec("k5"), owner="cid")
+    with pytest.raises(QueueFullError, match=r"5 runs are waiting on this server.*in a few minutes"):
+        queue.submit(spec("k6"), owner="dan")
+    assert queue.ledger.payload("k6") is None
+    queue.submit(spec("k5"), owner="dan")  # under way already: nothing is added
+    queue.drop(waiting[0])
+    queue.close()
+
+
+def test_the_bytes_that_wait_are_limited_for_one_and_for_all(tmp_path: Path) -> None:
+    queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, queue_megabytes=4.0))
+    queue.submit(spec("k0", text="x" * 600_000), owner="ann")
+    with pytest.raises(QueueFullError, match="as long as this server keeps for one person"):
+        queue.submit(spec("k1", text="x" * 600_000), owner="ann")
+    for number in range(5):
+        queue.submit(spec(f"b{number}", text="x" * 600_000), owner=f"b{number}")
+    with pytest.raises(QueueFullError, match="as much as it keeps"):
+        queue.submit(spec("k2", text="x" * 600_000), owner="cid")
+    queue.close()
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder / "queue").iterdir())
+
+
+@pytest.mark.parametrize("how", ["done", "failed", "cancelled", "silent"])
+def test_payloads_leave_when_their_jobs_end_and_the_database_shrinks(
+    queue: JobQueue, worker: str, clock: Clock, how: str, tmp_path: Path
+) -> None:
+    """Fifteen long texts in a row, whatever becomes of them."""
+    for number in range(15):
+        subscriber = queue.submit(JobSpec("capture", f"k{number}", {"text": "x" * 3_000_000}), owner="ann")
+        claim = queue.claim(worker)
+        assert claim is not None
+        if how == "done":
+            queue.finish(claim, "a")
+        elif how == "failed":
+            queue.fail(claim, JobFailure("No."))
+        elif how == "cancelled":
+            queue.drop(subscriber)
+            clock.now += 1
+            queue.stopped(claim)
+        else:
+            pass_time(queue, clock, 6)
+            queue.stopped(claim)
+    kept = [number for number in range(15) if queue.ledger.payload(f"k{number}")]
+    assert kept == ([14] if how == "silent" else [])
+    queue.close()
+    assert (tmp_path / "queue" / DATABASE).stat().st_size < (4_000_000 if how == "silent" else 500_000)
+    assert size_of(tmp_path) < 9_000_000
+
+
+def test_what_pages_were_told_is_forgotten_early_where_it_takes_too_much(
+    queue: JobQueue, worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "MOST_RECORD_BYTES", 200_000)
+    monkeypatch.setattr(ledger, "MOST_LAPSED_BYTES", 0)
+    waiting = queue.submit(spec("waits"))
+    for number in range(600):
+        queue.deliver(f"s{number}", {"error": "x" * 900, "serial": str(number)})
+    assert queue.cache.volume() < 300_000
+    assert queue.poll("s599") == {"error": "x" * 900, "serial": "599"}
+    assert queue.poll(waiting) is None
+
+
+def test_a_frozen_worker_leaves_those_who_wait_waiting_while_its_supervisor_lives(queue: JobQueue, clock: Clock) -> None:
+    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0, parent=os.getpid()))
+    running, waiting = queue.submit(spec("k1")), queue.submit(spec("k2"))
+    assert queue.claim("w1") is not None
+    for _ in range(20):  # the supervisor beats, the worker does not
+        clock.now += 0.5
+        queue.roster.supervise()
+        for subscriber in (running, waiting):
+            queue.poll(subscriber)
+    assert "stopped" in (queue.poll(running) or {})["error"]
+    assert queue.poll(waiting) is None
+
+
+def test_a_sleep_of_the_whole_computer_fails_nobody_who_waits(queue: JobQueue, worker: str, clock: Clock) -> None:
+    waiting = queue.submit(spec())
+    queue.poll(waiting)
+    clock.now += 300
+    assert queue.poll(waiting) is None
+    pass_time(queue, clock, 3, waiting)
+    assert queue.poll(waiting) is None
+
+
+def lost_with(queue: JobQueue, *supervisors: SupervisorRecord) -> dict[str, object] | None:
+    """What a page is told of a job whose worker and its supervisor, of process ids that are no more, are gone."""
+    queue.cache.set(SUPERVISORS, [record.to_json() for record in supervisors])
+    queue.roster.publish(WorkerRecord("w1", 2**22 + 5, this_host(), "busy", 0.0, parent=2**22 + 6))
+    subscriber = queue.submit(spec())
+    assert queue.claim("w1") is not None
+    return queue.poll(subscriber)
+
+
+def test_a_job_whose_server_ended_is_done_by_another_server_of_the_same_folder(queue: JobQueue, clock: Clock) -> None:
+    gone = SupervisorRecord(2**22 + 6, this_host(), clock.now)
+    assert lost_with(queue, gone, SupervisorRecord(os.getpid(), this_host(), clock.now)) is None
+    queue.roster.publish(WorkerRecord("w2", os.getpid(), this_host(), "idle", 0.0, parent=os.getpid()))
+    claim = queue.claim("w2")
+    assert claim is not None
+    assert (claim.spec.key, claim.attempt) == ("k1", 2)
+
+
+def test_a_job_whose_server_ended_is_an_error_where_there_is_no_other(queue: JobQueue, clock: Clock) -> None:
+    outcome = lost_with(queue, SupervisorRecord(2**22 + 6, this_host(), clock.now))
+    assert outcome is not None
+    assert "stopped" in str(outcome["error"])

@@ -70,6 +70,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     store = RunStore.from_settings(settings)
     queue = JobQueue.from_settings(settings)
     catalog = Catalog(settings)
+    visitors = None if embedding else VisitorLists.from_settings(settings)
     app = dash.Dash(
         "dashboard",
         title=TITLE,
@@ -79,7 +80,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         background_callback_manager=(
             InProcessManager(queue, store, settings, embedding.compute)
             if embedding
-            else ResidentWorkerManager(queue, store, settings, asker)
+            else ResidentWorkerManager(queue, store, settings, lambda: asker(visitors) if visitors else "")
         ),
         routes_pathname_prefix=embedding.path if embedding else "/",
         requests_pathname_prefix=embedding.public_path if embedding else settings.path,
@@ -89,7 +90,6 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     )
     app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace("{%app_entry%}", "{%app_entry%}" + LATE)
     app.layout = lambda: layout(settings, catalog.entries(), views, embedding is not None)  # models are fetched meanwhile
-    visitors = None if embedding else VisitorLists.from_settings(settings)
     shelf = Shelf(settings, store, catalog, visitors)
     connect(app, shelf, views)
     ancestors = embedding.ancestors if embedding else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = ("localhost", "*.localhost")
@@ -23,6 +24,21 @@ def is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return name == "localhost"
+
+
+class _Asked(Protocol):
+    """What is read of a request."""
+
+    @property
+    def is_secure(self) -> bool: ...
+
+    @property
+    def headers(self) -> Any: ...
+
+
+def is_encrypted(asked: _Asked) -> bool:
+    """Whether the browser's connection is encrypted, as far as this server or the proxy in front of it says."""
+    return asked.is_secure or asked.headers.get("X-Forwarded-Proto") == "https"
 
 
 def answers_for(raw: str, bound: str, host: str, allowed: str | None) -> bool:

@@ -7,18 +7,20 @@ DELETE /recent/KEY            from the list; the run's file too, where nobody el
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Blueprint, Request, Response, jsonify, request
 
 from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
-from dashboard.gate import answers_for, from_own_page
+from dashboard.gate import answers_for, from_own_page, is_encrypted
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.summary import RunSummary
-from dashboard.store.visits import COOKIE, FORGOTTEN_SECONDS, LONGEST_NAME, Visit, VisitorLists, new_visitor, visitor_in
+from dashboard.store.visits import COOKIE, FORGOTTEN_SECONDS, LONGEST_NAME, Visit, VisitorLists, new_visitor
 
+log = logging.getLogger(__name__)
 MOST_ROWS = 100  # of one answer; the search finds the others
 FIRST_REQUEST = "_dash-layout"  # the page's own first one: the navigation before it may come from a link on another site,
 # and then a browser sends no SameSite=Strict cookie, though it has one
@@ -28,11 +30,11 @@ def make_recent(settings: Settings, store: RunStore, visitors: VisitorLists) -> 
     """The routes; a request for another host, or a change from another site's page, is refused in one plain line."""
     routes = Blueprint("recent", __name__)
     routes.before_app_request(lambda: _gate(settings))
-    routes.after_app_request(lambda response: _introduce(response, settings.path))
+    routes.after_app_request(lambda response: _introduce(response, visitors, settings.path))
 
     @routes.get("/recent")
     def _list() -> Response:
-        visitor = visitor_in(request.cookies)
+        visitor = visitors.visitor_in(request.cookies)
         runs = visitors.of(visitor) if visitor else {}
         found = rows(store, runs, request.args.get("search", ""))
         reply = jsonify({"known": visitor is not None, "count": len(found), "runs": found[:MOST_ROWS]})
@@ -47,13 +49,13 @@ def make_recent(settings: Settings, store: RunStore, visitors: VisitorLists) -> 
             raise BadRequestError(
                 f"Send JSON with name (text, {LONGEST_NAME} characters of it are kept) or pinned (true or false)."
             )
-        visit = visitors.change(_visitor(request), key, name, pinned)
+        visit = visitors.change(visitors.visitor_in(request.cookies) or "", key, name, pinned)
         return jsonify({"key": key, "name": visit.name, "pinned": visit.pinned})
 
     @routes.delete("/recent/<key>")
     def _delete(key: str) -> Response:
         _own(request, False)
-        if visitors.remove(_visitor(request), key) and is_run_key(key):
+        if visitors.remove(visitors.visitor_in(request.cookies) or "", key) and is_run_key(key):
             store.delete(key)
         return jsonify({"key": key})
 
@@ -94,9 +96,9 @@ def _row(summary: RunSummary, visit: Visit) -> dict[str, Any]:
     return {**told, "name": visit.name, "pinned": visit.pinned, "opened": visit.opened}
 
 
-def asker() -> str:
+def asker(visitors: VisitorLists) -> str:
     """Whose request this is, for turns in the queue: the visitor, else the address that it comes from."""
-    return visitor_in(request.cookies) or f"at {request.remote_addr}"
+    return visitors.visitor_in(request.cookies) or f"at {request.remote_addr}"
 
 
 def _own(asked: Request, needs_json: bool) -> dict[str, Any]:
@@ -112,10 +114,6 @@ def _own(asked: Request, needs_json: bool) -> dict[str, Any]:
     return raw
 
 
-def _visitor(asked: Request) -> str:
-    return visitor_in(asked.cookies) or ""
-
-
 def _gate(settings: Settings) -> Response | None:
     bound = request.environ.get("SERVER_NAME", "")
     if request.path in ("/health", "/ready") or answers_for(request.host, bound, settings.host, settings.hosts):
@@ -127,16 +125,22 @@ def _gate(settings: Settings) -> Response | None:
     return Response(text, 421, mimetype="text/plain")
 
 
-def _introduce(response: Response, path: str) -> Response:
+def _introduce(response: Response, visitors: VisitorLists, path: str) -> Response:
     """Give a browser that has none its visitor's name, and let the one it has last as long again."""
     if request.path.endswith(FIRST_REQUEST) and response.status_code == 200:
+        try:
+            cookie = visitors.cookie_of(visitors.visitor_in(request.cookies) or new_visitor())
+        except OSError:  # the disk is full, perhaps: a page without a list of runs is better than none
+            log.exception("visitors cannot be named: the server's secret is missing")
+            return response
+        response.headers["Cache-Control"] = "no-store"
         response.set_cookie(
             COOKIE,
-            visitor_in(request.cookies) or new_visitor(),
+            cookie,
             max_age=int(FORGOTTEN_SECONDS),
             path=path,
             httponly=True,
             samesite="Strict",
-            secure=request.is_secure or request.headers.get("X-Forwarded-Proto") == "https",
+            secure=is_encrypted(request),
         )
     return response

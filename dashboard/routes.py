@@ -17,12 +17,21 @@ from dashboard.contracts.selection import REPLACED
 from dashboard.errors import BadRequestError, DashboardError, ReplacedRunError, RunNotFoundError
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
+from dashboard.gate import host_name, is_encrypted, is_loopback
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
 FOR_EVER = "private, max-age=31536000, immutable"
 log = logging.getLogger(__name__)
+ANY_PATH = "/<path:path>"
+NO_PAGE = "There is no page at this address. The dashboard itself is at the server's own address."
+UNUSED = (
+    *("accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope"),
+    *("hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
+PERMISSIONS = ", ".join([*(f"{name}=()" for name in UNUSED), "clipboard-write=(self)"])
 MOST_WEIGHTS = 65_536  # attention weights in one answer
 
 
@@ -113,7 +122,8 @@ def make_routes(sources: Sources) -> Blueprint:
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    routes.after_app_request(lambda response: _finish(response, policy))
+    routes.before_app_request(_unknown_page)
+    routes.after_app_request(lambda response: _finish(response, policy, bool(sources.ancestors)))
     return routes
 
 
@@ -130,11 +140,22 @@ def why_not_ready(sources: Sources) -> str:
     return ""
 
 
-def _finish(response: Response, policy: str) -> Response:
-    """A run's address is all that it takes to read it, so it is not told to other sites."""
+def _unknown_page() -> Response | None:
+    """Dash answers every address that it does not know with the page; here that is a 404."""
+    if request.url_rule is None or not request.url_rule.rule.endswith(ANY_PATH):
+        return None
+    return Response(NO_PAGE, 404, mimetype="text/plain")
+
+
+def _finish(response: Response, policy: str, embedded: bool) -> Response:
+    """A run's address is all that it takes to read it, so it is not told to other sites, and no other site may hold it."""
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if embedded else "same-origin")
+    if not embedded and (is_encrypted(request) or is_loopback(host_name(request.host))):  # elsewhere browsers only warn of it
+        response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     if request.path.endswith("favicon.ico"):  # else a browser asks again whenever the address changes
         response.headers["Cache-Control"] = "public, max-age=86400"
     return response

@@ -163,12 +163,24 @@ def finite(raw: str) -> float:
     return value
 
 
+def private_folder(folder: Path) -> Path:
+    """The folder, made for its owner alone (mode 0700) where it is missing, as are the folders above it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if not folder.is_dir():
+        if folder.parent != folder:
+            private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 def make_folders(settings: Settings) -> None:
     """Make the cache folders, for their owner alone; raise `SettingsError` where they cannot be written."""
     for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder, settings.visitors_folder):
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            private_folder(folder).chmod(0o700)
             probe = folder / f".write-test-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()

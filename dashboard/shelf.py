@@ -15,7 +15,7 @@ from dashboard.errors import BROKEN, DashboardError, ReplacedRunError
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
-from dashboard.store.visits import VisitorLists, visitor_in
+from dashboard.store.visits import VisitorLists
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Shelf:
 
     def opened(self, key: str) -> str:
         """Note that this request's visitor has opened a run; gives their name for it. What fails here fails no run."""
-        visitor = visitor_in(ctx.cookies or {})
+        visitor = None if self.visitors is None else self.visitors.visitor_in(ctx.cookies or {})
         if self.visitors is None or visitor is None:
             return ""
         try:

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from dash import no_update
@@ -34,12 +32,12 @@ from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.store.secret import SECRET_FILE, Secret
 
 log = logging.getLogger(__name__)
 Builder = Callable[[Any], JobSpec | None]
 HOLD_SECONDS = 0.1  # for which the answer to a waiting page is held back
 LOOK_SECONDS = 0.004  # between two looks meanwhile
-SECRET_FILE = "signing-secret"
 UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could not be written down
 
 
@@ -51,6 +49,7 @@ class ResidentWorkerManager(DiskcacheManager):
 
     def __init__(self, queue: JobQueue, store: RunStore, settings: Settings, visitor: Callable[[], str] = lambda: "") -> None:
         self.queue, self.store, self.settings, self.visitor = queue, store, settings, visitor
+        self._secret = Secret(settings.cache_dir / SECRET_FILE)
         self._held = threading.BoundedSemaphore(max(1, settings.web_threads // 4))
         super().__init__(queue.cache)
 
@@ -74,7 +73,7 @@ class ResidentWorkerManager(DiskcacheManager):
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
         """What the pages' handles are signed with. It has a file of its own, so that it outlasts the queue's database: all
         web processes, and those that come after them, sign with the same."""
-        return kept_secret(self.settings.cache_dir / SECRET_FILE, generate)
+        return self._secret.read(generate)
 
     def call_job_fn(self, key: str, job_fn: Builder, args: Any, context: Any) -> str:
         """Begin to wait: for a job, or for nothing where the outcome is known at once.
@@ -187,31 +186,3 @@ class ResidentWorkerManager(DiskcacheManager):
             log.exception("a background callback failed before its job began")
             return error_outcome(JobFailure(unforeseen(error), "", type(error).__name__, retry=False), key), None
         return ({"_dash_no_update": "_dash_no_update"} if spec is None else None), spec
-
-
-def kept_secret(path: Path, generate: Callable[[], bytes]) -> bytes:
-    """The secret in a private file; whoever comes first makes it, whole or not at all.
-
-    Raises:
-        OSError: it is not there and cannot be made.
-    """
-    if not _secret_in(path):
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(generate())
-            try:
-                os.link(part, path)
-            except FileExistsError:  # another process was first, or it was made on a full disk
-                if not _secret_in(path):
-                    part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    return _secret_in(path)
-
-
-def _secret_in(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""

@@ -2,14 +2,16 @@
 
     VISITOR.json    {"runs": {KEY: {"opened": seconds since 1970, "name": text, "pinned": true}}}
 
-A visitor is a random name in a browser's cookie; nothing else is known of them. A file is replaced as a whole, under a lock that
-threads and processes share; one that cannot be read counts as empty.
+A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list for a name of their
+own; nothing else is known of them. An unsigned name, as older versions gave, counts where its list is there. A file is replaced
+as a whole, under a lock that threads and processes share; one that cannot be read counts as empty.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -21,27 +23,27 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from itsdangerous import BadSignature, Signer
+
 from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError, RunNotFoundError
-from dashboard.settings import Settings
+from dashboard.settings import Settings, private_folder
+from dashboard.store.leftovers import remove_left
+from dashboard.store.secret import SECRET_FILE, Secret
 
 COOKIE = "dashboard-visitor"
 VISITOR = re.compile(r"[0-9a-f]{32}")
 LONGEST_NAME = 80  # characters
 MOST_RUNS = 500  # of one visitor; the one opened longest ago leaves, pinned ones last
 FORGOTTEN_SECONDS = 400 * 86400.0  # a browser keeps a cookie no longer than this
+MOST_VISITORS = 10_000
+LONGEST_COOKIE = 200  # characters
 SWEEP_EVERY = 200  # one new visitor in so many looks for forgotten ones
 
 
 def new_visitor() -> str:
     """A name that nobody can guess."""
     return secrets.token_hex(16)
-
-
-def visitor_in(cookies: Mapping[str, Any]) -> str | None:
-    """The visitor that a request's cookies name; None where they name none."""
-    raw = cookies.get(COOKIE)
-    return raw if isinstance(raw, str) and VISITOR.fullmatch(raw) else None
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,36 @@ class VisitorLists:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._secret = Secret(self.folder.parent / SECRET_FILE)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> VisitorLists:
         """The lists of this server."""
         return cls(settings.visitors_folder)
+
+    def visitor_in(self, cookies: Mapping[str, Any]) -> str | None:
+        """The visitor that a request's cookies name; None where they name none, or one whom this server did not name."""
+        raw = cookies.get(COOKIE)
+        if not isinstance(raw, str) or len(raw) > LONGEST_COOKIE:
+            return None
+        if VISITOR.fullmatch(raw):
+            return raw if self._path(raw).exists() else None
+        try:
+            name = self._signer().unsign(raw.encode()).decode()
+        except (BadSignature, OSError, UnicodeError):
+            return None
+        return name if VISITOR.fullmatch(name) else None
+
+    def cookie_of(self, visitor: str) -> str:
+        """A visitor's name as their cookie holds it: signed.
+
+        Raises:
+            OSError: the server's secret cannot be read or made.
+        """
+        return self._signer().sign(visitor).decode()
+
+    def _signer(self) -> Signer:
+        return Signer(self._secret.read(), salt=COOKIE, digest_method=hashlib.sha256)
 
     def of(self, visitor: str) -> dict[str, Visit]:
         """A visitor's runs by key: pinned ones first, then by when they were opened, the latest first."""
@@ -156,6 +183,7 @@ class VisitorLists:
             result = apply(runs)
             part = path.with_suffix(f".{secrets.token_hex(8)}.part")
             try:
+                private_folder(self.folder)
                 part.touch(mode=0o600)
                 part.write_text(json.dumps({"runs": {key: asdict(visit) for key, visit in runs.items()}}), encoding="utf-8")
                 part.replace(path)
@@ -167,7 +195,7 @@ class VisitorLists:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self.folder)
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -176,11 +204,21 @@ class VisitorLists:
             os.close(descriptor)  # which gives the lock back
 
     def sweep(self) -> None:
-        """Remove the lists of visitors who have not come for longer than their browser keeps the cookie."""
+        """Remove the lists of visitors who have not come for longer than their browser keeps the cookie, and of more than
+        `MOST_VISITORS` those that hold least: without pins, of one run, not used for longest; and what killed writers left."""
         for path in self._files():
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > FORGOTTEN_SECONDS:
                     path.unlink()
+        remove_left(self.folder, "*.part")
+        paths = self._files()
+        if len(paths) > MOST_VISITORS:
+            for path in sorted(paths, key=self._worth)[: len(paths) - MOST_VISITORS]:
+                path.unlink(missing_ok=True)
+
+    def _worth(self, path: Path) -> tuple[bool, bool, float]:
+        runs = self._read(path)
+        return any(visit.pinned for visit in runs.values()), len(runs) > 1, max((v.opened for v in runs.values()), default=0.0)
 
 
 def _mine(runs: Mapping[str, Visit], key: str) -> Visit:

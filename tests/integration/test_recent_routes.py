@@ -19,7 +19,7 @@ from dashboard.app import create_app
 from dashboard.contracts.run import ModelRun
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
-from dashboard.store.visits import COOKIE, LONGEST_NAME
+from dashboard.store.visits import COOKIE, LONGEST_NAME, VisitorLists
 
 pytestmark = pytest.mark.integration
 NO_RUN = "0" * 64
@@ -229,3 +229,33 @@ def test_a_server_for_a_network_answers_for_any_name_unless_it_is_told(tmp_path:
         reply = client.get("/", headers={"Host": "evil.example"}, environ_overrides={"SERVER_NAME": "0.0.0.0"})
         assert reply.status_code == status
         app._background_manager.queue.close()
+
+
+def test_a_visitor_of_an_older_version_keeps_their_list_and_gets_a_signed_name(
+    app: dash.Dash, settings: Settings, runs: list[ModelRun]
+) -> None:
+    old = "0123456789abcdef" * 2
+    VisitorLists.from_settings(settings).opened(old, runs[0].key)
+    client = app.server.test_client()
+    client.set_cookie(COOKIE, old)
+    cookie = client.get("/_dash-layout").headers["Set-Cookie"].split(";")[0]
+    assert cookie.startswith(f"{COOKIE}={old}.")
+    assert listed(client) == [runs[0].key]
+    assert open_run(client, runs[1].key)["run"] == runs[1].key
+    assert listed(client) == [runs[1].key, runs[0].key]
+
+
+def test_a_made_up_name_makes_no_list(app: dash.Dash, settings: Settings, runs: list[ModelRun]) -> None:
+    for name in ("f" * 32, "f" * 32 + "." + "A" * 43):
+        client = app.server.test_client()
+        client.set_cookie(COOKIE, name)
+        assert open_run(client, runs[0].key)["run"] == runs[0].key
+        assert client.post(f"/recent/{runs[0].key}", json={"pinned": True}).status_code == 400
+        assert not client.get("/recent").get_json()["known"]
+    assert list(settings.visitors_folder.glob("*.json")) == []
+
+
+def test_what_sets_the_cookie_is_kept_by_nobody(app: dash.Dash) -> None:
+    reply = app.server.test_client().get("/_dash-layout")
+    assert "Set-Cookie" in reply.headers
+    assert reply.headers["Cache-Control"] == "no-store"

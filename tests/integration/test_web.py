@@ -382,8 +382,47 @@ def test_what_is_not_there_is_a_plain_line(client: FlaskClient, run: ModelRun, p
     ],
 )
 def test_addresses_of_nothing_are_not_found(client: FlaskClient, run: ModelRun, path: str) -> None:
-    assert client.get(path.replace("KEY", run.key)).status_code in (200, 404)
-    assert "attention" not in client.get(path.replace("KEY", run.key)).mimetype
+    reply = client.get(path.replace("KEY", run.key))
+    assert (reply.status_code, reply.mimetype) in ((404, "text/plain"), (404, "text/html"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/index.html",
+        "/run",
+        "/run/KEY",
+        "/show",
+        "/show/nothing/else",
+        "/export",
+        "/recent/",
+        "/.env",
+        "/admin/login",
+    ],
+)
+def test_only_what_exists_answers(client: FlaskClient, run: ModelRun, path: str) -> None:
+    reply = client.get(path.replace("KEY", run.key))
+    text = reply.get_data(as_text=True)
+    assert reply.status_code in (404, 405)
+    assert "_dash-config" not in text
+    assert "no page at this address" in text or len(text) < 500
+
+
+def test_the_page_and_its_files_answer(client: FlaskClient) -> None:
+    page = client.get("/")
+    assert (page.status_code, "_dash-config" in page.get_data(as_text=True)) == (200, True)
+    for path in ("/_dash-layout", "/_dash-dependencies", "/_favicon.ico", "/assets/50-core.js", "/?run=abc", "/health"):
+        assert client.get(path).status_code == 200, path
+
+
+def test_headers_keep_other_sites_out(client: FlaskClient, run: ModelRun) -> None:
+    for path in ("/", "/health", "/nothing", f"/run/{run.key}/heads-light.png", "/assets/50-core.js", "/_dash-layout"):
+        headers = client.get(path).headers
+        assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        allowed = dict(item.split("=") for item in headers["Permissions-Policy"].split(", "))
+        assert {name for name, who in allowed.items() if who != "()"} == {"clipboard-write"}
+        assert {"camera", "microphone", "geolocation", "usb", "payment"} <= set(allowed)
 
 
 @pytest.mark.parametrize(

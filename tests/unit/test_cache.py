@@ -17,12 +17,13 @@ from dashboard.contracts.job import JobSpec
 from dashboard.errors import SettingsError, StorageError
 from dashboard.jobs import cache as cache_module
 from dashboard.jobs.cache import ASIDE, DAMAGED, DATABASE, FULL, HealingCache, open_cache
-from dashboard.jobs.manager import SECRET_FILE, ResidentWorkerManager, kept_secret
+from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord
 from dashboard.jobs.roster import this_host
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.store.secret import SECRET_FILE, kept_secret
 
 NAME = "0" * 64 + ".fill-1"
 
@@ -291,7 +292,10 @@ def test_the_secret_outlasts_the_database_and_is_private(manager: ResidentWorker
     path = manager.settings.cache_dir / SECRET_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_bytes(b"")
-    assert later.get_or_create_signing_secret(lambda: b"third") == b"third"
+    assert later.get_or_create_signing_secret(lambda: b"second") == b"first", "whoever knows it still writes it again"
+    path.write_bytes(b"")
+    new = ResidentWorkerManager(JobQueue.from_settings(manager.settings), manager.store, manager.settings)
+    assert new.get_or_create_signing_secret(lambda: b"third") == b"third"
     assert [name for name in os.listdir(path.parent) if name.endswith(".part")] == []
     later.queue.close()
 

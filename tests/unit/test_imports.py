@@ -35,7 +35,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "gate": (),
     "below_path": (),
     "recent": ("gate", "store", "settings", *RUNS),
-    "routes": ("figures", "store", "models.catalog", "settings", "__init__", *RUNS),
+    "routes": ("gate", "figures", "store", "models.catalog", "settings", "__init__", *RUNS),
     "envelopes": BASE,
     "picker": ("models.catalog", "markup", *BASE),
     "page": ("picker", "views", "figures.theme", "models.catalog", "examples", "ids", "markup", "settings", "__init__", *RUNS),

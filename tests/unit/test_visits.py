@@ -13,7 +13,7 @@ import pytest
 
 from dashboard.errors import BadRequestError, RunNotFoundError
 from dashboard.store import visits
-from dashboard.store.visits import COOKIE, LONGEST_NAME, VisitorLists, clean_name, new_visitor, visitor_in
+from dashboard.store.visits import COOKIE, LONGEST_NAME, VisitorLists, clean_name, new_visitor
 
 ONE, TWO, THREE = ("1" * 64, "2" * 64, "3" * 64)
 ANN, BOB = "a" * 32, "b" * 32
@@ -24,16 +24,51 @@ def lists(tmp_path: Path) -> VisitorLists:
     return VisitorLists(tmp_path / "visitors")
 
 
-def test_visitors_are_names_that_nobody_guesses() -> None:
+def test_visitors_are_names_that_nobody_guesses(lists: VisitorLists) -> None:
     names = {new_visitor() for _ in range(100)}
     assert len(names) == 100
-    assert all(visitor_in({COOKIE: name}) == name for name in names)
+    assert all(lists.visitor_in({COOKIE: lists.cookie_of(name)}) == name for name in names)
 
 
-@pytest.mark.parametrize("raw", [None, "", "a" * 31, "A" * 32, "../" + "a" * 29, "a" * 33, "g" * 32, "a" * 31 + "\n", 5])
-def test_a_cookie_that_is_no_visitor_names_none(raw: object) -> None:
-    assert visitor_in({COOKIE: raw}) is None
-    assert visitor_in({}) is None
+@pytest.mark.parametrize(
+    "raw",
+    [None, "", "a" * 31, "A" * 32, "../" + "a" * 29, "a" * 33, "g" * 32, "a" * 31 + "\n", 5, "a" * 32, "a" * 32 + ".x", "é" * 9],
+)
+def test_a_cookie_that_is_no_visitor_names_none(lists: VisitorLists, raw: object) -> None:
+    assert lists.visitor_in({COOKIE: raw}) is None
+    assert lists.visitor_in({}) is None
+
+
+def test_nobody_names_a_visitor_but_the_server(lists: VisitorLists, tmp_path: Path) -> None:
+    """Another server's signature, another name under a signature, or a cookie cut short."""
+    cookie = lists.cookie_of(ANN)
+    elsewhere = VisitorLists(tmp_path / "other" / "visitors").cookie_of(ANN)
+    for forged in (elsewhere, BOB + cookie[32:], cookie[:-1], cookie + "x" * 500, ANN):
+        assert lists.visitor_in({COOKIE: forged}) is None
+
+
+def test_an_unsigned_name_of_an_older_version_counts_where_its_list_is_there(lists: VisitorLists) -> None:
+    lists.opened(ANN, ONE)
+    assert lists.visitor_in({COOKIE: ANN}) == ANN
+    assert lists.visitor_in({COOKIE: BOB}) is None
+
+
+def test_a_cookie_outlives_the_secrets_file(lists: VisitorLists) -> None:
+    cookie = lists.cookie_of(ANN)
+    (lists.folder.parent / "signing-secret").unlink()
+    assert lists.visitor_in({COOKIE: cookie}) == ANN
+    assert VisitorLists(lists.folder).visitor_in({COOKIE: cookie}) == ANN
+
+
+def test_of_too_many_lists_those_that_hold_least_leave(lists: VisitorLists, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visits, "MOST_VISITORS", 3)
+    visitors = [f"{number:032x}" for number in range(6)]
+    for visitor in visitors:
+        lists.opened(visitor, ONE)
+    lists.change(visitors[0], ONE, pinned=True)
+    lists.opened(visitors[1], TWO)
+    lists.sweep()
+    assert [visitor for visitor in visitors if lists.of(visitor)] == [visitors[0], visitors[1], visitors[5]]
 
 
 def test_each_sees_their_own_runs_the_latest_first_pinned_ones_before(lists: VisitorLists) -> None:

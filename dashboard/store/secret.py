@@ -1,0 +1,61 @@
+"""The server's secret: one private file in the cache folder, which all its web processes sign with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from dashboard.settings import private_folder
+
+SECRET_FILE = "signing-secret"
+
+
+class Secret:
+    """The secret of a file, which is made where it is missing: with what this process remembers of it, else at random."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._lock = path, threading.Lock()
+        self._known = b""
+
+    def read(self, generate: Callable[[], bytes] = lambda: secrets.token_bytes(32)) -> bytes:
+        """The secret's bytes.
+
+        Raises:
+            OSError: it is not there and cannot be made.
+        """
+        with self._lock:
+            self._known = kept_secret(self.path, lambda: self._known or generate())
+            return self._known
+
+
+def kept_secret(path: Path, generate: Callable[[], bytes]) -> bytes:
+    """The secret in a private file; whoever comes first makes it, whole or not at all.
+
+    Raises:
+        OSError: it is not there and cannot be made.
+    """
+    if not _secret_in(path):
+        private_folder(path.parent)
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(generate())
+            try:
+                os.link(part, path)
+            except FileExistsError:  # another process was first, or it was made on a full disk
+                if not _secret_in(path):
+                    part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return _secret_in(path)
+
+
+def _secret_in(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

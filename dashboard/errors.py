@@ -28,9 +28,20 @@ def without_paths(text: str) -> str:
     return text
 
 
+def disk_error(error: BaseException | None) -> OSError | None:
+    """The `OSError` that an error is, or came of: what fails while a failure is cleaned up hides it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error says that a disk (or a quota of it) is full."""
-    return getattr(error, "errno", None) in FULL_DISK or "No space left" in str(error)
+    return getattr(disk_error(error), "errno", None) in FULL_DISK or "No space left" in str(error)
 
 
 def unforeseen(error: BaseException) -> str:

@@ -11,9 +11,8 @@ what is wrong before a download begins. Errors are one plain sentence.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, request
@@ -21,13 +20,17 @@ from flask import Blueprint, Response, jsonify, request
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import (
-    BROKEN,
     BadRequestError,
     DashboardError,
     MissingArrayError,
     NoSpaceError,
+    QueueFullError,
     ReplacedRunError,
     RunNotFoundError,
+    disk_error,
+    is_full_disk,
+    unforeseen,
+    without_paths,
 )
 from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standing, picture_json, standing
@@ -37,6 +40,7 @@ from dashboard.exports.run_files import RunFormat, attention_bytes, check_attent
 from dashboard.exports.tables import csv_of
 from dashboard.figures.theme import theme_named
 from dashboard.shelf import REPLACED, Shelf
+from dashboard.store.exports import ExportFile, ExportRoom
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
 
@@ -45,6 +49,7 @@ STATUS = {  # the first that fits
     BadRequestError: 400,
     MissingArrayError: 409,
     ReplacedRunError: REPLACED,
+    QueueFullError: 429,
     NoSpaceError: 507,
     DashboardError: 404,
 }
@@ -88,12 +93,12 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     @routes.errorhandler(DashboardError)
     def _error(error: DashboardError) -> Response:
         status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
-        return Response(str(error), status, mimetype="text/plain", headers={"Cache-Control": "no-store"})
+        return Response(without_paths(str(error)), status, mimetype="text/plain", headers={"Cache-Control": "no-store"})
 
     @routes.errorhandler(Exception)
     def _broken(error: Exception) -> Response:
         log.error("an export failed", exc_info=error)
-        return Response(BROKEN, 500, mimetype="text/plain")
+        return Response(unforeseen(error), 507 if is_full_disk(error) else 500, mimetype="text/plain")
 
     return routes
 
@@ -142,30 +147,38 @@ def _with_fills(shelf: Shelf, run: ModelRun) -> ModelRun:
 
 
 def _run_file(run: ModelRun, kind: RunFormat, attention: bool, shelf: Shelf, name: str) -> Response:
-    """The file is written to the cache folder's disk without a name, so that it takes no memory and leaves by itself."""
-    file = tempfile.TemporaryFile(dir=shelf.settings.cache_dir)  # noqa: SIM115  closed when it has been sent
+    """The file is written to the cache folder's disk, so that it takes no memory; it leaves once it has been sent."""
+    room = ExportRoom.from_settings(shelf.settings)
+    visitor = None if shelf.visitors is None else shelf.visitors.visitor_in(request.cookies)
+    made = None
     try:
-        write_run(run, file, kind, attention)
-    except OSError as error:
-        file.close()
+        made = room.open(visitor or f"at {request.remote_addr}", _run_size(run, attention))
+        write_run(run, made.file, kind, attention)
+        made.file.flush()
+    except BaseException as error:
+        if made is not None:
+            made.close()
+        problem = disk_error(error)
+        if problem is None:
+            raise
         raise NoSpaceError(
-            f"The file could not be written ({error.strerror}). Free some space in the cache folder, and export again."
+            f"The file could not be written ({problem.strerror}). Free some space on the server's disk (or ask whoever keeps "
+            "this server), and export again."
         ) from error
-    except BaseException:
-        file.close()
-        raise
-    size = file.tell()
-    file.seek(0)
-    response = _attached(Response(_pieces(file), mimetype="application/octet-stream"), name)
+    size = made.file.tell()
+    made.file.seek(0)
+    response = _attached(Response(_pieces(made), mimetype="application/octet-stream"), name)
     response.content_length = size
-    response.call_on_close(file.close)
+    response.call_on_close(made.close)
     return response
 
 
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(PIECE):
+def _pieces(made: ExportFile) -> Iterator[bytes]:
+    try:
+        while piece := made.file.read(PIECE):
             yield piece
+    finally:
+        made.close()
 
 
 def _download(content: str, kind: str, name: str) -> Response:

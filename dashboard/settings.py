@@ -66,6 +66,7 @@ class Settings:
     resident_models: int = _setting(3, "models that one worker keeps in memory; the least recently used leaves")
     max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")
     store_gigabytes: float = _setting(10.0, "size of all saved runs; the least recently used leave")
+    export_gigabytes: float = _setting(2.0, "room for files that are being made to be saved, of all visitors together")
     queue_runs: int = _setting(1000, "most runs that wait on this server; more are refused")
     queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")
     visitor_runs: int = _setting(64, "most runs of one visitor that wait; more are refused")
@@ -98,6 +99,10 @@ class Settings:
     @property
     def visitors_folder(self) -> Path:
         return self.cache_dir / "visitors"
+
+    @property
+    def exports_folder(self) -> Path:
+        return self.cache_dir / "exports"
 
     @property
     def queue_folder(self) -> Path:

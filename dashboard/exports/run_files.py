@@ -25,7 +25,7 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError
+from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, disk_error
 from dashboard.exports.provenance import PROGRAM, of_run
 from dashboard.store.mapped import DTYPES, DamagedFileError, map_arrays
 from dashboard.store.upgrades import upgraded
@@ -92,8 +92,11 @@ def save_run(run: ModelRun, path: str | Path, attention: bool = False) -> Path:
         with part.open("wb") as file:
             write_run(run, file, cast(RunFormat, path.suffix.lower().removeprefix(".")), attention)
         part.replace(path)
-    except OSError as error:
-        raise DashboardError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
+    except (OSError, ValueError) as error:
+        problem = disk_error(error)
+        if problem is None:
+            raise
+        raise DashboardError(f"{path} cannot be written ({problem.strerror}). Choose another place.") from error
     finally:
         part.unlink(missing_ok=True)
     return path

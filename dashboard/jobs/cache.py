@@ -28,6 +28,7 @@ import diskcache
 
 from dashboard.errors import SettingsError, StorageError
 from dashboard.jobs.disk import JsonDisk
+from dashboard.settings import private_folder
 
 log = logging.getLogger(__name__)
 DATABASE = diskcache.core.DBNAME
@@ -57,8 +58,7 @@ def open_cache(folder: Path) -> HealingCache:
         SettingsError: the folder cannot be made or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
+        private_folder(folder).chmod(0o700)
         repair(folder)
         return HealingCache(folder)
     except (OSError, sqlite3.Error) as error:
@@ -212,7 +212,7 @@ def repair(folder: Path) -> None:
     Raises:
         OSError, sqlite3.Error: the folder cannot be written, or its disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(folder)
     with (folder / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for tries_left in reversed(range(TRIES)):

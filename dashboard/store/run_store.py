@@ -14,7 +14,6 @@ program is read (`dashboard.store.upgrades`); one of a newer version is a miss a
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -33,9 +32,19 @@ from safetensors.numpy import save_file
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.request import is_run_key
 from dashboard.contracts.run import UNSTAMPED, ModelRun
-from dashboard.errors import DashboardError, NewerRunError, ReplacedRunError, RunNotFoundError, RunShapeError, SettingsError
-from dashboard.settings import Settings
+from dashboard.errors import (
+    DashboardError,
+    NewerRunError,
+    ReplacedRunError,
+    RunNotFoundError,
+    RunShapeError,
+    SettingsError,
+    is_full_disk,
+)
+from dashboard.settings import Settings, private_folder
+from dashboard.store.leftovers import remove_left
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
 from dashboard.store.upgrades import NEWER, upgraded
 from dashboard.store.visits import VisitorLists
@@ -90,8 +99,7 @@ class RunStore:
         self._runs: OrderedDict[str, tuple[_Identity, ModelRun]] = OrderedDict()
         self._summaries: OrderedDict[str, tuple[_Identity, RunSummary]] = OrderedDict()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.folder.chmod(0o700)
+            private_folder(self.folder).chmod(0o700)
             self._sweep()
         except OSError as error:
             raise SettingsError(
@@ -335,48 +343,64 @@ class RunStore:
                 os.utime(path, ns=(now, now))
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-        part = self.folder / f"{name}.{uuid.uuid4().hex}.part"
+        while True:
+            try:
+                self._write_once(name, arrays, metadata)
+                break
+            except Exception as error:
+                if not is_full_disk(error):
+                    raise
+                size = sum(array.nbytes for array in arrays.values())
+                if not self._let_go(size + missing_bytes(self.folder), name[:KEY_LENGTH]):
+                    raise DashboardError(
+                        "The disk that holds the saved runs is full, so this run could not be kept. "
+                        "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."
+                    ) from error
+        self._make_room(name[:KEY_LENGTH])
+
+    def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+        part = private_folder(self.folder) / f"{name}.{uuid.uuid4().hex}.part"
         try:
             save_file({label: np.ascontiguousarray(array) for label, array in arrays.items()}, part, metadata=metadata)
             part.chmod(0o600)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.replace(self._path(name))
-        except Exception as error:
+        finally:
             part.unlink(missing_ok=True)
-            if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-                raise DashboardError(
-                    "The disk that holds the saved runs is full, so this run could not be kept. "
-                    "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."
-                ) from error
-            raise
-        self._make_room(name[:KEY_LENGTH])
 
     def _make_room(self, keep: str) -> None:
         """Let the least recently used runs go until everything fits, pinned ones last; `keep` was saved just now and stays.
 
-        What is being written counts as well, and so does what killed writers left, until it is swept.
+        What is being written counts as well, and so does what killed writers left, until it is swept. Where the disk is smaller
+        than the store may be, runs leave until the reserve is free again.
         """
         self._close_gone()
+        total = sum(status.st_size for _name, status in self._files()) + self._sweep()
+        self._let_go(max(total - self.max_bytes, missing_bytes(self.folder)), keep)
+
+    def _let_go(self, needed: int, keep: str) -> bool:
+        """Let the least recently used runs go, pinned ones last, until they gave `needed` bytes; gives whether any went."""
         sizes: dict[str, int] = {}
         used: dict[str, int] = {}
-        for name, status in self._files():
+        for name, status in self._files() if needed > 0 else ():
             key = name[:KEY_LENGTH]
             sizes[key] = sizes.get(key, 0) + status.st_size
             used[key] = max(used.get(key, 0), status.st_mtime_ns)
-        total = sum(sizes.values()) + self._sweep()
-        if total <= self.max_bytes:
-            return
-        pinned = self.pinned()
+        used.pop(keep, None)
+        pinned = self.pinned() if used else ()
+        gone = 0
         for key in sorted(used, key=lambda key: (key in pinned, used[key])):
-            if total <= self.max_bytes:
-                return
-            if key != keep:
-                self.delete(key)
-                total -= sizes[key]
+            if gone >= needed:
+                break
+            self.delete(key)
+            gone += sizes[key]
+        return gone > 0
 
     def _files(self) -> list[tuple[str, os.stat_result]]:
-        found = []
+        found: list[tuple[str, os.stat_result]] = []
+        if not self.folder.is_dir():  # someone deleted it: the next write makes it again
+            return found
         with os.scandir(self.folder) as entries:
             for entry in entries:
                 name = entry.name.removesuffix(SUFFIX)
@@ -389,17 +413,7 @@ class RunStore:
 
     def _sweep(self) -> int:
         """Remove what killed writers left; returns how many bytes unfinished files still take."""
-        kept = 0
-        for part in self.folder.glob("*.part"):
-            try:
-                status = part.stat()
-                if time.time() - status.st_mtime > FORGOTTEN_SECONDS:
-                    part.unlink()
-                else:
-                    kept += status.st_size
-            except OSError:
-                continue
-        return kept
+        return remove_left(self.folder, "*.part", older=FORGOTTEN_SECONDS)
 
 
 def is_name(value: object) -> bool:

@@ -43,7 +43,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "pictures": ("shelf", "views", "figures", "markup", *RUNS),
     "wiring": ("picker", "shelf", "views", "run_info", "ids", *RUNS),
     "exports": ("exports", "views", "figures", "analysis", "store.mapped", "store.upgrades", "markup", "__init__", *RUNS),
-    "export_routes": ("exports", "shelf", "views", "figures.theme", *RUNS),
+    "export_routes": ("exports", "shelf", "store", "views", "figures.theme", *RUNS),
     "app": (
         "below_path",
         "wiring",

@@ -1,0 +1,112 @@
+"""A disk that is really full: a small file system in a name space of its own, on which the store and the queue write."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).resolve().parents[2]
+MEGABYTES = 24
+PREFIX = f"""
+import json, os, shutil, sys
+from pathlib import Path
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "unit")!r}]
+import numpy as np
+from synthetic import make_parts
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.store.visits import VisitorLists
+from dashboard.jobs.queue import JobQueue
+from dashboard.contracts.job import JobSpec
+from dashboard.errors import DashboardError
+settings = Settings(cache_dir=Path(sys.argv[1]) / "cache", models_dir=Path(sys.argv[1]) / "models")
+store, visitors, queue = RunStore.from_settings(settings), VisitorLists.from_settings(settings), JobQueue.from_settings(settings)
+header, arrays = make_parts(texts=["A", " bank"])
+def save(number, megabytes=2):
+    key = f"{{number:064x}}"
+    store.save(key, {{**header, "key": key}}, {{**arrays, "more": np.zeros(megabytes * 125_000)}})
+    os.utime(store.folder / f"{{key}}.safetensors", (number, number))
+    return key
+"""
+
+
+def small_disk(tmp_path: Path, script: str) -> str:
+    """What a script prints whose first argument is a folder on a disk of `MEGABYTES`."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = f'mount -t tmpfs -o size={MEGABYTES}m tmpfs "$0" && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", mount, str(folder), sys.executable, "-c", PREFIX + script, str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except FileNotFoundError:
+        pytest.skip("this system has no unshare")
+    if "unshare:" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("this system lets nobody make a small file system")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_store_limit_larger_than_the_disk_lets_the_oldest_runs_go(tmp_path: Path) -> None:
+    """Forty runs of 2 MB, one of them pinned, on a disk of 24 MB with a store of 10 GB; the queue still takes a run."""
+    said = small_disk(
+        tmp_path,
+        """
+visitors.opened("a" * 32, f"{1:064x}")
+visitors.change("a" * 32, f"{1:064x}", pinned=True)
+for number in range(1, 41):
+    save(number)
+there = [number for number in range(1, 41) if store.has(f"{number:064x}")]
+print(there[0], there[-1], len(there) > 5, there[1:] == list(range(42 - len(there), 41)))
+queue.submit(JobSpec("capture", "k1", {"text": "x" * 100_000}))
+print(shutil.disk_usage(settings.cache_dir).free > 100_000)
+""",
+    )
+    assert said.split("\n")[:2] == ["1 40 True True", "True"]
+
+
+def test_a_run_larger_than_what_is_left_makes_room_or_says_so(tmp_path: Path) -> None:
+    said = small_disk(
+        tmp_path,
+        """
+for number in range(1, 9):
+    save(number)
+print(store.has(save(20, 12)), store.has(f"{1:064x}"))
+try:
+    save(21, 40)
+except DashboardError as error:
+    print(error)
+print([path.name for path in store.folder.glob("*.part")])
+print(store.has(save(22, 1)))
+""",
+    )
+    lines = said.splitlines()
+    assert lines[0] == "True False"
+    assert lines[1].startswith("The disk that holds the saved runs is full, so this run could not be kept.")
+    assert lines[2:] == ["[]", "True"]
+
+
+def test_an_export_on_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    said = small_disk(
+        tmp_path,
+        """
+import logging
+from dashboard.app import create_app
+import dashboard.store.exports as exports
+exports.reserved_bytes = lambda folder: -10**12  # what the check of free room says is not what this is about
+key = save(1, 9)
+(settings.cache_dir / "other").write_bytes(b"x" * 12_000_000)
+app = create_app(settings)
+client = app.server.test_client()
+for suffix in ("npz", "safetensors"):
+    reply = client.get(f"/export/run.{suffix}?run={key}&token=0&layer=0&head=0")
+    print(reply.status_code, reply.get_data(as_text=True)[:90])
+print([path.name for path in settings.exports_folder.glob("*.part")])
+app._background_manager.queue.close()
+""",
+    )
+    line = "507 The file could not be written (No space left on device). Free"
+    assert [item[: len(line)] for item in said.splitlines()] == [line, line, "[]"]

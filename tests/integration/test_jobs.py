@@ -362,7 +362,7 @@ def test_a_failure_is_told_and_tried_again(server: Server, job: str, kind: str, 
         assert str(ROOT) not in json.dumps(outcome)
         if "our fault" in outcome["error"]:
             number = outcome["details"].removeprefix("The server's log has the details under ").rstrip(".")
-            assert f"details {number}" in server.log()
+            assert f"details {number}" in (server.settings.cache_dir / "workers.log").read_text(errors="replace")
     assert server.outcome(server.ask("slow", 1))["run"]
 
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from dash_person import Person
 
 from dashboard.contracts.request import RunRequest
+from dashboard.jobs.queue import JobQueue
 from dashboard.models.catalog import Catalog
 from dashboard.serving import web_command
 from dashboard.settings import Settings
@@ -278,10 +279,12 @@ def test_two_servers_on_one_cache_folder(make_site: Callable[..., Site]) -> None
 def test_a_run_that_another_server_computes_is_not_lost_with_it(make_site: Callable[..., Site], by: signal.Signals) -> None:
     """The other server's worker has the run when its server ends: this one's worker does it again, and nobody hears of it."""
     one, other = make_site(web_processes=1).start(), make_site(web_processes=1).start("web")
-    there, text = other.person(), "Begun at the other one 30 4.0"
+    there, text = other.person(), "Begun at the other one 30 -60"
     handle = there.submit(text, MODEL)
     there.sees(handle, "layers")
     other.start("worker")
+    roster = JobQueue.from_settings(other.settings).roster
+    other.until(lambda: len(roster.supervisors()) == 2)
     one.stop(by=by)
     assert there.wait(handle)["run"] == other.key(text)
     assert other.begun() == [other.key(text)] * 2

@@ -2,7 +2,7 @@
 
 `make test` runs two tests at a time (pytest-xdist). The browser's tests follow one another in one of the two processes, with
 one server; the other takes the rest file by file. A test of time limits, silence or sudden ends is marked `alone`: while it
-runs nothing else does. Those that have no browser come last.
+runs nothing else does; it comes last in its file.
 
 A single file or folder runs as ever: `python -m pytest tests/unit`.
 """
@@ -42,21 +42,33 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 # order
 
 
-def group(item: pytest.Item) -> tuple[int, str]:
+def group(nodeid: str) -> tuple[int, str]:
     """What runs in one process, one test after another: its place among the groups, and its name."""
-    folder = item.path.relative_to(TESTS).parts[0]
-    if folder == "browser" and item.path.stem != "test_notebook":
+    path = Path(nodeid.partition("::")[0])
+    folder, name = path.parent.name, path.stem
+    if folder == "browser" and name != "test_notebook":
         return 0, "browser"
-    if item.get_closest_marker("alone"):
-        return 4, "alone"
-    return {"browser": 1, "integration": 2}.get(folder, 3), item.path.stem
+    return {"browser": 1, "integration": 2}.get(folder, 3), name
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=group)  # within a file as it stands there
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)[1]))
+    def place(item: pytest.Item) -> tuple[int, str, bool]:
+        return (*group(item.nodeid), item.get_closest_marker("alone") is not None)
+
+    items.sort(key=place)  # else within a file as it stands there
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process a group at a time (`--dist loadscope`)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)[1]
+
+    return ByGroup(config, log)
 
 
 # turns

@@ -222,7 +222,7 @@ def test_a_planted_violation_is_caught(tmp_path: Path, module: str, line: str, p
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text() + ("\n" + line + "\n" if name == module else ""))
-    assert violations(tmp_path) == [problem]  # the package itself has none: see above
+    assert [found for found in violations(tmp_path) if found not in violations()] == [problem]
 
 
 def test_a_module_without_a_rule_is_caught(tmp_path: Path) -> None:

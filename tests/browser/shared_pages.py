@@ -120,6 +120,8 @@ class SharedPage:
             waited = time.monotonic() - began
             assert waited < PATIENCE, f"The shared page was not emptied; it has not {', '.join(differs)}."
             if waited >= again:  # once; and once more where something came after it, such as a notice
+                if self.page.locator(".dash-dropdown-content").count():
+                    self.page.keyboard.press("Escape")
                 self.page.evaluate(EMPTY, [self._standard["options"], self._model])
                 again += AGAIN
             self.page.wait_for_timeout(LOOK)

@@ -53,7 +53,7 @@ def test_an_example_of_every_model_gives_four_linked_views(person: Person, model
         expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(10 * positions)
     else:
         expect(person.at("prediction-card")).to_contain_text("produces embeddings; it has no token predictions")
-        expect(person.at("prediction-card")).to_contain_text("Attention and hidden states are complete")
+        expect(person.at("prediction-card")).to_contain_text("Attention and hidden states are available")
     assert person.address() == {
         "run": run.key,
         "token": str(example.token),

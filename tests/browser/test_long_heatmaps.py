@@ -20,7 +20,7 @@ from dashboard.figures.attention import shades
 from dashboard.figures.theme import DARK, LIGHT, Theme, colour_table
 
 pytestmark = pytest.mark.browser
-COUNT, BEHIND, WIDTH = 1649, 100, 256
+COUNT, BEHIND, WIDTH, SELECTED = 1649, 100, 256, 900
 NOTE = "#attention-figure .note-text"
 
 
@@ -68,6 +68,8 @@ def colours_differ(person: Person, weights: np.ndarray, theme: Theme) -> list[st
         key = query - BEHIND
         column = math.floor((key + 0.5 - plot["x"][0]) / step)
         line = math.floor((query + 0.5 - plot["y"][0]) / (plot["y"][1] - plot["y"][0]) * high)
+        if abs(query - SELECTED) / step < 8 * ratio:  # under the frame of the selected row
+            continue
         if not (4 <= column < wide - 4 and 4 <= line < high - 4 and top + line < len(picture)):
             continue
         spans = [_cells(plot["y"][0], step, line), _cells(plot["x"][0], step, column)]
@@ -93,17 +95,17 @@ def test_a_diagonal_of_strong_weights_keeps_its_colour(person: Person, long_run:
     weights = long_run.attention(0, 0)
     diagonal = weights[np.arange(BEHIND, COUNT), np.arange(COUNT - BEHIND)]
     assert 0.4 < diagonal.mean() < 0.75
-    drawn(person.open_run(long_run, token=900, layer=0, head=0), long_run)
+    drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
     assert colours_differ(person, weights, LIGHT) == []
     expect(person.page.locator(NOTE).first).to_contain_text("Each pixel shows the largest of up to")
     expect(person.page.locator("#attention-heading")).to_contain_text("A pixel that holds several weights shows the largest.")
-    assert person.framed_row() == 900
+    assert person.framed_row() == SELECTED
 
 
 def test_it_does_so_in_the_dark_in_another_window_and_on_a_phone(person: Person, long_run: ModelRun) -> None:
     weights = long_run.attention(0, 0)
     person.page.emulate_media(color_scheme="dark")
-    drawn(person.open_run(long_run, token=900, layer=0, head=0, theme="dark"), long_run)
+    drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0, theme="dark"), long_run)
     theme = DARK if person.page.evaluate("() => document.documentElement.dataset.theme") == "dark" else LIGHT
     for size in ((1280, 720), (1900, 1000), (390, 844)):
         person.page.set_viewport_size({"width": size[0], "height": size[1]})
@@ -113,7 +115,7 @@ def test_it_does_so_in_the_dark_in_another_window_and_on_a_phone(person: Person,
 
 def test_zoomed_in_each_cell_has_its_own_pixels_again(person: Person, long_run: ModelRun) -> None:
     weights = long_run.attention(0, 0)
-    drawn(person.open_run(long_run, token=900, layer=0, head=0), long_run)
+    drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
     person.page.evaluate(
         """() => Plotly.relayout(document.querySelector("#attention-graph .js-plotly-plot"),
             { "xaxis.range": [780, 920], "yaxis.range": [1020, 880] })"""
@@ -127,7 +129,7 @@ def test_zoomed_in_each_cell_has_its_own_pixels_again(person: Person, long_run: 
 
 
 def test_another_head_is_drawn_in_its_place(person: Person, long_run: ModelRun) -> None:
-    drawn(person.open_run(long_run, token=900, layer=0, head=0), long_run)
+    drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
     person.head_button(0, 1).click()
     drawn(person.selects(head=1), long_run, 1)
     assert colours_differ(person, long_run.attention(0, 1), LIGHT) == []
@@ -135,12 +137,12 @@ def test_another_head_is_drawn_in_its_place(person: Person, long_run: ModelRun) 
 
 def test_on_a_finer_screen_a_pixel_holds_fewer_weights(open_page: Callable[..., Person], long_run: ModelRun) -> None:
     person = open_page(1280, 720, device_scale_factor=2)
-    drawn(person.open_run(long_run, token=900, layer=0, head=0), long_run)
+    drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
     assert colours_differ(person, long_run.attention(0, 0), LIGHT) == []
 
 
 def test_the_exported_picture_keeps_it_too(person: Person, long_run: ModelRun, tmp_path: Path) -> None:
-    drawn(person.open_run(long_run, token=900, layer=0, head=0), long_run)
+    drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
     person.page.locator("#attention-card .card-head summary").click()
     picture = np.asarray(Image.open(save(person, "#attention-card", "attention.png", tmp_path)).convert("RGB")).astype(int)
     weights = long_run.attention(0, 0)
@@ -148,4 +150,8 @@ def test_the_exported_picture_keeps_it_too(person: Person, long_run: ModelRun, t
     least = colour_table(LIGHT.weights, 255)[int(shades(np.array([diagonal.min()]))[0]) - 1].astype(int)
     strong = (picture[:, :, 0] <= least[0] + 4) & (picture[:, :, 2] - picture[:, :, 0] > 60)  # blue, and no paler
     rows = strong[:, : picture.shape[1] - 170].any(axis=1)  # without the legend
-    assert rows.sum() > 0.9 * 1280 * (COUNT - BEHIND) / COUNT
+    lines = np.flatnonzero(rows)
+    tall = 1280 * (COUNT - BEHIND) / COUNT  # lines of the picture that the diagonal goes through, from its end up
+    lines = lines[lines > lines[-1] - tall + 8]
+    assert np.diff(lines).max() <= 8, "no gap but for the frame of the selected row"
+    assert len(lines) > 0.8 * tall

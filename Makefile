@@ -33,12 +33,12 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/mypy
 
 # Two tests at a time, one thread each (tests/conftest.py); the slowest twenty are named at the end.
-test: $(VENV)/.installed-dev models browser
+test: $(VENV)/.installed-dev models browser nginx
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder --durations=20
 
 # make test-repeat N=10: ten runs in a row, and a table of them.
 N := 10
-test-repeat: $(VENV)/.installed-dev models browser
+test-repeat: $(VENV)/.installed-dev models browser nginx
 	@sh tests/repeat.sh $(N)
 
 notebook: setup
@@ -48,6 +48,9 @@ notebook: setup
 
 browser:
 	@sh tests/browser/need-chromium.sh
+
+nginx: $(BIN)/python
+	@sh tests/integration/need-nginx.sh
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

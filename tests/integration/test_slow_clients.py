@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from test_web import environment, get, procfile, settings_in, started, wait_for_
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration
+ROOT = Path(__file__).resolve().parents[2]
 THREADS = 4
 MANY = 3 * THREADS
 POST = b"POST /count HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -116,3 +122,53 @@ def test_an_answer_that_is_read_slowly_comes_whole(settings: Settings) -> None:
             found += piece
     assert bytes(found).endswith(whole[-1000:])
     assert len(found) > len(whole)
+
+
+# behind nginx, as docs/nginx.conf has it
+
+
+@pytest.fixture
+def front(settings: Settings, tmp_path: Path) -> Iterator[int]:
+    """The port of an nginx in front of the server, with the documented configuration."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = (ROOT / "docs" / "nginx.conf").read_text(encoding="utf-8")
+    for written, ours in (("listen 8080", f"listen 127.0.0.1:{port}"), ("127.0.0.1:8050", f"127.0.0.1:{settings.port}")):
+        assert server.count(written) == 1
+        server = server.replace(written, ours)
+    server = server.replace("client_body_timeout 10s", "client_body_timeout 2s")
+    places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{name}_temp_path {tmp_path / name};\n" for name in places)
+    whole = f"daemon off;\npid {tmp_path / 'pid'};\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{server}\n}}\n"
+    (tmp_path / "nginx.conf").write_text(whole, encoding="utf-8")
+    command = [nginx(), "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    process = subprocess.Popen([*command, "-g", f"user {os.environ.get('USER') or 'root'};"] if os.geteuid() == 0 else command)
+    try:
+        wait_for_port(replace(settings, port=port), process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def nginx() -> str:
+    own = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
+    found = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    return found or str(own)
+
+
+def test_nginx_takes_slow_clients_upon_itself(settings: Settings, front: int) -> None:
+    behind = replace(settings, port=front)
+    assert answered(behind)
+    half = POST + b"Content-Length: 500\r\n\r\n{"
+    with ExitStack() as stack:
+        for _ in range(MANY):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", front)))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(half)
+            reader = stack.enter_context(socket.create_connection(("127.0.0.1", front)))
+            reader.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert all(answered(behind) for _ in range(3))
+        assert answered(settings)
+    assert len(get(behind, LARGE)[1]) == len(get(settings, LARGE)[1])

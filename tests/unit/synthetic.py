@@ -86,7 +86,9 @@ def make_parts(
     mask = "causal" if kind == "causal" else "full"
     recipe = ScoreRecipe(1 / math.sqrt(D_HEAD), mask)
     info = ModelInfo(model, title, "tiny", kind, layers, heads, key_heads, HIDDEN, VOCABULARY, 1234, 64, kind == "causal")
-    header = ModelRun.make_header(request.key("weights"), request, info, tokens_of(texts), [recipe] * layers, **made_now())
+    header = ModelRun.make_header(
+        request.key("weights"), request, info, tokens_of(texts), [recipe] * layers, stamp="drawn-by-lot", **made_now()
+    )
     arrays: dict[str, np.ndarray] = {"vocabulary": vocabulary_array(texts)}
     for layer in range(layers + 1):
         states = rng.normal(size=(count, HIDDEN)).astype(np.float32)

@@ -61,6 +61,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
         "settings",
         *BASE,
     ),
+    "patient_worker": ("settings",),
     "web_watch": ("container", "settings"),
     "wsgi": ("app", "settings", "web_watch"),
     "notebook": ("app", "store", "settings", "models", *RUNS),

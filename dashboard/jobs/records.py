@@ -148,12 +148,12 @@ class Subscription(_Record):
 
 @dataclass(frozen=True)
 class SupervisorRecord(_Record):
-    """One worker service; `beat` is its last sign of life, `ending` whether it was told to end."""
+    """One worker service; `beat` is its last sign of life, `idle` whether it ends or has no worker just now."""
 
     pid: int
     host: str
     beat: float
-    ending: bool = False
+    idle: bool = False
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,13 @@ class Roster:
         records = (SupervisorRecord.from_json(item) for item in (raw if isinstance(raw, list) else ()))
         return [record for record in records if record is not None]
 
-    def supervise(self, ending: bool = False) -> None:
-        """A sign of life of this process, which supervises workers; forget those long gone."""
-        own = SupervisorRecord(os.getpid(), this_host(), time.time(), ending)
+    def supervise(self, idle: bool = False) -> None:
+        """A sign of life of this process, which supervises workers; forget those long gone.
+
+        Args:
+            idle: it ends, or waits before it starts workers again that keep dying: nobody should wait for it.
+        """
+        own = SupervisorRecord(os.getpid(), this_host(), time.time(), idle)
         with self._cache.transact(retry=True):
             others = [
                 record
@@ -112,20 +116,20 @@ class Roster:
             self._cache.set(SUPERVISORS, [record.to_json() for record in others], retry=True)
 
     def supervised(self, but: WorkerRecord | None = None) -> bool:
-        """Whether a supervisor is alive and not ending; with `but`, another one than that of this worker."""
+        """Whether a supervisor is alive and at work; with `but`, another one than that of this worker."""
         return any(
             self._supervises(record) and (but is None or (record.pid, record.host) != (but.parent, but.host))
             for record in self.supervisors()
         )
 
     def has_supervisor(self, worker: WorkerRecord) -> bool:
-        """Whether a worker's own supervisor is alive and not ending."""
+        """Whether a worker's own supervisor is alive and at work."""
         return any(
             self._supervises(record) for record in self.supervisors() if (record.pid, record.host) == (worker.parent, worker.host)
         )
 
     def _supervises(self, record: SupervisorRecord) -> bool:
-        if record.ending or self._silent(record):
+        if record.idle or self._silent(record):
             return False
         return record.host != this_host() or is_running(record.pid)
 

@@ -102,7 +102,7 @@ class Supervisor:
     def end(self) -> None:
         """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says so."""
         with contextlib.suppress(StorageError):
-            self._queue.roster.supervise(ending=True)
+            self._queue.roster.supervise(idle=True)
         running = [place.process for place in self._places if place.process is not None]
         for process in running:
             process.terminate()
@@ -205,7 +205,7 @@ class Supervisor:
 
     def _beat(self) -> None:
         """Signs of life: its own, and of workers that cannot give them (importing torch, loading a model)."""
-        self._queue.roster.supervise()
+        self._queue.roster.supervise(idle=all(place.process is None for place in self._places))
         for place in self._places:
             record = self._queue.roster.get(place.worker)
             if record is not None and record.state in ("starting", "loading"):

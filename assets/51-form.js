@@ -167,6 +167,7 @@
       heard = since;
       let reached = true;
       try { reached = (await fetch(app.url("health"))).ok; } catch (error) { reached = false; }
+      if (!reached) await window.dashboardSignIn.probe();
       if (!app.state.working || heard !== since) return; // a sign came meanwhile
       props("form-state", { data: "idle" });
       lose(reached ? "The page lost track of its run." : "The server does not answer.");
@@ -174,7 +175,8 @@
   }
   function lose(what) {
     app.state.outcome = { error: true };
-    showNotice({ lead: "Error.", again: true, text: what + " Your text is still in the box. Run again: what was computed meanwhile is kept." });
+    if (window.dashboardSignIn.ended()) window.dashboardSignIn.tell();
+    else showNotice({ lead: "Error.", again: true, text: what + " Your text is still in the box. Run again: what was computed meanwhile is kept." });
     captions();
   }
   /* and where a poll is answered with an error, or with nothing, Dash ends the run without any outcome */
@@ -258,8 +260,9 @@
   app.notify = (notice) => showNotice(notice);
   /** What a notice of this origin told is over. */
   app.notifyOver = (from) => { if (app.byId("notice").dataset.from === from) hideNotice(); };
-  function showNotice({ lead, text, details, again, plain, from }) {
+  function showNotice({ lead, text, details, again, plain, from, reload }) {
     const box = app.byId("notice");
+    if (window.dashboardSignIn.ended() && from !== "sign-in") return; // all else that fails now comes of that
     box.dataset.from = from || "";
     const notice = app.make("div", "notice" + (plain ? " plain" : ""));
     const what = app.make("div", "what");
@@ -277,6 +280,11 @@
     if (again) {
       const button = app.make("button", "strong", "Run again");
       button.addEventListener("click", () => app.byId("run").click());
+      notice.append(button);
+    }
+    if (reload) {
+      const button = app.make("button", "strong", "Reload");
+      button.addEventListener("click", () => window.location.reload());
       notice.append(button);
     }
     const close = app.make("button", "", "Close");
@@ -407,8 +415,10 @@
   }
   async function ask() {
     if (document.hidden || app.embedded()) return; // there it has no worker
+    if (window.dashboardSignIn.ended()) { app.byId("model-state").textContent = "Signed out"; return; }
     try {
       const reply = await fetch(app.url("health"));
+      if (window.dashboardSignIn.ended()) return;
       health = reply.ok ? await reply.json() : null;
       if (health) app.reached();
       status();

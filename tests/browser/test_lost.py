@@ -54,3 +54,42 @@ def test_a_poll_that_is_answered_with(person: Person, causal: ModelRun, status: 
     person.page.unroute(POLLS)
     person.run(f"A short text after an answer of {status}.")
     expect(person.notice()).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    ("how", "logged"),
+    [
+        ("a login page", ()),
+        ("a refusal", ("401",)),
+        ("a redirect to a login page", ("404",)),
+        ("a redirect to another site", ("signin.invalid", "csp")),
+    ],
+)
+def test_a_sign_in_that_ended_is_told_once_and_asked_for_no_more(
+    person: Person, causal: ModelRun, how: str, logged: tuple[str, ...]
+) -> None:
+    """What a proxy in front of the server answers once its sign-in is over; signed in again elsewhere, the page goes on."""
+    person.open_run(causal, token=3, layer=2, head=1)
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if "/login" in route.request.url or how == "a login page":
+            route.fulfill(status=200, content_type="text/html; charset=utf-8", body="<html><form>Password</form></html>")
+        elif how == "a refusal":
+            route.fulfill(status=401, content_type="text/plain", body="Sign in first")
+        else:
+            site = "http://signin.invalid" if "another" in how else ""
+            route.fulfill(status=302, headers={"Location": f"{site}/login?next=/"})
+
+    person.expects_log(*logged)
+    person.page.route("**/*", answer)
+    person.page.keyboard.press("ArrowRight")
+    expect(person.notice()).to_contain_text("Your sign-in has ended. Reload the page.", timeout=20_000)
+    expect(person.at("model-state")).to_have_text("Signed out", timeout=20_000)
+    expect(person.notice().get_by_role("button", name="Reload")).to_be_visible()
+    assert sum("/health" in url for url in asked) <= 3, asked
+    person.page.unroute("**/*")
+    person.page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(person.notice()).to_be_empty()
+    expect(person.at("model-state")).not_to_have_text("Signed out", timeout=20_000)

@@ -198,7 +198,7 @@
     const range = app.byId(`${field.id}-range`);
     const box = field.closest(".stepper").getBoundingClientRect();
     field.closest(".bar-item").classList.add("refused");
-    app.byId("announcer").textContent = sentence;
+    app.say(sentence);
     app.tip([sentence], box.left, box.bottom);
     range.setAttribute("title", sentence);
     clearTimeout(refusals[field.id]);

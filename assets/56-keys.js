@@ -216,6 +216,13 @@
 
   /* announcements: what is selected, when it has settled; with a second token, the weight between them */
   let waiting = 0;
+  let said = 0;
+  /** Say a sentence to those who do not see the page; what is selected is not said over it. */
+  app.say = function (sentence) {
+    clearTimeout(waiting);
+    said += 1;
+    app.byId("announcer").textContent = sentence;
+  };
   async function weight({ run, layer, head, token, other }) {
     if (!app.canRead(layer, token, other)) return "cannot read it";
     const reply = await fetch(app.url(`run/${run}/attention/${layer}/${head}?from=${token}&to=${token + 1}&v=${app.state.info.version}`));
@@ -226,12 +233,13 @@
     const { selection, info } = app.state;
     if (!selection || !info || selection.run !== info.run) return;
     const value = app.surprisal(selection.token);
+    const before = said;
     const parts = [app.selectedWords()];
     if (value !== null && value !== undefined) parts.push(app.surprisalText(value, 1));
     if (selection.other !== null && selection.other !== undefined) {
       try { parts.push(await weight(selection)); } catch (error) { /* the server does not answer: without it */ }
     }
-    if (app.state.selection === selection) app.byId("announcer").textContent = parts.filter(Boolean).join(", ");
+    if (app.state.selection === selection && said === before) app.byId("announcer").textContent = parts.filter(Boolean).join(", ");
   }
   app.onPaint((state, what) => {
     if (what !== "selection") return;

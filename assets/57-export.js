@@ -167,7 +167,7 @@
     let line = menu.querySelector(".export-sign");
     if (!line) { line = app.make("div", "export-sign"); menu.append(line); }
     line.textContent = text;
-    app.byId("announcer").textContent = text;
+    app.say(text);
   }
   async function run(button) {
     if (button.getAttribute("aria-busy") === "true") return;

@@ -147,11 +147,11 @@
   }
 
   function paint() {
+    if (!over) return; // asked before the page has a figure: a resize or a theme may come first
     const { info, selection: now } = app.state;
     const current = shown && now && info && shown.stamp === info.stamp && ["run", "layer", "head"].every((name) => shown[name] === now[name]);
     app.byId("attention-figure").classList.toggle("stale", Boolean(shown) && !current);
     const g = geometry();
-    if (!over) return;
     over.replaceChildren();
     pixels = app.cells.paint(graph, g, shown);
     if (!g) return;

@@ -516,7 +516,7 @@ class Pages:
         else:
             self.people.append(self.kept)
         self.kept.page.set_viewport_size({"width": width, "height": height})
-        self.kept.page.emulate_media(color_scheme=color_scheme)
+        self.kept.page.emulate_media(color_scheme=color_scheme or "null")
         return self.kept
 
     def leave(self, whole: bool) -> tuple[list[str], list[str]]:

@@ -138,7 +138,7 @@ class SharedPage:
             for other in self.page.context.pages:
                 if other is not self.page:
                     other.close()
-            self.page.emulate_media(color_scheme=None, forced_colors=None, reduced_motion=None)
+            self.page.emulate_media(color_scheme="null", forced_colors="null", reduced_motion="null")
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.mouse.move(0, 0)
             if self.page.evaluate("() => dashboardApp.state.working"):

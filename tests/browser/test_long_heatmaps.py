@@ -37,11 +37,15 @@ def long_run(server: Server) -> Iterator[ModelRun]:
 
 
 def drawn(person: Person, run: ModelRun, head: int = 0) -> Person:
-    """Wait until the cells are this head's."""
+    """Wait until the cells are this head's, in the colours of the page."""
     person.page.wait_for_function(
-        "([run, head]) => { const c = document.querySelector('#attention-figure canvas.cells');"
-        " return c && !c.hidden && c.dataset.run === run && c.dataset.head === String(head); }",
-        arg=[run.key, head],
+        """([run, head, colours]) => {
+            const canvas = document.querySelector("#attention-figure canvas.cells");
+            const { cells } = document.querySelector("#attention-graph .js-plotly-plot").layout.meta;
+            return canvas && !canvas.hidden && canvas.dataset.run === run && canvas.dataset.head === String(head)
+                && cells.colours.join() === colours[document.documentElement.dataset.theme].join();
+        }""",
+        arg=[run.key, head, {"light": LIGHT.weights, "dark": DARK.weights}],
     )
     return person.still()
 

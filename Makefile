@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: run setup test test-repeat check browser clean models notebook
+.PHONY: run setup test test-repeat check browser clean lock models notebook
 
 run: setup
 	@exec $(BIN)/python -m dashboard serve
@@ -14,15 +15,27 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.txt constraints.txt | $(BIN)/python
+# A file whose hash is not in locks/ is refused.
+$(VENV)/.installed: $(wildcard locks/*torch*) locks/run.txt locks/cuda.txt | $(BIN)/python
 	@echo "Installing the requirements (a few minutes, once) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@sh locks/install-torch.sh $(BIN)/python
+	@$(INSTALL) -r locks/run.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: locks/test.txt $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(INSTALL) -r locks/test.txt
 	@touch $@
+
+$(VENV)/.installed-notebook: locks/notebook.txt $(VENV)/.installed
+	@echo "Installing JupyterLab …"
+	@$(INSTALL) -r locks/notebook.txt
+	@touch $@
+
+# For who changes a requirement: writes locks/ and constraints.txt. make lock UPGRADE=--upgrade takes newer versions.
+lock: $(BIN)/python
+	@$(INSTALL) -r locks/lock.txt
+	@$(BIN)/python locks/lock.py $(UPGRADE)
 
 models: $(VENV)/.installed
 	@$(BIN)/python -m dashboard.models.bundled
@@ -41,9 +54,7 @@ N := 10
 test-repeat: $(VENV)/.installed-dev models browser nginx
 	@sh tests/repeat.sh $(N)
 
-notebook: setup
-	@$(BIN)/python -c 'import jupyterlab' 2>/dev/null || { echo "Installing JupyterLab …"; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jupyterlab; }
+notebook: setup $(VENV)/.installed-notebook
 	@exec $(BIN)/python -m jupyterlab notebooks/tour.ipynb
 
 browser:

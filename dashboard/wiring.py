@@ -57,8 +57,13 @@ def _submit(app: Dash, shelf: Shelf) -> None:
     def submit(clicks: int, model: str, text: str) -> JobSpec:
         request = RunRequest(model, text)
         check_tokens(shelf, request)
-        fingerprint = shelf.catalog.fingerprint(model)
-        return JobSpec("capture", request.key(fingerprint), {"request": request.to_json(), "fingerprint": fingerprint})
+        return capture_job(shelf, request)
+
+
+def capture_job(shelf: Shelf, request: RunRequest) -> JobSpec:
+    """The job of a run; provisionally named where the model's files have not been read yet, which would take too long here."""
+    fingerprint = shelf.catalog.readiness(request.model).fingerprint
+    return JobSpec("capture", request.key(fingerprint), {"request": request.to_json(), "fingerprint": fingerprint})
 
 
 def check_tokens(shelf: Shelf, request: RunRequest) -> None:

@@ -6,6 +6,7 @@ import difflib
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,13 @@ from dashboard.models.adapters import has_adapter
 from dashboard.models.bundled import BUNDLED, BundledModel, is_converted
 from dashboard.models.counting import PATIENCE, TokenCounter
 from dashboard.models.description import UNBOUNDED, describe_folder
-from dashboard.models.fingerprint import folder_fingerprint, has_weights
+from dashboard.models.fingerprint import (
+    fingerprint_memory,
+    folder_fingerprint,
+    has_weights,
+    known_fingerprint,
+    unresolved,
+)
 from dashboard.models.folders import PREFIX, FolderModel, folder_model, folder_models
 from dashboard.models.foreign import shown
 from dashboard.models.gguf_files import converted_folder, describe_gguf, is_ready
@@ -67,6 +74,21 @@ class CatalogEntry:
     def kind_word(self) -> str:
         """What it predicts, in a word; "" where that is not known."""
         return "classifier" if self.without == "classifier" else self.kind or ""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a run of a model can begin.
+
+    Attributes:
+        fingerprint: of its files, or what stands for it.
+        ready: its files are here, in a form that can be loaded, and were read through before.
+        preparable: where it is not ready, whether a server can make it so by itself.
+    """
+
+    fingerprint: str
+    ready: bool
+    preparable: bool = False
 
 
 class Catalog:
@@ -143,20 +165,26 @@ class Catalog:
         return entry
 
     def fingerprint(self, name: str, revision: str | None = None, allow_folders: bool = False) -> str:
-        """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not here."""
+        """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not here.
+        Reads all of them where they were not read before, which may take a minute.
+        """
         entry = self.get(name, allow_folders)
-        folder = entry.folder
-        if entry.source == "hub" and revision is not None:
-            listed = listed_model(entry.name)
-            folder = find_cached(listed, revision) if listed is not None else cached_snapshot(entry.name, revision)
+        folder = _folder_of(entry, revision)
         if folder is None:
-            return f"unresolved:{entry.name}@{revision or 'main'}"
-        try:
+            return unresolved(entry.name, revision)
+        with _readable(entry):
             return folder_fingerprint(folder, fingerprint_memory(self._settings))
-        except OSError as error:
-            raise ModelNotFoundError(
-                f"The files of {entry.title} cannot be read ({error.strerror}). Choose another model."
-            ) from error
+
+    def readiness(self, name: str, revision: str | None = None) -> Readiness:
+        """What names the model's files, as far as that is known at once."""
+        entry = self.get(name)
+        folder = _folder_of(entry, revision)
+        if folder is not None:
+            with _readable(entry):
+                known = known_fingerprint(folder, fingerprint_memory(self._settings))
+            if known is not None:
+                return Readiness(known, ready=True)
+        return Readiness(unresolved(entry.name, revision), ready=False, preparable=entry.source != "bundled" or entry.here)
 
     def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
         """How many tokens a run of `text` will have, special ones included; None where only the run can tell, or where it
@@ -229,9 +257,21 @@ def title_of(name: str | Path) -> str:
     return shown(path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf"))
 
 
-def fingerprint_memory(settings: Settings) -> Path:
-    """The file that remembers hashes of model files, so that a fingerprint is free the second time."""
-    return settings.models_folder / ".fingerprints.json"
+def _folder_of(entry: CatalogEntry, revision: str | None) -> Path | None:
+    if entry.source != "hub" or revision is None:
+        return entry.folder
+    listed = listed_model(entry.name)
+    return find_cached(listed, revision) if listed is not None else cached_snapshot(entry.name, revision)
+
+
+@contextmanager
+def _readable(entry: CatalogEntry) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"The files of {entry.title} cannot be read ({error.strerror}). Choose another model."
+        ) from error
 
 
 def _hub_entry(model: HubModel) -> CatalogEntry:

@@ -6,13 +6,18 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dashboard.contracts.job import Progress
 from dashboard.errors import ForeignFileError
-from dashboard.models.foreign import entries_of, open_regular, read_object
+from dashboard.models.digests import Digests
+from dashboard.models.foreign import entries_of, read_object
+from dashboard.settings import Settings
+
+Report = Callable[[Progress], None]
+READ_AT_ONCE = 16_000_000  # bytes of files not read before that may be hashed while a person waits for a click
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -38,9 +43,6 @@ WEIGHTS = (  # the first kind that is there is the one that is loaded
     re.compile(r"model(-\d+-of-(?P<count>\d+))?\.safetensors"),
     re.compile(r"pytorch_model(-\d+-of-(?P<count>\d+))?\.bin"),
 )
-
-_lock = threading.Lock()
-_known: dict[str, list[object]] = {}  # path: [size, times in ns, sha256], shared by all; also kept in a file
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -119,55 +121,54 @@ def has_vocabulary(folder: Path) -> bool:
     return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
-def folder_fingerprint(folder: Path, memory: Path | None = None) -> str:
+def folder_fingerprint(folder: Path, memory: Path | None = None, report: Report | None = None) -> str:
     """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
     Args:
         memory: a JSON file that remembers the hash of each file by its size and times, so that the second time reads nothing.
+        report: is told how many bytes of how many have been read, where any must be; what it raises stops the reading.
     """
-    with _lock:
-        remembered = _read_memory(memory)
-        manifest = []
-        changed = False
-        for path in model_files(folder):
-            digest, fresh = _file_hash(path, remembered)
-            changed = changed or fresh
-            manifest.append([path.name, path.stat().st_size, digest])
-        if changed and memory is not None:
-            _write_memory(memory, remembered)
+    digests, files = Digests(memory), model_files(folder)
+    unread = [path for path in files if digests.known(path) is None]
+    total, done = sum(path.stat().st_size for path in unread), 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        if report is not None:
+            report(Progress("fetch", min(done, total), total, _words(done, total)))
+
+    if unread:
+        tell(0)
+    return _of([(path, digests.of(path, tell)) for path in files])
+
+
+def known_fingerprint(folder: Path, memory: Path | None = None) -> str | None:
+    """`folder_fingerprint` where that is known without reading more than `READ_AT_ONCE` bytes; else None."""
+    digests, files = Digests(memory), model_files(folder)
+    unread = [path for path in files if digests.known(path) is None]
+    if sum(path.stat().st_size for path in unread) > READ_AT_ONCE:
+        return None
+    return _of([(path, digests.of(path)) for path in files])
+
+
+def fingerprint_memory(settings: Settings) -> Path:
+    """The file that remembers hashes of model files, so that a fingerprint is free the second time: beside the converted
+    models, or in the cache folder where that folder cannot be written. Web process and workers share it.
+    """
+    folder = settings.models_folder if os.access(settings.models_folder, os.W_OK) else settings.cache_dir
+    return folder / ".fingerprints.json"
+
+
+def unresolved(name: str, revision: str | None) -> str:
+    """Stands for a model's fingerprint while that is not known."""
+    return f"unresolved:{name}@{revision or 'main'}"
+
+
+def _of(digests: list[tuple[Path, str]]) -> str:
+    manifest = [[path.name, path.stat().st_size, digest] for path, digest in digests]
     return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
 
 
-def _file_hash(path: Path, remembered: dict[str, list[object]]) -> tuple[str, bool]:
-    real = path.resolve()
-    status = real.stat()
-    state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # the last one changes with every edit
-    for source in (_known, remembered):
-        entry = source.get(str(real))
-        if entry is not None and entry[:-1] == state:
-            return str(entry[-1]), False
-    with open_regular(real) as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    _known[str(real)] = remembered[str(real)] = [*state, digest]
-    return digest, True
-
-
-def _read_memory(memory: Path | None) -> dict[str, list[object]]:
-    try:
-        found = json.loads(memory.read_text(encoding="utf-8")) if memory is not None else {}
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {key: entry for key, entry in found.items() if isinstance(entry, list) and entry}
-
-
-def _write_memory(memory: Path, remembered: dict[str, list[object]]) -> None:
-    kept = {path: entry for path, entry in remembered.items() if os.path.exists(path)}
-    try:
-        handle, name = tempfile.mkstemp(prefix=".fingerprints-", dir=memory.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(kept, stream)
-        os.replace(name, memory)
-    except OSError:
-        return  # it is only a shortcut: a folder that cannot be written costs time, not correctness
+def _words(done: int, total: int) -> str:
+    return f"Reading the model's checksum: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"

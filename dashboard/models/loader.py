@@ -25,11 +25,11 @@ from dashboard.contracts.run import ModelInfo, ModelKind
 from dashboard.errors import DashboardError, ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
 from dashboard.models.adapters import adapter_refusal
 from dashboard.models.bundled import BUNDLED
-from dashboard.models.catalog import fingerprint_memory, title_of
+from dashboard.models.catalog import title_of
 from dashboard.models.configuration import first_line, load_config, refuse_encoder_decoder
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
 from dashboard.models.fetch import resolve_folder
-from dashboard.models.fingerprint import folder_fingerprint, has_vocabulary, strange_weights
+from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint, has_vocabulary, strange_weights
 from dashboard.models.foreign import check_regular, shown
 from dashboard.models.heads import Judgement, Without, has_classes
 from dashboard.models.memory import check_room

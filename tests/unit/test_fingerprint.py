@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dashboard.models.fingerprint import folder_fingerprint, model_files
+from dashboard.models import digests
+from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint, known_fingerprint, model_files
 from dashboard.settings import Settings
 
 MODELS = Path(__file__).parents[1] / "data" / "first_runs" / "models"
@@ -157,3 +161,82 @@ def test_a_pipe_or_a_folder_with_the_name_of_a_file_is_not_read(tmp_path: Path) 
     os.mkfifo(folder / "adapter_config.json")
     (folder / "spm.model").mkdir()
     assert folder_fingerprint(folder) == before
+
+
+def big(folder: Path, megabytes: int = 20) -> Path:
+    """A model whose weights are more than a click reads."""
+    written(folder, PLAIN)
+    (folder / "model.safetensors").write_bytes(bytes(megabytes * 1_000_000))
+    return folder
+
+
+class SlowDisk:
+    """In place of the reading of weights: it goes on only when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reads, self.go_on = threading.Event(), threading.Event()
+        read = digests._read_whole
+
+        def slowly(stream: Any, report: Any) -> str:
+            if "/slow/" in os.readlink(f"/proc/self/fd/{stream.fileno()}"):
+                self.reads.set()
+                assert self.go_on.wait(30)
+            return read(stream, report)
+
+        monkeypatch.setattr(digests, "_read_whole", slowly)
+
+
+def test_nobody_waits_for_the_hash_of_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a large file is read, other models' fingerprints are made and known ones are given, with the same memory."""
+    memory, disk = tmp_path / "memory.json", SlowDisk(monkeypatch)
+    known = folder_fingerprint(big(tmp_path / "known"), memory)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(folder_fingerprint, big(tmp_path / "slow"), memory)
+        assert disk.reads.wait(30)
+        assert known_fingerprint(tmp_path / "known", memory) == known
+        assert known_fingerprint(tmp_path / "slow", memory) is None
+        other = folder_fingerprint(big(tmp_path / "other", 21), memory)
+        disk.go_on.set()
+        fingerprint = slow.result(30)
+    digests._known.clear()  # as in another process: what both have read is in the file
+    found = [known_fingerprint(tmp_path / name, memory) for name in ("known", "other", "slow")]
+    assert found == [known, other, fingerprint]
+
+
+def test_a_click_reads_no_large_file_and_small_edits_at_once(tmp_path: Path) -> None:
+    folder, memory = big(tmp_path / "model"), tmp_path / "memory.json"
+    assert known_fingerprint(folder, memory) is None
+    whole = folder_fingerprint(folder, memory)
+    (folder / "config.json").write_text('{"a": 1}')
+    assert known_fingerprint(folder, memory) == folder_fingerprint(folder) != whole
+
+
+def test_the_reading_says_how_far_it_is_and_can_be_stopped(tmp_path: Path) -> None:
+    folder, steps = big(tmp_path / "model"), []
+    folder_fingerprint(folder, report=steps.append)
+    total = sum(path.stat().st_size for path in model_files(folder))
+    assert {step.total for step in steps} == {total}
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert steps[-1].done == total
+    assert steps[-1].message == "Reading the model's checksum: 20 of 20 MB"
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress: Any) -> None:
+        if progress.done:
+            raise StoppedError
+
+    (folder / "model.safetensors").touch()
+    with pytest.raises(StoppedError):
+        folder_fingerprint(folder, report=stop)
+
+
+def test_what_cannot_be_remembered_beside_the_models_is_remembered_in_the_cache(tmp_path: Path) -> None:
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "nowhere" / "models")
+    assert fingerprint_memory(settings).parent == tmp_path / "cache"
+    folder_fingerprint(big(tmp_path / "model"), fingerprint_memory(settings))
+    digests._known.clear()
+    assert known_fingerprint(tmp_path / "model", fingerprint_memory(settings))
+    (tmp_path / "nowhere" / "models").mkdir(parents=True)
+    assert fingerprint_memory(settings).parent == tmp_path / "nowhere" / "models"

@@ -90,6 +90,7 @@ TORCH_FREE = (  # of models/: what the page imports
     "models.catalog",
     "models.bundled",
     "models.hub",
+    "models.digests",
     "models.fingerprint",
     "models.architecture",
     "models.description",

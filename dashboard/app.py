@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     Raises:
         SettingsError: the cache folder cannot be written.
     """
+    import_pandas()
     make_folders(settings)
     views = all_views()
     store = RunStore.from_settings(settings)
@@ -108,6 +110,16 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     app.server.wsgi_app = below(app.server.wsgi_app, "/" if embedding else settings.path)
     complete_setup(app)
     return app
+
+
+def import_pandas() -> None:
+    """Import pandas, where it is installed, before anyone asks for anything.
+
+    scikit-learn imports it with the first projection, in some thread. Plotly looks for it in `sys.modules` whenever it
+    writes JSON, and in any other thread would find it half imported: whatever was asked for meanwhile would be an error.
+    """
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401
 
 
 def complete_setup(app: dash.Dash) -> None:

@@ -210,8 +210,13 @@ class JobQueue:
 
     def watch(self) -> None:
         """Look at every job: stop those nobody waits for, fail those whose worker is gone or whose time is up."""
-        board = self.ledger.board()
-        for key in (*board.running, *board.queued):
+        self.watch_running()
+        for key in self.ledger.board().queued:
+            self.check(key)
+
+    def watch_running(self) -> None:
+        """Look at every job that runs."""
+        for key in self.ledger.board().running:
             self.check(key)
 
     def check(self, key: str) -> None:

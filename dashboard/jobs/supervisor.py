@@ -73,6 +73,7 @@ class Supervisor:
         self._spawn = multiprocessing.get_context("spawn")
         self._places = [_Place() for _ in range(settings.workers)]
         self._watch_at = self._beat_at = 0.0
+        self._entered = False  # whether it counts as a supervisor
 
     def tick(self) -> None:
         """One round: start, replace, stop, watch; then wait for a death or a tenth of a second."""
@@ -204,7 +205,14 @@ class Supervisor:
             self._bury(place)
 
     def _beat(self) -> None:
-        """Signs of life: its own, and of workers that cannot give them (importing torch, loading a model)."""
+        """Signs of life: its own, and of workers that cannot give them (importing torch, loading a model).
+
+        Before the first one it looks at what ran when it came: a run whose server had ended by then is an error at once,
+        while another server's workers would do it again.
+        """
+        if not self._entered:
+            self._queue.watch_running()
+            self._entered = True
         self._queue.roster.supervise(idle=all(place.process is None for place in self._places))
         for place in self._places:
             record = self._queue.roster.get(place.worker)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -51,18 +53,28 @@ class Proxy:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError):  # the browser has left and takes no answer
+                    super().handle()
+
             def pass_on(self) -> None:
                 if not self.path.startswith((PATH, PATH[:-1])):
                     self.answer(404, [], b"another program's page")
                     return
                 path = self.path if proxy.keeps else "/" + self.path.removeprefix(PATH)
                 sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                server = http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=60)
-                server.request(self.command, path, sent, dict(self.headers))
-                reply = server.getresponse()
-                kept = [(name, value) for name, value in reply.getheaders() if name.lower() not in HOP]
-                self.answer(reply.status, kept, reply.read())
-                server.close()
+                try:
+                    found = self.ask(path, sent)
+                except (OSError, http.client.HTTPException) as error:
+                    found = 502, [], repr(error).encode()
+                self.answer(*found)
+
+            def ask(self, path: str, sent: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=60)) as server:
+                    server.request(self.command, path, sent, dict(self.headers))
+                    reply = server.getresponse()
+                    kept = [(name, value) for name, value in reply.getheaders() if name.lower() not in HOP]
+                    return reply.status, kept, reply.read()
 
             def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
                 if status >= 400:
@@ -82,10 +94,34 @@ class Proxy:
         return Handler
 
 
+class Front(http.server.ThreadingHTTPServer):
+    """A proxy's port. When it closes, so do the connections that a browser keeps open, and their threads end."""
+
+    daemon_threads = False  # they are waited for
+
+    def __init__(self, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+        self.open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def close_request(self, request: Any) -> None:
+        super().close_request(request)
+        self.open.discard(request)
+
+    def server_close(self) -> None:
+        for connection in tuple(self.open):
+            with contextlib.suppress(OSError):  # it has closed by itself
+                connection.shutdown(socket.SHUT_RDWR)
+        super().server_close()
+
+
 @contextmanager
 def proxied(target: int, keeps: bool) -> Iterator[Proxy]:
     proxy = Proxy(target, keeps)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), proxy.handler())
+    server = Front(proxy.handler())
     proxy.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

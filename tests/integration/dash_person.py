@@ -24,10 +24,16 @@ class Person:
 
     def arrive(self) -> Person:
         """Load the page."""
-        self.end = self.ask("GET", "/")[1].split('"end_id":"')[1].split('"')[0]
-        self.callbacks = json.loads(self.ask("GET", "/_dash-dependencies")[1])
-        self.ask("GET", "/_dash-layout")
+        self.end = self.get("/").split('"end_id":"')[1].split('"')[0]
+        self.callbacks = json.loads(self.get("/_dash-dependencies"))
+        self.get("/_dash-layout")
         return self
+
+    def get(self, path: str) -> str:
+        """What the server has at a path."""
+        code, text = self.ask("GET", path)
+        assert code == 200, f"GET {path} was answered with {code}: {text}"
+        return text
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
         """One request on a connection of its own, so that any of the web processes may get it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "sklearn": ("analysis", "wsgi"),
     "diskcache": ("jobs",),
     "safetensors": ("store", "models"),
-    "pandas": ("exports.frames",),
+    "pandas": ("exports.frames", "app"),
 }
 TORCH_FREE = (  # of models/: what the page imports
     "models.catalog",
@@ -280,14 +281,32 @@ def test_what_the_page_reads_of_the_models_needs_no_torch(module: str) -> None:
     )
 
 
-def test_serving_the_page_imports_no_torch(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The libraries that a web process has imported "before" the first request, and "after" some."""
+    folder = tmp_path_factory.mktemp("served")
     code = """
-import sys, dashboard.wsgi
+import json, sys, dashboard.wsgi
+before = list(sys.modules)
 with dashboard.wsgi.server.test_client() as client:
     for path in ("/", "/_dash-layout", "/_dash-dependencies", "/health"):
         assert client.get(path).status_code == 200, path
     assert client.post("/count", json={"model": "smollm2-135m", "text": "a"}).status_code == 200
 import time; time.sleep(1)  # what is imported a little later, too
-print(sorted({"torch", "transformers"} & set(sys.modules)))
+import sklearn.decomposition
+print(json.dumps({"before": before, "after": list(sys.modules)}))
 """
-    assert run_python(code, HOME=str(tmp_path), DASHBOARD_CACHE_DIR=str(tmp_path / "cache")).splitlines()[-1] == "[]"
+    found = run_python(code, HOME=str(folder), DASHBOARD_CACHE_DIR=str(folder / "cache")).splitlines()[-1]
+    return {when: sorted(set(names)) for when, names in json.loads(found).items()}
+
+
+def test_serving_the_page_imports_no_torch(served: dict[str, list[str]]) -> None:
+    assert {"torch", "transformers"} & set(served["after"]) == set()
+
+
+def test_what_plotly_looks_for_is_imported_before_the_first_request(served: dict[str, list[str]]) -> None:
+    """It looks into `sys.modules` while it writes JSON, and must not find a library that another thread is importing."""
+    looked_for = {"numpy", "pandas", "polars", "pyarrow", "modin", "cudf", "dask", "xarray", "PIL"}
+    late = set(served["after"]) - set(served["before"])
+    assert "sklearn.decomposition" in late, "it is imported in a thread, and what it needs with it"
+    assert looked_for & late <= {"PIL"}, "Pillow is imported where it is wanted, which waits until it is whole"

@@ -2,6 +2,9 @@
 
 The jobs are fake (tests/integration/fake_jobs.py: `pages`), everything else is real. A text's last two words say how many
 layers its run has, by which its progress can be told from anyone else's, and how many seconds it takes.
+
+To start a web process costs seconds, a worker without a model little: the tests share the web processes of two servers, which
+have one cache folder, and each starts the workers that it needs.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ from dashboard.jobs.supervisor import run_worker
 run_worker(Settings.from_env(), sys.argv[1])
 """
 PATIENCE = 60.0
+ENDS = [(("worker",), signal.SIGTERM), (("web", "worker"), signal.SIGKILL)]  # of a server: what ends, and how
 
 
 def free_port() -> int:
@@ -54,17 +58,22 @@ def free_port() -> int:
 
 @dataclass
 class Site:
-    """One server: its web processes and its supervisor, each of which can be stopped and started."""
+    """One server: its web processes and its supervisor, each of which can be stopped and started.
+
+    Attributes:
+        noted: how many runs were begun before this test.
+    """
 
     settings: Settings
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    noted: int = 0
 
-    def start(self, *names: str) -> Site:
-        """Start "web", "worker" or both, and wait until each does its work."""
+    def start(self, *names: str, **changes: Any) -> Site:
+        """Start "web", "worker" or both, with these settings changed, and wait until each does its work."""
         for name in names or ("web", "worker"):
             worker = [sys.executable, "-c", WORKER, "tests.integration.fake_jobs:pages"]
             command = web_command(self.settings) if name == "web" else worker
-            environment = {**os.environ, **self.settings.to_env()}
+            environment = {**os.environ, **replace(self.settings, **changes).to_env()}
             with (self.settings.cache_dir.parent / "server.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         if "web" in self.processes:
@@ -95,8 +104,16 @@ class Site:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            for child in psutil.wait_procs(family, timeout=10)[1]:
-                child.kill()
+            self.until(lambda family=family: all(has_ended(child) for child in family))
+
+    def whole(self) -> Site:
+        """Its web processes answer, and no worker of its own is there."""
+        self.stop("worker")
+        if self.health().get("status") != "ok":
+            self.stop("web", by=signal.SIGKILL)
+            self.start("web")
+        self.noted = len(self.all_begun())
+        return self
 
     def person(self) -> Person:
         return Person(self.settings.port).arrive()
@@ -105,7 +122,10 @@ class Site:
         return RunRequest(MODEL, text).key(Catalog(self.settings).fingerprint(MODEL))
 
     def begun(self) -> list[str]:
-        """Keys of the runs that were begun."""
+        """Keys of the runs that were begun in this test."""
+        return self.all_begun()[self.noted :]
+
+    def all_begun(self) -> list[str]:
         log = self.settings.cache_dir / "log.txt"
         return [line.split()[1] for line in log.read_text().splitlines()] if log.exists() else []
 
@@ -117,18 +137,37 @@ class Site:
         return answer
 
 
-@pytest.fixture
-def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    made: list[Site] = []
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process runs no more; its remains may wait for whoever takes them."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
-    def make(**changes: Any) -> Site:
-        settings = Settings(port=free_port(), cache_dir=tmp_path / "cache", models_dir=tmp_path / "models", web_processes=2)
-        made.append(Site(replace(settings, **changes)))
-        return made[-1]
 
-    yield make
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
+    """Two servers with one cache folder, of two web processes and of one."""
+    folder = tmp_path_factory.mktemp("servers")
+    settings = Settings(cache_dir=folder / "cache", models_dir=folder / "models", lease_seconds=60.0, heartbeat_seconds=30.0)
+    made = [Site(replace(settings, port=free_port(), web_processes=count)) for count in (2, 1)]
+    yield made[0], made[1]
     for site in made:
         site.stop(by=signal.SIGKILL)
+
+
+@pytest.fixture
+def site(sites: tuple[Site, Site]) -> Iterator[Site]:
+    """A server of two web processes, without a worker."""
+    yield sites[0].whole()
+    sites[0].stop("worker")
+
+
+@pytest.fixture
+def other(sites: tuple[Site, Site]) -> Iterator[Site]:
+    """A server of one web process, without a worker, on the cache folder of `site`."""
+    yield sites[1].whole()
+    sites[1].stop("worker")
 
 
 def at_once(*steps: Callable[[], None]) -> None:
@@ -156,9 +195,9 @@ def own(person: Person, layers: int) -> None:
     assert totals == {layers}, person.seen
 
 
-def test_three_people_on_two_web_processes_see_their_own(make_site: Callable[..., Site]) -> None:
+def test_three_people_on_two_web_processes_see_their_own(site: Site) -> None:
     """Two run at once, in two workers; the third cancels. Each sees its own progress, run and selection."""
-    site = make_site(workers=2, lease_seconds=30.0).start()
+    site.start("worker", workers=2)
     assert len(psutil.Process(site.processes["web"].pid).children()) == 2
     people = [site.person() for _ in range(3)]
     words = ["Anna reads this 11 1.5", "Bert reads that 12 1.5", "Carl does not wait 13 30"]
@@ -191,8 +230,8 @@ def test_three_people_on_two_web_processes_see_their_own(make_site: Callable[...
     assert not RunStore.from_settings(site.settings).has(site.key(words[2]))
 
 
-def test_a_page_goes_on_after_its_web_processes_were_restarted(make_site: Callable[..., Site]) -> None:
-    site = make_site(lease_seconds=60.0).start()
+def test_a_page_goes_on_after_its_web_processes_were_restarted(site: Site) -> None:
+    site.start("worker")
     person, other = site.person(), site.person()
     running, waiting = person.submit("While the web restarts 21 4", MODEL), other.submit("And this one waits 22 0.1", MODEL)
     person.sees(running, "layers")
@@ -207,38 +246,31 @@ def test_a_page_goes_on_after_its_web_processes_were_restarted(make_site: Callab
     own(person, 21)
 
 
-@pytest.mark.parametrize(
-    ("what", "by"),
-    [(("worker",), signal.SIGTERM), (("web", "worker"), signal.SIGKILL)],
-    ids=["worker ended", "both killed"],
-)
-def test_a_restart_in_the_middle_is_told_and_the_queue_is_kept(
-    make_site: Callable[..., Site], what: tuple[str, ...], by: signal.Signals
-) -> None:
+@pytest.mark.parametrize(("what", "by"), ENDS, ids=["worker ended", "both killed"])
+def test_a_restart_in_the_middle_is_told_and_the_queue_is_kept(other: Site, what: tuple[str, ...], by: signal.Signals) -> None:
     """What was being computed is an error at once, what waited is computed by the next worker, what was saved stays."""
-    site = make_site(lease_seconds=60.0, heartbeat_seconds=30.0).start()
-    person, other, third = site.person(), site.person(), site.person()
-    saved = third.wait(third.submit("Saved before that 30 0", MODEL))["run"]
-    running, waiting = (
-        person.submit("The worker ends in this 31 60", MODEL),
-        other.submit("This waits for the next 32 0.1", MODEL),
-    )
+    site = other.start("worker")
+    person, next_one, third = site.person(), site.person(), site.person()
+    waits, again = f"This waits for the one after {by.name} 32 0.1", f"And once more after {by.name} 33 0.1"
+    saved = third.wait(third.submit(f"Saved before {by.name} 30 0", MODEL))["run"]
+    running = person.submit(f"The worker ends with {by.name} in this 31 60", MODEL)
     person.sees(running, "layers")
-    other.sees(waiting, "queued")
+    waiting = next_one.submit(waits, MODEL)
+    next_one.sees(waiting, "queued")
     site.stop(*what, by=by)
     site.start(*what)
     outcome = person.wait(running)
     assert outcome["error"].startswith("The worker stopped while computing layer "), outcome
     assert (outcome["retry"], outcome["cancelled"]) == (True, False)
-    assert other.wait(waiting)["run"] == site.key("This waits for the next 32 0.1")
+    assert next_one.wait(waiting)["run"] == site.key(waits)
     assert third.drawn({"run": saved, "token": 0, "layer": 0, "head": 0})["run"] == saved
-    assert person.wait(person.submit("And once more 33 0.1", MODEL))["run"] == site.key("And once more 33 0.1")
+    assert person.wait(person.submit(again, MODEL))["run"] == site.key(again)
     assert site.health()["queue"] == 0
 
 
-def test_a_run_file_that_someone_cuts_short_while_it_is_shown(make_site: Callable[..., Site]) -> None:
+def test_a_run_file_that_someone_cuts_short_while_it_is_shown(other: Site) -> None:
     """Reading a mapped file that was cut short ends the process that reads; gunicorn starts another, and the page is told."""
-    site = make_site(web_processes=1).start()
+    site = other.start("worker")
     person = site.person()
     key = person.wait(person.submit("Cut me short 41 0", MODEL))["run"]
     assert person.drawn({"run": key, "token": 0, "layer": 0, "head": 0})["run"] == key
@@ -257,9 +289,9 @@ def test_a_run_file_that_someone_cuts_short_while_it_is_shown(make_site: Callabl
     assert person.drawn({"run": key, "token": 0, "layer": 0, "head": 1})["run"] == key
 
 
-def test_two_servers_on_one_cache_folder(make_site: Callable[..., Site]) -> None:
+def test_two_servers_on_one_cache_folder(site: Site, other: Site) -> None:
     """Each run is computed once, whoever asks; one server ends, with what it computed, and the other goes on."""
-    one, other = make_site(web_processes=1, lease_seconds=60.0).start(), make_site(web_processes=1, lease_seconds=60.0).start()
+    one, other = other.start("worker"), site.start("worker")
     here, there = one.person(), other.person()
     texts = [f"Asked for at both {number} 0.3" for number in range(50, 56)]
     handles = [(person, text, person.submit(text, MODEL)) for text in texts for person in (here, there)]
@@ -275,16 +307,19 @@ def test_two_servers_on_one_cache_folder(make_site: Callable[..., Site]) -> None
     assert here.drawn({"run": other.key("The other goes on 60 0.1"), "token": 1, "layer": 1, "head": 1})["layer"] == 1
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_another_server_computes_is_not_lost_with_it(make_site: Callable[..., Site], by: signal.Signals) -> None:
+@pytest.mark.parametrize(("what", "by"), ENDS, ids=["worker ended", "both killed"])
+def test_a_run_that_another_server_computes_is_not_lost_with_it(
+    site: Site, other: Site, what: tuple[str, ...], by: signal.Signals
+) -> None:
     """The other server's worker has the run when its server ends: this one's worker does it again, and nobody hears of it."""
-    one, other = make_site(web_processes=1).start(), make_site(web_processes=1).start("web")
-    there, text = other.person(), "Begun at the other one 30 -60"
-    handle = there.submit(text, MODEL)
-    there.sees(handle, "layers")
     other.start("worker")
-    roster = JobQueue.from_settings(other.settings).roster
-    other.until(lambda: len(roster.supervisors()) == 2)
-    one.stop(by=by)
-    assert there.wait(handle)["run"] == other.key(text)
-    assert other.begun() == [other.key(text)] * 2
+    here, text = site.person(), f"Begun at the other one, which {by.name} ends 30 -60"
+    handle = here.submit(text, MODEL)
+    here.sees(handle, "layers")
+    site.start("worker")
+    supervisors = {server.processes["worker"].pid for server in (site, other)}
+    roster = JobQueue.from_settings(site.settings).roster
+    site.until(lambda: supervisors <= {record.pid for record in roster.supervisors()})
+    other.stop(*what, by=by)
+    assert here.wait(handle)["run"] == site.key(text)
+    assert site.begun() == [site.key(text)] * 2

@@ -6,8 +6,8 @@
     torch-cpu.txt   torch's CPU build, which PyTorch's own index has
     torch.txt       torch as the package index has it
     cuda.txt        what that one brings along on Linux; the CPU build asks for none of it
-    test.txt        requirements-dev.txt, without what is in run.txt
-    notebook.txt    requirements-notebook.txt, without what is in run.txt
+    test.txt        requirements-dev.txt, without what is in run.txt as well
+    notebook.txt    requirements-notebook.txt, without what is in run.txt as well
     lock.txt        requirements-lock.txt: uv, which finds all of this out
 
 Versions that a lock has are kept unless `--upgrade` is given or the requirements say otherwise. `constraints.txt` has the
@@ -21,6 +21,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +78,11 @@ def entries(text: str) -> dict[str, str]:
     return found
 
 
+def beyond(found: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """The entries that are not known: one that is known for some platforms only stays."""
+    return {package: entry for package, entry in found.items() if known.get(package) != entry}
+
+
 def cpu_build(entry: str) -> str:
     """The entry of torch's CPU build, of the same version as `entry`.
 
@@ -110,7 +116,7 @@ def main() -> None:
     write("torch-cpu", "locks/lock.py", {"torch": cpu_build(torch)})
     write("cuda", SETS["run"], {name: entry for name, entry in found["run"].items() if CUDA.match(name)})
     for name in ("test", "notebook", "lock"):
-        write(name, SETS[name], {package: entry for package, entry in found[name].items() if package not in found["run"]})
+        write(name, SETS[name], beyond(found[name], found["run"]))
     lines = [line.removesuffix(" \\") for line in chosen.splitlines() if re.match(r"[\w.-]+==", line)]
     several = {name for name, entry in whole.items() if entry.count("==") > 1 + entry.count(" == ")}
     versions = [line if line.split("==")[0] in several else line.split(" ;")[0] for line in lines]

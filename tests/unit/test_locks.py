@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import shlex
@@ -86,6 +87,17 @@ def test_what_the_requirements_bring_along_is_locked_as_it_is_installed() -> Non
         extras = [{"extra": extra} for extra in ("", *requirement.extras)]
         waiting += [one for one in inner if one.marker is None or any(one.marker.evaluate(extra) for extra in extras)]
     assert len(seen) > 80
+
+
+def test_what_is_locked_for_other_platforms_only_is_locked_again() -> None:
+    spec = importlib.util.spec_from_file_location("lock", LOCKS / "lock.py")
+    assert spec is not None
+    assert spec.loader is not None
+    lock = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lock)
+    run = lock.entries("a==1 ; sys_platform == 'win32' \\\n    --hash=sha256:1\nb==2 \\\n    --hash=sha256:2\n")
+    more = lock.entries("a==1 \\\n    --hash=sha256:1\nb==2 \\\n    --hash=sha256:2\nc==3 \\\n    --hash=sha256:3\n")
+    assert lock.beyond(more, run) == {name: more[name] for name in ("a", "c")}
 
 
 def test_the_cpu_build_brings_nothing_of_cuda_along() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from dashboard.container import memory_limit
 from dashboard.errors import SettingsError
+from dashboard.private import private_folder
 
 PREFIX = "DASHBOARD_"
 LEAST_WEB_GIGABYTES = 0.4  # a web process takes half of that when it has just started
@@ -166,19 +167,6 @@ def finite(raw: str) -> float:
     if not math.isfinite(value):
         raise ValueError(raw)
     return value
-
-
-def private_folder(folder: Path) -> Path:
-    """The folder, made for its owner alone (mode 0700) where it is missing, as are the folders above it.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    if not folder.is_dir():
-        if folder.parent != folder:
-            private_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def make_folders(settings: Settings) -> None:

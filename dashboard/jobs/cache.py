@@ -28,7 +28,7 @@ import diskcache
 
 from dashboard.errors import SettingsError, StorageError
 from dashboard.jobs.disk import JsonDisk
-from dashboard.settings import private_folder
+from dashboard.private import private_folder
 
 log = logging.getLogger(__name__)
 DATABASE = diskcache.core.DBNAME

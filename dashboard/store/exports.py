@@ -8,18 +8,17 @@ A file leaves the folder when it was sent. What a killed process left is swept.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from dashboard.errors import NoSpaceError, QueueFullError
-from dashboard.settings import Settings, private_folder
+from dashboard.private import alone
+from dashboard.settings import Settings
 from dashboard.store.leftovers import remove_left
 from dashboard.store.reserve import reserved_bytes
 
@@ -53,7 +52,7 @@ class ExportRoom:
             OSError: the folder cannot be written.
         """
         name = hashlib.sha256(owner.encode()).hexdigest()[:16]
-        with self._alone():
+        with alone(self.folder):
             remove_left(self.folder, NAME, older=LONGEST_SENDING)
             self._check(name, size)
             path = self.folder / f"{name}.{size}.{uuid.uuid4().hex}.part"
@@ -78,16 +77,6 @@ class ExportRoom:
             raise QueueFullError("The files that are being made for others take all the room there is. Export again in a minute.")
         if shutil.disk_usage(self.folder).free < size + reserved_bytes(self.folder) / 2:
             raise NoSpaceError("The server's disk has no room for this file. Free some space (or ask whoever keeps this server).")
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        private_folder(self.folder)
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)  # which gives the lock back
 
 
 @dataclass(frozen=True)

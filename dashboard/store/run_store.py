@@ -16,15 +16,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import threading
-import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -41,44 +36,22 @@ from dashboard.errors import (
     SettingsError,
     is_full_disk,
 )
-from dashboard.settings import Settings, private_folder
+from dashboard.private import private_folder
+from dashboard.settings import Settings
+from dashboard.store.files import DERIVED_NAME, KEY_LENGTH, SUFFIX, derived_from, file_of, files_in, is_name, runs_in, touch
 from dashboard.store.leftovers import remove_left
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
 from dashboard.store.upgrades import NEWER, upgraded
 from dashboard.store.visits import VisitorLists
 
-SUFFIX = ".safetensors"
-DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
-KEY_LENGTH = 64  # characters with which every name begins
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
 FORGOTTEN_SECONDS = 600.0  # a .part file that nobody wrote to for this long belongs to a process that was killed
 REPLACED = "This run was computed again meanwhile. Ask for the prediction again."
 MISSING = "This server no longer has that run. Run its text again."
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Identity:
-    """What changes when a file is replaced (the time of change says when it was used last)."""
-
-    device: int
-    inode: int
-    size: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> _Identity:
-        return cls(status.st_dev, status.st_ino, status.st_size)
-
-    @classmethod
-    def at(cls, path: Path) -> _Identity | None:
-        """Of the file that is there now; None where there is none."""
-        try:
-            return cls.of(path.stat())
-        except OSError:
-            return None
 
 
 class RunStore:
@@ -95,9 +68,8 @@ class RunStore:
 
     def __init__(self, folder: Path, max_bytes: int, pinned: Callable[[], Collection[str]] = frozenset) -> None:
         self.folder, self.max_bytes, self.pinned = Path(folder), max_bytes, pinned
-        self._lock = threading.Lock()
-        self._runs: OrderedDict[str, tuple[_Identity, ModelRun]] = OrderedDict()
-        self._summaries: OrderedDict[str, tuple[_Identity, RunSummary]] = OrderedDict()
+        self._runs: Remembered[ModelRun] = Remembered(OPEN_RUNS)
+        self._summaries: Remembered[RunSummary] = Remembered(KNOWN_RUNS)
         try:
             private_folder(self.folder).chmod(0o700)
             self._sweep()
@@ -141,7 +113,7 @@ class RunStore:
         if not is_run_key(key) or header.get("key") != key:
             raise RunShapeError(f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}.")
         self._write(key, arrays, {"name": key, "header": json.dumps(header)})
-        for path in self.folder.glob(f"{key}.*{SUFFIX}"):
+        for path in derived_from(self.folder, key):
             if self._found(path.name.removesuffix(SUFFIX)) is None:  # of the capture before: a miss from now on
                 path.unlink(missing_ok=True)
 
@@ -154,7 +126,7 @@ class RunStore:
         if not is_run_key(key):
             raise RunNotFoundError(MISSING)
         run = self._run(key)
-        self._touch(self._path(key))
+        touch(self._path(key))
         return run
 
     def stamp(self, key: str) -> str | None:
@@ -190,7 +162,7 @@ class RunStore:
         """
         if not is_name(name):
             raise RunNotFoundError(MISSING)
-        self._touch(self._path(name))
+        touch(self._path(name))
         return self._derived(name, stamp)
 
     def open_filled(self, key: str, positions: Iterable[int | None]) -> ModelRun:
@@ -216,13 +188,13 @@ class RunStore:
     def delete(self, key: str) -> None:
         """Let a run go, with everything derived from it."""
         if is_run_key(key):
-            for path in (self._path(key), *self.folder.glob(f"{key}.*{SUFFIX}")):
+            for path in (self._path(key), *derived_from(self.folder, key)):
                 path.unlink(missing_ok=True)
             self._close_gone()
 
     def recent(self, limit: int = 20) -> list[RunSummary]:
         """The runs used last, the latest first."""
-        files = sorted(self._files(), key=lambda pair: pair[1].st_mtime_ns, reverse=True)
+        files = sorted(files_in(self.folder), key=lambda pair: pair[1].st_mtime_ns, reverse=True)
         found: list[RunSummary] = []
         for name, status in files:
             if len(found) >= limit:
@@ -242,18 +214,18 @@ class RunStore:
             return None
 
     def _summary(self, key: str, status: os.stat_result) -> RunSummary:
-        known = self._cached(self._summaries, key, _Identity.of(status))
+        known = self._summaries.get(key, Identity.of(status))
         if known is None:
             header, _arrays = self._parts(key)
             try:
                 known = RunSummary.of(key, header, status)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise RunNotFoundError(MISSING) from error
-            self._keep(self._summaries, key, (_Identity.of(status), known), KNOWN_RUNS)
+            self._summaries.keep(key, Identity.of(status), known)
         return RunSummary(**{**vars(known), "used": status.st_mtime})
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{name}{SUFFIX}"
+        return file_of(self.folder, name)
 
     def _map(self, name: str) -> MappedArrays:
         try:
@@ -285,17 +257,17 @@ class RunStore:
 
     def _run(self, key: str) -> ModelRun:
         self._close_gone()
-        identity = _Identity.at(self._path(key))
+        identity = Identity.at(self._path(key))
         if identity is None:
             raise RunNotFoundError(MISSING)
-        run = self._cached(self._runs, key, identity)
+        run = self._runs.get(key, identity)
         if run is None:
             header, arrays = self._parts(key)
             try:
                 run = ModelRun(header, arrays)
             except (DashboardError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise NewerRunError(NEWER) from error  # whole, with other fields than ours
-            self._keep(self._runs, key, (identity, run), OPEN_RUNS)
+            self._runs.keep(key, identity, run)
         return run
 
     def _parts(self, key: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
@@ -314,33 +286,7 @@ class RunStore:
 
     def _close_gone(self) -> None:
         """Close the runs whose file has left or was replaced: as long as it is mapped, a file keeps its room on the disk."""
-        with self._lock:
-            for key, (identity, _run) in list(self._runs.items()):
-                if _Identity.at(self._path(key)) != identity:
-                    del self._runs[key]
-
-    def _cached(self, cache: OrderedDict[str, tuple[_Identity, T]], key: str, identity: _Identity) -> T | None:
-        with self._lock:
-            found = cache.get(key)
-            if found is None or found[0] != identity:
-                cache.pop(key, None)
-                return None
-            cache.move_to_end(key)
-            return found[1]
-
-    def _keep(self, cache: OrderedDict[str, tuple[_Identity, T]], key: str, value: tuple[_Identity, T], limit: int) -> None:
-        with self._lock:
-            cache[key] = value
-            cache.move_to_end(key)
-            while len(cache) > limit:
-                cache.popitem(last=False)
-
-    def _touch(self, path: Path) -> None:
-        """Note that the file was used; at most once a second."""
-        now = time.time_ns()
-        with contextlib.suppress(OSError):  # it left just now, or belongs to someone else: its last use is not kept
-            if abs(now - path.stat().st_mtime_ns) > 1_000_000_000:
-                os.utime(path, ns=(now, now))
+        self._runs.forget_gone(self._path)
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
         while True:
@@ -376,46 +322,21 @@ class RunStore:
         than the store may be, runs leave until the reserve is free again.
         """
         self._close_gone()
-        total = sum(status.st_size for _name, status in self._files()) + self._sweep()
+        total = sum(status.st_size for _name, status in files_in(self.folder)) + self._sweep()
         self._let_go(max(total - self.max_bytes, missing_bytes(self.folder)), keep)
 
     def _let_go(self, needed: int, keep: str) -> bool:
         """Let the least recently used runs go, pinned ones last, until they gave `needed` bytes; gives whether any went."""
-        sizes: dict[str, int] = {}
-        used: dict[str, int] = {}
-        for name, status in self._files() if needed > 0 else ():
-            key = name[:KEY_LENGTH]
-            sizes[key] = sizes.get(key, 0) + status.st_size
-            used[key] = max(used.get(key, 0), status.st_mtime_ns)
-        used.pop(keep, None)
-        pinned = self.pinned() if used else ()
+        runs = {run.key: run for run in (runs_in(self.folder) if needed > 0 else ()) if run.key != keep}
+        pinned = self.pinned() if runs else ()
         gone = 0
-        for key in sorted(used, key=lambda key: (key in pinned, used[key])):
+        for run in sorted(runs.values(), key=lambda run: (run.key in pinned, run.used)):
             if gone >= needed:
                 break
-            self.delete(key)
-            gone += sizes[key]
+            self.delete(run.key)
+            gone += run.bytes
         return gone > 0
-
-    def _files(self) -> list[tuple[str, os.stat_result]]:
-        found: list[tuple[str, os.stat_result]] = []
-        if not self.folder.is_dir():  # someone deleted it: the next write makes it again
-            return found
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                name = entry.name.removesuffix(SUFFIX)
-                if name != entry.name and is_name(name):
-                    try:
-                        found.append((name, entry.stat(follow_symlinks=False)))
-                    except OSError:
-                        continue  # it left while we looked
-        return found
 
     def _sweep(self) -> int:
         """Remove what killed writers left; returns how many bytes unfinished files still take."""
         return remove_left(self.folder, "*.part", older=FORGOTTEN_SECONDS)
-
-
-def is_name(value: object) -> bool:
-    """Whether `value` can name a file of the store: a run's key, or a key and a derived name."""
-    return is_run_key(value) or (isinstance(value, str) and DERIVED_NAME.fullmatch(value) is not None)

@@ -10,15 +10,13 @@ as a whole, under a lock that threads and processes share; one that cannot be re
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
-import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,8 @@ from itsdangerous import BadSignature, Signer
 
 from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError, RunNotFoundError
-from dashboard.settings import Settings, private_folder
+from dashboard.private import alone, private_folder
+from dashboard.settings import Settings
 from dashboard.store.leftovers import remove_left
 from dashboard.store.secret import SECRET_FILE, Secret
 
@@ -177,7 +176,7 @@ class VisitorLists:
     def _change(self, visitor: str, apply: Callable[[dict[str, Visit]], Any]) -> Any:
         """Read a list, change it and write it, with nobody else in between."""
         path = self._path(visitor)
-        with self._alone():
+        with alone(self.folder):
             new = not path.exists()
             runs = self._read(path)
             result = apply(runs)
@@ -192,16 +191,6 @@ class VisitorLists:
         if new and secrets.randbelow(SWEEP_EVERY) == 0:
             self.sweep()
         return result
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        private_folder(self.folder)
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)  # which gives the lock back
 
     def sweep(self) -> None:
         """Remove the lists of visitors who have not come for longer than their browser keeps the cookie, and of more than

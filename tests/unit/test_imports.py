@@ -23,12 +23,13 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "markup": (),
     "examples": (),
     "container": (),
-    "settings": ("container", *BASE),
+    "private": (),
+    "settings": ("container", "private", *BASE),
     "contracts": RUNS,
-    "store": ("store", "settings", *RUNS),
+    "store": ("store", "settings", "private", *RUNS),
     "models": ("models", "store.upgrades", "container", "settings", "__init__", *RUNS),  # of __init__ the version
     "analysis": ("analysis", *RUNS),
-    "jobs": ("jobs", "store", "settings", "container", *RUNS),
+    "jobs": ("jobs", "store", "settings", "private", "container", *RUNS),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
     "views": ("views", "figures", "analysis", "ids", "markup", *RUNS),

@@ -1,0 +1,67 @@
+"""What a process remembers of files, as long as each is still the file that it was."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What changes when a file is replaced (the time of change says when it was used last)."""
+
+    device: int
+    inode: int
+    size: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Identity:
+        return cls(status.st_dev, status.st_ino, status.st_size)
+
+    @classmethod
+    def at(cls, path: Path) -> Identity | None:
+        """Of the file that is there now; None where there is none."""
+        try:
+            return cls.of(path.stat())
+        except OSError:
+            return None
+
+
+class Remembered(Generic[T]):
+    """Values by key, each of one file; the least recently used leaves. Safe for threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._values: OrderedDict[str, tuple[Identity, T]] = OrderedDict()
+
+    def get(self, key: str, identity: Identity) -> T | None:
+        """The value of a key, if it is of this very file; else it is forgotten."""
+        with self._lock:
+            found = self._values.get(key)
+            if found is None or found[0] != identity:
+                self._values.pop(key, None)
+                return None
+            self._values.move_to_end(key)
+            return found[1]
+
+    def keep(self, key: str, identity: Identity, value: T) -> None:
+        """Remember a value of a file."""
+        with self._lock:
+            self._values[key] = identity, value
+            self._values.move_to_end(key)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+    def forget_gone(self, path_of: Callable[[str], Path]) -> None:
+        """Forget what is of a file that has left or was replaced."""
+        with self._lock:
+            for key, (identity, _value) in list(self._values.items()):
+                if Identity.at(path_of(key)) != identity:
+                    del self._values[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from dashboard.models.folders import PREFIX, folder_model
 from dashboard.models.gguf_files import convert_once
 from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model
 from dashboard.models.memory import check_bound, check_room
-from dashboard.models.transfer import TransferError, check_disk, download
+from dashboard.models.transfer import TransferError, beside, check_disk, download
 from dashboard.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -102,23 +103,38 @@ def _local(path: Path, settings: Settings, report: Report) -> Path:
 
 
 def _fetch(name: str, revision: str | None, settings: Settings, report: Report, loads: bool) -> Path:
-    report(Progress("fetch", 0, 0, f"Looking for {name} on the hub"))
-    try:
-        found = _look_up(name, revision)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise explained(name, revision, error) from error
+    found = _found(name, revision, settings.stall_seconds, report)
     check = check_room if loads else check_bound
     check(name, found.parameters, settings.model_gigabytes)
     check_disk(name, found.commit, found.sizes)
     try:
-        folder = download(name, found.commit, revision or "main", found.sizes, report)
+        folder = download(name, found.commit, revision or "main", found.sizes, report, settings.stall_seconds)
     except TransferError as failed:  # and nothing else: what `report` raises is the caller's
+        if failed.begun and _is_unreachable(failed.error):
+            raise HubUnreachableError(
+                f"The download of {name} broke off. What has come is kept. Run again to go on from there."
+            ) from failed.error
         raise explained(name, revision, failed.error) from failed.error
     if not has_weights(folder):
         raise ModelNotFoundError(f"The download of {name} is not complete. Run it again.")
     return folder
+
+
+def _found(name: str, revision: str | None, patience: float, report: Report) -> HubFiles:
+    """What the hub says of a model, within `patience` seconds."""
+    until = time.monotonic() + patience
+
+    def look() -> None:
+        report(Progress("fetch", 0, 0, f"Looking for {name} on the hub"))
+        if time.monotonic() > until:
+            raise HubUnreachableError(f"The hub did not say within {patience:g} seconds what {name} holds. Run again later.")
+
+    try:
+        return beside(lambda: _look_up(name, revision), look)
+    except TransferError as failed:
+        if isinstance(failed.error, ModelError):
+            raise failed.error from None
+        raise explained(name, revision, failed.error) from failed.error
 
 
 def _look_up(name: str, revision: str | None) -> HubFiles:
@@ -167,9 +183,8 @@ def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoun
         return ModelNotFoundError(f"The hub has no model “{name}” (or it is private). Check its name.")
     if isinstance(error, OSError) and error.filename is not None:
         return ModelNotFoundError(f"{name} cannot be saved to the local cache ({error.strerror}). Free some space.")
-    unreachable = (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)
     here = ", ".join(model.name for model in BUNDLED)
-    if isinstance(error, unreachable) or type(error).__module__.startswith(("httpx", "httpcore")):
+    if _is_unreachable(error):
         return HubUnreachableError(
             f"{name} is not in the local cache, and the hub cannot be reached from here. Check the network, "
             f"or choose a bundled model ({here})."
@@ -178,3 +193,11 @@ def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoun
         f"{name} could not be fetched from the hub ({type(error).__name__}: {str(error).strip()[:200]}). "
         f"Try again later, or choose a bundled model ({here})."
     )
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether the network did not give what was asked for."""
+    from huggingface_hub import errors
+
+    unreachable = (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)
+    return isinstance(error, unreachable) or type(error).__module__.startswith(("httpx", "httpcore"))

@@ -1,24 +1,27 @@
 """Downloading a hub model's files into the hub's own cache: with progress in bytes, and so that it can be stopped.
 
 The transfer runs in a thread and the caller looks at it five times a second: a stalled connection cannot hold up a cancel.
-A part that has come is kept and is gone on with the next time.
+A part that has come is kept and is gone on with the next time. A transfer of which almost nothing comes is stopped.
 """
 
 from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import ModelError
-from dashboard.models.hub import cache_folder
+from dashboard.errors import HubUnreachableError, ModelError
+from dashboard.models.parts import PART, bring_blob, repository_of
 
 LOOK_SECONDS = 0.2
-CHUNK = 1 << 20  # bytes between two reports of the hub's library, instead of ten times that
+SLOWEST = 10_000  # bytes a second, on average over the time that a transfer may stall
+CHUNK = 1 << 16  # bytes between two reports of the hub's library, which are no bytes until it is full: 7 s at the slowest
+T = TypeVar("T")
 
 
 class StoppedError(Exception):
@@ -26,11 +29,32 @@ class StoppedError(Exception):
 
 
 class TransferError(Exception):
-    """The transfer itself failed; `error` is what the hub's library raised."""
+    """The transfer itself failed; `error` is what the hub's library raised, `begun` whether anything had come before."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, begun: bool = False) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.error, self.begun = error, begun
+
+
+class Stall:
+    """Looks whether a transfer still comes: at least `SLOWEST` bytes a second, on average over `seconds`."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds, self._clock = seconds, clock
+        self._since, self._from = clock(), 0
+
+    @property
+    def least(self) -> float:
+        """Bytes that must come in `seconds`."""
+        return SLOWEST * self.seconds
+
+    def over(self, done: int) -> bool:
+        """Whether too few bytes have come for too long; `done` are here by now."""
+        now = self._clock()
+        self._from = min(self._from, done)  # the hub's library takes back what it could not use
+        if done - self._from >= self.least:
+            self._since, self._from = now, done
+        return now - self._since > self.seconds
 
 
 class Transfer:
@@ -67,10 +91,10 @@ class Transfer:
 
 def check_disk(name: str, commit: str, sizes: Mapping[str, int]) -> None:
     """Raise `ModelError` where the hub's cache has no room for what is not there yet of these files (file → bytes)."""
-    repository = cache_folder() / ("models--" + name.replace("/", "--"))
+    repository = repository_of(name)
     snapshot, blobs = repository / "snapshots" / commit, repository / "blobs"
     missing = sum(size for file, size in sizes.items() if not (snapshot / file).exists())
-    begun = sum(path.stat().st_size for path in blobs.glob("*.incomplete"))  # these are gone on with
+    begun = sum(path.stat().st_size for path in blobs.glob(f"*{PART}"))  # these are gone on with
     needed = missing - min(begun, missing)
     folder = repository
     while not folder.exists() and folder != folder.parent:
@@ -83,44 +107,69 @@ def check_disk(name: str, commit: str, sizes: Mapping[str, int]) -> None:
         )
 
 
-def download(name: str, commit: str, branch: str, sizes: Mapping[str, int], report: Callable[[Progress], None]) -> Path:
+def download(
+    name: str, commit: str, branch: str, sizes: Mapping[str, int], report: Callable[[Progress], None], patience: float
+) -> Path:
     """Bring files of a hub model into the local cache.
 
     Args:
         commit: the revision. branch: the name under which it was asked for; the cache remembers that.
         sizes: file → bytes. report: is told how many bytes of how many are here; what it raises stops the transfer.
+        patience: seconds in which at least `SLOWEST` bytes a second must come.
 
     Returns: the snapshot's folder.
 
     Raises:
         TransferError: it failed.
+        HubUnreachableError: it stalled.
     """
-    transfer, outcome = Transfer(), _Outcome()
-    thread = threading.Thread(
-        target=outcome.of, args=(_bring, name, commit, branch, tuple(sizes), transfer), name="download", daemon=True
-    )
-    total = sum(sizes.values())
-    thread.start()
+    transfer, stall, total = Transfer(), Stall(patience), sum(sizes.values())
+
+    def look() -> None:
+        report(Progress("fetch", min(transfer.done, total), total, _words(name, transfer.done, total)))
+        if stall.over(transfer.done):
+            raise HubUnreachableError(
+                f"The download of {name} stopped at {transfer.done / 1e6:,.0f} of {total / 1e6:,.0f} MB: less than "
+                f"{stall.least / 1e6:,.2g} MB came in {patience:g} seconds. What has come is kept. Run again to go on from "
+                "there, or choose a model that is here."
+            )
+
     try:
-        while thread.is_alive():
-            report(Progress("fetch", min(transfer.done, total), total, _words(name, transfer.done, total)))
-            thread.join(LOOK_SECONDS)
+        return beside(lambda: _bring(name, commit, branch, sizes, transfer), look)
+    except TransferError as failed:
+        raise TransferError(failed.error, transfer.done > 0) from failed.error
     finally:
         transfer.stopped.set()
+
+
+def beside(function: Callable[[], T], look: Callable[[], None]) -> T:
+    """What `function` gives, called in a thread; what `look` raises, called five times a second, is raised at once.
+
+    Raises:
+        TransferError: `function` failed.
+    """
+    outcome = _Outcome(function)
+    thread = threading.Thread(target=outcome.fetch, name="download", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        look()
+        thread.join(LOOK_SECONDS)
     return outcome.value()
 
 
-def _bring(name: str, commit: str, branch: str, files: tuple[str, ...], transfer: Transfer) -> Path:
+def _bring(name: str, commit: str, branch: str, sizes: Mapping[str, int], transfer: Transfer) -> Path:
     from huggingface_hub import hf_hub_download
 
     folder = Path()
     with _in_small_chunks():
-        for file in files:
+        for file, size in sizes.items():
             if transfer.stopped.is_set():
                 raise StoppedError
             before = transfer.done
+            if file.endswith((".safetensors", ".bin")):
+                bring_blob(name, file, commit, transfer.bar())
             folder = Path(hf_hub_download(name, file, revision=commit, tqdm_class=transfer.bar())).parent
-            transfer.done = max(transfer.done, before)
+            transfer.done = before + size
     references = folder.parent.parent / "refs"
     references.mkdir(exist_ok=True)
     (references / branch).parent.mkdir(parents=True, exist_ok=True)
@@ -141,23 +190,24 @@ def _in_small_chunks() -> Iterator[None]:
         constants.HF_HUB_DISABLE_XET, constants.DOWNLOAD_CHUNK_SIZE = before
 
 
-class _Outcome:
+class _Outcome(Generic[T]):
     """What a function gave or raised in a thread."""
 
-    def __init__(self) -> None:
-        self._value: Any = None
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._values: list[T] = []
         self._error: Exception | None = None
 
-    def of(self, function: Callable[..., Any], *args: Any) -> None:
+    def fetch(self) -> None:
         try:
-            self._value = function(*args)
+            self._values.append(self._function())
         except Exception as error:  # noqa: BLE001 - it is raised again where the value is asked for
             self._error = error
 
-    def value(self) -> Any:
+    def value(self) -> T:
         if self._error is not None:
             raise TransferError(self._error) from self._error
-        return self._value
+        return self._values[0]
 
 
 def _words(name: str, done: int, total: int) -> str:

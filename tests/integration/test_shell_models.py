@@ -2,86 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from small_hub import COMMIT, NAME, Hub
 from test_gguf import write_gguf
 from tiny_models import tiny
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import JobCancelledError, ModelError, ModelTooLargeError
-from dashboard.models import memory, transfer
+from dashboard.errors import HubUnreachableError, JobCancelledError, ModelError, ModelTooLargeError
+from dashboard.models import memory, parts, transfer
 from dashboard.models.catalog import Catalog
 from dashboard.models.loader import load_model
 from dashboard.settings import Settings
 from dashboard.shell import main
 
 pytestmark = pytest.mark.integration
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-NAME = "someone/tiny"
-
-
-class Hub(ThreadingHTTPServer):
-    """The two answers of the hub that a download needs: what a model holds, and each file."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        self.files = {path.name: path.read_bytes() for path in folder.iterdir()}
-        self.going = threading.Event()  # cleared: the second half of the weights is held back
-        self.going.set()
-        self.asked: list[str] = []
-        super().__init__(("127.0.0.1", 0), Answer)
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        self.server.asked.append(path)
-        if path.startswith(f"/api/models/{NAME}"):
-            siblings = [{"rfilename": name, "size": len(content)} for name, content in self.server.files.items()]
-            self._send(json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode(), {})
-        elif path.startswith(f"/{NAME}/resolve/{COMMIT}/") and path.rpartition("/")[2] in self.server.files:
-            content = self.server.files[path.rpartition("/")[2]]
-            self._send(content, {"ETag": f'"{hash(content) & 0xFFFFFFFF:x}"', "X-Repo-Commit": COMMIT})
-        else:
-            self.send_error(404)
-
-    def _send(self, content: bytes, headers: dict[str, str]) -> None:
-        start = int((self.headers.get("Range") or "bytes=0-")[6:].partition("-")[0] or 0)
-        self.send_response(206 if start else 200)
-        for name, value in {**headers, "Content-Length": str(len(content) - start)}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        half = max(start, len(content) // 2)
-        self.wfile.write(content[start:half])
-        self.wfile.flush()
-        if "model.safetensors" in self.path:
-            self.server.going.wait(20)
-        try:
-            self.wfile.write(content[half:])
-        except OSError:
-            self.close_connection = True  # the other side has left
-
-    def log_message(self, *_args: Any) -> None:
-        return None
 
 
 @pytest.fixture
@@ -90,8 +34,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     loaded.model.save_pretrained(tmp_path / "published")
     loaded.tokenizer.save_pretrained(tmp_path / "published")
     server = Hub(tmp_path / "published")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
+    address = server.address
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -99,9 +42,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: real(endpoint=address, token=False))
     monkeypatch.setattr(transfer, "CHUNK", 4096)
     yield server
-    server.going.set()
-    server.shutdown()
-    server.server_close()
+    server.end()
 
 
 @pytest.fixture
@@ -143,10 +84,46 @@ def test_a_cancel_during_a_download_is_heeded_though_the_connection_stalls(hub: 
         load_model(NAME, settings, progress=cancel)
     assert Catalog(settings).get(NAME).here is False
     hub.going.set()
+    wait_for_thread()
+    assert load_model(NAME, settings).info.layers == 2  # it goes on
+
+
+@pytest.mark.alone
+def test_a_download_that_stalls_is_stopped_and_goes_on_the_next_time(hub: Hub, settings: Settings) -> None:
+    """A few bytes at a time keep a connection alive, and are as good as none."""
+    hub.pace = (50, 0.1)
+    hub.going.clear()
+    with pytest.raises(
+        HubUnreachableError, match=r"The download of someone/tiny stopped at 0 of 0 MB: less than 0.01 MB came in"
+    ) as caught:
+        load_model(NAME, replace(settings, stall_seconds=1.0))
+    assert "What has come is kept. Run again to go on from there" in str(caught.value)
+    assert caught.value.retry
+    hub.pace = None
+    hub.going.set()
+    wait_for_thread()
+    assert load_model(NAME, settings).info.layers == 2
+    assert max(hub.starts) > 0, "what had come was not asked for again"
+
+
+@pytest.mark.alone
+def test_a_hub_that_says_nothing_and_one_that_breaks_off_are_told(hub: Hub, settings: Settings) -> None:
+    hub.silent = True
+    with pytest.raises(HubUnreachableError, match=r"The hub did not say within 0\.5 seconds what someone/tiny holds"):
+        load_model(NAME, replace(settings, stall_seconds=0.5))
+    hub.silent = False
+    hub.breaks = True
+    with pytest.raises(HubUnreachableError, match=r"The download of someone/tiny broke off. What has come is kept"):
+        load_model(NAME, settings)
+    hub.breaks = False
+    assert load_model(NAME, settings).info.layers == 2
+
+
+def wait_for_thread() -> None:
+    """Until the thread of a transfer that was stopped has ended."""
     deadline = time.monotonic() + 20
     while any(thread.name == "download" for thread in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert load_model(NAME, settings).info.layers == 2  # it goes on
 
 
 def test_too_large_for_memory_or_disk_is_said_before_the_download(
@@ -177,7 +154,7 @@ def test_what_came_of_a_download_needs_no_room_again(
 ) -> None:
     repository = tmp_path / "hub" / f"models--{NAME.replace('/', '--')}"
     (repository / "blobs").mkdir(parents=True)
-    (repository / "blobs" / "abc.incomplete").write_bytes(bytes(600))
+    (repository / "blobs" / f"abc{parts.PART}").write_bytes(bytes(600))
     (repository / "snapshots" / COMMIT).mkdir(parents=True)
     (repository / "snapshots" / COMMIT / "config.json").write_bytes(bytes(300))
     usage = type("Usage", (), {"free": 100})()

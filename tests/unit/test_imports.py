@@ -110,6 +110,9 @@ TORCH_FREE = (  # of models/: what the page imports
     "models.gguf_files",
     "models.memory",
     "models.pieces",
+    "models.fetch",
+    "models.parts",
+    "models.transfer",
 )
 
 

@@ -47,6 +47,7 @@ run_worker(Settings.from_env(), sys.argv[1])
 """
 FAKE_JOBS = "tests.integration.fake_jobs:registry"
 POLL = 0.03
+PATIENCE = 120.0  # seconds for what nobody promises a time for: torch is imported, a long text has got so far
 
 
 class Keys:
@@ -122,7 +123,7 @@ class Server:
             progress = self.manager.get_progress(handle)
             return bool(progress) and progress[0]["message"].startswith(beginning)
 
-        self.until(heard, 30)
+        self.until(heard, PATIENCE)
 
     def until(self, question: Callable[[], Any], within: float) -> Any:
         deadline = time.monotonic() + within
@@ -531,10 +532,43 @@ def test_a_planted_pickle_is_not_run(server: Server, tmp_path: Path) -> None:
     assert server.outcome(server.ask("slow", 1))["run"], "the worker enters itself again"
 
 
+@dataclass
+class RealKeeper:
+    """Keeps one server with bundled models, whose worker imports torch once, as long as that worker lives."""
+
+    folder: Callable[[str], Path]
+    kept: Server | None = None
+
+    def holding(self, model: str) -> Server:
+        """A server whose only worker rests, with this model in its memory; RXNMapper is loaded at its start."""
+        if self.kept is not None and self.kept.log().count("started, process") > 1:
+            self.end()
+        if self.kept is None:
+            models = Settings.from_env().models_folder
+            self.kept = server_in(self.folder("real"), models_dir=models, default_model="rxnmapper")
+            self.kept.start_workers(OWN_REGISTRY, within=PATIENCE)
+        server = self.kept
+        server.until(lambda: status(server.queue)["worker"] == "ready", PATIENCE)
+        if model not in status(server.queue)["models"]:
+            assert server.outcome(server.ask_run(model, "Load it."), PATIENCE)["run"]
+        return server
+
+    def end(self) -> None:
+        if self.kept is not None:
+            self.kept.end()
+            self.kept = None
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKeeper]:
+    keeper = RealKeeper(tmp_path_factory.mktemp)
+    yield keeper
+    keeper.end()
+
+
 @pytest.mark.skipif(not (Settings().models_folder / "rxnmapper").is_dir(), reason="the bundled models are not here")
-def test_a_real_model_is_loaded_once_and_its_runs_are_kept(make_server: Callable[..., Server]) -> None:
-    server = make_server(models_dir=Settings().models_folder, default_model="rxnmapper")
-    server.start_workers(OWN_REGISTRY, within=60)
+def test_a_real_model_is_loaded_once_and_its_runs_are_kept(real: RealKeeper) -> None:
+    server = real.holding("rxnmapper")
     assert status(server.queue)["models"] == ["rxnmapper"]
     fingerprint = Catalog(server.settings).fingerprint("rxnmapper")
     runs = []
@@ -557,26 +591,6 @@ def test_a_real_model_is_loaded_once_and_its_runs_are_kept(make_server: Callable
     assert outcome["kind"] == "BadSelectionError"
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
-    """Servers with a bundled model in their worker's memory, each kept for all tests that ask for its model."""
-    made: dict[str, Server] = {}
-
-    def start(model: str) -> Server:
-        if model in made and made[model].log().count("started, process") > 1:  # its first worker is gone
-            made.pop(model).end()
-        if model not in made:
-            folder = tmp_path_factory.mktemp(model)
-            made[model] = server_in(folder, models_dir=Settings.from_env().models_folder, default_model=model)
-            made[model].start_workers(OWN_REGISTRY, within=90)
-        made[model].until(lambda: status(made[model].queue)["worker"] == "ready", 90)
-        return made[model]
-
-    yield start
-    for server in made.values():
-        server.end()
-
-
 LONG = "The quick brown fox jumps over the lazy dog. " * 300  # 3,001 tokens of SmolLM2
 REACTION = "CC(=O)O." * 15 + "CC>>CC(=O)OCC"  # 134 tokens: near the most of which every position is masked
 
@@ -593,8 +607,8 @@ def assert_still_there(server: Server, model: str, pid: int, cancelled: float, t
 
 @pytest.mark.alone
 @pytest.mark.parametrize("layer", ["Layer 2 of", "Layer 20 of"])
-def test_a_cancel_of_a_long_run_frees_the_worker_which_keeps_its_model(real: Callable[[str], Server], layer: str) -> None:
-    server = real("smollm2-135m")
+def test_a_cancel_of_a_long_run_frees_the_worker_which_keeps_its_model(real: RealKeeper, layer: str) -> None:
+    server = real.holding("smollm2-135m")
     handle, pid = server.ask_run("smollm2-135m", LONG), server.worker_pid()
     server.says(handle, layer)
     cancelled = time.monotonic()
@@ -604,8 +618,8 @@ def test_a_cancel_of_a_long_run_frees_the_worker_which_keeps_its_model(real: Cal
 
 
 @pytest.mark.alone
-def test_a_cancel_while_tokens_are_masked_keeps_the_worker(real: Callable[[str], Server]) -> None:
-    server = real("rxnmapper")
+def test_a_cancel_while_tokens_are_masked_keeps_the_worker(real: RealKeeper) -> None:
+    server = real.holding("rxnmapper")
     handle, pid = server.ask_run("rxnmapper", REACTION), server.worker_pid()
     server.says(handle, "Masking token")
     cancelled = time.monotonic()
@@ -615,8 +629,8 @@ def test_a_cancel_while_tokens_are_masked_keeps_the_worker(real: Callable[[str],
 
 
 @pytest.mark.alone
-def test_a_worker_killed_in_a_long_run_is_told_at_once_and_replaced(real: Callable[[str], Server]) -> None:
-    server = real("smollm2-135m")
+def test_a_worker_killed_in_a_long_run_is_told_at_once_and_replaced(real: RealKeeper) -> None:
+    server = real.holding("smollm2-135m")
     handle, pid = server.ask_run("smollm2-135m", LONG), server.worker_pid()
     server.says(handle, "Layer 2 of")
     os.kill(pid, signal.SIGKILL)
@@ -624,7 +638,7 @@ def test_a_worker_killed_in_a_long_run_is_told_at_once_and_replaced(real: Callab
     assert outcome["error"].startswith("The worker stopped while computing layer ")
     assert (outcome["retry"], outcome["cancelled"]) == (True, False)
     assert outcome["key"] == RunRequest("smollm2-135m", LONG).key(Catalog(server.settings).fingerprint("smollm2-135m"))
-    assert server.outcome(server.ask_run("smollm2-135m", "The next one."), within=30)["run"]
+    assert server.outcome(server.ask_run("smollm2-135m", "The next one."), PATIENCE)["run"]
     assert server.worker_pid() != pid
 
 

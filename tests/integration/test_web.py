@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,6 @@ from synthetic import make_parts
 
 from dashboard.app import create_app
 from dashboard.contracts.run import ModelRun
-from dashboard.serving import web_command
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -40,6 +41,7 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 NO_RUN = "0" * 64
 PATIENCE = 60.0
+FIRST = 32  # requests at once, of two processes with 16 threads each
 
 
 def free_port() -> int:
@@ -62,7 +64,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **settings.to_env(), **more}
 
 
-@contextmanager
+@contextlib.contextmanager
 def started(
     command: list[str], environ: Mapping[str, str], on_ctrl_c: signal.Handlers = signal.SIG_DFL
 ) -> Iterator[subprocess.Popen[bytes]]:
@@ -120,53 +122,57 @@ def get(settings: Settings, path: str, headers: Mapping[str, str] | None = None)
 # the first requests, and several web processes
 
 
-@pytest.fixture(scope="module")
-def callbacks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """The whole callback list."""
-    app = create_app(settings_in(tmp_path_factory.mktemp("list")))
-    with app.server.test_client() as client:
-        found = client.get("/_dash-dependencies").get_json()
-    app._background_manager.queue.close()
-    return found
-
-
-@pytest.mark.parametrize("start", range(4))
-def test_many_first_requests_at_once_all_get_the_whole_callback_list(start: int, callbacks: list[Any], tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, web_threads=16)
-    count, found, barrier = 16, [], threading.Barrier(16)
-
-    def ask() -> None:
-        barrier.wait()
-        found.append(json.loads(get(settings, "/_dash-dependencies")[1]))
-
-    with started(web_command(settings), environment(settings)) as process:
-        wait_for_port(settings, process)  # gunicorn opens the port before the application is there
-        threads = [threading.Thread(target=ask) for _ in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(callbacks) > 15
-    assert [len(answer) for answer in found] == [len(callbacks)] * count
-    assert all(answer == found[0] for answer in found)
-
-
 def procfile(name: str) -> str:
     lines = dict(line.split(":", 1) for line in (ROOT / "Procfile").read_text().splitlines() if ":" in line)
     return lines[name].strip()
 
 
-def test_the_procfiles_web_line_serves_two_people_the_same_page_from_two_processes(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, web_processes=2)
+@dataclass(frozen=True)
+class Served:
+    """What the Procfile's web line started; `first` are the answers to its first requests, all made at once."""
+
+    settings: Settings
+    process: subprocess.Popen[bytes]
+    first: list[bytes]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    settings = settings_in(tmp_path_factory.mktemp("served"), web_processes=2, web_threads=16)
     command = ["sh", "-c", "exec " + procfile("web")]
     with started(command, environment(settings, HOST="127.0.0.1", WEB_CONCURRENCY="2")) as process:
-        wait_for_port(settings, process)
-        layouts, lists = set(), set()
-        for _ in range(12):
-            layouts.add(get(settings, "/_dash-layout")[1])
-            lists.add(get(settings, "/_dash-dependencies")[1])
-        workers = psutil.Process(process.pid).children()
-    assert len(workers) == 2
+        wait_for_port(settings, process)  # gunicorn opens the port before the application is there
+        yield Served(settings, process, at_once(FIRST, lambda: get(settings, "/_dash-dependencies")[1]))
+
+
+def at_once(count: int, ask: Callable[[], bytes]) -> list[bytes]:
+    """So many answers, asked for at the same moment."""
+    barrier = threading.Barrier(count)
+
+    def wait_and_ask(_number: int) -> bytes:
+        barrier.wait()
+        return ask()
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(wait_and_ask, range(count)))
+
+
+def test_many_first_requests_at_once_all_get_the_whole_callback_list(served: Served, tmp_path: Path) -> None:
+    app = create_app(settings_in(tmp_path))
+    with app.server.test_client() as client:
+        whole = client.get("/_dash-dependencies").get_json()
+    app._background_manager.queue.close()
+    assert len(whole) > 15
+    assert [len(json.loads(answer)) for answer in served.first] == [len(whole)] * FIRST
+    assert len(set(served.first)) == 1
+
+
+def test_the_procfiles_web_line_serves_two_people_the_same_page_from_two_processes(served: Served) -> None:
+    layouts, lists = set(), set()
+    for _ in range(12):
+        layouts.add(get(served.settings, "/_dash-layout")[1])
+        lists.add(get(served.settings, "/_dash-dependencies")[1])
+    assert len(psutil.Process(served.process.pid).children()) == 2
     assert len(layouts) == len(lists) == 1
 
 
@@ -176,27 +182,29 @@ def test_the_procfile_names_the_worker_and_two_web_processes_by_default() -> Non
     assert "${PORT" in procfile("web")
 
 
-def test_the_web_process_maps_no_torch(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
-    with started(web_command(settings), environment(settings)) as process:
-        wait_for_port(settings, process)
-        for path in ("/", "/_dash-layout", "/health"):
-            assert get(settings, path)[0].status == 200
-        [worker] = psutil.Process(process.pid).children()
+def test_the_web_processes_map_no_torch(served: Served) -> None:
+    for path in ("/", "/_dash-layout", "/health"):
+        assert get(served.settings, path)[0].status == 200
+    for worker in psutil.Process(served.process.pid).children():
         libraries = [mapped.path for mapped in worker.memory_maps()]
-    assert any("numpy" in path for path in libraries)
-    assert [path for path in libraries if "torch" in path] == []
+        assert any("numpy" in path for path in libraries)
+        assert [path for path in libraries if "torch" in path] == []
 
 
-def test_replies_are_compressed_and_kept_alive(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
-    with started(web_command(settings), environment(settings)) as process:
-        wait_for_port(settings, process)
-        reply, body = get(settings, "/_dash-layout", {"Accept-Encoding": "gzip"})
-        plain = get(settings, "/_dash-layout")[1]
+def test_replies_are_compressed_and_kept_alive(served: Served) -> None:
+    reply, body = get(served.settings, "/_dash-layout", {"Accept-Encoding": "gzip"})
+    plain = get(served.settings, "/_dash-layout")[1]
     assert reply.getheader("Content-Encoding") == "gzip"
     assert len(body) < len(plain) / 2
     assert json.loads(gzip.decompress(body)) == json.loads(plain)
+    connection = http.client.HTTPConnection("127.0.0.1", served.settings.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+        kept = connection.sock
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+        assert connection.sock is kept is not None
 
 
 # one clear line where it cannot start

@@ -111,7 +111,7 @@ class Catalog:
         """
         bundled = [self._bundled(model) for model in BUNDLED]
         until = time.monotonic() + LISTING_SECONDS
-        sources = (self._in_folders(until), _cached_others(until), map(_hub_entry, HUB_MODELS))
+        sources = (self._in_folders(until), _cached_others(until), (_hub_entry(model, until) for model in HUB_MODELS))
         rest = [entry for source in sources for entry in _surviving(source)]
         rest.sort(key=lambda entry: (bool(entry.refusal), not entry.here))
         return (*bundled, *rest)
@@ -274,8 +274,11 @@ def _readable(entry: CatalogEntry) -> Iterator[None]:
         ) from error
 
 
-def _hub_entry(model: HubModel) -> CatalogEntry:
+def _hub_entry(model: HubModel, until: float | None = None) -> CatalogEntry:
+    """A well-known model: as its files say where they are here, else as it is published."""
     folder = find_cached(model)
+    if folder is not None:
+        return _folder_entry(model.name, folder, "in the local cache", "hub", until)
     return CatalogEntry(
         name=model.name,
         title=model.name.split("/")[-1],
@@ -284,9 +287,9 @@ def _hub_entry(model: HubModel) -> CatalogEntry:
         heads=model.heads,
         parameters=model.parameters,
         limit=model.limit,
-        here=folder is not None,
-        folder=folder,
-        note="in the local cache" if folder is not None else f"downloads about {model.megabytes:,} MB on first use",
+        here=False,
+        folder=None,
+        note=f"downloads about {model.megabytes:,} MB on first use",
     )
 
 
@@ -302,7 +305,7 @@ def _cached_others(until: float) -> Iterator[CatalogEntry]:
     """The text models of the hub's local cache that are not among the well-known ones."""
     for name in cached_ids():
         folder = None if listed_model(name) else cached_snapshot(name)
-        if folder is not None and describe_folder(folder, until).reads_text:
+        if folder is not None and (describe_folder(folder, until).reads_text or has_adapter(folder)):
             yield _folder_entry(name, folder, "in the local cache", "hub", until)
 
 

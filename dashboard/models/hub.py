@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from pathlib import Path
 
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ForeignFileError
+from dashboard.models.adapters import has_adapter
 from dashboard.models.fingerprint import has_weights
 from dashboard.models.foreign import entries_of, read_bytes
+
+log = logging.getLogger(__name__)
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 LONGEST_ID = 96
@@ -76,14 +80,16 @@ def cached_ids() -> tuple[str, ...]:
     """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their names."""
     try:
         names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith("models--"))
-    except ForeignFileError:
+    except ForeignFileError as error:
+        if cache_folder().is_dir():
+            log.warning("no model of the hub's local cache is listed: %s", error)
         return ()
     ids = (name.removeprefix("models--").replace("--", "/") for name in names)
     return tuple(name for name in ids if is_hub_id(name) and cached_snapshot(name) is not None)
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
-    """The folder of a model in the local cache, with its weights; None where it is not (wholly) there."""
+    """The folder of a model in the local cache, with its weights or those of an adapter; None where it is not (wholly) there."""
     repository = cache_folder() / ("models--" + hub_id.replace("/", "--"))
     wanted = revision or "main"
     if len(wanted) > LONGEST_REVISION or wanted.startswith("/") or ".." in wanted:
@@ -95,7 +101,7 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
     if not COMMIT.fullmatch(commit):
         return None
     folder = repository / "snapshots" / commit
-    return folder if has_weights(folder) else None
+    return folder if has_weights(folder) or has_adapter(folder) else None
 
 
 def find_cached(model: HubModel, revision: str | None = None) -> Path | None:

@@ -21,6 +21,7 @@ from dashboard.models.architecture import family_source
 from dashboard.models.catalog import Catalog
 from dashboard.models.description import describe_folder
 from dashboard.models.folders import folder_model, folder_models
+from dashboard.models.foreign import entries_of
 from dashboard.models.gguf_header import read_header
 from dashboard.settings import Settings
 
@@ -296,6 +297,39 @@ def test_every_complete_text_model_of_the_local_cache_is_listed(settings: Settin
     assert len(catalog.fingerprint("someone/gpt-small")) == 64
     assert catalog.fingerprint("someone/gpt-small", "v2") == "unresolved:someone/gpt-small@v2"
     assert Catalog(settings, patience=60).count_tokens("someone/gpt-small", "one two") == 2
+
+
+def test_a_well_known_model_of_the_local_cache_is_what_its_files_say(settings: Settings, tmp_path: Path) -> None:
+    """Whoever put another model under that name, or a damaged one, finds it so in the list."""
+    folder = in_cache(tmp_path, "openai-community/gpt2", GPT2)
+    entry = Catalog(settings).get("gpt2")
+    assert (entry.layers, entry.heads, entry.title, entry.refusal) == (3, 2, "gpt2", "")
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text("{")
+    assert Catalog(settings).get("gpt2").refusal
+
+
+def test_an_adapter_alone_in_the_local_cache_is_listed_and_refused(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "hub" / "models--someone--adapter" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "gpt2", "peft_type": "LORA"}')
+    (folder / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (folder.parents[1] / "refs").mkdir()
+    (folder.parents[1] / "refs" / "main").write_text("abc")
+    entry = {entry.name: entry for entry in Catalog(settings).entries()}["someone/adapter"]
+    assert "adapter" in entry.refusal
+    with pytest.raises(UnsupportedModelError, match="adapter"):
+        Catalog(settings).admit("someone/adapter")
+
+
+def test_a_local_cache_of_too_many_entries_is_said_in_the_log(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_cache(tmp_path, "someone/gpt-small", GPT2)
+    in_cache(tmp_path, "someone/other", GPT2)
+    monkeypatch.setattr("dashboard.models.hub.entries_of", lambda folder: entries_of(folder, most=1))
+    assert not any(entry.name.startswith("someone") for entry in Catalog(settings).entries())
+    assert "no model of the hub's local cache is listed" in caplog.text
 
 
 def test_too_large_is_said_before_anything_is_loaded(

@@ -174,7 +174,8 @@ def test_a_key_held_down_is_one_step(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=0, layer=10, head=2)
     person.at("layer").focus()
     for _ in range(12):
-        person.page.keyboard.press("ArrowUp")
+        person.page.keyboard.down("ArrowUp")
+    person.page.keyboard.up("ArrowUp")
     person.selects(layer=22)
     assert person.page.evaluate("() => history.state.index") == 1
     for _ in range(40):  # a wheel of clicks: none is lost, and the browser does not complain

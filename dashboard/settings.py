@@ -15,6 +15,8 @@ from dashboard.errors import SettingsError
 from dashboard.private import private_folder
 
 PREFIX = "DASHBOARD_"
+PROBE = ".write-test-"  # begins the name of a file that is written to see whether a folder can be
+OTHER_GIGABYTES = 20.0  # of the cache folder, for models and the queue, where no setting says how much it may hold
 LEAST_WEB_GIGABYTES = 0.4  # a web process takes half of that when it has just started
 
 
@@ -66,6 +68,7 @@ class Settings:
     )
     resident_models: int = _setting(3, "models that one worker keeps in memory; the least recently used leaves")
     max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")
+    cache_gigabytes: float | None = _setting(None, "most that the cache folder holds, of all kinds together; the oldest leave")
     store_gigabytes: float = _setting(10.0, "size of all saved runs; the least recently used leave")
     export_gigabytes: float = _setting(2.0, "room for files that are being made to be saved, of all visitors together")
     queue_runs: int = _setting(1000, "most runs that wait on this server; more are refused")
@@ -89,6 +92,12 @@ class Settings:
 
         if self.web_gigabytes < LEAST_WEB_GIGABYTES:
             raise SettingsError(f"DASHBOARD_WEB_GIGABYTES is {self.web_gigabytes}; it must be at least {LEAST_WEB_GIGABYTES}.")
+
+    @property
+    def cache_bytes(self) -> int:
+        """The most that the cache folder may hold."""
+        gigabytes = self.cache_gigabytes or self.store_gigabytes + self.export_gigabytes + OTHER_GIGABYTES
+        return int(gigabytes * 1e9)
 
     @property
     def models_folder(self) -> Path:
@@ -155,7 +164,7 @@ def _read(item: Field[Any], raw: str) -> Any:
     try:
         if kind == "int":
             return int(raw)
-        if kind == "float":
+        if kind.startswith("float"):
             return finite(raw)
     except ValueError as error:
         raise SettingsError(f"{environ_name(item)} is {raw!r}; it must be a number.") from error
@@ -170,12 +179,22 @@ def finite(raw: str) -> float:
     return value
 
 
+def hub_cache() -> Path:
+    """Hugging Face's own cache of models, found as its library finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
+    direct = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    if direct:
+        return Path(direct).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("HF_HOME") or Path(cache) / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
 def make_folders(settings: Settings) -> None:
     """Make the cache folders, for their owner alone; raise `SettingsError` where they cannot be written."""
     for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder, settings.visitors_folder):
         try:
             private_folder(folder).chmod(0o700)
-            probe = folder / f".write-test-{os.getpid()}"
+            probe = folder / f"{PROBE}{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:

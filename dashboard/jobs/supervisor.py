@@ -18,6 +18,7 @@ from types import FrameType
 
 from dashboard.container import held_bytes
 from dashboard.errors import StorageError
+from dashboard.jobs.housekeeping import kept_tidy
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord, over_memory
 from dashboard.jobs.roster import this_host
@@ -43,7 +44,7 @@ def run_worker(settings: Settings, registry: str = OWN_REGISTRY, parent: int | N
     """
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     stop = threading.Event()
-    with _ends_on_signals(stop):
+    with _ends_on_signals(stop), kept_tidy(settings):
         supervisor = Supervisor(settings, registry)
         try:
             while not stop.is_set() and (parent is None or os.getppid() == parent):

@@ -16,11 +16,16 @@ from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, SettingsError, UnsupportedModelError
 from dashboard.models.bundled import CARD, make_private
 from dashboard.models.description import Description, contained, refused
+from dashboard.models.disk import make_room
 from dashboard.models.foreign import shown
 from dashboard.models.gguf_header import GgufHeader, read_header
 from dashboard.models.gguf_keys import refused_key, refused_rope, refused_sizes, refused_tokenizer
+from dashboard.models.memory import BYTES_A_WEIGHT
 from dashboard.models.plausible import implausible
+from dashboard.private import remove_unused
 from dashboard.settings import Settings
+from dashboard.store.budget import CONVERTED
+from dashboard.store.leftovers import last_written, remove_left
 
 FORMAT = 2  # raise it when the conversion changes, so that folders of an older one are made again
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
@@ -76,7 +81,7 @@ def converted_folder(path: Path, settings: Settings) -> Path:
     except OSError as error:
         raise _gone(path) from error
     state = hashlib.sha256(json.dumps([FORMAT, str(real), status.st_size, status.st_mtime_ns]).encode()).hexdigest()
-    return settings.models_folder / "gguf" / f"{path.stem}-{state[:12]}"
+    return settings.models_folder / CONVERTED / f"{path.stem}-{state[:12]}"
 
 
 def _gone(path: Path) -> ModelError:
@@ -107,6 +112,7 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
         make_private(folder.parent)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if not is_ready(folder):
+                make_room(path.name, BYTES_A_WEIGHT * read_header(path).parameters, folder, settings)
                 _convert(path, folder, report)
     except OSError as error:
         raise SettingsError(
@@ -119,7 +125,7 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
 def _convert(path: Path, folder: Path, report: Report) -> None:
     from dashboard.models import from_gguf  # torch, only here
 
-    _sweep(folder.parent)
+    remove_left(folder.parent, f"{SCRATCH}*", older=LONGEST_CONVERSION)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     try:
         from_gguf.convert(path, scratch, report)
@@ -133,12 +139,14 @@ def _convert(path: Path, folder: Path, report: Report) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _sweep(parent: Path) -> None:
-    """Remove what conversions that were killed left; one that runs now is younger."""
-    for left in parent.glob(f"{SCRATCH}*"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LONGEST_CONVERSION:
-                shutil.rmtree(left, ignore_errors=True)
+def remove_stale(settings: Settings) -> None:
+    """Remove conversions whose GGUF file is no longer there, or is another one now, and that nobody has used for a day."""
+    for card in (settings.models_folder / CONVERTED).glob(f"*/{CARD}"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            source = Path(json.loads(card.read_text(encoding="utf-8"))["source"])
+            current = source.is_file() and converted_folder(source, settings) == card.parent
+            if not current and time.time() - last_written(card.parent) > LONGEST_CONVERSION:
+                remove_unused(card.parent)
 
 
 def _of_source(parent: Path, source: str) -> Iterator[Path]:

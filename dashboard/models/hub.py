@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from dashboard.errors import ForeignFileError
 from dashboard.models.adapters import has_adapter
 from dashboard.models.fingerprint import has_weights
 from dashboard.models.foreign import entries_of, read_bytes
+from dashboard.settings import hub_cache as cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +54,6 @@ HUB_MODELS = (
     HubModel("facebook/opt-125m", "causal", 12, 12, 125_239_296, 2048, 251),
     HubModel("Qwen/Qwen3-0.6B", "causal", 28, 16, 596_049_920, 40_960, 1503),
 )
-
-
-def cache_folder() -> Path:
-    """Hugging Face's own cache of models, found as its library finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
-    direct = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    if direct:
-        return Path(direct).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get("HF_HOME") or Path(cache) / "huggingface"
-    return Path(home).expanduser() / "hub"
 
 
 def is_hub_id(name: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +30,7 @@ from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import title_of
 from dashboard.models.configuration import first_line, load_config, refuse_encoder_decoder
 from dashboard.models.description import UNBOUNDED, count_parameters, read_config
+from dashboard.models.disk import use
 from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint, has_vocabulary, strange_weights
 from dashboard.models.foreign import check_regular, shown
@@ -87,6 +90,20 @@ def load_model(
     """
     settings = settings or Settings.from_env()
     folder = resolve_folder(name, settings, revision, progress, folders)
+    used = use(folder, settings)
+    try:
+        loaded = _load(name, folder, settings, progress)
+    except BaseException:
+        if used is not None:
+            os.close(used)
+        raise
+    if used is not None:
+        weakref.finalize(loaded.model, os.close, used)  # as long as it is in memory, its files stay
+    return loaded
+
+
+def _load(name: str | Path, folder: Path, settings: Settings, progress: Callable[[Progress], None] | None) -> LoadedModel:
+    """The model in a folder that was found for a name."""
     title = title_of(name)
     adapter = adapter_refusal(folder, weights=True)
     if adapter:

@@ -19,6 +19,7 @@ from typing import IO
 from dashboard.errors import NoSpaceError, QueueFullError
 from dashboard.private import alone
 from dashboard.settings import Settings
+from dashboard.store.budget import Budget
 from dashboard.store.leftovers import remove_left
 from dashboard.store.reserve import reserved_bytes
 
@@ -34,11 +35,12 @@ class ExportRoom:
 
     folder: Path
     most_bytes: int
+    budget: Budget | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ExportRoom:
         """The room of this server."""
-        return cls(settings.exports_folder, int(settings.export_gigabytes * 1e9))
+        return cls(settings.exports_folder, int(settings.export_gigabytes * 1e9), Budget.from_settings(settings))
 
     def open(self, owner: str, size: int) -> ExportFile:
         """An empty file for `size` bytes.
@@ -75,6 +77,11 @@ class ExportRoom:
                     "(DASHBOARD_EXPORT_GIGABYTES). Export a shorter text's run, or without all attention weights."
                 )
             raise QueueFullError("The files that are being made for others take all the room there is. Export again in a minute.")
+        if self.budget is not None and self.budget.make_room(size).over:
+            raise NoSpaceError(
+                f"This file would take {size / 1e6:,.0f} MB, and all that this server may keep is in use "
+                "(DASHBOARD_CACHE_GIGABYTES). Export again later."
+            )
         if shutil.disk_usage(self.folder).free < size + reserved_bytes(self.folder) / 2:
             raise NoSpaceError("The server's disk has no room for this file. Free some space (or ask whoever keeps this server).")
 

@@ -21,7 +21,7 @@ def remove_left(folder: Path, *patterns: str, older: float = FORGOTTEN_SECONDS) 
             status = path.lstat()
             if status.st_uid != os.geteuid():
                 continue
-            if time.time() - _last_written(path) <= older:
+            if time.time() - last_written(path) <= older:
                 kept += bytes_in(path)
             elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -46,7 +46,7 @@ def _found(folder: Path, patterns: Iterable[str]) -> list[Path]:
         return []
 
 
-def _last_written(path: Path) -> float:
+def last_written(path: Path) -> float:
     """When a file, or anything in a folder, was written last."""
     inner = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
     return max((item.lstat().st_mtime for item in (path, *inner)), default=0.0)

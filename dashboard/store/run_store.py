@@ -38,6 +38,7 @@ from dashboard.errors import (
 )
 from dashboard.private import private_folder
 from dashboard.settings import Settings
+from dashboard.store.budget import Budget
 from dashboard.store.files import DERIVED_NAME, KEY_LENGTH, SUFFIX, derived_from, file_of, files_in, is_name, runs_in, touch
 from dashboard.store.leftovers import remove_left
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
@@ -45,7 +46,6 @@ from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
 from dashboard.store.upgrades import NEWER, upgraded
-from dashboard.store.visits import VisitorLists
 
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
@@ -61,13 +61,16 @@ class RunStore:
         folder: where the files are; made with mode 0700.
         max_bytes: the most that all files may take; the least recently used runs leave.
         pinned: gives the runs that leave last, only where there is no other one left to let go; asked where room is needed.
+        budget: of everything in the cache folder; without one, runs alone make room for runs.
 
     Raises:
         SettingsError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, pinned: Callable[[], Collection[str]] = frozenset) -> None:
-        self.folder, self.max_bytes, self.pinned = Path(folder), max_bytes, pinned
+    def __init__(
+        self, folder: Path, max_bytes: int, pinned: Callable[[], Collection[str]] = frozenset, budget: Budget | None = None
+    ) -> None:
+        self.folder, self.max_bytes, self.pinned, self.budget = Path(folder), max_bytes, pinned, budget
         self._runs: Remembered[ModelRun] = Remembered(OPEN_RUNS)
         self._summaries: Remembered[RunSummary] = Remembered(KNOWN_RUNS)
         try:
@@ -82,7 +85,8 @@ class RunStore:
     @classmethod
     def from_settings(cls, settings: Settings) -> RunStore:
         """The store of this server."""
-        return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9), VisitorLists.from_settings(settings).pinned)
+        budget = Budget.from_settings(settings)
+        return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9), budget.pinned, budget)
 
     def has(self, name: object) -> bool:
         """Whether this run (or these derived arrays) can be opened."""
@@ -297,7 +301,7 @@ class RunStore:
                 if not is_full_disk(error):
                     raise
                 size = sum(array.nbytes for array in arrays.values())
-                if not self._let_go(size + missing_bytes(self.folder), name[:KEY_LENGTH]):
+                if not self._freed(size, name[:KEY_LENGTH]):
                     raise DashboardError(
                         "The disk that holds the saved runs is full, so this run could not be kept. "
                         "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."
@@ -323,7 +327,16 @@ class RunStore:
         """
         self._close_gone()
         total = sum(status.st_size for _name, status in files_in(self.folder)) + self._sweep()
-        self._let_go(max(total - self.max_bytes, missing_bytes(self.folder)), keep)
+        self._let_go(total - self.max_bytes, keep)
+        self._freed(0, keep)
+
+    def _freed(self, needed: int, keep: str) -> bool:
+        """Make room where the disk lacks it, or the budget: `needed` bytes and the reserve; gives whether anything went."""
+        if self.budget is None:
+            return self._let_go(needed + missing_bytes(self.folder), keep)
+        gone = self.budget.make_room(needed, keep, full=needed > 0).gone
+        self._close_gone()
+        return gone > 0
 
     def _let_go(self, needed: int, keep: str) -> bool:
         """Let the least recently used runs go, pinned ones last, until they gave `needed` bytes; gives whether any went."""

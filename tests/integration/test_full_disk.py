@@ -110,3 +110,21 @@ app._background_manager.queue.close()
     )
     line = "507 The file could not be written (No space left on device). Free"
     assert [item[: len(line)] for item in said.splitlines()] == [line, line, "[]"]
+
+
+def test_on_a_full_disk_an_old_conversion_leaves_for_a_run(tmp_path: Path) -> None:
+    said = small_disk(
+        tmp_path,
+        """
+settings = Settings(cache_dir=settings.cache_dir)
+store = RunStore.from_settings(settings)
+old = settings.models_folder / "gguf" / "mine-1"
+old.mkdir(parents=True)
+(old / "model.safetensors").write_bytes(b"x" * 12_000_000)
+for path in (*old.iterdir(), old):
+    os.utime(path, (1, 1))
+kept = [save(number, 5) for number in range(2, 5)]
+print(old.exists(), [store.has(key) for key in kept])
+""",
+    )
+    assert said.strip() == "False [True, True, True]"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import UnsupportedModelError
+from dashboard.errors import ModelError, UnsupportedModelError
 from dashboard.models.capture import capture_run
 from dashboard.models.catalog import Catalog
 from dashboard.models.gguf_files import ARCHITECTURES
 from dashboard.models.loader import load_model
 from dashboard.settings import Settings
+from dashboard.store.budget import Budget
 
 pytestmark = pytest.mark.integration
 BEGIN = 1  # the id of the begin token in the files written here
@@ -295,6 +298,31 @@ def test_a_conversion_that_is_stopped_leaves_nothing(settings: Settings, tmp_pat
         load_model("folder:weights/tiny.gguf", settings, progress=stop)
     left = [found.name for found in (settings.models_folder / "gguf").iterdir()]
     assert [name for name in left if not name.endswith(".lock")] == []
+
+
+def test_a_conversion_stays_while_its_model_is_in_memory(settings: Settings) -> None:
+    """A budget for nothing at all, and all of it used long ago: the folder leaves once the last to hold it lets go."""
+    write_gguf(settings.model_folders[0] / "tiny.gguf", "llama", "gpt-2")
+    loaded = load_model("folder:weights/tiny.gguf", settings)
+    [folder] = [path for path in (settings.models_folder / "gguf").iterdir() if path.is_dir()]
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (1, 1))
+    budget = replace(Budget.from_settings(settings), most_bytes=0)
+    assert budget.make_room().gone == 0
+    assert (folder / "model.safetensors").is_file()
+    del loaded
+    gc.collect()
+    assert budget.make_room().gone > 0
+    assert not folder.exists()
+    assert load_model("folder:weights/tiny.gguf", settings).info.layers == 2  # converted again
+
+
+def test_a_conversion_without_room_is_refused_before_it_is_written(settings: Settings) -> None:
+    write_gguf(settings.model_folders[0] / "tiny.gguf", "llama", "gpt-2")
+    settings = replace(settings, cache_gigabytes=1e-6)
+    with pytest.raises(ModelError, match=r"tiny\.gguf needs 0 MB on the disk, and the 1e-06 GB that this server may keep"):
+        load_model("folder:weights/tiny.gguf", settings)
+    assert [path.name for path in (settings.models_folder / "gguf").iterdir() if path.is_dir()] == []
 
 
 def test_a_file_that_changed_is_converted_anew_and_nothing_of_before_stays(settings: Settings, tmp_path: Path) -> None:

@@ -228,6 +228,22 @@ def server(keeper: Keeper) -> Server:
     return keeper.whole()
 
 
+def test_a_running_server_sweeps_and_keeps_its_budget(make_server: Callable[..., Server]) -> None:
+    """The worker service does it by itself, at its start at the latest: left-over files, and what is over the budget."""
+    server = make_server(cache_gigabytes=0.004)
+    old = server.settings.models_folder / "gguf" / "old"
+    old.mkdir(parents=True)
+    (old / "model.safetensors").write_bytes(b"x" * 5_000_000)
+    left = [server.settings.cache_dir / "signing-secret.01.part", server.settings.exports_folder / "0.1.2.part"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    for path in (*left, *old.iterdir(), old):
+        os.utime(path, (1, 1))
+    server.start_workers(ready=False)
+    server.until(lambda: not old.exists() and not any(path.exists() for path in left), 20)
+
+
 def test_two_people_and_one_computation(server: Server) -> None:
     one, other = server.ask("slow", 1, seconds=1), server.ask("slow", 1, seconds=1)
     assert server.outcome(one)["run"] == server.outcome(other)["run"]

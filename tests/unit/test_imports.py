@@ -17,6 +17,7 @@ PACKAGE = "dashboard"
 
 BASE = ("errors",)
 RUNS = ("contracts", *BASE)
+DISK = ("private", "store.budget", "store.files", "store.leftovers")
 RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
     "errors": (),
     "ids": (),
@@ -27,9 +28,10 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "settings": ("container", "private", *BASE),
     "contracts": RUNS,
     "store": ("store", "settings", "private", *RUNS),
-    "models": ("models", "store.upgrades", "container", "settings", "__init__", *RUNS),  # of __init__ the version
+    "models": ("models", *DISK, "store.upgrades", "container", "settings", "__init__", *RUNS),  # of __init__ the version
     "analysis": ("analysis", *RUNS),
     "jobs": ("jobs", "store", "settings", "private", "container", *RUNS),
+    "jobs.housekeeping": ("store", "settings", "private", "models.bundled", "models.gguf_files"),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
     "views": ("views", "figures", "analysis", "ids", "markup", *RUNS),

@@ -19,6 +19,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "str | None": ("a.example,b", "a.example,b"),
     "int": ("7", 7),
     "float": ("2.5", 2.5),
+    "float | None": ("2.5", 2.5),
     "str": ("x", "x"),
     "tuple[Path, ...]": ("/a b:~/c", (Path("/a b"), Path.home() / "c")),
 }

@@ -1,0 +1,162 @@
+"""One budget for all that the cache folder holds: what has not been used for longest leaves, of whatever kind it is.
+
+What can leave can be made again: saved runs with what was derived from them, converted GGUF files, and models of the hub
+where its cache lies in the cache folder. Bundled models, the queue, visitors' lists and files that are just being sent count,
+and stay. What lies outside the cache folder (DASHBOARD_MODELS_DIR, a cache of Hugging Face that other programs share) neither
+counts nor leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dashboard.private import alone, private_folder, remove_unused
+from dashboard.settings import Settings, hub_cache
+from dashboard.store.files import derived_from, file_of, runs_in
+from dashboard.store.leftovers import bytes_in, last_written
+from dashboard.store.reserve import reserved_bytes
+from dashboard.store.visits import VisitorLists
+
+log = logging.getLogger(__name__)
+OPEN_SECONDS = 600.0  # a run or a model that was used so lately is taken to be open
+CONVERTED = "gguf"  # folder of the converted GGUF files, in the models folder
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Something that can leave: when it was used last (seconds since 1970), what it takes, how it goes.
+
+    Attributes:
+        key: of a run; "" of a model. pinned: somebody has pinned it. remove: gives whether it went.
+    """
+
+    name: str
+    used: float
+    bytes: int
+    remove: Callable[[], bool]
+    key: str = ""
+    pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Room:
+    """What making room gave.
+
+    Attributes:
+        gone: bytes that left. over: bytes that the budget still lacks. short: bytes that the disk still lacks, the reserve in it.
+    """
+
+    gone: int
+    over: int
+    short: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the cache folder holds and may hold; safe for threads and for several processes.
+
+    Attributes:
+        folder: the cache folder. most_bytes: what it may hold. runs: the folder of saved runs.
+        models: folders whose folders are models that can be made or fetched again, each with the beginning of their names.
+        pinned: gives the runs that leave last.
+    """
+
+    folder: Path
+    most_bytes: int
+    runs: Path
+    models: tuple[tuple[Path, str], ...]
+    pinned: Callable[[], Collection[str]] = frozenset
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Budget:
+        """The budget of this server."""
+        models = ((settings.models_folder / CONVERTED, ""), (hub_cache(), "models--"))
+        return cls(
+            settings.cache_dir,
+            settings.cache_bytes,
+            settings.runs_folder,
+            tuple((folder, start) for folder, start in models if is_within(folder, settings.cache_dir)),
+            VisitorLists.from_settings(settings).pinned,
+        )
+
+    def make_room(self, needed: int = 0, keep: str | None = None, full: bool = False) -> Room:
+        """Let what was used longest ago leave until the folder is within its budget and the reserve of the disk is free.
+
+        Models in use never leave; nor does what was used within ten minutes, unless room is made for a run.
+
+        Args:
+            needed: bytes that are to be written. keep: key of the run that they are of; it stays.
+            full: the disk refused them, so as much must go, whatever the numbers say.
+        """
+        private_folder(self.folder)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # a disk without a byte for the lock
+                stack.enter_context(alone(self.folder))
+            over = self.held() + needed - self.most_bytes
+            short = needed + reserved_bytes(self.folder) - shutil.disk_usage(self.folder).free
+            missing, gone = max(over, short, needed if full else 0), 0
+            for holding in self._leaving(keep) if missing > 0 else ():
+                if gone >= missing:
+                    break
+                if holding.remove():
+                    gone += holding.bytes
+                    log.info("%s left the cache folder: %.0f MB", holding.name, holding.bytes / 1e6)
+        return Room(gone, max(0, over - gone), max(0, short - gone))
+
+    def held(self) -> int:
+        """The bytes of everything in the cache folder."""
+        return sum(_bytes_at(Path(place) / name) for place, _folders, names in os.walk(self.folder) for name in names)
+
+    def _leaving(self, keep: str | None) -> list[Holding]:
+        """What can leave, in the order in which it does."""
+        lately = time.time() - OPEN_SECONDS
+        found = [holding for holding in (*self._runs(), *self._models()) if keep is None or holding.key != keep]
+        old = [holding for holding in found if holding.used < lately]
+        late = [holding for holding in found if holding.used >= lately and holding.key and keep is not None]
+        order = [sorted(some, key=lambda holding: (holding.pinned, holding.used)) for some in (old, late)]
+        return [*order[0], *order[1]]
+
+    def _runs(self) -> Iterator[Holding]:
+        pinned = self.pinned()
+        for run in runs_in(self.runs):
+            name = f"run {run.key[:12]}"
+            yield Holding(name, run.used / 1e9, run.bytes, self._removal(run.key), run.key, run.key in pinned)
+
+    def _removal(self, key: str) -> Callable[[], bool]:
+        def remove() -> bool:
+            paths = [file_of(self.runs, key), *derived_from(self.runs, key)]
+            for path in paths:
+                path.unlink(missing_ok=True)
+            return True
+
+        return remove
+
+    def _models(self) -> Iterator[Holding]:
+        for parent, start in self.models:
+            for folder in parent.glob(f"{start}*"):
+                if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
+                    continue
+                yield Holding(f"model {folder.name}", last_written(folder), bytes_in(folder), _folder_removal(folder))
+
+
+def is_within(folder: Path, outer: Path) -> bool:
+    """Whether a folder lies in another one, links followed."""
+    return folder.resolve().is_relative_to(outer.resolve())
+
+
+def _folder_removal(folder: Path) -> Callable[[], bool]:
+    return lambda: remove_unused(folder)
+
+
+def _bytes_at(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks * 512
+    except OSError:  # it left while we looked
+        return 0

@@ -1,0 +1,317 @@
+"""All that the cache folder holds is bounded together: what was used longest ago leaves, and nothing that is in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make_parts
+
+from dashboard.errors import ModelError, NoSpaceError
+from dashboard.jobs import housekeeping
+from dashboard.jobs.housekeeping import kept_tidy, sweep, tidy
+from dashboard.models.disk import make_room
+from dashboard.models.gguf_files import converted_folder
+from dashboard.private import hold
+from dashboard.settings import Settings
+from dashboard.store.budget import Budget
+from dashboard.store.exports import ExportRoom
+from dashboard.store.run_store import RunStore
+from dashboard.store.visits import VisitorLists
+
+MB = 1_000_000
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys
+from pathlib import Path
+from dashboard.private import hold
+print(hold(Path(sys.argv[1])) is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A cache folder of 10 MB at most, with the hub's cache and the converted models in it."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache" / "hub"))
+    return Settings(cache_dir=tmp_path / "cache", cache_gigabytes=0.01)
+
+
+def hours_ago(hours: float) -> float:
+    return time.time() - hours * 3600
+
+
+def age(path: Path, hours: float) -> None:
+    for inner in (*path.rglob("*"), path):
+        os.utime(inner, (hours_ago(hours),) * 2)
+
+
+def kept_run(settings: Settings, number: int, megabytes: float, hours: float) -> str:
+    """A saved run, as it lies in the folder; used some hours ago."""
+    header, arrays = make_parts(texts=["A", " bank"])
+    key = f"{number:064x}"
+    store = RunStore(settings.runs_folder, 10**12)
+    store.save(key, {**header, "key": key}, {**arrays, "more": np.zeros(int(megabytes * MB / 8))})
+    age(settings.runs_folder / f"{key}.safetensors", hours)
+    return key
+
+
+def kept_model(parent: Path, name: str, megabytes: float, hours: float, source: str = "") -> Path:
+    folder = parent / name
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * int(megabytes * MB))
+    (folder / "dashboard.json").write_text(json.dumps({"title": name, **({"source": source} if source else {})}))
+    age(folder, hours)
+    return folder
+
+
+def converted(settings: Settings, name: str, megabytes: float, hours: float, source: str = "") -> Path:
+    return kept_model(settings.models_folder / "gguf", name, megabytes, hours, source)
+
+
+def downloaded(settings: Settings, name: str, megabytes: float, hours: float) -> Path:
+    return kept_model(settings.cache_dir / "hub", f"models--{name}", megabytes, hours)
+
+
+def test_what_was_used_longest_ago_leaves_whatever_it_is(settings: Settings) -> None:
+    oldest = downloaded(settings, "org--old", 3, 50)
+    second = kept_run(settings, 1, 3, 40)
+    third = converted(settings, "mine-1", 3, 30)
+    fourth = kept_run(settings, 2, 3, 20)
+    fifth = downloaded(settings, "org--new", 3, 10)
+    budget, store = Budget.from_settings(settings), RunStore.from_settings(settings)
+    assert budget.held() > 15 * MB
+    room = budget.make_room()
+    assert (room.over, room.short) == (0, 0)
+    assert budget.held() <= 10 * MB
+    assert [oldest.exists(), store.has(second), third.exists(), store.has(fourth), fifth.exists()] == [False, False, *[True] * 3]
+    assert budget.make_room(3 * MB).over == 0
+    assert [third.exists(), store.has(fourth), fifth.exists()] == [False, True, True]
+    assert not [path.name for path in settings.models_folder.rglob(".leaving-*")]
+
+
+def test_what_is_derived_from_a_run_counts_and_leaves_with_it(settings: Settings) -> None:
+    key = kept_run(settings, 1, 1, 40)
+    store = RunStore(settings.runs_folder, 10**12)
+    store.save_arrays(f"{key}.fill-1", {"more": np.zeros(MB)})
+    age(settings.runs_folder, 40)
+    later = kept_run(settings, 2, 4, 20)
+    assert Budget.from_settings(settings).make_room().over == 0
+    assert [path.name for path in settings.runs_folder.glob("*.safetensors")] == [f"{later}.safetensors"]
+
+
+def test_what_is_in_use_never_leaves(settings: Settings) -> None:
+    """A model that another process holds, a run that somebody used just now; a process that is killed holds nothing."""
+    held, bundled = converted(settings, "held", 6, 50), kept_model(settings.models_folder, "smollm2-135m", 1, 99)
+    shown = kept_run(settings, 1, 6, 0)
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(held)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "True\n"
+        room = Budget.from_settings(settings).make_room()
+        assert room.gone == 0
+        assert room.over > 2 * MB
+        assert held.exists()
+        child.kill()
+    assert Budget.from_settings(settings).make_room().over == 0
+    assert not held.exists()
+    assert RunStore.from_settings(settings).has(shown)
+    assert bundled.exists()
+
+
+def test_a_folder_is_held_by_several_and_free_when_the_last_lets_go(settings: Settings) -> None:
+    folder = converted(settings, "held", 11, 50)
+    first, second = hold(folder), hold(folder)
+    assert first is not None
+    assert second is not None
+    os.close(first)
+    assert Budget.from_settings(settings).make_room().over > 0
+    os.close(second)
+    assert Budget.from_settings(settings).make_room().over == 0
+    assert hold(folder) is None
+
+
+def test_pinned_runs_leave_after_all_others_that_can(settings: Settings) -> None:
+    pinned, model = kept_run(settings, 1, 4, 90), converted(settings, "mine-1", 4, 10)
+    lists = VisitorLists.from_settings(settings)
+    lists.opened("a" * 32, pinned)
+    lists.change("a" * 32, pinned, pinned=True)
+    budget = Budget.from_settings(settings)
+    budget.make_room(4 * MB)
+    assert (RunStore.from_settings(settings).has(pinned), model.exists()) == (True, False)
+    budget.make_room(8 * MB)
+    assert not RunStore.from_settings(settings).has(pinned)
+
+
+def test_saving_a_run_lets_what_is_old_go_and_then_the_run_used_longest_ago(settings: Settings) -> None:
+    header, arrays = make_parts(texts=["A", " bank"])
+    model, store = converted(settings, "mine-1", 3, 10), RunStore.from_settings(settings)
+
+    def save(number: int) -> str:
+        key = f"{number:064x}"
+        store.save(key, {**header, "key": key}, {**arrays, "more": np.zeros(3 * MB // 8)})
+        return key
+
+    first, second = save(1), save(2)
+    assert model.exists()
+    third = save(3)
+    assert (model.exists(), [store.has(key) for key in (first, second, third)]) == (False, [True] * 3)
+    age(store.folder / f"{first}.safetensors", 0.01)
+    fourth = save(4)
+    assert [store.has(key) for key in (first, second, third, fourth)] == [False, True, True, True]
+    assert Budget.from_settings(settings).held() <= 10 * MB
+
+
+def test_what_lies_elsewhere_neither_counts_nor_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "shared"))
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "models", cache_gigabytes=0.001)
+    shared, other = kept_model(tmp_path / "shared", "models--gpt2", 3, 900), converted(settings, "mine-1", 3, 900)
+    key = kept_run(settings, 1, 0.5, 900)
+    tidy(settings)
+    assert Budget.from_settings(settings).held() < MB
+    assert shared.exists()
+    assert other.exists()
+    assert RunStore.from_settings(settings).has(key)
+
+
+def test_a_link_in_the_folder_of_models_leads_nowhere(settings: Settings, tmp_path: Path) -> None:
+    mine = kept_model(tmp_path, "mine", 11, 900)
+    (settings.models_folder / "gguf").mkdir(parents=True)
+    (settings.models_folder / "gguf" / "link").symlink_to(mine)
+    (settings.cache_dir / "more").write_bytes(b"x" * 11 * MB)
+    assert Budget.from_settings(settings).make_room().over > 0
+    assert (mine / "model.safetensors").exists()
+    assert (settings.cache_dir / "more").exists()  # and what we do not know is nobody's to delete
+
+
+def test_without_the_setting_models_have_room_beside_runs_and_exports(tmp_path: Path) -> None:
+    settings = Settings(cache_dir=tmp_path, store_gigabytes=50, export_gigabytes=3)
+    assert settings.cache_bytes == 73_000_000_000
+    assert Settings(cache_dir=tmp_path, cache_gigabytes=7).cache_bytes == 7_000_000_000
+    assert Settings.from_env({"DASHBOARD_CACHE_GIGABYTES": "7"}).cache_bytes == 7_000_000_000
+
+
+def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> None:
+    """Files to save, conversions and downloads: before anything of them is written."""
+    kept_run(settings, 1, 8, 0)
+    with pytest.raises(NoSpaceError, match=r"would take 3 MB, and all that this server may keep is in use"):
+        ExportRoom.from_settings(settings).open("ann", 3 * MB)
+    assert not list(settings.exports_folder.glob("*.part"))
+    for folder in (settings.models_folder / "gguf" / "x", settings.cache_dir / "hub"):
+        with pytest.raises(
+            ModelError, match=r"mine needs 3 MB on the disk, and the 0\.01 GB that this server may keep are in use"
+        ):
+            make_room("mine", 3 * MB, folder, settings)
+    make_room("mine", MB, settings.models_folder / "gguf" / "x", settings)
+    make_room("mine", 10**12, settings.cache_dir.parent / "elsewhere", settings)  # not ours to bound
+    age(settings.runs_folder, 1)
+    ExportRoom.from_settings(settings).open("ann", 3 * MB).close()
+    assert not list(settings.runs_folder.glob("*.safetensors"))
+
+
+def test_a_disk_without_room_is_said_before_a_model_is_written(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Settings(cache_dir=settings.cache_dir, cache_gigabytes=10**6)
+    monkeypatch.setattr("dashboard.store.budget.reserved_bytes", lambda folder: 10**15)
+    with pytest.raises(ModelError, match="the server's disk has no room for it"):
+        make_room("mine", 3 * MB, whole.models_folder / "gguf" / "x", whole)
+
+
+def left_overs(settings: Settings) -> list[Path]:
+    """One of each kind that a killed process can leave, in each folder where it can."""
+    models, gguf = settings.models_folder, settings.models_folder / "gguf"
+    files = [
+        settings.cache_dir / "signing-secret.0123abcd.part",
+        settings.cache_dir / ".write-test-77",
+        settings.runs_folder / f"{1:064x}.0123abcd.part",
+        settings.runs_folder / ".write-test-77",
+        settings.queue_folder / ".write-test-77",
+        settings.visitors_folder / f"{'a' * 32}.0123abcd.part",
+        settings.visitors_folder / ".write-test-77",
+        settings.exports_folder / "0123abcd.1000.0123abcd.part",
+        models / ".fingerprints-abc",
+        models / ".smollm2-135m-abc" / "x.whl",
+        gguf / ".converting-abc" / "model.safetensors",
+        gguf / ".leaving-abc" / "model.safetensors",
+    ]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return files
+
+
+def test_what_killed_processes_left_is_swept_everywhere(settings: Settings) -> None:
+    files = left_overs(settings)
+    whole = converted(settings, "mine-1", 0.1, 0)
+    sweep(settings)
+    assert [path.exists() for path in files] == [True] * len(files)  # somebody may be writing them
+    for path in files:
+        age(path if path.parent.name[0] != "." else path.parent, 25)
+    sweep(settings)
+    assert [str(path) for path in files if path.exists()] == []
+    assert whole.exists()
+
+
+def test_a_conversion_whose_file_is_another_one_now_leaves_after_a_day(settings: Settings, tmp_path: Path) -> None:
+    source = tmp_path / "mine.gguf"
+    source.write_bytes(b"x")
+    current = converted_folder(source, settings)
+    kept_model(current.parent, current.name, 0.1, 25, str(source))
+    before, young = (
+        converted(settings, "mine-before", 0.1, 25, str(source)),
+        converted(settings, "mine-young", 0.1, 1, str(source)),
+    )
+    gone, held = (
+        converted(settings, "gone", 0.1, 25, str(tmp_path / "gone.gguf")),
+        converted(settings, "held", 0.1, 25, "/nowhere"),
+    )
+    odd = converted(settings, "odd", 0.1, 25)
+    (odd / "dashboard.json").write_text("[]")
+    using = hold(held)
+    assert using is not None
+    sweep(settings)
+    os.close(using)
+    assert [path.name for path in (current, before, young, gone, held, odd) if path.exists()] == [
+        current.name,
+        "mine-young",
+        "held",
+        "odd",
+    ]
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> bool:
+    """Wait for something; gives whether it came."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
+
+
+def test_the_cache_folder_is_tidied_while_the_server_runs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once and again and again, whatever goes wrong in between; in a thread that ends with the server."""
+    rounds: list[int] = []
+
+    def flaky(settings: Settings) -> None:
+        rounds.append(len(rounds))
+        if rounds == [0]:
+            raise OSError(5, "Input/output error")
+        tidy(settings)
+
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_SECONDS", 0.02)
+    monkeypatch.setattr(housekeeping, "tidy", flaky)
+    with kept_tidy(settings):
+        assert until(lambda: len(rounds) > 2)
+        model, part = converted(settings, "mine-1", 11, 30), settings.cache_dir / "signing-secret.0123abcd.part"
+        part.write_bytes(b"x")
+        age(part, 1)
+        assert until(lambda: not model.exists() and not part.exists())
+    assert until(lambda: not any(thread.name == "housekeeping" for thread in threading.enumerate()))

@@ -9,25 +9,28 @@ from dashboard.private import hold
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget, is_within
 from dashboard.store.files import touch
+from dashboard.store.leftovers import bytes_in
 
 
-def make_room(title: str, needed: int, folder: Path, settings: Settings) -> None:
-    """Make room for `needed` bytes of a model below `folder`, where that lies in the cache folder.
+def make_room(title: str, size: int, folder: Path, settings: Settings) -> None:
+    """Make room for a model of `size` bytes in `folder`, where that lies in the cache folder; what has come of it counts.
 
     Raises:
         ModelError: there is not enough that could leave.
     """
     if not is_within(folder, settings.cache_dir):
         return
+    touch(folder)  # a download that goes on must not leave to make room for itself
+    needed = max(0, size - bytes_in(folder))
     room = Budget.from_settings(settings).make_room(needed)
-    size = f"{title} needs {needed / 1e6:,.0f} MB on the disk"
+    what = f"{title} needs {needed / 1e6:,.0f} MB on the disk"
     if room.over:
         raise ModelError(
-            f"{size}, and the {settings.cache_bytes / 1e9:g} GB that this server may keep are in use "
+            f"{what}, and the {settings.cache_bytes / 1e9:g} GB that this server may keep are in use "
             "(DASHBOARD_CACHE_GIGABYTES). Choose a smaller model, or try again later."
         )
     if room.short:
-        raise ModelError(f"{size}, and the server's disk has no room for it. Free some space, or choose a smaller model.")
+        raise ModelError(f"{what}, and the server's disk has no room for it. Free some space, or choose a smaller model.")
 
 
 def use(folder: Path, settings: Settings) -> int | None:

@@ -17,8 +17,9 @@ from dashboard.models.disk import make_room
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.models.folders import PREFIX, folder_model
 from dashboard.models.gguf_files import convert_once
-from dashboard.models.hub import cache_folder, cached_snapshot, find_cached, is_hub_id, listed_model
+from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model
 from dashboard.models.memory import check_bound, check_room
+from dashboard.models.parts import repository_of
 from dashboard.models.transfer import TransferError, beside, check_disk, download
 from dashboard.settings import Settings
 
@@ -107,7 +108,7 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: Report, 
     found = _found(name, revision, settings.stall_seconds, report)
     check = check_room if loads else check_bound
     check(name, found.parameters, settings.model_gigabytes)
-    make_room(name, sum(found.sizes.values()), cache_folder(), settings)
+    make_room(name, sum(found.sizes.values()), repository_of(name), settings)
     check_disk(name, found.commit, found.sizes)
     try:
         folder = download(name, found.commit, revision or "main", found.sizes, report, settings.stall_seconds)

@@ -207,7 +207,7 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
     with pytest.raises(NoSpaceError, match=r"would take 3 MB, and all that this server may keep is in use"):
         ExportRoom.from_settings(settings).open("ann", 3 * MB)
     assert not list(settings.exports_folder.glob("*.part"))
-    for folder in (settings.models_folder / "gguf" / "x", settings.cache_dir / "hub"):
+    for folder in (settings.models_folder / "gguf" / "x", settings.cache_dir / "hub" / "models--x"):
         with pytest.raises(
             ModelError, match=r"mine needs 3 MB on the disk, and the 0\.01 GB that this server may keep are in use"
         ):
@@ -217,6 +217,12 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
     age(settings.runs_folder, 1)
     ExportRoom.from_settings(settings).open("ann", 3 * MB).close()
     assert not list(settings.runs_folder.glob("*.safetensors"))
+
+
+def test_a_download_that_goes_on_makes_no_room_of_itself(settings: Settings) -> None:
+    begun, other = downloaded(settings, "org--begun", 6, 50), downloaded(settings, "org--other", 3, 40)
+    make_room("begun", 9 * MB, begun, settings)
+    assert (begun.exists(), other.exists()) == (True, False)
 
 
 def test_a_disk_without_room_is_said_before_a_model_is_written(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

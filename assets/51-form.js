@@ -59,7 +59,7 @@
   }
   let counting = 0;
   let asked = 0;
-  function count() { clearTimeout(counting); counting = setTimeout(countNow, 200); }
+  function count() { clearTimeout(counting); counting = setTimeout(() => countNow(), 200); }
   function showCount(tokens) {
     const node = app.byId("token-count");
     const model = modelOf(chosen);
@@ -72,20 +72,24 @@
     node.classList.toggle("over", over);
     node.title = over ? "Too long for this model: shorten the text, or choose another model." : "";
   }
-  async function countNow() {
+  const AGAIN = { times: 3, after: 1500 }; // a tokenizer that nobody has used for a while takes longer than the server waits
+  async function countNow(times = AGAIN.times) {
     const area = app.byId("text");
     if (!area || !chosen) return;
     fit(area);
     asked += 1;
     const mine = asked;
     if (!area.value) { showCount(0); return; }
-    app.byId("token-count").textContent = "counting …";
+    if (times === AGAIN.times) app.byId("token-count").textContent = "counting …";
     try {
       const reply = await fetch(app.url("count"), {
         method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ model: chosen, text: area.value }),
       });
       const found = reply.ok ? await reply.json() : { tokens: null };
-      if (mine === asked) showCount(found.too_long ? Infinity : found.tokens);
+      if (mine !== asked) return;
+      showCount(found.too_long ? Infinity : found.tokens);
+      const { here } = modelOf(chosen);
+      if (reply.ok && here && found.tokens === null && times) counting = setTimeout(() => countNow(times - 1), AGAIN.after);
     } catch (error) {
       if (mine === asked) showCount(null);
     }

@@ -62,6 +62,18 @@ def test_the_count_that_comes_later_cuts_nothing(person: Person, causal: ModelRu
     assert found == {}
 
 
+def test_a_count_that_takes_the_server_too_long_is_asked_for_again(person: Person) -> None:
+    """A tokenizer's first count in its process may come too late for an answer."""
+    answers = ['{"tokens": null}', '{"tokens": null}', '{"tokens": 7}']
+    person.go()
+    expect(person.at("token-count")).to_contain_text("0 of")
+    person.page.route("**/count", lambda route: route.fulfill(content_type="application/json", body=answers.pop(0)))
+    person.at("text").press_sequentially("x")
+    expect(person.at("token-count")).to_have_text("counted on run · limit 4,096 tokens")
+    expect(person.at("token-count")).to_have_text("7 of 4,096 tokens")
+    assert answers == []
+
+
 def test_a_folded_text_shows_its_beginning_after_cancel(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     text = " ".join(f"Item {i} is a small red box." for i in range(300))

@@ -32,9 +32,10 @@
   function plotted(trace, x, y) {
     const data = graph.calcdata && graph.calcdata[0];
     if (!trace.customdata || !data) return [];
-    return data.map((point, i) => ({
-      token: trace.customdata[i].token, at: [point.x, point.y], x: x._offset + x.l2p(point.x), y: y._offset + y.l2p(point.y),
-    }));
+    return trace.customdata.map(({ token }, i) => { // of no point at all, Plotly makes one that has no place
+      const { x: across, y: up } = data[i];
+      return { token, at: [across, up], x: x._offset + x.l2p(across), y: y._offset + y.l2p(up) };
+    });
   }
   function spots(space) {
     const found = [];

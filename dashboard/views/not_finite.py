@@ -10,7 +10,11 @@ from dashboard.contracts.run import ModelRun
 
 
 def not_finite_message(run: ModelRun, otherwise: str) -> list[Any]:
-    """The run's sentence, and what can still be seen. `otherwise`: the headline where the run as a whole says nothing."""
+    """Where the values stop being finite, and what can still be seen; the page's notice says the rest, once.
+
+    Args:
+        otherwise: the headline where the run as a whole says nothing.
+    """
     broken = run.not_finite
     if broken is None:
         return [html.B(otherwise), html.P("Select another token or layer, or run another text.")]
@@ -21,4 +25,4 @@ def not_finite_message(run: ModelRun, otherwise: str) -> list[Any]:
         "norm": "Attention and hidden states before the final norm can still be seen.",
         "predictions": "Attention and hidden states can still be seen.",
     }[broken.part]
-    return [html.B(broken.sentence), html.P(rest)]
+    return [html.B(f"The values are not finite {broken.begins}."), html.P(rest)]

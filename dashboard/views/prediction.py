@@ -167,7 +167,10 @@ def _facts_of(run: ModelRun, *predictions: Prediction) -> list[Any]:
                 html.Span([came, " ", token_span(actual.text, class_name="tok strong")], className="number"),
                 html.Span(["rank", html.B(f"{prediction.actual_rank:,}")], className="number"),
                 html.Span(html.B(_exact(actual.probability)), className="number"),
-                html.Span(["surprisal", html.B(surprisal_text(actual.logprob)), " nats"], className="number"),
+                html.Span(
+                    ["surprisal", html.B(surprisal_text(actual.logprob)), f" {surprisal_unit(actual.logprob)}"],
+                    className="number",
+                ),
             ]
         found.append(html.Span(["entropy", html.B(f"{prediction.entropy:.2f}"), " nats"], className="number"))
     return found
@@ -236,7 +239,7 @@ def _table(run: ModelRun, prediction: Prediction) -> Any:
         ("Token", token_span(actual.text, class_name="tok strong")),
         ("Rank", [f"{prediction.actual_rank:,} ", html.Small(f"of {prediction.vocabulary:,}")]),
         ("Probability", _exact(actual.probability)),
-        ("Surprisal", [f"{surprisal_text(actual.logprob)} ", html.Small("nats")]),
+        ("Surprisal", [f"{surprisal_text(actual.logprob)} ", html.Small(surprisal_unit(actual.logprob))]),
         entropy,
     ]
     return [html.H3("What really came next" if causal else "What stands there"), _rows(rows)]
@@ -250,8 +253,13 @@ def _last(run: ModelRun) -> str:
 
 
 def surprisal_text(logprob: float) -> str:
-    """ "15.63"; of a token with probability 0, that it is impossible."""
-    return "∞ (impossible)" if math.isinf(logprob) else f"{abs(logprob):.2f}"
+    """ "15.63"; "∞" of a token with probability 0."""
+    return "∞" if math.isinf(logprob) else f"{abs(logprob):.2f}"
+
+
+def surprisal_unit(logprob: float) -> str:
+    """What follows `surprisal_text`."""
+    return "nats (impossible)" if math.isinf(logprob) else "nats"
 
 
 def _exact(probability: float) -> Any:

@@ -95,6 +95,38 @@
   app.expectHeads = (run, stamp) => { picture(run, stamp, document.documentElement.dataset.theme).catch(() => { /* it is asked for again when it is drawn */ }); };
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  /* each pixel shows the largest weight of those that it stands for: colours run from weak to strong in their green, darker or lighter */
+  function shrunk(image, size, cell) {
+    const [wide, high] = [image.width / size.heads, image.height / size.layers];
+    const source = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
+    source.drawImage(image, 0, 0);
+    const from = new Uint32Array(source.getImageData(0, 0, image.width, image.height).data.buffer);
+    const canvas = new OffscreenCanvas(size.heads * cell, size.layers * cell);
+    const paper = canvas.getContext("2d");
+    const made = paper.createImageData(canvas.width, canvas.height);
+    const to = new Uint32Array(made.data.buffer);
+    const darker = document.documentElement.dataset.theme === "light";
+    const strength = (pixel) => (pixel >>> 24 === 0 ? -1 : darker ? 255 - ((pixel >> 8) & 255) : (pixel >> 8) & 255);
+    const blocks = (count, all) => Array.from({ length: count * cell }, (_, p) => {
+      const start = Math.floor(p / cell) * all;
+      const within = p % cell;
+      return [start + Math.floor((within * all) / cell), start + Math.max(Math.floor((within * all) / cell) + 1, Math.ceil(((within + 1) * all) / cell))];
+    });
+    const across = blocks(size.heads, wide);
+    blocks(size.layers, high).forEach(([top, bottom], y) => across.forEach(([left, right], x) => {
+      let best = 0;
+      let most = -2;
+      for (let row = top; row < bottom; row += 1) {
+        for (let at = row * image.width + left; at < row * image.width + right; at += 1) {
+          const found = strength(from[at]);
+          if (found > most) { most = found; best = from[at]; }
+        }
+      }
+      to[y * canvas.width + x] = best;
+    }));
+    paper.putImageData(made, 0, 0);
+    return canvas;
+  }
   async function fillCanvas() {
     const now = drawn;
     const { canvas, size, pitch, side, ratio } = now;
@@ -111,12 +143,12 @@
     let image;
     try { image = await picture(app.state.info.run, app.state.info.stamp, document.documentElement.dataset.theme); } catch (error) { return; }
     if (now !== drawn) return;
+    const small = side < SMALLEST_PICTURE;
+    if (!small && cell < image.width / size.heads) image = shrunk(image, size, cell);
     const wide = image.width / size.heads;
     const high = image.height / size.layers;
     paper.clearRect(0, 0, canvas.width, canvas.height);
-    paper.imageSmoothingEnabled = side * ratio < wide;
-    paper.imageSmoothingQuality = "high";
-    const small = side < SMALLEST_PICTURE;
+    paper.imageSmoothingEnabled = false;
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
         if (small) {

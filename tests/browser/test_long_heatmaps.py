@@ -159,3 +159,41 @@ def test_the_exported_picture_keeps_it_too(person: Person, long_run: ModelRun, t
     lines = lines[lines > lines[-1] - tall + 8]
     assert np.diff(lines).max() <= 8, "no gap but for the frame of the selected row"
     assert len(lines) > 0.8 * tall
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_small_picture_of_a_head_keeps_its_strong_weights(person: Person, server: Server, theme: str) -> None:
+    """A pixel of the grid of all heads stands for several weights: none of a diagonal of the largest is paler than those."""
+    side = 32
+    header, arrays = make_parts("causal", [f" t{i}" for i in range(side)], model="smollm2-135m", layers=12, heads=12)
+    weights = np.full((12, 12, side, side), 40, dtype=np.uint8)
+    weights[:, :, np.arange(1, side), np.arange(side - 1)] = 255
+    arrays["thumbnails"] = weights
+    server.store.save(header["key"], header, arrays)
+    run = server.store.open(header["key"])
+    person.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    person.open_run(run, token=3, layer=0, head=0)
+    person.page.wait_for_function(
+        "(run) => document.querySelector('#attention-heads canvas').dataset.run === run"
+        " && !document.querySelector('[data-dash-is-loading=true]')",
+        arg=run.key,
+    )
+    assert person.page.evaluate("() => document.documentElement.dataset.theme") == theme
+    seen = person.page.evaluate(
+        """() => {
+            const canvas = document.querySelector("#attention-heads canvas");
+            const button = document.querySelector("#attention-heads button[data-layer='7'][data-head='5']");
+            const box = canvas.getBoundingClientRect();
+            const { left, top, width } = button.getBoundingClientRect();
+            const at = [left - box.left, top - box.top, width, width].map(Math.round);
+            return [at[2], [...canvas.getContext("2d").getImageData(...at).data]];
+        }"""
+    )
+    size, pixels = seen[0], np.array(seen[1]).reshape(seen[0], seen[0], 4)[:, :, :3]
+    assert size < side, "several weights a pixel"
+    strongest = colour_table({"light": LIGHT, "dark": DARK}[theme].weights, 255).astype(int)[-1]
+    for line in range(size):  # the largest weights of these rows lie in these columns
+        rows = range(math.floor(line * side / size), math.ceil((line + 1) * side / size))
+        columns = {math.floor((row - 1) * size / side) for row in rows if row}
+        assert any(np.abs(pixels[line, column] - strongest).max() <= 3 for column in columns), line
+    server.store.delete(header["key"])

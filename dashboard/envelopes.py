@@ -14,7 +14,8 @@ from dash.exceptions import DependencyException
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from dashboard.errors import BROKEN, BadRequestError
+from dashboard.errors import AddressNotFoundError, BadRequestError
+from dashboard.plain_line import plain_line
 
 log = logging.getLogger(__name__)
 UPDATE = "/_dash-update-component"
@@ -59,25 +60,21 @@ def guard(server: Flask, callbacks: Mapping[str, Any], prefix: str = "") -> None
             if request.path == prefix + UPDATE:
                 check_envelope(body, callbacks)
         except BadRequestError as error:
-            return _line(str(error), 400)
+            return plain_line(error)
         except RecursionError:
-            return _line(f"The request is nested too deeply. {STALE}", 400)
+            return plain_line(BadRequestError(f"The request is nested too deeply. {STALE}"))
         return None
 
     @server.errorhandler(DependencyException)
     def _no_such_file(_error: DependencyException) -> Response:
-        return _line("There is no such file.", 404)
+        return plain_line(AddressNotFoundError("There is no such file."))
 
     @server.errorhandler(Exception)
     def _unforeseen(error: Exception) -> Response | HTTPException:
         if isinstance(error, HTTPException):
             return error
         log.exception("%s %s failed", request.method, request.path)
-        return _line(BROKEN, 500)
-
-
-def _line(text: str, status: int) -> Response:
-    return Response(text, status, mimetype="text/plain")
+        return plain_line(error)
 
 
 def _fits(values: object, declared: list[dict[str, Any]]) -> bool:

@@ -13,8 +13,23 @@ BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost;
 
 NO_DISK = "The server's disk is full. Nothing is lost: free some space (or ask whoever keeps this server), then try again."
 NO_FILE = "The server could not read or write one of its files. Nothing is lost; the server's log has the details."
+NO_ACCESS = (
+    "The server may not read or write one of its files. Nothing is lost: whoever keeps this server finds in its log which one."
+)
+NO_LONGER_THERE = (
+    "A file or folder of the server is no longer there. Try again; whoever keeps this server finds in its log which one."
+)
+TOO_MANY_FILES = "The server has too many files open. Nothing is lost: try again in a moment."
+NO_ANSWER = "Something that the server needs did not answer. Nothing is lost: try again in a moment."
 NO_MEMORY = "The server is short of memory. Nothing is lost: try again in a moment, or ask for less at once."
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSALS = {  # by what the machine says
+    **dict.fromkeys(FULL_DISK, NO_DISK),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), NO_ACCESS),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), NO_LONGER_THERE),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), TOO_MANY_FILES),
+    errno.ENOMEM: NO_MEMORY,
+}
 _PATHS = (  # what stands between quotes may have spaces in it
     re.compile(r"""(?<=['"“‘])(?:file://)?/[^'"”’\n]*/(?=[^/'"”’\n]*['"”’])"""),
     re.compile(r"""(?<![\w:/.…])(?:file://)?/(?:[^\s/'"”’]+/)+"""),
@@ -41,14 +56,28 @@ def disk_error(error: BaseException | None) -> OSError | None:
 
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error says that a disk (or a quota of it) is full."""
-    return getattr(disk_error(error), "errno", None) in FULL_DISK or "No space left" in str(error)
+    told = str(error)
+    return getattr(disk_error(error), "errno", None) in FULL_DISK or "No space left" in told or "disk is full" in told
 
 
 def unforeseen(error: BaseException) -> str:
-    """The sentence for an error outside the tree below: what the machine refused is not called a fault of ours."""
-    if isinstance(error, OSError):
-        return NO_DISK if is_full_disk(error) else NO_FILE
-    return NO_MEMORY if isinstance(error, MemoryError) else BROKEN
+    """The sentence for an error outside the tree below: what the machine refused is not called a fault of ours.
+
+    An `OSError` without a number is none of the machine's: a library raised it for reasons of its own.
+    """
+    if is_full_disk(error):
+        return NO_DISK
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return NO_ANSWER
+    number = error.errno if isinstance(error, OSError) else None
+    return BROKEN if number is None else _REFUSALS.get(number, NO_FILE)
+
+
+def said(error: BaseException) -> str:
+    """The sentence for a page: an error's own, without the server's paths, or that of `unforeseen`."""
+    return without_paths(str(error)) if isinstance(error, DashboardError) else unforeseen(error)
 
 
 class DashboardError(Exception):
@@ -67,6 +96,10 @@ class DashboardError(Exception):
 
 class BadRequestError(DashboardError):
     """A form, an address or a call holds a value that cannot be used."""
+
+
+class AddressNotFoundError(BadRequestError):
+    """An address of this server that leads to nothing."""
 
 
 class UsageError(BadRequestError):
@@ -139,6 +172,10 @@ class MissingArrayError(DashboardError):
 
 class RunNotFoundError(DashboardError):
     """The run store does not hold this run (any more)."""
+
+
+class UnreadableRunError(RunNotFoundError):
+    """A run's file is there, and the machine does not let it be read."""
 
 
 class NewerRunError(RunNotFoundError):

@@ -20,17 +20,12 @@ from flask import Blueprint, Response, jsonify, request
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import (
-    BadRequestError,
+    AddressNotFoundError,
     DashboardError,
     MissingArrayError,
     NoSpaceError,
-    QueueFullError,
-    ReplacedRunError,
     RunNotFoundError,
     disk_error,
-    is_full_disk,
-    unforeseen,
-    without_paths,
 )
 from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standing, picture_json, standing
@@ -39,20 +34,13 @@ from dashboard.exports.report import report, report_name
 from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
 from dashboard.exports.tables import csv_of
 from dashboard.figures.theme import theme_named
-from dashboard.shelf import REPLACED, Shelf
+from dashboard.plain_line import plain_line
+from dashboard.shelf import Shelf
 from dashboard.store.exports import ExportFile, ExportRoom
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
 
 log = logging.getLogger(__name__)
-STATUS = {  # the first that fits
-    BadRequestError: 400,
-    MissingArrayError: 409,
-    ReplacedRunError: REPLACED,
-    QueueFullError: 429,
-    NoSpaceError: 507,
-    DashboardError: 404,
-}
 PIECE = 1 << 18  # bytes that are read from a temporary file at once
 
 
@@ -88,17 +76,14 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/<path:rest>")
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
-        raise BadRequestError(f"There is no file “{rest[:60]}” to export. The Export menus of the page name what there is.")
+        raise AddressNotFoundError(f"There is no file “{rest[:60]}” to export. The Export menus of the page name what there is.")
 
-    @routes.errorhandler(DashboardError)
-    def _error(error: DashboardError) -> Response:
-        status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
-        return Response(without_paths(str(error)), status, mimetype="text/plain", headers={"Cache-Control": "no-store"})
+    routes.register_error_handler(DashboardError, plain_line)
 
     @routes.errorhandler(Exception)
     def _broken(error: Exception) -> Response:
         log.error("an export failed", exc_info=error)
-        return Response(unforeseen(error), 507 if is_full_disk(error) else 500, mimetype="text/plain")
+        return plain_line(error)
 
     return routes
 

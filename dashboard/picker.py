@@ -6,7 +6,7 @@ from typing import Any
 
 from dash import html
 
-from dashboard.errors import DashboardError
+from dashboard.errors import DashboardError, without_paths
 from dashboard.markup import unparted
 from dashboard.models.catalog import Catalog, CatalogEntry
 
@@ -27,14 +27,15 @@ def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None
 def facts_of(entry: CatalogEntry, most: int) -> dict[str, Any]:
     """What the browser must know of a model before it is run."""
     fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
-    return {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
+    found = {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
+    return found | {"refusal": without_paths(entry.refusal)}
 
 
 def line_of(entry: CatalogEntry) -> dict[str, Any]:
     """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
     words: list[Any] = [html.B(entry.title, dir="auto"), html.Span(model_words(entry), className="detail")]
     if entry.refusal or entry.note:
-        note = f"not supported: {entry.refusal}" if entry.refusal else entry.note
+        note = without_paths(f"not supported: {entry.refusal}" if entry.refusal else entry.note)
         words.append(html.Span(unparted(note), className="model-note"))
     if entry.unread and not entry.refusal:
         words.append(html.Span(f"not read: {'; '.join(entry.unread)}", className="model-note"))

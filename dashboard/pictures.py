@@ -23,18 +23,19 @@ from flask import Blueprint, Response, request
 from plotly.io.json import to_json_plotly
 
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BadRequestError, DashboardError, ReplacedRunError
+from dashboard.errors import AddressNotFoundError, DashboardError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme, empty_figure, theme_named
 from dashboard.markup import Plain, bound, plain
-from dashboard.shelf import REPLACED, Shelf, guarded
+from dashboard.plain_line import plain_line
+from dashboard.shelf import Shelf, guarded
 from dashboard.views.declaration import SHOW, View, Words
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
 
 
 def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
-    """/show/…; an address that names no view state gives 400 and one sentence."""
+    """/show/…; an address that leads to nothing gives 404, one that names no view state 400, and one sentence."""
     routes = Blueprint("pictures", __name__)
     by_name = {view.name: view for view in views}
 
@@ -42,7 +43,7 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     def _figure(name: str) -> Response:
         view = by_name.get(name)
         if view is None:
-            raise BadRequestError(f"There is no figure “{name[:40]}”; there are {', '.join(by_name)}.")
+            raise AddressNotFoundError(f"There is no figure “{name[:40]}”; there are {', '.join(by_name)}.")
         state = ViewState.from_query(request.args, views)
         return _answer(figure_of(shelf, view, state, theme_named(request.args.get("theme"))))
 
@@ -53,15 +54,9 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/<path:rest>")
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
-        raise BadRequestError(f"There is nothing to show at “{rest[:60]}”. Reload the page.")
+        raise AddressNotFoundError(f"There is nothing to show at “{rest[:60]}”. Reload the page.")
 
-    @routes.errorhandler(DashboardError)
-    def _error(error: DashboardError) -> Response:
-        status = REPLACED if isinstance(error, ReplacedRunError) else 400
-        response = Response(str(error), status, mimetype="text/plain")
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
+    routes.register_error_handler(DashboardError, plain_line)
     return routes
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from flask import Blueprint, Request, Response, jsonify, request
 
 from dashboard.contracts.request import is_run_key
-from dashboard.errors import BadRequestError, DashboardError, RunNotFoundError
+from dashboard.errors import BadRequestError, DashboardError
 from dashboard.gate import answers_for, from_own_page, is_encrypted
+from dashboard.plain_line import plain_line
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.summary import RunSummary
@@ -59,16 +60,12 @@ def make_recent(settings: Settings, store: RunStore, visitors: VisitorLists) -> 
             store.delete(key)
         return jsonify({"key": key})
 
-    @routes.errorhandler(DashboardError)
-    def _error(error: DashboardError) -> Response:
-        return Response(str(error), 404 if isinstance(error, RunNotFoundError) else 400, mimetype="text/plain")
+    routes.register_error_handler(DashboardError, plain_line)
 
     @routes.errorhandler(OSError)
-    def _full(error: OSError) -> Response:
-        text = (
-            f"Your list of runs cannot be written ({error.strerror}). What it held is still there; the server's keeper can help."
-        )
-        return Response(text, 507, mimetype="text/plain")
+    def _refused(error: OSError) -> Response:
+        log.error("a visitor's list of runs cannot be read or written", exc_info=error)
+        return plain_line(error, "Your list of runs cannot be read or written now; what it held is still there. ")
 
     return routes
 

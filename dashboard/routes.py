@@ -14,11 +14,12 @@ from dashboard import __version__
 from dashboard.contracts.request import is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import REPLACED
-from dashboard.errors import BadRequestError, DashboardError, ReplacedRunError, RunNotFoundError
+from dashboard.errors import BROKEN, BadRequestError, DashboardError, ReplacedRunError, RunNotFoundError, said, unforeseen
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
 from dashboard.gate import host_name, is_encrypted, is_loopback
 from dashboard.models.catalog import Catalog
+from dashboard.plain_line import plain_line
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -115,13 +116,7 @@ def make_routes(sources: Sources) -> Blueprint:
         weights = run.attention_rows(layer, head, first, last)
         return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", run, f"{layer}-{head}-{first}-{last}")
 
-    @routes.errorhandler(DashboardError)
-    def _error(error: DashboardError) -> Response:
-        status = 412 if isinstance(error, ReplacedRunError) else 400 if isinstance(error, BadRequestError) else 404
-        response = Response(str(error), status, mimetype="text/plain")
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
+    routes.register_error_handler(DashboardError, plain_line)
     routes.before_app_request(_unknown_page)
     routes.after_app_request(lambda response: _finish(response, policy, bool(sources.ancestors)))
     return routes
@@ -133,9 +128,11 @@ def why_not_ready(sources: Sources) -> str:
         sources.page()
         sources.health()
     except DashboardError as error:
-        return str(error)
+        return said(error)
     except Exception as error:
         log.exception("the page cannot be made")
+        if unforeseen(error) != BROKEN:
+            return f"The page cannot be made. {unforeseen(error)}"
         return f"The page cannot be made ({type(error).__name__}). The server's log has the details."
     return ""
 

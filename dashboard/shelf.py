@@ -11,7 +11,7 @@ from dash import ctx
 
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BROKEN, DashboardError, ReplacedRunError
+from dashboard.errors import DashboardError, ReplacedRunError, said
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -56,7 +56,7 @@ class Shelf:
 
 
 def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Call a function; a `DashboardError` is its message, any other error is logged and is ours.
+    """Call a function; an error is its sentence (`said`), and one that nobody foresaw is logged.
 
     Raises:
         ReplacedRunError: a run was computed again; nothing of the new one may be shown beside what there is.
@@ -66,7 +66,7 @@ def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:
     except ReplacedRunError:
         raise
     except DashboardError as error:
-        return None, str(error)
-    except Exception:
+        return None, said(error)
+    except Exception as error:
         log.exception("a view failed")
-        return None, BROKEN
+        return None, said(error)

@@ -18,7 +18,7 @@ from dashboard import ids
 from dashboard.contracts.job import JobSpec, fill_name
 from dashboard.contracts.request import RunRequest, check_characters, check_length, is_run_key
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError
+from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, UnreadableRunError
 from dashboard.picker import known_model
 from dashboard.run_info import apart, describe_run, opened_example, place_in, start_of
 from dashboard.shelf import Shelf, guarded
@@ -142,7 +142,7 @@ def _from_address(shelf: Shelf, views: Sequence[View], address: object) -> dict[
     via = next((name for name in GONE if name == address.get("via")), "link")
     try:
         run = shelf.store.open(address["run"])
-    except NewerRunError:
+    except (NewerRunError, UnreadableRunError):
         raise
     except RunNotFoundError as error:
         raise RunNotFoundError(GONE[via]) from error

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
-from dashboard.errors import BadRequestError, MissingArrayError
+from dashboard.errors import AddressNotFoundError, BadRequestError, MissingArrayError
 from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
 from dashboard.figures.theme import LIGHT, Theme
 from dashboard.figures.tokens import isolated
@@ -68,7 +68,7 @@ def standing(name: str, state: ViewState, views: Sequence[View], run_of: RunOf) 
     """The figure called `name` in this view state.
 
     Raises:
-        BadRequestError: no figure has this name.
+        AddressNotFoundError: no figure has this name.
         MissingArrayError: there is nothing to draw; the message is what the card says instead.
     """
     for view in views:
@@ -77,7 +77,7 @@ def standing(name: str, state: ViewState, views: Sequence[View], run_of: RunOf) 
         for extra in view.more:
             if name == extra.name:
                 return _of_extra(extra, state, run_of(state.selection, view.later))
-    raise BadRequestError(f"There is no figure “{name[:40]}”; there are {', '.join(names(views))}.")
+    raise AddressNotFoundError(f"There is no figure “{name[:40]}”; there are {', '.join(names(views))}.")
 
 
 def all_standing(state: ViewState, views: Sequence[View], run_of: RunOf) -> Iterator[tuple[str, Standing | str]]:

@@ -46,6 +46,10 @@ DAMAGED = (
     "The server's list of runs was damaged and has been begun anew. Saved runs are kept, and your text is still in the box: "
     "run it again."
 )
+UNUSABLE = (
+    "The server cannot read or write its list of runs, so nothing can be run. Your text is still in the box. "
+    "Whoever keeps this server finds the reason in its log."
+)
 BUSY = "The server's list of runs did not answer in time. Your text is still in the box. Run again in a moment."
 T = TypeVar("T")
 Identity = tuple[int, int]
@@ -189,8 +193,7 @@ class HealingCache(diskcache.Cache):
             return StorageError(FULL, str(error))
         if isinstance(error, diskcache.Timeout) or _is_busy(error):
             return StorageError(BUSY, str(error))
-        self._mend(error)
-        return StorageError(DAMAGED, str(error))
+        return StorageError(DAMAGED if self._mend(error) else UNUSABLE, str(error))
 
     def _mend(self, error: Exception) -> bool:
         """Drop this thread's connection and see to the database; False where that cannot help."""

@@ -27,7 +27,7 @@ from dash.background_callback.managers.diskcache_manager import DiskcacheManager
 from dash.exceptions import PreventUpdate
 
 from dashboard.contracts.job import JobSpec
-from dashboard.errors import DashboardError, QueueFullError, StorageError, unforeseen
+from dashboard.errors import DashboardError, QueueFullError, StorageError, said, unforeseen
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
 from dashboard.settings import Settings
@@ -85,7 +85,7 @@ class ResidentWorkerManager(DiskcacheManager):
             return self._begin(key, job_fn, args)
         except StorageError as error:
             log.error("a run could not be queued: %s (%s)", error, error.details)
-            return UNTAKEN + str(error).encode().hex()  # Dash puts it into an address as it is
+            return UNTAKEN + said(error).encode().hex()  # Dash puts it into an address as it is
 
     def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
         outcome, spec = self._build(key, job_fn, args)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import (
+    BROKEN,
     DashboardError,
     JobCancelledError,
     SettingsError,
@@ -180,7 +181,7 @@ def explain(error: BaseException, phase: str = "", more: str = "") -> JobFailure
     kind = type(error).__name__
     if isinstance(error, MemoryError) or "not enough memory" in details or "out of memory" in details:
         return JobFailure(NO_MEMORY, more)
-    if isinstance(error, OSError):
+    if unforeseen(error) != BROKEN:
         return JobFailure(f"{unforeseen(error)} Your text is still in the box.", more)
     if phase in ("fetch", "load"):
         return JobFailure(

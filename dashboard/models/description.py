@@ -154,7 +154,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         return read_object(folder / "config.json", LONGEST_CONFIG)
     except ForeignFileError as error:
-        raise ModelNotFoundError(f"{folder}: {error.clause}. Choose a folder that save_pretrained has written.") from error
+        raise ModelNotFoundError(f"“{folder}”: {error.clause}. Choose a folder that save_pretrained has written.") from error
 
 
 def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:

@@ -71,7 +71,7 @@ def resolve_folder(
             folder = settings.models_folder / bundled.name
             if is_converted(folder):
                 return folder
-            raise ModelNotFoundError(f"{bundled.title} is not in {settings.models_folder} yet. Run make setup, then try again.")
+            raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. Run make setup, then try again.")
     if isinstance(name, str) and name.startswith(PREFIX):
         return _local(folder_model(name, settings).path, settings, tell)
     path = Path(name).expanduser()
@@ -92,13 +92,13 @@ def _local(path: Path, settings: Settings, report: Report) -> Path:
     if path.suffix == ".gguf" and path.is_file():
         return convert_once(path, settings, report)
     if not path.is_dir():
-        raise ModelNotFoundError(f"There is no folder {path}. Check the path.")
+        raise ModelNotFoundError(f"There is no folder “{path}”. Check the path.")
     if not has_weights(path):
         adapter = adapter_refusal(path, weights=False)
         if adapter:
             raise UnsupportedModelError(f"{path.name} cannot be run: {adapter}.")
         raise ModelNotFoundError(
-            f"{path} holds no model: config.json and model.safetensors (or pytorch_model.bin) are needed. "
+            f"“{path}” holds no model: config.json and model.safetensors (or pytorch_model.bin) are needed. "
             "Choose a folder that save_pretrained has written, or a GGUF file."
         )
     return path

@@ -232,7 +232,7 @@ def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedToke
 
 def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
     if not has_vocabulary(folder):
-        raise UnsupportedModelError(f"{title} has no tokenizer: no tokenizer.json or vocabulary is in {folder}. Save it there.")
+        raise UnsupportedModelError(f"{title} has no tokenizer: no tokenizer.json or vocabulary is in “{folder}”. Save it there.")
     check_format(folder, title)
     try:
         with loading_tokenizer(title):

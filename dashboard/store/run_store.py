@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -34,6 +35,7 @@ from dashboard.errors import (
     RunNotFoundError,
     RunShapeError,
     SettingsError,
+    UnreadableRunError,
     is_full_disk,
 )
 from dashboard.private import private_folder
@@ -47,10 +49,12 @@ from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
 from dashboard.store.upgrades import NEWER, upgraded
 
+log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
 FORGOTTEN_SECONDS = 600.0  # a .part file that nobody wrote to for this long belongs to a process that was killed
 REPLACED = "This run was computed again meanwhile. Ask for the prediction again."
+ASK_KEEPER = "Whoever keeps this server finds in its log which one it is."
 MISSING = "This server no longer has that run. Run its text again."
 
 
@@ -238,7 +242,7 @@ class RunStore:
             self._path(name).unlink(missing_ok=True)
             raise RunNotFoundError(MISSING) from error
         except OSError as error:
-            raise RunNotFoundError(MISSING) from error
+            raise _missing(error) from error
         if arrays.metadata.get("name") != name:
             self._path(name).unlink(missing_ok=True)
             raise RunNotFoundError(MISSING)
@@ -261,9 +265,10 @@ class RunStore:
 
     def _run(self, key: str) -> ModelRun:
         self._close_gone()
-        identity = Identity.at(self._path(key))
-        if identity is None:
-            raise RunNotFoundError(MISSING)
+        try:
+            identity = Identity.of(self._path(key).stat())
+        except OSError as error:
+            raise _missing(error) from error
         run = self._runs.get(key, identity)
         if run is None:
             header, arrays = self._parts(key)
@@ -353,3 +358,11 @@ class RunStore:
     def _sweep(self) -> int:
         """Remove what killed writers left; returns how many bytes unfinished files still take."""
         return remove_left(self.folder, "*.part", older=FORGOTTEN_SECONDS)
+
+
+def _missing(error: OSError) -> RunNotFoundError:
+    """What an error says of a run's file: that it is not there, or that the machine does not let it be read."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return RunNotFoundError(MISSING)
+    log.error("a saved run cannot be read", exc_info=error)
+    return UnreadableRunError(f"The file of this run is there and cannot be read ({error.strerror}). {ASK_KEEPER}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import math
 import re
 import secrets
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from itsdangerous import BadSignature, Signer
@@ -30,6 +32,7 @@ from dashboard.settings import Settings
 from dashboard.store.leftovers import remove_left
 from dashboard.store.secret import SECRET_FILE, Secret
 
+log = logging.getLogger(__name__)
 COOKIE = "dashboard-visitor"
 VISITOR = re.compile(r"[0-9a-f]{32}")
 LONGEST_NAME = 80  # characters
@@ -151,11 +154,11 @@ class VisitorLists:
             del runs[key]
 
         self._change(visitor, apply)
-        return not any(key in self._read(path) for path in self._files())
+        return not any(key in self._readable(path, {key: Visit(0.0)}) for path in self._files())
 
     def pinned(self) -> frozenset[str]:
         """The runs that anyone has pinned."""
-        return frozenset(key for path in self._files() for key, visit in self._read(path).items() if visit.pinned)
+        return frozenset(key for path in self._files() for key, visit in self._readable(path).items() if visit.pinned)
 
     def _path(self, visitor: str) -> Path:
         if not VISITOR.fullmatch(visitor):
@@ -167,11 +170,23 @@ class VisitorLists:
 
     def _read(self, path: Path) -> dict[str, Visit]:
         try:
-            raw = json.loads(path.read_bytes())["runs"]
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        try:
+            raw = json.loads(content)["runs"]
             found = {key: Visit.of(value) for key, value in raw.items() if is_run_key(key)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}
         return {key: visit for key, visit in found.items() if visit is not None}
+
+    def _readable(self, path: Path, otherwise: Mapping[str, Visit] = MappingProxyType({})) -> Mapping[str, Visit]:
+        """As `_read`; what the machine does not let us read is `otherwise`."""
+        try:
+            return self._read(path)
+        except OSError:
+            log.exception("a visitor's list of runs cannot be read")
+            return otherwise
 
     def _change(self, visitor: str, apply: Callable[[dict[str, Visit]], Any]) -> Any:
         """Read a list, change it and write it, with nobody else in between."""
@@ -206,7 +221,7 @@ class VisitorLists:
                 path.unlink(missing_ok=True)
 
     def _worth(self, path: Path) -> tuple[bool, bool, float]:
-        runs = self._read(path)
+        runs = self._readable(path)
         return any(visit.pinned for visit in runs.values()), len(runs) > 1, max((v.opened for v in runs.values()), default=0.0)
 
 

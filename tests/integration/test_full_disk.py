@@ -128,3 +128,34 @@ print(old.exists(), [store.has(key) for key in kept])
 """,
     )
     assert said.strip() == "False [True, True, True]"
+
+
+def test_every_address_on_a_full_disk_says_what_it_is(tmp_path: Path) -> None:
+    """Reading goes on; what must be written is refused with the disk's own sentence, and the list is what it was."""
+    said = small_disk(
+        tmp_path,
+        """
+from dashboard.app import create_app
+from dashboard.errors import NO_DISK
+key = save(1, 1)
+app = create_app(settings)
+client = app.server.test_client()
+client.get("/_dash-layout")
+visitor = visitors.visitor_in({"dashboard-visitor": client.get_cookie("dashboard-visitor").value})
+visitors.opened(visitor, key)
+with open(settings.cache_dir / "other", "wb", buffering=0) as file:
+    try:
+        while file.write(b"x" * 4096):
+            pass
+    except OSError:
+        pass
+query = f"run={key}&token=0&layer=0&head=0"
+for path in (f"run/{key}/attention/0/0?from=0&to=2", f"show/words?{query}", f"show/figure/hidden?{query}", "recent"):
+    print(client.get("/" + path).status_code)
+reply = client.post(f"/recent/{key}", json={"name": "x"})
+print(reply.status_code, reply.get_data(as_text=True).endswith(NO_DISK), "fault" in reply.get_data(as_text=True))
+print([run["name"] for run in client.get("/recent").get_json()["runs"]])
+app._background_manager.queue.close()
+""",
+    )
+    assert said.splitlines() == ["200"] * 4 + ["507 True False", "['']"]

@@ -199,7 +199,7 @@ def test_a_full_disk_is_one_line_and_runs_open_as_before(
     monkeypatch.setattr(Path, "write_text", full)
     assert open_run(ann, runs[1].key)["run"] == runs[1].key
     reply = ann.post(f"/recent/{runs[0].key}", json={"name": "a"})
-    assert (reply.status_code, "No space left" in reply.get_data(as_text=True)) == (507, True)
+    assert (reply.status_code, "The server's disk is full" in reply.get_data(as_text=True)) == (507, True)
     monkeypatch.undo()
     assert listed(ann) == [runs[0].key]
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from synthetic import make_parts
 
 from dashboard.contracts.job import JobSpec
-from dashboard.errors import BROKEN, NO_DISK, NO_FILE, NoSpaceError, QueueFullError, unforeseen, without_paths
+from dashboard.errors import BROKEN, NO_ACCESS, NO_DISK, NoSpaceError, QueueFullError, unforeseen, without_paths
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import JobFailure
 from dashboard.settings import Settings
@@ -123,6 +123,6 @@ def test_no_sentence_names_a_folder_of_the_server(said: str, shown: str) -> None
 
 def test_what_the_machine_refused_is_not_called_our_fault() -> None:
     assert unforeseen(OSError(28, "No space left on device")) == NO_DISK
-    assert unforeseen(PermissionError(13, "Permission denied")) == NO_FILE
+    assert unforeseen(PermissionError(13, "Permission denied")) == NO_ACCESS
     assert "memory" in unforeseen(MemoryError())
     assert unforeseen(KeyError("x")) == BROKEN

@@ -136,6 +136,12 @@ class HubUnreachableError(ModelNotFoundError):
     retry = True
 
 
+class NotReadyError(ModelError):
+    """The model's files are not here, or not in a form that can be loaded, where they should have been made ready before."""
+
+    retry = True
+
+
 class ModelTooLargeError(ModelError):
     """The model needs more memory than this server gives to one."""
 

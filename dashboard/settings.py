@@ -75,6 +75,7 @@ class Settings:
     queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")
     visitor_runs: int = _setting(64, "most runs of one visitor that wait; more are refused")
     job_seconds: float = _setting(600.0, "longest time one run may compute")
+    preparations: int = _setting(3, "models that are downloaded, converted or read through at a time, one of each visitor")
     stall_seconds: float = _setting(60.0, "a download that has brought less than 10 kB a second for this long is stopped")
     cancel_grace_seconds: float = _setting(1.0, "how long a cancelled run may take to stop before its worker is replaced")
     lease_seconds: float = _setting(5.0, "how long a page that no longer asks still counts as waiting for its run")

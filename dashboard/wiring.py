@@ -15,8 +15,9 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 
 from dashboard import ids
-from dashboard.contracts.job import JobSpec, fill_name
+from dashboard.contracts.job import JobSpec, fill_name, preparation
 from dashboard.contracts.request import RunRequest, check_characters, check_length, is_run_key
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, UnreadableRunError
 from dashboard.picker import known_model
@@ -61,9 +62,13 @@ def _submit(app: Dash, shelf: Shelf) -> None:
 
 
 def capture_job(shelf: Shelf, request: RunRequest) -> JobSpec:
-    """The job of a run; provisionally named where the model's files have not been read yet, which would take too long here."""
-    fingerprint = shelf.catalog.readiness(request.model).fingerprint
-    return JobSpec("capture", request.key(fingerprint), {"request": request.to_json(), "fingerprint": fingerprint})
+    """The job of a run, with what its model needs first. Until that is done it has a provisional name, for the true one
+    holds a hash of the model's files, which may be gigabytes.
+    """
+    model = shelf.catalog.readiness(request.model, request.revision)
+    payload = {"request": request.to_json(), "fingerprint": model.fingerprint}
+    needs = preparation(request.model, request.revision) if model.preparable else None
+    return JobSpec("capture", request.key(model.fingerprint), payload, needs)
 
 
 def check_tokens(shelf: Shelf, request: RunRequest) -> None:
@@ -95,11 +100,21 @@ def _fill_builder(shelf: Shelf) -> Callable[[object], JobSpec]:
         run = shelf.store.open(raw["run"])
         run.check(token=raw["position"])
         payload, name = {"run": run.key, "position": raw["position"]}, fill_name(run.key, raw["position"])
-        if not shelf.store.has(name):
-            run.check_fillable()
-        return JobSpec("fill", name, payload)
+        if shelf.store.has(name):
+            return JobSpec("fill", name, payload)
+        run.check_fillable()
+        return JobSpec("fill", name, payload, _needed_by(run, shelf))
 
     return fill
+
+
+def _needed_by(run: ModelRun, shelf: Shelf) -> JobSpec | None:
+    """The preparation of a run's model, if it needs one."""
+    try:
+        ready = shelf.catalog.readiness(run.request.model, run.request.revision)
+    except DashboardError:  # a notebook's own model, or one that left: who computes says what is wrong
+        return None
+    return preparation(run.request.model, run.request.revision) if ready.preparable else None
 
 
 def _run_info(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:

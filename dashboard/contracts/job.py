@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Lane = Literal["compute", "prepare"]  # what needs the model, and what makes a model ready for that; each has workers of its own
 
 
 def fill_name(key: str, position: int) -> str:
@@ -16,14 +18,21 @@ class JobSpec:
     """What the web process hands to a worker; everything the job needs is in here, as JSON.
 
     Attributes:
-        name: which of the worker's functions does it ("capture", "fill").
+        name: which of the worker's functions does it ("capture", "fill", "prepare").
         key: names the job and, once it is done, its artifact in the run store.
         payload: the function's JSON arguments.
+        needs: the preparation that must be done first, or None.
     """
 
     name: str
     key: str
     payload: dict[str, Any] = field(default_factory=dict)
+    needs: JobSpec | None = None
+
+
+def preparation(model: str, revision: str | None) -> JobSpec:
+    """The job that makes a model ready for runs: brings it here, converts it and reads it through, as far as that is needed."""
+    return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}", {"model": model, "revision": revision})
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Progress:
     """Where a running job is.
 
     Attributes:
-        phase: "queued", "fetch" (download or conversion), "load", "layers", "predictions" or "save".
+        phase: "queued", "fetch" (download, conversion or checksum), "load", "layers", "predictions" or "save".
         done, total: how many of how many in this phase (0 of 0 where it cannot be counted).
         message: one short sentence for a person ("Layer 17 of 30").
     """

@@ -15,11 +15,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that waits: the visitors who wait for it ("" is whoever has no name), and its payload's size in bytes."""
+    """A job that waits: the visitors who wait for it ("" is whoever has no name), its payload's size in bytes, and whether a
+    worker may take it: a job whose model is being prepared has no turn yet."""
 
     key: str
     owners: tuple[str, ...] = ("",)
     size: int = 0
+    ready: bool = True
 
 
 @dataclass(frozen=True)
@@ -32,26 +34,30 @@ class Board:
 
     @property
     def queued(self) -> tuple[str, ...]:
-        """Keys of the jobs that wait, in the order in which they will be taken."""
+        """Keys of the jobs that may be taken, in the order in which they will be."""
         return tuple(key for key, _owner in self.in_turn())
 
+    def job(self, key: str) -> Waiting | None:
+        """The entry of a job that waits."""
+        return next((job for job in self.waiting if job.key == key), None)
+
     def in_turn(self) -> Iterator[tuple[str, str]]:
-        """The waiting jobs with the owner whose turn takes each, in the order in which they will be taken."""
-        lanes: dict[str, deque[str]] = {owner: deque() for owner in self.turns}
+        """The jobs that may be taken, with the owner whose turn takes each, in the order in which they will be."""
+        rows: dict[str, deque[str]] = {owner: deque() for owner in self.turns}
         for job in self.waiting:
-            for owner in job.owners:
-                lanes.setdefault(owner, deque()).append(job.key)
+            for owner in job.owners if job.ready else ():
+                rows.setdefault(owner, deque()).append(job.key)
         taken: set[str] = set()
-        while lanes:
-            for owner in list(lanes):
-                lane = lanes[owner]
-                while lane and lane[0] in taken:
-                    lane.popleft()
-                if not lane:
-                    del lanes[owner]
+        while rows:
+            for owner in list(rows):
+                row = rows[owner]
+                while row and row[0] in taken:
+                    row.popleft()
+                if not row:
+                    del rows[owner]
                     continue
-                taken.add(lane[0])
-                yield lane.popleft(), owner
+                taken.add(row[0])
+                yield row.popleft(), owner
 
     def put(self, job: Waiting, first: bool = False) -> Board:
         """The board with a job that waits: in its old place, at the end, or `first` of all."""
@@ -90,14 +96,15 @@ class Board:
         return replace(self, turns=tuple(dict.fromkeys((*kept, *owners))))
 
     def to_json(self) -> dict[str, Any]:
-        waiting = [[job.key, list(job.owners), job.size] for job in self.waiting]
+        waiting = [[job.key, list(job.owners), job.size, job.ready] for job in self.waiting]
         return {"waiting": waiting, "turns": list(self.turns), "running": list(self.running)}
 
     @classmethod
     def from_json(cls, raw: object) -> Board:
         """The board as it was written; an empty one for anything else."""
         try:
-            waiting = tuple(Waiting(key, tuple(owners), int(size)) for key, owners, size in raw["waiting"])  # type: ignore[index]
+            rows = raw["waiting"]  # type: ignore[index]
+            waiting = tuple(Waiting(key, tuple(owners), int(size), *more) for key, owners, size, *more in rows)
             return cls(waiting, tuple(raw["turns"]), tuple(raw["running"]))  # type: ignore[index]
         except (TypeError, KeyError, ValueError):
             return cls()

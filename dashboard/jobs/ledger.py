@@ -1,6 +1,6 @@
 """The ledger: how the queue's records lie in the cache.
 
-    board                    a `Board`: the jobs that wait, whose turn it is, and the jobs that run
+    board, board:prepare     a `Board` for each lane: the jobs that wait, whose turn it is, and the jobs that run
     job:KEY                  a `JobRecord`            payload:KEY    its function's arguments, which may be long
     lapsed                   keys and sizes of payloads whose page went silent and may come back
     subscription:ID          a `Subscription`
@@ -15,6 +15,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import Any
 
+from dashboard.contracts.job import Lane
 from dashboard.jobs.board import Board
 from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.records import JobRecord, Subscription
@@ -24,6 +25,7 @@ TOLD_SECONDS = 1800.0  # for ended jobs, and what pages will be told
 DELIVERED_SECONDS = 600.0  # for what a page was told: only a reply that was lost on the way is asked for again
 MOST_RECORD_BYTES = 32_000_000  # of the database, beside the payloads of jobs that wait
 MOST_LAPSED_BYTES = 4_000_000
+BOARDS: dict[Lane, str] = {"compute": "board", "prepare": "board:prepare"}
 
 
 class Ledger:
@@ -74,11 +76,11 @@ class Ledger:
         expire = DELIVERED_SECONDS if value.delivered else KEPT_SECONDS if value.outcome is None else TOLD_SECONDS
         self._cache.set(f"subscription:{subscriber}", value.to_json(), expire=expire, retry=True)
 
-    def board(self) -> Board:
-        return Board.from_json(self._cache.get("board"))
+    def board(self, lane: Lane = "compute") -> Board:
+        return Board.from_json(self._cache.get(BOARDS[lane]))
 
-    def put_board(self, board: Board) -> None:
-        self._cache.set("board", board.to_json(), retry=True)
+    def put_board(self, board: Board, lane: Lane = "compute") -> None:
+        self._cache.set(BOARDS[lane], board.to_json(), retry=True)
 
     def shed(self) -> None:
         """Forget what pages were told early, the oldest first, where the records take too much room."""

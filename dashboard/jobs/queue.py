@@ -3,6 +3,9 @@
     submit ─► queued ─► running ─► done | failed
                  └─────────┴─────► cancelled        (nobody waits for it any more)
 
+There are two lanes, with workers of their own. A job whose model is not ready waits for a job of the lane "prepare", as a page
+waits for it; then it has its turn in the lane "compute".
+
 A job is named by its key: the same key asked for twice is one job with two subscriptions. A subscription holds a lease
 that asking renews, so that a closed tab leaves by itself. What a job comes to is written into each subscription in the
 same transaction, so everyone is told once it is known, whatever happens to the job's name afterwards.
@@ -14,37 +17,35 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from dashboard.contracts.job import JobSpec, Progress
-from dashboard.errors import QueueFullError, StorageError
-from dashboard.jobs.board import Board, Waiting
+from dashboard.contracts.job import JobSpec, Lane, Progress
+from dashboard.errors import StorageError
 from dashboard.jobs.cache import HealingCache, open_cache
-from dashboard.jobs.ledger import Ledger
+from dashboard.jobs.ledger import BOARDS, Ledger
+from dashboard.jobs.limits import check_room
 from dashboard.jobs.records import (
     FORGOTTEN,
     NO_WORKER,
     Claim,
     JobFailure,
     JobRecord,
-    JobState,
     Outcome,
     Subscription,
     WorkerRecord,
     cancelled_outcome,
-    done_outcome,
     error_outcome,
     overtime,
     worker_lost,
 )
 from dashboard.jobs.roster import Roster
+from dashboard.jobs.transitions import Transitions
 from dashboard.settings import Settings
 
 Verdict = JobFailure | Literal["leave", "stop", "again"] | None
 MOST_ATTEMPTS = 3  # at one job, where server after server ends while it computes it
-VISITORS_SHARE = 0.25  # of the bytes that may wait, for one visitor
 
 
 class JobQueue:
@@ -54,6 +55,7 @@ class JobQueue:
         self.cache, self.settings = cache, settings or Settings()
         self.ledger = Ledger(cache)
         self.roster = Roster(cache, self.settings)
+        self._step = Transitions(self.ledger, self.settings)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> JobQueue:
@@ -75,11 +77,12 @@ class JobQueue:
         self.ledger.shed()
         with self.ledger.change():
             record = self.ledger.job(spec.key)
-            if record is None or owner not in self._owners(record.subscribers):
+            if record is None or owner not in self._step.owners(record):
                 check_room(self.ledger.board(), self.settings, spec.key, owner, size)
             if record is None or record.state != "running":
                 self.ledger.put_payload(spec.key, spec.payload)
-            self._join(subscriber, spec.key, spec.name, owner, size)
+            subscription = Subscription(spec.key, spec.name, time.time(), owner=owner)
+            self._step.join(subscriber, subscription, size, None if spec.needs is None else asdict(spec.needs))
         return subscriber
 
     def deliver(self, subscriber: str, outcome: Outcome, name: str = "") -> None:
@@ -118,8 +121,8 @@ class JobQueue:
             record = self.ledger.job(found.job)
             if record is not None and record.active:
                 others = tuple(other for other in record.subscribers if other != subscriber)
-                left = record.cancel_at if self._any_live(others) else record.cancel_at or time.time()
-                self._put_waiting(replace(record, subscribers=others, cancel_at=left))
+                left = record.cancel_at if self._step.any_live(others) else record.cancel_at or time.time()
+                self._step.put_waiting(replace(record, subscribers=others, cancel_at=left))
 
     def progress(self, subscriber: str) -> dict[str, Any] | None:
         """Where the job is, for a person: phase, done, total, message, seconds; `ahead` while it is queued."""
@@ -128,30 +131,42 @@ class JobQueue:
         if record is None or not record.active:
             return None
         seconds = round(max(0.0, time.time() - (record.started or record.created)), 1)
+        record = self._preparation_of(record) or record
         if record.state == "running":
             at = record.progress or Progress("load", message="Starting")
             return {"phase": at.phase, "done": at.done, "total": at.total, "message": at.message, "seconds": seconds}
-        ahead, message = self._ahead(record.key)
+        ahead, message = self._ahead(record)
         return {"phase": "queued", "done": 0, "total": 0, "message": message, "seconds": seconds, "ahead": ahead}
 
     # ---- workers -----------------------------------------------------------------------------------------------------
 
-    def claim(self, worker: str) -> Claim | None:
+    def claim(self, worker: str, lane: Lane = "compute") -> Claim | None:
         """Take the job whose turn it is: of the visitor who was served longest ago, the one that has waited longest."""
-        if not self.ledger.board().waiting:  # cheap, and asked fifty times a second
+        if not any(job.ready for job in self.ledger.board(lane).waiting):  # cheap, and asked forty times a second
             return None
         with self.ledger.change():
-            for key, owner in self.ledger.board().in_turn():
+            for key, owner in self._candidates(lane):
                 self.check(key)
                 record = self.ledger.job(key)
                 if record is None or record.state != "queued" or record.cancel_at is not None:
                     continue
                 now = time.time()
                 self.ledger.put_job(replace(record, state="running", worker=worker, started=now))
-                self.ledger.put_board(self.ledger.board().take(key, owner))
+                self.ledger.put_board(self.ledger.board(lane).take(key, owner), lane)
                 self.roster.change(worker, state="busy", job=key, attempt=record.attempt)
                 return Claim(JobSpec(record.name, key, self.ledger.payload(key) or {}), record.attempt)
         return None
+
+    def preparations_due(self) -> int:
+        """How many preparations could begin now."""
+        return len(list(self._candidates("prepare")))
+
+    def _candidates(self, lane: Lane) -> Iterator[tuple[str, str]]:
+        """The jobs that may be taken, in turn; a visitor has one preparation at a time, so that nobody takes all the places."""
+        board = self.ledger.board(lane)
+        running = (self.ledger.job(key) for key in (board.running if lane == "prepare" else ()))
+        served = {owner for record in running if record is not None for owner in self._step.owners(record)} - {""}
+        return ((key, owner) for key, owner in board.in_turn() if owner not in served)
 
     def report(self, claim: Claim, progress: Progress) -> bool:
         """Note where the job is; False where nobody waits for this attempt any more, and it should stop."""
@@ -167,15 +182,14 @@ class JobQueue:
         with self.ledger.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
-                ended = self._end(record, "done", result=result)
-                self._tell(ended, lambda subscriber: done_outcome(ended.name, result, subscriber))
+                self._step.done(record, result)
 
     def fail(self, claim: Claim, failure: JobFailure) -> None:
         """It has no result."""
         with self.ledger.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
-                self._fail(record, failure)
+                self._step.fail(record, failure)
 
     def stopped(self, claim: Claim) -> None:
         """The worker has stopped because nobody waited; if someone has come since, it begins anew, first in the queue."""
@@ -184,9 +198,9 @@ class JobQueue:
             if record is None:
                 return
             if record.cancel_at is None:
-                self._begin_again(record)
+                self._step.begin_again(record)
             else:
-                self._end(record, "cancelled")
+                self._step.end(record, "cancelled")
 
     def lose_worker(self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost, by_order: bool = False) -> None:
         """A worker has gone: its job failed, and it leaves the roster.
@@ -196,14 +210,14 @@ class JobQueue:
         """
         with self.ledger.change():
             entered = self.roster.get(worker)
-            for key in self.ledger.board().running:
+            for key in [key for lane in BOARDS for key in self.ledger.board(lane).running]:
                 record = self.ledger.job(key)
                 if record is None or record.worker != worker or record.state != "running":
                     continue
                 if by_order and self._goes_on(record, entered):
-                    self._begin_again(record)
+                    self._step.begin_again(record)
                 else:
-                    self._fail(record, why(record))
+                    self._step.fail(record, why(record))
             self.roster.remove(worker)
 
     # ---- watching ----------------------------------------------------------------------------------------------------
@@ -211,13 +225,15 @@ class JobQueue:
     def watch(self) -> None:
         """Look at every job: stop those nobody waits for, fail those whose worker is gone or whose time is up."""
         self.watch_running()
-        for key in self.ledger.board().queued:
-            self.check(key)
+        for board in map(self.ledger.board, BOARDS):
+            for job in board.waiting:
+                self.check(job.key)
 
     def watch_running(self) -> None:
         """Look at every job that runs."""
-        for key in self.ledger.board().running:
-            self.check(key)
+        for board in map(self.ledger.board, BOARDS):
+            for key in board.running:
+                self.check(key)
 
     def check(self, key: str) -> None:
         """Look at one job."""
@@ -232,11 +248,11 @@ class JobQueue:
             if verdict == "leave":
                 self.ledger.put_job(replace(record, cancel_at=time.time()))
             elif verdict == "stop":
-                self._end(record, "cancelled")
+                self._step.end(record, "cancelled")
             elif verdict == "again":
-                self._begin_again(record)
+                self._step.begin_again(record)
             else:
-                self._fail(record, verdict)
+                self._step.fail(record, verdict)
 
     def is_wanted(self, key: str, attempt: int) -> bool:
         """Whether this attempt runs and someone waits for it."""
@@ -262,7 +278,7 @@ class JobQueue:
             return "stop"
         elif not self.roster.serving() and now - record.created > settings.heartbeat_seconds:
             return JobFailure(NO_WORKER)
-        return "leave" if record.cancel_at is None and not self._any_live(record.subscribers) else None
+        return "leave" if record.cancel_at is None and not self._step.is_awaited(record) else None
 
     def _verdict_of_loss(self, record: JobRecord, worker: WorkerRecord | None) -> Verdict:
         """What becomes of a running job whose worker has gone. Its supervisor, where it lives, says so itself in a moment."""
@@ -276,40 +292,6 @@ class JobQueue:
         """Whether a worker of another server can do a job again whose own server ended."""
         return record.cancel_at is None and record.attempt < MOST_ATTEMPTS and self.roster.supervised(but=worker)
 
-    def _join(self, subscriber: str, key: str, name: str, owner: str, size: int) -> None:
-        self.ledger.put_subscription(subscriber, Subscription(key, name, time.time(), owner=owner))
-        record = self.ledger.job(key)
-        if record is None or not record.active or (record.state == "running" and record.stopping(time.time())):
-            self._begin(key, name, (subscriber,), 1 if record is None else record.attempt + 1, size)
-        else:
-            others = tuple(other for other in record.subscribers if other != subscriber)
-            self._put_waiting(replace(record, subscribers=(*others, subscriber), cancel_at=None))
-
-    def _begin(self, key: str, name: str, subscribers: tuple[str, ...], attempt: int, size: int, first: bool = False) -> None:
-        self.ledger.put_job(JobRecord(key, name, "queued", attempt, time.time(), subscribers))
-        self.ledger.put_board(self.ledger.board().put(Waiting(key, self._owners(subscribers), size), first))
-        self.ledger.keep_payload(key)
-
-    def _begin_again(self, record: JobRecord) -> None:
-        """A running job waits again, first of all."""
-        size = self._payload_size(record.key)
-        self._begin(record.key, record.name, record.subscribers, record.attempt + 1, size, first=True)
-
-    def _put_waiting(self, record: JobRecord) -> None:
-        """Write a job whose subscribers are others now; while it waits, it waits at the turns of all of them."""
-        self.ledger.put_job(record)
-        board = self.ledger.board()
-        found = next((job for job in board.waiting if job.key == record.key), None)
-        if found is not None and record.subscribers:
-            self.ledger.put_board(board.put(replace(found, owners=self._owners(record.subscribers))))
-
-    def _owners(self, subscribers: tuple[str, ...]) -> tuple[str, ...]:
-        found = (self.ledger.subscription(subscriber) for subscriber in subscribers)
-        return tuple(dict.fromkeys(one.owner for one in found if one is not None))
-
-    def _payload_size(self, key: str) -> int:
-        return len(json.dumps(self.ledger.payload(key) or {}))
-
     def _renew(self, subscriber: str, found: Subscription) -> None:
         """Renew the lease, if a fifth of it is over; whoever comes back after it lapsed waits again."""
         if 0 <= time.time() - found.renewed < self.settings.lease_seconds / 5:
@@ -318,22 +300,15 @@ class JobQueue:
             now_found = self.ledger.subscription(subscriber)
             if now_found is None or now_found.outcome is not None:
                 return
-            record = self.ledger.job(found.job)
-            if record is None and self.ledger.payload(found.job) is None:
-                outcome = error_outcome(JobFailure(FORGOTTEN), subscriber, found.name, found.job)
+            key, renewed = now_found.job, replace(now_found, renewed=time.time())
+            record = self.ledger.job(key)
+            if record is None and self.ledger.payload(key) is None:
+                outcome = error_outcome(JobFailure(FORGOTTEN), subscriber, now_found.name, key)
                 self.ledger.put_subscription(subscriber, replace(now_found, outcome=outcome))
-            elif not self._waits(subscriber, record):
-                self._join(subscriber, found.job, found.name, found.owner, self._payload_size(found.job))
+            elif not self._step.waits(subscriber, record):
+                self._step.join(subscriber, renewed, self._step.payload_size(key), None if record is None else record.needs)
             else:
-                self.ledger.put_subscription(subscriber, replace(now_found, renewed=time.time()))
-
-    def _waits(self, subscriber: str, record: JobRecord | None) -> bool:
-        """Whether the job is under way for this subscriber."""
-        return record is not None and record.active and record.cancel_at is None and subscriber in record.subscribers
-
-    def _any_live(self, subscribers: tuple[str, ...]) -> bool:
-        found = (self.ledger.subscription(subscriber) for subscriber in subscribers)
-        return any(abs(time.time() - one.renewed) <= self.settings.lease_seconds for one in found if one is not None)
+                self.ledger.put_subscription(subscriber, renewed)
 
     def _running(self, key: str, attempt: int) -> JobRecord | None:
         record = self.ledger.job(key)
@@ -343,35 +318,20 @@ class JobQueue:
         record = self._running(key, attempt)
         return None if record is None or record.stopping(time.time()) else record
 
-    def _fail(self, record: JobRecord, failure: JobFailure) -> None:
-        state: JobState = "failed" if record.cancel_at is None else "cancelled"
-        ended = self._end(record, state, error=failure.message)
-        self._tell(ended, lambda subscriber: error_outcome(failure, subscriber, ended.name, ended.key))
+    def _preparation_of(self, record: JobRecord) -> JobRecord | None:
+        """The preparation that a job waits for."""
+        found = None if record.needs is None else self.ledger.job(record.needs["key"])
+        return found if found is not None and found.active else None
 
-    def _end(self, record: JobRecord, state: JobState, **changes: Any) -> JobRecord:
-        """The job has ended. Its payload leaves, unless its pages went silent only: they may come back, and it begins again."""
-        ended = replace(record, state=state, ended=time.time(), **changes)
-        self.ledger.put_job(ended)
-        self.ledger.put_board(self.ledger.board().without(record.key))
-        if state == "cancelled" and record.subscribers and "error" not in changes:
-            self.ledger.lapse_payload(record.key, self._payload_size(record.key))
-        else:
-            self.ledger.drop_payload(record.key)
-        return ended
-
-    def _tell(self, record: JobRecord, outcome: Callable[[str], Outcome]) -> None:
-        for subscriber in record.subscribers:
-            found = self.ledger.subscription(subscriber)
-            if found is not None and found.outcome is None:
-                self.ledger.put_subscription(subscriber, replace(found, outcome=outcome(subscriber)))
-
-    def _ahead(self, key: str) -> tuple[int, str]:
+    def _ahead(self, record: JobRecord) -> tuple[int, str]:
         """How many jobs come before this one, and the sentence about it."""
-        board = self.ledger.board()
+        board = self.ledger.board(record.lane)
         queued = board.queued
-        ahead = len(board.running) + (queued.index(key) if key in queued else 0)
+        ahead = len(board.running) + (queued.index(record.key) if record.key in queued else 0)
         if not any(worker.state != "starting" for worker in self.roster.live()):
             return ahead, "The worker is starting" if self.roster.serving() else "Waiting for a worker"
+        if record.lane == "prepare":
+            return ahead, "Waiting for other downloads" if ahead else "Starting"
         if ahead:
             return ahead, f"Waiting for {ahead} {'run' if ahead == 1 else 'runs'} before this one"
         return 0, "Starting"
@@ -389,28 +349,3 @@ def status(queue: JobQueue) -> dict[str, Any]:
     if word == "none" and queue.roster.supervised():  # its worker died or froze, and is being replaced
         word, message = "starting", "Starting the worker"
     return {"worker": word, "models": models, "queue": len(queue.ledger.board().waiting), "message": message}
-
-
-def check_room(board: Board, settings: Settings, key: str, owner: str, size: int) -> None:
-    """Raise `QueueFullError` where one more job would be more than waits for one visitor, or for all.
-
-    Args:
-        key, size: of the job that comes. owner: the visitor who asks; "" has no limit of their own.
-    """
-    most = settings.queue_megabytes * 1e6
-    mine, others = board.of(owner), [job for job in board.waiting if job.key != key]
-    if owner and len(mine) >= settings.visitor_runs:
-        raise QueueFullError(
-            f"{len(mine):,} of your runs are waiting already, and this server keeps no more for one person. Your text is still "
-            "in the box. Wait until one is done, or cancel one in another tab; then run again."
-        )
-    if owner and mine and sum(job.size for job in mine) + size > most * VISITORS_SHARE:
-        raise QueueFullError(
-            "The texts of your waiting runs are as long as this server keeps for one person. Your text is still in the box. "
-            "Wait until one is done, or cancel one in another tab; then run again."
-        )
-    if len(others) >= settings.queue_runs or (others and sum(job.size for job in others) + size > most):
-        raise QueueFullError(
-            f"{len(others):,} runs are waiting on this server, which is as much as it keeps. Your text is still in the box. "
-            "Run again in a few minutes."
-        )

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
-from dashboard.contracts.job import JobSpec, Progress
+from dashboard.contracts.job import JobSpec, Lane, Progress
 from dashboard.errors import DashboardError, JobCancelledError, JobError, without_paths
 
 log = logging.getLogger(__name__)
@@ -103,6 +103,8 @@ class JobRecord(_Record):
         subscribers: those who wait for it; it goes on as long as one of them keeps asking.
         cancel_at: when the last of them left.
         result: key of the artifact.
+        lane: whose workers do it. needs: the preparation that it waits for (fields of its `JobSpec`), while it does.
+        dependents: keys of the jobs that wait for this preparation; it goes on as long as one of them is waited for.
     """
 
     key: str
@@ -118,6 +120,9 @@ class JobRecord(_Record):
     cancel_at: float | None = None
     result: str | None = None
     error: str | None = None
+    lane: Lane = "compute"
+    needs: dict[str, Any] | None = None
+    dependents: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -159,7 +164,7 @@ class SupervisorRecord(_Record):
 @dataclass(frozen=True)
 class WorkerRecord(_Record):
     """One worker process; `beat` is its last sign of life, `job` and `attempt` what it is doing, `host` where it runs,
-    `parent` the process id of its supervisor (0: none)."""
+    `parent` the process id of its supervisor (0: none), `lane` which jobs it takes."""
 
     id: str
     pid: int
@@ -171,6 +176,7 @@ class WorkerRecord(_Record):
     attempt: int | None = None
     message: str = ""
     parent: int = 0
+    lane: Lane = "compute"
 
 
 @dataclass(frozen=True)

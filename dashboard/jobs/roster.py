@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from dashboard.contracts.job import Lane
 from dashboard.errors import StorageError
 from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.records import SupervisorRecord, WorkerRecord
@@ -63,16 +64,16 @@ class Roster:
         with self._cache.transact(retry=True):
             self._write({name: record for name, record in self.all().items() if name != worker})
 
-    def live(self) -> list[WorkerRecord]:
-        """The workers that are alive."""
-        return [record for record in self.all().values() if not self.is_gone(record)]
+    def live(self, lane: Lane = "compute") -> list[WorkerRecord]:
+        """The workers of a lane that are alive."""
+        return [record for record in self.all().values() if record.lane == lane and not self.is_gone(record)]
 
     def serving(self) -> bool:
         """Whether any worker, or a supervisor that will start one again, gave a sign of life lately.
 
         Silence is looked at twice, as in `is_gone`; where nobody is entered at all, whoever restarts has a heartbeat's time.
         """
-        workers = self.all().values()
+        workers = [record for record in self.all().values() if record.lane == "compute"]
         if self._may_not_judge() and workers:
             return True
         now, heartbeat = time.monotonic(), self._settings.heartbeat_seconds

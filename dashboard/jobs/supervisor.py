@@ -17,12 +17,12 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from dashboard.container import held_bytes
+from dashboard.contracts.job import Lane
 from dashboard.errors import StorageError
 from dashboard.jobs.housekeeping import kept_tidy
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord, over_memory
-from dashboard.jobs.roster import this_host
-from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_REGISTRY, work
+from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_PREPARATION, OWN_REGISTRY, entry, prepare_one, work
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,18 +34,20 @@ LONGEST_WAIT_SECONDS = 10.0
 LOADING_GRACE = 5.0  # times the grace of a cancel, for a worker that loads or saves: to replace it costs more than to wait
 
 
-def run_worker(settings: Settings, registry: str = OWN_REGISTRY, parent: int | None = None) -> None:
+def run_worker(
+    settings: Settings, registry: str = OWN_REGISTRY, parent: int | None = None, preparation: str = OWN_PREPARATION
+) -> None:
     """Run the workers of this server until SIGTERM or SIGINT; the main function of the worker service.
 
     Args:
         settings: the server's.
-        registry: "module:function" that makes the workers' job functions.
+        registry: "module:function" that makes the workers' job functions. preparation: the same for the lane "prepare".
         parent: process id with which to end, if given.
     """
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     stop = threading.Event()
     with _ends_on_signals(stop), kept_tidy(settings):
-        supervisor = Supervisor(settings, registry)
+        supervisor = Supervisor(settings, registry, preparation)
         try:
             while not stop.is_set() and (parent is None or os.getppid() == parent):
                 _survive(supervisor.tick)
@@ -55,8 +57,9 @@ def run_worker(settings: Settings, registry: str = OWN_REGISTRY, parent: int | N
 
 @dataclass
 class _Place:
-    """A place for one worker: who has it now, and how often its workers died before they were ready."""
+    """A place for one worker of a lane: who has it now, and how often its workers died before they were ready."""
 
+    lane: Lane = "compute"
     process: SpawnProcess | None = None
     worker: str = ""
     deaths: int = 0
@@ -66,13 +69,17 @@ class _Place:
 
 
 class Supervisor:
-    """`settings.workers` places, each with a worker process; `tick` does what is due and waits a moment."""
+    """`settings.workers` places, each with a worker process, and `settings.preparations` places, each with a process while a
+    preparation is due; `tick` does what is due and waits a moment.
+    """
 
-    def __init__(self, settings: Settings, registry: str = OWN_REGISTRY) -> None:
-        self._settings, self._registry = settings, registry
+    def __init__(self, settings: Settings, registry: str = OWN_REGISTRY, preparation: str = OWN_PREPARATION) -> None:
+        self._settings = settings
+        self._registries: dict[Lane, str] = {"compute": registry, "prepare": preparation}
         self._queue = JobQueue.from_settings(settings)
         self._spawn = multiprocessing.get_context("spawn")
         self._places = [_Place() for _ in range(settings.workers)]
+        self._places += [_Place("prepare") for _ in range(settings.preparations)]
         self._watch_at = self._beat_at = 0.0
         self._entered = False  # whether it counts as a supervisor
 
@@ -81,7 +88,7 @@ class Supervisor:
         now = time.monotonic()
         for place in self._places:
             if place.process is None:
-                if now >= place.start_at:
+                if now >= place.start_at and (place.lane == "compute" or self._is_due()):
                     self._start(place)
             elif not place.process.is_alive():
                 self._bury(place)
@@ -123,19 +130,26 @@ class Supervisor:
             self._queue.roster.retire()
         self._queue.close()
 
+    def _is_due(self) -> bool:
+        """Whether a preparation waits for which no process has been started yet."""
+        due = self._queue.preparations_due()
+        return due > 0 and due > sum(self._has_begun(place) for place in self._places if place.lane == "prepare")
+
+    def _has_begun(self, place: _Place) -> bool:
+        """Whether a place's process is there and has no job yet."""
+        record = None if place.process is None else self._queue.roster.get(place.worker)
+        return record is not None and record.state == "starting"
+
     def _start(self, place: _Place) -> None:
         before, place.worker = place.worker, uuid.uuid4().hex
         process = self._spawn.Process(
-            target=work,
-            args=(self._settings, place.worker, os.getpid(), self._registry),
+            target=work if place.lane == "compute" else prepare_one,
+            args=(self._settings, place.worker, os.getpid(), self._registries[place.lane]),
             name="dashboard-worker",
             daemon=True,
         )
         # entered before it runs, so that the queue is served all the while; it says itself when it is ready
-        record = WorkerRecord(
-            place.worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker", parent=os.getpid()
-        )
-        self._queue.roster.publish(record)
+        self._queue.roster.publish(entry(place.worker, os.getpid(), os.getpid(), place.lane))
         process.start()
         place.process, place.unwanted_since, place.missed_since = process, None, None
         log.info("worker %s started, process %s", place.worker[:8], process.pid)
@@ -144,13 +158,19 @@ class Supervisor:
             self._queue.lose_worker(before)
 
     def _bury(self, place: _Place) -> None:
-        """A worker has died: its job failed; start another, at once unless they keep dying before they are ready."""
+        """A worker has died: its job failed; start another, at once unless they keep dying before they are ready. One that
+        prepares ends by itself, and has no successor before there is something to do."""
         process = place.process
         if process is None:
             return
         record = self._queue.roster.get(place.worker)
-        never_ready = record is not None and record.state == "starting"
-        log.warning("worker %s ended with code %s", place.worker[:8], process.exitcode)
+        never_ready = record is not None and record.state == "starting" and process.exitcode != 0
+        log.log(
+            logging.INFO if process.exitcode == 0 else logging.WARNING,
+            "worker %s ended with code %s",
+            place.worker[:8],
+            process.exitcode,
+        )
         if process.exitcode == -signal.SIGTERM:  # someone stops the service, all its processes at once
             self._queue.lose_worker(place.worker, by_order=True)
         process.join()
@@ -162,6 +182,7 @@ class Supervisor:
         place.start_at = time.monotonic() + pause
         if pause:
             log.error("workers end before they are ready; the next is started in %.0f s", pause)
+        if pause or place.lane == "prepare":
             self._queue.lose_worker(place.worker)
             place.worker = ""
         else:
@@ -214,7 +235,7 @@ class Supervisor:
         if not self._entered:
             self._queue.watch_running()
             self._entered = True
-        self._queue.roster.supervise(idle=all(place.process is None for place in self._places))
+        self._queue.roster.supervise(idle=all(place.process is None for place in self._places if place.lane == "compute"))
         for place in self._places:
             record = self._queue.roster.get(place.worker)
             if record is not None and record.state in ("starting", "loading"):

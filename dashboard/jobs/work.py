@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dashboard.contracts.job import Progress, fill_name
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, NoRoomError
+from dashboard.errors import BadRequestError, DashboardError, NoRoomError, NotReadyError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -87,7 +87,12 @@ class ResidentModels:
     def preload(self, announce: Announce) -> None:
         """Load the default model before anyone asks for it, and run it once: the first run costs three times the second."""
         name = self._settings.default_model
-        loaded = self._load(name, None, announce)
+        try:
+            loaded = self._load(name, None, announce)
+        except NotReadyError:
+            log.info("model %s is made ready with its first run", name)
+            announce(message="")
+            return
         from dashboard.models.capture import capture_run
 
         try:
@@ -129,7 +134,9 @@ class ResidentModels:
         start = time.perf_counter()
         while True:
             try:  # names of the catalog only: a request must not lead to another folder of this machine
-                loaded = load_model(name, settings=self._settings, revision=revision, progress=progress, folders=False)
+                loaded = load_model(
+                    name, settings=self._settings, revision=revision, progress=progress, folders=False, brings=False
+                )
                 break
             except NoRoomError:
                 if not self._loaded:

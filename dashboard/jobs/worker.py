@@ -11,10 +11,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import Lane, Progress
 from dashboard.errors import (
     BROKEN,
     DashboardError,
@@ -35,6 +35,8 @@ from dashboard.store.run_store import RunStore
 
 log = logging.getLogger(__name__)
 OWN_REGISTRY = "dashboard.jobs.work:registry"
+OWN_PREPARATION = "dashboard.jobs.preparation:registry"
+PREPARATIONS_NICE = 10  # runs go first
 IDLE_SECONDS = 0.025  # between two looks at an empty queue
 BEAT_SECONDS = 0.5
 RETRY_SECONDS = 0.5  # between two tries to use a queue whose disk is full
@@ -55,34 +57,63 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
         parent: process id of the supervisor, with which it ends.
         registry_name: "module:function" that makes the `Registry` of `settings`.
     """
+    bench = _set_up(settings, worker, parent, registry_name, "compute")
+    bench.presence.announce(state="idle", message=_prepare(bench.registry, bench.presence))
+    while True:
+        claim = insist(lambda: bench.queue.claim(worker))
+        if claim is None:
+            time.sleep(IDLE_SECONDS)
+        else:
+            _attend(claim, bench)
+
+
+def prepare_one(settings: Settings, worker: str, parent: int, registry_name: str = OWN_PREPARATION) -> None:
+    """The main function of a process that does one preparation, if one waits, and ends: a connection or a disk on which it
+    hangs hangs nothing else. The arguments are those of `work`.
+    """
+    with contextlib.suppress(OSError):
+        os.nice(PREPARATIONS_NICE)
+    bench = _set_up(settings, worker, parent, registry_name, "prepare")
+    claim = insist(lambda: bench.queue.claim(worker, "prepare"))
+    if claim is not None:
+        _attend(claim, bench)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a process of a lane works with."""
+
+    queue: JobQueue
+    store: RunStore
+    registry: Registry
+    presence: Presence
+
+
+def _set_up(settings: Settings, worker: str, parent: int, registry_name: str, lane: Lane) -> _Bench:
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     _set_threads(settings)
     queue, store = insist(lambda: JobQueue.from_settings(settings)), RunStore.from_settings(settings)
-    presence = Presence(queue, worker)
+    presence = Presence(queue, worker, lane)
     threading.Thread(target=_beat, args=(presence, parent), name="heartbeat", daemon=True).start()
     module, _, function = registry_name.partition(":")
     registry: Registry = getattr(importlib.import_module(module), function)(settings)
-    presence.announce(state="idle", message=_prepare(registry, presence))
-    while True:
-        claim = insist(lambda: queue.claim(worker))
-        if claim is None:
-            time.sleep(IDLE_SECONDS)
-        else:
-            presence.announce(state="busy", job=claim.spec.key, attempt=claim.attempt)
-            _do(claim, registry, queue, store, presence)
-            presence.announce(state="idle", job=None, attempt=None)
+    return _Bench(queue, store, registry, presence)
+
+
+def _attend(claim: Claim, bench: _Bench) -> None:
+    bench.presence.announce(state="busy", job=claim.spec.key, attempt=claim.attempt)
+    _do(claim, bench.registry, bench.queue, bench.store, bench.presence)
+    bench.presence.announce(state="idle", job=None, attempt=None)
 
 
 class Presence:
     """What the roster says of this worker, known here as well: it enters itself again where the roster was lost."""
 
-    def __init__(self, queue: JobQueue, worker: str) -> None:
+    def __init__(self, queue: JobQueue, worker: str, lane: Lane) -> None:
         self._roster = queue.roster
-        self._record = WorkerRecord(
-            worker, os.getpid(), this_host(), "starting", time.time(), message="Starting the worker", parent=os.getppid()
-        )
+        self._record = entry(worker, os.getpid(), os.getppid(), lane)
         self._lock = threading.Lock()
 
     def announce(self, **changes: Any) -> None:
@@ -95,6 +126,12 @@ class Presence:
         """A sign of life, with all that is known."""
         with self._lock, contextlib.suppress(StorageError):
             self._roster.publish(self._record)
+
+
+def entry(worker: str, pid: int, parent: int, lane: Lane) -> WorkerRecord:
+    """What the roster says of a worker that begins."""
+    message = "Starting the worker" if lane == "compute" else ""
+    return WorkerRecord(worker, pid, this_host(), "starting", time.time(), message=message, parent=parent, lane=lane)
 
 
 def insist(step: Callable[[], T]) -> T:

@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import HubUnreachableError, ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
+from dashboard.errors import (
+    HubUnreachableError,
+    ModelError,
+    ModelNotFoundError,
+    NotReadyError,
+    UnsafeModelError,
+    UnsupportedModelError,
+)
 from dashboard.models.adapters import HELP, adapter_files, adapter_refusal
 from dashboard.models.bundled import BUNDLED, is_converted
 from dashboard.models.disk import make_room
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.models.folders import PREFIX, folder_model
-from dashboard.models.gguf_files import convert_once
+from dashboard.models.gguf_files import convert_once, converted_folder, is_ready
 from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model
 from dashboard.models.memory import check_bound, check_room
 from dashboard.models.parts import repository_of
@@ -51,6 +58,7 @@ def resolve_folder(
     report: Report | None = None,
     folders: bool = True,
     loads: bool = True,
+    brings: bool = True,
 ) -> Path:
     """The folder of a model's files; asks the network only for a hub model that is not in the local cache.
 
@@ -58,8 +66,10 @@ def resolve_folder(
         report: is told where a download or a conversion is; what it raises stops that.
         loads: it is loaded next, so it must have room in memory now, or it is not downloaded.
         folders: take the path of any folder or GGUF file, not only the names of the catalog.
+        brings: download or convert what is not here.
 
     Raises:
+        NotReadyError: it is not here, and `brings` is False.
         ModelNotFoundError: there is no such model, or it cannot be fetched from here; the message says which.
         ModelTooLargeError: it would not fit into memory; it is not downloaded then.
         UnsafeModelError: the hub has it only in a format whose loading can run code.
@@ -73,23 +83,31 @@ def resolve_folder(
                 return folder
             raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. Run make setup, then try again.")
     if isinstance(name, str) and name.startswith(PREFIX):
-        return _local(folder_model(name, settings).path, settings, tell)
+        return _local(folder_model(name, settings).path, settings, tell, brings)
     path = Path(name).expanduser()
     if folders and (_is_path(name) or has_weights(path) or (path.suffix == ".gguf" and path.is_file())):
-        return _local(path, settings, tell)
+        return _local(path, settings, tell, brings)
     if not is_hub_id(str(name)):
         raise ModelNotFoundError(f"“{name}” is neither a model's name nor a folder. Choose one of the listed models.")
     listed = listed_model(str(name))
     cached = cached_snapshot(str(name), revision) or (find_cached(listed, revision) if listed else None)
+    if cached is None and not brings:
+        raise _not_ready(str(name))
     return cached or _fetch(str(name), revision, settings, tell, loads)
+
+
+def _not_ready(title: str) -> NotReadyError:
+    return NotReadyError(f"{title} is not ready: its files have left, or have changed, since the run was asked for. Run again.")
 
 
 def _is_path(name: str | Path) -> bool:
     return isinstance(name, Path) or name.startswith((".", "~", "/"))
 
 
-def _local(path: Path, settings: Settings, report: Report) -> Path:
+def _local(path: Path, settings: Settings, report: Report, brings: bool) -> Path:
     if path.suffix == ".gguf" and path.is_file():
+        if not brings and not is_ready(converted_folder(path, settings)):
+            raise _not_ready(path.name)
         return convert_once(path, settings, report)
     if not path.is_dir():
         raise ModelNotFoundError(f"There is no folder “{path}”. Check the path.")

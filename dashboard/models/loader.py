@@ -72,6 +72,7 @@ def load_model(
     revision: str | None = None,
     progress: Callable[[Progress], None] | None = None,
     folders: bool = True,
+    brings: bool = True,
 ) -> LoadedModel:
     """Load a bundled model by its catalog name, a model folder or GGUF file, or a hub model (downloaded when it is not here).
 
@@ -80,8 +81,10 @@ def load_model(
     Args:
         progress: is called with each step; what it raises stops a download or a conversion.
         folders: take the path of any folder, not only of those that `settings` names.
+        brings: download or convert what is not here.
 
     Raises:
+        NotReadyError: it is not here, and `brings` is False.
         ModelNotFoundError: no such model, or it cannot be fetched from here.
         ModelTooLargeError: it would not fit into memory.
         UnsupportedModelError: an architecture that this program does not read.
@@ -89,7 +92,7 @@ def load_model(
         ModelError: its files are damaged.
     """
     settings = settings or Settings.from_env()
-    folder = resolve_folder(name, settings, revision, progress, folders)
+    folder = resolve_folder(name, settings, revision, progress, folders, brings=brings)
     used = use(folder, settings)
     try:
         loaded = _load(name, folder, settings, progress)

@@ -33,6 +33,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "jobs": ("jobs", "store", "settings", "private", "container", *RUNS),
     "jobs.housekeeping": ("store", "settings", "private", "models.bundled", "models.gguf_files"),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
+    "jobs.preparation": ("jobs", "models.fetch", "models.fingerprint", "settings", *RUNS),  # what is done beside it
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
     "views": ("views", "figures", "analysis", "ids", "markup", *RUNS),
     "run_info": ("analysis", "figures.tokens", "examples", "__init__", *RUNS),
@@ -280,7 +281,7 @@ def test_importing_the_package_costs_nothing() -> None:
     assert run_python(f"import sys, dashboard, dashboard.settings, dashboard.errors, dashboard.ids; {HEAVY}") == "[]"
 
 
-@pytest.mark.parametrize("module", TORCH_FREE)
+@pytest.mark.parametrize("module", [*TORCH_FREE, "jobs.preparation", "jobs.worker"])
 def test_what_the_page_reads_of_the_models_needs_no_torch(module: str) -> None:
     assert (
         run_python(f"import sys, {PACKAGE}.{module}; print('torch' in sys.modules, 'transformers' in sys.modules)")

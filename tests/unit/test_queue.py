@@ -49,7 +49,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         time = staticmethod(clock)
         monotonic = staticmethod(clock)
 
-    for module in ("queue", "roster"):
+    for module in ("queue", "roster", "transitions"):
         monkeypatch.setattr(f"dashboard.jobs.{module}.time", Time)
     return clock
 

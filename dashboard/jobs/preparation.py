@@ -1,0 +1,25 @@
+"""What makes a model ready, in a process beside the workers: it is brought here, converted, and read through.
+
+Only a conversion imports torch. What a preparation leaves is on the disk, and its result is the model's fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dashboard.jobs.work import Desk, Registry
+from dashboard.models.fetch import resolve_folder
+from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint
+from dashboard.settings import Settings
+
+
+def registry(settings: Settings) -> Registry:
+    """The job functions of the lane "prepare"."""
+    return Registry({"prepare": lambda payload, desk: prepare(payload, desk, settings)})
+
+
+def prepare(payload: Mapping[str, Any], desk: Desk, settings: Settings) -> str:
+    """Make a model of the catalog ready; gives its fingerprint."""
+    folder = resolve_folder(str(payload["model"]), settings, payload.get("revision"), desk.progress, folders=False, loads=False)
+    return folder_fingerprint(folder, fingerprint_memory(settings), desk.progress)

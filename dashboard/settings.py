@@ -16,7 +16,7 @@ from dashboard.private import private_folder
 
 PREFIX = "DASHBOARD_"
 PROBE = ".write-test-"  # begins the name of a file that is written to see whether a folder can be
-OTHER_GIGABYTES = 20.0  # of the cache folder, for models and the queue, where no setting says how much it may hold
+LEAST_MODELS_GIGABYTES = 20.0  # in the cache folder, where no setting says how much it may hold
 LEAST_WEB_GIGABYTES = 0.4  # a web process takes half of that when it has just started
 
 
@@ -97,8 +97,8 @@ class Settings:
     @property
     def cache_bytes(self) -> int:
         """The most that the cache folder may hold."""
-        gigabytes = self.cache_gigabytes or self.store_gigabytes + self.export_gigabytes + OTHER_GIGABYTES
-        return int(gigabytes * 1e9)
+        models = max(LEAST_MODELS_GIGABYTES, 3 * self.model_gigabytes)
+        return int((self.cache_gigabytes or self.store_gigabytes + self.export_gigabytes + models) * 1e9)
 
     @property
     def models_folder(self) -> Path:

@@ -26,7 +26,7 @@ def make_room(title: str, size: int, folder: Path, settings: Settings) -> None:
     what = f"{title} needs {needed / 1e6:,.0f} MB on the disk"
     if room.over:
         raise ModelError(
-            f"{what}, and the {settings.cache_bytes / 1e9:g} GB that this server may keep are in use "
+            f"{what}, and too little of the {settings.cache_bytes / 1e9:g} GB that this server may keep can be freed now "
             "(DASHBOARD_CACHE_GIGABYTES). Choose a smaller model, or try again later."
         )
     if room.short:

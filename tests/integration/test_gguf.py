@@ -320,7 +320,7 @@ def test_a_conversion_stays_while_its_model_is_in_memory(settings: Settings) -> 
 def test_a_conversion_without_room_is_refused_before_it_is_written(settings: Settings) -> None:
     write_gguf(settings.model_folders[0] / "tiny.gguf", "llama", "gpt-2")
     settings = replace(settings, cache_gigabytes=1e-6)
-    with pytest.raises(ModelError, match=r"tiny\.gguf needs 0 MB on the disk, and the 1e-06 GB that this server may keep"):
+    with pytest.raises(ModelError, match=r"tiny\.gguf needs 0 MB on the disk, and too little of the 1e-06 GB"):
         load_model("folder:weights/tiny.gguf", settings)
     assert [path.name for path in (settings.models_folder / "gguf").iterdir() if path.is_dir()] == []
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,8 +196,9 @@ def test_a_link_in_the_folder_of_models_leads_nowhere(settings: Settings, tmp_pa
 
 
 def test_without_the_setting_models_have_room_beside_runs_and_exports(tmp_path: Path) -> None:
-    settings = Settings(cache_dir=tmp_path, store_gigabytes=50, export_gigabytes=3)
-    assert settings.cache_bytes == 73_000_000_000
+    settings = Settings(cache_dir=tmp_path, store_gigabytes=50, export_gigabytes=3, model_gigabytes=10)
+    assert settings.cache_bytes == 83_000_000_000  # three of the largest models
+    assert replace(settings, model_gigabytes=1).cache_bytes == 73_000_000_000
     assert Settings(cache_dir=tmp_path, cache_gigabytes=7).cache_bytes == 7_000_000_000
     assert Settings.from_env({"DASHBOARD_CACHE_GIGABYTES": "7"}).cache_bytes == 7_000_000_000
 
@@ -209,7 +211,7 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
     assert not list(settings.exports_folder.glob("*.part"))
     for folder in (settings.models_folder / "gguf" / "x", settings.cache_dir / "hub" / "models--x"):
         with pytest.raises(
-            ModelError, match=r"mine needs 3 MB on the disk, and the 0\.01 GB that this server may keep are in use"
+            ModelError, match=r"mine needs 3 MB on the disk, and too little of the 0\.01 GB that this server may keep can be"
         ):
             make_room("mine", 3 * MB, folder, settings)
     make_room("mine", MB, settings.models_folder / "gguf" / "x", settings)

@@ -34,7 +34,7 @@ NAMED_HOSTS = {"pytorch.org", "127.0.0.1"}
 IN_WORDS = {
     "hosts": "not set",
     "models_dir": "models",
-    "cache_gigabytes": "20 more than",
+    "cache_gigabytes": "runs, exports and three of the largest models",
     "model_folders": "none",
     "model_gigabytes": "80 % of the memory",
     "worker_threads": "number of cores",

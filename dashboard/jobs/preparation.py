@@ -21,5 +21,6 @@ def registry(settings: Settings) -> Registry:
 
 def prepare(payload: Mapping[str, Any], desk: Desk, settings: Settings) -> str:
     """Make a model of the catalog ready; gives its fingerprint."""
+    desk.announce(state="loading")  # a conversion imports torch, and gives no sign of life meanwhile
     folder = resolve_folder(str(payload["model"]), settings, payload.get("revision"), desk.progress, folders=False, loads=False)
     return folder_fingerprint(folder, fingerprint_memory(settings), desk.progress)

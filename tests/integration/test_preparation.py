@@ -256,7 +256,8 @@ def test_a_conversion_is_beside_a_run(server: Server) -> None:
         assert other.wait(other.submit("w8", QUICK), PATIENCE)["run"] == server.key(QUICK, "w8")
         assert one.poll(waiting) is None
         assert not (folder / "model.safetensors").exists()
-    assert one.wait(waiting, PATIENCE)["run"] == server.key(GGUF, "a b")
+    outcome = one.wait(waiting, PATIENCE)
+    assert outcome.get("run") == server.key(GGUF, "a b"), (outcome, server.log()[-2000:])
 
 
 def test_nobody_waits_for_a_checksum_but_who_runs_that_model(server: Server) -> None:

@@ -28,14 +28,17 @@ def private_folder(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Hold a folder's lock, which threads and processes share; the folder is made where it is missing.
+
+    Args:
+        name: of the lock's file: each thing that is done in turns has its own.
 
     Raises:
         OSError: the folder cannot be made or written.
     """
     private_folder(folder)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

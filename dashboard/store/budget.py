@@ -25,6 +25,7 @@ from dashboard.store.reserve import reserved_bytes
 from dashboard.store.visits import VisitorLists
 
 log = logging.getLogger(__name__)
+LOCK = "budget.lock"
 OPEN_SECONDS = 600.0  # a run or a model that was used so lately is taken to be open
 CONVERTED = "gguf"  # folder of the converted GGUF files, in the models folder
 
@@ -98,7 +99,7 @@ class Budget:
         private_folder(self.folder)
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # a disk without a byte for the lock
-                stack.enter_context(alone(self.folder))
+                stack.enter_context(alone(self.folder, LOCK))
             over = self.held() + needed - self.most_bytes
             short = needed + reserved_bytes(self.folder) - shutil.disk_usage(self.folder).free
             missing, gone = max(over, short, needed if full else 0), 0

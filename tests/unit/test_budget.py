@@ -21,7 +21,7 @@ from dashboard.jobs import housekeeping
 from dashboard.jobs.housekeeping import kept_tidy, sweep, tidy
 from dashboard.models.disk import make_room
 from dashboard.models.gguf_files import converted_folder
-from dashboard.private import hold
+from dashboard.private import alone, hold
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.exports import ExportRoom
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from dashboard.private import hold
+from dashboard.private import alone, hold
 print(hold(Path(sys.argv[1])) is not None, flush=True)
 sys.stdin.read()
 """
@@ -323,3 +323,13 @@ def test_the_cache_folder_is_tidied_while_the_server_runs(settings: Settings, mo
         age(part, 1)
         assert until(lambda: not model.exists() and not part.exists())
     assert until(lambda: not any(thread.name == "housekeeping" for thread in threading.enumerate()))
+
+
+def test_it_does_not_wait_for_who_holds_another_lock_of_the_folder(settings: Settings) -> None:
+    """A notebook's kernel holds its cache folder's lock for as long as it lives, and runs models in it."""
+    settings.cache_dir.mkdir()
+    with alone(settings.cache_dir):
+        done = threading.Thread(target=Budget.from_settings(settings).make_room, daemon=True)
+        done.start()
+        done.join(20)
+        assert not done.is_alive()

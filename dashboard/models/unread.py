@@ -137,6 +137,8 @@ def _prepend(tokens: list[Token], index: int, lost: str, start: int) -> None:
             tokens[i] = replace(token, text=lost + token.text, start=start, end=end, unread=unread)
         elif token.partial and (other.start, other.end) == span:
             tokens[i] = replace(other, start=start)
+        elif i < index and other.start == other.end > start:  # of no character, and still before it
+            tokens[i] = replace(other, start=start, end=start)
 
 
 def _without_space(tokens: Sequence[Token]) -> list[Token]:

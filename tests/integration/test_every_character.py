@@ -102,6 +102,7 @@ def lost(text: str, tokens: tuple[Token, ...]) -> list[int]:
 @example("สวัสดี ครับ")
 @example("  two  spaces \n")
 @example("cafe\u0301x ﬁne ½")
+@example("\r\u0301<")
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_character_stands_in_a_token(kind: str, text: str) -> None:
     tokenizer = KINDS[kind]()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 
 BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
 
@@ -56,7 +57,7 @@ def disk_error(error: BaseException | None) -> OSError | None:
 
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error says that a disk (or a quota of it) is full."""
-    told = str(error)
+    told = "".join(traceback.format_exception_only(error))  # of an error that cannot be written, too
     return getattr(disk_error(error), "errno", None) in FULL_DISK or "No space left" in told or "disk is full" in told
 
 

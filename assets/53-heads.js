@@ -95,8 +95,8 @@
   app.expectHeads = (run, stamp) => { picture(run, stamp, document.documentElement.dataset.theme).catch(() => { /* it is asked for again when it is drawn */ }); };
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  /* each pixel shows the largest weight of those that it stands for: colours run from weak to strong in their green, darker or lighter */
-  function shrunk(image, size, cell) {
+  /* each pixel shows the largest weight of those that it stands for: in their green, colours run from weak to strong */
+  function shrunk(image, size, cell, darker) {
     const [wide, high] = [image.width / size.heads, image.height / size.layers];
     const source = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
     source.drawImage(image, 0, 0);
@@ -105,12 +105,11 @@
     const paper = canvas.getContext("2d");
     const made = paper.createImageData(canvas.width, canvas.height);
     const to = new Uint32Array(made.data.buffer);
-    const darker = document.documentElement.dataset.theme === "light";
     const strength = (pixel) => (pixel >>> 24 === 0 ? -1 : darker ? 255 - ((pixel >> 8) & 255) : (pixel >> 8) & 255);
     const blocks = (count, all) => Array.from({ length: count * cell }, (_, p) => {
       const start = Math.floor(p / cell) * all;
       const within = p % cell;
-      return [start + Math.floor((within * all) / cell), start + Math.max(Math.floor((within * all) / cell) + 1, Math.ceil(((within + 1) * all) / cell))];
+      return [start + Math.floor((within * all) / cell), start + Math.ceil(((within + 1) * all) / cell)];
     });
     const across = blocks(size.heads, wide);
     blocks(size.layers, high).forEach(([top, bottom], y) => across.forEach(([left, right], x) => {
@@ -140,11 +139,14 @@
       for (let l = 0; l < size.layers; l += 1) for (let h = 0; h < size.heads; h += 1) paper.fillRect(at(h), at(l), cell, cell);
       return;
     }
+    const { theme } = document.documentElement.dataset;
     let image;
-    try { image = await picture(app.state.info.run, app.state.info.stamp, document.documentElement.dataset.theme); } catch (error) { return; }
+    try { image = await picture(app.state.info.run, app.state.info.stamp, theme); } catch (error) { return; }
     if (now !== drawn) return;
     const small = side < SMALLEST_PICTURE;
-    if (!small && cell < image.width / size.heads) image = shrunk(image, size, cell);
+    const shrinks = !small && cell < image.width / size.heads;
+    if (shrinks) image = shrunk(image, size, cell, theme === "light");
+    app.byId("attention-heads-title").title = shrinks ? "A pixel that holds several weights shows the largest." : "";
     const wide = image.width / size.heads;
     const high = image.height / size.layers;
     paper.clearRect(0, 0, canvas.width, canvas.height);

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import sqlite3
@@ -28,7 +27,7 @@ import diskcache
 
 from dashboard.errors import SettingsError, StorageError
 from dashboard.jobs.disk import JsonDisk
-from dashboard.private import private_folder
+from dashboard.private import alone, private_folder
 
 log = logging.getLogger(__name__)
 DATABASE = diskcache.core.DBNAME
@@ -215,9 +214,7 @@ def repair(folder: Path) -> None:
     Raises:
         OSError, sqlite3.Error: the folder cannot be written, or its disk is full.
     """
-    private_folder(folder)
-    with (folder / LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(folder, LOCK):
         for tries_left in reversed(range(TRIES)):
             try:
                 _make_whole(folder)

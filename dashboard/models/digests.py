@@ -5,25 +5,22 @@ Nothing is held while a file is read, which may take a minute: who asks for anot
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
-import threading
 from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
 from dashboard.models.foreign import open_regular
-from dashboard.settings import private_folder
+from dashboard.private import alone
 
 BLOCK = 1 << 22  # bytes between two reports
 Entry = list[object]  # size, times in ns, sha256
 Report = Callable[[int], None]  # bytes that have been read since the last report
 
 _known: dict[str, Entry] = {}  # by path, shared by all threads; single operations only
-_writing = threading.Lock()  # while the file is written, which takes a moment
 
 
 class Digests:
@@ -97,9 +94,7 @@ def _remember(memory: Path | None, path: str, entry: Entry) -> None:
     if memory is None:
         return
     try:
-        private_folder(memory.parent)
-        with _writing, memory.with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(memory.parent, f"{memory.stem}.lock"):
             kept = {name: old for name, old in _read_memory(memory).items() if os.path.exists(name)}
             handle, name = tempfile.mkstemp(prefix=".fingerprints-", dir=memory.parent)
             with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -24,9 +24,8 @@ from dashboard.models.disk import make_room
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.models.folders import PREFIX, folder_model
 from dashboard.models.gguf_files import convert_once, converted_folder, is_ready
-from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model
+from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model, repository_of
 from dashboard.models.memory import check_bound, check_room
-from dashboard.models.parts import repository_of
 from dashboard.models.transfer import TransferError, beside, check_disk, download
 from dashboard.settings import Settings
 

@@ -16,6 +16,7 @@ from dashboard.settings import hub_cache as cache_folder
 
 log = logging.getLogger(__name__)
 
+PREFIX = "models--"  # begins the name of a model's folder in the local cache
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 LONGEST_ID = 96
 COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # a folder below `snapshots`, and no other
@@ -69,18 +70,23 @@ def listed_model(name: str) -> HubModel | None:
 def cached_ids() -> tuple[str, ...]:
     """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their names."""
     try:
-        names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith("models--"))
+        names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith(PREFIX))
     except ForeignFileError as error:
         if cache_folder().is_dir():
             log.warning("no model of the hub's local cache is listed: %s", error)
         return ()
-    ids = (name.removeprefix("models--").replace("--", "/") for name in names)
+    ids = (name.removeprefix(PREFIX).replace("--", "/") for name in names)
     return tuple(name for name in ids if is_hub_id(name) and cached_snapshot(name) is not None)
+
+
+def repository_of(hub_id: str) -> Path:
+    """A model's folder in the local cache."""
+    return cache_folder() / (PREFIX + hub_id.replace("/", "--"))
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
     """The folder of a model in the local cache, with its weights or those of an adapter; None where it is not (wholly) there."""
-    repository = cache_folder() / ("models--" + hub_id.replace("/", "--"))
+    repository = repository_of(hub_id)
     wanted = revision or "main"
     if len(wanted) > LONGEST_REVISION or wanted.startswith("/") or ".." in wanted:
         return None

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from pathlib import Path
 
-from dashboard.models.hub import COMMIT, cache_folder
+from dashboard.models.hub import COMMIT, repository_of
 
 PART = ".dashboard.incomplete"  # ends the name of what there is of a file
-
-
-def repository_of(name: str) -> Path:
-    """A hub model's folder in the local cache."""
-    return cache_folder() / ("models--" + name.replace("/", "--"))
 
 
 def bring_blob(name: str, file: str, commit: str, bar: type) -> None:

@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import HubUnreachableError, ModelError
-from dashboard.models.parts import PART, bring_blob, repository_of
+from dashboard.models.hub import repository_of
+from dashboard.models.parts import PART, bring_blob
 
 LOOK_SECONDS = 0.2
 SLOWEST = 10_000  # bytes a second, on average over the time that a transfer may stall

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dashboard.private import alone, private_folder, remove_unused
 from dashboard.settings import Settings, hub_cache
-from dashboard.store.files import derived_from, file_of, runs_in
+from dashboard.store.files import remove_run, runs_in
 from dashboard.store.leftovers import bytes_in, last_written
 from dashboard.store.reserve import reserved_bytes
 from dashboard.store.visits import VisitorLists
@@ -132,9 +132,7 @@ class Budget:
 
     def _removal(self, key: str) -> Callable[[], bool]:
         def remove() -> bool:
-            paths = [file_of(self.runs, key), *derived_from(self.runs, key)]
-            for path in paths:
-                path.unlink(missing_ok=True)
+            remove_run(self.runs, key)
             return True
 
         return remove

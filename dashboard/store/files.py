@@ -40,6 +40,12 @@ def derived_from(folder: Path, key: str) -> list[Path]:
     return list(folder.glob(f"{key}.*{SUFFIX}"))
 
 
+def remove_run(folder: Path, key: str) -> None:
+    """Let a run go, with everything derived from it."""
+    for path in (file_of(folder, key), *derived_from(folder, key)):
+        path.unlink(missing_ok=True)
+
+
 def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
     """Names and states of all files of the store; none where someone deleted the folder (the next write makes it again)."""
     found: list[tuple[str, os.stat_result]] = []

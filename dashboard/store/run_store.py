@@ -41,7 +41,18 @@ from dashboard.errors import (
 from dashboard.private import private_folder
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
-from dashboard.store.files import DERIVED_NAME, KEY_LENGTH, SUFFIX, derived_from, file_of, files_in, is_name, runs_in, touch
+from dashboard.store.files import (
+    DERIVED_NAME,
+    KEY_LENGTH,
+    SUFFIX,
+    derived_from,
+    file_of,
+    files_in,
+    is_name,
+    remove_run,
+    runs_in,
+    touch,
+)
 from dashboard.store.leftovers import remove_left
 from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.remembered import Identity, Remembered
@@ -196,8 +207,7 @@ class RunStore:
     def delete(self, key: str) -> None:
         """Let a run go, with everything derived from it."""
         if is_run_key(key):
-            for path in (self._path(key), *derived_from(self.folder, key)):
-                path.unlink(missing_ok=True)
+            remove_run(self.folder, key)
             self._close_gone()
 
     def recent(self, limit: int = 20) -> list[RunSummary]:

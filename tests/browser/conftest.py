@@ -495,7 +495,7 @@ class Pages:
     Attributes:
         people: whoever looks at a page in this test. kept: who looks at the shared page, between tests too.
         spare: browsers without cookies and stored data, which nobody uses now. They have kept what the server gave: a page is
-            loaded there in a third of the time, since its scripts are compiled.
+            loaded there in a third of the time, since its scripts are compiled. plain: all browsers that can be spare.
     """
 
     browser: Browser

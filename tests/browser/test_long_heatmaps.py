@@ -179,6 +179,7 @@ def test_a_small_picture_of_a_head_keeps_its_strong_weights(person: Person, serv
         arg=run.key,
     )
     assert person.page.evaluate("() => document.documentElement.dataset.theme") == theme
+    expect(person.at("attention-heads-title")).to_have_attribute("title", "A pixel that holds several weights shows the largest.")
     seen = person.page.evaluate(
         """() => {
             const canvas = document.querySelector("#attention-heads canvas");

@@ -6,7 +6,6 @@ Everything is real: web processes, a supervisor, a worker with tiny models, and 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from dash_person import Person
+from dash_person import Person, health_of
 from filelock import FileLock
 from small_hub import NAME, Hub
 from test_gguf import write_gguf
@@ -87,10 +86,7 @@ class Server:
         return self
 
     def health(self) -> dict[str, Any]:
-        try:
-            return Person(self.settings.port).health()
-        except (OSError, ValueError, http.client.HTTPException):
-            return {}
+        return health_of(self.settings.port)
 
     def person(self) -> Person:
         return Person(self.settings.port).arrive()

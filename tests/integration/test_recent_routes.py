@@ -13,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+from opening import opened
 from synthetic import make_parts
 
 from dashboard.app import create_app
@@ -59,17 +60,7 @@ def someone(app: dash.Dash) -> FlaskClient:
 
 
 def open_run(client: FlaskClient, run: str) -> dict[str, Any]:
-    """What the page asks for when a link is opened."""
-    inputs = [{"id": "submitted-run", "property": "data"}, {"id": "address", "property": "data", "value": {"run": run}}]
-    body = {
-        "output": "run-info.data",
-        "outputs": {"id": "run-info", "property": "data"},
-        "inputs": inputs,
-        "state": [{"id": "selection", "property": "data"}],
-        "changedPropIds": ["address.data"],
-    }
-    found: dict[str, Any] = client.post("/_dash-update-component", json=body).get_json()["response"]["run-info"]["data"]
-    return found
+    return opened(client, {"run": run})
 
 
 def listed(client: FlaskClient, search: str = "") -> list[str]:

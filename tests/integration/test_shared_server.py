@@ -27,7 +27,7 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from dash_person import Person
+from dash_person import Person, health_of
 
 from dashboard.contracts.request import RunRequest
 from dashboard.jobs.queue import JobQueue
@@ -83,10 +83,7 @@ class Site:
         return self
 
     def health(self) -> dict[str, Any]:
-        try:
-            return Person(self.settings.port).health()
-        except (OSError, ValueError, http.client.HTTPException):
-            return {}
+        return health_of(self.settings.port)
 
     def stop(self, *names: str, by: signal.Signals = signal.SIGTERM) -> None:
         """End "web", "worker" or both, with all that they started."""

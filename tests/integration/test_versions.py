@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import dash
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+from opening import opened
 
 from dashboard import open_run
 from dashboard.app import create_app
@@ -71,20 +75,6 @@ def client(settings: Settings) -> Iterator[FlaskClient]:
         yield client
     manager: Any = app._background_manager
     manager.queue.close()
-
-
-def opened(client: FlaskClient, address: dict[str, str]) -> dict[str, Any]:
-    """What the page is told of the run that a link names."""
-    inputs = [{"id": "submitted-run", "property": "data"}, {"id": "address", "property": "data", "value": address}]
-    body = {
-        "output": "run-info.data",
-        "outputs": {"id": "run-info", "property": "data"},
-        "inputs": inputs,
-        "state": [{"id": "selection", "property": "data"}],
-        "changedPropIds": ["address.data"],
-    }
-    found: dict[str, Any] = client.post("/_dash-update-component", json=body).get_json()["response"]["run-info"]["data"]
-    return found
 
 
 def shown(client: FlaskClient, path: str, query: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import dash
 import pytest
 from flask.testing import FlaskClient
+from opening import ask_for_run
 from synthetic import make_parts
 
 from dashboard.app import create_app
@@ -56,18 +57,7 @@ class Site:
 
     def opened(self) -> Any:
         """What the page is told that opens a link."""
-        inputs = [
-            {"id": "submitted-run", "property": "data"},
-            {"id": "address", "property": "data", "value": {"run": self.run.key}},
-        ]
-        body = {
-            "output": "run-info.data",
-            "outputs": {"id": "run-info", "property": "data"},
-            "inputs": inputs,
-            "state": [{"id": "selection", "property": "data"}],
-            "changedPropIds": ["address.data"],
-        }
-        return self.client.post("/_dash-update-component", json=body)
+        return ask_for_run(self.client, {"run": self.run.key})
 
     def doors(self) -> dict[str, Callable[[], Any]]:
         """Every address that reads a run."""

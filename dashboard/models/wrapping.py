@@ -48,14 +48,31 @@ def kind_in_use(model: PreTrainedModel) -> ModelKind | None:
     rows = embedding_rows(model)
     ids = torch.arange(1, PROBE + 1, device=model.device).repeat(2, 1) % rows
     ids[1, -1] = 0
+    logits = logits_of(_probed(model, ids))
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or logits.shape[1] != PROBE or logits.shape[2] < rows // 2:
+        return None
+    if torch.isfinite(logits[:, 0]).any():
+        return "causal" if _equal(*logits[:, 0].float()) else "masked"
+    states = getattr(_probed(model, ids, output_hidden_states=True), "hidden_states", None) or ()
+    for values in reversed(states[1:]):  # the last layer's that are finite
+        if torch.isfinite(values[:, 0]).any():
+            return "causal" if _equal(*values[:, 0].float()) else "masked"
+    return "causal" if any(getattr(module, "is_causal", False) for module in model.modules()) else "masked"
+
+
+def _probed(model: PreTrainedModel, ids: torch.Tensor, **more: bool) -> Any:
     with torch.inference_mode():
         try:
-            logits = logits_of(model(input_ids=ids, attention_mask=torch.ones_like(ids), return_dict=True))
+            return model(input_ids=ids, attention_mask=torch.ones_like(ids), return_dict=True, **more)
         except Exception:  # a model that cannot be tried so has its say when it is captured
             log.info("%s gives no outputs for a short probe", type(model).__name__, exc_info=True)
             return None
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or logits.shape[1] != PROBE or logits.shape[2] < rows // 2:
-        return None
-    first, second = logits[:, 0].float()
-    same = bool((first - second).abs().max() <= 1e-4 * max(1e-3, float(first.abs().max())))
-    return "causal" if same else "masked"
+
+
+def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two vectors are the same but for rounding, with values that are not finite at the same places."""
+    finite = torch.isfinite(first)
+    if not torch.equal(finite, torch.isfinite(second)):
+        return False
+    one, other = first[finite], second[finite]
+    return bool((one - other).abs().max() <= 1e-4 * max(1e-3, float(one.abs().max())))

@@ -27,6 +27,7 @@ from dashboard.exports.report import report
 from dashboard.exports.token_table import head_of, rows_of
 from dashboard.figures.theme import LIGHT
 from dashboard.models.capture import capture_run
+from dashboard.models.loader import LoadedModel, load_model, wrap_model
 from dashboard.models.predictions import Reduction
 from dashboard.run_info import describe_run
 from dashboard.views import all_views
@@ -38,10 +39,15 @@ WRONG = re.compile(r".{0,30}\b(?:nan|inf|our fault)\b.{0,30}", re.IGNORECASE)
 
 
 def planted(name: str, plant: Callable[[Any], None]) -> ModelRun:
+    return capture_run(broken(name, plant), TEXT)
+
+
+def broken(name: str, plant: Callable[[Any], None]) -> LoadedModel:
+    """A tiny model, handed over after the values were planted in it."""
     loaded = tiny(name)
     with torch.no_grad():
         plant(loaded.model)
-    return capture_run(loaded, TEXT)
+    return wrap_model(loaded.model, loaded.tokenizer, loaded.info.name, loaded.info.title, loaded.fingerprint)
 
 
 def set_at(path: str, index: Any, value: float) -> Callable[[Any], None]:
@@ -254,3 +260,29 @@ def test_a_row_alone_that_is_not_finite_stays_empty() -> None:
     words = view.words(run, Selection(run.key, 3, 0, 0, None), options)
     assert "Row 3 is empty: the weights are not finite." in words_in(words.caption)
     assert "weights are not finite" in words_in(words.footer)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_values_that_are_not_finite_do_not_change_what_a_model_is(place: str, tmp_path: Path) -> None:
+    """Whether a model reads ahead is tried on it: one whose weights overflowed reads as little ahead as it did before."""
+    loaded = broken("llama", PLACES[place][0])
+    assert loaded.info.kind == "causal"
+    loaded.model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    again = load_model(tmp_path)
+    assert (again.info.kind, again.without) == ("causal", "")
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_broken_masked_model_is_still_one(layer: int) -> None:
+    plant = set_at(f"bert.encoder.layer.{layer}.output.dense.weight", (0, 0), NAN)
+    assert broken("bert", plant).info.kind == "masked"
+
+
+def test_impossible_tokens_do_not_make_a_causal_model_read_ahead() -> None:
+    def plant(model: Any) -> None:
+        bias = torch.zeros(model.config.vocab_size)
+        bias[-5:] = -INF
+        model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
+
+    assert broken("llama", plant).info.kind == "causal"

@@ -42,6 +42,7 @@ BEAT_SECONDS = 0.5
 RETRY_SECONDS = 0.5  # between two tries to use a queue whose disk is full
 T = TypeVar("T")
 REPORT_SECONDS = 0.03  # between two reports within one phase
+AGAIN_SECONDS = 0.2  # more, where there is nothing new to say and it is only asked whether anybody still waits
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 NO_MEMORY = (
     "There was not enough memory on the server for this run. Your text is still in the box: shorten it, "
@@ -238,13 +239,13 @@ class Reporter:
 
     def __init__(self, queue: JobQueue, claim: Claim) -> None:
         self._queue, self._claim = queue, claim
-        self.phase, self._next = "", 0.0
+        self.phase, self._next, self._said = "", 0.0, Progress("load")
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.phase == self.phase and now < self._next:
+        if progress.phase == self.phase and now < self._next + (AGAIN_SECONDS if progress == self._said else 0.0):
             return
-        self.phase, self._next = progress.phase, now + REPORT_SECONDS
+        self.phase, self._next, self._said = progress.phase, now + REPORT_SECONDS, progress
         try:
             wanted = self._queue.report(self._claim, progress)
         except StorageError as error:  # what nobody hears of goes on all the same

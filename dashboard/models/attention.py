@@ -57,7 +57,7 @@ class Recorder:
 
     Attributes:
         name: of the model, for messages.
-        on_call: told the index of each call before it is computed; may raise to stop the forward.
+        on_call: told the index of each call before it is computed, and again between its tiles; may raise to stop the forward.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Recorder:
         """The layer's output, (token, head, d_value) float32; its query, key and statistics are kept."""
         if self._tiled is None:
             self._tiled = TiledAttention(operands.query.device)
-        output, raw = self._tiled.layer(operands)
+        output, raw = self._tiled.layer(operands, lambda: self.on_call(len(self.calls)))
         self.calls.append(Call(operands.query, operands.key, operands.recipe, operands.bias, operands.sinks, raw))
         return output
 

@@ -54,8 +54,8 @@ def capture_run(
     Args:
         loaded: the model, its tokenizer and what is known of it.
         text: what the model reads. text_pair: the second text of a pair, or None.
-        progress: told of every layer and of every chunk of predictions; what it raises stops the capture and reaches the
-            caller, and the model is as it was.
+        progress: told of every layer (of a long text's, again and again) and of every chunk of predictions; what it raises
+            stops the capture and reaches the caller, and the model is as it was.
         request: names the run, where it was asked for by one; else it is made of the other arguments.
         max_tokens: the most tokens that this server takes, where that may be less than the model's own limit.
         **options: fields of `CaptureOptions` (`top_k`), where there is no request.

@@ -12,7 +12,7 @@ Statistics are gathered here as raw sums and rows; `dashboard.models.statistics`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -178,8 +178,12 @@ class TiledAttention:
         self._plans: dict[tuple[str, int | None, int, int], list[Tile]] = {}
         self._columns: dict[tuple[int, int], torch.Tensor] = {}
 
-    def layer(self, operands: Operands) -> tuple[torch.Tensor, RawStatistics]:
-        """One layer's output (token, head, d_value) and its raw statistics."""
+    def layer(self, operands: Operands, between: Callable[[], None] = lambda: None) -> tuple[torch.Tensor, RawStatistics]:
+        """One layer's output (token, head, d_value) and its raw statistics.
+
+        Args:
+            between: called between two tiles; what it raises stops the layer, of which a long text's takes a second.
+        """
         heads, tokens = operands.heads, operands.tokens
         new = operands.query.new_zeros
         output = operands.query.new_empty(tokens, heads, operands.value.shape[-1])
@@ -190,6 +194,8 @@ class TiledAttention:
             pooled=new(heads, min(tokens, THUMBNAIL), tokens),  # its columns are pooled last
         )
         for tile in self._plan(operands.recipe, heads, tokens):
+            if tile.start:
+                between()
             scores = self._tile_scores(operands, tile)
             weights = self._tile_weights(operands, scores, raw, tile)
             grouped = weights.view(operands.key.shape[0], -1, weights.shape[2])

@@ -73,6 +73,24 @@ def test_a_capture_that_is_stopped_leaves_the_model_usable(name: str, phase: str
     assert same(whole, capture_run(loaded, words(20)))
 
 
+def test_a_long_layer_can_be_stopped_in_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("llama")
+    whole = capture_run(loaded, words(40))
+    monkeypatch.setattr(tiles, "TILE_FLOATS", 700)
+    heard: list[int] = []
+
+    def stop(progress: Progress) -> None:
+        heard.append(progress.done)
+        if heard.count(2) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        capture_run(loaded, words(40), progress=stop)
+    assert heard[-3:] == [2, 2, 2]
+    monkeypatch.undo()
+    assert same(whole, capture_run(loaded, words(40)))
+
+
 def test_progress_names_every_layer_and_the_predictions() -> None:
     heard: list[Progress] = []
     capture_run(tiny("albert"), words(20), progress=heard.append)

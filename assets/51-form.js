@@ -153,14 +153,12 @@
     heard = performance.now();
     if (form === "running") {
       if (data && started && told) { // else it is of the run before
-        if (!progress || progress.phase !== data.phase) say(phaseText(data.phase, data.phase, data));
+        if (!progress || progress.phase !== data.phase) app.sayBeside(phaseText(data.phase, data.phase, data));
         progress = data;
       }
     } else progress = null;
     drawProgress();
   };
-  function say(text) { const node = app.byId("announcer"); if (node) node.textContent = text; }
-  app.say = say;
 
   /* Dash's polling ends for good when one poll fails: then the page says so instead of waiting for ever */
   const SILENCE = 8000;
@@ -373,6 +371,7 @@
     app.stripCaption("");
     differs(info);
   }
+  const PAUSE = 1500;
   let said = 0;
   function differs(info) {
     const box = app.byId("not-run");
@@ -385,8 +384,9 @@
     if (sentence.textContent === words) return;
     sentence.textContent = sentence.title = words;
     clearTimeout(said);
-    if (words) said = setTimeout(() => say(words), 1500); // once, when the writing pauses
+    if (words) said = setTimeout(tell, PAUSE, words); // once, when the writing pauses
   }
+  function tell(words) { if (!app.sayBeside(words)) said = setTimeout(tell, PAUSE, words); }
   function difference(info, text, model) {
     const same = text === info.text;
     if (same && (!model || model === info.model)) return "";

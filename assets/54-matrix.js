@@ -165,9 +165,8 @@
     row(g, selection.token, "row", 4);
   }
 
-  /* exact weights, a block of rows at a time, kept */
-  async function exact(query) {
-    const { run, stamp, layer, head } = shown;
+  /** The exact weights of a row: a function of the key. Fetched a block of rows at a time, and kept. */
+  app.exact = async function ({ run, stamp, layer, head }, query) {
     const count = app.state.info.labels.length;
     const block = Math.max(1, Math.floor(16384 / count));
     const first = Math.floor(query / block) * block;
@@ -187,7 +186,7 @@
     }
     const values = await rows.get(name);
     return (key) => values[(query - first) * count + key];
-  }
+  };
 
   function cellAt(event) {
     const g = geometry();
@@ -223,7 +222,7 @@
       return;
     }
     try {
-      const weight = await exact(cell.token);
+      const weight = await app.exact(shown, cell.token);
       if (pointer === cell) app.tip([names, ["weight ", app.make("b", "", precise(weight(cell.key)))]], clientX, clientY);
     } catch (error) {
       if (pointer === cell) app.tip([names, "the exact weight could not be fetched"], clientX, clientY);

@@ -215,19 +215,31 @@
   document.addEventListener("click", (event) => { if (event.target.closest("#keys")) open(); });
 
   /* announcements: what is selected, when it has settled; with a second token, the weight between them */
+  const HEARD = 3000; // milliseconds in which a sentence is left alone by what matters less
   let waiting = 0;
   let said = 0;
+  let heard = -HEARD;
   /** Say a sentence to those who do not see the page; what is selected is not said over it. */
   app.say = function (sentence) {
+    heard = performance.now();
+    write(sentence);
+  };
+  /** The same of what goes on beside: it is not said over a sentence of just before. Whether it was said. */
+  app.sayBeside = function (sentence) {
+    if (performance.now() - heard < HEARD) return false;
+    write(sentence);
+    return true;
+  };
+  function write(sentence) {
     clearTimeout(waiting);
     said += 1;
-    app.byId("announcer").textContent = sentence;
-  };
-  async function weight({ run, layer, head, token, other }) {
+    const node = app.byId("announcer");
+    if (node) node.textContent = sentence;
+  }
+  async function weight({ layer, head, token, other }, { run, stamp }) {
     if (!app.canRead(layer, token, other)) return "cannot read it";
-    const reply = await fetch(app.url(`run/${run}/attention/${layer}/${head}?from=${token}&to=${token + 1}&v=${app.state.info.version}`));
-    if (!reply.ok) return "";
-    return `reads it with weight ${app.precise(new Float32Array(await reply.arrayBuffer())[other])}`;
+    const read = await app.exact({ run, stamp, layer, head }, token);
+    return `reads it with weight ${app.precise(read(other))}`;
   }
   async function announce() {
     const { selection, info } = app.state;
@@ -237,9 +249,9 @@
     const parts = [app.selectedWords()];
     if (value !== null && value !== undefined) parts.push(app.surprisalText(value, 1));
     if (selection.other !== null && selection.other !== undefined) {
-      try { parts.push(await weight(selection)); } catch (error) { /* the server does not answer: without it */ }
+      try { parts.push(await weight(selection, info)); } catch (error) { /* the server does not answer, or not of this capture: without it */ }
     }
-    if (app.state.selection === selection && said === before) app.byId("announcer").textContent = parts.filter(Boolean).join(", ");
+    if (app.state.selection === selection && app.state.info === info && said === before) app.byId("announcer").textContent = parts.filter(Boolean).join(", ");
   }
   app.onPaint((state, what) => {
     if (what !== "selection") return;

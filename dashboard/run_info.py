@@ -14,7 +14,7 @@ from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.examples import Example, example_for
-from dashboard.figures.tokens import labels_of, lead_of, legend_of, notes_of
+from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 
 PLACES = ("token", "layer", "head", "other")
 LONGEST_DIFF = 256  # tokens of an edit that are compared one by one: the comparison grows with their product
@@ -36,7 +36,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "layers": run.model.layers,
         "heads": run.model.heads,
         "text": run.text,
-        "labels": labels_of(run.tokens),
+        "labels": run_labels(run),
         "leads": [lead_of(token) for token in run.tokens],
         "notes": {str(i): notes for i, notes in enumerate(_notes(run)) if notes},
         "legend": legend_of(run.tokens),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from dashboard import __version__
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.figures.tokens import label_of
+from dashboard.figures.tokens import run_labels
 from dashboard.views.declaration import SHOW, View
 
 PROGRAM = f"Transformer dashboard {__version__}"
@@ -104,7 +104,7 @@ def _places(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[
 
 
 def _token(run: ModelRun, position: int) -> str:
-    return f"{position} “{label_of(run.tokens[position])}”"
+    return f"{position} “{run_labels(run)[position]}”"
 
 
 def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:

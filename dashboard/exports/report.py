@@ -14,7 +14,7 @@ from dashboard.exports.document import figure_part, page, provenance_part, table
 from dashboard.exports.figures import RunOf, Standing, all_standing
 from dashboard.exports.provenance import Provenance, file_name, of_run, place_name
 from dashboard.figures.theme import LIGHT
-from dashboard.figures.tokens import as_bdi, isolated, label_of, legend_of, notes_of, quoted
+from dashboard.figures.tokens import as_bdi, isolated, legend_of, notes_of, quoted, run_labels
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
 
@@ -106,7 +106,7 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
         style = f' data-step="{step}"'
         number = f"<small>{'∞' if np.isinf(surprisal) else f'{surprisal:.2f}'}</small>" if len(run) <= 80 else ""
     token = run.tokens[index]
-    label = _text(label_of(token))
+    label = _text(run_labels(run)[index])
     notes = notes_of(token, run.text + (run.request.text_pair or ""))
     title = "; ".join([f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""), *notes])
     classes = " ".join(part for part in ("tok", chosen) if part)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -24,7 +24,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Cell, Column
 from dashboard.exports.provenance import HERE, PROGRAM, revision_of
 from dashboard.exports.tables import MARK, comment, row
-from dashboard.figures.tokens import labels_of, notes_of, token_label
+from dashboard.figures.tokens import distinct, notes_of, run_labels, run_names, token_label
 from dashboard.store import upgrades
 
 UNRECORDED = "not recorded"
@@ -114,19 +114,26 @@ def rows_of(run: ModelRun, line: int) -> str:
 
 
 def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
-    labels, source, whole = labels_of(run.tokens), run.text + (run.request.text_pair or ""), perplexity(run)
-    for position, token in enumerate(run.tokens):
+    labels, source, whole = run_labels(run), run.text + (run.request.text_pair or ""), perplexity(run)
+    expected = [_expected(run, position) for position in range(len(run))]
+    likeliest = iter(_likeliest_labels(run, expected))
+    for (position, token), found in zip(enumerate(run.tokens), expected, strict=True):
         start = (line, run.key[:KEY], len(run), position, token.text, token.id)
         notes = "; ".join(notes_of(token, source))
         text = (whole, None if position else run.text)
-        found = _expected(run, position)
         if found is None or not found.finite:
             yield (*start, None, None, None, None, None, labels[position], None, notes, *text)
             continue
         best, actual = found.candidates[0], found.actual
         surprisal = None if actual is None else abs(actual.logprob)
-        likeliest = (best.text, 100 * best.probability, labels[position], token_label(best.text))
-        yield (*start, surprisal, found.actual_rank, found.entropy, *likeliest, notes, *text)
+        named = (best.text, 100 * best.probability, labels[position], next(likeliest))
+        yield (*start, surprisal, found.actual_rank, found.entropy, *named, notes, *text)
+
+
+def _likeliest_labels(run: ModelRun, expected: Sequence[Prediction | None]) -> list[str]:
+    """How the likeliest tokens of all finite predictions are written, in their order."""
+    best = [found.candidates[0] for found in expected if found is not None and found.finite]
+    return distinct([token_label(one.text) for one in best], [one.id for one in best], known=run_names(run))
 
 
 def perplexity(run: ModelRun) -> float | None:
@@ -144,8 +151,8 @@ def _expected(run: ModelRun, position: int) -> Prediction | None:
     if not run.has_predictions:
         return None
     if run.model.kind == "causal":
-        return run.prediction(position - 1) if position else None
-    return run.prediction(position, "masked") if run.has_masked(position) else None
+        return run.prediction(position - 1, k=1) if position else None
+    return run.prediction(position, "masked", k=1) if run.has_masked(position) else None
 
 
 def done_in(content: bytes) -> Done:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import TOKEN_FONT, Theme
-from dashboard.figures.tokens import distinct, escape, isolated, leading_marks, token_label
+from dashboard.figures.tokens import NO_NAMES, Names, distinct, escape, isolated, leading_marks, token_label
 
 LONGEST = 14  # characters of a token beside a bar
 
@@ -26,9 +26,9 @@ class Name:
     id: int
 
 
-def labels_beside(names: Sequence[Name], longest: int | None = LONGEST) -> list[str]:
-    """The label of each bar; different tokens have different ones."""
-    return distinct([token_label(name.text) for name in names], [name.id for name in names], longest)
+def labels_beside(names: Sequence[Name], longest: int | None = LONGEST, known: Names = NO_NAMES) -> list[str]:
+    """The label of each bar; different tokens have different ones, those of the text (`known`) among them."""
+    return distinct([token_label(name.text) for name in names], [name.id for name in names], longest, known)
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Numbers:
     head: str = ""
 
 
-def written_by_page(names: Sequence[Name], columns: Sequence[Numbers]) -> dict[str, Any]:
+def written_by_page(names: Sequence[Name], columns: Sequence[Numbers], known: Names = NO_NAMES) -> dict[str, Any]:
     """`layout.meta` of a figure whose texts the page writes: names are (text, characters of leading white space, bold)."""
-    labels = labels_beside(names)
+    labels = labels_beside(names, known=known)
     told = [[label, min(leading_marks(name.text), len(label)), name.bold] for name, label in zip(names, labels, strict=True)]
     return {
         "bars": {

@@ -14,7 +14,7 @@ from dashboard.figures.attention import as_array
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout, empty_figure
-from dashboard.figures.tokens import escape, isolated
+from dashboard.figures.tokens import NO_NAMES, Names, escape, isolated
 from dashboard.models.pieces import piece_text
 
 
@@ -25,25 +25,29 @@ def probability_text(probability: float) -> str:
     return f"{100 * probability:.1f} %"
 
 
-def prediction_bars(candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT) -> go.Figure:
+def prediction_bars(
+    candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT, known: Names = NO_NAMES
+) -> go.Figure:
     """Horizontal bars, likeliest on top, with exact values on hover.
 
     Args:
         candidates: likeliest first.
         actual: vocabulary id of the token that really stands there; its row is bold.
-        theme: LIGHT or DARK.
+        theme: LIGHT or DARK. known: labels of the text's own tokens, which no other token is given.
     """
-    spec = written(page_bars(candidates, actual, theme), theme)
+    spec = written(page_bars(candidates, actual, theme, known), theme)
     [bars] = spec["data"]
     labels = [{**data, "label": escape(isolated(data["label"]))} for data in bars["customdata"]]
     hover = "%{customdata.label}: %{x:.6g} %<extra></extra>"
     return go.Figure({**spec, "data": [{**bars, "customdata": labels, "hovertemplate": hover, "hoverinfo": None}]})
 
 
-def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT) -> Spec:
+def page_bars(
+    candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT, known: Names = NO_NAMES
+) -> Spec:
     """The same as plain data without texts and hover, which the page adds itself."""
     names = [Name(c.text, c.id == actual, c.id) for c in candidates]
-    whole = labels_beside(names, None)
+    whole = labels_beside(names, None, known)
     rows = list(range(len(candidates)))
     bars = {
         "type": "bar",
@@ -58,12 +62,12 @@ def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None,
         ],
         "hoverinfo": "none",
     }
-    width = round(max(map(len, labels_beside(names))) * CHARACTER_WIDTH) + 16 if names else 20
+    width = round(max(map(len, labels_beside(names, known=known))) * CHARACTER_WIDTH) + 16 if names else 20
     y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
     x = axis(theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True)
     layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": 62, "t": 2, "b": 22}}
     texts = [(probability_text(c.probability), name.bold) for c, name in zip(candidates, names, strict=True)]
-    return {"data": [bars], "layout": {**layout, "meta": written_by_page(names, [Numbers(60, texts)])}}
+    return {"data": [bars], "layout": {**layout, "meta": written_by_page(names, [Numbers(60, texts)], known)}}
 
 
 def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, top_k: int = 10) -> go.Figure:

@@ -14,7 +14,7 @@ from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, w
 from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
-from dashboard.figures.tokens import escape, isolated
+from dashboard.figures.tokens import NO_NAMES, Names, escape, isolated
 
 COLUMNS = (56, 118, 190)  # pixels from the plot to the right edges of: the first, the second, the difference
 
@@ -48,42 +48,49 @@ def signed(points: float) -> str:
     return text if text[1:] != "0.0" else "0.0"
 
 
-def prediction_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT) -> go.Figure:
+def prediction_pair(
+    rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
+) -> go.Figure:
     """Two bars a token, filled for the first position, outlined for the second, with exact values on hover.
 
     Args:
         rows: likeliest first. sides: the two positions; a token that is really there is bold in its column.
-        theme: LIGHT or DARK.
+        theme: LIGHT or DARK. known: labels of the text's own tokens, which no other token is given.
     """
-    spec = written(page_pair(rows, sides, theme), theme)
+    spec = written(page_pair(rows, sides, theme, known), theme)
     hover = {"hovertemplate": "%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>", "hoverinfo": None}
     told = [[{**data, "label": escape(isolated(data["label"]))} for data in bars["customdata"]] for bars in spec["data"]]
     bars = [{**bars, **hover, "customdata": found} for bars, found in zip(spec["data"], told, strict=True)]
     return go.Figure({**spec, "data": bars})
 
 
-def page_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT) -> Spec:
+def page_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES) -> Spec:
     """The same as plain data without texts and hover, which the page adds itself."""
     styles = (
         {"color": theme.mark, "line": {"width": 0}},
         {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": theme.ink}},
     )
-    bars = [_bars(rows, side, place, style, theme) for place, (side, style) in enumerate(zip(sides, styles, strict=True))]
+    labels = labels_beside([Name(row.text, False, row.id) for row in rows], None, known)
+    bars = [_bars(rows, labels, side, place, style, theme) for place, (side, style) in enumerate(zip(sides, styles, strict=True))]
     actual = {side.actual for side in sides}
     names = [Name(row.text, row.id in actual, row.id) for row in rows]
-    width = round(max(map(len, labels_beside(names)), default=1) * CHARACTER_WIDTH) + 16
+    width = round(max(map(len, labels_beside(names, known=known)), default=1) * CHARACTER_WIDTH) + 16
     y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
     x = axis(theme, range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
     layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20}}
-    return {"data": bars, "layout": {**layout, "barmode": "overlay", "meta": written_by_page(names, _numbers(rows, sides))}}
+    return {
+        "data": bars,
+        "layout": {**layout, "barmode": "overlay", "meta": written_by_page(names, _numbers(rows, sides), known)},
+    }
 
 
-def _bars(rows: Sequence[Contender], side: Side, place: int, style: dict[str, Any], theme: Theme) -> dict[str, Any]:
+def _bars(
+    rows: Sequence[Contender], labels: Sequence[str], side: Side, place: int, style: dict[str, Any], theme: Theme
+) -> dict[str, Any]:
     chances = [row.one if place == 0 else row.other for row in rows]
     marker = dict(style)
     if place == 0:
         marker["color"] = [theme.ink if row.id == side.actual else theme.mark for row in rows]
-    labels = labels_beside([Name(row.text, False, row.id) for row in rows], None)
     told = [
         {"id": row.id, "label": label, "side": side.name}
         | {"probability": chance.probability, "known": chance.known, "text": chance_text(chance)}

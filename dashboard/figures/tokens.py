@@ -5,8 +5,10 @@
     ##ing              goes on a word                          ½⟨1⟩       what was made of part of a character
     ⟨?⟩𓀀               unknown: the model does not see it      cafe⟦◌́⟧    dropped: the model does not read it
 
-Tokens with different vocabulary ids never share a label in one list (`labels_of`, `distinct`). What could be read as markup
-is escaped where Plotly draws it (`escape`); right-to-left labels are isolated where they stand in a sentence (`isolated`).
+Tokens with different vocabulary ids never share a label in one list (`labels_of`, `distinct`). What is said of a run takes its
+tokens' labels from the run's one list (`run_labels`), and names no other token as one of them is named (`run_names`). What
+could be read as markup is escaped where Plotly draws it (`escape`); right-to-left labels are isolated where they stand in a
+sentence (`isolated`).
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
 
-from dashboard.contracts.run import Token
+from dashboard.contracts.run import ModelRun, Token
 from dashboard.models.pieces import BYTE_PIECE, SPACE_SIGN, SPECIAL_NAME, bytes_text, piece_bytes, style_of_pieces
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
@@ -31,6 +34,8 @@ RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\U0001
 RIGHT_TO_LEFT_RUN = re.compile(f"{RIGHT_TO_LEFT.pattern}(?:[^\\d\\n(),;:]*{RIGHT_TO_LEFT.pattern})?")
 ISOLATED = re.compile("\u2068([^\u2068\u2069]*)\u2069")
 BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+Names = Mapping[str, frozenset[Hashable]]  # the vocabulary ids of each label
+NO_NAMES: Names = MappingProxyType({})
 ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate, and its end
 LEGEND = {
     "added": f"{SPACE_SIGN} a space that the tokenizer adds",
@@ -52,7 +57,7 @@ def token_label(text: str) -> str:
 
 
 def label_of(token: Token) -> str:
-    """A token of a run as everything writes it."""
+    """One token by itself; beside others it may need its vocabulary id (`run_labels`, `labels_of`)."""
     return "".join(text for text, _quiet in _parts(token))
 
 
@@ -112,21 +117,29 @@ def elide(label: str, longest: int = 12) -> str:
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
-def distinct(labels: Sequence[str], ids: Sequence[Hashable], longest: int | None = None) -> list[str]:
-    """The labels of one list, cut to `longest` characters, such that no two ids share one.
+def distinct(labels: Sequence[str], ids: Sequence[Hashable], longest: int | None = None, known: Names = NO_NAMES) -> list[str]:
+    """The labels of one list, cut to `longest` characters, such that no two ids share one, and none has that of another id
+    elsewhere (`known`).
 
     Of labels that are alike when they are cut, the end is kept as well; those that are alike as a whole add their id.
     """
     short = [label if longest is None else elide(label, longest) for label in labels]
     if longest is not None:
         short = [_both_ends(labels[i], longest) if clash else short[i] for i, clash in enumerate(_clashes(short, ids))]
-    return [f"{short[i]} ⟨id {ids[i]}⟩" if clash else short[i] for i, clash in enumerate(_clashes(short, ids))]
+    return [f"{short[i]} ⟨id {ids[i]}⟩" if clash else short[i] for i, clash in enumerate(_clashes(short, ids, known))]
 
 
-def _clashes(labels: Sequence[str], ids: Sequence[Hashable]) -> list[bool]:
+def _clashes(labels: Sequence[str], ids: Sequence[Hashable], known: Names = NO_NAMES) -> list[bool]:
     """Whether another id has the same label."""
-    counts = Counter(label for label, _identifier in set(zip(labels, ids, strict=True)))
-    return [counts[label] > 1 for label in labels]
+    here = _names(labels, ids)
+    return [len(here[label] | known.get(label, frozenset())) > 1 for label in labels]
+
+
+def _names(labels: Sequence[str], ids: Sequence[Hashable]) -> Names:
+    found = defaultdict[str, set[Hashable]](set)
+    for label, identifier in zip(labels, ids, strict=True):
+        found[label].add(identifier)
+    return {label: frozenset(which) for label, which in found.items()}
 
 
 def _both_ends(label: str, longest: int) -> str:
@@ -172,6 +185,20 @@ def labels_of(tokens: Sequence[Token | str]) -> list[str]:
     read = [token if isinstance(token, Token) else next(strings) for token in tokens]
     ids: list[Hashable] = [one.id if isinstance(one, Token) else one for one in tokens]
     return distinct([label_of(token) for token in read], ids)
+
+
+def run_labels(run: ModelRun, longest: int | None = None) -> list[str]:
+    """The label of each token of a run, cut to `longest` characters, wherever it is named: strip, sentences, tables, files."""
+    tokens = run.tokens
+    return run.remember(
+        ("labels", longest), lambda: distinct([label_of(token) for token in tokens], [token.id for token in tokens], longest)
+    )
+
+
+def run_names(run: ModelRun) -> Names:
+    """Which ids a run's tokens have by their labels: for labels of other tokens that stand beside them (`distinct`)."""
+    tokens = run.tokens
+    return run.remember("names", lambda: _names([label_of(token) for token in tokens], [token.id for token in tokens]))
 
 
 def _of_pieces(pieces: Sequence[str]) -> list[Token]:

@@ -29,7 +29,7 @@ from dashboard.figures.heads import heads_map
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
 from dashboard.markup import attributes
-from dashboard.views.declaration import Extra, Options, View, Words, token_span
+from dashboard.views.declaration import Extra, Options, View, Words, token_at
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import head_table, row_table
 
@@ -111,7 +111,7 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
         return Words("Attention", message=not_finite_message(run, f"The weights of layer {selection.layer} are not finite."))
     token, other = selection.token, selection.other
     place = f"Layer {selection.layer}, head {selection.head}: what "
-    title = [place, token_span(run.tokens[token]), f" ({token}) attends to"]
+    title = [place, token_at(run, token), f" ({token}) attends to"]
     footer = _reads(run, selection, token, "selected", other)
     if other is not None and other != token:
         footer = [*footer, html.Span(className="line-end"), *_reads(run, selection, other, "second", token)]
@@ -128,7 +128,7 @@ def _empty_rows(run: ModelRun, lost: tuple[int, ...]) -> str:
 def _reads(run: ModelRun, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
     """One line: what a token reads of the other of two, and what it reads most from, with exact weights."""
     row = run.attention_rows(selection.layer, selection.head, query, query + 1)[0]
-    name, strongest = token_span(run.tokens[query], class_name=f"tok {mark}"), strongest_keys(row)
+    name, strongest = token_at(run, query, class_name=f"tok {mark}"), strongest_keys(row)
     if not np.isfinite(row).all():
         return [html.Span([name, " reads nothing that can be said: its weights are not finite"], className="lead-in")]
     if other is None:
@@ -141,14 +141,14 @@ def _reads(run: ModelRun, selection: Selection, query: int, mark: str, other: in
     else:
         later = recipe.mask == "causal" and other > query
         why = "it comes later" if later else "it is outside the layer's window"
-        pair = [html.Span([name, " cannot read ", token_span(run.tokens[other], other), f": {why}"], className="lead-in")]
+        pair = [html.Span([name, " cannot read ", token_at(run, other, True), f": {why}"], className="lead-in")]
     if not rest:
         return pair
     return [*pair, html.Span("else most from", className="lead-in"), *(_weight(run, item.token, item.weight) for item in rest)]
 
 
 def _weight(run: ModelRun, token: int, weight: float) -> html.Span:
-    return html.Span([token_span(run.tokens[token], token), _number(weight)], className="number")
+    return html.Span([token_at(run, token, True), _number(weight)], className="number")
 
 
 def _number(weight: float) -> html.B:

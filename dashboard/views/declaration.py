@@ -9,12 +9,12 @@ from typing import Any
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.contracts.run import ModelKind, ModelRun, Token
+from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
-from dashboard.figures.tokens import label_of, lead_of, leading_marks, token_label
+from dashboard.figures.tokens import lead_of, leading_marks, run_labels, token_label
 
 Options = Mapping[str, Any]
 ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
@@ -149,16 +149,19 @@ class View:
         return {control.name: control.parse(value) for control, value in zip(self.controls, raw, strict=True)}
 
 
-def token_span(token: Token | str, position: int | None = None, class_name: str = "tok") -> html.Span:
-    """A token in the token type, its sign and leading white space in second ink, its position in small where given.
+def token_at(run: ModelRun, index: int, numbered: bool = False, class_name: str = "tok") -> html.Span:
+    """A token of a run in the token type, as the strip writes it; its position in small where `numbered`."""
+    piece = _span(run_labels(run)[index], lead_of(run.tokens[index]), class_name)
+    return html.Span([piece, html.Span(f" {index}", className="pos")]) if numbered else piece
 
-    Its direction (`dir="auto"`) isolates it: a right-to-left token moves no number beside it.
+
+def token_span(text: str, label: str | None = None, class_name: str = "tok") -> html.Span:
+    """A token of the vocabulary in the token type: its text, and its label where others stand beside it (`distinct`)."""
+    return _span(token_label(text) if label is None else label, leading_marks(text), class_name)
+
+
+def _span(label: str, marks: int, class_name: str) -> html.Span:
+    """Sign and leading white space in second ink. Its direction (`dir="auto"`) isolates it: a right-to-left token moves no
+    number beside it.
     """
-    if isinstance(token, Token):
-        label, marks = label_of(token), lead_of(token)
-    else:
-        label, marks = token_label(token), leading_marks(token)
-    piece = html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")
-    if position is None:
-        return piece
-    return html.Span([piece, html.Span(f" {position}", className="pos")])
+    return html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")

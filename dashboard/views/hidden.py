@@ -18,8 +18,8 @@ from dashboard.figures.hidden import page_points, percent
 from dashboard.figures.space import Space, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme
-from dashboard.figures.tokens import isolated, label_of
-from dashboard.views.declaration import Control, Options, View, Words, token_span
+from dashboard.figures.tokens import isolated, run_labels
+from dashboard.views.declaration import Control, Options, View, Words, token_at
 from dashboard.views.left_out import left_out_caption, not_shown_note
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
@@ -124,7 +124,7 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
         return Words("Hidden states", message=not_finite_message(run, f"{place}: the hidden states are not finite."))
     title: Any = f"{place}: which tokens are represented alike"
     if options["draw"] == "path":
-        title = [f"{place} on the path of ", token_span(run.tokens[selection.token]), f" ({selection.token}) through all layers"]
+        title = [f"{place} on the path of ", token_at(run, selection.token), f" ({selection.token}) through all layers"]
     footer = [*_variance(projection, int(options["axes"])), *_pair(run, selection, options)]
     caption = _caption(run, selection, options, projection)
     note = _note(run, selection, options, projection)
@@ -135,7 +135,7 @@ def _spoken(run: ModelRun, selection: Selection, projection: Projection, caption
     """Where the selected and the second token lie, and what is left out, for who does not see the points."""
     found = []
     for token in marked(selection):
-        name = f"{isolated(label_of(run.tokens[token]))} {token}"
+        name = f"{isolated(run_labels(run)[token])} {token}"
         place = ", ".join(f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token]))
         missing = np.isnan(projection.coordinates[token]).any()
         found.append(f"{name} is not shown" if missing else f"{name} lies at {place}")
@@ -181,7 +181,7 @@ def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
     if selection.other is None:
         return []
     found = likeness(states_at(run, _layer(selection, options)), selection.token, selection.other)
-    both = [token_span(run.tokens[i], i) for i in (selection.token, selection.other)]
+    both = [token_at(run, i, True) for i in (selection.token, selection.other)]
     distance = "not defined" if math.isnan(found.distance) else f"{found.distance:.4g}"
     cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")
     return [

@@ -13,7 +13,7 @@ from dashboard.analysis.projection import Projection
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.outlier_text import and_more, named, norms_text
-from dashboard.views.declaration import token_span
+from dashboard.views.declaration import token_at
 
 
 def left_out_caption(run: ModelRun, projection: Projection, layers: bool) -> list[Any]:
@@ -43,7 +43,7 @@ def _names(run: ModelRun, tokens: Sequence[int], ratios: np.ndarray) -> list[Any
     found: list[Any] = []
     for token in named(tokens, ratios):
         found += [", "] if found else []
-        found += [token_span(run.tokens[token]), f"\u00a0({token})"]
+        found += [token_at(run, token), f"\u00a0({token})"]
     return [*found, and_more(tokens)]
 
 
@@ -53,7 +53,7 @@ def not_shown_note(run: ModelRun, selection: Selection, projection: Projection, 
     for name, token in (("selected", selection.token), ("second", selection.other)):
         if token is None or (name == "second" and token == selection.token):
             continue
-        lead: list[Any] = [f"The {name} token, ", token_span(run.tokens[token]), f"\u00a0({token}), is not shown: "]
+        lead: list[Any] = [f"The {name} token, ", token_at(run, token), f"\u00a0({token}), is not shown: "]
         if token in projection.not_finite:
             lines.append(html.P([*lead, "its values are not finite."], className="note"))
         elif token in projection.left_out:

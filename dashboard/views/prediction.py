@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.prediction import contenders
-from dashboard.contracts.prediction import Prediction
+from dashboard.analysis.prediction import Contender, contenders
+from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
@@ -18,9 +18,9 @@ from dashboard.figures.prediction import page_bars, prediction_bars, probability
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import Theme
-from dashboard.figures.tokens import quoted
+from dashboard.figures.tokens import distinct, quoted, run_names, token_label
 from dashboard.markup import attributes
-from dashboard.views.declaration import Control, Options, View, Words, token_span
+from dashboard.views.declaration import Control, Options, View, Words, token_at, token_span
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import candidates_table, contenders_table
 
@@ -81,10 +81,27 @@ def _drawn(
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
-    count, other = int(options["count"]), _second(run, selection, options)
+    other, known = _second(run, selection, options), run_names(run)
+    rows = _rows_of(prediction, other, int(options["count"]))
     if other is None:
-        return bars(prediction.candidates[:count], _actual(prediction), theme)
-    return pair(contenders(prediction, other, count), _sides(run, prediction, other), theme)
+        return bars(rows, _actual(prediction), theme, known)
+    return pair(rows, _sides(run, prediction, other), theme, known)
+
+
+def _rows_of(prediction: Prediction, other: Prediction | None, count: int) -> Sequence[TokenProbability] | Sequence[Contender]:
+    """What the figure shows a bar of, or two."""
+    return prediction.candidates[:count] if other is None else contenders(prediction, other, count)
+
+
+Labels = dict[int, str]  # by vocabulary id
+
+
+def _labels(run: ModelRun, prediction: Prediction, other: Prediction | None, count: int) -> Labels:
+    """How the card writes the tokens that it names, as beside their bars: each otherwise than all others of card and text."""
+    named = [*_rows_of(prediction, other, count), prediction.candidates[0], prediction.actual, other and other.actual]
+    texts = {token.id: token.text for token in named if token is not None}
+    labels = distinct([token_label(text) for text in texts.values()], list(texts), known=run_names(run))
+    return dict(zip(texts, labels, strict=True))
 
 
 def _sides(run: ModelRun, prediction: Prediction, other: Prediction) -> tuple[Side, Side]:
@@ -120,18 +137,19 @@ def words(run: ModelRun, selection: Selection, options: Options) -> Words:
         return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(selection.token), waiting=True)
     if not prediction.finite:
         return Words("Predictions", message=not_finite_message(run, f"The logits at position {selection.token} are not finite."))
-    best = prediction.candidates[0]
-    title = [*_lead(run, selection, prediction.mode), token_span(best.text), f", {probability_text(best.probability)}"]
-    other = _second(run, selection, options)
+    best, other, asked = prediction.candidates[0], _second(run, selection, options), int(options["count"])
+    labels = _labels(run, prediction, other, asked)
+    expected = token_span(best.text, labels[best.id])
+    title = [*_lead(run, selection, prediction.mode), expected, f", {probability_text(best.probability)}"]
     if other is not None:
-        return Words(title, _pair_caption(run, prediction, other, int(options["count"])), _facts_of(run, prediction, other))
-    count = min(int(options["count"]), len(prediction.candidates))
+        return Words(title, _pair_caption(run, prediction, other, asked), _facts_of(run, labels, prediction, other))
+    count = min(asked, len(prediction.candidates))
     what = "next tokens" if run.model.kind == "causal" else "fills"
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
     caption: list[Any] = [f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"]
     if selection.other not in (None, selection.token):
         caption += [" ", _without_second(run, selection, options)]
-    return Words(title, caption, body=_table(run, prediction))
+    return Words(title, caption, body=_table(run, labels, prediction))
 
 
 def _without_second(run: ModelRun, selection: Selection, options: Options) -> Any:
@@ -144,27 +162,27 @@ def _without_second(run: ModelRun, selection: Selection, options: Options) -> An
 
 def _pair_caption(run: ModelRun, prediction: Prediction, other: Prediction, count: int) -> list[Any]:
     where = "after" if run.model.kind == "causal" else "at"
-    tokens = [token_span(run.tokens[p.position], p.position) for p in (prediction, other)]
+    tokens = [token_at(run, p.position, True) for p in (prediction, other)]
     head = f"{NUMBER_WORDS.get(count, count)} likeliest at either. Filled: {where} "
     tail = "; outlined: "
     really = "what came next" if run.model.kind == "causal" else "what stands there"
     return [head, tokens[0], tail, tokens[1], f". Bold: {really}."]
 
 
-def _facts_of(run: ModelRun, *predictions: Prediction) -> list[Any]:
+def _facts_of(run: ModelRun, labels: Labels, *predictions: Prediction) -> list[Any]:
     """A line of exact numbers for each of two positions."""
     found: list[Any] = []
     for prediction, mark in zip(predictions, ("selected", "second"), strict=True):
         if found:
             found.append(html.Span(className="line-end"))
-        found.append(html.Span([token_span(run.tokens[prediction.position], class_name=f"tok {mark}")], className="lead-in"))
+        found.append(html.Span([token_at(run, prediction.position, class_name=f"tok {mark}")], className="lead-in"))
         if prediction.actual is None:
             found.append(html.Span(_nothing(run, prediction.position), className="number"))
         else:
             actual = prediction.actual
             came = "came next" if run.model.kind == "causal" else "stands there"
             found += [
-                html.Span([came, " ", token_span(actual.text, class_name="tok strong")], className="number"),
+                html.Span([came, " ", token_span(actual.text, labels[actual.id], "tok strong")], className="number"),
                 html.Span(["rank", html.B(f"{prediction.actual_rank:,}")], className="number"),
                 html.Span(html.B(_exact(actual.probability)), className="number"),
                 html.Span(
@@ -191,15 +209,15 @@ def _where_actual(prediction: Prediction, count: int, what: str) -> str:
 
 
 def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
-    token = run.tokens[selection.token]
+    token = token_at(run, selection.token)
     if run.model.kind == "causal":
         before, context = _context(run, selection.token)
         return [f"After “{before}", html.Bdi(context), "” the model expects "]
     if _asks(run, selection.token):
-        return ["In place of ", token_span(token), f" ({selection.token}), the model expects "]
+        return ["In place of ", token, f" ({selection.token}), the model expects "]
     if mode == "masked":
-        return ["With ", token_span(token), f" ({selection.token}) masked, the model expects "]
-    return ["Reading ", token_span(token), f" ({selection.token}) as it stands, the model expects "]
+        return ["With ", token, f" ({selection.token}) masked, the model expects "]
+    return ["Reading ", token, f" ({selection.token}) as it stands, the model expects "]
 
 
 def _context(run: ModelRun, position: int, longest: int = 20) -> tuple[str, str]:
@@ -225,7 +243,7 @@ def _waiting(position: int) -> Any:
     return html.Div(words, **attributes(data_waits=str(position)))
 
 
-def _table(run: ModelRun, prediction: Prediction) -> Any:
+def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
     causal = run.model.kind == "causal"
     share = prediction.entropy / math.log(prediction.vocabulary) if prediction.vocabulary > 1 else 0.0
     entropy = ("Entropy", [f"{prediction.entropy:.2f} ", html.Small(f"nats, {100 * share:.0f} % of max.")])
@@ -236,7 +254,7 @@ def _table(run: ModelRun, prediction: Prediction) -> Any:
         return [html.H3("What really came next" if causal else "What stands there"), html.P(last), _rows([entropy])]
     actual = prediction.actual
     rows = [
-        ("Token", token_span(actual.text, class_name="tok strong")),
+        ("Token", token_span(actual.text, labels[actual.id], "tok strong")),
         ("Rank", [f"{prediction.actual_rank:,} ", html.Small(f"of {prediction.vocabulary:,}")]),
         ("Probability", _exact(actual.probability)),
         ("Surprisal", [f"{surprisal_text(actual.logprob)} ", html.Small(surprisal_unit(actual.logprob))]),
@@ -278,8 +296,8 @@ def table(run: ModelRun, selection: Selection, options: Options, whole: bool) ->
     what = "Came next" if run.model.kind == "causal" else "Stands there"
     count, other = None if whole else int(options["count"]), _second(run, selection, options)
     if other is not None:
-        return contenders_table(prediction, other, count, whole)
-    return candidates_table(prediction, count, what, whole)
+        return contenders_table(prediction, other, count, whole, run_names(run))
+    return candidates_table(prediction, count, what, whole, run_names(run))
 
 
 VIEW = View(

@@ -22,7 +22,7 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.hidden import percent
 from dashboard.figures.outlier_text import names_text
 from dashboard.figures.space import place_name
-from dashboard.figures.tokens import distinct, elide, isolated, label_of, labels_of, token_label
+from dashboard.figures.tokens import Names, distinct, isolated, labels_of, run_labels, token_label
 
 LONGEST_IN_HEADING = 20  # characters of a token
 BLOCK = 262_144  # weights that are derived at once while a whole head is read
@@ -38,9 +38,9 @@ def row_table(run: ModelRun, selection: Selection) -> Table:
         allowed = allowed_keys(recipe, 1, len(run), query)[0]
         read.append([float(weight) if may else "masked" for weight, may in zip(weights, allowed, strict=True)])
     rows: list[tuple[Cell, ...]] = [
-        (key, label, *(weights[key] for weights in read)) for key, label in enumerate(labels_of(run.tokens))
+        (key, label, *(weights[key] for weights in read)) for key, label in enumerate(run_labels(run))
     ]
-    names = [f"{isolated(elide(label_of(run.tokens[query]), LONGEST_IN_HEADING))} ({query})" for query in queries]
+    names = [f"{isolated(run_labels(run, LONGEST_IN_HEADING)[query])} ({query})" for query in queries]
     columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
     verb = "attends" if len(names) == 1 else "attend"
     title = f"Layer {layer}, head {head}: what {' and '.join(names)} {verb} to"
@@ -61,7 +61,7 @@ def head_table(run: ModelRun, layer: int, head: int) -> Table:
 
 def _pairs(run: ModelRun, layer: int, head: int) -> Iterator[tuple[Cell, ...]]:
     count, recipe = len(run), run.recipe(layer)
-    texts, labels = [token.text for token in run.tokens], labels_of(run.tokens)
+    texts, labels = [token.text for token in run.tokens], run_labels(run)
     height = max(1, BLOCK // count)
     for first in range(0, count, height):
         last = min(count, first + height)
@@ -159,18 +159,19 @@ def path_table(
     return Table(title, tuple(columns), rows, len(rows), here)
 
 
-def candidates_table(prediction: Prediction, count: int | None, what: str, whole: bool) -> Table:
+def candidates_table(prediction: Prediction, count: int | None, what: str, whole: bool, known: Names) -> Table:
     """One row a candidate, likeliest first; the token that is really there stands last where it is not among them.
 
     Args:
         count: how many candidates, None for all that are kept. what: "Came next" or "Stands there".
+        known: labels of the text's own tokens, which no other token is given.
     """
     candidates = prediction.candidates[:count]
     actual = prediction.actual
     ranked: list[tuple[int | None, TokenProbability]] = list(enumerate(candidates, start=1))
     if actual is not None and all(candidate.id != actual.id for candidate in candidates):
         ranked.append((prediction.actual_rank, actual))
-    labels = distinct([token_label(c.text) for _rank, c in ranked], [c.id for _rank, c in ranked])
+    labels = distinct([token_label(c.text) for _rank, c in ranked], [c.id for _rank, c in ranked], known=known)
     rows: list[tuple[Cell, ...]] = [
         (rank, c.text if whole else label, c.id, 100 * c.probability, c.logprob, _yes(actual, c), *((label,) if whole else ()))
         for (rank, c), label in zip(ranked, labels, strict=True)
@@ -189,14 +190,14 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
     return Table(f"{title}; entropy {prediction.entropy:.4g} nats", columns, rows, len(rows), strong=strong)
 
 
-def contenders_table(one: Prediction, other: Prediction, count: int | None, whole: bool) -> Table:
+def contenders_table(one: Prediction, other: Prediction, count: int | None, whole: bool, known: Names) -> Table:
     """One row a token that either position expects: both probabilities and their difference.
 
     Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and in
     columns of its own in a file.
 
     Args:
-        count: how many tokens, None for all that are kept of either.
+        count: how many tokens, None for all that are kept of either. known: as of `candidates_table`.
     """
     found = contenders(one, other, 10**9 if count is None else count)
 
@@ -206,7 +207,7 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
         return None if whole else f"below {100 * chance.probability:.2g}"
 
     rows: list[tuple[Cell, ...]] = []
-    labels = distinct([token_label(row.text) for row in found], [row.id for row in found])
+    labels = distinct([token_label(row.text) for row in found], [row.id for row in found], known=known)
     for row, label in zip(found, labels, strict=True):
         low, high = (100 * value for value in row.difference)
         between: Cell = high if row.one.known and row.other.known else None if whole else bounds_text(low, high)

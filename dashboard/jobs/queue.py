@@ -77,7 +77,8 @@ class JobQueue:
         self.ledger.shed()
         with self.ledger.change():
             record = self.ledger.job(spec.key)
-            if record is None or owner not in self._step.owners(record):
+            adds = record is None or (not self._step.goes_on(record) and owner not in self._step.owners(record))
+            if adds:
                 check_room(self.ledger.board(), self.settings, spec.key, owner, size)
             if record is None or record.state != "running":
                 self.ledger.put_payload(spec.key, spec.payload)
@@ -219,6 +220,14 @@ class JobQueue:
                 else:
                     self._step.fail(record, why(record))
             self.roster.remove(worker)
+
+    def fail_waiting(self, lane: Lane, failure: JobFailure) -> None:
+        """Nothing that waits in a lane can be done: it has failed, with all that waits for it."""
+        with self.ledger.change():
+            for key in self.ledger.board(lane).queued:
+                record = self.ledger.job(key)
+                if record is not None and record.state == "queued":
+                    self._step.fail(record, failure)
 
     # ---- watching ----------------------------------------------------------------------------------------------------
 

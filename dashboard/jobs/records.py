@@ -26,6 +26,10 @@ NO_WORKER = (
     "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
     "(or ask whoever keeps this server), then run again."
 )
+NEVER_READY = (
+    "The model could not be made ready: what does that ends again and again before it begins. Your text is still in the box. "
+    "Run again in a moment; if it stays so, whoever keeps this server finds the reason in its log."
+)
 LONGEST_MESSAGE = 1_000  # characters of what a page shows
 LONGEST_DETAILS = 200
 R = TypeVar("R", bound="_Record")

@@ -21,7 +21,7 @@ from dashboard.contracts.job import Lane
 from dashboard.errors import StorageError
 from dashboard.jobs.housekeeping import kept_tidy
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import WorkerRecord, over_memory
+from dashboard.jobs.records import NEVER_READY, JobFailure, WorkerRecord, over_memory
 from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_PREPARATION, OWN_REGISTRY, entry, prepare_one, work
 from dashboard.settings import Settings
 
@@ -52,7 +52,9 @@ def run_worker(
             while not stop.is_set() and (parent is None or os.getppid() == parent):
                 _survive(supervisor.tick)
         finally:
-            supervisor.end()
+            if not supervisor.end():
+                logging.shutdown()
+                os._exit(1)  # Python itself would wait for what cannot be ended
 
 
 @dataclass
@@ -66,6 +68,8 @@ class _Place:
     start_at: float = 0.0  # monotonic; when the next worker is due
     unwanted_since: float | None = None  # monotonic; since when its worker computes what nobody waits for
     missed_since: float | None = None  # monotonic; since when its worker is not in the roster (a new one is empty)
+    heard_at: float = 0.0  # monotonic; when its process gave the last sign of life itself
+    lent: float = 0.0  # the sign of life that the supervisor gave for it last
 
 
 class Supervisor:
@@ -82,6 +86,7 @@ class Supervisor:
         self._places += [_Place("prepare") for _ in range(settings.preparations)]
         self._watch_at = self._beat_at = 0.0
         self._entered = False  # whether it counts as a supervisor
+        self._given_up: list[SpawnProcess] = []  # that could not be ended
 
     def tick(self) -> None:
         """One round: start, replace, stop, watch; then wait for a death or a tenth of a second."""
@@ -108,8 +113,11 @@ class Supervisor:
         else:
             time.sleep(TICK_SECONDS)
 
-    def end(self) -> None:
-        """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says so."""
+    def end(self) -> bool:
+        """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says so.
+
+        Returns: whether every process has ended, those of replaced workers as well.
+        """
         with contextlib.suppress(StorageError):
             self._queue.roster.supervise(idle=True)
         running = [place.process for place in self._places if place.process is not None]
@@ -120,8 +128,7 @@ class Supervisor:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
-                process.join()
-            process.close()
+            self._let_go(process)
         for place in self._places:
             with contextlib.suppress(StorageError):  # whoever watches finds that its process is gone
                 self._queue.lose_worker(place.worker, by_order=True)
@@ -129,6 +136,7 @@ class Supervisor:
         with contextlib.suppress(StorageError):
             self._queue.roster.retire()
         self._queue.close()
+        return not any(process.is_alive() for process in self._given_up)
 
     def _is_due(self) -> bool:
         """Whether a preparation waits for which no process has been started yet."""
@@ -152,6 +160,7 @@ class Supervisor:
         self._queue.roster.publish(entry(place.worker, os.getpid(), os.getpid(), place.lane))
         process.start()
         place.process, place.unwanted_since, place.missed_since = process, None, None
+        place.heard_at, place.lent = time.monotonic(), 0.0
         log.info("worker %s started, process %s", place.worker[:8], process.pid)
         self._queue.roster.change(place.worker, pid=process.pid)
         if before:
@@ -160,26 +169,15 @@ class Supervisor:
     def _bury(self, place: _Place) -> None:
         """A worker has died: its job failed; start another, at once unless they keep dying before they are ready. One that
         prepares ends by itself, and has no successor before there is something to do."""
-        process = place.process
-        if process is None:
+        if place.process is None:
             return
         record = self._queue.roster.get(place.worker)
-        never_ready = record is not None and record.state == "starting" and process.exitcode != 0
-        log.log(
-            logging.INFO if process.exitcode == 0 else logging.WARNING,
-            "worker %s ended with code %s",
-            place.worker[:8],
-            process.exitcode,
-        )
-        if process.exitcode == -signal.SIGTERM:  # someone stops the service, all its processes at once
+        code, place.process = self._let_go(place.process), None
+        never_ready = record is not None and record.state == "starting" and code != 0
+        log.log(logging.INFO if code == 0 else logging.WARNING, "worker %s ended with code %s", place.worker[:8], code)
+        if code == -signal.SIGTERM:  # someone stops the service, all its processes at once
             self._queue.lose_worker(place.worker, by_order=True)
-        process.join()
-        process.close()
-        place.process = None
-        place.deaths = place.deaths + 1 if never_ready else 0
-        excess = place.deaths - QUICK_DEATHS
-        pause = min(LONGEST_WAIT_SECONDS, 2.0**excess) if excess >= 0 else 0.0
-        place.start_at = time.monotonic() + pause
+        pause = self._pause(place, never_ready)
         if pause:
             log.error("workers end before they are ready; the next is started in %.0f s", pause)
         if pause or place.lane == "prepare":
@@ -187,6 +185,30 @@ class Supervisor:
             place.worker = ""
         else:
             self._start(place)
+        if pause and place.lane == "prepare":
+            self._queue.fail_waiting("prepare", JobFailure(NEVER_READY))
+
+    def _pause(self, place: _Place, never_ready: bool) -> float:
+        """Seconds until another worker may start in a place whose worker ended; preparations share their luck."""
+        deaths = place.deaths + 1 if never_ready else 0
+        excess = deaths - QUICK_DEATHS
+        pause = min(LONGEST_WAIT_SECONDS, 2.0**excess) if excess >= 0 else 0.0
+        for other in self._places:
+            if other is place or other.lane == place.lane == "prepare":
+                other.deaths, other.start_at = deaths, time.monotonic() + pause
+        return pause
+
+    def _let_go(self, process: SpawnProcess) -> int | None:
+        """Free what is kept of a process that ends now; gives its exit code. One that hangs in the system (in a dying disk,
+        say) cannot be ended, and is given up: nobody should wait for it."""
+        process.join(END_SECONDS)
+        code = process.exitcode
+        if code is None:
+            log.error("process %s cannot be ended: it hangs in the system. It is given up, and keeps its memory", process.pid)
+            self._given_up.append(process)
+        else:
+            process.close()
+        return code
 
     def _stop_unwanted(self, place: _Place, now: float) -> None:
         """Replace a worker that goes on with what nobody waits for, or that has been silent for too long."""
@@ -223,7 +245,6 @@ class Supervisor:
         if place.process is not None:
             log.warning("worker %s %s; it is replaced", place.worker[:8], why)
             place.process.kill()
-            place.process.join()
             self._bury(place)
 
     def _beat(self) -> None:
@@ -238,8 +259,17 @@ class Supervisor:
         self._queue.roster.supervise(idle=all(place.process is None for place in self._places if place.lane == "compute"))
         for place in self._places:
             record = self._queue.roster.get(place.worker)
-            if record is not None and record.state in ("starting", "loading"):
-                self._queue.roster.change(place.worker)
+            if record is not None and record.state in ("starting", "loading") and not self._is_frozen(place, record):
+                place.lent = time.time()
+                self._queue.roster.change(place.worker, beat=place.lent)
+
+    def _is_frozen(self, place: _Place, record: WorkerRecord) -> bool:
+        """Whether a preparation has given no sign of life of its own for as long as a download may stall."""
+        now = time.monotonic()
+        if record.beat != place.lent:
+            place.heard_at = now
+        patience = max(self._settings.stall_seconds, self._settings.heartbeat_seconds)
+        return place.lane == "prepare" and now - place.heard_at > patience
 
 
 def _survive(tick: Callable[[], None]) -> None:

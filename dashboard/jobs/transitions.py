@@ -37,6 +37,10 @@ class Transitions:
         """Whether the job is under way for this subscriber."""
         return record is not None and record.active and record.cancel_at is None and subscriber in record.subscribers
 
+    def goes_on(self, record: JobRecord | None) -> bool:
+        """Whether a job runs and will not stop: whoever asks for it takes no room in the queue."""
+        return record is not None and record.state == "running" and not record.stopping(time.time())
+
     def depends(self, key: str, preparation: str) -> bool:
         """Whether a job waits for a preparation, and somebody for the job."""
         record = self._ledger.job(key)

@@ -53,6 +53,20 @@ def pages(settings: Settings) -> Registry:
     return Registry({"capture": _noted(settings.cache_dir / "log.txt", "capture", capture)})
 
 
+def dying(settings: Settings) -> Registry:
+    """What prepares models ends before it begins."""
+    raise SystemError("this one dies")
+
+
+def freezing(settings: Settings) -> Registry:
+    """The first process that prepares models freezes before it begins; the next does its work."""
+    frozen = settings.cache_dir / "frozen"
+    if not frozen.exists():
+        frozen.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return Registry({"prepare": lambda _payload, _desk: "f" * 64})
+
+
 def fill_disk_while(flag: Path, patch: Callable[[Any, str, Any], None] = setattr) -> None:
     """Put a layer under the queue and the store that fails as a full disk does, while there is a file `flag`."""
     begin, save = HealingCache._begin, run_store.save_file

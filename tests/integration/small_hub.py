@@ -20,7 +20,7 @@ class Hub(ThreadingHTTPServer):
         going: while it is cleared, the second half of the weights is held back.
         pace: (bytes, seconds) of what is sent of them meanwhile, again and again; None for nothing.
         silent: what a model holds is not said. breaks: the connection ends in the middle of the weights.
-        asked: the paths that were asked for. starts: where in a file's bytes each answer began.
+        asked: the paths that were asked for. sent: those whose content was, too. starts: where in it each answer began.
     """
 
     daemon_threads = True
@@ -32,6 +32,7 @@ class Hub(ThreadingHTTPServer):
         self.pace: tuple[int, float] | None = None
         self.silent = self.breaks = False
         self.asked: list[str] = []
+        self.sent: list[str] = []
         self.starts: list[int] = []
         super().__init__(("127.0.0.1", 0), Answer)
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -78,6 +79,7 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        self.server.sent.append(self.path.partition("?")[0])
         self.server.starts.append(start)
         half = max(start, len(content) // 2)
         self.wfile.write(content[start:half])

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from dash import Input, Output, dcc, html
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_jobs
 
-from dashboard.contracts.job import JobSpec
+from dashboard.contracts.job import JobSpec, preparation
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import DashboardError, EmptyTextError
 from dashboard.jobs.board import Board
@@ -43,9 +44,14 @@ import importlib, sys
 from dashboard.settings import Settings
 from dashboard.jobs.supervisor import run_worker
 importlib.import_module(sys.argv[1].partition(":")[0])
-run_worker(Settings.from_env(), sys.argv[1])
+run_worker(Settings.from_env(), sys.argv[1], None, *sys.argv[2:])
 """
-FAKE_JOBS = "tests.integration.fake_jobs:registry"
+UNKILLABLE = """
+from multiprocessing.context import SpawnProcess
+SpawnProcess.kill = lambda process: None  # as where a process hangs in the system, and no signal reaches it
+"""
+FAKE = "tests.integration.fake_jobs"
+FAKE_JOBS = f"{FAKE}:registry"
 POLL = 0.03
 PATIENCE = 120.0  # seconds for what nobody promises a time for: torch is imported, a long text has got so far
 
@@ -78,9 +84,11 @@ class Server:
     def queue(self) -> JobQueue:
         return self.manager.queue
 
-    def start_workers(self, registry: str = FAKE_JOBS, ready: bool = True, within: float = 20) -> subprocess.Popen[bytes]:
+    def start_workers(
+        self, registry: str = FAKE_JOBS, ready: bool = True, within: float = 20, before: str = "", preparation: str = ""
+    ) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **self.settings.to_env()}
-        command = [sys.executable, "-c", START, registry]
+        command = [sys.executable, "-c", before + START, registry, *([f"{FAKE}:{preparation}"] if preparation else [])]
         with (self.settings.cache_dir / "workers.log").open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         self.supervisors.append(process)
@@ -314,6 +322,54 @@ def test_a_worker_that_is_frozen_is_replaced(server: Server) -> None:
     assert "The worker stopped" in server.outcome(handle, within=5)["error"]
     assert server.outcome(waiting)["run"]
     assert server.outcome(server.ask("slow", 2))["run"]
+
+
+@pytest.mark.alone
+def test_a_worker_that_cannot_be_ended_is_given_up(make_server: Callable[..., Server]) -> None:
+    """Its place is another's, its supervisor goes on, and ends when it is asked to."""
+    server = make_server()
+    supervisor = server.start_workers(before=UNKILLABLE)
+    handle, waiting, pid = server.ask("deaf", 1), server.ask("slow", 3), server.worker_pid()
+    server.running(handle)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert "The worker stopped" in server.outcome(handle, PATIENCE)["error"]
+        assert server.outcome(waiting, PATIENCE)["run"]
+        assert server.worker_pid() != pid
+        assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        supervisor.terminate()
+        assert supervisor.wait(30) == 1
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert f"process {pid} cannot be ended" in server.log()
+
+
+def awaited(server: Server, job: int) -> str:
+    """A run whose model must be made ready first; gives the subscription."""
+    return server.queue.submit(JobSpec("slow", key(job), {}, preparation("someone/big", None)))
+
+
+@pytest.mark.alone
+def test_preparations_that_die_before_they_begin_are_told(make_server: Callable[..., Server]) -> None:
+    """Nobody waits for ever; workers go on, and so do runs of models that are ready."""
+    server = make_server()
+    server.start_workers(preparation="dying")
+    for job in (1, 2):
+        outcome = server.until(partial(server.queue.poll, awaited(server, job)), PATIENCE)
+        assert outcome["error"].startswith("The model could not be made ready: what does that ends again and again")
+        assert outcome["retry"]
+    log = (server.settings.cache_dir / "workers.log").read_text()
+    assert log.count("SystemError: this one dies") == 4, "three times for the first, who comes later hears it sooner"
+    assert server.outcome(server.ask("slow", 3))["run"]
+
+
+@pytest.mark.alone
+def test_a_preparation_that_freezes_before_it_begins_is_replaced(make_server: Callable[..., Server]) -> None:
+    server = make_server(stall_seconds=1.0)
+    server.start_workers(preparation="freezing")
+    outcome = server.until(partial(server.queue.poll, awaited(server, 1)), PATIENCE)
+    assert outcome["run"]
+    assert "is silent; it is replaced" in server.log()
 
 
 @pytest.mark.alone
@@ -597,7 +653,7 @@ def test_a_real_model_is_loaded_once_and_its_runs_are_kept(real: RealKeeper) -> 
         named = {"run": request.key(fingerprint), "stamp": runs[-1].stamp}
         assert outcome == {**named, "job": "capture", "serial": handle}
     assert server.log().count("model rxnmapper ready") == 1
-    assert [run.key for run in runs] == [summary.key for summary in server.manager.store.recent()[::-1]]
+    assert all(server.manager.store.summary(run.key) for run in runs)
     assert runs[0].attention(10, 5).sum(axis=1) == pytest.approx(1, abs=1e-5)
 
     outcome = server.outcome(server.ask("fill", f"{runs[0].key}.fill-3", run=runs[0].key, position=3), within=30)

@@ -164,6 +164,7 @@ def server(whole: Server) -> Iterator[Server]:
     whole.until(lambda: not whole.at_work("prepare"))
     shutil.rmtree(whole.settings.cache_dir.parent / "hub", ignore_errors=True)
     whole.hub.starts.clear()
+    whole.hub.sent.clear()
     yield whole
     whole.hub.pace = None
     whole.hub.going.set()
@@ -236,8 +237,7 @@ def test_two_who_wait_for_one_model_wait_for_one_download(server: Server) -> Non
     assert one.wait(first, PATIENCE)["cancelled"]
     server.hub.going.set()
     assert other.wait(second, PATIENCE)["run"] == server.key(NAME, "w2")
-    resolved = [path for path in server.hub.asked if path.endswith("model.safetensors")]
-    assert len(resolved) >= 1
+    assert len([path for path in server.hub.sent if path.endswith("model.safetensors")]) == 1
     assert max(server.hub.starts) == 0, "nothing was begun a second time"
 
 
@@ -271,6 +271,28 @@ def test_nobody_waits_for_a_checksum_but_who_runs_that_model(server: Server) -> 
     server.slow.unlink()
     assert one.wait(waiting, PATIENCE)["run"] == server.key(SLOW, "w1 w2 w3")
     assert one.wait(one.submit("w5", SLOW), PATIENCE)["run"] == server.key(SLOW, "w5")
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("stopped_by", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_preparation_that_dies_or_freezes_is_told_and_the_workers_stay(server: Server, stopped_by: signal.Signals) -> None:
+    """In the middle of a checksum; then the model is run all the same."""
+    os.utime(server.settings.model_folders[0] / "slow" / "model.safetensors")  # so that it must be read
+    server.slow.touch()
+    one, other, workers = server.person(), server.person(), server.at_work()
+    text = f"w1 w2 w{3 + (stopped_by == signal.SIGKILL)}"
+    waiting = one.submit(text, SLOW)
+    says(one, waiting, "Reading the model's checksum: 0 of 30 MB")
+    [pid] = server.at_work("prepare")
+    os.kill(pid, stopped_by)
+    assert other.wait(other.submit(f"{text} w9", QUICK), PATIENCE)["run"]
+    outcome = one.wait(waiting, PATIENCE)
+    assert outcome["error"].startswith("The worker stopped while fetching the model, so this run has no result.")
+    assert outcome["retry"]
+    server.until(lambda: not psutil.pid_exists(pid))
+    server.slow.unlink()
+    assert one.wait(one.submit(text, SLOW), PATIENCE)["run"] == server.key(SLOW, text)
+    assert server.at_work() == workers
 
 
 ABSURD = {

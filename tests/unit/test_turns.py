@@ -99,6 +99,38 @@ def test_a_board_comes_back_and_an_unknown_one_is_empty() -> None:
         assert Board.from_json(raw) == Board()
 
 
+def test_whoever_joins_a_run_that_computes_already_is_not_refused(tmp_path: Path) -> None:
+    """Nothing is added to what waits; a run that stops is another matter, for it begins again."""
+    queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=2, queue_runs=3))
+    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
+    first = queue.submit(spec("shared"), owner="bob")
+    claim = queue.claim("w1")
+    assert claim is not None
+    for number in range(2):
+        queue.submit(spec(f"ann-{number}"), owner="ann")
+    board = queue.ledger.board()
+    joined = queue.submit(spec("shared"), owner="ann")
+    assert queue.ledger.board() == board
+    with pytest.raises(QueueFullError):
+        queue.submit(spec("more"), owner="ann")
+    queue.finish(claim, "a")
+    assert [(queue.poll(one) or {})["run"] for one in (first, joined)] == ["a", "a"]
+    queue.close()
+
+
+def test_whoever_joins_a_run_that_stops_adds_one_that_waits(clock: Clock, tmp_path: Path) -> None:
+    queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=1))
+    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", clock.now))
+    left = queue.submit(spec("shared"), owner="bob")
+    assert queue.claim("w1") is not None
+    queue.submit(spec("ann-1"), owner="ann")
+    queue.drop(left)
+    clock.now += 1
+    with pytest.raises(QueueFullError):
+        queue.submit(spec("shared"), owner="ann")
+    queue.close()
+
+
 def test_one_visitor_has_so_many_runs_waiting_and_others_are_not_refused(tmp_path: Path) -> None:
     queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=3, queue_runs=5))
     waiting = [queue.submit(spec(f"k{number}"), owner="ann") for number in range(3)]

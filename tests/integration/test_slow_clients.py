@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shutil
 import socket
@@ -14,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_web import environment, get, procfile, settings_in, started, wait_for_port
+from test_web import environment, get, procfile, save_run, settings_in, started, wait_for_port
 
 from dashboard.settings import Settings
+from dashboard.store.visits import COOKIE, VisitorLists
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,3 +175,33 @@ def test_nginx_takes_slow_clients_upon_itself(settings: Settings, front: int) ->
         assert all(answered(behind) for _ in range(3))
         assert answered(settings)
     assert len(get(behind, LARGE)[1]) == len(get(settings, LARGE)[1])
+
+
+def test_behind_nginx_a_page_changes_its_list_and_a_report_has_its_address(settings: Settings, front: int) -> None:
+    """Over plain HTTP a browser sends no `Sec-Fetch-Site`: the page is known by its origin, with the port."""
+    run, lists, behind = (
+        save_run(settings, texts=["A", " bank"]),
+        VisitorLists.from_settings(settings),
+        replace(settings, port=front),
+    )
+    cookie = get(behind, "/_dash-layout")[0].getheader("Set-Cookie", "").split(";")[0]
+    visitor = lists.visitor_in({COOKIE: cookie.removeprefix(f"{COOKIE}=")})
+    assert visitor is not None
+    lists.opened(visitor, run.key)
+
+    def change(method: str, origin: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", front, timeout=60)
+        headers = {"Origin": origin, "Cookie": cookie, "Content-Type": "application/json"}
+        connection.request(method, f"/recent/{run.key}", json.dumps({"name": "mine", "pinned": True}), headers)
+        reply = connection.getresponse()
+        said = reply.status, reply.read().decode()
+        connection.close()
+        return said
+
+    for elsewhere in (f"http://127.0.0.1:{front + 1}", "http://127.0.0.1", f"http://evil.example:{front}"):
+        assert change("POST", elsewhere)[0] == 400
+    status, said = change("POST", f"http://127.0.0.1:{front}")
+    assert (status, json.loads(said)) == (200, {"key": run.key, "name": "mine", "pinned": True})
+    _reply, page = get(behind, f"/export/report.html?run={run.key}&token=0&layer=0&head=0")
+    assert f"http://127.0.0.1:{front}/?".encode() in page
+    assert change("DELETE", f"http://127.0.0.1:{front}")[0] == 200

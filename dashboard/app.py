@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from dashboard.shelf import Shelf
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
 from dashboard.views import all_views
+from dashboard.views.declaration import View
 from dashboard.wiring import connect
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -82,7 +84,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         background_callback_manager=(
             InProcessManager(queue, store, settings, embedding.compute)
             if embedding
-            else ResidentWorkerManager(queue, store, settings, lambda: asker(visitors) if visitors else "")
+            else ResidentWorkerManager(queue, store, settings, lambda: asker(visitors))
         ),
         routes_pathname_prefix=embedding.path if embedding else "/",
         requests_pathname_prefix=embedding.public_path if embedding else settings.path,
@@ -98,18 +100,23 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     sources = Sources(
         settings, store, catalog, lambda: status(queue), lambda: to_json_plotly(app.layout()), app.csp_hashes(), ancestors
     )
-    prefix = app.config.routes_pathname_prefix.rstrip("/")
-    app.server.register_blueprint(make_routes(sources), url_prefix=prefix or None)
-    app.server.register_blueprint(make_pictures(shelf, views), url_prefix=f"{prefix}/show")
-    app.server.register_blueprint(make_export_routes(shelf, views), url_prefix=f"{prefix}/export")
-    if visitors is not None:
-        app.server.register_blueprint(make_recent(settings, store, visitors))
+    _add_routes(app, shelf, views, sources)
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     guard(app.server, app.callback_map, app.config.routes_pathname_prefix.rstrip("/"))
     Compress(app.server)
     app.server.wsgi_app = below(app.server.wsgi_app, "/" if embedding else settings.path)
     complete_setup(app)
     return app
+
+
+def _add_routes(app: dash.Dash, shelf: Shelf, views: Sequence[View], sources: Sources) -> None:
+    """All addresses beside Dash's own; the list of runs where there are visitors."""
+    prefix = app.config.routes_pathname_prefix.rstrip("/")
+    app.server.register_blueprint(make_routes(sources), url_prefix=prefix or None)
+    app.server.register_blueprint(make_pictures(shelf, views), url_prefix=f"{prefix}/show")
+    app.server.register_blueprint(make_export_routes(shelf, views), url_prefix=f"{prefix}/export")
+    if shelf.visitors is not None:
+        app.server.register_blueprint(make_recent(shelf.settings, shelf.store, shelf.visitors))
 
 
 def import_pandas() -> None:

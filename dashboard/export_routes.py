@@ -4,8 +4,8 @@
     /export/run.npz|safetensors          attention=1: with the derived weights
     /export/report.html
 
-Each takes the query of the page's address; `check=1` answers with the file's name and size alone, so that a page can say
-what is wrong before a download begins. Errors are one plain sentence.
+Each takes the query of the page's address; `check=1` answers with the file's name and size alone, or with what is wrong, so
+that a page can say it before a download begins. Errors are one plain sentence.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dashboard.errors import (
     NoSpaceError,
     RunNotFoundError,
     disk_error,
+    is_full_disk,
 )
 from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standing, picture_json, standing
@@ -35,6 +36,7 @@ from dashboard.exports.run_files import RunFormat, attention_bytes, check_attent
 from dashboard.exports.tables import csv_of
 from dashboard.figures.theme import theme_named
 from dashboard.plain_line import plain_line
+from dashboard.recent import asker
 from dashboard.shelf import Shelf
 from dashboard.store.exports import ExportFile, ExportRoom
 from dashboard.views.declaration import View
@@ -58,21 +60,28 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
             return Response(picture_json(found, theme_named(request.args.get("theme"))), mimetype="application/json")
         if suffix == "csv":
             return _table(found)
-        return _checked(found.file_name("html")) or _download(figure_page(found), "text/html", found.file_name("html"))
+        title = found.file_name("html")
+        return _answer(title) if _is_question() else _download(figure_page(found), "text/html", title)
 
     @routes.get("/report.html")
     def _report() -> Response:
         now = state()
         name = report_name(shelf.run_of(now.selection), now.selection)
-        return _checked(name) or _download(report(now, views, shelf.run_of, _server()), "text/html", name)
+        return _answer(name) if _is_question() else _download(report(now, views, shelf.run_of, _server()), "text/html", name)
 
     @routes.get("/run.<any(npz,safetensors):suffix>")
     def _run(suffix: str) -> Response:
         run = shelf.run_of(state().selection)
         attention = request.args.get("attention") == "1"
         name = file_name(run, *(["with-attention"] if attention else []), suffix=suffix)
-        checked = _checked(name, _run_size(run, attention))
-        return checked or _run_file(_with_fills(shelf, run), cast(RunFormat, suffix), attention, shelf, name)
+        room, size = ExportRoom.from_settings(shelf.settings), _run_size(run, attention)
+        if _is_question():
+            room.check(asker(shelf.visitors), size)
+            return _answer(name, size)
+        whole = _with_fills(shelf, run)
+        made = room.open(asker(shelf.visitors), size)
+        _write(made, whole, cast(RunFormat, suffix), attention)
+        return _sent(made, name)
 
     @routes.get("/<path:rest>")
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
@@ -97,9 +106,14 @@ def _server() -> str:
     return request.base_url.rsplit("/export/", 1)[0] + "/"
 
 
-def _checked(name: str, size: int | None = None) -> Response | None:
-    """The answer to a question that comes before a download; None where the file itself is asked for."""
-    return jsonify({"name": name, "bytes": size}) if request.args.get("check") == "1" else None
+def _is_question() -> bool:
+    """Whether it is asked, before a download, what a file is called and whether it can be had now."""
+    return request.args.get("check") == "1"
+
+
+def _answer(name: str, size: int | None = None) -> Response:
+    """The answer to such a question."""
+    return jsonify({"name": name, "bytes": size})
 
 
 def _run_size(run: ModelRun, attention: bool) -> int:
@@ -114,7 +128,7 @@ def _table(found: Standing) -> Response:
     if table is None:
         raise MissingArrayError("This figure has no table of numbers.")
     name = found.file_name("csv")
-    return _checked(name) or _attached(Response(csv_of(table, found.provenance), mimetype="text/csv"), name)
+    return _answer(name) if _is_question() else _download(csv_of(table, found.provenance), "text/csv", name)
 
 
 def _with_fills(shelf: Shelf, run: ModelRun) -> ModelRun:
@@ -131,25 +145,30 @@ def _with_fills(shelf: Shelf, run: ModelRun) -> ModelRun:
     return run.with_arrays(found)
 
 
-def _run_file(run: ModelRun, kind: RunFormat, attention: bool, shelf: Shelf, name: str) -> Response:
-    """The file is written to the cache folder's disk, so that it takes no memory; it leaves once it has been sent."""
-    room = ExportRoom.from_settings(shelf.settings)
-    visitor = None if shelf.visitors is None else shelf.visitors.visitor_in(request.cookies)
-    made = None
+def _write(made: ExportFile, run: ModelRun, kind: RunFormat, attention: bool) -> None:
+    """Write a run's file on the cache folder's disk, where it takes no memory; what fails leaves nothing of it.
+
+    Raises:
+        NoSpaceError: the disk is full. OSError: the machine refused something else.
+    """
     try:
-        made = room.open(visitor or f"at {request.remote_addr}", _run_size(run, attention))
         write_run(run, made.file, kind, attention)
         made.file.flush()
     except BaseException as error:
-        if made is not None:
-            made.close()
-        problem = disk_error(error)
-        if problem is None:
+        made.close()
+        problem = None if isinstance(error, DashboardError) else disk_error(error)
+        if problem is not None and is_full_disk(problem):
+            raise NoSpaceError(
+                f"The file could not be written ({problem.strerror}). Free some space on the server's disk (or ask whoever "
+                "keeps this server), and export again."
+            ) from error
+        if problem is None or problem is error:
             raise
-        raise NoSpaceError(
-            f"The file could not be written ({problem.strerror}). Free some space on the server's disk (or ask whoever keeps "
-            "this server), and export again."
-        ) from error
+        raise problem from error  # closing the file failed, too, and hid why
+
+
+def _sent(made: ExportFile, name: str) -> Response:
+    """The answer with a file that was written, which leaves the disk once it has been sent."""
     size = made.file.tell()
     made.file.seek(0)
     response = _attached(Response(_pieces(made), mimetype="application/octet-stream"), name)
@@ -166,7 +185,7 @@ def _pieces(made: ExportFile) -> Iterator[bytes]:
         made.close()
 
 
-def _download(content: str, kind: str, name: str) -> Response:
+def _download(content: str | Iterator[str], kind: str, name: str) -> Response:
     return _attached(Response(content, mimetype=kind), name)
 
 

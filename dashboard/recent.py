@@ -93,9 +93,10 @@ def _row(summary: RunSummary, visit: Visit) -> dict[str, Any]:
     return {**told, "name": visit.name, "pinned": visit.pinned, "opened": visit.opened}
 
 
-def asker(visitors: VisitorLists) -> str:
-    """Whose request this is, for turns in the queue: the visitor, else the address that it comes from."""
-    return visitors.visitor_in(request.cookies) or f"at {request.remote_addr}"
+def asker(visitors: VisitorLists | None) -> str:
+    """Whose request this is, for turns and shares: the visitor, else the address that it comes from."""
+    visitor = None if visitors is None else visitors.visitor_in(request.cookies)
+    return visitor or f"at {request.remote_addr}"
 
 
 def _own(asked: Request, needs_json: bool) -> dict[str, Any]:

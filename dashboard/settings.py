@@ -15,6 +15,7 @@ from dashboard.errors import SettingsError
 from dashboard.private import private_folder
 
 PREFIX = "DASHBOARD_"
+HUB_PREFIX = "models--"  # begins the name of a model's folder in Hugging Face's own cache
 PROBE = ".write-test-"  # begins the name of a file that is written to see whether a folder can be
 LEAST_MODELS_GIGABYTES = 20.0  # in the cache folder, where no setting says how much it may hold
 LEAST_WEB_GIGABYTES = 0.4  # a web process takes half of that when it has just started
@@ -64,7 +65,8 @@ class Settings:
     workers: int = _setting(1, "worker processes that hold models; two on the same cores slow each other down")
     worker_threads: int = _setting(lambda: max(1, os.cpu_count() or 1), "threads of one worker process")
     worker_gigabytes: float = _setting(
-        lambda: round(0.8 * memory_bytes() / 1e9, 1), "memory of one worker; above, it is replaced"
+        lambda: round(0.8 * memory_bytes() / 1e9, 1),
+        "memory of one worker, or of one preparation of a model; above, it is ended",
     )
     resident_models: int = _setting(3, "models that one worker keeps in memory; the least recently used leaves")
     max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")

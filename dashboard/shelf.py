@@ -19,7 +19,6 @@ from dashboard.store.visits import VisitorLists
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-REPLACED = 412  # the status of an answer that cannot be given: the run was computed again since the page has opened it
 
 
 @dataclass(frozen=True)

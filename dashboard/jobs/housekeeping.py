@@ -8,13 +8,15 @@ import threading
 from collections.abc import Iterator
 
 from dashboard.models.bundled import BUNDLED
+from dashboard.models.digests import UNFINISHED
 from dashboard.models.gguf_files import SCRATCH, remove_stale
+from dashboard.models.parts import PART
 from dashboard.private import LEAVING
-from dashboard.settings import PROBE, Settings
+from dashboard.settings import HUB_PREFIX, PROBE, Settings, hub_cache
 from dashboard.store.budget import CONVERTED, Budget
 from dashboard.store.exports import LONGEST_SENDING
 from dashboard.store.exports import NAME as EXPORTED
-from dashboard.store.leftovers import DOWNLOAD_SECONDS, remove_left
+from dashboard.store.leftovers import DOWNLOAD_SECONDS, STOPPED_SECONDS, remove_left
 from dashboard.store.visits import VisitorLists
 
 log = logging.getLogger(__name__)
@@ -56,11 +58,13 @@ def tidy(settings: Settings) -> None:
 def sweep(settings: Settings) -> None:
     """Remove what killed processes left in any folder of this server, once nobody has written to it for long enough."""
     for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder, settings.visitors_folder):
-        remove_left(folder, "*.part", f"{PROBE}*")
+        remove_left(folder, "*.part", f"{PROBE}*", f"{UNFINISHED}*")
     remove_left(settings.exports_folder, EXPORTED, older=LONGEST_SENDING)
     models = settings.models_folder
-    remove_left(models, ".fingerprints-*")
+    remove_left(models, f"{UNFINISHED}*")
     remove_left(models, *(f".{model.name}-*" for model in BUNDLED), older=DOWNLOAD_SECONDS)
     remove_left(models / CONVERTED, f"{SCRATCH}*", f"{LEAVING}*", older=DOWNLOAD_SECONDS)
+    remove_left(hub_cache(), f"{LEAVING}*", older=DOWNLOAD_SECONDS)
+    remove_left(hub_cache(), f"{HUB_PREFIX}*/blobs/*{PART}", older=STOPPED_SECONDS)
     remove_stale(settings)
     VisitorLists.from_settings(settings).sweep()

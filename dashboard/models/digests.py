@@ -16,6 +16,7 @@ from pathlib import Path
 from dashboard.models.foreign import open_regular
 from dashboard.private import alone
 
+UNFINISHED = ".fingerprints-"  # begins the name of a memory that is being written
 BLOCK = 1 << 22  # bytes between two reports
 Entry = list[object]  # size, times in ns, sha256
 Report = Callable[[int], None]  # bytes that have been read since the last report
@@ -96,7 +97,7 @@ def _remember(memory: Path | None, path: str, entry: Entry) -> None:
     try:
         with alone(memory.parent, f"{memory.stem}.lock"):
             kept = {name: old for name, old in _read_memory(memory).items() if os.path.exists(name)}
-            handle, name = tempfile.mkstemp(prefix=".fingerprints-", dir=memory.parent)
+            handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=memory.parent)
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump({**kept, path: entry}, stream)
             os.replace(name, memory)

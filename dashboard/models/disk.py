@@ -5,32 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 
 from dashboard.errors import ModelError
+from dashboard.models.hub import whole_folder
 from dashboard.private import hold
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget, is_within
 from dashboard.store.files import touch
-from dashboard.store.leftovers import bytes_in
+from dashboard.store.reserve import missing_bytes
 
 
-def make_room(title: str, size: int, folder: Path, settings: Settings) -> None:
-    """Make room for a model of `size` bytes in `folder`, where that lies in the cache folder; what has come of it counts.
+def make_room(title: str, needed: int, folder: Path, settings: Settings) -> None:
+    """Make room for `needed` bytes of a model that is written into `folder`.
+
+    In the cache folder what was used longest ago leaves for it. Elsewhere nothing does; there, as here, the reserve of the disk
+    stays free.
 
     Raises:
-        ModelError: there is not enough that could leave.
+        ModelError: there is not enough that could leave, or that is free.
     """
-    if not is_within(folder, settings.cache_dir):
-        return
-    touch(folder)  # a download that goes on must not leave to make room for itself
-    needed = max(0, size - bytes_in(folder))
-    room = Budget.from_settings(settings).make_room(needed)
     what = f"{title} needs {needed / 1e6:,.0f} MB on the disk"
-    if room.over:
+    if is_within(folder, settings.cache_dir):
+        touch(folder)  # a download that goes on must not leave to make room for itself
+        room = Budget.from_settings(settings).make_room(needed)
+        over, short = room.over, room.short
+    else:
+        over, short = 0, missing_bytes(_there(folder), needed)
+    if over:
         raise ModelError(
             f"{what}, and too little of the {settings.cache_bytes / 1e9:g} GB that this server may keep can be freed now "
             "(DASHBOARD_CACHE_GIGABYTES). Choose a smaller model, or try again later."
         )
-    if room.short:
-        raise ModelError(f"{what}, and the server's disk has no room for it. Free some space, or choose a smaller model.")
+    if short:
+        raise ModelError(
+            f"{what}, and the server's disk has {short / 1e6:,.0f} MB too little room for it. Free some space, or choose a "
+            "smaller model."
+        )
+
+
+def _there(folder: Path) -> Path:
+    """A folder, or where it is missing the nearest one above it."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def use(folder: Path, settings: Settings) -> int | None:
@@ -39,7 +52,7 @@ def use(folder: Path, settings: Settings) -> int | None:
     Args:
         folder: of the model's files; of a hub model, one of its snapshots.
     """
-    whole = folder.parent.parent if folder.parent.name == "snapshots" else folder
+    whole = whole_folder(folder)
     if not is_within(whole, settings.cache_dir):
         return None
     touch(whole)

@@ -17,6 +17,8 @@ from dashboard.errors import (
     NotReadyError,
     UnsafeModelError,
     UnsupportedModelError,
+    is_full_disk,
+    unforeseen,
 )
 from dashboard.models.adapters import HELP, adapter_files, adapter_refusal
 from dashboard.models.bundled import BUNDLED, is_converted
@@ -26,7 +28,7 @@ from dashboard.models.folders import PREFIX, folder_model
 from dashboard.models.gguf_files import convert_once, converted_folder, is_ready
 from dashboard.models.hub import cached_snapshot, find_cached, is_hub_id, listed_model, repository_of
 from dashboard.models.memory import check_bound, check_room
-from dashboard.models.transfer import TransferError, beside, check_disk, download
+from dashboard.models.transfer import TransferError, beside, bytes_to_come, download
 from dashboard.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -125,8 +127,7 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: Report, 
     found = _found(name, revision, settings.stall_seconds, report)
     check = check_room if loads else check_bound
     check(name, found.parameters, settings.model_gigabytes)
-    make_room(name, sum(found.sizes.values()), repository_of(name), settings)
-    check_disk(name, found.commit, found.sizes)
+    make_room(name, bytes_to_come(name, found.commit, found.sizes), repository_of(name), settings)
     try:
         folder = download(name, found.commit, revision or "main", found.sizes, report, settings.stall_seconds)
     except TransferError as failed:  # and nothing else: what `report` raises is the caller's
@@ -201,8 +202,10 @@ def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoun
         return ModelNotFoundError(f"{name} has no revision “{revision}”. Check the revision.")
     if isinstance(error, errors.RepositoryNotFoundError):
         return ModelNotFoundError(f"The hub has no model “{name}” (or it is private). Check its name.")
+    if is_full_disk(error):
+        return ModelNotFoundError(f"{name} cannot be saved to the local cache: the disk is full. Free some space.")
     if isinstance(error, OSError) and error.filename is not None:
-        return ModelNotFoundError(f"{name} cannot be saved to the local cache ({error.strerror}). Free some space.")
+        return ModelNotFoundError(f"{name} cannot be saved to the local cache ({error.strerror}). {unforeseen(error)}")
     here = ", ".join(model.name for model in BUNDLED)
     if _is_unreachable(error):
         return HubUnreachableError(

@@ -12,13 +12,14 @@ from dashboard.errors import ForeignFileError
 from dashboard.models.adapters import has_adapter
 from dashboard.models.fingerprint import has_weights
 from dashboard.models.foreign import entries_of, read_bytes
+from dashboard.settings import HUB_PREFIX
 from dashboard.settings import hub_cache as cache_folder
 
 log = logging.getLogger(__name__)
 
-PREFIX = "models--"  # begins the name of a model's folder in the local cache
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 LONGEST_ID = 96
+SNAPSHOTS = "snapshots"  # the folder of a model's revisions in the local cache
 COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # a folder below `snapshots`, and no other
 LONGEST_REVISION = 200
 
@@ -70,18 +71,33 @@ def listed_model(name: str) -> HubModel | None:
 def cached_ids() -> tuple[str, ...]:
     """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their names."""
     try:
-        names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith(PREFIX))
+        names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith(HUB_PREFIX))
     except ForeignFileError as error:
         if cache_folder().is_dir():
             log.warning("no model of the hub's local cache is listed: %s", error)
         return ()
-    ids = (name.removeprefix(PREFIX).replace("--", "/") for name in names)
+    ids = (name.removeprefix(HUB_PREFIX).replace("--", "/") for name in names)
     return tuple(name for name in ids if is_hub_id(name) and cached_snapshot(name) is not None)
 
 
 def repository_of(hub_id: str) -> Path:
     """A model's folder in the local cache."""
-    return cache_folder() / (PREFIX + hub_id.replace("/", "--"))
+    return cache_folder() / (HUB_PREFIX + hub_id.replace("/", "--"))
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Whether a model's folder is one of a hub model in the local cache; its name is the revision then."""
+    return folder.parent.name == SNAPSHOTS
+
+
+def whole_folder(folder: Path) -> Path:
+    """The folder of everything that is kept of a model: of a hub model the one around its snapshots, else `folder`."""
+    return folder.parent.parent if is_snapshot(folder) else folder
+
+
+def snapshot_of(hub_id: str, commit: str) -> Path:
+    """Where a revision of a model is in the local cache, or would be."""
+    return repository_of(hub_id) / SNAPSHOTS / commit
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
@@ -96,7 +112,7 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
         commit = wanted
     if not COMMIT.fullmatch(commit):
         return None
-    folder = repository / "snapshots" / commit
+    folder = repository / SNAPSHOTS / commit
     return folder if has_weights(folder) or has_adapter(folder) else None
 
 

@@ -35,6 +35,7 @@ from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint, has_vocabulary, strange_weights
 from dashboard.models.foreign import check_regular, shown
 from dashboard.models.heads import Judgement, Without, has_classes
+from dashboard.models.hub import is_snapshot
 from dashboard.models.memory import check_room
 from dashboard.models.panics import loading_tokenizer
 from dashboard.models.plausible import implausible
@@ -160,7 +161,7 @@ def _source(name: str, folder: Path) -> str:
     bundled = next((spec for spec in BUNDLED if spec.name == name), None)
     if bundled is not None:
         return f"package {bundled.package} {bundled.version}"
-    return f"commit {folder.name}" if folder.parent.name == "snapshots" else ""
+    return f"commit {folder.name}" if is_snapshot(folder) else ""
 
 
 def _parameters(folder: Path, title: str) -> int:

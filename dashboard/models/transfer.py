@@ -6,17 +6,16 @@ A part that has come is kept and is gone on with the next time. A transfer of wh
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import HubUnreachableError, ModelError
-from dashboard.models.hub import repository_of
+from dashboard.errors import HubUnreachableError
+from dashboard.models.hub import repository_of, snapshot_of
 from dashboard.models.parts import PART, bring_blob
 
 LOOK_SECONDS = 0.2
@@ -90,22 +89,15 @@ class Transfer:
         return Bar
 
 
-def check_disk(name: str, commit: str, sizes: Mapping[str, int]) -> None:
-    """Raise `ModelError` where the hub's cache has no room for what is not there yet of these files (file → bytes)."""
-    repository = repository_of(name)
-    snapshot, blobs = repository / "snapshots" / commit, repository / "blobs"
+def bytes_to_come(name: str, commit: str, sizes: Mapping[str, int]) -> int:
+    """The bytes of these files (file → bytes) that the hub's cache does not have yet."""
+    snapshot, blobs = snapshot_of(name, commit), repository_of(name) / "blobs"
     missing = sum(size for file, size in sizes.items() if not (snapshot / file).exists())
-    begun = sum(path.stat().st_size for path in blobs.glob(f"*{PART}"))  # these are gone on with
-    needed = missing - min(begun, missing)
-    folder = repository
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ModelError(
-            f"{name} needs {needed / 1e6:,.0f} MB more, and the disk of the local cache has {free / 1e6:,.0f} MB free. "
-            "Free some space."
-        )
+    begun = 0  # of parts, which are gone on with
+    for part in blobs.glob(f"*{PART}"):
+        with suppress(OSError):  # it is whole now, and has another name
+            begun += part.stat().st_size
+    return missing - min(begun, missing)
 
 
 def download(

@@ -123,11 +123,13 @@ def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _removable(entry: CatalogEntry) -> Path:
     """The folder that holds the model's files and nothing else."""
+    from dashboard.models.hub import whole_folder
+
     if entry.source == "folder":
         raise ModelError(f"{entry.title} is a folder of yours ({entry.folder}); delete it yourself.")
     if entry.folder is None:
         raise ModelNotFoundError(f"{entry.title} has no files here that could be deleted.")
-    return entry.folder.parent.parent if entry.source == "hub" else entry.folder  # the hub's: …/snapshots/COMMIT
+    return whole_folder(entry.folder)
 
 
 def _agreed(question: str) -> bool:

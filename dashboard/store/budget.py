@@ -11,17 +11,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.private import alone, private_folder, remove_unused
-from dashboard.settings import Settings, hub_cache
+from dashboard.settings import HUB_PREFIX, Settings, hub_cache
 from dashboard.store.files import remove_run, runs_in
 from dashboard.store.leftovers import bytes_in, last_written
-from dashboard.store.reserve import reserved_bytes
+from dashboard.store.reserve import missing_bytes
 from dashboard.store.visits import VisitorLists
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class Budget:
     @classmethod
     def from_settings(cls, settings: Settings) -> Budget:
         """The budget of this server."""
-        models = ((settings.models_folder / CONVERTED, ""), (hub_cache(), "models--"))
+        models = ((settings.models_folder / CONVERTED, ""), (hub_cache(), HUB_PREFIX))
         return cls(
             settings.cache_dir,
             settings.cache_bytes,
@@ -101,7 +100,7 @@ class Budget:
             with contextlib.suppress(OSError):  # a disk without a byte for the lock
                 stack.enter_context(alone(self.folder, LOCK))
             over = self.held() + needed - self.most_bytes
-            short = needed + reserved_bytes(self.folder) - shutil.disk_usage(self.folder).free
+            short = missing_bytes(self.folder, needed)
             missing, gone = max(over, short, needed if full else 0), 0
             for holding in self._leaving(keep) if missing > 0 else ():
                 if gone >= missing:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,6 @@ from dashboard.private import alone
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.leftovers import remove_left
-from dashboard.store.reserve import reserved_bytes
 
 MOST_AT_ONCE = 8  # files of all visitors that are written or sent
 MOST_OF_ONE = 2  # of one visitor
@@ -35,7 +34,7 @@ class ExportRoom:
 
     folder: Path
     most_bytes: int
-    budget: Budget | None = None
+    budget: Budget
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ExportRoom:
@@ -53,13 +52,24 @@ class ExportRoom:
             NoSpaceError: all files together would take more room than they may, or than the disk has.
             OSError: the folder cannot be written.
         """
+        with self._checked(owner, size) as name:
+            path = self.folder / f"{name}.{size}.{uuid.uuid4().hex}.part"
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        return ExportFile(path, os.fdopen(descriptor, "w+b"))
+
+    def check(self, owner: str, size: int) -> None:
+        """Raise what `open` would raise now."""
+        with self._checked(owner, size):
+            return
+
+    @contextlib.contextmanager
+    def _checked(self, owner: str, size: int) -> Iterator[str]:
+        """Hold the folder's lock, where there is room for a file; gives how the owner's files are called."""
         name = hashlib.sha256(owner.encode()).hexdigest()[:16]
         with alone(self.folder):
             remove_left(self.folder, NAME, older=LONGEST_SENDING)
             self._check(name, size)
-            path = self.folder / f"{name}.{size}.{uuid.uuid4().hex}.part"
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        return ExportFile(path, os.fdopen(descriptor, "w+b"))
+            yield name
 
     def _check(self, owner: str, size: int) -> None:
         known = [path.name.split(".") for path in self.folder.glob(NAME)]
@@ -77,12 +87,13 @@ class ExportRoom:
                     "(DASHBOARD_EXPORT_GIGABYTES). Export a shorter text's run, or without all attention weights."
                 )
             raise QueueFullError("The files that are being made for others take all the room there is. Export again in a minute.")
-        if self.budget is not None and self.budget.make_room(size).over:
+        room = self.budget.make_room(size)
+        if room.over:
             raise NoSpaceError(
                 f"This file would take {size / 1e6:,.0f} MB, and all that this server may keep is in use "
                 "(DASHBOARD_CACHE_GIGABYTES). Export again later."
             )
-        if shutil.disk_usage(self.folder).free < size + reserved_bytes(self.folder) / 2:
+        if room.short:
             raise NoSpaceError("The server's disk has no room for this file. Free some space (or ask whoever keeps this server).")
 
 

@@ -6,11 +6,12 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 FORGOTTEN_SECONDS = 600.0  # whoever writes a file writes to it more often
 DOWNLOAD_SECONDS = 86400.0  # whoever converts a model may be silent for longer
+STOPPED_SECONDS = 7 * 86400.0  # a download that was stopped is gone on with, if anybody still wants it
 
 
 def remove_left(folder: Path, *patterns: str, older: float = FORGOTTEN_SECONDS) -> int:
@@ -32,11 +33,7 @@ def remove_left(folder: Path, *patterns: str, older: float = FORGOTTEN_SECONDS) 
 
 def bytes_in(path: Path) -> int:
     """The room that a file, or everything in a folder, takes on the disk; what cannot be read counts for nothing."""
-    total = 0
-    for inner in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())):
-        with contextlib.suppress(OSError):
-            total += inner.lstat().st_blocks * 512
-    return total
+    return sum(status.st_blocks * 512 for status in _states(path))
 
 
 def _found(folder: Path, patterns: Iterable[str]) -> list[Path]:
@@ -47,6 +44,14 @@ def _found(folder: Path, patterns: Iterable[str]) -> list[Path]:
 
 
 def last_written(path: Path) -> float:
-    """When a file, or anything in a folder, was written last."""
-    inner = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
-    return max((item.lstat().st_mtime for item in (path, *inner)), default=0.0)
+    """When a file, or anything in a folder, was written last; 0 where nothing of it is there any more."""
+    return max((status.st_mtime for status in _states(path)), default=0.0)
+
+
+def _states(path: Path) -> Iterator[os.stat_result]:
+    """Of a file, or of a folder and everything in it, links not followed; what leaves while we look is passed over."""
+    walked = () if path.is_symlink() else os.walk(path)
+    inner = (Path(place) / name for place, folders, files in walked for name in (*folders, *files))
+    for item in (path, *inner):
+        with contextlib.suppress(OSError):
+            yield item.lstat()

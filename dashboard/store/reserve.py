@@ -1,4 +1,4 @@
-"""Room on the disk that saved runs leave free, so that the queue, visitors' lists and exports can be written."""
+"""Room on the disk that stays free, so that the queue and visitors' lists can be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ def reserved_bytes(folder: Path) -> int:
     return int(min(RESERVE_BYTES, RESERVE_SHARE * shutil.disk_usage(folder).total))
 
 
-def missing_bytes(folder: Path) -> int:
-    """How much less than the reserve is free on the disk of a folder; 0 where there is enough."""
-    usage = shutil.disk_usage(folder)
-    return int(max(0, min(RESERVE_BYTES, RESERVE_SHARE * usage.total) - usage.free))
+def missing_bytes(folder: Path, needed: int = 0) -> int:
+    """How much less than the reserve and `needed` bytes is free on the disk of a folder; 0 where there is enough."""
+    return max(0, needed + reserved_bytes(folder) - shutil.disk_usage(folder).free)

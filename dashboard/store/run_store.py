@@ -63,8 +63,6 @@ from dashboard.store.upgrades import NEWER, upgraded
 log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
-FORGOTTEN_SECONDS = 600.0  # a .part file that nobody wrote to for this long belongs to a process that was killed
-REPLACED = "This run was computed again meanwhile. Ask for the prediction again."
 ASK_KEEPER = "Whoever keeps this server finds in its log which one it is."
 MISSING = "This server no longer has that run. Run its text again."
 
@@ -165,7 +163,7 @@ class RunStore:
             raise RunShapeError(f"{name!r} is not a name of arrays derived from a run.")
         now = self._stamp(name)
         if stamp is not None and now is not None and stamp != now:
-            raise ReplacedRunError(REPLACED)
+            raise ReplacedRunError("This run was computed again meanwhile. Ask for the prediction again.")
         of = stamp or now
         self._write(name, arrays, {"name": name, **({"of": of} if of else {})})
 
@@ -184,14 +182,6 @@ class RunStore:
         touch(self._path(name))
         return self._derived(name, stamp)
 
-    def open_filled(self, key: str, positions: Iterable[int | None]) -> ModelRun:
-        """A run; of a masked model, with the predictions at `positions` that were computed later, where there are any.
-
-        Raises:
-            RunNotFoundError: the run is not here. BadSelectionError: it has no such position.
-        """
-        return self.filled(self.open(key), positions)
-
     def filled(self, run: ModelRun, positions: Iterable[int | None]) -> ModelRun:
         """`run`, if of a masked model, with the predictions at `positions` that were computed later from this very capture.
 
@@ -209,20 +199,6 @@ class RunStore:
         if is_run_key(key):
             remove_run(self.folder, key)
             self._close_gone()
-
-    def recent(self, limit: int = 20) -> list[RunSummary]:
-        """The runs used last, the latest first."""
-        files = sorted(files_in(self.folder), key=lambda pair: pair[1].st_mtime_ns, reverse=True)
-        found: list[RunSummary] = []
-        for name, status in files:
-            if len(found) >= limit:
-                break
-            if is_run_key(name):
-                try:
-                    found.append(self._summary(name, status))
-                except RunNotFoundError:
-                    continue
-        return found
 
     def summary(self, key: str) -> RunSummary | None:
         """The line of one run, which does not count as a use; None where it is not here."""
@@ -367,7 +343,7 @@ class RunStore:
 
     def _sweep(self) -> int:
         """Remove what killed writers left; returns how many bytes unfinished files still take."""
-        return remove_left(self.folder, "*.part", older=FORGOTTEN_SECONDS)
+        return remove_left(self.folder, "*.part")
 
 
 def _missing(error: OSError) -> RunNotFoundError:

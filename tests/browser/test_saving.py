@@ -9,6 +9,7 @@ import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from playwright.sync_api import Browser, expect
 
 from dashboard import open_run
 from dashboard.contracts.run import ModelRun
+from dashboard.store.exports import MOST_AT_ONCE, ExportRoom
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"
@@ -137,3 +139,19 @@ def test_what_cannot_be_saved_is_a_notice(open_page: Callable[..., Person], caus
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
     person.log[:] = [line for line in person.log if "export/" not in line]
+
+
+def test_a_run_file_that_is_refused_is_not_said_to_be_saved(person: Person, causal: ModelRun, tmp_path: Path) -> None:
+    """Others have all the files that may be made at once; when one of them is through, it is saved."""
+    room = ExportRoom.from_settings(person.server.settings)
+    with ExitStack() as held:
+        first, *_others = [held.enter_context(closing(room.open(f"other {number}", 1000))) for number in range(MOST_AT_ONCE)]
+        person.open_run(causal, token=15, layer=24, head=4)
+        person.expects_log("429")
+        person.at("export-menu").locator("summary").click()
+        person.page.locator('#export-menu [data-export="run.npz"]').click()
+        expect(person.notice()).to_contain_text("Not saved.")
+        expect(person.notice()).to_contain_text("This server is busy making files for others. Export again in a minute.")
+        expect(person.page.locator("#export-menu .export-sign")).to_have_text("Not saved.")
+        first.close()
+        assert open_run(save(person, "#export-menu", "run.npz", tmp_path)).header == causal.header

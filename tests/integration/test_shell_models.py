@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -19,7 +23,7 @@ from tiny_models import tiny
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import HubUnreachableError, JobCancelledError, ModelError, ModelTooLargeError
-from dashboard.models import memory, parts, transfer
+from dashboard.models import fetch, memory, parts, transfer
 from dashboard.models.catalog import Catalog
 from dashboard.models.loader import load_model
 from dashboard.settings import Settings
@@ -63,7 +67,7 @@ def test_a_hub_model_is_downloaded_with_progress_in_bytes_and_is_then_here(hub: 
     assert fetched[0].message == f"Looking for {NAME} on the hub"
     wanted = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     total = sum(len(content) for name, content in hub.files.items() if name in wanted)
-    assert {step.total for step in fetched[1:]} == {total}
+    assert {step.total for step in fetched if step.message.startswith("Downloading")} == {total}
     assert all(0 <= step.done <= total for step in fetched)
     entry = Catalog(settings).admit(NAME)
     assert (entry.here, entry.note, entry.kind, entry.layers) == (True, "in the local cache", "causal", 2)
@@ -133,11 +137,31 @@ def test_too_large_for_memory_or_disk_is_said_before_the_download(
         patch.setattr(memory, "free_gigabytes", lambda: 1e-6)
         with pytest.raises(ModelTooLargeError, match="GB are free on the server"):
             load_model(NAME, settings)
-    usage = type("Usage", (), {"free": 10})()
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _path: usage)
-    with pytest.raises(Exception, match=r"needs 0 MB more, and the disk of the local cache has 0 MB free"):
+    usage = SimpleNamespace(free=512_000_010, total=10**12)  # ten bytes beside what stays free
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(ModelError, match=r"needs 0 MB on the disk, and the server's disk has 0 MB too little room for it"):
         load_model(NAME, settings)
     assert [path for path in hub.asked if "/resolve/" in path] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "the disk is full. Free some space."),
+        (errno.EDQUOT, "the disk is full. Free some space."),
+        (errno.EACCES, "(Permission denied). The server may not read or write one of its files."),
+        (errno.EMFILE, "(Too many open files). The server has too many files open."),
+        (errno.EIO, "(Input/output error). The server could not read or write one of its files."),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_what_the_disk_refuses_a_download_is_said_as_what_it_is(number: int, told: str, named: bool) -> None:
+    error = OSError(number, os.strerror(number), *(["/srv/jane/blob"] if named else []))
+    sentence = str(fetch.explained(NAME, None, error))
+    if named or number in (errno.ENOSPC, errno.EDQUOT):  # writing to an open file names none
+        assert told in sentence
+    assert ("Free some space" in sentence) == (number in (errno.ENOSPC, errno.EDQUOT))
+    assert "jane" not in sentence
 
 
 def test_fetching_needs_room_on_the_disk_and_none_in_memory(
@@ -149,19 +173,14 @@ def test_fetching_needs_room_on_the_disk_and_none_in_memory(
     assert Catalog(settings).get(NAME).here
 
 
-def test_what_came_of_a_download_needs_no_room_again(
-    hub: Hub, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_came_of_a_download_needs_no_room_again(hub: Hub, settings: Settings, tmp_path: Path) -> None:
     repository = tmp_path / "hub" / f"models--{NAME.replace('/', '--')}"
     (repository / "blobs").mkdir(parents=True)
     (repository / "blobs" / f"abc{parts.PART}").write_bytes(bytes(600))
     (repository / "snapshots" / COMMIT).mkdir(parents=True)
     (repository / "snapshots" / COMMIT / "config.json").write_bytes(bytes(300))
-    usage = type("Usage", (), {"free": 100})()
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _path: usage)
-    transfer.check_disk(NAME, COMMIT, {"config.json": 300, "model.safetensors": 700})
-    with pytest.raises(ModelError, match="the disk of the local cache"):
-        transfer.check_disk(NAME, COMMIT, {"config.json": 300, "model.safetensors": 701})
+    assert transfer.bytes_to_come(NAME, COMMIT, {"config.json": 300, "model.safetensors": 700}) == 100
+    assert transfer.bytes_to_come(NAME, COMMIT, {"config.json": 300, "model.safetensors": 500}) == 0
 
 
 def test_the_shell_lists_fetches_and_removes(

@@ -128,7 +128,7 @@ def test_keys_and_fingerprints_of_the_first_version_are_todays(settings: Setting
 def test_a_prediction_of_the_first_version_is_found_beside_its_run(store: RunStore) -> None:
     said = RUNS["bert"]
     check_filled(store.open_arrays(fill_name(said["key"], FILLED)), said)
-    filled = store.open_filled(said["key"], [FILLED]).filled(FILLED)
+    filled = store.filled(store.open(said["key"]), [FILLED]).filled(FILLED)
     assert filled is not None
     check_filled(filled, said)
 

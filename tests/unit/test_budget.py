@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from dashboard.private import alone, hold
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.exports import ExportRoom
+from dashboard.store.leftovers import last_written
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
 
@@ -215,7 +218,7 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
         ):
             make_room("mine", 3 * MB, folder, settings)
     make_room("mine", MB, settings.models_folder / "gguf" / "x", settings)
-    make_room("mine", 10**12, settings.cache_dir.parent / "elsewhere", settings)  # not ours to bound
+    make_room("mine", 30 * MB, settings.cache_dir.parent / "elsewhere", settings)  # not ours to bound
     age(settings.runs_folder, 1)
     ExportRoom.from_settings(settings).open("ann", 3 * MB).close()
     assert not list(settings.runs_folder.glob("*.safetensors"))
@@ -223,15 +226,56 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
 
 def test_a_download_that_goes_on_makes_no_room_of_itself(settings: Settings) -> None:
     begun, other = downloaded(settings, "org--begun", 6, 50), downloaded(settings, "org--other", 3, 40)
-    make_room("begun", 9 * MB, begun, settings)
+    make_room("begun", 3 * MB, begun, settings)
     assert (begun.exists(), other.exists()) == (True, False)
 
 
 def test_a_disk_without_room_is_said_before_a_model_is_written(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Settings(cache_dir=settings.cache_dir, cache_gigabytes=10**6)
-    monkeypatch.setattr("dashboard.store.budget.reserved_bytes", lambda folder: 10**15)
-    with pytest.raises(ModelError, match="the server's disk has no room for it"):
-        make_room("mine", 3 * MB, whole.models_folder / "gguf" / "x", whole)
+    for folder in (whole.models_folder / "gguf" / "x", settings.cache_dir.parent / "elsewhere" / "x"):
+        free_beside_the_reserve(monkeypatch, 3 * MB)
+        make_room("mine", 3 * MB, folder, whole)
+        free_beside_the_reserve(monkeypatch, 2 * MB)
+        with pytest.raises(ModelError, match=r"mine needs 3 MB on the disk, and the server's disk has 1 MB too little"):
+            make_room("mine", 3 * MB, folder, whole)
+
+
+def test_a_file_to_save_leaves_the_whole_reserve_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = ExportRoom.from_settings(Settings(cache_dir=settings.cache_dir, cache_gigabytes=10**6))
+    free_beside_the_reserve(monkeypatch, 3 * MB)
+    room.open("ann", 3 * MB).close()
+    free_beside_the_reserve(monkeypatch, 3 * MB - 1)
+    with pytest.raises(NoSpaceError, match="disk has no room for this file"):
+        room.open("ann", 3 * MB)
+
+
+def free_beside_the_reserve(patch: pytest.MonkeyPatch, count: int) -> None:
+    """Let a disk of 100 GB have so many bytes free beside its reserve of 512 MB, whichever folder is asked for."""
+    usage = SimpleNamespace(total=100_000 * MB, free=512 * MB + count)
+    patch.setattr("dashboard.store.reserve.shutil.disk_usage", lambda _folder: usage)
+
+
+def test_what_vanishes_while_room_is_made_disturbs_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download renames and removes files while a run is saved: they, and whole folders, are gone when they are looked at."""
+    model, other = downloaded(settings, "org--busy", 3, 50), downloaded(settings, "org--old", 3, 60)
+    (model / "blobs").mkdir()
+    (model / "blobs" / "part").write_bytes(b"x" * MB)
+    age(model, 50)
+    kept_run(settings, 1, 5, 0)
+    look, looks = Path.lstat, []
+
+    def vanishes(path: Path) -> os.stat_result:
+        looks.extend([path] if path == model / "model.safetensors" else [])
+        if len(looks) == 2:  # the first look adds up what there is
+            looks[0].unlink(missing_ok=True)
+            shutil.rmtree(model / "blobs", ignore_errors=True)
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", vanishes)
+    assert Budget.from_settings(settings).make_room().over == 0
+    assert not (model / "model.safetensors").exists()
+    assert not other.exists()
+    assert last_written(settings.cache_dir / "nothing") == 0.0
 
 
 def left_overs(settings: Settings) -> list[Path]:
@@ -247,6 +291,9 @@ def left_overs(settings: Settings) -> list[Path]:
         settings.visitors_folder / ".write-test-77",
         settings.exports_folder / "0123abcd.1000.0123abcd.part",
         models / ".fingerprints-abc",
+        settings.cache_dir / ".fingerprints-abc",
+        settings.cache_dir / "hub" / ".leaving-abc" / "model.safetensors",
+        settings.cache_dir / "hub" / "models--org--x" / "blobs" / f"{'b' * 40}.dashboard.incomplete",
         models / ".smollm2-135m-abc" / "x.whl",
         gguf / ".converting-abc" / "model.safetensors",
         gguf / ".leaving-abc" / "model.safetensors",
@@ -263,10 +310,23 @@ def test_what_killed_processes_left_is_swept_everywhere(settings: Settings) -> N
     sweep(settings)
     assert [path.exists() for path in files] == [True] * len(files)  # somebody may be writing them
     for path in files:
-        age(path if path.parent.name[0] != "." else path.parent, 25)
+        age(path if path.parent.name[0] != "." else path.parent, 25 if path.suffix != ".incomplete" else 7 * 24 + 1)
     sweep(settings)
     assert [str(path) for path in files if path.exists()] == []
     assert whole.exists()
+
+
+def test_parts_of_stopped_downloads_leave_a_shared_cache_after_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours alone: what the hub's own library left, and other programs may still use, is not ours to sweep."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "shared"))
+    blobs = tmp_path / "shared" / "models--org--x" / "blobs"
+    blobs.mkdir(parents=True)
+    ages = {"old.dashboard.incomplete": 7 * 24 + 1, "young.dashboard.incomplete": 6 * 24, "theirs.incomplete": 999, "whole": 999}
+    for name, hours in ages.items():
+        (blobs / name).write_bytes(b"x")
+        age(blobs / name, hours)
+    sweep(Settings(cache_dir=tmp_path / "cache"))
+    assert sorted(path.name for path in blobs.iterdir()) == ["theirs.incomplete", "whole", "young.dashboard.incomplete"]
 
 
 def test_a_conversion_whose_file_is_another_one_now_leaves_after_a_day(settings: Settings, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ PACKAGE = "dashboard"
 
 BASE = ("errors",)
 RUNS = ("contracts", *BASE)
-DISK = ("private", "store.budget", "store.files", "store.leftovers")
+DISK = ("private", "store.budget", "store.files", "store.leftovers", "store.reserve")
 RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
     "errors": (),
     "ids": (),
@@ -31,7 +31,15 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "models": ("models", *DISK, "store.upgrades", "container", "settings", "__init__", *RUNS),  # of __init__ the version
     "analysis": ("analysis", *RUNS),
     "jobs": ("jobs", "store", "settings", "private", "container", *RUNS),
-    "jobs.housekeeping": ("store", "settings", "private", "models.bundled", "models.gguf_files"),
+    "jobs.housekeeping": (
+        "store",
+        "settings",
+        "private",
+        "models.bundled",
+        "models.digests",
+        "models.gguf_files",
+        "models.parts",
+    ),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
     "jobs.preparation": ("jobs", "models.fetch", "models.fingerprint", "settings", *RUNS),  # what is done beside it
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
@@ -49,7 +57,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "pictures": ("plain_line", "shelf", "views", "figures", "markup", *RUNS),
     "wiring": ("picker", "shelf", "views", "run_info", "ids", *RUNS),
     "exports": ("exports", "views", "figures", "analysis", "store.mapped", "store.upgrades", "markup", "__init__", *RUNS),
-    "export_routes": ("plain_line", "exports", "shelf", "store", "views", "figures.theme", *RUNS),
+    "export_routes": ("plain_line", "recent", "exports", "shelf", "store", "views", "figures.theme", *RUNS),
     "app": (
         "below_path",
         "wiring",

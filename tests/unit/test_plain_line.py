@@ -134,6 +134,30 @@ def test_every_address_says_what_it_is(
             assert (reply.status_code, reply.mimetype, text) == (status, "text/plain", sentence), name
 
 
+@pytest.mark.parametrize(("error", "sentence", "status"), ERRORS, ids=[f"{type(row[0]).__name__} {row[2]}" for row in ERRORS])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_file_that_cannot_be_written_says_what_it_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str, status: int, hidden: bool
+) -> None:
+    """Only a full disk is said to lack space; also where closing the unfinished file fails and raises something else."""
+
+    def fail(_run: ModelRun, file: Any, *_args: object) -> None:
+        file.write(b"x" * 1000)
+        try:
+            raise error
+        finally:
+            if hidden and isinstance(error, OSError):
+                raise ValueError("Can't close the ZIP file while there is an open writing handle on it.")
+
+    monkeypatch.setattr("dashboard.export_routes.write_run", fail)
+    for suffix in ("npz", "safetensors"):
+        reply = site.client.get(f"/export/run.{suffix}?{site.query}")
+        text = reply.get_data(as_text=True)
+        assert (reply.status_code, "Free some space" in text or "free some space" in text) == (status, status == 507)
+        assert status == 507 or text == sentence
+        assert list(site.settings.exports_folder.glob("*.part")) == []
+
+
 def test_a_run_that_is_there_and_cannot_be_read_is_not_said_to_be_gone(site: Site) -> None:
     """A folder stands in its place: that is what the machine says, to root as well."""
     path = site.settings.runs_folder / f"{site.run.key}.safetensors"

@@ -217,7 +217,7 @@ def test_a_file_of_a_newer_version_is_a_miss_and_stays(store: RunStore, changes:
     with pytest.raises(NewerRunError, match="made by a newer version of this program"):
         store.open(key)
     assert not store.has(key), "the run is computed again"
-    assert ("schema" in changes) == (store.recent() == [])
+    assert ("schema" in changes) == (store.summary(key) is None)
     assert file_of(store, key).read_bytes() == raw
     saved(store)
     assert store.open(key).hidden_states[0].tolist() == HIDDEN.tolist()
@@ -322,22 +322,18 @@ def test_the_line_of_one_run_is_no_use_of_it(store: RunStore) -> None:
     assert store.summary(key) is None
 
 
-def test_recent_runs_come_latest_first_and_need_no_index(store: RunStore) -> None:
-    keys = [saved(store, f"text {number}\n and more") for number in range(5)]
-    for age, key in enumerate(keys):
-        os.utime(file_of(store, key), (0, 1_000_000 + age))
-    store.save_arrays(f"{keys[0]}.fill-1", {"a": np.zeros(1)})
-    (store.folder / "note.txt").write_text("not a run")
+def test_the_line_of_a_run_needs_no_index(store: RunStore) -> None:
+    key = saved(store, "text 4\n and more")
+    os.utime(file_of(store, key), (0, 1_000_004))
     file_of(store, "f" * 64).write_bytes(b"garbage")
     for reader in (store, RunStore(store.folder, 10**9)):
-        listed = reader.recent(3)
-        assert [run.key for run in listed] == keys[:1:-1]
-        assert listed[0].preview == "text 4 and more"
-        assert (listed[0].model, listed[0].title, listed[0].tokens) == ("tiny", "Tiny", 2)
-        assert listed[0].bytes == file_of(store, keys[4]).stat().st_size
-        assert (listed[0].created, listed[0].used) == (1_767_323_045, 1_000_004)
-    store.open(keys[0])
-    assert store.recent(1)[0].key == keys[0]
+        line = reader.summary(key)
+        assert line is not None
+        assert line.preview == "text 4 and more"
+        assert (line.model, line.title, line.tokens) == ("tiny", "Tiny", 2)
+        assert line.bytes == file_of(store, key).stat().st_size
+        assert (line.created, line.used) == (1_767_323_045, 1_000_004)
+        assert reader.summary("f" * 64) is None
 
 
 def test_a_reader_beside_a_writer_sees_all_or_nothing(store: RunStore) -> None:

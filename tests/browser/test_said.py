@@ -20,9 +20,9 @@ def test_a_weight_is_said_of_the_capture_that_is_shown(person: Person) -> None:
     person.open_run(run, token=2, other=1, layer=0, head=0)
     expect(person.at("announcer")).to_contain_text("The figures show the run of")  # the form has another model: said once
     with person.page.expect_request("**/attention/**") as asked:
-        person.page.evaluate("() => dashboardApp.propose({ token: 3 })")
+        person.page.evaluate("() => dashboardApp.propose({ token: 3, head: 1 })")
     assert "stamp=one" in asked.value.url
-    expect(person.at("announcer")).to_contain_text(f"reads it with weight {run.attention(0, 0)[3, 1]:.4f}")
+    expect(person.at("announcer")).to_contain_text(f"reads it with weight {run.attention(0, 1)[3, 1]:.4f}")
     saved(person, "number-two")
     person.expects_log("412")
     of = {"run": run.key, "stamp": "one", "layer": 1, "head": 0}

@@ -5,7 +5,7 @@
   const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
   const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
   const AFTER = 150; // milliseconds after which Dash is told of a token: nothing that is shown waits for that
-  const PARTING = /(?<=\d) (?=(?:%|×|(?:nats?|pp|points?|px|[kMGT]?B|[kMBT]|s|min|times|tokens?)(?!\w)))|(?<=[<>≈≤≥]) (?=[\d−-])/g;
+  const PARTING = /(?<=\d) (?=(?:%|×|(?:nats?|pp|percentage points?|points?|px|[kMGT]?B|[kMBT]|s|min|times|tokens?)(?!\w)))|(?<=[<>≈≤≥]) (?=[\d−-])/g;
   let serial = 0;
   let latest = null;
   let telling = 0;
@@ -164,7 +164,7 @@
       node.append(suffix || "");
       return node;
     },
-    /** A sentence whose numbers and units no line's end parts (dashboard/markup.py does it for the views' words). */
+    /** A sentence whose numbers and units no line's end parts; dashboard/markup.py does it for the views' words, by the same rule. */
     unparted(text) { return text.replace(PARTING, "\u00a0"); },
     /** Write a label, its first `lead` characters in second ink, into an SVG text. */
     svgLabel(node, text, lead) {

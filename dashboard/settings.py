@@ -47,7 +47,7 @@ class Settings:
     port: int = _setting(8050, "port the page is served on", "PORT")
     hosts: str | None = _setting(None, "names this server answers for, with commas between; `*` for any")
     path: str = _setting("/", "path of the page's address, where a proxy serves it below one")
-    cache_dir: Path = _setting(_cache_home, "folder of the queue, the index and the saved runs (mode 0700)")
+    cache_dir: Path = _setting(_cache_home, "folder of the queue, the visitors' lists and the saved runs (mode 0700)")
     models_dir: Path | None = _setting(None, "folder of the converted bundled models; by default `models` in the cache folder")
     model_folders: tuple[Path, ...] = _setting(tuple, "folders whose models the page offers, separated as in PATH")
     model_gigabytes: float = _setting(

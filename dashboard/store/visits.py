@@ -4,7 +4,8 @@
 
 A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list for a name of their
 own; nothing else is known of them. An unsigned name, as older versions gave, counts where its list is there. A file is replaced
-as a whole, under a lock that threads and processes share; one that cannot be read counts as empty.
+as a whole, under a lock that threads and processes share. One whose content is damaged counts as empty; one that the machine
+does not let us read is an error, and stays as it is.
 """
 
 from __future__ import annotations
@@ -110,7 +111,11 @@ class VisitorLists:
         return Signer(self._secret.read(), salt=COOKIE, digest_method=hashlib.sha256)
 
     def of(self, visitor: str) -> dict[str, Visit]:
-        """A visitor's runs by key: pinned ones first, then by when they were opened, the latest first."""
+        """A visitor's runs by key: pinned ones first, then by when they were opened, the latest first.
+
+        Raises:
+            OSError: the list is there and cannot be read.
+        """
         runs = self._read(self._path(visitor))
         return dict(sorted(runs.items(), key=lambda item: (item[1].pinned, item[1].opened), reverse=True))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -14,10 +17,14 @@ from hypothesis import strategies as st
 from synthetic import make_run
 
 from dashboard import read_table
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.contracts.table import Table
 from dashboard.errors import BadRequestError
-from dashboard.exports.tables import guarded, original
-from dashboard.exports.token_table import head_of, perplexity, rows_of
+from dashboard.exports.provenance import of_run
+from dashboard.exports.tables import TEXT_COLUMNS, csv_of, guarded, original
+from dashboard.exports.token_table import _cells, head_of, names_for, perplexity, rows_of
+from dashboard.views import all_views
 
 MISSING = ("null", "nan", "NaN", "None", "NA", "N/A", "n/a", "<NA>", "", "inf", "-nan", "#N/A", "NULL")
 NUMBERS = ("1e5", "007", "0x1F", "1_000", "TRUE", "False", "1.0", "+1", "-1", "12:30", "2026-01-01")
@@ -81,6 +88,56 @@ def test_an_encoder_has_no_perplexity() -> None:
     run = make_run("encoder")
     assert perplexity(run) is None
     assert frame_of(tuple(token.text for token in run.tokens), "encoder")["Perplexity"].isna().all()
+
+
+WORDS = (("null", "nan", "None", "1", "007", "TRUE"), ("1", "007", "1", "007"), ("TRUE", "False", "TRUE", "x"), ("1e5",) * 4)
+
+
+def whole_tables(run: ModelRun) -> list[Table]:
+    """Every table that a card, or one of its further figures, leaves the page as."""
+    found: list[Table | None] = []
+    for view in all_views():
+        default = {control.name: control.default for control in view.controls}
+        choices = [{**default, control.name: value} for control in view.controls for value, _label in control.choices]
+        for other in (None, 3):
+            selection = Selection(run.key, 2, 1, 0, other)
+            found += [view.table(run, selection, options, True) for options in choices] if view.table else []
+            found += [extra.table(run, selection) for extra in view.more]
+    return [table for table in found if table is not None]
+
+
+@pytest.mark.parametrize("kind", ["causal", "encoder", "masked"])
+@pytest.mark.parametrize("words", WORDS, ids="/".join)
+def test_every_table_of_the_page_is_read_as_it_was(kind: ModelKind, words: tuple[str, ...], tmp_path: Path) -> None:
+    run, path, seen = make_run(kind, words), tmp_path / "t.csv", set[str]()
+    for table in whole_tables(run):
+        kept = dataclasses.replace(table, rows=list(table.rows))
+        path.write_text("".join(csv_of(kept, of_run(run))), encoding="utf-8", newline="")
+        frame = read_table(path)
+        for index, column in enumerate(table.columns):
+            values, cells = frame[column.heading], [row[index] for row in kept.rows]
+            texts = [cell for cell in cells if isinstance(cell, str)]
+            if texts:
+                assert values.tolist() == cells, column.heading
+                seen |= set(texts)
+            else:
+                numbers = [math.nan if cell is None else float(cell) for cell in cells if not isinstance(cell, str)]
+                np.testing.assert_allclose(values.astype(float), numbers, rtol=1e-8)
+    assert set(words) <= seen
+
+
+def names_of_text(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> set[str]:
+    return {headings[i] for row in rows for i, cell in enumerate(row) if isinstance(cell, str)}
+
+
+def test_the_columns_of_text_are_those_of_the_tables() -> None:
+    found = set[str]()
+    for kind in get_args(ModelKind):
+        run = make_run(kind)
+        found |= names_of_text(names_for(kind), _cells(run, 1))
+        for table in whole_tables(run):
+            found |= names_of_text([column.heading for column in table.columns], table.rows)
+    assert found == set(TEXT_COLUMNS)
 
 
 def test_what_is_no_table_is_said(tmp_path: Path) -> None:

@@ -171,6 +171,27 @@ def test_named_files_exist() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_code_names_every_part_of_the_package() -> None:
+    listing = read(ROOT / "README.md").split("## The code")[1].split("```")[1]
+    here = [path for path in (ROOT / "dashboard").iterdir() if not path.name.startswith("__")]
+    parts = {f"{path.name}/" if path.is_dir() else path.name for path in here if path.is_dir() or path.suffix == ".py"}
+    assert set(re.findall(r"[a-z_]+(?:\.py|/)", listing.split("assets/")[0])) - {"dashboard/", "families/"} == parts
+
+
+def test_what_the_browser_keeps_is_said() -> None:
+    """Every script that stores something is one that the README's paragraph was written for."""
+    scripts = {path.name: read(path) for path in sorted((ROOT / "assets").glob("*.js"))}
+    stores = {name: set(re.findall(r"window\.(localStorage|sessionStorage)\.setItem", code)) for name, code in scripts.items()}
+    assert {name: found for name, found in stores.items() if found} == {
+        "51-form.js": {"localStorage"},  # the theme
+        "51-kept.js": {"sessionStorage"},  # the text that was not run yet, and its model
+        "56-keys.js": {"localStorage"},  # whether keys of one character are on
+        "57-history.js": {"localStorage", "sessionStorage"},  # where one was in each run; how far Redo leads
+    }
+    [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["57-history.js"])
+    assert f"where one was in each of the last {most} runs" in prose(read(ROOT / "README.md"))
+
+
 def test_no_host_names_and_no_absolute_paths() -> None:
     for page in PAGES:
         text = read(page)

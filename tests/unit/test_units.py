@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +11,18 @@ from synthetic import make_run
 
 from dashboard.contracts.run import ModelKind
 from dashboard.contracts.selection import Selection
-from dashboard.markup import bound, plain, unparted
+from dashboard.markup import PARTING, bound, plain, unparted
 from dashboard.pictures import _placed
 from dashboard.views import all_views
 from dashboard.views.declaration import View, token_span
 from dashboard.views.shown import shown_table
 
 PARTED = re.compile(r"\d[ \n]+(%|nats|×|pp\b|percentage|MB|GB|M\b)|[<>][ \n]+\d")
+
+
+def test_page_and_server_have_one_rule() -> None:
+    script = Path(__file__).resolve().parents[2] / "assets" / "50-core.js"
+    assert re.findall(r"^  const PARTING = /(.+)/g;$", script.read_text(encoding="utf-8"), re.M) == [PARTING.pattern]
 
 
 def said(nodes: list[Any]) -> str:
@@ -63,6 +69,7 @@ def test_no_view_parts_a_number_from_its_unit(view: View, kind: ModelKind) -> No
         (["< 0.05 %"], "<\u00a00.05\u00a0%"),
         (["12 nats or more"], "12\u00a0nats or more"),
         (["5 times the median, 49 × 3"], "5\u00a0times the median, 49\u00a0× 3"),
+        (["1.6 percentage points, a rise by 2 points"], "1.6\u00a0percentage points, a rise by 2\u00a0points"),
         (["30 states, 4 steps, 3 more, 7 Bs"], "30 states, 4 steps, 3 more, 7 Bs"),
         (["layer 24, head 4 of 9"], "layer 24, head 4 of 9"),
     ],

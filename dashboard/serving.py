@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -135,7 +136,8 @@ class Household:
                 child.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
-                child.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the system
+                    child.wait(ENDING)
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:

@@ -22,6 +22,7 @@ FIRST_PAUSE = 60.0  # seconds for which a tokenizer that took too long is not as
 LONGEST_PAUSE = 3_600.0
 SHORT_PAUSE = 5.0  # for one that cannot read a text, or cannot be read
 MOST_FAILURES = 256  # tokenizers of which that is remembered
+END_SECONDS = 1.0  # for a process that was killed to end
 IDLE_SECONDS = 600.0  # after which the process ends
 LONGEST_ANSWER = 4_096  # bytes
 QUIET = {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0", "OMP_NUM_THREADS": "1"}
@@ -164,7 +165,10 @@ class CountingProcess:
         if process is None:
             return
         process.kill()
-        process.wait()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:  # its signals do not reach it: nobody should wait for it
+            log.error("process %s, which counts tokens, cannot be ended: it hangs in the system. It is given up", process.pid)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()

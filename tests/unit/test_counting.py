@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -219,6 +221,26 @@ def test_the_process_is_started_again_where_someone_ends_it(
     assert process._process is not None
     process._process.kill()
     process._process.wait()
+    assert count(process, path) == 2
+
+
+def test_a_process_that_cannot_be_ended_is_given_up(
+    process: CountingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it hangs in a dying disk: no signal reaches it. Another one counts."""
+    monkeypatch.setattr(counting_process, "COUNT_SECONDS", PATIENCE)
+    path = write(tmp_path, word_tokenizer())
+    first = process._started()
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "kill", lambda _process: None)
+        os.kill(first.pid, signal.SIGSTOP)
+        ending = threading.Thread(target=process._end, daemon=True)
+        ending.start()
+        ending.join(PATIENCE)
+        stuck = ending.is_alive()
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not stuck
     assert count(process, path) == 2
 
 

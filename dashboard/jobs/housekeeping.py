@@ -13,6 +13,7 @@ from dashboard.models.gguf_files import SCRATCH, remove_stale
 from dashboard.models.parts import PART
 from dashboard.private import LEAVING
 from dashboard.settings import HUB_PREFIX, PROBE, Settings, hub_cache
+from dashboard.store.announced import FOLDER as ANNOUNCED
 from dashboard.store.budget import CONVERTED, Budget
 from dashboard.store.exports import LONGEST_SENDING
 from dashboard.store.exports import NAME as EXPORTED
@@ -59,6 +60,7 @@ def sweep(settings: Settings) -> None:
     """Remove what killed processes left in any folder of this server, once nobody has written to it for long enough."""
     for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder, settings.visitors_folder):
         remove_left(folder, "*.part", f"{PROBE}*", f"{UNFINISHED}*")
+    remove_left(settings.cache_dir / ANNOUNCED, "*.part")
     remove_left(settings.exports_folder, EXPORTED, older=LONGEST_SENDING)
     models = settings.models_folder
     remove_left(models, f"{UNFINISHED}*")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dashboard.errors import ModelError
 from dashboard.models.hub import whole_folder
-from dashboard.private import hold
+from dashboard.private import alone, hold
 from dashboard.settings import Settings
+from dashboard.store.announced import announced, coming
 from dashboard.store.budget import Budget, is_within
 from dashboard.store.files import touch
-from dashboard.store.reserve import missing_bytes
+from dashboard.store.reserve import disk_of, missing_bytes, there
+
+TURNS = "announced.lock"
 
 
-def make_room(title: str, needed: int, folder: Path, settings: Settings) -> None:
-    """Make room for `needed` bytes of a model that is written into `folder`.
+@contextmanager
+def make_room(title: str, needed: int, folder: Path, settings: Settings) -> Iterator[None]:
+    """Make room for `needed` bytes of a model that is written into `folder` meanwhile; nobody else is given that room.
 
     In the cache folder what was used longest ago leaves for it. Elsewhere nothing does; there, as here, the reserve of the disk
     stays free.
@@ -22,28 +28,37 @@ def make_room(title: str, needed: int, folder: Path, settings: Settings) -> None
     Raises:
         ModelError: there is not enough that could leave, or that is free.
     """
-    what = f"{title} needs {needed / 1e6:,.0f} MB on the disk"
+    with ExitStack() as stack:
+        with ExitStack() as turn:
+            told = False
+            with suppress(OSError):  # a cache folder that cannot be written is nobody's: there is only this process
+                turn.enter_context(alone(settings.cache_dir, TURNS))  # of two who come at once, one has room
+                stack.enter_context(announced(settings.cache_dir, folder, needed))
+                told = True
+            over, short = _lacking(0 if told else needed, folder, settings)
+        what = f"{title} needs {needed / 1e6:,.0f} MB on the disk"
+        if over:
+            raise ModelError(
+                f"{what}, and too little of the {settings.cache_bytes / 1e9:g} GB that this server may keep can be freed now "
+                "(DASHBOARD_CACHE_GIGABYTES). Choose a smaller model, or try again later."
+            )
+        if short:
+            raise ModelError(
+                f"{what}, and the server's disk has {short / 1e6:,.0f} MB too little room for it. Free some space, or choose a "
+                "smaller model."
+            )
+        yield
+
+
+def _lacking(needed: int, folder: Path, settings: Settings) -> tuple[int, int]:
+    """What the budget and the disk of a folder lack for `needed` bytes and all that is announced (bytes)."""
     if is_within(folder, settings.cache_dir):
         touch(folder)  # a download that goes on must not leave to make room for itself
         room = Budget.from_settings(settings).make_room(needed)
-        over, short = room.over, room.short
-    else:
-        over, short = 0, missing_bytes(_there(folder), needed)
-    if over:
-        raise ModelError(
-            f"{what}, and too little of the {settings.cache_bytes / 1e9:g} GB that this server may keep can be freed now "
-            "(DASHBOARD_CACHE_GIGABYTES). Choose a smaller model, or try again later."
-        )
-    if short:
-        raise ModelError(
-            f"{what}, and the server's disk has {short / 1e6:,.0f} MB too little room for it. Free some space, or choose a "
-            "smaller model."
-        )
-
-
-def _there(folder: Path) -> Path:
-    """A folder, or where it is missing the nearest one above it."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        return room.over, room.short
+    disk = disk_of(folder)
+    others = sum(one.bytes for one in coming(settings.cache_dir) if one.disk == disk)
+    return 0, missing_bytes(there(folder), needed + others)
 
 
 def use(folder: Path, settings: Settings) -> int | None:

@@ -127,9 +127,9 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: Report, 
     found = _found(name, revision, settings.stall_seconds, report)
     check = check_room if loads else check_bound
     check(name, found.parameters, settings.model_gigabytes)
-    make_room(name, bytes_to_come(name, found.commit, found.sizes), repository_of(name), settings)
     try:
-        folder = download(name, found.commit, revision or "main", found.sizes, report, settings.stall_seconds)
+        with make_room(name, bytes_to_come(name, found.commit, found.sizes), repository_of(name), settings):
+            folder = download(name, found.commit, revision or "main", found.sizes, report, settings.stall_seconds)
     except TransferError as failed:  # and nothing else: what `report` raises is the caller's
         if failed.begun and _is_unreachable(failed.error):
             raise HubUnreachableError(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import ModelError, SettingsError, UnsupportedModelError
+from dashboard.errors import ModelError, SettingsError, UnsupportedModelError, is_full_disk
 from dashboard.models.bundled import CARD, make_private
 from dashboard.models.description import Description, contained, refused
 from dashboard.models.disk import make_room
@@ -112,23 +112,23 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
         make_private(folder.parent)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if not is_ready(folder):
-                make_room(path.name, BYTES_A_WEIGHT * read_header(path).parameters, folder, settings)
-                _convert(path, folder, report)
+                _convert(path, folder, settings, report)
     except OSError as error:
         raise SettingsError(
             f"{path.name} cannot be converted into {folder.parent} ({error.strerror or error}). "
-            "Free some space, or set DASHBOARD_MODELS_DIR to another folder."
+            f"{'Free some space, or set' if is_full_disk(error) else 'Set'} DASHBOARD_MODELS_DIR to another folder."
         ) from error
     return folder
 
 
-def _convert(path: Path, folder: Path, report: Report) -> None:
-    from dashboard.models import from_gguf  # torch, only here
-
+def _convert(path: Path, folder: Path, settings: Settings, report: Report) -> None:
     remove_left(folder.parent, f"{SCRATCH}*", older=LONGEST_CONVERSION)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     try:
-        from_gguf.convert(path, scratch, report)
+        with make_room(path.name, BYTES_A_WEIGHT * read_header(path).parameters, scratch, settings):
+            from dashboard.models import from_gguf  # torch, only here
+
+            from_gguf.convert(path, scratch, report)
         card = {"format": FORMAT, "title": path.stem, "source": str(path)}
         (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         os.replace(scratch, folder)

@@ -12,15 +12,16 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.private import alone, private_folder, remove_unused
 from dashboard.settings import HUB_PREFIX, Settings, hub_cache
+from dashboard.store.announced import Coming, coming
 from dashboard.store.files import remove_run, runs_in
 from dashboard.store.leftovers import bytes_in, last_written
-from dashboard.store.reserve import missing_bytes
+from dashboard.store.reserve import disk_of, missing_bytes
 from dashboard.store.visits import VisitorLists
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class Budget:
         )
 
     def make_room(self, needed: int = 0, keep: str | None = None, full: bool = False) -> Room:
-        """Let what was used longest ago leave until the folder is within its budget and the reserve of the disk is free.
+        """Let what was used longest ago leave until the folder is within its budget and the reserve of the disk is free, with
+        what is announced.
 
         Models in use never leave; nor does what was used within ten minutes, unless room is made for a run.
 
@@ -99,8 +101,9 @@ class Budget:
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # a disk without a byte for the lock
                 stack.enter_context(alone(self.folder, LOCK))
-            over = self.held() + needed - self.most_bytes
-            short = missing_bytes(self.folder, needed)
+            to_come, disk = coming(self.folder), disk_of(self.folder)
+            over = self.held() + needed + _sum(one for one in to_come if is_within(one.into, self.folder)) - self.most_bytes
+            short = missing_bytes(self.folder, needed + _sum(one for one in to_come if one.disk == disk))
             missing, gone = max(over, short, needed if full else 0), 0
             for holding in self._leaving(keep) if missing > 0 else ():
                 if gone >= missing:
@@ -142,6 +145,10 @@ class Budget:
                 if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
                     continue
                 yield Holding(f"model {folder.name}", last_written(folder), bytes_in(folder), _folder_removal(folder))
+
+
+def _sum(some: Iterable[Coming]) -> int:
+    return sum(one.bytes for one in some)
 
 
 def is_within(folder: Path, outer: Path) -> bool:

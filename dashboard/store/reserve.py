@@ -14,6 +14,16 @@ def reserved_bytes(folder: Path) -> int:
     return int(min(RESERVE_BYTES, RESERVE_SHARE * shutil.disk_usage(folder).total))
 
 
+def there(folder: Path) -> Path:
+    """A folder, or where it is missing the nearest one above it."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def disk_of(folder: Path) -> int:
+    """The number of the disk of a folder, which may be missing yet."""
+    return there(folder).stat().st_dev
+
+
 def missing_bytes(folder: Path, needed: int = 0) -> int:
     """How much less than the reserve and `needed` bytes is free on the disk of a folder; 0 where there is enough."""
     return max(0, needed + reserved_bytes(folder) - shutil.disk_usage(folder).free)

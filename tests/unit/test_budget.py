@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,9 +38,34 @@ HOLD = """
 import sys
 from pathlib import Path
 from dashboard.private import alone, hold
-print(hold(Path(sys.argv[1])) is not None, flush=True)
+print("ready" if hold(Path(sys.argv[1])) else "", flush=True)
 sys.stdin.read()
 """
+
+ANNOUNCE = """
+import sys
+from pathlib import Path
+from dashboard.store.announced import announced
+with announced(Path(sys.argv[1]), Path(sys.argv[1]) / "hub" / "models--theirs", 6_000_000):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process, once it is ready."""
+    command = [sys.executable, "-c", script, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        yield child
+
+
+def room_for(title: str, needed: int, folder: Path, settings: Settings) -> None:
+    """Ask for room, and write nothing."""
+    with make_room(title, needed, folder, settings):
+        return
 
 
 @pytest.fixture
@@ -116,12 +142,7 @@ def test_what_is_in_use_never_leaves(settings: Settings) -> None:
     """A model that another process holds, a run that somebody used just now; a process that is killed holds nothing."""
     held, bundled = converted(settings, "held", 6, 50), kept_model(settings.models_folder, "smollm2-135m", 1, 99)
     shown = kept_run(settings, 1, 6, 0)
-    child = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(held)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "True\n"
+    with another(HOLD, held) as child:
         room = Budget.from_settings(settings).make_room()
         assert room.gone == 0
         assert room.over > 2 * MB
@@ -216,9 +237,9 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
         with pytest.raises(
             ModelError, match=r"mine needs 3 MB on the disk, and too little of the 0\.01 GB that this server may keep can be"
         ):
-            make_room("mine", 3 * MB, folder, settings)
-    make_room("mine", MB, settings.models_folder / "gguf" / "x", settings)
-    make_room("mine", 30 * MB, settings.cache_dir.parent / "elsewhere", settings)  # not ours to bound
+            room_for("mine", 3 * MB, folder, settings)
+    room_for("mine", MB, settings.models_folder / "gguf" / "x", settings)
+    room_for("mine", 30 * MB, settings.cache_dir.parent / "elsewhere", settings)  # not ours to bound
     age(settings.runs_folder, 1)
     ExportRoom.from_settings(settings).open("ann", 3 * MB).close()
     assert not list(settings.runs_folder.glob("*.safetensors"))
@@ -226,7 +247,7 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
 
 def test_a_download_that_goes_on_makes_no_room_of_itself(settings: Settings) -> None:
     begun, other = downloaded(settings, "org--begun", 6, 50), downloaded(settings, "org--other", 3, 40)
-    make_room("begun", 3 * MB, begun, settings)
+    room_for("begun", 3 * MB, begun, settings)
     assert (begun.exists(), other.exists()) == (True, False)
 
 
@@ -234,10 +255,10 @@ def test_a_disk_without_room_is_said_before_a_model_is_written(settings: Setting
     whole = Settings(cache_dir=settings.cache_dir, cache_gigabytes=10**6)
     for folder in (whole.models_folder / "gguf" / "x", settings.cache_dir.parent / "elsewhere" / "x"):
         free_beside_the_reserve(monkeypatch, 3 * MB)
-        make_room("mine", 3 * MB, folder, whole)
+        room_for("mine", 3 * MB, folder, whole)
         free_beside_the_reserve(monkeypatch, 2 * MB)
         with pytest.raises(ModelError, match=r"mine needs 3 MB on the disk, and the server's disk has 1 MB too little"):
-            make_room("mine", 3 * MB, folder, whole)
+            room_for("mine", 3 * MB, folder, whole)
 
 
 def test_a_file_to_save_leaves_the_whole_reserve_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +299,67 @@ def test_what_vanishes_while_room_is_made_disturbs_nothing(settings: Settings, m
     assert last_written(settings.cache_dir / "nothing") == 0.0
 
 
+def hub_folder(settings: Settings, name: str) -> Path:
+    return settings.cache_dir / "hub" / f"models--{name}"
+
+
+def test_two_that_come_at_once_are_not_given_the_same_room(settings: Settings) -> None:
+    """What one of them has written by now counts once; when it is through, or was killed, nothing more is to come."""
+    first, second = hub_folder(settings, "first"), settings.models_folder / "gguf" / ".converting-1"
+    with make_room("first", 6 * MB, first, settings):
+        with pytest.raises(ModelError, match=r"second needs 5 MB on the disk, and too little of the 0\.01 GB"):
+            room_for("second", 5 * MB, second, settings)
+        first.mkdir(parents=True)
+        (first / "part").write_bytes(b"x" * 4 * MB)
+        with make_room("second", 3 * MB, second, settings):
+            second.mkdir(parents=True)
+            (second / "model.safetensors").write_bytes(b"x" * 3 * MB)
+            with pytest.raises(NoSpaceError, match="all that this server may keep is in use"):
+                ExportRoom.from_settings(settings).open("ann", 2 * MB)
+        with pytest.raises(ModelError, match="third needs 2 MB"):
+            room_for("third", 2 * MB, hub_folder(settings, "third"), settings)
+    room_for("third", 2 * MB, hub_folder(settings, "third"), settings)
+    assert [path.name for path in (settings.cache_dir / "announced").iterdir()] == []
+
+
+def test_what_leaves_for_one_leaves_no_more_for_a_run_meanwhile(settings: Settings) -> None:
+    """Room that was made for a download is not made again with each run that is saved while it comes."""
+    runs = [kept_run(settings, number, 2, 40 - number) for number in range(4)]
+    with make_room("first", 5 * MB, hub_folder(settings, "first"), settings):
+        store = RunStore.from_settings(settings)
+        assert [store.has(key) for key in runs] == [False, False, True, True]
+        Budget.from_settings(settings).make_room(MB // 2)
+        assert [store.has(key) for key in runs] == [False, False, True, True]
+
+
+def test_what_a_killed_process_announced_counts_no_more(settings: Settings) -> None:
+    with another(ANNOUNCE, settings.cache_dir) as child:
+        with pytest.raises(ModelError, match="mine needs 5 MB"):
+            room_for("mine", 5 * MB, hub_folder(settings, "mine"), settings)
+        child.kill()
+    room_for("mine", 5 * MB, hub_folder(settings, "mine"), settings)
+    assert list((settings.cache_dir / "announced").iterdir()) == []
+
+
+def test_a_cache_folder_that_cannot_be_written_is_no_hindrance(tmp_path: Path) -> None:
+    """Of a hub's cache elsewhere; a file stands in its place, which stops root as well."""
+    (tmp_path / "cache").write_text("x")
+    settings = Settings(cache_dir=tmp_path / "cache")
+    room_for("mine", MB, tmp_path / "shared" / "models--mine", settings)
+    with pytest.raises(ModelError, match="too little room"):
+        room_for("mine", 10**15, tmp_path / "shared" / "models--mine", settings)
+
+
+def test_two_that_come_at_once_leave_the_reserve_of_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "shared"))
+    settings = Settings(cache_dir=tmp_path / "cache")
+    free_beside_the_reserve(monkeypatch, 8 * MB)
+    with make_room("first", 5 * MB, tmp_path / "shared" / "models--first", settings):
+        with pytest.raises(ModelError, match="second needs 4 MB on the disk, and the server's disk has 1 MB too little"):
+            room_for("second", 4 * MB, tmp_path / "shared" / "models--second", settings)
+        room_for("second", 3 * MB, tmp_path / "shared" / "models--second", settings)
+
+
 def left_overs(settings: Settings) -> list[Path]:
     """One of each kind that a killed process can leave, in each folder where it can."""
     models, gguf = settings.models_folder, settings.models_folder / "gguf"
@@ -290,6 +372,7 @@ def left_overs(settings: Settings) -> list[Path]:
         settings.visitors_folder / f"{'a' * 32}.0123abcd.part",
         settings.visitors_folder / ".write-test-77",
         settings.exports_folder / "0123abcd.1000.0123abcd.part",
+        settings.cache_dir / "announced" / "0123abcd.part",
         models / ".fingerprints-abc",
         settings.cache_dir / ".fingerprints-abc",
         settings.cache_dir / "hub" / ".leaving-abc" / "model.safetensors",

@@ -17,7 +17,7 @@ PACKAGE = "dashboard"
 
 BASE = ("errors",)
 RUNS = ("contracts", *BASE)
-DISK = ("private", "store.budget", "store.files", "store.leftovers", "store.reserve")
+DISK = ("private", "store.announced", "store.budget", "store.files", "store.leftovers", "store.reserve")
 RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
     "errors": (),
     "ids": (),

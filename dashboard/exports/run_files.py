@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 import uuid
 import zipfile
+import zlib
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -180,6 +182,13 @@ def _natural(name: str) -> tuple[str, int]:
     return (head, int(tail)) if tail.isdigit() else (name, -1)
 
 
+NO_RUN: tuple[type[Exception], ...] = (  # what reading a file raises that holds no run: nested deeply, encrypted, cut short …
+    *(DashboardError, DamagedFileError, zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError),
+)
+UNREADABLE: tuple[type[Exception], ...] = (OSError, *NO_RUN)
+
+
 def open_run(path: str | Path) -> ModelRun:
     """The run of an exported file (npz or safetensors), or of a file of the run store; equal to the one it was made of.
     One that an earlier version of this program made is read as it is; `run.outdated` says what has changed since.
@@ -197,7 +206,7 @@ def open_run(path: str | Path) -> ModelRun:
         raise NewerRunError(f"{path} was made by a newer version of this program. Open it with that version.") from error
     except OSError as error:
         raise RunNotFoundError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
-    except (DamagedFileError, DashboardError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError) as error:
+    except NO_RUN as error:
         raise BadRequestError(f"{path} is not a run of this program, or was cut short. Export the run again.") from error
 
 
@@ -213,7 +222,7 @@ def peek(path: Path) -> tuple[str, bool] | None:
             header, arrays = _read_safetensors(path)
             names = set(arrays)
         return None if upgraded(header, {})[0].get("outdated") else (header["key"], "attention/0" in names)
-    except (NewerRunError, OSError, DamagedFileError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError):
+    except UNREADABLE:
         return None
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from dashboard.errors import ForeignFileError
+from dashboard.models.foreign import entries_of, read_object
 
 SETTINGS = "adapter_config.json"
 ADAPTER_FILE = re.compile(r"adapter_config\.json|(adapter_model|pytorch_adapter)[\w.-]*\.(safetensors|bin|pt|pth)")
@@ -19,11 +22,12 @@ def adapter_files(names: Iterable[str]) -> list[str]:
 
 
 def has_adapter(folder: Path) -> bool:
-    """Whether `folder` holds files of an adapter."""
+    """Whether `folder` holds files of an adapter; no folder that holds more entries than a model's does."""
     try:
-        return bool(adapter_files(path.name for path in folder.iterdir() if path.is_file()))
-    except OSError:
+        names = adapter_files(entry.name for entry in entries_of(folder))
+    except ForeignFileError:
         return False
+    return any(os.path.isfile(folder / name) for name in names)
 
 
 def adapter_refusal(folder: Path, weights: bool) -> str:
@@ -44,12 +48,8 @@ def adapter_refusal(folder: Path, weights: bool) -> str:
 def _described(settings: Path) -> tuple[str, str]:
     """The adapter's kind ("LORA") and the base that it names, as far as its settings say so."""
     try:
-        if settings.stat().st_size > LONGEST_SETTINGS:
-            return "unknown kind", ""
-        found = json.loads(settings.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return "unknown kind", ""
-    if not isinstance(found, dict):
+        found = read_object(settings, LONGEST_SETTINGS)
+    except ForeignFileError:
         return "unknown kind", ""
     kind, base = found.get("peft_type"), found.get("base_model_name_or_path")
     return _short(kind) or "unknown kind", _short(base).rstrip("/").rpartition("/")[2]

@@ -79,8 +79,6 @@ def capture_run(
     inputs, tokens = tokenize(
         loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
     )
-    if not tokens:
-        raise BadRequestError("The tokenizer makes no token of this text. Write something else.")
     check_ids(model, info.title, inputs, tokens)
     known = _known(loaded)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -18,11 +16,11 @@ from dashboard.errors import ForeignFileError, ModelNotFoundError
 from dashboard.models.adapters import SETTINGS, adapter_refusal
 from dashboard.models.architecture import family_source
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
-from dashboard.models.foreign import MOST_BYTES, check_regular, open_regular, parse_object, read_object, shown
+from dashboard.models.foreign import check_regular, read_object, shown
 from dashboard.models.heads import Without, judge
 from dashboard.models.leftovers import unread
-from dashboard.models.plausible import HEADS, LARGEST_NUMBER, LAYERS, LIMITS, implausible
-from dashboard.models.weight_names import weight_names
+from dashboard.models.plausible import HEADS, LAYERS, LIMITS, implausible
+from dashboard.models.weight_headers import Headers, read_headers
 
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
@@ -31,9 +29,7 @@ _known: dict[tuple[Path, tuple[object, ...]], Description] = {}
 _reading = threading.Lock()
 UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
 LONGEST_CONFIG = 4_000_000  # bytes
-LONGEST_HEADERS = 64_000_000  # bytes of all safetensors headers of one model
-MOST_DIMENSIONS = 16  # of one tensor
-BYTES = {"float16": 2, "bfloat16": 2, "float64": 8}  # of one weight in a PyTorch checkpoint; 4 where it does not say
+LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
 
 
@@ -44,7 +40,7 @@ class Description:
     Attributes:
         family: the configuration's `model_type`. kind: what it predicts; None for an encoder with a decoder.
         layers, heads: 0 where the configuration does not say. limit: the most tokens.
-        parameters: counted from safetensors headers; estimated from the file's size for PyTorch checkpoints.
+        parameters: as `weight_headers` counts them.
         reads_text: it has a vocabulary, and no eyes or ears.
         refusal: why it cannot be run here, as a clause; "" where nothing is known against it.
         without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names them.
@@ -129,23 +125,22 @@ def _read_folder(folder: Path) -> Description:
     config: dict[str, Any] = inner if isinstance(inner, dict) else whole
     family = shown(str(whole.get("model_type") or ""), 60)
     try:
-        parameters, damage = count_parameters(folder, whole), ""
+        headers, damage = read_headers(folder, whole), ""
     except ForeignFileError as error:
-        parameters, damage = 0, error.clause
-    names = weight_names(folder)
-    judged = judge(whole, names)
+        headers, damage = Headers(frozenset(), 0), error.clause
+    judged = judge(whole, headers.names)
     reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
     return Description(
         family=family,
         kind=None if whole.get("is_encoder_decoder") else judged.kind,
         layers=_first(config, *LAYERS),
         heads=_first(config, *HEADS),
-        parameters=parameters,
+        parameters=headers.parameters,
         limit=_limit(config, folder),
         reads_text=reads_text,
         refusal=adapter or _refusal(whole, family, folder) or damage,
         without=judged.without,
-        unread=unread(names, whole),
+        unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
     )
 
 
@@ -182,56 +177,6 @@ def _limit(config: dict[str, Any], folder: Path) -> int:
     path = folder / "tokenizer_config.json"
     own = read_object(path).get("model_max_length") if os.path.exists(path) else None
     return int(min(limit, own)) if isinstance(own, (int, float)) and own > 1 else limit
-
-
-def count_parameters(folder: Path, config: dict[str, Any]) -> int:
-    """How many numbers the weights' files hold.
-
-    Raises:
-        ForeignFileError: a safetensors file is cut short or is none.
-    """
-    total, left = 0, LONGEST_HEADERS
-    for path in weight_files(folder):
-        if path.suffix == ".safetensors":
-            found, read = _safetensors_parameters(path)
-            total, left = total + found, left - read
-            if left < 0:
-                raise ForeignFileError(f"the headers of its weights are longer than {LONGEST_HEADERS / 1e6:.0f} MB")
-        else:
-            total += path.stat().st_size // BYTES.get(str(config.get("torch_dtype") or config.get("dtype")), 4)
-    return total
-
-
-def _safetensors_parameters(path: Path) -> tuple[int, int]:
-    """(floating-point numbers in one file, from its header; bytes of the header)."""
-    damaged = ForeignFileError(f"{path.name} is damaged or was not copied whole")
-    with open_regular(path) as stream:
-        size, start = os.fstat(stream.fileno()).st_size, stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if 8 + length > size:
-            raise damaged
-        if length > MOST_BYTES:
-            raise ForeignFileError(f"the header of {path.name} is longer than {MOST_BYTES / 1e6:.0f} MB")
-        data = stream.read(length)
-    try:
-        tensors = [entry for name, entry in parse_object(data, path.name).items() if name != "__metadata__"]
-        end = max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
-        total = sum(_numbers(entry["shape"]) for entry in tensors if "F" in entry["dtype"])
-    except (ForeignFileError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        raise damaged from error
-    if size < 8 + length + end:
-        raise damaged
-    return total, length
-
-
-def _numbers(shape: list[int]) -> int:
-    """How many numbers a tensor has; `ValueError` where no tensor has this shape."""
-    if len(shape) > MOST_DIMENSIONS or not all(isinstance(side, int) and 0 <= side <= LARGEST_NUMBER for side in shape):
-        raise ValueError(len(shape))
-    found = math.prod(shape)
-    if found > LARGEST_NUMBER:
-        raise ValueError(found)
-    return found
 
 
 def _first(config: dict[str, Any], *names: str) -> int:

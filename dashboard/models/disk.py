@@ -62,13 +62,13 @@ def _lacking(needed: int, folder: Path, settings: Settings) -> tuple[int, int]:
 
 
 def use(folder: Path, settings: Settings) -> int | None:
-    """Note that a model's folder is used from now on, where it could leave the cache folder; gives what `os.close` ends it with.
+    """Say that this process uses a model's folder, so that nothing of this program removes it (`dashboard.private`); gives what
+    `os.close` ends it with.
 
     Args:
         folder: of the model's files; of a hub model, one of its snapshots.
     """
     whole = whole_folder(folder)
-    if not is_within(whole, settings.cache_dir):
-        return None
-    touch(whole)
+    if is_within(whole, settings.cache_dir):
+        touch(whole)
     return hold(whole)

@@ -106,9 +106,10 @@ def model_files(folder: Path) -> list[Path]:
 
 def _further(folder: Path) -> set[Path]:
     try:
-        return {path for path in folder.iterdir() if any(kind.fullmatch(path.name) for kind in FURTHER_FILES)}
-    except OSError:
+        entries = entries_of(folder)
+    except ForeignFileError:  # no model's: it has no weights either
         return set()
+    return {folder / entry.name for entry in entries if any(kind.fullmatch(entry.name) for kind in FURTHER_FILES)}
 
 
 def has_weights(folder: Path) -> bool:

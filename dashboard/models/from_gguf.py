@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import gguf
 import numpy as np
@@ -30,7 +30,7 @@ from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, UnsupportedModelError
 from dashboard.models.convert import LLAMA_NAMES, byte_level_tokenizer, paired_to_halves, save_model, save_tokenizer
 from dashboard.models.gguf_header import GgufHeader, read_header
-from dashboard.models.gguf_keys import LLAMA_3_RULES, Ends, ends_of, rope_of
+from dashboard.models.gguf_keys import SPLITTING, Ends, Words, ends_of, rope_of
 
 FAMILIES: Mapping[str, tuple[type[PretrainedConfig], Callable[[Any], PreTrainedModel]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM),
@@ -43,16 +43,7 @@ WHOLE = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-LLAMA_3_WORDS = QWEN2_WORDS.replace(r"|\p{N}|", r"|\p{N}{1,3}|")  # digits in threes, else the same
 PROBE = "It's 12345 cafe\u0301s,  we'LL\n\n see x=1; \u65e5\u672c \U0001f600"
-COMPOSED = ("qwen2", "deepseek-r1-qwen")  # these tokenizers compose accents first
-RULES: Mapping[str, str | None] = {  # `tokenizer.ggml.pre` → how byte_level_tokenizer splits words
-    "smollm": None,
-    "gpt-2": "",
-    "qwen2": QWEN2_WORDS,
-    "deepseek-r1-qwen": QWEN2_WORDS,
-    **dict.fromkeys((*LLAMA_3_RULES, "smaug-bpe"), LLAMA_3_WORDS),
-}
 
 
 def convert(path: Path, folder: Path, report: Callable[[Progress], None]) -> None:
@@ -84,7 +75,7 @@ def convert(path: Path, folder: Path, report: Callable[[Progress], None]) -> Non
         values = _values(tensor, path.name)
         weights[name] = torch.from_numpy(paired_to_halves(values, heads[part]) if part in heads else values)
     save_model(FAMILIES[header.architecture][1](config), weights, folder)
-    tokenizer = _save_tokenizer(folder, reader, ends_of(header), config.max_position_embeddings)
+    tokenizer = _save_tokenizer(folder, reader, header, config.max_position_embeddings)
     again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if again(PROBE)["input_ids"] != tokenizer.encode(PROBE).ids:  # some families' own classes overrule the folder's file
         raise UnsupportedModelError(
@@ -141,7 +132,20 @@ def _values(tensor: Any, file: str) -> np.ndarray:
         ) from error
 
 
-def _save_tokenizer(folder: Path, reader: Any, ends: Ends, limit: int) -> Tokenizer:
+def expression(words: Words) -> str | None:
+    """How a text is split into words, as `byte_level_tokenizer` takes it."""
+    if words == "gpt2":
+        return ""
+    if words == "single digits":
+        return None
+    if words == "qwen2":
+        return QWEN2_WORDS
+    if words == "llama3":
+        return QWEN2_WORDS.replace(r"|\p{N}|", r"|\p{N}{1,3}|")  # digits in threes, else the same
+    assert_never(words)
+
+
+def _save_tokenizer(folder: Path, reader: Any, header: GgufHeader, limit: int) -> Tokenizer:
     """The byte-level tokenizer that the file describes; it has the pieces that are in the file, and no others."""
 
     def said(key: str, default: Any = None) -> Any:
@@ -151,13 +155,13 @@ def _save_tokenizer(folder: Path, reader: Any, ends: Ends, limit: int) -> Tokeni
     pieces = said("ggml.tokens")
     if len(set(pieces)) != len(pieces):
         raise UnsupportedModelError("Its header has one token twice (tokenizer.ggml.tokens). Choose another model.")
-    rule = said("ggml.pre")
+    rule, ends = SPLITTING[header.fields["tokenizer.ggml.pre"]], ends_of(header)
     tokenizer = byte_level_tokenizer(
         pieces,
         said("ggml.merges"),
         said("ggml.token_type", [1] * len(pieces)),
-        RULES[rule],
-        normalizers.NFC() if rule in COMPOSED else None,
+        expression(rule.words),
+        normalizers.NFC() if rule.composed else None,
         ends.ignore_merges,
     )
     special = {}

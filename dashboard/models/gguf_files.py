@@ -134,7 +134,7 @@ def _convert(path: Path, folder: Path, settings: Settings, report: Report) -> No
         os.replace(scratch, folder)
         for other in _of_source(folder.parent, str(path)):
             if other != folder:
-                shutil.rmtree(other, ignore_errors=True)  # of the file as it was before
+                remove_unused(other)  # of the file as it was before
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -8,13 +8,35 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dashboard.models.foreign import shown
 from dashboard.models.gguf_header import GgufHeader
 
-LLAMA_3_RULES = ("llama3", "llama-v3", "llama-bpe")  # whole pieces are not split (`ignore_merges`), a begin token is added
-SPLITTING_RULES = ("smollm", "qwen2", "deepseek-r1-qwen", "gpt-2", "smaug-bpe", *LLAMA_3_RULES)
+Words = Literal["gpt2", "single digits", "qwen2", "llama3"]  # how a text is split into words; from_gguf.py has the expressions
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """What a value of `tokenizer.ggml.pre` stands for.
+
+    Attributes:
+        composed: accents are composed first. llama_3: whole pieces are not split (`ignore_merges`), a begin token is added.
+    """
+
+    words: Words
+    composed: bool = False
+    llama_3: bool = False
+
+
+SPLITTING: Mapping[str, Splitting] = {  # every rule that is known; others are refused
+    "gpt-2": Splitting("gpt2"),
+    "smollm": Splitting("single digits"),
+    "qwen2": Splitting("qwen2", composed=True),
+    "deepseek-r1-qwen": Splitting("qwen2", composed=True),
+    "smaug-bpe": Splitting("llama3"),
+    **dict.fromkeys(("llama3", "llama-v3", "llama-bpe"), Splitting("llama3", llama_3=True)),
+}
 APPLIED = frozenset(  # of the family; from_gguf.py reads them
     {
         "attention.head_count",
@@ -150,12 +172,18 @@ class Ends:
 
 def ends_of(header: GgufHeader) -> Ends:
     """What the header says, and llama.cpp's defaults where it does not: the rules of Llama 3 add a begin token."""
-    of_llama_3 = header.fields.get("tokenizer.ggml.pre") in LLAMA_3_RULES
+    rule = splitting_of(header)
+    of_llama_3 = rule is not None and rule.llama_3
     return Ends(
         bos=bool(header.fields.get("tokenizer.ggml.add_bos_token", of_llama_3)),
         eos=bool(header.fields.get("tokenizer.ggml.add_eos_token", False)),
         ignore_merges=of_llama_3,
     )
+
+
+def splitting_of(header: GgufHeader) -> Splitting | None:
+    """How its texts are split; None where that is not known."""
+    return SPLITTING.get(str(header.fields.get("tokenizer.ggml.pre")))
 
 
 def refused_tokenizer(header: GgufHeader) -> str:
@@ -165,7 +193,7 @@ def refused_tokenizer(header: GgufHeader) -> str:
         return f"its tokenizer is of a kind that is not converted here (tokenizer.ggml.model = {_said(model or 'none')})"
     if rule is None:
         return "its header does not say how texts are split (tokenizer.ggml.pre is missing)"
-    if rule not in SPLITTING_RULES:
+    if splitting_of(header) is None:
         return f"its tokenizer splits texts by a rule that is not known here (tokenizer.ggml.pre = {_said(rule)})"
     pieces = header.arrays.get("tokenizer.ggml.tokens", 0)
     if not pieces or not header.arrays.get("tokenizer.ggml.merges"):

@@ -29,7 +29,7 @@ from dashboard.models.adapters import adapter_refusal
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import title_of
 from dashboard.models.configuration import first_line, load_config, refuse_encoder_decoder
-from dashboard.models.description import UNBOUNDED, count_parameters, read_config
+from dashboard.models.description import UNBOUNDED, read_config
 from dashboard.models.disk import use
 from dashboard.models.fetch import resolve_folder
 from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint, has_vocabulary, strange_weights
@@ -40,6 +40,7 @@ from dashboard.models.memory import check_room
 from dashboard.models.panics import loading_tokenizer
 from dashboard.models.plausible import implausible
 from dashboard.models.spm import check_format, faithful
+from dashboard.models.weight_headers import read_headers
 from dashboard.models.weights import read_model
 from dashboard.models.wrapping import kind_in_use, unwrapped
 from dashboard.settings import Settings
@@ -109,10 +110,10 @@ def load_model(
 def _load(name: str | Path, folder: Path, settings: Settings, progress: Callable[[Progress], None] | None) -> LoadedModel:
     """The model in a folder that was found for a name."""
     title = title_of(name)
+    _check_files(folder, title)
     adapter = adapter_refusal(folder, weights=True)
     if adapter:
         raise UnsupportedModelError(f"{title} cannot be run: {adapter}.")
-    _check_files(folder, title)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
     strange = strange_weights(folder)
@@ -167,7 +168,7 @@ def _source(name: str, folder: Path) -> str:
 def _parameters(folder: Path, title: str) -> int:
     """How many there are, by the headers of the files."""
     try:
-        return count_parameters(folder, read_config(folder))
+        return read_headers(folder, read_config(folder)).parameters
     except ModelNotFoundError as error:
         raise ModelError(f"The configuration of {title} cannot be read. Download or save it again.") from error
     except ModelError as error:

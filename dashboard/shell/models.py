@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import ModelError, ModelNotFoundError
+from dashboard.private import remove_unused
 from dashboard.settings import Settings
 from dashboard.shell._steps import line_by_line, suggesting
 
@@ -113,10 +113,11 @@ def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
     if not parsed.yes and not _agreed(f"Delete {folder} ({size / 1e6:,.0f} MB)? [y/N] "):
         print("Nothing was deleted.")
         return 0
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise ModelError(f"{folder} could not be deleted ({error.strerror}).") from error
+    if not remove_unused(folder):
+        raise ModelError(
+            f"{folder} was not deleted: a server or program has {entry.title} in memory, or the folder is not yours to delete. "
+            "Stop what uses it, then try again."
+        )
     print(f"{entry.title} was deleted: {size / 1e6:,.0f} MB.")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, good_model, wor
 
 import dashboard.app
 from dashboard.app import create_app
-from dashboard.errors import BadTextError, ModelError, TextTooLongError, UnsupportedModelError
+from dashboard.errors import BadTextError, ForeignFileError, ModelError, TextTooLongError, UnsupportedModelError
 from dashboard.serving import web_command
 from dashboard.settings import Settings
 
@@ -261,14 +262,40 @@ def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(tmp_path:
     assert client.get("/health").get_json()["status"] == "ok"
 
 
-@pytest.mark.parametrize(("name", "reason"), [("another-pipe", "is a named pipe"), ("layers", "1,000,000 for n_layer")])
-def test_a_spoiled_model_holds_no_worker(tmp_path: Path, name: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "error", "sentence"),
+    [
+        ("another-pipe", ForeignFileError, "generation_config.json is a named pipe, not a file"),
+        (
+            "layers",
+            UnsupportedModelError,
+            "bad cannot be loaded: its configuration says 1,000,000 for n_layer; at most 1,000 are",
+        ),
+        ("index-bomb", ModelError, "The weights of bad cannot be read (A file of this model cannot be used: the indexes of its"),
+        ("index-old-texts", ModelError, "The weights of bad cannot be read (A file of this model cannot be used: the indexes of"),
+    ],
+)
+def test_a_spoiled_model_holds_no_worker(tmp_path: Path, name: str, error: type[ModelError], sentence: str) -> None:
     from dashboard.models.loader import load_model  # torch, in these tests alone
 
     FOLDERS[name](good_model(tmp_path / "bad"))
-    with pytest.raises(Exception, match=reason) as caught:
+    with pytest.raises(ModelError, match=re.escape(sentence)) as caught:
         load_model(tmp_path / "bad", settings=Settings(cache_dir=tmp_path / "cache"))
-    assert caught.type is UnsupportedModelError or "pipe" in reason
+    assert caught.type is error
+
+
+@pytest.mark.parametrize("adapter", [os.mkfifo, lambda path: path.write_text("[" * 100_000)])
+def test_an_adapters_settings_hold_no_worker(tmp_path: Path, adapter: Callable[[Path], object]) -> None:
+    """Beside a whole model, and alone in a folder that is asked for by its path."""
+    from dashboard.models.loader import load_model
+
+    adapter(good_model(tmp_path / "whole") / "adapter_config.json")
+    (tmp_path / "alone").mkdir()
+    adapter(tmp_path / "alone" / "adapter_config.json")
+    (tmp_path / "alone" / "adapter_model.bin").touch()
+    for name in ("whole", "alone"):
+        with pytest.raises(ModelError, match=r"named pipe|is an adapter|an adapter \(unknown kind\) lies beside its weights"):
+            load_model(tmp_path / name, settings=Settings(cache_dir=tmp_path / "cache"))
 
 
 def tiny_gpt2(folder: Path, **tokenizer: Any) -> Path:

@@ -21,9 +21,12 @@ from tokenizers import models as tokenizer_models
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, UnsupportedModelError
+from dashboard.models import from_gguf
 from dashboard.models.capture import capture_run
 from dashboard.models.catalog import Catalog
+from dashboard.models.from_gguf import expression
 from dashboard.models.gguf_files import ARCHITECTURES
+from dashboard.models.gguf_keys import SPLITTING
 from dashboard.models.loader import load_model
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
@@ -340,6 +343,29 @@ def test_a_file_that_changed_is_converted_anew_and_nothing_of_before_stays(setti
     assert running in after
     assert len(after) == 2
     assert not {before, killed} & after
+
+
+def test_a_conversion_of_before_stays_while_its_model_is_in_memory(settings: Settings, tmp_path: Path) -> None:
+    path, converted = tmp_path / "weights" / "tiny.gguf", settings.models_folder / "gguf"
+    write_gguf(path, "llama")
+    loaded = load_model("folder:weights/tiny.gguf", settings)
+    [before] = [folder for folder in converted.iterdir() if folder.is_dir()]
+    os.utime(path, (1.5e9, 1.5e9))
+    after = load_model("folder:weights/tiny.gguf", settings)
+    assert (before / "model.safetensors").is_file()
+    assert loaded.fingerprint == after.fingerprint
+    del loaded
+    gc.collect()
+    os.utime(path, (1.6e9, 1.6e9))
+    load_model("folder:weights/tiny.gguf", settings)
+    assert not before.exists()
+
+
+def test_every_known_rule_and_architecture_can_be_converted() -> None:
+    """What the header's check takes, the conversion takes: a rule or a family that only one of them knew would fail halfway."""
+    assert set(from_gguf.FAMILIES) == set(ARCHITECTURES)
+    for rule in SPLITTING.values():
+        assert expression(rule.words) is None or isinstance(expression(rule.words), str)
 
 
 def test_a_family_that_is_not_known_is_refused_by_name(settings: Settings, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -217,6 +218,25 @@ def test_the_shell_lists_fetches_and_removes(
     assert main(["models", "remove", "folder:weights/mine.gguf", "--yes"]) == 0
     assert (tmp_path / "weights" / "mine.gguf").exists()
     assert Catalog(settings).get("folder:weights/mine.gguf").folder is None
+
+
+def test_the_shell_removes_no_model_that_a_process_has_in_memory(
+    hub: Hub, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hub's cache lies outside the cache folder here; a conversion lies in it."""
+    write_gguf(tmp_path / "weights" / "mine.gguf", "llama")
+    assert main(["models", "fetch", NAME]) == 0
+    for name in (NAME, "folder:weights/mine.gguf"):
+        loaded = load_model(name, settings)
+        assert main(["models", "remove", name, "--yes"]) == 1
+        assert "was not deleted: a server or program has" in capsys.readouterr().err
+        folder = Catalog(settings).get(name).folder
+        assert folder is not None
+        assert (folder / "model.safetensors").is_file()
+        del loaded
+        gc.collect()
+        assert main(["models", "remove", name, "--yes"]) == 0
+        assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import socket
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +139,41 @@ def _sparse(size: int) -> Spoil:
     return make
 
 
+def pickled(index: bytes, method: int = zipfile.ZIP_DEFLATED, names: tuple[str, ...] = ("model/data.pkl",)) -> bytes:
+    """A PyTorch checkpoint with this index, compressed: some kB may stand for 50 MB."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name in names:
+            archive.writestr(name, index)
+    return file.getvalue()
+
+
+def index_of(text: bytes, count: int) -> bytes:
+    """A pickled list with one text of at most 255 bytes many times, each an object of its own."""
+    return b"\x80\x04](" + (b"\x8c" + bytes([len(text)]) + text) * count + b"e."
+
+
+def _directory(entries: int) -> bytes:
+    """A zip file of nothing but its list of contents."""
+    entry = b"PK\x01\x02" + bytes(24) + struct.pack("<H", 1) + bytes(16) + b"x"
+    assert len(entry) == 47
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, min(entries, 65535), min(entries, 65535), 47 * entries, 4, 0)
+    return b"PK\x03\x04" + entry * entries + end
+
+
+def _pickle(*contents: bytes) -> Spoil:
+    """The weights as PyTorch checkpoints of these bytes instead."""
+
+    def spoil(folder: Path) -> None:
+        (folder / WEIGHTS).unlink()
+        for number, content in enumerate(contents, 1):
+            part = "" if len(contents) == 1 else f"-{number}-of-{len(contents)}"
+            (folder / f"pytorch_model{part}.bin").write_bytes(content)
+
+    return spoil
+
+
+OLD = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))  # how one of the old format begins
 DEEP = "[" * 100_000 + "]" * 100_000
 FOLDERS: dict[str, Spoil] = {
     "nested": _raw_config(DEEP),
@@ -186,6 +224,19 @@ FOLDERS: dict[str, Spoil] = {
     "offsets-infinite": _weights(safetensors(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 1e400]}}', 8)),
     "dtype": _weights(safetensors({"a": {"dtype": 5, "shape": [2], "data_offsets": [0, 8]}}, 8)),
     "weights-empty": _weights(b"\0" * 3),
+    "index-bomb": _pickle(pickled(b"\x80\x04" + b"N" * 50_000_000 + b".")),
+    "index-texts": _pickle(pickled(index_of(b"a.", 12_000_000))),
+    "index-operations": _pickle(pickled(b"\x80\x04" + b"N" * 3_000_000 + b".")),
+    "index-parts": _pickle(*[pickled(index_of(b"abcdefg." * 30, 4_000))] * 20),
+    "index-lzma": _pickle(pickled(index_of(b"a.b", 2), zipfile.ZIP_LZMA)),
+    "index-twice": _pickle(pickled(index_of(b"a.b", 2), names=("model/data.pkl", "other/data.pkl"))),
+    "index-lacks": _pickle(pickled(b"", names=("model/version",))),
+    "index-cut": _pickle(pickled(index_of(b"a.b", 2))[:-30]),
+    "index-damaged": _pickle(pickled(b"\x80\x04\xff.")),
+    "index-old-texts": _pickle(OLD + index_of(b"abcdefg." * 30, 100_000)),
+    "index-old-operations": _pickle(OLD + b"\x80\x04" + b"N" * 3_000_000 + b"."),
+    "index-old-length": _pickle(OLD + b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"a." * 10_000_000),
+    "directory": _pickle(_directory(200_000)),
 }
 DEVICES: dict[str, Spoil] = {  # only in the hub's local cache: a link out of a server's folder is not followed
     "device": _instead("config.json", _device),

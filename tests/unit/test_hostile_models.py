@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import pytest
-from hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, Spoil, good_model, safetensors
+from hostile import DEVICES, FOLDERS, GGUF_FILES, OLD, STRANGE_NAMES, Spoil, good_model, index_of, pickled, safetensors
 from plotly.io.json import to_json_plotly
 
 from dashboard.errors import ForeignFileError, ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.models import catalog as catalog_module
-from dashboard.models import description, folders, foreign
+from dashboard.models import description, folders, foreign, weight_headers
+from dashboard.models.adapters import adapter_refusal, has_adapter
 from dashboard.models.catalog import Catalog, CatalogEntry
-from dashboard.models.fingerprint import folder_fingerprint, strange_weights
+from dashboard.models.fingerprint import folder_fingerprint, model_files, strange_weights
 from dashboard.models.foreign import parse_object, read_bytes, shown
 from dashboard.models.hub import cached_ids, cached_snapshot
+from dashboard.models.weight_headers import Headers, read_headers
 from dashboard.page import layout
 from dashboard.settings import Settings
 from dashboard.views import all_views
@@ -237,9 +242,79 @@ def test_headers_of_all_weights_have_a_bound_together(root: Path, monkeypatch: p
         (bad / f"model-{part}-of-3.safetensors").write_bytes(safetensors(b"{}" + b" " * 998, 0))
     assert description.describe_folder(bad).refusal == ""
     (bad / "note").touch()
-    monkeypatch.setattr(description, "LONGEST_HEADERS", 2000)
+    monkeypatch.setattr(weight_headers, "LONGEST_HEADERS", 2000)
     with pytest.raises(ForeignFileError, match="the headers of its weights are longer"):
-        description.count_parameters(bad, {})
+        read_headers(bad, {})
+
+
+HEAVY = [name for name in FOLDERS if name.startswith(("index-", "directory"))]
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_an_index_takes_little_memory(root: Path, name: str) -> None:
+    """A web process reads it, under a lock that all pages share."""
+    FOLDERS[name](good_model(root / "bad"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ForeignFileError):
+            read_headers(root / "bad", {})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60_000_000
+
+
+def test_all_files_of_a_model_may_name_only_so_many_weights(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = good_model(root / "bad")
+    one = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    (bad / "model.safetensors").unlink()
+    for part in (1, 2):
+        (bad / f"model-{part}-of-2.safetensors").write_bytes(safetensors({f"{part}.{i}": one for i in range(50)}, 4))
+    monkeypatch.setattr(weight_headers, "MOST_WEIGHTS", 100)
+    assert read_headers(bad, {}) == Headers(frozenset(f"{part}.{i}" for part in (1, 2) for i in range(50)), 100)
+    monkeypatch.setattr(weight_headers, "MOST_WEIGHTS", 99)
+    with pytest.raises(ForeignFileError, match="its files name more than"):
+        read_headers(bad, {})
+    assert "name more than" in description.describe_folder(bad).refusal
+
+
+def test_names_come_from_the_indexes_of_both_formats(root: Path) -> None:
+    """What is no name of a weight is not kept; where one file has a format of its own, no names are told."""
+    index = index_of(b"h.0.attn.c_attn.weight", 3)[:-2] + b"\x8c\x08no point\x8c\x0btwo. words.e."
+    for content in (pickled(index), pickled(index, zipfile.ZIP_STORED), OLD + index + pickle.dumps(["a key"], 2)):
+        model = good_model(root / f"pickled{len(content)}")
+        (model / "model.safetensors").unlink()
+        (model / "pytorch_model-1-of-2.bin").write_bytes(content)
+        (model / "pytorch_model-2-of-2.bin").write_bytes(pickled(index_of(b"h.1.attn.bias", 1)))
+        found = read_headers(model, {})
+        assert found.names == {"h.0.attn.c_attn.weight", "h.1.attn.bias"}
+        assert found.parameters == sum(path.stat().st_size // 4 for path in model.glob("*.bin"))
+        (model / "pytorch_model-2-of-2.bin").write_bytes(b"some other format")
+        assert read_headers(model, {}).names == frozenset()
+        assert description.describe_folder(model).refusal == ""
+
+
+def test_settings_of_an_adapter_may_be_a_pipe_or_nested(settings: Settings, root: Path) -> None:
+    for number, make in enumerate((os.mkfifo, lambda path: path.write_text("[" * 100_000), lambda path: path.mkdir())):
+        alone = root / f"adapter{number}"
+        alone.mkdir()
+        (alone / "adapter_model.bin").touch()
+        make(alone / "adapter_config.json")
+        assert adapter_refusal(alone, weights=False).startswith("it is an adapter (unknown kind) without its base model")
+        check(listed(settings)[f"folder:weights/adapter{number}"])
+
+
+def test_a_crowded_folder_is_no_adapter_and_has_no_further_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = good_model(root / "crowd")
+    (crowd / "adapter_model.bin").touch()
+    (crowd / "spm.model").touch()
+    assert has_adapter(crowd)
+    monkeypatch.setattr(foreign, "MOST_NAMES", 3)
+    monkeypatch.setattr(foreign.entries_of, "__defaults__", (3,))
+    monkeypatch.setattr(Path, "iterdir", None)
+    assert not has_adapter(crowd)
+    assert adapter_refusal(crowd, weights=True) == ""
+    assert crowd / "spm.model" not in model_files(crowd)
 
 
 def test_foreign_text_is_shown_in_one_line() -> None:

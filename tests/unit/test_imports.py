@@ -111,7 +111,7 @@ TORCH_FREE = (  # of models/: what the page imports
     "models.adapters",
     "models.heads",
     "models.leftovers",
-    "models.weight_names",
+    "models.weight_headers",
     "models.folders",
     "models.foreign",
     "models.counting",

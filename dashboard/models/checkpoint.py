@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from dashboard.errors import ModelError, UnsafeModelError
 from dashboard.models.configuration import first_line
 from dashboard.models.fingerprint import weight_files
+from dashboard.models.memory import BYTES_A_WEIGHT
 
 WHOLE_NUMBERS = ("I", "U", "B")  # first letters of safetensors' types that hold no real numbers
 
@@ -94,16 +96,40 @@ class Plan:
     Attributes:
         model: without values. targets: the model's names, each with the checkpoint's names that go there.
         leftovers: the checkpoint's names that go nowhere. doubles: names of which two go to one place.
+        made: the model's names whose values are made of several weights, or of a part of one.
     """
 
     model: PreTrainedModel
     targets: Mapping[str, tuple[str, ...]]
     leftovers: tuple[str, ...]
     doubles: tuple[str, ...]
+    made: frozenset[str] = frozenset()
 
     def used(self) -> set[str]:
         """The checkpoint's names that go into the model."""
         return {name for names in self.targets.values() for name in names}
+
+    def lacking(self) -> list[str]:
+        """The model's names that get no value, neither of their own nor that of a weight to which they are tied."""
+        tied, optional = self.model.all_tied_weights_keys, self.model._keys_to_ignore_on_load_missing or ()
+        there = {tied.get(name, name) for name in (*self.targets, *self.made)}
+        names = [name for name in self.model.state_dict() if tied.get(name, name) not in there]
+        return [name for name in names if not any(re.search(pattern, name) for pattern in optional)]
+
+    def unlike(self, checkpoint: Checkpoint) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+        """The first of the model's names whose weight has another shape: (name, the weight's shape, the model's)."""
+        places = self.model.state_dict()
+        for target, names in self.targets.items():
+            ours = tuple(places[target].shape)
+            if target not in self.made and checkpoint.shape(names[0]) != ours:
+                return target, checkpoint.shape(names[0]), ours
+        return None
+
+    def numbers(self) -> tuple[int, int]:
+        """(parameters, numbers in buffers, each as large as one of these) that the whole model has, tied ones once."""
+        tied = self.model.all_tied_weights_keys
+        parameters = sum(value.numel() for name, value in self.model.named_parameters() if name not in tied)
+        return parameters, sum(value.nbytes for value in self.model.buffers()) // BYTES_A_WEIGHT
 
 
 def plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint) -> Plan:
@@ -116,12 +142,14 @@ def plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint) -> 
     prefix = model.base_model_prefix
     targets: dict[str, list[tuple[str, str | None]]] = {}
     leftovers: list[str] = []
+    made: set[str] = set()
     for name in sorted(checkpoint.tensors):
         target, pattern = rename_source_key(name, renamings, converters, prefix, places)
         if target not in places and name in places:
             target, pattern = rename_source_key(name, [], [], prefix, places)
         if target in places:
             targets.setdefault(target, []).append((name, pattern))
+            made.update(_made(target, pattern, converters))
         else:
             leftovers.append(name)
     return Plan(
@@ -129,7 +157,19 @@ def plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint) -> 
         {target: tuple(name for name, _ in found) for target, found in targets.items()},
         tuple(leftovers),
         tuple(_doubles(targets, prefix)),
+        frozenset(made),
     )
+
+
+def _made(target: str, pattern: str | None, converters: Sequence[WeightConverter]) -> Iterator[str]:
+    """`target`, where a rule makes it of what the checkpoint holds, and what that rule makes beside it."""
+    if pattern is None:
+        return
+    yield target
+    for converter in converters:
+        first, *others = converter.target_patterns
+        if pattern in converter.source_patterns:
+            yield from (target.replace(first, other) for other in others)
 
 
 def _doubles(targets: Mapping[str, list[tuple[str, str | None]]], prefix: str) -> Iterator[str]:

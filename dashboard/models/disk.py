@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dashboard.errors import ModelError
 from dashboard.models.hub import whole_folder
-from dashboard.private import alone, hold
+from dashboard.private import alone, hold, remove_unused
 from dashboard.settings import Settings
 from dashboard.store.announced import announced, coming
 from dashboard.store.budget import Budget, is_within
@@ -72,3 +72,12 @@ def use(folder: Path, settings: Settings) -> int | None:
     if is_within(whole, settings.cache_dir):
         touch(whole)
     return hold(whole)
+
+
+def remove(title: str, folder: Path) -> None:
+    """Remove a model's whole folder; raises `ModelError` where a process has it in memory, or it is not ours."""
+    if not remove_unused(folder):
+        raise ModelError(
+            f"{folder} was not deleted: a server or program has {title} in memory, or the folder is not yours to delete. "
+            "Stop what uses it, then try again."
+        )

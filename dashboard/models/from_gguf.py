@@ -28,6 +28,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX as QW
 
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, UnsupportedModelError
+from dashboard.models.checkpoint import skeleton
 from dashboard.models.convert import LLAMA_NAMES, byte_level_tokenizer, paired_to_halves, save_model, save_tokenizer
 from dashboard.models.gguf_header import GgufHeader, read_header
 from dashboard.models.gguf_keys import SPLITTING, Ends, Words, ends_of, rope_of
@@ -74,7 +75,7 @@ def convert(path: Path, folder: Path, report: Callable[[Progress], None]) -> Non
         name, part = _name(tensor.name, path.name)
         values = _values(tensor, path.name)
         weights[name] = torch.from_numpy(paired_to_halves(values, heads[part]) if part in heads else values)
-    save_model(FAMILIES[header.architecture][1](config), weights, folder)
+    save_model(skeleton(FAMILIES[header.architecture][1], config), weights, folder)
     tokenizer = _save_tokenizer(folder, reader, header, config.max_position_embeddings)
     again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if again(PROBE)["input_ids"] != tokenizer.encode(PROBE).ids:  # some families' own classes overrule the folder's file

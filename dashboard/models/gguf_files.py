@@ -20,7 +20,7 @@ from dashboard.models.disk import make_room
 from dashboard.models.foreign import shown
 from dashboard.models.gguf_header import GgufHeader, read_header
 from dashboard.models.gguf_keys import refused_key, refused_rope, refused_sizes, refused_tokenizer
-from dashboard.models.memory import BYTES_A_WEIGHT
+from dashboard.models.memory import BYTES_A_WEIGHT, check_room
 from dashboard.models.plausible import implausible
 from dashboard.private import remove_unused
 from dashboard.settings import Settings
@@ -29,6 +29,16 @@ from dashboard.store.leftovers import last_written, remove_left
 
 FORMAT = 2  # raise it when the conversion changes, so that folders of an older one are made again
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
+SIZES = {  # what a configuration calls the sizes that a header names
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "n_ctx": "context_length",
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "head_dim": "attention.key_length",
+    "vocab_size": "vocab_size",
+}
 SCRATCH = ".converting-"
 LONGEST_CONVERSION = 86_400  # seconds
 Report = Callable[[Progress], None]
@@ -45,10 +55,10 @@ def describe_gguf(path: Path, until: float | None = None) -> Description:
 
 def _describe(path: Path) -> Description:
     header = read_header(path)
-    layers, heads, limit = (header.number(key) for key in ("block_count", "attention.head_count", "context_length"))
-    reason = implausible({"num_hidden_layers": layers, "num_attention_heads": heads, "n_ctx": limit})
+    reason = _implausible(header)
     if reason:
         return refused(reason)
+    layers, heads, limit = (header.number(key) for key in ("block_count", "attention.head_count", "context_length"))
     return Description(
         family=shown(header.architecture, 60),
         kind="causal",
@@ -69,8 +79,12 @@ def refusal(header: GgufHeader) -> str:
         return f"GGUF files of the family {family} are not converted here, only those of {known}"
     if header.number("expert_count"):
         return "its layers are mixtures of experts, which are not converted here"
-    checks = (refused_rope, refused_tokenizer, refused_key, refused_sizes)
+    checks = (_implausible, refused_rope, refused_tokenizer, refused_key, refused_sizes)
     return next(filter(None, (check(header) for check in checks)), "")
+
+
+def _implausible(header: GgufHeader) -> str:
+    return implausible({name: header.number(key) for name, key in SIZES.items()})
 
 
 def converted_folder(path: Path, settings: Settings) -> Path:
@@ -103,7 +117,8 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
     folder = converted_folder(path, settings)
     if is_ready(folder):
         return folder
-    reason = refusal(read_header(path))
+    header = read_header(path)
+    reason = refusal(header)
     if reason:
         raise UnsupportedModelError(f"{path.name} cannot be run: {reason}. Choose another model.")
     from filelock import FileLock
@@ -112,6 +127,7 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
         make_private(folder.parent)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if not is_ready(folder):
+                check_room(path.name, header.parameters, settings.model_gigabytes)  # all of it is in memory at once
                 _convert(path, folder, settings, report)
     except OSError as error:
         raise SettingsError(

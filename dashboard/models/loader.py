@@ -123,7 +123,7 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: Callable
     with _quiet(), _foreign(title):
         config = load_config(folder, title)
         tokenizer = _read_tokenizer(folder, title)
-        model, judged, left = read_model(folder, config, title)
+        model, judged, left = read_model(folder, config, title, settings.model_gigabytes)
     fingerprint = folder_fingerprint(folder, fingerprint_memory(settings))
     loaded = _finish(model, tokenizer, str(name), title, judged.kind, fingerprint)
     if judged.kind == "causal" and kind_in_use(model) == "masked":  # it reads ahead, so it cannot predict what comes next

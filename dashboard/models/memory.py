@@ -22,9 +22,13 @@ def free_gigabytes() -> float:
     return (free if left is None else min(free, left)) / 1e9
 
 
-def check_bound(title: str, parameters: int, bound: float) -> None:
-    """Raise `ModelTooLargeError` for a model that needs more than `bound` gigabytes."""
-    needed = needed_gigabytes(parameters)
+def check_bound(title: str, parameters: int, bound: float, beside: int = 0) -> None:
+    """Raise `ModelTooLargeError` for a model that needs more than `bound` gigabytes.
+
+    Args:
+        beside: numbers that it keeps beside its parameters.
+    """
+    needed = needed_gigabytes(parameters + beside)
     if needed > bound:
         raise ModelTooLargeError(
             f"{title} has {_count(parameters)} parameters and needs about {needed:.1f} GB of memory; this server gives a model "
@@ -32,10 +36,10 @@ def check_bound(title: str, parameters: int, bound: float) -> None:
         )
 
 
-def check_room(title: str, parameters: int, bound: float) -> None:
+def check_room(title: str, parameters: int, bound: float, beside: int = 0) -> None:
     """As `check_bound`; and raise `NoRoomError` for one that needs more than is free now."""
-    check_bound(title, parameters, bound)
-    needed, free = needed_gigabytes(parameters), free_gigabytes()
+    check_bound(title, parameters, bound, beside)
+    needed, free = needed_gigabytes(parameters + beside), free_gigabytes()
     if needed > free:
         raise NoRoomError(
             f"{title} needs about {needed:.1f} GB of memory, and {free:.1f} GB are free on the server. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,9 @@ LARGEST: dict[str, int] = {
     **dict.fromkeys(("vocab_size", "type_vocab_size"), 20_000_000),
     **dict.fromkeys(LIMITS, 100_000_000),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 10_000),
+    "num_labels": 1_000_000,
 }
+COUNTS = re.compile(r".*(layers|blocks)")  # of parts of rarer families, each of which is built
 TYPES: dict[str, type] = {"architectures": list, "model_type": str, "text_config": dict, "auto_map": dict}
 LARGEST_NUMBER = 2**63 - 1
 
@@ -36,6 +39,18 @@ def implausible(config: dict[str, Any]) -> str:
         reason = _wrong_size(key, value)
         if reason:
             return reason
+        if COUNTS.fullmatch(key) and type(value) is int and value > MOST_LAYERS:
+            return f"its configuration says {value:,} for {shown(key, 60)}; at most {MOST_LAYERS:,} are taken"
+    return _repeated(config)
+
+
+def _repeated(config: dict[str, Any]) -> str:
+    """GPT-Neo's kinds of layers, each with how often it comes: [[["global", "local"], 12]]."""
+    kinds = config.get("attention_types")
+    for kind in kinds if isinstance(kinds, list) else ():
+        times = kind[1] if isinstance(kind, list) and len(kind) > 1 else 0
+        if isinstance(times, int) and times > MOST_LAYERS:
+            return f"its configuration says {times:,} in attention_types; at most {MOST_LAYERS:,} are taken"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,20 @@ from dashboard.models.configuration import first_line
 from dashboard.models.description import read_config
 from dashboard.models.heads import Judgement, judge
 from dashboard.models.leftovers import Buffer, accepted, listed, unread
+from dashboard.models.memory import check_room
 
 POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # it reads hidden states and changes none
 AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
 
 
-def read_model(folder: Path, config: PretrainedConfig, title: str) -> tuple[PreTrainedModel, Judgement, tuple[str, ...]]:
-    """(the model, with its head where the checkpoint has one; what it predicts; which weights nothing reads)."""
+def read_model(
+    folder: Path, config: PretrainedConfig, title: str, bound: float
+) -> tuple[PreTrainedModel, Judgement, tuple[str, ...]]:
+    """(the model, with its head where the checkpoint has one; what it predicts; which weights nothing reads).
+
+    Args:
+        bound: gigabytes that a model may take. What the configuration names counts, and not only what the files hold.
+    """
     raw = read_config(folder)
     if raw.get("quantization_config"):
         raise UnsupportedModelError(
@@ -37,6 +44,9 @@ def read_model(folder: Path, config: PretrainedConfig, title: str) -> tuple[PreT
         model_class, text_config = _model_class(judged.kind, config, title)
         plan = _plan(model_class, text_config, checkpoint, title)
         left = _check_leftovers(plan, checkpoint, raw, title)
+        _check_places(plan, checkpoint, title)
+        parameters, beside = plan.numbers()
+        check_room(title, parameters, bound, beside)
         model = _load(model_class, text_config, {name: checkpoint.tensors[name] for name in plan.used()}, title)
         _check_buffers(left, checkpoint, model, title)
         used = plan.used()
@@ -82,6 +92,27 @@ def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any],
     return {name: entry.buffer for name, entry in entries.items() if entry is not None and entry.buffer}
 
 
+def _check_places(plan: Plan, checkpoint: Checkpoint, title: str) -> None:
+    """Refuse a checkpoint whose weights are not those of its configuration, before room is taken for what it lacks."""
+    unlike = plan.unlike(checkpoint)
+    if unlike is not None:
+        raise _wrong_shape(title, *unlike)
+    _refuse_lacking(title, plan.lacking())
+
+
+def _wrong_shape(title: str, name: str, theirs: Iterable[int], ours: Iterable[int]) -> ModelError:
+    return ModelError(
+        f"{title} holds {name} of shape {tuple(theirs)}, and its configuration wants {tuple(ours)}. Check config.json."
+    )
+
+
+def _refuse_lacking(title: str, names: Iterable[str]) -> None:
+    lacking = sorted(name for name in names if not POOLER_PLACE.search(name))
+    if lacking:
+        more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
+        raise ModelError(f"The checkpoint of {title} lacks {lacking[0]}{more}. Download or save it again.")
+
+
 def _check_buffers(left: Mapping[str, Buffer], checkpoint: Checkpoint, model: PreTrainedModel, title: str) -> None:
     strange = [name for name, kind in left.items() if not is_harmless(kind, checkpoint.read(name), name, model)]
     if strange:
@@ -109,12 +140,6 @@ def _load(model_class: Any, config: PretrainedConfig, tensors: dict[str, Any], t
         raise unreadable(title, error) from error
     unlike = sorted(found["mismatched_keys"])
     if unlike:
-        name, theirs, ours = unlike[0]
-        raise ModelError(
-            f"{title} holds {name} of shape {tuple(theirs)}, and its configuration wants {tuple(ours)}. Check config.json."
-        )
-    missing = sorted(name for name in found["missing_keys"] if not POOLER_PLACE.search(name))
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelError(f"The checkpoint of {title} lacks {missing[0]}{more}. Download or save it again.")
+        raise _wrong_shape(title, *unlike[0])
+    _refuse_lacking(title, found["missing_keys"])
     return model

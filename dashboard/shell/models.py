@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import ModelError, ModelNotFoundError
-from dashboard.private import remove_unused
 from dashboard.settings import Settings
 from dashboard.shell._steps import line_by_line, suggesting
 
@@ -105,6 +104,7 @@ def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
     from dashboard.models.catalog import Catalog
+    from dashboard.models.disk import remove
 
     with suggesting(parsed.name, settings):
         entry = Catalog(settings).get(parsed.name)
@@ -113,11 +113,7 @@ def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
     if not parsed.yes and not _agreed(f"Delete {folder} ({size / 1e6:,.0f} MB)? [y/N] "):
         print("Nothing was deleted.")
         return 0
-    if not remove_unused(folder):
-        raise ModelError(
-            f"{folder} was not deleted: a server or program has {entry.title} in memory, or the folder is not yours to delete. "
-            "Stop what uses it, then try again."
-        )
+    remove(entry.title, folder)
     print(f"{entry.title} was deleted: {size / 1e6:,.0f} MB.")
     return 0
 

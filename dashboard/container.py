@@ -70,3 +70,12 @@ def held_bytes(pid: int | None) -> int:
     except psutil.Error:
         return 0
     return int(memory.rss - getattr(memory, "shared", 0))
+
+
+def processor_seconds(pid: int | None) -> float:
+    """The time of processors that a process has taken; 0 where there is none."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)

@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
-from dashboard.container import held_bytes
+from dashboard.container import held_bytes, processor_seconds
 from dashboard.contracts.job import Lane
 from dashboard.errors import StorageError
 from dashboard.jobs.housekeeping import kept_tidy
@@ -68,8 +68,9 @@ class _Place:
     start_at: float = 0.0  # monotonic; when the next worker is due
     unwanted_since: float | None = None  # monotonic; since when its worker computes what nobody waits for
     missed_since: float | None = None  # monotonic; since when its worker is not in the roster (a new one is empty)
-    heard_at: float = 0.0  # monotonic; when its process gave the last sign of life itself
+    heard_at: float = 0.0  # monotonic; when its process last gave a sign of life itself, or computed anything
     lent: float = 0.0  # the sign of life that the supervisor gave for it last
+    computed: float = 0.0  # seconds of a processor that its process had taken then
 
 
 class Supervisor:
@@ -264,12 +265,12 @@ class Supervisor:
                 self._queue.roster.change(place.worker, beat=place.lent)
 
     def _is_frozen(self, place: _Place, record: WorkerRecord) -> bool:
-        """Whether a preparation has given no sign of life of its own for as long as a download may stall."""
-        now = time.monotonic()
-        if record.beat != place.lent:
-            place.heard_at = now
-        patience = max(self._settings.stall_seconds, self._settings.heartbeat_seconds)
-        return place.lane == "prepare" and now - place.heard_at > patience
+        """Whether a process has neither given a sign of life of its own nor computed anything for as long as a download may
+        stall. One that imports torch or writes a large file gives none meanwhile, but computes."""
+        now, computed = time.monotonic(), 0.0 if place.process is None else processor_seconds(place.process.pid)
+        if record.beat != place.lent or computed != place.computed:
+            place.heard_at, place.computed = now, computed
+        return now - place.heard_at > max(self._settings.stall_seconds, self._settings.heartbeat_seconds)
 
 
 def _survive(tick: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from dashboard.models.memory import check_bound, check_room
 from dashboard.models.transfer import TransferError, beside, bytes_to_come, download
 from dashboard.settings import Settings
 
+log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 SMALL_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
 SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
@@ -205,6 +207,7 @@ def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoun
     if is_full_disk(error):
         return ModelNotFoundError(f"{name} cannot be saved to the local cache: the disk is full. Free some space.")
     if isinstance(error, OSError) and error.filename is not None:
+        log.error("%s cannot be saved to the local cache: %s", name, error)
         return ModelNotFoundError(f"{name} cannot be saved to the local cache ({error.strerror}). {unforeseen(error)}")
     here = ", ".join(model.name for model in BUNDLED)
     if _is_unreachable(error):

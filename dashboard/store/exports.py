@@ -20,7 +20,7 @@ from dashboard.errors import NoSpaceError, QueueFullError
 from dashboard.private import alone
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
-from dashboard.store.leftovers import remove_left
+from dashboard.store.leftovers import bytes_in, remove_left
 
 MOST_AT_ONCE = 8  # files of all visitors that are written or sent
 MOST_OF_ONE = 2  # of one visitor
@@ -72,9 +72,11 @@ class ExportRoom:
             yield name
 
     def _check(self, owner: str, size: int) -> None:
-        known = [path.name.split(".") for path in self.folder.glob(NAME)]
-        taken = sum(int(parts[1]) for parts in known if parts[1].isdigit())
-        if sum(parts[0] == owner for parts in known) >= MOST_OF_ONE:
+        found = {path: path.name.split(".") for path in self.folder.glob(NAME)}
+        known = {path: (parts[0], int(parts[1])) for path, parts in found.items() if parts[1].isdigit()}
+        taken = sum(most for _owner, most in known.values())
+        to_come = sum(max(0, most - bytes_in(path)) for path, (_owner, most) in known.items())
+        if sum(whose == owner for whose, _most in known.values()) >= MOST_OF_ONE:
             raise QueueFullError(
                 f"{MOST_OF_ONE} of your files are being made or sent. Wait until one is saved, then export again."
             )
@@ -87,7 +89,7 @@ class ExportRoom:
                     "(DASHBOARD_EXPORT_GIGABYTES). Export a shorter text's run, or without all attention weights."
                 )
             raise QueueFullError("The files that are being made for others take all the room there is. Export again in a minute.")
-        room = self.budget.make_room(size)
+        room = self.budget.make_room(size + to_come)
         if room.over:
             raise NoSpaceError(
                 f"This file would take {size / 1e6:,.0f} MB, and all that this server may keep is in use "

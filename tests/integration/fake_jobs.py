@@ -67,6 +67,23 @@ def freezing(settings: Settings) -> Registry:
     return Registry({"prepare": lambda _payload, _desk: "f" * 64})
 
 
+def frozen_at_first(settings: Settings) -> Registry:
+    """The first worker freezes while it starts; the next does its work."""
+    freezing(settings)
+    return registry(settings)
+
+
+def absorbed(settings: Settings) -> Registry:
+    """A worker that lets none of its other threads run for some seconds while it starts, and computes all the while."""
+    most = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    deadline = time.process_time() + 4
+    while time.process_time() < deadline:
+        sum(range(10_000))
+    sys.setswitchinterval(most)
+    return registry(settings)
+
+
 def fill_disk_while(flag: Path, patch: Callable[[Any, str, Any], None] = setattr) -> None:
     """Put a layer under the queue and the store that fails as a full disk does, while there is a file `flag`."""
     begin, save = HealingCache._begin, run_store.save_file

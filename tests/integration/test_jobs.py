@@ -373,6 +373,24 @@ def test_a_preparation_that_freezes_before_it_begins_is_replaced(make_server: Ca
 
 
 @pytest.mark.alone
+def test_a_worker_that_freezes_while_it_starts_is_replaced(make_server: Callable[..., Server]) -> None:
+    """Its supervisor gives signs of life for a worker that starts, and no more once it stands still."""
+    server = make_server(stall_seconds=1.0)
+    server.start_workers(f"{FAKE}:frozen_at_first", within=PATIENCE)
+    assert "is silent; it is replaced" in server.log()
+    assert server.outcome(server.ask("slow", 1))["run"]
+
+
+@pytest.mark.alone
+def test_a_worker_that_computes_and_gives_no_sign_of_life_while_it_starts_stays(make_server: Callable[..., Server]) -> None:
+    """It imports torch, say, which lets no other thread of it run, for longer than anything may stall."""
+    server = make_server(stall_seconds=1.0, heartbeat_seconds=1.0)
+    server.start_workers(f"{FAKE}:absorbed", within=PATIENCE)
+    assert "it is replaced" not in server.log()
+    assert server.outcome(server.ask("slow", 1))["run"]
+
+
+@pytest.mark.alone
 def test_a_killed_supervisor_is_an_error(server: Server) -> None:
     running, waiting = server.ask("deaf", 1), server.ask("slow", 2)
     server.running(running)

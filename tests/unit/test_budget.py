@@ -261,6 +261,18 @@ def test_a_disk_without_room_is_said_before_a_model_is_written(settings: Setting
             room_for("mine", 3 * MB, folder, whole)
 
 
+def test_files_to_save_that_come_at_once_are_not_given_the_same_room(settings: Settings) -> None:
+    room = ExportRoom.from_settings(settings)
+    first = room.open("ann", 6 * MB)
+    with pytest.raises(NoSpaceError, match="all that this server may keep is in use"):
+        room.open("bob", 5 * MB)
+    first.file.write(b"x" * 6 * MB)
+    first.file.flush()
+    room.open("bob", 3 * MB).close()
+    first.close()
+    room.open("bob", 5 * MB).close()
+
+
 def test_a_file_to_save_leaves_the_whole_reserve_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     room = ExportRoom.from_settings(Settings(cache_dir=settings.cache_dir, cache_gigabytes=10**6))
     free_beside_the_reserve(monkeypatch, 3 * MB)

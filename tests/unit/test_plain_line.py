@@ -36,6 +36,7 @@ from dashboard.jobs.worker import explain
 from dashboard.models.catalog import CatalogEntry
 from dashboard.picker import facts_of, line_of
 from dashboard.settings import Settings
+from dashboard.store.exports import MOST_AT_ONCE, ExportRoom
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
 
@@ -156,6 +157,24 @@ def test_a_file_that_cannot_be_written_says_what_it_is(
         assert (reply.status_code, "Free some space" in text or "free some space" in text) == (status, status == 507)
         assert status == 507 or text == sentence
         assert list(site.settings.exports_folder.glob("*.part")) == []
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_what_is_asked_before_a_download_is_answered_as_the_download_would_be(site: Site, suffix: str) -> None:
+    """With what is wrong, else with name and size; neither leaves a file."""
+    path = f"/export/run.{suffix}?{site.query}"
+    told = site.client.get(f"{path}&check=1").get_json()
+    with site.client.get(path) as reply:
+        assert told["name"] in reply.headers["Content-Disposition"]
+        assert 0 < told["bytes"] <= len(reply.data)
+    room = ExportRoom.from_settings(site.settings)
+    held = [room.open(f"other {number}", 10) for number in range(MOST_AT_ONCE)]
+    for asked in (path, f"{path}&check=1"):
+        refused = site.client.get(asked)
+        assert (refused.status_code, "busy making files for others" in refused.get_data(as_text=True)) == (429, True)
+    assert len(list(site.settings.exports_folder.glob("*.part"))) == MOST_AT_ONCE
+    for made in held:
+        made.close()
 
 
 def test_a_run_that_is_there_and_cannot_be_read_is_not_said_to_be_gone(site: Site) -> None:

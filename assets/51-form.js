@@ -56,7 +56,7 @@
   let counting = 0;
   let asked = 0;
   function count() { clearTimeout(counting); counting = setTimeout(() => countNow(), 200); }
-  function showCount(tokens) {
+  function showCount(tokens, unknown) {
     const node = app.byId("token-count");
     const model = modelOf(chosen);
     if (!node || !model) return;
@@ -65,8 +65,10 @@
     const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
     if (limit === null) node.textContent = "tokens are counted on run";
     else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
-    node.classList.toggle("over", over);
-    node.title = over ? "Too long for this model: shorten the text, or choose another model." : "";
+    if (unknown) node.textContent = `the model does not know token ${unknown.token}`;
+    node.classList.toggle("over", over || Boolean(unknown));
+    if (unknown && node.title !== unknown.why) app.sayBeside(unknown.why); // as a run would
+    node.title = unknown ? unknown.why : over ? "Too long for this model: shorten the text, or choose another model." : "";
   }
   const AGAIN = { times: 3, after: 1500 }; // a tokenizer that nobody has used for a while takes longer than the server waits
   async function countNow(times = AGAIN.times) {
@@ -83,7 +85,7 @@
       });
       const found = reply.ok ? await reply.json() : { tokens: null };
       if (mine !== asked) return;
-      showCount(found.too_long ? Infinity : found.tokens);
+      showCount(found.too_long ? Infinity : found.tokens, found.unknown);
       const { here } = modelOf(chosen);
       if (reply.ok && here && found.tokens === null && times) counting = setTimeout(() => countNow(times - 1), AGAIN.after);
     } catch (error) {

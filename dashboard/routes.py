@@ -18,7 +18,7 @@ from dashboard.errors import BROKEN, BadRequestError, DashboardError, ReplacedRu
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
 from dashboard.gate import host_name, is_encrypted, is_loopback
-from dashboard.models.catalog import Catalog
+from dashboard.models.catalog import Catalog, CatalogEntry
 from dashboard.plain_line import plain_line
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -100,7 +100,7 @@ def make_routes(sources: Sources) -> Blueprint:
         if len(raw["text"]) > longest_text(min(entry.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
         text = raw["text"].encode("utf-8", "replace").decode()  # half a surrogate pair is refused when it is run
-        return jsonify({"tokens": catalog.count_tokens(entry.name, text) if text else 0})
+        return jsonify(_counted(catalog, entry, text))
 
     @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
     def _heads(key: str, theme: str) -> Response:
@@ -135,6 +135,17 @@ def why_not_ready(sources: Sources) -> str:
             return f"The page cannot be made. {unforeseen(error)}"
         return f"The page cannot be made ({type(error).__name__}). The server's log has the details."
     return ""
+
+
+def _counted(catalog: Catalog, entry: CatalogEntry, text: str) -> dict[str, Any]:
+    """How many tokens a text has; of one that the model has no embedding for, its position and what a run will say."""
+    if not text:
+        return {"tokens": 0}
+    found = catalog.count(entry.name, text)
+    if found.beyond is None:
+        return {"tokens": found.tokens}
+    why = found.beyond.sentence(entry.title, entry.vocabulary)
+    return {"tokens": found.tokens, "unknown": {"token": found.beyond.position, "why": why}}
 
 
 def _unknown_page() -> Response | None:

@@ -17,6 +17,7 @@ from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelErr
 from dashboard.models.adapters import has_adapter
 from dashboard.models.bundled import BUNDLED, BundledModel, is_converted
 from dashboard.models.counting import PATIENCE, TokenCounter
+from dashboard.models.counting_process import Count
 from dashboard.models.description import UNBOUNDED, describe_folder
 from dashboard.models.fingerprint import (
     fingerprint_memory,
@@ -52,6 +53,7 @@ class CatalogEntry:
         monospace: its texts are formulas.
         source: where it comes from. refusal: why it cannot be run, as a clause, or "".
         without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler (bert.pooler.dense)").
+        vocabulary: how many embeddings its configuration gives it, 0 where that is not known.
     """
 
     name: str
@@ -69,6 +71,7 @@ class CatalogEntry:
     refusal: str = ""
     without: Without = ""
     unread: tuple[str, ...] = ()
+    vocabulary: int = 0
 
     @property
     def kind_word(self) -> str:
@@ -192,10 +195,15 @@ class Catalog:
 
         Equals the length of what `dashboard.models.tokens.tokenize` gives.
         """
+        return self.count(name, text, text_pair).tokens
+
+    def count(self, name: str, text: str, text_pair: str | None = None) -> Count:
+        """As `count_tokens`, and the first token that the model has no embedding for, where the files say so."""
         entry = self.get(name)
         if entry.folder is None or entry.refusal or len(text) + len(text_pair or "") > longest_text(entry.limit):
-            return None
-        return self._counter.count(entry.folder, text, text_pair, entry.name if entry.source == "bundled" else "")
+            return Count()
+        bundled = entry.name if entry.source == "bundled" else ""
+        return self._counter.counted(entry.folder, text, text_pair, bundled, entry.vocabulary)
 
     def _bundled(self, model: BundledModel) -> CatalogEntry:
         folder = self._settings.models_folder / model.name
@@ -327,6 +335,7 @@ def _folder_entry(name: str, folder: Path, note: str, source: Source = "folder",
         refusal=shown(described.refusal) or ("" if described.reads_text else "it does not read text"),
         without=described.without,
         unread=tuple(shown(line) for line in described.unread),
+        vocabulary=described.vocabulary,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboard.errors import is_panic
-from dashboard.models.counting_process import CountingProcess
+from dashboard.models.counting_process import Count, CountingProcess
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,19 +40,23 @@ class TokenCounter:
         self._process = CountingProcess()
 
     def count(self, folder: Path, text: str, text_pair: str | None, bundled: str = "") -> int | None:
-        """How many tokens the tokenizer in `folder` makes of a text or a pair; None where that is not known soon enough.
+        """How many tokens the tokenizer in `folder` makes of a text or a pair; None where that is not known soon enough."""
+        return self.counted(folder, text, text_pair, bundled).tokens
+
+    def counted(self, folder: Path, text: str, text_pair: str | None, bundled: str = "", rows: int = 0) -> Count:
+        """The same, and the first token whose id is not below `rows`.
 
         Args:
-            bundled: the model's name, where it is a bundled one.
+            bundled: the model's name, where it is a bundled one. rows: the model's embeddings, 0 where they are not known.
         """
         path = folder / "tokenizer.json"
         try:
             stamp = path.stat().st_mtime_ns
         except OSError:
-            return None
+            return Count()
         if bundled and len(text) + len(text_pair or "") <= LONGEST_HERE:
-            return self._count_here(path, stamp, text, text_pair, bundled)
-        return self._process.count(path, stamp, text, text_pair, self._patience)
+            return Count(self._count_here(path, stamp, text, text_pair, bundled))
+        return self._process.counted(path, stamp, text, text_pair, self._patience, rows)
 
     def _count_here(self, path: Path, stamp: int, text: str, text_pair: str | None, bundled: str) -> int | None:
         linear = bundled in OPEN_ENDED

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import is_panic
+from dashboard.models.beyond import LONGEST
 from dashboard.models.foreign import read_bytes
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 MOST_MEMORY = 1_500_000_000  # bytes of address space; a tokenizer of 250,000 pieces takes a third of that while it is read
 MOST_BYTES = 64_000_000  # of tokenizer.json
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def answer(asked: dict[str, Any], kept: OrderedDict[tuple[str, int], Tokenizer]) -> dict[str, Any]:
-    """{"tokens": how many} or {"error": what kind}."""
+    """{"tokens": how many} or {"error": what kind}; where an id is not below `rows`, "beyond": [position, id, text, given]."""
     try:
         key = (asked["path"], asked["stamp"])
         if key not in kept:
@@ -57,11 +58,21 @@ def answer(asked: dict[str, Any], kept: OrderedDict[tuple[str, int], Tokenizer])
         kept.move_to_end(key)
         while len(kept) > KEPT:
             kept.popitem(last=False)
-        return {"tokens": len(kept[key].encode(asked["text"], asked["pair"]))}
+        encoding = kept[key].encode(asked["text"], asked["pair"])
+        return {"tokens": len(encoding), **_beyond(encoding, asked["text"], asked.get("rows", 0))}
     except BaseException as error:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         return {"error": type(error).__name__}
+
+
+def _beyond(encoding: Encoding, text: str, rows: int) -> dict[str, Any]:
+    position = next((i for i, number in enumerate(encoding.ids) if number >= rows), None) if rows else None
+    if position is None:
+        return {}
+    first, last = encoding.offsets[position]
+    shown = (text[first:last] or encoding.tokens[position])[:LONGEST]
+    return {"beyond": [position, encoding.ids[position], shown, bool(encoding.special_tokens_mask[position])]}
 
 
 def _read(path: Path) -> Tokenizer:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dashboard.models.beyond import Beyond
+
 log = logging.getLogger(__name__)
 COUNT_SECONDS = 5.0  # for one count, with what it takes to start the process and to read the tokenizer
 WAITERS = 2  # threads that may wait for a count at once; the others do not learn it
@@ -29,17 +31,26 @@ QUIET = {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0", "OMP_NUM_THRE
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many tokens a text has, None where that is not known soon enough; the first of them that the model does not have."""
+
+    tokens: int | None = None
+    beyond: Beyond | None = None
+
+
 @dataclass
 class _Question:
-    """One count that somebody waits for, until `given_up`."""
+    """One count that somebody waits for, until `given_up`; `rows`: as of `CountingProcess.counted`."""
 
     path: str
     stamp: int
     text: str
     pair: str | None
     done: threading.Event = field(default_factory=threading.Event)
+    rows: int = 0
     given_up: bool = False
-    tokens: int | None = None
+    found: Count = field(default_factory=Count)
 
 
 @dataclass(frozen=True)
@@ -63,11 +74,15 @@ class CountingProcess:
 
     def count(self, path: Path, stamp: int, text: str, pair: str | None, patience: float) -> int | None:
         """The number of tokens; None where it is not known within `patience` seconds."""
+        return self.counted(path, stamp, text, pair, patience).tokens
+
+    def counted(self, path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int = 0) -> Count:
+        """The same, and the first token whose id is not below `rows`, the model's embeddings; 0 where these are not known."""
         pause = self._pauses.get((str(path), stamp))
         if (pause is not None and time.monotonic() < pause.until) or not self._waiters.acquire(blocking=False):
-            return None
+            return Count()
         try:
-            question = _Question(str(path), stamp, text, pair)
+            question = _Question(str(path), stamp, text, pair, rows=rows)
             with self._lock:
                 self._questions.put(question)
                 if self._thread is None:
@@ -75,7 +90,7 @@ class CountingProcess:
                     self._thread.start()
             question.done.wait(patience)
             question.given_up = True
-            return question.tokens
+            return question.found
         finally:
             self._waiters.release()
 
@@ -108,7 +123,8 @@ class CountingProcess:
             self._pause(question, min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * before.seconds)) if before else FIRST_PAUSE)
             return
         if isinstance(reply.get("tokens"), int):
-            question.tokens = reply["tokens"]
+            beyond = reply.get("beyond")
+            question.found = Count(reply["tokens"], Beyond(*beyond) if beyond else None)
             self._pauses.pop((question.path, question.stamp), None)
         else:
             log.info("the tokenizer %s cannot count: %s", question.path, reply.get("error"))
@@ -127,7 +143,13 @@ class CountingProcess:
         """
         until = time.monotonic() + COUNT_SECONDS
         process = self._started()
-        asked = {"path": question.path, "stamp": question.stamp, "text": question.text, "pair": question.pair}
+        asked = {
+            "path": question.path,
+            "stamp": question.stamp,
+            "text": question.text,
+            "pair": question.pair,
+            "rows": question.rows,
+        }
         waiting = memoryview(json.dumps(asked).encode() + b"\n")
         while waiting:
             _until_ready(process.stdin, False, until)

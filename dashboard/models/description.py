@@ -44,6 +44,7 @@ class Description:
         reads_text: it has a vocabulary, and no eyes or ears.
         refusal: why it cannot be run here, as a clause; "" where nothing is known against it.
         without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names them.
+        vocabulary: how many embeddings the configuration gives it.
     """
 
     family: str
@@ -56,6 +57,7 @@ class Description:
     refusal: str
     without: Without = ""
     unread: tuple[str, ...] = ()
+    vocabulary: int = 0
 
 
 def describe_folder(folder: Path, until: float | None = None) -> Description:
@@ -141,6 +143,7 @@ def _read_folder(folder: Path) -> Description:
         refusal=adapter or _refusal(whole, family, folder) or damage,
         without=judged.without,
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
+        vocabulary=_first(config, "vocab_size"),
     )
 
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from dashboard.contracts.run import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
+from dashboard.models.beyond import Beyond
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
@@ -27,12 +28,9 @@ def check_ids(model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Ten
     """
     rows = embedding_rows(model)
     for position, token in enumerate(tokens):
-        if token.id < rows:
-            continue
-        what = f"{title}'s tokenizer knows “{token.text[:40]}” (id {token.id:,}), but the model has only {rows:,} embeddings"
-        if token.special:
-            raise UnsupportedModelError(f"{what}, and it puts that token into every text. Choose another model.")
-        raise BadRequestError(f"{what}. Take it out of the text (it is token {position}) and run again.")
+        if token.id >= rows:
+            sentence = Beyond(position, token.id, token.text, token.given).sentence(title, rows)
+            raise UnsupportedModelError(sentence) if token.given else BadRequestError(sentence)
     kinds = inputs.get("token_type_ids")
     table = next((part for name, part in model.named_modules() if name.endswith("token_type_embeddings")), None)
     most = _rows(table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import Person
 from playwright.sync_api import expect
@@ -92,3 +94,20 @@ def test_a_folded_text_shows_its_beginning_after_cancel(person: Person, causal: 
     expect(person.at("composer")).not_to_contain_class("folded")
     person.page.keyboard.press("Control+End")
     person.page.wait_for_function("() => document.getElementById('text').scrollTop > 100")  # who writes sees where they write
+
+
+def test_a_token_that_the_model_does_not_have_is_said_while_it_is_typed(person: Person) -> None:
+    why = "mine's tokenizer knows “<new>” (id 64), but the model has only 64 embeddings. Take it out of the text."
+    answer = json.dumps({"tokens": 3, "unknown": {"token": 1, "why": why}})
+    person.go()
+    expect(person.at("token-count")).to_contain_text("0 of")
+    person.page.route("**/count", lambda route: route.fulfill(content_type="application/json", body=answer))
+    person.at("text").press_sequentially("x")
+    expect(person.at("token-count")).to_have_text("the model does not know token 1")
+    expect(person.at("token-count")).to_have_attribute("title", why)
+    expect(person.at("announcer")).to_have_text(why)
+    assert cut(person) == []
+    person.page.unroute("**/count")
+    person.at("text").press_sequentially("y")
+    expect(person.at("token-count")).to_have_text("1 of 4,096 tokens")
+    expect(person.at("token-count")).to_have_attribute("title", "")

@@ -196,11 +196,28 @@ def with_token(around: bool, special: bool = False) -> Any:
     return made
 
 
-def test_a_token_beyond_the_embedding_is_one_sentence_that_names_it() -> None:
-    loaded = wrap_model(llama(), with_token(False), "mine")
+@pytest.mark.parametrize("special", [False, True])
+def test_a_token_beyond_the_embedding_is_one_sentence_that_names_it(special: bool) -> None:
+    loaded = wrap_model(llama(), with_token(False, special), "mine")
     assert len(capture_run(loaded, TEXT)) == 9
     with pytest.raises(BadRequestError, match=r"“<new>” \(id 64\).*only 64 embeddings.*token 1"):
         capture_run(loaded, "w1 <new> w2")
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_the_count_while_typing_says_the_sentence_of_the_run(tmp_path: Path, special: bool) -> None:
+    folder = tmp_path / "root" / "mine"
+    llama().save_pretrained(folder)
+    with_token(False, special).save_pretrained(folder)
+    settings = Settings(cache_dir=tmp_path / "cache", model_folders=(tmp_path / "root",))
+    catalog = Catalog(settings, patience=60)
+    entry = catalog.admit("folder:root/mine")
+    assert catalog.count(entry.name, "w1 w2").beyond is None
+    beyond = catalog.count(entry.name, "w1 <new> w2").beyond
+    assert beyond is not None
+    with pytest.raises(BadRequestError) as refused:
+        capture_run(load_model(entry.name, settings), "w1 <new> w2")
+    assert str(refused.value) == beyond.sentence(entry.title, entry.vocabulary)
 
 
 def test_a_token_beyond_the_embedding_is_refused_where_a_position_is_masked() -> None:

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import word_tokenizer
+from hostile import CONFIG, good_model, word_tokenizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from dashboard.errors import BadTextError, UnsupportedModelError, is_panic
 from dashboard.models import counting, counting_process
+from dashboard.models.beyond import Beyond
+from dashboard.models.catalog import Catalog
 from dashboard.models.counting import TokenCounter, closed
-from dashboard.models.counting_process import CountingProcess
+from dashboard.models.counting_process import Count, CountingProcess
 from dashboard.models.panics import loading_tokenizer, tokenizing
+from dashboard.settings import Settings
 
 RXN_PATTERN = r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>>?|\*|\$|\%[0-9]{2}|[0-9]|."
 PATIENCE = 60.0  # of a busy machine
@@ -266,7 +269,12 @@ def test_long_texts_of_bundled_models_are_counted_elsewhere(tmp_path: Path, monk
     write(tmp_path, word_tokenizer())
     counter = TokenCounter()
     asked: list[int] = []
-    monkeypatch.setattr(counter._process, "count", lambda path, stamp, text, pair, patience: asked.append(len(text)))
+
+    def counted(path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int) -> Count:
+        asked.append(len(text))
+        return Count()
+
+    monkeypatch.setattr(counter._process, "counted", counted)
     assert counter.count(tmp_path, "x" * counting.LONGEST_HERE, None, "smollm2-135m") == 1
     assert counter.count(tmp_path, "x" * (counting.LONGEST_HERE + 1), None, "smollm2-135m") is None
     assert asked == [counting.LONGEST_HERE + 1]
@@ -282,3 +290,34 @@ def test_a_panic_becomes_a_sentence() -> None:
         tokenizer.encode("a" * 40 + "b")
     with pytest.raises(KeyboardInterrupt), tokenizing():
         raise KeyboardInterrupt
+
+
+def test_a_token_beyond_the_embeddings_is_named_while_it_is_typed(tmp_path: Path) -> None:
+    """As a run refuses it; by hand: five words, of which the configuration knows the first four."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    added = [{"id": 5, "content": "<new>", **flags, "special": True}]
+    folder = good_model(tmp_path / "root" / "m")
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "vocab_size": 4}))
+    (folder / "tokenizer.json").write_text(json.dumps(word_tokenizer(added_tokens=added)))
+    settings = Settings(cache_dir=tmp_path / "cache", model_folders=(tmp_path / "root",))
+    catalog = Catalog(settings, patience=PATIENCE)
+    assert catalog.count("folder:root/m", "one two three") == Count(3)
+    assert catalog.count("folder:root/m", "one four two four") == Count(4, Beyond(1, 4, "four", False))
+    assert catalog.count("folder:root/m", "one <new>") == Count(2, Beyond(1, 5, "<new>", False)), "it is typed"
+    entry = catalog.get("folder:root/m")
+    assert entry.vocabulary == 4
+    assert Beyond(1, 4, "four", False).sentence(entry.title, 4) == (
+        "m's tokenizer knows “four” (id 4), but the model has only 4 embeddings. "
+        "Take it out of the text (it is token 1) and run again."
+    )
+    template = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<new>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"<new>": {"id": "<new>", "ids": [5], "tokens": ["<new>"]}},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(word_tokenizer(added_tokens=added, post_processor=template)))
+    found = Catalog(settings, patience=PATIENCE).count("folder:root/m", "one")
+    assert found == Count(2, Beyond(0, 5, "<new>", True))
+    assert found.beyond is not None
+    assert found.beyond.sentence("m", 4).endswith("and it puts that token into every text. Choose another model.")

@@ -1,0 +1,25 @@
+"""A token whose id is beyond a model's embeddings: model and tokenizer are published apart, and may not fit. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LONGEST = 40  # characters of a token that are shown
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The first such token of a text; `given`: the tokenizer puts it into every text."""
+
+    position: int
+    id: int
+    text: str
+    given: bool
+
+    def sentence(self, title: str, rows: int) -> str:
+        """What is wrong and what to do. `title`: the model's; `rows`: how many embeddings it has."""
+        text = self.text[:LONGEST]
+        what = f"{title}'s tokenizer knows “{text}” (id {self.id:,}), but the model has only {rows:,} embeddings"
+        if self.given:
+            return f"{what}, and it puts that token into every text. Choose another model."
+        return f"{what}. Take it out of the text (it is token {self.position}) and run again."

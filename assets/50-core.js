@@ -62,7 +62,7 @@
     showNothing() {
       latest = null;
       clearTimeout(telling);
-      Object.assign(app.state, { selection: null, info: null, hover: null, outcome: null });
+      Object.assign(app.state, { selection: null, info: null, hover: null, outcome: {} });
       app.byId("page").classList.add("empty");
       window.dashboardBuild.invitations();
       serial += 1;

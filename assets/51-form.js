@@ -249,7 +249,7 @@
   function bringBack() {
     const { info } = app.state;
     if (!info) return;
-    if (app.state.outcome && app.state.outcome.error) app.state.outcome = null; // what went wrong is put aside with its text
+    if (app.state.outcome && app.state.outcome.error) app.state.outcome = {}; // what went wrong is put aside with its text; it is no run that was lost
     app.write(info.text, info.model, app.keepText);
     app.hideNotice();
     app.byId("text").focus({ preventScroll: true });

@@ -70,6 +70,20 @@ def test_it_is_gone_when_the_text_is_run_and_back_after_an_error(person: Person,
     expect(person.at("strip-title")).to_have_text("Tokens")
 
 
+@pytest.mark.fresh
+def test_an_error_that_is_put_aside_at_once_is_no_lost_run(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=3, layer=2, head=1)
+    person.type_text("   ")
+    person.page.clock.install()
+    person.press_run()
+    expect(person.notice()).to_contain_text("There is no text to run")
+    person.page.get_by_role("button", name="Show its text again").click()
+    expect(person.notice()).to_be_empty()
+    person.page.clock.fast_forward(5000)
+    expect(person.at("strip-title")).to_have_text("Tokens")
+    expect(person.notice()).to_be_empty()
+
+
 def test_while_it_computes_the_run_before_is_named(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     person.type_text("Name what is below. " + " ".join(f"Item {i} is a small red box." for i in range(300)))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dashboard.errors import StorageError
 from dashboard.jobs.work import Desk, Registry
 from dashboard.models.fetch import resolve_folder
-from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint
+from dashboard.models.fingerprint import fingerprint_memories, folder_fingerprint, is_kept
 from dashboard.settings import Settings
 
 
@@ -23,4 +24,11 @@ def prepare(payload: Mapping[str, Any], desk: Desk, settings: Settings) -> str:
     """Make a model of the catalog ready; gives its fingerprint."""
     desk.announce(state="loading")  # a conversion imports torch, and gives no sign of life meanwhile
     folder = resolve_folder(str(payload["model"]), settings, payload.get("revision"), desk.progress, folders=False, loads=False)
-    return folder_fingerprint(folder, fingerprint_memory(settings), desk.progress)
+    memories = fingerprint_memories(settings)
+    fingerprint = folder_fingerprint(folder, memories, desk.progress)
+    if not is_kept(folder, memories):
+        raise StorageError(
+            "The model was read through, but its checksum could not be kept on the server's disk, so it would be read again and "
+            "again. Free some space (or ask whoever keeps this server), then run again."
+        )
+    return fingerprint

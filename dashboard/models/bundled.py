@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import DashboardError, ForeignFileError, ModelError, SettingsError
-from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint
+from dashboard.models.fingerprint import fingerprint_memories, folder_fingerprint
 from dashboard.models.foreign import read_object
 from dashboard.settings import Settings
 
@@ -136,7 +136,7 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
         for spec in missing:
             with FileLock(settings.models_folder / f".{spec.name}.lock"):
                 _bring(spec, settings.models_folder, report)
-            folder_fingerprint(settings.models_folder / spec.name, fingerprint_memory(settings))  # no page waits for it later
+            folder_fingerprint(settings.models_folder / spec.name, fingerprint_memories(settings))  # no page waits for it later
     except OSError as error:
         raise SettingsError(
             f"The bundled models cannot be written to {settings.models_folder} ({error.strerror or error}). "

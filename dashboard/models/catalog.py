@@ -20,7 +20,7 @@ from dashboard.models.counting import PATIENCE, TokenCounter
 from dashboard.models.counting_process import Count
 from dashboard.models.description import UNBOUNDED, describe_folder
 from dashboard.models.fingerprint import (
-    fingerprint_memory,
+    fingerprint_memories,
     folder_fingerprint,
     has_weights,
     known_fingerprint,
@@ -176,7 +176,7 @@ class Catalog:
         if folder is None:
             return unresolved(entry.name, revision)
         with _readable(entry):
-            return folder_fingerprint(folder, fingerprint_memory(self._settings))
+            return folder_fingerprint(folder, fingerprint_memories(self._settings))
 
     def readiness(self, name: str, revision: str | None = None) -> Readiness:
         """What names the model's files, as far as that is known at once."""
@@ -184,7 +184,7 @@ class Catalog:
         folder = _folder_of(entry, revision)
         if folder is not None:
             with _readable(entry):
-                known = known_fingerprint(folder, fingerprint_memory(self._settings))
+                known = known_fingerprint(folder, fingerprint_memories(self._settings))
             if known is not None:
                 return Readiness(known, ready=True)
         return Readiness(unresolved(entry.name, revision), ready=False, preparable=entry.source != "bundled" or entry.here)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 
@@ -28,22 +28,21 @@ class Digests:
     """Digests of files.
 
     Args:
-        memory: a JSON file in which they are kept from one process to the next; None for this process alone.
+        memories: JSON files in which they are kept from one process to the next: the first that can be written keeps a new
+            one. None: they are known in this process alone.
     """
 
-    def __init__(self, memory: Path | None = None) -> None:
-        self._memory = memory
-        self._remembered = {**_read_memory(memory)}
+    def __init__(self, memories: Sequence[Path] = ()) -> None:
+        self._memories = memories
+        self._remembered = [_read_memory(memory) for memory in memories]
 
     def known(self, path: Path) -> str | None:
         """The digest of a file that was read before, and has not changed since; None where it would have to be read."""
-        real = path.resolve()
-        state = _state(real)
-        for source in (_known, self._remembered):
-            entry = source.get(str(real))
-            if entry is not None and entry[:-1] == state:
-                return str(entry[-1])
-        return None
+        return _found(path, [_known, *self._remembered])
+
+    def kept(self, path: Path) -> bool:
+        """Whether another process knows it, too."""
+        return _found(path, self._remembered) is not None
 
     def of(self, path: Path, report: Report | None = None) -> str:
         """The digest of a file, which is read unless it is known.
@@ -61,9 +60,18 @@ class Digests:
         state = _state(real)  # before it is read: an edit meanwhile makes the entry worthless, as it should be
         with open_regular(real) as stream:
             digest = _read_whole(stream, report)
-        _known[str(real)] = self._remembered[str(real)] = [*state, digest]
-        _remember(self._memory, str(real), [*state, digest])
+        _known[str(real)] = [*state, digest]
+        for memory in self._memories:
+            if _remember(memory, str(real), [*state, digest]):
+                break
         return digest
+
+
+def _found(path: Path, sources: Sequence[Mapping[str, Entry]]) -> str | None:
+    real = path.resolve()
+    state = _state(real)
+    entries = (source.get(str(real)) for source in sources)
+    return next((str(entry[-1]) for entry in entries if entry is not None and entry[:-1] == state), None)
 
 
 def _state(real: Path) -> Entry:
@@ -80,20 +88,18 @@ def _read_whole(stream: BufferedReader, report: Report | None) -> str:
     return digest.hexdigest()
 
 
-def _read_memory(memory: Path | None) -> dict[str, Entry]:
+def _read_memory(memory: Path) -> dict[str, Entry]:
     try:
-        found = json.loads(memory.read_text(encoding="utf-8")) if memory is not None else {}
-    except (OSError, ValueError):
+        found = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
     return {key: entry for key, entry in found.items() if isinstance(entry, list) and entry}
 
 
-def _remember(memory: Path | None, path: str, entry: Entry) -> None:
-    """Add an entry to the file, beside what other processes have added."""
-    if memory is None:
-        return
+def _remember(memory: Path, path: str, entry: Entry) -> bool:
+    """Add an entry to the file, beside what other processes have added; whether that could be done."""
     try:
         with alone(memory.parent, f"{memory.stem}.lock"):
             kept = {name: old for name, old in _read_memory(memory).items() if os.path.exists(name)}
@@ -102,4 +108,5 @@ def _remember(memory: Path | None, path: str, entry: Entry) -> None:
                 json.dump({**kept, path: entry}, stream)
             os.replace(name, memory)
     except OSError:
-        return  # it is only a shortcut: a folder that cannot be written costs time, not correctness
+        return False
+    return True

@@ -95,11 +95,12 @@ def resolve_folder(
     listed = listed_model(str(name))
     cached = cached_snapshot(str(name), revision) or (find_cached(listed, revision) if listed else None)
     if cached is None and not brings:
-        raise _not_ready(str(name))
+        raise not_ready(str(name))
     return cached or _fetch(str(name), revision, settings, tell, loads)
 
 
-def _not_ready(title: str) -> NotReadyError:
+def not_ready(title: str) -> NotReadyError:
+    """The sentence for a model that a preparation should have made ready."""
     return NotReadyError(f"{title} is not ready: its files have left, or have changed, since the run was asked for. Run again.")
 
 
@@ -110,7 +111,7 @@ def _is_path(name: str | Path) -> bool:
 def _local(path: Path, settings: Settings, report: Report, brings: bool) -> Path:
     if path.suffix == ".gguf" and path.is_file():
         if not brings and not is_ready(converted_folder(path, settings)):
-            raise _not_ready(path.name)
+            raise not_ready(path.name)
         return convert_once(path, settings, report)
     if not path.is_dir():
         raise ModelNotFoundError(f"There is no folder “{path}”. Check the path.")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +122,14 @@ def has_vocabulary(folder: Path) -> bool:
     return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
-def folder_fingerprint(folder: Path, memory: Path | None = None, report: Report | None = None) -> str:
+def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: Report | None = None) -> str:
     """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
     Args:
-        memory: a JSON file that remembers the hash of each file by its size and times, so that the second time reads nothing.
+        memories: JSON files that remember the hash of each file by its size and times, so that the second time reads nothing.
         report: is told how many bytes of how many have been read, where any must be; what it raises stops the reading.
     """
-    digests, files = Digests(memory), model_files(folder)
+    digests, files = Digests(memories), model_files(folder)
     unread = [path for path in files if digests.known(path) is None]
     total, done = sum(path.stat().st_size for path in unread), 0
 
@@ -144,21 +144,28 @@ def folder_fingerprint(folder: Path, memory: Path | None = None, report: Report 
     return _of([(path, digests.of(path, tell)) for path in files])
 
 
-def known_fingerprint(folder: Path, memory: Path | None = None) -> str | None:
+def known_fingerprint(folder: Path, memories: Sequence[Path] = ()) -> str | None:
     """`folder_fingerprint` where that is known without reading more than `READ_AT_ONCE` bytes; else None."""
-    digests, files = Digests(memory), model_files(folder)
+    digests, files = Digests(memories), model_files(folder)
     unread = [path for path in files if digests.known(path) is None]
     if sum(path.stat().st_size for path in unread) > READ_AT_ONCE:
         return None
     return _of([(path, digests.of(path)) for path in files])
 
 
-def fingerprint_memory(settings: Settings) -> Path:
-    """The file that remembers hashes of model files, so that a fingerprint is free the second time: beside the converted
-    models, or in the cache folder where that folder cannot be written. Web process and workers share it.
+def is_kept(folder: Path, memories: Sequence[Path]) -> bool:
+    """Whether `known_fingerprint` is one in every process."""
+    digests = Digests(memories)
+    return sum(path.stat().st_size for path in model_files(folder) if not digests.kept(path)) <= READ_AT_ONCE
+
+
+def fingerprint_memories(settings: Settings) -> tuple[Path, ...]:
+    """The files that remember hashes of model files, so that a fingerprint is free the second time: beside the converted
+    models, or in the cache folder where that cannot be written. Web process and workers share them.
     """
-    folder = settings.models_folder if os.access(settings.models_folder, os.W_OK) else settings.cache_dir
-    return folder / ".fingerprints.json"
+    own = settings.models_folder
+    folders = (own, settings.cache_dir) if os.access(own, os.W_OK) else (settings.cache_dir,)
+    return tuple(folder / ".fingerprints.json" for folder in folders)
 
 
 def unresolved(name: str, revision: str | None) -> str:

@@ -24,15 +24,28 @@ from transformers import (
 
 from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelInfo, ModelKind
-from dashboard.errors import DashboardError, ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
+from dashboard.errors import (
+    DashboardError,
+    ModelError,
+    ModelNotFoundError,
+    NotReadyError,
+    UnsafeModelError,
+    UnsupportedModelError,
+)
 from dashboard.models.adapters import adapter_refusal
 from dashboard.models.bundled import BUNDLED
 from dashboard.models.catalog import title_of
 from dashboard.models.configuration import first_line, load_config, refuse_encoder_decoder
 from dashboard.models.description import UNBOUNDED, read_config
 from dashboard.models.disk import use
-from dashboard.models.fetch import resolve_folder
-from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint, has_vocabulary, strange_weights
+from dashboard.models.fetch import not_ready, resolve_folder
+from dashboard.models.fingerprint import (
+    fingerprint_memories,
+    folder_fingerprint,
+    has_vocabulary,
+    known_fingerprint,
+    strange_weights,
+)
 from dashboard.models.foreign import check_regular, shown
 from dashboard.models.heads import Judgement, Without, has_classes
 from dashboard.models.hub import is_snapshot
@@ -46,6 +59,7 @@ from dashboard.models.wrapping import kind_in_use, unwrapped
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
+Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,7 @@ def load_model(
     name: str | Path,
     settings: Settings | None = None,
     revision: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | None = None,
     folders: bool = True,
     brings: bool = True,
 ) -> LoadedModel:
@@ -81,12 +95,12 @@ def load_model(
     Code that comes with a model is never run, and pickled weights are read only as plain tensors.
 
     Args:
-        progress: is called with each step; what it raises stops a download or a conversion.
+        progress: is called with each step; what it raises stops a download, a conversion or the reading of a checksum.
         folders: take the path of any folder, not only of those that `settings` names.
-        brings: download or convert what is not here.
+        brings: download or convert what is not here, and read the checksum of what was not read before.
 
     Raises:
-        NotReadyError: it is not here, and `brings` is False.
+        NotReadyError: it is not here or was never read through, and `brings` is False; its files changed meanwhile.
         ModelNotFoundError: no such model, or it cannot be fetched from here.
         ModelTooLargeError: it would not fit into memory.
         UnsupportedModelError: an architecture that this program does not read.
@@ -97,7 +111,7 @@ def load_model(
     folder = resolve_folder(name, settings, revision, progress, folders, brings=brings)
     used = use(folder, settings)
     try:
-        loaded = _load(name, folder, settings, progress)
+        loaded = _load(name, folder, settings, progress, brings)
     except BaseException:
         if used is not None:
             os.close(used)
@@ -107,29 +121,42 @@ def load_model(
     return loaded
 
 
-def _load(name: str | Path, folder: Path, settings: Settings, progress: Callable[[Progress], None] | None) -> LoadedModel:
+def _load(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> LoadedModel:
     """The model in a folder that was found for a name."""
     title = title_of(name)
     _check_files(folder, title)
     adapter = adapter_refusal(folder, weights=True)
     if adapter:
         raise UnsupportedModelError(f"{title} cannot be run: {adapter}.")
-    if progress is not None:
-        progress(Progress("load", message=f"Loading {title}"))
     strange = strange_weights(folder)
     if strange is not None:
         raise UnsafeModelError(f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model.")
     check_room(title, _parameters(folder, title), settings.model_gigabytes)
+    fingerprint = _fingerprint(name, folder, settings, progress, brings)
+    if progress is not None:
+        progress(Progress("load", message=f"Loading {title}"))
     with _quiet(), _foreign(title):
         config = load_config(folder, title)
         tokenizer = _read_tokenizer(folder, title)
         model, judged, left = read_model(folder, config, title, settings.model_gigabytes)
-    fingerprint = folder_fingerprint(folder, fingerprint_memory(settings))
+    if known_fingerprint(folder, fingerprint_memories(settings)) != fingerprint:
+        raise NotReadyError(f"The files of {title} changed while they were read. Run again.")
     loaded = _finish(model, tokenizer, str(name), title, judged.kind, fingerprint)
     if judged.kind == "causal" and kind_in_use(model) == "masked":  # it reads ahead, so it cannot predict what comes next
         judged = Judgement("encoder", "embeddings")
         loaded = replace(loaded, info=replace(loaded.info, kind="encoder"))
     return replace(loaded, source=_source(str(name), folder), without=judged.without, unread=left)
+
+
+def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> str:
+    """The hash of the files. To read gigabytes for it is a preparation's work, which can be stopped: who brings nothing here
+    only takes what is known. Bundled models are small, and were read when they came.
+    """
+    memories = fingerprint_memories(settings)
+    known = known_fingerprint(folder, memories)
+    if known is None and not (brings or any(name == spec.name for spec in BUNDLED)):
+        raise not_ready(title_of(name))
+    return known or folder_fingerprint(folder, memories, progress)
 
 
 def _check_files(folder: Path, title: str) -> None:

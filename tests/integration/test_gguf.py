@@ -20,8 +20,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import ModelError, UnsupportedModelError
-from dashboard.models import from_gguf
+from dashboard.errors import ModelError, NoRoomError, UnsupportedModelError
+from dashboard.models import from_gguf, memory
 from dashboard.models.capture import capture_run
 from dashboard.models.catalog import Catalog
 from dashboard.models.from_gguf import expression
@@ -359,6 +359,73 @@ def test_a_conversion_of_before_stays_while_its_model_is_in_memory(settings: Set
     os.utime(path, (1.6e9, 1.6e9))
     load_model("folder:weights/tiny.gguf", settings)
     assert not before.exists()
+
+
+def test_the_model_of_a_gguf_file_is_only_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and shapes are: its values would take as much memory again, and what a header says may be far more than it holds."""
+    write_gguf(tmp_path / "tiny.gguf", "llama")
+    devices: set[str] = set()
+    made = hf.LlamaForCausalLM.__init__
+
+    def noting(model: Any, config: Any) -> None:
+        made(model, config)
+        devices.update(value.device.type for value in model.parameters())
+
+    monkeypatch.setattr(hf.LlamaForCausalLM, "__init__", noting)
+    (tmp_path / "made").mkdir()
+    from_gguf.convert(tmp_path / "tiny.gguf", tmp_path / "made", lambda progress: None)
+    assert devices == {"meta"}
+
+
+def with_size(path: Path, key: str, before: int, value: int) -> None:
+    """Let the header of a GGUF file say another number, below 2³²."""
+    said = f"llama.{key}".encode() + (4).to_bytes(4, "little")
+    content = path.read_bytes()
+    assert content.count(said + before.to_bytes(4, "little")) == 1
+    path.write_bytes(content.replace(said + before.to_bytes(4, "little"), said + value.to_bytes(4, "little")))
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "value"),
+    [("embedding_length", 32, 8192), ("feed_forward_length", 48, 10_000_000), ("block_count", 2, 1000)],
+)
+def test_a_header_that_says_more_than_the_file_holds_is_refused(
+    settings: Settings, tmp_path: Path, key: str, before: int, value: int
+) -> None:
+    path = tmp_path / "weights" / "tiny.gguf"
+    write_gguf(path, "llama")
+    with_size(path, key, before, value)
+    with pytest.raises(ModelError, match=r"LlamaForCausalLM: the checkpoint"):
+        load_model("folder:weights/tiny.gguf", settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "name"),
+    [
+        ("embedding_length", 32, "hidden_size"),
+        ("feed_forward_length", 48, "intermediate_size"),
+        ("attention.head_count_kv", 2, "num_key_value_heads"),
+    ],
+)
+def test_a_header_with_sizes_that_no_model_has_is_refused_at_the_click(
+    settings: Settings, tmp_path: Path, key: str, before: int, name: str
+) -> None:
+    path = tmp_path / "weights" / "tiny.gguf"
+    write_gguf(path, "llama")
+    with_size(path, key, before, 2**31)
+    with pytest.raises(UnsupportedModelError, match=rf"cannot be run: .* says 2,147,483,648 for {name}; at most"):
+        Catalog(settings).admit("folder:weights/tiny.gguf")
+    with pytest.raises(UnsupportedModelError, match=rf"cannot be run: .* says 2,147,483,648 for {name}; at most"):
+        load_model(path, settings)
+
+
+def test_a_conversion_asks_for_room_in_memory_first(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All weights are in memory at once while they are converted, in full precision."""
+    write_gguf(settings.model_folders[0] / "tiny.gguf", "llama")
+    monkeypatch.setattr(memory, "free_gigabytes", lambda: 1e-6)
+    with pytest.raises(NoRoomError, match=r"tiny\.gguf needs about 0\.0 GB of memory, and 0\.0 GB are free"):
+        load_model("folder:weights/tiny.gguf", settings)
+    assert [path.name for path in (settings.models_folder / "gguf").iterdir() if path.is_dir()] == []
 
 
 def test_every_known_rule_and_architecture_can_be_converted() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,15 @@ from transformers import (
 )
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
+from dashboard.errors import ModelError, ModelNotFoundError, NotReadyError, UnsafeModelError, UnsupportedModelError
+from dashboard.jobs.preparation import prepare
+from dashboard.jobs.work import Desk
+from dashboard.models import digests, fingerprint, loader
 from dashboard.models.loader import load_model, wrap_model
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration
+TINY_GPT2 = {"n_layer": 1, "n_head": 2, "n_embd": 8, "vocab_size": 12, "n_positions": 32}
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 12}
 
 
@@ -273,3 +278,82 @@ def test_what_the_hub_answers_is_said(
     with pytest.raises(ModelNotFoundError, match=message) as caught:
         load_model("someone/something", settings, revision="v9")
     assert caught.value.retry == ("is gated" not in message and "has no" not in message)
+
+
+# the checksum
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No file is small enough to be read at once; the names of those that are read."""
+    read, found = digests._read_whole, []
+
+    def noted(stream: Any, report: Any) -> str:
+        found.append(Path(os.readlink(f"/proc/self/fd/{stream.fileno()}")).name)
+        return read(stream, report)
+
+    monkeypatch.setattr(fingerprint, "READ_AT_ONCE", 0)
+    monkeypatch.setattr(digests, "_read_whole", noted)
+    digests._known.clear()
+    return found
+
+
+def test_who_brings_nothing_reads_no_checksum(settings: Settings, tmp_path: Path, unread: list[str]) -> None:
+    """A worker: to read through gigabytes is a preparation's work, and can be stopped."""
+    folder = save(GPT2LMHeadModel(GPT2Config(**TINY_GPT2)), tmp_path / "weights" / "model")
+    settings = replace(settings, model_folders=(folder.parent,))
+    with pytest.raises(NotReadyError, match=r"^model is not ready: .*Run again\.$"):
+        load_model("folder:weights/model", settings, folders=False, brings=False)
+    assert unread == []
+    desk = Desk("", None, lambda progress: None, lambda **changes: None)  # type: ignore[arg-type]
+    whole = prepare({"model": "folder:weights/model"}, desk, settings)
+    assert "model.safetensors" in unread
+    unread.clear()
+    digests._known.clear()  # the preparation was in a process of its own
+    assert load_model("folder:weights/model", settings, folders=False, brings=False).fingerprint == whole
+    assert unread == []
+
+
+def test_the_reading_of_a_checksum_can_be_stopped(settings: Settings, tmp_path: Path, unread: list[str]) -> None:
+    folder = save(GPT2LMHeadModel(GPT2Config(**TINY_GPT2)), tmp_path / "model")
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        assert progress.phase == "fetch"
+        if progress.done:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        load_model(folder, settings, progress=stop)
+    assert unread == ["config.json"]
+
+
+def test_a_bundled_model_starts_although_its_checksum_is_not_known(tmp_path: Path, unread: list[str]) -> None:
+    here = Settings().models_folder / "minilm-l6"
+    if not here.is_dir():
+        pytest.skip("the bundled models are not here")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "minilm-l6").symlink_to(here)
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "models")
+    assert load_model("minilm-l6", settings, folders=False, brings=False).info.layers == 6
+    assert "model.safetensors" in unread
+
+
+def test_files_that_change_while_they_are_loaded_give_no_model(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs would bear the name of other weights."""
+    folder = save(GPT2LMHeadModel(GPT2Config(**TINY_GPT2)), tmp_path / "model")
+    read = loader.read_model
+
+    def editing(*arguments: Any) -> Any:
+        found = read(*arguments)
+        content = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return found
+
+    monkeypatch.setattr(loader, "read_model", editing)
+    with pytest.raises(NotReadyError, match="The files of model changed while they were read"):
+        load_model(folder, settings)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from dash_person import Person, health_of
 from filelock import FileLock
 from small_hub import NAME, Hub
-from test_gguf import write_gguf
+from test_gguf import with_size, write_gguf
 from tiny_models import randomised, tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -326,3 +326,48 @@ def test_absurd_sizes_are_refused_before_the_worker_makes_anything_of_them(serve
         assert f"its configuration says {ABSURD[size]:,} for {size}; at most" in outcome["error"]
     assert person.wait(person.submit("w1", QUICK), PATIENCE)["run"]
     assert server.log().count("started, process") <= before + 1, "one for the download; the worker is the same"
+
+
+HARMFUL = {  # below what a configuration may say; the checkpoint holds nothing of it
+    "num_hidden_layers": (1000, "The checkpoint of {title} lacks model.layers."),
+    "hidden_size": (8192, "and its configuration wants"),
+    "vocab_size": (20_000_000, "and its configuration wants"),
+    "intermediate_size": (10_000_000, "and its configuration wants"),
+}
+
+
+@pytest.mark.parametrize("size", HARMFUL)
+def test_sizes_that_the_files_do_not_hold_take_no_memory(server: Server, size: str) -> None:
+    """The same two ways; the worker that refuses is the same afterwards."""
+    value, sentence = HARMFUL[size]
+    folder = server.settings.model_folders[0] / f"harmful-{size}"
+    shutil.copytree(server.settings.model_folders[0] / "quick", folder, dirs_exist_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, size: value}))
+    person, workers = server.person(), server.at_work()
+    sent = server.hub.files
+    server.hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    names = {f"folder:weights/{folder.name}": folder.name, NAME: NAME.split("/")[-1]}
+    try:
+        outcomes = {title: person.wait(person.submit("w1", name), PATIENCE) for name, title in names.items()}
+    finally:
+        server.hub.files = sent
+        shutil.rmtree(folder)
+    for title, outcome in outcomes.items():
+        assert outcome["kind"] == "ModelError", outcome
+        assert sentence.format(title=title) in outcome["error"]
+    assert person.wait(person.submit("w1", QUICK), PATIENCE)["run"]
+    assert server.at_work() == workers
+
+
+def test_a_gguf_file_that_says_more_than_it_holds_takes_no_memory(server: Server) -> None:
+    path = server.settings.model_folders[0] / "harmful.gguf"
+    write_gguf(path, "llama")
+    with_size(path, "feed_forward_length", 48, 10_000_000)
+    person, workers = server.person(), server.at_work()
+    try:
+        outcome = person.wait(person.submit("a b", "folder:weights/harmful.gguf"), PATIENCE)
+    finally:
+        path.unlink()
+    assert "LlamaForCausalLM: the checkpoint's model.layers.0.mlp." in outcome["error"]
+    assert server.at_work() == workers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import (
     AlbertConfig,
     AlbertForMaskedLM,
     AlbertForPreTraining,
+    AutoModelForCausalLM,
     BertConfig,
     BertForMaskedLM,
     BertForNextSentencePrediction,
@@ -35,18 +37,21 @@ from transformers import (
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     GPT2Model,
+    GPTJConfig,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
     LlamaModel,
+    PretrainedConfig,
     PreTrainedModel,
     RobertaConfig,
     RobertaForMaskedLM,
 )
 
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import ModelError, UnsupportedModelError
+from dashboard.errors import ModelError, ModelTooLargeError, UnsupportedModelError
 from dashboard.exports.provenance import of_run
+from dashboard.models import weights as weights_module
 from dashboard.models.capture import capture_run
 from dashboard.models.description import describe_folder
 from dashboard.models.loader import load_model, wrap_model
@@ -460,3 +465,74 @@ class Headless(LlamaModel):
 def test_a_model_in_memory_is_judged_by_what_it_gives(make: Any, kind: str, what: str) -> None:
     loaded = wrap_model(make(), tokenizer(True), "mine")
     assert (loaded.info.kind, loaded.without) == (kind, what)
+
+
+# what the configuration names and the files do not hold
+
+
+def harmful(folder: Path, config: PretrainedConfig, model: PreTrainedModel | None = None, **sizes: int) -> Path:
+    """A small checkpoint with a configuration of other sizes."""
+    save(model or AutoModelForCausalLM.from_config(config), folder, **sizes)
+    return folder
+
+
+LLAMA = {**SIZES, "max_position_embeddings": 64, "tie_word_embeddings": False}
+HARMFUL: dict[str, tuple[dict[str, int], str]] = {  # each below the limits of what a configuration may say
+    "layers": ({"num_hidden_layers": 1000}, r"^The checkpoint of model lacks model\.layers\.10\.\S+ and 8,\d\d\d more\. "),
+    "layers-and-width": ({"num_hidden_layers": 1000, "hidden_size": 8192, "head_dim": 4096}, "and its configuration wants"),
+    "words": ({"vocab_size": 20_000_000}, r"holds lm_head\.weight of shape \(64, 16\), and .* wants \(20000000, 16\)"),
+    "width": ({"intermediate_size": 10_000_000}, r"of shape \(16, 24\), and its configuration wants \(16, 10000000\)"),
+}
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_what_a_checkpoint_lacks_takes_no_room(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    sizes, sentence = HARMFUL[name]
+    folder = harmful(tmp_path / "model", LlamaConfig(**LLAMA), **sizes)
+    monkeypatch.setattr(weights_module, "_load", None)  # where room is taken
+    with pytest.raises(ModelError, match=sentence):
+        load_model(folder, settings)
+
+
+def test_weights_that_a_file_repeats_must_have_room(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PyTorch checkpoint may say that one number is a whole table: the file has 1 kB, the model 4 GB."""
+    folder = harmful(tmp_path / "model", LlamaConfig(**LLAMA), vocab_size=20_000_000)
+    found = load_file(folder / "model.safetensors")
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        found[name] = torch.zeros(1, 1).expand(20_000_000, 16)
+    torch.save(found, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert (folder / "pytorch_model.bin").stat().st_size < 100_000
+    monkeypatch.setattr(weights_module, "_load", None)
+    with pytest.raises(
+        ModelTooLargeError, match=r"model has 640 M parameters and needs about 3\.1 GB of memory; .* at most 1 GB"
+    ):
+        load_model(folder, replace(settings, model_gigabytes=1.0))
+
+
+def test_what_a_model_computes_by_itself_must_have_room(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GPT-J keeps a table of all its positions, of which its files hold nothing."""
+    sizes = {**GPT2, "n_positions": 64, "rotary_dim": 8}
+    folder = harmful(tmp_path / "model", GPTJConfig(**sizes), n_positions=100_000_000)
+    monkeypatch.setattr(weights_module, "_load", None)
+    with pytest.raises(ModelTooLargeError, match=r"model has 0 M parameters and needs about 7\.7 GB of memory"):
+        load_model(folder, replace(settings, model_gigabytes=1.0))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_labels": 10**9},
+        {"num_audio_layers": 10**9},
+        {"attention_types": [[["global", "local"], 10**9]]},
+    ],
+)
+def test_sizes_of_lists_are_bounded_too(settings: Settings, tmp_path: Path, config: dict[str, Any]) -> None:
+    folder = save(llama(), tmp_path / "model", **config)
+    with pytest.raises(UnsupportedModelError, match=r"cannot be loaded: its configuration says 1,000,000,000 (for|in)"):
+        load_model(folder, settings)
+    assert "1,000,000,000" in describe_folder(folder).refusal

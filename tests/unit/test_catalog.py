@@ -150,17 +150,17 @@ def test_a_fingerprint_follows_the_contents_and_is_remembered(tmp_path: Path) ->
     one, same = write_model(tmp_path / "one"), write_model(tmp_path / "same")
     other = write_model(tmp_path / "other", b"Weights")
     memory = tmp_path / "memory.json"
-    first = folder_fingerprint(one, memory)
+    first = folder_fingerprint(one, [memory])
     digest = hashlib.sha256(b"weights").hexdigest()
     assert digest in memory.read_text()
-    assert first == folder_fingerprint(one, memory) == folder_fingerprint(same)
+    assert first == folder_fingerprint(one, [memory]) == folder_fingerprint(same)
     assert folder_fingerprint(other) != first
     (one / "dashboard.json").write_text("{}")
     assert folder_fingerprint(one) == first  # a description, not part of the model
     (one / "model.safetensors").write_bytes(b"changed")
-    assert folder_fingerprint(one, memory) != first
+    assert folder_fingerprint(one, [memory]) != first
     memory.write_text("not JSON")
-    assert folder_fingerprint(same, memory) == first
+    assert folder_fingerprint(same, [memory]) == first
 
 
 def test_a_split_checkpoint_counts_only_when_all_parts_are_here(tmp_path: Path) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dashboard.errors import StorageError
+from dashboard.jobs.preparation import prepare
+from dashboard.jobs.work import Desk
 from dashboard.models import digests
-from dashboard.models.fingerprint import fingerprint_memory, folder_fingerprint, known_fingerprint, model_files
+from dashboard.models.fingerprint import fingerprint_memories, folder_fingerprint, is_kept, known_fingerprint, model_files
 from dashboard.settings import Settings
 
 MODELS = Path(__file__).parents[1] / "data" / "first_runs" / "models"
@@ -149,10 +153,10 @@ def test_a_file_that_is_not_read_changes_nothing(tmp_path: Path, name: str) -> N
 def test_an_edit_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
     folder, memory = written(tmp_path / "model", PLAIN), tmp_path / "memory.json"
     path = folder / "model.safetensors"
-    before, first = path.stat(), folder_fingerprint(folder, memory)
+    before, first = path.stat(), folder_fingerprint(folder, [memory])
     path.write_text("WEIGHTS")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert folder_fingerprint(folder, memory) != first
+    assert folder_fingerprint(folder, [memory]) != first
 
 
 def test_a_pipe_or_a_folder_with_the_name_of_a_file_is_not_read(tmp_path: Path) -> None:
@@ -189,26 +193,26 @@ class SlowDisk:
 def test_nobody_waits_for_the_hash_of_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a large file is read, other models' fingerprints are made and known ones are given, with the same memory."""
     memory, disk = tmp_path / "memory.json", SlowDisk(monkeypatch)
-    known = folder_fingerprint(big(tmp_path / "known"), memory)
+    known = folder_fingerprint(big(tmp_path / "known"), [memory])
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(folder_fingerprint, big(tmp_path / "slow"), memory)
+        slow = pool.submit(folder_fingerprint, big(tmp_path / "slow"), [memory])
         assert disk.reads.wait(30)
-        assert known_fingerprint(tmp_path / "known", memory) == known
-        assert known_fingerprint(tmp_path / "slow", memory) is None
-        other = folder_fingerprint(big(tmp_path / "other", 21), memory)
+        assert known_fingerprint(tmp_path / "known", [memory]) == known
+        assert known_fingerprint(tmp_path / "slow", [memory]) is None
+        other = folder_fingerprint(big(tmp_path / "other", 21), [memory])
         disk.go_on.set()
         fingerprint = slow.result(30)
     digests._known.clear()  # as in another process: what both have read is in the file
-    found = [known_fingerprint(tmp_path / name, memory) for name in ("known", "other", "slow")]
+    found = [known_fingerprint(tmp_path / name, [memory]) for name in ("known", "other", "slow")]
     assert found == [known, other, fingerprint]
 
 
 def test_a_click_reads_no_large_file_and_small_edits_at_once(tmp_path: Path) -> None:
     folder, memory = big(tmp_path / "model"), tmp_path / "memory.json"
-    assert known_fingerprint(folder, memory) is None
-    whole = folder_fingerprint(folder, memory)
+    assert known_fingerprint(folder, [memory]) is None
+    whole = folder_fingerprint(folder, [memory])
     (folder / "config.json").write_text('{"a": 1}')
-    assert known_fingerprint(folder, memory) == folder_fingerprint(folder) != whole
+    assert known_fingerprint(folder, [memory]) == folder_fingerprint(folder) != whole
 
 
 def test_the_reading_says_how_far_it_is_and_can_be_stopped(tmp_path: Path) -> None:
@@ -234,9 +238,39 @@ def test_the_reading_says_how_far_it_is_and_can_be_stopped(tmp_path: Path) -> No
 
 def test_what_cannot_be_remembered_beside_the_models_is_remembered_in_the_cache(tmp_path: Path) -> None:
     settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "nowhere" / "models")
-    assert fingerprint_memory(settings).parent == tmp_path / "cache"
-    folder_fingerprint(big(tmp_path / "model"), fingerprint_memory(settings))
+    assert fingerprint_memories(settings)[0].parent == tmp_path / "cache"
+    folder_fingerprint(big(tmp_path / "model"), fingerprint_memories(settings))
     digests._known.clear()
-    assert known_fingerprint(tmp_path / "model", fingerprint_memory(settings))
+    assert known_fingerprint(tmp_path / "model", fingerprint_memories(settings))
     (tmp_path / "nowhere" / "models").mkdir(parents=True)
-    assert fingerprint_memory(settings).parent == tmp_path / "nowhere" / "models"
+    assert fingerprint_memories(settings)[0].parent == tmp_path / "nowhere" / "models"
+
+
+@pytest.mark.parametrize("broken", [".fingerprints.lock", ".fingerprints.json"])
+def test_a_memory_that_cannot_be_written_is_not_the_only_one(tmp_path: Path, broken: str) -> None:
+    """Another program's lock, say: its folder may be written, and it may not."""
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "models")
+    (tmp_path / "models" / broken / "full").mkdir(parents=True)
+    memories = fingerprint_memories(settings)
+    whole = folder_fingerprint(big(tmp_path / "model"), memories)
+    digests._known.clear()  # as in another process
+    assert known_fingerprint(tmp_path / "model", memories) == whole
+    assert is_kept(tmp_path / "model", memories)
+
+
+def test_what_is_known_here_alone_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "cache" / ".fingerprints.lock").mkdir(parents=True)
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "nowhere")
+    memories = fingerprint_memories(settings)
+    assert folder_fingerprint(big(tmp_path / "model"), memories) == known_fingerprint(tmp_path / "model", memories)
+    assert not is_kept(tmp_path / "model", memories)
+    desk = Desk("", None, lambda progress: None, lambda **changes: None)  # type: ignore[arg-type]
+    settings = replace(settings, model_folders=(tmp_path / "folders",))
+    (tmp_path / "folders").mkdir()
+    big(tmp_path / "folders" / "model")
+    with pytest.raises(StorageError, match="its checksum could not be kept on the server's disk"):
+        prepare({"model": "folder:folders/model"}, desk, settings)
+    (tmp_path / "cache" / ".fingerprints.lock").rmdir()
+    digests._known.clear()
+    assert prepare({"model": "folder:folders/model"}, desk, settings) == folder_fingerprint(tmp_path / "model")
+    assert is_kept(tmp_path / "folders" / "model", memories)

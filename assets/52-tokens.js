@@ -98,7 +98,7 @@
     if (what !== "hover") keepInView(strip, marked[marked.length - 1]);
   }
   function keepInView(strip, button) {
-    if (!button || strip.scrollHeight <= strip.clientHeight + 2) return;
+    if (!button || !strip.classList.contains("scrolls")) return; // as it was measured: to ask again costs a layout
     const top = button.offsetTop - 4;
     if (top < strip.scrollTop || top + button.offsetHeight > strip.scrollTop + strip.clientHeight) {
       const height = pitch(strip);

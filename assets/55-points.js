@@ -84,8 +84,8 @@
     const { selection, hover, info } = state;
     const ends = suffixes(info);
     const most = app.narrow() ? 8 : 12;
-    const { xaxis: x, yaxis: y } = graph._fullLayout;
-    const place = placer([x._offset, y._offset - 4, graph.clientWidth, y._offset + y._length + 2]);
+    const { xaxis: x, yaxis: y, width } = graph._fullLayout;
+    const place = placer([x._offset, y._offset - 4, width, y._offset + y._length + 2]);
     for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
     const first = [selection.token, selection.other, hover ? hover.token : null];
     const done = new Set();

@@ -191,7 +191,7 @@ def run_text(page: Page, text: str) -> dict[str, float | None]:
 @contextmanager
 def opened(address: str) -> Iterator[Page]:
     """The page in headless Chromium, loaded and at rest, with the probe in it."""
-    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
     chromium = next((found for name in names if name and (found := shutil.which(name))), None)
     if chromium is None:
         raise SystemExit("Chromium is needed: install it, or set CHROMIUM to its path.")

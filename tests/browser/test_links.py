@@ -67,7 +67,7 @@ def test_a_place_that_is_not_there_is_a_notice_and_the_rest_is_used(
     person: Person, causal: ModelRun, query: str, words: str
 ) -> None:
     good = "&".join(part for part in ("token=4", "layer=7", "head=3") if part.split("=")[0] != query.split("=")[0])
-    person.load(f"?run={causal.key}&{good}&{query}").settled()
+    person.go(f"?run={causal.key}&{good}&{query}").settled()
     expect(person.notice()).to_contain_text("Some of the address could not be used.")
     expect(person.notice()).to_contain_text(words)
     wanted = {name: int(value) for name, value in (part.split("=") for part in good.split("&"))}
@@ -79,10 +79,20 @@ def test_a_place_that_is_not_there_is_a_notice_and_the_rest_is_used(
 
 @pytest.mark.parametrize("run", ["", "x", "0" * 64, "%00", "..%2F..%2Fetc%2Fpasswd", "%3Cb%3E", "a" * 2000])
 def test_a_link_to_no_run_is_a_notice_and_the_page_works(person: Person, run: str) -> None:
-    person.load(f"?run={run}&token=1&layer=2")
+    person.go(f"?run={run}&token=1&layer=2")
     expect(person.notice()).to_contain_text("Error.")
     expect(person.at("examples-card")).to_be_visible()
     person.run("After a broken link.", "smollm2-135m")
+
+
+def test_a_visit_reads_its_address_in_the_same_way(person: Person, causal: ModelRun) -> None:
+    """The tests above open theirs in place; this one comes from elsewhere."""
+    person.load(f"?run={causal.key}&token=4&layer=7&head=3&other=999").settled()
+    expect(person.notice()).to_contain_text("second token “999”")
+    person.selects(token=4, layer=7, head=3)
+    person.load("?run=%00&token=1&layer=2")
+    expect(person.notice()).to_contain_text("Error.")
+    expect(person.at("examples-card")).to_be_visible()
 
 
 def test_an_address_without_a_run_is_the_empty_page(person: Person) -> None:

@@ -126,7 +126,7 @@
   app.write = function (text, model, done) {
     if (catalog[model]) props("model", { value: model }); else app.chooseModel(model, 2);
     props("text", { value: text });
-    filled(app.byId("text"), text, 40, () => chosen === model, done);
+    filled(app.byId("text"), text, () => chosen === model, done);
   };
 
   /* examples */
@@ -184,23 +184,31 @@
     if (!area || app.textComesBack() || (area.value && area.value !== shownText)) return;
     if (catalog[info.model] || info.known) { app.write(info.text, info.model); return; }
     props("text", { value: info.text });
-    filled(area, info.text, 40, () => true);
+    filled(area, info.text, () => true);
   }
-  /* the box is fitted and its tokens are counted once Dash has put the text into it */
+  /* The box is fitted and its tokens are counted once Dash has put the text into it, however long a busy browser takes for
+     that, or somebody writes; a model that cannot be chosen is not waited for that long. */
   let filling = 0;
-  function filled(area, text, tries, chosenToo, done) {
+  function filled(area, text, chosenToo, done) {
     filling += 1;
     const mine = filling;
-    const look = (left) => {
+    const wanted = text.replace(/\r\n?/g, "\n"); // as a text box holds it
+    const tries = { text: 1200, model: 40 };
+    let written = false;
+    const write = () => { written = true; };
+    const waits = () => (area.value === wanted ? !chosenToo() && (tries.model -= 1) > 0 : !written && (tries.text -= 1) > 0);
+    const look = () => {
+      if (mine === filling && waits()) { setTimeout(look, 50); return; }
+      area.removeEventListener("input", write);
       if (mine !== filling) return;
-      if ((area.value !== text || !chosenToo()) && left) { setTimeout(look, 50, left - 1); return; }
       filling = 0;
       fit(area);
       count();
       captions();
       if (done) setTimeout(done, 0);
     };
-    look(tries);
+    area.addEventListener("input", write);
+    look();
   }
   app.onPaint((state, what) => {
     if (what !== "nothing") return;

@@ -35,7 +35,8 @@
     kept = null;
     app.write(text, model, () => {
       resumes = false;
-      if (runs && app.written().model === model) app.byId("run").click(); else app.keepText();
+      const now = app.written();
+      if (runs && now.text === text && now.model === model) app.byId("run").click(); else app.keepText();
     });
   };
   /** Whether a text of before the reload is about to come back: nothing else is put into the box. */

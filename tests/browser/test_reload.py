@@ -62,6 +62,36 @@ def test_it_can_be_cancelled_then_and_stays_cancelled(person: Person) -> None:
     assert not person.server.store.has(person.server.key_of("smollm2-135m", text))
 
 
+SLOW = """
+    const timer = setInterval(() => {
+        const dash = window.dash_clientside;
+        if (!dash || !dash.set_props) return;
+        clearInterval(timer);
+        const set = dash.set_props;
+        dash.set_props = (id, value) => (id === "text" ? setTimeout(set, 4000, id, value) : set(id, value));
+    }, 1);
+"""
+
+
+def test_a_text_that_is_slow_to_come_back_is_run_all_the_same(person: Person) -> None:
+    text = "The browser is busy with other things."
+    person.go().choose_model("minilm-l6")
+    written = json.dumps(json.dumps({"text": text, "model": "minilm-l6", "runs": True}))
+    person.page.add_init_script(f"{SLOW}; sessionStorage.setItem('written', {written});")
+    again(person)
+    person.drawn(text)
+
+
+def test_who_writes_before_the_text_comes_back_has_nothing_run(person: Person) -> None:
+    person.go()
+    written = json.dumps(json.dumps({"text": "The older text.", "model": "minilm-l6", "runs": True}))
+    person.page.add_init_script(f"{SLOW}; sessionStorage.setItem('written', {written});")
+    again(person)
+    person.type_text("The newer text.")
+    person.page.wait_for_function("() => JSON.parse(sessionStorage.written || '{}').text === 'The newer text.'")
+    assert not person.page.evaluate("() => dashboardApp.state.working")
+
+
 def test_a_run_that_ended_meanwhile_is_shown(person: Person, causal: ModelRun, open_page: Callable[..., Person]) -> None:
     text = "It is done while nobody looks."
     other = open_page().go()

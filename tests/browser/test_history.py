@@ -13,7 +13,7 @@ from dashboard.examples import EXAMPLES
 from dashboard.views import all_views
 from dashboard.views.state import controls_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.fresh]
+pytestmark = pytest.mark.browser
 
 
 def choose(person: Person, control: str, value: str) -> None:
@@ -37,6 +37,7 @@ def standards() -> dict[str, str]:
     return {name: control.default for name, control in controls_of(all_views())}
 
 
+@pytest.mark.fresh
 def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Person], masked: ModelRun) -> None:
     one, two = open_page(), open_page()
     one.open_run(masked, token=5, layer=3, head=1)
@@ -67,6 +68,7 @@ def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Perso
     assert options(two) == changed
 
 
+@pytest.mark.fresh
 def test_a_link_with_options_draws_each_figure_once(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=5, **{"hidden-fit": "all", "prediction-count": "5"})
     assert options(person) == standards() | {"hidden-fit": "all", "prediction-count": "5"}
@@ -75,6 +77,7 @@ def test_a_link_with_options_draws_each_figure_once(person: Person, causal: Mode
         assert len(asked) == 1, view.name
 
 
+@pytest.mark.fresh
 def test_an_option_that_is_none_is_a_notice_and_the_rest_is_used(person: Person, causal: ModelRun) -> None:
     query = "prediction-count=<img src=x onerror=window.__x=1>&hidden-fit=all&hidden-nothing=1&hidden-at="
     person.go(f"?run={causal.key}&token=4&layer=7&head=3&{query}").selects(token=4, layer=7, head=3)
@@ -86,6 +89,7 @@ def test_an_option_that_is_none_is_a_notice_and_the_rest_is_used(person: Person,
     assert person.page.evaluate("() => history.state.index") == 0
 
 
+@pytest.mark.fresh
 def test_back_and_forward_are_undo_and_redo(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     expect(person.at("undo")).to_be_disabled()
@@ -170,6 +174,7 @@ def test_steps_lead_from_run_to_run(person: Person) -> None:
     expect(person.at("redo")).to_be_disabled()
 
 
+@pytest.mark.fresh
 def test_a_key_held_down_is_one_step(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=0, layer=10, head=2)
     person.at("layer").focus()

@@ -138,10 +138,10 @@ def test_the_words_and_the_legend_above_the_heatmap_have_room(
         assert cut_above_the_heatmap(person.page.main_frame) == []
 
 
-def test_a_wide_table_fits_or_says_that_it_scrolls(open_page: Callable[..., Person], causal: ModelRun) -> None:
+def test_a_wide_table_fits_or_says_that_it_scrolls(person: Person, causal: ModelRun) -> None:
     options: dict[str, int | str] = {"hidden-draw": "path", "hidden-show": "table"}
     for width, fits in ((1440, True), (390, False)):
-        person = open_page(width, 900)
+        person.page.set_viewport_size({"width": width, "height": 900})
         person.open_run(causal, token=15, layer=24, head=4, other=1, **options)
         column = person.page.locator("#hidden-card .figure-column")
         expect(column).to_have_class(re.compile("figure-column$" if fits else "more-right"))
@@ -169,9 +169,9 @@ def test_menus_stay_within_the_window(open_page: Callable[..., Person], causal: 
         person.page.keyboard.press("Escape")
 
 
-def test_the_model_s_name_is_whole_and_its_list_is_clear_of_the_edge(open_page: Callable[..., Person], causal: ModelRun) -> None:
+def test_the_model_s_name_is_whole_and_its_list_is_clear_of_the_edge(person: Person, causal: ModelRun) -> None:
     for width in (390, 900):
-        person = open_page(width, 844)
+        person.page.set_viewport_size({"width": width, "height": 844})
         person.open_run(causal, token=6, layer=10, head=2)
         shown = person.page.evaluate(
             """() => {

@@ -33,29 +33,29 @@ def size(person: Person) -> list[Any]:
     )
 
 
-@pytest.mark.parametrize("view", ["attention", "hidden", "prediction"])
-def test_a_figure_of_another_size_stays_in_its_card(person: Person, causal: ModelRun, view: str) -> None:
+def test_a_figure_of_another_size_stays_in_its_card(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=15, layer=24, head=4)
     before = size(person)
-    person.page.evaluate(
-        """async (view) => {
-            const plot = document.querySelector(`#${view}-graph .js-plotly-plot`);
-            await Plotly.relayout(plot, { autosize: false, width: 2400, height: 1800 });
-            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-        }""",
-        view,
-    )
-    assert size(person) == before
-    inside = person.page.evaluate(
-        """(view) => {
-            const { right, bottom } = document.getElementById(`${view}-card`).getBoundingClientRect();
-            return [...document.elementsFromPoint(Math.min(right + 30, innerWidth - 1), Math.min(bottom - 30, innerHeight - 1)),
-                ...document.elementsFromPoint(right - 60, Math.min(bottom + 30, innerHeight - 1))]
-                .filter((node) => node.closest(`#${view}-figure`)).length;
-        }""",
-        view,
-    )
-    assert inside == 0
+    for view in ("attention", "hidden", "prediction"):
+        person.page.evaluate(
+            """async (view) => {
+                const plot = document.querySelector(`#${view}-graph .js-plotly-plot`);
+                await Plotly.relayout(plot, { autosize: false, width: 2400, height: 1800 });
+                await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            }""",
+            view,
+        )
+        assert size(person) == before, view
+        inside = person.page.evaluate(
+            """(view) => {
+                const { right, bottom } = document.getElementById(`${view}-card`).getBoundingClientRect();
+                const [x, y] = [Math.min(right + 30, innerWidth - 1), Math.min(bottom + 30, innerHeight - 1)];
+                return [...document.elementsFromPoint(x, Math.min(bottom - 30, innerHeight - 1)),
+                    ...document.elementsFromPoint(right - 60, y)].filter((node) => node.closest(`#${view}-figure`)).length;
+            }""",
+            view,
+        )
+        assert inside == 0, view
 
 
 def test_nothing_spills_while_the_page_opens_slowly(person: Person, causal: ModelRun) -> None:

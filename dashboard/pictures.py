@@ -22,10 +22,11 @@ from dash import html
 from flask import Blueprint, Response, request
 from plotly.io.json import to_json_plotly
 
+from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection
 from dashboard.errors import AddressNotFoundError, DashboardError
 from dashboard.figures.spec import Spec, spec_of
-from dashboard.figures.theme import Theme, empty_figure, theme_named
+from dashboard.figures.theme import LIGHT, Theme, empty_figure, theme_named
 from dashboard.markup import Plain, bound, plain
 from dashboard.plain_line import plain_line
 from dashboard.shelf import Shelf, guarded
@@ -77,12 +78,12 @@ def figure_of(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
 
 
 def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
-    selection, options = state.selection, state.options[view.name]
-    run = shelf.run_of(selection, view.later)
-    figure = view.draw(run, selection, options, theme)
+    context = _context(shelf, view, state, theme)
+    selection, options = context.selection, context.options
+    figure = view.draw(context)
     spec = spec_of(empty_figure(None, theme) if figure is None else figure)
     told = {name: getattr(selection, name) for name in ("run", "stamp", "token", "other", "layer", "head")}
-    told |= {"reads": list(view.fields(options)), "whole": not view.awaits(run, selection, options)}
+    told |= {"reads": list(view.fields(options)), "whole": not view.awaits(context)}
     spec["layout"]["meta"] = {**(spec["layout"].get("meta") or {}), **told}
     return spec
 
@@ -111,11 +112,14 @@ def words_of(shelf: Shelf, views: Sequence[View], state: ViewState) -> dict[str,
 
 def _told(shelf: Shelf, view: View, state: ViewState) -> tuple[Words, list[Plain] | None, Sequence[int]]:
     """A view's words, the table in place of its figure where the options ask for it, and which positions it waits for."""
-    selection, options = state.selection, state.options[view.name]
-    run = shelf.run_of(selection, view.later)
-    table = view.table(run, selection, options, False) if view.table and options[SHOW.name] == "table" else None
-    words = view.words(run, selection, options)
-    return words, None if table is None else bound(plain(shown_table(table))), view.awaits(run, selection, options)
+    context = _context(shelf, view, state)
+    table = view.table(context) if view.table and context.options[SHOW.name] == "table" else None
+    words = view.text(context)
+    return words, None if table is None else bound(plain(shown_table(table))), view.awaits(context)
+
+
+def _context(shelf: Shelf, view: View, state: ViewState, theme: Theme = LIGHT) -> Context:
+    return Context(shelf.run_of(state.selection, view.later), state.selection, state.options[view.name], theme.name)
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:

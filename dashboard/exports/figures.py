@@ -6,11 +6,12 @@ import html
 import json
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import plotly.graph_objects as go
 
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
@@ -92,7 +93,8 @@ def all_standing(state: ViewState, views: Sequence[View], run_of: RunOf) -> Iter
 
 def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
     selection, options = state.selection, state.options[view.name]
-    words = view.words(run, selection, options)
+    context = Context(run, selection, options)
+    words = view.text(context)
     if words.waiting:
         raise MissingArrayError(
             f"What the model predicts with token {selection.token} masked is not computed yet. Select the token on the page, "
@@ -104,7 +106,7 @@ def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
     reads = view.fields(options) if view.export_reads is None else view.export_reads(options)
 
     def paint(theme: Theme) -> go.Figure:
-        figure = draw(run, selection, options, theme)
+        figure = draw(replace(context, theme=theme.name))
         if figure is None:
             raise MissingArrayError(f"There is nothing to draw for {view.title.lower()} here.")
         return _sized(go.Figure(figure))
@@ -120,14 +122,15 @@ def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
         selection=selection,
         reads=reads,
         paint=paint,
-        whole=lambda: table(run, selection, options, True) if table else None,
-        part=lambda: table(run, selection, options, False) if table else None,
+        whole=lambda: table(replace(context, whole=True)) if table else None,
+        part=lambda: table(context) if table else None,
     )
 
 
 def _of_extra(extra: Extra, state: ViewState, run: ModelRun) -> Standing:
     selection = state.selection
-    words = extra.words(run, selection)
+    context = Context(run, selection)
+    words = extra.text(context)
     return Standing(
         name=extra.name,
         title=text_of(words.title),
@@ -138,8 +141,8 @@ def _of_extra(extra: Extra, state: ViewState, run: ModelRun) -> Standing:
         run=run,
         selection=selection,
         reads=("layer", "head"),
-        paint=lambda theme: _sized(extra.draw(run, selection, theme)),
-        whole=lambda: extra.table(run, selection),
+        paint=lambda theme: _sized(extra.draw(replace(context, theme=theme.name))),
+        whole=lambda: extra.table(replace(context, whole=True)),
         part=lambda: None,
     )
 

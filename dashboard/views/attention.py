@@ -11,6 +11,7 @@ from dash import html
 
 from dashboard import ids
 from dashboard.analysis.attention import strongest_keys
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
@@ -27,9 +28,9 @@ from dashboard.figures.attention import (
 )
 from dashboard.figures.heads import heads_map
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import Theme
+from dashboard.figures.theme import theme_named
 from dashboard.markup import attributes
-from dashboard.views.declaration import Extra, Options, View, Words, token_at
+from dashboard.views.declaration import Extra, View, Words, token_at
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import head_table, row_table
 
@@ -45,13 +46,15 @@ SCORES = {
 BLOCK = 262_144  # weights that are derived at once while drawing
 
 
-def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec:
-    spec = attention_cells(_shades(run, selection.layer, selection.head), run.tokens, theme)
+def draw(context: Context) -> Spec:
+    run, selection = context.run, context.selection
+    spec = attention_cells(_shades(run, selection.layer, selection.head), run.tokens, theme_named(context.theme))
     spec["layout"]["uirevision"] = run.key
     return spec
 
 
-def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
+def export(context: Context) -> go.Figure:
+    run, selection, theme = context.run, context.selection, theme_named(context.theme)
     layer, head, count = selection.layer, selection.head, len(run)
     selected = (selection.token, selection.other)
     if count <= LARGEST_HEATMAP:
@@ -105,7 +108,8 @@ def _known(run: ModelRun, layer: int) -> bool:
     return run.remember(("finite", layer), look)
 
 
-def words(run: ModelRun, selection: Selection, options: Options) -> Words:
+def text(context: Context) -> Words:
+    run, selection = context.run, context.selection
     lost = _lost(run, selection.layer, selection.head)
     if len(lost) == len(run):
         return Words("Attention", message=not_finite_message(run, f"The weights of layer {selection.layer} are not finite."))
@@ -161,18 +165,21 @@ def _caption(run: ModelRun, selection: Selection) -> str:
     return f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 steps.{largest}"
 
 
-def export_heads(run: ModelRun, selection: Selection, theme: Theme) -> go.Figure:
-    return heads_map(np.asarray(run.arrays["thumbnails"]), (selection.layer, selection.head), theme)
+def export_heads(context: Context) -> go.Figure:
+    place = (context.selection.layer, context.selection.head)
+    return heads_map(np.asarray(context.run.arrays["thumbnails"]), place, theme_named(context.theme))
 
 
-def heads_words(run: ModelRun, selection: Selection) -> Words:
+def heads_text(context: Context) -> Words:
+    run = context.run
     blocks = ", each by the largest weight of blocks of tokens" if len(run) > run.arrays["thumbnails"].shape[-1] else ""
     caption = f"One picture a head: rows (queries) read columns (keys){blocks}. Colour follows the square root of the weight."
     return Words("All heads, layer × head", caption)
 
 
-def heads_table(run: ModelRun, selection: Selection) -> Table:
+def heads_table(context: Context) -> Table:
     """Means over the queries of the text, as of `scores/…` in dashboard/contracts/run.py."""
+    run, selection = context.run, context.selection
     names = [name for name in SCORES if f"scores/{name}" in run.arrays]
     arrays = [np.asarray(run.arrays[f"scores/{name}"]) for name in names]
     places = [(layer, head) for layer in range(run.model.layers) for head in range(run.model.heads)]
@@ -198,8 +205,9 @@ def one_head_line() -> html.Div:
     return html.Div([words, legend], className="grid-title")
 
 
-def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table:
-    return head_table(run, selection.layer, selection.head) if whole else row_table(run, selection)
+def table(context: Context) -> Table:
+    run, selection = context.run, context.selection
+    return head_table(run, selection.layer, selection.head) if context.whole else row_table(run, selection)
 
 
 VIEW = View(
@@ -212,10 +220,10 @@ VIEW = View(
     ),
     figure_reads=("run", "layer", "head"),
     draw=draw,
-    words=words,
+    text=text,
     beside=heads_grid,
     above=one_head_line,
     table=table,
     export=export,
-    more=(Extra("attention-heads", "All heads", export_heads, heads_words, heads_table),),
+    more=(Extra("attention-heads", "All heads", export_heads, heads_text, heads_table),),
 )

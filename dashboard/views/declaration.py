@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 from dash import html
 
+from dashboard.contracts.context import Context, Options
 from dashboard.contracts.run import ModelKind, ModelRun
-from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import Theme
 from dashboard.figures.tokens import lead_of, leading_marks, run_labels, token_label
 
-Options = Mapping[str, Any]
 ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 
 
@@ -72,19 +70,19 @@ class Extra:
 
     Attributes:
         name: of its files, different from every view's and every other extra's. title: in the menu.
-        draw, words, table: as of `View`, without options.
+        draw, text, table: as of `View`; they read no options.
     """
 
     name: str
     title: str
-    draw: Callable[[ModelRun, Selection, Theme], go.Figure]
-    words: Callable[[ModelRun, Selection], Words]
-    table: Callable[[ModelRun, Selection], Table]
+    draw: Callable[[Context], go.Figure]
+    text: Callable[[Context], Words]
+    table: Callable[[Context], Table]
 
 
 @dataclass(frozen=True)
 class View:
-    """One card.
+    """One card. What it shows it makes of a `Context` alone, by pure functions.
 
     Attributes:
         name: makes the ids (`<name>-graph`). title: before there is a run. order: place among the cards.
@@ -93,15 +91,14 @@ class View:
             where they change it (`fields` asks both); export_reads: of the exported figure, where it differs: what the
             browser marks by itself is a part of it.
         draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to draw
-            (then `words` gives a message).
-        words: title, caption, body and footer; reads the whole selection.
+            (then `text` gives a message).
+        text: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer; a view with a table offers that, too. beside, above: build a component left of
             the figure, and a line above it.
-        pending: positions whose predictions a second job must compute before this view can show all (`fill/…`).
+        needs: positions whose predictions a second job must compute before this view can show all (`fill/…`).
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
             None where there is nothing to draw. Without one, `draw` is exported.
-        table: the numbers behind the figure; `whole` asks for all that the figure shows (a CSV file), otherwise for the
-            part that the selection is about, which a person can read. None where there is nothing to show.
+        table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
         more: further figures that can be exported.
     """
 
@@ -110,14 +107,14 @@ class View:
     order: int
     invitation: tuple[str, str]
     figure_reads: tuple[str, ...]
-    draw: Callable[[ModelRun, Selection, Options, Theme], go.Figure | Spec | None]
-    words: Callable[[ModelRun, Selection, Options], Words]
+    draw: Callable[[Context], go.Figure | Spec | None]
+    text: Callable[[Context], Words]
     controls: tuple[Control, ...] = ()
     beside: Callable[[], Any] | None = None
     above: Callable[[], Any] | None = None
-    pending: Callable[[ModelRun, Selection, Options], tuple[int, ...]] | None = None
-    export: Callable[[ModelRun, Selection, Options, Theme], go.Figure | None] | None = None
-    table: Callable[[ModelRun, Selection, Options, bool], Table | None] | None = None
+    needs: Callable[[Context], tuple[int, ...]] | None = None
+    export: Callable[[Context], go.Figure | None] | None = None
+    table: Callable[[Context], Table | None] | None = None
     reads: Callable[[Options], tuple[str, ...]] | None = None
     export_reads: Callable[[Options], tuple[str, ...]] | None = None
     more: tuple[Extra, ...] = ()
@@ -133,11 +130,11 @@ class View:
     @property
     def later(self) -> bool:
         """Whether it shows what second jobs compute."""
-        return self.pending is not None
+        return self.needs is not None
 
-    def awaits(self, run: ModelRun, selection: Selection, options: Options) -> tuple[int, ...]:
+    def awaits(self, context: Context) -> tuple[int, ...]:
         """Positions whose predictions must be computed first; none where everything can be shown."""
-        return () if self.pending is None else self.pending(run, selection, options)
+        return () if self.needs is None else self.needs(context)
 
     def invited(self) -> Words:
         """What the card says before there is a run."""

@@ -11,15 +11,16 @@ from dash import html
 
 from dashboard.analysis.projection import Fit, Projection, project_run, states_at, trajectories
 from dashboard.analysis.similarity import likeness
+from dashboard.contracts.context import Context, Options
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.figures.hidden import page_points, percent
 from dashboard.figures.space import Space, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
-from dashboard.figures.theme import Theme
+from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import isolated, run_labels
-from dashboard.views.declaration import Control, Options, View, Words, token_at
+from dashboard.views.declaration import Control, View, Words, token_at
 from dashboard.views.left_out import left_out_caption, not_shown_note
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
@@ -66,8 +67,8 @@ def _fit(options: Options) -> Fit:
 
 
 def reads(options: Options) -> tuple[str, ...]:
-    """A figure with all layers' coordinates is marked anew by the browser when the layer changes."""
-    return ("run",) if options["draw"] == "path" else ("run", "layer")
+    """A figure with all layers' coordinates is marked again by the browser when the layer changes; the embeddings are of none."""
+    return ("run",) if options["draw"] == "path" or options["at"] == "embeddings" else ("run", "layer")
 
 
 def export_reads(options: Options) -> tuple[str, ...]:
@@ -79,12 +80,13 @@ def _projection(run: ModelRun, selection: Selection, options: Options) -> Projec
     return project_run(run, _layer(selection, options), _fit(options), options["first"], options["scaling"])
 
 
-def _space(run: ModelRun, selection: Selection, options: Options) -> Space:
-    """What the options show, with every layer's coordinates where paths are drawn."""
+def _space(run: ModelRun, selection: Selection, options: Options, follows: bool = False) -> Space:
+    """What the options show, with every layer's coordinates where paths are drawn; `follows`: the browser chooses among them."""
     dimensions = int(options["axes"])
     if options["draw"] == "path":
         found = trajectories(run, options["first"], options["scaling"])
-        return Space(found.coordinates, found.explained, _layer(selection, options) + 1, True, dimensions)
+        at = 0 if follows else _layer(selection, options) + 1
+        return Space(found.coordinates, found.explained, at, True, dimensions)
     projection = _projection(run, selection, options)
     return Space(projection.coordinates[None], projection.explained, 0, False, dimensions)
 
@@ -96,19 +98,23 @@ def _empty(run: ModelRun, selection: Selection, options: Options) -> bool:
     return len(_projection(run, selection, options).not_finite) == len(run)
 
 
-def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec:
+def draw(context: Context) -> Spec:
+    run, selection, options, theme = context.run, context.selection, context.options, theme_named(context.theme)
     if options["draw"] == "points" and options["axes"] == "2":
         spec = page_points(_projection(run, selection, options), len(run), theme)
     else:
-        spec = spec_of(space_frame(_space(run, selection, options), theme, follows=options["at"] == "layer"))
-    basis = "" if _fit(options) == "all" else str(selection.layer)  # a zoom holds as long as the axes mean the same
+        follows = options["draw"] == "path" and options["at"] == "layer"
+        spec = spec_of(space_frame(_space(run, selection, options, follows), theme, follows))
+    basis = "" if _fit(options) == "all" else str(_layer(selection, options))  # a zoom holds as long as the axes mean the same
     spec["layout"]["uirevision"] = "-".join([run.key, basis, *options.values()])
     return spec
 
 
-def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure:
+def export(context: Context) -> go.Figure:
     """The figure by itself, with labels and marks; in three components a scene that can be turned."""
-    figure = space_figure(_space(run, selection, options), run.tokens, (selection.token, selection.other), theme)
+    run, selection = context.run, context.selection
+    space, marks = _space(run, selection, context.options), (selection.token, selection.other)
+    figure = space_figure(space, run.tokens, marks, theme_named(context.theme))
     figure.update_layout(width=760, height=560)
     return figure
 
@@ -117,7 +123,8 @@ def _place(selection: Selection, options: Options) -> str:
     return "Embeddings, before layer 0" if options["at"] == "embeddings" else f"After layer {selection.layer}"
 
 
-def words(run: ModelRun, selection: Selection, options: Options) -> Words:
+def text(context: Context) -> Words:
+    run, selection, options = context.run, context.selection, context.options
     projection = _projection(run, selection, options)
     place = _place(selection, options)
     if _empty(run, selection, options):
@@ -202,7 +209,8 @@ def _note(run: ModelRun, selection: Selection, options: Options, projection: Pro
     return ()
 
 
-def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table:
+def table(context: Context) -> Table:
+    run, selection, options, whole = context.run, context.selection, context.options, context.whole
     if options["draw"] == "path":
         paths = trajectories(run, options["first"], options["scaling"])
         states = [states_at(run, layer) for layer in range(-1, run.model.layers)]
@@ -225,7 +233,7 @@ VIEW = View(
     reads=reads,
     export_reads=export_reads,
     draw=draw,
-    words=words,
+    text=text,
     controls=CONTROLS,
     table=table,
     export=export,

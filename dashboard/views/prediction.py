@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.prediction import Contender, contenders
+from dashboard.contracts.context import Context, Options
 from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
@@ -17,10 +18,10 @@ from dashboard.contracts.table import Table
 from dashboard.figures.prediction import page_bars, prediction_bars, probability_text
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import Theme
+from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import distinct, quoted, run_names, token_label
 from dashboard.markup import attributes
-from dashboard.views.declaration import Control, Options, View, Words, token_at, token_span
+from dashboard.views.declaration import Control, View, Words, token_at, token_span
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import candidates_table, contenders_table
 
@@ -62,22 +63,22 @@ def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction
     return found if found is None or found.finite else None
 
 
-def pending(run: ModelRun, selection: Selection, options: Options) -> tuple[int, ...]:
+def needs(context: Context) -> tuple[int, ...]:
     """The selected and the second position, where they must be computed first."""
+    run, selection, options = context.run, context.selection, context.options
     if not run.has_predictions:
         return ()
     places = dict.fromkeys(place for place in (selection.token, selection.other) if place is not None)
     return tuple(place for place in places if prediction_of(run, place, options) is None)
 
 
-def draw(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> Spec | None:
-    return _drawn(run, selection, options, theme, page_bars, page_pair)
+def draw(context: Context) -> Spec | None:
+    return _drawn(context, page_bars, page_pair)
 
 
-def _drawn(
-    run: ModelRun, selection: Selection, options: Options, theme: Theme, bars: Callable[..., T], pair: Callable[..., T]
-) -> T | None:
+def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> T | None:
     """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw yet."""
+    run, selection, options, theme = context.run, context.selection, context.options, theme_named(context.theme)
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
@@ -117,9 +118,9 @@ def _side(run: ModelRun, prediction: Prediction) -> str:
     return f"{'after' if run.model.kind == 'causal' else 'at'} {prediction.position}"
 
 
-def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) -> go.Figure | None:
+def export(context: Context) -> go.Figure | None:
     """The figure by itself, with exact values on hover."""
-    figure = _drawn(run, selection, options, theme, prediction_bars, prediction_pair)
+    figure = _drawn(context, prediction_bars, prediction_pair)
     if figure is None:
         return None
     margin, rows = figure.layout.margin, len(figure.data[0].y)
@@ -129,7 +130,8 @@ def export(run: ModelRun, selection: Selection, options: Options, theme: Theme) 
     return figure
 
 
-def words(run: ModelRun, selection: Selection, options: Options) -> Words:
+def text(context: Context) -> Words:
+    run, selection, options = context.run, context.selection, context.options
     if not run.has_predictions:
         return Words("Predictions", message=_no_head(run))
     prediction = prediction_of(run, selection.token, options)
@@ -211,8 +213,8 @@ def _where_actual(prediction: Prediction, count: int, what: str) -> str:
 def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
     token = token_at(run, selection.token)
     if run.model.kind == "causal":
-        before, context = _context(run, selection.token)
-        return [f"After “{before}", html.Bdi(context), "” the model expects "]
+        cut, end = _end_of_text(run, selection.token)
+        return [f"After “{cut}", html.Bdi(end), "” the model expects "]
     if _asks(run, selection.token):
         return ["In place of ", token, f" ({selection.token}), the model expects "]
     if mode == "masked":
@@ -220,7 +222,7 @@ def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
     return ["Reading ", token, f" ({selection.token}) as it stands, the model expects "]
 
 
-def _context(run: ModelRun, position: int, longest: int = 20) -> tuple[str, str]:
+def _end_of_text(run: ModelRun, position: int, longest: int = 20) -> tuple[str, str]:
     """The end of the text up to a token: "… " where it is cut, and the words."""
     text = " ".join(run.text[: run.tokens[position].end].split())
     if len(text) <= longest:
@@ -289,7 +291,8 @@ def _rows(rows: list[tuple[str, Any]]) -> html.Dl:
     return html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in rows], className="facts")
 
 
-def table(run: ModelRun, selection: Selection, options: Options, whole: bool) -> Table | None:
+def table(context: Context) -> Table | None:
+    run, selection, options, whole = context.run, context.selection, context.options, context.whole
     prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
@@ -310,9 +313,9 @@ VIEW = View(
     ),
     figure_reads=("run", "token", "other"),
     draw=draw,
-    words=words,
+    text=text,
     controls=CONTROLS,
-    pending=pending,
+    needs=needs,
     table=table,
     export=export,
 )

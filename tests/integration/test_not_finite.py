@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from synthetic import make_parts, words_in
 
 from dashboard import plot_attention_heads, plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.report import report
 from dashboard.exports.token_table import head_of, rows_of
-from dashboard.figures.theme import LIGHT
 from dashboard.models.capture import capture_run
 from dashboard.models.loader import LoadedModel, load_model, wrap_model
 from dashboard.models.predictions import Reduction
@@ -80,12 +80,12 @@ def everything(run: ModelRun, layer: int, token: int, other: int | None) -> list
             options = view.options(tuple(None for _control in view.controls)) | {
                 name: value for name, value in changed.items() if name in {control.name for control in view.controls}
             }
-            words = view.words(run, selection, options)
+            words = view.text(Context(run, selection, options))
             found += [words_in(part) for part in (words.title, words.caption, words.body, words.footer, words.message)]
             found.append(alternative(words))
-            view.draw(run, selection, options, LIGHT)
+            view.draw(Context(run, selection, options))
             for whole in (False, True):
-                table = view.table(run, selection, options, whole) if view.table else None
+                table = view.table(Context(run, selection, options, whole=whole)) if view.table else None
                 found += [] if table is None else [words_in(shown_table(table))]
     found.append(json.dumps(describe_run(run), allow_nan=False))
     state = ViewState(selection, {view.name: view.options(tuple(None for _c in view.controls)) for view in all_views()})
@@ -119,7 +119,7 @@ def test_everything_is_shown_or_says_why_not(place: str, layer: int, token: int,
     assert run.not_finite.sentence in text
     prediction = next(view for view in all_views() if view.name == "prediction")
     options = prediction.options(tuple(None for _control in prediction.controls))
-    words = prediction.words(run, Selection(run.key, 2, layer, 0, None), options)
+    words = prediction.text(Context(run, Selection(run.key, 2, layer, 0, None), options))
     assert run.not_finite.begins in words_in(words.message), "and the card says where"
     assert "text ends here" not in text or token == 5
 
@@ -130,7 +130,7 @@ def test_layers_before_are_drawn_as_in_any_run() -> None:
         view = next(view for view in all_views() if view.name == name)
         options = view.options(tuple(None for _control in view.controls))
         for one in (run, whole):
-            words = view.words(one, Selection(one.key, 3, 0, 1, None), options)
+            words = view.text(Context(one, Selection(one.key, 3, 0, 1, None), options))
             assert words.message is None
     np.testing.assert_array_equal(run.attention(0, 1), whole.attention(0, 1))
     np.testing.assert_array_equal(run.after_layer(0), whole.after_layer(0))
@@ -257,7 +257,7 @@ def test_a_row_alone_that_is_not_finite_stays_empty() -> None:
     assert np.isfinite(np.delete(weights, 3, axis=0)).all()
     view = next(view for view in all_views() if view.name == "attention")
     options = view.options(tuple(None for _control in view.controls))
-    words = view.words(run, Selection(run.key, 3, 0, 0, None), options)
+    words = view.text(Context(run, Selection(run.key, 3, 0, 0, None), options))
     assert "Row 3 is empty: the weights are not finite." in words_in(words.caption)
     assert "weights are not finite" in words_in(words.footer)
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from synthetic import make_run
 
 from dashboard import read_table
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
@@ -101,8 +102,8 @@ def whole_tables(run: ModelRun) -> list[Table]:
         choices = [{**default, control.name: value} for control in view.controls for value, _label in control.choices]
         for other in (None, 3):
             selection = Selection(run.key, 2, 1, 0, other)
-            found += [view.table(run, selection, options, True) for options in choices] if view.table else []
-            found += [extra.table(run, selection) for extra in view.more]
+            found += [view.table(Context(run, selection, options, whole=True)) for options in choices] if view.table else []
+            found += [extra.table(Context(run, selection)) for extra in view.more]
     return [table for table in found if table is not None]
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from synthetic import VOCABULARY, make_parts, make_run
 
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.provenance import of_figure
 from dashboard.exports.report import report
 from dashboard.exports.token_table import rows_of
-from dashboard.figures.theme import LIGHT
 from dashboard.run_info import describe_run
 from dashboard.views import all_views
 from dashboard.views.declaration import View, Words
@@ -64,7 +64,7 @@ def test_the_strip_and_the_cards_write_a_token_in_one_way(kind: ModelKind) -> No
     for view in all_views():
         for options in settings(view):
             for selection in places(run):
-                words = view.words(run, selection, options)
+                words = view.text(Context(run, selection, options))
                 names = named_in(words)
                 assert not ALONE & set(names), (view.name, options, selection)
                 assert not re.search(r"(?<![\w·])(x|·y)(?! ⟨id)\b", alternative(words).split("” the model expects")[-1])
@@ -78,12 +78,12 @@ def test_figures_and_tables_do(view: View, kind: ModelKind) -> None:
     run = make_run(kind, TEXTS, outlier=True)
     for options in settings(view):
         for selection in places(run):
-            figure = view.draw(run, selection, options, LIGHT)
+            figure = view.draw(Context(run, selection, options))
             if isinstance(figure, dict):
                 bars = figure["layout"].get("meta", {}).get("bars", {"names": []})
                 assert not ALONE & {name for name, _marks, _bold in bars["names"]}
             for whole in (False, True):
-                table = view.table(run, selection, options, whole) if view.table else None
+                table = view.table(Context(run, selection, options, whole=whole)) if view.table else None
                 if table is None:
                     continue
                 labels = [i for i, column in enumerate(table.columns) if "abel" in column.name or not whole]
@@ -127,17 +127,17 @@ def test_a_predicted_token_is_not_called_what_one_of_the_text_is() -> None:
     options = {control.name: control.default for control in view.controls}
     for other in (None, 2):
         selection = Selection(run.key, 1, 0, 0, other)
-        assert list(spans(view.words(run, selection, options).title)) == ["x ⟨id 15⟩"]
-        figure = view.draw(run, selection, options, LIGHT)
+        assert list(spans(view.text(Context(run, selection, options)).title)) == ["x ⟨id 15⟩"]
+        figure = view.draw(Context(run, selection, options))
         assert isinstance(figure, dict)
         assert figure["layout"]["meta"]["bars"]["names"][0][0] == "x ⟨id 15⟩"
         assert figure["data"][0]["customdata"][0]["label"] == "x ⟨id 15⟩"
         assert view.table is not None
-        shown = view.table(run, selection, options, False)
+        shown = view.table(Context(run, selection, options))
         assert shown is not None
         assert any("x ⟨id 15⟩" in row for row in shown.rows)
         assert view.export is not None
-        exported = view.export(run, selection, options, LIGHT)
+        exported = view.export(Context(run, selection, options))
         assert exported is not None
         assert "x ⟨id 15⟩" in str(exported.layout.yaxis.ticktext[0])
     assert '"x ⟨id 15⟩"' in rows_of(run, 1)

@@ -16,6 +16,7 @@ from synthetic import array_of, make_run, words_in
 
 import dashboard.views
 from dashboard.app import create_app
+from dashboard.contracts.context import Context
 from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection
 from dashboard.figures.attention import LARGEST_HEATMAP, LARGEST_PICTURE, POSITIONS_ABOVE
@@ -228,12 +229,12 @@ def received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_example_view_draws_a_run(received: Any, theme: Any) -> None:
     run = make_run("causal")
     selection = Selection(run.key, token=3, layer=1, head=1)
-    figure = received.draw(run, selection, {}, theme)
+    figure = received.draw(Context(run, selection, {}, theme.name))
     assert isinstance(figure, go.Figure)
     assert [float(value) for value in figure.data[0].y] == [float(value) for value in run.arrays["received"][1, 1]]
     assert figure.data[0].customdata[3] == {"token": 3}
     weight = float(run.arrays["received"][1, 1, 3])
-    assert f"is read with weight {weight:.3f} on average" in words_in(received.words(run, selection, {}).title)
+    assert f"is read with weight {weight:.3f} on average" in words_in(received.text(Context(run, selection, {})).title)
 
 
 def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:

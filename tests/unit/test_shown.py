@@ -8,6 +8,7 @@ import pytest
 from dash import html
 from synthetic import make_run, words_in
 
+from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.markup import plain
@@ -127,7 +128,7 @@ def test_the_alternative_says_title_and_numbers_in_one_line() -> None:
 def test_every_figure_has_an_alternative(view: View, kind: Any) -> None:
     run = make_run(kind)
     options = {control.name: control.default for control in view.controls}
-    words = view.words(run, Selection(run.key, 3, 1, 0, 1), options)
+    words = view.text(Context(run, Selection(run.key, 3, 1, 0, 1), options))
     said = alternative(words)
     assert said.startswith(" ".join(words_in(words.title).split())[:12])
     assert "; ;" not in said

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from synthetic import TOP, WORDS, fill_arrays, make_run
 
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
@@ -32,7 +33,7 @@ def table_of(name: str, run: ModelRun, selection: Selection, whole: bool = False
     view = view_named(name)
     assert view.table is not None
     options = {control.name: chosen.get(control.name, control.default) for control in view.controls}
-    found = view.table(run, selection, options, whole)
+    found = view.table(Context(run, selection, options, whole=whole))
     assert found is not None
     return found
 
@@ -63,7 +64,7 @@ def test_every_table_is_as_long_and_wide_as_it_says(view: View, kind: ModelKind,
     run = make_run(kind)
     options = {control.name: control.default for control in view.controls}
     assert view.table is not None, "every view says its numbers"
-    table = view.table(run, select(run), options, whole)
+    table = view.table(Context(run, select(run), options, whole=whole))
     if table is None:
         assert kind == "encoder"
         return
@@ -191,7 +192,7 @@ def test_a_masked_position_that_waits_has_no_table_and_then_the_filled_one() -> 
     view = view_named("prediction")
     options = {control.name: control.default for control in view.controls}
     assert view.table is not None
-    assert view.table(run, select(run, token=2, other=None), options, False) is None
+    assert view.table(Context(run, select(run, token=2, other=None), options)) is None
     filled = fill_arrays(position=2)
     later = run.with_arrays({f"fill/2/{name}": value for name, value in filled.items()})
     rows = rows_of(table_of("prediction", later, select(run, token=2, other=None)))

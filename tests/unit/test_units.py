@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from synthetic import make_run
 
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind
 from dashboard.contracts.selection import Selection
 from dashboard.markup import PARTING, bound, plain, unparted
@@ -46,9 +47,9 @@ def all_said(view: View, kind: ModelKind) -> list[str]:
                 options[control.name] = value
             for other in (None, 1):
                 selection = Selection(run.key, 3, 1, 0, other)
-                placed = _placed(view.words(run, selection, options))
+                placed = _placed(view.text(Context(run, selection, options)))
                 found += [said(part) for part in placed.values()]
-                table = view.table(run, selection, options, False) if view.table else None
+                table = view.table(Context(run, selection, options)) if view.table else None
                 if table is not None:
                     found.append(said(bound(plain(shown_table(table)))))
     return found

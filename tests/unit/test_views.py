@@ -17,6 +17,7 @@ from synthetic import WORDS, array_of, fill_arrays, make_parts, make_run, titles
 from dashboard import views
 from dashboard.analysis.prediction import Chance, Contender
 from dashboard.analysis.projection import project_run, trajectories
+from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.attention import shades
@@ -37,7 +38,7 @@ def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, other: 
 
 def drawn_by(view: View, run: ModelRun, selection: Selection, options: dict[str, str], theme: Any) -> go.Figure | None:
     """A view's figure, as Plotly reads and checks it."""
-    figure = view.draw(run, selection, options, theme)
+    figure = view.draw(Context(run, selection, options, theme.name))
     return None if figure is None else go.Figure(figure)
 
 
@@ -113,7 +114,7 @@ def test_every_view_draws_every_kind_of_run_or_says_why_not(view: View, kind: Mo
     for options in combinations(view):
         for token in (0, 3, 5):
             selection = select(run, token=token, other=0)
-            figure, words = drawn_by(view, run, selection, options, theme), view.words(run, selection, options)
+            figure, words = drawn_by(view, run, selection, options, theme), view.text(Context(run, selection, options))
             assert words_in(words.title)
             if figure is None:
                 assert words_in(words.message)
@@ -130,7 +131,7 @@ def test_every_view_draws_the_shortest_texts(view: View, kind: ModelKind, count:
     for options in combinations(view):
         selection = select(run, token=count - 1)
         drawn_by(view, run, selection, options, LIGHT)
-        assert words_in(view.words(run, selection, options).title)
+        assert words_in(view.text(Context(run, selection, options)).title)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +140,7 @@ def test_words_hold_a_text_as_text(view: View, kind: ModelKind) -> None:
     """Dash components are text nodes in the browser: what matters is that nothing is lost, doubled or made to HTML."""
     run = make_run(kind, HOSTILE)
     for token in range(len(HOSTILE)):
-        words = view.words(run, select(run, token=token, other=0), defaults(view))
+        words = view.text(Context(run, select(run, token=token, other=0), defaults(view)))
         everything = json.dumps([words_in(part) for part in (words.title, words.caption, words.body, words.footer)])
         assert "&lt;" not in everything
         assert "&amp;amp;" not in everything
@@ -164,7 +165,7 @@ def test_the_heatmap_is_of_the_selected_head_with_forbidden_cells_empty() -> Non
 def test_attention_words_give_the_strongest_weights_exactly() -> None:
     run = make_run("causal")
     weights = run.attention(1, 0)[3]
-    words = named("attention").words(run, select(run), {})
+    words = named("attention").text(Context(run, select(run), {}))
     assert words_in(words.title) == "Layer 1, head 0: what ·on (3) attends to"
     strongest = sorted((float(w) for w in weights[:4]), reverse=True)
     shown = words_in(words.footer)
@@ -177,7 +178,7 @@ def test_attention_words_give_both_tokens_rows_and_the_weights_between_them() ->
     texts = [f" w{i}" for i in range(12)]
     run = make_run("encoder", texts)
     weights = run.attention(0, 0)
-    words = named("attention").words(run, select(run, token=2, layer=0, other=7), {})
+    words = named("attention").text(Context(run, select(run, token=2, layer=0, other=7), {}))
     expected = []
     for query, key in ((2, 7), (7, 2)):
         others = sorted((float(w) for k, w in enumerate(weights[query]) if k != key), reverse=True)
@@ -189,7 +190,7 @@ def test_attention_words_give_both_tokens_rows_and_the_weights_between_them() ->
 
 def test_a_second_token_that_comes_later_cannot_be_read_and_reads_itself() -> None:
     run = make_run("causal")
-    words = named("attention").words(run, select(run, token=1, other=4), {})
+    words = named("attention").text(Context(run, select(run, token=1, other=4), {}))
     weights = run.attention(1, 0)
     assert f"·it reads·cat 1{weights[4, 1]:.3f}" in words_in(words.footer)
     assert "·cat cannot read ·it 4: it comes later" in words_in(words.footer)
@@ -199,7 +200,7 @@ def test_a_second_token_that_comes_later_cannot_be_read_and_reads_itself() -> No
 
 def test_a_token_that_is_its_own_second_is_told_once() -> None:
     run = make_run("causal")
-    words = named("attention").words(run, select(run, token=3, other=3), {})
+    words = named("attention").text(Context(run, select(run, token=3, other=3), {}))
     assert words_in(words.footer).count("reads") == 1
     assert float(titles_in(words.footer)[0]) == pytest.approx(float(run.attention(1, 0)[3, 3]), rel=1e-6)
 
@@ -211,7 +212,7 @@ def test_hidden_words_give_the_shares_of_variance_and_what_was_left_out() -> Non
     view = named("hidden")
     for outlier in (False, True):
         run = make_run("encoder", outlier=outlier)
-        words = view.words(run, select(run, token=0), defaults(view))
+        words = view.text(Context(run, select(run, token=0), defaults(view)))
         projection = project_run(run, 1, "layer", "auto", "centred")
         for share in projection.explained:
             assert f"{100 * share:.1f} %" in words_in(words.footer)
@@ -231,21 +232,21 @@ def with_norms(ratios: dict[int, float], count: int = 12) -> ModelRun:
 
 def test_every_token_that_is_left_out_is_named_with_its_norm() -> None:
     run, view = with_norms({0: 106.0, 7: 80.0}), named("hidden")
-    words = view.words(run, select(run, token=7, other=0, layer=1), defaults(view))
+    words = view.text(Context(run, select(run, token=7, other=0, layer=1), defaults(view)))
     named_so = "Left out: ·w0\u00a0(0), ·w7\u00a0(7): norms 106\u00a0× and 80\u00a0× the median."
     assert named_so in words_in(words.caption)
     assert named_so.replace("\u00a0", " ") in alternative(words).replace("\u00a0", " ")
     assert "The selected token, ·w7\u00a0(7), is not shown: norm 80\u00a0× the median." in words_in(words.body)
     assert "The second token, ·w0\u00a0(0), is not shown: norm 106\u00a0× the median." in words_in(words.body)
-    title = view.table(run, select(run, layer=1), defaults(view), False).title
+    title = view.table(Context(run, select(run, layer=1), defaults(view))).title
     assert "Left out of the components: ·w0\u00a0(0), ·w7\u00a0(7)." in title
-    shown = array_of(view.draw(run, select(run, layer=1), defaults(view), LIGHT)["data"][0]["x"])
+    shown = array_of(view.draw(Context(run, select(run, layer=1), defaults(view)))["data"][0]["x"])
     assert len(shown) == 10
 
 
 def test_of_many_outliers_the_largest_are_named_and_the_others_counted() -> None:
     run, view = with_norms({token: 10.0 + token for token in range(9)}, 30), named("hidden")
-    caption = words_in(view.words(run, select(run, layer=1), defaults(view)).caption)
+    caption = words_in(view.text(Context(run, select(run, layer=1), defaults(view))).caption)
     names = ", ".join(f"·w{token}\u00a0({token})" for token in range(3, 9))
     assert f"Left out: {names} and 3 more: norms 18\u00a0× to 10\u00a0× the median." in caption
 
@@ -253,7 +254,7 @@ def test_of_many_outliers_the_largest_are_named_and_the_others_counted() -> None
 def test_layers_fitted_together_say_that_a_norm_is_the_largest_of_any_layer() -> None:
     run, view = with_norms({3: 50.0}), named("hidden")
     for options in ({"fit": "all"}, {"draw": "path"}):
-        words = view.words(run, select(run, token=3, layer=0), defaults(view, **options))
+        words = view.text(Context(run, select(run, token=3, layer=0), defaults(view, **options)))
         assert "Left out: ·w3\u00a0(3): norm 50\u00a0× the median in some layer." in words_in(words.caption)
         assert "is not shown" in words_in(words.body)
 
@@ -261,15 +262,15 @@ def test_layers_fitted_together_say_that_a_norm_is_the_largest_of_any_layer() ->
 def test_hidden_words_warn_where_a_huge_token_is_kept() -> None:
     run, view = with_norms({5: 80.0}), named("hidden")
     for choice, lead in (("keep", "All tokens kept; ·w5"), ("leave", "Left out: ·w0\u00a0(0): as chosen. Kept: ·w5")):
-        caption = words_in(view.words(run, select(run, layer=1), defaults(view, first=choice)).caption)
+        caption = words_in(view.text(Context(run, select(run, layer=1), defaults(view, first=choice))).caption)
         assert f"{lead}\u00a0(5) may dominate: norm 80\u00a0× the median." in caption
 
 
 def test_the_last_layer_of_a_causal_model_says_where_it_stands() -> None:
     run, view = make_run("causal"), named("hidden")
-    assert "Before the final norm" in words_in(view.words(run, select(run, layer=1), defaults(view)).caption)
-    assert "final norm" not in words_in(view.words(run, select(run, layer=0), defaults(view)).caption)
-    assert "Embeddings" in words_in(view.words(run, select(run), defaults(view, at="embeddings")).title)
+    assert "Before the final norm" in words_in(view.text(Context(run, select(run, layer=1), defaults(view))).caption)
+    assert "final norm" not in words_in(view.text(Context(run, select(run, layer=0), defaults(view))).caption)
+    assert "Embeddings" in words_in(view.text(Context(run, select(run), defaults(view, at="embeddings"))).title)
 
 
 def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
@@ -291,10 +292,8 @@ def test_a_path_needs_no_new_figure_for_a_layer() -> None:
     assert view.reads(defaults(view)) == view.figure_reads
     run = make_run("causal")
     drawn = [drawn_by(view, run, select(run, token=2, layer=layer), defaults(view, draw="path"), LIGHT) for layer in (0, 1)]
-    told = [figure.layout.meta["space"] for figure in drawn]
-    assert told[0]["coordinates"] == told[1]["coordinates"]
-    assert (told[0]["at"], told[1]["at"]) == (1, 2)
-    assert drawn[0].layout.uirevision == drawn[1].layout.uirevision
+    assert drawn[0] == drawn[1]
+    assert drawn[0].layout.meta["space"]["follows"]
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -313,36 +312,36 @@ def test_of_a_long_text_every_so_many_paths_are_drawn_and_the_caption_says_so() 
     options = defaults(view, draw="path")
     told = drawn_by(view, run, select(run), options, LIGHT).layout.meta["space"]
     assert told["quiet"] == list(range(0, 100, 3))
-    assert "every 3rd token" in words_in(view.words(run, select(run), options).caption)
+    assert "every 3rd token" in words_in(view.text(Context(run, select(run), options)).caption)
 
 
 def test_a_path_is_fitted_on_all_layers_and_says_so() -> None:
     run, view = make_run("causal"), named("hidden")
-    words = view.words(run, select(run), defaults(view, draw="path", fit="layer"))
+    words = view.text(Context(run, select(run), defaults(view, draw="path", fit="layer")))
     assert "all layers fitted together" in words_in(words.caption)
     assert "Layer 1: before the final norm" in words_in(words.caption)
     assert words_in(words.title) == "After layer 1 on the path of ·on (3) through all layers"
     shares = trajectories(run, "auto", "centred").explained
     assert f"PC 1 + 2 + 3{100 * shares.sum():.1f} %" in words_in(
-        view.words(run, select(run), defaults(view, draw="path", axes="3")).footer
+        view.text(Context(run, select(run), defaults(view, draw="path", axes="3"))).footer
     )
 
 
 def test_two_tokens_are_compared_in_all_dimensions() -> None:
     run, view = make_run("encoder"), named("hidden")
     a, b = (np.asarray(run.arrays["hidden_states/2"])[i].astype(float) for i in (3, 1))
-    words = view.words(run, select(run, token=3, other=1), defaults(view))
+    words = view.text(Context(run, select(run, token=3, other=1), defaults(view)))
     cosine, distance = a @ b / np.linalg.norm(a) / np.linalg.norm(b), np.linalg.norm(a - b)
     assert [float(title) for title in titles_in(words.footer)[-2:]] == pytest.approx([cosine, distance], rel=1e-6)
     assert "in all 8 dimensions" in words_in(words.footer)
-    assert "cosine" not in words_in(view.words(run, select(run, token=3), defaults(view)).footer)
+    assert "cosine" not in words_in(view.text(Context(run, select(run, token=3), defaults(view))).footer)
 
 
 @pytest.mark.parametrize("axes", ["2", "3"])
 def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
     run, view = make_run("causal"), named("hidden")
     assert view.export is not None
-    figure = view.export(run, select(run, token=3, other=1), defaults(view, draw="path", axes=axes), LIGHT)
+    figure = view.export(Context(run, select(run, token=3, other=1), defaults(view, draw="path", axes=axes)))
     assert figure is not None
     selected, second = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
     paths = trajectories(run, "auto", "centred").coordinates
@@ -362,7 +361,7 @@ def test_prediction_words_give_the_actual_tokens_rank_and_probability() -> None:
     run, view = make_run("causal"), named("prediction")
     prediction = run.prediction(2)
     assert prediction.actual is not None
-    words = view.words(run, select(run, token=2), defaults(view))
+    words = view.text(Context(run, select(run, token=2), defaults(view)))
     body = words_in(words.body)
     assert f"{prediction.actual_rank} of 20" in body
     assert f"{prediction.actual.probability:.9g}" in titles_in(words.body)
@@ -375,7 +374,7 @@ def test_prediction_words_give_the_actual_tokens_rank_and_probability() -> None:
 
 def test_at_the_end_there_is_no_next_token() -> None:
     run, view = make_run("causal"), named("prediction")
-    assert "no next token" in words_in(view.words(run, select(run, token=5), defaults(view)).body)
+    assert "no next token" in words_in(view.text(Context(run, select(run, token=5), defaults(view))).body)
 
 
 @pytest.mark.parametrize(("count", "shown"), [("5", 5), ("20", 5)])
@@ -389,7 +388,7 @@ def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
     for mode, phrase in (("masked", "masked, the model expects"), ("given", "as it stands, the model expects")):
         options = defaults(view, mode=mode)
         prediction = run.prediction(3, mode)  # type: ignore[arg-type]
-        assert phrase in words_in(view.words(run, select(run), options).title)
+        assert phrase in words_in(view.text(Context(run, select(run), options)).title)
         figure = drawn_by(view, run, select(run), options, LIGHT)
         assert [c["probability"] for c in figure.data[0].customdata] == [c.probability for c in prediction.candidates]
 
@@ -397,11 +396,11 @@ def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
 def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
     run, view = make_run("masked", masked=False), named("prediction")
     selection, options = select(run, token=2), defaults(view)
-    words = view.words(run, selection, options)
+    words = view.text(Context(run, selection, options))
     assert words.waiting
     assert drawn_by(view, run, selection, options, LIGHT) is None
     later = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
-    assert not view.words(later, selection, options).waiting
+    assert not view.text(Context(later, selection, options)).waiting
     assert drawn_by(view, later, selection, options, LIGHT) is not None
 
 
@@ -409,7 +408,7 @@ def test_a_model_without_a_head_says_so_and_draws_nothing() -> None:
     run, view = make_run("encoder", title="MiniLM-L6"), named("prediction")
     assert drawn_by(view, run, select(run), defaults(view), LIGHT) is None
     assert "MiniLM-L6 produces embeddings; it has no token predictions" in words_in(
-        view.words(run, select(run), defaults(view)).message
+        view.text(Context(run, select(run), defaults(view))).message
     )
 
 
@@ -468,19 +467,19 @@ def test_a_token_that_reads_the_second_alone_has_nothing_else_to_name() -> None:
     row = run.attention(1, 0)[5]
     assert sorted(row)[-2:] == [0, 1]
     other = int(row.argmax())
-    footer = view.words(run, select(run, token=5, layer=1, head=0, other=other), defaults(view)).footer
+    footer = view.text(Context(run, select(run, token=5, layer=1, head=0, other=other), defaults(view))).footer
     first = list(takewhile(lambda part: part.className != "line-end", footer))
     assert words_in(first).endswith("1.000")
     assert "else most from" not in words_in(first)
     assert "e+00" not in words_in(footer)
     plain = make_run("encoder")
-    footer = view.words(plain, select(plain, token=5, layer=1, head=0, other=other), defaults(view)).footer
+    footer = view.text(Context(plain, select(plain, token=5, layer=1, head=0, other=other), defaults(view))).footer
     assert "else most from" in words_in(footer)
 
 
 def test_words_of_two_positions_give_both_tokens_facts() -> None:
     run, view = make_run("causal"), named("prediction")
-    words = view.words(run, select(run, token=2, other=5), defaults(view))
+    words = view.text(Context(run, select(run, token=2, other=5), defaults(view)))
     one, other = run.prediction(2), run.prediction(5)
     assert one.actual is not None
     footer = words_in(words.footer)
@@ -494,12 +493,12 @@ def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
     run, view = make_run("masked", masked=False), named("prediction")
     selection, options = select(run, token=2, other=4), defaults(view)
     first = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
-    assert "not computed yet" in words_in(view.words(first, selection, options).caption)
+    assert "not computed yet" in words_in(view.text(Context(first, selection, options)).caption)
     assert len(drawn_by(view, first, selection, options, LIGHT).data) == 1
     both = first.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
     assert len(drawn_by(view, both, selection, options, LIGHT).data) == 2
     only = run.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
-    assert view.words(only, selection, options).waiting
+    assert view.text(Context(only, selection, options)).waiting
 
 
 @pytest.mark.parametrize(
@@ -520,17 +519,17 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     hidden, prediction = named("hidden"), named("prediction")
     assert hidden.table is not None
     assert prediction.table is not None
-    chosen = hidden.table(run, select(run, token=3, other=1), defaults(hidden, draw="path"), False)
+    chosen = hidden.table(Context(run, select(run, token=3, other=1), defaults(hidden, draw="path")))
     assert chosen is not None
     rows = list(chosen.rows)
     paths = trajectories(run, "auto", "centred").coordinates
     np.testing.assert_allclose([row[3:6] for row in rows], paths[:, [3, 1]].reshape(-1, 3), rtol=1e-9)
     assert chosen.count == len(rows) == 6
     assert [rows[i][0] for i in chosen.selected] == ["1"] * 2
-    whole = hidden.table(run, select(run), defaults(hidden, draw="path"), True)
+    whole = hidden.table(Context(run, select(run), defaults(hidden, draw="path"), whole=True))
     assert whole is not None
     assert whole.count == len(list(whole.rows)) == 3 * 6
-    pairs = prediction.table(run, select(run, token=3, other=1), defaults(prediction), True)
+    pairs = prediction.table(Context(run, select(run, token=3, other=1), defaults(prediction), whole=True))
     assert pairs is not None
     expected = expected_pairs(run, "given", 3, 1)
     least = [float(np.exp(run.arrays["given/top_logprobs"][position].min())) for position in (3, 1)]

@@ -1,0 +1,31 @@
+"""All that a view may look at, as one value: a new input of views is a new field, and no parameter of forty functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What one card of one person's page is asked to show.
+
+    Attributes:
+        run: the selection's run, of a view that shows what is computed later with what was.
+        selection: what is selected in it; every place that it names is there (`Selection.checked`).
+        options: the view's controls, the chosen value by the control's name.
+        theme: the name of the colours ("light", "dark"). whole: a table is asked for as a file, with all its numbers;
+            otherwise as the part that the selection is about, which a person can read.
+    """
+
+    run: ModelRun
+    selection: Selection
+    options: Options = field(default_factory=dict)
+    theme: str = "light"
+    whole: bool = False

@@ -1,0 +1,115 @@
+"""What a view reads of its context is what it declares: a stale figure cannot come from a forgotten declaration."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from synthetic import make_run
+
+from dashboard.contracts.context import Context
+from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.views import all_views
+from dashboard.views.declaration import SHOW, Control, View
+
+KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
+PLACES = frozenset(field.name for field in fields(Selection)) - {"stamp"}  # which capture is meant stands for the run
+
+
+class NotedSelection(Selection):
+    """A selection that notes which of its fields are read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in PLACES:
+            object.__getattribute__(self, "__dict__").setdefault("noted", set()).add(name)
+        return object.__getattribute__(self, name)
+
+
+class NotedOptions(dict[str, str]):
+    """Options that note which controls are asked for by name."""
+
+    def __init__(self, chosen: dict[str, str]) -> None:
+        super().__init__(chosen)
+        self.noted: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.noted.add(name)
+        return super().__getitem__(name)
+
+
+class NotedContext(Context):
+    """A context that notes whether the run is read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "run":
+            object.__getattribute__(self, "__dict__").setdefault("noted", set()).add(name)
+        return object.__getattribute__(self, name)
+
+
+run_of = functools.cache(make_run)  # what a run remembers is computed once
+
+
+def contexts(run: ModelRun, options: dict[str, str], whole: bool = False) -> Iterator[NotedContext]:
+    """Without a second token and with one, at a place of its own each."""
+    for token, other in ((3, None), (2, 5)):
+        yield NotedContext(run, NotedSelection(run.key, token, 1, 0, other), NotedOptions(options), whole=whole)
+
+
+def read(function: Callable[[Context], Any], options: dict[str, str], whole: bool = False) -> tuple[set[str], set[str]]:
+    """(fields of the selection, controls) that a function reads, of runs of every kind together."""
+    places: set[str] = set()
+    controls: set[str] = set()
+    for kind in KINDS:
+        for context in contexts(run_of(kind), options, whole):
+            result = function(context)
+            rows = getattr(result, "rows", None)  # of a table, which are made as they are read
+            if rows is not None:
+                list(itertools.islice(rows, 3))
+            places |= context.__dict__.get("noted", set()) | context.selection.__dict__.get("noted", set())
+            assert isinstance(context.options, NotedOptions)
+            controls |= context.options.noted
+    return places, controls
+
+
+def every_choice(controls: Sequence[Control]) -> list[dict[str, str]]:
+    """Every combination of what the controls offer."""
+    values = [[value for value, _label in control.choices] for control in controls]
+    return [dict(zip([control.name for control in controls], chosen, strict=True)) for chosen in itertools.product(*values)]
+
+
+def choices() -> list[Any]:
+    """(view, options) of every view, over all options; whether figure or table is shown changes neither."""
+    return [
+        pytest.param(view, options, id="-".join([view.name, *options.values()]))
+        for view in all_views()
+        for options in every_choice([control for control in view.controls if control is not SHOW])
+    ]
+
+
+@pytest.mark.parametrize(("view", "options"), choices())
+def test_a_figure_reads_what_it_declares(view: View, options: dict[str, str]) -> None:
+    assert read(view.draw, options)[0] == set(view.fields(options))
+
+
+@pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
+def test_every_control_is_read(view: View) -> None:
+    wanted = {control.name for control in view.controls} - {SHOW.name}
+    found: set[str] = set()
+    for options in every_choice([control for control in view.controls if control is not SHOW]):
+        for function in (view.draw, view.text, view.needs, view.export, view.table):
+            if function is not None:
+                found |= read(function, options)[1]
+    assert found == wanted
+
+
+def test_a_forgotten_field_is_noticed() -> None:
+    def draw(context: Context) -> None:
+        assert context.run.arrays["received"][context.selection.layer].shape
+        context.options["count"]
+
+    assert read(draw, {"count": "10"}) == ({"run", "layer"}, {"count"})

@@ -15,13 +15,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 SEEN = """(() => {
     const seen = (window.__seen = []);
     const look = () => {
+        requestAnimationFrame(look);
+        if (!document.documentElement) return; // not begun
         const { scrollWidth, scrollHeight } = document.documentElement;
         const cards = [...document.querySelectorAll(".view")];
         if (cards.length) {
             const bottom = Math.max(...cards.map((card) => card.getBoundingClientRect().bottom + window.scrollY));
             seen.push([scrollWidth - window.innerWidth, scrollHeight - Math.max(window.innerHeight, bottom)]);
         }
-        requestAnimationFrame(look);
     };
     requestAnimationFrame(look);
 })()"""

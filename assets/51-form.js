@@ -125,8 +125,7 @@
   /** Put a text and a model into the form, then call `done`. */
   app.write = function (text, model, done) {
     if (catalog[model]) props("model", { value: model }); else app.chooseModel(model, 2);
-    props("text", { value: text });
-    filled(app.byId("text"), text, () => chosen === model, done);
+    put(text, () => chosen === model, done);
   };
 
   /* examples */
@@ -183,35 +182,40 @@
     const area = app.byId("text");
     if (!area || app.textComesBack() || (area.value && area.value !== shownText)) return;
     if (catalog[info.model] || info.known) { app.write(info.text, info.model); return; }
-    props("text", { value: info.text });
-    filled(area, info.text, () => true);
+    put(info.text, () => true);
   }
-  /* The box is fitted and its tokens are counted once Dash has put the text into it, however long a busy browser takes for
+  /* Put a text into the box, which is fitted and whose tokens are counted once Dash has done so, however long a busy browser takes for
      that, or somebody writes; a model that cannot be chosen is not waited for that long. */
   let filling = 0;
-  function filled(area, text, chosenToo, done) {
+  function put(text, chosenToo, done) {
+    props("text", { value: text });
     filling += 1;
     const mine = filling;
     const wanted = text.replace(/\r\n?/g, "\n"); // as a text box holds it
     const tries = { text: 1200, model: 40 };
     let written = false;
-    const write = () => { written = true; };
-    const waits = () => (area.value === wanted ? !chosenToo() && (tries.model -= 1) > 0 : !written && (tries.text -= 1) > 0);
+    const write = ({ target }) => { if (target.id === "text") written = true; };
+    const waits = () => {
+      if (app.byId("text").value === wanted) return !chosenToo() && (tries.model -= 1) > 0;
+      if (tries.text % 40 === 0 && tries.text < 1200 && !written) props("text", { value: text }); // once more
+      return !written && (tries.text -= 1) > 0;
+    };
     const look = () => {
       if (mine === filling && waits()) { setTimeout(look, 50); return; }
-      area.removeEventListener("input", write);
+      document.removeEventListener("input", write);
       if (mine !== filling) return;
       filling = 0;
-      fit(area);
+      fit(app.byId("text"));
       count();
       captions();
       if (done) setTimeout(done, 0);
     };
-    area.addEventListener("input", write);
+    document.addEventListener("input", write);
     look();
   }
   app.onPaint((state, what) => {
     if (what !== "nothing") return;
+    filling = 0; // what was on its way into the box is of a run that is left
     const area = app.byId("text");
     if (area.value === shownText) { props("text", { value: "" }); setTimeout(() => { fit(area); count(); }, 50); }
     shownText = "";

@@ -102,7 +102,10 @@ def asker(visitors: VisitorLists | None) -> str:
 def _own(asked: Request, needs_json: bool) -> dict[str, Any]:
     """The JSON of a request from a page of this server; {} where none is needed."""
     if not from_own_page(dict(asked.headers), asked.host):
-        raise BadRequestError("Only a page of this server may change a list of runs.")
+        raise BadRequestError(
+            "This did not come from this server's own page. Reload the page; behind a proxy, whoever keeps it must pass on the "
+            "browser's Host with its port."
+        )
     try:
         raw = asked.get_json(silent=True) if needs_json and asked.is_json else {}
     except RecursionError:  # brackets in brackets in brackets

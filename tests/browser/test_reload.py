@@ -24,7 +24,8 @@ def again(person: Person) -> None:
 
 
 def waits(person: Person) -> None:
-    expect(person.at("cancel")).to_be_visible(timeout=30_000)
+    found = "() => [...performance.getEntriesByType('navigation').map(({ type }) => type), sessionStorage.written]"
+    expect(person.at("cancel"), f"arrived and found: {person.page.evaluate(found)}").to_be_visible(timeout=30_000)
 
 
 def test_a_run_under_way_is_waited_for_again(person: Person, causal: ModelRun) -> None:

@@ -1,6 +1,6 @@
 """What the files with a model's weights say of them, from headers alone: names and numbers. Nothing is unpickled; no torch.
 
-All files of a model share one budget (`Budget`): a few kB of a compressed index may stand for gigabytes.
+All files of a model share one allowance (`Allowance`): a few kB of a compressed index may stand for gigabytes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Headers:
 
 
 @dataclass
-class Budget:
+class Allowance:
     """What may still be read of one model's headers, all its files together."""
 
     headers: int
@@ -84,25 +84,25 @@ def read_headers(folder: Path, config: Mapping[str, Any]) -> Headers:
     """Names and number of all weights.
 
     Raises:
-        ForeignFileError: a file is cut short, is none, or holds more than the budget of a model.
+        ForeignFileError: a file is cut short, is none, or holds more than is allowed of a model.
     """
-    budget = Budget(LONGEST_HEADERS, LONGEST_INDEXES, MOST_OPERATIONS, MOST_WEIGHTS)
+    allowance = Allowance(LONGEST_HEADERS, LONGEST_INDEXES, MOST_OPERATIONS, MOST_WEIGHTS)
     names: set[str] = set()
     total, told = 0, True
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
-            shapes = _safetensors(path, budget)
+            shapes = _safetensors(path, allowance)
             names.update(shapes)
             total += sum(math.prod(shape) for shape, real in shapes.values() if real)
         else:
-            found = _indexed(path, budget)
+            found = _indexed(path, allowance)
             told = told and bool(found)
             names |= found
             total += os.path.getsize(path) // BYTES.get(str(config.get("torch_dtype") or config.get("dtype")), 4)
     return Headers(frozenset(names if told else ()), total)
 
 
-def _safetensors(path: Path, budget: Budget) -> dict[str, tuple[list[int], bool]]:
+def _safetensors(path: Path, allowance: Allowance) -> dict[str, tuple[list[int], bool]]:
     """The weights of one file: name → (shape, whether its numbers are real ones)."""
     damaged = ForeignFileError(f"{path.name} is damaged or was not copied whole")
     with open_regular(path) as stream:
@@ -112,7 +112,7 @@ def _safetensors(path: Path, budget: Budget) -> dict[str, tuple[list[int], bool]
             raise damaged
         if length > MOST_BYTES:
             raise ForeignFileError(f"the header of {path.name} is longer than {MOST_BYTES / 1e6:.0f} MB")
-        budget.take_header(length)
+        allowance.take_header(length)
         data = stream.read(length)
     try:
         entries = {name: entry for name, entry in parse_object(data, path.name).items() if name != "__metadata__"}
@@ -122,7 +122,7 @@ def _safetensors(path: Path, budget: Budget) -> dict[str, tuple[list[int], bool]
         raise damaged from error
     if size < 8 + length + end:
         raise damaged
-    budget.take_weights(len(found))
+    allowance.take_weights(len(found))
     return found
 
 
@@ -135,7 +135,7 @@ def _shape(sides: list[int]) -> list[int]:
     return sides
 
 
-def _indexed(path: Path, budget: Budget) -> set[str]:
+def _indexed(path: Path, allowance: Allowance) -> set[str]:
     """The texts in a PyTorch checkpoint's index that could be names of weights; the index is read, and not run. Empty where
     the file has another format: its names show when it is loaded.
     """
@@ -143,17 +143,17 @@ def _indexed(path: Path, budget: Budget) -> set[str]:
         with open_regular(path) as stream:
             start = stream.read(len(ZIP))
             stream.seek(0)
-            counted = _Counted(stream, budget)
-            return _names(_zipped(counted), 1, budget) if start == ZIP else _old(counted)
+            counted = _Counted(stream, allowance)
+            return _names(_zipped(counted), 1, allowance) if start == ZIP else _old(counted)
     except (*BROKEN_ZIP, OSError, ValueError, RuntimeError, LookupError, EOFError) as error:
         raise ForeignFileError(f"{shown(path.name)} is damaged or was not copied whole") from error
 
 
 class _Counted(io.RawIOBase):
-    """A file of which no more is read than the budget has: `zipfile` reads a whole list of contents, whatever its length."""
+    """A file of which no more is read than the allowance has: `zipfile` reads a whole list of contents, whatever its length."""
 
-    def __init__(self, stream: BinaryIO, budget: Budget) -> None:
-        self.stream, self.budget = stream, budget
+    def __init__(self, stream: BinaryIO, allowance: Allowance) -> None:
+        self.stream, self.allowance = stream, allowance
 
     def seekable(self) -> bool:
         return True
@@ -165,9 +165,9 @@ class _Counted(io.RawIOBase):
         return self.stream.tell()
 
     def read(self, size: int | None = -1) -> bytes:
-        left = self.budget.indexes
+        left = self.allowance.indexes
         data = self.stream.read(left + 1 if size is None or size < 0 else min(size, left + 1))
-        self.budget.take_index(len(data))
+        self.allowance.take_index(len(data))
         return data
 
 
@@ -178,34 +178,34 @@ def _zipped(file: _Counted) -> BinaryIO:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for gigabytes of memory
             raise zipfile.BadZipFile(entry.compress_type)
         with archive.open(entry) as content:
-            data = content.read(file.budget.indexes + 1)
-    file.budget.take_index(len(data))
+            data = content.read(file.allowance.indexes + 1)
+    file.allowance.take_index(len(data))
     return io.BytesIO(data)
 
 
 def _old(file: _Counted) -> set[str]:
     """The names in a checkpoint of the old format, whose weights stand behind its index."""
     try:
-        if MAGIC not in [value for _, value in _operations(file, file.budget)]:
+        if MAGIC not in [value for _, value in _operations(file, file.allowance)]:
             return set()
-        return _names(file, OLD_PICKLES - 1, file.budget)
+        return _names(file, OLD_PICKLES - 1, file.allowance)
     except ValueError:  # what no pickle holds
         return set()
 
 
-def _names(index: Any, pickles: int, budget: Budget) -> set[str]:
+def _names(index: Any, pickles: int, allowance: Allowance) -> set[str]:
     """The texts that could be names of weights: with a dot, and without a space."""
     found: set[str] = set()
     for _ in range(pickles):
-        for code, value in _operations(index, budget):
+        for code, value in _operations(index, allowance):
             if code in TEXT and "." in value and " " not in value and value not in found:
-                budget.take_weights(1)
+                allowance.take_weights(1)
                 found.add(value)
     return found
 
 
-def _operations(index: Any, budget: Budget) -> Iterator[tuple[str, Any]]:
+def _operations(index: Any, allowance: Allowance) -> Iterator[tuple[str, Any]]:
     """(name, argument) of each operation of one pickle, which is not run."""
     for code, value, _ in pickletools.genops(index):
-        budget.take_operation()
+        allowance.take_operation()
         yield code.name, value

@@ -5,6 +5,7 @@
   const app = window.dashboardApp;
   const NAME = "written";
   const AGAIN = new Set(["reload", "back_forward"]); // a link or a typed address begins afresh
+  const OLD_NAMES = ["navigate", "reload", "back_forward"];
   let kept = null; // { text, model, runs } as it was before the page was loaded again
   let resumes = false; // its run is still to be waited for
 
@@ -42,8 +43,12 @@
   /** Whether a text of before the reload is about to come back: nothing else is put into the box. */
   app.textComesBack = () => Boolean(kept) || resumes;
 
-  const [navigation] = performance.getEntriesByType("navigation");
-  const found = navigation && AGAIN.has(navigation.type) ? read() : null;
+  /** How the page was come to. Chromium at times has no entry for a page that it loaded again; the older interface then knows. */
+  function arrival() {
+    const [entry] = performance.getEntriesByType("navigation");
+    return entry ? entry.type : OLD_NAMES[performance.navigation.type];
+  }
+  const found = AGAIN.has(arrival()) ? read() : null;
   if (found && typeof found.text === "string" && typeof found.model === "string") {
     kept = found;
     resumes = true;

@@ -24,8 +24,7 @@ def again(person: Person) -> None:
 
 
 def waits(person: Person) -> None:
-    found = "() => [...performance.getEntriesByType('navigation').map(({ type }) => type), sessionStorage.written]"
-    expect(person.at("cancel"), f"arrived and found: {person.page.evaluate(found)}").to_be_visible(timeout=30_000)
+    expect(person.at("cancel")).to_be_visible(timeout=30_000)
 
 
 def test_a_run_under_way_is_waited_for_again(person: Person, causal: ModelRun) -> None:
@@ -156,6 +155,19 @@ def test_without_storage_the_page_works(open_page: Callable[..., Person], causal
     again(person)
     person.settled()
     assert person.selection()["run"] == run.key
+
+
+def test_a_browser_that_has_no_entry_for_the_visit_brings_the_text_back(person: Person, causal: ModelRun) -> None:
+    """Chromium now and then has none after a reload on a busy machine."""
+    person.page.add_init_script("performance.getEntriesByType = () => [];")
+    person.open_run(causal, token=3, layer=2, head=1)
+    person.type_text("Written, not run.")
+    again(person)
+    person.settled()
+    expect(person.at("text")).to_have_value("Written, not run.")
+    person.load(f"?run={causal.key}")
+    person.settled()
+    expect(person.at("text")).to_have_value(causal.text)  # a link begins afresh
 
 
 def test_two_tabs_keep_their_own_text(person: Person, causal: ModelRun) -> None:

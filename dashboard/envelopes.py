@@ -67,7 +67,7 @@ def guard(server: Flask, callbacks: Mapping[str, Any], prefix: str = "") -> None
 
     @server.errorhandler(DependencyException)
     def _no_such_file(_error: DependencyException) -> Response:
-        return plain_line(AddressNotFoundError("There is no such file."))
+        return plain_line(AddressNotFoundError(f"There is no such file. {STALE}"))
 
     @server.errorhandler(Exception)
     def _unforeseen(error: Exception) -> Response | HTTPException:

@@ -10,15 +10,23 @@ import errno
 import re
 import traceback
 
-BROKEN = "This failed inside the dashboard, which is our fault. Nothing is lost; the server's log has the details."
+BROKEN = (
+    "This failed inside the dashboard, which is our fault. Nothing is lost. Try again; if it fails again, look into the server's "
+    "log (or ask whoever keeps this server)."
+)
 
 NO_DISK = "The server's disk is full. Nothing is lost: free some space (or ask whoever keeps this server), then try again."
-NO_FILE = "The server could not read or write one of its files. Nothing is lost; the server's log has the details."
+NO_FILE = (
+    "The server could not read or write one of its files. Nothing is lost. Try again; if it fails again, look into the server's "
+    "log for its name (or ask whoever keeps this server)."
+)
 NO_ACCESS = (
-    "The server may not read or write one of its files. Nothing is lost: whoever keeps this server finds in its log which one."
+    "The server may not read or write one of its files. Nothing is lost. Look into the server's log for its name (or ask whoever "
+    "keeps this server), and give the server access to it."
 )
 NO_LONGER_THERE = (
-    "A file or folder of the server is no longer there. Try again; whoever keeps this server finds in its log which one."
+    "A file or folder of the server is no longer there. Try again; if it stays so, look into the server's log for its name (or "
+    "ask whoever keeps this server)."
 )
 TOO_MANY_FILES = "The server has too many files open. Nothing is lost: try again in a moment."
 NO_ANSWER = "Something that the server needs did not answer. Nothing is lost: try again in a moment."

@@ -85,7 +85,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/<path:rest>")
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
-        raise AddressNotFoundError(f"There is no file “{rest[:60]}” to export. The Export menus of the page name what there is.")
+        raise AddressNotFoundError(f"There is no file “{rest[:60]}” to export. Choose one in the Export menus of the page.")
 
     routes.register_error_handler(DashboardError, plain_line)
 
@@ -126,7 +126,7 @@ def _run_size(run: ModelRun, attention: bool) -> int:
 def _table(found: Standing) -> Response:
     table = found.whole()
     if table is None:
-        raise MissingArrayError("This figure has no table of numbers.")
+        raise MissingArrayError("This figure has no table of numbers. Export it as PNG, SVG or HTML.")
     name = found.file_name("csv")
     return _answer(name) if _is_question() else _download(csv_of(table, found.provenance), "text/csv", name)
 

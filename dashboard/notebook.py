@@ -51,8 +51,8 @@ FOLDER = "transformer-dashboard-notebook-"  # and a random end
 LOCK = "lock"
 HEIGHT = 1060
 NEEDS_MODEL = (
-    "This position is not in the run: the model must read the text with this token masked. dashboard.show(run, loaded) "
-    "computes it when it is selected; Options has what the model says of the text as it stands."
+    "This position is not in the run: the model must read the text with this token masked. Call dashboard.show(run, "
+    "loaded), which computes it when it is selected; Options has what the model says of the text as it stands."
 )
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def show(
         SettingsError: the port is taken.
     """
     if not isinstance(run, ModelRun):
-        raise BadRequestError(f"show() takes a run, as capture_run(…) gives it; this is a {type(run).__name__}.")
+        raise BadRequestError(f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns.")
     if loaded is not None and loaded.fingerprint != run.header.get("fingerprint", loaded.fingerprint):
         raise ModelError(f"{loaded.info.title} is not the model that made this run ({run.model.title}). Pass that one.")
     place = {"token": token, "other": other, "layer": layer, "head": head}

@@ -44,7 +44,7 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     def _figure(name: str) -> Response:
         view = by_name.get(name)
         if view is None:
-            raise AddressNotFoundError(f"There is no figure “{name[:40]}”; there are {', '.join(by_name)}.")
+            raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(by_name)}.")
         state = ViewState.from_query(request.args, views)
         return _answer(figure_of(shelf, view, state, theme_named(request.args.get("theme"))))
 

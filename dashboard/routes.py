@@ -171,7 +171,7 @@ def _finish(response: Response, policy: str, embedded: bool) -> Response:
 
 def _open(store: RunStore, key: str) -> ModelRun:
     if not is_run_key(key):
-        raise RunNotFoundError("That is not the name of a run.")
+        raise RunNotFoundError("That is not the name of a run. Check that the address was copied whole, or run a text.")
     run = store.open(key)
     if request.args.get("stamp", run.stamp) != run.stamp:
         raise ReplacedRunError(REPLACED)

@@ -91,10 +91,10 @@ class Settings:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, (int, float)) and value <= 0:
-                raise SettingsError(f"{environ_name(item)} is {value}; it must be more than 0.")
+                raise SettingsError(f"{environ_name(item)} is {value}; choose a number above 0.")
 
         if self.web_gigabytes < LEAST_WEB_GIGABYTES:
-            raise SettingsError(f"DASHBOARD_WEB_GIGABYTES is {self.web_gigabytes}; it must be at least {LEAST_WEB_GIGABYTES}.")
+            raise SettingsError(f"DASHBOARD_WEB_GIGABYTES is {self.web_gigabytes}; choose at least {LEAST_WEB_GIGABYTES}.")
 
     @property
     def cache_bytes(self) -> int:
@@ -170,7 +170,7 @@ def _read(item: Field[Any], raw: str) -> Any:
         if kind.startswith("float"):
             return finite(raw)
     except ValueError as error:
-        raise SettingsError(f"{environ_name(item)} is {raw!r}; it must be a number.") from error
+        raise SettingsError(f"{environ_name(item)} is {raw!r}; give a number.") from error
     return Path(raw).expanduser() if "Path" in kind else raw
 
 

@@ -28,7 +28,7 @@ from dashboard.views.state import controls_of, options_in
 
 GONE = {  # by what asked for the run
     "link": "This server no longer has the run that the link names. Run its text again to see it.",
-    "step": "This server no longer has the run of this step. What was shown stays; Undo and Redo go on from here.",
+    "step": "This server no longer has the run of this step. What was shown stays: go on from here with Undo or Redo.",
     "recent": "This server no longer has that run. Run its text again to see it.",
     "again": "This server no longer has the run that is shown. Run its text again to see it.",
 }

@@ -88,7 +88,7 @@ def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scalin
         A basis whose components have their largest loading positive, so that a redraw never flips an axis.
     """
     if not layers or any(layer.ndim != 2 or layer.shape[1] != layers[0].shape[1] for layer in layers):
-        raise RunShapeError(f"Hidden states are {[layer.shape for layer in layers][:3]}; PCA takes (token, hidden).")
+        raise RunShapeError(f"Hidden states are {[layer.shape for layer in layers][:3]}; give (token, hidden) of one width.")
     tokens, hidden = sum(len(layer) for layer in layers), layers[0].shape[1]
     mean = np.sum([layer.sum(axis=0, dtype=np.float64) for layer in layers], axis=0) / max(tokens, 1)
     scale = np.ones(hidden)
@@ -171,7 +171,7 @@ def project(states: np.ndarray, components: int = 3, first: Outliers = "auto", s
         scaling: see `fit_basis`.
     """
     if states.ndim != 2:
-        raise RunShapeError(f"Hidden states are {states.shape}; PCA takes (token, hidden).")
+        raise RunShapeError(f"Hidden states are {states.shape}; give one layer's (token, hidden).")
     ratios = norm_ratios(states)
     left = left_out(ratios, first)
     return place(states, fit_layers([states], left, components, scaling), left, components, ratios)

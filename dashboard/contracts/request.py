@@ -64,7 +64,7 @@ class RunRequest:
         for name in ("revision", "text_pair"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise BadRequestError(f"{name} is {type(value).__name__}; it must be text.")
+                raise BadRequestError(f"{name} is {type(value).__name__}; give it as text.")
         check_text(self.text)
         if self.text_pair is not None:
             check_text(self.text_pair)
@@ -97,7 +97,7 @@ class RunRequest:
                 options=CaptureOptions(**options),
             )
         except TypeError as error:
-            raise BadRequestError(f"The request cannot be read: {error}.") from error
+            raise BadRequestError(f"The request cannot be read: {error}. Reload the page and run again.") from error
 
 
 def _keyed(value: Any) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def check_text(text: object) -> None:
     if text is None or (isinstance(text, str) and not text.strip()):
         raise EmptyTextError("There is no text to run. Write one and run again.")
     if not isinstance(text, str):
-        raise BadRequestError(f"The text is {type(text).__name__}; it must be text.")
+        raise BadRequestError(f"The text is {type(text).__name__}; give it as text.")
     if len(text) > LONGEST_TEXT:
         raise BadTextError(f"The text has {len(text):,} characters; {LONGEST_TEXT:,} is the most. Shorten it.")
     for index, character in enumerate(text):

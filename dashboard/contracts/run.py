@@ -195,9 +195,9 @@ class ModelRun:
         self.stamp: str = stamp_of(header)
         self._recipes = tuple(ScoreRecipe(**recipe) for recipe in header["recipes"])
         if not self.tokens:
-            raise RunShapeError("A run without tokens cannot be shown.")
+            raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
         if len(self._recipes) != self.model.layers:
-            raise RunShapeError(f"{len(self._recipes)} score recipes for {self.model.layers} layers.")
+            raise RunShapeError(f"{len(self._recipes)} score recipes for {self.model.layers} layers. Run the text again.")
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.RLock()
         self.hidden_states = LayerArrays(arrays, "hidden_states", self.model.layers + 1)
@@ -253,18 +253,18 @@ class ModelRun:
         Heads are query heads; in a grouped-query model several of them share a key head.
         """
         if kind != "self":
-            raise MissingArrayError(f"{self.model.title} has no {kind} attention, only self attention.")
+            raise MissingArrayError(f"{self.model.title} has no {kind} attention, only self attention. Leave `kind` out.")
         return self.attention_rows(layer, head, 0, len(self))
 
     def attention_rows(self, layer: int, head: int, first: int, last: int) -> np.ndarray:
         """The rows `first` … `last` (exclusive) of `attention`: (query, key) float32, without computing the others."""
         self.check(layer=layer, head=head)
         if not 0 <= first < last <= len(self):
-            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run; it has {len(self)}.")
+            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self)}.")
         recipe = self._recipes[layer]
         query, key = self.arrays[f"query/{layer}"], self.arrays[f"key/{layer}"]
         if query.shape[1] != len(self):
-            raise RunShapeError(f"query/{layer} has {query.shape[1]} positions for {len(self)} tokens.")
+            raise RunShapeError(f"query/{layer} has {query.shape[1]} positions for {len(self)} tokens. Run the text again.")
         bias = self.arrays[recipe.bias][head][first:last] if recipe.bias else None
         sink = float(self.arrays[recipe.sinks][head]) if recipe.sinks else None
         key_head = head // (query.shape[0] // key.shape[0])
@@ -280,7 +280,10 @@ class ModelRun:
         if "residual_final" in self.arrays:
             return self.arrays["residual_final"]
         if self.model.final_norm:
-            raise MissingArrayError(f"The stream before {self.model.title}'s final norm is not known for this family.")
+            raise MissingArrayError(
+                f"The stream before {self.model.title}'s final norm is not known for this family. "
+                "Take hidden_states[-1], which is past that norm."
+            )
         return self.hidden_states[-1]
 
     def after_layer(self, layer: int) -> np.ndarray:
@@ -321,7 +324,9 @@ class ModelRun:
         if not self.has_predictions:
             raise MissingArrayError(self.without_predictions)
         if f"{mode}/top_ids" not in self.arrays:
-            raise MissingArrayError(f"The predictions “{mode}” are not stored in this run.")
+            raise MissingArrayError(
+                f"The predictions “{mode}” are not stored in this run. Leave `mode` out for those of the text as it stands."
+            )
         return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)
 
     def check_fillable(self) -> None:

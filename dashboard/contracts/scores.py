@@ -40,7 +40,7 @@ class ScoreRecipe:
 
     def __post_init__(self) -> None:
         if self.mask not in ("full", "causal"):
-            raise RunShapeError(f"Unknown mask kind {self.mask!r} in a score recipe.")
+            raise RunShapeError(f"Unknown mask kind {self.mask!r} in a score recipe. Choose “full” or “causal”.")
 
 
 def allowed_keys(recipe: ScoreRecipe, queries: int, keys: int, first: int = 0) -> np.ndarray:
@@ -82,7 +82,7 @@ def attention_weights(
         RunShapeError: query and key do not have the same width.
     """
     if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1]:
-        raise RunShapeError(f"query {query.shape} and key {key.shape} must be (token, d_head) of one width.")
+        raise RunShapeError(f"query {query.shape} and key {key.shape} do not fit. Give (token, d_head) of one width.")
     with np.errstate(invalid="ignore", over="ignore"):  # of values that are not finite, which the run says (contracts/finite.py)
         return _weights(query, key, recipe, bias, sink, first)
 

@@ -78,7 +78,7 @@ def standing(name: str, state: ViewState, views: Sequence[View], run_of: RunOf) 
         for extra in view.more:
             if name == extra.name:
                 return _of_extra(extra, state, run_of(state.selection, view.later))
-    raise AddressNotFoundError(f"There is no figure “{name[:40]}”; there are {', '.join(names(views))}.")
+    raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(names(views))}.")
 
 
 def all_standing(state: ViewState, views: Sequence[View], run_of: RunOf) -> Iterator[tuple[str, Standing | str]]:
@@ -108,7 +108,9 @@ def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
     def paint(theme: Theme) -> go.Figure:
         figure = draw(replace(context, theme=theme.name))
         if figure is None:
-            raise MissingArrayError(f"There is nothing to draw for {view.title.lower()} here.")
+            raise MissingArrayError(
+                f"There is nothing to draw for {view.title.lower()} here. Select another token, layer or head."
+            )
         return _sized(go.Figure(figure))
 
     return Standing(

@@ -69,7 +69,7 @@ def write_run(run: ModelRun, file: IO[bytes], kind: RunFormat, attention: bool =
         BadRequestError: an unknown format, or attention weights of more than `MOST_ATTENTION` bytes.
     """
     if kind not in FORMATS:
-        raise BadRequestError(f"A run cannot be written as “{kind}”; there are {' and '.join(FORMATS)}.")
+        raise BadRequestError(f"A run cannot be written as “{kind}”. Choose {' or '.join(FORMATS)}.")
     if attention:
         check_attention(run)
     extra = _Attention(run) if attention else {}

@@ -192,7 +192,7 @@ def name_selected(
 
 def _check_shape(matrix: np.ndarray, tokens: Sequence[Token | str]) -> None:
     if matrix.shape != (len(tokens), len(tokens)):
-        raise RunShapeError(f"Attention weights are {matrix.shape}, but there are {len(tokens)} tokens; it must be (query, key).")
+        raise RunShapeError(f"Attention weights are {matrix.shape} for {len(tokens)} tokens; give (query, key) of these tokens.")
 
 
 def _cells(shade: np.ndarray, theme: Theme) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = 
         RunShapeError: not thumbnails of heads.
     """
     if thumbnails.ndim != 4 or thumbnails.shape[2] != thumbnails.shape[3] or 0 in thumbnails.shape:
-        raise RunShapeError(f"Pictures of heads are {thumbnails.shape}; they must be (layer, head, t, t).")
+        raise RunShapeError(f"Pictures of heads are {thumbnails.shape}; give (layer, head, t, t).")
     layers, heads = thumbnails.shape[:2]
     tile = max(12, min(TILE, 900 // max(layers, heads)))
     figure = go.Figure(layout=base_layout(theme))

@@ -72,9 +72,9 @@ def plot_hidden_pca(
     count = layers[0].shape[0]
     labels: list[Any] = [str(i) for i in range(count)] if tokens is None else list(tokens)
     if len(labels) != count:
-        raise RunShapeError(f"{len(labels)} tokens for hidden states of {count} positions.")
+        raise RunShapeError(f"{len(labels)} tokens for hidden states of {count} positions. Give one for each.")
     if dimensions not in (2, 3):
-        raise RunShapeError(f"A figure has 2 or 3 dimensions, not {dimensions}.")
+        raise RunShapeError(f"A figure has 2 or 3 dimensions, not {dimensions}. Choose one of these.")
     token, other = _token(token_idx, count), _token(other_idx, count)
     ratios = largest_ratios(layers)
     left = tuple(outlier for outlier in left_out(ratios, "auto") if outlier not in (token, other))
@@ -113,7 +113,7 @@ def _outlier_lines(
 
 def _token(index: int | None, count: int) -> int | None:
     if index is not None and not -count <= index < count:
-        raise BadSelectionError(f"There is no token {index}; the hidden states have tokens 0 to {count - 1}.")
+        raise BadSelectionError(f"There is no token {index} in these hidden states. Choose one of 0 to {count - 1}.")
     return None if index is None else index % count
 
 
@@ -128,5 +128,5 @@ def _layers(hidden_states: Any) -> list[np.ndarray]:
         layers = [layer[0] if layer.ndim == 3 and layer.shape[0] == 1 else layer for layer in layers]
     if not layers or any(layer.ndim != 2 or layer.shape != layers[0].shape for layer in layers):
         shapes = [layer.shape for layer in layers][:3]
-        raise RunShapeError(f"Hidden states must be (token, hidden) per layer, one text at a time; these are {shapes}.")
+        raise RunShapeError(f"Hidden states are {shapes}; give (token, hidden) per layer, one text at a time.")
     return layers

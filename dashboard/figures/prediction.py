@@ -83,7 +83,7 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
         RunShapeError: not logits of one text, or no such position. BadRequestError: not a tokenizer.
     """
     if not (hasattr(tokenizer, "convert_ids_to_tokens") or hasattr(tokenizer, "decode")):
-        raise BadRequestError(f"The second argument must be the model's tokenizer; this is a {type(tokenizer).__name__}.")
+        raise BadRequestError(f"The second argument is a {type(tokenizer).__name__}; give the model's tokenizer.")
     values = as_array(logits)
     alone = values.ndim == 1
     if values.ndim == 3 and values.shape[0] == 1:
@@ -91,9 +91,9 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
     if alone:
         values = values[None]
     if values.ndim != 2 or 0 in values.shape:
-        raise RunShapeError(f"Logits are {values.shape}; they must be (position, vocabulary) of one text.")
+        raise RunShapeError(f"Logits are {values.shape}; give (position, vocabulary) of one text.")
     if not -len(values) <= position < len(values):
-        raise RunShapeError(f"There is no position {position}; the logits have positions 0 to {len(values) - 1}.")
+        raise RunShapeError(f"There is no position {position} in these logits. Choose one of 0 to {len(values) - 1}.")
     row = values[position].astype(np.float64)
     if np.isnan(row).any() or not np.isfinite(row.max()):
         words = "The logits here are not finite (NaN or +∞): no probabilities; likely half-precision weights that overflowed."

@@ -47,7 +47,7 @@ DAMAGED = (
 )
 UNUSABLE = (
     "The server cannot read or write its list of runs, so nothing can be run. Your text is still in the box. "
-    "Whoever keeps this server finds the reason in its log."
+    "Look into the server's log (or ask whoever keeps this server), then run again."
 )
 BUSY = "The server's list of runs did not answer in time. Your text is still in the box. Run again in a moment."
 T = TypeVar("T")

@@ -113,7 +113,10 @@ def read_mask(mask: torch.Tensor, tokens: int, causal: bool, name: str = "This m
     Raises:
         UnsupportedModelError: it is neither full nor causal, with or without one sliding window.
     """
-    message = f"{name} uses an attention mask that is neither full, causal nor a sliding window, so it cannot be captured."
+    message = (
+        f"{name} uses an attention mask that is neither full, causal nor a sliding window, so it cannot be captured. "
+        "Choose another model."
+    )
     if tuple(mask.shape) != (1, 1, tokens, tokens):
         raise UnsupportedModelError(message)
     values = mask[0, 0]
@@ -169,7 +172,7 @@ def captured_attention(
     """
     recorder = _RECORDER.get()
     if recorder is None:
-        raise UnsupportedModelError("The capturing attention function was called outside a capture.")
+        raise UnsupportedModelError("The capturing attention function was called outside a capture. Call capture_run.")
     refuse_unknown(recorder.name, keywords, dropout)
     _refuse_unlike(recorder.name, query, key)
     tokens = query.shape[2]
@@ -194,7 +197,7 @@ def _refuse_unlike(name: str, query: torch.Tensor, key: torch.Tensor) -> None:
     if query.shape[0] != 1 or key.shape[2] != query.shape[2] or query.shape[1] % key.shape[1]:
         raise UnsupportedModelError(
             f"{name} attends from {tuple(query.shape[:3])} to {tuple(key.shape[:3])} (batch, head, token); "
-            "only self attention over one text can be captured."
+            "only self attention over one text can be captured. Choose another model."
         )
 
 
@@ -246,7 +249,9 @@ def recording(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
 def check_supported(model: PreTrainedModel, name: str) -> None:
     """Raise `UnsupportedModelError` where it is clear beforehand that `model` cannot be captured."""
     if getattr(model.config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(f"{name} is an encoder with a decoder; only one of the two alone can be captured.")
+        raise UnsupportedModelError(
+            f"{name} is an encoder with a decoder; only one of the two alone can be captured. Choose another model."
+        )
     if not model._can_set_attn_implementation():
         raise not_exposed(model, name)
 

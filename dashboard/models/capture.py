@@ -165,10 +165,10 @@ def _request(
         try:
             chosen = CaptureOptions(**options)
         except TypeError as error:
-            raise BadRequestError(f"Unknown capture option: {error}. There is top_k.") from error
+            raise BadRequestError(f"Unknown capture option: {error}. Give top_k, or none.") from error
         return RunRequest(model=loaded.info.name, text=text, text_pair=text_pair, options=chosen)
     if options or (request.text, request.text_pair) != (text, text_pair):
-        raise BadRequestError("The run's request and the text or options given beside it differ.")
+        raise BadRequestError("The run's request and the text or options given beside it differ. Give the request alone.")
     return request
 
 
@@ -195,7 +195,9 @@ def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor
     _check_calls(model, info, recorder.calls, outputs.hidden_states)
     logits = logits_of(outputs) if whole else None
     if whole and logits is None:
-        raise UnsupportedModelError(f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown.")
+        raise UnsupportedModelError(
+            f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown. Choose another model."
+        )
     return Forward(
         calls=recorder.calls,
         hidden_states=outputs.hidden_states,
@@ -214,9 +216,11 @@ def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call],
             "Choose another model."
         )
     if any(call.query.shape[0] != info.heads for call in calls):
-        raise UnsupportedModelError(f"{info.title} has layers with different numbers of heads, so it cannot be captured.")
+        raise UnsupportedModelError(
+            f"{info.title} has layers with different numbers of heads, so it cannot be captured. Choose another model."
+        )
     if hidden_states is None or len(hidden_states) != info.layers + 1:
-        raise UnsupportedModelError(f"{info.title} does not give a hidden state for each of its layers.")
+        raise UnsupportedModelError(f"{info.title} does not give a hidden state for each of its layers. Choose another model.")
 
 
 def _arrays(forward: Forward) -> dict[str, np.ndarray]:

@@ -74,7 +74,10 @@ def _tensors(path: Path, title: str, stack: ExitStack) -> Iterator[tuple[str, An
             return
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        raise UnsafeModelError(f"The weights of {title} hold more than tensors, and reading them could run code.") from error
+        raise UnsafeModelError(
+            f"The weights of {title} hold more than tensors, and reading them could run code. "
+            "Save them as safetensors, or choose another model."
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, SafetensorError) as error:
         raise unreadable(title, error) from error
     entries = found.items() if isinstance(found, Mapping) else [("its contents", found)]

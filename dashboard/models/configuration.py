@@ -39,7 +39,9 @@ def load_config(folder: Path, title: str) -> PretrainedConfig:
         family = "ministral"  # as transformers' own AutoConfig has it
     if not isinstance(family, str) or family not in CONFIG_MAPPING:
         if raw.get("auto_map"):
-            raise UnsafeModelError(f"{title} loads only by running code that comes with it, which this program never does.")
+            raise UnsafeModelError(
+                f"{title} loads only by running code that comes with it, which this program never does. Choose another model."
+            )
         raise UnsupportedModelError(f"{title} has a configuration that transformers does not know. Choose another model.")
     try:
         config = CONFIG_MAPPING[family].from_dict(plain({**raw, "model_type": family}))

@@ -204,10 +204,16 @@ def save_model(model: PreTrainedModel, weights: dict[str, torch.Tensor], folder:
         del weights[name]
     if set(wanted) != set(weights):
         odd = sorted(set(wanted) ^ set(weights))
-        raise ModelError(f"{type(model).__name__}: the checkpoint and the model differ in {', '.join(odd[:5])}.")
+        raise ModelError(
+            f"{type(model).__name__}: the checkpoint and the model differ in {', '.join(odd[:5])}. "
+            "Copy or download its file again, or choose another model."
+        )
     wrong = [name for name, tensor in wanted.items() if weights[name].shape != tensor.shape]
     if wrong:
-        raise ModelError(f"{type(model).__name__}: the checkpoint's {wrong[0]} has another shape than the model's.")
+        raise ModelError(
+            f"{type(model).__name__}: the checkpoint's {wrong[0]} has another shape than the model's. "
+            "Copy or download its file again, or choose another model."
+        )
     whole = {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
     save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]

@@ -189,7 +189,9 @@ def _files_to_load(name: str, files: list[str]) -> list[str]:
             f"{name} holds GGUF files only. Download one into a folder of DASHBOARD_MODEL_FOLDERS, and it is listed."
         )
     if any(file.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack", ".pkl")) for file in files):
-        raise UnsafeModelError(f"{name} has no safetensors or PyTorch checkpoint that can be read without running code.")
+        raise UnsafeModelError(
+            f"{name} has no safetensors or PyTorch checkpoint that can be read without running code. Choose another model."
+        )
     raise ModelNotFoundError(f"{name} is on the hub but holds no weights. Choose another model.")
 
 

@@ -270,7 +270,10 @@ def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
         with loading_tokenizer(title):
             found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, ImportError, TypeError, AttributeError) as error:
-        raise UnsupportedModelError(f"{title} has no tokenizer that can be loaded here ({first_line(error)}).") from error
+        raise UnsupportedModelError(
+            f"{title} has no tokenizer that can be loaded here ({first_line(error)}). "
+            "Save its tokenizer again, or choose another model."
+        ) from error
     with loading_tokenizer(title):
         return faithful(found, folder, title)
 

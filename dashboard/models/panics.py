@@ -31,7 +31,10 @@ def loading_tokenizer(title: str) -> Iterator[None]:
     except BaseException as error:
         if not is_panic(error):
             raise
-        raise UnsupportedModelError(f"{title} has no tokenizer that can be loaded here ({_words(error)}).") from error
+        raise UnsupportedModelError(
+            f"{title} has no tokenizer that can be loaded here ({_words(error)}). "
+            "Save its tokenizer again, or choose another model."
+        ) from error
 
 
 def _words(error: BaseException) -> str:

@@ -213,7 +213,7 @@ def masked_fill(
     inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
     check_ids(loaded.model, loaded.info.title, inputs, tokens)
     if not 0 <= position < len(tokens):
-        raise BadSelectionError(f"There is no token {position} in this text; it has tokens 0 to {len(tokens) - 1}.")
+        raise BadSelectionError(f"There is no token {position} in this text. Choose one of 0 to {len(tokens) - 1}.")
 
     def report(_done: int = 0) -> None:
         if progress is not None:

@@ -44,7 +44,9 @@ def tokenize(
     """
     if not getattr(tokenizer, "is_fast", False):
         name = type(tokenizer).__name__
-        raise UnsupportedModelError(f"{name} has no fast tokenizer, so its tokens cannot be aligned with the text.")
+        raise UnsupportedModelError(
+            f"{name} has no fast tokenizer, so its tokens cannot be aligned with the text. Choose another model."
+        )
     with tokenizing():
         batch = tokenizer(
             text, text_pair, return_offsets_mapping=True, return_special_tokens_mask=True, truncation=False, verbose=False

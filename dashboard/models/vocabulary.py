@@ -41,7 +41,9 @@ def check_ids(model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Ten
 def check_mask(model: PreTrainedModel, title: str, mask_id: int) -> None:
     """Raise `UnsupportedModelError` where the model has no embedding for the mask token."""
     if mask_id >= embedding_rows(model):
-        raise UnsupportedModelError(f"{title} has no embedding for its mask token ({mask_id:,}), so nothing can be masked.")
+        raise UnsupportedModelError(
+            f"{title} has no embedding for its mask token ({mask_id:,}), so nothing can be masked. Choose another model."
+        )
 
 
 def logits_of(outputs: Any) -> torch.Tensor | None:

@@ -88,7 +88,10 @@ def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any],
     for target, names in plan.targets.items():
         whole = [name for name in names if places[target].is_floating_point() and not checkpoint.is_real(name)]
         if whole:
-            raise UnsupportedModelError(f"{title} holds {whole[0]} as whole numbers (quantised), which is not read here.")
+            raise UnsupportedModelError(
+                f"{title} holds {whole[0]} as whole numbers (quantised), which is not read here. "
+                "Choose the model that it was made of."
+            )
     return {name: entry.buffer for name, entry in entries.items() if entry is not None and entry.buffer}
 
 
@@ -135,7 +138,9 @@ def _load(model_class: Any, config: PretrainedConfig, tensors: dict[str, Any], t
             ignore_mismatched_sizes=True,
         )
     except ImportError as error:
-        raise UnsupportedModelError(f"{title} needs a package that is not installed ({first_line(error)}).") from error
+        raise UnsupportedModelError(
+            f"{title} needs a package that is not installed ({first_line(error)}). Install it, or choose another model."
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise unreadable(title, error) from error
     unlike = sorted(found["mismatched_keys"])

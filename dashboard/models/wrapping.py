@@ -34,10 +34,10 @@ def unwrapped(model: object, title: str) -> PreTrainedModel:
             inner = inner._orig_mod
         else:
             break
-    merge = " Merge it into its base first: model.merge_and_unload()." if hasattr(model, "peft_config") else ""
+    adapted = hasattr(model, "peft_config")
+    step = "Merge it into its base first: model.merge_and_unload()." if adapted else "Hand over the transformers model itself."
     raise UnsupportedModelError(
-        f"{title} is a {type(inner).__name__}, not a transformers model (PreTrainedModel), so it cannot be captured."
-        f"{merge or ' Hand over the transformers model itself.'}"
+        f"{title} is a {type(inner).__name__}, not a transformers model (PreTrainedModel), so it cannot be captured. {step}"
     )
 
 

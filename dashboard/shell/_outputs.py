@@ -29,7 +29,7 @@ def check_usage(parsed: argparse.Namespace) -> None:
     """Raise `UsageError` for an ending that is no output, or an option that changes nothing in it."""
     suffix = parsed.out.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UsageError(f"--out is {parsed.out}; its ending must be one of {', '.join(SUFFIXES)}.")
+        raise UsageError(f"--out is {parsed.out}; give it one of these endings: {', '.join(SUFFIXES)}.")
     for name, endings in USED_BY.items():
         given = getattr(parsed, name)
         if given is not None and given is not False and suffix not in endings:
@@ -43,7 +43,7 @@ def check_place(parsed: argparse.Namespace, model: str, layers: int, heads: int)
     """Raise `UsageError` for a layer or head that the model does not have; sizes of 0 are not known yet."""
     for name, value, count in (("layer", parsed.layer, layers), ("head", parsed.head, heads)):
         if value is not None and count and value >= count:
-            raise UsageError(f"--{name} is {value}; {model} has {name}s 0 to {count - 1}.")
+            raise UsageError(f"--{name} is {value}; {model} has {name}s 0 to {count - 1}. Choose one of these.")
 
 
 def check_tokens(parsed: argparse.Namespace, run: ModelRun) -> None:
@@ -51,7 +51,7 @@ def check_tokens(parsed: argparse.Namespace, run: ModelRun) -> None:
     for name, value in (("token", parsed.token), ("second", parsed.second)):
         if value is not None and value >= len(run):
             error = UsageError if parsed.file is None else BadSelectionError
-            raise error(f"--{name} is {value}; this text has tokens 0 to {len(run) - 1}.")
+            raise error(f"--{name} is {value}; this text has tokens 0 to {len(run) - 1}. Choose one of these.")
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

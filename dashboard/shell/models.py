@@ -125,7 +125,7 @@ def _removable(entry: CatalogEntry) -> Path:
     if entry.source == "folder":
         raise ModelError(f"{entry.title} is a folder of yours ({entry.folder}); delete it yourself.")
     if entry.folder is None:
-        raise ModelNotFoundError(f"{entry.title} has no files here that could be deleted.")
+        raise ModelNotFoundError(f"{entry.title} has no files here that could be deleted. See `models` for those that have.")
     return whole_folder(entry.folder)
 
 

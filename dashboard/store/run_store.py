@@ -63,7 +63,7 @@ from dashboard.store.upgrades import NEWER, upgraded
 log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
-ASK_KEEPER = "Whoever keeps this server finds in its log which one it is."
+ASK_KEEPER = "Look into the server's log for its name (or ask whoever keeps this server)."
 MISSING = "This server no longer has that run. Run its text again."
 
 
@@ -128,7 +128,7 @@ class RunStore:
             DashboardError: the disk is full.
         """
         if not is_run_key(key) or header.get("key") != key:
-            raise RunShapeError(f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}.")
+            raise RunShapeError(f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}. Give that one.")
         self._write(key, arrays, {"name": key, "header": json.dumps(header)})
         for path in derived_from(self.folder, key):
             if self._found(path.name.removesuffix(SUFFIX)) is None:  # of the capture before: a miss from now on
@@ -160,7 +160,7 @@ class RunStore:
             ReplacedRunError: the run was computed again since.
         """
         if not DERIVED_NAME.fullmatch(name):
-            raise RunShapeError(f"{name!r} is not a name of arrays derived from a run.")
+            raise RunShapeError(f"{name!r} is not a name of arrays derived from a run. Give KEY.NAME, such as KEY.fill-45.")
         now = self._stamp(name)
         if stamp is not None and now is not None and stamp != now:
             raise ReplacedRunError("This run was computed again meanwhile. Ask for the prediction again.")

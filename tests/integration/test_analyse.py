@@ -123,10 +123,10 @@ def test_a_table_of_another_model_is_refused_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("option", "words_said"),
     [
-        (["--layer", "2"], "--layer is 2; {model} has layers 0 to 1."),
-        (["--head", "4"], "--head is 4; {model} has heads 0 to 3."),
-        (["--token", "5"], "--token is 5; this text has tokens 0 to 4."),
-        (["--second", "5"], "--second is 5; this text has tokens 0 to 4."),
+        (["--layer", "2"], "--layer is 2; {model} has layers 0 to 1. Choose one of these."),
+        (["--head", "4"], "--head is 4; {model} has heads 0 to 3. Choose one of these."),
+        (["--token", "5"], "--token is 5; this text has tokens 0 to 4. Choose one of these."),
+        (["--second", "5"], "--second is 5; this text has tokens 0 to 4. Choose one of these."),
     ],
 )
 def test_a_place_that_is_not_there_is_wrong_usage(
@@ -142,7 +142,7 @@ def test_a_token_that_some_texts_have_fails_for_the_others(folder: Path, capsys:
     (folder / "t.txt").write_text(f"{words(5)}\n{words(9)}\n", encoding="utf-8")
     command = ["analyse", "--model", str(folder / "gpt2"), "--file", str(folder / "t.txt"), "--out", str(folder / "r.html")]
     assert main([*command, "--token", "7", "--quiet"]) == 3
-    assert capsys.readouterr().err.strip() == "line 1 (1 of 2): --token is 7; this text has tokens 0 to 4."
+    assert capsys.readouterr().err.strip() == "line 1 (1 of 2): --token is 7; this text has tokens 0 to 4. Choose one of these."
     assert (folder / "r-0002.html").exists()
 
 

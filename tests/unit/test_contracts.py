@@ -57,7 +57,7 @@ def test_every_other_text_is_taken_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("text", [3, ["a"], {"a": 1}, b"bytes"])
 def test_a_text_of_another_type_is_a_bad_request(text: Any) -> None:
-    with pytest.raises(BadRequestError, match="must be text"):
+    with pytest.raises(BadRequestError, match="give it as text"):
         RunRequest("tiny", text)
 
 

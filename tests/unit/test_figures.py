@@ -534,7 +534,7 @@ def test_hidden_pca_names_its_tokens() -> None:
 
 @pytest.mark.parametrize("token", [6, -7])
 def test_hidden_pca_of_a_token_that_is_not_there_is_a_named_error(token: int) -> None:
-    with pytest.raises(BadSelectionError, match="tokens 0 to 5"):
+    with pytest.raises(BadSelectionError, match="Choose one of 0 to 5"):
         plot_hidden_pca(LAYERS, token_idx=token)
 
 
@@ -573,7 +573,7 @@ def test_token_probabilities_of_another_position_and_count() -> None:
 
 
 def test_token_probabilities_of_huge_logits_stay_finite() -> None:
-    with pytest.raises(BadRequestError, match="must be the model's tokenizer; this is a NoneType"):
+    with pytest.raises(BadRequestError, match="is a NoneType; give the model's tokenizer"):
         plot_token_probabilities(LOGITS, None)
     assert plot_token_probabilities(np.array([1e4, 0.0]), TOKENIZER, top_k=2).data[0].x == (100.0, 0.0)
 

@@ -1,0 +1,258 @@
+"""Every sentence of an error that a person can see says what to do next: found in the source, message by message."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import dashboard.errors
+from dashboard.errors import DashboardError, ForeignFileError
+from dashboard.models.adapters import adapter_refusal
+from dashboard.models.beyond import Beyond
+
+PACKAGE = Path(__file__).resolve().parents[2] / "dashboard"
+ELSEWHERE = "…"  # stands in a message for what is known when it is raised
+STEP = "\N{RIGHTWARDS ARROW}"  # stands for words that are made elsewhere and hold the next step
+VERBS = frozenset(
+    (
+        *("accept", "ask", "call", "capture", "check", "choose", "copy", "delete", "download", "export", "fit", "free", "give"),
+        *("go", "hand", "install", "leave", "list", "look", "make", "mark", "merge", "move", "name", "open", "pass", "press"),
+        *("put", "read", "reload", "remove", "rename", "restart", "run", "save", "see", "select", "send", "set", "shorten"),
+        *("show", "start", "stop", "take", "try", "type", "use", "wait", "write"),
+    )
+)
+BEGINS = re.compile(r"(?:^|[.:;,!?)] (?:or |and |then )?)([a-z]+)\b", re.IGNORECASE)  # the first word of a sentence or clause
+SAID_ELSEWHERE = {  # module and expression whose words are made elsewhere, and why a next step is in them, or not needed
+    **dict.fromkeys(
+        [
+            f"{module}: unforeseen(error)"
+            for module in ("jobs/in_process.py", "jobs/manager.py", "jobs/worker.py", "models/fetch.py")
+        ],
+        "one of the sentences of errors.py, all of which are checked below",
+    ),
+    "models/vocabulary.py: sentence": "Beyond.sentence of models/beyond.py; both of its sentences are checked below",
+    "models/fetch.py: adapter": "adapter_refusal of models/adapters.py; both of its clauses are checked below",
+    "models/loader.py: adapter": "the same",
+    "jobs/manager.py: bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
+    "shell/_steps.py: error": "another error of this list",
+    "contracts/run.py: self.without_predictions": "no fault, but what the model is; a card says it in place of its figure",
+    "exports/figures.py: text_of(words.message)": "a card's own words in place of its figure, as they stand on the page",
+}
+NEEDS_NONE = {  # messages without a next step, each with the reason
+    "The run was cancelled. The text is still in the box.": "who cancelled it wants nothing else",
+    "There is no … … in this run; it has …s 0 to ….": "it names what there is to choose from",
+    "The selection's … is …; it must be a whole number from 0.": "it says what to give",
+    "This run failed in the worker (…), which is our fault. Your text is still in the box; the server's log has the details.": (
+        "nothing that the reader does helps; the log is named"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """One way in which an error may be worded: where it is made, and the words."""
+
+    place: str
+    words: str
+
+
+def has_next_step(words: str) -> bool:
+    """Whether a sentence or clause of `words` begins with a verb that tells the reader to do something."""
+    return STEP in words or any(word.lower() in VERBS for word in BEGINS.findall(words))
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def shown_classes() -> frozenset[str]:
+    """The names of all classes whose words a page, a notebook or a terminal shows."""
+    return classes_in(trees().values())
+
+
+def classes_in(modules: Iterable[ast.Module]) -> frozenset[str]:
+    found = {DashboardError.__name__}
+    bases = {
+        node.name: {base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases}
+        for tree in modules
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    while more := {name for name, above in bases.items() if above & found} - found:
+        found |= more
+    return frozenset(found | {"JobFailure"}) - {"ForeignFileError"}  # which words its clause itself, see below
+
+
+@cache
+def constants() -> dict[str, ast.expr]:
+    """The package's module constants; one name that stands for different values in two modules is no constant here."""
+    found: dict[str, list[ast.expr]] = {}
+    for tree in trees().values():
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+                found.setdefault(node.targets[0].id, []).append(node.value)
+    return {name: values[0] for name, values in found.items() if len({ast.dump(value) for value in values}) == 1}
+
+
+class Reader:
+    """Reads the messages of one module."""
+
+    def __init__(self, name: str, tree: ast.Module) -> None:
+        self.name = name
+        own = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+        self.constants = constants() | {node.targets[0].id: node.value for node in own if isinstance(node.targets[0], ast.Name)}
+        self.local: dict[str, list[ast.expr]] = {}
+
+    def wordings(self, node: ast.expr) -> list[str] | None:
+        """Every way in which an expression may read; None where its words are made elsewhere."""
+        match node:
+            case ast.Constant(value=str(text)):
+                return [text]
+            case ast.JoinedStr(values=parts):
+                ways = [self.inside(part) for part in parts]
+                return ["".join(way) for way in product(*ways)]
+            case ast.IfExp(body=one, orelse=two):
+                first, second = self.wordings(one), self.wordings(two)
+                return None if first is None or second is None else first + second
+            case ast.Name(id=name) if name in self.local:
+                ways = [self.wordings(value) for value in self.local[name]]
+                return None if None in ways else [words for way in ways for words in way or ()]
+            case ast.Name(id=name) if name in self.constants:
+                return self.wordings(self.constants[name])
+            case ast.Subscript(value=ast.Name(id=name)) if isinstance(self.constants.get(name), ast.Dict):
+                ways = [self.wordings(value) for value in self.constants[name].values]  # type: ignore[attr-defined]
+                return None if None in ways else [words for way in ways for words in way or ()]
+        return None
+
+    def inside(self, node: ast.expr) -> list[str]:
+        if isinstance(node, ast.FormattedValue):
+            if f"{self.name}: {ast.unparse(node.value)}" in SAID_ELSEWHERE:
+                return [STEP]
+            found = self.wordings(node.value)
+            return [ELSEWHERE] if found is None else found
+        return [str(node.value)] if isinstance(node, ast.Constant) else [ELSEWHERE]
+
+
+def messages(modules: Mapping[Path, ast.Module]) -> Iterator[tuple[str, str, list[str] | None]]:
+    """(place, expression, its wordings) of each error that these modules make."""
+    for path, tree in modules.items():
+        name = path.relative_to(PACKAGE).as_posix()
+        reader = Reader(name, tree)
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        for function in [*functions, tree]:
+            reader.local = _assigned(function) if isinstance(function, ast.FunctionDef) else {}
+            raised = [node.exc for node in _own(function) if isinstance(node, ast.Raise)]
+            for node in _own(function):
+                if isinstance(node, ast.Call) and node.args and _makes_error(node, node in raised, reader.local):
+                    yield f"{name}:{node.lineno}", f"{name}: {ast.unparse(node.args[0])}", reader.wordings(node.args[0])
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function or module, without those of the functions in it."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, ast.FunctionDef):
+            yield node
+            yield from _own(node)
+
+
+def _assigned(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
+    for node in _own(function):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, []).append(node.value)
+    return found
+
+
+def _makes_error(node: ast.Call, raised: bool, local: Collection[str]) -> bool:
+    """Whether a call makes an error of ours: of a class by its name, or, where it is raised, of one that a variable holds."""
+    called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+    return called in shown_classes() or (raised and (called in local or isinstance(node.func, ast.Call)))
+
+
+FOUND = list(messages(trees()))
+WORDED = [Message(place, words) for place, _code, ways in FOUND for words in ways or ()]
+
+
+@pytest.mark.parametrize("message", WORDED, ids=lambda message: message.place)
+def test_an_error_says_what_to_do_next(message: Message) -> None:
+    assert has_next_step(message.words) or message.words in NEEDS_NONE, message.words
+
+
+def test_every_error_is_looked_at() -> None:
+    """What cannot be read here is on a list, with the place where its words are looked at instead."""
+    assert len(FOUND) > 200
+    assert {code for _place, code, ways in FOUND if ways is None} <= set(SAID_ELSEWHERE)
+
+
+def test_no_exception_outlives_its_message() -> None:
+    assert set(NEEDS_NONE) <= {message.words for message in WORDED}
+    for place in SAID_ELSEWHERE:
+        module, code = place.split(": ", 1)
+        assert any(ast.unparse(node) == code for node in ast.walk(trees()[PACKAGE / module]) if isinstance(node, ast.expr)), place
+    assert not [words for words in NEEDS_NONE if has_next_step(words)]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(dashboard.errors) if name.startswith(("NO_", "TOO_")) or name == "BROKEN"]
+)
+def test_what_the_machine_refuses_says_what_to_do_next(name: str) -> None:
+    assert has_next_step(getattr(dashboard.errors, name))
+
+
+def test_sentences_that_are_put_together_say_what_to_do_next(tmp_path: Path) -> None:
+    assert all(has_next_step(Beyond(3, 99, "x", given).sentence("This model", 7)) for given in (True, False))
+    assert has_next_step(str(ForeignFileError("config.json is a socket, not a file")))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert all(has_next_step(f"This model cannot be run: {adapter_refusal(tmp_path, weights)}.") for weights in (True, False))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'raise ModelError("The weights are damaged.")',
+        'raise ModelError(f"{name} lacks {lacking[0]}, so it cannot be run.")',
+        'raise ModelError("A run is shown here. The copy is whole, and a check of the list says more.")',
+        'raise ModelError("The file is gone." if gone else "The file is damaged. Copy it again.")',
+        "raise ModelError(WORDS) from error",
+        'def refuse() -> None:\n    words = f"It is {kind}."\n    raise errors.NoRoomError(words)',
+        'return_it = lambda error: StorageError("The disk is full.", str(error))',
+        'def refuse(kind) -> None:\n    error = ModelError if kind else BadRequestError\n    raise error(f"No {kind}.")',
+        'raise type(error)(f"{kind}: the model is too large.")',
+        'raise Own("It cannot be read.")\nclass Own(ModelError): ...',
+    ],
+)
+def test_a_message_without_a_next_step_is_found(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = ast.parse(f'WORDS = "It cannot be read."\n{code}')
+    monkeypatch.setattr(sys.modules[__name__], "shown_classes", lambda: classes_in([*trees().values(), planted]))
+    [(_place, _code, ways)] = messages({PACKAGE / "planted.py": planted})
+    assert ways is not None
+    assert not all(map(has_next_step, ways))
+
+
+def test_a_message_that_cannot_be_read_is_found() -> None:
+    planted = ast.parse("raise ModelError(words_of(error))")
+    assert list(messages({PACKAGE / "planted.py": planted})) == [("planted.py:1", "planted.py: words_of(error)", None)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The weights are damaged. Copy them again.",
+        "The limit is 'ten'; give a number.",
+        "The network is down: check it, or choose a bundled model.",
+        "Send JSON with model and text.",
+        "It stopped (too little memory), then try another.",
+    ],
+)
+def test_a_next_step_is_known_where_it_stands(words: str) -> None:
+    assert has_next_step(words)

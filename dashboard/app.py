@@ -98,7 +98,14 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     connect(app, shelf, views)
     ancestors = embedding.ancestors if embedding else ()
     sources = Sources(
-        settings, store, catalog, lambda: status(queue), lambda: to_json_plotly(app.layout()), app.csp_hashes(), ancestors
+        settings,
+        store,
+        catalog,
+        health=lambda: status(queue),
+        page=lambda: to_json_plotly(app.layout()),
+        path=app.config.requests_pathname_prefix,
+        script_hashes=app.csp_hashes(),
+        ancestors=ancestors,
     )
     _add_routes(app, shelf, views, sources)
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST

@@ -26,7 +26,6 @@ from dashboard.store.run_store import RunStore
 FOR_EVER = "private, max-age=31536000, immutable"
 log = logging.getLogger(__name__)
 ANY_PATH = "/<path:path>"
-NO_PAGE = "There is no page at this address. The dashboard itself is at the server's own address."
 UNUSED = (
     *("accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope"),
     *("hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
@@ -43,6 +42,7 @@ class Sources:
     Attributes:
         settings, store, catalog: the server's. health: what /health says of worker and queue.
         page: makes the whole page, models and all, as a visitor would get it.
+        path: where a browser finds the page on this host, "/…/".
         script_hashes: of the page's inline scripts, which alone may run beside the served files.
         ancestors: pages of other origins that may stand around this one, as Content-Security-Policy names them.
     """
@@ -52,6 +52,7 @@ class Sources:
     catalog: Catalog
     health: Callable[[], dict[str, Any]]
     page: Callable[[], object]
+    path: str
     script_hashes: Sequence[str] = ()
     ancestors: Sequence[str] = ()
 
@@ -117,7 +118,7 @@ def make_routes(sources: Sources) -> Blueprint:
         return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", run, f"{layer}-{head}-{first}-{last}")
 
     routes.register_error_handler(DashboardError, plain_line)
-    routes.before_app_request(_unknown_page)
+    routes.before_app_request(lambda: _unknown_page(sources.path))
     routes.after_app_request(lambda response: _finish(response, policy, bool(sources.ancestors)))
     return routes
 
@@ -148,11 +149,16 @@ def _counted(catalog: Catalog, entry: CatalogEntry, text: str) -> dict[str, Any]
     return {"tokens": found.tokens, "unknown": {"token": found.beyond.position, "why": why}}
 
 
-def _unknown_page() -> Response | None:
+def no_page(path: str) -> str:
+    """The sentence for an address that leads to nothing; the page is at `path`."""
+    return f"There is no page at this address. Open {path}, where the dashboard is."
+
+
+def _unknown_page(path: str) -> Response | None:
     """Dash answers every address that it does not know with the page; here that is a 404."""
     if request.url_rule is None or not request.url_rule.rule.endswith(ANY_PATH):
         return None
-    return Response(NO_PAGE, 404, mimetype="text/plain")
+    return Response(no_page(path), 404, mimetype="text/plain")
 
 
 def _finish(response: Response, policy: str, embedded: bool) -> Response:

@@ -204,6 +204,21 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         assert [url for url in person.requests if not url.startswith((server.address[:-1], "data:", "blob:"))] == []
 
 
+@pytest.mark.parametrize("keeps", [False, True], ids=["path taken away", "path left"])
+def test_an_address_of_nothing_leads_to_the_page(browser: Browser, web: Server, keeps: bool) -> None:
+    with proxied(web.settings.port, keeps) as proxy:
+        server = Below(web.settings, web.process, web.store, web.catalog, proxy.port)
+        page = browser.new_page()
+        answer = page.goto(server.address + "no/such/page")
+        assert answer is not None
+        assert answer.status == 404
+        [place] = [word.strip(",") for word in answer.text().split() if word.startswith("/")]
+        page.goto(f"http://127.0.0.1:{proxy.port}{place}")
+        expect(page.locator("#page")).to_be_visible()
+        page.close()
+        assert proxy.missed == [f"404 {PATH}no/such/page"]
+
+
 def test_without_the_setting_the_page_says_what_is_missing(browser: Browser, server: Server) -> None:
     with proxied(server.settings.port, keeps=False) as proxy:
         page = browser.new_page()

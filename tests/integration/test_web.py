@@ -33,7 +33,7 @@ from synthetic import make_parts
 
 from dashboard.app import create_app
 from dashboard.contracts.run import ModelRun
-from dashboard.routes import NO_PAGE
+from dashboard.routes import no_page
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -392,7 +392,7 @@ def test_what_is_not_there_is_a_plain_line(client: FlaskClient, run: ModelRun, p
 )
 def test_addresses_of_nothing_are_not_found(client: FlaskClient, run: ModelRun, path: str) -> None:
     reply = client.get(path.replace("KEY", run.key))
-    assert (reply.status_code, reply.mimetype, reply.get_data(as_text=True)) == (404, "text/plain", NO_PAGE)
+    assert (reply.status_code, reply.mimetype, reply.get_data(as_text=True)) == (404, "text/plain", no_page("/"))
 
 
 @pytest.mark.parametrize(
@@ -411,7 +411,7 @@ def test_addresses_of_nothing_are_not_found(client: FlaskClient, run: ModelRun, 
 )
 def test_only_what_exists_answers(client: FlaskClient, run: ModelRun, path: str) -> None:
     reply = client.get(path.replace("KEY", run.key))
-    assert (reply.status_code, reply.mimetype, reply.get_data(as_text=True)) == (404, "text/plain", NO_PAGE)
+    assert (reply.status_code, reply.mimetype, reply.get_data(as_text=True)) == (404, "text/plain", no_page("/"))
 
 
 def test_the_page_and_its_files_answer(client: FlaskClient) -> None:

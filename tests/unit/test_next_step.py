@@ -119,20 +119,26 @@ class Reader:
             case ast.Constant(value=str(text)):
                 return [text]
             case ast.JoinedStr(values=parts):
-                ways = [self.inside(part) for part in parts]
-                return ["".join(way) for way in product(*ways)]
+                return ["".join(way) for way in product(*map(self.inside, parts))]
             case ast.IfExp(body=one, orelse=two):
-                first, second = self.wordings(one), self.wordings(two)
-                return None if first is None or second is None else first + second
+                return self.all_of([one, two])
             case ast.Name(id=name) if name in self.local:
-                ways = [self.wordings(value) for value in self.local[name]]
-                return None if None in ways else [words for way in ways for words in way or ()]
+                return self.all_of(self.local[name])
             case ast.Name(id=name) if name in self.constants:
                 return self.wordings(self.constants[name])
-            case ast.Subscript(value=ast.Name(id=name)) if isinstance(self.constants.get(name), ast.Dict):
-                ways = [self.wordings(value) for value in self.constants[name].values]  # type: ignore[attr-defined]
-                return None if None in ways else [words for way in ways for words in way or ()]
+            case ast.Subscript(value=ast.Name(id=name)):
+                table = self.constants.get(name)
+                return self.all_of(table.values) if isinstance(table, ast.Dict) else None
         return None
+
+    def all_of(self, nodes: Iterable[ast.expr]) -> list[str] | None:
+        found: list[str] = []
+        for node in nodes:
+            ways = self.wordings(node)
+            if ways is None:
+                return None
+            found += ways
+        return found
 
     def inside(self, node: ast.expr) -> list[str]:
         if isinstance(node, ast.FormattedValue):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dashboard.app import Embedding, create_app
 from dashboard.below_path import below
+from dashboard.settings import Settings
 
 
 def inner(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -46,3 +49,21 @@ def test_without_its_last_slash_it_leads_to_the_page() -> None:
 
 def test_at_the_root_nothing_is_between() -> None:
     assert below(inner, "/") is inner
+
+
+@pytest.mark.parametrize("asked", ["/tools/dash/nothing", "/nothing"], ids=["path left", "path taken away"])
+def test_an_address_of_nothing_names_the_pages_own_path(asked: str, tmp_path: Path) -> None:
+    app = create_app(Settings(cache_dir=tmp_path, path="tools/dash"))
+    with app.server.test_client() as client:
+        reply = client.get(asked)
+        assert (reply.status_code, reply.mimetype) == (404, "text/plain")
+        [place] = [word.strip(",.") for word in reply.get_data(as_text=True).split() if word.startswith("/")]
+        assert place == "/tools/dash/"
+        assert "_dash-config" in client.get(place).get_data(as_text=True)
+
+
+def test_a_page_inside_another_names_the_path_that_a_browser_finds_it_at(tmp_path: Path) -> None:
+    inside = Embedding(lambda *_: None, (), path="/secret/", public_path="/proxy/8051/secret/")
+    with create_app(Settings(cache_dir=tmp_path), inside).server.test_client() as client:
+        words = client.get("/secret/nothing").get_data(as_text=True)
+    assert "Open /proxy/8051/secret/, where" in words

@@ -12,8 +12,10 @@ npz: `np.load(path)["header"]`, never pickled. safetensors: `safe_open(path, "np
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import stat
 import struct
 import uuid
 import zipfile
@@ -27,9 +29,10 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, disk_error
+from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, RunShapeError, disk_error
+from dashboard.exports.npz import NpzFile
 from dashboard.exports.provenance import PROGRAM, of_run
-from dashboard.store.mapped import DTYPES, DamagedFileError, map_arrays
+from dashboard.store.mapped import DTYPES, DamagedFileError, map_arrays, parse_header
 from dashboard.store.upgrades import upgraded
 
 RunFormat = Literal["npz", "safetensors"]
@@ -197,17 +200,37 @@ def open_run(path: str | Path) -> ModelRun:
 
     Raises:
         RunNotFoundError: there is no such file. NewerRunError: a newer version of this program made it.
-        BadRequestError: it is not a run.
+        BadRequestError: it is not a run. DashboardError: the memory has no room for it.
     """
     path = Path(path).expanduser()
     try:
-        return ModelRun(*upgraded(*(_read_npz(path) if _is_zip(path) else _read_safetensors(path))))
+        run = ModelRun(*upgraded(*(_read_npz(path) if _is_zip(path) else _read_safetensors(path))))
+        _check_whole(run)
+        return run
     except NewerRunError as error:
         raise NewerRunError(f"{path} was made by a newer version of this program. Open it with that version.") from error
-    except OSError as error:
-        raise RunNotFoundError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
-    except NO_RUN as error:
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a place before a file's beginning is
+            raise RunNotFoundError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
         raise BadRequestError(f"{path} is not a run of this program, or was cut short. Export the run again.") from error
+    except MemoryError as error:
+        raise DashboardError(
+            f"{path} takes more memory than is free. Close other programs, or export the run as .safetensors, of which only what "
+            "is looked at is read."
+        ) from error
+
+
+def _check_whole(run: ModelRun) -> None:
+    """Raise `RunShapeError` unless hidden states, queries and keys are there for every layer, as the header has them."""
+    tokens, heads = len(run), run.model.heads
+    states = {run.arrays[f"hidden_states/{index}"].shape[:-1] for index in range(run.model.layers + 1)}
+    whole = states == {(tokens,)}
+    for layer in range(run.model.layers):
+        query, key, recipe = run.arrays[f"query/{layer}"].shape, run.arrays[f"key/{layer}"].shape, run.recipe(layer)
+        whole = whole and query[:2] == (heads, tokens) and key[1:] == query[1:] and heads % key[0] == 0
+        whole = whole and all(name in run.arrays for name in (recipe.bias, recipe.sinks) if name)
+    if not whole:
+        raise RunShapeError("The run's arrays are not those of its header. Export the run again.")
 
 
 def peek(path: Path) -> tuple[str, bool] | None:
@@ -216,8 +239,8 @@ def peek(path: Path) -> tuple[str, bool] | None:
     """
     try:
         if _is_zip(path):
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                header, names = json.loads(str(stored["header"])), set(stored.files)
+            with NpzFile(path) as stored:
+                header, names = parse_header(stored.text("header").encode()), set(stored.names)
         else:
             header, arrays = _read_safetensors(path)
             names = set(arrays)
@@ -227,19 +250,19 @@ def peek(path: Path) -> tuple[str, bool] | None:
 
 
 def _is_zip(path: Path) -> bool:
+    """Whether it is an npz file; raises `OSError` for what is no file: a named pipe would be waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.ENXIO, "it is no file")
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        header = json.loads(str(stored["header"]))
-        arrays = {name: stored[name] for name in stored.files if name not in BESIDE}
-    for values in arrays.values():
-        values.flags.writeable = False
-    return header, arrays
+    with NpzFile(path) as stored:
+        header = parse_header(stored.text("header").encode())
+        return header, {name: stored.numbers(name) for name in stored.names if name not in BESIDE}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
     arrays = map_arrays(path)
-    return json.loads(arrays.metadata["header"]), arrays
+    return parse_header(arrays.metadata["header"].encode()), arrays

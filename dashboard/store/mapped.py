@@ -36,8 +36,12 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 )
 
 
+LONGEST_HEADER = 64_000_000  # bytes; a run of the longest texts has some
+MOST_ITEMS = 2_000_000  # values in one: as objects they may take fifty times their bytes
+
+
 class DamagedFileError(ValueError):
-    """The file is not a whole safetensors file."""
+    """The file is not a whole file of arrays."""
 
 
 class MappedArrays(Mapping[str, np.ndarray]):
@@ -84,15 +88,39 @@ def _parse(buffer: mmap.mmap) -> MappedArrays:
     start = 8 + length
     if len(buffer) < 8 or start > len(buffer):
         raise DamagedFileError(f"a header of {length} bytes in a file of {len(buffer)}")
-    entries = json.loads(buffer[8:start].decode())
+    entries = parse_header(buffer[8 : min(start, 8 + LONGEST_HEADER + 1)])
     metadata = entries.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(words, str) for words in metadata.values()):
+        raise DamagedFileError("the metadata are no texts")
     end = 0
     for entry in sorted(entries.values(), key=lambda entry: tuple(entry["data_offsets"])):
-        first, last = entry["data_offsets"]
-        size = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
-        if first != end or last - first != size:
+        (first, last), shape = entry["data_offsets"], entry["shape"]
+        if not all(type(number) is int and 0 <= number <= len(buffer) for number in (first, last, *shape)):
+            raise DamagedFileError("an array is larger than the file")
+        if first != end or last - first != math.prod(shape) * DTYPES[entry["dtype"]].itemsize:
             raise DamagedFileError("the arrays do not lie one after the other")
         end = last
     if start + end != len(buffer):
         raise DamagedFileError(f"the arrays take {end} bytes, and {len(buffer) - start} are there")
     return MappedArrays(buffer, entries, start, metadata)
+
+
+def parse_header(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a header.
+
+    Raises:
+        DamagedFileError: it is too long, or names one thing twice. ValueError and others of `json`: it is none.
+    """
+    if len(raw) > LONGEST_HEADER or sum(map(raw.count, (b",", b"[", b"{"))) > MOST_ITEMS:
+        raise DamagedFileError(f"a header of more than {LONGEST_HEADER} bytes or {MOST_ITEMS} values")
+    found = json.loads(raw.decode(), object_pairs_hook=_once)
+    if not isinstance(found, dict):
+        raise DamagedFileError("the header is no object")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise DamagedFileError("the header names one thing twice")
+    return found

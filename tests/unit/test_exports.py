@@ -6,10 +6,7 @@ import csv
 import io
 import json
 import re
-import struct
 import xml.etree.ElementTree as ElementTree
-import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -114,7 +111,7 @@ def test_names_of_files_are_safe() -> None:
 
 
 def test_an_unknown_figure_is_refused_by_name() -> None:
-    with pytest.raises(BadRequestError, match="no figure “nothing”; there are attention"):
+    with pytest.raises(BadRequestError, match=r"no figure “nothing”\. Choose one of these: attention,"):
         found("nothing", whole_run())
 
 
@@ -419,7 +416,7 @@ def test_too_much_attention_is_refused_with_the_way_to_make_it(monkeypatch: pyte
     monkeypatch.setattr(run_files, "MOST_ATTENTION", 100)
     with pytest.raises(BadRequestError, match="makes each of them again"):
         run_files.write_run(whole_run(), io.BytesIO(), "npz", attention=True)
-    with pytest.raises(BadRequestError, match="npz and safetensors"):
+    with pytest.raises(BadRequestError, match="npz or safetensors"):
         run_files.write_run(whole_run(), io.BytesIO(), "pickle")  # type: ignore[arg-type]
 
 
@@ -430,48 +427,11 @@ def test_a_file_that_is_no_run_is_refused(content: bytes, tmp_path: Path) -> Non
         open_run(tmp_path / "x")
 
 
-def npz_of(header: str, change: Callable[[bytes], bytes] = bytes, method: int = zipfile.ZIP_STORED) -> bytes:
-    """An npz file with this header and nothing else; `change` spoils its bytes."""
-    file, entry = io.BytesIO(), io.BytesIO()
-    np.lib.format.write_array(entry, np.array(header), allow_pickle=False)
-    with zipfile.ZipFile(file, "w", method) as archive:
-        archive.writestr("header.npy", entry.getvalue())
-    return change(file.getvalue())
-
-
-def safetensors_of(header: str) -> bytes:
-    raw = json.dumps({"__metadata__": {"header": header}}).encode()
-    return struct.pack("<Q", len(raw)) + raw
-
-
-NESTED = "[" * 100_000 + "]" * 100_000
-HOSTILE_RUNS = {
-    "npz-nested": npz_of(NESTED),
-    "npz-object": npz_of('{"a":' * 50_000 + "1" + "}" * 50_000),
-    "npz-list": npz_of("[1]"),
-    "npz-encrypted": npz_of("{}", lambda raw: raw.replace(b"PK\x01\x02\x14\x03\x14\0\0", b"PK\x01\x02\x14\x03\x14\0\1")),
-    "npz-method": npz_of("{}", lambda raw: raw.replace(b"PK\x01\x02\x14\x03\x14\0\0\0\0", b"PK\x01\x02\x14\x03\x14\0\0\0\x63")),
-    "npz-deflated": npz_of("abc" * 900, lambda raw: raw[:60] + b"\xff" * 20 + raw[80:], zipfile.ZIP_DEFLATED),
-    "npz-cut": npz_of("{}", lambda raw: raw[:-5]),
-    "safetensors-nested": safetensors_of(NESTED),
-    "safetensors-itself-nested": struct.pack("<Q", len(NESTED)) + NESTED.encode(),
-    "safetensors-offsets": safetensors_of("{}").replace(b'"__metadata__"', b'"__m":1e400,"q'),
-}
-
-
-@pytest.mark.parametrize("content", HOSTILE_RUNS.values(), ids=HOSTILE_RUNS)
-def test_a_hostile_file_is_no_run(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(content)
-    with pytest.raises(BadRequestError, match=r"x is not a run of this program, or was cut short\. Export the run again\."):
-        open_run(tmp_path / "x")
-    assert run_files.peek(tmp_path / "x") is None
-
-
 def test_a_run_is_saved_by_its_ending(tmp_path: Path) -> None:
     run = whole_run()
     for suffix in run_files.FORMATS:
         assert_equal_runs(run, open_run(save_run(run, tmp_path / f"a.{suffix}")))
-    with pytest.raises(BadRequestError, match="npz and safetensors"):
+    with pytest.raises(BadRequestError, match="npz or safetensors"):
         save_run(run, tmp_path / "a.pkl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.safetensors"]
 

@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import MappingProxyType
+from typing import Any, BinaryIO, Literal
 
 from dashboard.errors import ForeignFileError
 from dashboard.models.fingerprint import weight_files
@@ -50,34 +51,33 @@ class Headers:
     parameters: int
 
 
-@dataclass
+Part = Literal["header bytes", "index bytes", "entries", "weights"]
+TOO_MUCH: Mapping[Part, str] = MappingProxyType(
+    {
+        "header bytes": f"the headers of its weights are longer than {LONGEST_HEADERS / 1e6:.0f} MB",
+        "index bytes": f"the indexes of its weights are longer than {LONGEST_INDEXES / 1e6:.0f} MB",
+        "entries": f"the indexes of its weights have more than {MOST_OPERATIONS:,} entries",
+        "weights": f"its files name more than {MOST_WEIGHTS:,} weights",
+    }
+)
+
+
 class Allowance:
     """What may still be read of one model's headers, all its files together."""
 
-    headers: int
-    indexes: int
-    operations: int
-    weights: int
+    def __init__(self) -> None:
+        self.left: dict[Part, int] = {
+            "header bytes": LONGEST_HEADERS,
+            "index bytes": LONGEST_INDEXES,
+            "entries": MOST_OPERATIONS,
+            "weights": MOST_WEIGHTS,
+        }
 
-    def take_header(self, size: int) -> None:
-        self.headers -= size
-        if self.headers < 0:
-            raise ForeignFileError(f"the headers of its weights are longer than {LONGEST_HEADERS / 1e6:.0f} MB")
-
-    def take_index(self, size: int) -> None:
-        self.indexes -= size
-        if self.indexes < 0:
-            raise ForeignFileError(f"the indexes of its weights are longer than {LONGEST_INDEXES / 1e6:.0f} MB")
-
-    def take_operation(self) -> None:
-        self.operations -= 1
-        if self.operations < 0:
-            raise ForeignFileError(f"the indexes of its weights have more than {MOST_OPERATIONS:,} entries")
-
-    def take_weights(self, count: int) -> None:
-        self.weights -= count
-        if self.weights < 0:
-            raise ForeignFileError(f"its files name more than {MOST_WEIGHTS:,} weights")
+    def take(self, part: Part, count: int = 1) -> None:
+        """Raise `ForeignFileError` where so much of a part is no longer left."""
+        self.left[part] -= count
+        if self.left[part] < 0:
+            raise ForeignFileError(TOO_MUCH[part])
 
 
 def read_headers(folder: Path, config: Mapping[str, Any]) -> Headers:
@@ -86,7 +86,7 @@ def read_headers(folder: Path, config: Mapping[str, Any]) -> Headers:
     Raises:
         ForeignFileError: a file is cut short, is none, or holds more than is allowed of a model.
     """
-    allowance = Allowance(LONGEST_HEADERS, LONGEST_INDEXES, MOST_OPERATIONS, MOST_WEIGHTS)
+    allowance = Allowance()
     names: set[str] = set()
     total, told = 0, True
     for path in weight_files(folder):
@@ -112,7 +112,7 @@ def _safetensors(path: Path, allowance: Allowance) -> dict[str, tuple[list[int],
             raise damaged
         if length > MOST_BYTES:
             raise ForeignFileError(f"the header of {path.name} is longer than {MOST_BYTES / 1e6:.0f} MB")
-        allowance.take_header(length)
+        allowance.take("header bytes", length)
         data = stream.read(length)
     try:
         entries = {name: entry for name, entry in parse_object(data, path.name).items() if name != "__metadata__"}
@@ -122,7 +122,7 @@ def _safetensors(path: Path, allowance: Allowance) -> dict[str, tuple[list[int],
         raise damaged from error
     if size < 8 + length + end:
         raise damaged
-    allowance.take_weights(len(found))
+    allowance.take("weights", len(found))
     return found
 
 
@@ -165,9 +165,9 @@ class _Counted(io.RawIOBase):
         return self.stream.tell()
 
     def read(self, size: int | None = -1) -> bytes:
-        left = self.allowance.indexes
+        left = self.allowance.left["index bytes"]
         data = self.stream.read(left + 1 if size is None or size < 0 else min(size, left + 1))
-        self.allowance.take_index(len(data))
+        self.allowance.take("index bytes", len(data))
         return data
 
 
@@ -178,8 +178,8 @@ def _zipped(file: _Counted) -> BinaryIO:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for gigabytes of memory
             raise zipfile.BadZipFile(entry.compress_type)
         with archive.open(entry) as content:
-            data = content.read(file.allowance.indexes + 1)
-    file.allowance.take_index(len(data))
+            data = content.read(file.allowance.left["index bytes"] + 1)
+    file.allowance.take("index bytes", len(data))
     return io.BytesIO(data)
 
 
@@ -199,7 +199,7 @@ def _names(index: Any, pickles: int, allowance: Allowance) -> set[str]:
     for _ in range(pickles):
         for code, value in _operations(index, allowance):
             if code in TEXT and "." in value and " " not in value and value not in found:
-                allowance.take_weights(1)
+                allowance.take("weights")
                 found.add(value)
     return found
 
@@ -207,5 +207,5 @@ def _names(index: Any, pickles: int, allowance: Allowance) -> set[str]:
 def _operations(index: Any, allowance: Allowance) -> Iterator[tuple[str, Any]]:
     """(name, argument) of each operation of one pickle, which is not run."""
     for code, value, _ in pickletools.genops(index):
-        allowance.take_operation()
+        allowance.take("entries")
         yield code.name, value

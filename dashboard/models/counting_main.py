@@ -10,15 +10,16 @@ import json
 import resource
 import sys
 from collections import OrderedDict
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import is_panic
-from dashboard.models.beyond import LONGEST
+from dashboard.models.beyond import first_beyond
 from dashboard.models.foreign import read_bytes
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
 MOST_MEMORY = 1_500_000_000  # bytes of address space; a tokenizer of 250,000 pieces takes a third of that while it is read
 MOST_BYTES = 64_000_000  # of tokenizer.json
@@ -59,20 +60,12 @@ def answer(asked: dict[str, Any], kept: OrderedDict[tuple[str, int], Tokenizer])
         while len(kept) > KEPT:
             kept.popitem(last=False)
         encoding = kept[key].encode(asked["text"], asked["pair"])
-        return {"tokens": len(encoding), **_beyond(encoding, asked["text"], asked.get("rows", 0))}
+        beyond = first_beyond(encoding, asked["text"], asked.get("rows", 0))
+        return {"tokens": len(encoding), **({} if beyond is None else {"beyond": astuple(beyond)})}
     except BaseException as error:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         return {"error": type(error).__name__}
-
-
-def _beyond(encoding: Encoding, text: str, rows: int) -> dict[str, Any]:
-    position = next((i for i, number in enumerate(encoding.ids) if number >= rows), None) if rows else None
-    if position is None:
-        return {}
-    first, last = encoding.offsets[position]
-    shown = (text[first:last] or encoding.tokens[position])[:LONGEST]
-    return {"beyond": [position, encoding.ids[position], shown, bool(encoding.special_tokens_mask[position])]}
 
 
 def _read(path: Path) -> Tokenizer:

@@ -66,6 +66,7 @@ def _describe(path: Path) -> Description:
         heads=heads,
         parameters=header.parameters,
         limit=limit,
+        vocabulary=header.arrays.get("tokenizer.ggml.tokens", 0),  # others are refused when they are converted
         reads_text=True,
         refusal=refusal(header),
     )

@@ -36,7 +36,7 @@ def test_the_catalog_says_what_the_model_is(spec: BundledModel) -> None:
     assert not loaded.model.training
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
-    assert loaded.model.get_input_embeddings().num_embeddings == info.vocabulary >= len(loaded.tokenizer)
+    assert loaded.model.get_input_embeddings().num_embeddings == info.vocabulary == spec.vocabulary >= len(loaded.tokenizer)
 
 
 def test_each_carries_its_licence() -> None:

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
 
 from dashboard.contracts.job import Progress
-from dashboard.errors import ModelError, NoRoomError, UnsupportedModelError
+from dashboard.errors import BadRequestError, ModelError, NoRoomError, UnsupportedModelError
 from dashboard.models import from_gguf, memory
 from dashboard.models.capture import capture_run
 from dashboard.models.catalog import Catalog
@@ -301,6 +301,27 @@ def test_a_conversion_that_is_stopped_leaves_nothing(settings: Settings, tmp_pat
         load_model("folder:weights/tiny.gguf", settings, progress=stop)
     left = [found.name for found in (settings.models_folder / "gguf").iterdir()]
     assert [name for name in left if not name.endswith(".lock")] == []
+
+
+def test_a_token_beyond_the_embeddings_of_a_gguf_file_is_named_while_it_is_typed(settings: Settings) -> None:
+    """No header makes one: a file with more tokens than embeddings is refused. Its converted folder may be changed."""
+    model, _tokenizer = write_gguf(settings.model_folders[0] / "tiny.gguf", "llama", "gpt-2")
+    rows, name = model.get_input_embeddings().num_embeddings, "folder:weights/tiny.gguf"
+    load_model(name, settings)
+    catalog = Catalog(settings, patience=60)
+    entry = catalog.admit(name)
+    assert entry.vocabulary == rows
+    assert catalog.count(name, TEXT).beyond is None
+    assert entry.folder is not None
+    made = Tokenizer.from_file(str(entry.folder / "tokenizer.json"))
+    made.add_tokens(["<new>"])
+    made.save(str(entry.folder / "tokenizer.json"))
+    beyond = catalog.count(name, "The <new> bank").beyond
+    assert beyond is not None
+    assert (beyond.id, beyond.text) == (rows, "<new>")
+    with pytest.raises(BadRequestError) as refused:
+        capture_run(load_model(name, settings), "The <new> bank")
+    assert str(refused.value) == beyond.sentence(entry.title, entry.vocabulary)
 
 
 def test_a_conversion_stays_while_its_model_is_in_memory(settings: Settings) -> None:

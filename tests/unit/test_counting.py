@@ -280,6 +280,30 @@ def test_long_texts_of_bundled_models_are_counted_elsewhere(tmp_path: Path, monk
     assert asked == [counting.LONGEST_HERE + 1]
 
 
+@pytest.mark.parametrize("text", ["one four two four", "one <new>"])
+def test_a_bundled_model_and_another_say_the_same_of_a_token_beyond_the_embeddings(text: str, tmp_path: Path) -> None:
+    """A bundled tokenizer that somebody has changed, by hand: it knows five words and `<new>`, the model the first four."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    write(tmp_path, word_tokenizer(added_tokens=[{"id": 5, "content": "<new>", **flags, "special": True}]))
+    counter = TokenCounter(PATIENCE)
+    found = counter.counted(tmp_path, text, None, "minilm-l6", rows=4)
+    assert found == {
+        "one four two four": Count(4, Beyond(1, 4, "four", False)),
+        "one <new>": Count(2, Beyond(1, 5, "<new>", False)),
+    }.get(text)
+    assert found == counter.counted(tmp_path, text, None, rows=4)
+    assert counter.counted(tmp_path, text, None, "minilm-l6", rows=6).beyond is None
+    assert counter.counted(tmp_path, text, None, "minilm-l6").beyond is None
+
+
+def test_the_place_of_a_token_in_a_reaction_is_that_of_the_text(tmp_path: Path) -> None:
+    """The text is counted in another form, as long as it is; what is said of it is said of the text."""
+    names = rxn_tokenizer()
+    write(tmp_path, {**names, "model": {**names["model"], "vocab": {**names["model"]["vocab"], "C": 5, "[": 6, ".": 7, "N": 8}}})
+    found = TokenCounter().counted(tmp_path, "C[[CN", None, "rxnmapper", rows=8)
+    assert found == Count(5, Beyond(4, 8, "N", False))
+
+
 def test_a_panic_becomes_a_sentence() -> None:
     tokenizer = Tokenizer.from_str(json.dumps(PANIC))
     with pytest.raises(BadTextError, match=r"tokenizer gave up on this text .*retry-limit") as caught, tokenizing():

@@ -1,4 +1,4 @@
-"""Joins the parts: settings, store, queue, catalog, page and callbacks. Nothing else does."""
+"""Joins the parts: settings, store, job backend, catalog, page and callbacks. Nothing else does."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from plotly.io.json import to_json_plotly
 from dashboard.below_path import below
 from dashboard.envelopes import guard
 from dashboard.export_routes import make_export_routes
-from dashboard.jobs.in_process import Compute, InProcessManager
+from dashboard.jobs.in_process import Compute
 from dashboard.jobs.manager import ResidentWorkerManager
-from dashboard.jobs.queue import JobQueue, status
+from dashboard.jobs.opening import open_backend
 from dashboard.models.catalog import Catalog
 from dashboard.page import layout
 from dashboard.pictures import make_pictures
@@ -72,7 +72,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     make_folders(settings)
     views = all_views()
     store = RunStore.from_settings(settings)
-    queue = JobQueue.from_settings(settings)
+    backend = open_backend(settings, store, embedding.compute if embedding else None)
     catalog = Catalog(settings)
     visitors = None if embedding else VisitorLists.from_settings(settings)
     app = dash.Dash(
@@ -81,11 +81,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         update_title="",
         assets_folder=str(ASSETS),
         assets_ignore=r".*LICENSE.*|.*\.md",
-        background_callback_manager=(
-            InProcessManager(queue, store, settings, embedding.compute)
-            if embedding
-            else ResidentWorkerManager(queue, store, settings, lambda: asker(visitors))
-        ),
+        background_callback_manager=ResidentWorkerManager(backend, store, settings, lambda: asker(visitors)),
         routes_pathname_prefix=embedding.path if embedding else "/",
         requests_pathname_prefix=embedding.public_path if embedding else settings.path,
         serve_locally=True,
@@ -101,7 +97,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         settings,
         store,
         catalog,
-        health=lambda: status(queue),
+        health=lambda: backend.health().to_json(),
         page=lambda: to_json_plotly(app.layout()),
         path=app.config.requests_pathname_prefix,
         script_hashes=app.csp_hashes(),

@@ -189,7 +189,7 @@ class NotebookServer:
     """The server of one kernel: a thread, for the runs that are shown.
 
     Attributes:
-        folder: its runs and its queue, made for it alone. port: on this machine.
+        folder: its runs, made for it alone. port: on this machine.
         path: below which everything is; not to be guessed. address: where the browser finds that.
         runs: the keys that are shown, each with the model that was given.
 
@@ -241,7 +241,7 @@ class NotebookServer:
         self._server.shutdown()
         self._server.server_close()
         manager: Any = self._app._background_manager
-        manager.queue.close()
+        manager.backend.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 

@@ -1,1 +1,1 @@
-"""Work that needs the model: the queue, the worker that does it, and the manager through which Dash asks for it."""
+"""Work that needs the model: `backend` is how the rest of the program asks for it, the queue and its workers do it."""

@@ -1,51 +1,103 @@
-"""Background callbacks without a worker: what a page asks for is computed in this process, in the request that asks."""
+"""The backend of a page whose models, if any, are in this process (a notebook): a job is computed by whoever submits it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError, unforeseen
-from dashboard.jobs.manager import Builder, ResidentWorkerManager
-from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
-from dashboard.settings import Settings
+from dashboard.jobs.backend import Done, Failed, Health, Outcome, Standing, Underway, Watched, watched_as
+from dashboard.jobs.failure import FORGOTTEN, NO_WORKER, JobFailure
 from dashboard.store.run_store import RunStore
 
 log = logging.getLogger(__name__)
 Compute = Callable[[JobSpec, RunStore], None]
+MOST_KEPT = 1_000  # outcomes, and watchers
 
 
-class InProcessManager(ResidentWorkerManager):
-    """For a page whose models, if any, are in this process (a notebook): every outcome is known at once.
+class InProcessBackend:
+    """`JobBackend` without queue or worker: every outcome is known at once, and is kept in memory.
+
+    Nothing is ever under way between two calls, so there is nothing to report, to cancel or to share; each outcome is known to
+    this process alone.
 
     Args:
         compute: leaves the artifact that a spec names in the store, or raises a `DashboardError` whose sentence the page shows.
     """
 
-    def __init__(self, queue: JobQueue, store: RunStore, settings: Settings, compute: Compute) -> None:
-        super().__init__(queue, store, settings)
-        self.compute = compute
+    def __init__(self, store: RunStore, compute: Compute) -> None:
+        self._store, self._compute = store, compute
+        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._told: set[str] = set()
+        self._watches: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
-        outcome, spec = self._build(key, job_fn, args)
-        if outcome is None and spec is not None:
-            outcome = self._outcome(spec, key)
-        if outcome is not None:
-            self.queue.deliver(key, outcome)
-        return key
+    def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
+        self.deliver(subscriber, self._outcome(spec))
 
-    def _outcome(self, spec: JobSpec, serial: str) -> Outcome:
+    def deliver(self, subscriber: str, outcome: Outcome) -> None:
+        with self._lock:
+            self._outcomes[subscriber] = outcome
+            self._outcomes.move_to_end(subscriber)
+            self._told.discard(subscriber)
+            while len(self._outcomes) > MOST_KEPT:
+                oldest, _outcome = self._outcomes.popitem(last=False)
+                self._told.discard(oldest)
+
+    def poll(self, subscriber: str) -> Outcome:
+        with self._lock:
+            if subscriber not in self._outcomes:
+                return Failed(JobFailure(FORGOTTEN))
+            self._told.add(subscriber)
+            return self._outcomes[subscriber]
+
+    def progress(self, subscriber: str) -> Underway | None:
+        return None
+
+    def standing(self, subscriber: str) -> Standing:
+        with self._lock:
+            if subscriber not in self._outcomes:
+                return "unknown"
+            return "told" if subscriber in self._told else "known"
+
+    def cancel(self, subscriber: str) -> None:
+        return None
+
+    def watch(self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = ()) -> Watched:
+        wanted = {spec.key: spec for spec in specs}
+        with self._lock:
+            before = self._watches.pop(watcher, ())
+            if wanted:
+                self._watches[watcher] = tuple(wanted)
+            while len(self._watches) > MOST_KEPT:
+                self._watches.popitem(last=False)
+        for key, spec in wanted.items():
+            subscriber = watched_as(watcher, key)
+            if key not in before or key in again or self.standing(subscriber) == "unknown":
+                self.submit(spec, subscriber, owner)
+        return {key: self.poll(watched_as(watcher, key)) for key in wanted}
+
+    def watched(self, watcher: str) -> Watched | None:
+        with self._lock:
+            keys = self._watches.get(watcher)
+        return None if keys is None else {key: self.poll(watched_as(watcher, key)) for key in keys}
+
+    def health(self) -> Health:
+        return Health("none", message=NO_WORKER)
+
+    def close(self) -> None:
+        return None
+
+    def _outcome(self, spec: JobSpec) -> Outcome:
         try:
-            if not self.store.is_current(spec.key):
-                self.compute(spec, self.store)
+            if not self._store.is_current(spec.key):
+                self._compute(spec, self._store)
         except DashboardError as error:
-            return error_outcome(JobFailure.of(error), serial, spec.name, spec.key)
+            return Failed.of(error, spec.name, spec.key)
         except Exception as error:
             log.exception("a computation for a page failed")
-            return error_outcome(
-                JobFailure(unforeseen(error), "", type(error).__name__, retry=False), serial, spec.name, spec.key
-            )
-        return done_outcome(spec.name, spec.key, serial)
+            return Failed(JobFailure(unforeseen(error), "", type(error).__name__, retry=False), spec.name, spec.key)
+        return Done(spec.name, spec.key)

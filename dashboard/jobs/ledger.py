@@ -3,7 +3,7 @@
     board, board:prepare     a `Board` for each lane: the jobs that wait, whose turn it is, and the jobs that run
     job:KEY                  a `JobRecord`            payload:KEY    its function's arguments, which may be long
     lapsed                   keys and sizes of payloads whose page went silent and may come back
-    subscription:ID          a `Subscription`
+    subscription:ID          a `Subscription`         watch:ID       a `WatchRecord`
 
 A payload leaves when its job ends. Ended jobs and what pages were told are forgotten after half an hour, sooner where the
 records take more than `MOST_RECORD_BYTES`.
@@ -18,7 +18,7 @@ from typing import Any
 from dashboard.contracts.job import Lane
 from dashboard.jobs.board import Board
 from dashboard.jobs.cache import HealingCache
-from dashboard.jobs.records import JobRecord, Subscription
+from dashboard.jobs.records import JobRecord, Subscription, WatchRecord
 
 KEPT_SECONDS = 3600.0  # for a subscription that is open: renewed as long as its page asks
 TOLD_SECONDS = 1800.0  # for ended jobs, and what pages will be told
@@ -75,6 +75,15 @@ class Ledger:
     def put_subscription(self, subscriber: str, value: Subscription) -> None:
         expire = DELIVERED_SECONDS if value.delivered else KEPT_SECONDS if value.outcome is None else TOLD_SECONDS
         self._cache.set(f"subscription:{subscriber}", value.to_json(), expire=expire, retry=True)
+
+    def watch(self, watcher: str) -> WatchRecord | None:
+        return WatchRecord.from_json(self._cache.get(f"watch:{watcher}"))
+
+    def put_watch(self, watcher: str, value: WatchRecord) -> None:
+        if value.keys:
+            self._cache.set(f"watch:{watcher}", value.to_json(), expire=KEPT_SECONDS, retry=True)
+        else:
+            self._cache.delete(f"watch:{watcher}", retry=True)
 
     def board(self, lane: Lane = "compute") -> Board:
         return Board.from_json(self._cache.get(BOARDS[lane]))

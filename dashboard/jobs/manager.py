@@ -23,13 +23,13 @@ from collections.abc import Callable
 from typing import Any
 
 from dash import no_update
-from dash.background_callback.managers.diskcache_manager import DiskcacheManager
+from dash.background_callback.managers import BaseBackgroundCallbackManager
 from dash.exceptions import PreventUpdate
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError, QueueFullError, StorageError, said, unforeseen
-from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import JobFailure, Outcome, done_outcome, error_outcome
+from dashboard.jobs.backend import Done, Failed, JobBackend, Outcome, Unasked
+from dashboard.jobs.failure import JobFailure
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.secret import SECRET_FILE, Secret
@@ -38,20 +38,22 @@ log = logging.getLogger(__name__)
 Builder = Callable[[Any], JobSpec | None]
 HOLD_SECONDS = 0.1  # for which the answer to a waiting page is held back
 LOOK_SECONDS = 0.004  # between two looks meanwhile
+NO_UPDATE = {"_dash_no_update": "_dash_no_update"}  # as Dash writes it
 UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could not be written down
 
 
-class ResidentWorkerManager(DiskcacheManager):
-    """One for the whole app: Dash cancels through the app's manager, whatever a callback says.
+class ResidentWorkerManager(BaseBackgroundCallbackManager):
+    """One for the whole app: Dash cancels through the app's manager, whatever a callback says. It keeps nothing itself: all that
+    outlasts a request is with the backend, which every web process asks.
 
-    `visitor` names whose request this is; visitors take turns in the queue.
+    `visitor` names whose request this is; visitors take turns.
     """
 
-    def __init__(self, queue: JobQueue, store: RunStore, settings: Settings, visitor: Callable[[], str] = lambda: "") -> None:
-        self.queue, self.store, self.settings, self.visitor = queue, store, settings, visitor
+    def __init__(self, backend: JobBackend, store: RunStore, settings: Settings, visitor: Callable[[], str] = lambda: "") -> None:
+        self.backend, self.store, self.settings, self.visitor = backend, store, settings, visitor
         self._secret = Secret(settings.cache_dir / SECRET_FILE)
         self._held = threading.BoundedSemaphore(max(1, settings.web_threads // 4))
-        super().__init__(queue.cache)
+        super().__init__(cache_by=None)
 
     def make_job_fn(self, fn: Callable[..., Any], progress: bool, key: str | None = None) -> Builder:
         """The builder as Dash stores it, called with the callback's arguments; it reports no progress itself."""
@@ -71,7 +73,7 @@ class ResidentWorkerManager(DiskcacheManager):
         return uuid.uuid4().hex
 
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
-        """What the pages' handles are signed with. It has a file of its own, so that it outlasts the queue's database: all
+        """What the pages' handles are signed with. It has a file of its own, so that it outlasts what the backend keeps: all
         web processes, and those that come after them, sign with the same."""
         return self._secret.read(generate)
 
@@ -79,7 +81,7 @@ class ResidentWorkerManager(DiskcacheManager):
         """Begin to wait: for a job, or for nothing where the outcome is known at once.
 
         Returns:
-            The handle; where the queue cannot take it down (a full disk), one that carries the outcome itself.
+            The handle; where the backend cannot take it down (a full disk), one that carries the outcome itself.
         """
         try:
             return self._begin(key, job_fn, args)
@@ -88,49 +90,50 @@ class ResidentWorkerManager(DiskcacheManager):
             return UNTAKEN + said(error).encode().hex()  # Dash puts it into an address as it is
 
     def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
-        outcome, spec = self._build(key, job_fn, args)
+        outcome, spec = self._build(job_fn, args)
         if outcome is None and spec is not None and self.store.is_current(spec.key):
-            outcome = done_outcome(spec.name, spec.key, key)
+            outcome = Done(spec.name, spec.key)
         if outcome is None and spec is not None:
             try:
-                self.queue.submit(spec, key, self.visitor())
+                self.backend.submit(spec, key, self.visitor())
             except QueueFullError as error:
-                outcome = error_outcome(JobFailure.of(error), key, spec.name, spec.key)
+                outcome = Failed.of(error, spec.name, spec.key)
         if outcome is not None:
-            self.queue.deliver(key, outcome)
+            self.backend.deliver(key, outcome)
         return key
 
     def get_progress(self, key: str) -> list[dict[str, Any]] | None:
         try:
-            progress = self.queue.progress(key)
+            progress = self.backend.progress(key)
         except StorageError:
             return None
-        return None if progress is None else [progress]
+        return None if progress is None else [progress.to_json()]
 
     def result_ready(self, key: str) -> bool:
-        found = self.queue.ledger.subscription(key)
-        return found is None or found.outcome is not None
+        return self.backend.standing(key) != "waiting"
 
     def get_result(self, key: str, job: str | None) -> Any:
         """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed."""
         if job is not None and job.startswith(UNTAKEN):
-            return error_outcome(JobFailure.of(StorageError(bytes.fromhex(job.removeprefix(UNTAKEN)).decode())), key)
+            return Failed.of(StorageError(bytes.fromhex(job.removeprefix(UNTAKEN)).decode())).to_json(key)
         try:
             outcome = self._held_back(key)
         except StorageError as error:
-            outcome = error_outcome(JobFailure.of(error), key)
-        return self.UNDEFINED if outcome is None else self._stamped(outcome)
+            outcome = Failed.of(error)
+        return self.UNDEFINED if outcome is None else self._for_page(outcome, key)
 
-    def _stamped(self, outcome: Outcome) -> Outcome:
-        """The outcome, of a run with its stamp, by which the page can ask for pictures at once."""
-        stamp = self.store.stamp(str(outcome.get("run", "")))
-        return outcome if stamp is None else {**outcome, "stamp": stamp}
+    def _for_page(self, outcome: Outcome, key: str) -> dict[str, Any]:
+        """The outcome as JSON, of a run with its stamp, by which the page can ask for pictures at once."""
+        if isinstance(outcome, Unasked):
+            return dict(NO_UPDATE)
+        stamp = self.store.stamp(outcome.artifact) if isinstance(outcome, Done) else None
+        return {**outcome.to_json(key), **({} if stamp is None else {"stamp": stamp})}
 
     def _held_back(self, key: str) -> Outcome | None:
         """The answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon as it
         is done, not at the page's next question. Only few questions are held at a time, for each takes a thread.
         """
-        outcome = self.queue.poll(key)
+        outcome = self.backend.poll(key)
         if outcome is None and self._held.acquire(blocking=False):
             try:
                 outcome = self._awaited(key)
@@ -143,7 +146,7 @@ class ResidentWorkerManager(DiskcacheManager):
         while time.monotonic() < end:
             time.sleep(LOOK_SECONDS)
             if self.result_ready(key):
-                return self.queue.poll(key)
+                return self.backend.poll(key)
         return None
 
     def job_running(self, job: str) -> bool:
@@ -153,16 +156,15 @@ class ResidentWorkerManager(DiskcacheManager):
         silence; so an outcome that comes between the two questions must not count yet.
         """
         try:
-            found = self.queue.ledger.subscription(job)
+            return self.backend.standing(job) in ("waiting", "known")
         except StorageError:
             return False
-        return found is not None and not found.delivered
 
     def terminate_job(self, job: str | None) -> None:
         """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing."""
         if job is not None and not str(job).startswith(UNTAKEN):
             with contextlib.suppress(StorageError):  # then its lease ends by itself
-                self.queue.drop(str(job))
+                self.backend.cancel(str(job))
 
     def terminate_unhealthy_job(self, job: str) -> bool:
         """Nothing to do: a job whose worker is gone is found by `get_result`, and by the supervisor."""
@@ -175,14 +177,14 @@ class ResidentWorkerManager(DiskcacheManager):
     def clear_cache_entry(self, key: str) -> None:
         """Nothing: records expire."""
 
-    def _build(self, key: str, job_fn: Builder, args: Any) -> tuple[Outcome | None, JobSpec | None]:
+    def _build(self, job_fn: Builder, args: Any) -> tuple[Outcome | None, JobSpec | None]:
         try:
             spec = job_fn(args)
         except PreventUpdate:
             spec = None
         except DashboardError as error:
-            return error_outcome(JobFailure.of(error), key), None
+            return Failed.of(error), None
         except Exception as error:
             log.exception("a background callback failed before its job began")
-            return error_outcome(JobFailure(unforeseen(error), "", type(error).__name__, retry=False), key), None
-        return ({"_dash_no_update": "_dash_no_update"} if spec is None else None), spec
+            return Failed(JobFailure(unforeseen(error), "", type(error).__name__, retry=False)), None
+        return (Unasked() if spec is None else None), spec

@@ -19,33 +19,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from typing import Any, Literal
 
 from dashboard.contracts.job import JobSpec, Lane, Progress
-from dashboard.errors import StorageError
+from dashboard.errors import JobCancelledError, StorageError
+from dashboard.jobs.backend import Failed, Health, Standing, Underway
 from dashboard.jobs.cache import HealingCache, open_cache
+from dashboard.jobs.failure import CANCELLED, FORGOTTEN, JobFailure
 from dashboard.jobs.ledger import BOARDS, Ledger
 from dashboard.jobs.limits import check_room
-from dashboard.jobs.records import (
-    FORGOTTEN,
-    NO_WORKER,
-    Claim,
-    JobFailure,
-    JobRecord,
-    Outcome,
-    Subscription,
-    WorkerRecord,
-    cancelled_outcome,
-    error_outcome,
-    overtime,
-    worker_lost,
-)
+from dashboard.jobs.places import Places
+from dashboard.jobs.records import Claim, JobRecord, Subscription, Told, worker_lost
 from dashboard.jobs.roster import Roster
 from dashboard.jobs.transitions import Transitions
+from dashboard.jobs.verdicts import Verdicts
 from dashboard.settings import Settings
-
-Verdict = JobFailure | Literal["leave", "stop", "again"] | None
-MOST_ATTEMPTS = 3  # at one job, where server after server ends while it computes it
 
 
 class JobQueue:
@@ -56,6 +43,8 @@ class JobQueue:
         self.ledger = Ledger(cache)
         self.roster = Roster(cache, self.settings)
         self._step = Transitions(self.ledger, self.settings)
+        self._verdicts = Verdicts(self._step, self.roster, self.settings)
+        self._places = Places(self.ledger, self.roster)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> JobQueue:
@@ -86,26 +75,26 @@ class JobQueue:
             self._step.join(subscriber, subscription, size, None if spec.needs is None else asdict(spec.needs))
         return subscriber
 
-    def deliver(self, subscriber: str, outcome: Outcome, name: str = "") -> None:
+    def deliver(self, subscriber: str, outcome: Told, name: str = "") -> None:
         """Tell a subscriber at once, without any job."""
         self.ledger.shed()
         self.ledger.put_subscription(subscriber, Subscription("", name, time.time(), outcome))
 
-    def poll(self, subscriber: str) -> Outcome | None:
+    def poll(self, subscriber: str) -> Told | None:
         """What became of the job, or None while that is open. Renews the lease and looks whether the job still lives.
 
         A disk that is full for a moment is waited for as long as the lease lasts.
         """
         found = self.ledger.subscription(subscriber)
         if found is None:
-            return error_outcome(JobFailure(FORGOTTEN), subscriber)
+            return Failed(JobFailure(FORGOTTEN)).to_json(subscriber)
         if found.outcome is None:
             try:
                 self._renew(subscriber, found)
                 self.check(found.job)
             except StorageError as error:
                 lapsed = time.time() - found.renewed > self.settings.lease_seconds
-                return error_outcome(JobFailure.of(error), subscriber, found.name, found.job) if lapsed else None
+                return Failed.of(error, found.name, found.job).to_json(subscriber) if lapsed else None
             found = self.ledger.subscription(subscriber) or found
         if found.outcome is not None and not found.delivered:
             with contextlib.suppress(StorageError):  # then it is told twice
@@ -118,26 +107,30 @@ class JobQueue:
             found = self.ledger.subscription(subscriber)
             if found is None or found.outcome is not None:
                 return
-            self.ledger.put_subscription(subscriber, replace(found, outcome=cancelled_outcome(found.name, subscriber, found.job)))
+            cancelled = Failed.of(JobCancelledError(CANCELLED), found.name, found.job)
+            self.ledger.put_subscription(subscriber, replace(found, outcome=cancelled.to_json(subscriber)))
             record = self.ledger.job(found.job)
             if record is not None and record.active:
                 others = tuple(other for other in record.subscribers if other != subscriber)
                 left = record.cancel_at if self._step.any_live(others) else record.cancel_at or time.time()
                 self._step.put_waiting(replace(record, subscribers=others, cancel_at=left))
 
-    def progress(self, subscriber: str) -> dict[str, Any] | None:
-        """Where the job is, for a person: phase, done, total, message, seconds; `ahead` while it is queued."""
+    def progress(self, subscriber: str) -> Underway | None:
+        """Where the job is, for a person; None once the outcome is known."""
         found = self.ledger.subscription(subscriber)
         record = self.ledger.job(found.job) if found is not None and found.outcome is None else None
-        if record is None or not record.active:
-            return None
-        seconds = round(max(0.0, time.time() - (record.started or record.created)), 1)
-        record = self._preparation_of(record) or record
-        if record.state == "running":
-            at = record.progress or Progress("load", message="Starting")
-            return {"phase": at.phase, "done": at.done, "total": at.total, "message": at.message, "seconds": seconds}
-        ahead, message = self._ahead(record)
-        return {"phase": "queued", "done": 0, "total": 0, "message": message, "seconds": seconds, "ahead": ahead}
+        return None if record is None or not record.active else self._places.of(record)
+
+    def standing(self, subscriber: str) -> Standing:
+        """Whether the outcome is open, known, or known and told."""
+        found = self.ledger.subscription(subscriber)
+        if found is None:
+            return "unknown"
+        return "waiting" if found.outcome is None else "told" if found.delivered else "known"
+
+    def health(self) -> Health:
+        """The workers in one word, and how many jobs wait."""
+        return self._places.health()
 
     # ---- workers -----------------------------------------------------------------------------------------------------
 
@@ -215,7 +208,7 @@ class JobQueue:
                 record = self.ledger.job(key)
                 if record is None or record.worker != worker or record.state != "running":
                     continue
-                if by_order and self._goes_on(record, entered):
+                if by_order and self._verdicts.goes_on(record, entered):
                     self._step.begin_again(record)
                 else:
                     self._step.fail(record, why(record))
@@ -247,11 +240,11 @@ class JobQueue:
     def check(self, key: str) -> None:
         """Look at one job."""
         record = self.ledger.job(key)
-        if record is None or self._verdict(record) is None:
+        if record is None or self._verdicts.on(record) is None:
             return
         with self.ledger.change():
             record = self.ledger.job(key)
-            verdict = None if record is None else self._verdict(record)
+            verdict = None if record is None else self._verdicts.on(record)
             if record is None or verdict is None:
                 return
             if verdict == "leave":
@@ -271,36 +264,6 @@ class JobQueue:
         """Close this thread's connection."""
         self.cache.close()
 
-    def _verdict(self, record: JobRecord) -> Verdict:
-        """What is wrong with a job, if anything: why it failed, that nobody waits ("leave"), that it may go ("stop"), that
-        another server's worker must do it ("again")."""
-        now, settings = time.time(), self.settings
-        if not record.active:
-            return None
-        if record.state == "running":
-            worker = self.roster.get(record.worker)
-            if self.roster.is_gone(worker):
-                return self._verdict_of_loss(record, worker)
-            if now - (record.started or now) > settings.job_seconds:
-                return overtime(record, settings.job_seconds)
-        elif record.stopping(now):
-            return "stop"
-        elif not self.roster.serving() and now - record.created > settings.heartbeat_seconds:
-            return JobFailure(NO_WORKER)
-        return "leave" if record.cancel_at is None and not self._step.is_awaited(record) else None
-
-    def _verdict_of_loss(self, record: JobRecord, worker: WorkerRecord | None) -> Verdict:
-        """What becomes of a running job whose worker has gone. Its supervisor, where it lives, says so itself in a moment."""
-        if worker is None:
-            return worker_lost(record)
-        if self.roster.has_supervisor(worker):
-            return worker_lost(record) if self.roster.is_silent(worker) else None
-        return "again" if self._goes_on(record, worker) else worker_lost(record)
-
-    def _goes_on(self, record: JobRecord, worker: WorkerRecord | None) -> bool:
-        """Whether a worker of another server can do a job again whose own server ended."""
-        return record.cancel_at is None and record.attempt < MOST_ATTEMPTS and self.roster.supervised(but=worker)
-
     def _renew(self, subscriber: str, found: Subscription) -> None:
         """Renew the lease, if a fifth of it is over; whoever comes back after it lapsed waits again."""
         if 0 <= time.time() - found.renewed < self.settings.lease_seconds / 5:
@@ -312,7 +275,7 @@ class JobQueue:
             key, renewed = now_found.job, replace(now_found, renewed=time.time())
             record = self.ledger.job(key)
             if record is None and self.ledger.payload(key) is None:
-                outcome = error_outcome(JobFailure(FORGOTTEN), subscriber, now_found.name, key)
+                outcome = Failed(JobFailure(FORGOTTEN), now_found.name, key).to_json(subscriber)
                 self.ledger.put_subscription(subscriber, replace(now_found, outcome=outcome))
             elif not self._step.waits(subscriber, record):
                 self._step.join(subscriber, renewed, self._step.payload_size(key), None if record is None else record.needs)
@@ -326,35 +289,3 @@ class JobQueue:
     def _wanted(self, key: str, attempt: int) -> JobRecord | None:
         record = self._running(key, attempt)
         return None if record is None or record.stopping(time.time()) else record
-
-    def _preparation_of(self, record: JobRecord) -> JobRecord | None:
-        """The preparation that a job waits for."""
-        found = None if record.needs is None else self.ledger.job(record.needs["key"])
-        return found if found is not None and found.active else None
-
-    def _ahead(self, record: JobRecord) -> tuple[int, str]:
-        """How many jobs come before this one, and the sentence about it."""
-        board = self.ledger.board(record.lane)
-        queued = board.queued
-        ahead = len(board.running) + (queued.index(record.key) if record.key in queued else 0)
-        if not any(worker.state != "starting" for worker in self.roster.live()):
-            return ahead, "The worker is starting" if self.roster.serving() else "Waiting for a worker"
-        if record.lane == "prepare":
-            return ahead, "Waiting for other downloads" if ahead else "Starting"
-        if ahead:
-            return ahead, f"Waiting for {ahead} {'run' if ahead == 1 else 'runs'} before this one"
-        return 0, "Starting"
-
-
-def status(queue: JobQueue) -> dict[str, Any]:
-    """The workers in one word, for /health and for the page: {"worker", "models", "queue", "message"}."""
-    live = queue.roster.live()
-    states = {worker.state for worker in live}
-    word = "none"
-    for state, name in (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("saving", "busy"), ("idle", "ready")):
-        word = name if state in states else word
-    models = sorted({model for worker in live for model in worker.models})
-    message = next((worker.message for worker in live if worker.message), "" if live else NO_WORKER)
-    if word == "none" and queue.roster.supervised():  # its worker died or froze, and is being replaced
-        word, message = "starting", "Starting the worker"
-    return {"worker": word, "models": models, "queue": len(queue.ledger.board().waiting), "message": message}

@@ -6,32 +6,17 @@ makes a lease lapse early or late, and both mend themselves.
 
 from __future__ import annotations
 
-import logging
-import uuid
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from dashboard.contracts.job import JobSpec, Lane, Progress
-from dashboard.errors import DashboardError, JobCancelledError, JobError, without_paths
+from dashboard.jobs.failure import JobFailure
 
-log = logging.getLogger(__name__)
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 WorkerState = Literal["starting", "loading", "idle", "busy", "saving"]
-Outcome = dict[str, Any]
+Told = dict[str, Any]  # an outcome as it is written down (`to_json` of dashboard/jobs/backend.py)
 
 SETTLE_SECONDS = 0.1  # a cancel takes effect after this, so that whoever asks again in the same moment changes nothing
-CANCELLED = "The run was cancelled. The text is still in the box."
-FORGOTTEN = "The server no longer knows this run. Run it again."
-NO_WORKER = (
-    "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
-    "(or ask whoever keeps this server), then run again."
-)
-NEVER_READY = (
-    "The model could not be made ready: what does that ends again and again before it begins. Your text is still in the box. "
-    "Run again in a moment; if it stays so, whoever keeps this server finds the reason in its log."
-)
-LONGEST_MESSAGE = 1_000  # characters of what a page shows
-LONGEST_DETAILS = 200
 R = TypeVar("R", bound="_Record")
 
 
@@ -53,48 +38,6 @@ class _Record:
             return cls(**values)
         except TypeError:  # a field is missing
             return None
-
-
-@dataclass(frozen=True)
-class JobFailure:
-    """Why a job has no result: the sentence for the page, where the server's log has more, the error's class name.
-
-    `retry`: whether running it again may help.
-    """
-
-    message: str
-    details: str = ""
-    kind: str = JobError.__name__
-    retry: bool = JobError.retry
-
-    def __post_init__(self) -> None:
-        """Keep what a person at a page should read: the beginning of a message, and no path of the server."""
-        object.__setattr__(self, "message", _cut(without_paths(self.message), LONGEST_MESSAGE))
-        object.__setattr__(self, "details", _cut(without_paths(self.details), LONGEST_DETAILS))
-
-    @classmethod
-    def of(cls, error: DashboardError) -> JobFailure:
-        """Of an error with a sentence; where that leaves out a path, or there are details, the log has all of it."""
-        whole, details = str(error), str(getattr(error, "details", ""))
-        more = noted(f"{type(error).__name__}: {whole}", details) if details or without_paths(whole) != whole else ""
-        return cls(whole, more, type(error).__name__, error.retry)
-
-
-def noted(what: str, details: str) -> str:
-    """Write details into the log; gives the sentence that says where they are."""
-    number = new_number()
-    log.error("details %s: %s\n%s", number, what, details.encode("utf-8", "backslashreplace").decode())
-    return where_noted(number)
-
-
-def new_number() -> str:
-    """Names an entry of the log, so that a page can say which one it means."""
-    return uuid.uuid4().hex[:8]
-
-
-def where_noted(number: str) -> str:
-    """The sentence for a page."""
-    return f"The server's log has the details under {number}."
 
 
 @dataclass(frozen=True)
@@ -150,9 +93,17 @@ class Subscription(_Record):
     job: str
     name: str
     renewed: float
-    outcome: Outcome | None = None
+    outcome: Told | None = None
     delivered: bool = False
     owner: str = ""
+
+
+@dataclass(frozen=True)
+class WatchRecord(_Record):
+    """The keys of the jobs that one page wants as a set, as it asked for them, and when this was written down last."""
+
+    keys: tuple[str, ...]
+    renewed: float
 
 
 @dataclass(frozen=True)
@@ -191,29 +142,6 @@ class Claim:
     attempt: int
 
 
-def done_outcome(name: str, artifact: str, serial: str) -> Outcome:
-    """What a page is told of a job that is done: the key of its artifact in the run store."""
-    return {"run": artifact, "job": name, "serial": serial}
-
-
-def error_outcome(failure: JobFailure, serial: str, name: str = "", key: str = "") -> Outcome:
-    """What a page is told of a job that has no result; name and key are empty where it failed before it was a job."""
-    return {
-        "error": failure.message,
-        "details": failure.details,
-        "kind": failure.kind,
-        "cancelled": failure.kind == JobCancelledError.__name__,
-        "retry": failure.retry,
-        "job": name,
-        "key": key,
-        "serial": serial,
-    }
-
-
-def cancelled_outcome(name: str, serial: str, key: str) -> Outcome:
-    return error_outcome(JobFailure.of(JobCancelledError(CANCELLED)), serial, name, key)
-
-
 def worker_lost(record: JobRecord) -> JobFailure:
     """The worker that computed this has gone."""
     return JobFailure(
@@ -237,11 +165,6 @@ def over_memory(record: JobRecord, gigabytes: float) -> JobFailure:
         f"This run was stopped while {_doing(record.progress)}: its worker needed more than the {gigabytes:g} GB of memory that "
         "this server allows. Your text is still in the box. Try a shorter text or a smaller model."
     )
-
-
-def _cut(text: str, most: int) -> str:
-    """`text` whole where it is short, else its beginning."""
-    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _doing(progress: Progress | None) -> str:

@@ -19,9 +19,10 @@ from types import FrameType
 from dashboard.container import held_bytes, processor_seconds
 from dashboard.contracts.job import Lane
 from dashboard.errors import StorageError
+from dashboard.jobs.failure import NEVER_READY, JobFailure
 from dashboard.jobs.housekeeping import kept_tidy
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import NEVER_READY, JobFailure, WorkerRecord, over_memory
+from dashboard.jobs.records import WorkerRecord, over_memory
 from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_PREPARATION, OWN_REGISTRY, entry, prepare_one, work
 from dashboard.settings import Settings
 

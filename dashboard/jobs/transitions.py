@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from dashboard.contracts.job import JobSpec
 from dashboard.contracts.request import RunRequest
+from dashboard.jobs.backend import Done, Failed, Outcome
 from dashboard.jobs.board import Waiting
+from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.ledger import Ledger
-from dashboard.jobs.records import JobFailure, JobRecord, JobState, Outcome, Subscription, done_outcome, error_outcome
+from dashboard.jobs.records import JobRecord, JobState, Subscription
 from dashboard.settings import Settings
 
 
@@ -126,7 +128,7 @@ class Transitions:
     def done(self, record: JobRecord, result: str) -> None:
         """A job is done: whoever waits for it is told, and the jobs that it prepared for may be taken."""
         ended = self.end(record, "done", result=result)
-        self._tell(ended, lambda subscriber: done_outcome(ended.name, result, subscriber))
+        self._tell(ended, Done(ended.name, result))
         for key in record.dependents:
             if self.depends(key, record.key):
                 self._release(key, result)
@@ -135,7 +137,7 @@ class Transitions:
         """A job has no result, and so neither have those that wait for it."""
         state: JobState = "failed" if record.cancel_at is None else "cancelled"
         ended = self.end(record, state, error=failure.message)
-        self._tell(ended, lambda subscriber: error_outcome(failure, subscriber, ended.name, ended.key))
+        self._tell(ended, Failed(failure, ended.name, ended.key))
         for key in record.dependents:
             dependent = self._ledger.job(key)
             if dependent is not None and self.depends(key, record.key):
@@ -152,11 +154,11 @@ class Transitions:
             self._ledger.drop_payload(record.key)
         return ended
 
-    def _tell(self, record: JobRecord, outcome: Callable[[str], Outcome]) -> None:
+    def _tell(self, record: JobRecord, outcome: Outcome) -> None:
         for subscriber in record.subscribers:
             found = self._ledger.subscription(subscriber)
             if found is not None and found.outcome is None:
-                self._ledger.put_subscription(subscriber, replace(found, outcome=outcome(subscriber)))
+                self._ledger.put_subscription(subscriber, replace(found, outcome=outcome.to_json(subscriber)))
 
     def _release(self, key: str, fingerprint: str) -> None:
         """A job's model is ready, and known by its fingerprint: the job may be taken, under the run's true name."""

@@ -25,9 +25,10 @@ from dashboard.errors import (
     unforeseen,
     without_paths,
 )
+from dashboard.jobs.failure import CANCELLED, JobFailure, new_number, where_noted
 from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import CANCELLED, Claim, JobFailure, WorkerRecord, new_number, where_noted
+from dashboard.jobs.records import Claim, WorkerRecord
 from dashboard.jobs.roster import this_host
 from dashboard.jobs.work import Desk, Registry
 from dashboard.settings import Settings

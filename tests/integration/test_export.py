@@ -71,7 +71,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def app(settings: Settings) -> Iterator[dash.Dash]:
     app = create_app(settings)
     yield app
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
 
 
 @pytest.fixture

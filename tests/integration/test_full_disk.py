@@ -118,7 +118,7 @@ for suffix in ("npz", "safetensors"):
     reply = client.get(f"/export/run.{suffix}?run={key}&token=0&layer=0&head=0")
     print(reply.status_code, reply.get_data(as_text=True)[:90])
 print([path.name for path in settings.exports_folder.glob("*.part")])
-app._background_manager.queue.close()
+app._background_manager.backend.close()
 """,
     )
     line = "507 The file could not be written (No space left on device). Free"
@@ -168,7 +168,7 @@ for path in (f"run/{key}/attention/0/0?from=0&to=2", f"show/words?{query}", f"sh
 reply = client.post(f"/recent/{key}", json={"name": "x"})
 print(reply.status_code, reply.get_data(as_text=True).endswith(NO_DISK), "fault" in reply.get_data(as_text=True))
 print([run["name"] for run in client.get("/recent").get_json()["runs"]])
-app._background_manager.queue.close()
+app._background_manager.backend.close()
 """,
     )
     assert said.splitlines() == ["200"] * 4 + ["507 True False", "['']"]

@@ -114,7 +114,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         target.handles = handles_of(target)
         yield target
     logging.getLogger().removeHandler(noting)
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
 
 
 def gather(node: Any, known: dict[str, list[Any]]) -> None:

@@ -29,8 +29,9 @@ from dashboard.contracts.job import JobSpec, preparation
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import DashboardError, EmptyTextError
 from dashboard.jobs.board import Board
+from dashboard.jobs.diskcache_backend import DiskcacheBackend
 from dashboard.jobs.manager import ResidentWorkerManager
-from dashboard.jobs.queue import JobQueue, status
+from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.worker import OWN_REGISTRY
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
@@ -76,13 +77,14 @@ class Server:
     """A web process's side of a server, and the supervisors that a test starts beside it."""
 
     settings: Settings
+    backend: DiskcacheBackend
     manager: ResidentWorkerManager
     supervisors: list[subprocess.Popen[bytes]] = field(default_factory=list)
     noted: int = 0
 
     @property
     def queue(self) -> JobQueue:
-        return self.manager.queue
+        return self.backend.queue
 
     def start_workers(
         self, registry: str = FAKE_JOBS, ready: bool = True, within: float = 20, before: str = "", preparation: str = ""
@@ -93,7 +95,7 @@ class Server:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         self.supervisors.append(process)
         if ready:
-            self.until(lambda: status(self.queue)["worker"] == "ready", within)
+            self.until(lambda: self.queue.health().to_json()["worker"] == "ready", within)
         return process
 
     def ask(self, name: str, job: int | str, **payload: Any) -> str:
@@ -173,8 +175,8 @@ class Server:
 
 def server_in(folder: Path, **changes: Any) -> Server:
     settings = replace(Settings(cache_dir=folder / "cache", worker_threads=1), **changes)
-    store, queue = RunStore.from_settings(settings), JobQueue.from_settings(settings)
-    return Server(settings, ResidentWorkerManager(queue, store, settings))
+    store, backend = RunStore.from_settings(settings), DiskcacheBackend.from_settings(settings)
+    return Server(settings, backend, ResidentWorkerManager(backend, store, settings))
 
 
 @pytest.fixture
@@ -209,7 +211,7 @@ class Keeper:
 
     def _is_whole(self, server: Server) -> bool:
         def rests() -> bool:
-            return status(server.queue)["worker"] == "ready" and server.queue.ledger.board() == Board()
+            return server.queue.health().to_json()["worker"] == "ready" and server.queue.ledger.board() == Board()
 
         try:
             server.until(rests, 5)
@@ -274,7 +276,7 @@ def test_a_cancel_frees_the_worker_which_keeps_its_models(server: Server) -> Non
     pid, start = server.worker_pid(), time.monotonic()
     server.manager.terminate_job(handle)
     assert server.outcome(handle)["cancelled"]
-    server.until(lambda: status(server.queue)["worker"] == "ready", 2)
+    server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 2)
     assert time.monotonic() - start < 2
     assert server.outcome(server.ask("slow", 2))["run"]
     assert server.worker_pid() == pid
@@ -413,7 +415,7 @@ def test_an_ended_supervisor_ends_its_workers_and_says_so(server: Server) -> Non
     assert server.supervisors[0].wait(5) == 0
     assert not psutil.pid_exists(pid)
     assert "The worker stopped" in server.outcome(handle, within=3)["error"]
-    assert status(server.queue)["worker"] == "none"
+    assert server.queue.health().to_json()["worker"] == "none"
 
 
 @pytest.mark.alone
@@ -462,7 +464,7 @@ def test_a_closed_tab_stops_its_job(make_server: Callable[..., Server]) -> None:
     server = make_server(lease_seconds=1.0)
     server.start_workers()
     server.running(server.ask("slow", 1, seconds=60))
-    server.until(lambda: status(server.queue)["worker"] == "ready", 4)
+    server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 4)
     record = server.queue.ledger.job(key(1))
     assert record is not None
     assert record.state == "cancelled"
@@ -497,7 +499,7 @@ def test_a_model_that_raises_while_it_is_loaded_at_the_start_is_told_and_the_wor
 ) -> None:
     server = make_server()
     server.start_workers(FAKE_JOBS.replace("registry", "not_ready"))
-    assert "could not be loaded (MemoryError)" in status(server.queue)["message"]
+    assert "could not be loaded (MemoryError)" in server.queue.health().to_json()["message"]
     pid = server.worker_pid()
     assert server.outcome(server.ask("slow", 1))["run"]
     assert server.worker_pid() == pid
@@ -511,13 +513,13 @@ def test_two_hundred_queued_runs_then_all_cancelled(make_server: Callable[..., S
     first, pid = server.ask("slow", 999, seconds=600), server.worker_pid()
     server.running(first)
     handles = [*[server.ask("slow", number, seconds=600) for number in range(200)], first]
-    assert status(server.queue)["queue"] == 200
+    assert server.queue.health().to_json()["queue"] == 200
     for handle in handles:
         server.manager.terminate_job(handle)
     assert all(server.outcome(handle)["cancelled"] for handle in handles)
-    server.until(lambda: status(server.queue)["worker"] == "ready", 30)
+    server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 30)
     server.until(lambda: server.queue.ledger.board() == Board(), 30)
-    assert status(server.queue)["queue"] == 0
+    assert server.queue.health().to_json()["queue"] == 0
     assert kept_for_ever(server) == before
     assert len(server.queue.roster.all()) == 1
     assert server.outcome(server.ask("slow", 1000))["run"]
@@ -571,7 +573,7 @@ def test_a_queue_that_is_lost_while_a_job_runs_is_told_and_begun_anew(server: Se
     assert outcome["retry"]
     assert "no longer knows this run" in outcome["error"] or "has been begun anew" in outcome["error"]
     assert server.manager.store.has(f"{key(7)}.fill-1"), "saved runs are no part of it"
-    server.until(lambda: status(server.queue)["worker"] == "ready", 30)
+    server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 30)
     assert server.outcome(server.ask("slow", 2), within=30)["run"]
     assert server.worker_pid() == pid, "the worker entered itself again, with its models"
 
@@ -638,8 +640,8 @@ class RealKeeper:
             self.kept = server_in(self.folder("real"), models_dir=models, default_model="rxnmapper")
             self.kept.start_workers(OWN_REGISTRY, within=PATIENCE)
         server = self.kept
-        server.until(lambda: status(server.queue)["worker"] == "ready", PATIENCE)
-        if model not in status(server.queue)["models"]:
+        server.until(lambda: server.queue.health().to_json()["worker"] == "ready", PATIENCE)
+        if model not in server.queue.health().to_json()["models"]:
             assert server.outcome(server.ask_run(model, "Load it."), PATIENCE)["run"]
         return server
 
@@ -659,7 +661,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKeeper]:
 @pytest.mark.skipif(not (Settings().models_folder / "rxnmapper").is_dir(), reason="the bundled models are not here")
 def test_a_real_model_is_loaded_once_and_its_runs_are_kept(real: RealKeeper) -> None:
     server = real.holding("rxnmapper")
-    assert status(server.queue)["models"] == ["rxnmapper"]
+    assert server.queue.health().to_json()["models"] == ["rxnmapper"]
     fingerprint = Catalog(server.settings).fingerprint("rxnmapper")
     runs = []
     for text in ("CC(=O)O.OCC>>CC(=O)OCC", "CCO>>CC=O"):
@@ -687,7 +689,7 @@ REACTION = "CC(=O)O." * 15 + "CC>>CC(=O)OCC"  # 134 tokens: near the most of whi
 
 def assert_still_there(server: Server, model: str, pid: int, cancelled: float, text: str) -> None:
     """The worker that was told to stop is free in under two seconds, and still holds its model: it computes this new text."""
-    server.until(lambda: status(server.queue)["worker"] == "ready", 2 - (time.monotonic() - cancelled))
+    server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 2 - (time.monotonic() - cancelled))
     assert not server.manager.store.has(RunRequest(model, text).key(Catalog(server.settings).fingerprint(model)))
     outcome = server.outcome(server.ask_run(model, text), within=10)
     assert outcome["run"]

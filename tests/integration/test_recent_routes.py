@@ -35,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 def app(settings: Settings) -> Iterator[dash.Dash]:
     app = create_app(settings)
     yield app
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_a_server_for_a_network_answers_for_any_name_unless_it_is_told(tmp_path:
         client = app.server.test_client()
         reply = client.get("/", headers={"Host": "evil.example"}, environ_overrides={"SERVER_NAME": "0.0.0.0"})
         assert reply.status_code == status
-        app._background_manager.queue.close()
+        app._background_manager.backend.close()
 
 
 def test_a_visitor_of_an_older_version_keeps_their_list_and_gets_a_signed_name(

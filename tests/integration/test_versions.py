@@ -74,7 +74,7 @@ def client(settings: Settings) -> Iterator[FlaskClient]:
         client.set_cookie(COOKIE, EXPECTED["visitor"])
         yield client
     manager: Any = app._background_manager
-    manager.queue.close()
+    manager.backend.close()
 
 
 def shown(client: FlaskClient, path: str, query: dict[str, Any]) -> Any:

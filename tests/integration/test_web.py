@@ -162,7 +162,7 @@ def test_many_first_requests_at_once_all_get_the_whole_callback_list(served: Ser
     app = create_app(settings_in(tmp_path))
     with app.server.test_client() as client:
         whole = client.get("/_dash-dependencies").get_json()
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
     assert len(whole) > 15
     assert [len(json.loads(answer)) for answer in served.first] == [len(whole)] * FIRST
     assert len(set(served.first)) == 1
@@ -274,7 +274,7 @@ def test_the_cache_folder_is_private(tmp_path: Path) -> None:
         app = create_app(settings)
     finally:
         os.umask(old)
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
     assert settings.cache_dir.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o077 for path in settings.cache_dir.iterdir() if path.is_dir()} == {
         "runs": 0,
@@ -295,7 +295,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def app(settings: Settings) -> Iterator[dash.Dash]:
     app = create_app(settings)
     yield app
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from dashboard.contracts.job import JobSpec
 from dashboard.errors import SettingsError, StorageError
 from dashboard.jobs import cache as cache_module
 from dashboard.jobs.cache import ASIDE, DAMAGED, DATABASE, FULL, HealingCache, open_cache
+from dashboard.jobs.diskcache_backend import DiskcacheBackend
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord
@@ -195,7 +196,7 @@ def manager(tmp_path: Path) -> Iterator[ResidentWorkerManager]:
     settings = Settings(cache_dir=tmp_path)
     queue = JobQueue.from_settings(settings)
     queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
-    yield ResidentWorkerManager(queue, RunStore.from_settings(settings), settings)
+    yield ResidentWorkerManager(DiskcacheBackend(queue), RunStore.from_settings(settings), settings)
     queue.close()
 
 
@@ -205,19 +206,19 @@ def ask(manager: ResidentWorkerManager, text: str) -> tuple[str, str]:
 
 
 def test_a_run_that_cannot_be_queued_is_told_by_any_web_process(manager: ResidentWorkerManager, tmp_path: Path) -> None:
-    fill_disk(manager.queue.cache)
+    fill_disk(manager.backend.queue.cache)
     key, job = ask(manager, "x" * 100_000)
-    other = ResidentWorkerManager(JobQueue.from_settings(manager.settings), manager.store, manager.settings)
+    other = ResidentWorkerManager(DiskcacheBackend.from_settings(manager.settings), manager.store, manager.settings)
     outcome = other.get_result(key, job)
     assert (outcome["error"], outcome["kind"], outcome["retry"]) == (FULL, "StorageError", True)
     assert not other.job_running(job)
     other.terminate_job(job)
-    assert manager.queue.ledger.board().queued == ()
-    free_disk(manager.queue.cache)
+    assert manager.backend.queue.ledger.board().queued == ()
+    free_disk(manager.backend.queue.cache)
     key, job = ask(manager, "x" * 100_000)
     assert manager.get_result(key, job) is manager.UNDEFINED
-    assert len(manager.queue.ledger.board().queued) == 1
-    other.queue.close()
+    assert len(manager.backend.queue.ledger.board().queued) == 1
+    other.backend.close()
 
 
 class Failing:
@@ -236,11 +237,11 @@ class Failing:
 
 
 def test_leases_outlast_a_disk_that_is_full_for_a_moment(manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk, now = Failing(manager.queue.cache, monkeypatch), [1e9]
-    for module in ("queue", "roster"):
+    disk, now = Failing(manager.backend.queue.cache, monkeypatch), [1e9]
+    for module in ("queue", "roster", "verdicts"):
         clock = type("Clock", (), {"time": staticmethod(lambda: now[0]), "monotonic": staticmethod(lambda: now[0])})
         monkeypatch.setattr(f"dashboard.jobs.{module}.time", clock)
-    manager.queue.roster.change("w1")
+    manager.backend.queue.roster.change("w1")
     key, job = ask(manager, "a")
     disk.full = True
     now[0] += 4
@@ -248,13 +249,13 @@ def test_leases_outlast_a_disk_that_is_full_for_a_moment(manager: ResidentWorker
     now[0] += 2
     assert manager.get_result(key, job)["error"] == FULL
     disk.full = False
-    manager.queue.roster.change("w1")
+    manager.backend.queue.roster.change("w1")
     assert manager.get_result(key, job) is manager.UNDEFINED, "nothing is poisoned: who asks again waits again"
-    assert len(manager.queue.ledger.board().queued) == 1
+    assert len(manager.backend.queue.ledger.board().queued) == 1
 
 
 def test_who_cannot_write_does_not_judge_who_is_silent(manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk, roster = Failing(manager.queue.cache, monkeypatch), manager.queue.roster
+    disk, roster = Failing(manager.backend.queue.cache, monkeypatch), manager.backend.queue.roster
     disk.full = True
     with pytest.raises(StorageError):
         roster.change("w1")
@@ -268,14 +269,14 @@ def test_the_first_look_at_a_silent_worker_needs_a_disk_that_is_not_full(
     manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that wrote nothing for a while does not know that its disk is full."""
-    disk, roster = Failing(manager.queue.cache, monkeypatch), manager.queue.roster
+    disk, roster = Failing(manager.backend.queue.cache, monkeypatch), manager.backend.queue.roster
     monkeypatch.setattr(roster, "_silent", lambda record: True)
     disk.full = True
     assert not roster.is_gone(roster.get("w1"))
     assert roster._silent_since == {}, "this was no look"
     assert not roster.can_write()
     disk.full = False
-    manager.queue.cache.failed_at = -1e9
+    manager.backend.queue.cache.failed_at = -1e9
     assert not roster.is_gone(roster.get("w1"))
     roster._silent_since["w1"] -= 1
     assert roster.is_gone(roster.get("w1"))
@@ -287,17 +288,17 @@ def test_the_first_look_at_a_silent_worker_needs_a_disk_that_is_not_full(
 def test_the_secret_outlasts_the_database_and_is_private(manager: ResidentWorkerManager) -> None:
     first = manager.get_or_create_signing_secret(lambda: b"first")
     (manager.settings.queue_folder / DATABASE).unlink()
-    later = ResidentWorkerManager(JobQueue.from_settings(manager.settings), manager.store, manager.settings)
+    later = ResidentWorkerManager(DiskcacheBackend.from_settings(manager.settings), manager.store, manager.settings)
     assert later.get_or_create_signing_secret(lambda: b"second") == first == b"first"
     path = manager.settings.cache_dir / SECRET_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_bytes(b"")
     assert later.get_or_create_signing_secret(lambda: b"second") == b"first", "whoever knows it still writes it again"
     path.write_bytes(b"")
-    new = ResidentWorkerManager(JobQueue.from_settings(manager.settings), manager.store, manager.settings)
+    new = ResidentWorkerManager(DiskcacheBackend.from_settings(manager.settings), manager.store, manager.settings)
     assert new.get_or_create_signing_secret(lambda: b"third") == b"third"
     assert [name for name in os.listdir(path.parent) if name.endswith(".part")] == []
-    later.queue.close()
+    later.backend.close()
 
 
 def test_a_secret_is_made_once_by_many_at_once(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from synthetic import make_parts
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import BROKEN, NO_ACCESS, NO_DISK, NoSpaceError, QueueFullError, unforeseen, without_paths
+from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import JobFailure
 from dashboard.settings import Settings
 from dashboard.store.exports import MOST_AT_ONCE, ExportRoom
 from dashboard.store.leftovers import remove_left

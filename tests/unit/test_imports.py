@@ -40,6 +40,10 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
         "models.gguf_files",
         "models.parts",
     ),
+    "jobs.backend": ("jobs.failure", *RUNS),  # the interface, and its side of the web process: they see no queue
+    "jobs.failure": BASE,
+    "jobs.manager": ("jobs.backend", "jobs.failure", "store", "settings", *RUNS),
+    "jobs.in_process": ("jobs.backend", "jobs.failure", "store", *RUNS),
     "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
     "jobs.preparation": ("jobs", "models.fetch", "models.fingerprint", "settings", *RUNS),  # what is done beside it
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
@@ -69,7 +73,9 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
         "envelopes",
         "export_routes",
         "views",
-        "jobs",
+        "jobs.in_process",
+        "jobs.manager",
+        "jobs.opening",
         "models.catalog",
         "store",
         "settings",
@@ -96,9 +102,17 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "werkzeug": ("notebook", "envelopes"),
     "plotly": ("figures", "views", "exports", "pictures", "app"),
     "sklearn": ("analysis", "wsgi"),
-    "diskcache": ("jobs",),
+    "diskcache": ("jobs.cache", "jobs.disk"),
     "safetensors": ("store", "models"),
     "pandas": ("exports.frames", "app"),
+}
+DOORS = {  # of jobs/: what anything outside it may import, since no more is to know which queue runs
+    "jobs.backend": "the interface, and the values that it gives",
+    "jobs.manager": "Dash's manager, on the interface",
+    "jobs.opening": "which backend a server has",
+    "jobs.in_process": "what a notebook computes with",
+    "jobs.supervisor": "the worker service's main function",
+    "jobs.lifeline": "a child process ends with its parent",
 }
 TORCH_FREE = (  # of models/: what the page imports
     "models.catalog",
@@ -219,9 +233,41 @@ def test_every_rule_is_of_a_module_that_exists() -> None:
     assert set(TORCH_FREE) <= known
 
 
+def strangers(root: Path = ROOT) -> list[str]:
+    """Every import by which something outside jobs/ comes in by another way than its doors."""
+    known = modules(root)
+    return [
+        f"{module} imports {target.removeprefix(PACKAGE + ':')}"
+        for module, path in known.items()
+        if not within(module, ("jobs",))
+        for target in sorted(set(imported(path.read_text(), set(known))))
+        if target.startswith(f"{PACKAGE}:jobs") and target.removeprefix(PACKAGE + ":") not in DOORS
+    ]
+
+
+def test_nothing_outside_the_jobs_knows_the_queue() -> None:
+    assert strangers() == []
+    assert set(DOORS) <= set(modules())
+
+
+@pytest.mark.parametrize("name", ["queue", "ledger", "records", "cache", "diskcache_backend", "work", "worker"])
+def test_a_stranger_among_the_jobs_is_caught(tmp_path: Path, name: str) -> None:
+    for folder, text in (
+        ("jobs", ""),
+        ("app", f"from dashboard.jobs import {name}"),
+        ("wiring", f"import dashboard.jobs.{name}"),
+    ):
+        (tmp_path / PACKAGE / folder).mkdir(parents=True)
+        (tmp_path / PACKAGE / folder / "__init__.py").write_text(text)
+    (tmp_path / PACKAGE / "jobs" / f"{name}.py").write_text("from dashboard.jobs import queue")
+    assert strangers(tmp_path) == [f"app imports jobs.{name}", f"wiring imports jobs.{name}"]
+
+
 @pytest.mark.parametrize(
     ("module", "line", "problem"),
     [
+        ("jobs.manager", "from dashboard.jobs.queue import JobQueue", "jobs.manager imports jobs.queue"),
+        ("jobs.manager", "import diskcache", "jobs.manager imports diskcache"),
         ("views.attention", "import torch", "views.attention imports torch"),
         ("views.attention", "def f():\n    from torch import nn", "views.attention imports torch"),
         ("figures.theme", "from dash import html", "figures.theme imports dash"),

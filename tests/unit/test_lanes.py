@@ -16,8 +16,9 @@ from test_queue import Clock, spec, state
 from dashboard.contracts.job import JobSpec, Progress, preparation
 from dashboard.contracts.request import RunRequest
 from dashboard.jobs.board import Board, Waiting
-from dashboard.jobs.queue import JobQueue, status
-from dashboard.jobs.records import JobFailure, SupervisorRecord, WorkerRecord
+from dashboard.jobs.failure import JobFailure
+from dashboard.jobs.queue import JobQueue
+from dashboard.jobs.records import SupervisorRecord, WorkerRecord
 from dashboard.jobs.roster import SUPERVISORS, this_host
 
 clock, queue, worker = test_queue.clock, test_queue.queue, test_queue.worker  # fixtures
@@ -64,7 +65,7 @@ def test_a_run_waits_for_its_model_and_others_go_on(queue: JobQueue, worker: str
     queue.report(preparing, Progress("fetch", 12, 270, "Downloading big: 12 of 270 MB"))
     progress = queue.progress(waiting)
     assert progress is not None
-    assert (progress["phase"], progress["done"], progress["message"]) == ("fetch", 12, "Downloading big: 12 of 270 MB")
+    assert progress.at == Progress("fetch", 12, 270, "Downloading big: 12 of 270 MB")
     queue.finish(claim, "a")
     assert told(queue, other)["run"] == "a"
     queue.finish(preparing, FINGERPRINT)
@@ -178,7 +179,7 @@ def test_a_preparation_whose_process_dies_is_told(queue: JobQueue, worker: str, 
     queue.report(preparing, Progress("fetch", 1, 2))
     queue.lose_worker(helper)
     assert told(queue, waiting)["error"].startswith("The worker stopped while fetching the model")
-    assert status(queue)["worker"] == "ready", "the worker is not concerned"
+    assert queue.health().to_json()["worker"] == "ready", "the worker is not concerned"
 
 
 def test_another_server_goes_on_with_a_preparation_whose_server_ended(

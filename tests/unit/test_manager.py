@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,27 @@ import pytest
 from dash import no_update
 from dash.exceptions import PreventUpdate
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import backend_hands
+from backend_hands import Hands
+from fake_backend import FakeBackend
+
 import dashboard.jobs.manager as manager_module
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import EmptyTextError
+from dashboard.jobs.backend import JobBackend
 from dashboard.jobs.manager import ResidentWorkerManager
-from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import WorkerRecord
-from dashboard.jobs.roster import this_host
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
-NAME = "0" * 64 + ".fill-1"
+NAME, OTHER = "0" * 64 + ".fill-1", "0" * 64 + ".fill-2"
+served, backend, hands = backend_hands.served, backend_hands.backend, backend_hands.hands  # fixtures
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> Iterator[ResidentWorkerManager]:
+def manager(backend: JobBackend, tmp_path: Path) -> ResidentWorkerManager:
     settings = Settings(cache_dir=tmp_path)
-    queue = JobQueue.from_settings(settings)
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
-    yield ResidentWorkerManager(queue, RunStore.from_settings(settings), settings)
-    queue.close()
+    return ResidentWorkerManager(backend, RunStore.from_settings(settings), settings)
 
 
 def begin(manager: ResidentWorkerManager, builder: Callable[..., Any], *args: Any, progress: bool = True) -> str:
@@ -53,18 +55,17 @@ def fill(_clicks: int, name: str) -> JobSpec:
     return JobSpec("fill", name, {"a": 1})
 
 
-def test_a_job_from_click_to_result(manager: ResidentWorkerManager) -> None:
+def test_a_job_from_click_to_result(manager: ResidentWorkerManager, hands: Hands) -> None:
     key = begin(manager, fill, 1, NAME)
     progress, result, running = poll(manager, key)
     assert (progress[0]["phase"], progress[0]["ahead"]) == ("queued", 0)
     assert result is manager.UNDEFINED
     assert running
-    claim = manager.queue.claim("w1")
-    assert claim is not None
-    manager.queue.report(claim, Progress("layers", 1, 3, "Layer 1 of 3"))
+    assert hands.take() == NAME
+    assert hands.report(NAME, Progress("layers", 1, 3, "Layer 1 of 3"))
     progress, result, running = poll(manager, key)
     assert [sorted(one) for one in progress] == [["done", "message", "phase", "seconds", "total"]]
-    manager.queue.finish(claim, NAME)
+    hands.finish(NAME, NAME)
     assert manager.job_running(key), "not before the page was told"
     assert manager.result_ready(key)
     assert poll(manager, key) == (None, {"run": NAME, "job": "fill", "serial": key}, False)
@@ -75,7 +76,7 @@ def test_a_job_from_click_to_result(manager: ResidentWorkerManager) -> None:
 def test_what_is_in_the_store_needs_no_worker(manager: ResidentWorkerManager) -> None:
     manager.store.save_arrays(NAME, {"a": np.zeros(1)})
     key, other = begin(manager, fill, 1, NAME), begin(manager, fill, 1, NAME)
-    assert manager.queue.ledger.board().queued == ()
+    assert manager.backend.health().queue == 0
     assert poll(manager, key) == (None, {"run": NAME, "job": "fill", "serial": key}, False)
     assert poll(manager, other)[1] != manager.get_result(key, key), "an equal outcome still differs"
 
@@ -140,29 +141,27 @@ def test_a_cancel_ends_the_waiting_and_not_the_others(manager: ResidentWorkerMan
     assert poll(manager, other)[1:] == (manager.UNDEFINED, True)
 
 
-def test_a_second_submit_by_the_same_page_keeps_the_job(manager: ResidentWorkerManager) -> None:
+def test_a_second_submit_by_the_same_page_keeps_the_job(manager: ResidentWorkerManager, hands: Hands) -> None:
     old = begin(manager, fill, 1, NAME)
-    claim = manager.queue.claim("w1")
-    assert claim is not None
+    assert hands.take() == NAME
     manager.terminate_job(old)  # Dash: oldJob
     new = begin(manager, fill, 2, NAME)
-    manager.queue.finish(claim, NAME)
+    hands.finish(NAME, NAME)
     assert poll(manager, new)[1]["run"] == NAME
 
 
 def test_an_outcome_that_comes_while_the_answer_is_held_is_given_at_once(
-    manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
+    manager: ResidentWorkerManager, hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = begin(manager, fill, 1, NAME)
-    claim = manager.queue.claim("w1")
-    assert claim is not None
+    assert hands.take() == NAME
     looks: list[str] = []
     ready = manager.result_ready
 
     def look(key: str) -> bool:
         looks.append(key)
         if len(looks) == 3:
-            manager.queue.finish(claim, NAME)
+            hands.finish(NAME, NAME)
         return ready(key)
 
     monkeypatch.setattr(manager, "result_ready", look)
@@ -186,12 +185,48 @@ def test_a_forgotten_handle_is_an_error_and_never_silence(manager: ResidentWorke
     manager.terminate_job(None)
 
 
+def test_a_full_queue_is_the_outcome(manager: ResidentWorkerManager, hands: Hands) -> None:
+    begin(manager, fill, 1, OTHER)
+    hands.full = True
+    key = begin(manager, fill, 1, NAME)
+    progress, outcome, running = poll(manager, key)
+    assert (progress, running) == (None, False)
+    assert (outcome["kind"], outcome["retry"], outcome["job"], outcome["key"]) == ("QueueFullError", True, "fill", NAME)
+    hands.full = False
+    assert poll(manager, begin(manager, fill, 1, NAME))[1] is manager.UNDEFINED
+
+
+def test_what_cannot_be_written_down_is_told_by_the_handle(manager: ResidentWorkerManager, hands: Hands) -> None:
+    hands.broken = True
+    key = manager.build_cache_key(fill, [], [], None)
+    job = manager.call_job_fn(key, manager.make_job_fn(fill, True, "id"), [1, NAME], {})
+    assert job != key
+    outcome = manager.get_result(key, job)
+    assert (outcome["kind"], outcome["retry"], outcome["serial"]) == ("StorageError", True, key)
+    assert outcome["error"].startswith("The server's disk is full")
+    assert not manager.job_running(job)
+    manager.terminate_job(job)
+    hands.broken = False
+    assert hands.take() is None
+
+
+def test_a_cancel_that_cannot_be_written_down_is_the_end_of_asking(manager: ResidentWorkerManager, hands: Hands) -> None:
+    key = begin(manager, fill, 1, NAME)
+    assert hands.take() == NAME
+    hands.broken = True
+    manager.terminate_job(key)
+    assert poll(manager, key)[1:] == (manager.UNDEFINED, True)
+    hands.pass_time(6)
+    assert poll(manager, key)[1]["kind"] == "StorageError"
+    hands.broken = False
+    hands.pass_time(1)
+    assert not hands.report(NAME, Progress("layers", 1, 3))
+
+
 def _secret(folder: str, answers: Any) -> None:
     settings = Settings(cache_dir=Path(folder))
-    queue = JobQueue.from_settings(settings)
-    manager = ResidentWorkerManager(queue, RunStore.from_settings(settings), settings)
+    manager = ResidentWorkerManager(FakeBackend(), RunStore.from_settings(settings), settings)
     answers.put(manager.get_or_create_signing_secret(lambda: os.urandom(32)))
-    queue.close()
 
 
 def test_the_signing_secret_is_shared_by_processes(manager: ResidentWorkerManager) -> None:

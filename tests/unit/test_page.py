@@ -50,7 +50,7 @@ def made(folder: Path) -> dash.Dash:
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dash.Dash]:
     app = made(tmp_path_factory.mktemp("cache"))
     yield app
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
 
 
 def get(app: dash.Dash, path: str) -> Any:
@@ -108,7 +108,7 @@ def test_the_layout_and_the_callbacks_are_equal_in_two_processes(tmp_path: Path)
 def test_two_apps_of_one_process_have_the_same_layout(app: dash.Dash, tmp_path: Path) -> None:
     other = create_app(Settings(cache_dir=tmp_path / "elsewhere", models_dir=tmp_path / "models"))
     assert get(app, "/_dash-layout") == get(other, "/_dash-layout")
-    other._background_manager.queue.close()
+    other._background_manager.backend.close()
 
 
 def test_ids_are_there_once(app: dash.Dash) -> None:

@@ -85,7 +85,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     client = app.server.test_client()
     client.get("/_dash-layout")
     yield Site(app, client, store.open(header["key"]), settings)
-    app._background_manager.queue.close()
+    app._background_manager.backend.close()
 
 
 SHOWN = ("figure", "words", "link")  # whose answer is a figure or words that say it

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 import sqlite3
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from backend_hands import Clock
 
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import (
@@ -24,34 +27,18 @@ from dashboard.errors import (
     TextTooLongError,
     UnsupportedModelError,
 )
+from dashboard.jobs.backend import Underway
 from dashboard.jobs.cache import open_cache
-from dashboard.jobs.queue import JobQueue, status
-from dashboard.jobs.records import JobFailure, WorkerRecord
+from dashboard.jobs.failure import JobFailure
+from dashboard.jobs.queue import JobQueue
+from dashboard.jobs.records import WorkerRecord
 from dashboard.jobs.roster import this_host
 from dashboard.settings import Settings
 
 
-@dataclass
-class Clock:
-    """A clock for both `time.time` and `time.monotonic` of the queue's modules."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-
-    class Time:
-        time = staticmethod(clock)
-        monotonic = staticmethod(clock)
-
-    for module in ("queue", "roster", "transitions"):
-        monkeypatch.setattr(f"dashboard.jobs.{module}.time", Time)
-    return clock
+    return Clock().set_in(monkeypatch)
 
 
 @pytest.fixture
@@ -94,7 +81,7 @@ def test_a_job_goes_from_queued_to_done(queue: JobQueue, worker: str) -> None:
     assert claim is not None
     assert (claim.spec, claim.attempt) == (spec(text="a"), 1)
     assert queue.report(claim, Progress("layers", 1, 2, "Layer 1 of 2"))
-    assert queue.progress(subscriber) == {"phase": "layers", "done": 1, "total": 2, "message": "Layer 1 of 2", "seconds": 0.0}
+    assert queue.progress(subscriber) == Underway(Progress("layers", 1, 2, "Layer 1 of 2"))
     queue.finish(claim, "artifact")
     expected = {"run": "artifact", "job": "capture", "serial": subscriber}
     assert queue.poll(subscriber) == expected
@@ -131,8 +118,8 @@ def test_how_many_come_before(queue: JobQueue, worker: str) -> None:
     queue.submit(spec("k2"))
     progress = queue.progress(queue.submit(spec("k3")))
     assert progress is not None
-    assert (progress["phase"], progress["ahead"]) == ("queued", 2)
-    assert progress["message"] == "Waiting for 2 runs before this one"
+    assert (progress.at.phase, progress.ahead) == ("queued", 2)
+    assert progress.at.message == "Waiting for 2 runs before this one"
 
 
 def test_a_cancel_of_the_only_one_stops_the_job(queue: JobQueue, worker: str, clock: Clock) -> None:
@@ -389,18 +376,18 @@ def test_ended_records_are_forgotten(queue: JobQueue, worker: str) -> None:
 
 
 def test_the_state_in_one_word(queue: JobQueue, clock: Clock) -> None:
-    assert status(queue)["worker"] == "none"
+    assert queue.health().to_json()["worker"] == "none"
     queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "starting", 0.0, message="Loading tiny"))
-    assert status(queue) == {"worker": "starting", "models": [], "queue": 0, "message": "Loading tiny"}
+    assert queue.health().to_json() == {"worker": "starting", "models": [], "queue": 0, "message": "Loading tiny"}
     queue.roster.change("w1", state="idle", message="", models=("tiny",))
-    assert status(queue) == {"worker": "ready", "models": ["tiny"], "queue": 0, "message": ""}
+    assert queue.health().to_json() == {"worker": "ready", "models": ["tiny"], "queue": 0, "message": ""}
     queue.submit(spec())
     queue.claim("w1")
-    assert status(queue)["worker"] == "busy"
+    assert queue.health().to_json()["worker"] == "busy"
     clock.now += 100
     queue.roster.live()
     clock.now += 1
-    assert status(queue)["worker"] == "none"
+    assert queue.health().to_json()["worker"] == "none"
 
 
 def test_values_come_back(queue: JobQueue) -> None:

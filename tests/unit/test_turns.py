@@ -17,8 +17,9 @@ from dashboard.errors import QueueFullError
 from dashboard.jobs import ledger
 from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.cache import DATABASE
+from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.queue import JobQueue
-from dashboard.jobs.records import JobFailure, SupervisorRecord, WorkerRecord
+from dashboard.jobs.records import SupervisorRecord, WorkerRecord
 from dashboard.jobs.roster import SUPERVISORS, this_host
 from dashboard.settings import Settings
 
@@ -36,7 +37,7 @@ def take_all(queue: JobQueue, worker: str) -> list[str]:
 def ahead(queue: JobQueue, subscriber: str) -> int:
     progress = queue.progress(subscriber)
     assert progress is not None
-    return int(progress["ahead"])
+    return int(progress.ahead or 0)
 
 
 def test_a_visitor_with_fifty_jobs_does_not_hold_off_anothers_one(queue: JobQueue, worker: str) -> None:

@@ -1,0 +1,61 @@
+"""Where a job is, and how the workers are, for a person. Looks and changes nothing."""
+
+from __future__ import annotations
+
+import time
+
+from dashboard.contracts.job import Progress
+from dashboard.jobs.backend import Health, Underway
+from dashboard.jobs.failure import NO_WORKER
+from dashboard.jobs.ledger import Ledger
+from dashboard.jobs.records import JobRecord
+from dashboard.jobs.roster import Roster
+
+WORDS = (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("saving", "busy"), ("idle", "ready"))
+
+
+class Places:
+    """Looks at jobs through the ledger and at workers through their roster."""
+
+    def __init__(self, ledger: Ledger, roster: Roster) -> None:
+        self._ledger, self._roster = ledger, roster
+
+    def of(self, record: JobRecord) -> Underway:
+        """Where an active job is; while it waits for a preparation, where that is."""
+        seconds = round(max(0.0, time.time() - (record.started or record.created)), 1)
+        record = self._preparation_of(record) or record
+        if record.state == "running":
+            return Underway(record.progress or Progress("load", message="Starting"), seconds)
+        ahead, message = self._ahead(record)
+        return Underway(Progress("queued", message=message), seconds, ahead)
+
+    def health(self) -> Health:
+        """The workers in one word, and how many jobs wait."""
+        live = self._roster.live()
+        states = {worker.state for worker in live}
+        word = "none"
+        for state, name in WORDS:
+            word = name if state in states else word
+        models = tuple(sorted({model for worker in live for model in worker.models}))
+        message = next((worker.message for worker in live if worker.message), "" if live else NO_WORKER)
+        if word == "none" and self._roster.supervised():  # its worker died or froze, and is being replaced
+            word, message = "starting", "Starting the worker"
+        return Health(word, models, len(self._ledger.board().waiting), message)
+
+    def _preparation_of(self, record: JobRecord) -> JobRecord | None:
+        """The preparation that a job waits for."""
+        found = None if record.needs is None else self._ledger.job(record.needs["key"])
+        return found if found is not None and found.active else None
+
+    def _ahead(self, record: JobRecord) -> tuple[int, str]:
+        """How many jobs come before this one, and the sentence about it."""
+        board = self._ledger.board(record.lane)
+        queued = board.queued
+        ahead = len(board.running) + (queued.index(record.key) if record.key in queued else 0)
+        if not any(worker.state != "starting" for worker in self._roster.live()):
+            return ahead, "The worker is starting" if self._roster.serving() else "Waiting for a worker"
+        if record.lane == "prepare":
+            return ahead, "Waiting for other downloads" if ahead else "Starting"
+        if ahead:
+            return ahead, f"Waiting for {ahead} {'run' if ahead == 1 else 'runs'} before this one"
+        return 0, "Starting"

@@ -18,6 +18,7 @@ ALLOWED_CONTROLS = frozenset("\t\n\r")
 CHARACTERS_A_TOKEN = 64  # more than any text has for each of its tokens
 LONGEST_NAME = 1_000  # characters of a model's name
 LONGEST_TEXT = 2_000_000  # characters; longer than any model here reads, and short enough to tokenize
+MOST_CANDIDATES = 200  # tokens that are kept at each position
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class CaptureOptions:
     top_k: int = 50
 
     def __post_init__(self) -> None:
-        if not isinstance(self.top_k, int) or isinstance(self.top_k, bool) or not 1 <= self.top_k <= 200:
-            raise BadRequestError(f"top_k is {self.top_k!r}; give a whole number from 1 to 200.")
+        if not isinstance(self.top_k, int) or isinstance(self.top_k, bool) or not 1 <= self.top_k <= MOST_CANDIDATES:
+            raise BadRequestError(f"top_k is {self.top_k!r}; give a whole number from 1 to {MOST_CANDIDATES}.")
 
 
 @dataclass(frozen=True)

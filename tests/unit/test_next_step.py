@@ -43,6 +43,7 @@ SAID_ELSEWHERE = {  # module and expression whose words are made elsewhere, and 
     "models/fetch.py: adapter": "adapter_refusal of models/adapters.py; both of its clauses are checked below",
     "models/loader.py: adapter": "the same",
     "jobs/manager.py: bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
+    "jobs/backend.py: raw['error']": "another error of this list, as it was kept",
     "shell/_steps.py: error": "another error of this list",
     "contracts/run.py: self.without_predictions": "no fault, but what the model is; a card says it in place of its figure",
     "exports/figures.py: text_of(words.message)": "a card's own words in place of its figure, as they stand on the page",

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 import pytest
 from synthetic import array_of, make_run, words_in
 
+import dashboard.settings
 import dashboard.views
 from dashboard.app import create_app
 from dashboard.contracts.context import Context
@@ -78,6 +79,43 @@ def test_every_setting_stands_in_the_table_with_its_default(
         assert rows[0][1] == f"`~/{default.relative_to(Path.home())}`"
     else:
         assert rows[0][1] == f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+SIZES = [item.name for item in dataclasses.fields(Settings) if item.name.endswith("_gigabytes")]
+
+
+@pytest.mark.parametrize("memory", [16, 0.5])
+@pytest.mark.parametrize("name", SIZES)
+def test_every_size_has_its_default_as_a_number(name: str, memory: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, from what the table says: with 16 GB of memory, as its example has it, and with too little."""
+    monkeypatch.setattr(dashboard.settings, "memory_bytes", lambda: int(memory * 1e9))
+    made = Settings()
+    number = made.cache_bytes / 1e9 if name == "cache_gigabytes" else getattr(made, name)
+    [row] = [row for row in table_rows(read(ROOT / "README.md")) if row[0] == f"`{environ_name_of(name)}`"]
+    if memory == 16:
+        [told] = re.findall(r"16 GB(?: of memory)?: ([\d.]+)", row[1]) or [row[1].strip("`")]
+        assert number == pytest.approx(float(told))
+    share = re.match(r"(\d+) % of the memory", row[1])
+    if share is not None:
+        least, most = (re.search(rf"at {word} ([\d.]+)", row[1]) for word in ("least", "most"))
+        wanted = float(share[1]) / 100 * memory
+        wanted = min(wanted, float(most[1])) if most else wanted
+        assert number == pytest.approx(max(wanted, float(least[1])) if least else wanted)
+    if name == "cache_gigabytes":
+        [floor] = re.findall(r"(\d+) for these at least", row[1])
+        assert number == pytest.approx(made.store_gigabytes + made.export_gigabytes + max(float(floor), 3 * made.model_gigabytes))
+
+
+def environ_name_of(name: str) -> str:
+    return next(environ_name(item) for item in dataclasses.fields(Settings) if item.name == name)
+
+
+@pytest.mark.parametrize("name", ["HOST", "PORT"])
+def test_the_procfiles_own_defaults_are_said(name: str) -> None:
+    [default] = re.findall(rf"\$\{{{name}:-([^}}]*)\}}", read(ROOT / "Procfile"))
+    [row] = [row for row in table_rows(read(ROOT / "README.md")) if row[0] == f"`{name}`"]
+    same = row[1] == f"`{default}`" and "the `Procfile` has the same default" in row[2]
+    assert same or f"the `Procfile`'s own default is `{default}`" in row[2]
 
 
 def test_the_table_has_no_setting_that_is_not() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,58 @@ def number_at(place: str) -> float:
 def number_of(cell: str) -> float:
     """ "0.75", "10,000", "16 MB", "2 s" """
     number, _, unit = cell.partition(" ")
-    return float(number.replace(",", "")) * {"": 1, "s": 1, "MB": 10**6, "GB": 10**9}[unit]
+    return float(number.replace(",", "")) * {"": 1, "s": 1, "days": 86400, "MB": 10**6, "GB": 10**9}[unit]
 
 
 @pytest.mark.parametrize("row", [*rows("The numbers"), *rows("Limits")], ids=lambda row: row[0])
 def test_every_number_is_the_codes(row: list[str]) -> None:
     assert number_of(row[1]) == number_at(row[2].strip("`"))
+
+
+LIMIT = re.compile(r"(?:MOST|LONGEST|LARGEST)(?:_[A-Z]+)*")  # how a constant is called that something may not exceed
+NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, and why
+    "contents of a plot, where the README says it": ("figures.attention.LARGEST_*",),
+    "characters or tokens that a label or a line shows": (
+        *("exports.provenance.LONGEST_PREVIEW", "figures.bar_texts.LONGEST", "figures.outlier_text.MOST_NAMED"),
+        *("figures.space.LONGEST", "figures.space.MOST_PATHS", "jobs.failure.LONGEST_MESSAGE", "jobs.failure.LONGEST_DETAILS"),
+        *("models.beyond.LONGEST", "models.description.LONGEST_LINE", "models.foreign.LONGEST_SHOWN"),
+        *("views.tables.LONGEST_IN_HEADING",),
+    ),
+    "where a scale of colours ends": ("exports.report.MOST_SURPRISAL",),
+    "how much is remembered; what is not is looked up again": (
+        *("models.counting_process.MOST_FAILURES", "models.description.MOST_KNOWN", "jobs.cache.LARGEST_LOG"),
+        *("jobs.in_process.MOST_KEPT", "run_info.LONGEST_DIFF"),
+    ),
+    "pauses, which stand under *The numbers*, or are as long as one there": (
+        *("jobs.supervisor.LONGEST_WAIT_SECONDS", "models.gguf_files.LONGEST_CONVERSION"),
+    ),
+    "between two processes of this program": ("models.counting_process.LONGEST_ANSWER",),
+    "what a whole number of 64 bits holds": ("models.gguf_header.LARGEST_NUMBER", "models.plausible.LARGEST_NUMBER"),
+}
+
+
+def limits_in(tree: ast.Module, module: str) -> list[str]:
+    """The names of a module's constants that are called as limits are."""
+    assigned = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    return [f"{module}.{name.id}" for name in assigned if isinstance(name, ast.Name) and LIMIT.fullmatch(name.id)]
+
+
+def test_every_limit_of_the_code_stands_in_a_table() -> None:
+    """But for those of the list above; an entry there of which there is no constant is one too many."""
+    known = {row[2].strip("`").removeprefix("dashboard.") for row in [*rows("The numbers"), *rows("Limits")]}
+    package, found = ROOT / "dashboard", []
+    for path in sorted(package.rglob("*.py")):
+        module = ".".join(path.relative_to(package).with_suffix("").parts)
+        found += limits_in(ast.parse(path.read_text(encoding="utf-8")), module)
+    assert len(found) > 50
+    elsewhere = [pattern for patterns in NO_LIMITS.values() for pattern in patterns]
+    assert [name for name in found if name not in known and not any(fnmatch(name, one) for one in elsewhere)] == []
+    assert [one for one in elsewhere if not any(fnmatch(name, one) and name not in known for name in found)] == []
+
+
+def test_a_limit_is_known_by_its_name() -> None:
+    code = "MOST_RUNS = 3\nLONGEST = 4\nmost = 5\nMOSTLY = 6\ndef f():\n    MOST = 7"
+    assert limits_in(ast.parse(code), "planted") == ["planted.MOST_RUNS", "planted.LONGEST"]
 
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "ten", "twenty", "thirty", "fifty", "sixty", "hundred", "thousand")

@@ -314,7 +314,7 @@ def test_a_masked_position_is_computed_where_the_model_is_given(tour: Kernel, ar
     """
     cell = around(tour.run("\n".join(line.strip() for line in code.splitlines())))
     waiting = cell.frame.locator("#prediction-body .card-message")
-    expect(waiting).to_contain_text("dashboard.show(run, loaded) computes it", timeout=60_000)
+    expect(waiting).to_contain_text("Call dashboard.show(run, loaded), which computes it", timeout=60_000)
     expect(cell.frame.locator("#notice")).to_be_empty()
     cell.frame.locator("#prediction-card summary").first.click()
     cell.frame.get_by_label("As it stands").check()

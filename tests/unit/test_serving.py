@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import socket
+import subprocess
+import sys
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +127,57 @@ def test_a_worker_that_keeps_ending_is_started_ever_less_often(monkeypatch: pyte
         household.tend_worker()
         clock.now += 0.1
     assert household.begun[-1] - before == pytest.approx(1, abs=0.2)
+
+
+Child = subprocess.Popen[bytes]
+CHILD = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.{})
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def child() -> Iterator[Callable[[str], Child]]:
+    """Starts a process that is up, and does with SIGTERM as it is told."""
+    begun: list[Child] = []
+
+    def start(on_term: str) -> Child:
+        begun.append(subprocess.Popen([sys.executable, "-c", CHILD.format(on_term)], stdout=subprocess.PIPE))
+        assert begun[-1].stdout is not None
+        assert begun[-1].stdout.readline() == b"up\n"
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        with process:  # closes its pipe, and waits for it
+            process.send_signal(signal.SIGKILL)
+
+
+def test_a_child_that_does_not_end_in_time_is_killed(child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one, which does as it is asked, is not."""
+    monkeypatch.setattr(serving, "ENDING", 1.0)
+    household = Household(Settings(), lambda line: None, {"web": child("SIG_IGN"), "worker": child("SIG_DFL")})
+    household.end()
+    assert household.children["web"].returncode == -signal.SIGKILL
+    assert household.children["worker"].returncode == -signal.SIGTERM
+
+
+def test_a_child_that_has_ended_is_left_alone(child: Callable[[str], Child]) -> None:
+    household = Household(Settings(), lambda line: None, {"web": child("SIG_DFL"), "worker": child("SIG_DFL")})
+    household.children["web"].kill()
+    household.children["web"].wait()
+    household.end()
+    assert household.children["web"].returncode == -signal.SIGKILL
+    assert household.children["worker"].returncode == -signal.SIGTERM
+
+
+def test_a_child_that_no_signal_reaches_holds_nobody_up(child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it hangs in the system, in a dying disk, say."""
+    monkeypatch.setattr(serving, "ENDING", 0.5)
+    household = Household(Settings(), lambda line: None, {"web": child("SIG_IGN")})
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "kill", lambda _process: None)
+        household.end()
+    assert household.children["web"].poll() is None

@@ -21,6 +21,7 @@ from dashboard.contracts.job import Lane
 from dashboard.errors import StorageError
 from dashboard.jobs.failure import NEVER_READY, JobFailure
 from dashboard.jobs.housekeeping import kept_tidy
+from dashboard.jobs.lock_watch import lock_watched
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord, over_memory
 from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_PREPARATION, OWN_REGISTRY, entry, prepare_one, work
@@ -50,8 +51,9 @@ def run_worker(
     with _ends_on_signals(stop), kept_tidy(settings):
         supervisor = Supervisor(settings, registry, preparation)
         try:
-            while not stop.is_set() and (parent is None or os.getppid() == parent):
-                _survive(supervisor.tick)
+            with lock_watched(settings.queue_folder, supervisor.processes):
+                while not stop.is_set() and (parent is None or os.getppid() == parent):
+                    _survive(supervisor.tick)
         finally:
             if not supervisor.end():
                 logging.shutdown()
@@ -114,6 +116,14 @@ class Supervisor:
             wait(alive, timeout=TICK_SECONDS)
         else:
             time.sleep(TICK_SECONDS)
+
+    def processes(self) -> list[int]:
+        """The ids of the workers' processes; safe in any thread."""
+        found = []
+        for place in self._places:
+            with contextlib.suppress(AttributeError, ValueError):  # it has just ended
+                found.append(place.process.pid)  # type: ignore[union-attr]
+        return [pid for pid in found if pid is not None]
 
     def end(self) -> bool:
         """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says so.

@@ -23,7 +23,7 @@ from synthetic import make_parts
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import TextTooLongError
-from dashboard.jobs.cache import HealingCache
+from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.work import Desk, Registry
 from dashboard.settings import Settings
 from dashboard.store import run_store
@@ -70,6 +70,20 @@ def freezing(settings: Settings) -> Registry:
 def frozen_at_first(settings: Settings) -> Registry:
     """The first worker freezes while it starts; the next does its work."""
     freezing(settings)
+    return registry(settings)
+
+
+def freezing_while_it_writes(settings: Settings) -> Registry:
+    """As `freezing`, in the middle of a change of the queue: nobody else can make one meanwhile."""
+    if not (settings.cache_dir / "frozen").exists():
+        with open_cache(settings.queue_folder).transact():
+            freezing(settings)
+    return freezing(settings)
+
+
+def frozen_while_it_writes(settings: Settings) -> Registry:
+    """The same, as a worker that starts."""
+    freezing_while_it_writes(settings)
     return registry(settings)
 
 

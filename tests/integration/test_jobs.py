@@ -384,6 +384,20 @@ def test_a_worker_that_freezes_while_it_starts_is_replaced(make_server: Callable
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("lane", ["compute", "prepare"])
+def test_a_process_that_freezes_while_it_writes_is_replaced(make_server: Callable[..., Server], lane: str) -> None:
+    """It has the lock of the queue, so its supervisor can write nothing, either. Whoever waits goes on waiting."""
+    server = make_server()
+    if lane == "compute":
+        server.start_workers(f"{FAKE}:frozen_while_it_writes", within=PATIENCE)
+        assert server.outcome(server.ask("slow", 1), PATIENCE)["run"]
+    else:
+        server.start_workers(preparation="freezing_while_it_writes")
+        assert server.until(partial(server.queue.poll, awaited(server, 1)), PATIENCE).get("run")
+    assert "has held the queue's lock for 10 s; it is replaced" in server.log()
+
+
+@pytest.mark.alone
 def test_a_worker_that_computes_and_gives_no_sign_of_life_while_it_starts_stays(make_server: Callable[..., Server]) -> None:
     """It imports torch, say, which lets no other thread of it run, for longer than anything may stall."""
     server = make_server(stall_seconds=1.0, heartbeat_seconds=1.0)

@@ -1,0 +1,72 @@
+"""Watches who holds the queue's lock: a process that freezes while it writes would keep everyone else from writing for ever.
+
+Its supervisor among them: where it cannot write, it cannot judge who is silent. So a thread of the supervisor's looks at what
+the system says of the lock (Linux: /proc/locks), for which nothing is written, and ends the process, which frees the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from dashboard.jobs.cache import DATABASE
+
+log = logging.getLogger(__name__)
+SYSTEMS_LOCKS = Path("/proc/locks")
+LOCKED = (DATABASE, f"{DATABASE}-shm")  # what SQLite locks to write
+LOOK_SECONDS = 0.5
+HELD_SECONDS = 10.0  # a change takes milliseconds, and who waits to make one has twice this patience
+
+
+@contextlib.contextmanager
+def lock_watched(folder: Path, ours: Callable[[], Collection[int]]) -> Iterator[None]:
+    """End those processes of `ours` that do not give the lock of the queue in `folder` back, in a thread of its own."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_watch, args=(folder, ours, ended), name="lock watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _watch(folder: Path, ours: Callable[[], Collection[int]], ended: threading.Event) -> None:
+    looks: dict[int, int] = {}  # process → at how many looks, one after another, it has held the lock
+    while not ended.wait(LOOK_SECONDS):
+        try:
+            found = holders(folder) & set(ours())
+            looks = {pid: looks.get(pid, 0) + 1 for pid in found}
+            for pid, count in looks.items():
+                if count * LOOK_SECONDS >= HELD_SECONDS:
+                    log.warning("process %s has held the queue's lock for %.0f s; it is replaced", pid, count * LOOK_SECONDS)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+        except Exception:
+            log.exception("it cannot be told who holds the queue's lock")
+
+
+def holders(folder: Path) -> frozenset[int]:
+    """The processes that hold the lock of the queue in `folder`; none where the system does not say."""
+    files = set()
+    for name in LOCKED:
+        with contextlib.suppress(OSError):
+            files.add(os.stat(folder / name).st_ino)
+    try:
+        lines = SYSTEMS_LOCKS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(pid for pid, file in map(_writer, lines) if file in files)
+
+
+def _writer(line: str) -> tuple[int, int | None]:
+    """(process, inode) of a line such as "7: POSIX ADVISORY WRITE 831 fe:00:2146612 120 120"; no inode where it only reads,
+    or waits ("7: -> POSIX …")."""
+    words = line.split()
+    if len(words) < 6 or words[3] != "WRITE":
+        return 0, None
+    return int(words[4]), int(words[5].rpartition(":")[2])

@@ -26,9 +26,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from dashboard.contracts.job import JobSpec, Progress
-from dashboard.errors import DashboardError, JobCancelledError
+from dashboard.errors import BadRequestError, DashboardError, JobCancelledError
 from dashboard.jobs.failure import JobFailure
 
+MOST_WATCHED = 64  # jobs of one set
 Standing = Literal["unknown", "waiting", "known", "told"]  # of a subscriber: its outcome is open, known, known and polled
 
 
@@ -142,6 +143,14 @@ def watched_as(watcher: str, key: str) -> str:
     return f"{watcher}/{key}"
 
 
+def wanted(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
+    """A set of jobs by their keys; raises `BadRequestError` where it is too large for a watch."""
+    found = {spec.key: spec for spec in specs}
+    if len(found) > MOST_WATCHED:
+        raise BadRequestError(f"One page may want {MOST_WATCHED} results at a time, and not {len(found)}. Close some of them.")
+    return found
+
+
 class JobBackend(Protocol):
     """See the module's text for what holds of all methods."""
 
@@ -184,25 +193,32 @@ class JobBackend(Protocol):
 
     # ---- a set of jobs ---------------------------------------------------------------------------------------------------
 
-    def watch(self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = ()) -> Watched:
+    def watch(
+        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+    ) -> Watched:
         """Want exactly these jobs, in place of those that this watcher wanted before; gives the state of each by its key.
 
         What stays in the set goes on untouched, with its progress or its outcome. What is new to it is submitted. What has
-        left it is wanted by this watcher no longer: it stops unless others want it, and what it came to is forgotten. An
-        empty set ends the watch. All of that happens or, with `StorageError`, nothing.
+        left it is wanted by this watcher no longer: it stops unless others want it, and what it came to is forgotten. All
+        of that happens or, with `StorageError`, nothing.
 
         A job that cannot be queued, has failed or was cancelled (`cancel(watched_as(watcher, key))`) says so in its state and
         holds up no other. It is tried again where `again` names it, or when it comes back into the set.
 
         Args:
             watcher: names the page, the same whenever its set changes; two pages have two names.
-            again: keys that are submitted again, unless they are under way. The others of them are as in `specs`.
+            again: keys of the set that are submitted again, unless they are under way.
+            turn: which of its sets this is, for a watcher that counts them: requests overtake one another on their way through
+                threads and processes. One that is older than the set that is known changes nothing, and gives that one's states.
+
+        Raises:
+            BadRequestError: more than `MOST_WATCHED` jobs.
         """
 
     def watched(self, watcher: str) -> Watched | None:
         """The states of the jobs that a watcher wants, and a sign that it still does: all leases are renewed.
 
-        None for a watcher that has no set, or whose set was lost with the backend's records: it watches again.
+        None for a watcher that is not known, or that was forgotten with the backend's records: it watches again.
         """
 
     # ---- the server ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,18 @@ from dataclasses import replace
 
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import QueueFullError, StorageError
-from dashboard.jobs.backend import Failed, Health, Outcome, Standing, State, Underway, Watched, outcome_from_json, watched_as
+from dashboard.jobs.backend import (
+    Failed,
+    Health,
+    Outcome,
+    Standing,
+    State,
+    Underway,
+    Watched,
+    outcome_from_json,
+    wanted,
+    watched_as,
+)
 from dashboard.jobs.ledger import DELIVERED_SECONDS
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WatchRecord
@@ -48,19 +59,22 @@ class DiskcacheBackend:
     def cancel(self, subscriber: str) -> None:
         self.queue.drop(subscriber)
 
-    def watch(self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = ()) -> Watched:
-        wanted = {spec.key: spec for spec in specs}
+    def watch(
+        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+    ) -> Watched:
+        chosen = wanted(specs)
         with self.queue.ledger.change():
-            found = self.queue.ledger.watch(watcher)
-            before = () if found is None else found.keys
-            for key in before:
-                if key not in wanted:
+            found = self.queue.ledger.watch(watcher) or WatchRecord((), 0.0, turn)
+            if turn < found.turn:
+                return self._states(watcher, found.keys)
+            for key in found.keys:
+                if key not in chosen:
                     self.queue.drop(watched_as(watcher, key))
-            for key, spec in wanted.items():
-                if key not in before or self._is_due(watched_as(watcher, key), key in again):
+            for key, spec in chosen.items():
+                if key not in found.keys or self._is_due(watched_as(watcher, key), key in again):
                     self._begin(spec, watched_as(watcher, key), owner)
-            self.queue.ledger.put_watch(watcher, WatchRecord(tuple(wanted), time.time()))
-        return self._states(watcher, wanted)
+            self.queue.ledger.put_watch(watcher, WatchRecord(tuple(chosen), time.time(), turn))
+        return self._states(watcher, chosen)
 
     def watched(self, watcher: str) -> Watched | None:
         found = self.queue.ledger.watch(watcher)

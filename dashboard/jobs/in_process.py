@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError, unforeseen
-from dashboard.jobs.backend import Done, Failed, Health, Outcome, Standing, Underway, Watched, watched_as
+from dashboard.jobs.backend import Done, Failed, Health, Outcome, Standing, Underway, Watched, wanted, watched_as
 from dashboard.jobs.failure import FORGOTTEN, NO_WORKER, JobFailure
 from dashboard.store.run_store import RunStore
 
@@ -32,7 +32,7 @@ class InProcessBackend:
         self._store, self._compute = store, compute
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._told: set[str] = set()
-        self._watches: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._watches: OrderedDict[str, tuple[tuple[str, ...], int]] = OrderedDict()  # their keys, and which turn that is
         self._lock = threading.Lock()
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
@@ -66,23 +66,28 @@ class InProcessBackend:
     def cancel(self, subscriber: str) -> None:
         return None
 
-    def watch(self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = ()) -> Watched:
-        wanted = {spec.key: spec for spec in specs}
+    def watch(
+        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+    ) -> Watched:
+        chosen = wanted(specs)
         with self._lock:
-            before = self._watches.pop(watcher, ())
-            if wanted:
-                self._watches[watcher] = tuple(wanted)
+            before, known = self._watches.get(watcher, ((), turn))
+            if turn < known:
+                chosen = {}
+            else:
+                self._watches[watcher] = tuple(chosen), turn
+                self._watches.move_to_end(watcher)
             while len(self._watches) > MOST_KEPT:
                 self._watches.popitem(last=False)
-        for key, spec in wanted.items():
+        for key, spec in chosen.items():
             subscriber = watched_as(watcher, key)
             if key not in before or key in again or self.standing(subscriber) == "unknown":
                 self.submit(spec, subscriber, owner)
-        return {key: self.poll(watched_as(watcher, key)) for key in wanted}
+        return self.watched(watcher) or {}
 
     def watched(self, watcher: str) -> Watched | None:
         with self._lock:
-            keys = self._watches.get(watcher)
+            keys = self._watches.get(watcher, (None, 0))[0]
         return None if keys is None else {key: self.poll(watched_as(watcher, key)) for key in keys}
 
     def health(self) -> Health:

@@ -80,10 +80,7 @@ class Ledger:
         return WatchRecord.from_json(self._cache.get(f"watch:{watcher}"))
 
     def put_watch(self, watcher: str, value: WatchRecord) -> None:
-        if value.keys:
-            self._cache.set(f"watch:{watcher}", value.to_json(), expire=KEPT_SECONDS, retry=True)
-        else:
-            self._cache.delete(f"watch:{watcher}", retry=True)
+        self._cache.set(f"watch:{watcher}", value.to_json(), expire=KEPT_SECONDS, retry=True)
 
     def board(self, lane: Lane = "compute") -> Board:
         return Board.from_json(self._cache.get(BOARDS[lane]))

@@ -100,10 +100,15 @@ class Subscription(_Record):
 
 @dataclass(frozen=True)
 class WatchRecord(_Record):
-    """The keys of the jobs that one page wants as a set, as it asked for them, and when this was written down last."""
+    """The jobs that one page wants as a set.
+
+    Attributes:
+        keys: as they were asked for. renewed: when this was written down last. turn: which of the page's sets it is.
+    """
 
     keys: tuple[str, ...]
     renewed: float
+    turn: int = 0
 
 
 @dataclass(frozen=True)

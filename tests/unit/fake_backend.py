@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import JobCancelledError, QueueFullError, StorageError
-from dashboard.jobs.backend import Done, Failed, Health, Outcome, Standing, State, Underway, Watched, watched_as
+from dashboard.jobs.backend import Done, Failed, Health, Outcome, Standing, State, Underway, Watched, wanted, watched_as
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, JobFailure
 
 SETTLE, LEASE = 0.1, 5.0  # seconds; the second is the settings' default
@@ -54,7 +54,7 @@ class FakeBackend:
     _jobs: dict[str, _Job] = field(default_factory=dict)  # that wait or run, first come first
     _taken: dict[str, _Job] = field(default_factory=dict)
     _subscribers: dict[str, _Subscriber] = field(default_factory=dict)
-    _watches: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _watches: dict[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
 
     # ---- the interface -------------------------------------------------------------------------------------------------
 
@@ -107,27 +107,31 @@ class FakeBackend:
         found.outcome = Failed.of(JobCancelledError(CANCELLED), found.job.name, found.job.key)
         self._tidy()
 
-    def watch(self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = ()) -> Watched:
+    def watch(
+        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+    ) -> Watched:
         self._write()
-        wanted = {spec.key: spec for spec in specs}
-        before = self._watches.pop(watcher, ())
+        chosen = wanted(specs)
+        before, known = self._watches.get(watcher, ((), turn))
+        if turn < known:
+            return {key: self._state(watched_as(watcher, key)) for key in before}
         for key in before:
-            if key not in wanted:
+            if key not in chosen:
                 self.cancel(watched_as(watcher, key))
-        if wanted:
-            self._watches[watcher] = tuple(wanted)
-        for key, spec in wanted.items():
+        self._watches[watcher] = tuple(chosen), turn
+        for key, spec in chosen.items():
             standing = self.standing(watched_as(watcher, key))
             if key not in before or standing == "unknown" or (key in again and standing != "waiting"):
                 try:
                     self.submit(spec, watched_as(watcher, key), owner)
                 except QueueFullError as error:
                     self.deliver(watched_as(watcher, key), Failed.of(error, spec.name, spec.key))
-        return {key: self._state(watched_as(watcher, key)) for key in wanted}
+        return {key: self._state(watched_as(watcher, key)) for key in chosen}
 
     def watched(self, watcher: str) -> Watched | None:
-        keys = self._watches.get(watcher)
-        return None if keys is None else {key: self._state(watched_as(watcher, key)) for key in keys}
+        if watcher not in self._watches:
+            return None
+        return {key: self._state(watched_as(watcher, key)) for key in self._watches[watcher][0]}
 
     def health(self) -> Health:
         running = any(job.running for job in self._jobs.values())

@@ -91,8 +91,10 @@ def test_a_set_is_computed_and_each_of_it_once(backend: JobBackend, kernel: Kern
     backend.watch("w", [spec(10)], again=[name(10)])
     assert kernel.computed == [1, 10, 2, 10]
     backend.cancel(watched_as("w", name(10)))
-    assert backend.watch("w", []) == {}
-    assert backend.watched("w") is None
+    assert list(backend.watch("w", [spec(3)], turn=2)) == [name(3)]
+    assert list(backend.watch("w", [spec(4)], turn=1)) == [name(3)], "it was overtaken"
+    assert kernel.computed == [1, 10, 2, 10, 3]
+    assert backend.watch("w", [], turn=3) == backend.watched("w") == {}
 
 
 def test_only_so_much_is_remembered(backend: JobBackend, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import backend_hands
 from backend_hands import LAYER, Hands, goes_on, phase, queue_with_hands, spec
 
 from dashboard.contracts.job import JobSpec
-from dashboard.errors import StorageError
+from dashboard.errors import BadRequestError, StorageError
 from dashboard.jobs.backend import Failed, JobBackend, Underway, watched_as
 from dashboard.jobs.failure import JobFailure
 
@@ -67,6 +67,31 @@ def test_a_watch_that_is_renewed_disturbs_nothing(backend: JobBackend, hands: Ha
     assert hands.take() is None
 
 
+def test_a_set_that_was_overtaken_on_its_way_changes_nothing(backend: JobBackend, hands: Hands) -> None:
+    """Two requests of one page, in two threads or processes: the later one may be served first."""
+    backend.watch("w", specs("a"), turn=1)
+    backend.watch("w", specs("b", "c"), turn=3)
+    assert hands.take() == "b"
+    assert goes_on(hands, "b")
+    late = backend.watch("w", specs("a", "b"), again=["b"], turn=2)
+    assert {key: phase(state) for key, state in late.items()} == phases(backend, "w") == {"b": "layers", "c": "queued"}
+    backend.watch("w", [], turn=4)
+    assert backend.watch("w", specs("a"), turn=3) == backend.watched("w") == {}
+    hands.pass_time(1)
+    assert not goes_on(hands, "b")
+    assert hands.take() is None
+    backend.watch("w", specs("a"), turn=4)
+    assert hands.take() == "a"
+
+
+def test_a_set_has_bounds(backend: JobBackend, hands: Hands) -> None:
+    backend.watch("w", specs("a"))
+    with pytest.raises(BadRequestError, match="64 results at a time, and not 65"):
+        backend.watch("w", specs(*(f"k{number}" for number in range(65))))
+    assert phases(backend, "w") == {"a": "queued"}
+    assert len(backend.watch("w", specs(*(f"k{number}" for number in range(64)), "k0"))) == 64
+
+
 def test_what_leaves_the_set_stops_and_the_rest_goes_on(backend: JobBackend, hands: Hands) -> None:
     backend.watch("w", specs("a", "b", "c"))
     assert (hands.take(), hands.take()) == ("a", "b")
@@ -103,8 +128,7 @@ def test_two_watchers_of_one_job_and_one_leaves(backend: JobBackend, hands: Hand
     backend.watch("w1", specs("a"))
     backend.watch("w2", specs("a", "b"))
     assert hands.take() == "a"
-    assert backend.watch("w1", []) == {}
-    assert backend.watched("w1") is None
+    assert backend.watch("w1", []) == backend.watched("w1") == {}
     hands.pass_time(6, lambda: backend.watched("w2"))
     assert goes_on(hands, "a")
     hands.finish("a", "a")

@@ -229,8 +229,8 @@ def explain(error: BaseException, phase: str = "", more: str = "") -> JobFailure
             more,
         )
     return JobFailure(
-        f"This run failed in the worker ({kind}), which is our fault. Your text is still in the box; "
-        "the server's log has the details.",
+        f"This run failed in the worker ({kind}), which is our fault. Your text is still in the box. Run again; if it fails "
+        "again, look into the server's log (or ask whoever keeps this server).",
         more,
     )
 

@@ -52,9 +52,6 @@ NEEDS_NONE = {  # messages without a next step, each with the reason
     "The run was cancelled. The text is still in the box.": "who cancelled it wants nothing else",
     "There is no … … in this run; it has …s 0 to ….": "it names what there is to choose from",
     "The selection's … is …; it must be a whole number from 0.": "it says what to give",
-    "This run failed in the worker (…), which is our fault. Your text is still in the box; the server's log has the details.": (
-        "nothing that the reader does helps; the log is named"
-    ),
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
@@ -24,6 +25,7 @@ from dashboard.contracts.job import Progress
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import TextTooLongError
 from dashboard.jobs.cache import HealingCache, open_cache
+from dashboard.jobs.lock_watch import holders
 from dashboard.jobs.work import Desk, Registry
 from dashboard.settings import Settings
 from dashboard.store import run_store
@@ -58,12 +60,33 @@ def dying(settings: Settings) -> Registry:
     raise SystemError("this one dies")
 
 
+def freeze(pid: int, settings: Settings) -> None:
+    """Stop a process between two changes of the queue: in one, it would hold the lock."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.001)
+        if pid not in holders(settings.queue_folder):
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.01)
+
+
+def _is_first(settings: Settings) -> bool:
+    try:
+        (settings.cache_dir / "frozen").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def freezing(settings: Settings) -> Registry:
     """The first process that prepares models freezes before it begins; the next does its work."""
-    frozen = settings.cache_dir / "frozen"
-    if not frozen.exists():
-        frozen.touch()
-        os.kill(os.getpid(), signal.SIGSTOP)
+    if _is_first(settings):
+        if os.fork() == 0:
+            freeze(os.getppid(), settings)
+            os._exit(0)
+        time.sleep(3600)
     return Registry({"prepare": lambda _payload, _desk: "f" * 64})
 
 
@@ -75,9 +98,9 @@ def frozen_at_first(settings: Settings) -> Registry:
 
 def freezing_while_it_writes(settings: Settings) -> Registry:
     """As `freezing`, in the middle of a change of the queue: nobody else can make one meanwhile."""
-    if not (settings.cache_dir / "frozen").exists():
+    if _is_first(settings):
         with open_cache(settings.queue_folder).transact():
-            freezing(settings)
+            os.kill(os.getpid(), signal.SIGSTOP)
     return freezing(settings)
 
 

@@ -319,7 +319,7 @@ def test_a_worker_that_is_frozen_is_replaced(server: Server) -> None:
     """Who waits behind the frozen run goes on waiting, and gets a run."""
     handle, waiting = server.ask("deaf", 1), server.ask("slow", 3)
     server.running(handle)
-    os.kill(server.worker_pid(), signal.SIGSTOP)
+    fake_jobs.freeze(server.worker_pid(), server.settings)
     server.until(lambda: server.poll(waiting) or server.poll(handle), 10)
     assert "The worker stopped" in server.outcome(handle, within=5)["error"]
     assert server.outcome(waiting)["run"]
@@ -333,7 +333,7 @@ def test_a_worker_that_cannot_be_ended_is_given_up(make_server: Callable[..., Se
     supervisor = server.start_workers(before=UNKILLABLE)
     handle, waiting, pid = server.ask("deaf", 1), server.ask("slow", 3), server.worker_pid()
     server.running(handle)
-    os.kill(pid, signal.SIGSTOP)
+    fake_jobs.freeze(pid, server.settings)
     try:
         assert "The worker stopped" in server.outcome(handle, PATIENCE)["error"]
         assert server.outcome(waiting, PATIENCE)["run"]

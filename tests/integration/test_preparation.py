@@ -24,6 +24,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from dash_person import Person, health_of
+from fake_jobs import freeze
 from filelock import FileLock
 from small_hub import NAME, Hub
 from test_gguf import with_size, write_gguf
@@ -284,7 +285,10 @@ def test_a_preparation_that_dies_or_freezes_is_told_and_the_workers_stay(server:
     waiting = one.submit(text, SLOW)
     says(one, waiting, "Reading the model's checksum: 0 of 30 MB")
     [pid] = server.at_work("prepare")
-    os.kill(pid, stopped_by)
+    if stopped_by == signal.SIGKILL:
+        os.kill(pid, stopped_by)
+    else:
+        freeze(pid, server.settings)
     assert other.wait(other.submit(f"{text} w9", QUICK), PATIENCE)["run"]
     outcome = one.wait(waiting, PATIENCE)
     assert outcome["error"].startswith("The worker stopped while fetching the model, so this run has no result.")

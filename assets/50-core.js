@@ -23,7 +23,7 @@
     paint(what) { for (const painter of painters) painter(app.state, what); },
 
     /**
-     * Propose a change of the selection: {token} {other} {layer} {head}, or {step: "layer", by: 1}, {undo: true}, {redo: true}.
+     * Propose a change of the selection: {token} {second} {layer} {head}, or {step: "layer", by: 1}, {undo: true}, {redo: true}.
      * It is painted at once; `selection` follows through `reduce`, with the whole new value, so that nothing is lost where
      * two proposals become one.
      */
@@ -49,14 +49,13 @@
       telling = setTimeout(tell, steps ? 0 : AFTER);
     },
     /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
-    asSecond(token) { app.propose({ other: app.state.selection.other === token ? null : token }); },
+    asSecond(token) { app.propose({ second: app.state.selection.second === token ? null : token }); },
     /** Move the second token by one, past the selected one; without one, it begins there. At the end it stays. */
     moveSecond(by) {
-      const { token, other } = app.state.selection;
-      const count = app.state.info.labels.length;
-      let next = (other === null || other === undefined ? token : other) + by;
+      const { token, second } = app.state.selection;
+      let next = (second ?? token) + by;
       if (next === token) next += by;
-      if (next >= 0 && next < count) app.propose({ other: next });
+      if (next >= 0 && next < app.state.info.counts.token) app.propose({ second: next });
     },
     /** The empty page again: what was there before the first run. */
     showNothing() {
@@ -208,43 +207,57 @@
   const config = () => JSON.parse(document.getElementById("_dash-config").textContent);
   document.addEventListener("DOMContentLoaded", () => { app.prefix = config().requests_pathname_prefix || "/"; });
 
+  let declared = null;
+  /** The fields of the selection as dashboard/contracts/selection.py declares them: { name, of, optional, address, was }. */
+  app.fields = function () {
+    if (!declared) declared = JSON.parse(app.byId("page").dataset.fields);
+    return declared;
+  };
+  /** A selection of these values, in the fields' order; what an earlier version of the page has kept may have older names. */
+  app.selectionOf = function (values) {
+    const held = app.fields().filter(({ address }) => address);
+    return Object.fromEntries(held.map(({ name, was }) => [name, values[name] ?? values[was] ?? null]));
+  };
+  const places = () => app.fields().filter(({ of }) => of !== null); // what is selected within a run
+
   function bounded(value, count) { return Math.max(0, Math.min(count - 1, value)); }
 
   /** The selection that a proposal asks for, or null where it asks for nothing that exists. */
   function proposed(change, selection, info) {
-    const counts = { token: info.labels.length, other: info.labels.length, layer: info.layers, head: info.heads };
     const next = { ...selection };
+    const stepped = change.step && places().find(({ name }) => name === change.step);
     if (change.step) {
-      if (!(change.step in counts)) return null;
-      next[change.step] = bounded(selection[change.step] + change.by, counts[change.step]);
+      if (!stepped) return null;
+      next[change.step] = bounded(selection[change.step] + change.by, info.counts[stepped.of]);
     }
-    for (const name of Object.keys(counts)) {
+    for (const { name, of, optional } of places()) {
       if (!(name in change)) continue;
-      if (name === "other" && change.other === null) { next.other = null; continue; }
+      if (optional && change[name] === null) { next[name] = null; continue; }
       const value = Number(change[name]);
       if (!Number.isInteger(value)) return null;
-      next[name] = bounded(value, counts[name]);
+      next[name] = bounded(value, info.counts[of]);
     }
-    if (next.other === next.token) { // no token is its own second one
+    if (next.second === next.token) { // no token is its own second one
       if (!("token" in change) && !change.step) return null;
-      next.other = null;
+      next.second = null;
     }
     return next;
   }
   /* arrows go past the second token: it is one again as soon as another token is selected */
   function passBy(change, next, selection) {
     if (change.step !== "token") {
-      if ("token" in change || "other" in change) passed = null;
-    } else if (selection.other !== null && selection.other === next.token) passed = { run: selection.run, token: next.token };
-    else if (passed && passed.run === selection.run && passed.token === selection.token && next.other === null) {
-      if (next.token !== passed.token) next.other = passed.token;
+      if ("token" in change || "second" in change) passed = null;
+    } else if (selection.second !== null && selection.second === next.token) passed = { run: selection.run, token: next.token };
+    else if (passed && passed.run === selection.run && passed.token === selection.token && next.second === null) {
+      if (next.token !== passed.token) next.second = passed.token;
     } else passed = null;
   }
 
   function tell() {
-    const { token, other, layer, head } = app.state.selection;
+    const { selection } = app.state;
     serial += 1;
-    window.dash_clientside.set_props("proposal", { data: { token, other, layer, head, serial } });
+    const data = Object.fromEntries(places().map(({ name }) => [name, selection[name]]));
+    window.dash_clientside.set_props("proposal", { data: { ...data, serial } });
   }
 
   function show(selection) {
@@ -270,7 +283,7 @@
     if (triggered("run-info.data")) {
       app.history.arrives(info || { error: true });
       if (!info || info.error) return null;
-      const next = { run: info.run, other_run: null, ...info.start };
+      const next = app.selectionOf({ run: info.run, ...info.start });
       app.stamp = info.stamp;
       app.askAgain(next);
       return next;

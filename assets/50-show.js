@@ -25,9 +25,7 @@
     return declared;
   }
   const pick = (values, names) => Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
-  function places({ run, token, other, layer, head }) {
-    return { run, stamp: app.stamp, token, layer, head, ...(other === null || other === undefined ? {} : { other }) };
-  }
+  const places = (selection) => ({ ...app.history.places(selection), stamp: app.stamp });
   /* what an answer depends on; of a figure, as far as its server has told it by now */
   function nameOf({ kind, all, own, declared: fields }) {
     return JSON.stringify({ ...(fields ? pick(all, ["run", "stamp", ...(reads.get(kind) || fields)]) : all), ...own });

@@ -93,7 +93,7 @@
     marked = [];
     const { selection, hover } = state;
     if (hover) mark(hover.token, "hovered");
-    mark(selection.other, "second");
+    mark(selection.second, "second");
     mark(selection.token, "selected", true);
     if (what !== "hover") keepInView(strip, marked[marked.length - 1]);
   }
@@ -110,8 +110,8 @@
   function bar(state) {
     const { selection, info } = state;
     fill("selected-token", selection.token);
-    fill("second-token", selection.other);
-    app.byId("clear-second").hidden = selection.other === null;
+    fill("second-token", selection.second);
+    app.byId("clear-second").hidden = selection.second === null;
     for (const [name, count] of [["layer", info.layers], ["head", info.heads]]) {
       app.byId(`${name}-range`).textContent = `0–${count - 1}`;
       app.byId(`${name}-down`).disabled = selection[name] === 0;
@@ -153,7 +153,7 @@
     if (target.dataset.token !== undefined) {
       const token = Number(target.dataset.token);
       if (event.shiftKey) app.asSecond(token); else app.propose({ token });
-    } else if (target.id === "clear-second") app.propose({ other: null });
+    } else if (target.id === "clear-second") app.propose({ second: null });
     else if (target.id === "undo") app.propose({ undo: true });
     else if (target.id === "redo") app.propose({ redo: true });
     else {

@@ -40,7 +40,7 @@
 
   function emphasis(index, selection, hover) {
     if (index === selection.token) return "selected";
-    if (index === selection.other) return "second";
+    if (index === selection.second) return "second";
     return hover && (index === hover.token || index === hover.key) ? "hovered" : "";
   }
 
@@ -60,7 +60,7 @@
     const { selection, hover } = state;
     const most = app.narrow() ? 8 : 12;
     const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
-    const strong = [selection.token, selection.other];
+    const strong = [selection.token, selection.second];
     const apart = spread(strong, g);
     for (const i of chosen(g.count, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
       if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
@@ -158,9 +158,9 @@
     const { selection, hover } = app.state;
     drawLabels(g, app.state);
     if (hover && hover.token !== selection.token) row(g, hover.token, "thin");
-    if (selection.other !== null && selection.other !== undefined) {
-      if (selection.other !== selection.token) row(g, selection.other, "second-row", 3.5);
-      column(g, selection.other, "column", 3.5);
+    if ((selection.second ?? null) !== null) {
+      if (selection.second !== selection.token) row(g, selection.second, "second-row", 3.5);
+      column(g, selection.second, "column", 3.5);
     }
     row(g, selection.token, "row", 4);
   }
@@ -237,7 +237,7 @@
     const { selection } = app.state;
     if (event.shiftKey) app.asSecond(cell.key === null ? cell.token : cell.key); // the selected token stays
     else if (cell.key === null) app.propose({ token: cell.token });
-    else app.propose({ token: cell.token, other: cell.key });
+    else app.propose({ token: cell.token, second: cell.key });
   }
 
   app.cells.changed = paint;

@@ -49,7 +49,7 @@
   function stops(space) {
     const { selection } = app.state;
     if (!space || !space.path) return [];
-    return [selection.token, selection.other].filter((token) => token !== null && token !== undefined).flatMap((token) => way(space, token));
+    return [selection.token, selection.second].filter((token) => token !== null && token !== undefined).flatMap((token) => way(space, token));
   }
   function way(space, token) {
     const found = [];
@@ -87,12 +87,12 @@
     const { xaxis: x, yaxis: y, width } = graph._fullLayout;
     const place = placer([x._offset, y._offset - 4, width, y._offset + y._length + 2]);
     for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
-    const first = [selection.token, selection.other, hover ? hover.token : null];
+    const first = [selection.token, selection.second, hover ? hover.token : null];
     const done = new Set();
     const draw = (p) => {
       if (!p || done.has(p.token)) return;
       done.add(p.token);
-      const always = p.token === selection.token || p.token === selection.other;
+      const always = p.token === selection.token || p.token === selection.second;
       const suffix = always ? " " + p.token : ends[p.token];
       const wide = (Array.from(app.short(p.token, most)).length + suffix.length) * CHARACTER;
       const gap = always ? 12 : 7;
@@ -100,7 +100,7 @@
       if (!box && always) box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find(place.inside) || labelBox(p, [1, 0], wide, gap);
       if (!box) return;
       place.take(box);
-      const kind = p.token === selection.token ? "selected" : p.token === selection.other ? "second" : hover && p.token === hover.token ? "hovered" : "";
+      const kind = p.token === selection.token ? "selected" : p.token === selection.second ? "second" : hover && p.token === hover.token ? "hovered" : "";
       app.svgToken(p.token, { x: box[0], y: box[1] + 10, class: kind }, parent, most, suffix);
     };
     for (const token of first) draw(all.find((p) => p.token === token));
@@ -128,7 +128,7 @@
     const { selection } = app.state;
     if (space.dimensions === 3) app.spaceBox(space, parent);
     for (const token of space.quiet) {
-      if (token !== selection.token && token !== selection.other) line(way(space, token), "quiet", parent);
+      if (token !== selection.token && token !== selection.second) line(way(space, token), "quiet", parent);
     }
     const far = Math.max(...all.map((p) => p.depth));
     const range = far - Math.min(...all.map((p) => p.depth)) || 1;
@@ -137,7 +137,7 @@
       const close = space.dimensions === 3 ? (far - p.depth) / range : 1;
       app.svg("circle", { cx: p.x, cy: p.y, r: size * (0.75 + 0.25 * close), opacity: 0.5 + 0.5 * close, class: "dot0" }, parent);
     }
-    for (const [token, name] of [[selection.other, "path second-path"], [selection.token, "path"]]) {
+    for (const [token, name] of [[selection.second, "path second-path"], [selection.token, "path"]]) {
       if (token === null || token === undefined || !space.path) continue;
       const found = way(space, token);
       line(found, name, parent);
@@ -160,11 +160,11 @@
     const all = points(space);
     if (space) drawSpace(space, all, over);
     if (spatial) {
-      if (selection.other !== null) stem(space, selection.other, "stem", over);
+      if (selection.second !== null) stem(space, selection.second, "stem", over);
       stem(space, selection.token, "stem", over);
     }
     if (!all.length) return;
-    const named = moving === true && all.length > 80 ? all.filter((p) => p.token === selection.token || p.token === selection.other) : all;
+    const named = moving === true && all.length > 80 ? all.filter((p) => p.token === selection.token || p.token === selection.second) : all;
     drawLabels(named, app.state, space && space.path ? way(space, selection.token) : [], over);
     marks(all);
   }
@@ -173,7 +173,7 @@
     const find = (token) => all.find((p) => p.token === token);
     const hovered = hover && find(hover.token);
     if (hovered) app.svg("circle", { cx: hovered.x, cy: hovered.y, r: 7, class: "thin" }, over);
-    const second = selection.other !== null && find(selection.other);
+    const second = selection.second !== null && find(selection.second);
     if (second) {
       app.svg("rect", { x: second.x - 7.5, y: second.y - 7.5, width: 15, height: 15, class: "square" }, over);
       app.svg("circle", { cx: second.x, cy: second.y, r: 3.5, class: "dot2" }, over);

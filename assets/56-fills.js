@@ -55,11 +55,11 @@
   }
 
   document.addEventListener("all-words", ({ detail: { run, awaits } }) => {
-    const { token, other } = app.state.selection;
+    const { token, second } = app.state.selection;
     for (const position of awaits) {
       const outcome = failed.get(failure({ run, position }));
       if (outcome) say({ run, position }, outcome);
-      else if (position === token || position === other) ask(LANES[position === token ? 0 : 1], { run, position });
+      else if (position === token || position === second) ask(LANES[position === token ? 0 : 1], { run, position });
     }
   });
 

@@ -32,7 +32,7 @@
     { show: "Shift+← Shift+→", does: "previous, next head", keys: ["ArrowLeft", "ArrowRight"], shift: true, run: true, act: [step("head", -1), step("head", 1)] },
     { show: "[ ]", also: ", .", does: "move the second token, past the selected one; without one, from there", keys: ["[", "]", ",", "."], single: true, run: true,
       act: [second(-1), second(1), second(-1), second(1)] },
-    { show: "x", does: "no second token", keys: ["x"], single: true, run: true, act: [() => app.propose({ other: null })] },
+    { show: "x", does: "no second token", keys: ["x"], single: true, run: true, act: [() => app.propose({ second: null })] },
     { show: "Ctrl+Z Ctrl+Y", also: "Ctrl+Shift+Z", does: "undo, redo: a selection, an option or a run", keys: ["z", "y", "Shift+z"], ctrl: true, run: true,
       act: [undo, redo, redo] },
     { show: "/", does: "go to the text box", keys: ["/"], single: true, act: [focusText] },
@@ -236,10 +236,11 @@
     const node = app.byId("announcer");
     if (node) node.textContent = sentence;
   }
-  async function weight({ layer, head, token, other }, { run, stamp }) {
-    if (!app.canRead(layer, token, other)) return "cannot read it";
-    const read = await app.exact({ run, stamp, layer, head }, token);
-    return `reads it with weight ${app.precise(read(other))}`;
+  async function weight(selection, { run, stamp }) {
+    const { layer, head } = selection;
+    if (!app.canRead(layer, selection.token, selection.second)) return "cannot read it";
+    const read = await app.exact({ run, stamp, layer, head }, selection.token);
+    return `reads it with weight ${app.precise(read(selection.second))}`;
   }
   async function announce() {
     const { selection, info } = app.state;
@@ -248,7 +249,7 @@
     const before = said;
     const parts = [app.selectedWords()];
     if (value !== null && value !== undefined) parts.push(app.surprisalText(value, 1));
-    if (selection.other !== null && selection.other !== undefined) {
+    if ((selection.second ?? null) !== null) {
       try { parts.push(await weight(selection, info)); } catch (error) { /* the server does not answer, or not of this capture: without it */ }
     }
     if (app.state.selection === selection && app.state.info === info && said === before) app.byId("announcer").textContent = parts.filter(Boolean).join(", ");

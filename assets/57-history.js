@@ -33,10 +33,7 @@
     return Object.fromEntries(controls.filter(({ id, standard }) => id in options && options[id] !== standard).map(({ id }) => [id, options[id]]));
   }
   function address(entry) {
-    const { run, token, layer, head, other } = entry.selection;
-    const values = { run, token: String(token), layer: String(layer), head: String(head) };
-    if (other !== null && other !== undefined) values.other = String(other);
-    return { ...values, ...entry.options };
+    return { ...app.history.places(entry.selection), ...entry.options };
   }
   const place = (entry) => (entry.selection ? "?" + new URLSearchParams(address(entry)).toString() : window.location.href);
 
@@ -124,6 +121,11 @@
     /** The cards' options that are not at their default, as they are, or as they are about to be; null while none is known. */
     options: () => (controls.length ? chosen(expected ? expected.options : app.state.options) : null),
 
+    /** A selection as an address says it: its fields by name, as text. */
+    places(selection) {
+      const held = app.fields().filter(({ name, address: stands }) => stands && (selection[name] ?? null) !== null);
+      return Object.fromEntries(held.map(({ name }) => [name, String(selection[name])]));
+    },
     /** What is shown, as an address says it: selection and options by name. */
     address: () => address({ selection: app.state.selection, options: app.history.options() }),
     /** A link to what is shown; of the empty page, the page's own. */
@@ -179,6 +181,7 @@
     last = { kind: null, at: -Infinity };
     landing = null;
     expected = null;
+    if (entry.selection) entry = { ...entry, selection: app.selectionOf(entry.selection) };
     const shown = app.state.selection;
     const waits = performance.now() - asked < ANSWER;
     if (!entry.selection) {

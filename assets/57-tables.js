@@ -54,8 +54,8 @@
     const { selection, info } = app.state;
     if (!selection || !info) return "";
     const name = (index) => `${app.isolated(info.labels[index])} ${index}`;
-    const other = selection.other === null || selection.other === undefined ? "" : `, second token ${name(selection.other)}`;
-    return `Token ${name(selection.token)}${other}; layer ${selection.layer}, head ${selection.head}`;
+    const second = (selection.second ?? null) === null ? "" : `, second token ${name(selection.second)}`;
+    return `Token ${name(selection.token)}${second}; layer ${selection.layer}, head ${selection.head}`;
   };
   /* Plotly's picture alone is the image: buttons may stand beside it; before a run the card says what will be drawn */
   function describe() {

@@ -11,7 +11,7 @@ class Example:
 
     Attributes:
         model: catalog name. text: what is run. look_for: one line for a person.
-        token, other, layer, head: what is selected when the run is opened first.
+        token, second, layer, head: what is selected when the run is opened first.
     """
 
     model: str
@@ -20,7 +20,7 @@ class Example:
     token: int
     layer: int
     head: int
-    other: int | None = None
+    second: int | None = None
 
 
 EXAMPLES = (
@@ -29,7 +29,7 @@ EXAMPLES = (
         "When Mary and John went to the shops, John gave a bottle of milk to Mary.",
         "Layer 23, head 0: “to” attends to the name that comes next",
         token=15,
-        other=1,
+        second=1,
         layer=23,
         head=0,
     ),
@@ -38,7 +38,7 @@ EXAMPLES = (
         "Oh dear! Oh dear! I shall be late! Oh dear!",
         "Layer 18, head 6: attends to what followed the same word last time",
         token=11,
-        other=4,
+        second=4,
         layer=18,
         head=6,
     ),
@@ -47,7 +47,7 @@ EXAMPLES = (
         "My bank closed the account. The bank charged a fee. Ducks sat on the grassy bank of the river.",
         "One word, two meanings: two points for “bank” lie together, the third apart",
         token=8,
-        other=18,
+        second=18,
         layer=2,
         head=0,
     ),
@@ -56,7 +56,7 @@ EXAMPLES = (
         "CC(C)S.CN(C)C=O.Fc1cccnc1F.O=C([O-])[O-].[K+].[K+]>>CC(C)Sc1ncccc1F",
         "Layer 10, head 5: product atoms attend to the reactant atoms they come from",
         token=45,
-        other=6,
+        second=6,
         layer=10,
         head=5,
     ),

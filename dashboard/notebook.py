@@ -18,6 +18,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -62,13 +63,14 @@ def show(
     loaded: LoadedModel | None = None,
     *,
     token: int | None = None,
-    other: int | None = None,
+    second: int | None = None,
     layer: int | None = None,
     head: int | None = None,
     height: int = HEIGHT,
     port: int = 0,
     proxy: str | None = None,
     origins: Iterable[str] = (),
+    other: int | None = None,
 ) -> LinkedPage:
     """The dashboard's linked page of one run, as the value of a notebook's cell: a click selects, and all cards follow.
 
@@ -87,11 +89,12 @@ def show(
             the kernel.
         loaded: the model of the run, kept as long as its page is open. Only a masked model with a long text needs it,
             for the prediction at a position that the run does not hold; without it the card says so.
-        token, other, layer, head: what is selected at first; by default the last token in the middle layer.
+        token, second, layer, head: what is selected at first; by default the last token in the middle layer.
         height: of the cell, in pixels.
         port: of the server; 0 takes a free one.
         proxy: see above; `{port}` becomes the port.
         origins: pages around the cell, as "https://notebooks.example:8443", besides those of this machine.
+        other: the old name of `second`; it gives a `DeprecationWarning`.
 
     Returns:
         The page, which a notebook displays; `.url` opens it in a tab, `.close()` lets it go.
@@ -106,10 +109,12 @@ def show(
         raise BadRequestError(f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns.")
     if loaded is not None and loaded.fingerprint != run.header.get("fingerprint", loaded.fingerprint):
         raise ModelError(f"{loaded.info.title} is not the model that made this run ({run.model.title}). Pass that one.")
-    place = {"token": token, "other": other, "layer": layer, "head": head}
-    for name in ("token", "other"):
-        run.check(token=place[name])
-    run.check(layer=layer, head=head)
+    if other is not None:
+        warnings.warn("show(other=…) is now show(second=…).", DeprecationWarning, stacklevel=2)
+        second = other if second is None else second
+    place = {"token": token, "second": second, "layer": layer, "head": head}
+    run.check(token=token, layer=layer, head=head)
+    run.check(token=second)
     reach = Reach(int(port), proxy, tuple(origins))
     with _CHANGE:
         server = server_for(reach)

@@ -11,6 +11,7 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from dashboard import __version__, ids
+from dashboard.contracts.selection import fields_for_browser
 from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.figures.theme import LIGHT, empty_figure
 from dashboard.markup import attributes, frozen
@@ -56,7 +57,11 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
         ],
         id=ids.PAGE,
         className="page empty embedded" if embedded else "page empty",
-        **attributes(data_version=__version__, data_views=json.dumps([_for_asking(view) for view in views])),
+        **attributes(
+            data_version=__version__,
+            data_fields=json.dumps(fields_for_browser()),
+            data_views=json.dumps([_for_asking(view) for view in views]),
+        ),
     )
 
 

@@ -5,7 +5,7 @@
 
 Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them as
 soon as something is selected (assets/50-show.js), and for a figure only where it depends on what has changed: a figure says
-in `layout.meta` for which selection it was drawn (`run`, `token`, `other`, `layer`, `head`), on which of these it depends
+in `layout.meta` for which selection it was drawn (each field by its name), on which of these it depends
 (`reads`), and with `whole: false` that a part of it is still being computed, so that it may be another one later.
 
 An address with `stamp` means one capture of the run. Where the run was computed again since, the answer is 412, and the page
@@ -23,7 +23,7 @@ from flask import Blueprint, Response, request
 from plotly.io.json import to_json_plotly
 
 from dashboard.contracts.context import Context
-from dashboard.contracts.selection import Selection
+from dashboard.contracts.selection import PLACES, Selection
 from dashboard.errors import AddressNotFoundError, DashboardError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import LIGHT, Theme, empty_figure, theme_named
@@ -82,8 +82,7 @@ def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     selection, options = context.selection, context.options
     figure = view.draw(context)
     spec = spec_of(empty_figure(None, theme) if figure is None else figure)
-    told = {name: getattr(selection, name) for name in ("run", "stamp", "token", "other", "layer", "head")}
-    told |= {"reads": list(view.fields(options)), "whole": not view.awaits(context)}
+    told = {**selection.to_json(), "reads": list(view.fields(options)), "whole": not view.awaits(context)}
     spec["layout"]["meta"] = {**(spec["layout"].get("meta") or {}), **told}
     return spec
 
@@ -132,6 +131,6 @@ def _placed(words: Words) -> dict[str, list[Plain]]:
 
 
 def state_name(selection: Selection) -> str:
-    """What words are of: "run-token-second-layer-head", the run by its first eight digits; no second token is nothing."""
-    other = "" if selection.other is None else str(selection.other)
-    return "-".join([selection.run[:8], str(selection.token), other, str(selection.layer), str(selection.head)])
+    """What words are of: the run by its first eight digits and each place, in the order of `Selection`; no second token is nothing."""
+    places = [getattr(selection, field.name) for field in PLACES]
+    return "-".join([selection.run[:8], *("" if place is None else str(place) for place in places)])

@@ -12,11 +12,10 @@ from dashboard import __version__
 from dashboard.analysis.attention import head_tags
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.selection import Selection
+from dashboard.contracts.selection import PLACES, Selection, apart
 from dashboard.examples import Example, example_for
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 
-PLACES = ("token", "layer", "head", "other")
 LONGEST_DIFF = 256  # tokens of an edit that are compared one by one: the comparison grows with their product
 
 
@@ -35,6 +34,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "kind": run.model.kind,
         "layers": run.model.layers,
         "heads": run.model.heads,
+        "counts": run.counts,
         "text": run.text,
         "labels": run_labels(run),
         "leads": [lead_of(token) for token in run.tokens],
@@ -69,28 +69,23 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
     """
     example = opened_example(run, before)
     if example is not None:
-        return {"token": example.token, "other": example.other, "layer": example.layer, "head": example.head}
+        return {field.name: getattr(example, field.name) for field in PLACES}
     last = max((i for i, token in enumerate(run.tokens) if not token.given), default=len(run) - 1)
     masks = [] if before is not None and before.key == run.key else typed_masks(run)
     if before is None or selection is None:
-        return {"token": masks[0] if masks else last, "other": None, "layer": run.model.layers // 2, "head": 0}
+        return {"token": masks[0] if masks else last, "second": None, "layer": run.model.layers // 2, "head": 0}
     token = _same_token(before, run, selection.token)
     if masks and token not in masks:
         token = masks[0]
-    other = None if selection.other is None else _same_token(before, run, selection.other)
+    second = None if selection.second is None else _same_token(before, run, selection.second)
     return apart(
         {
             "token": last if token is None else token,
-            "other": other,
+            "second": second,
             "layer": min(selection.layer, run.model.layers - 1),
             "head": min(selection.head, run.model.heads - 1),
         }
     )
-
-
-def apart(start: dict[str, int | None]) -> dict[str, int | None]:
-    """The same place; no token is its own second one."""
-    return {**start, "other": None} if start["other"] == start["token"] else start
 
 
 def typed_masks(run: ModelRun) -> list[int]:
@@ -119,9 +114,9 @@ def _same_token(before: ModelRun, run: ModelRun, position: int) -> int | None:
     last = _shared(old[first:][::-1], new[first:][::-1])
     if position >= len(old) - last:
         return len(new) - len(old) + position
-    between, other = old[first : len(old) - last], new[first : len(new) - last]
-    if max(len(between), len(other)) <= LONGEST_DIFF:
-        for block in SequenceMatcher(None, between, other, autojunk=False).get_matching_blocks():
+    between, beside = old[first : len(old) - last], new[first : len(new) - last]
+    if max(len(between), len(beside)) <= LONGEST_DIFF:
+        for block in SequenceMatcher(None, between, beside, autojunk=False).get_matching_blocks():
             if block.a <= position - first < block.a + block.size:
                 return position - block.a + block.b
     return position if position < len(new) and new[position] == old[position] else None
@@ -137,21 +132,18 @@ def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, int | No
     token means that there is none.
 
     Args:
-        address: the address bar's values as text: token, layer, head, other.
+        address: the address bar's values as text.
     """
-    counts = {"token": len(run), "other": len(run), "layer": run.model.layers, "head": run.model.heads}
     found: dict[str, int | None] = {}
     problems = []
-    for name in PLACES:
-        raw = address.get(name)
-        if raw is None or raw == "":
+    for field in PLACES:
+        raw, count, what = field.value_in(address), run.counts[field.kind.of], field.kind.title
+        if raw is None:
             continue
-        if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 10 and int(raw) < counts[name]:
-            found[name] = int(raw)
+        if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 10 and int(raw) < count:
+            found[field.name] = int(raw)
         else:
-            what = "second token" if name == "other" else name
-            shown = str(raw)[:40]
-            problems.append(f"The address names {what} “{shown}”, but this run has {what}s 0 to {counts[name] - 1}.")
+            problems.append(f"The address names {what} “{str(raw)[:40]}”, but this run has {what}s 0 to {count - 1}.")
     if "token" in found:
-        found.setdefault("other", None)
+        found.setdefault("second", None)
     return found, problems

@@ -51,7 +51,7 @@ class Shelf:
         """
         run = self.store.open(selection.run)
         selection.checked(run)
-        return self.store.filled(run, (selection.token, selection.other)) if later else run
+        return self.store.filled(run, (selection.token, selection.second)) if later else run
 
 
 def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:

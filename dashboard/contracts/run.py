@@ -236,12 +236,17 @@ class ModelRun:
         size = f"{len(self)} tokens, {self.model.layers} layers × {self.model.heads} heads"
         return f"ModelRun({self.model.name!r}, {size}{', computed by an earlier version' if self.outdated else ''})"
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are of what an index can count: tokens, layers, heads."""
+        return {"token": len(self), "layer": self.model.layers, "head": self.model.heads}
+
     def check(self, token: int | None = None, layer: int | None = None, head: int | None = None) -> None:
         """Raise `BadSelectionError` for an index that this run does not have."""
-        bounds = (("token", token, len(self)), ("layer", layer, self.model.layers), ("head", head, self.model.heads))
-        for name, value, count in bounds:
-            if value is not None and not 0 <= value < count:
-                raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}.")
+        counts = self.counts
+        for name, value in (("token", token), ("layer", layer), ("head", head)):
+            if value is not None and not 0 <= value < counts[name]:
+                raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {counts[name] - 1}.")
 
     def recipe(self, layer: int) -> ScoreRecipe:
         self.check(layer=layer)

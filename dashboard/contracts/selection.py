@@ -1,16 +1,84 @@
-"""What is selected: a small value made in the browser, parsed once at the edge."""
+"""What is selected: a small value made in the browser, parsed once at the edge.
+
+`Selection` alone says which fields there are. Addresses, the page, exports and the shell go through `FIELDS`, which is made of
+its annotations, and the browser is sent the same list (`fields_for_browser`): a new field is a new line here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from dashboard.contracts.request import is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadSelectionError, ReplacedRunError
 
+Bound = Literal["token", "layer", "head"]
 LONGEST_STAMP = 64  # characters
 REPLACED = "This run was computed again. Reload the page to see the new one."
+
+
+@dataclass(frozen=True)
+class Index:
+    """A field that is an index from 0.
+
+    Attributes:
+        title: as a sentence names it. of: what it counts, which bounds it (`ModelRun.counts`).
+        was: its name in addresses that were made before it had this one.
+    """
+
+    title: str
+    of: Bound
+    was: str | None = None
+
+    def parse(self, value: object) -> int:
+        """An index, which may come as text ("3").
+
+        Raises:
+            BadSelectionError: it is none.
+        """
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value[:9])
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
+            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; it must be a whole number from 0.")
+        return value
+
+
+@dataclass(frozen=True)
+class RunName:
+    """A field that is a run's key. The attributes are those of `Index`."""
+
+    title: str
+    was: str | None = None
+
+    def parse(self, value: object) -> str:
+        """A run's key.
+
+        Raises:
+            BadSelectionError: it is none.
+        """
+        if not is_run_key(value):
+            raise BadSelectionError(f"The selection's {self.title} is not a run's name. Reload the page, or run a text.")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A field that names one capture of a run. The attributes are those of `Index`."""
+
+    title: str
+    was: str | None = None
+
+    def parse(self, value: object) -> str:
+        """A stamp.
+
+        Raises:
+            BadSelectionError: it is none.
+        """
+        if not isinstance(value, str) or len(value) > LONGEST_STAMP:
+            raise BadSelectionError(f"The selection's {self.title} names no run. Reload the page.")
+        return value
 
 
 @dataclass(frozen=True)
@@ -20,45 +88,44 @@ class Selection:
     Attributes:
         run: key of the run that is shown.
         token, layer, head: indices from 0.
-        other: a second token, or None.
-        other_run: key of a second run, or None.
+        second: a second token, or None.
+        second_run: key of a second run, or None.
         stamp: which capture of the run is meant (`ModelRun.stamp`), or None for the one that is there.
     """
 
-    run: str
-    token: int
-    layer: int
-    head: int
-    other: int | None = None
-    other_run: str | None = None
-    stamp: str | None = None
+    run: Annotated[str, RunName("run")]
+    token: Annotated[int, Index("token", "token")]
+    layer: Annotated[int, Index("layer", "layer")]
+    head: Annotated[int, Index("head", "head")]
+    second: Annotated[int | None, Index("second token", "token", was="other")] = None
+    second_run: Annotated[str | None, RunName("second run", was="other_run")] = None
+    stamp: Annotated[str | None, Stamp("stamp")] = None
 
     @classmethod
     def from_json(cls, raw: object) -> Selection:
-        """Parse a decoded JSON object. Numbers may come as text ("3"). A second token that is the first is none.
+        """Parse a decoded JSON object, or an address: numbers may come as text. A second token that is the first is none.
 
         Raises:
             BadSelectionError: a field is missing or is not what it must be.
         """
-        if not isinstance(raw, dict) or not is_run_key(raw.get("run")):
+        if not isinstance(raw, Mapping) or not is_run_key(raw.get("run")):
             raise BadSelectionError("The selection names no run. Reload the page, or run a text.")
-        other_run = raw.get("other_run")
-        if other_run is not None and not is_run_key(other_run):
-            raise BadSelectionError("The selection's second run is not a run's name. Reload the page.")
-        stamp = raw.get("stamp")
-        if stamp is not None and (not isinstance(stamp, str) or len(stamp) > LONGEST_STAMP):
-            raise BadSelectionError("The selection's stamp names no run. Reload the page.")
-        token = _index(raw, "token")
-        other = None if raw.get("other") is None else _index(raw, "other")
-        return cls(
-            run=raw["run"],
-            token=token,
-            layer=_index(raw, "layer"),
-            head=_index(raw, "head"),
-            other=None if other == token else other,
-            other_run=other_run,
-            stamp=stamp,
-        )
+        found: dict[str, Any] = {}
+        for field in FIELDS:
+            value = field.value_in(raw)
+            found[field.name] = None if value is None and field.optional else field.kind.parse(value)
+        return cls(**apart(found))
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by its name, as `from_json` reads it."""
+        return {field.name: getattr(self, field.name) for field in FIELDS}
+
+    def to_query(self) -> dict[str, str]:
+        """The fields that an address holds, as text; without what is None, and without the stamp: a link means the run, not one
+        capture of it.
+        """
+        held = {field.name: getattr(self, field.name) for field in FIELDS if field.in_address}
+        return {name: str(value) for name, value in held.items() if value is not None}
 
     def checked(self, run: ModelRun) -> Selection:
         """This selection, if `run` has everything it names.
@@ -68,15 +135,59 @@ class Selection:
         """
         if self.stamp is not None and self.stamp != run.stamp:
             raise ReplacedRunError(REPLACED)
-        run.check(token=self.token, layer=self.layer, head=self.head)
-        run.check(token=self.other)
+        for field in PLACES:
+            run.check(**{field.kind.of: getattr(self, field.name)})
         return self
 
 
-def _index(raw: dict[str, Any], name: str) -> int:
-    value = raw.get(name)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:9])
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
-        raise BadSelectionError(f"The selection's {name} is {repr(value)[:40]}; it must be a whole number from 0.")
-    return value
+@dataclass(frozen=True)
+class SelectionField:
+    """A field of `Selection`.
+
+    Attributes:
+        name: attribute of `Selection`, name in its JSON, parameter of the page's address. kind: what it holds.
+        optional: it may be None.
+    """
+
+    name: str
+    kind: Any
+    optional: bool
+
+    @property
+    def in_address(self) -> bool:
+        return not isinstance(self.kind, Stamp)
+
+    def value_in(self, raw: Mapping[str, Any]) -> Any:
+        """What an object or an address says of this field, by its name or by an older one; None where it says nothing."""
+        value = raw.get(self.name)
+        return raw.get(self.kind.was) if value in (None, "") and self.kind.was is not None else value if value != "" else None
+
+
+def _declared() -> tuple[SelectionField, ...]:
+    hints = get_type_hints(Selection, include_extras=True)
+    return tuple(SelectionField(one.name, get_args(hints[one.name])[1], one.default is None) for one in fields(Selection))
+
+
+FIELDS = _declared()
+PLACES = tuple(field for field in FIELDS if isinstance(field.kind, Index))  # what is selected within a run
+
+
+def apart(places: Mapping[str, Any]) -> dict[str, Any]:
+    """The same places by name; no token is its own second one."""
+    return {**places, "second": None if places.get("second") == places.get("token") else places.get("second")}
+
+
+def fields_for_browser() -> list[dict[str, Any]]:
+    """`FIELDS` as JSON, for the page's scripts: `name`, `of` (what an index counts; null for other fields), `optional`, `address`
+    (whether it stands in the page's address) and `was` (an older name, or null).
+    """
+    return [
+        {
+            "name": field.name,
+            "of": field.kind.of if field in PLACES else None,
+            "optional": field.optional,
+            "address": field.in_address,
+            "was": field.kind.was,
+        }
+        for field in FIELDS
+    ]

@@ -98,8 +98,8 @@ def _places(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[
     indices = {"layer": selection.layer, "head": selection.head}
     places = [(name.capitalize(), str(index)) for name, index in indices.items() if name in reads]
     places.append(("Token", _token(run, selection.token)))
-    if selection.other is not None:
-        places.append(("Second token", _token(run, selection.other)))
+    if selection.second is not None:
+        places.append(("Second token", _token(run, selection.second)))
     return tuple(places)
 
 
@@ -157,5 +157,5 @@ def place_name(selection: Selection, reads: Sequence[str] = ("layer", "head")) -
     """The selection in a file's name."""
     indices = {"layer": selection.layer, "head": selection.head}
     named = tuple(f"{name}{index}" for name, index in indices.items() if name in reads)
-    other = () if selection.other is None else (f"second{selection.other}",)
+    other = () if selection.second is None else (f"second{selection.second}",)
     return (*named, f"token{selection.token}", *other)

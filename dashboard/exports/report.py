@@ -90,7 +90,7 @@ def _strip(run: ModelRun, selection: Selection) -> str:
         words = f"Coloured by surprisal, 0 to {MOST_SURPRISAL:.0f} nats: how unexpected each token was."
     more = f" The first {LONGEST_STRIP} of {len(run):,} tokens." if len(run) > LONGEST_STRIP else ""
     marks = "".join(f" {_text(phrase)}." for phrase in legend_of(run.tokens))
-    marked = " Framed: the selected token." if selection.other is None else " Framed: the selected token; dashed: the second."
+    marked = " Framed: the selected token." if selection.second is None else " Framed: the selected token; dashed: the second."
     return (
         f'<section aria-labelledby="tokens"><h2 id="tokens">Tokens</h2><p class="caption">{words}{more}{marked}{marks}</p>'
         f'<ol class="strip">{"".join(items)}</ol></section>'
@@ -99,7 +99,7 @@ def _strip(run: ModelRun, selection: Selection) -> str:
 
 def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | None) -> str:
     known = surprisal is not None and not np.isnan(surprisal)
-    chosen = "selected" if index == selection.token else "other" if index == selection.other else ""
+    chosen = "selected" if index == selection.token else "second" if index == selection.second else ""
     style = number = ""
     if known and surprisal is not None:
         step = int(min(1.0, surprisal / MOST_SURPRISAL) * (len(LIGHT.surprisal) - 1e-9))

@@ -157,7 +157,7 @@ class Files:
 
 
 def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
-    from dashboard.contracts.selection import Selection
+    from dashboard.contracts.selection import PLACES, Selection
     from dashboard.exports.report import report
     from dashboard.run_info import start_of
     from dashboard.views import all_views
@@ -166,13 +166,13 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     check_place(parsed, run.model.title, run.model.layers, run.model.heads)
     check_tokens(parsed, run)
     start = start_of(run, None, None)
-    chosen = {"token": parsed.token, "layer": parsed.layer, "head": parsed.head, "other": parsed.second}
+    chosen = {field.name: getattr(parsed, field.name) for field in PLACES}
     place = {**start, **{name: value for name, value in chosen.items() if value is not None}}
     if parsed.token is not None and parsed.second is None:
-        place["other"] = None
+        place["second"] = None
     views = all_views()
     options = {view.name: {control.name: control.default for control in view.controls} for view in views}
-    selection = Selection(run.key, int(place["token"] or 0), int(place["layer"] or 0), int(place["head"] or 0), place["other"])
+    selection = Selection.from_json({"run": run.key, **place})
     state = ViewState(selection.checked(run), options)
-    filled = runs.filled(run, (selection.token, selection.other))
+    filled = runs.filled(run, (selection.token, selection.second))
     return report(state, views, lambda _selection, later: filled if later else run)

@@ -56,7 +56,7 @@ def draw(context: Context) -> Spec:
 def export(context: Context) -> go.Figure:
     run, selection, theme = context.run, context.selection, theme_named(context.theme)
     layer, head, count = selection.layer, selection.head, len(run)
-    selected = (selection.token, selection.other)
+    selected = (selection.token, selection.second)
     if count <= LARGEST_HEATMAP:
         allowed = allowed_keys(run.recipe(layer), count, count)
         figure = attention_map(run.attention(layer, head), run.tokens, allowed, selected, theme)
@@ -113,7 +113,7 @@ def text(context: Context) -> Words:
     lost = _lost(run, selection.layer, selection.head)
     if len(lost) == len(run):
         return Words("Attention", message=not_finite_message(run, f"The weights of layer {selection.layer} are not finite."))
-    token, other = selection.token, selection.other
+    token, other = selection.token, selection.second
     place = f"Layer {selection.layer}, head {selection.head}: what "
     title = [place, token_at(run, token), f" ({token}) attends to"]
     footer = _reads(run, selection, token, "selected", other)

@@ -113,7 +113,7 @@ def draw(context: Context) -> Spec:
 def export(context: Context) -> go.Figure:
     """The figure by itself, with labels and marks; in three components a scene that can be turned."""
     run, selection = context.run, context.selection
-    space, marks = _space(run, selection, context.options), (selection.token, selection.other)
+    space, marks = _space(run, selection, context.options), (selection.token, selection.second)
     figure = space_figure(space, run.tokens, marks, theme_named(context.theme))
     figure.update_layout(width=760, height=560)
     return figure
@@ -185,10 +185,10 @@ def _variance(projection: Projection, dimensions: int) -> list[Any]:
 
 def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
     """A line on how alike the selected and the second token are, in the states as they are."""
-    if selection.other is None:
+    if selection.second is None:
         return []
-    found = likeness(states_at(run, _layer(selection, options)), selection.token, selection.other)
-    both = [token_at(run, i, True) for i in (selection.token, selection.other)]
+    found = likeness(states_at(run, _layer(selection, options)), selection.token, selection.second)
+    both = [token_at(run, i, True) for i in (selection.token, selection.second)]
     distance = "not defined" if math.isnan(found.distance) else f"{found.distance:.4g}"
     cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")
     return [
@@ -214,7 +214,7 @@ def table(context: Context) -> Table:
     if options["draw"] == "path":
         paths = trajectories(run, options["first"], options["scaling"])
         states = [states_at(run, layer) for layer in range(-1, run.model.layers)]
-        chosen = (selection.token, selection.other)
+        chosen = (selection.token, selection.second)
         return path_table(run.tokens, paths, states, chosen, whole, _layer(selection, options) + 1)
     states_shown = states_at(run, _layer(selection, options))
     shown = _projection(run, selection, options)

@@ -50,7 +50,7 @@ def _names(run: ModelRun, tokens: Sequence[int], ratios: np.ndarray) -> list[Any
 def not_shown_note(run: ModelRun, selection: Selection, projection: Projection, layers: bool) -> Any:
     """What a person reads beside the points where the selected or the second token is not among them; else nothing."""
     lines: list[Any] = []
-    for name, token in (("selected", selection.token), ("second", selection.other)):
+    for name, token in (("selected", selection.token), ("second", selection.second)):
         if token is None or (name == "second" and token == selection.token):
             continue
         lead: list[Any] = [f"The {name} token, ", token_at(run, token), f"\u00a0({token}), is not shown: "]

@@ -57,9 +57,9 @@ def _asks(run: ModelRun, position: int) -> bool:
 
 def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction | None:
     """The second token's prediction, where there is a second token, and its prediction is there already and finite."""
-    if selection.other is None or selection.other == selection.token:
+    if selection.second is None or selection.second == selection.token:
         return None
-    found = prediction_of(run, selection.other, options)
+    found = prediction_of(run, selection.second, options)
     return found if found is None or found.finite else None
 
 
@@ -68,7 +68,7 @@ def needs(context: Context) -> tuple[int, ...]:
     run, selection, options = context.run, context.selection, context.options
     if not run.has_predictions:
         return ()
-    places = dict.fromkeys(place for place in (selection.token, selection.other) if place is not None)
+    places = dict.fromkeys(place for place in (selection.token, selection.second) if place is not None)
     return tuple(place for place in places if prediction_of(run, place, options) is None)
 
 
@@ -149,17 +149,17 @@ def text(context: Context) -> Words:
     what = "next tokens" if run.model.kind == "causal" else "fills"
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
     caption: list[Any] = [f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"]
-    if selection.other not in (None, selection.token):
+    if selection.second not in (None, selection.token):
         caption += [" ", _without_second(run, selection, options)]
     return Words(title, caption, body=_table(run, labels, prediction))
 
 
 def _without_second(run: ModelRun, selection: Selection, options: Options) -> Any:
     """Why the second token's prediction is not shown beside the selected one's."""
-    if selection.other is not None and prediction_of(run, selection.other, options) is not None:
+    if selection.second is not None and prediction_of(run, selection.second, options) is not None:
         return "The model's values at the second token's position are not finite."
     late = "The second token's position is not computed yet."
-    return html.Span(late, **attributes(data_waits=str(selection.other)))
+    return html.Span(late, **attributes(data_waits=str(selection.second)))
 
 
 def _pair_caption(run: ModelRun, prediction: Prediction, other: Prediction, count: int) -> list[Any]:
@@ -311,7 +311,7 @@ VIEW = View(
         "Run a text to see what the model expects after each token.",
         "You get its ten likeliest tokens with exact probabilities, beside the token that really came next.",
     ),
-    figure_reads=("run", "token", "other"),
+    figure_reads=("run", "token", "second"),
     draw=draw,
     text=text,
     controls=CONTROLS,

@@ -40,7 +40,7 @@ class ViewState:
     """What one person looks at.
 
     Attributes:
-        selection: run, token, second token, layer and head.
+        selection: run, token, layer, head and second token.
         options: per view's name, per control's name, the chosen value.
     """
 
@@ -49,25 +49,21 @@ class ViewState:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str], views: Sequence[View]) -> ViewState:
-        """The state that an address names: `run`, `token`, `layer`, `head`, `other`, and `<view>-<control>` where a
-        control is not at its default. An unknown choice is the default.
+        """The state that an address names: the selection's fields, and `<view>-<control>` where a control is not at its
+        default. An unknown choice is the default.
 
         Raises:
             BadSelectionError: it names no run, or a place is not a number.
         """
-        raw = {name: query.get(name) or None for name in ("run", "stamp", "token", "layer", "head", "other")}
         options = {
             view.name: view.options(tuple(query.get(ids.control_id(view.name, control.name)) for control in view.controls))
             for view in views
         }
-        return cls(Selection.from_json(raw), options)
+        return cls(Selection.from_json(query), options)
 
     def to_query(self, views: Sequence[View]) -> dict[str, str]:
         """The address of this state; only what differs from the defaults."""
-        places = {"token": self.selection.token, "layer": self.selection.layer, "head": self.selection.head}
-        query = {"run": self.selection.run, **{name: str(place) for name, place in places.items()}}
-        if self.selection.other is not None:
-            query["other"] = str(self.selection.other)
+        query = self.selection.to_query()
         for view in views:
             for control in view.controls:
                 value = self.options[view.name][control.name]

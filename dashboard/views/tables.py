@@ -44,7 +44,7 @@ def row_table(run: ModelRun, selection: Selection) -> Table:
     columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
     verb = "attends" if len(names) == 1 else "attend"
     title = f"Layer {layer}, head {head}: what {' and '.join(names)} {verb} to"
-    return Table(title, (Column("Key"), Column("Token"), *columns), rows, len(rows), queries, "other")
+    return Table(title, (Column("Key"), Column("Token"), *columns), rows, len(rows), queries, "second")
 
 
 def head_table(run: ModelRun, layer: int, head: int) -> Table:
@@ -253,4 +253,4 @@ def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:
 
 def marked(selection: Selection) -> tuple[int, ...]:
     """The selected and the second token's rows, in a table of one row a token."""
-    return (selection.token,) if selection.other in (None, selection.token) else (selection.token, selection.other)
+    return (selection.token,) if selection.second in (None, selection.token) else (selection.token, selection.second)

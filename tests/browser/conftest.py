@@ -303,11 +303,11 @@ class Person:
             """() => {
                 const { selection, info } = (window.dashboardApp || { state: {} }).state;
                 if (!selection || !info || info.run !== selection.run) return false;
-                const { token, other, layer, head } = selection;
-                const second = other === token ? null : other;
-                const place = [info.run.slice(0, 8), token, second, layer, head].map((v) => v ?? "").join("-");
+                const { token, layer, head } = selection;
+                const second = selection.second === token ? null : selection.second;
+                const place = [info.run.slice(0, 8), token, layer, head, second].map((v) => v ?? "").join("-");
                 const told = [...document.querySelectorAll(".heading")].every((box) => box.dataset.of === place);
-                const wanted = { ...selection, other: second ?? null };
+                const wanted = { ...selection, second: second ?? null };
                 const drawn = ["attention", "hidden", "prediction"].every((view) => {
                     if (document.querySelector(`#${view}-card.as-table`)) return true; // comes with the words
                     const of = document.querySelector(`#${view}-graph .js-plotly-plot`)?.layout?.meta;

@@ -33,7 +33,7 @@ def cells(person: Person, view: str) -> list[list[str]]:
 
 
 def test_each_figure_can_be_read_as_a_table_of_its_numbers(person: Person, causal: ModelRun) -> None:
-    person.open_run(causal, token=15, other=1, layer=24, head=4)
+    person.open_run(causal, token=15, second=1, layer=24, head=4)
     for view in VIEWS:
         show(person, view, "table")
     weights = causal.attention(24, 4)
@@ -57,11 +57,11 @@ def test_each_figure_can_be_read_as_a_table_of_its_numbers(person: Person, causa
     expect(person.page.locator("#hidden-table tr.selected")).to_be_in_viewport()
 
     person.page.locator("#attention-table [data-row='9']").click()  # a key: the second token
-    person.selects(token=15, other=9)
+    person.selects(token=15, second=9)
     person.page.locator("#hidden-table [data-row='14']").focus()  # a token, by keys
     person.page.keyboard.press("ArrowUp")
     person.page.keyboard.press("Enter")
-    person.selects(token=13, other=9)
+    person.selects(token=13, second=9)
     assert person.page.evaluate("() => document.activeElement.dataset.row") == "13"  # though the table is new
     expect(person.page.locator("#hidden-table tr.selected td").first).to_have_text("13")
 
@@ -77,7 +77,7 @@ def test_figures_say_what_they_show(person: Person, causal: ModelRun) -> None:
     person.go()
     for view in VIEWS:
         expect(person.page.locator(f"#{view}-graph")).to_have_attribute("role", "img")
-    person.open_run(causal, token=15, other=1, layer=24, head=4)
+    person.open_run(causal, token=15, second=1, layer=24, head=4)
 
     def said(view: str) -> str:
         return str(person.page.locator(f"#{view}-graph").get_attribute("aria-label"))
@@ -115,7 +115,7 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
     person.page.keyboard.type(causal.text)  # with , . and x in it: they are text here
     press("Control+Enter")
     person.drawn(causal.text)
-    person.selects(token=15, other=1, layer=23, head=0)
+    person.selects(token=15, second=1, layer=23, head=0)
     press("ArrowLeft")  # moves the caret, not the token
     person.selects(token=15)
     press("Tab")
@@ -126,13 +126,13 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
         ("Shift+ArrowDown", {"layer": 23}),
         ("Shift+ArrowRight", {"head": 1}),
         ("Shift+ArrowLeft", {"head": 0}),
-        ("x", {"other": None}),
-        ("[", {"other": 14}),
-        ("]", {"other": 16}),  # past the selected one
-        (",", {"other": 14}),
+        ("x", {"second": None}),
+        ("[", {"second": 14}),
+        ("]", {"second": 16}),  # past the selected one
+        (",", {"second": 14}),
         ("Shift+ArrowRight", {"head": 1}),  # another kind of change: moves of one kind in a row may be one step
-        ("Control+z", {"head": 0, "other": 14}),
-        ("Control+Shift+Z", {"head": 1, "other": 14}),
+        ("Control+z", {"head": 0, "second": 14}),
+        ("Control+Shift+Z", {"head": 1, "second": 14}),
         ("End", {"token": 17}),
         ("Home", {"token": 0}),
     ):
@@ -145,7 +145,7 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
     person.selects(token=17)
     assert focus(person) == "token 17"
     press("Shift+Enter")  # no token is its own second one
-    person.selects(token=17, other=14)
+    person.selects(token=17, second=14)
     weight = float(causal.attention(24, 1)[17, 14])
     expect(person.at("announcer")).to_contain_text("Token . 17, second token ·milk 14; layer 24, head 1")
     expect(person.at("announcer")).to_contain_text(f"reads it with weight {weight:.4f}")
@@ -167,7 +167,7 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
 
 def test_the_list_of_keys_opens_closes_and_turns_single_keys_off(person: Person, causal: ModelRun) -> None:
     press = person.page.keyboard.press
-    person.open_run(causal, token=9, other=4, layer=5, head=2)
+    person.open_run(causal, token=9, second=4, layer=5, head=2)
     dialog = person.page.locator("dialog")
     person.at("keys").focus()
     press("Enter")
@@ -182,7 +182,7 @@ def test_the_list_of_keys_opens_closes_and_turns_single_keys_off(person: Person,
     press("Escape")
     expect(dialog).to_be_hidden()
     assert focus(person) == "keys"
-    person.selects(token=9, other=4)
+    person.selects(token=9, second=4)
 
     press("Shift+?")
     dialog.get_by_role("checkbox").uncheck()
@@ -190,12 +190,12 @@ def test_the_list_of_keys_opens_closes_and_turns_single_keys_off(person: Person,
     press("x")
     press("/")
     press("ArrowRight")
-    person.selects(token=10, other=4)
+    person.selects(token=10, second=4)
     person.page.reload()
     person.settled()
     press("x")
     press("ArrowRight")
-    person.selects(token=11, other=4)
+    person.selects(token=11, second=4)
 
 
 def test_esc_leaves_the_text_for_its_tokens(person: Person, causal: ModelRun) -> None:
@@ -288,9 +288,9 @@ def test_axe_finds_nothing_in_any_state(open_page: Callable[..., Person], exampl
     expect(person.notice()).to_contain_text("Error.")
     assert found() == []
     for run in example_runs.values():
-        person.open_run(run, token=4, other=2, layer=3, head=1)
+        person.open_run(run, token=4, second=2, layer=3, head=1)
         assert found() == []
-    person.open_run(example_runs["smollm2-135m"], token=15, other=1, layer=24, head=4)
+    person.open_run(example_runs["smollm2-135m"], token=15, second=1, layer=24, head=4)
     for view in VIEWS:
         person.page.locator(f"#{view}-card summary").first.click()
         assert found() == []
@@ -310,7 +310,7 @@ def test_on_a_small_screen_axe_finds_nothing_and_the_page_scrolls_one_way(
 ) -> None:
     for width in (390, 320):
         person = open_page(width, 640, has_touch=True)
-        person.open_run(causal, token=15, other=1, layer=24, head=4)
+        person.open_run(causal, token=15, second=1, layer=24, head=4)
         assert found_by_axe(person) == []
         assert person.page.evaluate("() => document.documentElement.scrollWidth") == width
         sizes = person.page.evaluate(
@@ -322,7 +322,7 @@ def test_on_a_small_screen_axe_finds_nothing_and_the_page_scrolls_one_way(
 
 def test_high_contrast_and_reduced_motion(open_page: Callable[..., Person], causal: ModelRun) -> None:
     person = open_page(forced_colors="active", reduced_motion="reduce")
-    person.open_run(causal, token=15, other=1, layer=24, head=4)
+    person.open_run(causal, token=15, second=1, layer=24, head=4)
     look = "([css, name]) => getComputedStyle(document.querySelector(css))[name]"
     ground = person.page.evaluate(look, ["body", "backgroundColor"])
     for css, name in (

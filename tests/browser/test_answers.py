@@ -177,7 +177,7 @@ def test_a_masked_position_that_fails_says_why_and_is_tried_again_by_hand(person
 def test_a_second_masked_position_that_fails_leaves_the_first_and_is_tried_again(person: Person) -> None:
     run = unfilled(person, "The second position fails")
     person.server.store.save_arrays(fill_name(run.key, 2), fill_arrays(position=2))
-    person.go(f"?run={run.key}&token=2&other=4&layer=0&head=0")
+    person.go(f"?run={run.key}&token=2&second=4&layer=0&head=0")
     again = person.at("prediction-card").get_by_role("button", name="Try again")
     expect(again).to_be_visible()
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(5)

@@ -168,7 +168,7 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         expect(person.at("model-state")).not_to_be_empty()
         person.run(f"Below a path that is {'left' if keeps else 'taken away'}.", "smollm2-135m")
         expect(person.at("token-count")).to_contain_text(" of ")
-        person.open_run(causal, token=15, other=1, layer=24, head=4)
+        person.open_run(causal, token=15, second=1, layer=24, head=4)
         person.hover_at(person.cell(15, 1))
         expect(person.at("tooltip").locator("b")).to_have_text(f"{float(causal.attention(24, 4)[15, 1]):.4f}")
         expect(person.page.locator("#attention-heads canvas").first).to_be_visible()

@@ -49,7 +49,7 @@ def press(person: Person, key: str, code: str, held: dict[str, bool]) -> bool:
 def lands(person: Person, token: int, other: int | None = None) -> None:
     """Wait until this is selected, drawn or not."""
     person.page.wait_for_function(
-        """([token, other]) => { const at = dashboardApp.state.selection; return at.token === token && at.other === other; }""",
+        """([token, other]) => { const at = dashboardApp.state.selection; return at.token === token && at.second === other; }""",
         arg=[token, other],
     )
 
@@ -67,7 +67,7 @@ def test_undo_and_redo_by_every_keyboard(person: Person, causal: ModelRun) -> No
 
 def test_real_keys_with_caps_lock(person: Person, causal: ModelRun) -> None:
     """What Chromium itself sends for Ctrl and a capital letter."""
-    person.open_run(causal, token=3, other=1, layer=5, head=2)
+    person.open_run(causal, token=3, second=1, layer=5, head=2)
     person.token(9).click()
     person.selects(token=9)
     person.page.keyboard.press("Control+Z")
@@ -75,11 +75,11 @@ def test_real_keys_with_caps_lock(person: Person, causal: ModelRun) -> None:
     person.page.keyboard.press("Control+y")
     person.selects(token=9)
     person.page.keyboard.press("X")
-    person.selects(token=9, other=None)
+    person.selects(token=9, second=None)
 
 
 def test_letters_and_brackets(person: Person, causal: ModelRun) -> None:
-    person.open_run(causal, token=9, other=6, layer=5, head=2)
+    person.open_run(causal, token=9, second=6, layer=5, head=2)
     for key, code, other in (
         ("X", "KeyX", None),
         ("ч", "KeyX", None),
@@ -98,7 +98,7 @@ def test_letters_and_brackets(person: Person, causal: ModelRun) -> None:
 
 
 def test_what_is_no_shortcut_is_left_alone(person: Person, causal: ModelRun) -> None:
-    person.open_run(causal, token=9, other=4, layer=5, head=2)
+    person.open_run(causal, token=9, second=4, layer=5, head=2)
     for key, code, held in (
         ("ü", "BracketLeft", {}),  # German: a Latin letter where others have a bracket
         ("y", "KeyX", {}),
@@ -110,7 +110,7 @@ def test_what_is_no_shortcut_is_left_alone(person: Person, causal: ModelRun) -> 
         ("Dead", "BracketLeft", {}),
     ):
         assert not press(person, key, code, held), (key, code)
-    person.selects(token=9, other=4, layer=5, head=2)
+    person.selects(token=9, second=4, layer=5, head=2)
 
 
 # no token is its own second one
@@ -155,20 +155,20 @@ OWN: dict[str, Callable[[Person], object]] = {
 
 def test_the_selected_token_taken_as_second_changes_nothing(person: Person, causal: ModelRun) -> None:
     for other in (4, None):
-        person.open_run(causal, token=9, layer=5, head=2, **({} if other is None else {"other": other}))
+        person.open_run(causal, token=9, layer=5, head=2, **({} if other is None else {"second": other}))
         for place, take in OWN.items():
             take(person)
             head = int(person.selection()["head"]) + 1
             person.page.keyboard.press("Shift+ArrowRight")  # what comes after it is there: so is what it did
             person.selects(head=head)
-            assert (place, person.selection()["token"], person.selection()["other"]) == (place, 9, other)
+            assert (place, person.selection()["token"], person.selection()["second"]) == (place, 9, other)
     person.click_at(person.cell(12, 12))  # of the diagonal
-    person.selects(token=12, other=None)
-    assert "other" not in person.address()
+    person.selects(token=12, second=None)
+    assert "second" not in person.address()
 
 
 def test_arrows_pass_by_the_second_token(person: Person, causal: ModelRun) -> None:
-    person.open_run(causal, token=7, other=8, layer=5, head=2)
+    person.open_run(causal, token=7, second=8, layer=5, head=2)
     for key, token, other in (
         ("ArrowRight", 8, None),
         ("ArrowRight", 9, 8),
@@ -180,19 +180,19 @@ def test_arrows_pass_by_the_second_token(person: Person, causal: ModelRun) -> No
         ("ArrowRight", 9, None),
     ):
         person.page.keyboard.press(key)
-        person.selects(token=token, other=other)
-    person.open_run(causal, token=7, other=8, layer=5, head=2)
+        person.selects(token=token, second=other)
+    person.open_run(causal, token=7, second=8, layer=5, head=2)
     person.token(7).focus()
     for token, other in ((8, None), (9, 8)):
         person.page.keyboard.press("ArrowRight")
-        person.selects(token=token, other=other)
+        person.selects(token=token, second=other)
     person.token(8).click()
-    person.selects(token=8, other=None)
+    person.selects(token=8, second=None)
     person.token(3).click()
-    person.selects(token=3, other=None)
+    person.selects(token=3, second=None)
 
 
 def test_a_link_that_names_one_token_twice_has_no_second(person: Person, causal: ModelRun) -> None:
-    person.open_run(causal, token=9, other=9, layer=5, head=2)
-    person.selects(token=9, other=None)
-    assert "other" not in person.address()
+    person.open_run(causal, token=9, second=9, layer=5, head=2)
+    person.selects(token=9, second=None)
+    assert "second" not in person.address()

@@ -53,25 +53,25 @@ def test_a_token_in_the_strip_is_selected_everywhere(person: Person, causal: Mod
 def test_shift_marks_a_second_token_and_clear_takes_it_away(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=9, layer=5, head=2)
     person.token(4).click(modifiers=["Shift"])
-    person.selects(token=9, other=4)
+    person.selects(token=9, second=4)
     expect(person.token(4)).to_have_class(re.compile(r"\bsecond\b"))
     expect(person.frame("column")).to_have_count(1)
     expect(person.page.locator("#hidden-figure svg.over rect.square")).to_have_count(1)
     expect(person.at("second-token")).to_contain_text("4")
-    assert person.address()["other"] == "4"
+    assert person.address()["second"] == "4"
     person.at("clear-second").click()
-    person.selects(token=9, other=None)
+    person.selects(token=9, second=None)
     expect(person.frame("column")).to_have_count(0)
     expect(person.page.locator("#hidden-figure svg.over rect.square")).to_have_count(0)
     expect(person.at("clear-second")).to_be_hidden()
-    assert "other" not in person.address()
+    assert "second" not in person.address()
 
 
 def test_shift_on_the_second_token_again_takes_it_away(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=9, layer=5, head=2)
     for expected in (4, None):
         person.token(4).click(modifiers=["Shift"])
-        person.selects(token=9, other=expected)
+        person.selects(token=9, second=expected)
 
 
 def test_arrow_keys_walk_along_the_strip(person: Person, causal: ModelRun) -> None:
@@ -90,7 +90,7 @@ def test_a_cell_selects_its_pair(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=3, layer=5, head=2)
     person.click_at(person.cell(10, 6))
     shown_everywhere(person, causal, 10, 5, 2)
-    person.selects(other=6)
+    person.selects(second=6)
     expect(person.token(6)).to_have_class(re.compile(r"\bsecond\b"))
     expect(person.frame("column")).to_have_count(1)
 
@@ -100,7 +100,7 @@ def test_the_same_cell_twice_is_one_selection(person: Person, causal: ModelRun) 
     place = person.cell(10, 6)
     for _ in range(2):
         person.click_at(place)
-        person.selects(token=10, other=6)
+        person.selects(token=10, second=6)
 
 
 @pytest.mark.parametrize(("kind", "query", "key"), [("causal", 15, 1), ("causal", 4, 4), ("encoder", 2, 12), ("masked", 45, 6)])
@@ -216,7 +216,7 @@ def test_shift_on_a_point_marks_a_second_token(person: Person, causal: ModelRun)
     person.open_run(causal, token=6, layer=10, head=2)
     for expected in (11, None):
         person.click_at(person.point(11), shift=True)
-        person.selects(token=6, other=expected)
+        person.selects(token=6, second=expected)
 
 
 def test_points_can_be_clicked_after_a_redraw(person: Person, causal: ModelRun) -> None:

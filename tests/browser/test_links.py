@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Person
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from dashboard.contracts.run import ModelRun
 
@@ -19,9 +19,9 @@ def test_a_link_shows_the_same_in_another_browser(open_page: Callable[..., Perso
     one.token(9).click()
     one.token(3).click(modifiers=["Shift"])
     one.head_button(17, 7).click()
-    one.selects(token=9, other=3, layer=17, head=7)
+    one.selects(token=9, second=3, layer=17, head=7)
     link = one.page.url
-    two.load(link.split("/")[-1]).selects(token=9, other=3, layer=17, head=7)
+    two.load(link.split("/")[-1]).selects(token=9, second=3, layer=17, head=7)
     for view in ("attention", "hidden", "prediction"):
         assert two.title(view).text_content() == one.title(view).text_content()
         assert two.at(f"{view}-footer").text_content() == one.at(f"{view}-footer").text_content()
@@ -35,11 +35,11 @@ def test_a_link_without_a_second_token_shows_none(open_page: Callable[..., Perso
     """This run is an example, which on its own starts with a second token."""
     one, two = open_page(), open_page()
     one.load(f"?run={causal.key}").settled()
-    one.selects(other=1)
+    one.selects(second=1)
     one.at("clear-second").click()
-    one.selects(other=None)
+    one.selects(second=None)
     two.load(one.page.url.split("/")[-1]).settled()
-    two.selects(other=None)
+    two.selects(second=None)
     expect(two.at("second-token")).to_contain_text("none")
 
 
@@ -50,6 +50,55 @@ def test_a_link_to_another_model_chooses_it(person: Person, masked: ModelRun) ->
     expect(person.at("token-count")).to_contain_text(f"{len(masked)} of")
 
 
+def test_links_of_before_have_another_name_for_the_second_token(person: Person, causal: ModelRun) -> None:
+    person.go(f"?run={causal.key}&token=9&layer=17&head=7&other=3").settled()
+    person.selects(token=9, second=3, layer=17, head=7)
+    assert person.address() == {"run": causal.key, "token": "9", "second": "3", "layer": "17", "head": "7"}
+    expect(person.notice()).to_be_empty()
+
+
+@pytest.mark.fresh
+def test_what_a_page_of_before_has_kept_is_found_again(person: Person, causal: ModelRun) -> None:
+    """Its steps and the places where runs were left name the second token otherwise."""
+    place = {"token": "9", "layer": "17", "head": "7", "other": "3"}
+    person.go().page.evaluate("(places) => localStorage.setItem('places', JSON.stringify(places))", [[causal.key, place]])
+    person.load().page.evaluate("(run) => dashboardApp.history.open(run)", causal.key)
+    person.selects(token=9, second=3, layer=17, head=7)
+    selection = {"run": causal.key, "other_run": None, "token": 4, "layer": 17, "head": 7, "other": 2}
+    person.page.evaluate(
+        """(selection) => {
+            const state = { ...history.state, selection };
+            history.replaceState(state, "", location.search);
+            dispatchEvent(new PopStateEvent("popstate", { state }));
+        }""",
+        selection,
+    )
+    person.selects(token=4, second=2, layer=17, head=7)
+    assert "other" not in person.selection()
+
+
+@pytest.mark.fresh
+def test_a_field_that_only_python_declares_is_carried_by_every_script(person: Person, causal: ModelRun) -> None:
+    """No script lists the selection's fields: one more comes with the layout, and stands in selection, address and questions."""
+
+    def declare(route: Route) -> None:
+        reply = route.fetch()
+        more = '[{\\"name\\": \\"third\\", \\"of\\": \\"layer\\", \\"optional\\": true, \\"address\\": true, \\"was\\": null}, '
+        told = reply.text().replace('"data-fields":"[', f'"data-fields":"{more}')
+        assert told != reply.text()
+        route.fulfill(response=reply, body=told)
+
+    person.page.route("**/_dash-layout", declare)
+    person.load(f"?run={causal.key}&token=9&layer=17&head=7").settled()
+    assert person.selection()["third"] is None
+    with person.page.expect_request(lambda request: "/show/" in request.url and "third=29" in request.url):
+        person.page.evaluate("() => dashboardApp.propose({ third: 99 })")  # bounded by the run's 30 layers
+    person.selects(token=9, third=29)
+    assert person.address()["third"] == "29"
+    person.page.evaluate("() => dashboardApp.propose({ undo: true })")
+    person.selects(token=9, third=None)
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
@@ -58,7 +107,7 @@ def test_a_link_to_another_model_chooses_it(person: Person, masked: ModelRun) ->
         ("token=x", "token “x”"),
         ("layer=30", "layer “30”"),
         ("head=1.5", "head “1.5”"),
-        ("other=999", "second token “999”"),
+        ("second=999", "second token “999”"),
         ("token=99999999999999999999", "token “99999999999999999999”"),
         ("token=%3Cimg%20src%3Dx%20onerror%3Dwindow.__x%3D1%3E", "token “<img src=x onerror=window.__x=1>”"),
     ],
@@ -87,7 +136,7 @@ def test_a_link_to_no_run_is_a_notice_and_the_page_works(person: Person, run: st
 
 def test_a_visit_reads_its_address_in_the_same_way(person: Person, causal: ModelRun) -> None:
     """The tests above open theirs in place; this one comes from elsewhere."""
-    person.load(f"?run={causal.key}&token=4&layer=7&head=3&other=999").settled()
+    person.load(f"?run={causal.key}&token=4&layer=7&head=3&second=999").settled()
     expect(person.notice()).to_contain_text("second token “999”")
     person.selects(token=4, layer=7, head=3)
     person.load("?run=%00&token=1&layer=2")

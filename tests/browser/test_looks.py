@@ -96,7 +96,7 @@ def test_nothing_hangs_out_of_the_page_at_any_width(
     person.go()
     no_overflow(person)
     for run in example_runs.values():
-        person.open_run(run, token=2, layer=1, head=1, other=1)
+        person.open_run(run, token=2, layer=1, head=1, second=1)
         no_overflow(person)
 
 
@@ -105,7 +105,7 @@ def test_figures_stay_readable_in_a_low_window(
     open_page: Callable[..., Person], causal: ModelRun, width: int, height: int
 ) -> None:
     person = open_page(width, height)
-    person.open_run(causal, token=15, layer=24, head=4, other=1)
+    person.open_run(causal, token=15, layer=24, head=4, second=1)
     assert unreadable(person.page.main_frame) == []
     for count in (50, 5):
         person.page.locator("#prediction-card summary").click()
@@ -124,7 +124,7 @@ def test_figures_stay_readable_in_a_low_window(
 def test_figures_of_a_long_text_stay_readable(open_page: Callable[..., Person]) -> None:
     person = open_page(1440, 800)
     run = person.go().run(" ".join(f"Box {i} is red." for i in range(52)), "smollm2-135m")
-    person.open_run(run, token=200, layer=15, head=0, other=150)
+    person.open_run(run, token=200, layer=15, head=0, second=150)
     assert unreadable(person.page.main_frame) == []
 
 
@@ -134,7 +134,7 @@ def test_the_words_and_the_legend_above_the_heatmap_have_room(
 ) -> None:
     person = open_page(width, 900)
     for run in example_runs.values():
-        person.open_run(run, token=2, layer=5, head=0, other=1)
+        person.open_run(run, token=2, layer=5, head=0, second=1)
         assert cut_above_the_heatmap(person.page.main_frame) == []
 
 
@@ -142,7 +142,7 @@ def test_a_wide_table_fits_or_says_that_it_scrolls(person: Person, causal: Model
     options: dict[str, int | str] = {"hidden-draw": "path", "hidden-show": "table"}
     for width, fits in ((1440, True), (390, False)):
         person.page.set_viewport_size({"width": width, "height": 900})
-        person.open_run(causal, token=15, layer=24, head=4, other=1, **options)
+        person.open_run(causal, token=15, layer=24, head=4, second=1, **options)
         column = person.page.locator("#hidden-card .figure-column")
         expect(column).to_have_class(re.compile("figure-column$" if fits else "more-right"))
         box = person.at("hidden-table")
@@ -201,7 +201,7 @@ def test_a_phone_can_do_everything(open_page: Callable[..., Person], causal: Mod
     person.selects(head=8)
     place = person.cell(4, 1)
     person.page.touchscreen.tap(*place)
-    person.selects(token=4, other=1)
+    person.selects(token=4, second=1)
     place = person.point(3)
     person.page.touchscreen.tap(*place)
     person.selects(token=3)
@@ -345,7 +345,7 @@ def test_three_hundred_tokens_are_drawn_with_positions_and_can_be_hovered(person
     assert float(shown.text_content() or "") == pytest.approx(weight, rel=6e-3, abs=5.1e-5)
     no_overflow(person)
     person.click_at(person.cell(middle + 10, 5))
-    person.page.wait_for_function("() => dashboardApp.state.selection.other !== null")
+    person.page.wait_for_function("() => dashboardApp.state.selection.second !== null")
     selection = person.selection()
     assert abs(selection["token"] - middle - 10) <= 1
-    assert abs(selection["other"] - 5) <= 1
+    assert abs(selection["second"] - 5) <= 1

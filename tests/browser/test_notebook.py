@@ -289,7 +289,7 @@ def test_the_linked_cell_stays_readable_in_a_narrower_column(tour: Kernel, aroun
     cell = around(tour.data("linked-code")["text/html"])
     cell.page.set_viewport_size({"width": 900, "height": 1060})
     cell.follows(15, 23, 0)
-    for select in ("{ token: 15, other: 1 }", "{ token: 15, other: 1, layer: 5, head: 2 }"):
+    for select in ("{ token: 15, second: 1 }", "{ token: 15, second: 1, layer: 5, head: 2 }"):
         cell.frame.evaluate(f"() => dashboardApp.propose({select})")
         expect(cell.frame.locator("#prediction-figure .over text.value")).to_have_count(30)
         cell.page.wait_for_timeout(500)  # figures are drawn anew at their size

@@ -84,7 +84,7 @@ def test_an_impossible_token_has_an_infinite_surprisal(person: Person, stored: S
 def test_right_to_left_tokens_keep_numbers_and_neighbours_in_their_order(person: Person, stored: Stored) -> None:
     """Each token stands in its own direction: what comes after it on the page stands after it in the sentence."""
     run = stored(lambda _arrays: None, texts=HEBREW)
-    person.open_run(run, token=1, other=2, layer=0, head=1)
+    person.open_run(run, token=1, second=2, layer=0, head=1)
     order = """(css) => {
         const places = [];
         const add = (part) => {

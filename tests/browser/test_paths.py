@@ -115,12 +115,12 @@ def test_a_second_tokens_path_is_dashed_and_can_be_moved_and_cleared(person: Per
     for other in (4, 9):
         person.settled()  # what is said of a second token takes a line from the figure
         person.click_at(spot(person, None, other), shift=True)
-        person.page.wait_for_function("(other) => dashboardApp.state.selection.other === other", arg=other)
+        person.page.wait_for_function("(other) => dashboardApp.state.selection.second === other", arg=other)
         expect(second).to_have_count(1)
         expect(person.at("hidden-footer")).to_contain_text("cosine")
         expect(person.token(other)).to_have_class(re.compile(r"\bsecond\b"))
     person.click_at(spot(person, None, 9), shift=True)
-    person.page.wait_for_function("() => dashboardApp.state.selection.other === null")
+    person.page.wait_for_function("() => dashboardApp.state.selection.second === null")
     expect(second).to_have_count(0)
     expect(person.at("hidden-footer")).not_to_contain_text("cosine")
     assert person.selection()["token"] == 2

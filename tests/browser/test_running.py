@@ -49,7 +49,7 @@ def test_an_example_of_every_model_gives_four_linked_views(person: Person, model
     assert person.page.locator("#attention-heads button").count() == run.model.layers * run.model.heads
     assert person.framed_row() == person.ringed_point() == example.token
     if run.has_predictions:
-        positions = 1 if example.other is None else 2  # a bar of each for every token
+        positions = 1 if example.second is None else 2  # a bar of each for every token
         expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(10 * positions)
     else:
         expect(person.at("prediction-card")).to_contain_text("produces embeddings; it has no token predictions")
@@ -59,7 +59,7 @@ def test_an_example_of_every_model_gives_four_linked_views(person: Person, model
         "token": str(example.token),
         "layer": str(example.layer),
         "head": str(example.head),
-        **({} if example.other is None else {"other": str(example.other)}),
+        **({} if example.second is None else {"second": str(example.second)}),
     }
 
 

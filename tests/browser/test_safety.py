@@ -48,14 +48,14 @@ def nothing_was_obeyed(person: Person) -> None:
 
 
 def test_hostile_tokens_stand_in_the_strip_as_they_are(person: Person, hostile: ModelRun) -> None:
-    person.open_run(hostile, token=0, layer=0, head=0, other=1)
+    person.open_run(hostile, token=0, layer=0, head=0, second=1)
     assert person.labels() == [text.replace(" ", "·") for text in HOSTILE]
     nothing_was_obeyed(person)
 
 
 @pytest.mark.parametrize("token", range(len(HOSTILE)))
 def test_hostile_tokens_are_text_in_every_view(person: Person, hostile: ModelRun, token: int) -> None:
-    person.open_run(hostile, token=token, layer=1, head=1, other=0)
+    person.open_run(hostile, token=token, layer=1, head=1, second=0)
     shown = HOSTILE[token].replace(" ", "·")
     expect(person.title("attention")).to_contain_text(shown)
     expect(person.at("selected-token")).to_contain_text(shown[:10])
@@ -91,7 +91,7 @@ def test_a_hostile_text_is_run_like_any_other(person: Person, model: str) -> Non
         person.token(token).hover()
         expect(person.at("tooltip")).to_be_visible()
     person.click_at(person.cell(4, 2))
-    person.selects(token=4, other=2)
+    person.selects(token=4, second=2)
     nothing_was_obeyed(person)
     if model == "smollm2-135m":
         assert "".join(person.labels()).replace("·", " ") == text

@@ -17,7 +17,7 @@ REFUSED = "There is no layer 99"
 @pytest.mark.fresh
 def test_a_weight_is_said_of_the_capture_that_is_shown(person: Person) -> None:
     run = saved(person, "one")
-    person.open_run(run, token=2, other=1, layer=0, head=0)
+    person.open_run(run, token=2, second=1, layer=0, head=0)
     expect(person.at("announcer")).to_contain_text("The figures show the run of")  # the form has another model: said once
     with person.page.expect_request("**/attention/**") as asked:
         person.page.evaluate("() => dashboardApp.propose({ token: 3, head: 1 })")

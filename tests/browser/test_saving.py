@@ -62,7 +62,7 @@ def texts_of(content: bytes) -> dict[str, str]:
 def test_each_format_of_a_figure(person: Person, causal: ModelRun, tmp_path: Path) -> None:
     from PIL import Image
 
-    person.open_run(causal, token=15, layer=24, head=4, other=1)
+    person.open_run(causal, token=15, layer=24, head=4, second=1)
     person.page.locator("#attention-card .card-head summary").click()
     box = "#attention-card"
     png = save(person, box, "attention.png", tmp_path)
@@ -98,7 +98,7 @@ def test_each_format_of_a_figure(person: Person, causal: ModelRun, tmp_path: Pat
 def test_runs_and_pages_that_need_no_network(
     person: Person, browser: Browser, causal: ModelRun, masked: ModelRun, tmp_path: Path
 ) -> None:
-    person.open_run(causal, token=15, layer=24, head=4, other=1)
+    person.open_run(causal, token=15, layer=24, head=4, second=1)
     person.at("export-menu").locator("summary").click()
     for suffix in ("npz", "safetensors"):
         run = open_run(save(person, "#export-menu", f"run.{suffix}", tmp_path))

@@ -41,7 +41,7 @@ def test_shift_sets_moves_and_clears_the_second_token(person: Person, causal: Mo
     person.open_run(causal, token=13, layer=10, head=2)
     for token, expected in ((9, 9), (4, 4), (4, None)):
         person.click_at(PLACES[place](person, token), shift=True)
-        person.selects(token=13, other=expected)
+        person.selects(token=13, second=expected)
     expect(person.frame("column")).to_have_count(0)
     expect(person.frame("second-row")).to_have_count(0)
 
@@ -52,14 +52,14 @@ def test_a_label_of_the_heatmap_selects_its_token(person: Person, causal: ModelR
     person.hover_at(label(person, axis, 7))
     expect(person.at("tooltip")).to_contain_text("7")
     person.click_at(label(person, axis, 7))
-    person.selects(token=7, other=None)
+    person.selects(token=7, second=None)
 
 
 def test_every_view_shows_both(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=15, layer=24, head=4)
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(10)
     person.token(1).click(modifiers=["Shift"])
-    person.selects(token=15, other=1)
+    person.selects(token=15, second=1)
     weights = causal.attention(24, 4)
     footer = person.at("attention-footer")
     expect(footer).to_contain_text(f"·to reads·Mary 1{weights[15, 1]:.3f}")
@@ -73,7 +73,7 @@ def test_every_view_shows_both(person: Person, causal: ModelRun) -> None:
     expect(person.at("prediction-footer")).to_contain_text(f"entropy{second.entropy:.2f}")
     expect(person.at("prediction-figure")).to_contain_text(f"{100 * second.candidates[0].probability:.1f} %")
     person.at("clear-second").click()
-    person.selects(token=15, other=None)
+    person.selects(token=15, second=None)
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(10)
     expect(person.at("prediction-body")).to_contain_text("What really came next")
 
@@ -85,7 +85,7 @@ def test_both_masked_positions_of_a_long_text_are_computed(person: Person) -> No
     person.token(90).click()
     person.selects(token=90)
     person.token(131).click(modifiers=["Shift"])
-    person.selects(token=90, other=131)
+    person.selects(token=90, second=131)
     expect(person.title("prediction")).to_contain_text(re.compile(r"\(90\) masked, the model expects .*\s%"))
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(20)
     expect(person.at("prediction-heading")).to_contain_text("131")

@@ -101,7 +101,7 @@ def percent(share: float) -> str:
 
 
 def place_of(example: Example) -> tuple[int, int, int, int | None]:
-    return example.layer, example.head, example.token, example.other
+    return example.layer, example.head, example.token, example.second
 
 
 @pytest.mark.parametrize("index", range(len(EXAMPLES)))

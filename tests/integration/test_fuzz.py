@@ -38,7 +38,7 @@ UPDATE = "/_dash-update-component"
 NO_RUN = "0" * 64
 ANSWERS = (200, 204, 301, 302, 304, 400, 404, 405, 413, 415)
 POLLING = ("cacheKey", "job", "cancelJob", "oldJob", "endId")
-FIELDS = ("run", "token", "layer", "head", "other", "other_run", "position", "error", "details", "key", "serial", "cancelled")
+FIELDS = ("run", "token", "layer", "head", "second", "second_run", "position", "error", "details", "key", "serial", "cancelled")
 
 
 def cases(count: int) -> Any:
@@ -196,8 +196,8 @@ def places(target: Target) -> SearchStrategy[dict[str, Any]]:
         "layer": st.integers(0, 1),
         "head": st.integers(0, 1),
     }
-    loose = {name: keys(target) if name in ("run", "other_run", "key") else place for name in FIELDS}
-    more = {"other": place, "other_run": keys(target), "position": place, "more": ANY}
+    loose = {name: keys(target) if name in ("run", "second_run", "key") else place for name in FIELDS}
+    more = {"second": place, "second_run": keys(target), "position": place, "more": ANY}
     return st.one_of(objects(right, more), objects({}, loose))
 
 
@@ -333,7 +333,7 @@ def test_no_selection_breaks_a_picture(target: Target, data: st.DataObject) -> N
         "head": st.integers(0, 2),
     }
     loose = {"run": keys(target), "token": place, "layer": place, "head": place}
-    more = {"other": place, "theme": st.one_of(st.sampled_from(["light", "dark"]), LEAVES), "x": ANY}
+    more = {"second": place, "theme": st.one_of(st.sampled_from(["light", "dark"]), LEAVES), "x": ANY}
     query = data.draw(st.one_of(objects(right, more), objects({}, {**loose, **more})))
     for name in data.draw(st.lists(st.sampled_from(controls), max_size=3)):
         query[name] = data.draw(st.one_of(st.sampled_from(target.known[f"{name}.value"]), LEAVES))

@@ -50,7 +50,7 @@ def test_the_example_for_a_notebook() -> None:
     page = names["page"]
     with urllib.request.urlopen(page.url, timeout=10) as reply:
         assert reply.status == 200
-    assert page.url.endswith(f"?run={names['run'].key}&token=15&other=1&layer=23&head=0")
+    assert page.url.endswith(f"?run={names['run'].key}&token=15&second=1&layer=23&head=0")
     page.close()
 
 

@@ -147,7 +147,7 @@ def test_an_exported_file_of_the_first_version_opens_and_says_what_it_is(suffix:
 @pytest.mark.parametrize("name", RUNS)
 def test_a_link_of_the_first_version_opens_at_its_place(client: FlaskClient, name: str) -> None:
     info = opened(client, RUNS[name]["link"])
-    assert info["start"] == {"token": 3, "layer": 1, "head": 1, "other": 1}
+    assert info["start"] == {"token": 3, "layer": 1, "head": 1, "second": 1}
     assert info["text"] == RUNS[name]["text"]
     assert (info["problem"], info["name"]) == (None, "My masked run" if name == "bert" else "")
 

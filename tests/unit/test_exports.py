@@ -50,7 +50,7 @@ def whole_run(kind: ModelKind = "causal", **options: Any) -> ModelRun:
 
 
 def state_of(run: ModelRun, **options: str) -> ViewState:
-    query = {"run": run.key, "token": "3", "layer": "1", "head": "1", "other": "1", **options}
+    query = {"run": run.key, "token": "3", "layer": "1", "head": "1", "second": "1", **options}
     return ViewState.from_query(query, VIEWS)
 
 

@@ -13,8 +13,8 @@ from dashboard.examples import EXAMPLES
 from dashboard.run_info import LONGEST_DIFF, describe_run, opened_example, place_in, start_of
 
 
-def selected(run: ModelRun, token: int, layer: int = 1, head: int = 1, other: int | None = None) -> Selection:
-    return Selection(run.key, token, layer, head, other)
+def selected(run: ModelRun, token: int, layer: int = 1, head: int = 1, second: int | None = None) -> Selection:
+    return Selection(run.key, token, layer, head, second)
 
 
 def test_a_description_is_json_and_says_what_the_run_has() -> None:
@@ -44,7 +44,7 @@ def test_the_browser_knows_whether_masked_predictions_are_stored(masked: bool) -
 
 
 def test_without_anything_before_the_last_token_in_the_middle_layer_is_selected() -> None:
-    assert start_of(make_run(layers=4), None, None) == {"token": 5, "other": None, "layer": 2, "head": 0}
+    assert start_of(make_run(layers=4), None, None) == {"token": 5, "second": None, "layer": 2, "head": 0}
 
 
 def test_an_example_starts_at_its_own_place() -> None:
@@ -52,7 +52,7 @@ def test_an_example_starts_at_its_own_place() -> None:
     texts = list(example.text)
     run = make_run("causal", texts, layers=30, heads=10, model=example.model)
     before = make_run()
-    expected = {"token": example.token, "other": example.other, "layer": example.layer, "head": example.head}
+    expected = {"token": example.token, "second": example.second, "layer": example.layer, "head": example.head}
     assert start_of(run, None, None) == expected
     assert start_of(run, before, selected(before, 2)) == expected
 
@@ -60,7 +60,7 @@ def test_an_example_starts_at_its_own_place() -> None:
 def test_running_the_example_again_keeps_what_was_selected() -> None:
     example = EXAMPLES[0]
     run = make_run("causal", list(example.text), layers=30, heads=10, model=example.model)
-    assert start_of(run, run, selected(run, 2, layer=7, head=3, other=1)) == {"token": 2, "other": 1, "layer": 7, "head": 3}
+    assert start_of(run, run, selected(run, 2, layer=7, head=3, second=1)) == {"token": 2, "second": 1, "layer": 7, "head": 3}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_running_the_example_again_keeps_what_was_selected() -> None:
 )
 def test_the_same_token_of_an_edited_text_stays_selected(texts: list[str], token: int, expected: int) -> None:
     before, run = make_run(), make_run(texts=texts, model="other" if texts == list(WORDS) else "tiny")
-    assert start_of(run, before, selected(before, token)) == {"token": expected, "other": None, "layer": 1, "head": 1}
+    assert start_of(run, before, selected(before, token)) == {"token": expected, "second": None, "layer": 1, "head": 1}
 
 
 def test_a_long_edit_is_compared_where_it_is_not_too_long() -> None:
@@ -99,12 +99,12 @@ def test_an_example_is_opened_as_one_unless_it_is_shown_already() -> None:
 
 def test_a_token_that_is_gone_gives_way_to_the_last() -> None:
     before, run = make_run(), make_run(texts=["Quite", " another", " text"])
-    assert start_of(run, before, selected(before, 1, other=2)) == {"token": 2, "other": None, "layer": 1, "head": 1}
+    assert start_of(run, before, selected(before, 1, second=2)) == {"token": 2, "second": None, "layer": 1, "head": 1}
 
 
 def test_a_second_token_is_carried_over_too() -> None:
     before, run = make_run(), make_run(texts=["Oh", *WORDS])
-    assert start_of(run, before, selected(before, 4, other=2))["other"] == 3
+    assert start_of(run, before, selected(before, 4, second=2))["second"] == 3
 
 
 def test_layer_and_head_stay_within_a_smaller_model() -> None:
@@ -123,20 +123,20 @@ def test_the_start_is_always_inside_the_run() -> None:
     for texts in (["."], ["a", "."], [*WORDS[:3], "x"], [*WORDS, *WORDS]):
         run = make_run(texts=texts, layers=1, heads=1)
         for token in range(6):
-            start = start_of(run, before, selected(before, token, other=5 - token))
+            start = start_of(run, before, selected(before, token, second=5 - token))
             run.check(token=start["token"], layer=start["layer"], head=start["head"])
-            run.check(token=start["other"])
+            run.check(token=start["second"])
 
 
 def test_an_address_gives_its_valid_places() -> None:
-    found, problems = place_in(make_run(), {"run": "x", "token": "5", "layer": "1", "head": "0", "other": ""})
-    assert found == {"token": 5, "layer": 1, "head": 0, "other": None}
+    found, problems = place_in(make_run(), {"run": "x", "token": "5", "layer": "1", "head": "0", "second": ""})
+    assert found == {"token": 5, "layer": 1, "head": 0, "second": None}
     assert problems == []
 
 
 def test_an_address_without_a_token_leaves_the_second_token_open() -> None:
     assert place_in(make_run(), {"layer": "1"}) == ({"layer": 1}, [])
-    assert place_in(make_run(), {"token": "1", "other": "2"}) == ({"token": 1, "other": 2}, [])
+    assert place_in(make_run(), {"token": "1", "second": "2"}) == ({"token": 1, "second": 2}, [])
 
 
 @pytest.mark.parametrize("value", ["6", "-1", "x", "1.0", " 1", "٣", "9" * 5000, 3, ["1"], None.__class__, "<b>"])
@@ -149,7 +149,7 @@ def test_a_bad_place_in_an_address_is_a_sentence_and_the_rest_is_used(value: obj
 
 
 def test_every_bad_place_is_named() -> None:
-    _found, problems = place_in(make_run(), {"token": "9", "layer": "9", "head": "9", "other": "9"})
+    _found, problems = place_in(make_run(), {"token": "9", "layer": "9", "head": "9", "second": "9"})
     assert [name for name in ("token “9”", "layer “9”", "head “9”", "second token “9”") if name in " ".join(problems)] == [
         "token “9”",
         "layer “9”",

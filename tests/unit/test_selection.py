@@ -2,29 +2,89 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 from synthetic import make_run
 
-from dashboard.contracts.selection import Selection
+from dashboard.contracts.selection import FIELDS, PLACES, Selection, fields_for_browser
 from dashboard.errors import BadSelectionError
 
 KEY, OTHER = "0123456789abcdef" * 4, "f" * 64
-GOOD: dict[str, Any] = {"run": KEY, "token": 1, "layer": 0, "head": 1, "other": None, "other_run": None}
+GOOD: dict[str, Any] = {"run": KEY, "token": 1, "layer": 0, "head": 1, "second": None, "second_run": None}
 
 
 def test_a_good_selection_is_read() -> None:
     assert Selection.from_json(GOOD) == Selection(KEY, 1, 0, 1)
-    assert Selection.from_json({**GOOD, "other": 3, "other_run": OTHER}) == Selection(KEY, 1, 0, 1, 3, OTHER)
+    assert Selection.from_json({**GOOD, "second": 3, "second_run": OTHER}) == Selection(KEY, 1, 0, 1, 3, OTHER)
 
 
 def test_a_second_token_that_is_the_first_is_none() -> None:
-    assert Selection.from_json({**GOOD, "other": 1}) == Selection(KEY, 1, 0, 1)
+    assert Selection.from_json({**GOOD, "second": 1}) == Selection(KEY, 1, 0, 1)
+
+
+def test_an_empty_parameter_is_none() -> None:
+    assert Selection.from_json({**GOOD, "second": "", "second_run": "", "stamp": ""}) == Selection(KEY, 1, 0, 1)
+
+
+def test_addresses_of_before_have_other_names() -> None:
+    old = {"run": KEY, "token": "1", "layer": "0", "head": "1", "other": "3", "other_run": OTHER}
+    assert Selection.from_json(old) == Selection(KEY, 1, 0, 1, 3, OTHER)
+    assert Selection.from_json({**old, "second": "2"}).second == 2  # today's name goes before
+
+
+def test_a_selection_comes_back_from_its_json_and_its_address() -> None:
+    full = Selection(KEY, 1, 0, 1, 3, OTHER, "a-stamp")
+    assert Selection.from_json(full.to_json()) == full
+    query = full.to_query()
+    assert query == {"run": KEY, "token": "1", "layer": "0", "head": "1", "second": "3", "second_run": OTHER}
+    assert Selection.from_json(query) == Selection(KEY, 1, 0, 1, 3, OTHER)  # a link means the run, not one capture of it
+    assert "second" not in Selection(KEY, 1, 0, 1).to_query()
+
+
+def test_the_browser_is_told_every_field_and_its_bound() -> None:
+    told = {field["name"]: field for field in fields_for_browser()}
+    assert list(told) == [field.name for field in FIELDS] == [field.name for field in fields(Selection)]
+    assert told["second"] == {"name": "second", "of": "token", "optional": True, "address": True, "was": "other"}
+    assert told["stamp"] == {"name": "stamp", "of": None, "optional": True, "address": False, "was": None}
+    assert {field["of"] for field in told.values()} - {None} <= set(make_run().counts)
+
+
+NAMES = {field.name for field in PLACES}
+ROOT = Path(__file__).resolve().parents[2]
+MAY_LIST = {
+    "notebook.py": "its parameters are named by people",
+}
+
+
+def listings(source: str) -> list[set[str]]:
+    """The names that a Python module writes down together: in one tuple, list, set, or as one mapping's keys."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+        found.append({part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)})
+    return found
+
+
+def test_no_second_module_and_no_script_lists_the_fields() -> None:
+    modules = [path for path in (ROOT / "dashboard").rglob("*.py") if path.name not in {*MAY_LIST, "selection.py"}]
+    lists = [path.name for path in modules for names in listings(path.read_text()) if names >= NAMES]
+    scripts = {
+        path.name: re.findall(r"\{([^{}]*)\}|\[([^\[\]]*)\]", path.read_text()) for path in (ROOT / "assets").glob("*.js")
+    }
+    lists += [name for name, braces in scripts.items() for pair in braces if NAMES <= set(re.findall(r"\w+", "".join(pair)))]
+    assert len(modules) > 100
+    assert len(scripts) > 20
+    assert lists == []
+    assert {"token", "layer", "head", "second"} in listings('x = {"token": 1, "layer": 2, "head": 3, "second": None}')
 
 
 def test_numbers_may_come_as_text_and_unknown_fields_are_ignored() -> None:
-    raw = {"run": KEY, "token": "3", "layer": "007", "head": "0", "other": "2", "note": "x"}
+    raw = {"run": KEY, "token": "3", "layer": "007", "head": "0", "second": "2", "note": "x"}
     assert Selection.from_json(raw) == Selection(KEY, 3, 7, 0, 2)
 
 
@@ -51,16 +111,16 @@ def test_a_bad_index_is_a_named_error(name: str, value: object) -> None:
         Selection.from_json({**GOOD, name: value})
 
 
-@pytest.mark.parametrize("value", [-1, "x", 1.5, True, [], ""])
+@pytest.mark.parametrize("value", [-1, "x", 1.5, True, []])
 def test_a_bad_second_token_is_a_named_error(value: object) -> None:
-    with pytest.raises(BadSelectionError, match="other"):
-        Selection.from_json({**GOOD, "other": value})
+    with pytest.raises(BadSelectionError, match="second token"):
+        Selection.from_json({**GOOD, "second": value})
 
 
-@pytest.mark.parametrize("value", ["", "x", 3, [KEY]])
+@pytest.mark.parametrize("value", ["x", 3, [KEY]])
 def test_a_bad_second_run_is_a_named_error(value: object) -> None:
     with pytest.raises(BadSelectionError, match="second run"):
-        Selection.from_json({**GOOD, "other_run": value})
+        Selection.from_json({**GOOD, "second_run": value})
 
 
 def test_a_selection_is_checked_against_its_run() -> None:
@@ -71,7 +131,7 @@ def test_a_selection_is_checked_against_its_run() -> None:
         Selection(run.key, 6, 0, 0),
         Selection(run.key, 0, 2, 0),
         Selection(run.key, 0, 0, 2),
-        Selection(run.key, 0, 0, 0, other=6),
+        Selection(run.key, 0, 0, 0, second=6),
     ):
         with pytest.raises(BadSelectionError, match="in this run; it has"):
             bad.checked(run)

@@ -64,8 +64,8 @@ class Frame(HTMLParser):
 
 def test_a_run_has_a_page_on_this_machine_alone() -> None:
     run = make_run("causal")
-    page = show(run, token=2, layer=1, head=0, other=1, height=700)
-    assert re.fullmatch(rf"http://127\.0\.0\.1:{page.port}/[\w-]{{20,}}/\?run={run.key}&token=2&other=1&layer=1&head=0", page.url)
+    page = show(run, token=2, layer=1, head=0, second=1, height=700)
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{page.port}/[\w-]{{20,}}/\?run={run.key}&token=2&second=1&layer=1&head=0", page.url)
     status, _headers, body = get(page.url)
     assert (status, "<title>Transformer dashboard</title>" in body) == (200, True)
     (frame,) = Frame(page._repr_html_()).found
@@ -195,11 +195,18 @@ def test_a_port_that_is_taken_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("place", "what"),
-    [({"token": 6}, "token 6"), ({"other": -1}, "token -1"), ({"layer": 2}, "layer 2"), ({"head": 9}, "head 9")],
+    [({"token": 6}, "token 6"), ({"second": -1}, "token -1"), ({"layer": 2}, "layer 2"), ({"head": 9}, "head 9")],
 )
 def test_a_place_that_is_not_there_is_refused(place: dict[str, int], what: str) -> None:
     with pytest.raises(BadSelectionError, match=what):
         show(make_run("causal"), **place)  # type: ignore[arg-type]
+
+
+def test_the_old_name_of_the_second_token_still_works() -> None:
+    with pytest.warns(DeprecationWarning, match=r"show\(second=…\)"):
+        page = show(make_run(), token=2, other=1)
+    assert page.url.endswith("&token=2&second=1")
+    page.close()
 
 
 def test_only_a_run_is_shown() -> None:

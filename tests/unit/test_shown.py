@@ -85,10 +85,10 @@ def test_selected_second_and_bold_rows_are_marked_in_words_of_their_own() -> Non
 
 
 def test_rows_that_are_tokens_can_be_chosen() -> None:
-    _caption, _head, rows = parts(many(3, row_is="other"))
+    _caption, _head, rows = parts(many(3, row_is="second"))
     button = rows[2][2][2]
     assert button[0] == "button"
-    assert (button[1]["data-row"], button[1]["data-row-is"], words_of(button)) == ("2", "other", "2")
+    assert (button[1]["data-row"], button[1]["data-row-is"], words_of(button)) == ("2", "second", "2")
     assert all(words_of(cell) and "data-row" not in str(cell) for cell in parts(many(3))[2][2][2:])
 
 

@@ -21,8 +21,8 @@ from dashboard.views.declaration import View
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 
 
-def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, other: int | None = 1) -> Selection:
-    return Selection(run.key, token, layer, head, other)
+def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, second: int | None = 1) -> Selection:
+    return Selection(run.key, token, layer, head, second)
 
 
 def view_named(name: str) -> View:
@@ -93,13 +93,13 @@ def test_attention_for_a_person_has_the_second_tokens_row_once(kind: ModelKind) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_for_a_person_is_the_selected_querys_row(kind: ModelKind) -> None:
     run = make_run(kind)
-    table = table_of("attention", run, select(run, token=3, head=1, other=5))
+    table = table_of("attention", run, select(run, token=3, head=1, second=5))
     weights = softmax_by_hand(run, 1, 1)[3]
     assert [row[:2] for row in rows_of(table)] == [(0, "The"), (1, "·cat"), (2, "·sat"), (3, "·on"), (4, "·it"), (5, ".")]
     for row, weight in zip(rows_of(table), weights, strict=True):
         assert row[2] == ("masked" if weight is None else pytest.approx(weight, abs=1e-6))
     assert table.selected == (3, 5)
-    assert table_of("attention", run, select(run, other=None)).selected == (3,)
+    assert table_of("attention", run, select(run, second=None)).selected == (3,)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,7 +159,7 @@ def test_a_token_that_is_left_out_says_so() -> None:
 
 def test_predictions_have_rank_probability_and_the_token_that_came() -> None:
     run = make_run("causal")
-    table = table_of("prediction", run, select(run, token=2, other=None), whole=True)
+    table = table_of("prediction", run, select(run, token=2, second=None), whole=True)
     ids, logprobs = run.arrays["given/top_ids"][2], run.arrays["given/top_logprobs"][2]
     rows = rows_of(table)
     for place in range(TOP):
@@ -182,7 +182,7 @@ def test_predictions_have_rank_probability_and_the_token_that_came() -> None:
 
 def test_the_last_position_has_nothing_that_came_next() -> None:
     run = make_run("causal")
-    rows = rows_of(table_of("prediction", run, select(run, token=5, other=None)))
+    rows = rows_of(table_of("prediction", run, select(run, token=5, second=None)))
     assert len(rows) == TOP
     assert {row[5] for row in rows} == {""}
 
@@ -192,16 +192,16 @@ def test_a_masked_position_that_waits_has_no_table_and_then_the_filled_one() -> 
     view = view_named("prediction")
     options = {control.name: control.default for control in view.controls}
     assert view.table is not None
-    assert view.table(Context(run, select(run, token=2, other=None), options)) is None
+    assert view.table(Context(run, select(run, token=2, second=None), options)) is None
     filled = fill_arrays(position=2)
     later = run.with_arrays({f"fill/2/{name}": value for name, value in filled.items()})
-    rows = rows_of(table_of("prediction", later, select(run, token=2, other=None)))
+    rows = rows_of(table_of("prediction", later, select(run, token=2, second=None)))
     assert [row[2] for row in rows[:TOP]] == filled["masked/top_ids"][0].tolist()
     assert [row[2] for row in rows if row[5] == "yes"] == [2]
 
 
 def test_a_person_gets_as_many_candidates_as_the_figure() -> None:
     run = make_run("causal")
-    few = rows_of(table_of("prediction", run, select(run, token=2, other=None), count="5"))
+    few = rows_of(table_of("prediction", run, select(run, token=2, second=None), count="5"))
     assert len([row for row in few if row[0] <= 5]) == 5
-    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2, other=None), whole=True))[0][1].replace(" ", "·")
+    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2, second=None), whole=True))[0][1].replace(" ", "·")

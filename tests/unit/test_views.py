@@ -32,8 +32,8 @@ KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 HOSTILE = ("<img src=x onerror=alert(1)>", " <b>", "&amp;", "\n", " it", ".")
 
 
-def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, other: int | None = None) -> Selection:
-    return Selection(run.key, token, layer, head, other)
+def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, second: int | None = None) -> Selection:
+    return Selection(run.key, token, layer, head, second)
 
 
 def drawn_by(view: View, run: ModelRun, selection: Selection, options: dict[str, str], theme: Any) -> go.Figure | None:
@@ -97,7 +97,7 @@ def test_a_control_reads_only_what_it_offers() -> None:
 def test_a_declaration_is_whole(view: View) -> None:
     assert view.title
     assert all(sentence.endswith(".") for sentence in view.invitation)
-    assert set(view.figure_reads) <= {"run", "other_run", "token", "other", "layer", "head"}
+    assert set(view.figure_reads) <= {"run", "second_run", "token", "second", "layer", "head"}
     assert view.figure_reads[0] == "run"
     names = [control.name for control in view.controls]
     assert len(set(names)) == len(names)
@@ -113,7 +113,7 @@ def test_every_view_draws_every_kind_of_run_or_says_why_not(view: View, kind: Mo
     run = make_run(kind, outlier=kind == "causal")
     for options in combinations(view):
         for token in (0, 3, 5):
-            selection = select(run, token=token, other=0)
+            selection = select(run, token=token, second=0)
             figure, words = drawn_by(view, run, selection, options, theme), view.text(Context(run, selection, options))
             assert words_in(words.title)
             if figure is None:
@@ -140,7 +140,7 @@ def test_words_hold_a_text_as_text(view: View, kind: ModelKind) -> None:
     """Dash components are text nodes in the browser: what matters is that nothing is lost, doubled or made to HTML."""
     run = make_run(kind, HOSTILE)
     for token in range(len(HOSTILE)):
-        words = view.text(Context(run, select(run, token=token, other=0), defaults(view)))
+        words = view.text(Context(run, select(run, token=token, second=0), defaults(view)))
         everything = json.dumps([words_in(part) for part in (words.title, words.caption, words.body, words.footer)])
         assert "&lt;" not in everything
         assert "&amp;amp;" not in everything
@@ -178,7 +178,7 @@ def test_attention_words_give_both_tokens_rows_and_the_weights_between_them() ->
     texts = [f" w{i}" for i in range(12)]
     run = make_run("encoder", texts)
     weights = run.attention(0, 0)
-    words = named("attention").text(Context(run, select(run, token=2, layer=0, other=7), {}))
+    words = named("attention").text(Context(run, select(run, token=2, layer=0, second=7), {}))
     expected = []
     for query, key in ((2, 7), (7, 2)):
         others = sorted((float(w) for k, w in enumerate(weights[query]) if k != key), reverse=True)
@@ -190,7 +190,7 @@ def test_attention_words_give_both_tokens_rows_and_the_weights_between_them() ->
 
 def test_a_second_token_that_comes_later_cannot_be_read_and_reads_itself() -> None:
     run = make_run("causal")
-    words = named("attention").text(Context(run, select(run, token=1, other=4), {}))
+    words = named("attention").text(Context(run, select(run, token=1, second=4), {}))
     weights = run.attention(1, 0)
     assert f"·it reads·cat 1{weights[4, 1]:.3f}" in words_in(words.footer)
     assert "·cat cannot read ·it 4: it comes later" in words_in(words.footer)
@@ -200,7 +200,7 @@ def test_a_second_token_that_comes_later_cannot_be_read_and_reads_itself() -> No
 
 def test_a_token_that_is_its_own_second_is_told_once() -> None:
     run = make_run("causal")
-    words = named("attention").text(Context(run, select(run, token=3, other=3), {}))
+    words = named("attention").text(Context(run, select(run, token=3, second=3), {}))
     assert words_in(words.footer).count("reads") == 1
     assert float(titles_in(words.footer)[0]) == pytest.approx(float(run.attention(1, 0)[3, 3]), rel=1e-6)
 
@@ -232,7 +232,7 @@ def with_norms(ratios: dict[int, float], count: int = 12) -> ModelRun:
 
 def test_every_token_that_is_left_out_is_named_with_its_norm() -> None:
     run, view = with_norms({0: 106.0, 7: 80.0}), named("hidden")
-    words = view.text(Context(run, select(run, token=7, other=0, layer=1), defaults(view)))
+    words = view.text(Context(run, select(run, token=7, second=0, layer=1), defaults(view)))
     named_so = "Left out: ·w0\u00a0(0), ·w7\u00a0(7): norms 106\u00a0× and 80\u00a0× the median."
     assert named_so in words_in(words.caption)
     assert named_so.replace("\u00a0", " ") in alternative(words).replace("\u00a0", " ")
@@ -330,7 +330,7 @@ def test_a_path_is_fitted_on_all_layers_and_says_so() -> None:
 def test_two_tokens_are_compared_in_all_dimensions() -> None:
     run, view = make_run("encoder"), named("hidden")
     a, b = (np.asarray(run.arrays["hidden_states/2"])[i].astype(float) for i in (3, 1))
-    words = view.text(Context(run, select(run, token=3, other=1), defaults(view)))
+    words = view.text(Context(run, select(run, token=3, second=1), defaults(view)))
     cosine, distance = a @ b / np.linalg.norm(a) / np.linalg.norm(b), np.linalg.norm(a - b)
     assert [float(title) for title in titles_in(words.footer)[-2:]] == pytest.approx([cosine, distance], rel=1e-6)
     assert "in all 8 dimensions" in words_in(words.footer)
@@ -341,7 +341,7 @@ def test_two_tokens_are_compared_in_all_dimensions() -> None:
 def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
     run, view = make_run("causal"), named("hidden")
     assert view.export is not None
-    figure = view.export(Context(run, select(run, token=3, other=1), defaults(view, draw="path", axes=axes)))
+    figure = view.export(Context(run, select(run, token=3, second=1), defaults(view, draw="path", axes=axes)))
     assert figure is not None
     selected, second = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
     paths = trajectories(run, "auto", "centred").coordinates
@@ -433,7 +433,7 @@ def expected_pairs(run: ModelRun, mode: str, one: int, other: int) -> dict[int, 
 def test_two_positions_are_drawn_side_by_side_with_exact_probabilities(kind: ModelKind, mode: str) -> None:
     run, view = make_run(kind), named("prediction")
     options = defaults(view, count="50") | ({"mode": mode} if kind == "masked" else {})
-    figure = drawn_by(view, run, select(run, token=3, other=1), options, LIGHT)
+    figure = drawn_by(view, run, select(run, token=3, second=1), options, LIGHT)
     filled, outlined = figure.data
     expected = expected_pairs(run, mode, 3, 1)
     shown = {a["id"]: (a, b) for a, b in zip(filled.customdata, outlined.customdata, strict=True)}
@@ -445,7 +445,7 @@ def test_two_positions_are_drawn_side_by_side_with_exact_probabilities(kind: Mod
                 assert told["probability"] == pytest.approx(value, rel=1e-6)
     greatest = [max(p or 0 for p in expected[c["id"]]) for c in filled.customdata]
     assert greatest == sorted(greatest, reverse=True)
-    assert view.figure_reads == ("run", "token", "other")
+    assert view.figure_reads == ("run", "token", "second")
 
 
 def test_a_difference_is_exact_or_says_its_bound() -> None:
@@ -467,19 +467,19 @@ def test_a_token_that_reads_the_second_alone_has_nothing_else_to_name() -> None:
     row = run.attention(1, 0)[5]
     assert sorted(row)[-2:] == [0, 1]
     other = int(row.argmax())
-    footer = view.text(Context(run, select(run, token=5, layer=1, head=0, other=other), defaults(view))).footer
+    footer = view.text(Context(run, select(run, token=5, layer=1, head=0, second=other), defaults(view))).footer
     first = list(takewhile(lambda part: part.className != "line-end", footer))
     assert words_in(first).endswith("1.000")
     assert "else most from" not in words_in(first)
     assert "e+00" not in words_in(footer)
     plain = make_run("encoder")
-    footer = view.text(Context(plain, select(plain, token=5, layer=1, head=0, other=other), defaults(view))).footer
+    footer = view.text(Context(plain, select(plain, token=5, layer=1, head=0, second=other), defaults(view))).footer
     assert "else most from" in words_in(footer)
 
 
 def test_words_of_two_positions_give_both_tokens_facts() -> None:
     run, view = make_run("causal"), named("prediction")
-    words = view.text(Context(run, select(run, token=2, other=5), defaults(view)))
+    words = view.text(Context(run, select(run, token=2, second=5), defaults(view)))
     one, other = run.prediction(2), run.prediction(5)
     assert one.actual is not None
     footer = words_in(words.footer)
@@ -491,7 +491,7 @@ def test_words_of_two_positions_give_both_tokens_facts() -> None:
 
 def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
     run, view = make_run("masked", masked=False), named("prediction")
-    selection, options = select(run, token=2, other=4), defaults(view)
+    selection, options = select(run, token=2, second=4), defaults(view)
     first = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
     assert "not computed yet" in words_in(view.text(Context(first, selection, options)).caption)
     assert len(drawn_by(view, first, selection, options, LIGHT).data) == 1
@@ -519,7 +519,7 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     hidden, prediction = named("hidden"), named("prediction")
     assert hidden.table is not None
     assert prediction.table is not None
-    chosen = hidden.table(Context(run, select(run, token=3, other=1), defaults(hidden, draw="path")))
+    chosen = hidden.table(Context(run, select(run, token=3, second=1), defaults(hidden, draw="path")))
     assert chosen is not None
     rows = list(chosen.rows)
     paths = trajectories(run, "auto", "centred").coordinates
@@ -529,7 +529,7 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     whole = hidden.table(Context(run, select(run), defaults(hidden, draw="path"), whole=True))
     assert whole is not None
     assert whole.count == len(list(whole.rows)) == 3 * 6
-    pairs = prediction.table(Context(run, select(run, token=3, other=1), defaults(prediction), whole=True))
+    pairs = prediction.table(Context(run, select(run, token=3, second=1), defaults(prediction), whole=True))
     assert pairs is not None
     expected = expected_pairs(run, "given", 3, 1)
     least = [float(np.exp(run.arrays["given/top_logprobs"][position].min())) for position in (3, 1)]

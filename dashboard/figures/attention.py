@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.contracts.run import Token
+from dashboard.contracts.token import Token
 from dashboard.errors import RunShapeError
 from dashboard.figures.pixels import held, packed, pooled
 from dashboard.figures.spec import Spec, typed

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.contracts.run import Token
+from dashboard.contracts.token import Token
 from dashboard.figures.labels import place_labels
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
 from dashboard.figures.tokens import BIDI_CONTROLS, escape, labels_of, numbered

@@ -23,7 +23,8 @@ from dashboard import __version__
 from dashboard.contracts.finite import first_not_finite
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
-from dashboard.contracts.run import ModelInfo, ModelRun, Token
+from dashboard.contracts.run import ModelInfo, ModelRun
+from dashboard.contracts.token import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, norm_module

@@ -16,7 +16,8 @@ import torch
 from transformers import PreTrainedModel
 
 from dashboard.contracts.job import Progress
-from dashboard.contracts.run import ModelRun, Token
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, ModelError
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, family_head
 from dashboard.models.loader import LoadedModel

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dashboard.contracts.run import Token
+from dashboard.contracts.token import Token
 from dashboard.errors import EmptyTextError, UnsupportedModelError
 from dashboard.models.panics import tokenizing
 from dashboard.models.pieces import BYTE_PIECE, bytes_text, piece_bytes, piece_text, style_of

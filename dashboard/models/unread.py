@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from dashboard.contracts.run import Token
+from dashboard.contracts.token import Token
 from dashboard.models.pieces import SPACE_SIGN
 
 Span = tuple[int, int]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from dashboard.contracts.run import Token
+from dashboard.contracts.token import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models.beyond import Beyond
 

@@ -15,10 +15,11 @@ from dashboard.analysis.prediction import Chance, contenders
 from dashboard.analysis.projection import Projection, Trajectories
 from dashboard.analysis.similarity import likeness
 from dashboard.contracts.prediction import Prediction, TokenProbability
-from dashboard.contracts.run import ModelRun, Token
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
+from dashboard.contracts.token import Token
 from dashboard.figures.hidden import percent
 from dashboard.figures.outlier_text import names_text
 from dashboard.figures.space import place_name

@@ -187,7 +187,14 @@ def test_two_tabs_keep_their_own_text(person: Person, causal: ModelRun) -> None:
 
 
 def test_recent_opens_a_run_where_it_was_left(person: Person, causal: ModelRun, encoder: ModelRun) -> None:
-    place: dict[str, int | str] = {"token": 9, "second": 4, "layer": 7, "head": 5, "hidden-draw": "path", "prediction-count": "20"}
+    place: dict[str, int | str] = {
+        "token": 9,
+        "second": 4,
+        "layer": 7,
+        "head": 5,
+        "hidden-draw": "path",
+        "prediction-count": "20",
+    }
     person.open_run(causal, **place)
     person.token(11).click()
     person.selects(token=11)

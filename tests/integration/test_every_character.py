@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dashboard import capture_run, load_model, plot_attention_heatmap, plot_token_probabilities
-from dashboard.contracts.run import ModelRun, Token
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.token import Token
 from dashboard.errors import EmptyTextError
 from dashboard.figures.tokens import label_of, labels_of, notes_of
 from dashboard.models.predictions import masked_fill

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun, Token
+from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun
 from dashboard.contracts.scores import ScoreRecipe
+from dashboard.contracts.token import Token
 from dashboard.store.upgrades import made_now
 
 WORDS = ("The", " cat", " sat", " on", " it", ".")

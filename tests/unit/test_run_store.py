@@ -15,8 +15,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.run import ModelInfo, ModelRun, Token
+from dashboard.contracts.run import ModelInfo, ModelRun
 from dashboard.contracts.scores import ScoreRecipe
+from dashboard.contracts.token import Token
 from dashboard.errors import (
     DashboardError,
     NewerRunError,

@@ -65,7 +65,9 @@ class Frame(HTMLParser):
 def test_a_run_has_a_page_on_this_machine_alone() -> None:
     run = make_run("causal")
     page = show(run, token=2, layer=1, head=0, second=1, height=700)
-    assert re.fullmatch(rf"http://127\.0\.0\.1:{page.port}/[\w-]{{20,}}/\?run={run.key}&token=2&second=1&layer=1&head=0", page.url)
+    assert re.fullmatch(
+        rf"http://127\.0\.0\.1:{page.port}/[\w-]{{20,}}/\?run={run.key}&token=2&second=1&layer=1&head=0", page.url
+    )
     status, _headers, body = get(page.url)
     assert (status, "<title>Transformer dashboard</title>" in body) == (200, True)
     (frame,) = Frame(page._repr_html_()).found

@@ -204,4 +204,6 @@ def test_a_person_gets_as_many_candidates_as_the_figure() -> None:
     run = make_run("causal")
     few = rows_of(table_of("prediction", run, select(run, token=2, second=None), count="5"))
     assert len([row for row in few if row[0] <= 5]) == 5
-    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2, second=None), whole=True))[0][1].replace(" ", "·")
+    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2, second=None), whole=True))[0][1].replace(
+        " ", "·"
+    )

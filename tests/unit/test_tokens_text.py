@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.contracts.run import Token
+from dashboard.contracts.token import Token
 from dashboard.figures.tokens import elide, escape, labels_of, leading_marks, numbered, token_label
 
 

@@ -73,7 +73,9 @@
     }
   }
   function patternText(layer, head) {
-    const [pattern, score] = app.state.info.patterns[layer][head];
+    const { patterns } = app.state.info;
+    if (!patterns) return "its scores are not stored";
+    const [pattern, score] = patterns[layer][head];
     if (["mixed", "spread", "unknown"].includes(pattern)) return PATTERNS[pattern];
     return `${Math.round(100 * score)} % on the ${PATTERNS[pattern].replace("the ", "")}`;
   }
@@ -132,23 +134,25 @@
     const paper = canvas.getContext("2d");
     const at = (index) => Math.round(index * pitch * ratio);
     const cell = Math.round(side * ratio);
-    const ground = app.state.info ? colour("--weight-0") : colour("--hairline");
-    if (!app.state.info) {
+    const { info } = app.state;
+    const ground = info ? colour("--weight-0") : colour("--hairline");
+    const small = side < SMALLEST_PICTURE;
+    if (!info || (small ? !info.patterns : !info.pictures)) {
+      app.byId("attention-heads-title").title = info ? "This run does not hold the heads' small pictures. Run its text again to see them." : "";
       paper.fillStyle = ground;
       paper.globalAlpha = 0.55;
       for (let l = 0; l < size.layers; l += 1) for (let h = 0; h < size.heads; h += 1) paper.fillRect(at(h), at(l), cell, cell);
       return;
     }
     const { theme } = document.documentElement.dataset;
-    let image;
-    try { image = await picture(app.state.info.run, app.state.info.stamp, theme); } catch (error) { return; }
+    let image = null;
+    if (info.pictures) try { image = await picture(app.state.info.run, app.state.info.stamp, theme); } catch (error) { return; }
     if (now !== drawn) return;
-    const small = side < SMALLEST_PICTURE;
     const shrinks = !small && cell < image.width / size.heads;
     if (shrinks) image = shrunk(image, size, cell, theme === "light");
     app.byId("attention-heads-title").title = shrinks ? "A pixel that holds several weights shows the largest." : "";
-    const wide = image.width / size.heads;
-    const high = image.height / size.layers;
+    const wide = image && image.width / size.heads;
+    const high = image && image.height / size.layers;
     paper.clearRect(0, 0, canvas.width, canvas.height);
     paper.imageSmoothingEnabled = false;
     for (let l = 0; l < size.layers; l += 1) {

@@ -44,14 +44,14 @@
     return { first, last, most };
   }
   /* the largest of each pixel's cells: first of its rows, then of its columns */
-  function fill(target, x, y, count, table) {
+  function fill(target, x, y, columns, table) {
     const wide = x.first.length;
-    const row = new Uint8Array(count);
+    const row = new Uint8Array(columns);
     const [left, right] = [x.first[0], x.last[wide - 1]];
     for (let q = 0; q < y.first.length; q += 1) {
       row.fill(0);
       for (let i = y.first[q]; i <= y.last[q]; i += 1) {
-        const at = i * count;
+        const at = i * columns;
         for (let j = left; j <= right; j += 1) if (shades[at + j] > row[j]) row[j] = shades[at + j];
       }
       for (let p = 0; p < wide; p += 1) {
@@ -69,11 +69,12 @@
     return { left: x0 / ratio - at.left, top: y0 / ratio - at.top, wide: Math.max(1, x1 - x0), high: Math.max(1, y1 - y0) };
   }
   function draw(graph, { x, y, box }, shown) {
-    const { count, colours } = shown.cells;
+    const { colours } = shown.cells;
+    const [rows, columns] = shown.shape;
     const ratio = window.devicePixelRatio || 1;
     const { left, top, wide, high } = place(graph, box, ratio);
-    const across = spans(x.p2l(0) + 0.5, x.p2l(x._length) + 0.5, wide, count);
-    const down = spans(y.p2l(0) + 0.5, y.p2l(y._length) + 0.5, high, count);
+    const across = spans(x.p2l(0) + 0.5, x.p2l(x._length) + 0.5, wide, columns);
+    const down = spans(y.p2l(0) + 0.5, y.p2l(y._length) + 0.5, high, rows);
     Object.assign(canvas.style, { left: `${left}px`, top: `${top}px`, width: `${wide / ratio}px`, height: `${high / ratio}px` });
     const name = JSON.stringify([x.range, y.range, wide, high, colours]);
     if (drawn !== name) {
@@ -81,7 +82,7 @@
       Object.assign(canvas, { width: wide, height: high });
       const paper = canvas.getContext("2d");
       const image = paper.createImageData(wide, high);
-      fill(new Uint32Array(image.data.buffer), across, down, count, palette(colours));
+      fill(new Uint32Array(image.data.buffer), across, down, columns, palette(colours));
       paper.putImageData(image, 0, 0);
     }
     canvas.hidden = false;
@@ -116,7 +117,7 @@
         app.byId("attention-figure").prepend(canvas);
       }
       if (source !== shown.cells.shades) take(graph, shown.cells);
-      if (!shades || shades.length !== shown.cells.count ** 2) { canvas.hidden = true; return 0; }
+      if (!shades || shades.length !== shown.shape[0] * shown.shape[1]) { canvas.hidden = true; return 0; }
       return draw(graph, g, shown);
     },
     changed() { /* assets/54-matrix.js paints again */ },

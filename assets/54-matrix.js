@@ -21,7 +21,7 @@
     const top = (v) => y._offset + y.l2p(v);
     const cell = left(1) - left(0);
     return {
-      left, top, cell, count: app.state.info.labels.length, x, y,
+      left, top, cell, rows: shown.shape[0], columns: shown.shape[1], x, y,
       box: { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length },
       key: (px) => Math.round(x.p2l(px - x._offset)),
       query: (px) => Math.round(y.p2l(px - y._offset)),
@@ -62,16 +62,16 @@
     const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
     const strong = [selection.token, selection.second];
     const apart = spread(strong, g);
-    for (const i of chosen(g.count, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
+    for (const i of chosen(g.rows, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
       if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
       const y = g.top(i) + (apart.get(i) || 0);
-      const position = g.count > POSITIONS_ABOVE || app.repeated(i, most) ? " " + i : "";
+      const position = g.rows > POSITIONS_ABOVE || app.repeated(i, most) ? " " + i : "";
       app.svgToken(i, { x: g.box.x0 - 6, y: y + 4, "text-anchor": "end", class: emphasis(i, selection, hover) }, over, most, position);
     }
-    if (g.count > POSITIONS_ABOVE) positions(g, state, strong, inView);
+    if (g.columns > POSITIONS_ABOVE) positions(g, state, strong, inView);
     else {
       const angle = g.cell >= 19 ? -45 : -90;
-      for (const i of chosen(g.count, g.cell, strong, LEAST)) {
+      for (const i of chosen(g.columns, g.cell, strong, LEAST)) {
         if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
         const x = g.left(i) + (angle === -90 ? 4 : 2);
         const y = g.box.y0 - 6;
@@ -80,7 +80,7 @@
       }
     }
     drawNotes(g);
-    const tight = g.count > POSITIONS_ABOVE;
+    const tight = g.columns > POSITIONS_ABOVE;
     const corner = { x: g.box.x0 - (tight ? 12 : 6), "text-anchor": "end", class: "plain" };
     const first = tight ? 13 : 6;
     app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, over).textContent = "key →";
@@ -102,16 +102,14 @@
   /* where not every row and column has its label: a tick for each */
   function ticks(g) {
     const tick = (x1, y1, x2, y2) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, over);
-    for (let i = 0; g.cell >= 3 && i < g.count; i += 1) {
-      const [x, y] = [g.left(i), g.top(i)];
-      if (y >= g.box.y0 && y <= g.box.y1) tick(g.box.x0 - 4, y, g.box.x0 - 2, y);
-      if (x >= g.box.x0 && x <= g.box.x1) tick(x, g.box.y0 - 4, x, g.box.y0 - 2);
-    }
+    if (g.cell < 3) return;
+    for (let y = 0; y < g.rows; y += 1) if (g.top(y) >= g.box.y0 && g.top(y) <= g.box.y1) tick(g.box.x0 - 4, g.top(y), g.box.x0 - 2, g.top(y));
+    for (let x = 0; x < g.columns; x += 1) if (g.left(x) >= g.box.x0 && g.left(x) <= g.box.x1) tick(g.left(x), g.box.y0 - 4, g.left(x), g.box.y0 - 2);
   }
   const ordinal = (step) => step + (step === 2 ? "nd" : "th");
   function positions(g, state, strong, inView) {
     const step = STEPS.find((s) => s * g.cell >= 30) || 5000;
-    for (let i = 0; i < g.count; i += step) {
+    for (let i = 0; i < g.columns; i += step) {
       if (inView(g.left(i), g.box.x0, g.box.x1)) app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, over).textContent = i;
     }
     const spans = [];
@@ -137,12 +135,12 @@
   }
   function row(g, query, className, casing) {
     const { layer } = app.state.selection;
-    const [first, last] = app.span(g.count, (key) => app.canRead(layer, query, key), query);
+    const [first, last] = app.span(g.columns, (key) => app.canRead(layer, query, key), Math.min(query, g.columns - 1));
     frame(g, g.left(first - 0.5), g.top(query - 0.5), g.left(last + 0.5), g.top(query + 0.5), className, casing);
   }
   function column(g, key, className, casing) {
     const { layer } = app.state.selection;
-    const [first, last] = app.span(g.count, (query) => app.canRead(layer, query, key), key);
+    const [first, last] = app.span(g.rows, (query) => app.canRead(layer, query, key), Math.min(key, g.rows - 1));
     frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
   }
 
@@ -166,11 +164,12 @@
   }
 
   /** The exact weights of a row: a function of the key. Fetched a block of rows at a time, and kept. */
-  app.exact = async function ({ run, stamp, layer, head }, query) {
-    const count = app.state.info.labels.length;
-    const block = Math.max(1, Math.floor(16384 / count));
+  app.exact = async function ({ run, stamp, layer, head, shape }, query) {
+    const { token } = app.state.info.counts;
+    const [queries, keys] = shape || [token, token];
+    const block = Math.max(1, Math.floor(16384 / keys));
     const first = Math.floor(query / block) * block;
-    const last = Math.min(count, first + block);
+    const last = Math.min(queries, first + block);
     const name = `${run}/${stamp}/${layer}/${head}/${first}`;
     if (!rows.has(name)) {
       if (rows.size > 64) rows.clear();
@@ -185,7 +184,7 @@
         .catch((error) => { rows.delete(name); throw error; }));
     }
     const values = await rows.get(name);
-    return (key) => values[(query - first) * count + key];
+    return (key) => values[(query - first) * keys + key];
   };
 
   function cellAt(event) {
@@ -194,15 +193,15 @@
     const frameBox = graph.getBoundingClientRect();
     const x = event.clientX - frameBox.left;
     const y = event.clientY - frameBox.top;
-    const within = (index) => (index >= 0 && index < g.count ? { token: index, key: null } : null);
-    if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1) return within(g.query(y)); // a row's label
+    const within = (index, count) => (index >= 0 && index < count ? { token: index, key: null } : null);
+    if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1) return within(g.query(y), g.rows); // a row's label
     if (y < g.box.y0 && y > 0 && x >= g.box.x0) { // a column's, along its slope
-      const slope = g.count <= POSITIONS_ABOVE && g.cell >= 19 ? g.box.y0 - 6 - y : 0;
-      return x - slope <= g.box.x1 ? within(g.key(x - slope)) : null;
+      const slope = g.columns <= POSITIONS_ABOVE && g.cell >= 19 ? g.box.y0 - 6 - y : 0;
+      return x - slope <= g.box.x1 ? within(g.key(x - slope), g.columns) : null;
     }
     if (x < g.box.x0 || x > g.box.x1 || y < g.box.y0 || y > g.box.y1) return null;
     const cell = { token: g.query(y), key: g.key(x) };
-    return cell.token >= 0 && cell.key >= 0 && cell.token < g.count && cell.key < g.count ? cell : null;
+    return cell.token >= 0 && cell.key >= 0 && cell.token < g.rows && cell.key < g.columns ? cell : null;
   }
   let pointer = null;
   async function hover(event) {

@@ -39,6 +39,7 @@
     if (canRun()) return "Some of its numbers are computed differently now; run it again to get them.";
     return "Some of its numbers are computed differently now; capture the text again where it was captured.";
   }
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-run-again]")) run(); }); // a card that lacks what a run would bring
   function run() {
     const { model, text } = app.state.info;
     app.chooseModel(model);
@@ -50,6 +51,7 @@
     if (what === "nothing") mark({ outdated: [] });
     if (what !== "run") return;
     mark(state.info);
+    app.byId("page").classList.toggle("runs-again", canRun());
     if (state.info.via === "again") {
       const text = "This run was computed again meanwhile, and the page shows it as it is now.";
       app.notify({ lead: "Computed again.", text, plain: true });

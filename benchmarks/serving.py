@@ -25,7 +25,7 @@ import psutil
 from benchmarks.clients import Client
 from benchmarks.server import MODEL, Server, Texts, health, served, wait_until
 from benchmarks.table import HEAD, Row, load_average
-from dashboard.analysis.projection import project_run
+from dashboard.analysis.projection import project_stream
 from dashboard.contracts.run import ModelRun
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
@@ -153,7 +153,7 @@ def saved_runs(server: Server, key: str) -> list[Row]:
         run = fresh.open(key)
         head.add(timed(run.attention, index % run.model.layers, index % run.model.heads))
         path.add(timed(states_of, run, 7 * index))
-        fitted.add(timed(project_run, run, index, "layer", "auto", "centred"))
+        fitted.add(timed(project_stream, run.main, index, "layer", "auto", "centred"))
     return [opening, head, path, fitted]
 
 

@@ -182,7 +182,15 @@ class RunShapeError(DashboardError):
 
 
 class MissingArrayError(DashboardError):
-    """A run does not hold the array asked for (say, predictions of a model without a prediction head)."""
+    """A run does not hold the array asked for (say, predictions of a model without a prediction head).
+
+    Attributes:
+        again: whether to run the text again would provide it, which a card then offers.
+    """
+
+    def __init__(self, message: str, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class RunNotFoundError(DashboardError):

@@ -24,10 +24,10 @@ from plotly.io.json import to_json_plotly
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.selection import PLACES, Selection
-from dashboard.errors import AddressNotFoundError, DashboardError
+from dashboard.errors import AddressNotFoundError, DashboardError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import LIGHT, Theme, empty_figure, theme_named
-from dashboard.markup import Plain, bound, plain
+from dashboard.markup import Plain, attributes, bound, plain
 from dashboard.plain_line import plain_line
 from dashboard.shelf import Shelf, guarded
 from dashboard.views.declaration import SHOW, View, Words
@@ -112,6 +112,19 @@ def words_of(shelf: Shelf, views: Sequence[View], state: ViewState) -> dict[str,
 def _told(shelf: Shelf, view: View, state: ViewState) -> tuple[Words, list[Plain] | None, Sequence[int]]:
     """A view's words, the table in place of its figure where the options ask for it, and which positions it waits for."""
     context = _context(shelf, view, state)
+    try:
+        return _said(view, context)
+    except MissingArrayError as error:
+        return Words(view.title, message=_missing(error)), None, ()
+
+
+def _missing(error: MissingArrayError) -> list[Any]:
+    """What a run does not hold, and where that would bring it, the offer to run its text again (assets/58-versions.js)."""
+    again = html.Button("Run again", type="button", className="strong", **attributes(data_run_again=""))
+    return [html.B(str(error)), *([html.P(again)] if error.again else [])]
+
+
+def _said(view: View, context: Context) -> tuple[Words, list[Plain] | None, Sequence[int]]:
     table = view.table(context) if view.table and context.options[SHOW.name] == "table" else None
     words = view.text(context)
     return words, None if table is None else bound(plain(shown_table(table))), view.awaits(context)
@@ -131,6 +144,6 @@ def _placed(words: Words) -> dict[str, list[Plain]]:
 
 
 def state_name(selection: Selection) -> str:
-    """What words are of: the run by its first eight digits and each place, in the order of `Selection`; no second token is nothing."""
+    """What words are of: the run by its first eight digits, and each place in the order of `Selection`."""
     places = [getattr(selection, field.name) for field in PLACES]
     return "-".join([selection.run[:8], *("" if place is None else str(place) for place in places)])

@@ -106,15 +106,17 @@ def make_routes(sources: Sources) -> Blueprint:
     @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
     def _heads(key: str, theme: str) -> Response:
         run = _open(store, key)
-        return _kept(head_sprite(np.asarray(run.arrays["thumbnails"]), theme_named(theme)), "image/png", run, theme)
+        attention = run.attention_of(request.args.get("kind"))
+        return _kept(head_sprite(np.asarray(attention.thumbnails), theme_named(theme)), "image/png", run, theme)
 
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:
         run = _open(store, key)
         first, last = request.args.get("from", -1, type=int), request.args.get("to", -1, type=int)
-        if (last - first) * len(run) > MOST_WEIGHTS:
+        attention = run.attention_of(request.args.get("kind"))
+        if (last - first) * len(attention.answers) > MOST_WEIGHTS:
             raise BadRequestError(f"Ask for some rows at a time, with from and to: at most {MOST_WEIGHTS:,} weights.")
-        weights = run.attention_rows(layer, head, first, last)
+        weights = attention.rows(layer, head, first, last)
         return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", run, f"{layer}-{head}-{first}-{last}")
 
     routes.register_error_handler(DashboardError, plain_line)

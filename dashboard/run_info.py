@@ -13,6 +13,7 @@ from dashboard.analysis.attention import head_tags
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import PLACES, Selection, apart
+from dashboard.errors import MissingArrayError
 from dashboard.examples import Example, example_for
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 
@@ -26,7 +27,6 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
     whether the form of the page can ask for the run.
     """
     surprisal = run.surprisal
-    tags = run.remember("head tags", lambda: head_tags(run))
     return {
         "run": run.key,
         "model": run.model.name,
@@ -34,7 +34,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "kind": run.model.kind,
         "layers": run.model.layers,
         "heads": run.model.heads,
-        "counts": run.counts,
+        "counts": run.counts(),
         "text": run.text,
         "labels": run_labels(run),
         "leads": [lead_of(token) for token in run.tokens],
@@ -46,7 +46,8 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "surprisal": None if surprisal is None else [round(float(v), 4) if np.isfinite(v) else None for v in surprisal],
         "impossible": [] if surprisal is None else np.flatnonzero(np.isposinf(surprisal)).tolist(),
         "warning": None if run.not_finite is None else run.not_finite.sentence,
-        "patterns": [[[tag.pattern, round(tag.score, 3)] for tag in row] for row in tags],
+        "patterns": _patterns(run),
+        "pictures": run.attention_of().has_thumbnails,
         "masked": "masked/top_ids" in run.arrays,
         "masks": [[recipe.mask, recipe.window] for recipe in map(run.recipe, range(run.model.layers))],
         "version": __version__,
@@ -54,6 +55,16 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "outdated": list(run.outdated),
         "plain": run.request == RunRequest(run.request.model, run.text),
     }
+
+
+def _patterns(run: ModelRun) -> list[list[list[Any]]] | None:
+    """Each head's pattern and its score, by layer; None where the run does not hold the heads' scores."""
+    attention = run.attention_of()
+    try:
+        tags = attention.remember("head tags", lambda: head_tags(attention))
+    except MissingArrayError:
+        return None
+    return [[[tag.pattern, round(tag.score, 3)] for tag in row] for row in tags]
 
 
 def _notes(run: ModelRun) -> list[list[str]]:
@@ -127,17 +138,23 @@ def _shared(old: Sequence[str], new: Sequence[str]) -> int:
     return next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
-def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, int | None], list[str]]:
+def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The valid places that an address names, and a sentence for each that is not; one that names a token and no second
     token means that there is none.
 
     Args:
         address: the address bar's values as text.
     """
-    found: dict[str, int | None] = {}
+    found: dict[str, Any] = {}
     problems = []
+    stream = address.get("stream") or None
+    if stream in run.streams:
+        found["stream"] = stream
+    elif stream is not None:
+        problems.append(f"The address names the stream “{str(stream)[:40]}”, but this run has {' and '.join(run.streams)}.")
+    counts = run.counts(found.get("stream"))
     for field in PLACES:
-        raw, count, what = field.value_in(address), run.counts[field.kind.of], field.kind.title
+        raw, count, what = field.value_in(address), counts[field.kind.of], field.kind.title
         if raw is None:
             continue
         if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 10 and int(raw) < count:

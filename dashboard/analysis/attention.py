@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import Attention
 
 PATTERNS = ("previous", "next", "self", "first")
 PATTERN_NAMES = {
@@ -38,12 +38,16 @@ class KeyWeight:
     weight: float
 
 
-def head_tags(run: ModelRun) -> list[list[HeadTag]]:
-    """Per layer, per head: what it attends to on average over the queries of this text."""
+def head_tags(attention: Attention) -> list[list[HeadTag]]:
+    """Per layer, per head: what it attends to on average over the queries of this text.
+
+    Raises:
+        MissingArrayError: the run does not hold the scores.
+    """
     names = (*PATTERNS, "entropy_share")
-    scores = {name: np.nan_to_num(run.arrays[f"scores/{name}"], nan=-1.0) for name in names}  # NaN: of no token here
-    scores["self"] = np.asarray(run.arrays["scores/self"])  # which every text has, so NaN: not finite
-    return [[_tag(scores, layer, head) for head in range(run.model.heads)] for layer in range(run.model.layers)]
+    scores = {name: np.nan_to_num(attention.score(name), nan=-1.0) for name in names}  # NaN: of no token here
+    scores["self"] = np.asarray(attention.score("self"))  # which every text has, so NaN: not finite
+    return [[_tag(scores, layer, head) for head in range(attention.heads)] for layer in range(attention.layers)]
 
 
 def _tag(scores: dict[str, np.ndarray], layer: int, head: int) -> HeadTag:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from dashboard.analysis.outliers import Outliers, finite_tokens, largest_ratios, left_out, norm_ratios
-from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import Stream
 from dashboard.errors import RunShapeError
 
 Fit = Literal["layer", "all"]
@@ -177,9 +177,9 @@ def project(states: np.ndarray, components: int = 3, first: Outliers = "auto", s
     return place(states, fit_layers([states], left, components, scaling), left, components, ratios)
 
 
-def states_at(run: ModelRun, layer: int) -> np.ndarray:
+def states_at(stream: Stream, layer: int) -> np.ndarray:
     """(token, hidden) float32 after `layer`, before any final norm where that is known; −1: the embeddings."""
-    return np.asarray(run.hidden_states[0] if layer < 0 else run.after_layer(layer))
+    return np.asarray(stream.hidden_states[0] if layer < 0 else stream.after_layer(layer))
 
 
 def prepared(states: np.ndarray, scaling: Scaling) -> np.ndarray:
@@ -200,44 +200,44 @@ class _Common:
     ratios: np.ndarray
 
 
-def _common(run: ModelRun, first: Outliers, scaling: Scaling) -> _Common:
-    """Fitted once for a run."""
+def _common(stream: Stream, first: Outliers, scaling: Scaling) -> _Common:
+    """Fitted once for a stream."""
 
     def fit() -> _Common:
-        layers = _all_layers(run, scaling)
+        layers = _all_layers(stream, scaling)
         ratios = largest_ratios(layers)
         left = left_out(ratios, first)
         return _Common(fit_layers(layers, left, 3, scaling), left, ratios)
 
-    return run.remember(("basis", first, scaling), fit)
+    return stream.remember(("basis", first, scaling), fit)
 
 
-def _all_layers(run: ModelRun, scaling: Scaling) -> list[np.ndarray]:
-    return [prepared(states_at(run, index), scaling) for index in range(-1, run.model.layers)]
+def _all_layers(stream: Stream, scaling: Scaling) -> list[np.ndarray]:
+    return [prepared(states_at(stream, index), scaling) for index in range(-1, stream.layers)]
 
 
-def project_run(run: ModelRun, layer: int, fit: Fit, first: Outliers, scaling: Scaling) -> Projection:
-    """The projection after `layer` (−1: the embeddings), remembered by the run; layers that are fitted together share
+def project_stream(stream: Stream, layer: int, fit: Fit, first: Outliers, scaling: Scaling) -> Projection:
+    """The projection after `layer` (−1: the embeddings), remembered by the stream; layers that are fitted together share
     one basis, which is fitted once."""
 
     def compute() -> Projection:
-        states = prepared(states_at(run, layer), scaling)
+        states = prepared(states_at(stream, layer), scaling)
         if fit == "layer":
             return project(states, 3, first, scaling)
-        common = _common(run, first, scaling)
+        common = _common(stream, first, scaling)
         return place(states, common.basis, common.left, 3, common.ratios)
 
-    return run.remember(("projection", layer, fit, first, scaling), compute)
+    return stream.remember(("projection", layer, fit, first, scaling), compute)
 
 
-def trajectories(run: ModelRun, first: Outliers, scaling: Scaling) -> Trajectories:
-    """All tokens' paths in the common basis, remembered by the run."""
+def trajectories(stream: Stream, first: Outliers, scaling: Scaling) -> Trajectories:
+    """All tokens' paths in the common basis, remembered by the stream."""
 
     def compute() -> Trajectories:
-        common = _common(run, first, scaling)
-        return follow(_all_layers(run, scaling), common.basis, common.left, 3, common.ratios)
+        common = _common(stream, first, scaling)
+        return follow(_all_layers(stream, scaling), common.basis, common.left, 3, common.ratios)
 
-    return run.remember(("trajectories", first, scaling), compute)
+    return stream.remember(("trajectories", first, scaling), compute)
 
 
 def follow(

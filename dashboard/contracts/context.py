@@ -8,6 +8,7 @@ from typing import Any
 
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.streams import Attention, Stream
 
 Options = Mapping[str, Any]
 
@@ -29,3 +30,13 @@ class Context:
     options: Options = field(default_factory=dict)
     theme: str = "light"
     whole: bool = False
+
+    @property
+    def stream(self) -> Stream:
+        """The stream that the selection is in."""
+        return self.run.stream(self.selection.stream)
+
+    @property
+    def attention(self) -> Attention:
+        """The attention within that stream."""
+        return self.run.attention_of(self.stream.name)

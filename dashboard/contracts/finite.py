@@ -53,20 +53,22 @@ class NotFinite:
         )
 
 
-def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int) -> NotFinite | None:
+def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str) -> NotFinite | None:
     """The first place in a run's arrays (dashboard/contracts/run.py) with a value that is not finite; None where there is none.
+    Of `stream`, its attention and the predictions.
 
     It costs one sum over every hidden state, which is finite where all values are.
     """
-    attention = _first_attention(arrays)
+    received = arrays.get(f"{stream}/received")
+    attention = _first_attention(received)
     for layer in range(-1, layers):
-        last = layer == layers - 1 and "residual_final" in arrays
-        found = _bad(arrays["residual_final" if last else f"hidden_states/{layer + 1}"])
-        if attention is not None and attention <= layer:
-            found = found or _bad(arrays["received"][attention].T)
+        last = layer == layers - 1 and f"{stream}/residual_final" in arrays
+        found = _bad(arrays[f"{stream}/{'residual_final' if last else f'hidden_states/{layer + 1}'}"])
+        if received is not None and attention is not None and attention <= layer:
+            found = found or _bad(received[attention].T)
         if found is not None:
             return NotFinite("embeddings" if layer < 0 else "layer", layer, *found)
-    found = _bad(arrays[f"hidden_states/{layers}"])
+    found = _bad(arrays[f"{stream}/hidden_states/{layers}"])
     if found is not None:
         return NotFinite("norm", layers, *found)
     for mode in ("given", "masked"):
@@ -76,9 +78,8 @@ def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int) -> NotFinite
     return None
 
 
-def _first_attention(arrays: Mapping[str, np.ndarray]) -> int | None:
-    """The first layer some of whose weights are not finite."""
-    received = arrays.get("received")
+def _first_attention(received: np.ndarray | None) -> int | None:
+    """The first layer some of whose weights are not finite; `received`: (layer, head, key)."""
     if received is None or _bad(received) is None:
         return None
     return int(np.flatnonzero(~np.isfinite(received).all(axis=(1, 2)))[0])

@@ -1,23 +1,27 @@
 """A model run: what one model did with one text, as an immutable value of numpy arrays.
 
 Axis words are those of docs/glossary.md. Arrays are read lazily from the mapping that the run is made of, so that
-opening a run costs little whatever its size. Names of the arrays (N tokens, d hidden width, H heads, H_kv key heads):
+opening a run costs little whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind of
+attention ("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tokens, d hidden width, H heads, H_kv key heads:
 
-    hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face gives them,
-                          so in a pre-norm model the last one is past the final norm
-    residual_final        (token, hidden) float32, the residual stream before the final norm; absent where the last of
-                          hidden_states is that already, or where the family is not known
-    query/{layer}         (head, token, d_head) float32      key/{layer}  (key_head, token, d_head) float32
-    bias/… , sinks/…      what a score recipe names
-    thumbnails            (layer, head, t, t) uint8, 255·sqrt(weight), max-pooled where N > t; 0 is "none or forbidden"
-    scores/{name}         (layer, head) float32: mean weight on the previous, next, self, first token; entropy (nats),
-                          entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where N = 1 leaves no mean
-    received              (layer, head, token) float32, the attention that each token receives, mean over queries
-    given/… , masked/…    predictions: top_ids (position, k) int32, top_logprobs (position, k) float32, entropy
-                          (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the likeliest;
-                          NaN and 0 where there is no actual token. `given`: the model reads the text as it is;
-                          `masked`: each position replaced by the mask token in turn (masked models only)
-    vocabulary            uint8, UTF-8 JSON {id: text} of every id that occurs in the predictions
+    STREAM/hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face gives
+                                 them, so in a pre-norm model the last one is past the final norm
+    STREAM/residual_final        (token, hidden) float32, the residual stream before the final norm; absent where the last of
+                                 hidden_states is that already, or where the family is not known
+    KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
+    KIND/bias/… , KIND/sinks/…   what a score recipe names
+    KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or forbidden"
+    KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy (nats),
+                                 entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where N = 1 leaves no mean
+    KIND/received                (layer, head, key) float32, the attention that each token receives, mean over queries
+    given/… , masked/…           predictions: top_ids (position, k) int32, top_logprobs (position, k) float32, entropy
+                                 (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the likeliest;
+                                 NaN and 0 where there is no actual token. `given`: the model reads the text as it is;
+                                 `masked`: each position replaced by the mask token in turn (masked models only)
+    vocabulary                   uint8, UTF-8 JSON {id: text} of every id that occurs in the predictions
+
+A run must have the hidden states of its streams. All other arrays are optional: a stored run of an earlier version, or of a
+family that does not give them, lacks some. Reading one that is absent raises `MissingArrayError`, which says how to get it.
 """
 
 from __future__ import annotations
@@ -25,9 +29,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from collections import ChainMap, OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -35,6 +38,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from dashboard.contracts.finite import NotFinite, first_not_finite
+from dashboard.contracts.memory import Memory
 from dashboard.contracts.prediction import (
     Place,
     Prediction,
@@ -44,7 +48,8 @@ from dashboard.contracts.prediction import (
     texts_of,
 )
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.scores import ScoreRecipe, attention_weights
+from dashboard.contracts.scores import ScoreRecipe
+from dashboard.contracts.streams import ENDS, STREAMS, Attention, AttentionKind, Part, Stream, StreamName, check
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
@@ -80,24 +85,9 @@ class ModelInfo:
     final_norm: bool = False
 
 
-class LayerArrays(Sequence[np.ndarray]):
-    """`run.hidden_states`: (token, hidden) float32 per layer, read when asked for; 0 is the embedding output."""
-
-    def __init__(self, arrays: Mapping[str, np.ndarray], prefix: str, count: int) -> None:
-        self._arrays, self._prefix, self._count = arrays, prefix, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(f"layer index {index} is outside 0 … {self._count - 1}")
-        return self._arrays[f"{self._prefix}/{index % self._count}"]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[i] for i in range(self._count))
+def stream_of(masks: Iterable[str]) -> StreamName:
+    """The name of a model's one stream, by the masks of its layers: what reads only what came before is a decoder."""
+    return "decoder" if "causal" in masks else "encoder"
 
 
 def stamp_of(header: Mapping[str, Any]) -> str:
@@ -116,6 +106,8 @@ class ModelRun:
         outdated: what this version of the program computes differently, in words; empty where it is what this one computes.
             Capture the text again to get that.
         stamp: names this capture of it, where `key` names every capture of the same text, model and options.
+        streams: by name; `main` is the one whose tokens are predicted. attentions: by kind.
+        tokens, hidden_states: of the main stream.
 
     Raises (from the methods):
         BadSelectionError: an index is out of range.
@@ -128,35 +120,56 @@ class ModelRun:
         self.key: str = header["key"]
         self.request = RunRequest.from_json(header["request"])
         self.model = ModelInfo(**header["model"])
-        self.tokens: tuple[Token, ...] = tuple(map(Token.from_row, header["tokens"]))
         self.outdated: tuple[str, ...] = tuple(header.get("outdated", ()))
         self.stamp: str = stamp_of(header)
-        self._recipes = tuple(ScoreRecipe(**recipe) for recipe in header["recipes"])
-        if not self.tokens:
+        self._memory = Memory(REMEMBERED)
+        recipes = {kind: [ScoreRecipe(**recipe) for recipe in rows] for kind, rows in header["recipes"].items()}
+        self.streams: Mapping[str, Stream] = {
+            name: self._stream(name, header["tokens"][name], len(recipes[name])) for name in STREAMS if name in header["tokens"]
+        }
+        if not self.streams:
             raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
-        if len(self._recipes) != self.model.layers:
-            raise RunShapeError(f"{len(self._recipes)} score recipes for {self.model.layers} layers. Run the text again.")
-        self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.RLock()
-        self.hidden_states = LayerArrays(arrays, "hidden_states", self.model.layers + 1)
+        self.attentions: Mapping[str, Attention] = {kind: self._attention(kind, found) for kind, found in recipes.items()}
+        self.main = next(iter(self.streams.values()))
+        if self.main.layers != self.model.layers:
+            raise RunShapeError(f"{self.main.layers} score recipes for {self.model.layers} layers. Run the text again.")
+        self.tokens, self.hidden_states = self.main.tokens, self.main.hidden_states
+
+    def _part(self, name: str) -> Part:
+        return Part(name, self.arrays, self._memory)
+
+    def _stream(self, name: StreamName, rows: Sequence[Sequence[Any]], layers: int) -> Stream:
+        tokens = [Token.from_row(row) for row in rows]
+        return Stream(self._part(name), tokens, layers, self.model.final_norm, self.model.title)
+
+    def _attention(self, kind: AttentionKind, recipes: Sequence[ScoreRecipe]) -> Attention:
+        asks, answers = ENDS[kind]
+        return Attention(self._part(kind), self.streams[asks], self.streams[answers], self.model.heads, recipes)
 
     @staticmethod
     def make_header(
         key: str,
         request: RunRequest,
         model: ModelInfo,
-        tokens: Sequence[Token],
-        recipes: Sequence[ScoreRecipe],
+        tokens: Sequence[Token] | Mapping[str, Sequence[Token]],
+        recipes: Sequence[ScoreRecipe] | Mapping[str, Sequence[ScoreRecipe]],
         **extra: Any,
     ) -> dict[str, Any]:
-        """The JSON-able header of a run; `extra` goes in as it is (seconds, created, fingerprint, version …)."""
+        """The JSON-able header of a run.
+
+        Args:
+            tokens: by stream; of a model with one stream, as they are. recipes: one a layer, by kind of attention, likewise.
+            extra: goes in as it is (seconds, created, fingerprint, version …).
+        """
+        by_kind = recipes if isinstance(recipes, Mapping) else {stream_of(recipe.mask for recipe in recipes): recipes}
+        by_stream = tokens if isinstance(tokens, Mapping) else {next(iter(by_kind)): tokens}
         return {
             **extra,
             "key": key,
             "request": request.to_json(),
             "model": asdict(model),
-            "tokens": [token.to_row() for token in tokens],
-            "recipes": [asdict(recipe) for recipe in recipes],
+            "tokens": {name: [token.to_row() for token in found] for name, found in by_stream.items()},
+            "recipes": {kind: [asdict(recipe) for recipe in found] for kind, found in by_kind.items()},
         }
 
     @property
@@ -174,67 +187,68 @@ class ModelRun:
         size = f"{len(self)} tokens, {self.model.layers} layers × {self.model.heads} heads"
         return f"ModelRun({self.model.name!r}, {size}{', computed by an earlier version' if self.outdated else ''})"
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many there are of what an index can count: tokens, layers, heads."""
-        return {"token": len(self), "layer": self.model.layers, "head": self.model.heads}
+    def stream(self, name: str | None = None) -> Stream:
+        """A stream by its name; without one, the main stream.
 
-    def check(self, token: int | None = None, layer: int | None = None, head: int | None = None) -> None:
-        """Raise `BadSelectionError` for an index that this run does not have."""
-        counts = self.counts
+        Raises:
+            BadSelectionError: the run has no such stream.
+        """
+        found = self.main if name is None else self.streams.get(name)
+        if found is None:
+            raise BadSelectionError(f"This run has no {name} stream; it has {' and '.join(self.streams)}.")
+        return found
+
+    def attention_of(self, kind: str | None = None) -> Attention:
+        """The attention of one kind; without one (or with "self"), that within the main stream.
+
+        Raises:
+            MissingArrayError: the model has none of this kind.
+        """
+        found = self.attentions.get(self.main.name if kind in (None, "self") else str(kind))
+        if found is None:
+            there = " and ".join(self.attentions)
+            raise MissingArrayError(f"{self.model.title} has no {kind} attention. Ask for its {there} attention.")
+        return found
+
+    def counts(self, stream: str | None = None) -> dict[str, int]:
+        """How many there are of what an index can count in a stream: tokens, layers, heads."""
+        found = self.stream(stream)
+        return {"token": len(found), "layer": found.layers, "head": self.model.heads}
+
+    def check(
+        self, token: int | None = None, layer: int | None = None, head: int | None = None, stream: str | None = None
+    ) -> None:
+        """Raise `BadSelectionError` for an index, or a stream, that this run does not have."""
+        counts = self.counts(stream)
         for name, value in (("token", token), ("layer", layer), ("head", head)):
-            if value is not None and not 0 <= value < counts[name]:
-                raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {counts[name] - 1}.")
+            check(name, value, counts[name])
 
     def recipe(self, layer: int) -> ScoreRecipe:
-        self.check(layer=layer)
-        return self._recipes[layer]
+        """How `layer` of the main stream makes weights of query and key."""
+        return self.attention_of().recipe(layer)
 
-    def attention(self, layer: int, head: int, kind: str = "self") -> np.ndarray:
+    def attention(self, layer: int, head: int, kind: str | None = None) -> np.ndarray:
         """Attention of one head: (query, key) float32, each row sums to 1, derived from the stored query and key.
 
         Heads are query heads; in a grouped-query model several of them share a key head.
-        """
-        if kind != "self":
-            raise MissingArrayError(f"{self.model.title} has no {kind} attention, only self attention. Leave `kind` out.")
-        return self.attention_rows(layer, head, 0, len(self))
 
-    def attention_rows(self, layer: int, head: int, first: int, last: int) -> np.ndarray:
+        Args:
+            kind: "decoder", "encoder" or "cross"; by default, within the main stream.
+        """
+        return self.attention_of(kind).weights(layer, head)
+
+    def attention_rows(self, layer: int, head: int, first: int, last: int, kind: str | None = None) -> np.ndarray:
         """The rows `first` … `last` (exclusive) of `attention`: (query, key) float32, without computing the others."""
-        self.check(layer=layer, head=head)
-        if not 0 <= first < last <= len(self):
-            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self)}.")
-        recipe = self._recipes[layer]
-        query, key = self.arrays[f"query/{layer}"], self.arrays[f"key/{layer}"]
-        if query.shape[1] != len(self):
-            raise RunShapeError(f"query/{layer} has {query.shape[1]} positions for {len(self)} tokens. Run the text again.")
-        bias = self.arrays[recipe.bias][head][first:last] if recipe.bias else None
-        sink = float(self.arrays[recipe.sinks][head]) if recipe.sinks else None
-        key_head = head // (query.shape[0] // key.shape[0])
-        return attention_weights(query[head][first:last], key[key_head], recipe, bias, sink, first)
+        return self.attention_of(kind).rows(layer, head, first, last)
 
     @property
     def residual_final(self) -> np.ndarray:
-        """(token, hidden) float32: the residual stream after the last layer, before the final norm.
-
-        Raises:
-            MissingArrayError: the model has a final norm that its family file does not name.
-        """
-        if "residual_final" in self.arrays:
-            return self.arrays["residual_final"]
-        if self.model.final_norm:
-            raise MissingArrayError(
-                f"The stream before {self.model.title}'s final norm is not known for this family. "
-                "Take hidden_states[-1], which is past that norm."
-            )
-        return self.hidden_states[-1]
+        """(token, hidden) float32 of the main stream (`Stream.residual_final`)."""
+        return self.main.residual_final
 
     def after_layer(self, layer: int) -> np.ndarray:
-        """(token, hidden) float32: the residual stream after `layer`, before any final norm where that is known."""
-        self.check(layer=layer)
-        if layer == self.model.layers - 1 and "residual_final" in self.arrays:
-            return self.arrays["residual_final"]
-        return self.hidden_states[layer + 1]
+        """(token, hidden) float32 of the main stream (`Stream.after_layer`)."""
+        return self.main.after_layer(layer)
 
     @cached_property
     def not_finite(self) -> NotFinite | None:
@@ -242,7 +256,7 @@ class ModelRun:
         known = self._header.get("not_finite")
         if known is not None:
             return NotFinite(**known)
-        return None if "not_finite" in self._header else first_not_finite(self.arrays, self.model.layers)
+        return None if "not_finite" in self._header else first_not_finite(self.arrays, self.model.layers, self.main.name)
 
     @property
     def has_predictions(self) -> bool:
@@ -314,15 +328,7 @@ class ModelRun:
         """What `compute` gives, computed once for this run, also by several threads: only for results that depend on
         the run alone. The least recently used of `REMEMBERED` results leaves.
         """
-        with self._lock:
-            if name in self._remembered:
-                self._remembered.move_to_end(name)
-            else:
-                self._remembered[name] = compute()
-                while len(self._remembered) > REMEMBERED:
-                    self._remembered.popitem(last=False)
-            found: T = self._remembered[name]
-            return found
+        return self._memory.remember(name, compute)
 
     def with_fill(self, position: int, arrays: Mapping[str, np.ndarray]) -> ModelRun:
         """A run that also has the prediction with `position` masked, computed later (`masked_fill`), as `fill/POSITION/…`."""

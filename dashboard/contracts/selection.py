@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from dashboard.contracts.request import is_run_key
 from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import STREAMS
 from dashboard.errors import BadSelectionError, ReplacedRunError
 
 Bound = Literal["token", "layer", "head"]
@@ -64,6 +65,25 @@ class RunName:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A field that is one of a few names. The attributes are those of `Index`, and `names`."""
+
+    title: str
+    names: tuple[str, ...]
+    was: str | None = None
+
+    def parse(self, value: object) -> str:
+        """One of the names.
+
+        Raises:
+            BadSelectionError: it is none of them.
+        """
+        if value not in self.names:
+            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; it can be {' or '.join(self.names)}.")
+        return str(value)
+
+
+@dataclass(frozen=True)
 class Stamp:
     """A field that names one capture of a run. The attributes are those of `Index`."""
 
@@ -90,6 +110,7 @@ class Selection:
         token, layer, head: indices from 0.
         second: a second token, or None.
         second_run: key of a second run, or None.
+        stream: in which stream token, second token and layer are ("encoder", "decoder"), or None for the run's main one.
         stamp: which capture of the run is meant (`ModelRun.stamp`), or None for the one that is there.
     """
 
@@ -99,6 +120,7 @@ class Selection:
     head: Annotated[int, Index("head", "head")]
     second: Annotated[int | None, Index("second token", "token", was="other")] = None
     second_run: Annotated[str | None, RunName("second run", was="other_run")] = None
+    stream: Annotated[str | None, Choice("stream", STREAMS)] = None
     stamp: Annotated[str | None, Stamp("stamp")] = None
 
     @classmethod
@@ -136,7 +158,7 @@ class Selection:
         if self.stamp is not None and self.stamp != run.stamp:
             raise ReplacedRunError(REPLACED)
         for field in PLACES:
-            run.check(**{field.kind.of: getattr(self, field.name)})
+            run.check(**{field.kind.of: getattr(self, field.name)}, stream=self.stream)
         return self
 
 

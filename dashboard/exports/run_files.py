@@ -5,7 +5,7 @@ Both hold the arrays of dashboard/contracts/run.py under the same names, and bes
     header      the run's header: model, request (text, revision, options), tokens, recipes, schema, version, key (JSON)
     about       where it comes from, in words, and how to go on with it (JSON)
     tokens      (token,) text of each token (npz only; safetensors holds numbers only, its tokens are in the header)
-    attention/{layer}   (head, query, key) float32, where asked for: derived from query, key and recipe
+    KIND/attention/{layer}   (head, query, key) float32, where asked for: derived from query, key and recipe
 
 npz: `np.load(path)["header"]`, never pickled. safetensors: `safe_open(path, "np").metadata()["header"]`.
 """
@@ -49,7 +49,7 @@ WRITTEN_AT_ONCE = 1 << 22  # bytes
 
 def attention_bytes(run: ModelRun) -> int:
     """The size of all attention weights of a run."""
-    return 4 * run.model.layers * run.model.heads * len(run) ** 2
+    return 4 * sum(one.layers * one.heads * one.shape[0] * one.shape[1] for one in run.attentions.values())
 
 
 def check_attention(run: ModelRun) -> None:
@@ -108,26 +108,29 @@ def save_run(run: ModelRun, path: str | Path, attention: bool = False) -> Path:
 
 
 class _Attention(Mapping[str, np.ndarray]):
-    """`attention/{layer}`, made when it is read."""
+    """`KIND/attention/{layer}`, made when it is read."""
 
     def __init__(self, run: ModelRun) -> None:
-        self._run = run
-        self._names = [f"attention/{layer}" for layer in range(run.model.layers)]
+        self._places = {
+            f"{kind}/attention/{layer}": (attention, layer)
+            for kind, attention in run.attentions.items()
+            for layer in range(attention.layers)
+        }
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        layer = self._names.index(name)
-        return np.stack([self._run.attention(layer, head) for head in range(self._run.model.heads)])
+        attention, layer = self._places[name]
+        return np.stack([attention.weights(layer, head) for head in range(attention.heads)])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._places)
 
-    def shape(self) -> tuple[int, int, int]:
-        return (self._run.model.heads, len(self._run), len(self._run))
+    def shape(self, name: str) -> tuple[int, int, int]:
+        """(head, query, key): how many there are."""
+        attention, _layer = self._places[name]
+        return attention.heads, *attention.shape
 
 
 def _about(run: ModelRun) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def _kind(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.dtype[Any], t
     """An array's type and shape; attention weights are not made only to be measured."""
     first = arrays.maps[0] if isinstance(arrays, ChainMap) else {}
     if isinstance(first, _Attention) and name in list(first):
-        return np.dtype("<f4"), first.shape()
+        return np.dtype("<f4"), first.shape(name)
     values = arrays[name]
     return values.dtype.newbyteorder("<"), values.shape
 
@@ -244,7 +247,8 @@ def peek(path: Path) -> tuple[str, bool] | None:
         else:
             header, arrays = _read_safetensors(path)
             names = set(arrays)
-        return None if upgraded(header, {})[0].get("outdated") else (header["key"], "attention/0" in names)
+        whole = any(name.endswith("attention/0") for name in names)
+        return None if upgraded(header, {})[0].get("outdated") else (header["key"], whole)
     except UNREADABLE:
         return None
 

@@ -50,7 +50,8 @@ def colour_scale(theme: Theme) -> list[list[Any]]:
 
 def attention_map(
     weights: np.ndarray,
-    tokens: Sequence[Token | str],
+    queries: Sequence[Token | str],
+    keys: Sequence[Token | str],
     allowed: np.ndarray | None = None,
     selected: tuple[int | None, int | None] = (None, None),
     theme: Theme = LIGHT,
@@ -59,7 +60,7 @@ def attention_map(
 
     Args:
         weights: (query, key) float, each 0 … 1.
-        tokens: one label a position.
+        queries, keys: one label a row, and one a column.
         allowed: (query, key) bool, the pairs that the model's mask lets through; the others stay empty.
         selected: the selected token, whose row is framed, and the second, whose row and column are framed dashed.
         theme: LIGHT or DARK.
@@ -68,12 +69,12 @@ def attention_map(
         RunShapeError: weights and tokens do not fit together.
     """
     weights = np.asarray(weights)
-    _check_shape(weights, tokens)
-    labels = labels_of(tokens)
+    _check_shape(weights, queries, keys)
+    sides = labels_of(queries), labels_of(keys)
     figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, weights.shape, allowed, theme))
-    names = np.array([escape(isolated(label)) for label in labels], dtype=object)
-    columns, rows = np.broadcast_to(names[None, :], weights.shape), np.broadcast_to(names[:, None], weights.shape)
+    figure.update_layout(**_axes(*sides, theme, decorate=True), shapes=_frames(selected, weights.shape, allowed, theme))
+    names = [np.array([escape(isolated(label)) for label in labels], dtype=object) for labels in sides]
+    rows, columns = np.broadcast_to(names[0][:, None], weights.shape), np.broadcast_to(names[1][None, :], weights.shape)
     shade = shades(weights, allowed)
     figure.add_trace({**_cells(shade, theme), "z": shade})
     exact, form = weights.astype(object), ":.6g"
@@ -87,31 +88,34 @@ def attention_map(
     return figure
 
 
-def attention_cells(shade: np.ndarray, tokens: Sequence[Token | str], theme: Theme = LIGHT) -> Spec:
+def attention_cells(shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], theme: Theme = LIGHT) -> Spec:
     """The same without labels, hover and frames, which the page draws itself (assets/54-matrix.js).
 
     Args:
-        shade: (query, key) uint8, as `shades` gives them. tokens, theme: as of `attention_map`.
+        shade: (query, key) uint8, as `shades` gives them. queries, keys, theme: as of `attention_map`.
 
     Returns:
-        Plain data: a heatmap; above `LARGEST_CELLS` tokens axes alone, and under `layout.meta.cells` the shades and the
-        colours, of which assets/54-cells.js makes pixels: one that holds several cells shows the largest.
+        Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS` tokens
+        axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/54-cells.js makes pixels: one that
+        holds several cells shows the largest.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
-    _check_shape(shade, tokens)
-    layout = {**base_layout(theme), **_axes(labels_of(tokens), theme, decorate=False)}
-    if len(tokens) <= LARGEST_CELLS:
+    _check_shape(shade, queries, keys)
+    layout = {**base_layout(theme), **_axes(labels_of(queries), labels_of(keys), theme, decorate=False)}
+    layout["meta"] = {"shape": list(shade.shape)}
+    if max(shade.shape) <= LARGEST_CELLS:
         return {"data": [{**_cells(shade, theme), "hoverinfo": "none"}], "layout": layout}
     empty = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
-    cells = {"shades": packed(shade), "count": len(tokens), "colours": list(theme.weights)}
-    return {"data": [empty], "layout": {**layout, "meta": {"cells": cells}}}
+    layout["meta"]["cells"] = {"shades": packed(shade), "colours": list(theme.weights)}
+    return {"data": [empty], "layout": layout}
 
 
 def attention_picture(
     shade: np.ndarray,
-    tokens: Sequence[Token | str],
+    queries: Sequence[Token | str],
+    keys: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
     theme: Theme = LIGHT,
     pixels: int | None = None,
@@ -121,22 +125,22 @@ def attention_picture(
     Args:
         shade: (query, key) uint8, as `shades` gives them; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the largest of
             the weights that it holds, and the figure says so.
-        tokens, selected, theme: as of `attention_map`.
+        queries, keys, selected, theme: as of `attention_map`.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
-    _check_shape(shade, tokens)
-    labels = labels_of(tokens)
+    _check_shape(shade, queries, keys)
+    axes = _axes(labels_of(queries), labels_of(keys), theme, decorate=True)
     figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**_axes(labels, theme, decorate=True), shapes=_frames(selected, shade.shape, shade > 0, theme))
+    figure.update_layout(**axes, shapes=_frames(selected, shade.shape, shade > 0, theme))
     pixels = pixels or LARGEST_PICTURE
     image = _picture(pooled(shade, pixels), theme)
-    figure.add_layout_image({**image, "sizex": len(labels), "sizey": len(labels)})
+    figure.add_layout_image({**image, "sizex": len(keys), "sizey": len(queries)})
     figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
-    if len(labels) > pixels:
-        most = held(len(labels), pixels)
-        words = f"Each pixel shows the largest of up to {most} × {most} weights"
+    if max(shade.shape) > pixels:
+        rows, columns = (held(count, pixels) for count in shade.shape)
+        words = f"Each pixel shows the largest of up to {rows} × {columns} weights"
         figure.add_annotation(
             text=words, xref="paper", yref="paper", x=0, y=0, yshift=-4, xanchor="left", yanchor="top", showarrow=False
         )
@@ -164,22 +168,25 @@ def weight_legend(figure: go.Figure, theme: Theme) -> None:
 
 
 def name_selected(
-    figure: go.Figure, tokens: Sequence[Token | str], selected: tuple[int | None, int | None], theme: Theme
+    figure: go.Figure,
+    queries: Sequence[Token | str],
+    keys: Sequence[Token | str],
+    selected: tuple[int | None, int | None],
+    theme: Theme,
 ) -> None:
     """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would collide
     leave.
     """
-    names, positions_only = axis_names(labels_of(tokens)), len(tokens) > POSITIONS_ABOVE
-    step = label_step(len(tokens))
     token, other = selected
     sides = (
-        (figure.layout.yaxis, other if other != token else None, theme.ink, False),
-        (figure.layout.yaxis, token, theme.selected, False),  # last: where the two are near, the second's label leaves
-        (figure.layout.xaxis, other, theme.ink, positions_only),
+        (figure.layout.yaxis, queries, other if other != token else None, theme.ink, False),
+        (figure.layout.yaxis, queries, token, theme.selected, False),  # last: where the two are near, the second's label leaves
+        (figure.layout.xaxis, keys, other, theme.ink, len(keys) > POSITIONS_ABOVE),
     )
-    for side, chosen, colour, bare in sides:
-        if chosen is None:
+    for side, tokens, chosen, colour, bare in sides:
+        if chosen is None or chosen >= len(tokens):  # the second token may be one of the keys alone
             continue
+        names, step = axis_names(labels_of(tokens)), label_step(len(tokens))
         shown = [
             (at, text)
             for at, text in zip(side.tickvals, side.ticktext, strict=True)
@@ -190,51 +197,55 @@ def name_selected(
         side.tickvals, side.ticktext = [at for at, _text in shown], [text for _at, text in shown]
 
 
-def _check_shape(matrix: np.ndarray, tokens: Sequence[Token | str]) -> None:
-    if matrix.shape != (len(tokens), len(tokens)):
-        raise RunShapeError(f"Attention weights are {matrix.shape} for {len(tokens)} tokens; give (query, key) of these tokens.")
+def _check_shape(matrix: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str]) -> None:
+    if matrix.shape != (len(queries), len(keys)):
+        count = f"{len(queries)} tokens" if len(queries) == len(keys) else f"{len(queries)} queries and {len(keys)} keys"
+        raise RunShapeError(f"Attention weights are {matrix.shape} for {count}; give (query, key) of these tokens.")
 
 
 def _cells(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
-    gap = 1 if len(shade) <= GAPS_UP_TO else 0
+    gap = 1 if max(shade.shape) <= GAPS_UP_TO else 0
     shared = {"type": "heatmap", "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap}
     return {**shared, "z": typed(shade), "colorscale": colour_scale(theme)}
 
 
-def _axes(labels: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
-    count = len(labels)
-    longest = max(min(len(label), 12) for label in labels)
-    written = axis_names(labels)
-    if decorate or count <= POSITIONS_ABOVE:
-        longest = max(len(name) - 2 * (name[:1] == ISOLATE) for name in written)
-    if count > POSITIONS_ABOVE and not decorate:
-        longest += 1 + len(str(count - 1))  # the page adds the position
-    side = round(longest * CHARACTER_WIDTH) + 14
-    top = 42 if count > POSITIONS_ABOVE else round(side * 0.75) + 8
-    x = axis(theme, range=[-0.5, count - 0.5], side="top", constrain="domain", constraintoward="left")
-    y = axis(theme, range=[count - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
-    zooms = count > POSITIONS_ABOVE
+def _axes(queries: list[str], keys: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
+    rows, columns = len(queries), len(keys)
+    side = round(_longest(queries, decorate) * CHARACTER_WIDTH) + 14
+    top = 42 if columns > POSITIONS_ABOVE else round((round(_longest(keys, decorate) * CHARACTER_WIDTH) + 14) * 0.75) + 8
+    x = axis(theme, range=[-0.5, columns - 0.5], side="top", constrain="domain", constraintoward="left")
+    y = axis(theme, range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
+    zooms = max(rows, columns) > POSITIONS_ABOVE
     if zooms:
         x["fixedrange"] = y["fixedrange"] = False
     if decorate:
-        step = label_step(count)
-        shown = list(range(0, count, step))
-        names = [escape(written[i]) for i in shown]
-        font = {"family": TOKEN_FONT, "size": 11}
-        columns = [str(i) for i in shown] if count > POSITIONS_ABOVE else names
         x.update(
-            tickvals=shown,
-            ticktext=columns,
-            tickfont=font,
-            tickangle=-45 if count <= 24 else -90,
+            **_ticks(keys, positions_only=columns > POSITIONS_ABOVE),
+            tickangle=-45 if columns <= 24 else -90,
             title={**AXIS_TITLE, "text": "key", "standoff": 8},
         )
-        y.update(tickvals=shown, ticktext=names, tickfont=font, title={**AXIS_TITLE, "text": "query"})
+        y.update(**_ticks(queries), title={**AXIS_TITLE, "text": "query"})
         side, top = side + 24, top + 24
     else:
         x["showticklabels"] = y["showticklabels"] = False
-    margin = {"l": side, "r": 4, "t": top, "b": 18 if count > ALL_LABELS_UP_TO else 4}  # room for a note on skipped labels
+    note = max(rows, columns) > ALL_LABELS_UP_TO  # needs room: on skipped labels
+    margin = {"l": side, "r": 4, "t": top, "b": 18 if note else 4}
     return {"xaxis": x, "yaxis": y, "margin": margin, "dragmode": "zoom" if zooms else False}
+
+
+def _longest(labels: list[str], decorate: bool) -> int:
+    """The characters of the longest label along an axis."""
+    if not decorate and len(labels) > POSITIONS_ABOVE:
+        return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))  # the page adds the position
+    return max(len(name) - 2 * (name[:1] == ISOLATE) for name in axis_names(labels))
+
+
+def _ticks(labels: list[str], positions_only: bool = False) -> dict[str, Any]:
+    """As many labels as find room along an axis."""
+    shown = list(range(0, len(labels), label_step(len(labels))))
+    written = axis_names(labels)
+    names = [str(i) if positions_only else escape(written[i]) for i in shown]
+    return {"tickvals": shown, "ticktext": names, "tickfont": {"family": TOKEN_FONT, "size": 11}}
 
 
 def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
@@ -249,10 +260,11 @@ def _frames(
     token, other = selected
     allowed = np.ones(shape, dtype=bool) if allowed is None else allowed
     frames = []
-    if other is not None:
-        line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
+    line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
+    if other is not None and other < shape[1]:
         first, last = _span(allowed[:, other])
         frames.append({"type": "rect", "x0": other - 0.5, "x1": other + 0.5, "y0": first - 0.5, "y1": last + 0.5, "line": line})
+    if other is not None and other < shape[0]:
         frames.append(_row(other, allowed, line))
     if token is not None:
         frames.append(_row(token, allowed, {"color": theme.selected, "width": 2}))
@@ -301,17 +313,18 @@ def png_of_shades(shade: np.ndarray, theme: Theme, effort: int = 6) -> bytes:
     return out.getvalue()
 
 
-def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any]) -> go.Figure:
+def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any], key_tokens: Sequence[Any] | None = None) -> go.Figure:
     """Heatmap of one head's attention, from plain Hugging Face outputs.
 
     Args:
         attention_weights: (query, key), as `attentions[layer][batch, head]` or `attentions[layer][head]`; a tensor or
             array; leading axes of length 1 are dropped. Weights that are not finite stay empty, which the title says. Above
-        480 tokens the figure is a picture whose pixels each show the largest of the weights that they hold.
-        tokens: one label a position, as `tokenizer.convert_ids_to_tokens` gives them, or `run.tokens`.
+            480 tokens the figure is a picture whose pixels each show the largest of the weights that they hold.
+        tokens: one label a query, as `tokenizer.convert_ids_to_tokens` gives them, or `run.tokens`.
+        key_tokens: one label a key, where these are others: `cross_attentions` of an encoder–decoder model.
 
     Raises:
-        RunShapeError: not one head's square matrix, or not as many tokens as rows.
+        RunShapeError: not one head's matrix, or not as many tokens as rows and columns.
     """
     weights = as_array(attention_weights)
     while weights.ndim > 2 and weights.shape[0] == 1:
@@ -320,14 +333,16 @@ def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any]) -> go.
         raise RunShapeError(
             f"Attention weights are {weights.shape}; give one head's (query, key), as attentions[layer][0, head]."
         )
-    allowed = None
-    if weights.shape[0] > 1 and not np.nan_to_num(np.triu(weights, 1), nan=0.0).any() and np.isfinite(weights).any():
+    allowed, queries = None, list(tokens)
+    keys = queries if key_tokens is None else list(key_tokens)
+    above = np.nan_to_num(np.triu(weights, 1), nan=0.0)
+    if key_tokens is None and weights.shape[0] > 1 and not above.any() and np.isfinite(weights).any():
         allowed = np.tril(np.ones(weights.shape, dtype=bool))
-    if len(weights) <= PLOT_PIXELS:
-        figure = attention_map(weights, list(tokens), allowed)
+    if max(weights.shape) <= PLOT_PIXELS:
+        figure = attention_map(weights, queries, keys, allowed)
     else:
-        _check_shape(weights, tokens)
-        figure = attention_picture(shades(weights, allowed), list(tokens), pixels=PLOT_PIXELS)
+        _check_shape(weights, queries, keys)
+        figure = attention_picture(shades(weights, allowed), queries, keys, pixels=PLOT_PIXELS)
     words = "Attention: rows (queries) read columns (keys); colour follows √weight" + _not_finite_line(weights)
     title = {"text": words, "font": {"size": 13}, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 12}}
     top = figure.layout.margin.t + 42  # the title, the axis' name, the labels

@@ -21,11 +21,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 
 from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import Stream
 from dashboard.contracts.token import Token
 from dashboard.models.pieces import BYTE_PIECE, SPACE_SIGN, SPECIAL_NAME, bytes_text, piece_bytes, style_of_pieces
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
-BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a character, as contracts.run.Token writes it
+Labelled = ModelRun | Stream  # what has tokens, and remembers their labels
+BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a character, as contracts.token.Token writes it
 SIGNS = {"added": SPACE_SIGN, "continuation": "##", "unknown": "⟨?⟩"}
 UNREAD = ("⟦", "⟧")
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")  # letters and marks without a picture
@@ -188,15 +190,15 @@ def labels_of(tokens: Sequence[Token | str]) -> list[str]:
     return distinct([label_of(token) for token in read], ids)
 
 
-def run_labels(run: ModelRun, longest: int | None = None) -> list[str]:
-    """The label of each token of a run, cut to `longest` characters, wherever it is named: strip, sentences, tables, files."""
+def run_labels(run: Labelled, longest: int | None = None) -> list[str]:
+    """The label of each token of a run, or of one of its streams, cut to `longest` characters, wherever it is named."""
     tokens = run.tokens
     return run.remember(
         ("labels", longest), lambda: distinct([label_of(token) for token in tokens], [token.id for token in tokens], longest)
     )
 
 
-def run_names(run: ModelRun) -> Names:
+def run_names(run: Labelled) -> Names:
     """Which ids a run's tokens have by their labels: for labels of other tokens that stand beside them (`distinct`)."""
     tokens = run.tokens
     return run.remember("names", lambda: _names([label_of(token) for token in tokens], [token.id for token in tokens]))

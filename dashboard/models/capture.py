@@ -23,7 +23,7 @@ from dashboard import __version__
 from dashboard.contracts.finite import first_not_finite
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
-from dashboard.contracts.run import ModelInfo, ModelRun
+from dashboard.contracts.run import ModelInfo, ModelRun, stream_of
 from dashboard.contracts.token import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
@@ -85,9 +85,10 @@ def capture_run(
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with known.lock, torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
-        arrays = _arrays(forward)
+        stream = stream_of(call.recipe.mask for call in forward.calls)
+        arrays = _arrays(forward, stream)
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
-    broken = first_not_finite(arrays, info.layers)
+    broken = first_not_finite(arrays, info.layers, stream)
     for values in arrays.values():
         values.flags.writeable = False
     recipes = [call.recipe for call in forward.calls]
@@ -224,8 +225,8 @@ def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call],
         raise UnsupportedModelError(f"{info.title} does not give a hidden state for each of its layers. Choose another model.")
 
 
-def _arrays(forward: Forward) -> dict[str, np.ndarray]:
-    """Hidden states, queries, keys and what their recipes name, and the statistics."""
+def _arrays(forward: Forward, stream: str) -> dict[str, np.ndarray]:
+    """Hidden states, queries, keys and what their recipes name, and the statistics, by the names of contracts/run.py."""
     arrays = {f"hidden_states/{i}": _numpy(states[0]) for i, states in enumerate(forward.hidden_states)}
     if forward.residual is not None:
         arrays["residual_final"] = _numpy(forward.residual[0])
@@ -236,7 +237,8 @@ def _arrays(forward: Forward) -> dict[str, np.ndarray]:
             arrays[call.recipe.bias] = _numpy(call.bias)
         if call.recipe.sinks is not None and call.sinks is not None:
             arrays[call.recipe.sinks] = _numpy(call.sinks)
-    return arrays | summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls])
+    arrays |= summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls])
+    return {f"{stream}/{name}": values for name, values in arrays.items()}
 
 
 def _numpy(values: torch.Tensor) -> np.ndarray:

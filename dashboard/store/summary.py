@@ -33,7 +33,7 @@ class RunSummary:
             model=model["name"],
             title=model["title"],
             text=text,
-            tokens=len(header["tokens"]),
+            tokens=len(next(iter(header["tokens"].values()))),
             bytes=status.st_size,
             created=_seconds(header.get("created"), status.st_mtime),
             used=status.st_mtime,

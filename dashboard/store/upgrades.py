@@ -5,18 +5,20 @@ was made: `schema` and `numbers`. An older one is read as it is, through the fun
 (`header["outdated"]`); whoever submits its text again gets it computed again.
 
 To change what a stored value is: add one line to `CORRECTIONS`. To change which arrays or header fields there are: add one
-line to `SCHEMAS`, and to `UPGRADES` the function that reads a file of the schema before.
+line to `SCHEMAS`, and to `UPGRADES` the function that reads a file of the schema before. A schema that only calls them
+otherwise makes no run outdated; one that adds an array does, since its text must be run again to have it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from dashboard.contracts.run import stamp_of
+from dashboard.contracts.run import stamp_of, stream_of
 from dashboard.errors import NewerRunError
 
 Header = dict[str, Any]
@@ -29,8 +31,51 @@ CORRECTIONS: tuple[str, ...] = (  # one line a landed fix, the latest last: what
     "what a model predicts is judged by its weights; a file with weights that have no place is no longer read in part",
     "the entropy beside impossible tokens (logits of −∞) is a number; values that are not finite are said with their layer",
 )
-SCHEMAS: tuple[str, ...] = ("the arrays that dashboard/contracts/run.py names",)  # the latest last
-UPGRADES: Mapping[int, Upgrade] = MappingProxyType({})  # schema → reads a file of it as one of the next schema
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Which arrays and header fields there are.
+
+    Attributes:
+        change: since the schema before, as people read it. adds: whether files of the schema before lack something.
+    """
+
+    change: str
+    adds: bool
+
+
+SCHEMAS: tuple[Schema, ...] = (  # the latest last
+    Schema("the first arrays", adds=True),
+    Schema("names of arrays begin with the stream or the kind of attention", adds=False),
+)
+SHARED = ("given/", "masked/", "fill/", "vocabulary")  # begin the names that carry no stream
+
+
+class Renamed(Mapping[str, np.ndarray]):
+    """Arrays by other names; each is read when it is asked for."""
+
+    def __init__(self, arrays: Arrays, named: Callable[[str], str]) -> None:
+        self._arrays, self._old = arrays, {named(name): name for name in arrays}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[self._old[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._old)
+
+    def __len__(self) -> int:
+        return len(self._old)
+
+
+def _with_streams(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
+    """A run of the time when every model had one stream, and no name said which."""
+    stream = stream_of(recipe.get("mask", "full") for recipe in header["recipes"])
+    found = header | {name: {stream: header[name]} for name in ("tokens", "recipes")}
+    return found, Renamed(arrays, lambda name: name if name.startswith(SHARED) else f"{stream}/{name}")
+
+
+UPGRADES: Mapping[int, Upgrade] = MappingProxyType({1: _with_streams})  # schema → reads a file of it as one of the next
 NUMBERS = len(CORRECTIONS)
 SCHEMA = len(SCHEMAS)
 NEWER = (
@@ -64,5 +109,5 @@ def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]
     captured = found.get("captured_schema", schema)  # of a file that was read and exported by a version in between
     found |= {"schema": SCHEMA, "numbers": numbers} | ({} if captured == SCHEMA else {"captured_schema": captured})
     found.pop("outdated", None)
-    changes = [*SCHEMAS[captured:], *CORRECTIONS[numbers:]]
+    changes = [*(schema.change for schema in SCHEMAS[captured:] if schema.adds), *CORRECTIONS[numbers:]]
     return (found | {"outdated": changes} if changes else found), arrays

@@ -12,9 +12,8 @@ from dash import html
 from dashboard import ids
 from dashboard.analysis.attention import strongest_keys
 from dashboard.contracts.context import Context
-from dashboard.contracts.run import ModelRun
-from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.streams import Attention, Stream
 from dashboard.contracts.table import Column, Table
 from dashboard.figures.attention import (
     LARGEST_CELLS,
@@ -47,145 +46,150 @@ BLOCK = 262_144  # weights that are derived at once while drawing
 
 
 def draw(context: Context) -> Spec:
-    run, selection = context.run, context.selection
-    spec = attention_cells(_shades(run, selection.layer, selection.head), run.tokens, theme_named(context.theme))
-    spec["layout"]["uirevision"] = run.key
+    attention, selection = context.attention, context.selection
+    shade = _shades(attention, selection.layer, selection.head)
+    spec = attention_cells(shade, attention.asks.tokens, attention.answers.tokens, theme_named(context.theme))
+    spec["layout"]["uirevision"] = f"{context.run.key}-{attention.kind}"
     return spec
 
 
 def export(context: Context) -> go.Figure:
-    run, selection, theme = context.run, context.selection, theme_named(context.theme)
-    layer, head, count = selection.layer, selection.head, len(run)
-    selected = (selection.token, selection.second)
-    if count <= LARGEST_HEATMAP:
-        allowed = allowed_keys(run.recipe(layer), count, count)
-        figure = attention_map(run.attention(layer, head), run.tokens, allowed, selected, theme)
+    attention, selection, theme = context.attention, context.selection, theme_named(context.theme)
+    layer, head = selection.layer, selection.head
+    selected, sides = (selection.token, selection.second), (attention.asks.tokens, attention.answers.tokens)
+    if max(attention.shape) <= LARGEST_HEATMAP:
+        figure = attention_map(attention.weights(layer, head), *sides, attention.allowed(layer), selected, theme)
     else:
-        figure = attention_picture(_shades(run, layer, head), run.tokens, selected, theme)
-    name_selected(figure, run.tokens, selected, theme)
+        figure = attention_picture(_shades(attention, layer, head), *sides, selected, theme)
+    name_selected(figure, *sides, selected, theme)
     weight_legend(figure, theme)
     margin = figure.layout.margin
-    side = min(640, max(260, 34 * count))
-    figure.update_layout(margin={"r": 84}, width=margin.l + side + 84, height=margin.t + side + margin.b)
+    rows, columns = (min(640, max(260, 34 * count)) for count in attention.shape)
+    figure.update_layout(margin={"r": 84}, width=margin.l + columns + 84, height=margin.t + rows + margin.b)
     return figure
 
 
-def _blocks(run: ModelRun, layer: int, head: int) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(attention: Attention, layer: int, head: int) -> Iterator[tuple[int, np.ndarray]]:
     """The first row, and (query, key) weights, of some rows at a time: a long text needs no whole matrix of weights."""
-    count = len(run)
-    height = max(1, BLOCK // count)
-    for first in range(0, count, height):
-        yield first, run.attention_rows(layer, head, first, min(count, first + height))
+    queries, keys = attention.shape
+    height = max(1, BLOCK // keys)
+    for first in range(0, queries, height):
+        yield first, attention.rows(layer, head, first, min(queries, first + height))
 
 
-def _shades(run: ModelRun, layer: int, head: int) -> np.ndarray:
+def _shades(attention: Attention, layer: int, head: int) -> np.ndarray:
     """(query, key) uint8 shades of one head."""
-    count, recipe = len(run), run.recipe(layer)
-    shade = np.empty((count, count), dtype=np.uint8)
-    for first, weights in _blocks(run, layer, head):
-        shade[first : first + len(weights)] = shades(weights, allowed_keys(recipe, len(weights), count, first))
+    shade = np.empty(attention.shape, dtype=np.uint8)
+    for first, weights in _blocks(attention, layer, head):
+        last = first + len(weights)
+        shade[first:last] = shades(weights, attention.allowed(layer, first, last))
     return shade
 
 
-def _lost(run: ModelRun, layer: int, head: int) -> tuple[int, ...]:
+def _lost(attention: Attention, layer: int, head: int) -> tuple[int, ...]:
     """The queries whose weights are not finite."""
 
     def look() -> tuple[int, ...]:
-        rows = np.concatenate([np.isfinite(weights).all(axis=1) for _first, weights in _blocks(run, layer, head)])
+        rows = np.concatenate([np.isfinite(weights).all(axis=1) for _first, weights in _blocks(attention, layer, head)])
         return tuple(np.flatnonzero(~rows).tolist())
 
-    clear = np.isfinite(run.arrays["received"][layer, head]).all() and _known(run, layer)
-    return () if clear else run.remember(("not finite", layer, head), look)
+    clear = attention.has_received and np.isfinite(attention.received[layer, head]).all() and _known(attention, layer)
+    return () if clear else attention.remember(("not finite", layer, head), look)
 
 
-def _known(run: ModelRun, layer: int) -> bool:
+def _known(attention: Attention, layer: int) -> bool:
     """Whether query and key of a layer are finite."""
 
     def look() -> bool:
         with np.errstate(all="ignore"):
-            return bool(np.isfinite(run.arrays[f"query/{layer}"].sum() + run.arrays[f"key/{layer}"].sum()))
+            return all(bool(np.isfinite(values.sum())) for values in attention.query_and_key(layer))
 
-    return run.remember(("finite", layer), look)
+    return attention.remember(("finite", layer), look)
 
 
 def text(context: Context) -> Words:
-    run, selection = context.run, context.selection
-    lost = _lost(run, selection.layer, selection.head)
-    if len(lost) == len(run):
-        return Words("Attention", message=not_finite_message(run, f"The weights of layer {selection.layer} are not finite."))
-    token, other = selection.token, selection.second
+    attention, selection = context.attention, context.selection
+    lost = _lost(attention, selection.layer, selection.head)
+    if len(lost) == len(attention.asks):
+        message = not_finite_message(context.run, f"The weights of layer {selection.layer} are not finite.")
+        return Words("Attention", message=message)
+    token, second = selection.token, selection.second
     place = f"Layer {selection.layer}, head {selection.head}: what "
-    title = [place, token_at(run, token), f" ({token}) attends to"]
-    footer = _reads(run, selection, token, "selected", other)
-    if other is not None and other != token:
-        footer = [*footer, html.Span(className="line-end"), *_reads(run, selection, other, "second", token)]
-    return Words(title, _caption(run, selection) + _empty_rows(run, lost), footer)
+    title = [place, token_at(attention.asks, token), f" ({token}) attends to"]
+    footer = _reads(attention, selection, token, "selected", second)
+    if second is not None and second != token:
+        footer = [*footer, html.Span(className="line-end"), *_reads(attention, selection, second, "second", token)]
+    return Words(title, _caption(attention, selection) + _empty_rows(attention, lost), footer)
 
 
-def _empty_rows(run: ModelRun, lost: tuple[int, ...]) -> str:
+def _empty_rows(attention: Attention, lost: tuple[int, ...]) -> str:
     if not lost:
         return ""
-    rows = f"Row {lost[0]} is" if len(lost) == 1 else f"{len(lost)} of {len(run)} rows, from token {lost[0]} on, are"
+    rows = f"Row {lost[0]} is" if len(lost) == 1 else f"{len(lost)} of {len(attention.asks)} rows, from token {lost[0]} on, are"
     return f" {rows} empty: the weights are not finite."
 
 
-def _reads(run: ModelRun, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
+def _reads(attention: Attention, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
     """One line: what a token reads of the other of two, and what it reads most from, with exact weights."""
-    row = run.attention_rows(selection.layer, selection.head, query, query + 1)[0]
-    name, strongest = token_at(run, query, class_name=f"tok {mark}"), strongest_keys(row)
+    row = attention.rows(selection.layer, selection.head, query, query + 1)[0]
+    answers = attention.answers
+    name, strongest = token_at(attention.asks, query, class_name=f"tok {mark}"), strongest_keys(row)
     if not np.isfinite(row).all():
         return [html.Span([name, " reads nothing that can be said: its weights are not finite"], className="lead-in")]
     if other is None:
         lead = html.Span([name, " reads most from"], className="lead-in")
-        return [lead, *(_weight(run, item.token, item.weight) for item in strongest)]
+        return [lead, *(_weight(answers, item.token, item.weight) for item in strongest)]
     rest = [item for item in strongest if item.token != other][:4]  # one line in all
-    recipe = run.recipe(selection.layer)
-    if allowed_keys(recipe, 1, len(run), query)[0][other]:
-        pair = [html.Span([name, " reads"], className="lead-in"), _weight(run, other, float(row[other]))]
+    if attention.allowed(selection.layer, query, query + 1)[0][other]:
+        pair = [html.Span([name, " reads"], className="lead-in"), _weight(answers, other, float(row[other]))]
     else:
-        later = recipe.mask == "causal" and other > query
+        later = attention.recipe(selection.layer).mask == "causal" and other > query
         why = "it comes later" if later else "it is outside the layer's window"
-        pair = [html.Span([name, " cannot read ", token_at(run, other, True), f": {why}"], className="lead-in")]
+        pair = [html.Span([name, " cannot read ", token_at(answers, other, True), f": {why}"], className="lead-in")]
     if not rest:
         return pair
-    return [*pair, html.Span("else most from", className="lead-in"), *(_weight(run, item.token, item.weight) for item in rest)]
+    return [
+        *pair,
+        html.Span("else most from", className="lead-in"),
+        *(_weight(answers, item.token, item.weight) for item in rest),
+    ]
 
 
-def _weight(run: ModelRun, token: int, weight: float) -> html.Span:
-    return html.Span([token_at(run, token, True), _number(weight)], className="number")
+def _weight(answers: Stream, token: int, weight: float) -> html.Span:
+    return html.Span([token_at(answers, token, True), _number(weight)], className="number")
 
 
 def _number(weight: float) -> html.B:
     return html.B(f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}", title=f"{weight:.9g}")
 
 
-def _caption(run: ModelRun, selection: Selection) -> str:
-    sums = "each row sums to 1" if run.recipe(selection.layer).sinks is None else "rows sum to less than 1 (attention sink)"
-    largest = " A pixel that holds several weights shows the largest." if len(run) > LARGEST_CELLS else ""
+def _caption(attention: Attention, selection: Selection) -> str:
+    sums = "each row sums to 1" if attention.recipe(selection.layer).sinks is None else "rows sum to less than 1 (attention sink)"
+    largest = " A pixel that holds several weights shows the largest." if max(attention.shape) > LARGEST_CELLS else ""
     return f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 steps.{largest}"
 
 
 def export_heads(context: Context) -> go.Figure:
     place = (context.selection.layer, context.selection.head)
-    return heads_map(np.asarray(context.run.arrays["thumbnails"]), place, theme_named(context.theme))
+    return heads_map(np.asarray(context.attention.thumbnails), place, theme_named(context.theme))
 
 
 def heads_text(context: Context) -> Words:
-    run = context.run
-    blocks = ", each by the largest weight of blocks of tokens" if len(run) > run.arrays["thumbnails"].shape[-1] else ""
+    attention = context.attention
+    blocks = ", each by the largest weight of blocks of tokens" if len(attention.answers) > attention.thumbnails.shape[-1] else ""
     caption = f"One picture a head: rows (queries) read columns (keys){blocks}. Colour follows the square root of the weight."
     return Words("All heads, layer × head", caption)
 
 
 def heads_table(context: Context) -> Table:
     """Means over the queries of the text, as of `scores/…` in dashboard/contracts/run.py."""
-    run, selection = context.run, context.selection
-    names = [name for name in SCORES if f"scores/{name}" in run.arrays]
-    arrays = [np.asarray(run.arrays[f"scores/{name}"]) for name in names]
-    places = [(layer, head) for layer in range(run.model.layers) for head in range(run.model.heads)]
+    attention, selection = context.attention, context.selection
+    names = [name for name in SCORES if name in attention.scores()]
+    arrays = [np.asarray(attention.score(name)) for name in names]
+    places = [(layer, head) for layer in range(attention.layers) for head in range(attention.heads)]
     rows = ((layer, head, *(float(values[layer, head]) for values in arrays)) for layer, head in places)
     columns = (Column("Layer"), Column("Head"), *(SCORES[name] for name in names))
-    chosen = selection.layer * run.model.heads + selection.head
+    chosen = selection.layer * attention.heads + selection.head
     return Table("Every head's mean scores over this text", columns, rows, len(places), (chosen,))
 
 
@@ -206,8 +210,8 @@ def one_head_line() -> html.Div:
 
 
 def table(context: Context) -> Table:
-    run, selection = context.run, context.selection
-    return head_table(run, selection.layer, selection.head) if context.whole else row_table(run, selection)
+    attention, selection = context.attention, context.selection
+    return head_table(attention, selection.layer, selection.head) if context.whole else row_table(attention, selection)
 
 
 VIEW = View(
@@ -218,7 +222,7 @@ VIEW = View(
         "Run a text to see where each token looks.",
         "Every small square of the grid will become a picture of one head. Choosing one shows its weights here, token by token.",
     ),
-    figure_reads=("run", "layer", "head"),
+    figure_reads=("run", "stream", "layer", "head"),
     draw=draw,
     text=text,
     beside=heads_grid,

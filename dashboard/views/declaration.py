@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.contracts.context import Context, Options
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.run import ModelKind
 from dashboard.contracts.table import Table
 from dashboard.figures.spec import Spec
-from dashboard.figures.tokens import lead_of, leading_marks, run_labels, token_label
+from dashboard.figures.tokens import Labelled, lead_of, leading_marks, run_labels, token_label
 
 ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 
@@ -146,8 +146,8 @@ class View:
         return {control.name: control.parse(value) for control, value in zip(self.controls, raw, strict=True)}
 
 
-def token_at(run: ModelRun, index: int, numbered: bool = False, class_name: str = "tok") -> html.Span:
-    """A token of a run in the token type, as the strip writes it; its position in small where `numbered`."""
+def token_at(run: Labelled, index: int, numbered: bool = False, class_name: str = "tok") -> html.Span:
+    """A token of a run or of one of its streams, as the strip writes it; its position in small where `numbered`."""
     piece = _span(run_labels(run)[index], lead_of(run.tokens[index]), class_name)
     return html.Span([piece, html.Span(f" {index}", className="pos")]) if numbered else piece
 

@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.projection import Fit, Projection, project_run, states_at, trajectories
+from dashboard.analysis.projection import Fit, Projection, project_stream, states_at, trajectories
 from dashboard.analysis.similarity import likeness
 from dashboard.contracts.context import Context, Options
-from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Table
 from dashboard.figures.hidden import page_points, percent
 from dashboard.figures.space import Space, space_figure, space_frame
@@ -68,53 +68,53 @@ def _fit(options: Options) -> Fit:
 
 def reads(options: Options) -> tuple[str, ...]:
     """A figure with all layers' coordinates is marked again by the browser when the layer changes; the embeddings are of none."""
-    return ("run",) if options["draw"] == "path" or options["at"] == "embeddings" else ("run", "layer")
+    return ("run", "stream") if options["draw"] == "path" or options["at"] == "embeddings" else ("run", "stream", "layer")
 
 
 def export_reads(options: Options) -> tuple[str, ...]:
     """A figure that stands alone marks the layer, too; the embeddings are of none."""
-    return ("run",) if options["at"] == "embeddings" else ("run", "layer")
+    return ("run", "stream") if options["at"] == "embeddings" else ("run", "stream", "layer")
 
 
-def _projection(run: ModelRun, selection: Selection, options: Options) -> Projection:
-    return project_run(run, _layer(selection, options), _fit(options), options["first"], options["scaling"])
+def _projection(stream: Stream, selection: Selection, options: Options) -> Projection:
+    return project_stream(stream, _layer(selection, options), _fit(options), options["first"], options["scaling"])
 
 
-def _space(run: ModelRun, selection: Selection, options: Options, follows: bool = False) -> Space:
+def _space(stream: Stream, selection: Selection, options: Options, follows: bool = False) -> Space:
     """What the options show, with every layer's coordinates where paths are drawn; `follows`: the browser chooses among them."""
     dimensions = int(options["axes"])
     if options["draw"] == "path":
-        found = trajectories(run, options["first"], options["scaling"])
+        found = trajectories(stream, options["first"], options["scaling"])
         at = 0 if follows else _layer(selection, options) + 1
         return Space(found.coordinates, found.explained, at, True, dimensions)
-    projection = _projection(run, selection, options)
+    projection = _projection(stream, selection, options)
     return Space(projection.coordinates[None], projection.explained, 0, False, dimensions)
 
 
-def _empty(run: ModelRun, selection: Selection, options: Options) -> bool:
+def _empty(stream: Stream, selection: Selection, options: Options) -> bool:
     """Whether there is no place to draw: of no token there, or, where paths are drawn, of none in any layer."""
     if options["draw"] == "path":
-        return not _space(run, selection, options).followed
-    return len(_projection(run, selection, options).not_finite) == len(run)
+        return not _space(stream, selection, options).followed
+    return len(_projection(stream, selection, options).not_finite) == len(stream)
 
 
 def draw(context: Context) -> Spec:
-    run, selection, options, theme = context.run, context.selection, context.options, theme_named(context.theme)
+    stream, selection, options, theme = context.stream, context.selection, context.options, theme_named(context.theme)
     if options["draw"] == "points" and options["axes"] == "2":
-        spec = page_points(_projection(run, selection, options), len(run), theme)
+        spec = page_points(_projection(stream, selection, options), len(stream), theme)
     else:
         follows = options["draw"] == "path" and options["at"] == "layer"
-        spec = spec_of(space_frame(_space(run, selection, options, follows), theme, follows))
+        spec = spec_of(space_frame(_space(stream, selection, options, follows), theme, follows))
     basis = "" if _fit(options) == "all" else str(_layer(selection, options))  # a zoom holds as long as the axes mean the same
-    spec["layout"]["uirevision"] = "-".join([run.key, basis, *options.values()])
+    spec["layout"]["uirevision"] = "-".join([context.run.key, stream.name, basis, *options.values()])
     return spec
 
 
 def export(context: Context) -> go.Figure:
     """The figure by itself, with labels and marks; in three components a scene that can be turned."""
-    run, selection = context.run, context.selection
-    space, marks = _space(run, selection, context.options), (selection.token, selection.second)
-    figure = space_figure(space, run.tokens, marks, theme_named(context.theme))
+    stream, selection = context.stream, context.selection
+    space, marks = _space(stream, selection, context.options), (selection.token, selection.second)
+    figure = space_figure(space, stream.tokens, marks, theme_named(context.theme))
     figure.update_layout(width=760, height=560)
     return figure
 
@@ -124,47 +124,47 @@ def _place(selection: Selection, options: Options) -> str:
 
 
 def text(context: Context) -> Words:
-    run, selection, options = context.run, context.selection, context.options
-    projection = _projection(run, selection, options)
+    stream, selection, options = context.stream, context.selection, context.options
+    projection = _projection(stream, selection, options)
     place = _place(selection, options)
-    if _empty(run, selection, options):
-        return Words("Hidden states", message=not_finite_message(run, f"{place}: the hidden states are not finite."))
+    if _empty(stream, selection, options):
+        return Words("Hidden states", message=not_finite_message(context.run, f"{place}: the hidden states are not finite."))
     title: Any = f"{place}: which tokens are represented alike"
     if options["draw"] == "path":
-        title = [f"{place} on the path of ", token_at(run, selection.token), f" ({selection.token}) through all layers"]
-    footer = [*_variance(projection, int(options["axes"])), *_pair(run, selection, options)]
-    caption = _caption(run, selection, options, projection)
-    note = _note(run, selection, options, projection)
-    return Words(title, caption, footer, note, spoken=_spoken(run, selection, projection, caption))
+        title = [f"{place} on the path of ", token_at(stream, selection.token), f" ({selection.token}) through all layers"]
+    footer = [*_variance(projection, int(options["axes"])), *_pair(stream, selection, options)]
+    caption = _caption(stream, selection, options, projection)
+    note = _note(stream, selection, options, projection)
+    return Words(title, caption, footer, note, spoken=_spoken(stream, selection, projection, caption))
 
 
-def _spoken(run: ModelRun, selection: Selection, projection: Projection, caption: Any) -> list[Any]:
+def _spoken(stream: Stream, selection: Selection, projection: Projection, caption: Any) -> list[Any]:
     """Where the selected and the second token lie, and what is left out, for who does not see the points."""
     found = []
     for token in marked(selection):
-        name = f"{isolated(run_labels(run)[token])} {token}"
+        name = f"{isolated(run_labels(stream)[token])} {token}"
         place = ", ".join(f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token]))
         missing = np.isnan(projection.coordinates[token]).any()
         found.append(f"{name} is not shown" if missing else f"{name} lies at {place}")
     return ["; ".join(found), "; ", *(caption if isinstance(caption, list) else [caption])]
 
 
-def _caption(run: ModelRun, selection: Selection, options: Options, projection: Projection) -> list[Any]:
+def _caption(stream: Stream, selection: Selection, options: Options, projection: Projection) -> list[Any]:
     path, together = options["draw"] == "path", _fit(options) == "all"
     head = "PCA of all tokens, all layers fitted together." if together else "PCA of all tokens at this layer."
     if options["scaling"] in SCALED:
         head += f" {SCALED[options['scaling']]}"
     tail = ""
     if path:
-        step = _space(run, selection, options).step
-        if len(run) > 1:
+        step = _space(stream, selection, options).step
+        if len(stream) > 1:
             tail += " Thin: the other tokens." if step == 1 else f" Thin: every {_ordinal(step)} token."
-    if run.model.final_norm and options["at"] == "layer" and (path or selection.layer == run.model.layers - 1):
-        side = "before" if "residual_final" in run.arrays else "past"
-        tail += f" Layer {run.model.layers - 1}: {side} the final norm." if path else f" {side.capitalize()} the final norm."
+    if stream.final_norm and options["at"] == "layer" and (path or selection.layer == stream.layers - 1):
+        side = "before" if stream.has_residual_final else "past"
+        tail += f" Layer {stream.layers - 1}: {side} the final norm." if path else f" {side.capitalize()} the final norm."
     if projection.approximate:
         tail += " Components from a randomised solver."
-    return [f"{head} ", *left_out_caption(run, projection, together), *([tail] if tail else [])]
+    return [f"{head} ", *left_out_caption(stream, projection, together), *([tail] if tail else [])]
 
 
 def _ordinal(number: int) -> str:
@@ -183,12 +183,12 @@ def _variance(projection: Projection, dimensions: int) -> list[Any]:
     return [html.Span("Explained variance", className="lead-in"), *numbers, both]
 
 
-def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
+def _pair(stream: Stream, selection: Selection, options: Options) -> list[Any]:
     """A line on how alike the selected and the second token are, in the states as they are."""
     if selection.second is None:
         return []
-    found = likeness(states_at(run, _layer(selection, options)), selection.token, selection.second)
-    both = [token_at(run, i, True) for i in (selection.token, selection.second)]
+    found = likeness(states_at(stream, _layer(selection, options)), selection.token, selection.second)
+    both = [token_at(stream, i, True) for i in (selection.token, selection.second)]
     distance = "not defined" if math.isnan(found.distance) else f"{found.distance:.4g}"
     cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")
     return [
@@ -200,8 +200,8 @@ def _pair(run: ModelRun, selection: Selection, options: Options) -> list[Any]:
     ]
 
 
-def _note(run: ModelRun, selection: Selection, options: Options, projection: Projection) -> Any:
-    left = not_shown_note(run, selection, projection, _fit(options) == "all")
+def _note(stream: Stream, selection: Selection, options: Options, projection: Projection) -> Any:
+    left = not_shown_note(stream, selection, projection, _fit(options) == "all")
     if left:
         return left
     if not np.any(projection.explained):
@@ -210,15 +210,15 @@ def _note(run: ModelRun, selection: Selection, options: Options, projection: Pro
 
 
 def table(context: Context) -> Table:
-    run, selection, options, whole = context.run, context.selection, context.options, context.whole
+    stream, selection, options, whole = context.stream, context.selection, context.options, context.whole
     if options["draw"] == "path":
-        paths = trajectories(run, options["first"], options["scaling"])
-        states = [states_at(run, layer) for layer in range(-1, run.model.layers)]
+        paths = trajectories(stream, options["first"], options["scaling"])
+        states = [states_at(stream, layer) for layer in range(-1, stream.layers)]
         chosen = (selection.token, selection.second)
-        return path_table(run.tokens, paths, states, chosen, whole, _layer(selection, options) + 1)
-    states_shown = states_at(run, _layer(selection, options))
-    shown = _projection(run, selection, options)
-    return points_table(run.tokens, shown, states_shown, _place(selection, options), marked(selection), whole)
+        return path_table(stream.tokens, paths, states, chosen, whole, _layer(selection, options) + 1)
+    states_shown = states_at(stream, _layer(selection, options))
+    shown = _projection(stream, selection, options)
+    return points_table(stream.tokens, shown, states_shown, _place(selection, options), marked(selection), whole)
 
 
 VIEW = View(
@@ -229,7 +229,7 @@ VIEW = View(
         "Run a text to see which tokens the model treats alike.",
         "Each token becomes a point at the chosen layer; near points have similar representations.",
     ),
-    figure_reads=("run", "layer"),
+    figure_reads=("run", "stream", "layer"),
     reads=reads,
     export_reads=export_reads,
     draw=draw,

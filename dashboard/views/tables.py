@@ -15,9 +15,8 @@ from dashboard.analysis.prediction import Chance, contenders
 from dashboard.analysis.projection import Projection, Trajectories
 from dashboard.analysis.similarity import likeness
 from dashboard.contracts.prediction import Prediction, TokenProbability
-from dashboard.contracts.run import ModelRun
-from dashboard.contracts.scores import allowed_keys
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.contracts.token import Token
 from dashboard.figures.hidden import percent
@@ -29,50 +28,49 @@ LONGEST_IN_HEADING = 20  # characters of a token
 BLOCK = 262_144  # weights that are derived at once while a whole head is read
 
 
-def row_table(run: ModelRun, selection: Selection) -> Table:
+def row_table(attention: Attention, selection: Selection) -> Table:
     """One row a key: what the selected query reads in the selected head, and what the second one does."""
-    layer, head, recipe = selection.layer, selection.head, run.recipe(selection.layer)
+    layer, head, keys = selection.layer, selection.head, run_labels(attention.answers)
     queries = marked(selection)
     read: list[list[Cell]] = []
     for query in queries:
-        weights = run.attention_rows(layer, head, query, query + 1)[0]
-        allowed = allowed_keys(recipe, 1, len(run), query)[0]
+        weights = attention.rows(layer, head, query, query + 1)[0]
+        allowed = attention.allowed(layer, query, query + 1)[0]
         read.append([float(weight) if may else "masked" for weight, may in zip(weights, allowed, strict=True)])
-    rows: list[tuple[Cell, ...]] = [
-        (key, label, *(weights[key] for weights in read)) for key, label in enumerate(run_labels(run))
-    ]
-    names = [f"{isolated(run_labels(run, LONGEST_IN_HEADING)[query])} ({query})" for query in queries]
+    rows: list[tuple[Cell, ...]] = [(key, label, *(weights[key] for weights in read)) for key, label in enumerate(keys)]
+    names = [f"{isolated(run_labels(attention.asks, LONGEST_IN_HEADING)[query])} ({query})" for query in queries]
     columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
     verb = "attends" if len(names) == 1 else "attend"
     title = f"Layer {layer}, head {head}: what {' and '.join(names)} {verb} to"
     return Table(title, (Column("Key"), Column("Token"), *columns), rows, len(rows), queries, "second")
 
 
-def head_table(run: ModelRun, layer: int, head: int) -> Table:
+def head_table(attention: Attention, layer: int, head: int) -> Table:
     """Every (query, key) pair of one head, row by row; the weight is None where the model's mask lets no key through.
 
     The rows are derived as they are read, some queries at a time: a long text needs no whole matrix.
     """
-    count = len(run)
+    queries, keys = attention.shape
     names = ("Query", "Query token", "Key", "Key token", "Weight", "Query label", "Key label")
     columns = tuple(Column(name) for name in names)
     title = f"Layer {layer}, head {head}: every weight; empty where the mask lets the query read no such key"
-    return Table(title, columns, _pairs(run, layer, head), count * count)
+    return Table(title, columns, _pairs(attention, layer, head), queries * keys)
 
 
-def _pairs(run: ModelRun, layer: int, head: int) -> Iterator[tuple[Cell, ...]]:
-    count, recipe = len(run), run.recipe(layer)
-    texts, labels = [token.text for token in run.tokens], run_labels(run)
-    height = max(1, BLOCK // count)
-    for first in range(0, count, height):
-        last = min(count, first + height)
-        weights = run.attention_rows(layer, head, first, last)
-        allowed = allowed_keys(recipe, last - first, count, first)
+def _pairs(attention: Attention, layer: int, head: int) -> Iterator[tuple[Cell, ...]]:
+    queries, keys = attention.shape
+    (asks, asking), (answers, answering) = (
+        ([token.text for token in stream.tokens], run_labels(stream)) for stream in (attention.asks, attention.answers)
+    )
+    height = max(1, BLOCK // keys)
+    for first in range(0, queries, height):
+        last = min(queries, first + height)
+        weights, allowed = attention.rows(layer, head, first, last), attention.allowed(layer, first, last)
         for query in range(first, last):
             row, readable = weights[query - first].tolist(), allowed[query - first].tolist()
-            for key in range(count):
+            for key in range(keys):
                 weight = row[key] if readable[key] else None
-                yield query, texts[query], key, texts[key], weight, labels[query], labels[key]
+                yield query, asks[query], key, answers[key], weight, asking[query], answering[key]
 
 
 def points_table(

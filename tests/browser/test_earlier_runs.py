@@ -13,13 +13,14 @@ from synthetic import make_parts
 from dashboard.contracts.run import ModelRun
 
 pytestmark = pytest.mark.browser
+RECEIVED = "decoder/received"
 
 
 def saved(person: Person, stamp: str, numbers: int | None = None, **parts: Any) -> ModelRun:
     """A run of a model that this server does not have, in place of the one that is there."""
     header, arrays = make_parts(text="computed again", model="folder:gone/model", **parts)
     header |= {"stamp": stamp} | ({} if numbers is None else {"numbers": numbers})
-    person.server.store.save(header["key"], header, {**arrays, "received": arrays["received"] + len(stamp)})
+    person.server.store.save(header["key"], header, {**arrays, RECEIVED: arrays[RECEIVED] + len(stamp)})
     return person.server.store.open(header["key"])
 
 

@@ -29,8 +29,8 @@ def long_run(server: Server) -> Iterator[ModelRun]:
     """A stored run in whose head 0 each token from 100 on reads the one 100 before it with a weight of about 0.6."""
     header, arrays = make_parts("causal", [f" t{i}" for i in range(COUNT)], model="smollm2-135m", layers=1)
     codes = np.random.default_rng(2).choice([-1.0, 1.0], size=(COUNT, WIDTH)).astype(np.float32)
-    arrays["key/0"] = codes[None]
-    arrays["query/0"] = np.stack([np.roll(codes, BEHIND, axis=0) * 2 * 7.3 / WIDTH, np.zeros_like(codes)])
+    arrays["decoder/key/0"] = codes[None]
+    arrays["decoder/query/0"] = np.stack([np.roll(codes, BEHIND, axis=0) * 2 * 7.3 / WIDTH, np.zeros_like(codes)])
     server.store.save(header["key"], header, arrays)
     yield server.store.open(header["key"])
     server.store.delete(header["key"])
@@ -168,7 +168,7 @@ def test_a_small_picture_of_a_head_keeps_its_strong_weights(person: Person, serv
     header, arrays = make_parts("causal", [f" t{i}" for i in range(side)], model="smollm2-135m", layers=12, heads=12)
     weights = np.full((12, 12, side, side), 40, dtype=np.uint8)
     weights[:, :, np.arange(1, side), np.arange(side - 1)] = 255
-    arrays["thumbnails"] = weights
+    arrays["decoder/thumbnails"] = weights
     server.store.save(header["key"], header, arrays)
     run = server.store.open(header["key"])
     person.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]

@@ -37,17 +37,17 @@ def stored(server: Server) -> Iterator[Stored]:
 def overflowed(arrays: dict[str, np.ndarray]) -> None:
     """From layer 1 on, as half-precision weights that overflow."""
     for name in (
-        "hidden_states/2",
-        "hidden_states/3",
-        "residual_final",
-        "query/2",
-        "key/2",
+        "decoder/hidden_states/2",
+        "decoder/hidden_states/3",
+        "decoder/residual_final",
+        "decoder/query/2",
+        "decoder/key/2",
         "given/entropy",
         "given/top_logprobs",
     ):
         arrays[name] = np.full_like(arrays[name], np.nan)
     for name in ("received", *(f"scores/{score}" for score in ("previous", "next", "self", "first", "entropy_share", "entropy"))):
-        arrays[name][2] = np.nan
+        arrays[f"decoder/{name}"][2] = np.nan
     arrays["given/actual_logprob"] = np.full_like(arrays["given/actual_logprob"], np.nan)
 
 

@@ -115,7 +115,7 @@ def test_small_tiles_give_the_same_run(name: str, monkeypatch: pytest.MonkeyPatc
     for floats in (1, 97, 700):
         monkeypatch.setattr(tiles, "TILE_FLOATS", floats)
         pieces = capture_run(loaded, words(40))
-        assert np.abs(pieces.arrays["thumbnails"].astype(int) - whole.arrays["thumbnails"]).max() <= 1
+        assert np.abs(pieces.attention_of().thumbnails.astype(int) - whole.attention_of().thumbnails).max() <= 1
         for array, values in whole.arrays.items():
             if values.dtype == np.float32:
                 np.testing.assert_allclose(pieces.arrays[array], values, atol=2e-4 if "logprob" in array else 5e-5, err_msg=array)
@@ -199,7 +199,7 @@ def test_an_encoder_without_head_has_no_predictions() -> None:
     model = randomised(tiny("bert").model).bert
     run = capture_run(wrap_model(model, tokenizer(True), "encoder"), words(20))
     assert not [name for name in run.arrays if name.startswith(("given", "masked", "vocabulary"))]
-    assert run.arrays["query/0"].shape[0] == HEADS
+    assert run.attention_of().query_and_key(0)[0].shape[0] == HEADS
 
 
 def test_a_masked_model_without_a_mask_token_is_an_encoder_and_says_why() -> None:
@@ -292,7 +292,7 @@ def test_bfloat16_models_are_captured_as_float32() -> None:
     loaded = tiny("llama")
     loaded.model.to(torch.bfloat16)
     run = capture_run(loaded, words(20))
-    assert run.arrays["query/0"].dtype == run.hidden_states[0].dtype == np.float32
+    assert run.attention_of().query_and_key(0)[0].dtype == run.hidden_states[0].dtype == np.float32
     np.testing.assert_allclose(run.attention(1, 2).sum(axis=1), 1, atol=1e-5)
 
 

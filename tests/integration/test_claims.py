@@ -17,7 +17,7 @@ import torch
 
 from dashboard import capture_run, load_model
 from dashboard.analysis.attention import head_tags
-from dashboard.analysis.projection import project_run
+from dashboard.analysis.projection import project_stream
 from dashboard.contracts.run import ModelRun
 from dashboard.examples import EXAMPLES, Example
 
@@ -195,7 +195,7 @@ def test_what_the_tour_says_of_the_first_token() -> None:
     plain, run = reading(1), run_of(1)
     on_first = plain.attentions[:, :, 1:, 0].mean(-1)
     said(f"{100 * on_first[18, 6]:.0f} % on the first token")
-    assert head_tags(run)[18][6].pattern == "first"
+    assert head_tags(run.attention_of())[18][6].pattern == "first"
     assert (on_first >= 0.4).sum() > on_first.size / 2
     said("most of the small squares have a dark first column")
     norms = np.linalg.norm(plain.hidden_states[19], axis=-1)
@@ -209,11 +209,11 @@ def test_three_banks() -> None:
     money, second, river = 2, 8, 18
 
     def apart(layer: int, one: int, other: int) -> float:
-        points = project_run(run, layer, "layer", "auto", "centred").coordinates[:, :2]
+        points = project_stream(run.main, layer, "layer", "auto", "centred").coordinates[:, :2]
         return float(np.linalg.norm(points[one] - points[other]))
 
     def spread(layer: int) -> float:
-        points = project_run(run, layer, "layer", "auto", "centred").coordinates[:, :2]
+        points = project_stream(run.main, layer, "layer", "auto", "centred").coordinates[:, :2]
         return float(np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()))
 
     assert apart(2, money, second) < 0.1 * spread(2)
@@ -238,7 +238,7 @@ def test_the_projection_of_the_banks_is_the_textbooks() -> None:
     centred = plain.hidden_states[3] - plain.hidden_states[3].mean(0)
     left, sizes, _right = np.linalg.svd(centred, full_matrices=False)
     expected = np.abs(left[:, :2] * sizes[:2])
-    found = np.abs(project_run(run, 2, "layer", "auto", "centred").coordinates[:, :2])
+    found = np.abs(project_stream(run.main, 2, "layer", "auto", "centred").coordinates[:, :2])
     assert np.allclose(found, expected, atol=1e-3)
 
 

@@ -48,7 +48,7 @@ def test_an_exported_runs_numbers_are_hugging_faces(suffix: str, tmp_path: Path)
         plain = eager_twin("llama", loaded)(**inputs, output_attentions=True, output_hidden_states=True)
     run = open_run(path)
     for layer, weights in enumerate(plain.attentions):
-        assert np.allclose(run.arrays[f"attention/{layer}"], weights[0].numpy(), atol=1e-5)
+        assert np.allclose(run.arrays[f"decoder/attention/{layer}"], weights[0].numpy(), atol=1e-5)
         assert np.allclose(run.attention(layer, 1), weights[0, 1].numpy(), atol=1e-5)
     for states, expected in zip(run.hidden_states, plain.hidden_states, strict=True):
         assert np.allclose(states, expected[0].numpy(), atol=1e-5)

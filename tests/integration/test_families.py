@@ -85,7 +85,8 @@ def test_recipes_say_the_mask(name: str) -> None:
     run = reference(name).run
     assert tuple(run.recipe(layer).window for layer in range(run.model.layers)) == spec(name).windows
     assert {run.recipe(layer).mask for layer in range(run.model.layers)} == {"full" if spec(name).masked else "causal"}
-    assert run.arrays["key/0"].shape == (spec(name).key_heads, len(run), run.arrays["query/0"].shape[-1])
+    query, key = run.attention_of().query_and_key(0)
+    assert key.shape == (spec(name).key_heads, len(run), query.shape[-1])
 
 
 def test_hidden_states_equal_eager(name: str) -> None:
@@ -126,7 +127,7 @@ def test_residual_before_the_final_norm(name: str) -> None:
     found = reference(name)
     run, model = found.run, found.loaded.model
     assert run.model.final_norm == spec(name).final_norm
-    assert ("residual_final" in run.arrays) == spec(name).final_norm
+    assert run.main.has_residual_final == spec(name).final_norm
     known = anatomy(model, found.loaded.info)
     assert known.has_head
     assert known.family is families()[found.loaded.info.family]
@@ -157,12 +158,12 @@ def test_scores_equal_naive_ones(name: str) -> None:
         "distance": (weights * np.abs(i[:, None] - i)).sum(axis=-1).mean(axis=-1),
     }
     for score, values in expected.items():
-        np.testing.assert_allclose(run.arrays[f"scores/{score}"], values, atol=2e-5, err_msg=score)
-    np.testing.assert_allclose(run.arrays["received"], weights.mean(axis=-2), atol=1e-5)
+        np.testing.assert_allclose(run.attention_of().score(score), values, atol=2e-5, err_msg=score)
+    np.testing.assert_allclose(run.attention_of().received, weights.mean(axis=-2), atol=1e-5)
     for layer in range(run.model.layers):
         counts = allowed_keys(run.recipe(layer), tokens, tokens).sum(axis=1)
         share = (entropy[layer][:, counts > 1] / np.log(counts[counts > 1])).mean(axis=-1)
-        np.testing.assert_allclose(run.arrays["scores/entropy_share"][layer], share, atol=2e-5)
+        np.testing.assert_allclose(run.attention_of().score("entropy_share")[layer], share, atol=2e-5)
 
 
 @pytest.mark.parametrize("count", [WORDS, 42])
@@ -175,7 +176,7 @@ def test_thumbnails_equal_naive_ones(name: str, count: int) -> None:
     pooled = np.zeros((*found.attentions.shape[:2], size, size))
     np.maximum.at(pooled, (slice(None), slice(None), bins[:, None], bins[None, :]), found.attentions)
     expected = np.clip(np.round(255 * np.sqrt(pooled)), pooled > 0, 255)
-    thumbnails = found.run.arrays["thumbnails"]
+    thumbnails = found.run.attention_of().thumbnails
     assert thumbnails.dtype == np.uint8
     assert thumbnails.shape == expected.shape
     differ = np.abs(thumbnails.astype(int) - expected)
@@ -188,14 +189,14 @@ def test_the_shortest_texts(name: str, count: int) -> None:
     found = reference(name, count)
     np.testing.assert_allclose(attentions(found.run), found.attentions, atol=1e-5, rtol=0)
     assert len(found.run) == (count + 2 if spec(name).masked else count)
-    assert np.isnan(found.run.arrays["scores/previous"]).all() == (len(found.run) == 1)
-    assert np.isfinite(found.run.arrays["scores/entropy"]).all()
+    assert np.isnan(found.run.attention_of().score("previous")).all() == (len(found.run) == 1)
+    assert np.isfinite(found.run.attention_of().score("entropy")).all()
 
 
 def test_the_softcap_matters() -> None:
     run = reference("gemma2").run
     capped = run.attention(1, 0)
-    query, key = run.arrays["query/1"][0], run.arrays["key/1"][0]
+    query, key = (values[0] for values in run.attention_of().query_and_key(1))
     scores = np.where(np.tril(np.ones_like(capped)) > 0, query @ key.T * run.recipe(1).scaling, -np.inf)
     plain = np.exp(scores - scores.max(axis=1, keepdims=True))
     assert np.abs(capped - plain / plain.sum(axis=1, keepdims=True)).max() > 0.05

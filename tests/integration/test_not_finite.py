@@ -248,9 +248,9 @@ def test_plots_of_plain_arrays_say_it(tmp_path: Path) -> None:
 
 def test_a_row_alone_that_is_not_finite_stays_empty() -> None:
     header, arrays = make_parts("causal")
-    query = arrays["query/0"].copy()
+    query = arrays["decoder/query/0"].copy()
     query[0, 3] = NAN
-    run = ModelRun(header, {**arrays, "query/0": query})
+    run = ModelRun(header, {**arrays, "decoder/query/0": query})
     weights = run.attention(0, 0)
     assert np.isnan(weights[3, :4]).all()
     assert weights[3, 4:].tolist() == [0, 0]

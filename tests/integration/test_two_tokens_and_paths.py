@@ -25,13 +25,13 @@ def test_paths_and_likeness_are_those_of_hugging_faces_hidden_states() -> None:
     one, other = (i for i, token in enumerate(run.tokens) if token.text == "bank")
     for layer in range(-1, run.model.layers):
         a, b = states[layer + 1, one], states[layer + 1, other]
-        found = likeness(states_at(run, layer), one, other)
+        found = likeness(states_at(run.main, layer), one, other)
         assert found.cosine == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-5)
         assert found.distance == pytest.approx(np.sqrt(((a - b) ** 2).sum()), rel=1e-4)
 
     flat = states.reshape(-1, states.shape[2])
     _left, sizes, directions = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
-    paths = trajectories(run, "keep", "centred")
+    paths = trajectories(run.main, "keep", "centred")
     np.testing.assert_allclose(paths.explained[:3], (sizes**2 / (sizes**2).sum())[:3], atol=1e-5)
     wanted = ((flat - flat.mean(axis=0)) @ directions[:3].T).reshape(*states.shape[:2], 3)
     for component in range(3):

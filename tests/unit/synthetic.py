@@ -84,8 +84,8 @@ def make_parts(
     count = len(texts)
     key_heads = max(1, heads // 2)
     request = RunRequest(model, "".join(texts) if text is None else text)
-    mask = "causal" if kind == "causal" else "full"
-    recipe = ScoreRecipe(1 / math.sqrt(D_HEAD), mask)
+    mask, stream = ("causal", "decoder") if kind == "causal" else ("full", "encoder")
+    recipe = ScoreRecipe(1 / math.sqrt(D_HEAD), mask)  # type: ignore[arg-type]
     info = ModelInfo(model, title, "tiny", kind, layers, heads, key_heads, HIDDEN, VOCABULARY, 1234, 64, kind == "causal")
     header = ModelRun.make_header(
         request.key("weights"), request, info, tokens_of(texts), [recipe] * layers, stamp="drawn-by-lot", **made_now()
@@ -94,17 +94,17 @@ def make_parts(
     for layer in range(layers + 1):
         states = rng.normal(size=(count, HIDDEN)).astype(np.float32)
         states[0] *= 100 if outlier else 1
-        arrays[f"hidden_states/{layer}"] = states
+        arrays[f"{stream}/hidden_states/{layer}"] = states
     if kind == "causal":
-        arrays["residual_final"] = rng.normal(size=(count, HIDDEN)).astype(np.float32)
+        arrays[f"{stream}/residual_final"] = rng.normal(size=(count, HIDDEN)).astype(np.float32)
     for layer in range(layers):
-        arrays[f"query/{layer}"] = rng.normal(size=(heads, count, D_HEAD)).astype(np.float32)
-        arrays[f"key/{layer}"] = rng.normal(size=(key_heads, count, D_HEAD)).astype(np.float32)
+        arrays[f"{stream}/query/{layer}"] = rng.normal(size=(heads, count, D_HEAD)).astype(np.float32)
+        arrays[f"{stream}/key/{layer}"] = rng.normal(size=(key_heads, count, D_HEAD)).astype(np.float32)
     side = min(count, 8)
-    arrays["thumbnails"] = rng.integers(0, 256, size=(layers, heads, side, side)).astype(np.uint8)
+    arrays[f"{stream}/thumbnails"] = rng.integers(0, 256, size=(layers, heads, side, side)).astype(np.uint8)
     for name in ("previous", "next", "self", "first", "entropy_share", "entropy"):
-        arrays[f"scores/{name}"] = rng.random((layers, heads)).astype(np.float32)
-    arrays["received"] = rng.random((layers, heads, count)).astype(np.float32)
+        arrays[f"{stream}/scores/{name}"] = rng.random((layers, heads)).astype(np.float32)
+    arrays[f"{stream}/received"] = rng.random((layers, heads, count)).astype(np.float32)
     ids = [i % VOCABULARY for i in range(count)]
     if kind != "encoder":
         given = log_softmax(rng.normal(size=(count, VOCABULARY)))
@@ -117,6 +117,24 @@ def make_parts(
 def make_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
     """A run of `make_parts`."""
     return ModelRun(*make_parts(kind, texts, **options))
+
+
+ENCODER_WORDS = ("Die", " Katze", " saß", " da", ".")
+
+
+def make_two_streams() -> ModelRun:
+    """A run of an encoder–decoder model: the encoder reads five tokens, the decoder three, and asks the encoder's for more."""
+    layers, heads, texts = 2, 2, WORDS[:3]
+    header, arrays = make_parts("causal", texts, layers=layers, heads=heads)
+    more_header, more = make_parts("encoder", ENCODER_WORDS, layers=layers, heads=heads)
+    rng = np.random.default_rng(3)
+    for layer in range(layers):
+        arrays[f"cross/query/{layer}"] = rng.normal(size=(heads, len(texts), D_HEAD)).astype(np.float32)
+        arrays[f"cross/key/{layer}"] = rng.normal(size=(heads, len(ENCODER_WORDS), D_HEAD)).astype(np.float32)
+    full = more_header["recipes"]["encoder"]
+    header["tokens"] = {**header["tokens"], **more_header["tokens"]}
+    header["recipes"] = {**header["recipes"], "encoder": full, "cross": full}
+    return ModelRun(header, {**more, **arrays})
 
 
 def fill_arrays(texts: Sequence[str] = WORDS, position: int = 2) -> dict[str, np.ndarray]:

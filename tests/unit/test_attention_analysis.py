@@ -14,7 +14,7 @@ def run_with(**scores: float) -> ModelRun:
     """A run of one layer and one head with these mean weights."""
     header, arrays = make_parts(layers=1, heads=1)
     given = {"previous": 0.0, "next": 0.0, "self": 0.0, "first": 0.0, "entropy_share": 0.0, **scores}
-    return ModelRun(header, {**arrays, **{f"scores/{name}": np.array([[value]]) for name, value in given.items()}})
+    return ModelRun(header, {**arrays, **{f"decoder/scores/{name}": np.array([[value]]) for name, value in given.items()}})
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def run_with(**scores: float) -> ModelRun:
     ],
 )
 def test_a_head_is_named_by_what_it_reads_most(scores: dict[str, float], pattern: str, score: float) -> None:
-    [[tag]] = head_tags(run_with(**scores))
+    [[tag]] = head_tags(run_with(**scores).attention_of())
     assert (tag.pattern, tag.score) == (pattern, pytest.approx(score))
     assert tag.pattern in PATTERN_NAMES
 
 
 def test_there_is_a_tag_for_every_head() -> None:
-    tags = head_tags(ModelRun(*make_parts(layers=3, heads=4)))
+    tags = head_tags(ModelRun(*make_parts(layers=3, heads=4)).attention_of())
     assert [len(row) for row in tags] == [4, 4, 4]
 
 

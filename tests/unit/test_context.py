@@ -115,7 +115,7 @@ def test_every_control_is_read(view: View) -> None:
 
 def test_a_forgotten_field_is_noticed() -> None:
     def draw(context: Context) -> None:
-        assert context.run.arrays["received"][context.selection.layer].shape
+        assert context.attention.received[context.selection.layer].shape
         context.options["count"]
 
-    assert read(draw, {"count": "10"}) == ({"run", "layer"}, {"count"})
+    assert read(draw, {"count": "10"}) == ({"run", "stream", "layer"}, {"count"})

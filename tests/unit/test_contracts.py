@@ -284,7 +284,7 @@ def test_query_and_key_of_different_width_are_a_named_error() -> None:
 def test_attention_of_a_run_is_that_of_its_head_and_shared_key_head() -> None:
     run = make_run("causal", heads=4)
     for head in range(4):
-        query, key = run.arrays["query/1"][head], run.arrays["key/1"][head // 2]
+        query, key = run.arrays["decoder/query/1"][head], run.arrays["decoder/key/1"][head // 2]
         scores = query @ key.T / 2 + np.triu(np.full((6, 6), -np.inf), 1)
         expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         found = run.attention(1, head)
@@ -304,25 +304,25 @@ def test_attention_outside_the_model_is_a_named_error(layer: int, head: int) -> 
 
 
 def test_there_is_no_cross_attention_and_it_says_so() -> None:
-    with pytest.raises(MissingArrayError, match="only self attention"):
+    with pytest.raises(MissingArrayError, match="no cross attention"):
         make_run().attention(0, 0, kind="cross")
 
 
 def test_arrays_that_do_not_fit_the_tokens_are_a_named_error() -> None:
     header, arrays = make_parts()
     with pytest.raises(RunShapeError, match="5 positions for 6 tokens"):
-        ModelRun(header, {**arrays, "query/0": arrays["query/0"][:, :5]}).attention(0, 0)
+        ModelRun(header, {**arrays, "decoder/query/0": arrays["decoder/query/0"][:, :5]}).attention(0, 0)
     with pytest.raises(RunShapeError, match="score recipes"):
-        ModelRun({**header, "recipes": header["recipes"][:1]}, arrays)
+        ModelRun({**header, "recipes": {"decoder": header["recipes"]["decoder"][:1]}}, arrays)
     with pytest.raises(RunShapeError, match="without tokens"):
-        ModelRun({**header, "tokens": []}, arrays)
+        ModelRun({**header, "tokens": {"decoder": []}}, arrays)
 
 
 def test_hidden_states_are_a_sequence_with_the_embeddings_first() -> None:
     run = make_run(layers=3)
     assert len(run.hidden_states) == 4
-    assert run.hidden_states[-1] is run.arrays["hidden_states/3"]
-    assert [layer is run.arrays[f"hidden_states/{i}"] for i, layer in enumerate(run.hidden_states)] == [True] * 4
+    assert run.hidden_states[-1] is run.arrays["decoder/hidden_states/3"]
+    assert [layer is run.arrays[f"decoder/hidden_states/{i}"] for i, layer in enumerate(run.hidden_states)] == [True] * 4
     assert len(run.hidden_states[1:]) == 3
     for outside in (4, -5):
         with pytest.raises(IndexError):
@@ -331,13 +331,13 @@ def test_hidden_states_are_a_sequence_with_the_embeddings_first() -> None:
 
 def test_after_the_last_layer_comes_the_stream_before_the_final_norm() -> None:
     run = make_run("causal")
-    assert run.after_layer(0) is run.arrays["hidden_states/1"]
-    assert run.after_layer(1) is run.arrays["residual_final"]
-    assert run.residual_final is run.arrays["residual_final"]
+    assert run.after_layer(0) is run.arrays["decoder/hidden_states/1"]
+    assert run.after_layer(1) is run.arrays["decoder/residual_final"]
+    assert run.residual_final is run.arrays["decoder/residual_final"]
     encoder = make_run("encoder")
     assert encoder.residual_final is encoder.hidden_states[-1]
     header, arrays = make_parts("causal")
-    unknown = ModelRun(header, {name: array for name, array in arrays.items() if name != "residual_final"})
+    unknown = ModelRun(header, {name: array for name, array in arrays.items() if name != "decoder/residual_final"})
     with pytest.raises(MissingArrayError, match="final norm"):
         _ = unknown.residual_final
 

@@ -33,6 +33,7 @@ from dashboard.figures import attention as attention_figures
 from dashboard.figures.attention import attention_picture, shades
 from dashboard.figures.heads import heads_map
 from dashboard.figures.theme import DARK, LIGHT
+from dashboard.store.upgrades import made_now
 from dashboard.views import all_views
 from dashboard.views.state import ViewState
 
@@ -45,7 +46,7 @@ NAMES = names(VIEWS)
 def whole_run(kind: ModelKind = "causal", **options: Any) -> ModelRun:
     """A run with a header as capture writes it."""
     header, arrays = make_parts(kind, **options)
-    made = {"fingerprint": "f" * 64, "version": "9.9.9", "created": "2026-01-02T03:04:05+00:00", "schema": 1}
+    made = {"fingerprint": "f" * 64, "version": "9.9.9", "created": "2026-01-02T03:04:05+00:00", **made_now()}
     return ModelRun({**header, **made}, arrays)
 
 
@@ -137,7 +138,7 @@ def test_a_long_text_becomes_a_picture_of_blocks_and_says_so(monkeypatch: pytest
     shade = np.arange(100, dtype=np.uint8).reshape(10, 10)
     pooled: list[np.ndarray] = []
     monkeypatch.setattr(attention_figures, "_picture", lambda cells, _theme: pooled.append(cells) or {"source": "data:,"})
-    figure = attention_picture(shade, [str(i) for i in range(10)])
+    figure = attention_picture(shade, [str(i) for i in range(10)], [str(i) for i in range(10)])
     parts = [(0, 3), (2, 5), (5, 8), (7, 10)]  # 2.5 tokens each
     assert pooled[0].tolist() == [[int(shade[a:b, c:d].max()) for c, d in parts] for a, b in parts]
     assert (figure.layout.images[0].sizex, figure.layout.images[0].sizey) == (10, 10)
@@ -375,9 +376,9 @@ def test_a_run_comes_back_exactly(kind: ModelKind, suffix: Any, attention: bool,
         run_files.write_run(run, file, suffix, attention)
     again = open_run(path)
     assert_equal_runs(run, again)
-    assert set(again.arrays) - set(run.arrays) == ({f"attention/{i}" for i in range(11)} if attention else set())
+    assert set(again.arrays) - set(run.arrays) == ({f"{run.main.name}/attention/{i}" for i in range(11)} if attention else set())
     if attention:
-        assert np.array_equal(again.arrays["attention/10"][1], run.attention(10, 1))
+        assert np.array_equal(again.arrays[f"{run.main.name}/attention/10"][1], run.attention(10, 1))
     if again.has_predictions:
         assert again.top_k(1, 3) == run.top_k(1, 3)
     assert again.hidden_states[0].flags.writeable is False
@@ -392,7 +393,7 @@ def test_an_npz_is_read_without_pickle(tmp_path: Path) -> None:
         header = json.loads(str(stored["header"]))
         about = json.loads(str(stored["about"]))
         assert stored["tokens"].tolist() == [token.text for token in run.tokens]
-        assert np.array_equal(stored["hidden_states/1"], run.hidden_states[1])
+        assert np.array_equal(stored["decoder/hidden_states/1"], run.hidden_states[1])
     assert header["request"]["text"] == run.text
     assert header["version"] == "9.9.9"
     assert about["Program"] == f"Transformer dashboard {__version__}"
@@ -408,8 +409,8 @@ def test_a_safetensors_file_is_read_by_the_library(tmp_path: Path) -> None:
         metadata = stored.metadata()
         assert json.loads(metadata["header"])["key"] == run.key
         assert json.loads(metadata["about"])["Text"] == run.text
-        assert np.array_equal(stored.get_tensor("query/1"), run.arrays["query/1"])
-        assert np.allclose(stored.get_tensor("attention/0").sum(axis=-1), 1, atol=1e-6)
+        assert np.array_equal(stored.get_tensor("decoder/query/1"), run.arrays["decoder/query/1"])
+        assert np.allclose(stored.get_tensor("decoder/attention/0").sum(axis=-1), 1, atol=1e-6)
 
 
 def test_too_much_attention_is_refused_with_the_way_to_make_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,11 @@ def test_shade_zero_is_transparent_and_the_ends_are_the_palettes(theme: Theme) -
 def test_the_heatmap_holds_the_shades_with_queries_as_rows(decorate: bool) -> None:
     weights = np.array([[1, 0], [0.25, 0.75]], dtype=np.float32)
     allowed = np.tril(np.ones((2, 2), dtype=bool))
-    drawn = attention_map(weights, ["a", "b"], allowed) if decorate else attention_cells(shades(weights, allowed), ["a", "b"])
+    drawn = (
+        attention_map(weights, ["a", "b"], ["a", "b"], allowed)
+        if decorate
+        else attention_cells(shades(weights, allowed), ["a", "b"], ["a", "b"])
+    )
     figure = as_json(drawn)
     [trace] = figure["data"]
     assert trace["type"] == "heatmap"
@@ -92,7 +96,7 @@ def test_the_heatmap_holds_the_shades_with_queries_as_rows(decorate: bool) -> No
 
 def test_the_pages_heatmap_goes_out_as_one_typed_array() -> None:
     weights = weights_of(LARGEST_CELLS)
-    text = json.dumps(attention_cells(shades(weights), ["x"] * LARGEST_CELLS), cls=PlotlyJSONEncoder)
+    text = json.dumps(attention_cells(shades(weights), ["x"] * LARGEST_CELLS, ["x"] * LARGEST_CELLS), cls=PlotlyJSONEncoder)
     z = json.loads(text)["data"][0]["z"]
     assert z["dtype"] == "u1"
     assert len(text) < 1.5 * LARGEST_CELLS**2 + 3000
@@ -100,13 +104,13 @@ def test_the_pages_heatmap_goes_out_as_one_typed_array() -> None:
 
 def test_exact_weights_are_on_hover() -> None:
     weights = weights_of(3)
-    figure = attention_map(weights, ["a", "b", "c"])
+    figure = attention_map(weights, ["a", "b", "c"], ["a", "b", "c"])
     custom = figure.data[0].customdata
     assert [list(cell) for cell in custom[2]] == [["a", "c", weights[2, 0]], ["b", "c", weights[2, 1]], ["c", "c", weights[2, 2]]]
 
 
 def test_selected_row_and_column_are_framed() -> None:
-    column, second, row = as_json(attention_map(weights_of(4), list("abcd"), selected=(2, 1)))["layout"]["shapes"]
+    column, second, row = as_json(attention_map(weights_of(4), list("abcd"), list("abcd"), selected=(2, 1)))["layout"]["shapes"]
     assert (row["line"]["color"], second["line"], column["line"]["dash"]) == (LIGHT.selected, column["line"], "dash")
     assert (second["y0"], second["y1"], second["x0"], second["x1"]) == (0.5, 1.5, -0.5, 3.5)
     assert (row["y0"], row["y1"], row["x0"], row["x1"]) == (1.5, 2.5, -0.5, 3.5)
@@ -118,11 +122,11 @@ def test_selected_row_and_column_are_framed() -> None:
 def test_of_a_long_text_the_page_gets_every_shade_and_the_colours(theme: Theme) -> None:
     count = LARGEST_CELLS + 44
     weights, allowed = weights_of(count), np.tril(np.ones((count, count), dtype=bool))
-    figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, theme))
+    figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, ["x"] * count, theme))
     cells = figure["layout"]["meta"]["cells"]
     found = np.frombuffer(zlib.decompress(base64.b64decode(cells["shades"])), dtype=np.uint8).reshape(count, count)
     np.testing.assert_array_equal(found, shades(weights, allowed))
-    assert (cells["count"], cells["colours"]) == (count, list(theme.weights))
+    assert (figure["layout"]["meta"]["shape"], cells["colours"]) == ([count, count], list(theme.weights))
     assert all(trace["type"] != "heatmap" for trace in figure["data"])
     assert "images" not in figure["layout"]
 
@@ -156,7 +160,7 @@ def test_labels_keep_their_distance(count: int, step: int) -> None:
 
 
 def test_many_tokens_carry_positions_on_columns_and_names_on_rows() -> None:
-    figure = as_json(attention_map(weights_of(90), [f"t{i}" for i in range(90)]))
+    figure = as_json(attention_map(weights_of(90), [f"t{i}" for i in range(90)], [f"t{i}" for i in range(90)]))
     assert figure["layout"]["xaxis"]["ticktext"][:2] == ["0", "5"]
     assert figure["layout"]["yaxis"]["ticktext"][:2] == ["t0", "t5"]
 
@@ -164,7 +168,7 @@ def test_many_tokens_carry_positions_on_columns_and_names_on_rows() -> None:
 @pytest.mark.parametrize("shape", [(2, 3), (3, 2), (2,), (1, 2, 2)])
 def test_weights_that_do_not_fit_the_tokens_are_a_named_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(RunShapeError, match=r"\(query, key\)"):
-        attention_map(np.zeros(shape), ["a", "b"])
+        attention_map(np.zeros(shape), ["a", "b"], ["a", "b"])
 
 
 # the grid of heads
@@ -367,8 +371,8 @@ def hostile_figures() -> dict[str, go.Figure]:
     }
     points = project(states[0])
     return figures | {
-        "heatmap alone": attention_map(weights, tokens, selected=(0, 1)),
-        "heatmap for the page": attention_cells(shades(weights), tokens),
+        "heatmap alone": attention_map(weights, tokens, tokens, selected=(0, 1)),
+        "heatmap for the page": attention_cells(shades(weights), tokens, tokens),
         "points alone": space_figure(plane(points), tokens, selected=(0, 1)),
         "points for the page": page_points(points, count),
         "bars alone": prediction_bars(candidates, actual=0),

@@ -20,7 +20,7 @@ from dashboard.analysis.projection import (
     place,
     prepared,
     project,
-    project_run,
+    project_stream,
     trajectories,
 )
 from dashboard.analysis.similarity import likeness
@@ -281,15 +281,15 @@ def test_many_layers_standardised_together_are_those_of_the_singular_values() ->
 
 def test_a_run_projects_the_stream_after_the_layer() -> None:
     run = make_run("causal")
-    for layer, states in ((-1, run.hidden_states[0]), (0, run.hidden_states[1]), (1, run.arrays["residual_final"])):
-        found = project_run(run, layer, "layer", "keep", "centred")
+    for layer, states in ((-1, run.hidden_states[0]), (0, run.hidden_states[1]), (1, run.arrays["decoder/residual_final"])):
+        found = project_stream(run.main, layer, "layer", "keep", "centred")
         np.testing.assert_allclose(found.coordinates, by_svd(states, 3)[0], atol=1e-6)
 
 
 def test_a_runs_projection_is_computed_once() -> None:
     run = make_run()
-    assert project_run(run, 0, "all", "auto", "centred") is project_run(run, 0, "all", "auto", "centred")
-    assert project_run(run, 0, "all", "auto", "centred") is not project_run(run, 0, "layer", "auto", "centred")
+    assert project_stream(run.main, 0, "all", "auto", "centred") is project_stream(run.main, 0, "all", "auto", "centred")
+    assert project_stream(run.main, 0, "all", "auto", "centred") is not project_stream(run.main, 0, "layer", "auto", "centred")
 
 
 def test_layers_together_are_fitted_once_for_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +298,7 @@ def test_layers_together_are_fitted_once_for_all_layers(monkeypatch: pytest.Monk
     monkeypatch.setattr(projection_module, "fit_basis", lambda *args: fits.append(1) or real(*args))
     run = make_run("causal")
     for layer in (-1, 0, 1):
-        project_run(run, layer, "all", "keep", "centred")
+        project_stream(run.main, layer, "all", "keep", "centred")
     assert len(fits) == 1
 
 
@@ -317,9 +317,9 @@ def test_two_threads_remember_one_result() -> None:
 
 def test_the_explained_shares_of_a_huge_first_token_are_not_its_own() -> None:
     run = make_run("causal", outlier=True)
-    kept = project_run(run, 0, "layer", "keep", "centred")
+    kept = project_stream(run.main, 0, "layer", "keep", "centred")
     assert kept.explained[0] > 0.95
-    assert project_run(run, 0, "layer", "auto", "centred").explained[0] < 0.9
+    assert project_stream(run.main, 0, "layer", "auto", "centred").explained[0] < 0.9
 
 
 # paths
@@ -327,15 +327,15 @@ def test_the_explained_shares_of_a_huge_first_token_are_not_its_own() -> None:
 
 def all_states(run: ModelRun) -> list[np.ndarray]:
     """The embeddings and the stream after every layer, before the final norm, as the arrays hold them."""
-    middle = [np.asarray(run.arrays[f"hidden_states/{i}"]) for i in range(run.model.layers)]
-    return [*middle, np.asarray(run.arrays["residual_final"])]
+    middle = [np.asarray(run.arrays[f"decoder/hidden_states/{i}"]) for i in range(run.model.layers)]
+    return [*middle, np.asarray(run.arrays["decoder/residual_final"])]
 
 
 def test_a_path_is_the_token_in_the_singular_directions_of_all_layers() -> None:
     run = make_run("causal", layers=3)
     layers = all_states(run)
     coordinates, explained = by_svd(np.concatenate(layers), 3)
-    paths = trajectories(run, "keep", "centred")
+    paths = trajectories(run.main, "keep", "centred")
     np.testing.assert_allclose(paths.coordinates, coordinates.reshape(4, len(run), 3), atol=1e-6)
     np.testing.assert_allclose(paths.explained, explained, atol=1e-8)
     assert paths.left_out == ()
@@ -343,16 +343,16 @@ def test_a_path_is_the_token_in_the_singular_directions_of_all_layers() -> None:
 
 def test_a_path_goes_through_the_points_of_its_layers() -> None:
     run = make_run("causal")
-    paths = trajectories(run, "auto", "standardised")
+    paths = trajectories(run.main, "auto", "standardised")
     for layer in (-1, 0, 1):
         np.testing.assert_array_equal(
-            paths.coordinates[layer + 1], project_run(run, layer, "all", "auto", "standardised").coordinates
+            paths.coordinates[layer + 1], project_stream(run.main, layer, "all", "auto", "standardised").coordinates
         )
 
 
 def test_a_first_token_that_is_huge_somewhere_is_left_out_of_every_place() -> None:
     run = make_run("causal", outlier=True)
-    paths = trajectories(run, "auto", "centred")
+    paths = trajectories(run.main, "auto", "centred")
     assert paths.left_out == (0,)
     assert np.isnan(paths.coordinates[:, 0]).all()
     expected, _shares = by_svd(np.concatenate([layer[1:] for layer in all_states(run)]), 3)
@@ -362,10 +362,10 @@ def test_a_first_token_that_is_huge_somewhere_is_left_out_of_every_place() -> No
 def test_states_of_length_one_are_projected_by_their_direction() -> None:
     run = make_run("causal", outlier=True)
     units = [layer / np.linalg.norm(layer.astype(np.float64), axis=1, keepdims=True) for layer in all_states(run)]
-    paths = trajectories(run, "auto", "unit")
+    paths = trajectories(run.main, "auto", "unit")
     assert paths.left_out == (), "a length of 1 swamps nothing"
     np.testing.assert_allclose(paths.coordinates.reshape(-1, 3), by_svd(np.concatenate(units), 3)[0], atol=1e-6)
-    alone = project_run(run, 0, "layer", "auto", "unit")
+    alone = project_stream(run.main, 0, "layer", "auto", "unit")
     np.testing.assert_allclose(alone.coordinates, by_svd(units[1], 3)[0], atol=1e-6)
 
 

@@ -269,9 +269,9 @@ def test_the_example_view_draws_a_run(received: Any, theme: Any) -> None:
     selection = Selection(run.key, token=3, layer=1, head=1)
     figure = received.draw(Context(run, selection, {}, theme.name))
     assert isinstance(figure, go.Figure)
-    assert [float(value) for value in figure.data[0].y] == [float(value) for value in run.arrays["received"][1, 1]]
+    assert [float(value) for value in figure.data[0].y] == [float(value) for value in run.attention_of().received[1, 1]]
     assert figure.data[0].customdata[3] == {"token": 3}
-    weight = float(run.arrays["received"][1, 1, 3])
+    weight = float(run.attention_of().received[1, 1, 3])
     assert f"is read with weight {weight:.3f} on average" in words_in(received.text(Context(run, selection, {})).title)
 
 
@@ -284,5 +284,5 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
     with app.server.test_client() as client:
         figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1&theme=light").get_json()
         words = client.get(f"/show/words?run={run.key}&token=3&layer=1&head=1").get_json()
-    assert array_of(figure["data"][0]["y"]) == pytest.approx(run.arrays["received"][1, 1])
+    assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])
     assert "is read with weight" in json.dumps(words["views"]["received"]["heading"])

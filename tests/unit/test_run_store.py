@@ -39,14 +39,15 @@ def header(text: str = "a b") -> dict[str, object]:
     request = RunRequest("tiny", text)
     info = ModelInfo("tiny", "Tiny", "llama", "causal", 1, 1, 1, 4, 10, 100, 64)
     tokens = [Token(1, "a", 0, 1), Token(2, " b", 1, 3)]
-    return ModelRun.make_header(request.key("weights"), request, info, tokens, [ScoreRecipe(0.5, "causal")], created=CREATED)
+    recipes = [ScoreRecipe(0.5, "causal")]
+    return ModelRun.make_header(request.key("weights"), request, info, tokens, recipes, created=CREATED, **made_now())
 
 
 def arrays(fill: float = 0.0, width: int = 4) -> dict[str, np.ndarray]:
     return {
-        "hidden_states/0": HIDDEN,
-        "hidden_states/1": np.full((2, width), fill, dtype=np.float32),
-        "thumbnails": np.zeros((1, 1, 2, 2), dtype=np.uint8),
+        "decoder/hidden_states/0": HIDDEN,
+        "decoder/hidden_states/1": np.full((2, width), fill, dtype=np.float32),
+        "decoder/thumbnails": np.zeros((1, 1, 2, 2), dtype=np.uint8),
         "given/top_ids": np.array([[3], [4]], dtype=np.int32),
     }
 
@@ -206,9 +207,9 @@ def rewritten(store: RunStore, key: str, /, **changes: object) -> bytes:
         {"schema": SCHEMA + 1, "key": "named in another way"},
         {"schema": "2027"},
         {"model": {**header()["model"], "experts": 8}},
-        {"recipes": [{"scaling": 0.5, "mask": "causal", "alibi": 1.0}]},
-        {"tokens": [[1, "a", 0, 1, False, False, None, "new"]]},
-        {"tokens": [[1, "a", 0, 1, False, False, None, "", [], None, "new"]]},
+        {"recipes": {"decoder": [{"scaling": 0.5, "mask": "causal", "alibi": 1.0}]}},
+        {"tokens": {"decoder": [[1, "a", 0, 1, False, False, None, "new"]]}},
+        {"tokens": {"decoder": [[1, "a", 0, 1, False, False, None, "", [], None, "new"]]}},
         {"recipes": None},
     ],
 )

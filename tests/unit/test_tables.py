@@ -44,7 +44,8 @@ def rows_of(table: Table) -> list[tuple[Any, ...]]:
 
 def softmax_by_hand(run: ModelRun, layer: int, head: int) -> list[list[float | None]]:
     """exp(q·k / √d) over its sum, pair by pair; None where a causal model's key comes later than the query."""
-    query, key = run.arrays[f"query/{layer}"][head], run.arrays[f"key/{layer}"][0]  # two heads share the one key head
+    query, key = run.attention_of().query_and_key(layer)
+    query, key = query[head], key[0]  # two heads share the one key head
     width = query.shape[1]
     found: list[list[float | None]] = []
     for i in range(len(run)):
@@ -80,14 +81,15 @@ def test_every_table_is_as_long_and_wide_as_it_says(view: View, kind: ModelKind,
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_for_a_person_has_the_second_tokens_row_once(kind: ModelKind) -> None:
     run = make_run(kind)
-    table = tables.row_table(run, Selection(run.key, 3, 1, 0, 1))
+    table = tables.row_table(run.attention_of(), Selection(run.key, 3, 1, 0, 1))
     by_hand = softmax_by_hand(run, 1, 0)
     rows = rows_of(table)
     for column, query in ((2, 3), (3, 1)):
         expected = ["masked" if weight is None else pytest.approx(weight, rel=1e-5) for weight in by_hand[query]]
         assert [row[column] for row in rows] == expected
     assert [column.name for column in table.columns[2:]] == ["Weight of ·on (3)", "Weight of ·cat (1)"]
-    assert [column.name for column in tables.row_table(run, Selection(run.key, 3, 1, 0, 3)).columns] == ["Key", "Token", "Weight"]
+    alone = tables.row_table(run.attention_of(), Selection(run.key, 3, 1, 0, 3))
+    assert [column.name for column in alone.columns] == ["Key", "Token", "Weight"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +132,7 @@ def test_the_whole_of_a_long_head_is_never_held_at_once() -> None:
 @pytest.mark.parametrize("at", ["layer", "embeddings"])
 def test_hidden_rows_have_the_coordinates_that_are_drawn(at: str) -> None:
     run = make_run("encoder")
-    states = np.asarray(run.arrays["hidden_states/0" if at == "embeddings" else "hidden_states/2"], dtype=np.float64)
+    states = np.asarray(run.hidden_states[0 if at == "embeddings" else 2], dtype=np.float64)
     centred = states - states.mean(axis=0)
     _u, _s, axes = np.linalg.svd(centred, full_matrices=False)
     axes = axes[:3] * np.sign(axes[:3][np.arange(3), np.abs(axes[:3]).argmax(axis=1)])[:, None]
@@ -149,7 +151,7 @@ def test_a_token_that_is_left_out_says_so() -> None:
     seen, filed = (rows_of(table_of("hidden", run, selection, whole=whole)) for whole in (False, True))
     assert seen[0][2:5] == ("left out",) * 3
     assert filed[0][2:5] == (None,) * 3
-    first = np.asarray(run.arrays["hidden_states/1"][0], dtype=np.float64)
+    first = np.asarray(run.hidden_states[1][0], dtype=np.float64)
     assert seen[0][5] == pytest.approx(float(np.sqrt((first**2).sum())))
     assert all(isinstance(value, float) for row in seen[1:] for value in row[2:])
     assert "Left out of the components: The\u00a0(0)." in table_of("hidden", run, selection).title

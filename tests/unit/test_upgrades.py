@@ -17,7 +17,7 @@ from dashboard.exports.provenance import of_run
 from dashboard.exports.run_files import open_run, save_run
 from dashboard.store import upgrades
 from dashboard.store.run_store import RunStore
-from dashboard.store.upgrades import CORRECTIONS, NUMBERS, SCHEMA, SCHEMAS, UPGRADES, made_now, upgraded
+from dashboard.store.upgrades import CORRECTIONS, NUMBERS, SCHEMA, SCHEMAS, UPGRADES, Schema, made_now, upgraded
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def renamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """This program as it is after a schema that calls `received` otherwise and names the stream of the tokens."""
 
     def read(header: dict[str, Any], arrays: Any) -> Any:
-        return header | {"stream": "decoder"}, {("taken" if name == "received" else name): arrays[name] for name in arrays}
+        return header | {"stream": "decoder"}, {name.replace("received", "taken"): arrays[name] for name in arrays}
 
-    monkeypatch.setattr(upgrades, "SCHEMAS", (*SCHEMAS, "`received` is called `taken`"))
+    monkeypatch.setattr(upgrades, "SCHEMAS", (*SCHEMAS, Schema("`received` is called `taken`", adds=True)))
     monkeypatch.setattr(upgrades, "SCHEMA", SCHEMA + 1)
     monkeypatch.setattr(upgrades, "UPGRADES", {**UPGRADES, SCHEMA: read})
 
@@ -53,7 +53,8 @@ def write(store: RunStore, header: dict[str, Any], arrays: dict[str, np.ndarray]
 def test_each_correction_and_each_schema_has_its_line() -> None:
     assert (len(CORRECTIONS), len(SCHEMAS)) == (NUMBERS, SCHEMA)
     assert made_now() == {"schema": SCHEMA, "numbers": NUMBERS}
-    assert all(line and line == line.strip() and not line.endswith(".") for line in (*CORRECTIONS, *SCHEMAS))
+    lines = (*CORRECTIONS, *(schema.change for schema in SCHEMAS))
+    assert all(line and line == line.strip() and not line.endswith(".") for line in lines)
     assert len(set(CORRECTIONS)) == NUMBERS
     assert sorted(UPGRADES) == list(range(1, SCHEMA)), "one function for each schema but the last"
 
@@ -83,9 +84,10 @@ def test_a_run_with_older_numbers_opens_and_says_so(store: RunStore) -> None:
 def test_a_header_without_numbers_has_the_first_ones() -> None:
     header, arrays = make_parts()
     del header["numbers"], header["schema"]
+    header |= {name: header[name]["decoder"] for name in ("tokens", "recipes")}  # as the first schema has them
     found, _same = upgraded(header, arrays)
     assert (found["schema"], found["numbers"]) == (SCHEMA, 1)
-    assert tuple(found.get("outdated", ())) == CORRECTIONS[1:] + SCHEMAS[1:]
+    assert sorted(found.get("outdated", ())) == sorted([*CORRECTIONS[1:], *(one.change for one in SCHEMAS[1:] if one.adds)])
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
@@ -121,12 +123,12 @@ def test_an_older_schema_is_read_by_its_function_once(store: RunStore, tmp_path:
     header, arrays = make_parts()
     write(store, header | {"schema": SCHEMA}, arrays)
     run = store.open(header["key"])
-    assert run.arrays["taken"].tolist() == arrays["received"].tolist()
-    assert "received" not in run.arrays
+    assert run.arrays["decoder/taken"].tolist() == arrays["decoder/received"].tolist()
+    assert "decoder/received" not in run.arrays
     assert (run.header["schema"], run.header["stream"]) == (SCHEMA + 1, "decoder")
     assert run.outdated == ("`received` is called `taken`",)
     again = open_run(save_run(run, tmp_path / f"run.{suffix}"))
-    assert again.arrays["taken"].tolist() == arrays["received"].tolist()
+    assert again.arrays["decoder/taken"].tolist() == arrays["decoder/received"].tolist()
     assert again.outdated == run.outdated, "it still lacks what this version captures"
 
 

@@ -16,10 +16,10 @@ from synthetic import WORDS, array_of, fill_arrays, make_parts, make_run, titles
 
 from dashboard import views
 from dashboard.analysis.prediction import Chance, Contender
-from dashboard.analysis.projection import project_run, trajectories
+from dashboard.analysis.projection import project_stream, trajectories
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
-from dashboard.contracts.selection import Selection
+from dashboard.contracts.selection import FIELDS, Selection
 from dashboard.figures.attention import shades
 from dashboard.figures.prediction_pair import chance_text, difference_text
 from dashboard.figures.theme import DARK, LIGHT
@@ -97,7 +97,7 @@ def test_a_control_reads_only_what_it_offers() -> None:
 def test_a_declaration_is_whole(view: View) -> None:
     assert view.title
     assert all(sentence.endswith(".") for sentence in view.invitation)
-    assert set(view.figure_reads) <= {"run", "second_run", "token", "second", "layer", "head"}
+    assert set(view.figure_reads) <= {field.name for field in FIELDS} - {"stamp"}
     assert view.figure_reads[0] == "run"
     names = [control.name for control in view.controls]
     assert len(set(names)) == len(names)
@@ -213,7 +213,7 @@ def test_hidden_words_give_the_shares_of_variance_and_what_was_left_out() -> Non
     for outlier in (False, True):
         run = make_run("encoder", outlier=outlier)
         words = view.text(Context(run, select(run, token=0), defaults(view)))
-        projection = project_run(run, 1, "layer", "auto", "centred")
+        projection = project_stream(run.main, 1, "layer", "auto", "centred")
         for share in projection.explained:
             assert f"{100 * share:.1f} %" in words_in(words.footer)
         assert ("Left out: The\u00a0(0): norm" in words_in(words.caption)) is outlier
@@ -224,10 +224,10 @@ def test_hidden_words_give_the_shares_of_variance_and_what_was_left_out() -> Non
 def with_norms(ratios: dict[int, float], count: int = 12) -> ModelRun:
     """An encoder whose states after layer 1 have these multiples of the median norm."""
     header, arrays = make_parts("encoder", [f" w{i}" for i in range(count)])
-    states = arrays["hidden_states/2"] / np.linalg.norm(arrays["hidden_states/2"], axis=1, keepdims=True)
+    states = arrays["encoder/hidden_states/2"] / np.linalg.norm(arrays["encoder/hidden_states/2"], axis=1, keepdims=True)
     for token, ratio in ratios.items():
         states[token] *= ratio
-    return ModelRun(header, {**arrays, "hidden_states/2": states})
+    return ModelRun(header, {**arrays, "encoder/hidden_states/2": states})
 
 
 def test_every_token_that_is_left_out_is_named_with_its_norm() -> None:
@@ -288,7 +288,7 @@ def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
 def test_a_path_needs_no_new_figure_for_a_layer() -> None:
     view = named("hidden")
     assert view.reads is not None
-    assert view.reads(defaults(view, draw="path")) == ("run",)
+    assert view.reads(defaults(view, draw="path")) == ("run", "stream")
     assert view.reads(defaults(view)) == view.figure_reads
     run = make_run("causal")
     drawn = [drawn_by(view, run, select(run, token=2, layer=layer), defaults(view, draw="path"), LIGHT) for layer in (0, 1)]
@@ -301,7 +301,7 @@ def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> N
     run, view = make_run("causal"), named("hidden")
     told = drawn_by(view, run, select(run), defaults(view, draw="path", axes=str(axes)), LIGHT).layout.meta["space"]
     found = np.frombuffer(base64.b64decode(told["coordinates"]), "<f4").reshape(told["shape"])
-    np.testing.assert_allclose(found, trajectories(run, "auto", "centred").coordinates[:, :, :axes], rtol=1e-6)
+    np.testing.assert_allclose(found, trajectories(run.main, "auto", "centred").coordinates[:, :, :axes], rtol=1e-6)
     for component, (low, high) in enumerate(told["ranges"]):
         assert low < found[:, :, component].min() < found[:, :, component].max() < high
     assert told["quiet"] == list(range(6))
@@ -321,7 +321,7 @@ def test_a_path_is_fitted_on_all_layers_and_says_so() -> None:
     assert "all layers fitted together" in words_in(words.caption)
     assert "Layer 1: before the final norm" in words_in(words.caption)
     assert words_in(words.title) == "After layer 1 on the path of ·on (3) through all layers"
-    shares = trajectories(run, "auto", "centred").explained
+    shares = trajectories(run.main, "auto", "centred").explained
     assert f"PC 1 + 2 + 3{100 * shares.sum():.1f} %" in words_in(
         view.text(Context(run, select(run), defaults(view, draw="path", axes="3"))).footer
     )
@@ -329,7 +329,7 @@ def test_a_path_is_fitted_on_all_layers_and_says_so() -> None:
 
 def test_two_tokens_are_compared_in_all_dimensions() -> None:
     run, view = make_run("encoder"), named("hidden")
-    a, b = (np.asarray(run.arrays["hidden_states/2"])[i].astype(float) for i in (3, 1))
+    a, b = (np.asarray(run.hidden_states[2])[i].astype(float) for i in (3, 1))
     words = view.text(Context(run, select(run, token=3, second=1), defaults(view)))
     cosine, distance = a @ b / np.linalg.norm(a) / np.linalg.norm(b), np.linalg.norm(a - b)
     assert [float(title) for title in titles_in(words.footer)[-2:]] == pytest.approx([cosine, distance], rel=1e-6)
@@ -344,7 +344,7 @@ def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
     figure = view.export(Context(run, select(run, token=3, second=1), defaults(view, draw="path", axes=axes)))
     assert figure is not None
     selected, second = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
-    paths = trajectories(run, "auto", "centred").coordinates
+    paths = trajectories(run.main, "auto", "centred").coordinates
     for trace, token in ((selected, 3), (second, 1)):
         names = "xyz"[: int(axes)]
         np.testing.assert_allclose(np.stack([trace[name] for name in names], 1), paths[:, token, : int(axes)], rtol=1e-6)
@@ -462,7 +462,7 @@ def test_a_difference_is_exact_or_says_its_bound() -> None:
 
 def test_a_token_that_reads_the_second_alone_has_nothing_else_to_name() -> None:
     header, arrays = make_parts("encoder")
-    arrays["query/1"] = 1e6 * arrays["query/1"]  # so that each row has one weight of 1 and nothing else
+    arrays["encoder/query/1"] = 1e6 * arrays["encoder/query/1"]  # so that each row has one weight of 1 and nothing else
     run, view = ModelRun(header, arrays), named("attention")
     row = run.attention(1, 0)[5]
     assert sorted(row)[-2:] == [0, 1]
@@ -522,7 +522,7 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     chosen = hidden.table(Context(run, select(run, token=3, second=1), defaults(hidden, draw="path")))
     assert chosen is not None
     rows = list(chosen.rows)
-    paths = trajectories(run, "auto", "centred").coordinates
+    paths = trajectories(run.main, "auto", "centred").coordinates
     np.testing.assert_allclose([row[3:6] for row in rows], paths[:, [3, 1]].reshape(-1, 3), rtol=1e-9)
     assert chosen.count == len(rows) == 6
     assert [rows[i][0] for i in chosen.selected] == ["1"] * 2

@@ -1,0 +1,226 @@
+"""What a run holds of one sequence of tokens, and of one kind of attention between two of them.
+
+A decoder or an encoder reads one sequence, its stream. An encoder–decoder model has both, and a third kind of attention: the
+decoder's tokens ask, the encoder's answer, so that a matrix of weights need not be square. The names of a run's arrays carry
+the stream's or the kind's name (dashboard/contracts/run.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from dashboard.contracts.memory import Memory
+from dashboard.contracts.scores import ScoreRecipe, allowed_keys, attention_weights
+from dashboard.contracts.token import Token
+from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
+
+StreamName = Literal["encoder", "decoder"]
+AttentionKind = Literal["encoder", "decoder", "cross"]
+STREAMS: tuple[StreamName, ...] = ("decoder", "encoder")  # the first of them that a run has is its main one
+ENDS: Mapping[AttentionKind, tuple[StreamName, StreamName]] = {  # the stream that asks, and the one that answers
+    "decoder": ("decoder", "decoder"),
+    "encoder": ("encoder", "encoder"),
+    "cross": ("decoder", "encoder"),
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The arrays below one name ("decoder/…"), and where results that depend on them alone are remembered."""
+
+    name: str
+    arrays: Mapping[str, np.ndarray]
+    memory: Memory
+
+    def has(self, name: str) -> bool:
+        """Whether the run holds `name`."""
+        return f"{self.name}/{name}" in self.arrays
+
+    def array(self, name: str, what: str) -> np.ndarray:
+        """The array `name`.
+
+        Raises:
+            MissingArrayError: the run does not hold it; the message says `what` is missing and how to get it.
+        """
+        if not self.has(name):
+            raise MissingArrayError(f"This run does not hold {what}. Run its text again to compute them.", again=True)
+        return self.arrays[f"{self.name}/{name}"]
+
+    def names(self) -> Iterator[str]:
+        """The names of its arrays, without its own."""
+        return (name.removeprefix(f"{self.name}/") for name in self.arrays if name.startswith(f"{self.name}/"))
+
+    def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed once for this part of the run (`Memory.remember`)."""
+        return self.memory.remember((self.name, name), compute)
+
+
+class Layers(Sequence[np.ndarray]):
+    """`run.hidden_states`: (token, hidden) float32 per layer, read when asked for; 0 is the embedding output."""
+
+    def __init__(self, part: Part, count: int) -> None:
+        self._part, self._count = part, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"layer index {index} is outside 0 … {self._count - 1}")
+        return self._part.array(f"hidden_states/{index % self._count}", "the hidden states")
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(self._count))
+
+
+class Stream:
+    """One sequence of tokens, and its way through the layers.
+
+    Attributes:
+        name: "decoder" or "encoder". tokens: what it reads. layers: how many there are.
+        final_norm: whether the last of `hidden_states` is already past a final norm.
+        hidden_states: per layer (token, hidden) float32; 0 is the embedding output.
+    """
+
+    def __init__(self, part: Part, tokens: Sequence[Token], layers: int, final_norm: bool, title: str) -> None:
+        if not tokens:
+            raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
+        self.name = part.name
+        self.tokens, self.layers, self.final_norm = tuple(tokens), layers, final_norm
+        self.hidden_states = Layers(part, layers + 1)
+        self._part, self._title = part, title
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def has_residual_final(self) -> bool:
+        """Whether the residual stream before a final norm is stored."""
+        return self._part.has("residual_final")
+
+    @property
+    def residual_final(self) -> np.ndarray:
+        """(token, hidden) float32: the residual stream after the last layer, before the final norm.
+
+        Raises:
+            MissingArrayError: the model has a final norm that its family file does not name.
+        """
+        if self.has_residual_final:
+            return self._part.array("residual_final", "the residual stream")
+        if self.final_norm:
+            raise MissingArrayError(
+                f"The stream before {self._title}'s final norm is not known for this family. "
+                "Take hidden_states[-1], which is past that norm."
+            )
+        return self.hidden_states[-1]
+
+    def after_layer(self, layer: int) -> np.ndarray:
+        """(token, hidden) float32: the residual stream after `layer`, before any final norm where that is known."""
+        check("layer", layer, self.layers)
+        last = layer == self.layers - 1 and self.has_residual_final
+        return self.residual_final if last else self.hidden_states[layer + 1]
+
+    def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed once for this stream: only for results that depend on it alone."""
+        return self._part.remember(name, compute)
+
+
+class Attention:
+    """Attention of one kind: queries of one stream, keys of the same or another one.
+
+    Attributes:
+        kind: "decoder", "encoder" (within that stream) or "cross". asks: the stream of the queries; answers: of the keys.
+        layers, heads: how many there are; heads are query heads, of which several may share a key head.
+    """
+
+    def __init__(self, part: Part, asks: Stream, answers: Stream, heads: int, recipes: Sequence[ScoreRecipe]) -> None:
+        if len(recipes) != asks.layers:
+            raise RunShapeError(f"{len(recipes)} score recipes for {asks.layers} layers. Run the text again.")
+        self.kind = part.name
+        self.asks, self.answers, self.heads, self.layers = asks, answers, heads, len(recipes)
+        self._part, self._recipes = part, tuple(recipes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(query, key): how many there are."""
+        return len(self.asks), len(self.answers)
+
+    def recipe(self, layer: int) -> ScoreRecipe:
+        """How `layer` makes weights of query and key."""
+        check("layer", layer, self.layers)
+        return self._recipes[layer]
+
+    def query_and_key(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
+        """(head, query, d_head) and (key_head, key, d_head) float32."""
+        self.recipe(layer)
+        query, key = (self._part.array(f"{name}/{layer}", "queries and keys") for name in ("query", "key"))
+        for name, array, count in (("query", query, len(self.asks)), ("key", key, len(self.answers))):
+            if array.shape[1] != count:
+                raise RunShapeError(f"{name}/{layer} has {array.shape[1]} positions for {count} tokens. Run the text again.")
+        return query, key
+
+    def weights(self, layer: int, head: int) -> np.ndarray:
+        """(query, key) float32 of one head, each row sums to 1 (to less with a sink), derived from query and key."""
+        return self.rows(layer, head, 0, len(self.asks))
+
+    def rows(self, layer: int, head: int, first: int, last: int) -> np.ndarray:
+        """The rows `first` … `last` (exclusive) of `weights`: (query, key) float32, without computing the others."""
+        check("head", head, self.heads)
+        recipe = self.recipe(layer)
+        if not 0 <= first < last <= len(self.asks):
+            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self.asks)}.")
+        query, key = self.query_and_key(layer)
+        bias = self._part.array(recipe.bias, "position biases")[head][first:last] if recipe.bias else None
+        sink = float(self._part.array(recipe.sinks, "sink logits")[head]) if recipe.sinks else None
+        key_head = head // (query.shape[0] // key.shape[0])
+        return attention_weights(query[head][first:last], key[key_head], recipe, bias, sink, first)
+
+    def allowed(self, layer: int, first: int = 0, last: int | None = None) -> np.ndarray:
+        """(query, key) bool: which keys the queries `first` … `last` (exclusive) may read."""
+        last = len(self.asks) if last is None else last
+        return allowed_keys(self.recipe(layer), last - first, len(self.answers), first)
+
+    @property
+    def thumbnails(self) -> np.ndarray:
+        """(layer, head, query, key) uint8: small pictures of all heads, max-pooled."""
+        return self._part.array("thumbnails", "the small pictures of all heads")
+
+    @property
+    def has_thumbnails(self) -> bool:
+        """Whether `thumbnails` are stored."""
+        return self._part.has("thumbnails")
+
+    @property
+    def has_received(self) -> bool:
+        """Whether `received` is stored."""
+        return self._part.has("received")
+
+    @property
+    def received(self) -> np.ndarray:
+        """(layer, head, key) float32: the attention that each key receives, mean over queries."""
+        return self._part.array("received", "the attention that each token receives")
+
+    def score(self, name: str) -> np.ndarray:
+        """(layer, head) float32: one score of every head, mean over the queries of this text."""
+        return self._part.array(f"scores/{name}", "the heads' scores")
+
+    def scores(self) -> tuple[str, ...]:
+        """The names of the scores that the run holds."""
+        return tuple(name.removeprefix("scores/") for name in self._part.names() if name.startswith("scores/"))
+
+    def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed once: only for results that depend on this attention alone."""
+        return self._part.remember(("attention", name), compute)
+
+
+def check(name: str, value: int | None, count: int) -> None:
+    """Raise `BadSelectionError` for an index that there is not."""
+    if value is not None and not 0 <= value < count:
+        raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}.")

@@ -5,7 +5,6 @@
   const app = window.dashboardApp;
   const NAME = "written";
   const AGAIN = new Set(["reload", "back_forward"]); // a link or a typed address begins afresh
-  const OLD_NAMES = ["navigate", "reload", "back_forward"];
   let kept = null; // { text, model, runs } as it was before the page was loaded again
   let resumes = false; // its run is still to be waited for
 
@@ -43,12 +42,10 @@
   /** Whether a text of before the reload is about to come back: nothing else is put into the box. */
   app.textComesBack = () => Boolean(kept) || resumes;
 
-  /** How the page was come to. Chromium at times has no entry for a page that it loaded again; the older interface then knows. */
-  function arrival() {
-    const [entry] = performance.getEntriesByType("navigation");
-    return entry ? entry.type : OLD_NAMES[performance.navigation.type];
-  }
-  const found = AGAIN.has(arrival()) ? read() : null;
+  /* Chromium at times has no navigation timing of a page. An entry of its history then has a state if it was there before. */
+  const [navigation] = performance.getEntriesByType("navigation");
+  const again = navigation ? AGAIN.has(navigation.type) : window.history.state !== null;
+  const found = again ? read() : null;
   if (found && typeof found.text === "string" && typeof found.model === "string") {
     kept = found;
     resumes = true;

@@ -17,6 +17,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 LONG = " ".join(f"Item {i} is a small red box." for i in range(360))  # seconds of work
 
 
+ARRIVED = """() => JSON.stringify({ kept: sessionStorage.written, state: history.state, type: performance.navigation.type,
+    origin: performance.timeOrigin, now: Date.now(), entries: performance.getEntries().slice(0, 9).map((e) => [e.entryType, e.name, e.type]) })"""
+
+
 def again(person: Person) -> None:
     """The page anew, until its form is there."""
     person.page.reload()
@@ -24,7 +28,10 @@ def again(person: Person) -> None:
 
 
 def waits(person: Person) -> None:
-    expect(person.at("cancel")).to_be_visible(timeout=30_000)
+    try:
+        expect(person.at("cancel")).to_be_visible(timeout=30_000)
+    except AssertionError as error:
+        raise AssertionError(person.page.evaluate(ARRIVED)) from error
 
 
 def test_a_run_under_way_is_waited_for_again(person: Person, causal: ModelRun) -> None:

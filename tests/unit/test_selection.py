@@ -38,11 +38,13 @@ def test_addresses_of_before_have_other_names() -> None:
 
 
 def test_a_selection_comes_back_from_its_json_and_its_address() -> None:
-    full = Selection(KEY, 1, 0, 1, 3, OTHER, "a-stamp")
+    full = Selection(KEY, 1, 0, 1, 3, OTHER, "encoder", "a-stamp")
     assert Selection.from_json(full.to_json()) == full
     query = full.to_query()
-    assert query == {"run": KEY, "token": "1", "layer": "0", "head": "1", "second": "3", "second_run": OTHER}
-    assert Selection.from_json(query) == Selection(KEY, 1, 0, 1, 3, OTHER)  # a link means the run, not one capture of it
+    assert query == {"run": KEY, "token": "1", "layer": "0", "head": "1", "second": "3", "second_run": OTHER, "stream": "encoder"}
+    assert Selection.from_json(query) == Selection(
+        KEY, 1, 0, 1, 3, OTHER, "encoder"
+    )  # a link means the run, not one capture of it
     assert "second" not in Selection(KEY, 1, 0, 1).to_query()
 
 
@@ -51,13 +53,16 @@ def test_the_browser_is_told_every_field_and_its_bound() -> None:
     assert list(told) == [field.name for field in FIELDS] == [field.name for field in fields(Selection)]
     assert told["second"] == {"name": "second", "of": "token", "optional": True, "address": True, "was": "other"}
     assert told["stamp"] == {"name": "stamp", "of": None, "optional": True, "address": False, "was": None}
-    assert {field["of"] for field in told.values()} - {None} <= set(make_run().counts)
+    assert {field["of"] for field in told.values()} - {None} <= set(make_run().counts())
 
 
 NAMES = {field.name for field in PLACES}
 ROOT = Path(__file__).resolve().parents[2]
 MAY_LIST = {
-    "notebook.py": "its parameters are named by people",
+    "notebook.py": "parameters that people write",
+    "analyse.py": "flags that people write, read before numpy is imported",
+    "_outputs.py": "what these flags are for",
+    "run_info.py": "says where each of them begins",
 }
 
 

@@ -14,7 +14,7 @@
 
   function geometry() {
     const layout = graph && graph._fullLayout;
-    if (!layout || !layout.xaxis || !shown || !app.state.info || shown.run !== app.state.info.run || shown.stamp !== app.state.info.stamp) return null;
+    if (!layout || !layout.xaxis || !shown || !shown.shape || !app.state.info || shown.run !== app.state.info.run || shown.stamp !== app.state.info.stamp) return null;
     const { xaxis: x, yaxis: y } = layout;
     if (!x._length || !y._length) return null;
     const left = (v) => x._offset + x.l2p(v);

@@ -100,6 +100,14 @@ class Stream:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def array(self, name: str, what: str) -> np.ndarray:
+        """An array of this stream by its name; `what`: it is, as a sentence says it.
+
+        Raises:
+            MissingArrayError: the run does not hold it.
+        """
+        return self._part.array(name, what)
+
     @property
     def has_residual_final(self) -> bool:
         """Whether the residual stream before a final norm is stored."""
@@ -186,6 +194,14 @@ class Attention:
         """(query, key) bool: which keys the queries `first` … `last` (exclusive) may read."""
         last = len(self.asks) if last is None else last
         return allowed_keys(self.recipe(layer), last - first, len(self.answers), first)
+
+    def array(self, name: str, what: str) -> np.ndarray:
+        """An array of this attention by its name; `what`: it is, as a sentence says it.
+
+        Raises:
+            MissingArrayError: the run does not hold it.
+        """
+        return self._part.array(name, what)
 
     @property
     def thumbnails(self) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,10 +29,11 @@ from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, norm_module
 from dashboard.models.attention import Call, Recorder, check_supported, not_exposed, recording
+from dashboard.models.captured import arrays_of
 from dashboard.models.configuration import first_line
+from dashboard.models.forward import Forward
 from dashboard.models.heads import no_predictions
 from dashboard.models.loader import LoadedModel
-from dashboard.models.statistics import summarise
 from dashboard.models.tokens import tokenize
 from dashboard.models.vocabulary import check_ids, embedding_rows, logits_of
 from dashboard.store.upgrades import made_now
@@ -86,7 +87,7 @@ def capture_run(
     with known.lock, torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
-        arrays = _arrays(forward, stream)
+        arrays = arrays_of(forward, stream)
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
     broken = first_not_finite(arrays, info.layers, stream)
     for values in arrays.values():
@@ -140,20 +141,6 @@ def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - started, 4),
     }
-
-
-@dataclass(frozen=True)
-class Forward:
-    """What one forward left behind; tensors are (1, token, hidden).
-
-    `logits` (1, token, vocabulary) only where the family's head is not verified; `residual` only where its norm is.
-    """
-
-    calls: Sequence[Call]
-    hidden_states: Sequence[torch.Tensor]
-    last: torch.Tensor
-    residual: torch.Tensor | None
-    logits: torch.Tensor | None
 
 
 def _silent(_progress: Progress) -> None:
@@ -223,27 +210,6 @@ def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call],
         )
     if hidden_states is None or len(hidden_states) != info.layers + 1:
         raise UnsupportedModelError(f"{info.title} does not give a hidden state for each of its layers. Choose another model.")
-
-
-def _arrays(forward: Forward, stream: str) -> dict[str, np.ndarray]:
-    """Hidden states, queries, keys and what their recipes name, and the statistics, by the names of contracts/run.py."""
-    arrays = {f"hidden_states/{i}": _numpy(states[0]) for i, states in enumerate(forward.hidden_states)}
-    if forward.residual is not None:
-        arrays["residual_final"] = _numpy(forward.residual[0])
-    for index, call in enumerate(forward.calls):
-        arrays[f"query/{index}"] = _numpy(call.query)
-        arrays[f"key/{index}"] = _numpy(call.key)
-        if call.recipe.bias is not None and call.bias is not None and call.recipe.bias not in arrays:
-            arrays[call.recipe.bias] = _numpy(call.bias)
-        if call.recipe.sinks is not None and call.sinks is not None:
-            arrays[call.recipe.sinks] = _numpy(call.sinks)
-    arrays |= summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls])
-    return {f"{stream}/{name}": values for name, values in arrays.items()}
-
-
-def _numpy(values: torch.Tensor) -> np.ndarray:
-    """float32, contiguous; shares memory where it can."""
-    return values.detach().float().contiguous().cpu().numpy()
 
 
 def _predict(

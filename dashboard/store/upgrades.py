@@ -4,9 +4,9 @@ A run's key stays the same for ever, so its file may be older than this program.
 was made: `schema` and `numbers`. An older one is read as it is, through the functions below, and says so
 (`header["outdated"]`); whoever submits its text again gets it computed again.
 
-To change what a stored value is: add one line to `CORRECTIONS`. To change which arrays or header fields there are: add one
-line to `SCHEMAS`, and to `UPGRADES` the function that reads a file of the schema before. A schema that only calls them
-otherwise makes no run outdated; one that adds an array does, since its text must be run again to have it.
+To change what a stored value is: add one line to `CORRECTIONS`. To add an array: add one line to `SCHEMAS`; a text must then be
+run again to have it, so older runs are outdated. To call arrays or header fields otherwise: add one line to `SCHEMAS`, which
+makes no run outdated, and to `UPGRADES` the function that reads a file of the schema before.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _with_streams(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     return found, Renamed(arrays, lambda name: name if name.startswith(SHARED) else f"{stream}/{name}")
 
 
-UPGRADES: Mapping[int, Upgrade] = MappingProxyType({1: _with_streams})  # schema → reads a file of it as one of the next
+# schema → reads a file of it as one of the next; a schema that only adds arrays needs none
+UPGRADES: Mapping[int, Upgrade] = MappingProxyType({1: _with_streams})
 NUMBERS = len(CORRECTIONS)
 SCHEMA = len(SCHEMAS)
 NEWER = (
@@ -105,7 +106,8 @@ def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]
         raise ValueError(f"numbers {numbers!r}")
     found: Header = {**header, "stamp": stamp_of(header)}  # of what the file says, before anything is changed
     for version in range(schema, SCHEMA):
-        found, arrays = UPGRADES[version](found, arrays)
+        if version in UPGRADES:
+            found, arrays = UPGRADES[version](found, arrays)
     captured = found.get("captured_schema", schema)  # of a file that was read and exported by a version in between
     found |= {"schema": SCHEMA, "numbers": numbers} | ({} if captured == SCHEMA else {"captured_schema": captured})
     found.pop("outdated", None)

@@ -17,8 +17,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 LONG = " ".join(f"Item {i} is a small red box." for i in range(360))  # seconds of work
 
 
-ARRIVED = """() => JSON.stringify({ kept: sessionStorage.written, state: history.state, type: performance.navigation.type,
-    origin: performance.timeOrigin, now: Date.now(), entries: performance.getEntries().slice(0, 9).map((e) => [e.entryType, e.name, e.type]) })"""
+ARRIVED = """() => {
+    const entries = performance.getEntries().slice(0, 9).map(({ entryType, name, type }) => [entryType, name, type]);
+    const { timeOrigin, navigation } = performance;
+    const stored = { kept: sessionStorage.written, state: history.state };
+    return JSON.stringify({ ...stored, type: navigation.type, timeOrigin, now: Date.now(), entries });
+}"""
 
 
 def again(person: Person) -> None:

@@ -82,7 +82,6 @@ def client(app: dash.Dash) -> Iterator[FlaskClient]:
 
 def saved(settings: Settings, kind: str = "causal", **more: object) -> ModelRun:
     header, arrays = make_parts(kind, **more)  # type: ignore[arg-type]
-    header["schema"] = 1
     RunStore.from_settings(settings).save(header["key"], header, arrays)
     return ModelRun(header, arrays)
 
@@ -137,7 +136,7 @@ def test_a_run_file_has_its_length_and_leaves_nothing_behind(client: FlaskClient
     before = sorted(settings.cache_dir.iterdir())
     reply = client.get(f"/export/run.safetensors?{query(run, attention=1)}")
     assert reply.content_length == len(reply.data)
-    assert np.array_equal(load(reply.data)["attention/1"][0], run.attention(1, 0))
+    assert np.array_equal(load(reply.data)["decoder/attention/1"][0], run.attention(1, 0))
     reply.close()
     assert sorted(settings.cache_dir.iterdir()) == before
 

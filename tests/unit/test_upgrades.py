@@ -56,7 +56,8 @@ def test_each_correction_and_each_schema_has_its_line() -> None:
     lines = (*CORRECTIONS, *(schema.change for schema in SCHEMAS))
     assert all(line and line == line.strip() and not line.endswith(".") for line in lines)
     assert len(set(CORRECTIONS)) == NUMBERS
-    assert sorted(UPGRADES) == list(range(1, SCHEMA)), "one function for each schema but the last"
+    renamed = {version for version in range(1, SCHEMA) if not SCHEMAS[version].adds}
+    assert renamed <= set(UPGRADES) <= set(range(1, SCHEMA)), "a function for each schema whose names are others in the next"
 
 
 def test_a_run_of_this_version_is_not_outdated(store: RunStore) -> None:

@@ -1,0 +1,34 @@
+"""What one forward of a model leaves behind, from which the arrays of a run are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dashboard.models.attention import Call
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one forward left behind; tensors are (1, token, hidden).
+
+    Attributes:
+        calls: every layer's attention as it was called (query, key, recipe, raw statistics).
+        hidden_states: as Hugging Face gives them. last: the last of them, as the prediction head reads it.
+        residual: the residual stream before the final norm, where the family names that norm.
+        logits: (1, token, vocabulary), only where the family's head is not verified.
+    """
+
+    calls: Sequence[Call]
+    hidden_states: Sequence[torch.Tensor]
+    last: torch.Tensor
+    residual: torch.Tensor | None
+    logits: torch.Tensor | None
+
+
+def as_float32(values: torch.Tensor) -> np.ndarray:
+    """float32, contiguous; shares memory where it can."""
+    return values.detach().float().contiguous().cpu().numpy()

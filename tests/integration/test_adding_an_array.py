@@ -1,0 +1,105 @@
+"""docs/adding-an-array.md, carried out: a file that is captured, a line, and a view."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import tiny, words
+
+import dashboard.models.captured
+import dashboard.views
+from dashboard.contracts.context import Context
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.errors import MissingArrayError
+from dashboard.models.capture import capture_run
+from dashboard.models.captured import Captured, all_captured, arrays_of
+from dashboard.store import upgrades
+from dashboard.store.run_store import RunStore
+from dashboard.store.upgrades import SCHEMA, SCHEMAS, Schema
+from dashboard.views import all_views
+from dashboard.views.declaration import View
+
+DOC = Path(__file__).resolve().parents[2] / "docs" / "adding-an-array.md"
+BLOCK = re.compile(r"<!-- runs: (?P<how>[\w/.-]+) -->\n```python\n(?P<code>.*?)```", re.S)
+
+
+def code_of(how: str) -> str:
+    return next(found["code"] for found in BLOCK.finditer(DOC.read_text(encoding="utf-8")) if found["how"] == how)
+
+
+@pytest.fixture
+def before() -> ModelRun:
+    """A run of the version before."""
+    return capture_run(tiny("llama"), words(7))
+
+
+@pytest.fixture
+def view(before: ModelRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
+    """The program with the array, and its view."""
+    assert before
+    for package, folder in ((dashboard.models.captured, "captured"), (dashboard.views, "views")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "query_norms.py").write_text(code_of(f"{folder}/query_norms.py"), encoding="utf-8")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
+    line = eval(code_of("upgrades/line"), {"Schema": Schema})
+    monkeypatch.setattr(upgrades, "SCHEMAS", (*SCHEMAS, line))
+    monkeypatch.setattr(upgrades, "SCHEMA", SCHEMA + 1)
+    yield next(view for view in all_views() if view.name == "query-norms")
+    for package in (dashboard.models.captured, dashboard.views):
+        sys.modules.pop(f"{package.__name__}.query_norms", None)
+        vars(package).pop("query_norms", None)
+
+
+def context(run: ModelRun) -> Context:
+    return Context(run, Selection(run.key, 3, 1, 2), {})
+
+
+def test_the_array_is_captured_kept_and_shown(view: View, tmp_path: Path) -> None:
+    run = capture_run(tiny("llama"), words(7))
+    query, _key = run.attention_of().query_and_key(1)
+    by_hand = [[float(np.sqrt(sum(float(v) ** 2 for v in vector))) for vector in head] for head in query]
+    np.testing.assert_allclose(run.arrays["decoder/query_norms/1"], by_hand, rtol=1e-5)
+    store = RunStore(tmp_path / "runs", 10**9)
+    store.save(run.key, run.header, run.arrays)
+    again = store.open(run.key)
+    assert again.outdated == ()
+    figure: Any = view.draw(context(again))
+    assert [float(value) for value in figure.data[0].y] == pytest.approx(by_hand[2], rel=1e-5)
+    assert f"has length {by_hand[2][3]:.3f}" in str(view.text(context(again)).title)
+
+
+def test_the_name_follows_the_stream(view: View) -> None:
+    assert view
+    assert "encoder/query_norms/0" in capture_run(tiny("bert"), words(5)).arrays
+
+
+def test_a_run_of_before_opens_says_what_it_lacks_and_keeps_its_key(view: View, before: ModelRun, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs", 10**9)
+    store.save(before.key, before.header, before.arrays)
+    old = store.open(before.key)
+    assert old.outdated == ("the norms of each head's queries are kept",)
+    assert not store.is_current(old.key)
+    with pytest.raises(MissingArrayError, match=r"does not hold the norms of queries\. Run its text again") as found:
+        view.draw(context(old))
+    assert found.value.again
+    np.testing.assert_array_equal(old.attention(0, 0), before.attention(0, 0))
+    assert capture_run(tiny("llama"), words(7)).key == before.key
+
+
+def test_a_file_without_a_declaration_and_a_name_given_twice_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard.models.captured, "__path__", [*dashboard.models.captured.__path__, str(tmp_path)])
+    (tmp_path / "nothing.py").write_text("")
+    with pytest.raises(ValueError, match=r"captured/nothing\.py defines no CAPTURED"):
+        all_captured()
+    sys.modules.pop("dashboard.models.captured.nothing")
+    twice = {name: Captured("x", lambda _forward: {"same": np.zeros(1)}) for name in ("one", "two")}
+    monkeypatch.setattr(dashboard.models.captured, "all_captured", lambda: twice)
+    with pytest.raises(ValueError, match=r"captured/two\.py gives same, which another file has given"):
+        arrays_of(None, "decoder")  # type: ignore[arg-type]

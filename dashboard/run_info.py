@@ -47,7 +47,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "impossible": [] if surprisal is None else np.flatnonzero(np.isposinf(surprisal)).tolist(),
         "warning": None if run.not_finite is None else run.not_finite.sentence,
         "patterns": _patterns(run),
-        "pictures": run.attention_of().has_thumbnails,
+        "pictures": run.attention_of().has("thumbnails"),
         "masked": "masked/top_ids" in run.arrays,
         "masks": [[recipe.mask, recipe.window] for recipe in map(run.recipe, range(run.model.layers))],
         "version": __version__,

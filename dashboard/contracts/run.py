@@ -195,7 +195,7 @@ class ModelRun:
         """
         found = self.main if name is None else self.streams.get(name)
         if found is None:
-            raise BadSelectionError(f"This run has no {name} stream; it has {' and '.join(self.streams)}.")
+            raise BadSelectionError(f"This run has no {name} stream. Name its {' or '.join(self.streams)} stream.")
         return found
 
     def attention_of(self, kind: str | None = None) -> Attention:

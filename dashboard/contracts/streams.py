@@ -100,6 +100,10 @@ class Stream:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def has(self, name: str) -> bool:
+        """Whether the run holds the array of this name."""
+        return self._part.has(name)
+
     def array(self, name: str, what: str) -> np.ndarray:
         """An array of this stream by its name; `what`: it is, as a sentence says it.
 
@@ -109,18 +113,13 @@ class Stream:
         return self._part.array(name, what)
 
     @property
-    def has_residual_final(self) -> bool:
-        """Whether the residual stream before a final norm is stored."""
-        return self._part.has("residual_final")
-
-    @property
     def residual_final(self) -> np.ndarray:
         """(token, hidden) float32: the residual stream after the last layer, before the final norm.
 
         Raises:
             MissingArrayError: the model has a final norm that its family file does not name.
         """
-        if self.has_residual_final:
+        if self.has("residual_final"):
             return self._part.array("residual_final", "the residual stream")
         if self.final_norm:
             raise MissingArrayError(
@@ -132,7 +131,7 @@ class Stream:
     def after_layer(self, layer: int) -> np.ndarray:
         """(token, hidden) float32: the residual stream after `layer`, before any final norm where that is known."""
         check("layer", layer, self.layers)
-        last = layer == self.layers - 1 and self.has_residual_final
+        last = layer == self.layers - 1 and self.has("residual_final")
         return self.residual_final if last else self.hidden_states[layer + 1]
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
@@ -195,6 +194,10 @@ class Attention:
         last = len(self.asks) if last is None else last
         return allowed_keys(self.recipe(layer), last - first, len(self.answers), first)
 
+    def has(self, name: str) -> bool:
+        """Whether the run holds the array of this name."""
+        return self._part.has(name)
+
     def array(self, name: str, what: str) -> np.ndarray:
         """An array of this attention by its name; `what`: it is, as a sentence says it.
 
@@ -207,16 +210,6 @@ class Attention:
     def thumbnails(self) -> np.ndarray:
         """(layer, head, query, key) uint8: small pictures of all heads, max-pooled."""
         return self._part.array("thumbnails", "the small pictures of all heads")
-
-    @property
-    def has_thumbnails(self) -> bool:
-        """Whether `thumbnails` are stored."""
-        return self._part.has("thumbnails")
-
-    @property
-    def has_received(self) -> bool:
-        """Whether `received` is stored."""
-        return self._part.has("received")
 
     @property
     def received(self) -> np.ndarray:

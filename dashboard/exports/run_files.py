@@ -29,6 +29,7 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import Attention
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, RunShapeError, disk_error
 from dashboard.exports.npz import NpzFile
 from dashboard.exports.provenance import PROGRAM, of_run
@@ -224,16 +225,29 @@ def open_run(path: str | Path) -> ModelRun:
 
 
 def _check_whole(run: ModelRun) -> None:
-    """Raise `RunShapeError` unless hidden states, queries and keys are there for every layer, as the header has them."""
-    tokens, heads = len(run), run.model.heads
-    states = {run.arrays[f"hidden_states/{index}"].shape[:-1] for index in range(run.model.layers + 1)}
-    whole = states == {(tokens,)}
-    for layer in range(run.model.layers):
-        query, key, recipe = run.arrays[f"query/{layer}"].shape, run.arrays[f"key/{layer}"].shape, run.recipe(layer)
-        whole = whole and query[:2] == (heads, tokens) and key[1:] == query[1:] and heads % key[0] == 0
-        whole = whole and all(name in run.arrays for name in (recipe.bias, recipe.sinks) if name)
+    """Raise `RunShapeError` unless hidden states are there for every layer, and queries and keys, if any, fit the header."""
+    whole = all({states.shape[:-1] for states in stream.hidden_states} == {(len(stream),)} for stream in run.streams.values())
+    whole = whole and all(_fits(attention) for attention in run.attentions.values())
     if not whole:
         raise RunShapeError("The run's arrays are not those of its header. Export the run again.")
+
+
+def _fits(attention: Attention) -> bool:
+    """Whether queries and keys, with what their recipes name, are there for every layer or for none, in the header's shapes."""
+    there = {attention.has(f"{name}/{layer}") for name in ("query", "key") for layer in range(attention.layers)}
+    if there == {False}:
+        return True
+    fits = there == {True}
+    for layer in range(attention.layers if fits else 0):
+        (query, key), recipe = attention.query_and_key(layer), attention.recipe(layer)
+        fits = (
+            fits
+            and query.shape[0] == attention.heads
+            and query.shape[2:] == key.shape[2:]
+            and attention.heads % key.shape[0] == 0
+        )
+        fits = fits and all(attention.has(name) for name in (recipe.bias, recipe.sinks) if name)
+    return fits
 
 
 def peek(path: Path) -> tuple[str, bool] | None:

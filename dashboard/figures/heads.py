@@ -23,10 +23,10 @@ def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
     """One PNG of all heads: layers from top to bottom, heads from left to right, without gaps.
 
     Args:
-        thumbnails: (layer, head, t, t) uint8, 255·sqrt(weight); 0 is "none or forbidden" and stays transparent.
+        thumbnails: (layer, head, query, key) uint8, 255·sqrt(weight); 0 is "none or forbidden" and stays transparent.
 
     Returns:
-        PNG of layers·t rows and heads·t columns.
+        PNG of layers·queries rows and heads·keys columns.
     """
     layers, heads, rows, columns = thumbnails.shape
     mosaic = thumbnails.transpose(0, 2, 1, 3).reshape(layers * rows, heads * columns)
@@ -37,15 +37,15 @@ def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = 
     """Every head's attention in small: a row a layer, a column a head, with labels and the selected head framed.
 
     Args:
-        thumbnails: (layer, head, t, t) uint8 as of `head_sprite`; within a picture, rows are queries and columns keys.
+        thumbnails: (layer, head, query, key) uint8 as of `head_sprite`; within a picture, rows are queries and columns keys.
         selected: layer and head, or None.
         theme: LIGHT or DARK.
 
     Raises:
         RunShapeError: not thumbnails of heads.
     """
-    if thumbnails.ndim != 4 or thumbnails.shape[2] != thumbnails.shape[3] or 0 in thumbnails.shape:
-        raise RunShapeError(f"Pictures of heads are {thumbnails.shape}; give (layer, head, t, t).")
+    if thumbnails.ndim != 4 or 0 in thumbnails.shape:
+        raise RunShapeError(f"Pictures of heads are {thumbnails.shape}; give (layer, head, query, key).")
     layers, heads = thumbnails.shape[:2]
     tile = max(12, min(TILE, 900 // max(layers, heads)))
     figure = go.Figure(layout=base_layout(theme))
@@ -130,7 +130,7 @@ def _heads(attentions: Any) -> Iterator[np.ndarray]:
     for values in attentions:
         weights = as_array(values)
         weights = weights[0] if weights.ndim == 4 and weights.shape[0] == 1 else weights
-        if weights.ndim != 3 or weights.shape[1] != weights.shape[2] or weights.shape != (first or weights.shape):
+        if weights.ndim != 3 or weights.shape != (first or weights.shape):
             raise RunShapeError(f"Attention is {weights.shape}; give (head, query, key) per layer, one text at a time.")
         first = weights.shape
         yield weights
@@ -139,10 +139,9 @@ def _heads(attentions: Any) -> Iterator[np.ndarray]:
 
 
 def _thumbnail(weights: np.ndarray) -> np.ndarray:
-    """(t, t) uint8: the largest weight of each block; 0 where nothing is read."""
-    count = len(weights)
-    bins = min(count, THUMBNAIL)
-    edges = [-(-index * count // bins) for index in range(bins)]
-    known = np.where(np.isfinite(weights), weights, 0)
-    pooled = np.maximum.reduceat(np.maximum.reduceat(known, edges, axis=0), edges, axis=1)
+    """(query, key) uint8: the largest weight of each block; 0 where nothing is read."""
+    pooled = np.where(np.isfinite(weights), weights, 0)
+    for axis_, count in enumerate(weights.shape):
+        bins = min(count, THUMBNAIL)
+        pooled = np.maximum.reduceat(pooled, [-(-index * count // bins) for index in range(bins)], axis=axis_)
     return np.where(pooled > 0, shades(pooled), 0).astype(np.uint8)

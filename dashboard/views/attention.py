@@ -93,7 +93,7 @@ def _lost(attention: Attention, layer: int, head: int) -> tuple[int, ...]:
         rows = np.concatenate([np.isfinite(weights).all(axis=1) for _first, weights in _blocks(attention, layer, head)])
         return tuple(np.flatnonzero(~rows).tolist())
 
-    clear = attention.has_received and np.isfinite(attention.received[layer, head]).all() and _known(attention, layer)
+    clear = attention.has("received") and np.isfinite(attention.received[layer, head]).all() and _known(attention, layer)
     return () if clear else attention.remember(("not finite", layer, head), look)
 
 

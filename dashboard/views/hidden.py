@@ -160,7 +160,7 @@ def _caption(stream: Stream, selection: Selection, options: Options, projection:
         if len(stream) > 1:
             tail += " Thin: the other tokens." if step == 1 else f" Thin: every {_ordinal(step)} token."
     if stream.final_norm and options["at"] == "layer" and (path or selection.layer == stream.layers - 1):
-        side = "before" if stream.has_residual_final else "past"
+        side = "before" if stream.has("residual_final") else "past"
         tail += f" Layer {stream.layers - 1}: {side} the final norm." if path else f" {side.capitalize()} the final norm."
     if projection.approximate:
         tail += " Components from a randomised solver."

@@ -127,7 +127,7 @@ def test_residual_before_the_final_norm(name: str) -> None:
     found = reference(name)
     run, model = found.run, found.loaded.model
     assert run.model.final_norm == spec(name).final_norm
-    assert run.main.has_residual_final == spec(name).final_norm
+    assert run.main.has("residual_final") == spec(name).final_norm
     known = anatomy(model, found.loaded.info)
     assert known.has_head
     assert known.family is families()[found.loaded.info.family]

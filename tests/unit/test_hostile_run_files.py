@@ -27,7 +27,7 @@ from dashboard.store.mapped import MOST_ITEMS
 
 def whole_run() -> ModelRun:
     header, arrays = make_parts()
-    return ModelRun({**header, "schema": 1}, arrays)
+    return ModelRun(header, arrays)
 
 
 def npz_of(header: str, change: Callable[[bytes], bytes] = bytes, method: int = zipfile.ZIP_STORED) -> bytes:
@@ -132,7 +132,7 @@ def assert_refused_at_once(path: Path) -> None:
 def test_an_array_that_says_something_absurd_makes_no_run(
     content: bytes, method: int, members: dict[str, bytes], tmp_path: Path
 ) -> None:
-    assert_refused_at_once(archive_of(tmp_path / "x.npz", {**members, "query/0.npy": content}, method))
+    assert_refused_at_once(archive_of(tmp_path / "x.npz", {**members, "decoder/query/0.npy": content}, method))
 
 
 @pytest.mark.parametrize("name", ["header.npy", "about.npy", "more.npy"])
@@ -159,7 +159,7 @@ def test_other_ways_to_compress_are_not_read(method: int, members: dict[str, byt
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile says so when such a file is made
-@pytest.mark.parametrize("name", ["query/0.npy", "header.npy", "tokens.npy"])
+@pytest.mark.parametrize("name", ["decoder/query/0.npy", "header.npy", "tokens.npy"])
 def test_a_name_that_stands_twice_makes_no_run(name: str, members: dict[str, bytes], tmp_path: Path) -> None:
     path = archive_of(tmp_path / "x.npz", members)
     with zipfile.ZipFile(path, "a") as archive:
@@ -167,7 +167,7 @@ def test_a_name_that_stands_twice_makes_no_run(name: str, members: dict[str, byt
     assert_refused_at_once(path)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "query/0.npy/", "__MACOSX/query/0"])
+@pytest.mark.parametrize("name", ["notes.txt", "decoder/query/0.npy/", "__MACOSX/decoder/query/0"])
 def test_a_member_that_is_no_array_makes_no_run(name: str, members: dict[str, bytes], tmp_path: Path) -> None:
     assert_refused_at_once(archive_of(tmp_path / "x.npz", {**members, name: b""}))
 
@@ -195,7 +195,7 @@ def test_a_member_that_lies_elsewhere_makes_no_run(offset: int, members: dict[st
 
 
 @pytest.mark.parametrize("suffix", run_files.FORMATS)
-@pytest.mark.parametrize("name", ["hidden_states/0", "hidden_states/2", "query/1", "key/0"])
+@pytest.mark.parametrize("name", ["decoder/hidden_states/0", "decoder/hidden_states/2", "decoder/query/1", "decoder/key/0"])
 @pytest.mark.parametrize("change", ["gone", "of fewer tokens", "of one axis"])
 def test_a_run_without_an_array_of_its_header_is_refused(name: str, suffix: Any, change: str, tmp_path: Path) -> None:
     run = whole_run()
@@ -222,16 +222,16 @@ def spoilt_entry(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
 
 
 def lie(**fields: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda entries: entries["query/0"].update(fields)
+    return lambda entries: entries["decoder/query/0"].update(fields)
 
 
 def as_floats(field: str) -> Callable[[dict[str, Any]], None]:
-    return lambda entries: entries["query/0"].update({field: [float(number) for number in entries["query/0"][field]]})
+    return lambda entries: entries["decoder/query/0"].update({field: [float(number) for number in entries["decoder/query/0"][field]]})
 
 
 def below_zero(entries: dict[str, Any]) -> None:
-    first, second, *others = entries["query/0"]["shape"]
-    entries["query/0"]["shape"] = [-first, -second, *others]
+    first, second, *others = entries["decoder/query/0"]["shape"]
+    entries["decoder/query/0"]["shape"] = [-first, -second, *others]
 
 
 LIES: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -244,7 +244,7 @@ LIES: dict[str, Callable[[dict[str, Any]], None]] = {
     "offsets beyond the file": lie(data_offsets=[10**12, 2 * 10**12]),
     "offsets below 0": lie(data_offsets=[-16, 0]),
     "offsets that are no whole numbers": as_floats("data_offsets"),
-    "offsets of another array": lambda entries: lie(data_offsets=entries["key/0"]["data_offsets"])(entries),
+    "offsets of another array": lambda entries: lie(data_offsets=entries["decoder/key/0"]["data_offsets"])(entries),
     "one offset": lie(data_offsets=[0]),
     "words for offsets": lie(data_offsets=["0", "1"]),
     "no list of sides": lie(shape=7),
@@ -267,7 +267,7 @@ def test_a_safetensors_file_with_one_name_twice_makes_no_run(tmp_path: Path) -> 
     path = spoilt_entry(tmp_path / "x.safetensors", lambda entries: None)
     raw = path.read_bytes()
     length = struct.unpack("<Q", raw[:8])[0]
-    header = raw[8 : 8 + length].replace(b'"query/0"', b'"query/1"', 1)
+    header = raw[8 : 8 + length].replace(b'"decoder/query/0"', b'"decoder/query/1"', 1)
     path.write_bytes(raw[:8] + header + raw[8 + length :])
     assert_refused_at_once(path)
 

@@ -17,6 +17,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 from dashboard.exports.run_files import open_run, save_run
 from dashboard.figures.attention import attention_cells, attention_map, attention_picture, name_selected, shades
+from dashboard.figures.heads import plot_attention_heads
 from dashboard.figures.theme import LIGHT
 from dashboard.pictures import words_of
 from dashboard.run_info import describe_run, place_in
@@ -74,7 +75,7 @@ def test_the_decoder_reads_the_encoders_tokens() -> None:
 
 def test_a_stream_or_a_kind_that_a_run_has_not_is_a_named_error() -> None:
     run = make_run()
-    with pytest.raises(BadSelectionError, match="no encoder stream; it has decoder"):
+    with pytest.raises(BadSelectionError, match=r"no encoder stream\. Name its decoder stream"):
         run.stream("encoder")
     with pytest.raises(MissingArrayError, match="no cross attention"):
         run.attention(0, 0, "cross")
@@ -163,6 +164,14 @@ def test_a_long_oblong_heatmap_is_a_picture_of_its_sides() -> None:
     [image] = figure.layout.images
     assert (image.sizex, image.sizey) == (30, 700)
     assert "the largest of up to 3 × 1" in figure.layout.annotations[0].text
+
+
+def test_all_heads_of_cross_attention_in_small() -> None:
+    run = make_two_streams()
+    attentions = [np.stack([run.attention(layer, head, "cross") for head in range(2)]) for layer in range(2)]
+    figure = plot_attention_heads(attentions, 1, 0)
+    assert len(figure.layout.images) == 2
+    assert len(figure.data[0].x) == 4
 
 
 def test_sides_that_do_not_fit_are_a_named_error() -> None:

@@ -79,7 +79,7 @@ class Choice:
             BadSelectionError: it is none of them.
         """
         if value not in self.names:
-            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; it can be {' or '.join(self.names)}.")
+            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; choose {' or '.join(self.names)}.")
         return str(value)
 
 

@@ -163,7 +163,7 @@ def test_all_heads_from_plain_attention() -> None:
     with pytest.raises(RunShapeError, match="output_attentions"):
         plot_attention_heads([])
     with pytest.raises(RunShapeError):
-        heads_map(np.zeros((2, 2, 3, 4), dtype=np.uint8))
+        heads_map(np.zeros((2, 2, 3), dtype=np.uint8))
 
 
 def test_thumbnails_of_plain_attention_are_largest_weights() -> None:

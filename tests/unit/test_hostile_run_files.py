@@ -226,7 +226,11 @@ def lie(**fields: Any) -> Callable[[dict[str, Any]], None]:
 
 
 def as_floats(field: str) -> Callable[[dict[str, Any]], None]:
-    return lambda entries: entries["decoder/query/0"].update({field: [float(number) for number in entries["decoder/query/0"][field]]})
+    def change(entries: dict[str, Any]) -> None:
+        entry = entries["decoder/query/0"]
+        entry[field] = [float(number) for number in entry[field]]
+
+    return change
 
 
 def below_zero(entries: dict[str, Any]) -> None:

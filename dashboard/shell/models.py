@@ -125,7 +125,9 @@ def _removable(entry: CatalogEntry) -> Path:
     if entry.source == "folder":
         raise ModelError(f"{entry.title} is a folder of yours ({entry.folder}); delete it yourself.")
     if entry.folder is None:
-        raise ModelNotFoundError(f"{entry.title} has no files here that could be deleted. See `models` for those that have.")
+        raise ModelNotFoundError(
+            f"{entry.title} has no files here that could be deleted. List those that have: python -m dashboard models"
+        )
     return whole_folder(entry.folder)
 
 

@@ -42,7 +42,7 @@ class Index:
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:9])
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
-            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; it must be a whole number from 0.")
+            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; give a whole number from 0.")
         return value
 
 

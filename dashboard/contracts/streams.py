@@ -232,4 +232,4 @@ class Attention:
 def check(name: str, value: int | None, count: int) -> None:
     """Raise `BadSelectionError` for an index that there is not."""
     if value is not None and not 0 <= value < count:
-        raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}.")
+        raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}. Choose one of these.")

@@ -50,8 +50,6 @@ SAID_ELSEWHERE = {  # module and expression whose words are made elsewhere, and 
 }
 NEEDS_NONE = {  # messages without a next step, each with the reason
     "The run was cancelled. The text is still in the box.": "who cancelled it wants nothing else",
-    "There is no … … in this run; it has …s 0 to ….": "it names what there is to choose from",
-    "The selection's … is …; it must be a whole number from 0.": "it says what to give",
 }
 
 

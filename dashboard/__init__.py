@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dashboard.compute import derive
     from dashboard.contracts.run import ModelRun
     from dashboard.exports.frames import read_table
     from dashboard.exports.run_files import open_run, save_run
@@ -30,6 +31,7 @@ __all__ = [
     "LoadedModel",
     "ModelRun",
     "capture_run",
+    "derive",
     "load_model",
     "open_run",
     "plot_attention_heads",
@@ -45,6 +47,7 @@ _HOMES = {
     "LoadedModel": "dashboard.models.loader",
     "ModelRun": "dashboard.contracts.run",
     "capture_run": "dashboard.models.capture",
+    "derive": "dashboard.compute",
     "load_model": "dashboard.models.loader",
     "open_run": "dashboard.exports.run_files",
     "read_table": "dashboard.exports.frames",

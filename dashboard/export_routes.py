@@ -17,14 +17,12 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, request
 
-from dashboard.contracts.job import fill_name
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import (
     AddressNotFoundError,
     DashboardError,
     MissingArrayError,
     NoSpaceError,
-    RunNotFoundError,
     disk_error,
     is_full_disk,
 )
@@ -55,7 +53,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/figure/<name>.<any(json,html,csv):suffix>")
     def _figure(name: str, suffix: str) -> Response:
-        found = standing(name, state(), views, shelf.run_of)
+        found = standing(name, state(), views, shelf)
         if suffix == "json":
             return Response(picture_json(found, theme_named(request.args.get("theme"))), mimetype="application/json")
         if suffix == "csv":
@@ -67,7 +65,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     def _report() -> Response:
         now = state()
         name = report_name(shelf.run_of(now.selection), now.selection)
-        return _answer(name) if _is_question() else _download(report(now, views, shelf.run_of, _server()), "text/html", name)
+        return _answer(name) if _is_question() else _download(report(now, views, shelf, _server()), "text/html", name)
 
     @routes.get("/run.<any(npz,safetensors):suffix>")
     def _run(suffix: str) -> Response:
@@ -78,7 +76,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
         if _is_question():
             room.check(asker(shelf.visitors), size)
             return _answer(name, size)
-        whole = _with_fills(shelf, run)
+        whole = run.with_derived(shelf.store.all_derived(run))
         made = room.open(asker(shelf.visitors), size)
         _write(made, whole, cast(RunFormat, suffix), attention)
         return _sent(made, name)
@@ -129,20 +127,6 @@ def _table(found: Standing) -> Response:
         raise MissingArrayError("This figure has no table of numbers. Export it as PNG, SVG or HTML.")
     name = found.file_name("csv")
     return _answer(name) if _is_question() else _download(csv_of(table, found.provenance), "text/csv", name)
-
-
-def _with_fills(shelf: Shelf, run: ModelRun) -> ModelRun:
-    """The run with the predictions of masked positions that were computed later, as `fill/POSITION/…`."""
-    if run.model.kind != "masked" or run.has_masked(0):
-        return run
-    found = {}
-    for position in range(len(run)):
-        try:
-            arrays = shelf.store.open_arrays(fill_name(run.key, position), run.stamp)
-        except RunNotFoundError:
-            continue
-        found.update({f"fill/{position}/{name}": arrays[name] for name in arrays})
-    return run.with_arrays(found)
 
 
 def _write(made: ExportFile, run: ModelRun, kind: RunFormat, attention: bool) -> None:

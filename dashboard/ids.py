@@ -22,12 +22,9 @@ ADDRESS = "address"
 CATALOG = "catalog"
 CONTROLS = "controls"
 EXAMPLES = "examples"
-FILL_REQUEST = "fill-request"
-FILLED = "filled"
-FILL_PROGRESS = "fill-progress"
-FILL_REQUEST_SECOND = "fill-request-second"
-FILLED_SECOND = "filled-second"
-FILL_PROGRESS_SECOND = "fill-progress-second"
+DERIVED_PROGRESS = "derived-progress"
+DERIVED_REQUEST = "derived-request"
+DERIVED_RESULT = "derived-result"
 FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
 PROGRESS_STATE = "progress-state"
@@ -62,13 +59,6 @@ THEME_SWITCH = "theme-switch"
 TOKEN_COUNT = "token-count"
 TOOLTIP = "tooltip"
 UNDO = "undo"
-
-
-# the positions whose predictions a second job computes, the selected and the second token's: request, outcome, progress
-FILL_LANES = (
-    (FILL_REQUEST, FILLED, FILL_PROGRESS),
-    (FILL_REQUEST_SECOND, FILLED_SECOND, FILL_PROGRESS_SECOND),
-)
 
 
 def graph_id(view: str) -> str:

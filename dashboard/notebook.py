@@ -2,7 +2,7 @@
 
 One server a kernel and way of reaching it, in a thread of the kernel, on 127.0.0.1 and a free port, below a path that
 cannot be guessed. It has no worker: it shows runs that were captured in the kernel, and with a loaded model it computes
-what a run does not hold (`fill` of long texts in masked models). Its runs are in a temporary folder of the kernel.
+what a run does not hold (derived results). Its runs are in a temporary folder of the kernel.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from urllib.parse import urlencode
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from dashboard.app import Embedding, create_app
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import JobSpec
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, MissingArrayError, ModelError, SettingsError
@@ -259,16 +260,17 @@ class NotebookServer:
         return answer
 
     def _compute(self, spec: JobSpec, store: RunStore) -> None:
-        """What a worker would do: a prediction with one position masked."""
-        if spec.name != "fill":
+        """What a worker would do: a derived result of a run that is shown."""
+        if spec.name != "derive":
             raise BadRequestError("This page shows runs of a notebook. Capture another text there.")
-        run = store.open(str(spec.payload["run"]))
+        from dashboard.compute import compute
+
+        request = DerivedRequest.from_json(spec.payload)
+        run = store.open(request.run)
         loaded = self.runs.get(run.key)
         if loaded is None:
             raise MissingArrayError(NEEDS_MODEL)
-        from dashboard.models.predictions import run_fill
-
-        store.save_arrays(spec.key, run_fill(loaded, run, int(spec.payload["position"])), run.stamp)
+        store.save_derived(compute(loaded, run, request), run.stamp)
 
 
 class QuietHandler(WSGIRequestHandler):

@@ -80,7 +80,7 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.ADDRESS,
         ids.TRAVEL,
         ids.PROGRESS_STATE,
-        *[name for lane in ids.FILL_LANES for name in lane],
+        *(ids.DERIVED_REQUEST, ids.DERIVED_RESULT, ids.DERIVED_PROGRESS),
     )
     catalog = {entry.name: facts_of(entry, settings.max_tokens) for entry in entries}
     return [

@@ -23,14 +23,16 @@ from flask import Blueprint, Response, request
 from plotly.io.json import to_json_plotly
 
 from dashboard.contracts.context import Context
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.selection import PLACES, Selection
 from dashboard.errors import AddressNotFoundError, DashboardError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
-from dashboard.figures.theme import LIGHT, Theme, empty_figure, theme_named
+from dashboard.figures.theme import Theme, empty_figure, theme_named
 from dashboard.markup import Plain, attributes, bound, plain
 from dashboard.plain_line import plain_line
 from dashboard.shelf import Shelf, guarded
 from dashboard.views.declaration import SHOW, View, Words
+from dashboard.views.library import context_of
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
 
@@ -78,7 +80,7 @@ def figure_of(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
 
 
 def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
-    context = _context(shelf, view, state, theme)
+    context = context_of(view, state, shelf, theme.name)
     selection, options = context.selection, context.options
     figure = view.draw(context)
     spec = spec_of(empty_figure(None, theme) if figure is None else figure)
@@ -91,27 +93,36 @@ def words_of(shelf: Shelf, views: Sequence[View], state: ViewState) -> dict[str,
     """All views' words.
 
     Returns:
-        "run", "stamp", "of": what they are of (`state_name`). "awaits": positions whose predictions a second job must compute
-        first. "whole": whether they will be the same whenever they are asked for. "views": by the view's name `heading`,
-        `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or None).
+        "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be computed first, each as
+        its request, with its `name`. "whole": whether they will be the same whenever they are asked for. "views": by the
+        view's name `heading`, `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or
+        None).
     """
     told: dict[str, Any] = {}
-    awaited: set[int] = set()
+    awaited: dict[str, DerivedRequest] = {}
     whole = True
     for view in views:
         found, problem = guarded(partial(_told, shelf, view, state))
         words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
         whole = whole and found is not None and not awaits
-        awaited.update(awaits)
+        awaited |= {request.name: request for request in awaits}
         told[view.name] = {**_placed(words), "alternative": alternative(words), "table": table}
     name = state_name(state.selection)
     of = {"run": state.selection.run, "stamp": state.selection.stamp, "of": name}
-    return {**of, "awaits": sorted(awaited), "whole": whole, "views": told}
+    return {
+        **of,
+        "awaits": [{"name": name, **request.to_json()} for name, request in awaited.items()],
+        "whole": whole,
+        "views": told,
+    }
 
 
-def _told(shelf: Shelf, view: View, state: ViewState) -> tuple[Words, list[Plain] | None, Sequence[int]]:
-    """A view's words, the table in place of its figure where the options ask for it, and which positions it waits for."""
-    context = _context(shelf, view, state)
+Told = tuple[Words, list[Plain] | None, Sequence[DerivedRequest]]
+
+
+def _told(shelf: Shelf, view: View, state: ViewState) -> Told:
+    """A view's words, the table in place of its figure where the options ask for it, and which results it waits for."""
+    context = context_of(view, state, shelf)
     try:
         return _said(view, context)
     except MissingArrayError as error:
@@ -124,14 +135,10 @@ def _missing(error: MissingArrayError) -> list[Any]:
     return [html.B(str(error)), *([html.P(again)] if error.again else [])]
 
 
-def _said(view: View, context: Context) -> tuple[Words, list[Plain] | None, Sequence[int]]:
+def _said(view: View, context: Context) -> Told:
     table = view.table(context) if view.table and context.options[SHOW.name] == "table" else None
     words = view.text(context)
     return words, None if table is None else bound(plain(shown_table(table))), view.awaits(context)
-
-
-def _context(shelf: Shelf, view: View, state: ViewState, theme: Theme = LIGHT) -> Context:
-    return Context(shelf.run_of(state.selection, view.later), state.selection, state.options[view.name], theme.name)
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from dash import ctx
 
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import DashboardError, ReplacedRunError, said
@@ -41,9 +42,8 @@ class Shelf:
             log.exception("a visitor's list of runs cannot be kept")
             return ""
 
-    def run_of(self, selection: Selection, later: bool = False) -> ModelRun:
-        """The selection's run; where `later` asks for it, with the predictions at the selected and the second position
-        that second jobs computed, where there are any.
+    def run_of(self, selection: Selection) -> ModelRun:
+        """The selection's run.
 
         Raises:
             RunNotFoundError: it is not there. BadSelectionError: it has no such token, layer or head.
@@ -51,7 +51,12 @@ class Shelf:
         """
         run = self.store.open(selection.run)
         selection.checked(run)
-        return self.store.filled(run, (selection.token, selection.second)) if later else run
+        return run
+
+    def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
+        """Those of the derived results that are in the store, by the name of their request."""
+        found = {request.name: self.store.derived(request, run.stamp) for request in requests}
+        return {name: result for name, result in found.items() if result is not None}
 
 
 def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:

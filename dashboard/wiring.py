@@ -4,18 +4,23 @@ form ──submit──► submitted-run ─┐
 address bar ───► address ───────┴─► run-info ──reduce──► selection
 clicks, keys ──► proposal ─────────────────────reduce──► selection
 
-What the views show of a selection the browser asks for by itself (dashboard/pictures.py).
+What the views show of a selection the browser asks for by itself (dashboard/pictures.py). Their words say which derived results
+they wait for; the browser wants these through one background callback more:
+
+open cards ──derived-request──► derive (background) ──derived-progress, derived-result──► the cards' words are asked for again
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 
 from dashboard import ids
-from dashboard.contracts.job import JobSpec, fill_name, preparation
+from dashboard.compute import check
+from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.job import JobSet, JobSpec, preparation
 from dashboard.contracts.request import RunRequest, check_characters, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
@@ -26,6 +31,7 @@ from dashboard.shelf import Shelf, guarded
 from dashboard.views.declaration import View
 from dashboard.views.state import controls_of, options_in
 
+MOST_WANTED = 24  # derived results that one page asks for at a time
 GONE = {  # by what asked for the run
     "link": "This server no longer has the run that the link names. Run its text again to see it.",
     "step": "This server no longer has the run of this step. What was shown stays: go on from here with Undo or Redo.",
@@ -37,7 +43,7 @@ GONE = {  # by what asked for the run
 def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
     """Register every callback of the page."""
     _submit(app, shelf)
-    _fill(app, shelf)
+    _derive(app, shelf)
     _run_info(app, shelf, views)
     _browser(app, views)
 
@@ -80,32 +86,35 @@ def check_tokens(shelf: Shelf, request: RunRequest) -> None:
         check_length(tokens, entry.title, entry.limit, most)
 
 
-def _fill(app: Dash, shelf: Shelf) -> None:
-    """The predictions at the selected and the second position, masked, where the run does not hold them."""
-    for request, filled, progress in ids.FILL_LANES:
-        app.callback(
-            Output(filled, "data"),
-            Input(request, "data"),
-            background=True,
-            progress=Output(progress, "data"),
-            interval=shelf.settings.poll_milliseconds,
-            prevent_initial_call=True,
-        )(_fill_builder(shelf))
+def _derive(app: Dash, shelf: Shelf) -> None:
+    """The derived results that the open cards want and that are not there: one set, which changes with what is selected."""
+
+    @app.callback(
+        Output(ids.DERIVED_RESULT, "data"),
+        Input(ids.DERIVED_REQUEST, "data"),
+        background=True,
+        progress=Output(ids.DERIVED_PROGRESS, "data"),
+        interval=shelf.settings.poll_milliseconds,
+        prevent_initial_call=True,
+    )
+    def derive(raw: object) -> JobSet:
+        if not isinstance(raw, dict) or not isinstance(raw.get("wants"), list) or len(raw["wants"]) > MOST_WANTED:
+            raise BadRequestError("What is to be computed cannot be read. Reload the page.")
+        jobs = [derived_job(shelf, DerivedRequest.from_json(one)) for one in raw["wants"]]
+        return JobSet(tuple(job for job in jobs if job is not None))
 
 
-def _fill_builder(shelf: Shelf) -> Callable[[object], JobSpec]:
-    def fill(raw: object) -> JobSpec:
-        if not isinstance(raw, dict) or not is_run_key(raw.get("run")) or not isinstance(raw.get("position"), int):
-            raise BadRequestError("There is no position to fill. Select a token.")
-        run = shelf.store.open(raw["run"])
-        run.check(token=raw["position"])
-        payload, name = {"run": run.key, "position": raw["position"]}, fill_name(run.key, raw["position"])
-        if shelf.store.has(name):
-            return JobSpec("fill", name, payload)
-        run.check_fillable()
-        return JobSpec("fill", name, payload, _needed_by(run, shelf))
+def derived_job(shelf: Shelf, request: DerivedRequest) -> JobSpec | None:
+    """The job of a derived result, with what its model needs first; None where the result is there.
 
-    return fill
+    Raises:
+        DashboardError: the run is not here, or cannot have this result.
+    """
+    run = shelf.store.open(request.run)
+    if shelf.store.derived(request, run.stamp) is not None:
+        return None
+    check(run, request)
+    return JobSpec("derive", request.name, request.to_json(), _needed_by(run, shelf))
 
 
 def _needed_by(run: ModelRun, shelf: Shelf) -> JobSpec | None:
@@ -209,7 +218,7 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         *[State(name, "value") for name in controls],
     )
     browser("optionsChosen", *[Input(name, "value") for name in controls], State(ids.CONTROLS, "data"), initial=True)
-    browser("fills", *[Input(name, "data") for lane in ids.FILL_LANES for name in lane])
+    browser("derived", Input(ids.DERIVED_RESULT, "data"), Input(ids.DERIVED_PROGRESS, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))
     browser("progress", Input(ids.PROGRESS_STATE, "data"), Input(ids.FORM_STATE, "data"))
     browser("notice", Input(ids.SUBMITTED_RUN, "data"), Input(ids.RUN_INFO, "data"))

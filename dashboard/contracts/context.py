@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Attention, Stream
@@ -18,7 +19,7 @@ class Context:
     """What one card of one person's page is asked to show.
 
     Attributes:
-        run: the selection's run, of a view that shows what is computed later with what was.
+        run: the selection's run. results: what was computed of it later, as far as the view shows it and it is there, by name.
         selection: what is selected in it; every place that it names is there (`Selection.checked`).
         options: the view's controls, the chosen value by the control's name.
         theme: the name of the colours ("light", "dark"). whole: a table is asked for as a file, with all its numbers;
@@ -30,6 +31,11 @@ class Context:
     options: Options = field(default_factory=dict)
     theme: str = "light"
     whole: bool = False
+    results: Mapping[str, Derived] = field(default_factory=dict)
+
+    def result(self, request: DerivedRequest) -> Derived | None:
+        """A derived result of the run; None where it is not computed yet."""
+        return self.results.get(request.name) or self.run.derived(request)
 
     @property
     def stream(self) -> Stream:

@@ -8,17 +8,12 @@ from typing import Any, Literal
 Lane = Literal["compute", "prepare"]  # what needs the model, and what makes a model ready for that; each has workers of its own
 
 
-def fill_name(key: str, position: int) -> str:
-    """What the prediction of run `key` with `position` masked is called: the job that makes it, and its arrays in the store."""
-    return f"{key}.fill-{position}"
-
-
 @dataclass(frozen=True)
 class JobSpec:
     """What the web process hands to a worker; everything the job needs is in here, as JSON.
 
     Attributes:
-        name: which of the worker's functions does it ("capture", "fill", "prepare").
+        name: which of the worker's functions does it ("capture", "derive", "prepare").
         key: names the job and, once it is done, its artifact in the run store.
         payload: the function's JSON arguments.
         needs: the preparation that must be done first, or None.
@@ -28,6 +23,13 @@ class JobSpec:
     key: str
     payload: dict[str, Any] = field(default_factory=dict)
     needs: JobSpec | None = None
+
+
+@dataclass(frozen=True)
+class JobSet:
+    """Jobs that are wanted together, each with a state of its own; what was wanted before and is not in here no longer is."""
+
+    specs: tuple[JobSpec, ...]
 
 
 def preparation(model: str, revision: str | None) -> JobSpec:

@@ -18,6 +18,7 @@ attention ("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tok
                                  (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the likeliest;
                                  NaN and 0 where there is no actual token. `given`: the model reads the text as it is;
                                  `masked`: each position replaced by the mask token in turn (masked models only)
+    derived/KIND-…/…             results that were computed later, in files that hold them (`with_derived`)
     vocabulary                   uint8, UTF-8 JSON {id: text} of every id that occurs in the predictions
 
 A run must have the hidden states of its streams. All other arrays are optional: a stored run of an earlier version, or of a
@@ -37,6 +38,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.memory import Memory
 from dashboard.contracts.prediction import (
@@ -286,12 +288,13 @@ class ModelRun:
             )
         return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)
 
-    def check_fillable(self) -> None:
+    def check_current(self) -> None:
         """Raise `MissingArrayError` where what is computed now would not fit beside what the run holds."""
         if self.outdated:
             raise MissingArrayError(
-                "An earlier version of this program computed this run and did not store this prediction. "
-                "Run the text again to see it."
+                "An earlier version of this program computed this run and did not store this result. Run the text again "
+                "to see it.",
+                again=True,
             )
 
     def prediction_beside(self, arrays: Mapping[str, np.ndarray], position: int, k: int | None = None) -> Prediction:
@@ -330,17 +333,24 @@ class ModelRun:
         """
         return self._memory.remember(name, compute)
 
-    def with_fill(self, position: int, arrays: Mapping[str, np.ndarray]) -> ModelRun:
-        """A run that also has the prediction with `position` masked, computed later (`masked_fill`), as `fill/POSITION/…`."""
-        self.check(token=position)
-        return self.with_arrays({f"fill/{position}/{name}": arrays[name] for name in arrays})
-
-    def filled(self, position: int) -> Mapping[str, np.ndarray] | None:
-        """What `with_fill` added for `position`; None where there is nothing."""
-        beside = f"fill/{position}/"
-        if f"{beside}masked/top_ids" not in self.arrays:
+    def derived(self, request: DerivedRequest) -> Derived | None:
+        """A derived result that stands in this run (`with_derived`); None where it does not."""
+        beside, facts = f"{BESIDE}/{request.suffix}/", self._header.get(BESIDE, {}).get(request.suffix)
+        if facts is None or facts.get("parameters") != dict(request.parameters):
             return None
-        return {name.removeprefix(beside): self.arrays[name] for name in self.arrays if name.startswith(beside)}
+        arrays = {name.removeprefix(beside): self.arrays[name] for name in self.arrays if name.startswith(beside)}
+        return Derived(request, arrays, facts.get("facts", {}))
+
+    def with_derived(self, results: Iterable[Derived]) -> ModelRun:
+        """A run that holds these results as well, for a file of its own: arrays as `derived/KIND-…/…`."""
+        found = list(results)
+        told = {
+            one.request.suffix: {"kind": one.request.kind, "parameters": dict(one.request.parameters), "facts": dict(one.facts)}
+            for one in found
+        }
+        header = {**self._header, BESIDE: {**self._header.get(BESIDE, {}), **told}}
+        arrays = {f"{BESIDE}/{one.request.suffix}/{name}": one.arrays[name] for one in found for name in one.arrays}
+        return ModelRun(header, ChainMap(arrays, self.arrays))  # type: ignore[arg-type]
 
     def with_arrays(self, extra: Mapping[str, np.ndarray]) -> ModelRun:
         """A run that has these arrays as well (a new value; this one stays as it is)."""

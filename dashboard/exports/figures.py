@@ -21,10 +21,10 @@ from dashboard.figures.theme import LIGHT, Theme
 from dashboard.figures.tokens import isolated
 from dashboard.markup import isolates, plain
 from dashboard.views.declaration import Extra, View, Words
+from dashboard.views.library import Library, context_of
 from dashboard.views.shown import alternative
 from dashboard.views.state import ViewState
 
-RunOf = Callable[[Selection, bool], ModelRun]  # the selection's run; with what was computed later, where that is asked for
 WIDTH, HEIGHT = 720, 520  # pixels of a figure that does not say how large it is
 CHARACTER = 5.9  # pixels of one character of a foot's type
 LINE = 15  # pixels of one of its lines
@@ -65,7 +65,7 @@ def names(views: Sequence[View]) -> list[str]:
     return [name for view in views for name in (view.name, *(extra.name for extra in view.more))]
 
 
-def standing(name: str, state: ViewState, views: Sequence[View], run_of: RunOf) -> Standing:
+def standing(name: str, state: ViewState, views: Sequence[View], library: Library) -> Standing:
     """The figure called `name` in this view state.
 
     Raises:
@@ -74,26 +74,25 @@ def standing(name: str, state: ViewState, views: Sequence[View], run_of: RunOf) 
     """
     for view in views:
         if name == view.name:
-            return _of_view(view, state, run_of(state.selection, view.later))
+            return _of_view(view, context_of(view, state, library))
         for extra in view.more:
             if name == extra.name:
-                return _of_extra(extra, state, run_of(state.selection, view.later))
+                return _of_extra(extra, Context(library.run_of(state.selection), state.selection))
     raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(names(views))}.")
 
 
-def all_standing(state: ViewState, views: Sequence[View], run_of: RunOf) -> Iterator[tuple[str, Standing | str]]:
+def all_standing(state: ViewState, views: Sequence[View], library: Library) -> Iterator[tuple[str, Standing | str]]:
     """Every figure with its card's title; a sentence in place of one that cannot be drawn."""
     for view in views:
         for name, title in ((view.name, view.title), *((extra.name, extra.title) for extra in view.more)):
             try:
-                yield title, standing(name, state, views, run_of)
+                yield title, standing(name, state, views, library)
             except MissingArrayError as error:
                 yield title, str(error)
 
 
-def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
-    selection, options = state.selection, state.options[view.name]
-    context = Context(run, selection, options)
+def _of_view(view: View, context: Context) -> Standing:
+    run, selection, options = context.run, context.selection, context.options
     words = view.text(context)
     if words.waiting:
         raise MissingArrayError(
@@ -129,9 +128,8 @@ def _of_view(view: View, state: ViewState, run: ModelRun) -> Standing:
     )
 
 
-def _of_extra(extra: Extra, state: ViewState, run: ModelRun) -> Standing:
-    selection = state.selection
-    context = Context(run, selection)
+def _of_extra(extra: Extra, context: Context) -> Standing:
+    run, selection = context.run, context.selection
     words = extra.text(context)
     return Standing(
         name=extra.name,

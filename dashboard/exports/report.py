@@ -11,23 +11,24 @@ import numpy as np
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.document import figure_part, page, provenance_part, table_part
-from dashboard.exports.figures import RunOf, Standing, all_standing
+from dashboard.exports.figures import Standing, all_standing
 from dashboard.exports.provenance import Provenance, file_name, of_run, place_name
 from dashboard.figures.theme import LIGHT
 from dashboard.figures.tokens import as_bdi, isolated, legend_of, notes_of, quoted, run_labels
 from dashboard.views.declaration import View
+from dashboard.views.library import Library
 from dashboard.views.state import ViewState
 
 MOST_SURPRISAL = 12.0  # nats, where the strip's colours end
 LONGEST_STRIP = 600  # tokens of the strip; longer texts stand under "Where this comes from"
 
 
-def report(state: ViewState, views: Sequence[View], run_of: RunOf, server: str | None = None) -> str:
+def report(state: ViewState, views: Sequence[View], library: Library, server: str | None = None) -> str:
     """The report of a view state as one HTML file. `server`: the address of the page that shows it, where there is one."""
-    run = run_of(state.selection, False)
+    run = library.run_of(state.selection)
     parts: list[str] = []
     figures: list[Standing] = []
-    for title, found in all_standing(state, views, run_of):
+    for title, found in all_standing(state, views, library):
         if isinstance(found, Standing):
             parts.append(_section(found, f"figure-{len(figures)}"))
             figures.append(found)

@@ -7,6 +7,10 @@ a `JobSpec`. The handle that Dash signs and hands to the page is a subscription'
     {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "retry": false, "job": …, "key": …,
      "serial": …}
 
+A builder may give a `JobSet` instead: then the page watches a set of jobs, each with a state of its own. Progress and outcome
+are {"watched": {KEY: state}}: {"run": …} and {"error": …} as above, or the progress of a job that goes on. The outcome comes
+when none of them goes on. Dash ends a watch when the set changes, and begins the next one: what is in both goes on.
+
 `retry` says whether running again may help; `key` is the job's, empty where it failed before there was one.
 `serial` differs from one submit to the next, so that the same outcome twice is a change twice. Progress goes to one
 output, as {"phase", "done", "total", "message", "seconds"} and, while queued, "ahead".
@@ -20,24 +24,26 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from dash import no_update
 from dash.background_callback.managers import BaseBackgroundCallbackManager
 from dash.exceptions import PreventUpdate
 
-from dashboard.contracts.job import JobSpec
+from dashboard.contracts.job import JobSet, JobSpec
 from dashboard.errors import DashboardError, QueueFullError, StorageError, said, unforeseen
-from dashboard.jobs.backend import Done, Failed, JobBackend, Outcome, Unasked
+from dashboard.jobs.backend import Done, Failed, JobBackend, Outcome, State, Unasked, Underway, Watched
 from dashboard.jobs.failure import JobFailure
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.secret import SECRET_FILE, Secret
 
 log = logging.getLogger(__name__)
-Builder = Callable[[Any], JobSpec | None]
+T = TypeVar("T")
+Builder = Callable[[Any], JobSpec | JobSet | None]
 HOLD_SECONDS = 0.1  # for which the answer to a waiting page is held back
 LOOK_SECONDS = 0.004  # between two looks meanwhile
+SET = "set-"  # begins the handle of a set of jobs
 NO_UPDATE = {"_dash_no_update": "_dash_no_update"}  # as Dash writes it
 UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could not be written down
 
@@ -58,13 +64,13 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
     def make_job_fn(self, fn: Callable[..., Any], progress: bool, key: str | None = None) -> Builder:
         """The builder as Dash stores it, called with the callback's arguments; it reports no progress itself."""
 
-        def build(args: Any) -> JobSpec | None:
+        def build(args: Any) -> JobSpec | JobSet | None:
             spec = fn(**args) if isinstance(args, dict) else fn(*args)
-            if isinstance(spec, JobSpec):
+            if isinstance(spec, (JobSpec, JobSet)):
                 return spec
             if spec is None or spec is no_update:
                 return None
-            raise TypeError(f"a background callback returns a JobSpec, not {type(spec).__name__}")
+            raise TypeError(f"a background callback returns a JobSpec or a JobSet, not {type(spec).__name__}")
 
         return build
 
@@ -91,6 +97,10 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
 
     def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
         outcome, spec = self._build(job_fn, args)
+        if isinstance(spec, JobSet):
+            handle = SET + key
+            self.backend.watch(handle, spec.specs, self.visitor())
+            return handle
         if outcome is None and spec is not None and self.store.is_current(spec.key):
             outcome = Done(spec.name, spec.key)
         if outcome is None and spec is not None:
@@ -105,8 +115,11 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
     def get_progress(self, key: str) -> list[dict[str, Any]] | None:
         try:
             progress = self.backend.progress(key)
+            watched = None if progress is not None else self.backend.watched(SET + key)
         except StorageError:
             return None
+        if watched is not None:
+            return [self._states(watched, key)]
         return None if progress is None else [progress.to_json()]
 
     def result_ready(self, key: str) -> bool:
@@ -116,11 +129,27 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed."""
         if job is not None and job.startswith(UNTAKEN):
             return Failed.of(StorageError(bytes.fromhex(job.removeprefix(UNTAKEN)).decode())).to_json(key)
+        if job is not None and job.startswith(SET):
+            return self._ended(job, key)
         try:
             outcome = self._held_back(key)
         except StorageError as error:
             outcome = Failed.of(error)
         return self.UNDEFINED if outcome is None else self._for_page(outcome, key)
+
+    def _ended(self, job: str, key: str) -> Any:
+        """The states of a set of which no job goes on; UNDEFINED while one does, or where they cannot be read now."""
+        try:
+            watched = self._until(lambda: self.backend.watched(job), _all_ended)
+        except StorageError:
+            return self.UNDEFINED
+        return self._states(watched or {}, key) if _all_ended(watched) else self.UNDEFINED
+
+    def _states(self, watched: Watched, key: str) -> dict[str, Any]:
+        return {"watched": {name: self._state(state, key) for name, state in watched.items()}, "serial": key}
+
+    def _state(self, state: State, key: str) -> dict[str, Any]:
+        return state.to_json() if isinstance(state, Underway) else self._for_page(state, key)
 
     def _for_page(self, outcome: Outcome, key: str) -> dict[str, Any]:
         """The outcome as JSON, of a run with its stamp, by which the page can ask for pictures at once."""
@@ -134,20 +163,24 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         is done, not at the page's next question. Only few questions are held at a time, for each takes a thread.
         """
         outcome = self.backend.poll(key)
-        if outcome is None and self._held.acquire(blocking=False):
-            try:
-                outcome = self._awaited(key)
-            finally:
-                self._held.release()
-        return outcome
+        if outcome is not None:
+            return outcome
+        ready = self._until(lambda: self.result_ready(key), bool)
+        return self.backend.poll(key) if ready else None
 
-    def _awaited(self, key: str) -> Outcome | None:
-        end = time.monotonic() + HOLD_SECONDS
-        while time.monotonic() < end:
-            time.sleep(LOOK_SECONDS)
-            if self.result_ready(key):
-                return self.backend.poll(key)
-        return None
+    def _until(self, look: Callable[[], T], ends: Callable[[T], bool]) -> T:
+        """What `look` gives, once it ends the waiting, or after a moment."""
+        found = look()
+        if ends(found) or not self._held.acquire(blocking=False):
+            return found
+        try:
+            end = time.monotonic() + HOLD_SECONDS
+            while not ends(found) and time.monotonic() < end:
+                time.sleep(LOOK_SECONDS)
+                found = look()
+        finally:
+            self._held.release()
+        return found
 
     def job_running(self, job: str) -> bool:
         """Whether the page must go on asking: until `get_result` has given the outcome.
@@ -156,6 +189,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         silence; so an outcome that comes between the two questions must not count yet.
         """
         try:
+            if job.startswith(SET):
+                return self.backend.watched(job) is not None
             return self.backend.standing(job) in ("waiting", "known")
         except StorageError:
             return False
@@ -164,7 +199,10 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing."""
         if job is not None and not str(job).startswith(UNTAKEN):
             with contextlib.suppress(StorageError):  # then its lease ends by itself
-                self.backend.cancel(str(job))
+                if str(job).startswith(SET):
+                    self.backend.watch(str(job), ())
+                else:
+                    self.backend.cancel(str(job))
 
     def terminate_unhealthy_job(self, job: str) -> bool:
         """Nothing to do: a job whose worker is gone is found by `get_result`, and by the supervisor."""
@@ -177,7 +215,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
     def clear_cache_entry(self, key: str) -> None:
         """Nothing: records expire."""
 
-    def _build(self, job_fn: Builder, args: Any) -> tuple[Outcome | None, JobSpec | None]:
+    def _build(self, job_fn: Builder, args: Any) -> tuple[Outcome | None, JobSpec | JobSet | None]:
         try:
             spec = job_fn(args)
         except PreventUpdate:
@@ -188,3 +226,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
             log.exception("a background callback failed before its job began")
             return Failed(JobFailure(unforeseen(error), "", type(error).__name__, retry=False)), None
         return (Unasked() if spec is None else None), spec
+
+
+def _all_ended(watched: Watched | None) -> bool:
+    """Whether no job of a set goes on; of a set that is lost, none does."""
+    return watched is None or not any(isinstance(state, Underway) for state in watched.values())

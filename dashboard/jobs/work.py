@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dashboard.contracts.job import Progress, fill_name
+from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.job import Progress
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, DashboardError, NoRoomError, NotReadyError
+from dashboard.errors import DashboardError, NoRoomError, NotReadyError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -57,12 +57,12 @@ class Registry:
 
 
 def registry(settings: Settings) -> Registry:
-    """The worker's own registry: "capture" and "fill", around one shelf of resident models."""
+    """The worker's own registry: "capture" and "derive", around one shelf of resident models."""
     models = ResidentModels(settings)
     return Registry(
         jobs={
             "capture": lambda payload, desk: capture(payload, desk, models),
-            "fill": lambda payload, desk: fill(payload, desk, models),
+            "derive": lambda payload, desk: derive(payload, desk, models),
         },
         prepare=models.preload,
     )
@@ -183,19 +183,16 @@ def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> s
     return run.key
 
 
-def fill(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
-    """Predict one token of a kept run with the mask in its place, and keep that beside the run."""
-    key, position = str(payload.get("run")), payload.get("position")
-    if not isinstance(position, int):
-        raise BadRequestError("There is no position to fill. Select a token.")
-    name = fill_name(key, position)
-    if desk.store.has(name):
-        return name
-    run: ModelRun = desk.store.open(key)
-    run.check(token=position)
+def derive(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
+    """Compute a derived result of a kept run, and keep it beside the run."""
+    from dashboard.compute import check, compute
+
+    asked = DerivedRequest.from_json(payload)
+    run = desk.store.open(asked.run)
+    if desk.store.derived(asked, run.stamp) is not None:
+        return asked.name
+    check(run, asked)  # before a model is loaded
     request = run.request
     loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), desk)
-    from dashboard.models.predictions import run_fill
-
-    desk.store.save_arrays(name, run_fill(loaded, run, position, desk.progress), run.stamp)
-    return name
+    desk.store.save_derived(compute(loaded, run, asked, desk.progress), run.stamp)
+    return asked.name

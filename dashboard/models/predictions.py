@@ -16,9 +16,8 @@ import torch
 from transformers import PreTrainedModel
 
 from dashboard.contracts.job import Progress
-from dashboard.contracts.run import ModelRun
 from dashboard.contracts.token import Token
-from dashboard.errors import BadSelectionError, MissingArrayError, ModelError
+from dashboard.errors import BadSelectionError, MissingArrayError
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, family_head
 from dashboard.models.loader import LoadedModel
 from dashboard.models.tokens import piece_text, tokenize
@@ -172,20 +171,6 @@ def vocabulary(tokenizer: Any, known: Anatomy, *ids: np.ndarray) -> np.ndarray:
 def is_answer(token: Token) -> bool:
     """Whether a masked model can be asked for this token: one of the text, and not a mask, which is a question itself."""
     return not token.given and token.sign != "mask"
-
-
-def run_fill(loaded: LoadedModel, run: ModelRun, position: int, progress: OnProgress | None = None) -> dict[str, np.ndarray]:
-    """`masked_fill` of a run's own text.
-
-    Raises:
-        ModelError: the model's weights are not those that made the run. MissingArrayError, BadSelectionError: as there;
-            the first one also where an earlier version made the run, whose numbers may not fit beside today's.
-    """
-    run.check_fillable()
-    if run.header.get("fingerprint") not in (None, loaded.fingerprint):
-        raise ModelError(f"The files of {run.request.model} have changed since this run. Run the text again.")
-    request = run.request
-    return masked_fill(loaded, request.text, position, request.options.top_k, request.text_pair, progress)
 
 
 def masked_fill(

@@ -174,5 +174,4 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     options = {view.name: {control.name: control.default for control in view.controls} for view in views}
     selection = Selection.from_json({"run": run.key, **place})
     state = ViewState(selection.checked(run), options)
-    filled = runs.filled(run, (selection.token, selection.second))
-    return report(state, views, lambda _selection, later: filled if later else run)
+    return report(state, views, runs)

@@ -13,7 +13,9 @@ from dashboard.settings import Settings
 from dashboard.shell._steps import line_by_line
 
 if TYPE_CHECKING:
+    from dashboard.contracts.derived import Derived, DerivedRequest
     from dashboard.contracts.run import ModelRun
+    from dashboard.contracts.selection import Selection
     from dashboard.models.loader import LoadedModel
     from dashboard.store.run_store import RunStore
 
@@ -78,20 +80,20 @@ class Runs:
         """Tokens a second of what was computed so far, loading left out; None where that is little (`FEWEST_TIMED`)."""
         return self._tokens / self._seconds if self._tokens >= FEWEST_TIMED else None
 
-    def filled(self, run: ModelRun, positions: Iterable[int | None]) -> ModelRun:
-        """The run with the predictions at these positions, masked: a long text's run does not hold them."""
-        from dashboard.contracts.job import fill_name
+    def run_of(self, selection: Selection) -> ModelRun:
+        """The selection's run."""
+        return self._store.open(selection.run)
 
-        if run.model.kind != "masked":
-            return run
-        wanted = [position for position in positions if position is not None and not run.has_masked(position)]
-        for position in wanted:
-            name = fill_name(run.key, position)
-            if not self._store.has(name):
-                from dashboard.models.predictions import run_fill
+    def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
+        """Derived results of a run; what is not in the store is computed now."""
+        return {request.name: self._store.derived(request, run.stamp) or self._derive(run, request) for request in requests}
 
-                self._store.save_arrays(name, run_fill(self._load(), run, position), run.stamp)
-        return self._store.filled(run, wanted)
+    def _derive(self, run: ModelRun, request: DerivedRequest) -> Derived:
+        from dashboard.compute import compute
+
+        result = compute(self._load(), run, request)
+        self._store.save_derived(result, run.stamp)
+        return result
 
     def _load(self) -> LoadedModel:
         if self._loaded is None:

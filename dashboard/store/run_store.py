@@ -1,8 +1,8 @@
 """The run store: one safetensors file per run, in one private folder; web and worker processes share it.
 
     KEY.safetensors             a run: its arrays, its header as JSON in the metadata
-    KEY.NAME.safetensors        what was computed from that run later (`KEY.fill-45`); it leaves with its run, and says
-                                with `of` which capture of the run that was (its stamp)
+    KEY.KIND-….safetensors      what was computed from that run later; it leaves with its run, and says with `of` which
+                                capture of the run that was (its stamp), and with `request` what was asked for
     *.part                      being written
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
@@ -13,22 +13,22 @@ program is read (`dashboard.store.upgrades`); one of a newer version is a miss a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from dashboard.contracts.job import fill_name
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import is_run_key
 from dashboard.contracts.run import UNSTAMPED, ModelRun
 from dashboard.errors import (
+    BadRequestError,
     DashboardError,
     NewerRunError,
     ReplacedRunError,
@@ -42,7 +42,6 @@ from dashboard.private import private_folder
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
-    DERIVED_NAME,
     KEY_LENGTH,
     SUFFIX,
     derived_from,
@@ -58,7 +57,7 @@ from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
-from dashboard.store.upgrades import NEWER, upgraded
+from dashboard.store.upgrades import NEWER, names_before, request_of, upgraded
 
 log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
@@ -150,49 +149,54 @@ class RunStore:
         """Which capture of a run is here (`ModelRun.stamp`); None where none is."""
         return self._stamp(key) if is_run_key(key) else None
 
-    def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray], stamp: str | None = None) -> None:
-        """Keep arrays derived from a run, under a name such as `KEY.fill-45`.
+    def save_derived(self, result: Derived, stamp: str | None = None) -> None:
+        """Keep a derived result beside its run.
 
         Args:
-            stamp: of the run that they were derived from; by default, the one that is here.
+            stamp: of the run that it was computed from; by default, the one that is here.
 
         Raises:
             ReplacedRunError: the run was computed again since.
         """
-        if not DERIVED_NAME.fullmatch(name):
-            raise RunShapeError(f"{name!r} is not a name of arrays derived from a run. Give KEY.NAME, such as KEY.fill-45.")
+        name = result.request.name
         now = self._stamp(name)
         if stamp is not None and now is not None and stamp != now:
-            raise ReplacedRunError("This run was computed again meanwhile. Ask for the prediction again.")
+            raise ReplacedRunError("This run was computed again meanwhile. Ask for it again.")
         of = stamp or now
-        self._write(name, arrays, {"name": name, **({"of": of} if of else {})})
+        told = {"request": json.dumps(result.request.to_json()), "facts": json.dumps(dict(result.facts))}
+        self._write(name, result.arrays, {"name": name, **told, **({"of": of} if of else {})})
 
-    def open_arrays(self, name: str, stamp: str | None = None) -> Mapping[str, np.ndarray]:
-        """Arrays that `save_arrays` kept.
+    def derived(self, request: DerivedRequest, stamp: str | None = None) -> Derived | None:
+        """A derived result that `save_derived` kept; None where it is not here, or was damaged (then it no longer is), or is
+        of another capture of the run.
 
         Args:
-            stamp: of the run that they must be derived from; by default, the one that is here.
-
-        Raises:
-            RunNotFoundError: they are not here, or were damaged (then they are no longer here), or are derived from another
-                capture of the run.
+            stamp: of the run that it must be computed from; by default, the one that is here.
         """
-        if not is_name(name):
-            raise RunNotFoundError(MISSING)
-        touch(self._path(name))
-        return self._derived(name, stamp)
+        for name in (request.name, *names_before(request)):
+            try:
+                arrays = self._derived(name, stamp)
+                kept = json.loads(arrays.metadata.get("request", "null"))
+                if kept is not None and DerivedRequest.from_json(kept) != request:
+                    continue  # the hash of other parameters
+                facts = json.loads(arrays.metadata.get("facts", "{}"))
+            except (RunNotFoundError, BadRequestError, ValueError):
+                continue
+            touch(self._path(name))
+            return Derived(request, arrays, facts)
+        return None
 
-    def filled(self, run: ModelRun, positions: Iterable[int | None]) -> ModelRun:
-        """`run`, if of a masked model, with the predictions at `positions` that were computed later from this very capture.
-
-        Raises:
-            BadSelectionError: it has no such position.
-        """
-        for position in dict.fromkeys(place for place in positions if place is not None):
-            if run.model.kind == "masked" and not run.has_masked(position):
-                with contextlib.suppress(RunNotFoundError):
-                    run = run.with_fill(position, self.open_arrays(fill_name(run.key, position), run.stamp))
-        return run
+    def all_derived(self, run: ModelRun) -> list[Derived]:
+        """Every derived result of this very capture of a run."""
+        found = []
+        for path in derived_from(self.folder, run.key):
+            try:
+                arrays = self._derived(path.name.removesuffix(SUFFIX), run.stamp)
+                request = request_of(run.key, path.name.removesuffix(SUFFIX), arrays.metadata)
+                found.append(Derived(request, arrays, json.loads(arrays.metadata.get("facts", "{}"))))
+            except (RunNotFoundError, BadRequestError, ValueError):
+                continue
+        return found
 
     def delete(self, key: str) -> None:
         """Let a run go, with everything derived from it."""

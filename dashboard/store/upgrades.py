@@ -11,6 +11,8 @@ makes no run outdated, and to `UPGRADES` the function that reads a file of the s
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.run import stamp_of, stream_of
 from dashboard.errors import NewerRunError
 
@@ -49,7 +52,9 @@ SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("the first arrays", adds=True),
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
 )
-SHARED = ("given/", "masked/", "fill/", "vocabulary")  # begin the names that carry no stream
+SHARED = ("given/", "masked/", "derived/", "vocabulary")  # begin the names that carry no stream
+FILL = re.compile(r"fill([/-])(\d{1,9})(/.*)?")  # what masked predictions were called when they were the one derived result
+MASKED = "masked-prediction"
 
 
 class Renamed(Mapping[str, np.ndarray]):
@@ -72,7 +77,31 @@ def _with_streams(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     """A run of the time when every model had one stream, and no name said which."""
     stream = stream_of(recipe.get("mask", "full") for recipe in header["recipes"])
     found = header | {name: {stream: header[name]} for name in ("tokens", "recipes")}
-    return found, Renamed(arrays, lambda name: name if name.startswith(SHARED) else f"{stream}/{name}")
+    fills = {match[2] for match in map(FILL.fullmatch, arrays) if match}
+    requests = {place: DerivedRequest.of(header["key"], MASKED, position=int(place)) for place in fills}
+    derived = {one.suffix: {"kind": one.kind, "parameters": dict(one.parameters), "facts": {}} for one in requests.values()}
+
+    def named(name: str) -> str:
+        fill = FILL.fullmatch(name)
+        if fill:
+            return f"derived/{requests[fill[2]].suffix}{fill[3]}"
+        return name if name.startswith(SHARED) else f"{stream}/{name}"
+
+    return found | ({"derived": derived} if derived else {}), Renamed(arrays, named)
+
+
+def names_before(request: DerivedRequest) -> tuple[str, ...]:
+    """Names under which earlier versions kept this derived result."""
+    position = dict(request.parameters).get("position")
+    return (f"{request.run}.fill-{position}",) if request.kind == MASKED and isinstance(position, int) else ()
+
+
+def request_of(run: str, name: str, metadata: Mapping[str, str]) -> DerivedRequest:
+    """What a file with a derived result answers; `BadRequestError` or `ValueError` where it does not say."""
+    fill = FILL.fullmatch(name.removeprefix(f"{run}."))
+    if fill and "request" not in metadata:
+        return DerivedRequest.of(run, MASKED, position=int(fill[2]))
+    return DerivedRequest.from_json(json.loads(metadata.get("request", "null")))
 
 
 # schema → reads a file of it as one of the next; a schema that only adds arrays needs none

@@ -10,10 +10,12 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.contracts.context import Context, Options
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.run import ModelKind
 from dashboard.contracts.table import Table
 from dashboard.figures.spec import Spec
 from dashboard.figures.tokens import Labelled, lead_of, leading_marks, run_labels, token_label
+from dashboard.markup import attributes
 
 ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 
@@ -95,7 +97,7 @@ class View:
         text: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer; a view with a table offers that, too. beside, above: build a component left of
             the figure, and a line above it.
-        needs: positions whose predictions a second job must compute before this view can show all (`fill/…`).
+        needs: the derived results that it shows, whether they are there or not; a worker computes those that are not.
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
             None where there is nothing to draw. Without one, `draw` is exported.
         table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
@@ -112,7 +114,7 @@ class View:
     controls: tuple[Control, ...] = ()
     beside: Callable[[], Any] | None = None
     above: Callable[[], Any] | None = None
-    needs: Callable[[Context], tuple[int, ...]] | None = None
+    needs: Callable[[Context], tuple[DerivedRequest, ...]] | None = None
     export: Callable[[Context], go.Figure | None] | None = None
     table: Callable[[Context], Table | None] | None = None
     reads: Callable[[Options], tuple[str, ...]] | None = None
@@ -127,14 +129,13 @@ class View:
         """Fields of the selection on which the figure depends with these options."""
         return self.figure_reads if self.reads is None else self.reads(options)
 
-    @property
-    def later(self) -> bool:
-        """Whether it shows what second jobs compute."""
-        return self.needs is not None
-
-    def awaits(self, context: Context) -> tuple[int, ...]:
-        """Positions whose predictions must be computed first; none where everything can be shown."""
+    def wanted(self, context: Context) -> tuple[DerivedRequest, ...]:
+        """The derived results that it shows."""
         return () if self.needs is None else self.needs(context)
+
+    def awaits(self, context: Context) -> tuple[DerivedRequest, ...]:
+        """Those of them that must be computed first; none where everything can be shown."""
+        return tuple(request for request in self.wanted(context) if context.result(request) is None)
 
     def invited(self) -> Words:
         """What the card says before there is a run."""
@@ -144,6 +145,13 @@ class View:
     def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
         """The controls' values, in their order, as a mapping; anything unknown becomes the default."""
         return {control.name: control.parse(value) for control, value in zip(self.controls, raw, strict=True)}
+
+
+def waits(request: DerivedRequest) -> Any:
+    """What makes an element say, to be given with `**`, that it stands for a result that is computed: the browser writes into it
+    how far that is, and the reason where it fails (assets/56-derived.js).
+    """
+    return attributes(data_waits=request.name)
 
 
 def token_at(run: Labelled, index: int, numbered: bool = False, class_name: str = "tok") -> html.Span:

@@ -10,7 +10,9 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.prediction import Contender, contenders
-from dashboard.contracts.context import Context, Options
+from dashboard.compute import masked_prediction
+from dashboard.contracts.context import Context
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
@@ -20,8 +22,7 @@ from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import distinct, quoted, run_names, token_label
-from dashboard.markup import attributes
-from dashboard.views.declaration import Control, View, Words, token_at, token_span
+from dashboard.views.declaration import Control, View, Words, token_at, token_span, waits
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import candidates_table, contenders_table
 
@@ -38,16 +39,22 @@ T = TypeVar("T")
 NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
 
 
-def prediction_of(run: ModelRun, position: int, options: Options) -> Prediction | None:
-    """The prediction that these options ask for; None where it must be computed first. A mask in the text is its own
-    question: what the model says there as it reads the text.
+def prediction_of(context: Context, position: int) -> Prediction | None:
+    """The prediction that the options ask for; None where it must be computed first. A mask in the text is its own question:
+    what the model says there as it reads the text.
     """
-    if run.model.kind != "masked" or options["mode"] == "given" or _asks(run, position):
+    run = context.run
+    if run.model.kind != "masked" or context.options["mode"] == "given" or _asks(run, position):
         return run.prediction(position, "given")
     if run.has_masked(position):
         return run.prediction(position, "masked")
-    filled = run.filled(position)
-    return None if filled is None else run.prediction_beside(filled, position)
+    result = context.result(_request(run, position))
+    return None if result is None else masked_prediction.read(run, result)
+
+
+def _request(run: ModelRun, position: int) -> DerivedRequest:
+    """The prediction with this position masked, computed later."""
+    return DerivedRequest.of(run.key, masked_prediction.NAME, position=position)
 
 
 def _asks(run: ModelRun, position: int) -> bool:
@@ -55,21 +62,22 @@ def _asks(run: ModelRun, position: int) -> bool:
     return run.model.kind == "masked" and run.tokens[position].sign == "mask"
 
 
-def _second(run: ModelRun, selection: Selection, options: Options) -> Prediction | None:
+def _second(context: Context) -> Prediction | None:
     """The second token's prediction, where there is a second token, and its prediction is there already and finite."""
+    selection = context.selection
     if selection.second is None or selection.second == selection.token:
         return None
-    found = prediction_of(run, selection.second, options)
+    found = prediction_of(context, selection.second)
     return found if found is None or found.finite else None
 
 
-def needs(context: Context) -> tuple[int, ...]:
-    """The selected and the second position, where they must be computed first."""
-    run, selection, options = context.run, context.selection, context.options
-    if not run.has_predictions:
+def needs(context: Context) -> tuple[DerivedRequest, ...]:
+    """The predictions at the selected and the second position, where the run does not hold them."""
+    run, selection = context.run, context.selection
+    if not run.has_predictions or run.model.kind != "masked" or context.options["mode"] == "given":
         return ()
     places = dict.fromkeys(place for place in (selection.token, selection.second) if place is not None)
-    return tuple(place for place in places if prediction_of(run, place, options) is None)
+    return tuple(_request(run, place) for place in places if not _asks(run, place) and not run.has_masked(place))
 
 
 def draw(context: Context) -> Spec | None:
@@ -79,10 +87,10 @@ def draw(context: Context) -> Spec | None:
 def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> T | None:
     """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw yet."""
     run, selection, options, theme = context.run, context.selection, context.options, theme_named(context.theme)
-    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
+    prediction = prediction_of(context, selection.token) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
-    other, known = _second(run, selection, options), run_names(run)
+    other, known = _second(context), run_names(run)
     rows = _rows_of(prediction, other, int(options["count"]))
     if other is None:
         return bars(rows, _actual(prediction), theme, known)
@@ -134,12 +142,12 @@ def text(context: Context) -> Words:
     run, selection, options = context.run, context.selection, context.options
     if not run.has_predictions:
         return Words("Predictions", message=_no_head(run))
-    prediction = prediction_of(run, selection.token, options)
+    prediction = prediction_of(context, selection.token)
     if prediction is None:
-        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(selection.token), waiting=True)
+        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(_request(run, selection.token)), waiting=True)
     if not prediction.finite:
         return Words("Predictions", message=not_finite_message(run, f"The logits at position {selection.token} are not finite."))
-    best, other, asked = prediction.candidates[0], _second(run, selection, options), int(options["count"])
+    best, other, asked = prediction.candidates[0], _second(context), int(options["count"])
     labels = _labels(run, prediction, other, asked)
     expected = token_span(best.text, labels[best.id])
     title = [*_lead(run, selection, prediction.mode), expected, f", {probability_text(best.probability)}"]
@@ -150,16 +158,17 @@ def text(context: Context) -> Words:
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
     caption: list[Any] = [f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"]
     if selection.second not in (None, selection.token):
-        caption += [" ", _without_second(run, selection, options)]
+        caption += [" ", _without_second(context)]
     return Words(title, caption, body=_table(run, labels, prediction))
 
 
-def _without_second(run: ModelRun, selection: Selection, options: Options) -> Any:
+def _without_second(context: Context) -> Any:
     """Why the second token's prediction is not shown beside the selected one's."""
-    if selection.second is not None and prediction_of(run, selection.second, options) is not None:
+    second = context.selection.second
+    if second is None or prediction_of(context, second) is not None:
         return "The model's values at the second token's position are not finite."
     late = "The second token's position is not computed yet."
-    return html.Span(late, **attributes(data_waits=str(selection.second)))
+    return html.Span(late, **waits(_request(context.run, second)))
 
 
 def _pair_caption(run: ModelRun, prediction: Prediction, other: Prediction, count: int) -> list[Any]:
@@ -239,10 +248,9 @@ def _no_head(run: ModelRun) -> Any:
     ]
 
 
-def _waiting(position: int) -> Any:
-    """What stands there until the job is done; the browser puts the reason in its place where it fails."""
+def _waiting(request: DerivedRequest) -> Any:
     words = [html.B("Computing this position …"), html.P("The model reads the text once more, with this token masked.")]
-    return html.Div(words, **attributes(data_waits=str(position)))
+    return html.Div(words, **waits(request))
 
 
 def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
@@ -293,11 +301,11 @@ def _rows(rows: list[tuple[str, Any]]) -> html.Dl:
 
 def table(context: Context) -> Table | None:
     run, selection, options, whole = context.run, context.selection, context.options, context.whole
-    prediction = prediction_of(run, selection.token, options) if run.has_predictions else None
+    prediction = prediction_of(context, selection.token) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
     what = "Came next" if run.model.kind == "causal" else "Stands there"
-    count, other = None if whole else int(options["count"]), _second(run, selection, options)
+    count, other = None if whole else int(options["count"]), _second(context)
     if other is not None:
         return contenders_table(prediction, other, count, whole, run_names(run))
     return candidates_table(prediction, count, what, whole, run_names(run))

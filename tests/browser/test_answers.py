@@ -7,9 +7,8 @@ import re
 import pytest
 from conftest import Person
 from playwright.sync_api import Route, expect
-from synthetic import fill_arrays, make_parts
+from synthetic import make_parts, masked_result
 
-from dashboard.contracts.job import fill_name
 from dashboard.contracts.run import ModelRun
 
 pytestmark = pytest.mark.browser
@@ -168,7 +167,7 @@ def test_a_masked_position_that_fails_says_why_and_is_tried_again_by_hand(person
     told = again.evaluate("(button) => { button.click(); return document.getElementById('prediction-card').textContent; }")
     assert "Computing this position" in told
     expect(again).to_be_visible()  # it failed again
-    person.server.store.save_arrays(fill_name(run.key, 2), fill_arrays(position=2))
+    person.server.store.save_derived(masked_result(run.key, 2))
     again.click()
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(5)
     expect(again).to_have_count(0)
@@ -176,12 +175,12 @@ def test_a_masked_position_that_fails_says_why_and_is_tried_again_by_hand(person
 
 def test_a_second_masked_position_that_fails_leaves_the_first_and_is_tried_again(person: Person) -> None:
     run = unfilled(person, "The second position fails")
-    person.server.store.save_arrays(fill_name(run.key, 2), fill_arrays(position=2))
+    person.server.store.save_derived(masked_result(run.key, 2))
     person.go(f"?run={run.key}&token=2&second=4&layer=0&head=0")
     again = person.at("prediction-card").get_by_role("button", name="Try again")
     expect(again).to_be_visible()
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(5)
-    person.server.store.save_arrays(fill_name(run.key, 4), fill_arrays(position=4))
+    person.server.store.save_derived(masked_result(run.key, 4))
     again.click()
     expect(person.at("prediction-footer")).to_contain_text(re.compile("stands there.*stands there"))
     expect(again).to_have_count(0)

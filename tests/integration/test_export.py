@@ -20,11 +20,10 @@ from safetensors.numpy import load
 from tiny_models import eager_twin, tiny, words
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import fill_arrays, make_parts
+from synthetic import make_parts, masked_result
 
 from dashboard import __version__, open_run
 from dashboard.app import create_app
-from dashboard.contracts.job import fill_name
 from dashboard.contracts.run import ModelRun
 from dashboard.exports.run_files import write_run
 from dashboard.exports.token_table import rows_of
@@ -169,11 +168,11 @@ def test_what_was_filled_later_goes_with_the_run(client: FlaskClient, settings: 
     run = saved(settings, "masked", masked=False, model="filled")
     reply = client.get(f"/export/figure/prediction.csv?{query(run)}")
     assert (reply.status_code, reply.mimetype) == (409, "text/plain")
-    arrays = fill_arrays(position=3)
-    RunStore.from_settings(settings).save_arrays(fill_name(run.key, 3), arrays)
+    result = masked_result(run.key, 3)
+    RunStore.from_settings(settings).save_derived(result)
     assert client.get(f"/export/figure/prediction.csv?{query(run)}").status_code == 200
     stored = np.load(io.BytesIO(client.get(f"/export/run.npz?{query(run)}").data), allow_pickle=False)
-    assert np.array_equal(stored["fill/3/masked/top_ids"], arrays["masked/top_ids"])
+    assert np.array_equal(stored[f"derived/{result.request.suffix}/masked/top_ids"], result.arrays["masked/top_ids"])
     assert json.loads(str(stored["header"]))["key"] == run.key
 
 

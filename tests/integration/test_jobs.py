@@ -690,10 +690,13 @@ def test_a_real_model_is_loaded_once_and_its_runs_are_kept(real: RealKeeper) -> 
     assert all(server.manager.store.summary(run.key) for run in runs)
     assert runs[0].attention(10, 5).sum(axis=1) == pytest.approx(1, abs=1e-5)
 
-    outcome = server.outcome(server.ask("fill", f"{runs[0].key}.fill-3", run=runs[0].key, position=3), within=30)
-    assert outcome["run"] == f"{runs[0].key}.fill-3"
-    assert "masked/top_ids" in server.manager.store.open_arrays(outcome["run"])
-    outcome = server.outcome(server.ask("fill", f"{runs[0].key}.fill-999", run=runs[0].key, position=999))
+    third, beyond = (DerivedRequest.of(runs[0].key, "masked-prediction", position=place) for place in (3, 999))
+    outcome = server.outcome(server.ask("derive", third.name, **third.to_json()), within=30)
+    assert outcome["run"] == third.name
+    found = server.manager.store.derived(third)
+    assert found is not None
+    assert "masked/top_ids" in found.arrays
+    outcome = server.outcome(server.ask("derive", beyond.name, **beyond.to_json()))
     assert outcome["kind"] == "BadSelectionError"
 
 

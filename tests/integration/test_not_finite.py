@@ -89,7 +89,7 @@ def everything(run: ModelRun, layer: int, token: int, other: int | None) -> list
                 found += [] if table is None else [words_in(shown_table(table))]
     found.append(json.dumps(describe_run(run), allow_nan=False))
     state = ViewState(selection, {view.name: view.options(tuple(None for _c in view.controls)) for view in all_views()})
-    page = report(state, all_views(), lambda _selection, _later: run)
+    page = report(state, all_views(), OneRun(run))
     found.append(page[page.index("<header>") : page.index('<script type="application/json"')])
     return found
 

@@ -23,11 +23,11 @@ from opening import opened
 
 from dashboard import open_run
 from dashboard.app import create_app
-from dashboard.contracts.job import fill_name
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BROKEN, MissingArrayError
-from dashboard.jobs.work import Desk, ResidentModels, capture, fill
+from dashboard.jobs.work import Desk, ResidentModels, capture, derive
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.shell import main
@@ -127,10 +127,12 @@ def test_keys_and_fingerprints_of_the_first_version_are_todays(settings: Setting
 
 def test_a_prediction_of_the_first_version_is_found_beside_its_run(store: RunStore) -> None:
     said = RUNS["bert"]
-    check_filled(store.open_arrays(fill_name(said["key"], FILLED)), said)
-    filled = store.filled(store.open(said["key"]), [FILLED]).filled(FILLED)
-    assert filled is not None
-    check_filled(filled, said)
+    run = store.open(said["key"])
+    found = store.derived(DerivedRequest.of(run.key, "masked-prediction", position=FILLED), run.stamp)
+    assert found is not None
+    check_filled(found.arrays, said)
+    [all_there] = store.all_derived(run)
+    assert all_there.request == found.request
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
@@ -265,11 +267,10 @@ def test_a_submitted_text_of_earlier_numbers_is_computed_again(settings: Setting
 @pytest.mark.usefixtures("mended")
 def test_a_prediction_is_not_computed_beside_earlier_numbers(settings: Settings, store: RunStore) -> None:
     said, models = RUNS["bert"], ResidentModels(settings)
-    name = fill_name(said["key"], FILLED + 1)
+    there, other = (DerivedRequest.of(said["key"], "masked-prediction", position=place) for place in (FILLED, FILLED + 1))
     with pytest.raises(MissingArrayError, match="Run the text again"):
-        fill({"run": said["key"], "position": FILLED + 1}, desk(store, name), models)
-    there = fill_name(said["key"], FILLED)
-    assert fill({"run": said["key"], "position": FILLED}, desk(store, there), models) == there, "it was stored"
+        derive(other.to_json(), desk(store, other.name), models)
+    assert derive(there.to_json(), desk(store, there.name), models) == there.name, "it was stored"
 
 
 @pytest.mark.usefixtures("mended")

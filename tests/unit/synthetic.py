@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun
 from dashboard.contracts.scores import ScoreRecipe
@@ -137,10 +138,29 @@ def make_two_streams() -> ModelRun:
     return ModelRun(header, {**more, **arrays})
 
 
-def fill_arrays(texts: Sequence[str] = WORDS, position: int = 2) -> dict[str, np.ndarray]:
-    """What a fill job keeps: the prediction of one masked position."""
+def masked_result(run: str, position: int = 2, texts: Sequence[str] = WORDS) -> Derived:
+    """The derived result "masked-prediction" of the run with this key."""
     row = log_softmax(np.random.default_rng(11).normal(size=(1, VOCABULARY)))
-    return {**prediction_arrays("masked", row, [position % VOCABULARY]), "vocabulary": vocabulary_array(texts)}
+    arrays = {**prediction_arrays("masked", row, [position % VOCABULARY]), "vocabulary": vocabulary_array(texts)}
+    return Derived(DerivedRequest.of(run, "masked-prediction", position=position), arrays, {})
+
+
+def results(*found: Derived) -> dict[str, Derived]:
+    """Derived results as a context holds them."""
+    return {result.request.name: result for result in found}
+
+
+class OneRun:
+    """A library of one run, and of these results."""
+
+    def __init__(self, run: ModelRun, *found: Derived) -> None:
+        self._run, self._results = run, results(*found)
+
+    def run_of(self, _selection: object) -> ModelRun:
+        return self._run
+
+    def results_of(self, _run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
+        return {one.name: self._results[one.name] for one in requests if one.name in self._results}
 
 
 def array_of(value: Any) -> np.ndarray:

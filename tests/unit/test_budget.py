@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from synthetic import make_parts
 
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.errors import ModelError, NoSpaceError
 from dashboard.jobs import housekeeping
 from dashboard.jobs.housekeeping import kept_tidy, sweep, tidy
@@ -131,7 +132,7 @@ def test_what_was_used_longest_ago_leaves_whatever_it_is(settings: Settings) -> 
 def test_what_is_derived_from_a_run_counts_and_leaves_with_it(settings: Settings) -> None:
     key = kept_run(settings, 1, 1, 40)
     store = RunStore(settings.runs_folder, 10**12)
-    store.save_arrays(f"{key}.fill-1", {"more": np.zeros(MB)})
+    store.save_derived(Derived(DerivedRequest.of(key, "masked-prediction", position=1), {"more": np.zeros(MB)}, {}))
     age(settings.runs_folder, 40)
     later = kept_run(settings, 2, 4, 20)
     assert Budget.from_settings(settings).make_room().over == 0

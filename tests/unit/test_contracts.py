@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import WORDS, fill_arrays, make_parts, make_run
+from synthetic import WORDS, make_parts, make_run, masked_result
 
-from dashboard.contracts.job import fill_name
 from dashboard.contracts.request import LONGEST_TEXT, CaptureOptions, RunRequest, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import ScoreRecipe, allowed_keys, attention_weights
@@ -136,7 +135,6 @@ def test_a_text_that_is_too_long_names_the_limit_to_keep(tokens: int, limit: int
 
 
 def test_a_fill_has_one_name() -> None:
-    assert fill_name("f" * 64, 45) == "f" * 64 + ".fill-45"
 
 
 # keys
@@ -388,7 +386,8 @@ def test_predictions_that_are_not_stored_are_a_named_error() -> None:
 
 
 def test_a_prediction_computed_later_is_read_beside_the_run() -> None:
-    run, arrays = make_run("masked", masked=False), fill_arrays(position=2)
+    run = make_run("masked", masked=False)
+    arrays = masked_result(run.key).arrays
     prediction = run.prediction_beside(arrays, 2)
     assert (prediction.position, prediction.mode) == (2, "masked")
     assert [c.id for c in prediction.candidates] == arrays["masked/top_ids"][0].tolist()
@@ -411,9 +410,9 @@ def test_surprisal_of_a_masked_model_is_that_of_each_masked_token() -> None:
 
 def test_a_run_is_not_changed_by_what_is_added_to_it() -> None:
     run = make_run()
-    more = run.with_arrays({"fill/x": np.zeros(1)})
-    assert "fill/x" in more.arrays
-    assert "fill/x" not in run.arrays
+    more = run.with_arrays({"more/x": np.zeros(1)})
+    assert "more/x" in more.arrays
+    assert "more/x" not in run.arrays
     assert more.key == run.key
 
 

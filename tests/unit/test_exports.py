@@ -16,7 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from safetensors import safe_open
-from synthetic import fill_arrays, make_parts, make_run
+from synthetic import OneRun, make_parts, make_run, masked_result
 
 from dashboard import __version__, open_run, plot_attention_heads, save_run
 from dashboard.contracts.run import ModelKind, ModelRun
@@ -56,7 +56,7 @@ def state_of(run: ModelRun, **options: str) -> ViewState:
 
 
 def found(name: str, run: ModelRun, **options: str) -> Standing:
-    return standing(name, state_of(run, **options), VIEWS, lambda _selection, _later: run)
+    return standing(name, state_of(run, **options), VIEWS, OneRun(run))
 
 
 # figures
@@ -317,7 +317,7 @@ def test_a_figures_page_stands_alone_and_says_where_it_comes_from(name: str) -> 
 def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
     run = whole_run(texts=("The", " <b>cat", " sat", " on", " it", "."))
     state = state_of(run, **{"hidden-fit": "all"})
-    content = report(state, VIEWS, lambda _selection, _later: run, "https://dashboard.example/team/")
+    content = report(state, VIEWS, OneRun(run), "https://dashboard.example/team/")
     page = Page(content)
     figures = [name for name in page.stored if name.endswith("-data")]
     assert len(figures) == len(NAMES)
@@ -330,7 +330,7 @@ def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
     assert all(f"{value:.2f}" in words for value in surprisal[1:])
     assert f"https://dashboard.example/team/?run={run.key}&" in words
     assert "hidden-fit=all" in words
-    assert "Address of this view" not in report(state, VIEWS, lambda _selection, _later: run)
+    assert "Address of this view" not in report(state, VIEWS, OneRun(run))
     assert page.tags.count("h1") == 1
     assert page.tags.count("table") == len([view for view in VIEWS if view.table])
     assert "Hidden states: Fit the components on" in words
@@ -338,7 +338,7 @@ def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
 
 def test_a_report_says_what_cannot_be_drawn() -> None:
     run = whole_run("encoder")
-    words = " ".join(Page(report(state_of(run), VIEWS, lambda _selection, _later: run)).texts)
+    words = " ".join(Page(report(state_of(run), VIEWS, OneRun(run))).texts)
     assert "no token predictions" in words
     assert "no surprisal" in words
 
@@ -347,10 +347,13 @@ def test_the_prediction_of_a_position_that_was_filled_later_is_exported_as_shown
     run = whole_run("masked", masked=False)
     with pytest.raises(MissingArrayError, match="with token 3 masked is not computed yet"):
         found("prediction", run)
-    filled = run.with_arrays({f"fill/3/{name}": values for name, values in fill_arrays(position=3).items()})
-    table = found("prediction", filled).whole()
+    result = masked_result(run.key, 3)
+    table = standing("prediction", state_of(run), VIEWS, OneRun(run, result)).whole()
     assert table is not None
-    expected = fill_arrays(position=3)["masked/top_logprobs"][0]
+    expected = result.arrays["masked/top_logprobs"][0]
+    file = standing("prediction", state_of(run), VIEWS, OneRun(run.with_derived([result]))).whole()
+    assert file is not None
+    assert list(file.rows) == list(table.rows), "a file that holds the result shows it, too"
     assert [row[4] for row in table.rows][: len(expected)] == [float(value) for value in expected]
 
 
@@ -467,6 +470,6 @@ def test_the_pictures_json_is_whole() -> None:
 def test_the_selection_without_a_second_token() -> None:
     run = make_run()
     state = replace(state_of(run), selection=Selection(run.key, 2, 0, 0))
-    one = standing("attention", state, VIEWS, lambda _selection, _later: run)
+    one = standing("attention", state, VIEWS, OneRun(run))
     assert "Second token" not in dict(one.provenance.entries)
     assert len(one.paint(LIGHT).layout.shapes) == 1

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelInfo, ModelRun
 from dashboard.contracts.scores import ScoreRecipe
@@ -41,6 +42,11 @@ def header(text: str = "a b") -> dict[str, object]:
     tokens = [Token(1, "a", 0, 1), Token(2, " b", 1, 3)]
     recipes = [ScoreRecipe(0.5, "causal")]
     return ModelRun.make_header(request.key("weights"), request, info, tokens, recipes, created=CREATED, **made_now())
+
+
+def result_of(key: str, value: float = 0.0) -> Derived:
+    """A derived result of a run: one number."""
+    return Derived(DerivedRequest.of(key, "masked-prediction", position=1), {"a": np.array([value])}, {"of": value})
 
 
 def arrays(fill: float = 0.0, width: int = 4) -> dict[str, np.ndarray]:
@@ -115,7 +121,8 @@ def test_a_missing_run_is_a_named_error(store: RunStore) -> None:
     with pytest.raises(RunNotFoundError, match="Run its text again"):
         store.open("0" * 64)
     with pytest.raises(RunNotFoundError):
-        store.open_arrays("0" * 64 + ".fill-1")
+        store.open("0" * 64)
+    assert store.derived(result_of("0" * 64).request) is None
 
 
 @pytest.mark.parametrize("name", ["", "../secret", "a" * 64 + "/../x", "A" * 64, "0" * 64 + "\n", "0" * 64 + "./x", None, 3])
@@ -262,20 +269,33 @@ def test_an_open_run_stays_readable_after_it_left(store: RunStore) -> None:
 
 def test_derived_arrays_live_and_leave_with_their_run(store: RunStore) -> None:
     key, other = saved(store), saved(store, "b c")
-    store.save_arrays(f"{key}.fill-45", {"masked/entropy": np.array([1.5], dtype=np.float32)})
-    store.save_arrays(f"{other}.fill-45", {"masked/entropy": np.array([2.5], dtype=np.float32)})
-    assert store.has(f"{key}.fill-45")
-    assert store.open_arrays(f"{key}.fill-45")["masked/entropy"].tolist() == [1.5]
+    one, two = result_of(key, 1.5), result_of(other, 2.5)
+    store.save_derived(one)
+    store.save_derived(two)
+    found = store.derived(one.request)
+    assert found is not None
+    assert (found.request, found.facts, found.arrays["a"].tolist()) == (one.request, {"of": 1.5}, [1.5])
+    assert store.has(one.request.name)
     store.delete(key)
-    assert not store.has(f"{key}.fill-45")
-    assert store.has(f"{other}.fill-45")
+    assert store.derived(one.request) is None
+    assert not store.has(one.request.name)
+    assert store.derived(two.request) is not None
+
+
+def test_a_result_of_other_parameters_is_no_answer(store: RunStore) -> None:
+    """The file's name holds a hash; what was asked stands in the file in full, and is compared."""
+    key = saved(store)
+    one, other = result_of(key), Derived(DerivedRequest.of(key, "masked-prediction", position=2), {"a": np.zeros(1)}, {})
+    store.save_derived(one)
+    file_of(store, one.request.name).rename(file_of(store, other.request.name))
+    assert store.derived(other.request) is None
 
 
 def test_the_least_recently_used_leave_and_the_newest_stays(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs", 10**9)
     first, second = saved(store, "one", width=1000), saved(store, "two", width=1000)
-    store.save_arrays(f"{second}.fill-1", {"a": np.zeros(1)})
-    for age, name in enumerate([first, f"{second}.fill-1", second]):
+    store.save_derived(result_of(second))
+    for age, name in enumerate([first, result_of(second).request.name, second]):
         path = file_of(store, name)
         os.utime(path, (0, time.time() - 100 - age))
     store.open(second)
@@ -444,29 +464,31 @@ def test_a_run_that_is_replaced_is_the_new_one_and_stays_readable_for_who_has_th
 
 def test_what_was_derived_from_a_run_leaves_with_that_capture(store: RunStore) -> None:
     key = captured(store, "one")
-    name = f"{key}.fill-1"
-    store.save_arrays(name, {"a": np.zeros(1)}, "one")
+    result = result_of(key)
+    name = result.request.name
+    store.save_derived(result, "one")
     assert store.is_current(name)
     captured(store, "two")
     assert not store.has(name)
     assert not file_of(store, name).exists()
     with pytest.raises(ReplacedRunError, match="computed again"):
-        store.save_arrays(name, {"a": np.zeros(1)}, "one")  # a job that began before
+        store.save_derived(result, "one")  # a job that began before
     assert not file_of(store, name).exists()
-    store.save_arrays(name, {"a": np.ones(1)}, "two")
-    assert store.open_arrays(name)["a"].tolist() == [1.0]
+    store.save_derived(result_of(key, 1.0), "two")
+    found = store.derived(result.request)
+    assert found is not None
+    assert found.arrays["a"].tolist() == [1.0]
 
 
 def test_what_another_process_wrote_too_late_is_a_miss(store: RunStore) -> None:
     """Between the replacing of a run and the sweep of what was derived from it, and after both."""
     key = captured(store, "two")
-    name = f"{key}.fill-1"
-    save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name, "of": "one"})
-    assert not store.has(name)
-    with pytest.raises(RunNotFoundError):
-        store.open_arrays(name)
-    with pytest.raises(RunNotFoundError):
-        store.open_arrays(name, "two")
+    request = result_of(key).request
+    told = {"name": request.name, "of": "one", "request": json.dumps(request.to_json())}
+    save_file({"a": np.zeros(1)}, file_of(store, request.name), metadata=told)
+    assert not store.has(request.name)
+    assert store.derived(request) is None
+    assert store.derived(request, "two") is None
 
 
 def test_a_fill_of_the_first_version_belongs_to_a_run_of_the_first_version(store: RunStore) -> None:
@@ -474,9 +496,12 @@ def test_a_fill_of_the_first_version_belongs_to_a_run_of_the_first_version(store
     name = f"{key}.fill-1"
     save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name})
     assert store.has(name)
-    assert store.open_arrays(name, store.stamp(key))["a"].tolist() == [0.0]
+    found = store.derived(result_of(key).request, store.stamp(key))
+    assert found is not None
+    assert found.arrays["a"].tolist() == [0.0]
     captured(store, "two")
     assert not store.has(name)
+    assert store.derived(result_of(key).request) is None
     save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name})
     assert not store.has(name), "it says not of which capture it is, so it is none of a capture with a stamp"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import ENCODER_WORDS, WORDS, array_of, make_parts, make_run, make_two_streams, words_in
+from synthetic import ENCODER_WORDS, WORDS, OneRun, array_of, make_parts, make_run, make_two_streams, words_in
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
@@ -215,16 +215,6 @@ def test_what_the_page_is_told_of_a_run_without_scores_and_pictures() -> None:
     whole = describe_run(make_run())
     assert whole["pictures"] is True
     assert len(whole["patterns"]) == 2
-
-
-class OneRun:
-    """A shelf with one run."""
-
-    def __init__(self, run: ModelRun) -> None:
-        self._run = run
-
-    def run_of(self, _selection: Selection, _later: bool = False) -> ModelRun:
-        return self._run
 
 
 @pytest.mark.parametrize("gone", OPTIONAL)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import TOP, WORDS, fill_arrays, make_run
+from synthetic import TOP, WORDS, make_run, masked_result, results
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
@@ -195,10 +195,11 @@ def test_a_masked_position_that_waits_has_no_table_and_then_the_filled_one() -> 
     options = {control.name: control.default for control in view.controls}
     assert view.table is not None
     assert view.table(Context(run, select(run, token=2, second=None), options)) is None
-    filled = fill_arrays(position=2)
-    later = run.with_arrays({f"fill/2/{name}": value for name, value in filled.items()})
-    rows = rows_of(table_of("prediction", later, select(run, token=2, second=None)))
-    assert [row[2] for row in rows[:TOP]] == filled["masked/top_ids"][0].tolist()
+    result = masked_result(run.key)
+    table = view.table(Context(run, select(run, token=2, second=None), options, results=results(result)))
+    assert table is not None
+    rows = rows_of(table)
+    assert [row[2] for row in rows[:TOP]] == result.arrays["masked/top_ids"][0].tolist()
     assert [row[2] for row in rows if row[5] == "yes"] == [2]
 
 

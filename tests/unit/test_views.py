@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from synthetic import WORDS, array_of, fill_arrays, make_parts, make_run, titles_in, words_in
+from synthetic import WORDS, array_of, make_parts, make_run, masked_result, results, titles_in, words_in
 
 from dashboard import views
 from dashboard.analysis.prediction import Chance, Contender
@@ -399,9 +399,9 @@ def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
     words = view.text(Context(run, selection, options))
     assert words.waiting
     assert drawn_by(view, run, selection, options, LIGHT) is None
-    later = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
-    assert not view.text(Context(later, selection, options)).waiting
-    assert drawn_by(view, later, selection, options, LIGHT) is not None
+    there = results(masked_result(run.key))
+    assert not view.text(Context(run, selection, options, results=there)).waiting
+    assert drawn_by(view, run, selection, options, LIGHT, there) is not None
 
 
 def test_a_model_without_a_head_says_so_and_draws_nothing() -> None:
@@ -492,13 +492,11 @@ def test_words_of_two_positions_give_both_tokens_facts() -> None:
 def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
     run, view = make_run("masked", masked=False), named("prediction")
     selection, options = select(run, token=2, second=4), defaults(view)
-    first = run.with_arrays({f"fill/2/{name}": array for name, array in fill_arrays(position=2).items()})
-    assert "not computed yet" in words_in(view.text(Context(first, selection, options)).caption)
-    assert len(drawn_by(view, first, selection, options, LIGHT).data) == 1
-    both = first.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
-    assert len(drawn_by(view, both, selection, options, LIGHT).data) == 2
-    only = run.with_arrays({f"fill/4/{name}": array for name, array in fill_arrays(position=4).items()})
-    assert view.text(Context(only, selection, options)).waiting
+    first, second = masked_result(run.key, 2), masked_result(run.key, 4)
+    assert "not computed yet" in words_in(view.text(Context(run, selection, options, results=results(first))).caption)
+    assert len(drawn_by(view, run, selection, options, LIGHT, results(first)).data) == 1
+    assert len(drawn_by(view, run, selection, options, LIGHT, results(first, second)).data) == 2
+    assert view.text(Context(run, selection, options, results=results(second))).waiting
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+/* Derived results (dashboard/compute): what the words of the cards wait for is asked for as one set, which follows what is selected.
+   How far each is stands in the card, with Cancel; so does the reason of one that failed, with Try again. */
+(function () {
+  "use strict";
+  const app = window.dashboardApp;
+  const own = window.dash_clientside.dashboard;
+  const SILENCE = 24000; // without any sign of the set
+  const PATIENCE = 1000; // before a card offers to cancel
+  const failed = new Map(); // result of a capture → why it is not asked for
+  const waiting = new WeakMap(); // place of an error → the words that stood there while it was computed
+  let wanted = []; // the requests of the set that was asked for last, but for those that are done
+  let silent = 0;
+  let serial = 0;
+
+  const ofCapture = (name) => `${app.stamp} ${name}`;
+  const places = (name) => document.querySelectorAll(`[data-waits="${name}"]`);
+  const names = (requests) => requests.map(({ name }) => name).sort().join();
+
+  function ask(requests) {
+    if (names(requests) === names(wanted)) return;
+    wanted = requests;
+    serial += 1;
+    window.dash_clientside.set_props("derived-request", { data: { wants: requests, serial } });
+    watch();
+  }
+  function watch() {
+    clearTimeout(silent);
+    if (wanted.length) silent = setTimeout(() => wanted.slice().forEach(({ name }) => fails(name, { error: "This result did not come." })), SILENCE);
+  }
+  /* it is not asked for again by itself */
+  function fails(name, outcome) {
+    wanted = wanted.filter((request) => request.name !== name);
+    failed.set(ofCapture(name), outcome);
+    say(name, outcome);
+    if (!wanted.length) clearTimeout(silent);
+  }
+  function button(text, act) {
+    const node = app.make("button", "quiet", text);
+    node.type = "button";
+    node.addEventListener("click", act);
+    return node;
+  }
+  /* the reason in place of the words that say that it is computed */
+  function say(name, outcome) {
+    for (const place of places(name)) {
+      if (!waiting.has(place)) waiting.set(place, [...place.childNodes]);
+      const why = place.tagName === "DIV" ? app.make("b", "", outcome.error) : outcome.error;
+      place.replaceChildren(why, " ", button("Try again", () => retry(name)));
+    }
+    if (places(name).length) app.say(outcome.error);
+  }
+  function retry(name) {
+    failed.delete(ofCapture(name));
+    for (const place of places(name)) if (waiting.has(place)) place.replaceChildren(...waiting.get(place));
+    app.askAgain(app.state.selection);
+  }
+  function cancel(name) {
+    const rest = wanted.filter((request) => request.name !== name);
+    failed.set(ofCapture(name), { error: "Cancelled." });
+    ask(rest);
+    say(name, { error: "Cancelled." });
+  }
+  /* how far a result is, below the words that say that it is computed */
+  function tell(name, { ahead, message }) {
+    const words = ahead ? `${ahead} before this one` : message || "";
+    for (const place of places(name)) {
+      let line = place.querySelector(".how-far");
+      if (!line) {
+        line = app.make(place.tagName === "DIV" ? "p" : "span", "how-far");
+        line.append(app.make("span"), " ");
+        place.append(" ", line);
+        setTimeout(() => { if (line.isConnected) line.append(button("Cancel", () => cancel(name))); }, PATIENCE);
+      }
+      line.firstChild.textContent = words;
+    }
+  }
+
+  document.addEventListener("all-words", ({ detail: { awaits } }) => {
+    for (const { name } of awaits) if (failed.has(ofCapture(name))) say(name, failed.get(ofCapture(name)));
+    ask(awaits.filter(({ name }) => !failed.has(ofCapture(name))));
+  });
+  app.onPaint((state, what) => { if (what === "nothing") ask([]); });
+
+  /** What Dash tells of the set: an outcome or a progress, each a map from a result's name to its state. */
+  own.derived = function (outcome, progress) {
+    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
+    const told = triggered.includes("derived-result.data") ? outcome : progress;
+    if (!told) return;
+    if (told.error) { // the set as a whole was refused
+      wanted.slice().forEach(({ name }) => fails(name, told));
+      return;
+    }
+    let came = false;
+    const ends = told === outcome;
+    for (const { name } of wanted.slice()) {
+      const state = (told.watched || {})[name];
+      if (state && state.error) { if (!state.cancelled) fails(name, state); } else if (state && !state.run) tell(name, state);
+      else if (state || ends) { // it is there; one that is not named was there before
+        came = true;
+        wanted = wanted.filter((request) => request.name !== name);
+      }
+    }
+    watch();
+    if (came && app.state.selection) app.askAgain(app.state.selection);
+  };
+})();

@@ -1,0 +1,93 @@
+"""What a kind of derived result declares. No torch here: the web process asks a kind what it takes, a worker computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dashboard.contracts.derived import Derived, DerivedRequest, Value
+from dashboard.contracts.job import Progress
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import check
+from dashboard.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from dashboard.models.loader import LoadedModel
+
+OnProgress = Callable[[Progress], None]
+Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter with its bounds.
+
+    Attributes:
+        name: of the parameter. of: what an index counts ("token", "layer", "head"), which bounds it in every run.
+        choices: what it may be, of one that is no index. least, most: bounds of a number that is neither.
+    """
+
+    name: str
+    of: str | None = None
+    choices: tuple[Value, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+    def check(self, run: ModelRun, value: Value) -> None:
+        """Raise `BadSelectionError` or `BadRequestError` for a value out of bounds."""
+        if self.of is not None:
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise BadRequestError(f"{self.name} is {value!r}; give a whole number from 0.")
+            check(self.of, value, run.counts()[self.of])
+        elif self.choices and value not in self.choices:
+            raise BadRequestError(f"{self.name} is {value!r}; choose one of {', '.join(map(str, self.choices))}.")
+        elif self.least is not None or self.most is not None:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not (self.least or 0) <= value <= (float("inf") if self.most is None else self.most):  # type: ignore[operator]
+                raise BadRequestError(f"{self.name} is {value!r}; give a number from {self.least} to {self.most}.")
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a computation gives: arrays by name, and facts as JSON."""
+
+    arrays: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of derived result.
+
+    Attributes:
+        name: lower case, with hyphens: the file's name. title: as a sentence begins with it.
+        parameters: each must be given, and no other.
+        check: raises a `DashboardError` where this run cannot have the result (`MissingArrayError` where its model gives none).
+        compute: computes it, in a process with torch, with the model that made the run; reports its progress, which raises to
+            stop it.
+        read: what the result says, of a run and the result: the value that `dashboard.derive` gives.
+    """
+
+    name: str
+    title: str
+    parameters: tuple[Parameter, ...]
+    check: Callable[[ModelRun, Parameters], None]
+    compute: Callable[[LoadedModel, ModelRun, Parameters, OnProgress], Computed]
+    read: Callable[[ModelRun, Derived], Any]
+
+    def request(self, run: ModelRun, **parameters: Value) -> DerivedRequest:
+        """The request of this result of a run.
+
+        Raises:
+            BadRequestError: a parameter lacks, is too many, or is out of its bounds. BadSelectionError: an index is.
+        """
+        names = {parameter.name for parameter in self.parameters}
+        if set(parameters) != names:
+            wanted, given = (", ".join(sorted(some)) or "none" for some in (names, parameters))
+            raise BadRequestError(f"{self.title} does not take the parameters {given}. Give {wanted}.")
+        for parameter in self.parameters:
+            parameter.check(run, parameters[parameter.name])
+        return DerivedRequest.of(run.key, self.name, **parameters)

@@ -1,0 +1,91 @@
+"""Derived results: what is computed from a run later, because it costs too much for every run, or needs a question.
+
+A result has a name for ever, made of its run, its kind and its parameters; whoever asks the same gets the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dashboard.contracts.request import is_run_key
+from dashboard.errors import BadRequestError
+
+KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
+MOST_PARAMETERS = 12
+LONGEST_VALUE = 2_000  # characters of a parameter that is text
+BESIDE = "derived"  # begins the names of derived arrays in a file that holds them with their run
+
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class DerivedRequest:
+    """One question to a run.
+
+    Attributes:
+        run: the run's key. kind: what is computed, by the name of its file in `dashboard.compute`.
+        parameters: (name, value) in the order of names.
+
+    Raises:
+        BadRequestError: a field is not what it must be. Whether kind and parameters exist is checked by `dashboard.compute`.
+    """
+
+    run: str
+    kind: str
+    parameters: tuple[tuple[str, Value], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not is_run_key(self.run) or not isinstance(self.kind, str) or not KIND.fullmatch(self.kind):
+            raise BadRequestError("What is to be computed names no run or no kind. Reload the page.")
+        if len(self.parameters) > MOST_PARAMETERS or not all(map(_is_parameter, self.parameters)):
+            raise BadRequestError("What is to be computed has parameters that cannot be read. Reload the page.")
+        object.__setattr__(self, "parameters", tuple(sorted(self.parameters)))
+
+    @classmethod
+    def of(cls, run: str, kind: str, **parameters: Value) -> DerivedRequest:
+        """The request with these parameters."""
+        return cls(run, kind, tuple(parameters.items()))
+
+    @classmethod
+    def from_json(cls, raw: object) -> DerivedRequest:
+        """Parse a decoded JSON object; every defect is a `BadRequestError`."""
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("parameters", {}), Mapping):
+            raise BadRequestError("What is to be computed is not an object. Reload the page.")
+        return cls(raw.get("run"), raw.get("kind"), tuple(raw.get("parameters", {}).items()))  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run": self.run, "kind": self.kind, "parameters": dict(self.parameters)}
+
+    @property
+    def suffix(self) -> str:
+        """The kind and 16 hex digits of the parameters' sha256: what the result is called among those of its run."""
+        content = json.dumps(dict(self.parameters), sort_keys=True, ensure_ascii=True)
+        return f"{self.kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+    @property
+    def name(self) -> str:
+        """What the result is called everywhere: the job that computes it, its file in the store, its place on the page."""
+        return f"{self.run}.{self.suffix}"
+
+
+def _is_parameter(pair: object) -> bool:
+    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str) or not pair[0].isidentifier():
+        return False
+    value = pair[1]
+    return isinstance(value, (int, float, bool)) or (isinstance(value, str) and len(value) <= LONGEST_VALUE)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A result. `arrays` by name; `facts`: JSON beside them; what they mean says the kind's file in `dashboard.compute`."""
+
+    request: DerivedRequest
+    arrays: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any]

@@ -1,0 +1,32 @@
+"""Where views get what they show: runs, and the derived results that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from dashboard.contracts.context import Context
+from dashboard.contracts.derived import Derived, DerivedRequest
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.views.declaration import View
+from dashboard.views.state import ViewState
+
+
+class Library(Protocol):
+    """Runs and their derived results: a server's store, or what a command has computed."""
+
+    def run_of(self, selection: Selection) -> ModelRun:
+        """The selection's run, which has every place that the selection names; a `DashboardError` where there is none."""
+
+    def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
+        """Those of the results that are there, by the name of their request."""
+
+
+def context_of(view: View, state: ViewState, library: Library, theme: str = "light") -> Context:
+    """All that a view may look at in this state, with those of the results it needs that are there."""
+    selection = state.selection
+    context = Context(library.run_of(selection), selection, state.options[view.name], theme)
+    wanted = view.wanted(context)
+    return replace(context, results=library.results_of(context.run, wanted)) if wanted else context

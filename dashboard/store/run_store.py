@@ -42,6 +42,7 @@ from dashboard.private import private_folder
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
+    DERIVED_NAME,
     KEY_LENGTH,
     SUFFIX,
     derived_from,
@@ -158,13 +159,18 @@ class RunStore:
         Raises:
             ReplacedRunError: the run was computed again since.
         """
-        name = result.request.name
+        told = {"request": json.dumps(result.request.to_json()), "facts": json.dumps(dict(result.facts))}
+        self.save_arrays(result.request.name, result.arrays, stamp, **told)
+
+    def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray], stamp: str | None = None, **told: str) -> None:
+        """Keep arrays that belong to a run, under a name such as `KEY.KIND-0123`, with text metadata; as of `save_derived`."""
+        if not DERIVED_NAME.fullmatch(name):
+            raise RunShapeError(f"{name!r} is not a name of arrays derived from a run. Give KEY.NAME.")
         now = self._stamp(name)
         if stamp is not None and now is not None and stamp != now:
             raise ReplacedRunError("This run was computed again meanwhile. Ask for it again.")
         of = stamp or now
-        told = {"request": json.dumps(result.request.to_json()), "facts": json.dumps(dict(result.facts))}
-        self._write(name, result.arrays, {"name": name, **told, **({"of": of} if of else {})})
+        self._write(name, arrays, {"name": name, **told, **({"of": of} if of else {})})
 
     def derived(self, request: DerivedRequest, stamp: str | None = None) -> Derived | None:
         """A derived result that `save_derived` kept; None where it is not here, or was damaged (then it no longer is), or is

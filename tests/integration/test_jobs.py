@@ -25,6 +25,7 @@ from dash import Input, Output, dcc, html
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_jobs
 
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import JobSpec, preparation
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import DashboardError, EmptyTextError

@@ -18,7 +18,7 @@ import torch
 from tiny_models import tiny
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import make_parts, words_in
+from synthetic import OneRun, make_parts, words_in
 
 from dashboard import plot_attention_heads, plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
 from dashboard.contracts.context import Context

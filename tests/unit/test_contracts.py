@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from synthetic import WORDS, make_parts, make_run, masked_result
 
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import LONGEST_TEXT, CaptureOptions, RunRequest, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.scores import ScoreRecipe, allowed_keys, attention_weights
@@ -27,6 +28,7 @@ from dashboard.errors import (
     RunShapeError,
     TextTooLongError,
 )
+from dashboard.store.files import is_name
 
 # requests
 
@@ -134,7 +136,30 @@ def test_a_text_that_is_too_long_names_the_limit_to_keep(tokens: int, limit: int
     check_length(min(limit, most or limit), "Tiny", limit, most)
 
 
-def test_a_fill_has_one_name() -> None:
+def test_a_derived_result_has_one_name() -> None:
+    """sha256 of {"position": 45} and of {"a": 1, "b": "x"} by hand (`printf … | sha256sum`)."""
+    one = DerivedRequest.of("f" * 64, "masked-prediction", position=45)
+    assert one.name == "f" * 64 + ".masked-prediction-6cac5a20f9476711"
+    two, same = DerivedRequest.of("f" * 64, "x", b="x", a=1), DerivedRequest("f" * 64, "x", (("a", 1), ("b", "x")))
+    assert (two, two.suffix) == (same, "x-ce5c626fb4030742")
+    assert DerivedRequest.from_json(json.loads(json.dumps(two.to_json()))) == two
+    assert is_name(one.name)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(None, [], "x", {}, {"run": "f" * 64}, {"run": "F" * 64, "kind": "x"}, {"run": "f" * 64, "kind": "../x"}),
+        *(
+            {"run": "f" * 64, "kind": "x", "parameters": wrong}
+            for wrong in ([], {"a b": 1}, {"a": None}, {"a": [1]}, {"a": "x" * 2001})
+        ),
+        {"run": "f" * 64, "kind": "x", "parameters": {f"p{i}": i for i in range(13)}},
+    ],
+)
+def test_a_derived_request_that_cannot_be_read_is_a_named_error(raw: object) -> None:
+    with pytest.raises(BadRequestError, match="Reload the page"):
+        DerivedRequest.from_json(raw)
 
 
 # keys

@@ -18,6 +18,7 @@ from dashboard import views
 from dashboard.analysis.prediction import Chance, Contender
 from dashboard.analysis.projection import project_stream, trajectories
 from dashboard.contracts.context import Context
+from dashboard.contracts.derived import Derived
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import FIELDS, Selection
 from dashboard.figures.attention import shades
@@ -36,9 +37,16 @@ def select(run: ModelRun, token: int = 3, layer: int = 1, head: int = 0, second:
     return Selection(run.key, token, layer, head, second)
 
 
-def drawn_by(view: View, run: ModelRun, selection: Selection, options: dict[str, str], theme: Any) -> go.Figure | None:
-    """A view's figure, as Plotly reads and checks it."""
-    figure = view.draw(Context(run, selection, options, theme.name))
+def drawn_by(
+    view: View,
+    run: ModelRun,
+    selection: Selection,
+    options: dict[str, str],
+    theme: Any,
+    there: dict[str, Derived] | None = None,
+) -> go.Figure | None:
+    """A view's figure, as Plotly reads and checks it; `there`: the derived results."""
+    figure = view.draw(Context(run, selection, options, theme.name, results=there or {}))
     return None if figure is None else go.Figure(figure)
 
 

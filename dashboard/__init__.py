@@ -14,7 +14,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dashboard.compute import derive
+    from dashboard.compute.deriving import derive
     from dashboard.contracts.run import ModelRun
     from dashboard.exports.frames import read_table
     from dashboard.exports.run_files import open_run, save_run
@@ -47,7 +47,7 @@ _HOMES = {
     "LoadedModel": "dashboard.models.loader",
     "ModelRun": "dashboard.contracts.run",
     "capture_run": "dashboard.models.capture",
-    "derive": "dashboard.compute",
+    "derive": "dashboard.compute.deriving",
     "load_model": "dashboard.models.loader",
     "open_run": "dashboard.exports.run_files",
     "read_table": "dashboard.exports.frames",

@@ -263,7 +263,7 @@ class NotebookServer:
         """What a worker would do: a derived result of a run that is shown."""
         if spec.name != "derive":
             raise BadRequestError("This page shows runs of a notebook. Capture another text there.")
-        from dashboard.compute import compute
+        from dashboard.compute.deriving import compute
 
         request = DerivedRequest.from_json(spec.payload)
         run = store.open(request.run)

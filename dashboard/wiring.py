@@ -18,7 +18,7 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 
 from dashboard import ids
-from dashboard.compute import check
+from dashboard.compute.deriving import check
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import JobSet, JobSpec, preparation
 from dashboard.contracts.request import RunRequest, check_characters, check_length, is_run_key

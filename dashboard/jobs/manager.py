@@ -140,7 +140,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
     def _ended(self, job: str, key: str) -> Any:
         """The states of a set of which no job goes on; UNDEFINED while one does, or where they cannot be read now."""
         try:
-            watched = self._until(lambda: self.backend.watched(job), _all_ended)
+            watched = self._until(lambda: self.backend.watched(job), _all_ended, self.backend.watched(job))
         except StorageError:
             return self.UNDEFINED
         return self._states(watched or {}, key) if _all_ended(watched) else self.UNDEFINED
@@ -165,12 +165,11 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         outcome = self.backend.poll(key)
         if outcome is not None:
             return outcome
-        ready = self._until(lambda: self.result_ready(key), bool)
+        ready = self._until(lambda: self.result_ready(key), bool, False)
         return self.backend.poll(key) if ready else None
 
-    def _until(self, look: Callable[[], T], ends: Callable[[T], bool]) -> T:
-        """What `look` gives, once it ends the waiting, or after a moment."""
-        found = look()
+    def _until(self, look: Callable[[], T], ends: Callable[[T], bool], found: T) -> T:
+        """What `look` gives, once it ends the waiting, or after a moment; `found`: what it is now."""
         if ends(found) or not self._held.acquire(blocking=False):
             return found
         try:

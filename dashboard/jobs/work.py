@@ -185,7 +185,7 @@ def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> s
 
 def derive(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
     """Compute a derived result of a kept run, and keep it beside the run."""
-    from dashboard.compute import check, compute
+    from dashboard.compute.deriving import check, compute
 
     asked = DerivedRequest.from_json(payload)
     run = desk.store.open(asked.run)

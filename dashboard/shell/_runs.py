@@ -89,7 +89,7 @@ class Runs:
         return {request.name: self._store.derived(request, run.stamp) or self._derive(run, request) for request in requests}
 
     def _derive(self, run: ModelRun, request: DerivedRequest) -> Derived:
-        from dashboard.compute import compute
+        from dashboard.compute.deriving import compute
 
         result = compute(self._load(), run, request)
         self._store.save_derived(result, run.stamp)

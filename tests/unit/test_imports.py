@@ -30,6 +30,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "store": ("store", "settings", "private", *RUNS),
     "models": ("models", *DISK, "store.upgrades", "container", "settings", "__init__", *RUNS),  # of __init__ the version
     "analysis": ("analysis", *RUNS),
+    "compute": ("compute", "models", *RUNS),  # models and torch within a function that computes, never where a kind is declared
     "jobs": ("jobs", "store", "settings", "private", "container", *RUNS),
     "jobs.housekeeping": (
         "store",
@@ -44,10 +45,10 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "jobs.failure": BASE,
     "jobs.manager": ("jobs.backend", "jobs.failure", "store", "settings", *RUNS),
     "jobs.in_process": ("jobs.backend", "jobs.failure", "store", *RUNS),
-    "jobs.work": ("jobs", "store", "settings", "models", *RUNS),  # what a worker does
+    "jobs.work": ("jobs", "store", "settings", "models", "compute.deriving", *RUNS),  # what a worker does
     "jobs.preparation": ("jobs", "models.fetch", "models.fingerprint", "settings", *RUNS),  # what is done beside it
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
-    "views": ("views", "figures", "analysis", "ids", "markup", *RUNS),
+    "views": ("views", "compute", "figures", "analysis", "ids", "markup", *RUNS),
     "run_info": ("analysis", "figures.tokens", "examples", "__init__", *RUNS),
     "gate": (),
     "plain_line": BASE,
@@ -59,7 +60,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "page": ("picker", "views", "figures.theme", "models.catalog", "examples", "ids", "markup", "settings", "__init__", *RUNS),
     "shelf": ("store", "models.catalog", "settings", *RUNS),
     "pictures": ("plain_line", "shelf", "views", "figures", "markup", *RUNS),
-    "wiring": ("picker", "shelf", "views", "run_info", "ids", *RUNS),
+    "wiring": ("picker", "shelf", "views", "run_info", "compute.deriving", "ids", *RUNS),
     "exports": ("exports", "views", "figures", "analysis", "store.mapped", "store.upgrades", "markup", "__init__", *RUNS),
     "export_routes": ("plain_line", "recent", "exports", "shelf", "store", "views", "figures.theme", *RUNS),
     "app": (
@@ -84,11 +85,30 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "patient_worker": ("settings",),
     "web_watch": ("container", "settings"),
     "wsgi": ("app", "settings", "web_watch"),
-    "notebook": ("app", "store", "settings", "models", *RUNS),
+    "notebook": ("app", "store", "settings", "models", "compute.deriving", *RUNS),
     "serving": ("jobs.lifeline", "models.catalog", "settings", *BASE),
-    "shell": ("shell", "exports", "views", "run_info", "serving", "jobs.supervisor", "models", "settings", "store", *RUNS),
+    "shell": (
+        "shell",
+        "compute",
+        "exports",
+        "views",
+        "run_info",
+        "serving",
+        "jobs.supervisor",
+        "models",
+        "settings",
+        "store",
+        *RUNS,
+    ),
     "__main__": ("shell",),
-    "__init__": ("contracts", "exports", "figures", "models", "notebook"),  # the Python interface, imported when it is used
+    "__init__": (
+        "compute",
+        "contracts",
+        "exports",
+        "figures",
+        "models",
+        "notebook",
+    ),  # the Python interface, imported when it is used
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
     "torch": ("models", "shell._runs", "jobs.work"),

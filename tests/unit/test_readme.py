@@ -35,6 +35,7 @@ BLOCK = re.compile(r"(?:<!-- runs: (?P<how>[\w/.-]+) -->\n)?```(?P<language>\w+)
 RUN_BY_A_TEST = {
     *("models", "notebook", "views/received.py", "families/granitemoe.py"),
     *("captured/query_norms.py", "upgrades/line", "views/query_norms.py"),
+    *("compute/shorter_context.py", "views/shorter_context.py"),
 }
 NAMED_HOSTS = {"pytorch.org", "127.0.0.1"}
 IN_WORDS = {

@@ -81,17 +81,17 @@
   });
   app.onPaint((state, what) => { if (what === "nothing") ask([]); });
 
-  /** What Dash tells of the set: an outcome or a progress, each a map from a result's name to its state. */
-  own.derived = function (outcome, progress) {
-    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
-    const told = triggered.includes("derived-result.data") ? outcome : progress;
+  /** How far the results of the set are: a map from a result's name to its state. */
+  own.derivedProgress = (told) => hear(told, false);
+  /** What they came to: the same, and of one that is not named that it was there before. */
+  own.derivedResult = (told) => hear(told, true);
+  function hear(told, ends) {
     if (!told) return;
     if (told.error) { // the set as a whole was refused
       wanted.slice().forEach(({ name }) => fails(name, told));
       return;
     }
     let came = false;
-    const ends = told === outcome;
     for (const { name } of wanted.slice()) {
       const state = (told.watched || {})[name];
       if (state && state.error) { if (!state.cancelled) fails(name, state); } else if (state && !state.run) tell(name, state);
@@ -102,5 +102,5 @@
     }
     watch();
     if (came && app.state.selection) app.askAgain(app.state.selection);
-  };
+  }
 })();

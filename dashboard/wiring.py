@@ -218,7 +218,8 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         *[State(name, "value") for name in controls],
     )
     browser("optionsChosen", *[Input(name, "value") for name in controls], State(ids.CONTROLS, "data"), initial=True)
-    browser("derived", Input(ids.DERIVED_RESULT, "data"), Input(ids.DERIVED_PROGRESS, "data"))
+    browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))  # alone: Dash holds back what waits for a result as well
+    browser("derivedResult", Input(ids.DERIVED_RESULT, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))
     browser("progress", Input(ids.PROGRESS_STATE, "data"), Input(ids.FORM_STATE, "data"))
     browser("notice", Input(ids.SUBMITTED_RUN, "data"), Input(ids.RUN_INFO, "data"))

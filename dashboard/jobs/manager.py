@@ -31,7 +31,7 @@ from dash.background_callback.managers import BaseBackgroundCallbackManager
 from dash.exceptions import PreventUpdate
 
 from dashboard.contracts.job import JobSet, JobSpec
-from dashboard.errors import DashboardError, QueueFullError, StorageError, said, unforeseen
+from dashboard.errors import BadRequestError, DashboardError, QueueFullError, StorageError, said, unforeseen
 from dashboard.jobs.backend import Done, Failed, JobBackend, Outcome, State, Unasked, Underway, Watched
 from dashboard.jobs.failure import JobFailure
 from dashboard.settings import Settings
@@ -98,9 +98,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
     def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
         outcome, spec = self._build(job_fn, args)
         if isinstance(spec, JobSet):
-            handle = SET + key
-            self.backend.watch(handle, spec.specs, self.visitor())
-            return handle
+            return self._begin_set(key, spec)
         if outcome is None and spec is not None and self.store.is_current(spec.key):
             outcome = Done(spec.name, spec.key)
         if outcome is None and spec is not None:
@@ -111,6 +109,14 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         if outcome is not None:
             self.backend.deliver(key, outcome)
         return key
+
+    def _begin_set(self, key: str, jobs: JobSet) -> str:
+        try:
+            self.backend.watch(SET + key, jobs.specs, self.visitor())
+        except BadRequestError as error:  # more than a page may want
+            self.backend.deliver(key, Failed.of(error))
+            return key
+        return SET + key
 
     def get_progress(self, key: str) -> list[dict[str, Any]] | None:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,9 @@ from dashboard.errors import BadSelectionError, DashboardError, UsageError
 from dashboard.shell._runs import Runs
 
 if TYPE_CHECKING:
+    from dashboard.contracts.derived import Derived, DerivedRequest
     from dashboard.contracts.run import ModelRun
+    from dashboard.contracts.selection import Selection
 
 USED_BY = {  # option → the endings of --out that it changes something in
     "attention": (".npz", ".safetensors"),
@@ -174,4 +178,18 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     options = {view.name: {control.name: control.default for control in view.controls} for view in views}
     selection = Selection.from_json({"run": run.key, **place})
     state = ViewState(selection.checked(run), options)
-    return report(state, views, runs)
+    return report(state, views, _Chosen(run, runs))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """One run, and its derived results, which are computed where they are not kept."""
+
+    run: ModelRun
+    runs: Runs
+
+    def run_of(self, _selection: Selection) -> ModelRun:
+        return self.run
+
+    def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
+        return self.runs.results_of(run, requests)

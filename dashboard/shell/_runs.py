@@ -15,7 +15,6 @@ from dashboard.shell._steps import line_by_line
 if TYPE_CHECKING:
     from dashboard.contracts.derived import Derived, DerivedRequest
     from dashboard.contracts.run import ModelRun
-    from dashboard.contracts.selection import Selection
     from dashboard.models.loader import LoadedModel
     from dashboard.store.run_store import RunStore
 
@@ -79,10 +78,6 @@ class Runs:
     def speed(self) -> float | None:
         """Tokens a second of what was computed so far, loading left out; None where that is little (`FEWEST_TIMED`)."""
         return self._tokens / self._seconds if self._tokens >= FEWEST_TIMED else None
-
-    def run_of(self, selection: Selection) -> ModelRun:
-        """The selection's run."""
-        return self._store.open(selection.run)
 
     def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
         """Derived results of a run; what is not in the store is computed now."""

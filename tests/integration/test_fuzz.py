@@ -38,6 +38,7 @@ UPDATE = "/_dash-update-component"
 NO_RUN = "0" * 64
 ANSWERS = (200, 204, 301, 302, 304, 400, 404, 405, 413, 415)
 POLLING = ("cacheKey", "job", "cancelJob", "oldJob", "endId")
+BACKGROUND = ("submitted-run.data", "derived-result.data", "cancel.id")
 FIELDS = ("run", "token", "layer", "head", "second", "second_run", "position", "error", "details", "key", "serial", "cancelled")
 
 
@@ -197,6 +198,10 @@ def places(target: Target) -> SearchStrategy[dict[str, Any]]:
         "head": st.integers(0, 1),
     }
     loose = {name: keys(target) if name in ("run", "second_run", "key") else place for name in FIELDS}
+    parameters = st.dictionaries(st.sampled_from(["position", "x"]), place, max_size=3)
+    kinds = st.sampled_from(["masked-prediction", "none", "../x", ""])
+    wanted = st.fixed_dictionaries({"run": keys(target), "kind": kinds, "parameters": parameters | ANY})
+    loose["wants"] = st.lists(wanted | ANY, max_size=3) | ANY
     more = {"second": place, "second_run": keys(target), "position": place, "more": ANY}
     return st.one_of(objects(right, more), objects({}, loose))
 
@@ -255,7 +260,7 @@ def answers_well(target: Target) -> None:
 
 
 def test_every_callback_is_known(target: Target) -> None:
-    assert {"submitted-run.data", "filled.data", "filled-second.data", "run-info.data"} <= {e["output"] for e in target.callbacks}
+    assert {"submitted-run.data", "derived-result.data", "run-info.data"} <= {e["output"] for e in target.callbacks}
     assert {"/show/figure/<name>", "/show/words"} <= {rule for rule, _methods in target.rules}
     assert target.known["model.value"]
     assert len(target.handles["job"]) > 32
@@ -273,7 +278,9 @@ def test_no_values_break_a_callback(target: Target, data: st.DataObject) -> None
 @given(data=st.data())
 def test_no_polling_breaks_a_background_callback(target: Target, data: st.DataObject) -> None:
     entry = data.draw(
-        st.sampled_from([e for e in target.callbacks if e["output"] in ("submitted-run.data", "filled.data", "cancel.id")])
+        st.sampled_from(
+            [e for e in target.callbacks if e["output"] in ("submitted-run.data", "derived-result.data", "cancel.id")]
+        )
     )
     body = asked(data, target, entry)
     word = st.one_of(TEXTS, st.sampled_from([*ODD[:8], *target.handles.values()]))

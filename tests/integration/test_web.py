@@ -488,9 +488,16 @@ GARBAGE: tuple[Any, ...] = (
     {"run": "KEY", "token": 1e300, "layer": 0, "head": 0},
     {"run": "KEY", "token": "9" * 5000, "layer": 0, "head": 0},
     {"run": "KEY", "token": 0, "layer": 0, "head": 0, "second_run": "x"},
-    {"run": ["KEY"], "position": 0},
-    {"run": "KEY", "position": 99},
-    {"run": "KEY", "position": True},
+    *({"wants": wants} for wants in (None, {}, "x", [None], [[]], [{}], [{}] * 99)),
+    {"wants": [{"run": NO_RUN, "kind": "masked-prediction", "parameters": {"position": 0}}]},
+    *(
+        {"wants": [{"run": "KEY", "kind": kind, "parameters": {"position": 0}}]}
+        for kind in (None, 3, "x", "../x", "masked-prediction")
+    ),
+    *(
+        {"wants": [{"run": "KEY", "kind": "masked-prediction", "parameters": wrong}]}
+        for wrong in (None, [], {}, {"position": 99}, {"position": True}, {"position": "0"}, {"position": 0, "more": 1}, {"": 0})
+    ),
     {"error": 3, "run": 4},
 )
 
@@ -518,7 +525,7 @@ def call(client: FlaskClient, entry: dict[str, Any], value: Any) -> Any:
 def test_no_value_breaks_a_callback(client: FlaskClient, run: ModelRun, value: Any) -> None:
     value = json.loads(json.dumps(value).replace("KEY", run.key))
     entries = server_callbacks(client)
-    assert len(entries) >= 5
+    assert len(entries) >= 4
     replies = {entry["output"]: call(client, entry, value) for entry in entries}
     assert {output: reply.status_code for output, reply in replies.items() if reply.status_code not in (200, 204)} == {}
     assert [output for output, reply in replies.items() if "Traceback" in reply.get_data(as_text=True)] == []

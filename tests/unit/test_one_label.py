@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import VOCABULARY, make_parts, make_run
+from synthetic import VOCABULARY, OneRun, make_parts, make_run
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
@@ -98,7 +98,7 @@ def test_files_do() -> None:
     assert (places["Token"], places["Second token"]) == ("2 “x ⟨id 2⟩”", "4 “·y ⟨id 4⟩”")
     views = all_views()
     state = ViewState(selection, {view.name: {c.name: c.default for c in view.controls} for view in views})
-    page = report(state, views, lambda _selection, _fill: run)
+    page = report(state, views, OneRun(run))
     strip = re.search(r'<ol class="strip">.*?</ol>', page, re.S)
     assert strip is not None
     assert re.findall(r"<bdi>(.*?)</bdi>", strip[0]) == LABELS

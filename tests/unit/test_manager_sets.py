@@ -1,0 +1,128 @@
+"""A set of jobs, called as Dash calls the manager: states of each as progress, and all of them as the outcome."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import backend_hands
+from backend_hands import Hands
+
+import dashboard.jobs.manager as manager_module
+from dashboard.contracts.job import JobSet, JobSpec, Progress
+from dashboard.errors import BadRequestError
+from dashboard.jobs.backend import JobBackend
+from dashboard.jobs.failure import JobFailure
+from dashboard.jobs.manager import ResidentWorkerManager
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+RUN = "0" * 64
+ONE, TWO, THREE = (f"{RUN}.x-{i}" for i in range(3))
+served, backend, hands = backend_hands.served, backend_hands.backend, backend_hands.hands  # fixtures
+
+
+@pytest.fixture
+def manager(backend: JobBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResidentWorkerManager:
+    monkeypatch.setattr(manager_module, "HOLD_SECONDS", 0.0)
+    settings = Settings(cache_dir=tmp_path)
+    return ResidentWorkerManager(backend, RunStore.from_settings(settings), settings)
+
+
+def specs(*keys: str) -> JobSet:
+    return JobSet(tuple(JobSpec("derive", key) for key in keys))
+
+
+def begin(manager: ResidentWorkerManager, *keys: str, old: str | None = None) -> tuple[str, str]:
+    """Key and job of a set, as Dash begins it: the one before, if any, ends first."""
+    if old is not None:
+        manager.terminate_job(old)
+    key = manager.build_cache_key(specs, list(keys), [], None)
+    return key, manager.call_job_fn(key, manager.make_job_fn(specs, True, "id"), list(keys), {})
+
+
+def states(told: Any) -> dict[str, str]:
+    """Each job's state in a word."""
+    found = {}
+    for name, state in told["watched"].items():
+        found[name] = "failed" if "error" in state else "done" if "run" in state else state["phase"]
+    return found
+
+
+def poll(manager: ResidentWorkerManager, key: str, job: str) -> tuple[dict[str, str], Any, bool]:
+    progress = manager.get_progress(key)
+    result = manager.get_result(key, job)
+    return ({} if progress is None else states(progress[0])), result, manager.job_running(job)
+
+
+def test_each_job_has_its_state_and_the_outcome_comes_last(manager: ResidentWorkerManager, hands: Hands) -> None:
+    key, job = begin(manager, ONE, TWO)
+    assert poll(manager, key, job) == ({ONE: "queued", TWO: "queued"}, manager.UNDEFINED, True)
+    assert hands.take() == ONE
+    assert hands.report(ONE, Progress("predictions", 0, 1, "Half way"))
+    assert poll(manager, key, job)[0] == {ONE: "predictions", TWO: "queued"}
+    hands.finish(ONE, ONE)
+    told, outcome, running = poll(manager, key, job)
+    assert (told, outcome, running) == ({ONE: "done", TWO: "queued"}, manager.UNDEFINED, True)
+    assert hands.take() == TWO
+    hands.fail(TWO, JobFailure("It went wrong. Try again."))
+    _told, outcome, running = poll(manager, key, job)
+    assert states(outcome) == {ONE: "done", TWO: "failed"}
+    assert outcome["watched"][TWO]["error"] == "It went wrong. Try again."
+    assert running, "Dash must not take the end for a cancel"
+
+
+def test_what_is_in_both_sets_goes_on(manager: ResidentWorkerManager, hands: Hands) -> None:
+    _key, job = begin(manager, ONE, TWO)
+    assert hands.take() == ONE
+    key, job = begin(manager, ONE, THREE, old=job)
+    assert hands.report(ONE, Progress("predictions", 0, 1, "Going on")), "it is wanted still"
+    assert poll(manager, key, job)[0] == {ONE: "predictions", THREE: "queued"}
+    hands.finish(ONE, ONE)
+    assert hands.take() == THREE, "the second one is wanted by nobody"
+
+
+def test_a_set_that_is_left_ends_its_jobs(manager: ResidentWorkerManager, hands: Hands) -> None:
+    _key, job = begin(manager, ONE)
+    assert hands.take() == ONE
+    manager.terminate_job(job)
+    hands.pass_time(1)
+    assert not hands.report(ONE, Progress("predictions", 0, 1, "For nobody"))
+
+
+def test_an_empty_set_has_its_outcome_at_once(manager: ResidentWorkerManager) -> None:
+    key, job = begin(manager)
+    assert manager.get_result(key, job) == {"watched": {}, "serial": key}
+
+
+def test_a_set_that_cannot_be_made_is_one_error(manager: ResidentWorkerManager) -> None:
+    def refuses() -> JobSet:
+        raise BadRequestError("What is to be computed cannot be read. Reload the page.")
+
+    key = manager.build_cache_key(refuses, [], [], None)
+    job = manager.call_job_fn(key, manager.make_job_fn(refuses, True, "id"), [], {})
+    assert manager.get_result(key, job)["error"] == "What is to be computed cannot be read. Reload the page."
+
+
+def test_a_disk_that_is_full_is_told_in_the_outcome(manager: ResidentWorkerManager, hands: Hands) -> None:
+    hands.broken = True
+    key, job = begin(manager, ONE)
+    assert "error" in manager.get_result(key, job)
+
+
+def test_a_full_queue_is_the_state_of_one_job(manager: ResidentWorkerManager, hands: Hands) -> None:
+    key, job = begin(manager, ONE)
+    hands.full = True
+    other, later = begin(manager, TWO)
+    assert states(manager.get_result(other, later)) == {TWO: "failed"}
+    assert poll(manager, key, job)[0] == {ONE: "queued"}
+
+
+def test_a_lost_set_ends(manager: ResidentWorkerManager) -> None:
+    assert manager.get_result("gone", "set-gone") == {"watched": {}, "serial": "gone"}
+    assert not manager.job_running("set-gone")
+    assert manager.get_progress("gone") is None

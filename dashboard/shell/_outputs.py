@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 USED_BY = {  # option → the endings of --out that it changes something in
     "attention": (".npz", ".safetensors"),
+    "derive": (".npz", ".safetensors"),
     **dict.fromkeys(("layer", "head", "token", "second"), (".html",)),
 }
 SUFFIXES = (".csv", ".npz", ".safetensors", ".html")
@@ -36,7 +37,7 @@ def check_usage(parsed: argparse.Namespace) -> None:
         raise UsageError(f"--out is {parsed.out}; give it one of these endings: {', '.join(SUFFIXES)}.")
     for name, endings in USED_BY.items():
         given = getattr(parsed, name)
-        if given is not None and given is not False and suffix not in endings:
+        if given is not None and given is not False and given != [] and suffix not in endings:
             raise UsageError(
                 f"--{name} changes nothing in a {suffix} file, only in {' and '.join(endings)}. "
                 "Leave it out, or choose another --out."
@@ -127,7 +128,7 @@ class Files:
         """Whether the file of this run is there: a text that stands twice is done once."""
         if key in self._keys:
             return True
-        if self._suffix == ".html":  # depends on --layer, --head and --token too, and costs little
+        if self._suffix == ".html" or self._parsed.derive:  # depends on other options too, and costs little
             return False
         from dashboard.exports.run_files import peek
 
@@ -156,7 +157,10 @@ class Files:
             file.write(_report(run, self._parsed, self._runs).encode())
             return
         from dashboard.exports.run_files import write_run
+        from dashboard.shell._derive import requests_of
 
+        if self._parsed.derive:
+            run = run.with_derived(self._runs.results_of(run, requests_of(run, self._parsed.derive)).values())
         write_run(run, file, "npz" if self._suffix == ".npz" else "safetensors", self._parsed.attention)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from dashboard.errors import BadRequestError, DashboardError, ModelError, UsageError
 from dashboard.settings import Settings
+from dashboard.shell._derive import check_words
 from dashboard.shell._outputs import Files, OutputError, Table, check_place, check_usage
 from dashboard.shell._runs import Runs
 from dashboard.shell._steps import STOPPED, suggesting
@@ -30,12 +31,13 @@ without either, the number is put before the ending (run.npz: run-0001.npz).
 
 An interrupted command goes on where it stopped when it is given again: what is in the output is skipped, by the run's
 name (a hash of model, options and text), also when lines were added or moved. A text that stands twice is done once.
-Reports are written anew, from the saved runs. A table is of one model: rows of other weights, or
+Reports, and runs with derived results, are written anew, from what is saved. A table is of one model: rows of other weights, or
 of another version of this program, are refused.
 
 examples:
   python -m dashboard analyse --model smollm2-135m --text "The cat sat" --out cat.csv
   python -m dashboard analyse --model smollm2-135m --file texts.txt --out "runs/{line}-{key}.npz"
+  python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --derive masked-prediction position=all --out run.npz
   python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --layer 10 --head 5 --token 8 --out report.html
 
 exit codes: 0 every text is done; 1 nothing could be done, and a sentence on standard error says why; 2 wrong usage;
@@ -66,6 +68,14 @@ def add(commands: Any) -> None:
     given.add_argument("--file", type=Path, help="a file in UTF-8 with one text a line; empty lines are passed over")
     analyse.add_argument("--out", required=True, type=Path, help="where to write; the ending says what (see below)")
     analyse.add_argument("--attention", action="store_true", help="runs also hold all attention weights (they can be derived)")
+    analyse.add_argument(
+        "--derive",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("KIND", "NAME=VALUE"),
+        help="runs also hold this derived result, such as masked-prediction position=3 (or position=all); may be given again",
+    )
     for name, what in (("layer", "layer"), ("head", "head"), ("token", "token"), ("second", "second token")):
         analyse.add_argument(f"--{name}", type=_index, help=f"{what} that a report shows, counted from 0")
     analyse.add_argument("--quiet", action="store_true", help="no progress on standard error, errors only")
@@ -80,6 +90,7 @@ def _index(given: str) -> int:
 
 def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     check_usage(parsed)
+    check_words(parsed.derive)
     texts = list(read_texts(parsed))
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     with suggesting(parsed.model, settings):

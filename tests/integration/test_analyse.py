@@ -13,6 +13,9 @@ import torch
 import transformers as hf
 from tiny_models import tiny, words
 
+from dashboard.compute import masked_prediction
+from dashboard.contracts.derived import DerivedRequest
+from dashboard.exports.run_files import open_run
 from dashboard.shell import main
 
 pytestmark = pytest.mark.integration
@@ -95,6 +98,58 @@ def test_a_report_of_a_long_masked_text_has_the_positions_that_it_shows(folder: 
     hidden[0, 3] = tokenizer.mask_token_id
     best = float(model(input_ids=hidden).logits[0, 3].softmax(0).max().detach())
     assert f"{100 * best:.1f} %" in report
+
+
+def test_a_run_file_holds_the_derived_results_that_are_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.models.predictions.MASKED_FLOP", 0)
+    out, text = folder / "run.npz", words(5)
+    arguments = ["analyse", "--model", str(folder / "bert"), "--text", text, "--out", str(out), "--quiet"]
+    assert main([*arguments, "--derive", "masked-prediction", "position=all"]) == 0
+    run = open_run(out)
+    model, tokenizer = plain(folder / "bert", hf.AutoModelForMaskedLM)
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    for position in range(len(run)):
+        found = run.derived(DerivedRequest.of(run.key, "masked-prediction", position=position))
+        assert found is not None
+        hidden = ids.clone()
+        hidden[0, position] = tokenizer.mask_token_id
+        logprobs = torch.log_softmax(model(input_ids=hidden).logits[0, position].detach().double(), 0)
+        prediction = masked_prediction.read(run, found)
+        best = prediction.candidates[0]
+        assert best.logprob == pytest.approx(float(logprobs.max()), abs=1e-4)
+        assert float(logprobs[best.id]) == pytest.approx(float(logprobs.max()), abs=1e-4)
+    assert main([*arguments, "--derive", "masked-prediction", "position=2"]) == 0, "it is written anew"
+    again = open_run(out)
+    assert again.derived(DerivedRequest.of(run.key, "masked-prediction", position=2)) is not None
+    assert again.derived(DerivedRequest.of(run.key, "masked-prediction", position=3)) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (["nothing"], 2, "There is no derived result “nothing”. Choose one of"),
+        (["masked-prediction"], 2, "Write --derive masked-prediction position=…."),
+        (["masked-prediction", "place=1"], 2, "Write --derive masked-prediction position=…."),
+        (["masked-prediction", "position"], 2, "Write a kind and NAME=VALUE for each of its parameters, once."),
+        (["masked-prediction", "position=1", "position=2"], 2, "Write a kind and NAME=VALUE for each of its parameters, once."),
+        (["masked-prediction", "position=99"], 1, "There is no token 99 in this run"),
+        (["masked-prediction", "position=x"], 1, "position is 'x'; give a whole number from 0."),
+        (["masked-prediction", "position=-1"], 1, "position is '-1'; give a whole number from 0."),
+    ],
+)
+def test_a_derived_result_that_cannot_be_had_is_said(
+    asked: list[str], code: int, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["analyse", "--model", str(folder / "bert"), "--text", words(5), "--out", str(folder / "r.npz"), "--quiet"]
+    assert main([*command, "--derive", *asked]) == code
+    assert said in capsys.readouterr().err
+    assert not (folder / "r.npz").exists()
+
+
+def test_a_derived_result_in_a_table_is_wrong_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["analyse", "--model", str(folder / "bert"), "--text", words(5), "--out", str(folder / "r.csv"), "--quiet"]
+    assert main([*command, "--derive", "masked-prediction", "position=1"]) == 2
+    assert "--derive changes nothing in a .csv file, only in .npz and .safetensors." in capsys.readouterr().err
 
 
 def test_a_table_of_another_model_is_refused_before_anything_is_loaded(

@@ -277,11 +277,7 @@ def test_no_values_break_a_callback(target: Target, data: st.DataObject) -> None
 @cases(120)
 @given(data=st.data())
 def test_no_polling_breaks_a_background_callback(target: Target, data: st.DataObject) -> None:
-    entry = data.draw(
-        st.sampled_from(
-            [e for e in target.callbacks if e["output"] in ("submitted-run.data", "derived-result.data", "cancel.id")]
-        )
-    )
+    entry = data.draw(st.sampled_from([e for e in target.callbacks if e["output"] in BACKGROUND]))
     body = asked(data, target, entry)
     word = st.one_of(TEXTS, st.sampled_from([*ODD[:8], *target.handles.values()]))
     query = {name: data.draw(word) for name in data.draw(st.lists(st.sampled_from(POLLING), unique=True))}

@@ -131,7 +131,7 @@ def test_a_file_that_is_no_table_is_left_alone(here: Path, capsys: pytest.Captur
 
 
 def parsed(**more: object) -> argparse.Namespace:
-    values = {"file": None, "text": "x", "out": Path("x.csv"), "attention": False, "layer": None, "head": None}
+    values = {"file": None, "text": "x", "out": Path("x.csv"), "attention": False, "layer": None, "head": None, "derive": []}
     return argparse.Namespace(**{**values, "token": None, "second": None, **more})
 
 

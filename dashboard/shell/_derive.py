@@ -1,0 +1,71 @@
+"""`--derive KIND NAME=VALUE …`: derived results that a run's file holds as well."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dashboard.errors import UsageError
+
+if TYPE_CHECKING:
+    from dashboard.compute.declaration import Parameter
+    from dashboard.contracts.derived import DerivedRequest, Value
+    from dashboard.contracts.run import ModelRun
+
+ALL = "all"  # in place of an index: each that the run has
+
+
+def requests_of(run: ModelRun, asked: Sequence[Sequence[str]]) -> list[DerivedRequest]:
+    """The requests that the words of each `--derive` mean for a run.
+
+    Raises:
+        UsageError: a word is no NAME=VALUE. DashboardError: no such kind or parameter, or one out of its bounds.
+    """
+    return [request for words in asked for request in _of_one(run, words)]
+
+
+def check_words(asked: Sequence[Sequence[str]]) -> None:
+    """Raise `UsageError` for what no run can be asked, before a model is loaded."""
+    from dashboard.compute import all_kinds
+
+    kinds = all_kinds()
+    for words in asked:
+        kind = kinds.get(words[0])
+        if kind is None:
+            raise UsageError(f"There is no derived result “{words[0][:40]}”. Choose one of {', '.join(kinds)}.")
+        names = [parameter.name for parameter in kind.parameters]
+        if sorted(_pairs(words)) != sorted(names):
+            wanted = " ".join(f"{name}=…" for name in names)
+            raise UsageError(f"{kind.title} takes other parameters. Write --derive {kind.name} {wanted}.")
+
+
+def _of_one(run: ModelRun, words: Sequence[str]) -> list[DerivedRequest]:
+    from dashboard.compute import kind_named
+
+    kind, given = kind_named(words[0]), _pairs(words)
+    choices = [_values(run, parameter, given[parameter.name]) for parameter in kind.parameters if parameter.name in given]
+    names = [parameter.name for parameter in kind.parameters if parameter.name in given]
+    return [kind.request(run, **dict(zip(names, chosen, strict=True))) for chosen in itertools.product(*choices)]
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    found = dict(word.partition("=")[::2] for word in words[1:])
+    if len(found) < len(words) - 1 or not all("=" in word for word in words[1:]):
+        raise UsageError(
+            f"--derive {' '.join(words)} cannot be read. Write a kind and NAME=VALUE for each of its parameters, once."
+        )
+    return found
+
+
+def _values(run: ModelRun, parameter: Parameter, given: str) -> Sequence[Value]:
+    if parameter.of is not None and given == ALL:
+        return range(run.counts()[parameter.of])
+    if parameter.of is not None and given.isascii() and given.isdigit():
+        return [int(given[:9])]
+    if parameter.least is not None or parameter.most is not None:
+        try:
+            return [float(given)]
+        except ValueError:
+            return [given]
+    return [given]

@@ -20,6 +20,7 @@ from dashboard.errors import BadRequestError
 KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
 MOST_PARAMETERS = 12
 LONGEST_VALUE = 2_000  # characters of a parameter that is text
+LARGEST_NUMBER = 2**53 - 1  # up to which Python, JSON and a browser write a number alike
 BESIDE = "derived"  # begins the names of derived arrays in a file that holds them with their run
 
 Value = str | int | float | bool
@@ -31,7 +32,8 @@ class DerivedRequest:
 
     Attributes:
         run: the run's key. kind: what is computed, by the name of its file in `dashboard.compute`.
-        parameters: (name, value) in the order of names.
+        parameters: (name, value) in the order of names. A whole number is an `int`: a browser makes no difference between 1.0
+            and 1, and the result has one name.
 
     Raises:
         BadRequestError: a field is not what it must be. Whether kind and parameters exist is checked by `dashboard.compute`.
@@ -46,7 +48,7 @@ class DerivedRequest:
             raise BadRequestError("What is to be computed names no run or no kind. Reload the page.")
         if len(self.parameters) > MOST_PARAMETERS or not all(map(_is_parameter, self.parameters)):
             raise BadRequestError("What is to be computed has parameters that cannot be read. Reload the page.")
-        object.__setattr__(self, "parameters", tuple(sorted(self.parameters)))
+        object.__setattr__(self, "parameters", tuple(sorted((name, _plain(value)) for name, value in self.parameters)))
 
     @classmethod
     def of(cls, run: str, kind: str, **parameters: Value) -> DerivedRequest:
@@ -79,7 +81,13 @@ def _is_parameter(pair: object) -> bool:
     if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str) or not pair[0].isidentifier():
         return False
     value = pair[1]
-    return isinstance(value, (int, float, bool)) or (isinstance(value, str) and len(value) <= LONGEST_VALUE)
+    if isinstance(value, str):
+        return len(value) <= LONGEST_VALUE
+    return isinstance(value, (int, float)) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # which NaN is not
+
+
+def _plain(value: Value) -> Value:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True)

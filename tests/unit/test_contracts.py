@@ -147,12 +147,27 @@ def test_a_derived_result_has_one_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "browser"), [(1.0, "1"), (-0.0, "0"), (0.25, "0.25"), (1e15, "1000000000000000"), (1e-7, "1e-7")]
+)
+def test_a_number_that_went_through_a_browser_asks_for_the_same_result(number: float, browser: str) -> None:
+    """`browser`: what JSON.stringify(JSON.parse(…)) makes of it; else a page waits for one name and gets another."""
+    asked = DerivedRequest.of("f" * 64, "x", a=number, b=True)
+    back = DerivedRequest.from_json({**asked.to_json(), "parameters": {"a": json.loads(browser), "b": True}})
+    assert (back, back.name) == (asked, asked.name)
+    assert asked.name != DerivedRequest.of("f" * 64, "x", a=number, b=1).name
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         *(None, [], "x", {}, {"run": "f" * 64}, {"run": "F" * 64, "kind": "x"}, {"run": "f" * 64, "kind": "../x"}),
         *(
             {"run": "f" * 64, "kind": "x", "parameters": wrong}
             for wrong in ([], {"a b": 1}, {"a": None}, {"a": [1]}, {"a": "x" * 2001})
+        ),
+        *(
+            {"run": "f" * 64, "kind": "x", "parameters": {"a": wrong}}
+            for wrong in (math.nan, math.inf, -math.inf, 2**53, -(2**53), 1e300, 10**5000)
         ),
         {"run": "f" * 64, "kind": "x", "parameters": {f"p{i}": i for i in range(13)}},
     ],

@@ -70,15 +70,15 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     @routes.get("/run.<any(npz,safetensors):suffix>")
     def _run(suffix: str) -> Response:
         run = shelf.run_of(state().selection)
+        run = run.with_derived(shelf.store.all_derived(run))
         attention = request.args.get("attention") == "1"
         name = file_name(run, *(["with-attention"] if attention else []), suffix=suffix)
         room, size = ExportRoom.from_settings(shelf.settings), _run_size(run, attention)
         if _is_question():
             room.check(asker(shelf.visitors), size)
             return _answer(name, size)
-        whole = run.with_derived(shelf.store.all_derived(run))
         made = room.open(asker(shelf.visitors), size)
-        _write(made, whole, cast(RunFormat, suffix), attention)
+        _write(made, run, cast(RunFormat, suffix), attention)
         return _sent(made, name)
 
     @routes.get("/<path:rest>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,10 @@ class Parameter:
         elif self.choices and value not in self.choices:
             raise BadRequestError(f"{self.name} is {value!r}; choose one of {', '.join(map(str, self.choices))}.")
         elif self.least is not None or self.most is not None:
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not (self.least or 0) <= value <= (float("inf") if self.most is None else self.most):  # type: ignore[operator]
-                raise BadRequestError(f"{self.name} is {value!r}; give a number from {self.least} to {self.most}.")
+            least, most = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
+            if isinstance(value, (bool, str)) or not least <= value <= most:
+                ends = [f"{word} {end}" for word, end in (("from", self.least), ("to", self.most)) if end is not None]
+                raise BadRequestError(f"{self.name} is {value!r}; give a number {' '.join(ends)}.")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Kind:
         Raises:
             BadRequestError: a parameter lacks, is too many, or is out of its bounds. BadSelectionError: an index is.
         """
+        parameters = {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
         names = {parameter.name for parameter in self.parameters}
         if set(parameters) != names:
             wanted, given = (", ".join(sorted(some)) or "none" for some in (names, parameters))

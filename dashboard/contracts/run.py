@@ -101,6 +101,16 @@ def stamp_of(header: Mapping[str, Any]) -> str:
     return UNSTAMPED + hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+def _results_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a header says of the derived results in its file, by their suffix: kind, parameters and facts."""
+    found = header.get(BESIDE, {})
+    rows = [found, *found.values()] if isinstance(found, Mapping) else [found]
+    rows += [row.get(name, {}) for row in rows[1:] if isinstance(row, Mapping) for name in ("parameters", "facts")]
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise RunShapeError("The run's derived results cannot be read. Export the run again.")
+    return dict(found)
+
+
 class ModelRun:
     """One run. Made of a JSON-able header and a mapping of named arrays (see the module's text); never changed.
 
@@ -124,6 +134,7 @@ class ModelRun:
         self.model = ModelInfo(**header["model"])
         self.outdated: tuple[str, ...] = tuple(header.get("outdated", ()))
         self.stamp: str = stamp_of(header)
+        self._beside = _results_in(header)
         self._memory = Memory(REMEMBERED)
         recipes = {kind: [ScoreRecipe(**recipe) for recipe in rows] for kind, rows in header["recipes"].items()}
         self.streams: Mapping[str, Stream] = {
@@ -335,7 +346,7 @@ class ModelRun:
 
     def derived(self, request: DerivedRequest) -> Derived | None:
         """A derived result that stands in this run (`with_derived`); None where it does not."""
-        beside, facts = f"{BESIDE}/{request.suffix}/", self._header.get(BESIDE, {}).get(request.suffix)
+        beside, facts = f"{BESIDE}/{request.suffix}/", self._beside.get(request.suffix)
         if facts is None or facts.get("parameters") != dict(request.parameters):
             return None
         arrays = {name.removeprefix(beside): self.arrays[name] for name in self.arrays if name.startswith(beside)}
@@ -348,7 +359,7 @@ class ModelRun:
             one.request.suffix: {"kind": one.request.kind, "parameters": dict(one.request.parameters), "facts": dict(one.facts)}
             for one in found
         }
-        header = {**self._header, BESIDE: {**self._header.get(BESIDE, {}), **told}}
+        header = {**self._header, BESIDE: {**self._beside, **told}}
         arrays = {f"{BESIDE}/{one.request.suffix}/{name}": one.arrays[name] for one in found for name in one.arrays}
         return ModelRun(header, ChainMap(arrays, self.arrays))  # type: ignore[arg-type]
 

@@ -54,7 +54,7 @@ from dashboard.store.files import (
     touch,
 )
 from dashboard.store.leftovers import remove_left
-from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.mapped import DTYPES, DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
@@ -64,6 +64,7 @@ log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
 ASK_KEEPER = "Look into the server's log for its name (or ask whoever keeps this server)."
+READABLE = frozenset(DTYPES.values())
 MISSING = "This server no longer has that run. Run its text again."
 
 
@@ -180,29 +181,26 @@ class RunStore:
             stamp: of the run that it must be computed from; by default, the one that is here.
         """
         for name in (request.name, *names_before(request)):
-            try:
-                arrays = self._derived(name, stamp)
-                kept = json.loads(arrays.metadata.get("request", "null"))
-                if kept is not None and DerivedRequest.from_json(kept) != request:
-                    continue  # the hash of other parameters
-                facts = json.loads(arrays.metadata.get("facts", "{}"))
-            except (RunNotFoundError, BadRequestError, ValueError):
-                continue
-            touch(self._path(name))
-            return Derived(request, arrays, facts)
+            found = self._result(request.run, name, stamp)
+            if found is not None and found.request == request:  # and not one whose parameters have the same hash
+                touch(self._path(name))
+                return found
         return None
 
     def all_derived(self, run: ModelRun) -> list[Derived]:
         """Every derived result of this very capture of a run."""
-        found = []
-        for path in derived_from(self.folder, run.key):
-            try:
-                arrays = self._derived(path.name.removesuffix(SUFFIX), run.stamp)
-                request = request_of(run.key, path.name.removesuffix(SUFFIX), arrays.metadata)
-                found.append(Derived(request, arrays, json.loads(arrays.metadata.get("facts", "{}"))))
-            except (RunNotFoundError, BadRequestError, ValueError):
-                continue
-        return found
+        names = [path.name.removesuffix(SUFFIX) for path in derived_from(self.folder, run.key)]
+        return [found for found in (self._result(run.key, name, run.stamp) for name in names) if found is not None]
+
+    def _result(self, key: str, name: str, stamp: str | None) -> Derived | None:
+        """The result of a run that a file holds; None where it holds none, or another one than its name says."""
+        try:
+            arrays = self._derived(name, stamp)
+            request, facts = request_of(key, name, arrays.metadata), json.loads(arrays.metadata.get("facts", "{}"))
+        except (RunNotFoundError, BadRequestError, ValueError, RecursionError):
+            return None
+        its_own = name in (request.name, *names_before(request)) and isinstance(facts, dict)
+        return Derived(request, arrays, facts) if its_own else None
 
     def delete(self, key: str) -> None:
         """Let a run go, with everything derived from it."""
@@ -312,7 +310,7 @@ class RunStore:
     def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
         part = private_folder(self.folder) / f"{name}.{uuid.uuid4().hex}.part"
         try:
-            save_file({label: np.ascontiguousarray(array) for label, array in arrays.items()}, part, metadata=metadata)
+            save_file({label: _storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
             part.chmod(0o600)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
@@ -354,6 +352,15 @@ class RunStore:
     def _sweep(self) -> int:
         """Remove what killed writers left; returns how many bytes unfinished files still take."""
         return remove_left(self.folder, "*.part")
+
+
+def _storable(label: str, array: np.ndarray) -> np.ndarray:
+    """An array as a file holds it; raises `RunShapeError` for a type that could be written and not be read again."""
+    if array.dtype.newbyteorder("<") not in READABLE:
+        raise RunShapeError(
+            f"The array “{label}” holds {array.dtype} values, which no file keeps. Give it numbers of another type."
+        )
+    return np.ascontiguousarray(array).reshape(array.shape)
 
 
 def _missing(error: OSError) -> RunNotFoundError:

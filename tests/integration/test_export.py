@@ -24,6 +24,7 @@ from synthetic import make_parts, masked_result
 
 from dashboard import __version__, open_run
 from dashboard.app import create_app
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.exports.run_files import write_run
 from dashboard.exports.token_table import rows_of
@@ -138,6 +139,15 @@ def test_a_run_file_has_its_length_and_leaves_nothing_behind(client: FlaskClient
     assert np.array_equal(load(reply.data)["decoder/attention/1"][0], run.attention(1, 0))
     reply.close()
     assert sorted(settings.cache_dir.iterdir()) == before
+
+
+def test_the_size_that_is_told_before_a_download_is_that_of_all_its_numbers(client: FlaskClient, settings: Settings) -> None:
+    """What was computed of a run later goes into its file as well, and may be more than the run."""
+    run = saved(settings)
+    before = client.get(f"/export/run.npz?{query(run, check=1)}").get_json()["bytes"]
+    later = Derived(DerivedRequest.of(run.key, "x"), {"a": np.zeros(100_000, np.float32)}, {})
+    RunStore.from_settings(settings).save_derived(later)
+    assert client.get(f"/export/run.npz?{query(run, check=1)}").get_json()["bytes"] == before + 400_000
 
 
 def test_weights_that_no_file_holds_are_refused_before_the_download(

@@ -284,6 +284,18 @@ def test_a_header_of_millions_of_values_makes_no_run(suffix: Any, tmp_path: Path
         open_run(tmp_path / "x")
 
 
+@pytest.mark.parametrize(
+    "derived",
+    [[1], 5, {"x-0": 5}, {"x-0": {"kind": "x", "parameters": [1]}}, {"x-0": {"kind": "x", "parameters": {}, "facts": None}}],
+)
+def test_a_header_whose_derived_results_are_none_makes_no_run(derived: Any, tmp_path: Path) -> None:
+    header, arrays = make_parts()
+    run = ModelRun(header, arrays)
+    run._header["derived"] = derived
+    with pytest.raises(BadRequestError, match="not a run of this program"):
+        open_run(save_run(run, tmp_path / "a.npz"))
+
+
 def test_a_named_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
     with pytest.raises(RunNotFoundError, match=r"it is no file\)\. Check the path\."):

@@ -290,6 +290,45 @@ def test_a_result_of_other_parameters_is_no_answer(store: RunStore) -> None:
     assert store.derived(other.request) is None
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        *({"facts": wrong} for wrong in ("[" * 100_000, "[1]", "null", "NaN", "{")),
+        *({"request": wrong} for wrong in ("[" * 100_000, "5", "null", "{")),
+        {"request": json.dumps(DerivedRequest.of("e" * 64, "masked-prediction", position=1).to_json())},
+    ],
+)
+def test_a_result_whose_file_does_not_say_what_it_is_is_a_miss_everywhere(store: RunStore, told: dict[str, str]) -> None:
+    key = saved(store)
+    result = result_of(key)
+    whole = {"request": json.dumps(result.request.to_json()), "facts": "{}"}
+    store.save_arrays(result.request.name, result.arrays, **(whole | told))
+    assert store.derived(result.request) is None
+    assert store.all_derived(store.open(key)) == []
+    store.save_derived(result)
+    assert [one.request for one in store.all_derived(store.open(key))] == [result.request]
+
+
+@pytest.mark.parametrize("kind", ["complex64", "U3", "O"])
+def test_values_that_no_file_gives_back_are_refused_when_they_are_kept(store: RunStore, kind: str) -> None:
+    """Else a card would ask for the result again and again."""
+    request = result_of(saved(store)).request
+    with pytest.raises(RunShapeError, match="Give numbers of another type"):
+        store.save_derived(Derived(request, {"a": np.zeros(2, kind)}, {}))
+    assert store.derived(request) is None
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", "i2", "<i4", ">i4", "i8", "f2", "<f4", ">f4", "f8"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 1)])
+def test_an_array_of_a_result_comes_back_as_it_was(store: RunStore, kind: str, shape: tuple[int, ...]) -> None:
+    values = np.ones(shape, kind)
+    store.save_derived(Derived(result_of(saved(store)).request, {"a": values}, {}))
+    found = store.derived(result_of(saved(store)).request)
+    assert found is not None
+    assert found.arrays["a"].shape == shape
+    assert np.array_equal(found.arrays["a"], values)
+
+
 def test_the_least_recently_used_leave_and_the_newest_stays(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs", 10**9)
     first, second = saved(store, "one", width=1000), saved(store, "two", width=1000)

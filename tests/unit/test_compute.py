@@ -1,0 +1,37 @@
+"""Kinds of derived results: what their parameters may be. Numpy only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import make_run
+
+from dashboard.compute import kind_named
+from dashboard.compute.declaration import Parameter
+from dashboard.errors import BadRequestError
+
+
+@pytest.mark.parametrize(
+    ("bounds", "good", "bad", "words"),
+    [
+        ({"most": 5}, (-3, 0, 5.0), (5.1, "5", True), "give a number to 5"),
+        ({"least": -1}, (-1, 7.5), (-2, "x", False), "give a number from -1"),
+        ({"least": 0, "most": 1}, (0, 1, 0.5), (-0.1, 2), "give a number from 0 to 1"),
+    ],
+)
+def test_a_number_has_the_bounds_that_are_declared(bounds: Any, good: Any, bad: Any, words: str) -> None:
+    run, parameter = make_run(), Parameter("share", **bounds)
+    for value in good:
+        parameter.check(run, value)
+    for value in bad:
+        with pytest.raises(BadRequestError, match=words):
+            parameter.check(run, value)
+
+
+def test_an_index_may_come_from_numpy() -> None:
+    run, kind = make_run("masked"), kind_named("masked-prediction")
+    asked = kind.request(run, position=np.argmax([0, 3, 1]))  # type: ignore[arg-type]
+    assert asked == kind.request(run, position=1)
+    assert type(dict(asked.parameters)["position"]) is int

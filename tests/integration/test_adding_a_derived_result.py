@@ -94,7 +94,8 @@ def test_a_card_waits_for_it_and_then_shows_it(view: View, run: ModelRun, tmp_pa
     said: list[Progress] = []
     desk = Desk(awaited.name, store, said.append, lambda **_changes: None)
     assert worker_derives(awaited.to_json(), desk, Models()) == awaited.name  # type: ignore[arg-type]
-    assert [progress.message for progress in said] == ["Reading the text from token 3 on"]
+    at_each_step = ["Reading the text from token 3 on"] * (1 + run.model.layers)
+    assert [progress.message for progress in said] == at_each_step
     assert worker_derives(awaited.to_json(), desk, None) == awaited.name, "once for everyone"  # type: ignore[arg-type]
 
     after = context_of(view, state, shelf)

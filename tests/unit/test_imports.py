@@ -111,7 +111,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     ),  # the Python interface, imported when it is used
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
-    "torch": ("models", "shell._runs", "jobs.work"),
+    "torch": ("models", "compute", "shell._runs", "jobs.work"),  # of compute/ within what computes
     "transformers": ("models",),
     "tokenizers": ("models",),
     "huggingface_hub": ("models",),

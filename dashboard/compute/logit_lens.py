@@ -74,6 +74,28 @@ class LogitLens:
         return tuple(TokenProbability(i, self._texts[i], float(np.exp(p)), p) for i, p in pairs)
 
 
+@dataclass(frozen=True)
+class Last:
+    """The last layer's distribution at some positions: (position, vocabulary) probabilities, (position,) Σ q·ln q, (position, 1)
+    ids of the likeliest."""
+
+    probabilities: torch.Tensor
+    negentropy: torch.Tensor
+    best: torch.Tensor
+
+    @classmethod
+    def of(cls, logits: torch.Tensor) -> Last:
+        """Of (position, vocabulary) logits, which are overwritten."""
+        best = logits.argmax(dim=1, keepdim=True)
+        logprobs = logits.log_softmax(dim=1)
+        probabilities = logits.copy_(logprobs).exp_()
+        return cls(probabilities, _dot(probabilities, logprobs), best)
+
+    def block(self, rows: slice) -> Last:
+        """Some of the positions."""
+        return Last(self.probabilities[rows], self.negentropy[rows], self.best[rows])
+
+
 def check(run: ModelRun, _parameters: Parameters) -> None:
     """Raise `MissingArrayError` where the model predicts nothing."""
     if not run.has_predictions:
@@ -108,7 +130,7 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
 
     with known.lock, torch.inference_mode():
         for first in range(0, count, rows):
-            last = torch.log_softmax(logits_at(places - 1, first), dim=-1)
+            last = Last.of(logits_at(places - 1, first))
             for place in range(places):
                 done = f"{first + 1} to {min(count, first + rows)} of {count:,} tokens, place {place + 1} of {places}"
                 progress(Progress("predictions", first * places + place, count * places, f"Lens: {done}"))
@@ -126,32 +148,61 @@ def _actual(run: ModelRun) -> list[int]:
     return [-1 if token.sign == "mask" else token.id for token in run.tokens]
 
 
-def _reduced(logits: torch.Tensor, last: torch.Tensor, actual: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """What is kept of (position, vocabulary) logits, in the order of `NAMES`; `last`: the last layer's log-probabilities."""
+def _reduced(logits: torch.Tensor, last: Last, actual: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What is kept of (position, vocabulary) logits, in the order of `NAMES`; overwrites them, in blocks that fit the caches."""
+    import torch
+
+    from dashboard.models.predictions import BLOCK_FLOATS
+
+    rows = max(1, BLOCK_FLOATS * torch.get_num_threads() // logits.shape[1])
+    scratch = logits.new_empty(min(rows, len(logits)), logits.shape[1])
+    parts = []
+    for first in range(0, len(logits), rows):
+        block = slice(first, first + rows)
+        parts.append(_block(logits[block], scratch[: len(logits[block])], last.block(block), actual[block]))
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+
+def _block(logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m), and
+    KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
+    """
     import torch
 
     from dashboard.models.predictions import likeliest
 
-    logprobs = torch.log_softmax(logits, dim=-1)
-    values, ids = likeliest(logprobs, TOP_K)
-    asked, final = actual.clamp(min=0)[:, None], last.argmax(dim=-1, keepdim=True)
-
-    def of(token: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mine = logprobs.gather(1, token)
-        return mine[:, 0], (logprobs > mine).sum(dim=1).to(torch.int32) + 1
-
+    values, ids = likeliest(logits, TOP_K)
+    top, asked = values[:, :1], actual.clamp(min=0)[:, None]
+    mine, final = logits.gather(1, asked), logits.gather(1, last.best)
+    ranks = [torch.gt(logits, one, out=scratch).sum(dim=1).to(torch.int32) + 1 for one in (mine, final)]
+    logits -= top
+    torch.softmax(logits, dim=1, out=scratch)
+    log_z = -scratch.gather(1, ids[:, :1]).log()
+    entropy = log_z[:, 0] - _dot(scratch, logits)
+    kl = last.negentropy - _dot(last.probabilities, logits) + log_z[:, 0]
     none = actual < 0
-    (actual_logprob, actual_rank), (final_logprob, final_rank) = of(asked), of(final)
     return (
         ids.to(torch.int32),
-        values,
-        -torch.special.xlogy(logprobs.exp(), logprobs.exp()).sum(dim=1),
-        actual_logprob.masked_fill(none, torch.nan),
-        actual_rank.masked_fill(none, 0),
-        final_logprob,
-        final_rank,
-        torch.where(last == -torch.inf, 0.0, last.exp() * (last - logprobs)).sum(dim=1).clamp(min=0),
+        values - top - log_z,
+        entropy.clamp(min=0),
+        (mine - top - log_z)[:, 0].masked_fill(none, torch.nan),
+        ranks[0].masked_fill(none, 0),
+        (final - top - log_z)[:, 0],
+        ranks[1],
+        kl.clamp(min=0),
     )
+
+
+def _dot(probabilities: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """(position,) Σ p·logit, where 0 · −∞ is 0: an impossible token counts nothing."""
+    import torch
+
+    found = torch.linalg.vecdot(probabilities, logits)
+    odd = torch.isnan(found)
+    if bool(odd.any()):
+        some, of = probabilities[odd], logits[odd]
+        found[odd] = torch.where(some == 0, 0.0, some * of).sum(dim=1)
+    return found
 
 
 def read(_run: ModelRun, result: Derived) -> LogitLens:

@@ -107,6 +107,28 @@ def test_the_likeliest_tokens_have_their_text() -> None:
         lens.top(0, 9)
 
 
+def test_impossible_tokens_count_nothing() -> None:
+    """Logits of −∞, in the last layer, in this one and in both."""
+    rng = np.random.default_rng(4)
+    raw, final = rng.normal(size=(3, 60)), rng.normal(size=(3, 60))
+    raw[0, :5] = final[0, :5] = -np.inf
+    final[1, 7] = -np.inf
+    raw[2, 9] = -np.inf  # which the last layer allows: infinitely far
+    last = logit_lens.Last.of(torch.tensor(final, dtype=torch.float32))
+    kept = logit_lens._reduced(torch.tensor(raw, dtype=torch.float32), last, torch.tensor([0, 1, -1]))
+    found = dict(zip(logit_lens.NAMES, kept, strict=True))
+    p, q = (np.exp(values) / np.exp(values).sum(axis=1, keepdims=True) for values in (raw, final))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(p > 0, p * np.log(p), 0).sum(axis=1)
+        kl = np.where(q > 0, q * (np.log(q) - np.log(p)), 0).sum(axis=1)
+    np.testing.assert_allclose(found["entropy"].numpy(), entropy, atol=1e-5)
+    np.testing.assert_allclose(found["kl"].numpy(), kl, atol=1e-5)
+    assert np.isinf(kl[2])
+    assert found["actual_logprob"][0] == -np.inf
+    assert torch.isnan(found["actual_logprob"][2])
+    assert found["actual_rank"].tolist()[2] == 0
+
+
 def test_a_model_that_predicts_nothing_says_so() -> None:
     with pytest.raises(MissingArrayError, match="predicts no tokens here"):
         logit_lens.check(make_run("encoder"), {})

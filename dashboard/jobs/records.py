@@ -149,39 +149,47 @@ class Claim:
 
 def worker_lost(record: JobRecord) -> JobFailure:
     """The worker that computed this has gone."""
-    return JobFailure(
-        f"The worker stopped while {_doing(record.progress)}, so this run has no result. Your text is still in the box and "
-        "a new worker is starting. Run again; if it stops again, try a shorter text or a smaller model."
-    )
+    lost = f"The worker stopped while {_doing(record)}, so "
+    shorter = "if it stops again, try a shorter text or a smaller model."
+    if _is_result(record):
+        return JobFailure(f"{lost}there is no result. A new worker is starting. Try again; {shorter}")
+    kept = "Your text is still in the box and a new worker is starting. "
+    return JobFailure(f"{lost}this run has no result. {kept}Run again; {shorter}")
 
 
 def overtime(record: JobRecord, seconds: float) -> JobFailure:
     """It took longer than this server allows."""
     limit = f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:g} seconds"
-    return JobFailure(
-        f"This run was stopped while {_doing(record.progress)}: it took longer than the {limit} that this server allows. "
-        "Your text is still in the box. Try a shorter text or a smaller model."
-    )
+    return _stopped(record, f"it took longer than the {limit} that this server allows.")
 
 
 def over_memory(record: JobRecord, gigabytes: float) -> JobFailure:
     """Its worker held more memory than this server allows."""
-    return JobFailure(
-        f"This run was stopped while {_doing(record.progress)}: its worker needed more than the {gigabytes:g} GB of memory that "
-        "this server allows. Your text is still in the box. Try a shorter text or a smaller model."
-    )
+    return _stopped(record, f"its worker needed more than the {gigabytes:g} GB of memory that this server allows.")
 
 
-def _doing(progress: Progress | None) -> str:
+def _stopped(record: JobRecord, why: str) -> JobFailure:
+    begins = "This result was stopped while" if _is_result(record) else "This run was stopped while"
+    kept = "" if _is_result(record) else "Your text is still in the box. "
+    return JobFailure(f"{begins} {_doing(record)}: {why} {kept}Try a shorter text or a smaller model.")
+
+
+def _is_result(record: JobRecord) -> bool:
+    """Whether it is a result of a run that is shown already: then nothing was typed."""
+    return record.name == "derive"
+
+
+def _doing(record: JobRecord) -> str:
+    progress, what = record.progress, "this result" if _is_result(record) else "this run"
     if progress is None or progress.phase == "queued":
-        return "starting this run"
+        return f"starting {what}"
     doing = {
         "fetch": "fetching the model",
         "load": "loading the model",
         "layers": "computing the layers",
         "predictions": "computing the predictions",
-        "save": "saving the run",
-    }.get(progress.phase, "computing this run")
+        "save": f"saving {what}",
+    }.get(progress.phase, f"computing {what}")
     if progress.phase == "layers" and progress.total:
         return f"computing layer {progress.done} of {progress.total}"
     return doing

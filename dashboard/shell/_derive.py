@@ -63,6 +63,8 @@ def _values(run: ModelRun, parameter: Parameter, given: str) -> Sequence[Value]:
         return range(run.counts()[parameter.of])
     if parameter.of is not None and given.isascii() and given.isdigit():
         return [int(given[:9])]
+    if parameter.choices:
+        return [next((choice for choice in parameter.choices if str(choice) == given), given)]
     if parameter.least is not None or parameter.most is not None:
         try:
             return [float(given)]

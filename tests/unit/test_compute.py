@@ -10,7 +10,9 @@ from synthetic import make_run
 
 from dashboard.compute import kind_named
 from dashboard.compute.declaration import Parameter
+from dashboard.contracts.derived import Value
 from dashboard.errors import BadRequestError
+from dashboard.shell._derive import _values
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,14 @@ def test_a_number_has_the_bounds_that_are_declared(bounds: Any, good: Any, bad: 
     for value in bad:
         with pytest.raises(BadRequestError, match=words):
             parameter.check(run, value)
+
+
+@pytest.mark.parametrize(("given", "meant"), [("5", 5), ("0.5", 0.5), ("True", True), ("all", "all")])
+def test_a_choice_that_is_a_number_can_be_given_on_the_shell(given: str, meant: Value) -> None:
+    parameter = Parameter("which", choices=(5, 0.5, True, "all"))
+    [found] = _values(make_run(), parameter, given)
+    assert (found, type(found)) == (meant, type(meant))
+    parameter.check(make_run(), found)
 
 
 def test_an_index_may_come_from_numpy() -> None:

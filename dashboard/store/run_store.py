@@ -357,9 +357,7 @@ class RunStore:
 def _storable(label: str, array: np.ndarray) -> np.ndarray:
     """An array as a file holds it; raises `RunShapeError` for a type that could be written and not be read again."""
     if array.dtype.newbyteorder("<") not in READABLE:
-        raise RunShapeError(
-            f"The array “{label}” holds {array.dtype} values, which no file keeps. Give it numbers of another type."
-        )
+        raise RunShapeError(f"The array “{label}” holds {array.dtype} values, which no file keeps. Give numbers of another type.")
     return np.ascontiguousarray(array).reshape(array.shape)
 
 

@@ -6,6 +6,7 @@
   const own = window.dash_clientside.dashboard;
   const SILENCE = 24000; // without any sign of the set
   const PATIENCE = 1000; // before a card offers to cancel
+  const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   const failed = new Map(); // result of a capture → why it is not asked for
   const waiting = new WeakMap(); // place of an error → the words that stood there while it was computed
   let wanted = []; // the requests of the set that was asked for last, but for those that are done
@@ -20,7 +21,7 @@
     if (names(requests) === names(wanted)) return;
     wanted = requests;
     serial += 1;
-    window.dash_clientside.set_props("derived-request", { data: { wants: requests, serial } });
+    window.dash_clientside.set_props("derived-request", { data: { page: PAGE, wants: requests, serial } });
     watch();
   }
   function watch() {

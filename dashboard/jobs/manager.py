@@ -9,7 +9,8 @@ a `JobSpec`. The handle that Dash signs and hands to the page is a subscription'
 
 A builder may give a `JobSet` instead: then the page watches a set of jobs, each with a state of its own. Progress and outcome
 are {"watched": {KEY: state}}: {"run": …} and {"error": …} as above, or the progress of a job that goes on. The outcome comes
-when none of them goes on. Dash ends a watch when the set changes, and begins the next one: what is in both goes on.
+when none of them goes on. The page names itself and counts its sets (`page`, `serial` of the callback's first argument), so
+that a set takes the place of the one before even where its request overtakes that one's: what is in both goes on.
 
 `retry` says whether running again may help; `key` is the job's, empty where it failed before there was one.
 `serial` differs from one submit to the next, so that the same outcome twice is a change twice. Progress goes to one
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import time
 import uuid
@@ -44,6 +46,8 @@ Builder = Callable[[Any], JobSpec | JobSet | None]
 HOLD_SECONDS = 0.1  # for which the answer to a waiting page is held back
 LOOK_SECONDS = 0.004  # between two looks meanwhile
 SET = "set-"  # begins the handle of a set of jobs
+PAGE = re.compile(r"[0-9a-f]{32}")
+SAFE = 2**53  # whole numbers below it are exact in a browser
 NO_UPDATE = {"_dash_no_update": "_dash_no_update"}  # as Dash writes it
 UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could not be written down
 
@@ -75,7 +79,14 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return build
 
     def build_cache_key(self, fn: Any, args: Any, cache_args_to_ignore: Any, triggered: Any) -> str:
-        """The subscription's id: new for each submit, since what is shared is the job and not the waiting for it."""
+        """The subscription's id: new for each submit, since what is shared is the job and not the waiting for it. Dash asks for
+        progress by this alone, so that it names the page and its turn where there are any.
+        """
+        told = args[0] if isinstance(args, list) and args else None
+        page, turn = (told.get("page"), told.get("serial")) if isinstance(told, dict) else (None, None)
+        counted = isinstance(turn, int) and not isinstance(turn, bool) and 0 <= turn < SAFE
+        if counted and isinstance(page, str) and PAGE.fullmatch(page):
+            return f"{page}-{turn}"
         return uuid.uuid4().hex
 
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
@@ -111,8 +122,9 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return key
 
     def _begin_set(self, key: str, jobs: JobSet) -> str:
+        watcher, turn = _watcher(key)
         try:
-            self.backend.watch(SET + key, jobs.specs, self.visitor())
+            self.backend.watch(watcher, jobs.specs, self.visitor(), turn=turn)
         except BadRequestError as error:  # more than a page may want
             self.backend.deliver(key, Failed.of(error))
             return key
@@ -121,7 +133,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
     def get_progress(self, key: str) -> list[dict[str, Any]] | None:
         try:
             progress = self.backend.progress(key)
-            watched = None if progress is not None else self.backend.watched(SET + key)
+            watched = None if progress is not None else self.backend.watched(_watcher(key)[0])
         except StorageError:
             return None
         if watched is not None:
@@ -136,17 +148,18 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         if job is not None and job.startswith(UNTAKEN):
             return Failed.of(StorageError(bytes.fromhex(job.removeprefix(UNTAKEN)).decode())).to_json(key)
         if job is not None and job.startswith(SET):
-            return self._ended(job, key)
+            return self._ended(key)
         try:
             outcome = self._held_back(key)
         except StorageError as error:
             outcome = Failed.of(error)
         return self.UNDEFINED if outcome is None else self._for_page(outcome, key)
 
-    def _ended(self, job: str, key: str) -> Any:
+    def _ended(self, key: str) -> Any:
         """The states of a set of which no job goes on; UNDEFINED while one does, or where they cannot be read now."""
         try:
-            watched = self._until(lambda: self.backend.watched(job), _all_ended, self.backend.watched(job))
+            watcher, _turn = _watcher(key)
+            watched = self._until(lambda: self.backend.watched(watcher), _all_ended, self.backend.watched(watcher))
         except StorageError:
             return self.UNDEFINED
         return self._states(watched or {}, key) if _all_ended(watched) else self.UNDEFINED
@@ -195,19 +208,18 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         """
         try:
             if job.startswith(SET):
-                return self.backend.watched(job) is not None
+                return self.backend.watched(_watcher(job.removeprefix(SET))[0]) is not None
             return self.backend.standing(job) in ("waiting", "known")
         except StorageError:
             return False
 
     def terminate_job(self, job: str | None) -> None:
-        """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing."""
-        if job is not None and not str(job).startswith(UNTAKEN):
+        """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing. A set ends with the
+        next one, which may be empty.
+        """
+        if job is not None and not str(job).startswith((UNTAKEN, SET)):
             with contextlib.suppress(StorageError):  # then its lease ends by itself
-                if str(job).startswith(SET):
-                    self.backend.watch(str(job), ())
-                else:
-                    self.backend.cancel(str(job))
+                self.backend.cancel(str(job))
 
     def terminate_unhealthy_job(self, job: str) -> bool:
         """Nothing to do: a job whose worker is gone is found by `get_result`, and by the supervisor."""
@@ -231,6 +243,12 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
             log.exception("a background callback failed before its job began")
             return Failed(JobFailure(unforeseen(error), "", type(error).__name__, retry=False)), None
         return (Unasked() if spec is None else None), spec
+
+
+def _watcher(key: str) -> tuple[str, int]:
+    """Who watches a set, by the key of one of its requests, and which of its sets that is."""
+    page, _, turn = key.partition("-")
+    return SET + page, int(turn) if turn.isascii() and turn.isdigit() else 0
 
 
 def _all_ended(watched: Watched | None) -> bool:

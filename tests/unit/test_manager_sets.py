@@ -21,7 +21,7 @@ from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
-RUN = "0" * 64
+RUN, PAGE, OTHER_PAGE = "0" * 64, "a" * 32, "b" * 32
 ONE, TWO, THREE = (f"{RUN}.x-{i}" for i in range(3))
 served, backend, hands = backend_hands.served, backend_hands.backend, backend_hands.hands  # fixtures
 
@@ -37,12 +37,17 @@ def specs(*keys: str) -> JobSet:
     return JobSet(tuple(JobSpec("derive", key) for key in keys))
 
 
-def begin(manager: ResidentWorkerManager, *keys: str, old: str | None = None) -> tuple[str, str]:
+def begin(manager: ResidentWorkerManager, *keys: str, old: str | None = None, page: str = PAGE, turn: int = 0) -> tuple[str, str]:
     """Key and job of a set, as Dash begins it: the one before, if any, ends first."""
     if old is not None:
         manager.terminate_job(old)
-    key = manager.build_cache_key(specs, list(keys), [], None)
-    return key, manager.call_job_fn(key, manager.make_job_fn(specs, True, "id"), list(keys), {})
+    told = [{"page": page, "serial": turn, "wants": keys}]
+    key = manager.build_cache_key(wanted, told, [], None)
+    return key, manager.call_job_fn(key, manager.make_job_fn(wanted, True, "id"), told, {})
+
+
+def wanted(told: dict[str, Any]) -> JobSet:
+    return specs(*told["wants"])
 
 
 def states(told: Any) -> dict[str, str]:
@@ -79,7 +84,7 @@ def test_each_job_has_its_state_and_the_outcome_comes_last(manager: ResidentWork
 def test_what_is_in_both_sets_goes_on(manager: ResidentWorkerManager, hands: Hands) -> None:
     _key, job = begin(manager, ONE, TWO)
     assert hands.take() == ONE
-    key, job = begin(manager, ONE, THREE, old=job)
+    key, job = begin(manager, ONE, THREE, old=job, turn=1)
     assert hands.report(ONE, Progress("predictions", 0, 1, "Going on")), "it is wanted still"
     assert poll(manager, key, job)[0] == {ONE: "predictions", THREE: "queued"}
     hands.finish(ONE, ONE)
@@ -89,7 +94,7 @@ def test_what_is_in_both_sets_goes_on(manager: ResidentWorkerManager, hands: Han
 def test_a_set_that_is_left_ends_its_jobs(manager: ResidentWorkerManager, hands: Hands) -> None:
     _key, job = begin(manager, ONE)
     assert hands.take() == ONE
-    manager.terminate_job(job)
+    begin(manager, old=job, turn=1)
     hands.pass_time(1)
     assert not hands.report(ONE, Progress("predictions", 0, 1, "For nobody"))
 
@@ -117,9 +122,45 @@ def test_a_disk_that_is_full_is_told_in_the_outcome(manager: ResidentWorkerManag
 def test_a_full_queue_is_the_state_of_one_job(manager: ResidentWorkerManager, hands: Hands) -> None:
     key, job = begin(manager, ONE)
     hands.full = True
-    other, later = begin(manager, TWO)
+    other, later = begin(manager, TWO, page=OTHER_PAGE)
     assert states(manager.get_result(other, later)) == {TWO: "failed"}
     assert poll(manager, key, job)[0] == {ONE: "queued"}
+
+
+def test_a_request_that_is_overtaken_takes_nothing_back(manager: ResidentWorkerManager, hands: Hands) -> None:
+    """The page changed its mind before it heard of the first set's job, so that Dash cannot end that one."""
+    begin(manager, TWO, turn=2)
+    begin(manager, ONE, turn=1)
+    assert hands.take() == TWO
+    assert hands.take() is None
+
+
+def test_a_set_ends_the_one_before_though_dash_does_not_know_its_job(manager: ResidentWorkerManager, hands: Hands) -> None:
+    begin(manager, ONE, turn=1)
+    assert hands.take() == ONE
+    begin(manager, TWO, turn=2)
+    hands.pass_time(1)
+    assert not hands.report(ONE, Progress("predictions", 0, 1, "For nobody"))
+    assert hands.take() == TWO
+
+
+def test_two_pages_want_each_their_own(manager: ResidentWorkerManager, hands: Hands) -> None:
+    begin(manager, ONE)
+    begin(manager, TWO, page=OTHER_PAGE)
+    assert {hands.take(), hands.take()} == {ONE, TWO}
+
+
+NAMELESS = (
+    *(None, [], {}, {"page": PAGE}, {"page": "../x", "serial": 1}, {"page": 3, "serial": 1}),
+    *({"page": PAGE, "serial": wrong} for wrong in (True, -1, 10**30, 1.5, "1", None)),
+)
+
+
+@pytest.mark.parametrize("told", NAMELESS)
+def test_a_page_that_does_not_name_itself_gets_a_name(manager: ResidentWorkerManager, told: object) -> None:
+    one, two = (manager.build_cache_key(wanted, [told], [], None) for _ in range(2))
+    assert one != two
+    assert PAGE not in one
 
 
 def test_a_lost_set_ends(manager: ResidentWorkerManager) -> None:

@@ -4,7 +4,8 @@
   "use strict";
   const app = window.dashboardApp;
   const own = window.dash_clientside.dashboard;
-  const SILENCE = 24000; // without any sign of the set
+  const LOST = 6000; // without any sign of the set: the connection broke, perhaps, and it is asked for once more
+  const SILENCE = 24000; // then it did not come
   const PATIENCE = 1000; // before a card offers to cancel
   const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   const failed = new Map(); // result of a capture → why it is not asked for
@@ -20,13 +21,21 @@
   function ask(requests) {
     if (names(requests) === names(wanted)) return;
     wanted = requests;
-    serial += 1;
-    window.dash_clientside.set_props("derived-request", { data: { page: PAGE, wants: requests, serial } });
+    send();
     watch();
+  }
+  function send() {
+    serial += 1;
+    window.dash_clientside.set_props("derived-request", { data: { page: PAGE, wants: wanted, serial } });
   }
   function watch() {
     clearTimeout(silent);
-    if (wanted.length) silent = setTimeout(() => wanted.slice().forEach(({ name }) => fails(name, { error: "This result did not come." })), SILENCE);
+    if (wanted.length) silent = setTimeout(onceMore, LOST);
+  }
+  /* what the server still computes of it goes on */
+  function onceMore() {
+    silent = setTimeout(() => wanted.slice().forEach(({ name }) => fails(name, { error: "This result did not come." })), SILENCE - LOST);
+    send();
   }
   /* it is not asked for again by itself */
   function fails(name, outcome) {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Person, Server
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from test_derived import LONG, TEXT, bare, expected, whole  # noqa: F401
 
 from dashboard.contracts.derived import DerivedRequest
@@ -109,3 +109,26 @@ def test_a_failure_is_there_after_another_token_and_is_not_asked_for_again(
     again.click()
     expect(again).to_be_visible()
     assert wants, "it was tried, and failed again"
+
+
+def test_a_connection_that_breaks_for_a_moment_loses_no_result(
+    person: Person,
+    busy: Person,
+    whole: ModelRun,  # noqa: F811
+    bare: ModelRun,  # noqa: F811
+) -> None:
+    person.expects_log("net::ERR_FAILED", "Callback failed")
+    waits(person, bare, 6)
+    broken: list[str] = []
+
+    def breaks(route: Route) -> None:
+        if broken or "job=set-" not in route.request.url:
+            route.continue_()
+        else:
+            broken.append(route.request.url)
+            route.abort()
+
+    person.page.route("**/_dash-update-component*", breaks)
+    busy.at("cancel").click()
+    expect(person.title("prediction")).to_contain_text(expected(whole, 6), timeout=20_000)
+    assert broken

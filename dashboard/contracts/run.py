@@ -355,6 +355,8 @@ class ModelRun:
     def with_derived(self, results: Iterable[Derived]) -> ModelRun:
         """A run that holds these results as well, for a file of its own: arrays as `derived/KIND-…/…`."""
         found = list(results)
+        if not found:
+            return self
         told = {
             one.request.suffix: {"kind": one.request.kind, "parameters": dict(one.request.parameters), "facts": dict(one.facts)}
             for one in found

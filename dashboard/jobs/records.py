@@ -160,18 +160,18 @@ def worker_lost(record: JobRecord) -> JobFailure:
 def overtime(record: JobRecord, seconds: float) -> JobFailure:
     """It took longer than this server allows."""
     limit = f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:g} seconds"
-    return _stopped(record, f"it took longer than the {limit} that this server allows.")
+    return _stopped(record, f"it took longer than the {limit} that this server allows")
 
 
 def over_memory(record: JobRecord, gigabytes: float) -> JobFailure:
     """Its worker held more memory than this server allows."""
-    return _stopped(record, f"its worker needed more than the {gigabytes:g} GB of memory that this server allows.")
+    return _stopped(record, f"its worker needed more than the {gigabytes:g} GB of memory that this server allows")
 
 
 def _stopped(record: JobRecord, why: str) -> JobFailure:
     begins = "This result was stopped while" if _is_result(record) else "This run was stopped while"
     kept = "" if _is_result(record) else "Your text is still in the box. "
-    return JobFailure(f"{begins} {_doing(record)}: {why} {kept}Try a shorter text or a smaller model.")
+    return JobFailure(f"{begins} {_doing(record)}: {why}. {kept}Try a shorter text or a smaller model.")
 
 
 def _is_result(record: JobRecord) -> bool:

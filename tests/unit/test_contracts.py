@@ -448,6 +448,12 @@ def test_surprisal_of_a_masked_model_is_that_of_each_masked_token() -> None:
     np.testing.assert_allclose(run.surprisal, -run.arrays["masked/actual_logprob"])  # type: ignore[arg-type]
 
 
+def test_a_run_without_derived_results_stays_as_it_is() -> None:
+    run = make_run()
+    assert run.with_derived([]) is run
+    assert "derived" not in run.header
+
+
 def test_a_run_is_not_changed_by_what_is_added_to_it() -> None:
     run = make_run()
     more = run.with_arrays({"more/x": np.zeros(1)})

@@ -122,19 +122,27 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
     rows = max(1, CHUNK_BYTES // (4 * run.model.vocabulary))
     parts: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in range(places)]
 
-    def logits_at(place: int, first: int) -> torch.Tensor:
-        states = torch.tensor(np.asarray(run.hidden_states[place][first : first + rows]), device=model.device).to(model.dtype)
-        if norm is not None and place < places - 1:
-            states = norm(states)
-        return family_head(model, known, states).float()
+    def logits_at(at: range, first: int) -> torch.Tensor:
+        """(places × positions, vocabulary) of some places, one after the other."""
+        found = []
+        for place in at:
+            states = torch.tensor(np.asarray(run.hidden_states[place][first : first + rows]), device=model.device).to(model.dtype)
+            found.append(norm(states) if norm is not None and place < places - 1 else states)
+        if len({states.shape[1] for states in found}) > 1:  # OPT's last hidden state is narrower than the others
+            return torch.cat([family_head(model, known, states) for states in found]).float()
+        return family_head(model, known, torch.cat(found)).float()
 
     with known.lock, torch.inference_mode():
         for first in range(0, count, rows):
-            last = Last.of(logits_at(places - 1, first))
-            for place in range(places):
-                done = f"{first + 1} to {min(count, first + rows)} of {count:,} tokens, place {place + 1} of {places}"
-                progress(Progress("predictions", first * places + place, count * places, f"Lens: {done}"))
-                parts[place].append(_reduced(logits_at(place, first), last, actual[first : first + rows]))
+            positions, end = actual[first : first + rows], min(count, first + rows)
+            last = Last.of(logits_at(range(places - 1, places), first))
+            together = max(1, rows // len(positions))  # places whose logits are made at once: reading the head's weights is dear
+            for start in range(0, places, together):
+                at = range(start, min(places, start + together))
+                done = f"{first + 1} to {end} of {count:,} tokens, place {start + 1} of {places}"
+                progress(Progress("predictions", first * places + start, count * places, f"Lens: {done}"))
+                for place, logits in zip(at, logits_at(at, first).split(len(positions)), strict=True):
+                    parts[place].append(_reduced(logits, last, positions))
     whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]  # by place, then in the order of NAMES
     found = [torch.stack(by_place).cpu().numpy() for by_place in zip(*whole, strict=True)]
     arrays = dict(zip(NAMES, found, strict=True))

@@ -8,7 +8,9 @@
   const SILENCE = 24000; // then it did not come
   const PATIENCE = 1000; // before a card offers to cancel
   const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const OFTEN = 2; // times that a result may be said to be there and yet be missing
   const failed = new Map(); // result of a capture → why it is not asked for
+  const came = new Map(); // result of a capture → how often it was said to be there, while it is missing
   const waiting = new WeakMap(); // place of an error → the words that stood there while it was computed
   let wanted = []; // the requests of the set that was asked for last, but for those that are done
   let silent = 0;
@@ -61,6 +63,7 @@
   }
   function retry(name) {
     failed.delete(ofCapture(name));
+    came.delete(ofCapture(name));
     for (const place of places(name)) if (waiting.has(place)) place.replaceChildren(...waiting.get(place));
     app.askAgain(app.state.selection);
   }
@@ -86,7 +89,12 @@
   }
 
   document.addEventListener("all-words", ({ detail: { awaits } }) => {
-    for (const { name } of awaits) if (failed.has(ofCapture(name))) say(name, failed.get(ofCapture(name)));
+    const missing = new Set(awaits.map(({ name }) => ofCapture(name)));
+    for (const name of came.keys()) if (!missing.has(name)) came.delete(name);
+    for (const { name } of awaits) {
+      if ((came.get(ofCapture(name)) || 0) >= OFTEN) failed.set(ofCapture(name), { error: "This result did not come." });
+      if (failed.has(ofCapture(name))) say(name, failed.get(ofCapture(name)));
+    }
     ask(awaits.filter(({ name }) => !failed.has(ofCapture(name))));
   });
   app.onPaint((state, what) => { if (what === "nothing") ask([]); });
@@ -97,20 +105,22 @@
   own.derivedResult = (told) => hear(told, true);
   function hear(told, ends) {
     if (!told) return;
+    const mine = told.serial === `${PAGE}-${serial}`; // else of a set that another has taken the place of
     if (told.error) { // the set as a whole was refused
-      wanted.slice().forEach(({ name }) => fails(name, told));
+      if (mine) wanted.slice().forEach(({ name }) => fails(name, told));
       return;
     }
-    let came = false;
+    let news = false;
     for (const { name } of wanted.slice()) {
       const state = (told.watched || {})[name];
       if (state && state.error) { if (!state.cancelled) fails(name, state); } else if (state && !state.run) tell(name, state);
-      else if (state || ends) { // it is there; one that is not named was there before
-        came = true;
+      else if (state || (ends && mine)) { // it is there; one that is not named was there before
+        news = true;
+        came.set(ofCapture(name), (came.get(ofCapture(name)) || 0) + 1);
         wanted = wanted.filter((request) => request.name !== name);
       }
     }
     watch();
-    if (came && app.state.selection) app.askAgain(app.state.selection);
+    if (news && app.state.selection) app.askAgain(app.state.selection);
   }
 })();

@@ -80,7 +80,26 @@ class Layers(Sequence[np.ndarray]):
         return (self[i] for i in range(self._count))
 
 
-class Stream:
+class Holder:
+    """What has arrays of its own in a run, below one name."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+
+    def has(self, name: str) -> bool:
+        """Whether the run holds the array of this name."""
+        return self._part.has(name)
+
+    def array(self, name: str, what: str) -> np.ndarray:
+        """An array by its name; `what`: it is, as a sentence says it.
+
+        Raises:
+            MissingArrayError: the run does not hold it.
+        """
+        return self._part.array(name, what)
+
+
+class Stream(Holder):
     """One sequence of tokens, and its way through the layers.
 
     Attributes:
@@ -92,25 +111,14 @@ class Stream:
     def __init__(self, part: Part, tokens: Sequence[Token], layers: int, final_norm: bool, title: str) -> None:
         if not tokens:
             raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
+        super().__init__(part)
         self.name = part.name
         self.tokens, self.layers, self.final_norm = tuple(tokens), layers, final_norm
         self.hidden_states = Layers(part, layers + 1)
-        self._part, self._title = part, title
+        self._title = title
 
     def __len__(self) -> int:
         return len(self.tokens)
-
-    def has(self, name: str) -> bool:
-        """Whether the run holds the array of this name."""
-        return self._part.has(name)
-
-    def array(self, name: str, what: str) -> np.ndarray:
-        """An array of this stream by its name; `what`: it is, as a sentence says it.
-
-        Raises:
-            MissingArrayError: the run does not hold it.
-        """
-        return self._part.array(name, what)
 
     @property
     def residual_final(self) -> np.ndarray:
@@ -120,7 +128,7 @@ class Stream:
             MissingArrayError: the model has a final norm that its family file does not name.
         """
         if self.has("residual_final"):
-            return self._part.array("residual_final", "the residual stream")
+            return self.array("residual_final", "the residual stream")
         if self.final_norm:
             raise MissingArrayError(
                 f"The stream before {self._title}'s final norm is not known for this family. "
@@ -139,7 +147,7 @@ class Stream:
         return self._part.remember(name, compute)
 
 
-class Attention:
+class Attention(Holder):
     """Attention of one kind: queries of one stream, keys of the same or another one.
 
     Attributes:
@@ -150,9 +158,10 @@ class Attention:
     def __init__(self, part: Part, asks: Stream, answers: Stream, heads: int, recipes: Sequence[ScoreRecipe]) -> None:
         if len(recipes) != asks.layers:
             raise RunShapeError(f"{len(recipes)} score recipes for {asks.layers} layers. Run the text again.")
+        super().__init__(part)
         self.kind = part.name
         self.asks, self.answers, self.heads, self.layers = asks, answers, heads, len(recipes)
-        self._part, self._recipes = part, tuple(recipes)
+        self._recipes = tuple(recipes)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -167,7 +176,7 @@ class Attention:
     def query_and_key(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
         """(head, query, d_head) and (key_head, key, d_head) float32."""
         self.recipe(layer)
-        query, key = (self._part.array(f"{name}/{layer}", "queries and keys") for name in ("query", "key"))
+        query, key = (self.array(f"{name}/{layer}", "queries and keys") for name in ("query", "key"))
         for name, array, count in (("query", query, len(self.asks)), ("key", key, len(self.answers))):
             if array.shape[1] != count:
                 raise RunShapeError(f"{name}/{layer} has {array.shape[1]} positions for {count} tokens. Run the text again.")
@@ -184,8 +193,8 @@ class Attention:
         if not 0 <= first < last <= len(self.asks):
             raise BadSelectionError(f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self.asks)}.")
         query, key = self.query_and_key(layer)
-        bias = self._part.array(recipe.bias, "position biases")[head][first:last] if recipe.bias else None
-        sink = float(self._part.array(recipe.sinks, "sink logits")[head]) if recipe.sinks else None
+        bias = self.array(recipe.bias, "position biases")[head][first:last] if recipe.bias else None
+        sink = float(self.array(recipe.sinks, "sink logits")[head]) if recipe.sinks else None
         key_head = head // (query.shape[0] // key.shape[0])
         return attention_weights(query[head][first:last], key[key_head], recipe, bias, sink, first)
 
@@ -194,31 +203,19 @@ class Attention:
         last = len(self.asks) if last is None else last
         return allowed_keys(self.recipe(layer), last - first, len(self.answers), first)
 
-    def has(self, name: str) -> bool:
-        """Whether the run holds the array of this name."""
-        return self._part.has(name)
-
-    def array(self, name: str, what: str) -> np.ndarray:
-        """An array of this attention by its name; `what`: it is, as a sentence says it.
-
-        Raises:
-            MissingArrayError: the run does not hold it.
-        """
-        return self._part.array(name, what)
-
     @property
     def thumbnails(self) -> np.ndarray:
         """(layer, head, query, key) uint8: small pictures of all heads, max-pooled."""
-        return self._part.array("thumbnails", "the small pictures of all heads")
+        return self.array("thumbnails", "the small pictures of all heads")
 
     @property
     def received(self) -> np.ndarray:
         """(layer, head, key) float32: the attention that each key receives, mean over queries."""
-        return self._part.array("received", "the attention that each token receives")
+        return self.array("received", "the attention that each token receives")
 
     def score(self, name: str) -> np.ndarray:
         """(layer, head) float32: one score of every head, mean over the queries of this text."""
-        return self._part.array(f"scores/{name}", "the heads' scores")
+        return self.array(f"scores/{name}", "the heads' scores")
 
     def scores(self) -> tuple[str, ...]:
         """The names of the scores that the run holds."""

@@ -79,6 +79,9 @@ def test_one_that_waits_says_so_and_can_be_cancelled_and_tried_again(
     person.load(f"?run={bare.key}&token=6&layer=2&head=0")
     card = person.at("prediction-card")
     expect(card).to_contain_text("1 before this one")
+    for late in ({"watched": {}, "serial": "another"}, {"error": "Of another set.", "serial": "another"}):
+        person.page.evaluate("(told) => dash_clientside.dashboard.derivedResult(told)", late)  # of a set that is no longer wanted
+    expect(card).to_contain_text("1 before this one")
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_contain_text("Cancelled.")
     request = DerivedRequest.of(bare.key, "masked-prediction", position=6)
@@ -89,6 +92,28 @@ def test_one_that_waits_says_so_and_can_be_cancelled_and_tried_again(
     person.token(6).click()
     card.get_by_role("button", name="Try again").click()
     expect(person.title("prediction")).to_contain_text(expected(whole, 6))
+
+
+def test_one_that_is_said_to_be_there_and_is_not_is_not_asked_for_without_end(
+    person: Person, open_page: Callable[..., Person], whole: ModelRun, bare: ModelRun
+) -> None:
+    busy = open_page().go()
+    busy.choose_model("smollm2-135m")
+    busy.type_text(LONG)
+    busy.press_run()
+    expect(busy.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
+    person.load(f"?run={bare.key}&token=12&layer=2&head=0")
+    card, name = person.at("prediction-card"), DerivedRequest.of(bare.key, "masked-prediction", position=12).name
+    expect(card).to_contain_text("1 before this one")
+    for _ in range(2):
+        with person.page.expect_response(lambda reply: "/show/words" in reply.url):
+            told = {"watched": {name: {"run": name}}, "serial": "x"}
+            person.page.evaluate("(told) => dash_clientside.dashboard.derivedResult(told)", told)
+        person.page.wait_for_timeout(300)  # the words are put there
+    expect(card).to_contain_text("This result did not come.")
+    busy.at("cancel").click()
+    card.get_by_role("button", name="Try again").click()
+    expect(person.title("prediction")).to_contain_text(expected(whole, 12))
 
 
 def test_two_people_have_one_job(person: Person, open_page: Callable[..., Person], whole: ModelRun, bare: ModelRun) -> None:

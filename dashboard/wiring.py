@@ -113,8 +113,8 @@ def derived_job(shelf: Shelf, request: DerivedRequest) -> JobSpec | None:
     run = shelf.store.open(request.run)
     if shelf.store.derived(request, run.stamp) is not None:
         return None
-    check(run, request)
-    return JobSpec("derive", request.name, request.to_json(), _needed_by(run, shelf))
+    kind = check(run, request)
+    return JobSpec("derive", request.name, request.to_json(), _needed_by(run, shelf), kind.rank(request))
 
 
 def _needed_by(run: ModelRun, shelf: Shelf) -> JobSpec | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dashboard.contracts.derived import Derived, DerivedRequest, Value
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import Progress, Rank
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import check
 from dashboard.errors import BadRequestError
@@ -60,6 +60,11 @@ class Computed:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def never(_parameters: Parameters) -> bool:
+    """A `Kind.quick` of results that all take long."""
+    return False
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of derived result.
@@ -71,6 +76,8 @@ class Kind:
         compute: computes it, in a process with torch, with the model that made the run; reports its progress, which raises to
             stop it.
         read: what the result says, of a run and the result: the value that `dashboard.derive` gives.
+        quick: of which parameters it is computed in a moment, for the place that a person looks at: then it comes before runs.
+            Others come after them, one of each visitor at a time.
     """
 
     name: str
@@ -79,6 +86,11 @@ class Kind:
     check: Callable[[ModelRun, Parameters], None]
     compute: Callable[[LoadedModel, ModelRun, Parameters, OnProgress], Computed]
     read: Callable[[ModelRun, Derived], Any]
+    quick: Callable[[Parameters], bool] = never
+
+    def rank(self, request: DerivedRequest) -> Rank:
+        """Which jobs a request of this kind comes before."""
+        return Rank.QUICK if self.quick(dict(request.parameters)) else Rank.LONG
 
     def request(self, run: ModelRun, **parameters: Value) -> DerivedRequest:
         """The request of this result of a run.

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Literal
 
 Lane = Literal["compute", "prepare"]  # what needs the model, and what makes a model ready for that; each has workers of its own
+
+
+class Rank(IntEnum):
+    """Which jobs of a lane come first: all of a rank before any of the next.
+
+    QUICK: a small result that a person waits for at what they look at. USUAL: a run. LONG: any other result, and a preparation;
+    a visitor has one of these at a time.
+    """
+
+    QUICK = 0
+    USUAL = 1
+    LONG = 2
 
 
 @dataclass(frozen=True)
@@ -17,12 +30,14 @@ class JobSpec:
         key: names the job and, once it is done, its artifact in the run store.
         payload: the function's JSON arguments.
         needs: the preparation that must be done first, or None.
+        rank: which jobs come before it and after it.
     """
 
     name: str
     key: str
     payload: dict[str, Any] = field(default_factory=dict)
     needs: JobSpec | None = None
+    rank: Rank = Rank.USUAL
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,8 @@ class JobSet:
 
 def preparation(model: str, revision: str | None) -> JobSpec:
     """The job that makes a model ready for runs: brings it here, converts it and reads it through, as far as that is needed."""
-    return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}", {"model": model, "revision": revision})
+    payload = {"model": model, "revision": revision}
+    return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}", payload, rank=Rank.LONG)
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,31 @@
 
 Visitors take turns, so that a visitor with fifty jobs does not hold off another's one: `turns` names each visitor with a
 waiting job once, the one whose turn is next first. Whoever was served goes to the end, and so does whoever comes new. A
-job that several visitors wait for is taken at the first of their turns.
+job that several visitors wait for is taken at the first of their turns. All jobs of a rank come before those of the next.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+from dashboard.contracts.job import Rank
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that waits: the visitors who wait for it ("" is whoever has no name), its payload's size in bytes, and whether a
-    worker may take it: a job whose model is being prepared has no turn yet."""
+    """A job that waits: the visitors who wait for it ("" is whoever has no name), its payload's size in bytes, whether a
+    worker may take it: a job whose model is being prepared has no turn yet; its rank; and whether everybody has left it, so
+    that it goes in a moment unless somebody comes back, and counts for nobody until then."""
 
     key: str
     owners: tuple[str, ...] = ("",)
     size: int = 0
     ready: bool = True
+    rank: Rank = Rank.USUAL
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,23 +46,22 @@ class Board:
         """The entry of a job that waits."""
         return next((job for job in self.waiting if job.key == key), None)
 
-    def in_turn(self) -> Iterator[tuple[str, str]]:
-        """The jobs that may be taken, with the owner whose turn takes each, in the order in which they will be."""
-        rows: dict[str, deque[str]] = {owner: deque() for owner in self.turns}
-        for job in self.waiting:
-            for owner in job.owners if job.ready else ():
-                rows.setdefault(owner, deque()).append(job.key)
-        taken: set[str] = set()
-        while rows:
-            for owner in list(rows):
-                row = rows[owner]
-                while row and row[0] in taken:
-                    row.popleft()
-                if not row:
-                    del rows[owner]
-                    continue
-                taken.add(row[0])
-                yield row.popleft(), owner
+    def in_turn(self, served: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+        """The jobs that may be taken, with the owner whose turn takes each, in the order in which they will be.
+
+        Args:
+            served: owners who have a long job that runs; no other is taken at their turns.
+        """
+        turns = dict.fromkeys(self.turns)
+        for rank in Rank:
+            rows: dict[str, deque[str]] = {owner: deque() for owner in turns}
+            for job in self.waiting:
+                for owner in job.owners if job.ready and not job.left and job.rank == rank else ():
+                    if rank < Rank.LONG or owner not in served:
+                        rows.setdefault(owner, deque()).append(job.key)
+            for key, owner in _around(rows):
+                turns[owner] = turns.pop(owner, None)  # to the end
+                yield key, owner
 
     def put(self, job: Waiting, first: bool = False) -> Board:
         """The board with a job that waits: in its old place, at the end, or `first` of all."""
@@ -73,7 +77,7 @@ class Board:
 
     def of(self, owner: str) -> tuple[Waiting, ...]:
         """The jobs that a visitor waits for."""
-        return tuple(job for job in self.waiting if owner in job.owners)
+        return tuple(job for job in self.waiting if owner in job.owners and not job.left)
 
     def take(self, key: str, owner: str) -> Board:
         """The board after a worker took a job at an owner's turn."""
@@ -96,7 +100,7 @@ class Board:
         return replace(self, turns=tuple(dict.fromkeys((*kept, *owners))))
 
     def to_json(self) -> dict[str, Any]:
-        waiting = [[job.key, list(job.owners), job.size, job.ready] for job in self.waiting]
+        waiting = [[job.key, list(job.owners), job.size, job.ready, job.rank, job.left] for job in self.waiting]
         return {"waiting": waiting, "turns": list(self.turns), "running": list(self.running)}
 
     @classmethod
@@ -104,7 +108,25 @@ class Board:
         """The board as it was written; an empty one for anything else."""
         try:
             rows = raw["waiting"]  # type: ignore[index]
-            waiting = tuple(Waiting(key, tuple(owners), int(size), *more) for key, owners, size, *more in rows)
+            waiting = tuple(_entry(*row) for row in rows)
             return cls(waiting, tuple(raw["turns"]), tuple(raw["running"]))  # type: ignore[index]
         except (TypeError, KeyError, ValueError):
             return cls()
+
+
+def _entry(key: str, owners: list[str], size: int, ready: bool = True, rank: int = Rank.USUAL, left: bool = False) -> Waiting:
+    return Waiting(key, tuple(owners), int(size), ready, Rank(rank), left)
+
+
+def _around(rows: dict[str, deque[str]]) -> Iterator[tuple[str, str]]:
+    """A job of each owner in turn, each job once."""
+    taken: set[str] = set()
+    while rows:
+        for owner, row in list(rows.items()):
+            while row and row[0] in taken:
+                row.popleft()
+            if not row:
+                del rows[owner]
+                continue
+            taken.add(row[0])
+            yield row.popleft(), owner

@@ -16,7 +16,7 @@ def check_room(board: Board, settings: Settings, key: str, owner: str, size: int
         key, size: of the job that comes. owner: the visitor who asks; "" has no limit of their own.
     """
     most = settings.queue_megabytes * 1e6
-    mine, others = board.of(owner), [job for job in board.waiting if job.key != key]
+    mine, others = board.of(owner), [job for job in board.waiting if job.key != key and not job.left]
     if owner and len(mine) >= settings.visitor_runs:
         raise QueueFullError(
             f"{len(mine):,} of your runs are waiting already, and this server keeps no more for one person. Your text is still "

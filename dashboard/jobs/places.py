@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import Progress, Rank
 from dashboard.jobs.backend import Health, Underway
 from dashboard.jobs.failure import NO_WORKER
 from dashboard.jobs.ledger import Ledger
@@ -49,13 +50,28 @@ class Places:
 
     def _ahead(self, record: JobRecord) -> tuple[int, str]:
         """How many jobs come before this one, and the sentence about it."""
-        board = self._ledger.board(record.lane)
-        queued = board.queued
-        ahead = len(board.running) + (queued.index(record.key) if record.key in queued else 0)
+        first = self._before(record)
+        ahead = len(first)
         if not any(worker.state != "starting" for worker in self._roster.live()):
             return ahead, "The worker is starting" if self._roster.serving() else "Waiting for a worker"
         if record.lane == "prepare":
             return ahead, "Waiting for other downloads" if ahead else "Starting"
         if ahead:
-            return ahead, f"Waiting for {ahead} {'run' if ahead == 1 else 'runs'} before this one"
+            return ahead, f"Waiting for {counted(first)} before this one"
         return 0, "Starting"
+
+    def _before(self, record: JobRecord) -> list[Rank]:
+        """The ranks of the jobs that come before this one."""
+        board = self._ledger.board(record.lane)
+        running = [one.rank for one in map(self._ledger.job, board.running) if one is not None]
+        queued, ranks = board.queued, {job.key: job.rank for job in board.waiting}
+        return [*running, *(ranks[key] for key in queued[: queued.index(record.key) if record.key in queued else 0])]
+
+
+def counted(ranks: Collection[Rank]) -> str:
+    """Jobs by what they give: "1 run", "3 results", "4 runs and results"."""
+    runs = sum(rank == Rank.USUAL for rank in ranks)
+    what = "run" if runs else "result"
+    if 0 < runs < len(ranks):
+        return f"{len(ranks):,} runs and results"
+    return f"1 {what}" if len(ranks) == 1 else f"{len(ranks):,} {what}s"

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
-from dashboard.contracts.job import JobSpec, Lane, Progress
+from dashboard.contracts.job import JobSpec, Lane, Progress, Rank
 from dashboard.errors import JobCancelledError, StorageError
 from dashboard.jobs.backend import Failed, Health, Standing, Underway
 from dashboard.jobs.cache import HealingCache, open_cache
@@ -66,12 +66,11 @@ class JobQueue:
         self.ledger.shed()
         with self.ledger.change():
             record = self.ledger.job(spec.key)
-            adds = record is None or (not self._step.goes_on(record) and owner not in self._step.owners(record))
-            if adds:
+            if record is None or self._adds(record, owner):
                 check_room(self.ledger.board(), self.settings, spec.key, owner, size)
             if record is None or record.state != "running":
                 self.ledger.put_payload(spec.key, spec.payload)
-            subscription = Subscription(spec.key, spec.name, time.time(), owner=owner)
+            subscription = Subscription(spec.key, spec.name, time.time(), owner=owner, rank=spec.rank)
             self._step.join(subscriber, subscription, size, None if spec.needs is None else asdict(spec.needs))
         return subscriber
 
@@ -135,10 +134,15 @@ class JobQueue:
     # ---- workers -----------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str, lane: Lane = "compute") -> Claim | None:
-        """Take the job whose turn it is: of the visitor who was served longest ago, the one that has waited longest."""
+        """Take the job whose turn it is: of the first rank, of the visitor who was served longest ago, the one that has waited
+        longest.
+        """
         if not any(job.ready for job in self.ledger.board(lane).waiting):  # cheap, and asked forty times a second
             return None
         with self.ledger.change():
+            for job in self.ledger.board(lane).waiting:
+                if job.left:
+                    self.check(job.key)
             for key, owner in self._candidates(lane):
                 self.check(key)
                 record = self.ledger.job(key)
@@ -148,7 +152,7 @@ class JobQueue:
                 self.ledger.put_job(replace(record, state="running", worker=worker, started=now))
                 self.ledger.put_board(self.ledger.board(lane).take(key, owner), lane)
                 self.roster.change(worker, state="busy", job=key, attempt=record.attempt)
-                return Claim(JobSpec(record.name, key, self.ledger.payload(key) or {}), record.attempt)
+                return Claim(JobSpec(record.name, key, self.ledger.payload(key) or {}, rank=record.rank), record.attempt)
         return None
 
     def preparations_due(self) -> int:
@@ -156,11 +160,11 @@ class JobQueue:
         return len(list(self._candidates("prepare")))
 
     def _candidates(self, lane: Lane) -> Iterator[tuple[str, str]]:
-        """The jobs that may be taken, in turn; a visitor has one preparation at a time, so that nobody takes all the places."""
+        """The jobs that may be taken, in turn; a visitor has one long job at a time, so that nobody takes all the places."""
         board = self.ledger.board(lane)
-        running = (self.ledger.job(key) for key in (board.running if lane == "prepare" else ()))
-        served = {owner for record in running if record is not None for owner in self._step.owners(record)} - {""}
-        return ((key, owner) for key, owner in board.in_turn() if owner not in served)
+        running = [record for record in map(self.ledger.job, board.running) if record is not None and record.rank == Rank.LONG]
+        served = {owner for record in running for owner in self._step.owners(record)} - {""}
+        return board.in_turn(served)
 
     def report(self, claim: Claim, progress: Progress) -> bool:
         """Note where the job is; False where nobody waits for this attempt any more, and it should stop."""
@@ -248,7 +252,7 @@ class JobQueue:
             if record is None or verdict is None:
                 return
             if verdict == "leave":
-                self.ledger.put_job(replace(record, cancel_at=time.time()))
+                self._step.put_waiting(replace(record, cancel_at=time.time()))
             elif verdict == "stop":
                 self._step.end(record, "cancelled")
             elif verdict == "again":
@@ -281,6 +285,10 @@ class JobQueue:
                 self._step.join(subscriber, renewed, self._step.payload_size(key), None if record is None else record.needs)
             else:
                 self.ledger.put_subscription(subscriber, renewed)
+
+    def _adds(self, record: JobRecord, owner: str) -> bool:
+        """Whether it takes room in the queue that a visitor waits for a known job too."""
+        return not record.active or (not self._step.goes_on(record) and owner not in self._step.owners(record))
 
     def _running(self, key: str, attempt: int) -> JobRecord | None:
         record = self.ledger.job(key)

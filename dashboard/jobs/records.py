@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
-from dashboard.contracts.job import JobSpec, Lane, Progress
+from dashboard.contracts.job import JobSpec, Lane, Progress, Rank
 from dashboard.jobs.failure import JobFailure
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -35,8 +35,8 @@ class _Record:
         if isinstance(raw.get("progress"), dict):
             values["progress"] = Progress(**raw["progress"])
         try:
-            return cls(**values)
-        except TypeError:  # a field is missing
+            return cls(**values | ({"rank": Rank(raw["rank"])} if "rank" in raw else {}))
+        except (TypeError, ValueError):  # a field is missing, or is none of ours
             return None
 
 
@@ -52,6 +52,7 @@ class JobRecord(_Record):
         result: key of the artifact.
         lane: whose workers do it. needs: the preparation that it waits for (fields of its `JobSpec`), while it does.
         dependents: keys of the jobs that wait for this preparation; it goes on as long as one of them is waited for.
+        rank: of its `JobSpec`.
     """
 
     key: str
@@ -70,6 +71,7 @@ class JobRecord(_Record):
     lane: Lane = "compute"
     needs: dict[str, Any] | None = None
     dependents: tuple[str, ...] = ()
+    rank: Rank = Rank.USUAL
 
     @property
     def active(self) -> bool:
@@ -85,7 +87,7 @@ class Subscription(_Record):
     """One page that waits for one job.
 
     Attributes:
-        job: key of the job. name: its function. renewed: when the page asked last.
+        job: key of the job. name: its function. renewed: when the page asked last. rank: of the job.
         outcome: what it is told, once that is known. delivered: whether it was told.
         owner: the visitor whose page it is; "" where it has no name.
     """
@@ -96,6 +98,7 @@ class Subscription(_Record):
     outcome: Told | None = None
     delivered: bool = False
     owner: str = ""
+    rank: Rank = Rank.USUAL
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from dashboard.contracts.job import JobSpec
+from dashboard.contracts.job import JobSpec, Rank
 from dashboard.contracts.request import RunRequest
 from dashboard.jobs.backend import Done, Failed, Outcome
 from dashboard.jobs.board import Waiting
@@ -72,7 +72,9 @@ class Transitions:
         record = self._ledger.job(key)
         if record is None or not record.active or (record.state == "running" and record.stopping(time.time())):
             attempt = 1 if record is None else record.attempt + 1
-            fresh = JobRecord(key, subscription.name, "queued", attempt, time.time(), (subscriber,), needs=needs)
+            fresh = JobRecord(
+                key, subscription.name, "queued", attempt, time.time(), (subscriber,), needs=needs, rank=subscription.rank
+            )
             self._begin(fresh, size)
         else:
             others = tuple(other for other in record.subscribers if other != subscriber)
@@ -92,12 +94,13 @@ class Transitions:
             return
         still = tuple(key for key in others if self.depends(key, spec.key))
         attempt = 1 if record is None else record.attempt + 1
-        fresh = JobRecord(spec.key, spec.name, "queued", attempt, time.time(), lane="prepare", dependents=(*still, dependent))
+        dependents, rank = (*still, dependent), Rank(spec.rank)
+        fresh = JobRecord(spec.key, spec.name, "queued", attempt, time.time(), lane="prepare", dependents=dependents, rank=rank)
         self._begin(fresh, self.payload_size(spec.key))
 
     def _begin(self, record: JobRecord, size: int, first: bool = False) -> None:
         self._ledger.put_job(record)
-        entry = Waiting(record.key, self.owners(record), size, record.needs is None)
+        entry = Waiting(record.key, self.owners(record), size, record.needs is None, record.rank)
         self._ledger.put_board(self._ledger.board(record.lane).put(entry, first), record.lane)
         self._ledger.keep_payload(record.key)
 
@@ -112,6 +115,7 @@ class Transitions:
             record.subscribers,
             lane=record.lane,
             dependents=record.dependents,
+            rank=record.rank,
         )
         self._begin(fresh, self.payload_size(record.key), first=True)
 
@@ -120,8 +124,9 @@ class Transitions:
         self._ledger.put_job(record)
         board = self._ledger.board(record.lane)
         found, owners = board.job(record.key), self.owners(record)
-        if found is not None and owners:
-            self._ledger.put_board(board.put(replace(found, owners=owners)), record.lane)
+        if found is not None:
+            fresh = replace(found, owners=owners or found.owners, left=record.cancel_at is not None)
+            self._ledger.put_board(board.put(fresh), record.lane)
 
     # ---- ending ------------------------------------------------------------------------------------------------------
 

@@ -238,7 +238,7 @@ class Failing:
 
 def test_leases_outlast_a_disk_that_is_full_for_a_moment(manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, now = Failing(manager.backend.queue.cache, monkeypatch), [1e9]
-    for module in ("queue", "roster", "verdicts"):
+    for module in ("queue", "roster", "transitions", "verdicts"):
         clock = type("Clock", (), {"time": staticmethod(lambda: now[0]), "monotonic": staticmethod(lambda: now[0])})
         monkeypatch.setattr(f"dashboard.jobs.{module}.time", clock)
     manager.backend.queue.roster.change("w1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from synthetic import make_run
 
 from dashboard.compute import kind_named
 from dashboard.compute.declaration import Parameter
-from dashboard.contracts.derived import Value
+from dashboard.contracts.derived import DerivedRequest, Value
+from dashboard.contracts.job import Rank
 from dashboard.errors import BadRequestError
 from dashboard.shell._derive import _values
 
@@ -45,3 +47,16 @@ def test_an_index_may_come_from_numpy() -> None:
     asked = kind.request(run, position=np.argmax([0, 3, 1]))  # type: ignore[arg-type]
     assert asked == kind.request(run, position=1)
     assert type(dict(asked.parameters)["position"]) is int
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "rank"), [("masked-prediction", {"position": 1}, Rank.QUICK), ("logit-lens", {}, Rank.LONG)]
+)
+def test_what_a_person_waits_for_at_one_place_comes_before_runs(kind: str, parameters: Any, rank: Rank) -> None:
+    assert kind_named(kind).rank(DerivedRequest.of("0" * 64, kind, **parameters)) == rank
+
+
+def test_a_kind_is_quick_or_long_by_its_parameters() -> None:
+    kind = replace(kind_named("logit-lens"), quick=lambda parameters: "position" in parameters)
+    assert kind.rank(DerivedRequest.of("0" * 64, kind.name, position=3)) == Rank.QUICK
+    assert kind.rank(DerivedRequest.of("0" * 64, kind.name)) == Rank.LONG

@@ -61,7 +61,7 @@ def test_a_run_waits_for_its_model_and_others_go_on(queue: JobQueue, worker: str
     assert queue.claim(worker) is None
     preparing = queue.claim(helper, "prepare")
     assert preparing is not None
-    assert preparing.spec == JobSpec(PREPARE.name, PREPARE.key, PREPARE.payload)
+    assert preparing.spec == PREPARE
     queue.report(preparing, Progress("fetch", 12, 270, "Downloading big: 12 of 270 MB"))
     progress = queue.progress(waiting)
     assert progress is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import test_queue
 from test_queue import Clock, pass_time, spec
 
-from dashboard.contracts.job import JobSpec
+from dashboard.contracts.job import JobSpec, Rank
 from dashboard.errors import QueueFullError
 from dashboard.jobs import ledger
 from dashboard.jobs.board import Board, Waiting
@@ -93,10 +94,96 @@ def test_a_job_that_two_wait_for_is_taken_at_the_first_of_their_turns(queue: Job
     assert queue.ledger.board().queued[-1] == "ann-8", "at its old place once only the first waits for it"
 
 
+def ranked(queue: JobQueue, key: str, owner: str, rank: Rank) -> str:
+    """A run (USUAL), or a derived result."""
+    return queue.submit(JobSpec("capture" if rank == Rank.USUAL else "derive", key, {}, rank=rank), owner=owner)
+
+
+def test_small_results_come_first_then_runs_then_long_results_each_in_fair_turns(queue: JobQueue, worker: str) -> None:
+    waits = {}
+    for number in range(3):
+        for owner in ("ann", "bob")[: 2 - number % 2]:
+            for rank in reversed(Rank):
+                waits[f"{rank.name} {owner} {number}"] = ranked(queue, f"{rank.name} {owner} {number}", owner, rank)
+    shown = {ahead(queue, subscriber): key for key, subscriber in waits.items()}
+    taken = take_all(queue, worker)
+    assert [shown[place] for place in range(len(waits))] == taken
+    assert [key.split()[0] for key in taken] == ["QUICK"] * 5 + ["USUAL"] * 5 + ["LONG"] * 5
+    assert [key for key in taken if key.startswith("USUAL")] == [
+        *("USUAL bob 0", "USUAL ann 0", "USUAL bob 2", "USUAL ann 1", "USUAL ann 2")  # ann had the last turn of the rank before
+    ]
+
+
+def test_a_visitor_has_one_long_result_at_a_time_and_the_others_wait(queue: JobQueue, worker: str) -> None:
+    for number in range(3):
+        ranked(queue, f"ann-{number}", "ann", Rank.LONG)
+    shared = ranked(queue, "ann-1", "bob", Rank.LONG)
+    first = queue.claim(worker)
+    assert first is not None
+    assert first.spec.key == "ann-0"
+    of_bob = queue.claim("w2")
+    assert of_bob is not None
+    assert of_bob.spec.key == "ann-1", "bob waits for it as well, and has none"
+    assert queue.claim("w3") is None, "ann has two already"
+    ranked(queue, "ann-3", "ann", Rank.QUICK)
+    ranked(queue, "ann-4", "ann", Rank.USUAL)
+    others = [queue.claim("w3"), queue.claim("w4")]
+    assert [claim and claim.spec.key for claim in others] == ["ann-3", "ann-4"], "these are no long results"
+    for claim in (first, of_bob):
+        queue.finish(claim, "a")
+    last = queue.claim("w1")
+    assert last is not None
+    assert last.spec.key == "ann-2"
+    assert queue.poll(shared) == {"run": "a", "job": "derive", "serial": shared}
+
+
+@pytest.mark.parametrize("owners", [("", ""), ("ann", "bob")])
+def test_who_has_no_name_and_who_has_no_other_may_have_theirs_at_once(
+    queue: JobQueue, worker: str, owners: tuple[str, str]
+) -> None:
+    for number, owner in enumerate(owners):
+        ranked(queue, f"k{number}", owner, Rank.LONG)
+    assert queue.claim(worker) is not None
+    assert queue.claim("w2") is not None
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        ([Rank.USUAL], "1 run"),
+        ([Rank.USUAL, Rank.USUAL], "2 runs"),
+        ([Rank.QUICK], "1 result"),
+        ([Rank.QUICK, Rank.QUICK], "2 results"),
+        ([Rank.QUICK, Rank.USUAL, Rank.QUICK], "3 runs and results"),
+    ],
+)
+def test_what_comes_before_is_called_what_it_is(queue: JobQueue, worker: str, ranks: list[Rank], words: str) -> None:
+    for number, rank in enumerate(ranks):
+        ranked(queue, f"k{number}", "ann", rank)
+    last = queue.progress(ranked(queue, "last", "ann", Rank.LONG))
+    assert last is not None
+    assert last.at.message == f"Waiting for {words} before this one"
+
+
+def test_what_comes_back_or_begins_again_keeps_its_rank(queue: JobQueue, worker: str, clock: Clock) -> None:
+    quick = ranked(queue, "quick", "ann", Rank.QUICK)
+    pass_time(queue, clock, 6)  # its page went silent
+    queue.submit(spec("run"), owner="bob")
+    assert queue.poll(quick) is None
+    claim = queue.claim(worker)
+    assert claim is not None
+    assert (claim.spec.key, claim.spec.rank) == ("quick", Rank.QUICK)
+    queue.stopped(claim)
+    assert queue.ledger.board().queued == ("quick", "run")
+
+
 def test_a_board_comes_back_and_an_unknown_one_is_empty() -> None:
-    board = Board((Waiting("k1", ("ann", "bob"), 5), Waiting("k2")), ("bob", "ann", ""), ("k3",))
-    assert Board.from_json(board.to_json()) == board
-    for raw in (None, {"queued": ["k1"], "running": []}, {"waiting": [["k1"]], "turns": [], "running": []}, 3):
+    board = Board((Waiting("k1", ("ann", "bob"), 5, True, Rank.LONG, True), Waiting("k2")), ("bob", "ann", ""), ("k3",))
+    assert Board.from_json(json.loads(json.dumps(board.to_json()))) == board
+    before = {"waiting": [["k1", ["ann"], 5, False]], "turns": ["ann"], "running": []}
+    assert Board.from_json(before) == Board((Waiting("k1", ("ann",), 5, False),), ("ann",)), "of the version before"
+    unranked = {"waiting": [["k1", ["ann"], 5, False, 7]], "turns": ["ann"], "running": []}
+    for raw in (None, unranked, {"queued": ["k1"], "running": []}, {"waiting": [["k1"]], "turns": [], "running": []}, 3):
         assert Board.from_json(raw) == Board()
 
 
@@ -134,7 +221,8 @@ def test_whoever_joins_a_run_that_stops_adds_one_that_waits(clock: Clock, tmp_pa
 
 def test_one_visitor_has_so_many_runs_waiting_and_others_are_not_refused(tmp_path: Path) -> None:
     queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=3, queue_runs=5))
-    waiting = [queue.submit(spec(f"k{number}"), owner="ann") for number in range(3)]
+    for number in range(3):
+        queue.submit(spec(f"k{number}"), owner="ann")
     with pytest.raises(QueueFullError, match=r"3 of your runs are waiting.*Wait until one is done"):
         queue.submit(spec("k3"), owner="ann")
     queue.submit(spec("k1"), owner="ann")
@@ -144,7 +232,42 @@ def test_one_visitor_has_so_many_runs_waiting_and_others_are_not_refused(tmp_pat
         queue.submit(spec("k6"), owner="dan")
     assert queue.ledger.payload("k6") is None
     queue.submit(spec("k5"), owner="dan")  # under way already: nothing is added
-    queue.drop(waiting[0])
+    queue.close()
+
+
+def test_what_was_dropped_or_its_page_left_does_not_count(clock: Clock, tmp_path: Path) -> None:
+    """At once: an arrow key that is held down drops result after result. Who comes back for one has its old place."""
+    queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=2, queue_runs=3))
+    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", clock.now))
+    queue.submit(spec("first"), owner="ann")
+    for number in range(5):
+        dropped = queue.submit(spec(f"k{number}"), owner="ann")
+        queue.drop(dropped)
+    last = queue.submit(spec("last"), owner="ann")
+    assert ahead(queue, last) == 1
+    with pytest.raises(QueueFullError):
+        queue.submit(spec("k4"), owner="ann")
+    queue.drop(last)
+    queue.submit(spec("k3"), owner="ann")
+    assert queue.ledger.board().queued == ("first", "k3")
+    queue.submit(spec("of bob"), owner="bob")
+    pass_time(queue, clock, 6)
+    for number in range(2):
+        queue.submit(spec(f"later-{number}"), owner="ann")
+    assert take_all(queue, "w1") == ["later-0", "later-1"]
+    queue.close()
+
+
+def test_a_run_that_failed_before_counts_as_it_waits_again(tmp_path: Path) -> None:
+    queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=1))
+    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
+    queue.submit(spec("failed"), owner="ann")
+    claim = queue.claim("w1")
+    assert claim is not None
+    queue.fail(claim, JobFailure("No."))
+    queue.submit(spec("waits"), owner="ann")
+    with pytest.raises(QueueFullError):
+        queue.submit(spec("failed"), owner="ann")
     queue.close()
 
 

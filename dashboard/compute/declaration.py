@@ -29,6 +29,7 @@ class Parameter:
     Attributes:
         name: of the parameter. of: what an index counts ("token", "layer", "head"), which bounds it in every run.
         choices: what it may be, of one that is no index. least, most: bounds of a number that is neither.
+        longest: most characters of one that is text.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
     least: float | None = None
     most: float | None = None
+    longest: int | None = None
 
     def check(self, run: ModelRun, value: Value) -> None:
         """Raise `BadSelectionError` or `BadRequestError` for a value out of bounds."""
@@ -45,6 +47,9 @@ class Parameter:
             check(self.of, value, run.counts()[self.of])
         elif self.choices and value not in self.choices:
             raise BadRequestError(f"{self.name} is {value!r}; choose one of {', '.join(map(str, self.choices))}.")
+        elif self.longest is not None:
+            if not isinstance(value, str) or len(value) > self.longest:
+                raise BadRequestError(f"{self.name} must be text of at most {self.longest} characters. Shorten it.")
         elif self.least is not None or self.most is not None:
             least, most = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
             if isinstance(value, (bool, str)) or not least <= value <= most:

@@ -9,8 +9,8 @@ al. 2023 (arXiv 2303.08112).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,60 +18,20 @@ import numpy as np
 from dashboard.compute.declaration import Computed, Kind, OnProgress, Parameters
 from dashboard.contracts.derived import Derived
 from dashboard.contracts.job import Progress
-from dashboard.contracts.prediction import TokenProbability, texts_of
-from dashboard.contracts.run import ModelRun
-from dashboard.contracts.streams import check as check_index
+from dashboard.contracts.lens import NAMES, LogitLens
+from dashboard.contracts.run import ModelInfo, ModelRun
 from dashboard.errors import MissingArrayError
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
     from dashboard.models.loader import LoadedModel
 
 NAME = "logit-lens"
+WORD_NAMES = ("word_logprob", "word_rank")
 TOP_K = 10
 CHUNK_BYTES = 32 * 2**20  # of the logits of one layer at once: two of these are held
-NAMES = ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank", "final_logprob", "final_rank", "kl")
-
-
-@dataclass(frozen=True)
-class LogitLens:
-    """What each layer would predict. Places of the arrays: 0 is the embeddings, i + 1 comes after layer i.
-
-    Attributes:
-        top_ids: (place, position, k) int32, likeliest first; top_logprobs: the same in nats.
-        entropy: (place, position) nats.
-        actual_logprob, actual_rank: (place, position), of the token that really comes next (masked models: stands there); NaN and
-            0 where there is none. 1 is the likeliest.
-        final_logprob, final_rank: (place, position), of the token that the last layer finds likeliest at that position.
-        kl: (place, position) nats, KL(last layer's distribution ‖ this one's); 0 at the last.
-    """
-
-    top_ids: np.ndarray
-    top_logprobs: np.ndarray
-    entropy: np.ndarray
-    actual_logprob: np.ndarray
-    actual_rank: np.ndarray
-    final_logprob: np.ndarray
-    final_rank: np.ndarray
-    kl: np.ndarray
-    vocabulary: np.ndarray
-
-    @cached_property
-    def _texts(self) -> dict[int, str]:
-        return texts_of({"vocabulary": self.vocabulary})
-
-    def top(self, layer: int, position: int) -> tuple[TokenProbability, ...]:
-        """The likeliest tokens after `layer` (−1: of the embeddings) at `position`.
-
-        Raises:
-            BadSelectionError: there is no such layer or position.
-        """
-        places, positions, _k = self.top_ids.shape
-        check_index("layer", layer + 1, places)
-        check_index("token", position, positions)
-        pairs = zip(self.top_ids[layer + 1, position].tolist(), self.top_logprobs[layer + 1, position].tolist(), strict=True)
-        return tuple(TokenProbability(i, self._texts[i], float(np.exp(p)), p) for i, p in pairs)
 
 
 @dataclass(frozen=True)
@@ -103,30 +63,50 @@ def check(run: ModelRun, _parameters: Parameters) -> None:
 
 
 def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progress: OnProgress) -> Computed:
-    """The arrays of `LogitLens`. Some positions at a time, so that layers × positions × vocabulary is never held.
+    """The arrays of `LogitLens`.
 
     Raises:
         MissingArrayError: the model's head, or its final norm, is not one that is known for certain.
     """
+    arrays = arrays_of(loaded.model, loaded.info, run.hidden_states, actual_ids(run), progress)
+    return Computed(with_texts(arrays, loaded, arrays["top_ids"], np.asarray(actual_ids(run))))
+
+
+def arrays_of(
+    model: PreTrainedModel,
+    info: ModelInfo,
+    hidden_states: Sequence[np.ndarray],
+    actual: Sequence[int],
+    progress: OnProgress,
+    words: Sequence[int] = (),
+) -> dict[str, np.ndarray]:
+    """The arrays of `LogitLens` but for the vocabulary. Some positions at a time: layers × positions × vocabulary is never held.
+
+    Args:
+        hidden_states: per place (position, hidden), as Hugging Face gives them. actual: (position,) ids, −1 for none.
+        words: ids of further tokens; with some, there are `word_logprob` and `word_rank`, (place, position, word), too.
+
+    Raises:
+        MissingArrayError: as `compute`.
+    """
     import torch
 
     from dashboard.models.anatomy import anatomy, base_of, family_head, norm_module
-    from dashboard.models.predictions import vocabulary
 
-    model, known = loaded.model, anatomy(loaded.model, loaded.info)
+    known = anatomy(model, info)
     if not known.has_head or (known.past_norm and known.final_norm is None):
-        raise MissingArrayError(f"How {run.model.title} makes predictions of a layer is not known. Choose another model.")
+        raise MissingArrayError(f"How {info.title} makes predictions of a layer is not known. Choose another model.")
     norm = norm_module(base_of(model), known.final_norm)
-    places, count = run.model.layers + 1, len(run)
-    actual = torch.tensor(_actual(run), device=model.device)
-    rows = max(1, CHUNK_BYTES // (4 * run.model.vocabulary))
+    places, count = len(hidden_states), len(actual)
+    asked, followed = (torch.tensor(list(ids), dtype=torch.int64, device=model.device) for ids in (actual, words))
+    rows = max(1, CHUNK_BYTES // (4 * info.vocabulary))
     parts: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in range(places)]
 
     def logits_at(at: range, first: int) -> torch.Tensor:
         """(places × positions, vocabulary) of some places, one after the other."""
         found = []
         for place in at:
-            states = torch.tensor(np.asarray(run.hidden_states[place][first : first + rows]), device=model.device).to(model.dtype)
+            states = torch.tensor(np.asarray(hidden_states[place][first : first + rows]), device=model.device).to(model.dtype)
             found.append(norm(states) if norm is not None and place < places - 1 else states)
         if len({states.shape[1] for states in found}) > 1:  # OPT's last hidden state is narrower than the others
             return torch.cat([family_head(model, known, states) for states in found]).float()
@@ -134,7 +114,7 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
 
     with known.lock, torch.inference_mode():
         for first in range(0, count, rows):
-            positions, end = actual[first : first + rows], min(count, first + rows)
+            positions, end = asked[first : first + rows], min(count, first + rows)
             last = Last.of(logits_at(range(places - 1, places), first))
             together = max(1, rows // len(positions))  # places whose logits are made at once: reading the head's weights is dear
             for start in range(0, places, together):
@@ -142,22 +122,33 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
                 done = f"{first + 1} to {end} of {count:,} tokens, place {start + 1} of {places}"
                 progress(Progress("predictions", first * places + start, count * places, f"Lens: {done}"))
                 for place, logits in zip(at, logits_at(at, first).split(len(positions)), strict=True):
-                    parts[place].append(_reduced(logits, last, positions))
-    whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]  # by place, then in the order of NAMES
+                    parts[place].append(_reduced(logits, last, positions, followed if words else None))
+    whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]  # by place, then in the order of names
     found = [torch.stack(by_place).cpu().numpy() for by_place in zip(*whole, strict=True)]
-    arrays = dict(zip(NAMES, found, strict=True))
-    return Computed({**arrays, "vocabulary": vocabulary(loaded.tokenizer, known, arrays["top_ids"], actual.cpu().numpy())})
+    return dict(zip((*NAMES, *WORD_NAMES) if words else NAMES, found, strict=True))
 
 
-def _actual(run: ModelRun) -> list[int]:
+def with_texts(arrays: Mapping[str, np.ndarray], loaded: LoadedModel, *ids: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays, and the `vocabulary` of these ids."""
+    from dashboard.models.anatomy import anatomy
+    from dashboard.models.predictions import vocabulary
+
+    return {**arrays, "vocabulary": vocabulary(loaded.tokenizer, anatomy(loaded.model, loaded.info), *ids)}
+
+
+def actual_ids(run: ModelRun) -> list[int]:
     """The token that is asked for at each position, −1 for none: as of the run's own predictions."""
     if run.model.kind == "causal":
         return [*(token.id for token in run.tokens[1:]), -1]
     return [-1 if token.sign == "mask" else token.id for token in run.tokens]
 
 
-def _reduced(logits: torch.Tensor, last: Last, actual: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """What is kept of (position, vocabulary) logits, in the order of `NAMES`; overwrites them, in blocks that fit the caches."""
+def _reduced(
+    logits: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None = None
+) -> tuple[torch.Tensor, ...]:
+    """What is kept of (position, vocabulary) logits, in the order of `NAMES`, then of `WORD_NAMES` where words are followed;
+    overwrites them, in blocks that fit the caches.
+    """
     import torch
 
     from dashboard.models.predictions import BLOCK_FLOATS
@@ -167,11 +158,13 @@ def _reduced(logits: torch.Tensor, last: Last, actual: torch.Tensor) -> tuple[to
     parts = []
     for first in range(0, len(logits), rows):
         block = slice(first, first + rows)
-        parts.append(_block(logits[block], scratch[: len(logits[block])], last.block(block), actual[block]))
+        parts.append(_block(logits[block], scratch[: len(logits[block])], last.block(block), actual[block], words))
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
-def _block(logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _block(
+    logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None
+) -> tuple[torch.Tensor, ...]:
     """With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m), and
     KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
     """
@@ -182,7 +175,8 @@ def _block(logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torc
     values, ids = likeliest(logits, TOP_K)
     top, asked = values[:, :1], actual.clamp(min=0)[:, None]
     mine, final = logits.gather(1, asked), logits.gather(1, last.best)
-    ranks = [torch.gt(logits, one, out=scratch).sum(dim=1).to(torch.int32) + 1 for one in (mine, final)]
+    more = () if words is None else logits[:, words].split(1, dim=1)
+    ranks = [torch.gt(logits, one, out=scratch).sum(dim=1).to(torch.int32) + 1 for one in (mine, final, *more)]
     logits -= top
     torch.softmax(logits, dim=1, out=scratch)
     log_z = -scratch.gather(1, ids[:, :1]).log()
@@ -198,6 +192,7 @@ def _block(logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torc
         (final - top - log_z)[:, 0],
         ranks[1],
         kl.clamp(min=0),
+        *((torch.cat(more, dim=1) - top - log_z, torch.stack(ranks[2:], dim=1)) if more else ()),
     )
 
 

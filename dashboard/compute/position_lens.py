@@ -1,0 +1,136 @@
+"""The logit lens of one position, soon: what each layer would predict there, and where words that are typed rank.
+
+A masked model's is of the text as it stands, or with that position masked, for which it reads the text once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dashboard.compute.declaration import Computed, Kind, OnProgress, Parameter, Parameters
+from dashboard.compute.logit_lens import WORD_NAMES, actual_ids, arrays_of, with_texts
+from dashboard.compute.logit_lens import check as check_lens
+from dashboard.contracts.derived import Derived
+from dashboard.contracts.job import Progress
+from dashboard.contracts.lens import NAMES, LogitLens
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import BadRequestError, MissingArrayError
+
+if TYPE_CHECKING:
+    from dashboard.models.loader import LoadedModel
+
+NAME = "position-lens"
+MODES = ("given", "masked")
+LONGEST = 200  # characters of the words
+MOST_WORDS = 8
+
+
+@dataclass(frozen=True)
+class FollowedWord:
+    """A word that was typed, through the layers.
+
+    Attributes:
+        typed: as it was typed. id, text: of the token that is followed; id −1 where the vocabulary has none.
+        pieces: the texts of all the word's tokens, of which the first is followed.
+        logprob: (place,) nats; rank: (place,), 1 is the likeliest. NaN and 0 where there is no such token.
+    """
+
+    typed: str
+    id: int
+    text: str
+    pieces: tuple[str, ...]
+    logprob: np.ndarray
+    rank: np.ndarray
+
+
+@dataclass(frozen=True)
+class PositionLens:
+    """`lens` of one position (its arrays have one), and the `words` that were asked for, in order."""
+
+    lens: LogitLens
+    words: tuple[FollowedWord, ...]
+
+
+def words_in(typed: str) -> list[str]:
+    """The words of a line, each once, in order."""
+    return list(dict.fromkeys(typed.split()))
+
+
+def check(run: ModelRun, parameters: Parameters) -> None:
+    """Raise `MissingArrayError` where the model predicts nothing, or masks nothing, and `BadRequestError` for too many words."""
+    check_lens(run, parameters)
+    if parameters["mode"] == "masked" and run.model.kind != "masked":
+        raise MissingArrayError(f"{run.model.title} fills no masked tokens. Choose a masked language model.")
+    if len(words_in(parameters["words"])) > MOST_WORDS:
+        raise BadRequestError(f"At most {MOST_WORDS} words can be followed at a time. Leave some out.")
+
+
+def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress: OnProgress) -> Computed:
+    """The arrays of `LogitLens` of one position, and of the words; facts: `words`, what each was read as.
+
+    Raises:
+        MissingArrayError: as of the whole lens.
+    """
+    from dashboard.models.words import NO_TOKEN, as_token
+
+    position = parameters["position"]
+    words = [as_token(loaded.tokenizer, typed, loaded.info.vocabulary) for typed in words_in(parameters["words"])]
+    if parameters["mode"] == "masked":
+        states, actual = _masked_states(loaded, run, position, progress)
+    else:
+        states = [np.asarray(layer[position : position + 1]) for layer in run.hidden_states]
+        actual = actual_ids(run)[position]
+    known = [word.id for word in words if word.id != NO_TOKEN]
+    arrays = arrays_of(loaded.model, loaded.info, states, [actual], progress, known)
+    ids = (arrays["top_ids"], np.asarray([actual]), np.asarray(known, dtype=np.int64))
+    return Computed(with_texts(arrays, loaded, *ids), {"words": [word.to_json() for word in words]})
+
+
+def _masked_states(loaded: LoadedModel, run: ModelRun, position: int, progress: OnProgress) -> tuple[list[np.ndarray], int]:
+    """Per place (1, hidden) when the mask token stands at `position`, and the id that really stands there, −1 for none."""
+    import torch
+
+    from dashboard.models.anatomy import anatomy, at_each_layer, base_of
+    from dashboard.models.predictions import is_answer
+    from dashboard.models.tokens import tokenize
+    from dashboard.models.vocabulary import check_mask
+
+    def report() -> None:
+        progress(Progress("predictions", 0, 1, f"Lens: reading the text with token {position + 1} masked"))
+
+    model, mask_id = loaded.model, loaded.tokenizer.mask_token_id
+    if mask_id is None:
+        raise MissingArrayError(f"{loaded.info.title} has no mask token. Choose a masked language model.")
+    check_mask(model, loaded.info.title, mask_id)
+    report()
+    inputs, tokens = tokenize(loaded.tokenizer, run.request.text, run.request.text_pair)
+    inputs = {name: values.to(model.device) for name, values in inputs.items()}
+    inputs["input_ids"][0, position] = mask_id
+    with anatomy(model, loaded.info).lock, torch.inference_mode(), at_each_layer(model, report):
+        found = base_of(model)(**inputs, output_hidden_states=True, return_dict=True).hidden_states
+        states = [layer[0, position : position + 1].float().cpu().numpy() for layer in found]
+    token = tokens[position]
+    return states, token.id if is_answer(token) else -1
+
+
+def read(_run: ModelRun, result: Derived) -> PositionLens:
+    """The lens of this position, and the words."""
+    lens = LogitLens(**{name: result.arrays[name] for name in (*NAMES, "vocabulary")})
+    told: Sequence[dict[str, object]] = result.facts.get("words", ())
+    known = [row["id"] for row in told if row["id"] != -1]
+    found = []
+    for row in told:
+        values = [np.full(lens.places, np.nan), np.zeros(lens.places, dtype=np.int32)]
+        if row["id"] != -1:
+            values = [result.arrays[name][:, 0, known.index(row["id"])] for name in WORD_NAMES]
+        pieces = tuple(map(str, row["pieces"]))  # type: ignore[call-overload]
+        found.append(FollowedWord(str(row["typed"]), int(str(row["id"])), str(row["text"]), pieces, *values))
+    return PositionLens(lens, tuple(found))
+
+
+PARAMETERS = (Parameter("position", of="token"), Parameter("mode", choices=MODES), Parameter("words", longest=LONGEST))
+KIND = Kind(NAME, "The logit lens of one position", PARAMETERS, check, compute, read)

@@ -19,12 +19,11 @@ from dashboard.compute.declaration import Computed, Kind, OnProgress, Parameters
 from dashboard.contracts.derived import Derived
 from dashboard.contracts.job import Progress
 from dashboard.contracts.lens import NAMES, LogitLens
-from dashboard.contracts.run import ModelInfo, ModelRun
+from dashboard.contracts.run import ModelRun
 from dashboard.errors import MissingArrayError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
     from dashboard.models.loader import LoadedModel
 
@@ -68,13 +67,12 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
     Raises:
         MissingArrayError: the model's head, or its final norm, is not one that is known for certain.
     """
-    arrays = arrays_of(loaded.model, loaded.info, run.hidden_states, actual_ids(run), progress)
+    arrays = arrays_of(loaded, run.hidden_states, actual_ids(run), progress)
     return Computed(with_texts(arrays, loaded, arrays["top_ids"], np.asarray(actual_ids(run))))
 
 
 def arrays_of(
-    model: PreTrainedModel,
-    info: ModelInfo,
+    loaded: LoadedModel,
     hidden_states: Sequence[np.ndarray],
     actual: Sequence[int],
     progress: OnProgress,
@@ -93,6 +91,7 @@ def arrays_of(
 
     from dashboard.models.anatomy import anatomy, base_of, family_head, norm_module
 
+    model, info = loaded.model, loaded.info
     known = anatomy(model, info)
     if not known.has_head or (known.past_norm and known.final_norm is None):
         raise MissingArrayError(f"How {info.title} makes predictions of a layer is not known. Choose another model.")

@@ -85,7 +85,7 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
         states = [np.asarray(layer[position : position + 1]) for layer in run.hidden_states]
         actual = actual_ids(run)[position]
     known = [word.id for word in words if word.id != NO_TOKEN]
-    arrays = arrays_of(loaded.model, loaded.info, states, [actual], progress, known)
+    arrays = arrays_of(loaded, states, [actual], progress, known)
     ids = (arrays["top_ids"], np.asarray([actual]), np.asarray(known, dtype=np.int64))
     return Computed(with_texts(arrays, loaded, *ids), {"words": [word.to_json() for word in words]})
 

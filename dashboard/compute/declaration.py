@@ -83,6 +83,8 @@ class Kind:
         read: what the result says, of a run and the result: the value that `dashboard.derive` gives.
         quick: of which parameters it is computed in a moment, for the place that a person looks at: then it comes before runs.
             Others come after them, one of each visitor at a time.
+        gives_way: whether others' work may be done between two of its reports, which come twice a second at least: then nothing
+            is changed in the model (no hooks, no mask put anywhere), and what it has so far is kept. Declare it of what is long.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Kind:
     compute: Callable[[LoadedModel, ModelRun, Parameters, OnProgress], Computed]
     read: Callable[[ModelRun, Derived], Any]
     quick: Callable[[Parameters], bool] = never
+    gives_way: bool = False
 
     def rank(self, request: DerivedRequest) -> Rank:
         """Which jobs a request of this kind comes before."""

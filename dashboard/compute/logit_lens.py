@@ -212,4 +212,4 @@ def read(_run: ModelRun, result: Derived) -> LogitLens:
     return LogitLens(**{name: result.arrays[name] for name in (*NAMES, "vocabulary")})
 
 
-KIND = Kind(NAME, "The logit lens", (), check, compute, read)
+KIND = Kind(NAME, "The logit lens", (), check, compute, read, gives_way=True)

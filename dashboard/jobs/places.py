@@ -26,7 +26,7 @@ class Places:
         seconds = round(max(0.0, time.time() - (record.started or record.created)), 1)
         record = self._preparation_of(record) or record
         if record.state == "running":
-            return Underway(record.progress or Progress("load", message="Starting"), seconds)
+            return self._resting(record, seconds) or Underway(record.progress or Progress("load", message="Starting"), seconds)
         ahead, message = self._ahead(record)
         return Underway(Progress("queued", message=message), seconds, ahead)
 
@@ -60,12 +60,29 @@ class Places:
             return ahead, f"Waiting for {counted(first)} before this one"
         return 0, "Starting"
 
+    def _resting(self, record: JobRecord, seconds: float) -> Underway | None:
+        """Where a job is that lets others go first."""
+        first = [] if record.resting is None else self._before(record)
+        message = f"Waiting for {counted(first)} before this one goes on"
+        return Underway(Progress("queued", message=message), seconds, len(first)) if first else None
+
     def _before(self, record: JobRecord) -> list[Rank]:
-        """The ranks of the jobs that come before this one."""
+        """The ranks of the jobs that come before this one, which waits or rests."""
         board = self._ledger.board(record.lane)
-        running = [one.rank for one in map(self._ledger.job, board.running) if one is not None]
-        queued, ranks = board.queued, {job.key: job.rank for job in board.waiting}
+        others = [one for one in map(self._ledger.job, board.running) if one is not None and one.key != record.key]
+        running = [one.rank for one in others if _goes_before(one, record)]
+        ranks = {job.key: job.rank for job in board.waiting}
+        queued = board.queued
+        if record.state == "running":
+            return [*running, *(ranks[key] for key in queued if ranks[key] < record.rank)]
         return [*running, *(ranks[key] for key in queued[: queued.index(record.key) if record.key in queued else 0])]
+
+
+def _goes_before(running: JobRecord, record: JobRecord) -> bool:
+    """Whether a running job comes before one that waits or rests: not where it is itself the one that rests."""
+    if record.state == "running":
+        return running.rank < record.rank
+    return running.resting is None or running.rank <= record.rank
 
 
 def counted(ranks: Collection[Rank]) -> str:

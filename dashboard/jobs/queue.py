@@ -133,11 +133,16 @@ class JobQueue:
 
     # ---- workers -----------------------------------------------------------------------------------------------------
 
-    def claim(self, worker: str, lane: Lane = "compute") -> Claim | None:
+    def claim(self, worker: str, lane: Lane = "compute", before: Claim | None = None) -> Claim | None:
         """Take the job whose turn it is: of the first rank, of the visitor who was served longest ago, the one that has waited
         longest.
+
+        Args:
+            before: what the worker is doing, if it may rest: then only what comes before it by its rank is taken, and its time
+                stands still until `go_on`.
         """
-        if not any(job.ready for job in self.ledger.board(lane).waiting):  # cheap, and asked forty times a second
+        ranks = [rank for rank in Rank if before is None or rank < before.spec.rank]
+        if not any(job.ready and job.rank in ranks for job in self.ledger.board(lane).waiting):  # cheap, and asked very often
             return None
         with self.ledger.change():
             for job in self.ledger.board(lane).waiting:
@@ -148,12 +153,28 @@ class JobQueue:
                 record = self.ledger.job(key)
                 if record is None or record.state != "queued" or record.cancel_at is not None:
                     continue
+                if record.rank not in ranks:
+                    break
                 now = time.time()
+                if before is not None:
+                    self._step.rest(self._running(before.spec.key, before.attempt))
                 self.ledger.put_job(replace(record, state="running", worker=worker, started=now))
                 self.ledger.put_board(self.ledger.board(lane).take(key, owner), lane)
                 self.roster.change(worker, state="busy", job=key, attempt=record.attempt)
                 return Claim(JobSpec(record.name, key, self.ledger.payload(key) or {}, rank=record.rank), record.attempt)
         return None
+
+    def go_on(self, claim: Claim) -> None:
+        """The worker has done what comes before this job, and goes on with it."""
+        with self.ledger.change():
+            self._step.go_on(self._running(claim.spec.key, claim.attempt))
+
+    def put_back(self, claim: Claim) -> None:
+        """The worker cannot do it now; it begins again, first of its rank."""
+        with self.ledger.change():
+            record = self._running(claim.spec.key, claim.attempt)
+            if record is not None:
+                self._step.begin_again(record)
 
     def preparations_due(self) -> int:
         """How many preparations could begin now."""

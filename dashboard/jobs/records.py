@@ -52,7 +52,7 @@ class JobRecord(_Record):
         result: key of the artifact.
         lane: whose workers do it. needs: the preparation that it waits for (fields of its `JobSpec`), while it does.
         dependents: keys of the jobs that wait for this preparation; it goes on as long as one of them is waited for.
-        rank: of its `JobSpec`.
+        rank: of its `JobSpec`. resting: since when it lets others go first, between two of its steps.
     """
 
     key: str
@@ -72,6 +72,7 @@ class JobRecord(_Record):
     needs: dict[str, Any] | None = None
     dependents: tuple[str, ...] = ()
     rank: Rank = Rank.USUAL
+    resting: float | None = None
 
     @property
     def active(self) -> bool:

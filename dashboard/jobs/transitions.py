@@ -119,6 +119,17 @@ class Transitions:
         )
         self._begin(fresh, self.payload_size(record.key), first=True)
 
+    def rest(self, record: JobRecord | None) -> None:
+        """A running job lets others go first."""
+        if record is not None and record.resting is None:
+            self._ledger.put_job(replace(record, resting=time.time()))
+
+    def go_on(self, record: JobRecord | None) -> None:
+        """A job that rested goes on; the time meanwhile is none that it took."""
+        if record is not None and record.resting is not None:
+            rested = max(0.0, time.time() - record.resting)
+            self._ledger.put_job(replace(record, resting=None, started=(record.started or time.time()) + rested))
+
     def put_waiting(self, record: JobRecord) -> None:
         """Write a job for which others wait now; while it waits, it waits at the turns of all of them."""
         self._ledger.put_job(record)

@@ -31,7 +31,7 @@ class Verdicts:
             worker = self._roster.get(record.worker)
             if self._roster.is_gone(worker):
                 return self._on_loss(record, worker)
-            if now - (record.started or now) > settings.job_seconds:
+            if record.resting is None and now - (record.started or now) > settings.job_seconds:
                 return overtime(record, settings.job_seconds)
         elif record.stopping(now):
             return "stop"

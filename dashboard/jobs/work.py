@@ -6,11 +6,12 @@ It reports through `desk.progress`, which raises `JobCancelledError` when nobody
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,18 @@ class Desk:
         key: the job's name. store: where the artifact goes.
         progress: tells where the job is; raises `JobCancelledError` when nobody waits.
         announce: changes the worker's record, which the page shows.
+        give_way: does all that comes before this job, if it is a long one: called between two of its steps.
     """
 
     key: str
     store: RunStore
     progress: Callable[[Progress], None]
     announce: Announce
+    give_way: Callable[[], None] = lambda: None
+
+
+class CrowdedError(Exception):
+    """A model has no room beside that of a job that gave way: that job must end before."""
 
 
 Job = Callable[[Mapping[str, Any], Desk], str]
@@ -74,6 +81,7 @@ class ResidentModels:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loaded: OrderedDict[tuple[str, str | None], LoadedModel] = OrderedDict()
+        self._held: list[tuple[str, str | None]] = []  # by jobs that gave way: they stay
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,6 +108,15 @@ class ResidentModels:
         except DashboardError as error:
             log.warning("model %s could not be warmed up: %s", name, error)
         announce(message="")
+
+    @contextlib.contextmanager
+    def held(self, name: str, revision: str | None) -> Iterator[None]:
+        """Inside the block, this model stays in memory, whatever others need."""
+        self._held.append((name, revision))
+        try:
+            yield
+        finally:
+            self._held.pop()
 
     def get(self, name: str, revision: str | None, fingerprint: str | None, desk: Desk) -> LoadedModel:
         """A model, loaded unless it is here with these weights."""
@@ -128,8 +145,8 @@ class ResidentModels:
 
         torch.set_num_threads(self._settings.worker_threads)
         self._loaded.pop((name, revision), None)
-        while len(self._loaded) >= self._settings.resident_models:
-            self._leave()
+        while len(self._loaded) >= self._settings.resident_models and self._leave():
+            pass
         announce(models=self.names)
         start = time.perf_counter()
         while True:
@@ -138,29 +155,33 @@ class ResidentModels:
                     name, settings=self._settings, revision=revision, progress=progress, folders=False, brings=False
                 )
                 break
-            except NoRoomError:
-                if not self._loaded:
-                    raise
-                self._leave()
+            except NoRoomError as error:
+                if not self._leave():
+                    raise CrowdedError if self._held else error from error
                 announce(models=self.names)
         log.info("model %s ready in %.1f s", name, time.perf_counter() - start)
         self._loaded[name, revision] = loaded
-        while len(self._loaded) > 1 and self._held_gigabytes() > self._settings.worker_gigabytes:
-            self._leave()
+        while len(self._loaded) > 1 and self._gigabytes() > self._settings.worker_gigabytes:
+            if not self._leave(but=(name, revision)):
+                del self._loaded[name, revision]
+                raise CrowdedError
         announce(models=self.names)
         return loaded
 
-    def _held_gigabytes(self) -> float:
+    def _gigabytes(self) -> float:
         from dashboard.models.memory import needed_gigabytes
 
         return sum(needed_gigabytes(loaded.info.parameters) for loaded in self._loaded.values())
 
-    def _leave(self) -> None:
-        """Forget the model that was used least recently."""
-        name, _revision = next(iter(self._loaded))
-        del self._loaded[name, _revision]
+    def _leave(self, but: tuple[str, str | None] | None = None) -> bool:
+        """Forget the model that was used least recently and is not held; False where there is none."""
+        found = next((one for one in self._loaded if one not in self._held and one != but), None)
+        if found is None:
+            return False
+        del self._loaded[found]
         gc.collect()  # before the next one needs the room
-        log.info("model %s leaves the memory", name)
+        log.info("model %s leaves the memory", found[0])
+        return True
 
 
 def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
@@ -191,8 +212,24 @@ def derive(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> st
     run = desk.store.open(asked.run)
     if desk.store.derived(asked, run.stamp) is not None:
         return asked.name
-    check(run, asked)  # before a model is loaded
-    request = run.request
+    kind, request = check(run, asked), run.request  # before a model is loaded
     loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), desk)
-    desk.store.save_derived(compute(loaded, run, asked, desk.progress), run.stamp)
+    if kind.gives_way:
+        with models.held(request.model, request.revision):
+            found = compute(loaded, run, asked, _giving_way(desk))
+    else:
+        found = compute(loaded, run, asked, desk.progress)
+    desk.store.save_derived(found, run.stamp)
     return asked.name
+
+
+def _giving_way(desk: Desk) -> Callable[[Progress], None]:
+    """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job."""
+    import torch
+
+    def report(progress: Progress) -> None:
+        desk.progress(progress)
+        with torch.inference_mode(False), torch.enable_grad():
+            desk.give_way()
+
+    return report

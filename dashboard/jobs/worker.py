@@ -30,7 +30,7 @@ from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import Claim, WorkerRecord
 from dashboard.jobs.roster import this_host
-from dashboard.jobs.work import Desk, Registry
+from dashboard.jobs.work import CrowdedError, Desk, Registry
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -66,7 +66,8 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
         if claim is None:
             time.sleep(IDLE_SECONDS)
         else:
-            _attend(claim, bench)
+            with contextlib.suppress(CrowdedError):  # it begins again, after what needed its room
+                _attend(claim, bench)
 
 
 def prepare_one(settings: Settings, worker: str, parent: int, registry_name: str = OWN_PREPARATION) -> None:
@@ -83,8 +84,9 @@ def prepare_one(settings: Settings, worker: str, parent: int, registry_name: str
 
 @dataclass(frozen=True)
 class _Bench:
-    """What a process of a lane works with."""
+    """What a process of a lane works with; `worker` is its id."""
 
+    worker: str
     queue: JobQueue
     store: RunStore
     registry: Registry
@@ -101,13 +103,42 @@ def _set_up(settings: Settings, worker: str, parent: int, registry_name: str, la
     threading.Thread(target=_beat, args=(presence, parent), name="heartbeat", daemon=True).start()
     module, _, function = registry_name.partition(":")
     registry: Registry = getattr(importlib.import_module(module), function)(settings)
-    return _Bench(queue, store, registry, presence)
+    return _Bench(worker, queue, store, registry, presence)
 
 
 def _attend(claim: Claim, bench: _Bench) -> None:
     bench.presence.announce(state="busy", job=claim.spec.key, attempt=claim.attempt)
-    _do(claim, bench.registry, bench.queue, bench.store, bench.presence)
-    bench.presence.announce(state="idle", job=None, attempt=None)
+    try:
+        _do(claim, bench)
+    finally:
+        bench.presence.announce(state="idle", job=None, attempt=None)
+
+
+class _Way:
+    """Lets all that comes before a long job go first, in the middle of it: what it has so far stays where it is."""
+
+    def __init__(self, claim: Claim, bench: _Bench) -> None:
+        self._claim, self._bench, self._next = claim, bench, 0.0
+
+    def __call__(self) -> None:
+        """Do it. Raises `CrowdedError` where a model has no room beside this job's: then both begin again, that one first."""
+        if time.monotonic() < self._next:
+            return
+        own, bench = self._claim, self._bench
+        try:
+            ahead = bench.queue.claim(bench.worker, before=own)
+        except StorageError as error:
+            log.warning("what comes first is not known: %s", error.details)
+            ahead = None
+        self._next = time.monotonic() + REPORT_SECONDS
+        if ahead is None:
+            return
+        log.info("%s %s lets others go first", own.spec.name, own.spec.key[:12])
+        while ahead is not None:
+            _attend(ahead, bench)
+            ahead = insist(lambda: bench.queue.claim(bench.worker, before=own))
+        insist(lambda: bench.queue.go_on(own))
+        bench.presence.announce(state="busy", job=own.spec.key, attempt=own.attempt)
 
 
 class Presence:
@@ -180,17 +211,20 @@ def _prepare(registry: Registry, presence: Presence) -> str:
     return ""
 
 
-def _do(claim: Claim, registry: Registry, queue: JobQueue, store: RunStore, presence: Presence) -> None:
+def _do(claim: Claim, bench: _Bench) -> None:
     """Do one job to its end, whatever that is."""
-    spec, start = claim.spec, time.perf_counter()
+    spec, start, queue, jobs = claim.spec, time.perf_counter(), bench.queue, bench.registry.jobs
     reporter = Reporter(queue, claim)
-    desk = Desk(spec.key, store, reporter, presence.announce)
+    desk = Desk(spec.key, bench.store, reporter, bench.presence.announce, _Way(claim, bench))
     try:
-        if spec.name not in registry.jobs:
+        if spec.name not in jobs:
             raise DashboardError(f"The worker does not know how to do {spec.name!r}. Restart the worker: it may be out of date.")
-        result = registry.jobs[spec.name](spec.payload, desk)
+        result = jobs[spec.name](spec.payload, desk)
         if not isinstance(result, str):
             raise TypeError(f"a job returns its artifact's name, not {type(result).__name__}")
+    except CrowdedError:
+        insist(lambda: queue.put_back(claim))
+        raise
     except JobCancelledError:
         insist(lambda: queue.stopped(claim))
         log.info("%s %s cancelled after %.2f s", spec.name, spec.key[:12], time.perf_counter() - start)

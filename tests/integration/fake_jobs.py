@@ -26,7 +26,7 @@ from dashboard.contracts.request import RunRequest
 from dashboard.errors import TextTooLongError
 from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.lock_watch import holders
-from dashboard.jobs.work import Desk, Registry
+from dashboard.jobs.work import CrowdedError, Desk, Registry
 from dashboard.settings import Settings
 from dashboard.store import run_store
 
@@ -44,6 +44,8 @@ def registry(settings: Settings) -> Registry:
         "refusing": refusing,
         "hungry": hungry,
         "suicidal": suicidal,
+        "long": long,
+        "large": large,
     }
     jobs |= {"prolix": prolix, "unspeakable": unspeakable, "odd": odd, "nothing": nothing, "greedy": greedy}
     jobs |= {"panicking": panicking}
@@ -176,6 +178,32 @@ def slow(payload: Mapping[str, Any], desk: Desk) -> str:
         time.sleep(0.005)
     desk.store.save_arrays(f"{desk.key}.done-1", {"a": np.zeros(1)})
     return f"{desk.key}.done-1"
+
+
+INSIDE: list[str] = []  # the long jobs that this process is in the middle of
+
+
+def long(payload: Mapping[str, Any], desk: Desk) -> str:
+    """Works in steps until there is a file, and lets others go first between them; saves its steps under its key."""
+    steps: list[int] = []
+    INSIDE.append(desk.key)
+    try:
+        while not Path(payload["until"]).exists():
+            desk.progress(Progress("predictions", len(steps), 0, f"Step {len(steps)}"))
+            desk.give_way()
+            steps.append(len(steps))
+            time.sleep(0.005)
+    finally:
+        INSIDE.remove(desk.key)
+    desk.store.save_arrays(f"{desk.key}.done-1", {"steps": np.array(steps)})
+    return f"{desk.key}.done-1"
+
+
+def large(payload: Mapping[str, Any], desk: Desk) -> str:
+    """Has no room beside a long job that gave way."""
+    if INSIDE:
+        raise CrowdedError
+    return slow(payload, desk)
 
 
 def deaf(_payload: Mapping[str, Any], desk: Desk) -> str:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_jobs
 
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.job import JobSpec, preparation
+from dashboard.contracts.job import JobSpec, Rank, preparation
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import DashboardError, EmptyTextError
 from dashboard.jobs.board import Board
@@ -99,9 +99,9 @@ class Server:
             self.until(lambda: self.queue.health().to_json()["worker"] == "ready", within)
         return process
 
-    def ask(self, name: str, job: int | str, **payload: Any) -> str:
+    def ask(self, name: str, job: int | str, rank: Rank = Rank.USUAL, **payload: Any) -> str:
         """What a click does; returns the handle."""
-        spec = JobSpec(name, key(job) if isinstance(job, int) else job, payload)
+        spec = JobSpec(name, key(job) if isinstance(job, int) else job, payload, rank=rank)
         handle = self.manager.build_cache_key(None, [], [], None)
         return self.manager.call_job_fn(handle, self.manager.make_job_fn(lambda: spec, True), [], {})
 

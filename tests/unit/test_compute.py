@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from synthetic import make_run
 
-from dashboard.compute import kind_named
-from dashboard.compute.declaration import Parameter
+from dashboard.compute import all_kinds, kind_named
+from dashboard.compute.declaration import Parameter, never
 from dashboard.contracts.derived import DerivedRequest, Value
 from dashboard.contracts.job import Rank
 from dashboard.errors import BadRequestError
@@ -60,3 +60,8 @@ def test_a_kind_is_quick_or_long_by_its_parameters() -> None:
     kind = replace(kind_named("logit-lens"), quick=lambda parameters: "position" in parameters)
     assert kind.rank(DerivedRequest.of("0" * 64, kind.name, position=3)) == Rank.QUICK
     assert kind.rank(DerivedRequest.of("0" * 64, kind.name)) == Rank.LONG
+
+
+def test_every_kind_is_quick_or_gives_way() -> None:
+    """Else a run would wait for the whole of it."""
+    assert all(kind.gives_way or kind.quick is not never for kind in all_kinds().values())

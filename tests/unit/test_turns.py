@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import test_queue
 from test_queue import Clock, pass_time, spec
 
-from dashboard.contracts.job import JobSpec, Rank
+from dashboard.contracts.job import JobSpec, Progress, Rank
 from dashboard.errors import QueueFullError
 from dashboard.jobs import ledger
+from dashboard.jobs.backend import Underway
 from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.cache import DATABASE
 from dashboard.jobs.failure import JobFailure
@@ -163,6 +164,67 @@ def test_what_comes_before_is_called_what_it_is(queue: JobQueue, worker: str, ra
     last = queue.progress(ranked(queue, "last", "ann", Rank.LONG))
     assert last is not None
     assert last.at.message == f"Waiting for {words} before this one"
+
+
+def test_a_long_result_that_rests_is_not_before_what_goes_first(queue: JobQueue, worker: str, clock: Clock) -> None:
+    """It is before another long result; and its own time stands still."""
+    long = ranked(queue, "long", "ann", Rank.LONG)
+    own = queue.claim(worker)
+    assert own is not None
+    assert queue.claim(worker, before=own) is None
+    queue.report(own, Progress("predictions", 1, 9, "Step 1"))
+    other = ranked(queue, "other", "bob", Rank.LONG)
+    assert queue.claim(worker, before=own) is None, "a long result is not before a long result"
+    ranked(queue, "run", "bob", Rank.USUAL)
+    run = queue.claim(worker, before=own)
+    assert run is not None
+    assert run.spec.key == "run"
+    quick = ranked(queue, "quick", "bob", Rank.QUICK)
+    assert [ahead(queue, one) for one in (long, other, quick)] == [2, 3, 1]
+    told = queue.progress(long)
+    assert told is not None
+    assert (told.at.phase, told.at.message) == ("queued", "Waiting for 2 runs and results before this one goes on")
+    pass_time(queue, clock, 590, long, other, quick)
+    queue.finish(run, "a")
+    first = queue.claim(worker, before=own)
+    assert first is not None
+    pass_time(queue, clock, 30, long, other, quick)
+    queue.finish(first, "a")
+    assert queue.claim(worker, before=own) is None
+    queue.go_on(own)
+    assert queue.report(own, Progress("predictions", 2, 9, "Step 2"))
+    assert queue.progress(long) == Underway(Progress("predictions", 2, 9, "Step 2"))
+    pass_time(queue, clock, 590, long, other)
+    assert queue.poll(long) is None, "620 seconds of rest do not count"
+    pass_time(queue, clock, 15, long, other)
+    assert "longer than the 600 seconds" in (queue.poll(long) or {})["error"]
+
+
+def test_what_is_put_back_begins_again_after_what_comes_before_it(queue: JobQueue, worker: str) -> None:
+    long = ranked(queue, "long", "ann", Rank.LONG)
+    own = queue.claim(worker)
+    assert own is not None
+    ranked(queue, "run", "bob", Rank.USUAL)
+    run = queue.claim(worker, before=own)
+    assert run is not None
+    queue.put_back(run)
+    queue.put_back(own)
+    assert take_all(queue, worker) == ["run", "long"]
+    assert (queue.poll(long) or {})["run"] == "a"
+
+
+def test_the_word_of_an_attempt_that_is_over_rests_nothing(queue: JobQueue, worker: str) -> None:
+    ranked(queue, "long", "ann", Rank.LONG)
+    old = queue.claim(worker)
+    assert old is not None
+    queue.put_back(old)
+    new = queue.claim(worker)
+    assert new is not None
+    queue.submit(spec("run"))
+    assert queue.claim(worker, before=old) is not None
+    record = queue.ledger.job("long")
+    assert record is not None
+    assert (record.attempt, record.resting) == (2, None)
 
 
 def test_what_comes_back_or_begins_again_keeps_its_rank(queue: JobQueue, worker: str, clock: Clock) -> None:

@@ -1,0 +1,205 @@
+"""A long result lets runs and small results go first, between two of its steps, and keeps what it has. Real worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import test_jobs
+from test_jobs import Server
+from tiny_models import tiny, words
+
+from dashboard.compute import kind_named
+from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.job import Rank
+from dashboard.errors import NoRoomError
+from dashboard.jobs.work import CrowdedError, Desk, ResidentModels, derive
+from dashboard.models.capture import capture_run
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+
+pytestmark = pytest.mark.integration
+_own_keys, keeper, server = test_jobs._own_keys, test_jobs.keeper, test_jobs.server  # fixtures
+
+
+@pytest.fixture
+def flag(tmp_path: Path) -> Path:
+    return tmp_path / "enough"
+
+
+def begin_long(server: Server, flag: Path) -> str:
+    """A long job that has begun, and goes on until the file is there."""
+    handle = server.ask("long", 1, rank=Rank.LONG, until=str(flag))
+    server.until(lambda: told(server, handle).get("phase") == "predictions", 10)
+    return handle
+
+
+def told(server: Server, handle: str) -> dict[str, Any]:
+    server.poll(handle)
+    return (server.manager.get_progress(handle) or [{}])[0]
+
+
+def test_a_long_result_lets_others_go_first_and_keeps_what_it_has(server: Server, flag: Path) -> None:
+    handle = begin_long(server, flag)
+    others = [server.ask("slow", 2), server.ask("slow", 3, rank=Rank.QUICK)]
+    assert all(server.outcome(other)["run"] for other in others)
+    assert server.poll(handle) is None
+    flag.touch()
+    name = server.outcome(handle)["run"]
+    steps = load_file(server.settings.runs_folder / f"{name}.safetensors")["steps"]
+    assert steps.tolist() == list(range(len(steps)))
+    assert [line.split()[0] for line in server.done()].count("long") == 1, "it did not begin again"
+
+
+def test_what_comes_before_a_long_result_that_rests_is_told(server: Server, flag: Path) -> None:
+    handle = begin_long(server, flag)
+    run = server.ask("slow", 2, seconds=60)
+    server.until(lambda: told(server, handle).get("ahead") == 1, 10)
+    assert told(server, handle)["message"] == "Waiting for 1 run before this one goes on"
+    server.running(run)
+    server.manager.terminate_job(run)
+    server.until(lambda: told(server, handle).get("phase") == "predictions", 10)
+    flag.touch()
+    assert server.outcome(handle)["run"]
+
+
+def test_a_long_result_that_is_cancelled_while_it_rests_does_not_go_on(server: Server, flag: Path) -> None:
+    handle, run = begin_long(server, flag), server.ask("slow", 2, seconds=60)
+    server.running(run)
+    pid = server.worker_pid()
+    server.manager.terminate_job(handle)
+    assert server.outcome(handle)["cancelled"]
+    assert server.poll(run) is None, "the run that went first is not concerned"
+    server.manager.terminate_job(run)
+    server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 10)
+    assert server.worker_pid() == pid
+    assert server.outcome(server.ask("slow", 3))["run"]
+
+
+@pytest.mark.alone
+def test_a_worker_that_dies_while_a_long_result_rests_is_told_to_both(server: Server, flag: Path) -> None:
+    handle, run = begin_long(server, flag), server.ask("slow", 2, seconds=60)
+    server.running(run)
+    os.kill(server.worker_pid(), signal.SIGKILL)
+    for one in (handle, run):
+        assert server.outcome(one)["error"].startswith("The worker stopped while")
+    assert server.outcome(server.ask("slow", 3), within=30)["run"]
+
+
+def test_a_model_without_room_beside_a_resting_one_takes_its_place(server: Server, flag: Path) -> None:
+    """The long result begins again after it, and nobody is told of an error."""
+    handle, pid = begin_long(server, flag), server.worker_pid()
+    assert server.outcome(server.ask("large", 2))["run"]
+    server.until(lambda: [line.split()[0] for line in server.done()].count("long") == 2, 10)
+    flag.touch()
+    assert server.outcome(handle)["run"]
+    assert server.worker_pid() == pid
+
+
+class Loader:
+    """In place of `load_model`: models of one size each; `room` have room at once."""
+
+    def __init__(self, models: ResidentModels, room: int) -> None:
+        self.models, self.room = models, room
+
+    def __call__(self, name: str, **_how: Any) -> Any:
+        if len(self.models.names) >= self.room:
+            raise NoRoomError("No room.")
+        return SimpleNamespace(fingerprint=name, info=SimpleNamespace(parameters=10**9))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk("k", RunStore(tmp_path / "runs", 10**9), lambda _progress: None, lambda **_changes: None)
+
+
+def resident(monkeypatch: pytest.MonkeyPatch, room: int, **settings: Any) -> ResidentModels:
+    models = ResidentModels(Settings(**settings))
+    monkeypatch.setattr("dashboard.models.loader.load_model", Loader(models, room))
+    return models
+
+
+def test_a_model_in_use_stays_and_others_leave(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+    models = resident(monkeypatch, 2)
+    first = models.get("a", None, None, desk)
+    with models.held("a", None):
+        for name in ("b", "c"):
+            models.get(name, None, None, desk)
+        assert models.names == ("a", "c")
+        assert models.get("a", None, None, desk) is first
+    models.get("d", None, None, desk)
+    models.get("e", None, None, desk)
+    assert models.names == ("d", "e")
+
+
+@pytest.mark.parametrize("settings", [{}, {"worker_gigabytes": 5.0}])
+def test_where_only_models_in_use_could_leave_they_must_end_first(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk, settings: dict[str, Any]
+) -> None:
+    models = resident(monkeypatch, 2 if settings else 1, **settings)
+    models.get("a", None, None, desk)
+    with models.held("a", None), pytest.raises(CrowdedError):
+        models.get("b", None, None, desk)
+    assert models.names == ("a",)
+    models.get("b", None, None, desk)
+    assert models.names == ("b",)
+
+
+def test_a_few_models_more_than_the_setting_are_kept_rather_than_beginning_again(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk
+) -> None:
+    models = resident(monkeypatch, 9, resident_models=1)
+    models.get("a", None, None, desk)
+    with models.held("a", None):
+        models.get("b", None, None, desk)
+        assert models.names == ("a", "b")
+    models.get("c", None, None, desk)
+    assert models.names == ("c",)
+
+
+class Tiny:
+    """The models of a worker: one."""
+
+    def __init__(self, name: str) -> None:
+        self.get, self.held = lambda *_asked: tiny(name), ResidentModels(Settings()).held
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_a_run_of_the_same_model_in_the_middle_of_a_lens_changes_neither(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is computed as outside: not in torch's inference mode, in which what is loaded could never be differentiated."""
+    loaded, store = tiny(name), RunStore(tmp_path / "runs", 10**9)
+    run, alone = capture_run(loaded, words(9)), capture_run(loaded, words(7))
+    store.save(run.key, run.header, run.arrays)
+    monkeypatch.setattr("dashboard.compute.logit_lens.CHUNK_BYTES", 4 * run.model.vocabulary * 4)
+    amid: list[Any] = []
+
+    def give_way() -> None:
+        if not amid:
+            amid.append(capture_run(loaded, words(7)))
+        assert not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+        given.append(1)
+
+    given: list[int] = []
+    asked = DerivedRequest.of(run.key, "logit-lens")
+    desk = Desk(asked.name, store, lambda _progress: None, lambda **_changes: None, give_way)
+    assert derive(asked.to_json(), desk, Tiny(name)) == asked.name  # type: ignore[arg-type]
+    assert len(given) > 2, "between its steps"
+    found, whole = store.derived(asked), kind_named("logit-lens").compute(loaded, run, {}, lambda _progress: None)
+    assert found is not None
+    for label, array in whole.arrays.items():
+        np.testing.assert_array_equal(np.asarray(found.arrays[label]), array)
+    for label, array in alone.arrays.items():
+        np.testing.assert_array_equal(np.asarray(amid[0].arrays[label]), np.asarray(array))

@@ -56,6 +56,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--process-per-site",  # a page is loaded by the process that has loaded the one before it, and has its scripts compiled
 ]
 PATIENCE = 90.0
 LOOK = 20  # milliseconds between looks at the page: at every frame, as Playwright does it, is work for the page itself
@@ -494,8 +495,9 @@ class Pages:
 
     Attributes:
         people: whoever looks at a page in this test. kept: who looks at the shared page, between tests too.
-        spare: browsers without cookies and stored data, which nobody uses now. They have kept what the server gave: a page is
-            loaded there in a third of the time, since its scripts are compiled. plain: all browsers that can be spare.
+        spare: browsers without cookies and stored data, which nobody uses now. They have kept what the server gave, and their
+            process: a page is loaded there for half the work, since its scripts are compiled.
+        plain: all browsers that can be spare, each with a page that shows next to nothing and keeps its process alive.
     """
 
     browser: Browser
@@ -503,7 +505,7 @@ class Pages:
     people: list[Person] = field(default_factory=list)
     kept: Person | None = None
     spare: list[BrowserContext] = field(default_factory=list)
-    plain: set[BrowserContext] = field(default_factory=set)
+    plain: dict[BrowserContext, Page] = field(default_factory=dict)
 
     def own(self, width: int, height: int, **options: Any) -> Person:
         """A page of its own, not loaded yet, in a browser of its own."""
@@ -511,12 +513,17 @@ class Pages:
             context = self.browser.new_context(viewport={"width": width, "height": height}, **options)
             page = context.new_page()
         else:
-            context = self.spare.pop() if self.spare else self.browser.new_context()
-            self.plain.add(context)
+            context = self.spare.pop() if self.spare else self._plain()
             page = context.new_page()
             page.set_viewport_size({"width": width, "height": height})
         self.people.append(Person(page, self.server))
         return self.people[-1]
+
+    def _plain(self) -> BrowserContext:
+        context = self.browser.new_context()
+        self.plain[context] = context.new_page()
+        self.plain[context].goto(self.server.address + "health")
+        return context
 
     def back(self, context: BrowserContext) -> None:
         """A browser that someone has used: nothing of them stays in it, or else it is closed."""
@@ -533,14 +540,16 @@ class Pages:
         context.clear_permissions()
         context.set_offline(False)
         for page in context.pages:
-            page.close()
+            if page is not self.plain[context]:
+                page.close()
         self.spare.append(context)
 
     def share(self, width: int, height: int, color_scheme: Scheme | None = None) -> Person:
         """The shared page, empty."""
         if self.kept is None:
             self.kept = self.own(*SIZE).load()
-            self.kept.shared = SharedPage(self.kept.page, self.server.settings.default_model)
+            beside = self.plain[self.kept.page.context]
+            self.kept.shared = SharedPage(self.kept.page, beside, self.server.settings.default_model)
             self.kept.shared.opened()
         else:
             self.people.append(self.kept)
@@ -609,14 +618,14 @@ def person(open_page: Callable[..., Person]) -> Person:
 
 
 @pytest.fixture(scope="session")
-def example_runs(browser: Browser, server: Server) -> dict[str, ModelRun]:
+def example_runs(pages: Pages) -> dict[str, ModelRun]:
     """One run of each bundled model: its first example."""
-    page = browser.new_page()
-    someone = Person(page, server).go()
+    someone = pages.own(*SIZE).go()
     runs = {}
     for example in first_examples().values():
         runs[example.model] = someone.run(example.text, example.model)
-    page.close()
+    pages.people.remove(someone)
+    pages.back(someone.page.context)
     return runs
 
 

@@ -89,11 +89,12 @@ class SharedPage:
 
     Attributes:
         page: it, opened at the address without a run.
+        beside: the page that keeps its browser's process, and stays.
         under_way: the addresses that it has asked for and that are not answered yet.
     """
 
-    def __init__(self, page: Page, model: str) -> None:
-        self.page, self._model = page, model
+    def __init__(self, page: Page, beside: Page, model: str) -> None:
+        self.page, self.beside, self._model = page, beside, model
         self.under_way: list[str] = []
         page.on("request", lambda request: self.under_way.append(request.url))
         page.on("requestfinished", lambda request: self._ended(request.url))
@@ -136,7 +137,7 @@ class SharedPage:
                 return False
             self.page.unroute_all(behavior="ignoreErrors")
             for other in self.page.context.pages:
-                if other is not self.page:
+                if other not in (self.page, self.beside):
                     other.close()
             self.page.emulate_media(color_scheme="null", forced_colors="null", reduced_motion="null")
             self.page.set_viewport_size({"width": width, "height": height})

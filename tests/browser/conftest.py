@@ -48,6 +48,7 @@ from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
+IN_THE_WORKER = Path(__file__).resolve().parent / "in_the_worker"
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first loads a page a third quicker
 ARGUMENTS = [
     "--no-sandbox",
@@ -107,6 +108,11 @@ class Server:
     catalog: Catalog
 
     @property
+    def held_runs(self) -> Path:
+        """The folder that says which runs are held (in_the_worker/)."""
+        return self.settings.cache_dir / "held"
+
+    @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.settings.port}/"
 
@@ -139,6 +145,16 @@ class Server:
         """The stored run of a text."""
         return self.store.open(self.key_of(model, text))
 
+    @contextmanager
+    def holding(self, text: str, model: str = "smollm2-135m") -> Iterator[Path]:
+        """Meanwhile a run of this text is held in the middle, as if it took long; or until the file that is given is removed."""
+        held = self.held_runs / self.key_of(model, text)
+        held.touch()
+        try:
+            yield held
+        finally:
+            held.unlink(missing_ok=True)
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -167,7 +183,9 @@ def serving(folder: Path) -> Iterator[Server]:
         model_folders=(folder / "weights",),
         worker_threads=1,
     )
+    (folder / "held").mkdir()
     environment = {**os.environ, **NO_HUB, "HF_HUB_CACHE": str(folder / "hub"), **settings.to_env()}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(IN_THE_WORKER), str(ROOT)]), "HELD_RUNS": str(folder / "held")}
     command = [sys.executable, "-m", "dashboard", "serve"]
     with (folder / "server.log").open("wb") as log:
         dies_too = partial(end_with, os.getpid(), signal.SIGTERM)

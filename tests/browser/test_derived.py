@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import Person, Server
@@ -16,7 +16,6 @@ from dashboard.contracts.run import ModelRun
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 COUNTS = itertools.count(51)  # of candidates, by which the runs differ
-LONG = " ".join(f"Thing {i} is a green box." for i in range(300))  # seconds of work
 TEXT = "CC(C)S.Fc1cccnc1F>>CC(C)Sc1ncccc1F"
 
 
@@ -37,6 +36,19 @@ def bare(whole: ModelRun, server: Server) -> ModelRun:
     kept = {name: whole.arrays[name] for name in whole.arrays if not name.startswith("masked/")}
     server.store.save(key, {**whole.header, "key": key, "request": request.to_json(), "stamp": f"bare-{key[:8]}"}, kept)
     return server.store.open(key)
+
+
+@pytest.fixture
+def busy(open_page: Callable[..., Person], whole: ModelRun, server: Server) -> Iterator[Person]:
+    """Someone whose run has the worker, until it is cancelled."""
+    someone = open_page().go()
+    text = f"Before those {next(COUNTS)}."
+    with server.holding(text):
+        someone.choose_model("smollm2-135m")
+        someone.type_text(text)
+        someone.press_run()
+        expect(someone.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
+        yield someone
 
 
 def expected(whole: ModelRun, position: int) -> re.Pattern[str]:
@@ -69,13 +81,8 @@ def test_the_last_of_many_selected_tokens_is_shown(person: Person, whole: ModelR
 
 
 def test_one_that_waits_says_so_and_can_be_cancelled_and_tried_again(
-    person: Person, open_page: Callable[..., Person], whole: ModelRun, bare: ModelRun
+    person: Person, busy: Person, whole: ModelRun, bare: ModelRun
 ) -> None:
-    busy = open_page().go()
-    busy.choose_model("smollm2-135m")
-    busy.type_text(LONG)
-    busy.press_run()
-    expect(busy.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
     person.load(f"?run={bare.key}&token=6&layer=2&head=0")
     card = person.at("prediction-card")
     expect(card).to_contain_text("1 before this one")
@@ -95,13 +102,8 @@ def test_one_that_waits_says_so_and_can_be_cancelled_and_tried_again(
 
 
 def test_one_that_is_said_to_be_there_and_is_not_is_not_asked_for_without_end(
-    person: Person, open_page: Callable[..., Person], whole: ModelRun, bare: ModelRun
+    person: Person, busy: Person, whole: ModelRun, bare: ModelRun
 ) -> None:
-    busy = open_page().go()
-    busy.choose_model("smollm2-135m")
-    busy.type_text(LONG)
-    busy.press_run()
-    expect(busy.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
     person.load(f"?run={bare.key}&token=12&layer=2&head=0")
     card, name = person.at("prediction-card"), DerivedRequest.of(bare.key, "masked-prediction", position=12).name
     expect(card).to_contain_text("1 before this one")

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Callable
 
 import pytest
 from conftest import Person, Server
 from playwright.sync_api import Route, expect
-from test_derived import LONG, TEXT, bare, expected, whole  # noqa: F401
+from test_derived import TEXT, bare, busy, expected, whole  # noqa: F401
 
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
-
-
-@pytest.fixture
-def busy(open_page: Callable[..., Person], whole: ModelRun) -> Person:  # noqa: F811
-    """Someone whose long run has the worker."""
-    someone = open_page().go()
-    someone.choose_model("smollm2-135m")
-    someone.type_text(LONG)
-    someone.press_run()
-    expect(someone.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
-    return someone
 
 
 def waits(person: Person, run: ModelRun, token: int) -> None:
@@ -39,7 +27,7 @@ def waits(person: Person, run: ModelRun, token: int) -> None:
 @pytest.mark.alone
 def test_what_waits_is_computed_by_the_worker_that_comes_after_a_killed_one(
     person: Person,
-    busy: Person,
+    busy: Person,  # noqa: F811
     whole: ModelRun,  # noqa: F811
     bare: ModelRun,  # noqa: F811
     server: Server,
@@ -55,7 +43,7 @@ def test_what_waits_is_computed_by_the_worker_that_comes_after_a_killed_one(
 def test_a_page_that_is_loaded_again_goes_on_waiting_and_one_that_is_closed_does_not(
     person: Person,
     open_page: Callable[..., Person],
-    busy: Person,
+    busy: Person,  # noqa: F811
     whole: ModelRun,  # noqa: F811
     bare: ModelRun,  # noqa: F811
 ) -> None:
@@ -72,7 +60,7 @@ def test_a_page_that_is_loaded_again_goes_on_waiting_and_one_that_is_closed_does
 
 def test_a_run_that_is_computed_again_meanwhile_is_opened_again(
     person: Person,
-    busy: Person,
+    busy: Person,  # noqa: F811
     whole: ModelRun,  # noqa: F811
     bare: ModelRun,  # noqa: F811
     server: Server,
@@ -113,7 +101,7 @@ def test_a_failure_is_there_after_another_token_and_is_not_asked_for_again(
 
 def test_a_connection_that_breaks_for_a_moment_loses_no_result(
     person: Person,
-    busy: Person,
+    busy: Person,  # noqa: F811
     whole: ModelRun,  # noqa: F811
     bare: ModelRun,  # noqa: F811
 ) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Person
+from conftest import Person, Server
 from playwright.sync_api import Route, expect
-from test_running import LONG, start_long_run
+from test_running import start_long_run
 
 from dashboard.contracts.run import ModelRun
 
@@ -25,14 +25,15 @@ def told(person: Person, words: str) -> None:
     expect(person.at("strip-title")).to_have_text("Tokens of the previous run")
 
 
-def test_a_server_that_cannot_be_reached_is_told_and_the_page_goes_on(person: Person, causal: ModelRun) -> None:
+def test_a_server_that_cannot_be_reached_is_told_and_the_page_goes_on(person: Person, causal: ModelRun, server: Server) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
-    start_long_run(person, "Lose me on the way. " + LONG)
-    person.expects_log("net::ERR_INTERNET_DISCONNECTED", "Callback failed: the server did not respond")
-    person.page.context.set_offline(True)
-    expect(person.at("model-state")).to_have_text("No connection to the server", timeout=40_000)
-    told(person, "The server does not answer.")
-    person.page.context.set_offline(False)
+    with server.holding("Lose me on the way."):
+        start_long_run(person, "Lose me on the way.")
+        person.expects_log("net::ERR_INTERNET_DISCONNECTED", "Callback failed: the server did not respond")
+        person.page.context.set_offline(True)
+        expect(person.at("model-state")).to_have_text("No connection to the server", timeout=40_000)
+        told(person, "The server does not answer.")
+        person.page.context.set_offline(False)
     expect(person.at("model-state")).to_contain_text("Ready", timeout=40_000)
     person.run("A short text after the net came back.")
     expect(person.notice()).to_be_empty()
@@ -41,17 +42,19 @@ def test_a_server_that_cannot_be_reached_is_told_and_the_page_goes_on(person: Pe
 @pytest.mark.parametrize(
     ("status", "logged"), [(204, ()), (500, ("500", "Callback error updating submitted-run.data"))], ids=["nothing", "an error"]
 )
-def test_a_poll_that_is_answered_with(person: Person, causal: ModelRun, status: int, logged: tuple[str, ...]) -> None:
-    person.open_run(causal, token=3, layer=2, head=1)
-    start_long_run(person, f"Answer me with {status}. " + LONG)
-
+def test_a_poll_that_is_answered_with(
+    person: Person, causal: ModelRun, server: Server, status: int, logged: tuple[str, ...]
+) -> None:
     def answer(route: Route) -> None:
         route.fulfill(status=status, body="")
 
-    person.expects_log(*logged)
-    person.page.route(POLLS, answer)
-    told(person, "The page lost track of its run.")
-    person.page.unroute(POLLS)
+    person.open_run(causal, token=3, layer=2, head=1)
+    with server.holding(f"Answer me with {status}."):
+        start_long_run(person, f"Answer me with {status}.")
+        person.expects_log(*logged)
+        person.page.route(POLLS, answer)
+        told(person, "The page lost track of its run.")
+        person.page.unroute(POLLS)
     person.run(f"A short text after an answer of {status}.")
     expect(person.notice()).to_be_empty()
 

@@ -7,15 +7,12 @@ import re
 from collections.abc import Callable
 
 import pytest
-from conftest import Person
+from conftest import Person, Server
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
-
-LONG = " ".join(f"Item {i} is a small red box." for i in range(360))  # seconds of work
-
 
 ARRIVED = """() => {
     const entries = performance.getEntries().slice(0, 9).map(({ entryType, name, type }) => [entryType, name, type]);
@@ -38,16 +35,17 @@ def waits(person: Person) -> None:
         raise AssertionError(person.page.evaluate(ARRIVED)) from error
 
 
-def test_a_run_under_way_is_waited_for_again(person: Person, causal: ModelRun) -> None:
+def test_a_run_under_way_is_waited_for_again(person: Person, causal: ModelRun, server: Server) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
-    text = f"Reload me twice. {LONG[:6000]}"
-    person.type_text(text)
-    person.press_run()
-    expect(person.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
-    for _ in range(2):
-        again(person)
-        expect(person.at("text")).to_have_value(text)
-        waits(person)
+    text = "Reload me twice."
+    with server.holding(text):
+        person.type_text(text)
+        person.press_run()
+        expect(person.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
+        for _ in range(2):
+            again(person)
+            expect(person.at("text")).to_have_value(text)
+            waits(person)
     person.drawn(text)
     expect(person.at("text")).to_have_value(text)
     again(person)
@@ -56,16 +54,17 @@ def test_a_run_under_way_is_waited_for_again(person: Person, causal: ModelRun) -
     assert person.selection()["run"] == person.server.key_of("smollm2-135m", text)
 
 
-def test_it_can_be_cancelled_then_and_stays_cancelled(person: Person) -> None:
-    text = f"Reload and cancel me. {LONG}"
-    person.go().choose_model("smollm2-135m")
-    person.type_text(text)
-    person.press_run()
-    waits(person)
-    again(person)
-    waits(person)
-    person.at("cancel").click()
-    expect(person.notice()).to_contain_text("Cancelled.")
+def test_it_can_be_cancelled_then_and_stays_cancelled(person: Person, server: Server) -> None:
+    text = "Reload and cancel me."
+    with server.holding(text):
+        person.go().choose_model("smollm2-135m")
+        person.type_text(text)
+        person.press_run()
+        waits(person)
+        again(person)
+        waits(person)
+        person.at("cancel").click()
+        expect(person.notice()).to_contain_text("Cancelled.")
     again(person)
     expect(person.at("text")).to_have_value(text)
     expect(person.at("run")).to_be_visible()
@@ -114,19 +113,20 @@ def test_a_run_that_ended_meanwhile_is_shown(person: Person, causal: ModelRun, o
     person.drawn(text)
 
 
-def test_a_queued_run_is_waited_for_again(person: Person, open_page: Callable[..., Person]) -> None:
+def test_a_queued_run_is_waited_for_again(person: Person, open_page: Callable[..., Person], server: Server) -> None:
     first = open_page().go()
-    first.choose_model("smollm2-135m")
-    first.type_text(f"Before the queue. {LONG}")
-    first.press_run()
-    expect(first.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
-    person.go().choose_model("minilm-l6")
-    person.type_text("Queued and loaded again.")
-    person.press_run()
-    expect(person.at("progress")).to_contain_text("before this one")
-    again(person)
-    waits(person)
-    first.at("cancel").click()
+    with server.holding("Before the queue."):
+        first.choose_model("smollm2-135m")
+        first.type_text("Before the queue.")
+        first.press_run()
+        expect(first.at("progress")).to_contain_text(re.compile(r"Layer \d+ of 30"), timeout=60_000)
+        person.go().choose_model("minilm-l6")
+        person.type_text("Queued and loaded again.")
+        person.press_run()
+        expect(person.at("progress")).to_contain_text("before this one")
+        again(person)
+        waits(person)
+        first.at("cancel").click()
     person.drawn("Queued and loaded again.")
     assert person.page.evaluate("() => dashboardApp.written().model") == "minilm-l6"
 

@@ -168,6 +168,7 @@ def test_the_same_error_twice_is_two_notices(person: Person) -> None:
 
 
 def start_long_run(person: Person, text: str) -> None:
+    """Run a text that is held, or that takes long; until some of its layers are computed."""
     person.choose_model("smollm2-135m")
     person.type_text(text)
     person.press_run()
@@ -191,20 +192,22 @@ def test_cancel_keeps_the_previous_run_and_frees_the_worker(person: Person, caus
     assert not person.server.store.has(person.server.key_of("smollm2-135m", "Cancel me. " + LONG))
 
 
-def test_escape_cancels_too(person: Person) -> None:
+def test_escape_cancels_too(person: Person, server: Server) -> None:
     person.go()
-    start_long_run(person, "Escape me. " + LONG)
-    person.page.keyboard.press("Escape")
-    expect(person.notice()).to_contain_text("Cancelled.")
+    with server.holding("Escape me."):
+        start_long_run(person, "Escape me.")
+        person.page.keyboard.press("Escape")
+        expect(person.notice()).to_contain_text("Cancelled.")
 
 
 @pytest.mark.alone
 def test_a_worker_that_is_killed_is_an_error_and_the_next_run_works(person: Person, causal: ModelRun, server: Server) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
-    start_long_run(person, "Kill me. " + LONG)
-    [worker] = server.worker_processes()
-    os.kill(worker.pid, signal.SIGKILL)
-    expect(person.notice()).to_contain_text("Error.", timeout=8_000)
+    with server.holding("Kill me."):
+        start_long_run(person, "Kill me.")
+        [worker] = server.worker_processes()
+        os.kill(worker.pid, signal.SIGKILL)
+        expect(person.notice()).to_contain_text("Error.", timeout=8_000)
     expect(person.notice()).to_contain_text("Your text is still in the box")
     expect(person.at("strip-title")).to_have_text("Tokens of the previous run")
     assert person.selection()["run"] == causal.key
@@ -216,8 +219,9 @@ def test_a_worker_that_is_killed_is_an_error_and_the_next_run_works(person: Pers
 
 def test_a_long_run_can_be_left_by_closing_the_page(open_page: Callable[..., Person], server: Server) -> None:
     leaver = open_page().go()
-    start_long_run(leaver, "Leave me. " + LONG)
-    leaver.page.close()
-    stayer = open_page().go()
-    stayer.run("Someone else's short text.", "smollm2-135m")
-    assert not server.store.has(server.key_of("smollm2-135m", "Leave me. " + LONG))
+    with server.holding("Leave me."):
+        start_long_run(leaver, "Leave me.")
+        leaver.page.close()
+        stayer = open_page().go()
+        stayer.run("Someone else's short text.", "smollm2-135m")
+        assert not server.store.has(server.key_of("smollm2-135m", "Leave me."))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dashboard.figures.attention import plot_attention_heatmap
     from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.hidden import plot_hidden_pca
+    from dashboard.figures.lens_plot import plot_logit_lens
     from dashboard.figures.prediction import plot_token_probabilities
     from dashboard.models.capture import capture_run
     from dashboard.models.loader import LoadedModel, load_model, wrap_model
@@ -37,6 +38,7 @@ __all__ = [
     "plot_attention_heads",
     "plot_attention_heatmap",
     "plot_hidden_pca",
+    "plot_logit_lens",
     "plot_token_probabilities",
     "read_table",
     "save_run",
@@ -55,6 +57,7 @@ _HOMES = {
     "plot_attention_heads": "dashboard.figures.heads",
     "plot_attention_heatmap": "dashboard.figures.attention",
     "plot_hidden_pca": "dashboard.figures.hidden",
+    "plot_logit_lens": "dashboard.figures.lens_plot",
     "plot_token_probabilities": "dashboard.figures.prediction",
     "show": "dashboard.notebook",
     "wrap_model": "dashboard.models.loader",

@@ -133,4 +133,4 @@ def read(_run: ModelRun, result: Derived) -> PositionLens:
 
 
 PARAMETERS = (Parameter("position", of="token"), Parameter("mode", choices=MODES), Parameter("words", longest=LONGEST))
-KIND = Kind(NAME, "The logit lens of one position", PARAMETERS, check, compute, read)
+KIND = Kind(NAME, "The logit lens of one position", PARAMETERS, check, compute, read, quick=lambda _parameters: True)

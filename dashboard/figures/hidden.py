@@ -68,7 +68,7 @@ def plot_hidden_pca(
     Raises:
         RunShapeError: not hidden states, or dimensions other than 2 and 3. BadSelectionError: no such token.
     """
-    layers = _layers(hidden_states)
+    layers = layers_of(hidden_states)
     count = layers[0].shape[0]
     labels: list[Any] = [str(i) for i in range(count)] if tokens is None else list(tokens)
     if len(labels) != count:
@@ -117,7 +117,15 @@ def _token(index: int | None, count: int) -> int | None:
     return None if index is None else index % count
 
 
-def _layers(hidden_states: Any) -> list[np.ndarray]:
+def layers_of(hidden_states: Any, one_width: bool = True) -> list[np.ndarray]:
+    """(token, hidden) of each layer of one text.
+
+    Args:
+        one_width: whether all must be equally wide (OPT's last may be narrower).
+
+    Raises:
+        RunShapeError: these are no hidden states of one text.
+    """
     whole = as_array(hidden_states) if hasattr(hidden_states, "shape") else None
     if whole is not None:
         while whole.ndim > 3 and 1 in whole.shape[:2]:
@@ -126,7 +134,8 @@ def _layers(hidden_states: Any) -> list[np.ndarray]:
     else:
         layers = [as_array(layer) for layer in hidden_states]
         layers = [layer[0] if layer.ndim == 3 and layer.shape[0] == 1 else layer for layer in layers]
-    if not layers or any(layer.ndim != 2 or layer.shape != layers[0].shape for layer in layers):
+    axes = slice(0, 2 if one_width else 1)
+    if not layers or any(layer.ndim != 2 or layer.shape[axes] != layers[0].shape[axes] for layer in layers):
         shapes = [layer.shape for layer in layers][:3]
         raise RunShapeError(f"Hidden states are {shapes}; give (token, hidden) per layer, one text at a time.")
     return layers

@@ -102,12 +102,18 @@ def layer_modules(base: nn.Module) -> list[nn.Module]:
 
 
 def _examine(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
+    with evaluating(model), torch.inference_mode():
+        return _probe(model, info)
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the block no part of the model trains (drops out); then each is what it was."""
     training = [module for module in model.modules() if module.training]
     try:
         for module in training:
             module.training = False
-        with torch.inference_mode():
-            return _probe(model, info)
+        yield
     finally:
         for module in training:
             module.training = True

@@ -48,6 +48,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "jobs.work": ("jobs", "store", "settings", "models", "compute.deriving", *RUNS),  # what a worker does
     "jobs.preparation": ("jobs", "models.fetch", "models.fingerprint", "settings", *RUNS),  # what is done beside it
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
+    "figures.lens_plot": ("figures", "analysis", "compute.plain_lens", *RUNS),  # from plain outputs: it asks the model's own head
     "views": ("views", "compute", "figures", "analysis", "ids", "markup", *RUNS),
     "run_info": ("analysis", "figures.tokens", "examples", "__init__", *RUNS),
     "gate": (),

@@ -1,0 +1,85 @@
+"""What a logit lens can be coloured by: each number with its name, unit and scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dashboard.contracts.lens import LogitLens
+
+Scale = Literal["share", "rank", "nats"]  # 0 … 1; whole numbers from 1; from 0, without end
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that each cell of a lens has.
+
+    Attributes:
+        name: in addresses and `plot_logit_lens`. title: what it is. scale: its range and unit. of: the token that it is of:
+            "top" the likeliest in the cell, "final" the last layer's likeliest, "actual" what really stands there; "" of none.
+    """
+
+    name: str
+    title: str
+    scale: Scale
+    of: Literal["", "top", "final", "actual"] = ""
+
+
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure("probability", "Probability of the most likely token", "share", "top"),
+        Measure("entropy", "Entropy", "nats"),
+        Measure("final-probability", "Probability of the final prediction", "share", "final"),
+        Measure("final-rank", "Rank of the final prediction", "rank", "final"),
+        Measure("actual-probability", "Probability of the actual token", "share", "actual"),
+        Measure("actual-rank", "Rank of the actual token", "rank", "actual"),
+        Measure("kl", "KL divergence of the final prediction from this one", "nats"),
+    )
+}
+
+
+def measured(lens: LogitLens, measure: Measure) -> np.ndarray:
+    """(place, position) float64; NaN where there is none: no actual token, or values that are not finite. KL may be ∞."""
+    if measure.name == "entropy" or measure.name == "kl":
+        return np.asarray(getattr(lens, measure.name), dtype=np.float64)
+    if measure.scale == "rank":
+        ranks = np.asarray(getattr(lens, f"{measure.of}_rank"), dtype=np.float64)
+        known = np.isfinite(lens.top_logprobs[:, :, 0]) & (ranks > 0)
+        return np.where(known, ranks, np.nan)
+    logprobs = lens.top_logprobs[:, :, 0] if measure.of == "top" else getattr(lens, f"{measure.of}_logprob")
+    return np.exp(np.asarray(logprobs, dtype=np.float64))
+
+
+def largest(values: np.ndarray) -> float:
+    """The largest finite value; 0 where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.max()) if finite.size else 0.0
+
+
+def strength(values: np.ndarray, scale: Scale, most: float) -> np.ndarray:
+    """How strong each value's colour is, 0 … 1, NaN where there is no value.
+
+    A share on the square root, as attention weights are; a rank on the logarithm, 1 (the likeliest) strongest and `most` weakest;
+    nats from 0 to `most`.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if scale == "share":
+            found = np.sqrt(values)
+        elif scale == "rank":
+            found = 1 - np.log(values) / math.log(most) if most > 1 else np.where(np.isnan(values), np.nan, 1.0)
+        else:
+            found = np.where(np.isnan(values), np.nan, 0.0) if most <= 0 else values / most
+    return np.clip(found, 0, 1)
+
+
+def ticks(scale: Scale, most: float) -> list[float]:
+    """Values that a legend names, from the weakest."""
+    if scale == "share":
+        return [0, 0.0625, 0.25, 0.5625, 1]
+    if scale == "rank":
+        return [10.0**power for power in range(int(math.log10(most) + 1e-9), -1, -1)] if most > 1 else [1]
+    return [0, most / 4, most / 2, 3 * most / 4, most] if most > 0 else [0]

@@ -1,0 +1,267 @@
+"""The logit lens as a picture: rows are layers, from the embeddings (E) down, columns tokens; a cell names its likeliest one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.analysis.lens import Measure, largest, measured, strength, ticks
+from dashboard.contracts.lens import LogitLens
+from dashboard.errors import RunShapeError
+from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
+from dashboard.figures.prediction import probability_text
+from dashboard.figures.spec import Spec, typed
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, elide, escape, isolated, token_label
+
+TEXT_BELOW = 60  # columns from which on cells have no text
+MOST_COLUMNS = 1_024  # that are drawn; of more tokens, every 2nd, 3rd …
+EXACT_UP_TO = 128  # columns whose cells carry what they are of; of more, the axes say it
+LARGE = (680, 430)  # pixels of the cells of the page's large place, about
+SMALL_HEIGHT = 230  # of a small one
+HOVER = "%{hovertext}<extra></extra>"
+
+
+@dataclass(frozen=True)
+class LensMap:
+    """What is drawn.
+
+    Attributes:
+        lens: all positions. measure: what the colour is. vocabulary: how many tokens the model knows: the last rank.
+        tokens: the label of each position. known: labels that no other token is given.
+    """
+
+    lens: LogitLens
+    measure: Measure
+    vocabulary: int
+    tokens: Sequence[str]
+    known: Names = field(default_factory=lambda: NO_NAMES)
+
+    def __post_init__(self) -> None:
+        if len(self.tokens) != self.lens.positions:
+            raise RunShapeError(f"{len(self.tokens)} tokens for a lens of {self.lens.positions} positions. Give one for each.")
+
+    @property
+    def step(self) -> int:
+        """Every how many tokens a column is drawn."""
+        return max(1, math.ceil(self.lens.positions / MOST_COLUMNS))
+
+    @property
+    def columns(self) -> list[int]:
+        """The positions that are drawn."""
+        return list(range(0, self.lens.positions, self.step))
+
+    def labels(self) -> dict[int, str]:
+        """How the likeliest tokens are written, by id; different ones differently."""
+        met: list[int] = np.unique(self.lens.top_ids[:, :, 0]).tolist()
+        ids: list[Hashable] = list(met)
+        return dict(zip(met, distinct([token_label(self.lens.texts[i]) for i in met], ids, known=self.known), strict=True))
+
+
+def value_text(value: float, measure: Measure) -> str:
+    """ "92.7 %", "1,204", "0.47 nats"; "none" where there is no value."""
+    if math.isnan(value):
+        return "none"
+    if measure.scale == "share":
+        return probability_text(value)
+    return f"{value:,.0f}" if measure.scale == "rank" else "∞" if math.isinf(value) else f"{value:.2f} nats"
+
+
+def place_name(place: int) -> str:
+    """ "embeddings", "after layer 0" …"""
+    return "embeddings" if place == 0 else f"after layer {place - 1}"
+
+
+def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
+    """All layers and positions as plain data; `layout.meta.axes` says what a cell is of."""
+    lens, columns = drawn.lens, drawn.columns
+    shown = lens.at(columns)
+    values, labels = measured(shown, drawn.measure), drawn.labels()
+    names = [[labels[i] for i in row] for row in shown.top_ids[:, :, 0].tolist()]
+    cells = _heatmap(values, drawn, theme)
+    cells |= {"x0": 0, "dx": drawn.step, "hovertext": _hover(shown, values, names, drawn)}
+    if len(columns) <= EXACT_UP_TO:
+        cells["customdata"] = [[{"token": token, "layer": place - 1} for token in columns] for place in range(lens.places)]
+    if len(columns) < TEXT_BELOW:
+        room = max(1, int((LARGE[0] / len(columns) - 4) / CHARACTER_WIDTH))
+        cells |= {"text": [[escape(isolated(elide(name, min(room, 12)))) for name in row] for row in names]} | _text(theme)
+    traces = [cells, *_hatched(values, columns, drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
+    return {"data": traces, "layout": _layout(drawn, theme, "x")}
+
+
+def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
+    """One position's layers alone, with token and value in each row that has room.
+
+    Args:
+        drawn: a lens of that position alone. position: which it is, in the text.
+    """
+    lens = drawn.lens
+    values, labels = measured(lens, drawn.measure), drawn.labels()
+    names = [[labels[i] for i in row] for row in lens.top_ids[:, :, 0].tolist()]
+    step = label_step(lens.places, SMALL_HEIGHT)
+    said = [
+        "" if place % step else f"{escape(isolated(elide(names[place][0], 14)))}  {value_text(values[place, 0], drawn.measure)}"
+        for place in range(lens.places)
+    ]
+    cells = _heatmap(values, drawn, theme) | {"text": [[text] for text in said], "hovertext": _hover(lens, values, names, drawn)}
+    cells |= _text(theme) | {"customdata": [[{"token": position, "layer": place - 1}] for place in range(lens.places)]}
+    traces = [cells, *_hatched(values, [0], drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
+    return {"data": traces, "layout": _layout(drawn, theme, "")}
+
+
+def left_out_text(drawn: LensMap) -> list[str]:
+    """What of a lens is not drawn, a sentence each."""
+    total, shown = drawn.lens.positions, len(drawn.columns)
+    return [f"Every {ordinal(drawn.step)} token is drawn: {shown:,} of {total:,}."] if drawn.step > 1 else []
+
+
+def ordinal(number: int) -> str:
+    """ "2nd", "3rd", "11th" …"""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
+
+
+def _most(values: np.ndarray, drawn: LensMap) -> float:
+    """The weakest rank, or the largest of the values in nats that are shown."""
+    return float(drawn.vocabulary) if drawn.measure.scale == "rank" else largest(values)
+
+
+def _shades(values: np.ndarray, drawn: LensMap) -> np.ndarray:
+    """uint8: 1 … 255 by strength, 0 where there is no value."""
+    strong = strength(values, drawn.measure.scale, _most(values, drawn))
+    return np.where(np.isnan(strong), 0, 1 + np.round(254 * np.nan_to_num(strong))).astype(np.uint8)
+
+
+def _heatmap(values: np.ndarray, drawn: LensMap, theme: Theme) -> dict[str, Any]:
+    gap = 1 if values.shape[1] < TEXT_BELOW else 0
+    shared = {"type": "heatmap", "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap, "hovertemplate": HOVER}
+    return {**shared, "z": typed(_shades(values, drawn)), "colorscale": colour_scale(theme)}
+
+
+def _text(theme: Theme) -> dict[str, Any]:
+    return {"texttemplate": "%{text}", "textfont": {"family": TOKEN_FONT, "size": 11}}
+
+
+def _hover(lens: LogitLens, values: np.ndarray, names: list[list[str]], drawn: LensMap) -> list[list[str]]:
+    """What each cell says: its token, its probability, and the measure where that is another one."""
+    shares = np.exp(lens.top_logprobs[:, :, 0])
+    columns = drawn.columns
+    heads = [f"{escape(isolated(drawn.tokens[token]))} ({token})" for token in columns] if len(columns) > 1 else [""]
+    told = []
+    for place in range(lens.places):
+        row = []
+        for column, name in enumerate(names[place]):
+            head = f"{heads[column]}, " if heads[column] else ""
+            more = "" if drawn.measure.of == "top" else f"<br>{_named(values[place, column], drawn.measure)}"
+            likeliest = f"<b>{escape(isolated(name))}</b> {probability_text(float(shares[place, column]))}"
+            row.append(f"{head}{place_name(place)}<br>{likeliest}{more}")
+        told.append(row)
+    return told
+
+
+def _named(value: float, measure: Measure) -> str:
+    """ "Entropy 0.47 nats"."""
+    return f"{measure.title}: {value_text(value, measure)}"
+
+
+def _hatched(values: np.ndarray, columns: Sequence[int], drawn: LensMap, theme: Theme) -> list[dict[str, Any]]:
+    """Columns without an actual token, hatched: not the same as a low value."""
+    if drawn.measure.of != "actual":
+        return []
+    none = [columns[index] for index in np.flatnonzero((drawn.lens.at(columns).actual_rank == 0).all(axis=0)).tolist()]
+    if not none:
+        return []
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for column in none:
+        left, right, low = column - drawn.step / 2, column + drawn.step / 2, len(values) - 0.5
+        x += [left, right, right, left, left, None]
+        y += [-0.5, -0.5, low, low, -0.5, None]
+    pattern = {"shape": "/", "fgcolor": theme.muted, "bgcolor": "rgba(0,0,0,0)", "size": 6, "solidity": 0.15}
+    area = {"type": "scatter", "mode": "none", "fill": "toself", "fillcolor": "rgba(0,0,0,0)", "fillpattern": pattern}
+    return [{**area, "x": x, "y": y, "hoverinfo": "skip"}]
+
+
+def legend(measure: Measure, most: float, theme: Theme) -> dict[str, Any]:
+    """A trace without points whose colour bar is the legend, in real values."""
+    named = ticks(measure.scale, most)
+    at = 1 + 254 * strength(np.asarray(named, dtype=np.float64), measure.scale, most)
+    texts = [f"{100 * value:.0f} %" if measure.scale == "share" else f"{value:,.3g}" for value in named]
+    if measure.scale == "rank":
+        texts = [f"{value:,.0f}" for value in named]
+    unit = " (nats)" if measure.scale == "nats" else ""
+    bar = {
+        "title": {"text": measure.title + unit, "font": {"size": 11}, "side": "right"},
+        "thickness": 10,
+        "outlinewidth": 0,
+        "ticks": "",
+        "tickvals": at.tolist(),
+        "ticktext": texts,
+        "x": 1,
+        "xpad": 8,
+    }
+    scale = [[i / (len(theme.weights) - 1), colour] for i, colour in enumerate(theme.weights)]
+    marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
+    return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
+
+
+def layer_ticks(places: int, pixels: float, least: float = 15) -> dict[str, Any]:
+    """Ticks of an axis of places: E, then every n-th layer."""
+    step = label_step(places, pixels, least)
+    shown = [0, *range(1, places, step)]
+    return {"tickvals": shown, "ticktext": ["E" if place == 0 else str(place - 1) for place in shown]}
+
+
+def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:
+    places, positions = drawn.lens.places, drawn.lens.positions
+    y = axis(theme, range=[places - 0.5, -0.5], **layer_ticks(places, LARGE[1] if x_axis else SMALL_HEIGHT))
+    x = axis(theme, range=[-drawn.step / 2, (len(drawn.columns) - 0.5) * drawn.step], side="top")
+    meta = {"axes": {"y": "layer"}, "first_layer": -1}
+    top = 6
+    if x_axis:
+        meta["axes"] = {"x": "token", "y": "layer"}
+        names, few = axis_names(drawn.tokens), positions > POSITIONS_ABOVE
+        shown = list(range(0, positions, label_step(positions, LARGE[0], 30 if few else 13)))
+        x |= {"tickvals": shown, "ticktext": [str(i) if few else escape(names[i]) for i in shown]}
+        x |= {"tickfont": {"family": TOKEN_FONT, "size": 11}, "tickangle": 0 if few else -45 if positions <= 36 else -90}
+        top = 24 if few else round(max(len(name) for name in names) * CHARACTER_WIDTH * (0.75 if positions <= 36 else 1)) + 14
+    else:
+        x["showticklabels"] = False
+    if x_axis and positions > POSITIONS_ABOVE:
+        x["fixedrange"] = False
+    zooms = bool(x_axis) and positions > POSITIONS_ABOVE
+    margin = {"l": 34, "r": 84, "t": top, "b": 4}
+    return {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta, "dragmode": "zoom" if zooms else False}
+
+
+def framed_lens(
+    drawn: LensMap, token: int | None = None, second: int | None = None, layer: int | None = None, theme: Theme = LIGHT
+) -> go.Figure:
+    """The map as it stands by itself: with marks of the selection and a size. `layer`: −1 marks the embeddings."""
+    spec = lens_map(drawn, theme)
+    places, positions = drawn.lens.places, drawn.lens.positions
+    width, height = max(240, min(44 * len(drawn.columns), 1_100)), max(120, min(17 * places, 900))
+    marks = [
+        (second, None, {"color": theme.ink, "width": 1.5, "dash": "dash"}),
+        (None, layer, {"color": theme.ink, "width": 1.5, "dash": "dash"}),
+        (token, None, {"color": theme.selected, "width": 2}),
+    ]
+    shapes = []
+    for column, row, line in marks:
+        if column is not None:
+            half = drawn.step / 2
+            shapes.append(_frame((column - half, column + half), (-0.5, places - 0.5), line))
+        if row is not None:
+            shapes.append(_frame((-0.5, positions - 0.5), (row + 0.5, row + 1.5), line))
+    figure = go.Figure(spec)
+    margin = figure.layout.margin
+    return figure.update_layout(shapes=shapes, width=margin.l + width + margin.r, height=margin.t + height + margin.b, meta=None)
+
+
+def _frame(x: tuple[float, float], y: tuple[float, float], line: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "rect", "x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1], "line": line}

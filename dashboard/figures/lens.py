@@ -95,7 +95,7 @@ def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
 
 
 def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
-    """One position's layers alone, with token and value in each row that has room.
+    """One position's layers alone, with token and value beside each row that has room.
 
     Args:
         drawn: a lens of that position alone. position: which it is, in the text.
@@ -104,14 +104,23 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
     values, labels = measured(lens, drawn.measure), drawn.labels()
     names = [[labels[i] for i in row] for row in lens.top_ids[:, :, 0].tolist()]
     step = label_step(lens.places, SMALL_HEIGHT)
-    said = [
-        "" if place % step else f"{escape(isolated(elide(names[place][0], 14)))}  {value_text(values[place, 0], drawn.measure)}"
-        for place in range(lens.places)
-    ]
-    cells = _heatmap(values, drawn, theme) | {"text": [[text] for text in said], "hovertext": _hover(lens, values, names, drawn)}
-    cells |= _text(theme) | {"customdata": [[{"token": position, "layer": place - 1}] for place in range(lens.places)]}
-    traces = [cells, *_hatched(values, [0], drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
-    return {"data": traces, "layout": _layout(drawn, theme, "")}
+    cells = _heatmap(values, drawn, theme) | {"hovertext": _hover(lens, values, names, drawn)}
+    cells["customdata"] = [[{"token": position, "layer": place - 1}] for place in range(lens.places)]
+    rows = range(0, lens.places, step)
+    said = [f"{escape(isolated(elide(names[row][0], 14)))}  <b>{value_text(values[row, 0], drawn.measure)}</b>" for row in rows]
+    beside: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "text",
+        "x": [0.6] * len(said),
+        "y": list(rows),
+        "text": said,
+        "hoverinfo": "skip",
+    }
+    beside |= {"textposition": "middle right", "textfont": {"family": TOKEN_FONT, "size": 11, "color": theme.ink}}
+    traces = [cells, beside, *_hatched(values, [0], drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
+    layout = _layout(drawn, theme, "")
+    layout["xaxis"]["range"] = [-0.5, 4]  # of which the cells are the first unit, and what they say the rest
+    return {"data": traces, "layout": layout}
 
 
 def left_out_text(drawn: LensMap) -> list[str]:
@@ -213,7 +222,7 @@ def legend(measure: Measure, most: float, theme: Theme) -> dict[str, Any]:
 def layer_ticks(places: int, pixels: float, least: float = 15) -> dict[str, Any]:
     """Ticks of an axis of places: E, then every n-th layer."""
     step = label_step(places, pixels, least)
-    shown = [0, *range(1, places, step)]
+    shown = [0, *range(1 if step == 1 else 1 + step, places, step)]
     return {"tickvals": shown, "ticktext": ["E" if place == 0 else str(place - 1) for place in shown]}
 
 

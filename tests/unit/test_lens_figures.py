@@ -149,9 +149,9 @@ def test_a_column_alone_names_token_and_value() -> None:
     one = lens.at([2])
     spec = lens_column(LensMap(one, MEASURES["entropy"], 6, ["t2"]), 2)
     go.Figure(spec)
-    cells = spec["data"][0]
-    assert [row[0] == "" for row in cells["text"]] == [place % 2 == 1 for place in range(31)]
-    assert cells["text"][4][0].endswith(f"  {lens.entropy[4, 2]:.2f} nats")
+    cells, beside = spec["data"][:2]
+    assert beside["y"] == list(range(0, 31, 2))
+    assert beside["text"][2].endswith(f"  <b>{lens.entropy[4, 2]:.2f} nats</b>")
     assert cells["customdata"][4] == [{"token": 2, "layer": 3}]
     assert spec["layout"]["meta"] == {"axes": {"y": "layer"}, "first_layer": -1}
 

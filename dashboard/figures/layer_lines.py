@@ -1,0 +1,191 @@
+"""Numbers through the layers as lines: the embeddings (E) first, then after each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.figures.lens import layer_ticks, place_name
+from dashboard.figures.spec import Spec, typed
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.tokens import elide, escape, isolated
+
+LONGEST = 12  # characters of a name at a line's end
+HEIGHT = 170  # pixels of a small place's plot, for which names at the ends are set apart
+WIDTH = 380
+APART = 14  # pixels
+COLOURS = {
+    "light": ("#2151A2", "#0F766E", "#9333EA"),
+    "dark": ("#7EC2F7", "#5EC9BA", "#C79BFF"),
+}  # of lines beside ink and accent
+DASHES = ("dash", "dot", "dashdot", "longdash")
+Dash = Literal["solid", "dash", "dot", "dashdot", "longdash"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line.
+
+    Attributes:
+        name: at its end and on hover. values: (place,); NaN leaves a gap. texts: what hover says of each place.
+        colour, dash, width: of the line. token: the text's token that it is of, or None.
+    """
+
+    name: str
+    values: np.ndarray
+    texts: Sequence[str]
+    colour: str
+    dash: Dash = "solid"
+    width: float = 2
+    token: int | None = None
+
+
+@dataclass(frozen=True)
+class Thin:
+    """A line of another token, thin and grey, without a name."""
+
+    token: int
+    name: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class ValueAxis:
+    """The vertical axis.
+
+    Attributes:
+        low, high: its ends, in values. log: logarithmic. down: the low end is at the top, as ranks are drawn.
+        at, texts: its ticks; none for Plotly's own.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    down: bool = False
+    at: Sequence[float] = ()
+    texts: Sequence[str] = ()
+
+    def to_axis(self, theme: Theme) -> dict[str, Any]:
+        low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
+        room = 0.04 * (high - low) or 0.5
+        ends = [low - room, high + room]
+        found = axis(theme, type="log" if self.log else "linear", range=ends[::-1] if self.down else ends, showgrid=True)
+        found["tickfont"] = {"size": 11, "color": theme.muted}
+        return found | ({"tickvals": list(self.at), "ticktext": list(self.texts)} if self.at else {"nticks": 5})
+
+
+def word_style(index: int, theme: Theme) -> tuple[str, Dash]:
+    """Colour and dash of the index-th of several words: no two of twelve share both."""
+    dashes: tuple[Dash, ...] = ("dash", "dot", "dashdot", "longdash")
+    return COLOURS[theme.name][index % 3], dashes[(index + index // 12) % 4]
+
+
+def decades(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Powers of ten between two values, and how they are written."""
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    at = [10.0**power for power in range(first, last + 1)]
+    return at, [f"{value:,.0f}" if value >= 1 else f"{value:g}" for value in at]
+
+
+def layer_lines(lines: Sequence[Line], vertical: ValueAxis, thin: Sequence[Thin] = (), theme: Theme = LIGHT) -> Spec:
+    """Lines over places as plain data; the last lies on top, the thin ones below. `layout.meta.axes` says what a place is of."""
+    count = max([len(line.values) for line in lines] + [len(line.values) for line in thin], default=1)
+    traces = [*_thin(thin, theme), *(_line(line) for line in lines), *_names(lines, vertical, count, theme)]
+    longest = max((len(elide(line.name, LONGEST)) for line in lines if line.name), default=0)
+    x = axis(theme, range=[-0.3, count - 0.7], **layer_ticks(count, WIDTH, 24))
+    x |= {"title": {"text": "after layer", "font": {"size": 11}, "standoff": 4}, "tickfont": {"size": 11, "color": theme.muted}}
+    margin = {"l": 54, "r": round(longest * CHARACTER_WIDTH) + 14, "t": 8, "b": 38}
+    meta = {"axes": {"x": "layer"}, "first_layer": -1}
+    return {
+        "data": traces,
+        "layout": {**base_layout(theme), "xaxis": x, "yaxis": vertical.to_axis(theme), "margin": margin, "meta": meta},
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    count = len(line.values)
+    more = {} if line.token is None else {"token": line.token}
+    name = escape(isolated(line.name))
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if count == 1 or np.isnan(line.values).any() else "lines",
+        "x": list(range(count)),
+        "y": typed(np.asarray(line.values, dtype=np.float64)),
+        "line": {"color": line.colour, "width": line.width, "dash": line.dash},
+        "marker": {"color": line.colour, "size": 4},
+        "customdata": [{**more, "layer": place - 1} for place in range(count)],
+        "hovertext": [f"{name}, {place_name(place)}: <b>{text}</b>" for place, text in enumerate(line.texts)],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "cliponaxis": False,
+    }
+
+
+def _thin(thin: Sequence[Thin], theme: Theme) -> list[dict[str, Any]]:
+    """One trace for all, with gaps between them."""
+    if not thin:
+        return []
+    x: list[float | None] = []
+    told: list[dict[str, int] | None] = []
+    words: list[str] = []
+    for line in thin:
+        places = range(len(line.values))
+        x += [*places, None]
+        told += [*({"token": line.token, "layer": place - 1} for place in places), None]
+        words += [*(f"{escape(isolated(line.name))} ({line.token}), {place_name(place)}" for place in places), ""]
+    y = np.concatenate([np.append(np.asarray(line.values, dtype=np.float64), np.nan) for line in thin])
+    look = {"line": {"color": theme.mark, "width": 1}, "opacity": 0.4}
+    shared = {"type": "scatter", "mode": "lines", "connectgaps": False, "hovertemplate": "%{hovertext}<extra></extra>"}
+    return [{**shared, **look, "x": x, "y": typed(y), "customdata": told, "hovertext": words}]
+
+
+def _names(lines: Sequence[Line], vertical: ValueAxis, count: int, theme: Theme) -> list[dict[str, Any]]:
+    """Each line's name at its last value, moved apart where two would overlap."""
+    named = [line for line in lines if line.name and np.isfinite(line.values).any()]
+    if not named:
+        return []
+    to, back = (np.log10, lambda value: 10.0**value) if vertical.log else (np.asarray, lambda value: value)
+    low, high = float(to(vertical.low)), float(to(vertical.high))
+    least = (APART / HEIGHT) * ((high - low) or 1.0)
+    ends = [float(to(line.values[np.flatnonzero(np.isfinite(line.values))[-1]])) for line in named]
+    order = np.argsort(ends, kind="stable")
+    placed = _apart([ends[i] for i in order], least, low, high)
+    at = dict(zip(order.tolist(), placed, strict=True))
+    return [
+        {
+            "type": "scatter",
+            "mode": "text",
+            "x": [count - 1] * len(named),
+            "y": [float(back(at[index])) for index in range(len(named))],
+            "text": [f" <b>{escape(isolated(elide(line.name, LONGEST)))}</b>" for line in named],
+            "textposition": "middle right",
+            "textfont": {"family": TOKEN_FONT, "size": 11, "color": [line.colour for line in named]},
+            "cliponaxis": False,
+            "hoverinfo": "skip",
+        }
+    ]
+
+
+def _apart(values: Sequence[float], least: float, low: float, high: float) -> list[float]:
+    """Rising `values`, moved so that neighbours are `least` apart and, where there is room, none lies beyond the ends."""
+    found = list(values)
+    for index in range(1, len(found)):
+        found[index] = max(found[index], found[index - 1] + least)
+    over = found[-1] - high
+    if over > 0:
+        found[-1] -= over
+        for index in range(len(found) - 2, -1, -1):
+            found[index] = min(found[index], found[index + 1] - least)
+    return found
+
+
+def framed_lines(spec: Spec, layer: int | None, theme: Theme = LIGHT) -> go.Figure:
+    """The lines as they stand by themselves: with the selected layer (−1: the embeddings) and a size."""
+    figure = go.Figure(spec)
+    if layer is not None:
+        figure.add_vline(x=layer + 1, line={"color": theme.selected, "width": 1.5})
+    return figure.update_layout(width=720, height=420, meta=None)

@@ -193,6 +193,10 @@ class MissingArrayError(DashboardError):
         self.again = again
 
 
+class TooLargeError(DashboardError):
+    """A result takes more room than this server keeps for it."""
+
+
 class RunNotFoundError(DashboardError):
     """The run store does not hold this run (any more)."""
 

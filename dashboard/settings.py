@@ -72,6 +72,9 @@ class Settings:
     max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")
     cache_gigabytes: float | None = _setting(None, "most that the cache folder holds, of all kinds together; the oldest leave")
     store_gigabytes: float = _setting(10.0, "size of all saved runs; the least recently used leave")
+    results_megabytes: float = _setting(
+        256.0, "size of all results that are derived from one run later; the least recently used leave"
+    )
     export_gigabytes: float = _setting(2.0, "room for files that are being made to be saved, of all visitors together")
     queue_runs: int = _setting(1000, "most runs that wait on this server; more are refused")
     queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")

@@ -1,9 +1,9 @@
 """One budget for all that the cache folder holds: what has not been used for longest leaves, of whatever kind it is.
 
-What can leave can be made again: saved runs with what was derived from them, converted GGUF files, and models of the hub
-where its cache lies in the cache folder. Bundled models, the queue, visitors' lists and files that are just being sent count,
-and stay. What lies outside the cache folder (DASHBOARD_MODELS_DIR, a cache of Hugging Face that other programs share) neither
-counts nor leaves.
+What can leave can be made again: what is derived from runs, which leaves first; saved runs, converted GGUF files, and models of
+the hub where its cache lies in the cache folder. Bundled models, the queue, visitors' lists and files that are just being sent
+count, and stay. What lies outside the cache folder (DASHBOARD_MODELS_DIR, a cache of Hugging Face that other programs share)
+neither counts nor leaves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from dashboard.private import alone, private_folder, remove_unused
 from dashboard.settings import HUB_PREFIX, Settings, hub_cache
 from dashboard.store.announced import Coming, coming
-from dashboard.store.files import remove_run, runs_in
+from dashboard.store.files import KEY_LENGTH, kept_in, remove
 from dashboard.store.leftovers import bytes_in, last_written
 from dashboard.store.reserve import disk_of, missing_bytes
 from dashboard.store.visits import VisitorLists
@@ -35,7 +35,8 @@ class Holding:
     """Something that can leave: when it was used last (seconds since 1970), what it takes, how it goes.
 
     Attributes:
-        key: of a run; "" of a model. pinned: somebody has pinned it. remove: gives whether it went.
+        key: name of a run or of a result that is derived from one; "" of a model. pinned: somebody has pinned it.
+        derived: it is such a result. remove: gives whether it went.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Holding:
     remove: Callable[[], bool]
     key: str = ""
     pinned: bool = False
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Budget:
         Models in use never leave; nor does what was used within ten minutes, unless room is made for a run.
 
         Args:
-            needed: bytes that are to be written. keep: key of the run that they are of; it stays.
+            needed: bytes that are to be written. keep: name of the run that they are of, or of the result, whose run stays too.
             full: the disk refused them, so as much must go, whatever the numbers say.
         """
         private_folder(self.folder)
@@ -120,24 +122,26 @@ class Budget:
     def _leaving(self, keep: str | None) -> list[Holding]:
         """What can leave, in the order in which it does."""
         lately = time.time() - OPEN_SECONDS
-        found = [holding for holding in (*self._runs(), *self._models()) if keep is None or holding.key != keep]
+        stays = () if keep is None else (keep, keep[:KEY_LENGTH])
+        found = [holding for holding in (*self._runs(), *self._models()) if holding.key not in stays]
         old = [holding for holding in found if holding.used < lately]
         late = [holding for holding in found if holding.used >= lately and holding.key and keep is not None]
         order = [sorted(some, key=lambda holding: (holding.pinned, holding.used)) for some in (old, late)]
-        return [*order[0], *order[1]]
+        return sorted([*order[0], *order[1]], key=lambda holding: not holding.derived)
 
     def _runs(self) -> Iterator[Holding]:
         pinned = self.pinned()
-        for run in runs_in(self.runs):
-            name = f"run {run.key[:12]}"
-            yield Holding(name, run.used / 1e9, run.bytes, self._removal(run.key), run.key, run.key in pinned)
+        for one in kept_in(self.runs):
+            name = f"{'run' if one.is_run else 'a result of run'} {one.key[:12]}"
+            pin = one.key in pinned
+            yield Holding(name, one.used / 1e9, one.bytes, self._removal(one.name), one.name, pin, not one.is_run)
 
-    def _removal(self, key: str) -> Callable[[], bool]:
-        def remove() -> bool:
-            remove_run(self.runs, key)
+    def _removal(self, name: str) -> Callable[[], bool]:
+        def removal() -> bool:
+            remove(self.runs, name)
             return True
 
-        return remove
+        return removal
 
     def _models(self) -> Iterator[Holding]:
         for parent, start in self.models:

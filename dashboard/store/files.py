@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,26 @@ KEY_LENGTH = 64  # characters with which every name begins
 
 
 @dataclass(frozen=True)
-class KeptRun:
-    """A run with all that is derived from it: bytes on the disk, and when one of its files was used last (ns since 1970)."""
+class Kept:
+    """A run, or a result that is derived from one.
 
-    key: str
+    Attributes:
+        name: a run's key, or a key and a derived name. bytes: on the disk.
+        used: ns since 1970; of a run, when one of its files was used last.
+    """
+
+    name: str
     bytes: int
     used: int
+
+    @property
+    def key(self) -> str:
+        """Of the run."""
+        return self.name[:KEY_LENGTH]
+
+    @property
+    def is_run(self) -> bool:
+        return self.name == self.key
 
 
 def is_name(value: object) -> bool:
@@ -60,15 +75,39 @@ def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
     return found
 
 
-def runs_in(folder: Path) -> list[KeptRun]:
-    """All runs of the store, in no order."""
-    sizes: dict[str, int] = {}
+def kept_in(folder: Path) -> list[Kept]:
+    """All runs and derived results of the store, in no order."""
+    files = files_in(folder)
     used: dict[str, int] = {}
-    for name, status in files_in(folder):
-        key = name[:KEY_LENGTH]
-        sizes[key] = sizes.get(key, 0) + status.st_size
-        used[key] = max(used.get(key, 0), status.st_mtime_ns)
-    return [KeptRun(key, sizes[key], used[key]) for key in sizes]
+    for name, status in files:
+        used[name[:KEY_LENGTH]] = max(used.get(name[:KEY_LENGTH], 0), status.st_mtime_ns)
+    return [Kept(name, status.st_size, used.get(name, status.st_mtime_ns)) for name, status in files]
+
+
+def in_leaving_order(kept: Iterable[Kept], pinned: Collection[str]) -> list[Kept]:
+    """What is derived leaves first, then runs; the least recently used first, and of pinned runs last."""
+    return sorted(kept, key=lambda one: (one.is_run, one.key in pinned, one.used))
+
+
+def remove(folder: Path, name: str) -> None:
+    """Let a derived result go, or a run with everything derived from it."""
+    if is_run_key(name):
+        remove_run(folder, name)
+    else:
+        file_of(folder, name).unlink(missing_ok=True)
+
+
+def keep_results_within(folder: Path, key: str, most: int, keep: str) -> None:
+    """Let the least recently used results of a run go until all of them take `most` bytes; `keep` was written just now."""
+    prefix, newest = f"{key}.", file_of(folder, keep).stat().st_size
+    found = sorted((one for one in kept_in(folder) if one.name.startswith(prefix)), key=lambda one: one.used)
+    over = newest + sum(one.bytes for one in found if one.name != keep) - most
+    for one in found:
+        if over <= 0:
+            return
+        if one.name != keep:
+            remove(folder, one.name)
+            over -= one.bytes
 
 
 def touch(path: Path) -> None:

@@ -35,26 +35,28 @@ from dashboard.errors import (
     RunNotFoundError,
     RunShapeError,
     SettingsError,
-    UnreadableRunError,
     is_full_disk,
 )
 from dashboard.private import private_folder
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
-    DERIVED_NAME,
     KEY_LENGTH,
     SUFFIX,
     derived_from,
     file_of,
     files_in,
+    in_leaving_order,
     is_name,
+    keep_results_within,
+    kept_in,
+    remove,
     remove_run,
-    runs_in,
     touch,
 )
 from dashboard.store.leftovers import remove_left
 from dashboard.store.mapped import DTYPES, DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.refusals import MISSING, full_disk, missing, too_large
 from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
@@ -63,9 +65,7 @@ from dashboard.store.upgrades import NEWER, names_before, request_of, upgraded
 log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
-ASK_KEEPER = "Look into the server's log for its name (or ask whoever keeps this server)."
 READABLE = frozenset(DTYPES.values())
-MISSING = "This server no longer has that run. Run its text again."
 
 
 class RunStore:
@@ -73,18 +73,25 @@ class RunStore:
 
     Args:
         folder: where the files are; made with mode 0700.
-        max_bytes: the most that all files may take; the least recently used runs leave.
+        max_bytes: the most that all files may take; what is derived leaves first, then the least recently used runs.
         pinned: gives the runs that leave last, only where there is no other one left to let go; asked where room is needed.
         budget: of everything in the cache folder; without one, runs alone make room for runs.
+        results_bytes: the most that all results may take that are derived from one run; the least recently used leave.
 
     Raises:
         SettingsError: the folder cannot be made or written.
     """
 
     def __init__(
-        self, folder: Path, max_bytes: int, pinned: Callable[[], Collection[str]] = frozenset, budget: Budget | None = None
+        self,
+        folder: Path,
+        max_bytes: int,
+        pinned: Callable[[], Collection[str]] = frozenset,
+        budget: Budget | None = None,
+        results_bytes: int = 2**62,
     ) -> None:
         self.folder, self.max_bytes, self.pinned, self.budget = Path(folder), max_bytes, pinned, budget
+        self.results_bytes = results_bytes
         self._runs: Remembered[ModelRun] = Remembered(OPEN_RUNS)
         self._summaries: Remembered[RunSummary] = Remembered(KNOWN_RUNS)
         try:
@@ -100,7 +107,8 @@ class RunStore:
     def from_settings(cls, settings: Settings) -> RunStore:
         """The store of this server."""
         budget = Budget.from_settings(settings)
-        return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9), budget.pinned, budget)
+        results = int(settings.results_megabytes * 1e6)
+        return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9), budget.pinned, budget, results)
 
     def has(self, name: object) -> bool:
         """Whether this run (or these derived arrays) can be opened."""
@@ -158,20 +166,31 @@ class RunStore:
             stamp: of the run that it was computed from; by default, the one that is here.
 
         Raises:
-            ReplacedRunError: the run was computed again since.
+            ReplacedRunError: the run was computed again since. RunNotFoundError: the run left meanwhile.
+            TooLargeError: the result alone takes more than all results of a run may.
+            DashboardError: the disk is full.
         """
+        name, size = result.request.name, sum(array.nbytes for array in result.arrays.values())
+        if size > self.results_bytes:
+            raise too_large(size, self.results_bytes)
+        of = self._same_capture(name, stamp)
         told = {"request": json.dumps(result.request.to_json()), "facts": json.dumps(dict(result.facts))}
-        self.save_arrays(result.request.name, result.arrays, stamp, **told)
+        self._write(name, result.arrays, {"name": name, "of": of, **told})
+        try:
+            self._same_capture(name, of)
+        except (RunNotFoundError, ReplacedRunError):  # it left, or was computed again, while this was written
+            self._path(name).unlink(missing_ok=True)
+            raise
+        keep_results_within(self.folder, result.request.run, self.results_bytes, name)
 
-    def save_arrays(self, name: str, arrays: Mapping[str, np.ndarray], stamp: str | None = None, **told: str) -> None:
-        """Keep arrays that belong to a run, under a name such as `KEY.KIND-0123`, with text metadata; as of `save_derived`."""
-        if not DERIVED_NAME.fullmatch(name):
-            raise RunShapeError(f"{name!r} is not a name of arrays derived from a run. Give KEY.NAME.")
+    def _same_capture(self, name: str, stamp: str | None) -> str:
+        """The stamp of a name's run, which is `stamp` where that is given; as of `save_derived`."""
         now = self._stamp(name)
-        if stamp is not None and now is not None and stamp != now:
+        if now is None:
+            raise RunNotFoundError(MISSING)
+        if stamp is not None and stamp != now:
             raise ReplacedRunError("This run was computed again meanwhile. Ask for it again.")
-        of = stamp or now
-        self._write(name, arrays, {"name": name, **told, **({"of": of} if of else {})})
+        return now
 
     def derived(self, request: DerivedRequest, stamp: str | None = None) -> Derived | None:
         """A derived result that `save_derived` kept; None where it is not here, or was damaged (then it no longer is), or is
@@ -236,7 +255,7 @@ class RunStore:
             self._path(name).unlink(missing_ok=True)
             raise RunNotFoundError(MISSING) from error
         except OSError as error:
-            raise _missing(error) from error
+            raise missing(error) from error
         if arrays.metadata.get("name") != name:
             self._path(name).unlink(missing_ok=True)
             raise RunNotFoundError(MISSING)
@@ -262,7 +281,7 @@ class RunStore:
         try:
             identity = Identity.of(self._path(key).stat())
         except OSError as error:
-            raise _missing(error) from error
+            raise missing(error) from error
         run = self._runs.get(key, identity)
         if run is None:
             header, arrays = self._parts(key)
@@ -300,12 +319,9 @@ class RunStore:
                 if not is_full_disk(error):
                     raise
                 size = sum(array.nbytes for array in arrays.values())
-                if not self._freed(size, name[:KEY_LENGTH]):
-                    raise DashboardError(
-                        "The disk that holds the saved runs is full, so this run could not be kept. "
-                        "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."
-                    ) from error
-        self._make_room(name[:KEY_LENGTH])
+                if not self._freed(size, name):
+                    raise full_disk(name) from error
+        self._make_room(name)
 
     def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
         part = private_folder(self.folder) / f"{name}.{uuid.uuid4().hex}.part"
@@ -319,7 +335,8 @@ class RunStore:
             part.unlink(missing_ok=True)
 
     def _make_room(self, keep: str) -> None:
-        """Let the least recently used runs go until everything fits, pinned ones last; `keep` was saved just now and stays.
+        """Let go what is derived, and then the least recently used runs, until everything fits, pinned ones last; what is called
+        `keep` was saved just now and stays, with its run.
 
         What is being written counts as well, and so does what killed writers left, until it is swept. Where the disk is smaller
         than the store may be, runs leave until the reserve is free again.
@@ -338,15 +355,16 @@ class RunStore:
         return gone > 0
 
     def _let_go(self, needed: int, keep: str) -> bool:
-        """Let the least recently used runs go, pinned ones last, until they gave `needed` bytes; gives whether any went."""
-        runs = {run.key: run for run in (runs_in(self.folder) if needed > 0 else ()) if run.key != keep}
-        pinned = self.pinned() if runs else ()
+        """Let what leaves first go until it gave `needed` bytes; gives whether any went."""
+        stays = (keep, keep[:KEY_LENGTH])
+        found = [one for one in (kept_in(self.folder) if needed > 0 else ()) if one.name not in stays]
         gone = 0
-        for run in sorted(runs.values(), key=lambda run: (run.key in pinned, run.used)):
+        for one in in_leaving_order(found, self.pinned() if found else ()):
             if gone >= needed:
                 break
-            self.delete(run.key)
-            gone += run.bytes
+            remove(self.folder, one.name)
+            gone += one.bytes
+        self._close_gone()
         return gone > 0
 
     def _sweep(self) -> int:
@@ -359,11 +377,3 @@ def _storable(label: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.newbyteorder("<") not in READABLE:
         raise RunShapeError(f"The array “{label}” holds {array.dtype} values, which no file keeps. Give numbers of another type.")
     return np.ascontiguousarray(array).reshape(array.shape)
-
-
-def _missing(error: OSError) -> RunNotFoundError:
-    """What an error says of a run's file: that it is not there, or that the machine does not let it be read."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return RunNotFoundError(MISSING)
-    log.error("a saved run cannot be read", exc_info=error)
-    return UnreadableRunError(f"The file of this run is there and cannot be read ({error.strerror}). {ASK_KEEPER}")

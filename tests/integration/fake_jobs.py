@@ -29,6 +29,7 @@ from dashboard.jobs.lock_watch import holders
 from dashboard.jobs.work import CrowdedError, Desk, Registry
 from dashboard.settings import Settings
 from dashboard.store import run_store
+from dashboard.store.run_store import RunStore
 
 FULL_WHILE = "FAKE_DISK_IS_FULL_WHILE"  # environment: names a file
 Job = Callable[[Mapping[str, Any], Desk], str]
@@ -169,6 +170,11 @@ def _noted(log: Path, name: str, job: Job) -> Job:
     return noted
 
 
+def leave(store: RunStore, name: str, arrays: dict[str, np.ndarray]) -> None:
+    """Leave an artifact that is neither a run nor derived from one."""
+    store._write(name, arrays, {"name": name})
+
+
 def slow(payload: Mapping[str, Any], desk: Desk) -> str:
     """Takes `seconds`, reporting every few milliseconds, and saves an artifact under its key."""
     end, layer = time.monotonic() + float(payload.get("seconds", 0)), 0
@@ -176,7 +182,7 @@ def slow(payload: Mapping[str, Any], desk: Desk) -> str:
         layer += 1
         desk.progress(Progress("layers", layer, 1000, f"Layer {layer} of 1000"))
         time.sleep(0.005)
-    desk.store.save_arrays(f"{desk.key}.done-1", {"a": np.zeros(1)})
+    leave(desk.store, f"{desk.key}.done-1", {"a": np.zeros(1)})
     return f"{desk.key}.done-1"
 
 
@@ -195,7 +201,7 @@ def long(payload: Mapping[str, Any], desk: Desk) -> str:
             time.sleep(0.005)
     finally:
         INSIDE.remove(desk.key)
-    desk.store.save_arrays(f"{desk.key}.done-1", {"steps": np.array(steps)})
+    leave(desk.store, f"{desk.key}.done-1", {"steps": np.array(steps)})
     return f"{desk.key}.done-1"
 
 

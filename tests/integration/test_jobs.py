@@ -441,7 +441,7 @@ def test_without_any_worker_there_is_an_error(make_server: Callable[..., Server]
 
 def test_what_is_stored_needs_no_worker(make_server: Callable[..., Server]) -> None:
     server, name = make_server(), f"{key(1)}.fill-1"
-    server.manager.store.save_arrays(name, {"a": np.zeros(1)})
+    fake_jobs.leave(server.manager.store, name, {"a": np.zeros(1)})
     assert server.poll(server.ask("slow", name))["run"] == name
 
 
@@ -574,7 +574,7 @@ def test_a_disk_that_is_full_for_a_while(make_server: Callable[..., Server], mon
 
 @pytest.mark.parametrize("how", ["garbage", "deleted"])
 def test_a_queue_that_is_lost_while_a_job_runs_is_told_and_begun_anew(server: Server, how: str) -> None:
-    server.manager.store.save_arrays(f"{key(7)}.fill-1", {"a": np.zeros(1)})
+    fake_jobs.leave(server.manager.store, f"{key(7)}.fill-1", {"a": np.zeros(1)})
     handle, pid = server.ask("slow", 1, seconds=60), server.worker_pid()
     server.running(handle)
     server.queue.cache._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")

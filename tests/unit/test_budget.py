@@ -134,9 +134,29 @@ def test_what_is_derived_from_a_run_counts_and_leaves_with_it(settings: Settings
     store = RunStore(settings.runs_folder, 10**12)
     store.save_derived(Derived(DerivedRequest.of(key, "masked-prediction", position=1), {"more": np.zeros(MB)}, {}))
     age(settings.runs_folder, 40)
-    later = kept_run(settings, 2, 4, 20)
+    later = kept_run(settings, 2, 9.5, 20)
     assert Budget.from_settings(settings).make_room().over == 0
     assert [path.name for path in settings.runs_folder.glob("*.safetensors")] == [f"{later}.safetensors"]
+
+
+def test_what_is_derived_leaves_before_runs_and_models(settings: Settings) -> None:
+    """And before what was used longest ago."""
+    oldest = converted(settings, "mine-1", 2.8, 50)
+    first, second = kept_run(settings, 1, 2.8, 40), kept_run(settings, 2, 2.8, 30)
+    store = RunStore(settings.runs_folder, 10**12)
+    results = []
+    for key in (first, second):
+        request = DerivedRequest.of(key, "masked-prediction", position=1)
+        store.save_derived(Derived(request, {"more": np.zeros(150_000)}, {}))
+        results.append(request.name)
+    for key, hours in ((first, 40), (second, 30), (results[0], 20), (results[1], 10)):
+        age(settings.runs_folder / f"{key}.safetensors", hours)
+    assert Budget.from_settings(settings).make_room().over == 0
+    assert [oldest.exists(), *(store.has(name) for name in (first, second, *results))] == [True, True, True, False, True]
+    Budget.from_settings(settings).make_room(MB, keep=results[1])
+    assert [oldest.exists(), store.has(first), store.has(results[1])] == [False, True, True], "it is what is being written"
+    Budget.from_settings(settings).make_room(4 * MB, keep="f" * 64)
+    assert [store.has(name) for name in (first, second, results[1])] == [True, True, False]
 
 
 def test_what_is_in_use_never_leaves(settings: Settings) -> None:

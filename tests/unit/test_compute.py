@@ -50,7 +50,12 @@ def test_an_index_may_come_from_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters", "rank"), [("masked-prediction", {"position": 1}, Rank.QUICK), ("logit-lens", {}, Rank.LONG)]
+    ("kind", "parameters", "rank"),
+    [
+        ("masked-prediction", {"position": 1}, Rank.QUICK),
+        ("position-lens", {"position": 1, "mode": "masked", "words": ""}, Rank.QUICK),
+        ("logit-lens", {}, Rank.LONG),
+    ],
 )
 def test_what_a_person_waits_for_at_one_place_comes_before_runs(kind: str, parameters: Any, rank: Rank) -> None:
     assert kind_named(kind).rank(DerivedRequest.of("0" * 64, kind, **parameters)) == rank

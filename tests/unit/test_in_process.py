@@ -40,7 +40,7 @@ class Kernel:
             raise ZeroDivisionError("secret")
         if position > 9:
             raise MissingArrayError("This position is not in the run.")
-        store.save_arrays(asked.key, {"a": np.zeros(1)})
+        store._write(asked.key, {"a": np.zeros(1)}, {"name": asked.key})
 
 
 @pytest.fixture

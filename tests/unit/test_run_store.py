@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,15 +21,17 @@ from dashboard.contracts.run import ModelInfo, ModelRun
 from dashboard.contracts.scores import ScoreRecipe
 from dashboard.contracts.token import Token
 from dashboard.errors import (
+    BadRequestError,
     DashboardError,
     NewerRunError,
     ReplacedRunError,
     RunNotFoundError,
     RunShapeError,
     SettingsError,
+    TooLargeError,
 )
 from dashboard.settings import Settings
-from dashboard.store import upgrades
+from dashboard.store import run_store, upgrades
 from dashboard.store.run_store import RunStore
 from dashboard.store.upgrades import SCHEMA, made_now
 
@@ -132,8 +135,8 @@ def test_a_name_cannot_leave_the_folder(store: RunStore, name: object) -> None:
     with pytest.raises(RunNotFoundError):
         store.open(name)  # type: ignore[arg-type]
     store.delete(name)  # type: ignore[arg-type]
-    with pytest.raises((RunShapeError, TypeError)):
-        store.save_arrays(name, {})  # type: ignore[arg-type]
+    with pytest.raises(BadRequestError):  # without which nothing that is derived has a name
+        DerivedRequest.of(name, "masked-prediction", position=1)  # type: ignore[arg-type]
     assert (store.folder.parent / "secret.safetensors").exists()
 
 
@@ -302,7 +305,8 @@ def test_a_result_whose_file_does_not_say_what_it_is_is_a_miss_everywhere(store:
     key = saved(store)
     result = result_of(key)
     whole = {"request": json.dumps(result.request.to_json()), "facts": "{}"}
-    store.save_arrays(result.request.name, result.arrays, **(whole | told))
+    name = result.request.name
+    store._write(name, result.arrays, {"name": name, "of": store.open(key).stamp, **(whole | told)})
     assert store.derived(result.request) is None
     assert store.all_derived(store.open(key)) == []
     store.save_derived(result)
@@ -343,6 +347,69 @@ def test_the_least_recently_used_leave_and_the_newest_stays(tmp_path: Path) -> N
     store.max_bytes = 1
     fourth = saved(store, "four", width=1000)
     assert [path.name for path in store.folder.iterdir()] == [f"{fourth}.safetensors"]
+
+
+def derived_at(store: RunStore, key: str, position: int, floats: int, used: float) -> str:
+    """A kept result of so many numbers, which was used then; gives its name."""
+    request = DerivedRequest.of(key, "masked-prediction", position=position)
+    store.save_derived(Derived(request, {"a": np.zeros(floats)}, {}))
+    os.utime(file_of(store, request.name), (0, used))
+    return request.name
+
+
+def test_what_is_derived_leaves_before_any_run(tmp_path: Path) -> None:
+    """Even what was used later than every run, and is of a pinned run or of the one that is saved; that comes last."""
+    store = RunStore(tmp_path / "runs", 10**9)
+    one, two = saved(store, "one", width=2000), saved(store, "two", width=2000)
+    store.pinned = lambda: {one}
+    results = [derived_at(store, key, place, 2000, 10_000 + place) for place, key in ((3, one), (1, two), (2, two), (0, one))]
+    for age, key in enumerate((one, two)):
+        os.utime(file_of(store, key), (0, 1_000 + age))
+    size, small = file_of(store, one).stat().st_size, file_of(store, results[0]).stat().st_size
+
+    def there() -> list[bool]:
+        return [store.has(name) for name in (one, two, *results)]
+
+    store.max_bytes = 3 * size + 2 * small + 100
+    saved(store, "three", width=2000)
+    assert there() == [True, True, True, False, False, True], "of the pinned run the last"
+    store.max_bytes = 3 * size + 1000
+    last = derived_at(store, one, 9, 10, 20_000)
+    assert there() == [True, True, False, False, False, False], "of the same run, too; what was written stays"
+    assert store.has(last)
+    store.max_bytes = 2 * size + 1000
+    store.save_derived(result_of(one))
+    assert [*there()[:2], store.has(last)] == [True, False, False], "then a run"
+
+
+def test_the_results_of_one_run_have_a_cap_of_their_own(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs", 10**9)
+    key, other = saved(store, "one"), saved(store, "two")
+    beside = derived_at(store, other, 1, 1000, 1)
+    store.results_bytes = 30_000
+    names = [derived_at(store, key, place, 1000, 1_000 - place) for place in range(3)]  # 8 kB each; the last was used longest ago
+    assert [store.has(name) for name in names] == [True] * 3
+    fourth = derived_at(store, key, 3, 1000, 2_000)
+    assert [store.has(name) for name in (*names, fourth)] == [True, True, False, True]
+    store.derived(DerivedRequest.of(key, "masked-prediction", position=1))  # uses it
+    fifth = derived_at(store, key, 4, 2000, 3_000)
+    assert [store.has(name) for name in (*names, fourth, fifth)] == [False, True, False, False, True]
+    assert store.has(beside), "another run's"
+    assert store.has(key)
+
+
+def test_a_result_that_alone_is_over_the_cap_is_refused_and_takes_no_other_away(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs", 10**9, results_bytes=300_000)
+    key = saved(store)
+    kept = derived_at(store, key, 0, 1000, 1)
+    with pytest.raises(TooLargeError, match=r"takes 0\.4 MB, and this server keeps 0\.3 MB of results for one run"):
+        derived_at(store, key, 1, 50_000, 1)
+    assert store.has(kept)
+    assert len(list(store.folder.iterdir())) == 2
+
+
+def test_the_cap_is_a_setting(tmp_path: Path) -> None:
+    assert RunStore.from_settings(Settings(cache_dir=tmp_path, results_megabytes=1.5)).results_bytes == 1_500_000
 
 
 def test_pinned_runs_leave_last_and_only_where_nothing_else_is_left(tmp_path: Path) -> None:
@@ -516,6 +583,35 @@ def test_what_was_derived_from_a_run_leaves_with_that_capture(store: RunStore) -
     found = store.derived(result.request)
     assert found is not None
     assert found.arrays["a"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("stamp", ["one", None])
+def test_a_result_of_a_run_that_left_is_not_kept(store: RunStore, stamp: str | None) -> None:
+    key = captured(store, "one")
+    store.delete(key)
+    with pytest.raises(RunNotFoundError, match="no longer has that run"):
+        store.save_derived(result_of(key), stamp)
+    assert list(store.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("becomes", "error"), [("deleted", RunNotFoundError), ("replaced", ReplacedRunError)])
+def test_a_run_that_goes_while_its_result_is_written_leaves_nothing_behind(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, becomes: str, error: type[Exception]
+) -> None:
+    key, whole = captured(store, "one"), run_store.save_file
+
+    def late(*args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(run_store, "save_file", whole)
+        if becomes == "deleted":
+            RunStore(store.folder, 10**9).delete(key)
+        else:
+            captured(RunStore(store.folder, 10**9), "two")
+        whole(*args, **kwargs)
+
+    monkeypatch.setattr(run_store, "save_file", late)
+    with pytest.raises(error):
+        store.save_derived(result_of(key), "one")
+    assert [path.name for path in store.folder.glob("*.*-*")] == []
 
 
 def test_what_another_process_wrote_too_late_is_a_miss(store: RunStore) -> None:

@@ -1,0 +1,41 @@
+"""What the store says where it cannot give or keep something."""
+
+from __future__ import annotations
+
+import logging
+
+from dashboard.contracts.request import is_run_key
+from dashboard.errors import DashboardError, RunNotFoundError, TooLargeError, UnreadableRunError
+
+log = logging.getLogger(__name__)
+ASK_KEEPER = "Look into the server's log for its name (or ask whoever keeps this server)."
+FULL_FOR_RUN = (
+    "The disk that holds the saved runs is full, so this run could not be kept. "
+    "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."
+)
+FULL_FOR_RESULT = (
+    "The disk that holds the saved runs is full, so this result could not be kept. "
+    "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and try again."
+)
+MISSING = "This server no longer has that run. Run its text again."
+
+
+def full_disk(name: str) -> DashboardError:
+    """For a run, or for a derived result."""
+    return DashboardError(FULL_FOR_RUN if is_run_key(name) else FULL_FOR_RESULT)
+
+
+def too_large(size: int, most: int) -> TooLargeError:
+    """For a result of `size` bytes, where all those of a run may take `most`."""
+    return TooLargeError(
+        f"This result takes {size / 1e6:,.1f} MB, and this server keeps {most / 1e6:,.1f} MB of results for one run. Run a "
+        "shorter text, or ask whoever keeps this server to raise DASHBOARD_RESULTS_MEGABYTES."
+    )
+
+
+def missing(error: OSError) -> RunNotFoundError:
+    """What an error says of a run's file: that it is not there, or that the machine does not let it be read."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return RunNotFoundError(MISSING)
+    log.error("a saved run cannot be read", exc_info=error)
+    return UnreadableRunError(f"The file of this run is there and cannot be read ({error.strerror}). {ASK_KEEPER}")

@@ -28,6 +28,7 @@ from dashboard.errors import BadRequestError, DashboardError, NewerRunError, Run
 from dashboard.picker import known_model
 from dashboard.run_info import apart, describe_run, opened_example, place_in, start_of
 from dashboard.shelf import Shelf, guarded
+from dashboard.store.files import is_name
 from dashboard.views.declaration import View
 from dashboard.views.state import controls_of, options_in
 
@@ -100,8 +101,28 @@ def _derive(app: Dash, shelf: Shelf) -> None:
     def derive(raw: object) -> JobSet:
         if not isinstance(raw, dict) or not isinstance(raw.get("wants"), list) or len(raw["wants"]) > MOST_WANTED:
             raise BadRequestError("What is to be computed cannot be read. Reload the page.")
-        jobs = [derived_job(shelf, DerivedRequest.from_json(one)) for one in raw["wants"]]
-        return JobSet(tuple(job for job in jobs if job is not None))
+        return derived_jobs(shelf, raw["wants"])
+
+
+def derived_jobs(shelf: Shelf, wants: Sequence[object]) -> JobSet:
+    """The jobs of those derived results that are not there; one that is refused says why, and holds up no other.
+
+    Raises:
+        BadRequestError: one cannot be read, and has no name by which the page knows it.
+    """
+    jobs, refused = [], {}
+    for one in wants:
+        name = one.get("name") if isinstance(one, dict) else None
+        try:
+            job = derived_job(shelf, DerivedRequest.from_json(one))
+        except DashboardError as error:
+            if not is_name(name):
+                raise
+            refused[str(name)] = error
+            continue
+        if job is not None:
+            jobs.append(job)
+    return JobSet(tuple(jobs), refused)
 
 
 def derived_job(shelf: Shelf, request: DerivedRequest) -> JobSpec | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
+
+from dashboard.errors import DashboardError
 
 Lane = Literal["compute", "prepare"]  # what needs the model, and what makes a model ready for that; each has workers of its own
 
@@ -42,9 +45,14 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class JobSet:
-    """Jobs that are wanted together, each with a state of its own; what was wanted before and is not in here no longer is."""
+    """Jobs that are wanted together, each with a state of its own; what was wanted before and is not in here no longer is.
+
+    Attributes:
+        refused: why some are no jobs, by the keys that these would have.
+    """
 
     specs: tuple[JobSpec, ...]
+    refused: Mapping[str, DashboardError] = field(default_factory=dict)
 
 
 def preparation(model: str, revision: str | None) -> JobSpec:

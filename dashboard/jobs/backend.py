@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from dashboard.contracts.job import JobSpec, Progress
@@ -30,6 +31,7 @@ from dashboard.errors import BadRequestError, DashboardError, JobCancelledError
 from dashboard.jobs.failure import JobFailure
 
 MOST_WATCHED = 64  # jobs of one set
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 Standing = Literal["unknown", "waiting", "known", "told"]  # of a subscriber: its outcome is open, known, known and polled
 
 
@@ -194,7 +196,13 @@ class JobBackend(Protocol):
     # ---- a set of jobs ---------------------------------------------------------------------------------------------------
 
     def watch(
-        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+        self,
+        watcher: str,
+        specs: Iterable[JobSpec],
+        owner: str = "",
+        again: Collection[str] = (),
+        turn: int = 0,
+        refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
         """Want exactly these jobs, in place of those that this watcher wanted before; gives the state of each by its key.
 
@@ -210,6 +218,7 @@ class JobBackend(Protocol):
             again: keys of the set that are submitted again, unless they are under way.
             turn: which of its sets this is, for a watcher that counts them: requests overtake one another on their way through
                 threads and processes. One that is older than the set that is known changes nothing, and gives that one's states.
+            refused: what belongs to the set and was refused before it was a job, by key: that is its state.
 
         Raises:
             BadRequestError: more than `MOST_WATCHED` jobs.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import QueueFullError, StorageError
 from dashboard.jobs.backend import (
+    NOTHING,
     Failed,
     Health,
     Outcome,
@@ -60,7 +61,13 @@ class DiskcacheBackend:
         self.queue.drop(subscriber)
 
     def watch(
-        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+        self,
+        watcher: str,
+        specs: Iterable[JobSpec],
+        owner: str = "",
+        again: Collection[str] = (),
+        turn: int = 0,
+        refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
         chosen = wanted(specs)
         with self.queue.ledger.change():
@@ -73,8 +80,11 @@ class DiskcacheBackend:
             for key, spec in chosen.items():
                 if key not in found.keys or self._is_due(watched_as(watcher, key), key in again):
                     self._begin(spec, watched_as(watcher, key), owner)
-            self.queue.ledger.put_watch(watcher, WatchRecord(tuple(chosen), time.time(), turn))
-        return self._states(watcher, chosen)
+            for key, why in refused.items():
+                self.deliver(watched_as(watcher, key), why)
+            keys = tuple({**chosen, **refused})
+            self.queue.ledger.put_watch(watcher, WatchRecord(keys, time.time(), turn))
+        return self._states(watcher, keys)
 
     def watched(self, watcher: str) -> Watched | None:
         found = self.queue.ledger.watch(watcher)

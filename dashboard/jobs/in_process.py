@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError, unforeseen
-from dashboard.jobs.backend import Done, Failed, Health, Outcome, Standing, Underway, Watched, wanted, watched_as
+from dashboard.jobs.backend import NOTHING, Done, Failed, Health, Outcome, Standing, Underway, Watched, wanted, watched_as
 from dashboard.jobs.failure import FORGOTTEN, NO_WORKER, JobFailure
 from dashboard.store.run_store import RunStore
 
@@ -67,15 +67,21 @@ class InProcessBackend:
         return None
 
     def watch(
-        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+        self,
+        watcher: str,
+        specs: Iterable[JobSpec],
+        owner: str = "",
+        again: Collection[str] = (),
+        turn: int = 0,
+        refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
         chosen = wanted(specs)
         with self._lock:
             before, known = self._watches.get(watcher, ((), turn))
             if turn < known:
-                chosen = {}
+                chosen, refused = {}, NOTHING
             else:
-                self._watches[watcher] = tuple(chosen), turn
+                self._watches[watcher] = tuple({**chosen, **refused}), turn
                 self._watches.move_to_end(watcher)
             while len(self._watches) > MOST_KEPT:
                 self._watches.popitem(last=False)
@@ -83,6 +89,8 @@ class InProcessBackend:
             subscriber = watched_as(watcher, key)
             if key not in before or key in again or self.standing(subscriber) == "unknown":
                 self.submit(spec, subscriber, owner)
+        for key, why in refused.items():
+            self.deliver(watched_as(watcher, key), why)
         return self.watched(watcher) or {}
 
     def watched(self, watcher: str) -> Watched | None:

@@ -34,7 +34,7 @@ from dash.exceptions import PreventUpdate
 
 from dashboard.contracts.job import JobSet, JobSpec
 from dashboard.errors import BadRequestError, DashboardError, QueueFullError, StorageError, said, unforeseen
-from dashboard.jobs.backend import Done, Failed, JobBackend, Outcome, State, Unasked, Underway, Watched
+from dashboard.jobs.backend import Done, Failed, JobBackend, Outcome, State, Unasked, Underway, Watched, watched_as
 from dashboard.jobs.failure import JobFailure
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -124,7 +124,10 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
     def _begin_set(self, key: str, jobs: JobSet) -> str:
         watcher, turn = _watcher(key)
         try:
-            self.backend.watch(watcher, jobs.specs, self.visitor(), turn=turn)
+            refused = {name: Failed.of(error, "derive", name) for name, error in jobs.refused.items()}
+            keys = [spec.key for spec in jobs.specs]  # of what a page was told it asks no more, unless a person tries it again
+            again = [key for key in keys if self.backend.standing(watched_as(watcher, key)) == "told"]
+            self.backend.watch(watcher, jobs.specs, self.visitor(), again, turn, refused)
         except BadRequestError as error:  # more than a page may want
             self.backend.deliver(key, Failed.of(error))
             return key

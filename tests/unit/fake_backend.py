@@ -6,12 +6,12 @@ for done, and visitors have neither turns nor shares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import JobCancelledError, QueueFullError, StorageError
-from dashboard.jobs.backend import Done, Failed, Health, Outcome, Standing, State, Underway, Watched, wanted, watched_as
+from dashboard.jobs.backend import NOTHING, Done, Failed, Health, Outcome, Standing, State, Underway, Watched, wanted, watched_as
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, JobFailure
 
 SETTLE, LEASE = 0.1, 5.0  # seconds; the second is the settings' default
@@ -108,7 +108,13 @@ class FakeBackend:
         self._tidy()
 
     def watch(
-        self, watcher: str, specs: Iterable[JobSpec], owner: str = "", again: Collection[str] = (), turn: int = 0
+        self,
+        watcher: str,
+        specs: Iterable[JobSpec],
+        owner: str = "",
+        again: Collection[str] = (),
+        turn: int = 0,
+        refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
         self._write()
         chosen = wanted(specs)
@@ -118,7 +124,8 @@ class FakeBackend:
         for key in before:
             if key not in chosen:
                 self.cancel(watched_as(watcher, key))
-        self._watches[watcher] = tuple(chosen), turn
+        keys = tuple({**chosen, **refused})
+        self._watches[watcher] = keys, turn
         for key, spec in chosen.items():
             standing = self.standing(watched_as(watcher, key))
             if key not in before or standing == "unknown" or (key in again and standing != "waiting"):
@@ -126,7 +133,9 @@ class FakeBackend:
                     self.submit(spec, watched_as(watcher, key), owner)
                 except QueueFullError as error:
                     self.deliver(watched_as(watcher, key), Failed.of(error, spec.name, spec.key))
-        return {key: self._state(watched_as(watcher, key)) for key in chosen}
+        for key, why in refused.items():
+            self.deliver(watched_as(watcher, key), why)
+        return {key: self._state(watched_as(watcher, key)) for key in keys}
 
     def watched(self, watcher: str) -> Watched | None:
         if watcher not in self._watches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from backend_hands import Hands
 
 import dashboard.jobs.manager as manager_module
 from dashboard.contracts.job import JobSet, JobSpec, Progress
-from dashboard.errors import BadRequestError
+from dashboard.errors import BadRequestError, MissingArrayError
 from dashboard.jobs.backend import JobBackend
 from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.manager import ResidentWorkerManager
@@ -111,6 +112,37 @@ def test_a_set_that_cannot_be_made_is_one_error(manager: ResidentWorkerManager) 
     key = manager.build_cache_key(refuses, [], [], None)
     job = manager.call_job_fn(key, manager.make_job_fn(refuses, True, "id"), [], {})
     assert manager.get_result(key, job)["error"] == "What is to be computed cannot be read. Reload the page."
+
+
+def test_one_that_failed_is_tried_again_where_the_page_asks_for_it_once_more(
+    manager: ResidentWorkerManager, hands: Hands
+) -> None:
+    key, job = begin(manager, ONE)
+    assert hands.take() == ONE
+    hands.fail(ONE, JobFailure("It went wrong. Try again."))
+    key, job = begin(manager, ONE, old=job, turn=1)
+    assert states(manager.get_result(key, job)) == {ONE: "failed"}, "the page has not heard of it"
+    key, job = begin(manager, ONE, old=job, turn=2)
+    assert poll(manager, key, job)[0] == {ONE: "queued"}
+    assert hands.take() == ONE
+
+
+def test_one_that_is_refused_says_why_and_holds_up_no_other(manager: ResidentWorkerManager, hands: Hands) -> None:
+    def some(told: dict[str, Any]) -> JobSet:
+        return replace(specs(*told["wants"]), refused={THREE: MissingArrayError("This model gives no such result.")})
+
+    _key, job = begin(manager, THREE)
+    told = [{"page": PAGE, "serial": 1, "wants": (ONE,)}]
+    key = manager.build_cache_key(some, told, [], None)
+    job = manager.call_job_fn(key, manager.make_job_fn(some, True, "id"), told, {})
+    assert poll(manager, key, job)[0] == {ONE: "queued", THREE: "failed"}
+    assert [hands.take(), hands.take()] == [ONE, None], "the other one was wanted before, and no longer is"
+    hands.finish(ONE, ONE)
+    outcome = manager.get_result(key, job)
+    assert states(outcome) == {ONE: "done", THREE: "failed"}
+    assert outcome["watched"][THREE]["error"] == "This model gives no such result."
+    _key, job = begin(manager, THREE, old=job, turn=2)
+    assert hands.take() == THREE, "it is no longer refused"
 
 
 def test_a_disk_that_is_full_is_told_in_the_outcome(manager: ResidentWorkerManager, hands: Hands) -> None:

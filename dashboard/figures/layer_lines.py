@@ -50,7 +50,6 @@ class Thin:
     """A line of another token, thin and grey, without a name."""
 
     token: int
-    name: str
     values: np.ndarray
 
 
@@ -131,16 +130,15 @@ def _thin(thin: Sequence[Thin], theme: Theme) -> list[dict[str, Any]]:
         return []
     x: list[float | None] = []
     told: list[dict[str, int] | None] = []
-    words: list[str] = []
     for line in thin:
         places = range(len(line.values))
         x += [*places, None]
         told += [*({"token": line.token, "layer": place - 1} for place in places), None]
-        words += [*(f"{escape(isolated(line.name))} ({line.token}), {place_name(place)}" for place in places), ""]
     y = np.concatenate([np.append(np.asarray(line.values, dtype=np.float64), np.nan) for line in thin])
     look = {"line": {"color": theme.mark, "width": 1}, "opacity": 0.4}
-    shared = {"type": "scatter", "mode": "lines", "connectgaps": False, "hovertemplate": "%{hovertext}<extra></extra>"}
-    return [{**shared, **look, "x": x, "y": typed(y), "customdata": told, "hovertext": words}]
+    shared = {"type": "scatter", "mode": "lines", "connectgaps": False}
+    hover = "token %{customdata.token}: %{y:.4g}<extra></extra>"  # no label: there may be a thousand points
+    return [{**shared, **look, "x": x, "y": typed(y.astype(np.float32)), "customdata": told, "hovertemplate": hover}]
 
 
 def _names(lines: Sequence[Line], vertical: ValueAxis, count: int, theme: Theme) -> list[dict[str, Any]]:

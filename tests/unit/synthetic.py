@@ -145,6 +145,65 @@ def masked_result(run: str, position: int = 2, texts: Sequence[str] = WORDS) -> 
     return Derived(DerivedRequest.of(run, "masked-prediction", position=position), arrays, {})
 
 
+def lens_logprobs(run: ModelRun, masked: int | None = None) -> np.ndarray:
+    """(place, position, vocabulary) of a synthetic run; another one where a position is masked."""
+    rng = np.random.default_rng(19 if masked is None else 100 + masked)
+    return log_softmax(2 * rng.normal(size=(run.model.layers + 1, len(run), VOCABULARY)))
+
+
+def lens_arrays(logprobs: np.ndarray, actual: Sequence[int], texts: Sequence[str] = WORDS) -> dict[str, np.ndarray]:
+    """The arrays of a logit lens, each number by itself; `actual`: −1 for none."""
+    places, count = range(len(logprobs)), range(logprobs.shape[1])
+    final = logprobs[-1].argmax(axis=-1)
+
+    def of(ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        found = [[_place(logprobs[p, i], ids[i]) if ids[i] >= 0 else (math.nan, 0) for i in count] for p in places]
+        return np.array(found)[:, :, 0].astype(np.float32), np.array(found)[:, :, 1].astype(np.int32)
+
+    order, last = np.argsort(-logprobs, axis=-1, kind="stable")[:, :, :TOP], logprobs[-1]
+    (actual_logprob, actual_rank), (final_logprob, final_rank) = of(actual), of(final.tolist())
+    return {
+        "top_ids": order.astype(np.int32),
+        "top_logprobs": np.take_along_axis(logprobs, order, -1).astype(np.float32),
+        "entropy": (-(np.exp(logprobs) * logprobs).sum(axis=-1)).astype(np.float32),
+        "actual_logprob": actual_logprob,
+        "actual_rank": actual_rank,
+        "final_logprob": final_logprob,
+        "final_rank": final_rank,
+        "kl": (np.exp(last) * (last - logprobs)).sum(axis=-1).astype(np.float32),
+        "vocabulary": vocabulary_array(texts),
+    }
+
+
+def lens_result(run: ModelRun) -> Derived:
+    """The derived result "logit-lens"."""
+    return Derived(DerivedRequest.of(run.key, "logit-lens"), lens_arrays(lens_logprobs(run), _asked(run), _texts_of(run)), {})
+
+
+def position_result(run: ModelRun, position: int, mode: str = "given", words: Sequence[tuple[str, int]] = ()) -> Derived:
+    """The derived result "position-lens" with words as (typed, id), −1 for one that the vocabulary lacks."""
+    logprobs = lens_logprobs(run, position if mode == "masked" else None)[:, [position]]
+    arrays = lens_arrays(logprobs, [_asked(run)[position]], _texts_of(run))
+    known = [identifier for _typed, identifier in words if identifier >= 0]
+    if known:
+        found = [[_place(row[0], identifier) for identifier in known] for row in logprobs]
+        arrays["word_logprob"] = np.array(found)[:, None, :, 0].astype(np.float32)
+        arrays["word_rank"] = np.array(found)[:, None, :, 1].astype(np.int32)
+    told = [{"typed": typed, "id": i, "text": "" if i < 0 else typed, "pieces": [] if i < 0 else [typed]} for typed, i in words]
+    typed = " ".join(typed for typed, _identifier in words)
+    request = DerivedRequest.of(run.key, "position-lens", position=position, mode=mode, words=typed)
+    return Derived(request, arrays, {"words": told})
+
+
+def _asked(run: ModelRun) -> list[int]:
+    ids = [token.id for token in run.tokens]
+    return [*ids[1:], -1] if run.model.kind == "causal" else ids
+
+
+def _texts_of(run: ModelRun) -> list[str]:
+    return [token.text for token in run.tokens]
+
+
 def results(*found: Derived) -> dict[str, Derived]:
     """Derived results as a context holds them."""
     return {result.request.name: result for result in found}

@@ -26,32 +26,37 @@
   }
   new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
 
-  /** What stands around the views' figures; what says the same as before is left as it is. */
-  function words(found) {
-    for (const [view, told] of Object.entries(found.views)) {
-      const text = JSON.stringify(told);
-      const changed = painted.get(view) !== text;
-      painted.set(view, text);
-      for (const part of ["heading", "body", "footer"]) {
-        const box = document.getElementById(`${view}-${part}`);
-        if (!box) continue;
-        if (changed) fill(box, told[part]);
-        box.dataset.of = found.of;
-      }
-      if (changed) document.dispatchEvent(new CustomEvent("view-words", { detail: { view, of: found.of, ...told } }));
+  const PARTS = ["heading", "body", "footer"];
+
+  /** What stands around a view's figure; what says the same as before is left as it is. */
+  function words(told) {
+    const { view, of } = told;
+    const text = JSON.stringify(PARTS.concat("alternative", "table").map((name) => told[name]));
+    const changed = painted.get(view) !== text;
+    painted.set(view, text);
+    for (const part of PARTS) {
+      const box = document.getElementById(`${view}-${part}`);
+      if (!box) continue;
+      if (changed) fill(box, told[part]);
+      box.dataset.of = of;
     }
+    document.dispatchEvent(new CustomEvent("view-words", { detail: { ...told, changed } }));
   }
-  /** The cards' invitations again, as they were before the first run. */
-  function invitations() {
-    for (const view of painted.keys()) {
-      for (const part of ["heading", "body", "footer"]) {
-        const box = document.getElementById(`${view}-${part}`);
-        fill(box, JSON.parse(box.dataset.tree || "[]"));
-        delete box.dataset.of;
-      }
-      document.dispatchEvent(new CustomEvent("view-words", { detail: { view, alternative: "", table: null } }));
+  /** A view's invitation again, as it was before the first run. */
+  function invite(view) {
+    if (!painted.delete(view)) return;
+    for (const part of PARTS) {
+      const box = document.getElementById(`${view}-${part}`);
+      fill(box, JSON.parse(box.dataset.tree || "[]"));
+      delete box.dataset.of;
     }
-    painted.clear();
+    document.dispatchEvent(new CustomEvent("view-words", { detail: { view, alternative: "", table: null, awaits: [], changed: true } }));
   }
-  window.dashboardBuild = { fill, words, invitations };
+  /** The Dash component of dashboard/components/card_text.py. */
+  function CardText({ id, words: told }) {
+    window.React.useLayoutEffect(() => { if (told) words(told); else invite(id.replace(/-text$/, "")); }, [id, told]);
+    return null;
+  }
+  window.dashboard_components = { CardText };
+  window.dashboardBuild = { fill };
 })();

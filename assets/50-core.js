@@ -4,11 +4,12 @@
   const painters = [];
   const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
   const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
-  const AFTER = 150; // milliseconds after which Dash is told of a token: nothing that is shown waits for that
+  const PACE = 120; // milliseconds between two writes of the selection while a key is held
   const PARTING = /(?<=\d) (?=(?:%|×|(?:nats?|pp|percentage points?|points?|px|[kMGT]?B|[kMBT]|s|min|times|tokens?)(?!\w)))|(?<=[<>≈≤≥]) (?=[\d−-])/g;
   let serial = 0;
   let latest = null;
   let telling = 0;
+  let toldAt = -Infinity;
   let passed = null; // the second token while the selected one stands on it, on its way along the tokens
 
   const app = {
@@ -25,9 +26,9 @@
     /**
      * Propose a change of the selection: {token} {second} {layer} {head}, or {step: "layer", by: 1}, {undo: true}, {redo: true}.
      * It is painted at once; `selection` follows through `reduce`, with the whole new value, so that nothing is lost where
-     * two proposals become one.
+     * two proposals become one. `view`: in whose figure it was chosen.
      */
-    propose(change) {
+    propose(change, view) {
       const { selection, info } = app.state;
       if (!selection || !info || info.run !== selection.run) return;
       if (change.undo || change.redo) { app.history.go(change.undo ? -1 : 1); return; }
@@ -35,21 +36,22 @@
       if (!next) return;
       passBy(change, next, selection);
       if (same(next, selection)) return;
-      app.present(next);
+      app.present(next, view);
       app.history.note();
     },
     /** Show a selection of the run that is shown; `selection` follows. */
-    present(next) {
+    present(next, view) {
       const { selection } = app.state;
       if (same(next, selection)) return;
-      const steps = next.layer !== selection.layer || next.head !== selection.head; // Dash has their fields
-      latest = { selection: next, at: performance.now() };
+      const now = performance.now();
+      latest = { selection: next, at: now, from: view ? `${view}-picked` : "proposal" };
+      const waits = PACE - (now - toldAt);
+      if (waits <= 0) app.request(next);
       show(next);
-      clearTimeout(telling);
-      telling = setTimeout(tell, steps ? 0 : AFTER);
+      if (waits <= 0) tell(); else if (!telling) telling = setTimeout(() => { app.request(app.state.selection); tell(); }, waits);
     },
     /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
-    asSecond(token) { app.propose({ second: app.state.selection.second === token ? null : token }); },
+    asSecond(token, view) { app.propose({ second: app.state.selection.second === token ? null : token }, view); },
     /** Move the second token by one, past the selected one; without one, it begins there. At the end it stays. */
     moveSecond(by) {
       const { token, second } = app.state.selection;
@@ -61,9 +63,9 @@
     showNothing() {
       latest = null;
       clearTimeout(telling);
+      telling = 0;
       Object.assign(app.state, { selection: null, info: null, hover: null, outcome: {} });
       app.byId("page").classList.add("empty");
-      window.dashboardBuild.invitations();
       serial += 1;
       window.dash_clientside.set_props("proposal", { data: { nothing: true, serial } });
       app.paint("nothing");
@@ -255,9 +257,12 @@
 
   function tell() {
     const { selection } = app.state;
+    clearTimeout(telling);
+    telling = 0;
+    toldAt = performance.now();
     serial += 1;
     const data = Object.fromEntries(places().map(({ name }) => [name, selection[name]]));
-    window.dash_clientside.set_props("proposal", { data: { ...data, serial } });
+    window.dash_clientside.set_props(latest ? latest.from : "proposal", { data: { ...data, serial } });
   }
 
   function show(selection) {
@@ -276,47 +281,68 @@
 
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-  const triggered = (name) => window.dash_clientside.callback_context.triggered.some((t) => t.prop_id === name);
+  const triggers = () => window.dash_clientside.callback_context.triggered.map(({ prop_id }) => prop_id);
 
-  /** The selection after a new run or a proposal; null where nothing changes. */
-  function reduced(proposal, info, selection) {
-    if (triggered("run-info.data")) {
-      app.history.arrives(info || { error: true });
-      if (!info || info.error) return null;
-      const next = app.selectionOf({ run: info.run, ...info.start });
-      app.stamp = info.stamp;
-      app.askAgain(next);
-      return next;
-    }
+  /** The selection of a run that has come; null where none has. */
+  function arrival(info) {
+    app.history.arrives(info || { error: true });
+    if (!info || info.error) return null;
+    const next = app.selectionOf({ run: info.run, ...info.start });
+    app.stamp = info.stamp;
+    app.refresh(next);
+    return next;
+  }
+  /** The selection that the latest of these proposals asks for; null where nothing changes. */
+  function moved(proposals, selection) {
     const known = app.state.info;
+    const proposal = proposals.filter(Boolean).reduce((a, b) => (a && a.serial > b.serial ? a : b), null);
     if (!proposal || !selection || !known || known.run !== selection.run) return null;
     const next = proposed(proposal, selection, known);
     return !next || same(next, selection) ? null : next;
   }
 
+  /** Take in what `selection` says, where it is not shown already; `found` describes a run. */
+  app.receive = function (selection, found) {
+    const info = described(selection, found);
+    if (!info) return false;
+    const isNew = app.state.info !== info;
+    if (!isNew && latest && performance.now() - latest.at < PATIENCE && !same(latest.selection, selection)) return false;
+    latest = null;
+    app.state.info = info;
+    app.byId("page").classList.remove("empty");
+    if (isNew) {
+      app.state.selection = selection;
+      app.paint("run");
+    }
+    if (isNew || !same(app.state.selection, selection)) show(selection);
+    app.history.note();
+    return true;
+  };
+
   const functions = {
-    /** The only writer of `selection`. */
-    reduce(proposal, info, selection) {
-      if (proposal && proposal.nothing && !triggered("run-info.data")) return null;
-      return reduced(proposal, info, selection) || window.dash_clientside.no_update;
+    /** The only writer of `selection`. `chosen`: what was chosen in each view's figure. */
+    reduce(info, proposal, ...chosen) {
+      const selection = chosen.pop();
+      const none = window.dash_clientside.no_update;
+      if (triggers().includes("run-info.data")) return arrival(info) || none;
+      if (proposal && proposal.nothing && triggers().includes("proposal.data")) return null;
+      return moved([proposal, ...chosen], selection) || none;
     },
 
-    /** Paints what `selection` says, where `propose` has not done so already; sets the steppers' values. */
+    /** What was chosen in a figure whose points say what they stand for. */
+    pick(clicked) {
+      const { triggered } = window.dash_clientside.callback_context;
+      const none = window.dash_clientside.no_update;
+      const point = clicked && clicked.points[0];
+      if (!point || !point.customdata || !triggered.length) return none;
+      app.propose(point.customdata, triggered[0].prop_id.replace(/-graph\.clickData$/, ""));
+      return none; // `propose` writes it, in its pace
+    },
+
+    /** Paints what `selection` says, where `propose` has not done so already; gives the steppers their values. */
     paint(selection, found) {
       const none = window.dash_clientside.no_update;
-      const info = described(selection, found);
-      if (!info) return [none, none];
-      const isNew = app.state.info !== info;
-      if (!isNew && latest && performance.now() - latest.at < PATIENCE && !same(latest.selection, selection)) return [none, none];
-      latest = null;
-      app.state.info = info;
-      app.byId("page").classList.remove("empty");
-      if (isNew) {
-        app.state.selection = selection;
-        app.paint("run");
-      }
-      if (isNew || !same(app.state.selection, selection)) show(selection);
-      app.history.note();
+      if (!selection || !app.receive(selection, found)) return [none, none];
       return ["layer", "head"].map((name) => (app.byId(name).value === String(selection[name]) ? none : String(selection[name])));
     },
   };

@@ -1,154 +1,180 @@
-/* Asks for what the views show of a selection: each view's figure, and all views' words (dashboard/pictures.py). Their
-   answers depend on nothing but their address, so they are asked for at once, beside Dash, and kept. */
+/* Gives the cards what they show of a selection: each view's figure and its words, which the server answers by their address
+   (dashboard/pictures.py). They are asked for as soon as something is chosen; `show`, a callback of Dash, waits for them a moment
+   and gives those that have come. What comes later calls it again, through the store `arrived`. */
 (function () {
   "use strict";
   const app = window.dashboardApp;
-  const AT_ONCE = 2; // questions of one kind under way; of those that come meanwhile the last one is asked
+  const own = window.dash_clientside.dashboard;
+  const AT_ONCE = 2; // questions of one kind under way; what is wanted when one of them is answered is asked for next
+  const WAIT = 40; // milliseconds: the slowest card does not hold back the others
   const UNREACHED = "The server does not answer, so some of what is shown is of the selection before. "
     + "It follows when the server is reached again.";
-  const MOST_KEPT = 8e6; // characters of answers that are kept
-  const lanes = new Map(); // "words", and each view by its name
+  const REQUIRED = ["token", "layer", "head"]; // an address has them, whether they matter or not
   const reads = new Map(); // per view and options: the fields of the selection on which its figure depends
-  const kept = new Map();
-  let keptSize = 0;
-  const unanswered = new Set(); // lanes whose last question failed
+  const asked = new Map(); // what is under way, or has come and is not shown yet
+  const given = new Map(); // per output: what the answer that it was given last says of itself
+  const unanswered = new Set(); // outputs whose last question failed
+  let serial = 0;
+  let epoch = 0; // rises when what was not whole may be so now
+  let told = 0;
 
-  function lane(name, path, put) {
-    if (!lanes.has(name)) {
-      lanes.set(name, { name, path, put, wanted: null, next: null, asked: 0, shown: 0, underWay: 0, held: null, whole: true });
-    }
-    return lanes.get(name);
-  }
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const pick = (values, names) => Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
+
   let declared = null;
-  function views() {
-    if (!declared) declared = JSON.parse(app.byId("page").dataset.views);
+  /** The outputs of `show`, in their order: all figures, then all words. */
+  function outputs() {
+    if (!declared) {
+      const views = JSON.parse(app.byId("page").dataset.views);
+      declared = ["figure", "words"].flatMap((kind) => views.map((view) => ({ name: `${kind}/${view.name}`, kind, view })));
+    }
     return declared;
   }
-  const pick = (values, names) => Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
-  const places = (selection) => ({ ...app.history.places(selection), stamp: app.stamp });
-  /* what an answer depends on; of a figure, as far as its server has told it by now */
-  function nameOf({ kind, all, own, declared: fields }) {
-    return JSON.stringify({ ...(fields ? pick(all, ["run", "stamp", ...(reads.get(kind) || fields)]) : all), ...own });
-  }
-  const same = (one, question) => one !== null && nameOf(one) === nameOf(question);
+  const isWanted = ({ kind, view }, options) => kind === "words" || options[view.show] !== "table";
 
-  /** Ask for what a selection shows and is not shown or asked for already. */
-  app.ask = function (selection) {
-    const all = places(selection);
+  /* what an answer depends on: the places of the selection, and options; of a figure, as far as its server has told it by now */
+  function questionOf({ kind, view, name }, selection, options) {
+    const all = { ...app.history.places(selection), stamp: app.stamp };
+    if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
+    const own = { ...pick(options, view.options), theme: document.documentElement.dataset.theme };
+    const ofKind = view.name + JSON.stringify(own);
+    const fields = ["run", "stamp", ...(reads.get(ofKind) || view.reads)];
+    if (fields.includes("second")) fields.push("token"); // no token is its own second one
+    const zero = Object.fromEntries(REQUIRED.map((field) => [field, "0"]));
+    return { name, ofKind, places: { ...zero, ...pick(all, fields) }, own };
+  }
+  function addressOf({ name, places, own }) {
+    return app.url(`show/${name}?${new URLSearchParams({ ...places, ...own, build: app.byId("page").dataset.build })}`);
+  }
+
+  /** Ask for what a selection shows and is not asked for already. */
+  app.request = function (selection) {
     const options = app.history.options();
-    if (!options) return; // the page is being opened: they come next
-    want(lane("words", "words", putWords), { all, own: options });
-    for (const view of views()) {
-      const one = lane(view.name, `figure/${view.name}`, putFigure);
-      if (options[view.show] === "table") { settle(one); continue; }
-      const own = pick(options, view.options);
-      const kind = view.name + JSON.stringify(own);
-      want(one, { kind, all, own: { ...own, theme: document.documentElement.dataset.theme }, declared: view.reads });
+    for (const output of options ? outputs() : []) {
+      const question = questionOf(output, selection, options);
+      if (isWanted(output, options) && !fits(given.get(output) || {}, question)) request(output, question);
     }
   };
-  /** Ask again for what was not whole: a job is done, the server is reached again, or the run is there anew. */
-  app.askAgain = function (selection) {
-    for (const one of lanes.values()) if (!one.whole) one.wanted = null;
-    app.ask(selection);
-  };
-
-  function want(one, question) {
-    if (same(one.wanted, question)) return;
-    one.wanted = question;
-    one.next = question;
-    go(one);
+  function request(output, question) {
+    const address = addressOf(question);
+    const key = `${epoch} ${address}`;
+    if (asked.has(key)) return;
+    if ([...asked.values()].filter((one) => one.output === output && !one.answer).length >= AT_ONCE) return;
+    serial += 1;
+    const one = { key, output, question, epoch, serial, waits: 0, answer: null, done: null };
+    asked.set(key, one);
+    one.done = fetched(address, question).then((answer) => come(one, answer), (error) => fail(one, error));
   }
-  function go(one) {
-    const question = one.next;
-    if (!question) return;
-    const found = kept.get(`${one.path} ${nameOf(question)}`);
-    if (!found && one.underWay >= AT_ONCE) return;
-    one.next = null;
-    one.asked += 1;
-    const mine = one.asked;
-    if (found) { settle(one); take(one, mine, found); return; }
-    one.underWay += 1;
-    answer(one.path, question)
-      .then((came) => {
-        if (question.kind) reads.set(question.kind, came.told.layout.meta.reads);
-        keep(`${one.path} ${nameOf(question)}`, came);
-        if (same(one.wanted, question)) settle(one);
-        take(one, mine, came);
-      })
-      .catch((error) => fail(one, question, error))
-      .finally(() => { one.underWay -= 1; go(one); });
-  }
-  async function answer(path, { all, own }) {
+  async function fetched(address, { places }) {
     let reply;
-    try { reply = await fetch(app.url(`show/${path}?${new URLSearchParams({ ...all, ...own })}`)); } catch (error) { throw new Error(""); }
+    try { reply = await fetch(address); } catch (error) { throw new Error(""); }
     const text = await reply.text();
-    if (reply.status === app.REPLACED) throw Object.assign(new Error(text), { replaced: all.stamp });
+    if (reply.status === app.REPLACED) throw Object.assign(new Error(text), { replaced: places.stamp });
     if (!reply.ok) throw new Error(reply.headers.get("Content-Type").startsWith("text/plain") ? text : "");
-    return { size: text.length, told: JSON.parse(text) };
+    return JSON.parse(text);
   }
-  const isWhole = ({ told }) => (told.layout ? told.layout.meta.whole : told.whole);
-  function keep(name, found) {
-    if (!isWhole(found)) return;
-    if (kept.has(name)) { keptSize -= kept.get(name).size; kept.delete(name); }
-    kept.set(name, found);
-    keptSize += found.size;
-    for (const [oldest, { size }] of kept) {
-      if (keptSize <= MOST_KEPT) break;
-      kept.delete(oldest);
-      keptSize -= size;
-    }
+  /* an answer says of itself what it was asked for */
+  function come(one, answer) {
+    const { ofKind, places, own } = one.question;
+    const meta = one.output.kind === "figure" ? answer.layout.meta : answer;
+    if (ofKind) reads.set(ofKind, meta.reads);
+    const fields = ofKind ? ["run", "stamp", ...meta.reads] : app.fields().map(({ name }) => name);
+    meta.asked = { at: Object.fromEntries(fields.map((name) => [name, places[name] ?? null])), own, serial: one.serial, epoch: one.epoch };
+    one.answer = answer;
+    if (!one.waits) call();
   }
-  /* an answer is shown unless a later one is; one of a run that the page does not know yet waits for it */
-  function take(one, serial, found) {
-    if (serial < one.shown) return;
-    one.shown = serial;
-    one.whole = isWhole(found);
-    one.held = found;
-    show(one);
+  let calling = 0;
+  /* `show` once more */
+  function call() {
+    if (calling) return;
+    calling = setTimeout(() => {
+      calling = 0;
+      told += 1;
+      window.dash_clientside.set_props("arrived", { data: told });
+    }, 0);
   }
-  function isOf({ told }, info) {
-    const { run, stamp } = told.layout ? told.layout.meta : told;
-    return run === info.run && stamp === info.stamp;
-  }
-  function show(one) {
-    const { info } = app.state;
-    if (!one.held || !info || !isOf(one.held, info)) return;
-    const found = one.held;
-    one.held = null;
-    one.put(found, one.name);
-  }
+  /** Ask again for what was not whole: a result is there, or the run is there anew. */
+  app.refresh = function (selection) {
+    epoch += 1;
+    app.request(selection);
+    call();
+  };
+  /** The server was reached: what it did not answer before is asked for again. */
+  app.reached = function () { if (unanswered.size && app.state.selection) { app.request(app.state.selection); call(); } };
+
   /* the server did not answer: what is shown stays, and is asked for again when it does; unless another was asked for since */
-  function fail(one, question, error) {
+  function fail(one, error) {
+    asked.delete(one.key);
     if (error.replaced) { app.replaced(error.replaced); return; }
-    if (one.next || !same(one.wanted, question)) return;
-    one.wanted = null;
+    const { selection } = app.state;
+    const options = app.history.options();
+    if (!selection || !options || !isWanted(one.output, options)) return;
+    if (addressOf(questionOf(one.output, selection, options)) !== addressOf(one.question)) { call(); return; }
     const first = !unanswered.size;
-    unanswered.add(one);
+    unanswered.add(one.output);
     if (first) app.notify({ lead: "Error.", text: error.message || UNREACHED, from: "show" });
   }
-  /* what this lane was asked for last is here, or is not asked for any more */
-  function settle(one) { if (unanswered.delete(one) && !unanswered.size) app.notifyOver("show"); }
-  /** The server was reached: what it did not answer before is asked for again. */
-  app.reached = function () { if (unanswered.size && app.state.selection) app.askAgain(app.state.selection); };
+  /* what was asked for last is there, or is not asked for any more */
+  function settle(output) { if (unanswered.delete(output) && !unanswered.size) app.notifyOver("show"); }
 
-  function putWords({ told }) {
-    window.dashboardBuild.words(told);
-    document.dispatchEvent(new CustomEvent("all-words", { detail: told }));
+  const metaOf = ({ kind }, value) => (kind === "figure" ? value && value.layout && value.layout.meta : value) || {};
+  function fits({ asked: of, whole }, { places, own }) {
+    return Boolean(of) && (whole || of.epoch === epoch) && same(of.own, own)
+      && Object.entries(of.at).every(([name, value]) => value === (places[name] ?? null));
   }
-  function putFigure({ told }, view) {
-    window.dash_clientside.set_props(`${view}-graph`, { figure: told });
+  /* what an output gets: what is asked for, or else the latest that has come and is newer than what is shown, so that figures follow
+     while a key is held; an answer of a run that is not shown yet waits */
+  function next(output, question, value, isLatest) {
+    const all = question.places;
+    const shown = metaOf(output, value).asked;
+    const fitting = fits(metaOf(output, value), question);
+    /* what was given before may have been dropped by Dash, which was called again meanwhile: it stays until it is seen to be there */
+    const come = [...asked.values()].filter((one) => one.output === output && one.answer);
+    for (const one of come) if (fitting || (shown && one.serial <= shown.serial)) asked.delete(one.key);
+    if (fitting) {
+      if (isLatest) settle(output);
+      return undefined;
+    }
+    const mine = come.filter(({ question: { places } }) => places.run === all.run && places.stamp === all.stamp);
+    const exact = mine.find(({ answer }) => fits(metaOf(output, answer), question));
+    const latest = mine.filter(({ serial: of }) => !shown || shown.at.run !== all.run || of > shown.serial).at(-1);
+    const one = exact || latest;
+    if (!one) return undefined;
+    if (exact) settle(output);
+    given.set(output, metaOf(output, one.answer));
+    return one.answer;
   }
 
-  /* the cards' invitations stand there again: whatever comes now is asked for anew */
-  function forget(one) {
-    settle(one);
-    Object.assign(one, { wanted: null, next: null, held: null, whole: true, shown: one.asked + 1 });
-  }
+  const after = (milliseconds) => new Promise((done) => { setTimeout(done, milliseconds); });
+
+  /** The only writer of the figures and of the cards' words. */
+  own.show = async function (selection, arrived, ...rest) {
+    const none = window.dash_clientside.no_update;
+    const all = outputs();
+    const values = rest.splice(-all.length);
+    const [info, known] = rest.splice(-2);
+    if (!selection) return all.map(({ kind }) => (kind === "words" ? null : none)); // the cards' invitations
+    app.receive(selection, info);
+    if (!app.state.info || app.state.info.run !== selection.run) return all.map(() => none);
+    const options = app.history.optionsAre(known, rest);
+    const wanted = all.map((output) => (isWanted(output, options) ? questionOf(output, selection, options) : null));
+    const lacks = () => all.filter((output, i) => wanted[i] && !fits(metaOf(output, values[i]), wanted[i]));
+    for (const output of lacks()) request(output, wanted[all.indexOf(output)]);
+    const due = [...asked.values()].filter((one) => !one.answer && wanted.some((question) => question && addressOf(question) === addressOf(one.question)));
+    if (due.length) {
+      due.forEach((one) => { one.waits += 1; });
+      await Promise.race([Promise.all(due.map(({ done }) => done)), after(WAIT)]);
+      due.forEach((one) => { one.waits -= 1; });
+    }
+    const isLatest = same(selection, app.state.selection);
+    return all.map((output, i) => {
+      if (!wanted[i]) { settle(output); return none; }
+      return next(output, questionOf(output, selection, options), values[i], isLatest) ?? none;
+    });
+  };
 
   app.onPaint((state, what) => {
-    if (what === "nothing") lanes.forEach(forget);
-    if (!state.info || !state.selection) return;
-    if (what === "selection" || what === "options" || what === "theme") app.ask(state.selection);
-    if (what === "selection") for (const one of lanes.values()) show(one);
+    if (what === "nothing") { asked.clear(); given.clear(); unanswered.clear(); }
+    if (what === "theme" && state.selection) { app.request(state.selection); call(); }
   });
 })();

@@ -234,9 +234,9 @@
     const cell = cellAt(event);
     if (!cell) return;
     const { selection } = app.state;
-    if (event.shiftKey) app.asSecond(cell.key === null ? cell.token : cell.key); // the selected token stays
-    else if (cell.key === null) app.propose({ token: cell.token });
-    else app.propose({ token: cell.token, second: cell.key });
+    if (event.shiftKey) app.asSecond(cell.key === null ? cell.token : cell.key, "attention"); // the selected token stays
+    else if (cell.key === null) app.propose({ token: cell.token }, "attention");
+    else app.propose({ token: cell.token, second: cell.key }, "attention");
   }
 
   app.cells.changed = paint;

@@ -199,8 +199,8 @@
     const found = nearest(event);
     if (found === null || !selection) return;
     const { token, place } = found;
-    if (place === undefined && event.shiftKey) app.asSecond(token);
-    else if (place === undefined) app.propose({ token });
+    if (place === undefined && event.shiftKey) app.asSecond(token, "hidden");
+    else if (place === undefined) app.propose({ token }, "hidden");
     else goTo(place);
   }
   /* a place on a path is a layer, or the embeddings, which are an option of the card */
@@ -208,7 +208,7 @@
     if (graph.layout.meta.space.follows === (place === 0)) {
       window.dash_clientside.set_props("hidden-at", { value: place === 0 ? "embeddings" : "layer" });
     }
-    if (place > 0) app.propose({ layer: place - 1 });
+    if (place > 0) app.propose({ layer: place - 1 }, "hidden");
   }
   function hover(event) {
     const found = event.buttons ? null : nearest(event);

@@ -65,7 +65,7 @@
     failed.delete(ofCapture(name));
     came.delete(ofCapture(name));
     for (const place of places(name)) if (waiting.has(place)) place.replaceChildren(...waiting.get(place));
-    app.askAgain(app.state.selection);
+    app.refresh(app.state.selection);
   }
   function cancel(name) {
     const rest = wanted.filter((request) => request.name !== name);
@@ -88,16 +88,19 @@
     }
   }
 
-  document.addEventListener("all-words", ({ detail: { awaits } }) => {
-    const missing = new Set(awaits.map(({ name }) => ofCapture(name)));
+  const awaited = new Map(); // per view: what its words wait for
+  document.addEventListener("view-words", ({ detail: { view, awaits } }) => {
+    awaited.set(view, awaits);
+    const all = [...new Map([...awaited.values()].flat().map((request) => [request.name, request])).values()];
+    const missing = new Set(all.map(({ name }) => ofCapture(name)));
     for (const name of came.keys()) if (!missing.has(name)) came.delete(name);
     for (const { name } of awaits) {
       if ((came.get(ofCapture(name)) || 0) >= OFTEN) failed.set(ofCapture(name), { error: "This result did not come." });
       if (failed.has(ofCapture(name))) say(name, failed.get(ofCapture(name)));
     }
-    ask(awaits.filter(({ name }) => !failed.has(ofCapture(name))));
+    ask(all.filter(({ name }) => !failed.has(ofCapture(name))));
   });
-  app.onPaint((state, what) => { if (what === "nothing") ask([]); });
+  app.onPaint((state, what) => { if (what === "nothing") { awaited.clear(); ask([]); } });
 
   /** How far the results of the set are: a map from a result's name to its state. */
   own.derivedProgress = (told) => hear(told, false);
@@ -121,6 +124,6 @@
       }
     }
     watch();
-    if (news && app.state.selection) app.askAgain(app.state.selection);
+    if (news && app.state.selection) app.refresh(app.state.selection);
   }
 })();

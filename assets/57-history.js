@@ -121,6 +121,13 @@
     /** The cards' options that are not at their default, as they are, or as they are about to be; null while none is known. */
     options: () => (controls.length ? chosen(expected ? expected.options : app.state.options) : null),
 
+    /** The cards' options are these values of the controls; gives those that are not at their default. */
+    optionsAre(known, values) {
+      controls = known;
+      app.state.options = Object.fromEntries(controls.map(({ id }, i) => [id, values[i]]));
+      return chosen(app.state.options);
+    },
+
     /** A selection as an address says it: its fields by name, as text. */
     places(selection) {
       const held = app.fields().filter(({ name, address: stands }) => stands && (selection[name] ?? null) !== null);
@@ -241,8 +248,7 @@
   };
   /** The cards' options as they are now. */
   own.optionsChosen = function (...values) {
-    controls = values.pop();
-    app.state.options = Object.fromEntries(controls.map(({ id }, i) => [id, values[i]]));
+    app.history.optionsAre(values.pop(), values);
     app.history.note();
     app.paint("options");
   };

@@ -73,6 +73,7 @@
   }).observe(document.documentElement, { childList: true, subtree: true });
 
   document.addEventListener("view-words", ({ detail }) => {
+    if (!detail.changed) return;
     spoken[detail.view] = detail.alternative;
     show(detail);
     describe();

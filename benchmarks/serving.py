@@ -88,7 +88,7 @@ def selecting(server: Server, client: Client, key: str, people: int, seconds: fl
         for beat in range(int(seconds)):
             begin = time.perf_counter()
             place = {"run": key, "token": str(chance.randrange(200)), "layer": "15", "head": str(chance.randrange(9))}
-            words.add(timed(own.get, "/show/words", place))
+            words.add(timed(own.get, "/show/words/prediction", place))
             bars.add(timed(own.get, "/show/figure/prediction", place))
             if beat % 4 == 0:
                 heads.add(timed(own.get, "/show/figure/attention", place))
@@ -122,7 +122,7 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
         own = Client(server.address, client.dependencies)
         while not done.wait(0.2):
             place = {"run": shown, "token": str(random.Random(len(select.values)).randrange(60)), "layer": "3", "head": "1"}
-            select.add(timed(own.get, "/show/words", place))
+            select.add(timed(own.get, "/show/words/prediction", place))
         own.close()
 
     watcher = threading.Thread(target=selector)

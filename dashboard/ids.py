@@ -27,6 +27,7 @@ DERIVED_REQUEST = "derived-request"
 DERIVED_RESULT = "derived-result"
 FORM_STATE = "form-state"
 MODEL_STATE = "model-state"
+ARRIVED = "arrived"
 PROGRESS_STATE = "progress-state"
 TRAVEL = "travel"
 
@@ -64,6 +65,16 @@ UNDO = "undo"
 def graph_id(view: str) -> str:
     """The id of a view's graph."""
     return f"{view}-graph"
+
+
+def text_id(view: str) -> str:
+    """The id of the component that writes what stands around a view's figure."""
+    return f"{view}-text"
+
+
+def picked_id(view: str) -> str:
+    """The id of the store of what was chosen in a view's figure."""
+    return f"{view}-picked"
 
 
 def heading_id(view: str) -> str:

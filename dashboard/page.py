@@ -11,6 +11,8 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from dashboard import __version__, ids
+from dashboard.build import build
+from dashboard.components.card_text import CardText
 from dashboard.contracts.selection import fields_for_browser
 from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.figures.theme import LIGHT, empty_figure
@@ -59,6 +61,7 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
         className="page empty embedded" if embedded else "page empty",
         **attributes(
             data_version=__version__,
+            data_build=build(),
             data_fields=json.dumps(fields_for_browser()),
             data_views=json.dumps([_for_asking(view) for view in views]),
         ),
@@ -80,7 +83,8 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
         ids.ADDRESS,
         ids.TRAVEL,
         ids.PROGRESS_STATE,
-        *(ids.DERIVED_REQUEST, ids.DERIVED_RESULT, ids.DERIVED_PROGRESS),
+        *(ids.DERIVED_REQUEST, ids.DERIVED_RESULT, ids.DERIVED_PROGRESS, ids.ARRIVED),
+        *(ids.picked_id(view.name) for view in views if view.selects is not None),
     )
     catalog = {entry.name: facts_of(entry, settings.max_tokens) for entry in entries}
     return [
@@ -285,7 +289,7 @@ def _card(view: View) -> html.Section:
     body = html.Div([*beside, html.Div([*above, figure], className="figure-column"), side], className="card-middle")
     footer = html.Div(id=ids.footer_id(view.name), className="card-footer-line")
     return html.Section(
-        [html.Div(head, className="card-head"), body, footer],
+        [html.Div(head, className="card-head"), body, footer, CardText(ids.text_id(view.name))],
         className=f"card-box view view-{view.name}",
         id=f"{view.name}-card",
         **attributes(aria_labelledby=ids.heading_id(view.name)),

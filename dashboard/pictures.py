@@ -1,27 +1,29 @@
-"""What the views show, as plain answers that depend on nothing but their address (docs/decisions/020).
+"""What the views show, as plain answers that depend on nothing but their address (docs/decisions/020 and 032).
 
     /show/figure/VIEW    the view's figure as Plotly's JSON
-    /show/words          what stands around the figures, of all views: plain trees for assets/45-build.js
+    /show/words/VIEW     what stands around it: plain trees for assets/45-build.js
 
 Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them as
-soon as something is selected (assets/50-show.js), and for a figure only where it depends on what has changed: a figure says
-in `layout.meta` for which selection it was drawn (each field by its name), on which of these it depends
-(`reads`), and with `whole: false` that a part of it is still being computed, so that it may be another one later.
+soon as something is selected, and one callback of Dash gives them to the cards (assets/50-show.js). A figure is asked for only
+where it depends on what has changed: it says in `layout.meta` for which selection it was drawn (each field by its name), on
+which of these it depends (`reads`), and with `whole: false` that a part of it is still being computed, so that it may be
+another one later.
 
-An address with `stamp` means one capture of the run. Where the run was computed again since, the answer is 412, and the page
-opens the run again: what it shows is never of two captures.
+An answer that is whole has status 200, and a browser keeps it where its address names the capture of the run (`stamp`) and the
+program's build. Any other one has status 202 and is never kept. Where the run was computed again since, the answer is 412, and
+the page opens the run again: what it shows is never of two captures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from dash import html
 from flask import Blueprint, Response, request
 from plotly.io.json import to_json_plotly
 
+from dashboard.build import FOR_EVER, build
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.selection import PLACES, Selection
@@ -44,16 +46,20 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/figure/<name>")
     def _figure(name: str) -> Response:
-        view = by_name.get(name)
-        if view is None:
-            raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(by_name)}.")
-        state = ViewState.from_query(request.args, views)
-        return _answer(figure_of(shelf, view, state, theme_named(request.args.get("theme"))))
+        view, state = _named(name), ViewState.from_query(request.args, views)
+        found = figure_of(shelf, view, state, theme_named(request.args.get("theme")))
+        return _answer(found, found["layout"]["meta"]["whole"])
 
-    @routes.get("/words")
-    def _words() -> Response:
-        state = ViewState.from_query(request.args, views)
-        return _answer(words_of(shelf, views, state))
+    @routes.get("/words/<name>")
+    def _words(name: str) -> Response:
+        view, state = _named(name), ViewState.from_query(request.args, views)
+        found = words_of(shelf, view, state)
+        return _answer(found, found["whole"])
+
+    def _named(name: str) -> View:
+        if name not in by_name:
+            raise AddressNotFoundError(f"There is no view “{name[:40]}”. Choose one of these: {', '.join(by_name)}.")
+        return by_name[name]
 
     @routes.get("/<path:rest>")
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
@@ -63,9 +69,10 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     return routes
 
 
-def _answer(found: Mapping[str, Any]) -> Response:
-    response = Response(to_json_plotly(found), mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"  # another version of this program may show the same otherwise
+def _answer(found: Mapping[str, Any], whole: bool) -> Response:
+    response = Response(to_json_plotly(found), 200 if whole else 202, mimetype="application/json")
+    lasts = whole and "stamp" in request.args and request.args.get("build") == build()
+    response.headers["Cache-Control"] = FOR_EVER if lasts else "no-store"  # another version of this program may show another
     return response
 
 
@@ -89,31 +96,26 @@ def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     return spec
 
 
-def words_of(shelf: Shelf, views: Sequence[View], state: ViewState) -> dict[str, Any]:
-    """All views' words.
+def words_of(shelf: Shelf, view: View, state: ViewState) -> dict[str, Any]:
+    """A view's words.
 
     Returns:
-        "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be computed first, each as
-        its request, with its `name`. "whole": whether they will be the same whenever they are asked for. "views": by the
-        view's name `heading`, `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or
-        None).
+        "view". "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be computed first,
+        each as its request, with its `name`. "whole": whether they will be the same whenever they are asked for. `heading`,
+        `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or None).
     """
-    told: dict[str, Any] = {}
-    awaited: dict[str, DerivedRequest] = {}
-    whole = True
-    for view in views:
-        found, problem = guarded(partial(_told, shelf, view, state))
-        words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
-        whole = whole and found is not None and not awaits
-        awaited |= {request.name: request for request in awaits}
-        told[view.name] = {**_placed(words), "alternative": alternative(words), "table": table}
-    name = state_name(state.selection)
-    of = {"run": state.selection.run, "stamp": state.selection.stamp, "of": name}
+    found, problem = guarded(lambda: _told(shelf, view, state))
+    words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
     return {
-        **of,
-        "awaits": [{"name": name, **request.to_json()} for name, request in awaited.items()],
-        "whole": whole,
-        "views": told,
+        "view": view.name,
+        "run": state.selection.run,
+        "stamp": state.selection.stamp,
+        "of": state_name(state.selection),
+        "awaits": [{"name": one.name, **one.to_json()} for one in awaits],
+        "whole": found is not None and not awaits,
+        **_placed(words),
+        "alternative": alternative(words),
+        "table": table,
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard import __version__
+from dashboard.build import FOR_EVER
 from dashboard.contracts.request import is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import REPLACED
@@ -23,7 +24,6 @@ from dashboard.plain_line import plain_line
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
-FOR_EVER = "private, max-age=31536000, immutable"
 log = logging.getLogger(__name__)
 ANY_PATH = "/<path:path>"
 UNUSED = (

@@ -1,13 +1,15 @@
-"""The callbacks of the page: submit (background), what is told of a run, and reduce (in the browser).
+"""The callbacks of the page.
 
 form ──submit──► submitted-run ─┐
-address bar ───► address ───────┴─► run-info ──reduce──► selection
-clicks, keys ──► proposal ─────────────────────reduce──► selection
+address bar ───► address ───────┴─► run-info ──reduce──► selection ──show──► each view's figure and text
+graphs ────────► VIEW-picked ──────────────────reduce──► selection
+strip, keys … ─► proposal ─────────────────────reduce──► selection
 
-What the views show of a selection the browser asks for by itself (dashboard/pictures.py). Their words say which derived results
-they wait for; the browser wants these through one background callback more:
+`show` waits in the browser for answers of dashboard/pictures.py that were asked for when something was chosen; what has not come
+by then, `arrived` brings. Views' words say which derived results they wait for; the page wants these through one background
+callback more:
 
-open cards ──derived-request──► derive (background) ──derived-progress, derived-result──► the cards' words are asked for again
+open cards ──derived-request──► derive (background) ──derived-progress, derived-result──► arrived ──show──► …
 """
 
 from __future__ import annotations
@@ -203,19 +205,36 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
     def browser(name: str, *wires: Any, initial: bool = False) -> None:
         app.clientside_callback(ClientsideFunction("dashboard", name), *wires, prevent_initial_call=not initial)
 
+    chosen = [Input(ids.picked_id(view.name), "data") for view in views if view.selects is not None]
     browser(
         "reduce",
         Output(ids.SELECTION, "data"),
-        Input(ids.PROPOSAL, "data"),
         Input(ids.RUN_INFO, "data"),
+        Input(ids.PROPOSAL, "data"),
+        *chosen,
         State(ids.SELECTION, "data"),
     )
+    for view in views:
+        if view.selects == "points":
+            browser("pick", Output(ids.picked_id(view.name), "data"), Input(ids.graph_id(view.name), "clickData"))
     browser(
         "paint",
         Output(ids.LAYER, "value"),
         Output(ids.HEAD, "value"),
         Input(ids.SELECTION, "data"),
         State(ids.RUN_INFO, "data"),
+    )
+    controls = [name for name, _control in controls_of(views)]
+    shown = [(ids.graph_id(view.name), "figure") for view in views] + [(ids.text_id(view.name), "words") for view in views]
+    browser(
+        "show",
+        [Output(*one) for one in shown],
+        Input(ids.SELECTION, "data"),
+        Input(ids.ARRIVED, "data"),
+        *[Input(name, "value") for name in controls],
+        State(ids.RUN_INFO, "data"),
+        State(ids.CONTROLS, "data"),
+        *[State(*one) for one in shown],
     )
     browser("openAddress", Output(ids.ADDRESS, "data"), Input(ids.CATALOG, "data"), initial=True)
     browser(
@@ -229,7 +248,6 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
     )
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
-    controls = [name for name, _control in controls_of(views)]
     browser(
         "placeOptions",
         [Output(name, "value") for name in controls],

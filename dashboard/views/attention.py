@@ -222,6 +222,7 @@ VIEW = View(
         "Run a text to see where each token looks.",
         "Every small square of the grid will become a picture of one head. Choosing one shows its weights here, token by token.",
     ),
+    selects="drawn",
     figure_reads=("run", "stream", "layer", "head"),
     draw=draw,
     text=text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 from dash import html
@@ -102,6 +102,9 @@ class View:
             None where there is nothing to draw. Without one, `draw` is exported.
         table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
         more: further figures that can be exported.
+        selects: what of its figure can be chosen: "points", whose `customdata` holds fields of the selection
+            (`{"token": 3, "layer": 5}`); or "drawn", what a script in assets/ draws over it. selects_nothing: why nothing can
+            be; a view has one of the two.
     """
 
     name: str
@@ -120,8 +123,14 @@ class View:
     reads: Callable[[Options], tuple[str, ...]] | None = None
     export_reads: Callable[[Options], tuple[str, ...]] | None = None
     more: tuple[Extra, ...] = ()
+    selects: Literal["points", "drawn"] | None = None
+    selects_nothing: str = ""
 
     def __post_init__(self) -> None:
+        if (self.selects is None) == (not self.selects_nothing):
+            raise ValueError(
+                f"{self.name}: say what of its figure can be chosen (selects), or why nothing can be (selects_nothing)."
+            )
         if self.table is not None and SHOW not in self.controls:
             object.__setattr__(self, "controls", (SHOW, *self.controls))
 

@@ -229,6 +229,7 @@ VIEW = View(
         "Run a text to see which tokens the model treats alike.",
         "Each token becomes a point at the chosen layer; near points have similar representations.",
     ),
+    selects="drawn",
     figure_reads=("run", "stream", "layer"),
     reads=reads,
     export_reads=export_reads,

@@ -319,6 +319,7 @@ VIEW = View(
         "Run a text to see what the model expects after each token.",
         "You get its ten likeliest tokens with exact probabilities, beside the token that really came next.",
     ),
+    selects_nothing="A bar is a token of the vocabulary, and none of the text.",
     figure_reads=("run", "token", "second"),
     draw=draw,
     text=text,

@@ -14,10 +14,13 @@ from dashboard.contracts.run import ModelRun
 pytestmark = pytest.mark.browser
 
 SHOWN = re.compile(r"/show/")
+WORDS = ["words/attention", "words/hidden", "words/prediction"]
+TRANSFERS = """() => performance.getEntriesByType("resource").filter(({ name }) => name.includes("/show/"))
+    .map(({ transferSize }) => transferSize)"""
 
 
 def asked(person: Person, since: int) -> list[str]:
-    """What was asked of /show/ after so many requests: "words", "figure/attention" …"""
+    """What was asked of /show/ after so many requests: "words/hidden", "figure/attention" …"""
     return [url.split("/show/")[1].split("?")[0] for url in person.requests[since:] if "/show/" in url]
 
 
@@ -27,15 +30,17 @@ def test_a_token_asks_for_words_and_bars_once_and_never_again(person: Person, ca
     before = len(person.requests)
     person.token(5).click()
     person.selects(token=5)
-    assert sorted(asked(person, before)) == ["figure/prediction", "words"]
+    assert sorted(asked(person, before)) == ["figure/prediction", *WORDS]
     first = person.title("prediction").inner_text()
     person.token(3).click()
     person.selects(token=3)
-    before = len(person.requests)
+    person.page.evaluate("() => performance.clearResourceTimings()")
     person.token(5).click()
     person.selects(token=5)
     expect(person.title("prediction")).to_have_text(first)
-    assert asked(person, before) == []
+    kept = person.page.evaluate(TRANSFERS)
+    assert len(kept) == 4
+    assert set(kept) == {0}, "the browser has kept them"
 
 
 @pytest.mark.fresh
@@ -44,11 +49,11 @@ def test_another_head_asks_for_its_heatmap_and_another_layer_for_its_points(pers
     before = len(person.requests)
     person.head_button(2, 4).click()
     person.selects(layer=2, head=4)
-    assert sorted(asked(person, before)) == ["figure/attention", "words"]
+    assert sorted(asked(person, before)) == ["figure/attention", *WORDS]
     before = len(person.requests)
     person.head_button(7, 4).click()
     person.selects(layer=7, head=4)
-    assert sorted(asked(person, before)) == ["figure/attention", "figure/hidden", "words"]
+    assert sorted(asked(person, before)) == ["figure/attention", "figure/hidden", *WORDS]
 
 
 @pytest.mark.fresh
@@ -119,7 +124,7 @@ def test_a_path_is_asked_for_once(person: Person, causal: ModelRun) -> None:
     before = len(person.requests)
     person.head_button(7, 4).click()
     person.selects(layer=7, head=4)
-    assert sorted(asked(person, before)) == ["figure/attention", "words"]
+    assert sorted(asked(person, before)) == ["figure/attention", *WORDS]
 
 
 @pytest.mark.fresh

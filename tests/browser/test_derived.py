@@ -108,7 +108,7 @@ def test_one_that_is_said_to_be_there_and_is_not_is_not_asked_for_without_end(
     card, name = person.at("prediction-card"), DerivedRequest.of(bare.key, "masked-prediction", position=12).name
     expect(card).to_contain_text("1 before this one")
     for _ in range(2):
-        with person.page.expect_response(lambda reply: "/show/words" in reply.url):
+        with person.page.expect_response(lambda reply: "/show/words/prediction" in reply.url):
             told = {"watched": {name: {"run": name}}, "serial": "x"}
             person.page.evaluate("(told) => dash_clientside.dashboard.derivedResult(told)", told)
         person.page.wait_for_timeout(300)  # the words are put there

@@ -163,7 +163,7 @@ with open(settings.cache_dir / "other", "wb", buffering=0) as file:
     except OSError:
         pass
 query = f"run={key}&token=0&layer=0&head=0"
-for path in (f"run/{key}/attention/0/0?from=0&to=2", f"show/words?{query}", f"show/figure/hidden?{query}", "recent"):
+for path in (f"run/{key}/attention/0/0?from=0&to=2", f"show/words/hidden?{query}", f"show/figure/hidden?{query}", "recent"):
     print(client.get("/" + path).status_code)
 reply = client.post(f"/recent/{key}", json={"name": "x"})
 print(reply.status_code, reply.get_data(as_text=True).endswith(NO_DISK), "fault" in reply.get_data(as_text=True))

@@ -138,6 +138,42 @@ def test_every_property_has_one_writer(app: dash.Dash) -> None:
     assert [name for name, count in written.items() if count > 1] == []
 
 
+def links(app: dash.Dash) -> dict[str, set[str]]:
+    """Every property that a callback writes, with the Inputs of that callback."""
+    found = {}
+    for dependency in get(app, "/_dash-dependencies"):
+        read = {f"{item['id']}.{item['property']}" for item in dependency["inputs"]}
+        found |= {name: read for name in outputs(dependency)}
+    return found
+
+
+def test_each_graph_and_each_text_follows_the_selection_and_the_options_of_its_card(app: dash.Dash) -> None:
+    written = links(app)
+    graphs = {node["props"]["id"] for node in nodes(get(app, "/_dash-layout")) if node["type"] == "Graph"}
+    assert graphs == {ids.graph_id(view.name) for view in all_views()}
+    for view in all_views():
+        for shown in (f"{ids.graph_id(view.name)}.figure", f"{ids.text_id(view.name)}.words"):
+            wanted = {f"{ids.control_id(view.name, control.name)}.value" for control in view.controls}
+            assert wanted | {"selection.data"} <= written[shown], shown
+
+
+def test_each_graph_leads_to_the_selection_or_its_view_says_why_not(app: dash.Dash) -> None:
+    written = links(app)
+    for view in all_views():
+        picked = f"{ids.picked_id(view.name)}.data"
+        if view.selects is None:
+            assert view.selects_nothing.endswith("."), view.name
+            assert picked not in written["selection.data"]
+            continue
+        assert picked in written["selection.data"], view.name
+        if view.selects == "points":
+            assert written[picked] == {f"{ids.graph_id(view.name)}.clickData"}
+        else:
+            assert picked not in written, "a script writes it"
+            scripts = "".join(path.read_text() for path in (ROOT / "assets").glob("*.js"))
+            assert re.search(rf'app\.(propose|asSecond)\(.*, "{view.name}"\)', scripts), view.name
+
+
 def test_duplicate_writers_are_nowhere_allowed() -> None:
     sources = [*(ROOT / "dashboard").rglob("*.py"), *(ROOT / "assets").glob("*.js")]
     assert len(sources) > 30

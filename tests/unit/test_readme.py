@@ -288,6 +288,6 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
     RunStore(tmp_path / "cache" / "runs", 10**9).save(run.key, run.header, run.arrays)
     with app.server.test_client() as client:
         figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1&theme=light").get_json()
-        words = client.get(f"/show/words?run={run.key}&token=3&layer=1&head=1").get_json()
+        words = client.get(f"/show/words/received?run={run.key}&token=3&layer=1&head=1").get_json()
     assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])
-    assert "is read with weight" in json.dumps(words["views"]["received"]["heading"])
+    assert "is read with weight" in json.dumps(words["heading"])

@@ -221,11 +221,12 @@ def test_what_the_page_is_told_of_a_run_without_scores_and_pictures() -> None:
 def test_a_card_offers_to_run_again_and_the_others_are_whole(gone: str) -> None:
     run, views = without(gone), all_views()
     options = {view.name: {control.name: control.default for control in view.controls} for view in views}
-    told = words_of(OneRun(run), views, ViewState(Selection(run.key, 1, 1, 0), options))  # type: ignore[arg-type]
-    attention = json.dumps(told["views"]["attention"]["body"])
+    state = ViewState(Selection(run.key, 1, 1, 0), options)
+    bodies = {view.name: json.dumps(words_of(OneRun(run), view, state)["body"]) for view in views}  # type: ignore[arg-type]
+    attention = bodies["attention"]
     assert ("data-run-again" in attention) == (gone in ("query", "key"))
     assert ("does not hold queries and keys" in attention) == (gone in ("query", "key"))
-    assert not any("data-run-again" in json.dumps(told["views"][name]) for name in ("hidden", "prediction"))
+    assert not any("data-run-again" in bodies[name] for name in ("hidden", "prediction"))
 
 
 def test_an_array_that_no_version_knew_changes_no_key() -> None:

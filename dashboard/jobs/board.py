@@ -114,6 +114,15 @@ class Board:
             return cls()
 
 
+def counted(ranks: Collection[Rank]) -> str:
+    """Jobs by what they give: "1 run", "3 results", "4 runs and results"."""
+    runs = sum(rank == Rank.USUAL for rank in ranks)
+    what = "run" if runs else "result"
+    if 0 < runs < len(ranks):
+        return f"{len(ranks):,} runs and results"
+    return f"1 {what}" if len(ranks) == 1 else f"{len(ranks):,} {what}s"
+
+
 def _entry(key: str, owners: list[str], size: int, ready: bool = True, rank: int = Rank.USUAL, left: bool = False) -> Waiting:
     return Waiting(key, tuple(owners), int(size), ready, Rank(rank), left)
 

@@ -38,18 +38,18 @@ BUSY_SECONDS = 10.0  # how long one statement waits for another process's transa
 TRIES, TRY_SECONDS = 5, 0.05  # to make a new database while others still close the old one
 PATIENCE_SECONDS = 20.0  # how long a transaction waits to begin
 FULL = (
-    "The server's disk is full, so nothing can be run. Your text is still in the box. Free some space "
-    "(or ask whoever keeps this server), then run again."
+    "The server's disk is full, so nothing can be computed. Nothing is lost: free some space "
+    "(or ask whoever keeps this server), then try again."
 )
 DAMAGED = (
-    "The server's list of runs was damaged and has been begun anew. Saved runs are kept, and your text is still in the box: "
-    "run it again."
+    "The server's list of what it computes was damaged and has been begun anew. Saved runs are kept, and your text is still in "
+    "the box: try again."
 )
 UNUSABLE = (
-    "The server cannot read or write its list of runs, so nothing can be run. Your text is still in the box. "
-    "Look into the server's log (or ask whoever keeps this server), then run again."
+    "The server cannot read or write its list of what it computes, so nothing can be computed. Nothing is lost: "
+    "look into the server's log (or ask whoever keeps this server), then try again."
 )
-BUSY = "The server's list of runs did not answer in time. Your text is still in the box. Run again in a moment."
+BUSY = "The server's list of what it computes did not answer in time. Nothing is lost: try again in a moment."
 T = TypeVar("T")
 Identity = tuple[int, int]
 

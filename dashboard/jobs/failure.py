@@ -12,15 +12,26 @@ log = logging.getLogger(__name__)
 LONGEST_MESSAGE = 1_000  # characters of what a page shows
 LONGEST_DETAILS = 200
 CANCELLED = "The run was cancelled. The text is still in the box."
+RESULT_CANCELLED = "The computation was cancelled."
 FORGOTTEN = "The server no longer knows this run. Run it again."
+RESULT_FORGOTTEN = "The server no longer knows this result. Try again."
 NO_WORKER = (
     "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
     "(or ask whoever keeps this server), then run again."
 )
-NEVER_READY = (
-    "The model could not be made ready: what does that ends again and again before it begins. Your text is still in the box. "
-    "Run again in a moment; if it stays so, whoever keeps this server finds the reason in its log."
+NO_WORKER_FOR_RESULT = (
+    "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
+    "(or ask whoever keeps this server), then try again."
 )
+NEVER_READY = (
+    "The model could not be made ready: what does that ends again and again before it begins. Nothing is lost. "
+    "Try again in a moment; if it stays so, whoever keeps this server finds the reason in its log."
+)
+
+
+def is_result(name: str) -> bool:
+    """Whether a job's function computes a result of a run that is shown already: then nothing was typed."""
+    return name == "derive"
 
 
 @dataclass(frozen=True)

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+from dashboard.contracts.job import JobSpec
 from dashboard.errors import QueueFullError
-from dashboard.jobs.board import Board
+from dashboard.jobs.board import Board, counted
+from dashboard.jobs.failure import is_result
 from dashboard.settings import Settings
 
 VISITORS_SHARE = 0.25  # of the bytes that may wait, for one visitor
 
 
-def check_room(board: Board, settings: Settings, key: str, owner: str, size: int) -> None:
+def check_room(board: Board, settings: Settings, spec: JobSpec, owner: str, size: int) -> None:
     """Raise `QueueFullError` where one more job would be more than waits for one visitor, or for all.
 
     Args:
-        key, size: of the job that comes. owner: the visitor who asks; "" has no limit of their own.
+        spec, size: of the job that comes. owner: the visitor who asks; "" has no limit of their own.
     """
     most = settings.queue_megabytes * 1e6
-    mine, others = board.of(owner), [job for job in board.waiting if job.key != key and not job.left]
+    mine, others = board.of(owner), [job for job in board.waiting if job.key != spec.key and not job.left]
+    then = "try again." if is_result(spec.name) else "run again. Your text is still in the box."
     if owner and len(mine) >= settings.visitor_runs:
+        waiting, verb = _of_yours(counted([job.rank for job in mine])), "is" if len(mine) == 1 else "are"
         raise QueueFullError(
-            f"{len(mine):,} of your runs are waiting already, and this server keeps no more for one person. Your text is still "
-            "in the box. Wait until one is done, or cancel one in another tab; then run again."
+            f"{waiting} {verb} waiting already, and this server keeps no more for one person. "
+            f"Wait until one is done, or cancel one in another tab; then {then}"
         )
     if owner and mine and sum(job.size for job in mine) + size > most * VISITORS_SHARE:
         raise QueueFullError(
-            "The texts of your waiting runs are as long as this server keeps for one person. Your text is still in the box. "
-            "Wait until one is done, or cancel one in another tab; then run again."
+            "The texts of your waiting runs are as long as this server keeps for one person. "
+            f"Wait until one is done, or cancel one in another tab; then {then}"
         )
     if len(others) >= settings.queue_runs or (others and sum(job.size for job in others) + size > most):
+        waiting, verb = counted([job.rank for job in others]), "is" if len(others) == 1 else "are"
         raise QueueFullError(
-            f"{len(others):,} runs are waiting on this server, which is as much as it keeps. Your text is still in the box. "
-            "Run again in a few minutes."
+            f"{waiting} {verb} waiting on this server, which is as much as it keeps. Wait a few minutes, then {then}"
         )
+
+
+def _of_yours(counted_jobs: str) -> str:
+    """ "3 runs" as "3 of your runs", "1 run" as "1 of your runs"."""
+    number, _, what = counted_jobs.partition(" ")
+    return f"{number} of your {what if what.endswith('s') else what + 's'}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 
 from dashboard.contracts.job import Progress, Rank
 from dashboard.jobs.backend import Health, Underway
+from dashboard.jobs.board import counted
 from dashboard.jobs.failure import NO_WORKER
 from dashboard.jobs.ledger import Ledger
 from dashboard.jobs.records import JobRecord
@@ -83,12 +83,3 @@ def _goes_before(running: JobRecord, record: JobRecord) -> bool:
     if record.state == "running":
         return running.rank < record.rank
     return running.resting is None or running.rank <= record.rank
-
-
-def counted(ranks: Collection[Rank]) -> str:
-    """Jobs by what they give: "1 run", "3 results", "4 runs and results"."""
-    runs = sum(rank == Rank.USUAL for rank in ranks)
-    what = "run" if runs else "result"
-    if 0 < runs < len(ranks):
-        return f"{len(ranks):,} runs and results"
-    return f"1 {what}" if len(ranks) == 1 else f"{len(ranks):,} {what}s"

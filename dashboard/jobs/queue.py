@@ -24,7 +24,7 @@ from dashboard.contracts.job import JobSpec, Lane, Progress, Rank
 from dashboard.errors import JobCancelledError, StorageError
 from dashboard.jobs.backend import Failed, Health, Standing, Underway
 from dashboard.jobs.cache import HealingCache, open_cache
-from dashboard.jobs.failure import CANCELLED, FORGOTTEN, JobFailure
+from dashboard.jobs.failure import CANCELLED, FORGOTTEN, RESULT_CANCELLED, RESULT_FORGOTTEN, JobFailure, is_result
 from dashboard.jobs.ledger import BOARDS, Ledger
 from dashboard.jobs.limits import check_room
 from dashboard.jobs.places import Places
@@ -67,7 +67,7 @@ class JobQueue:
         with self.ledger.change():
             record = self.ledger.job(spec.key)
             if record is None or self._adds(record, owner):
-                check_room(self.ledger.board(), self.settings, spec.key, owner, size)
+                check_room(self.ledger.board(), self.settings, spec, owner, size)
             if record is None or record.state != "running":
                 self.ledger.put_payload(spec.key, spec.payload)
             subscription = Subscription(spec.key, spec.name, time.time(), owner=owner, rank=spec.rank)
@@ -106,7 +106,8 @@ class JobQueue:
             found = self.ledger.subscription(subscriber)
             if found is None or found.outcome is not None:
                 return
-            cancelled = Failed.of(JobCancelledError(CANCELLED), found.name, found.job)
+            error = JobCancelledError(RESULT_CANCELLED if is_result(found.name) else CANCELLED)
+            cancelled = Failed.of(error, found.name, found.job)
             self.ledger.put_subscription(subscriber, replace(found, outcome=cancelled.to_json(subscriber)))
             record = self.ledger.job(found.job)
             if record is not None and record.active:
@@ -300,7 +301,8 @@ class JobQueue:
             key, renewed = now_found.job, replace(now_found, renewed=time.time())
             record = self.ledger.job(key)
             if record is None and self.ledger.payload(key) is None:
-                outcome = Failed(JobFailure(FORGOTTEN), now_found.name, key).to_json(subscriber)
+                why = JobFailure(RESULT_FORGOTTEN if is_result(now_found.name) else FORGOTTEN)
+                outcome = Failed(why, now_found.name, key).to_json(subscriber)
                 self.ledger.put_subscription(subscriber, replace(now_found, outcome=outcome))
             elif not self._step.waits(subscriber, record):
                 self._step.join(subscriber, renewed, self._step.payload_size(key), None if record is None else record.needs)

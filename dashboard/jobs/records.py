@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from dashboard.contracts.job import JobSpec, Lane, Progress, Rank
-from dashboard.jobs.failure import JobFailure
+from dashboard.jobs.failure import JobFailure, is_result
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 WorkerState = Literal["starting", "loading", "idle", "busy", "saving"]
@@ -155,7 +155,7 @@ def worker_lost(record: JobRecord) -> JobFailure:
     """The worker that computed this has gone."""
     lost = f"The worker stopped while {_doing(record)}, so "
     shorter = "if it stops again, try a shorter text or a smaller model."
-    if _is_result(record):
+    if is_result(record.name):
         return JobFailure(f"{lost}there is no result. A new worker is starting. Try again; {shorter}")
     kept = "Your text is still in the box and a new worker is starting. "
     return JobFailure(f"{lost}this run has no result. {kept}Run again; {shorter}")
@@ -173,18 +173,13 @@ def over_memory(record: JobRecord, gigabytes: float) -> JobFailure:
 
 
 def _stopped(record: JobRecord, why: str) -> JobFailure:
-    begins = "This result was stopped while" if _is_result(record) else "This run was stopped while"
-    kept = "" if _is_result(record) else "Your text is still in the box. "
+    begins = "This result was stopped while" if is_result(record.name) else "This run was stopped while"
+    kept = "" if is_result(record.name) else "Your text is still in the box. "
     return JobFailure(f"{begins} {_doing(record)}: {why}. {kept}Try a shorter text or a smaller model.")
 
 
-def _is_result(record: JobRecord) -> bool:
-    """Whether it is a result of a run that is shown already: then nothing was typed."""
-    return record.name == "derive"
-
-
 def _doing(record: JobRecord) -> str:
-    progress, what = record.progress, "this result" if _is_result(record) else "this run"
+    progress, what = record.progress, "this result" if is_result(record.name) else "this run"
     if progress is None or progress.phase == "queued":
         return f"starting {what}"
     doing = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from dashboard.jobs.failure import NO_WORKER, JobFailure
+from dashboard.jobs.failure import NO_WORKER, NO_WORKER_FOR_RESULT, JobFailure, is_result
 from dashboard.jobs.records import JobRecord, WorkerRecord, overtime, worker_lost
 from dashboard.jobs.roster import Roster
 from dashboard.jobs.transitions import Transitions
@@ -36,7 +36,7 @@ class Verdicts:
         elif record.stopping(now):
             return "stop"
         elif not self._roster.serving() and now - record.created > settings.heartbeat_seconds:
-            return JobFailure(NO_WORKER)
+            return JobFailure(NO_WORKER_FOR_RESULT if is_result(record.name) else NO_WORKER)
         return "leave" if record.cancel_at is None and not self._step.is_awaited(record) else None
 
     def goes_on(self, record: JobRecord, worker: WorkerRecord | None) -> bool:

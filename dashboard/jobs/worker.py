@@ -25,7 +25,7 @@ from dashboard.errors import (
     unforeseen,
     without_paths,
 )
-from dashboard.jobs.failure import CANCELLED, JobFailure, new_number, where_noted
+from dashboard.jobs.failure import CANCELLED, JobFailure, is_result, new_number, where_noted
 from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import Claim, WorkerRecord
@@ -48,6 +48,10 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 NO_MEMORY = (
     "There was not enough memory on the server for this run. Your text is still in the box: shorten it, "
     "or choose a smaller model, and run again."
+)
+NO_MEMORY_FOR_RESULT = (
+    "There was not enough memory on the server for this result. Run a shorter text, or choose a smaller model; "
+    "or try again later."
 )
 
 
@@ -237,34 +241,38 @@ def _do(claim: Claim, bench: _Bench) -> None:
             raise
         number = new_number()
         log.exception("details %s: %s %s failed", number, spec.name, spec.key[:12])
-        defect = explain(error, reporter.phase, where_noted(number))
+        defect = explain(error, reporter.phase, where_noted(number), spec.name)
         insist(lambda: queue.fail(claim, defect))
     else:
         insist(lambda: queue.finish(claim, result))
         log.info("%s %s done in %.2f s", spec.name, spec.key[:12], time.perf_counter() - start)
 
 
-def explain(error: BaseException, phase: str = "", more: str = "") -> JobFailure:
+def explain(error: BaseException, phase: str = "", more: str = "", name: str = "") -> JobFailure:
     """The sentence for an error that nobody foresaw. Only what is ours is called so.
 
     Args:
-        phase: of the job's progress. more: says where the traceback is.
+        phase: of the job's progress. more: says where the traceback is. name: of the job's function.
     """
+    result = is_result(name)
+    kept = "" if result else "Your text is still in the box. "
     details = "".join(traceback.format_exception(error))  # says so where an error cannot be written
     kind = type(error).__name__
     if isinstance(error, MemoryError) or "not enough memory" in details or "out of memory" in details:
-        return JobFailure(NO_MEMORY, more)
+        return JobFailure(NO_MEMORY_FOR_RESULT if result else NO_MEMORY, more)
     if unforeseen(error) != BROKEN:
+        if result:
+            return JobFailure(unforeseen(error), more)
         return JobFailure(f"{unforeseen(error)} Your text is still in the box.", more)
     if phase in ("fetch", "load"):
         return JobFailure(
             f"This model could not be loaded ({kind}): its files may be damaged, or of a kind that this version does not know. "
-            "Your text is still in the box. Choose another model; the server's log has the details.",
+            f"{kept}Choose another model; the server's log has the details.",
             more,
         )
     return JobFailure(
-        f"This run failed in the worker ({kind}), which is our fault. Your text is still in the box. Run again; if it fails "
-        "again, look into the server's log (or ask whoever keeps this server).",
+        f"This {'result' if result else 'run'} failed in the worker ({kind}), which is our fault. {kept}"
+        f"{'Try' if result else 'Run'} again; if it fails again, look into the server's log (or ask whoever keeps this server).",
         more,
     )
 

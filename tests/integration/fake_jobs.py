@@ -19,8 +19,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import make_parts
+from synthetic import make_parts, masked_result
 
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import TextTooLongError
@@ -56,6 +57,22 @@ def registry(settings: Settings) -> Registry:
 def pages(settings: Settings) -> Registry:
     """For whole servers: a "capture" that leaves a run of the text, without any model."""
     return Registry({"capture": _noted(settings.cache_dir / "log.txt", "capture", capture)})
+
+
+def results(settings: Settings) -> Registry:
+    """For whole servers: a "derive" that leaves a masked prediction without any model, once no file `closed` holds it."""
+
+    def derive(payload: Mapping[str, Any], desk: Desk) -> str:
+        asked = DerivedRequest.from_json(payload)
+        run, position = desk.store.open(asked.run), int(dict(asked.parameters)["position"])
+        while (settings.cache_dir / "closed").exists():
+            desk.progress(Progress("predictions", 0, 1, f"Masking token {position}"))
+            time.sleep(0.01)
+        desk.progress(Progress("save", 0, 1, "Saving the result"))
+        desk.store.save_derived(masked_result(run.key, position), run.stamp)
+        return asked.name
+
+    return Registry({"derive": _noted(settings.cache_dir / "log.txt", "derive", derive)})
 
 
 def dying(settings: Settings) -> Registry:

@@ -566,7 +566,7 @@ def test_a_disk_that_is_full_for_a_while(make_server: Callable[..., Server], mon
     assert server.poll(running) is None, "it is waited for: nobody could write down what became of it"
     flag.unlink()
     outcome = server.outcome(running, within=30)
-    assert "The disk that holds the saved runs is full, so this run could not be kept." in outcome["error"]
+    assert "The disk that holds the saved runs is full, so this result could not be kept." in outcome["error"]
     assert server.outcome(unsaved, within=30)["run"]
     assert server.outcome(server.ask("slow", 1), within=30)["run"]
     assert server.worker_pid() == pid

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import JobSpec, Progress, Rank
+from dashboard.errors import QueueFullError
+from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.failure import JobFailure
+from dashboard.jobs.limits import check_room
 from dashboard.jobs.records import JobRecord, over_memory, overtime, worker_lost
+from dashboard.jobs.worker import explain
+from dashboard.settings import Settings
 
 FAILURES = [worker_lost, lambda record: overtime(record, 60), lambda record: over_memory(record, 2)]
 PLACES = [None, Progress("queued"), Progress("load"), Progress("predictions"), Progress("save"), Progress("other")]
@@ -21,6 +29,49 @@ def test_what_was_not_typed_is_not_said_to_be_in_the_box(failure: Callable[[JobR
     assert "Your text is still in the box" in told["capture"]
     for words in ("in the box", "this run", "This run", "Run again"):
         assert words not in told["derive"]
+
+
+ERRORS = [
+    *(MemoryError(), OSError(errno.EACCES, "Permission denied"), OSError(errno.ENOSPC, "No space left on device")),
+    *(ZeroDivisionError("a defect"), RuntimeError("out of memory"), OSError("Unable to load weights")),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("phase", ["fetch", "load", "layers", "predictions", ""])
+def test_an_error_that_nobody_foresaw_is_told_of_what_it_is(error: BaseException, phase: str) -> None:
+    told = {name: explain(error, phase, "", name).message for name in ("capture", "derive")}
+    assert "text is still in the box" in told["capture"]
+    assert not re.search(r"in the box|[Tt]his run|[Rr]un again", told["derive"])
+    assert re.search(r"[Tt]ry again|[Cc]hoose|free some space|give the server access", told["derive"])
+
+
+@pytest.mark.parametrize(
+    "limits", [{"visitor_runs": 1}, {"queue_runs": 1}, {"queue_megabytes": 0.00004}, {"queue_megabytes": 0.00001}]
+)
+@pytest.mark.parametrize(
+    ("name", "end"), [("derive", "then try again."), ("capture", "then run again. Your text is still in the box.")]
+)
+def test_a_full_queue_is_told_of_what_is_asked_for(limits: dict[str, Any], name: str, end: str) -> None:
+    board = Board((Waiting("k1", ("ann",), 9, rank=Rank.QUICK),))
+    with pytest.raises(QueueFullError, match=f"{re.escape(end)}$"):
+        check_room(board, Settings(**limits), JobSpec(name, "new"), "ann", 9)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        ([Rank.QUICK], "1 of your results is waiting already"),
+        ([Rank.QUICK, Rank.LONG], "2 of your results are waiting already"),
+        ([Rank.USUAL], "1 of your runs is waiting already"),
+        ([Rank.USUAL, Rank.USUAL], "2 of your runs are waiting already"),
+        ([Rank.USUAL, Rank.LONG, Rank.QUICK], "3 of your runs and results are waiting already"),
+    ],
+)
+def test_what_waits_of_one_person_is_called_what_it_is(ranks: list[Rank], words: str) -> None:
+    board = Board(tuple(Waiting(f"k{number}", ("ann",), rank=rank) for number, rank in enumerate(ranks)))
+    with pytest.raises(QueueFullError, match=f"^{words}"):
+        check_room(board, Settings(visitor_runs=len(ranks)), JobSpec("derive", "new"), "ann", 9)
 
 
 def test_a_worker_that_was_lost_is_said_in_whole_sentences() -> None:

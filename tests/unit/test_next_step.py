@@ -50,6 +50,7 @@ SAID_ELSEWHERE = {  # module and expression whose words are made elsewhere, and 
 }
 NEEDS_NONE = {  # messages without a next step, each with the reason
     "The run was cancelled. The text is still in the box.": "who cancelled it wants nothing else",
+    "The computation was cancelled.": "the same",
 }
 
 

@@ -37,7 +37,7 @@ MEASURES = {
         Measure("final-rank", "Rank of the final prediction", "rank", "final"),
         Measure("actual-probability", "Probability of the actual token", "share", "actual"),
         Measure("actual-rank", "Rank of the actual token", "rank", "actual"),
-        Measure("kl", "KL divergence of the final prediction from this one", "nats"),
+        Measure("kl", "KL divergence from the final prediction", "nats"),
     )
 }
 

@@ -112,7 +112,7 @@ def _line(line: Line) -> dict[str, Any]:
     name = escape(isolated(line.name))
     return {
         "type": "scatter",
-        "mode": "lines+markers" if count == 1 or np.isnan(line.values).any() else "lines",
+        "mode": "lines+markers" if np.isfinite(line.values).sum() == 1 else "lines",
         "x": list(range(count)),
         "y": typed(np.asarray(line.values, dtype=np.float64)),
         "line": {"color": line.colour, "width": line.width, "dash": line.dash},

@@ -16,7 +16,7 @@ from dashboard.errors import RunShapeError
 from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
 from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec, typed
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
 from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, elide, escape, isolated, token_label
 
 TEXT_BELOW = 60  # columns from which on cells have no text
@@ -87,10 +87,11 @@ def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
     cells |= {"x0": 0, "dx": drawn.step, "hovertext": _hover(shown, values, names, drawn)}
     if len(columns) <= EXACT_UP_TO:
         cells["customdata"] = [[{"token": token, "layer": place - 1} for token in columns] for place in range(lens.places)]
+    texts: list[dict[str, Any]] = []
     if len(columns) < TEXT_BELOW:
         room = max(1, int((LARGE[0] / len(columns) - 4) / CHARACTER_WIDTH))
-        cells |= {"text": [[escape(isolated(elide(name, min(room, 12)))) for name in row] for row in names]} | _text(theme)
-    traces = [cells, *_hatched(values, columns, drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
+        texts = _texts(values, [[elide(name, min(room, 12)) for name in row] for row in names], drawn, theme)
+    traces = [cells, *texts, *_hatched(values, columns, drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
     return {"data": traces, "layout": _layout(drawn, theme, "x")}
 
 
@@ -152,8 +153,32 @@ def _heatmap(values: np.ndarray, drawn: LensMap, theme: Theme) -> dict[str, Any]
     return {**shared, "z": typed(_shades(values, drawn)), "colorscale": colour_scale(theme)}
 
 
-def _text(theme: Theme) -> dict[str, Any]:
-    return {"texttemplate": "%{text}", "textfont": {"family": TOKEN_FONT, "size": 11}}
+def _texts(values: np.ndarray, names: list[list[str]], drawn: LensMap, theme: Theme) -> list[dict[str, Any]]:
+    """What stands in the cells, in ink or in the surface's colour, whichever stands out more from the cell's."""
+    shades = _shades(values, drawn)
+    ground = np.concatenate([_luminance((theme.surface,)), _luminance(theme.weights, 255)])[shades]
+    found = []
+    for colour in (theme.ink, theme.surface):
+        [mine], [other] = (_luminance((one,)) for one in (colour, theme.surface if colour == theme.ink else theme.ink))
+        more = _contrast(ground, mine) >= _contrast(ground, other)
+        places, columns = np.nonzero(more if colour == theme.ink else more & (_contrast(ground, mine) > _contrast(ground, other)))
+        font = {"family": TOKEN_FONT, "size": 11, "color": colour}
+        written = [escape(isolated(names[i][j])) for i, j in zip(places.tolist(), columns.tolist(), strict=True)]
+        shared = {"type": "scatter", "mode": "text", "hoverinfo": "skip", "textfont": font, "text": written}
+        found.append({**shared, "x": (columns * drawn.step).tolist(), "y": places.tolist()})
+    return found
+
+
+def _luminance(stops: tuple[str, ...], size: int = 1) -> np.ndarray:
+    """(size,) relative luminance of a scale's colours (WCAG 2.2)."""
+    channels = colour_table(stops, size) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return np.asarray(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def _contrast(one: np.ndarray, other: float) -> np.ndarray:
+    high, low = np.maximum(one, other), np.minimum(one, other)
+    return np.asarray((high + 0.05) / (low + 0.05))
 
 
 def _hover(lens: LogitLens, values: np.ndarray, names: list[list[str]], drawn: LensMap) -> list[list[str]]:

@@ -12,6 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from synthetic import array_of
+from test_lens_figures import texts_of
 from test_logit_lens import HEADS
 from tiny_models import eager_twin, tiny, words
 
@@ -39,7 +40,7 @@ def test_cells_are_hugging_faces_own_head_on_its_own_states(name: str) -> None:
     cells = figure.data[0]
     np.testing.assert_allclose(array_of(cells.z), 1 + np.round(254 * np.sqrt(probabilities.max(axis=-1))), atol=1)
     pieces = [tokenizer.convert_ids_to_tokens(row) for row in probabilities.argmax(axis=-1).tolist()]
-    assert [list(row) for row in cells.text] == pieces
+    assert texts_of(figure.to_plotly_json()) == pieces
     assert figure.layout.title.text.startswith("Logit lens")
     assert list(figure.layout.yaxis.ticktext) == ["E", *map(str, range(len(pieces) - 1))]
 
@@ -50,7 +51,7 @@ def test_the_last_row_is_the_models_own_prediction(name: str) -> None:
     model, tokenizer, ids, outputs = outputs_of(name)
     figure = plot_logit_lens(outputs.hidden_states, model, tokenizer, ids[0].tolist(), measure="probability")
     best = outputs.logits[0].argmax(dim=-1).tolist()
-    assert list(figure.data[0].text[-1]) == tokenizer.convert_ids_to_tokens(best)
+    assert texts_of(figure.to_plotly_json())[-1] == tokenizer.convert_ids_to_tokens(best)
 
 
 def test_the_model_stays_as_it_is() -> None:

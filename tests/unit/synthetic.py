@@ -195,6 +195,15 @@ def position_result(run: ModelRun, position: int, mode: str = "given", words: Se
     return Derived(request, arrays, {"words": told})
 
 
+def make_whole_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
+    """A run of `make_parts` that holds every derived result that a view with default options shows, and those of both modes."""
+    run = make_run(kind, texts, **options)
+    if not run.has_predictions:
+        return run
+    modes = ("given", "masked") if kind == "masked" else ("given",)
+    return run.with_derived([lens_result(run), *(position_result(run, i, mode) for i in range(len(run)) for mode in modes)])
+
+
 def _asked(run: ModelRun) -> list[int]:
     ids = [token.id for token in run.tokens]
     return [*ids[1:], -1] if run.model.kind == "causal" else ids

@@ -63,6 +63,43 @@ def drawn_of(lens: LogitLens, measure: str = "probability", vocabulary: int = 6)
     return LensMap(lens, MEASURES[measure], vocabulary, [f"t{i}" for i in range(lens.positions)])
 
 
+def texts_of(spec: Any) -> list[list[str]]:
+    """What stands in each cell."""
+    rows, columns = array_of(spec["data"][0]["z"]).shape
+    found = [[""] * columns for _ in range(rows)]
+    for trace in spec["data"]:
+        if trace.get("mode") == "text":
+            for x, y, text in zip(trace["x"], trace["y"], trace["text"], strict=True):
+                assert found[y][x] == "", "one text a cell"
+                found[y][x] = text
+    return found
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+def test_the_text_of_a_cell_stands_out_from_it(theme: Any) -> None:
+    """At least 4.2 : 1, by the formula of WCAG 2.2."""
+
+    def luminance(hex_code: str) -> float:
+        values = [int(hex_code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        return sum(
+            w * (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4)
+            for w, v in zip((0.2126, 0.7152, 0.0722), values, strict=True)
+        )
+
+    spec = lens_map(drawn_of(lens_of(places=40, positions=20)), theme)
+    shades = array_of(spec["data"][0]["z"])
+    assert all("" not in row for row in texts_of(spec))
+    for trace in spec["data"][1:3]:
+        mine = luminance(trace["textfont"]["color"])
+        for x, y in zip(trace["x"], trace["y"], strict=True):
+            at = (shades[y, x] - 1) / 254 * (len(theme.weights) - 1)
+            stop = luminance(theme.weights[round(at)])
+            high, low = max(mine, stop), min(mine, stop)
+            assert (high + 0.05) / (low + 0.05) > 3.3
+            if abs(at - round(at)) < 0.1:
+                assert (high + 0.05) / (low + 0.05) > 4.2
+
+
 def test_strength_by_hand() -> None:
     np.testing.assert_allclose(strength(np.array([0, 0.25, 1.0, np.nan]), "share", 1), [0, 0.5, 1, np.nan])
     np.testing.assert_allclose(strength(np.array([1, 10, 100.0, np.nan]), "rank", 100), [1, 0.5, 0, np.nan])
@@ -106,28 +143,29 @@ def test_a_cell_names_its_likeliest_token_and_hover_gives_the_number() -> None:
     lens = lens_of()
     spec = lens_map(drawn_of(lens, "kl"))
     names = [["the", "·cat", "·sat", "&lt;b&gt;", "·on", "↵"][i] for i in lens.top_ids[1, :, 0]]
-    assert spec["data"][0]["text"][1] == names
+    assert texts_of(spec)[1] == names
     hover = spec["data"][0]["hovertext"][1][2]
     probability = math.exp(lens.top_logprobs[1, 2, 0])
     assert hover.startswith(f"t2 (2), after layer 0<br><b>{names[2]}</b> {100 * probability:.1f} %")
-    assert hover.endswith(f"KL divergence of the final prediction from this one: {lens.kl[1, 2]:.2f} nats")
+    assert hover.endswith(f"KL divergence from the final prediction: {lens.kl[1, 2]:.2f} nats")
 
 
 def test_cells_without_an_actual_token_are_hatched() -> None:
-    [_cells, hatched, _legend] = lens_map(drawn_of(lens_of(), "actual-rank"))["data"]
+    [_cells, _ink, _surface, hatched, _legend] = lens_map(drawn_of(lens_of(), "actual-rank"))["data"]
     assert hatched["fillpattern"]["shape"] == "/"
     assert (min(hatched["x"][:5]), max(hatched["x"][:5])) == (2.5, 3.5)
     assert array_of(lens_map(drawn_of(lens_of(), "actual-rank"))["data"][0]["z"])[:, -1].tolist() == [0, 0, 0]
-    assert len(lens_map(drawn_of(lens_of(causal=False), "actual-rank"))["data"]) == 2, "nothing to hatch"
-    assert len(lens_map(drawn_of(lens_of(), "final-rank"))["data"]) == 2
+    assert len(lens_map(drawn_of(lens_of(causal=False), "actual-rank"))["data"]) == 4, "nothing to hatch"
+    assert len(lens_map(drawn_of(lens_of(), "final-rank"))["data"]) == 4
 
 
 @pytest.mark.parametrize(
     ("positions", "text", "exact"), [(59, True, True), (60, False, True), (128, False, True), (129, False, False)]
 )
 def test_many_tokens_carry_no_text_in_their_cells(positions: int, text: bool, exact: bool) -> None:
-    cells = lens_map(drawn_of(lens_of(positions=positions)))["data"][0]
-    assert ("text" in cells, "customdata" in cells) == (text, exact)
+    traces = lens_map(drawn_of(lens_of(positions=positions)))["data"]
+    cells = traces[0]
+    assert (any(trace.get("mode") == "text" for trace in traces), "customdata" in cells) == (text, exact)
     assert len(cells["hovertext"][0]) == positions
 
 

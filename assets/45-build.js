@@ -40,7 +40,16 @@
       if (changed) fill(box, told[part]);
       box.dataset.of = of;
     }
+    if (changed) explain(view);
     document.dispatchEvent(new CustomEvent("view-words", { detail: { ...told, changed } }));
+  }
+  /* the caption once more, behind the card's "?" */
+  function explain(view) {
+    const panel = document.getElementById(`${view}-panel`);
+    const caption = panel && panel.querySelector(".heading .caption");
+    if (!caption) return;
+    panel.querySelector(".about-text").replaceChildren(...[...caption.cloneNode(true).childNodes]);
+    panel.querySelector(".about").hidden = !caption.textContent;
   }
   /** A view's invitation again, as it was before the first run. */
   function invite(view) {

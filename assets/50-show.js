@@ -30,10 +30,15 @@
     }
     return declared;
   }
-  const isWanted = ({ kind, view }, options) => kind === "words" || options[view.show] !== "table";
+  const isOpen = ({ name, card, first }, options) => (card in options ? options[card] === name : first);
+  const isWanted = ({ kind, view }, options) => isOpen(view, options) && (kind === "words" || options[view.show] !== "table");
+
+  /** Whether a view is the open tab of its card. */
+  app.isOpen = (name) => isOpen(outputs().find(({ view }) => view.name === name).view, app.state.options);
 
   /* what an answer depends on: the places of the selection, and options; of a figure, as far as its server has told it by now */
-  function questionOf({ kind, view, name }, selection, options) {
+  function questionOf({ kind, view, name }, selection, chosen) {
+    const options = app.history.asText(chosen);
     const all = { ...app.history.places(selection), stamp: app.stamp };
     if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
     const own = { ...pick(options, view.options), theme: document.documentElement.dataset.theme };

@@ -91,16 +91,24 @@
   const awaited = new Map(); // per view: what its words wait for
   document.addEventListener("view-words", ({ detail: { view, awaits } }) => {
     awaited.set(view, awaits);
-    const all = [...new Map([...awaited.values()].flat().map((request) => [request.name, request])).values()];
+    renew(awaits);
+  });
+  /* the set is what the open tabs wait for; `news`: what has just been said to be awaited */
+  function renew(news) {
+    const open = [...awaited].filter(([view]) => app.isOpen(view)).flatMap(([, awaits]) => awaits);
+    const all = [...new Map(open.map((request) => [request.name, request])).values()];
     const missing = new Set(all.map(({ name }) => ofCapture(name)));
     for (const name of came.keys()) if (!missing.has(name)) came.delete(name);
-    for (const { name } of awaits) {
+    for (const { name } of news) {
       if ((came.get(ofCapture(name)) || 0) >= OFTEN) failed.set(ofCapture(name), { error: "This result did not come." });
       if (failed.has(ofCapture(name))) say(name, failed.get(ofCapture(name)));
     }
     ask(all.filter(({ name }) => !failed.has(ofCapture(name))));
+  }
+  app.onPaint((state, what) => {
+    if (what === "nothing") { awaited.clear(); ask([]); }
+    if (what === "options" && awaited.size) renew([]);
   });
-  app.onPaint((state, what) => { if (what === "nothing") { awaited.clear(); ask([]); } });
 
   /** How far the results of the set are: a map from a result's name to its state. */
   own.derivedProgress = (told) => hear(told, false);

@@ -30,10 +30,11 @@
 
   /* what is shown, as an entry holds it and as the address says it */
   function chosen(options) {
-    return Object.fromEntries(controls.filter(({ id, standard }) => id in options && options[id] !== standard).map(({ id }) => [id, options[id]]));
+    return Object.fromEntries(controls.filter(({ name, standard }) => name in options && options[name] !== standard).map(({ name }) => [name, options[name]]));
   }
+  const text = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : String(value));
   function address(entry) {
-    return { ...app.history.places(entry.selection), ...entry.options };
+    return { ...app.history.places(entry.selection), ...app.history.asText(entry.options) };
   }
   const place = (entry) => (entry.selection ? "?" + new URLSearchParams(address(entry)).toString() : window.location.href);
 
@@ -91,7 +92,7 @@
   function difference(entry, before) {
     if (!before.selection || entry.selection.run !== before.selection.run) return "run";
     const names = Object.keys(entry.selection).filter((name) => entry.selection[name] !== before.selection[name]);
-    return [...names, ...controls.map(({ id }) => id).filter((id) => entry.options[id] !== before.options[id])].join();
+    return [...names, ...controls.map(({ name }) => name).filter((name) => entry.options[name] !== before.options[name])].join();
   }
   function step(entry) {
     const at = performance.now();
@@ -121,10 +122,16 @@
     /** The cards' options that are not at their default, as they are, or as they are about to be; null while none is known. */
     options: () => (controls.length ? chosen(expected ? expected.options : app.state.options) : null),
 
+    /** Options as an address writes them. */
+    asText: (options) => Object.fromEntries(Object.entries(options).map(([name, value]) => [name, text(value)])),
+    /** Set some of the options, by name. */
+    set(options) {
+      for (const { id, property, name } of controls) if (name in options) props(id, { [property]: options[name] });
+    },
     /** The cards' options are these values of the controls; gives those that are not at their default. */
     optionsAre(known, values) {
       controls = known;
-      app.state.options = Object.fromEntries(controls.map(({ id }, i) => [id, values[i]]));
+      app.state.options = Object.fromEntries(controls.map(({ name }, i) => [name, values[i]]));
       return chosen(app.state.options);
     },
 
@@ -256,7 +263,7 @@
   own.placeOptions = function (info, step, known, ...values) {
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     const wanted = triggered.includes("run-info.data") ? info && !info.error && info.options : step && step.options;
-    const next = known.map(({ id, standard }) => (wanted && id in wanted ? wanted[id] : standard));
+    const next = known.map(({ name, standard }) => (wanted && name in wanted ? wanted[name] : standard));
     return next.map((value, i) => (!wanted || value === values[i] ? window.dash_clientside.no_update : value));
   };
 })();

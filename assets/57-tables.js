@@ -8,7 +8,7 @@
   const focusedRow = (box) => (box.contains(document.activeElement) ? document.activeElement.dataset.row : undefined);
 
   function show({ view, table, of }) {
-    const card = app.byId(`${view}-card`);
+    const card = app.byId(`${view}-panel`);
     if (!card) return;
     const box = app.byId(`${view}-table`) || added(view);
     const opened = Boolean(table) && !card.classList.contains("as-table");

@@ -21,6 +21,7 @@ RUN_INFO = "run-info"
 ADDRESS = "address"
 CATALOG = "catalog"
 CONTROLS = "controls"
+LARGE = "large"
 EXAMPLES = "examples"
 DERIVED_PROGRESS = "derived-progress"
 DERIVED_REQUEST = "derived-request"
@@ -60,6 +61,26 @@ THEME_SWITCH = "theme-switch"
 TOKEN_COUNT = "token-count"
 TOOLTIP = "tooltip"
 UNDO = "undo"
+
+
+def card_id(card: str) -> str:
+    """The id of a card."""
+    return f"{card}-card"
+
+
+def tabs_id(card: str) -> str:
+    """The id of a card's row of tabs."""
+    return f"{card}-tabs"
+
+
+def tab_id(card: str, view: str) -> str:
+    """The id of one tab."""
+    return f"{card}-tab-{view}"
+
+
+def panel_id(view: str) -> str:
+    """The id of what a tab shows."""
+    return f"{view}-panel"
 
 
 def graph_id(view: str) -> str:

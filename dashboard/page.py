@@ -1,4 +1,4 @@
-"""The shell of the page: header, form, token strip, selection bar and one card a view. No callbacks here."""
+"""The shell of the page: header, form, token strip, selection bar and the cards with their tabs. No callbacks here."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from dashboard.markup import attributes, frozen
 from dashboard.models.catalog import CatalogEntry
 from dashboard.picker import facts_of, line_of
 from dashboard.settings import Settings
-from dashboard.views.declaration import SHOW, Control, View
-from dashboard.views.state import controls_of
+from dashboard.views.cards import LARGE, Card, cards_of
+from dashboard.views.controls import SHOW, Choice, Control, Number, Slider, Switch
+from dashboard.views.declaration import View
+from dashboard.views.state import settings_of
 
 FORMATS = {
     "png": "Picture, twice the size of the screen",
@@ -38,6 +40,7 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
         embedded: it stands inside another page and takes no new text: what needs a worker is not shown
             (assets/45-embedded.css), and it can be opened in a tab of its own.
     """
+    firsts = [card.views[0] for card in cards_of(views)]
     return html.Div(
         [
             html.A("Skip to the token strip", href=f"#{ids.TOKENS}", className="skip"),
@@ -63,15 +66,22 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
             data_version=__version__,
             data_build=build(),
             data_fields=json.dumps(fields_for_browser()),
-            data_views=json.dumps([_for_asking(view) for view in views]),
+            data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),
         ),
     )
 
 
-def _for_asking(view: View) -> dict[str, Any]:
-    """What the browser must know to ask for a view's figure (assets/50-show.js)."""
+def _for_asking(view: View, first: bool) -> dict[str, Any]:
+    """What the browser must know to ask for what a view shows (assets/50-show.js)."""
     options = [ids.control_id(view.name, control.name) for control in view.controls if control != SHOW]
-    return {"name": view.name, "reads": view.figure_reads, "options": options, "show": ids.control_id(view.name, SHOW.name)}
+    return {
+        "name": view.name,
+        "card": view.card,
+        "first": first,
+        "reads": view.figure_reads,
+        "options": [*options, *([LARGE] if view.adapts else [])],
+        "show": ids.control_id(view.name, SHOW.name),
+    }
 
 
 def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
@@ -90,9 +100,17 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
     return [
         *[dcc.Store(id=name) for name in names],
         dcc.Store(id=ids.CATALOG, data=catalog),
-        dcc.Store(id=ids.CONTROLS, data=[{"id": name, "standard": control.default} for name, control in controls_of(views)]),
+        dcc.Store(id=ids.CONTROLS, data=_settings(views)),
+        dcc.Store(id=ids.LARGE, data=cards_of(views)[0].name),
         dcc.Store(id=ids.EXAMPLES, data=[asdict(example) for example in EXAMPLES]),
         dcc.Store(id=ids.FORM_STATE, data="idle"),
+    ]
+
+
+def _settings(views: Sequence[View]) -> list[dict[str, Any]]:
+    """What can be set on the page, for the browser: component, name in the address, default."""
+    return [
+        {"id": one.id, "property": one.property, "name": one.name, "standard": one.control.default} for one in settings_of(views)
     ]
 
 
@@ -267,10 +285,31 @@ def _stepper(label: str, name: str) -> html.Span:
 
 
 def _cards(views: Sequence[View]) -> html.Div:
-    return html.Div([_card(view) for view in views], className="cards", id=ids.CARDS)
+    cards = cards_of(views)
+    return html.Div([_card(card) for card in cards], className="cards", id=ids.CARDS, **attributes(data_large=cards[0].name))
 
 
-def _card(view: View) -> html.Section:
+def _card(card: Card) -> html.Section:
+    """A row of tabs, and below it what the open one shows; *Enlarge* gives the card the large place (assets/56-places.js)."""
+    tabs = [
+        dbc.Tab(_panel(view), label=view.tab, tab_id=view.name, id=ids.tab_id(card.name, view.name), label_class_name="card-tab")
+        for view in card.views
+    ]
+    words = {"aria_label": f"Enlarge {card.title}", "data_enlarge": card.name, "aria_pressed": "false"}
+    enlarge = html.Button(
+        "⤢", type="button", className="quiet enlarge", title="Give this card the large place", **attributes(**words)
+    )
+    row = dbc.Tabs(tabs, id=ids.tabs_id(card.name), active_tab=card.views[0].name, class_name="card-tabs")
+    return html.Section(
+        [html.Div(className="enlarge-slot", **frozen(enlarge)), row],
+        className="card-box card-of-views",
+        id=ids.card_id(card.name),
+        **attributes(aria_label=card.title),
+    )
+
+
+def _panel(view: View) -> html.Div:
+    """What a tab shows: heading and options, the figure with what stands around it, and a line of exact numbers."""
     empty = html.Div(html.Div(view.invited().message), className="card-message")
     title = frozen(html.H2(view.title), html.P("", className="caption"))
     heading = html.Div(id=ids.heading_id(view.name), className="heading", **title)
@@ -281,19 +320,24 @@ def _card(view: View) -> html.Section:
         responsive=True,
         className="graph",
     )
-    head: list[Any] = [heading, _options(view)]
+    head: list[Any] = [heading, _about(), _options(view)]
     figure = html.Div(graph, className="figure", id=f"{view.name}-figure")
     above = [html.Div(className="above", **frozen(view.above()))] if view.above else []
     beside = [html.Div(className="beside", **frozen(view.beside()))] if view.beside else []
     side = html.Div(id=ids.body_id(view.name), className="card-side", **frozen(empty))
     body = html.Div([*beside, html.Div([*above, figure], className="figure-column"), side], className="card-middle")
     footer = html.Div(id=ids.footer_id(view.name), className="card-footer-line")
-    return html.Section(
+    return html.Div(
         [html.Div(head, className="card-head"), body, footer, CardText(ids.text_id(view.name))],
-        className=f"card-box view view-{view.name}",
-        id=f"{view.name}-card",
-        **attributes(aria_labelledby=ids.heading_id(view.name)),
+        className=f"view view-{view.name}",
+        id=ids.panel_id(view.name),
     )
+
+
+def _about() -> html.Details:
+    """The caption behind a “?”, where a small place has no room for it (assets/45-build.js)."""
+    summary = html.Summary("?", title="What this shows", **attributes(aria_label="What this shows"))
+    return html.Details(className="menu-box about", **frozen(summary, html.Div(className="menu about-text")))
 
 
 def _options(view: View) -> html.Details:
@@ -302,7 +346,7 @@ def _options(view: View) -> html.Details:
             html.Summary("Options"),
             html.Div([*[_control(view.name, control) for control in view.controls], _export(view)], className="menu options"),
         ],
-        className="menu-box",
+        className="menu-box options-box",
     )
 
 
@@ -350,11 +394,26 @@ def _export_menu() -> html.Details:
 
 
 def _control(view: str, control: Control) -> html.Fieldset:
-    choices = dbc.RadioItems(
-        id=ids.control_id(view, control.name),
-        options=[{"value": value, "label": label} for value, label in control.choices],
-        value=control.default,
-        persistence=False,
-    )
     named = attributes(aria_label=control.label, data_legend=control.label, data_kinds=" ".join(control.kinds))
-    return html.Fieldset(choices, **named)
+    more = [html.Small(control.help, className="control-help")] if control.help else []
+    return html.Fieldset([_field(ids.control_id(view, control.name), control), *more], **named)
+
+
+def _field(name: str, control: Control) -> Any:
+    """The component that holds a control's `value`."""
+    if isinstance(control, Choice):
+        options = [{"value": value, "label": label} for value, label in control.choices]
+        return dbc.RadioItems(id=name, options=options, value=control.default, persistence=False)
+    if isinstance(control, Switch):
+        return dbc.Switch(id=name, label=control.label, value=control.default, persistence=False)
+    if isinstance(control, Slider):
+        ends = {control.least: control.text(control.least), control.most: control.text(control.most)}
+        return dcc.Slider(
+            control.least, control.most, control.step, value=control.default, id=name, marks=ends, updatemode="mouseup"
+        )
+    if isinstance(control, Number):
+        bounds = {"min": control.least, "max": control.most, "step": control.step}
+        return dbc.Input(id=name, type="number", value=control.default, debounce=True, size="sm", **bounds)
+    return dbc.Input(
+        id=name, type="text", value=control.default, debounce=True, size="sm", placeholder=control.label, autocomplete="off"
+    )

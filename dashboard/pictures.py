@@ -33,7 +33,8 @@ from dashboard.figures.theme import Theme, empty_figure, theme_named
 from dashboard.markup import Plain, attributes, bound, plain
 from dashboard.plain_line import plain_line
 from dashboard.shelf import Shelf, guarded
-from dashboard.views.declaration import SHOW, View, Words
+from dashboard.views.controls import SHOW
+from dashboard.views.declaration import View, Words
 from dashboard.views.library import context_of
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState

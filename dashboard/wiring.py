@@ -32,7 +32,7 @@ from dashboard.run_info import apart, describe_run, opened_example, place_in, st
 from dashboard.shelf import Shelf, guarded
 from dashboard.store.files import is_name
 from dashboard.views.declaration import View
-from dashboard.views.state import controls_of, options_in
+from dashboard.views.state import options_in, settings_of
 
 MOST_WANTED = 24  # derived results that one page asks for at a time
 GONE = {  # by what asked for the run
@@ -179,7 +179,7 @@ def _from_submit(shelf: Shelf, submitted: dict[str, Any], raw: object) -> dict[s
             before = shelf.store.open(selection.run)
         except DashboardError:
             selection = None  # the run that was shown has left the store: nothing to carry over
-    options: dict[str, str] | None = {} if opened_example(run, before) else None  # an example is shown as it was meant
+    options: dict[str, Any] | None = {} if opened_example(run, before) else None  # an example is shown as it was meant
     return {**describe_run(run), "start": start_of(run, before, selection), "options": options}
 
 
@@ -224,14 +224,14 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         Input(ids.SELECTION, "data"),
         State(ids.RUN_INFO, "data"),
     )
-    controls = [name for name, _control in controls_of(views)]
+    settings = [(one.id, one.property) for one in settings_of(views)]
     shown = [(ids.graph_id(view.name), "figure") for view in views] + [(ids.text_id(view.name), "words") for view in views]
     browser(
         "show",
         [Output(*one) for one in shown],
         Input(ids.SELECTION, "data"),
         Input(ids.ARRIVED, "data"),
-        *[Input(name, "value") for name in controls],
+        *[Input(*one) for one in settings],
         State(ids.RUN_INFO, "data"),
         State(ids.CONTROLS, "data"),
         *[State(*one) for one in shown],
@@ -250,13 +250,13 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
     browser(
         "placeOptions",
-        [Output(name, "value") for name in controls],
+        [Output(*one) for one in settings],
         Input(ids.RUN_INFO, "data"),
         Input(ids.TRAVEL, "data"),
         State(ids.CONTROLS, "data"),
-        *[State(name, "value") for name in controls],
+        *[State(*one) for one in settings],
     )
-    browser("optionsChosen", *[Input(name, "value") for name in controls], State(ids.CONTROLS, "data"), initial=True)
+    browser("optionsChosen", *[Input(*one) for one in settings], State(ids.CONTROLS, "data"), initial=True)
     browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))  # alone: Dash holds back what waits for a result as well
     browser("derivedResult", Input(ids.DERIVED_RESULT, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))

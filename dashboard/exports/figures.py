@@ -74,7 +74,7 @@ def standing(name: str, state: ViewState, views: Sequence[View], library: Librar
     """
     for view in views:
         if name == view.name:
-            return _of_view(view, context_of(view, state, library))
+            return _of_view(view, context_of(view, replace(state, large=view.card), library))
         for extra in view.more:
             if name == extra.name:
                 return _of_extra(extra, Context(library.run_of(state.selection), state.selection))
@@ -82,8 +82,8 @@ def standing(name: str, state: ViewState, views: Sequence[View], library: Librar
 
 
 def all_standing(state: ViewState, views: Sequence[View], library: Library) -> Iterator[tuple[str, Standing | str]]:
-    """Every figure with its card's title; a sentence in place of one that cannot be drawn."""
-    for view in views:
+    """Every figure of the open tabs with its title; a sentence in place of one that cannot be drawn."""
+    for view in state.open_views(views):
         for name, title in ((view.name, view.title), *((extra.name, extra.title) for extra in view.more)):
             try:
                 yield title, standing(name, state, views, library)

@@ -8,12 +8,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from dashboard import __version__
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.tokens import run_labels
-from dashboard.views.declaration import SHOW, View
+from dashboard.views.controls import SHOW
+from dashboard.views.declaration import View
 
 PROGRAM = f"Transformer dashboard {__version__}"
 HERE = "as found on the machine that ran it"
@@ -65,10 +67,10 @@ def of_figure(
     return Provenance(entries, tuple(line for line in brief if line))
 
 
-def settings_of(view: View, options: Mapping[str, str], run: ModelRun) -> dict[str, str]:
+def settings_of(view: View, options: Mapping[str, Any], run: ModelRun) -> dict[str, str]:
     """A view's options in words, those that mean something for this kind of model."""
     return {
-        control.label: dict(control.choices)[options[control.name]]
+        control.label: control.words(options[control.name])
         for control in view.controls
         if control != SHOW and run.model.kind in control.kinds
     }

@@ -5,18 +5,22 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from dashboard.views.declaration import View
+from dashboard.views.declaration import CARDS, View
 
 
 def all_views() -> tuple[View, ...]:
-    """Every view of this folder (each module with a `VIEW`), in the order of the cards.
+    """Every view of this folder (each module with a `VIEW`), in the order of the cards and their tabs.
 
     Raises:
         ValueError: two views have one name.
     """
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
-    views = sorted((module.VIEW for module in modules if hasattr(module, "VIEW")), key=lambda view: view.order)
+    views = sorted((module.VIEW for module in modules if hasattr(module, "VIEW")), key=_place)
     names = [view.name for view in views]
     if len(set(names)) != len(names):
         raise ValueError(f"Two views have one name: {names}")
     return tuple(views)
+
+
+def _place(view: View) -> tuple[int, int]:
+    return list(CARDS).index(view.card), view.order

@@ -217,6 +217,8 @@ def table(context: Context) -> Table:
 VIEW = View(
     name="attention",
     title="Attention",
+    card="attention",
+    tab="Heatmap",
     order=1,
     invitation=(
         "Run a text to see where each token looks.",

@@ -11,39 +11,13 @@ from dash import html
 
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.run import ModelKind
 from dashboard.contracts.table import Table
 from dashboard.figures.spec import Spec
 from dashboard.figures.tokens import Labelled, lead_of, leading_marks, run_labels, token_label
 from dashboard.markup import attributes
+from dashboard.views.controls import SHOW, Control
 
-ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
-
-
-@dataclass(frozen=True)
-class Control:
-    """One choice in a card's options.
-
-    Attributes:
-        name: makes the component's id. label: what a person reads.
-        choices: (value, label) pairs; the first is the default. kinds: the model kinds for which it means something.
-    """
-
-    name: str
-    label: str
-    choices: tuple[tuple[str, str], ...]
-    kinds: tuple[ModelKind, ...] = ALL_KINDS
-
-    @property
-    def default(self) -> str:
-        return self.choices[0][0]
-
-    def parse(self, raw: object) -> str:
-        """`raw` where it is one of the choices, else the default."""
-        return raw if isinstance(raw, str) and raw in dict(self.choices) else self.default
-
-
-SHOW = Control("show", "Show as", (("figure", "Figure"), ("table", "Table of numbers")))
+CARDS = {"attention": "Attention", "hidden": "Hidden states", "prediction": "Predictions"}  # by name, in their order
 
 
 @dataclass(frozen=True)
@@ -84,10 +58,12 @@ class Extra:
 
 @dataclass(frozen=True)
 class View:
-    """One card. What it shows it makes of a `Context` alone, by pure functions.
+    """One tab of a card. What it shows it makes of a `Context` alone, by pure functions.
 
     Attributes:
-        name: makes the ids (`<name>-graph`). title: before there is a run. order: place among the cards.
+        name: makes the ids (`<name>-graph`). title: before there is a run. card: which card it is a tab of (`CARDS`).
+        tab: what its tab says; order: its place among the tabs.
+        adapts: it draws another figure in a small place than in the large one (`Context.place`).
         invitation: headline and sentence before there is a run.
         figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
             where they change it (`fields` asks both); export_reads: of the exported figure, where it differs: what the
@@ -109,6 +85,8 @@ class View:
 
     name: str
     title: str
+    card: str
+    tab: str
     order: int
     invitation: tuple[str, str]
     figure_reads: tuple[str, ...]
@@ -125,12 +103,15 @@ class View:
     more: tuple[Extra, ...] = ()
     selects: Literal["points", "drawn"] | None = None
     selects_nothing: str = ""
+    adapts: bool = False
 
     def __post_init__(self) -> None:
         if (self.selects is None) == (not self.selects_nothing):
             raise ValueError(
                 f"{self.name}: say what of its figure can be chosen (selects), or why nothing can be (selects_nothing)."
             )
+        if self.card not in CARDS:
+            raise ValueError(f"{self.name} is a tab of “{self.card}”; choose one of these cards: {', '.join(CARDS)}.")
         if self.table is not None and SHOW not in self.controls:
             object.__setattr__(self, "controls", (SHOW, *self.controls))
 
@@ -151,7 +132,7 @@ class View:
         headline, sentence = self.invitation
         return Words(self.title, message=[html.B(headline), html.P(sentence)])
 
-    def options(self, raw: tuple[Any, ...]) -> dict[str, str]:
+    def options(self, raw: tuple[Any, ...]) -> dict[str, Any]:
         """The controls' values, in their order, as a mapping; anything unknown becomes the default."""
         return {control.name: control.parse(value) for control, value in zip(self.controls, raw, strict=True)}
 

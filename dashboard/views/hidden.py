@@ -20,19 +20,20 @@ from dashboard.figures.space import Space, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import isolated, run_labels
-from dashboard.views.declaration import Control, View, Words, token_at
+from dashboard.views.controls import Choice
+from dashboard.views.declaration import View, Words, token_at
 from dashboard.views.left_out import left_out_caption, not_shown_note
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
 
 CONTROLS = (
-    Control("draw", "Draw", (("points", "Tokens as points"), ("path", "The selected token's path through all layers"))),
-    Control("axes", "Components", (("2", "Two"), ("3", "Three: drag to turn"))),
-    Control("at", "Points", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0"))),
-    Control(
+    Choice("draw", "Draw", (("points", "Tokens as points"), ("path", "The selected token's path through all layers"))),
+    Choice("axes", "Components", (("2", "Two"), ("3", "Three: drag to turn"))),
+    Choice("at", "Points", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0"))),
+    Choice(
         "fit", "Fit the components on", (("layer", "The layer shown (a path: on all layers)"), ("all", "All layers together"))
     ),
-    Control(
+    Choice(
         "scaling",
         "Scale",
         (
@@ -41,7 +42,7 @@ CONTROLS = (
             ("unit", "Each state to length 1: directions"),
         ),
     ),
-    Control(
+    Choice(
         "first",
         "Outlier tokens",
         (
@@ -224,6 +225,8 @@ def table(context: Context) -> Table:
 VIEW = View(
     name="hidden",
     title="Hidden states",
+    card="hidden",
+    tab="Map",
     order=2,
     invitation=(
         "Run a text to see which tokens the model treats alike.",

@@ -27,6 +27,6 @@ class Library(Protocol):
 def context_of(view: View, state: ViewState, library: Library, theme: str = "light") -> Context:
     """All that a view may look at in this state, with those of the results it needs that are there."""
     selection = state.selection
-    context = Context(library.run_of(selection), selection, state.options[view.name], theme)
+    context = Context(library.run_of(selection), selection, state.options[view.name], theme, place=state.place_of(view))
     wanted = view.wanted(context)
     return replace(context, results=library.results_of(context.run, wanted)) if wanted else context

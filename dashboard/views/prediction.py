@@ -22,13 +22,14 @@ from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import distinct, quoted, run_names, token_label
-from dashboard.views.declaration import Control, View, Words, token_at, token_span, waits
+from dashboard.views.controls import Choice
+from dashboard.views.declaration import View, Words, token_at, token_span, waits
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import candidates_table, contenders_table
 
 CONTROLS = (
-    Control("count", "Tokens", (("10", "10 likeliest"), ("5", "5"), ("20", "20"), ("50", "50"))),
-    Control(
+    Choice("count", "Tokens", (("10", "10 likeliest"), ("5", "5"), ("20", "20"), ("50", "50"))),
+    Choice(
         "mode",
         "The model reads the text",
         (("masked", "With this position masked"), ("given", "As it stands")),
@@ -314,6 +315,8 @@ def table(context: Context) -> Table | None:
 VIEW = View(
     name="prediction",
     title="Predictions",
+    card="prediction",
+    tab="Next token",
     order=3,
     invitation=(
         "Run a text to see what the model expects after each token.",

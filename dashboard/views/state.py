@@ -1,37 +1,82 @@
-"""The whole view state as one value: the selection and every view's options, as the address bar holds them."""
+"""The whole view state as one value: the selection, open tabs, and every view's options, as the address bar holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from dashboard import ids
 from dashboard.contracts.selection import Selection
-from dashboard.views.declaration import Control, View
+from dashboard.views.cards import LARGE, cards_of, large_of
+from dashboard.views.controls import Control
+from dashboard.views.declaration import View
+
+MOVED = {  # choices of earlier versions that are tabs now: what an address said → what it says today
+    ("hidden-draw", "path"): {"hidden": "path"},
+}
+MOVED_WITH = {("hidden", "path"): ("axes", "scaling", "first")}  # whose options were those of the view that it was a choice of
 
 
-def controls_of(views: Sequence[View]) -> list[tuple[str, Control]]:
-    """Every control of every view with its id, in the order of the cards."""
-    return [(ids.control_id(view.name, control.name), control) for view in views for control in view.controls]
+@dataclass(frozen=True)
+class Setting:
+    """Something that a person sets beside the selection.
+
+    Attributes:
+        id, property: the component that holds it. name: its parameter in the address. control: what it may be.
+        title: of the card or view that it belongs to.
+    """
+
+    id: str
+    property: str
+    name: str
+    control: Control
+    title: str
 
 
-def options_in(query: Mapping[str, object], views: Sequence[View]) -> tuple[dict[str, str], list[str]]:
-    """What an address says of every control, by the control's id, and a sentence for each choice that it does not have.
+def settings_of(views: Sequence[View]) -> list[Setting]:
+    """Every control of every view, every card's open tab, and which card is large."""
+    cards = cards_of(views)
+    controls = [(view, control, ids.control_id(view.name, control.name)) for view in views for control in view.controls]
+    return [
+        *(Setting(name, "value", name, control, view.title) for view, control, name in controls),
+        *(Setting(ids.tabs_id(card.name), "active_tab", card.name, card.tabs, card.title) for card in cards),
+        Setting(ids.LARGE, "data", LARGE, large_of(cards), "The page"),
+    ]
+
+
+def todays(query: Mapping[str, object], views: Sequence[View]) -> dict[str, object]:
+    """A query, with what earlier versions wrote otherwise as it is written today."""
+    found = dict(query)
+    names = {view.name for view in views}
+    for (name, value), means in MOVED.items():
+        if found.get(name) != value or not names.issuperset(means.values()):
+            continue
+        del found[name]
+        for card, view in means.items():
+            found.setdefault(card, view)
+            for option in MOVED_WITH.get((card, view), ()):
+                if f"{card}-{option}" in found:
+                    found.setdefault(ids.control_id(view, option), found.pop(f"{card}-{option}"))
+    return found
+
+
+def options_in(raw: Mapping[str, object], views: Sequence[View]) -> tuple[dict[str, Any], list[str]]:
+    """What an address says of every setting, by its name, and a sentence for each value that it cannot have.
 
     Args:
-        query: the address bar's values; whatever else it holds is not looked at.
+        raw: the address bar's values; whatever else it holds is not looked at.
     """
+    query = todays(raw, views)
     found, problems = {}, []
-    for view in views:
-        for control in view.controls:
-            name = ids.control_id(view.name, control.name)
-            found[name] = control.parse(query.get(name))
-            if name in query and query[name] != found[name]:
-                asked, shown = str(query[name])[:40], dict(control.choices)[found[name]]
-                problems.append(
-                    f"The address asks for “{asked}” in {view.title}, {control.label}, which is not one of its choices; "
-                    f"“{shown}” is shown."
-                )
+    for setting in settings_of(views):
+        control, name = setting.control, setting.name
+        found[name] = control.parse(query.get(name))
+        if name in query and query[name] != control.text(found[name]):
+            problems.append(
+                f"The address asks for “{str(query[name])[:40]}” in {setting.title}, {control.label}, which is not one of its "
+                f"choices; “{control.words(found[name])}” is shown."
+            )
     return found, problems
 
 
@@ -42,31 +87,48 @@ class ViewState:
     Attributes:
         selection: run, token, layer, head and second token.
         options: per view's name, per control's name, the chosen value.
+        tabs: per card's name, the view that is open; the first one where it is not said. large: the card in the large place.
     """
 
     selection: Selection
-    options: Mapping[str, Mapping[str, str]]
+    options: Mapping[str, Mapping[str, Any]]
+    tabs: Mapping[str, str] = field(default_factory=dict)
+    large: str = "attention"
 
     @classmethod
-    def from_query(cls, query: Mapping[str, str], views: Sequence[View]) -> ViewState:
-        """The state that an address names: the selection's fields, and `<view>-<control>` where a control is not at its
-        default. An unknown choice is the default.
+    def from_query(cls, raw: Mapping[str, str], views: Sequence[View]) -> ViewState:
+        """The state that an address names: the selection's fields, and `<view>-<control>`, `<card>` and `large` where they are
+        not at their default. An unknown choice is the default.
 
         Raises:
             BadSelectionError: it names no run, or a place is not a number.
         """
+        query = todays(raw, views)
         options = {
             view.name: view.options(tuple(query.get(ids.control_id(view.name, control.name)) for control in view.controls))
             for view in views
         }
-        return cls(Selection.from_json(query), options)
+        cards = cards_of(views)
+        tabs = {card.name: card.tabs.parse(query.get(card.name)) for card in cards}
+        return cls(Selection.from_json(query), options, tabs, large_of(cards).parse(query.get(LARGE)))
+
+    def place_of(self, view: View) -> str:
+        """The place that a view's card is in."""
+        return "large" if view.card == self.large else "small"
+
+    def open_views(self, views: Sequence[View]) -> list[View]:
+        """The open tab of each card."""
+        return [
+            view for card in cards_of(views) for view in card.views if view.name == self.tabs.get(card.name, card.tabs.default)
+        ]
 
     def to_query(self, views: Sequence[View]) -> dict[str, str]:
         """The address of this state; only what differs from the defaults."""
         query = self.selection.to_query()
-        for view in views:
-            for control in view.controls:
-                value = self.options[view.name][control.name]
-                if value != control.default:
-                    query[ids.control_id(view.name, control.name)] = value
+        values = {ids.control_id(name, control): value for name, own in self.options.items() for control, value in own.items()}
+        values |= {**self.tabs, LARGE: self.large}
+        for setting in settings_of(views):
+            value = values.get(setting.name, setting.control.default)
+            if value != setting.control.default:
+                query[setting.name] = setting.control.text(value)
         return query

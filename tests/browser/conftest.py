@@ -325,10 +325,12 @@ class Person:
                 const { token, layer, head } = selection;
                 const second = selection.second === token ? null : selection.second;
                 const place = [info.run.slice(0, 8), token, layer, head, second].map((v) => v ?? "").join("-");
-                const told = [...document.querySelectorAll(".heading")].every((box) => box.dataset.of === place);
+                const open = [...document.querySelectorAll(".tab-pane.active .view")];
+                const told = open.every((panel) => panel.querySelector(".heading").dataset.of === place);
                 const wanted = { ...selection, second: second ?? null };
-                const drawn = ["attention", "hidden", "prediction"].every((view) => {
-                    if (document.querySelector(`#${view}-card.as-table`)) return true; // comes with the words
+                const drawn = open.every((panel) => {
+                    if (panel.classList.contains("as-table")) return true; // comes with the words
+                    const view = panel.id.replace(/-panel$/, "");
                     const of = document.querySelector(`#${view}-graph .js-plotly-plot`)?.layout?.meta;
                     return of?.reads.every((field) => (of[field] ?? null) === wanted[field]);
                 });

@@ -38,7 +38,7 @@ EMPTY = """
     arrive(null); // an entry of which nothing is known: no step leads beyond it
     const { index } = history.state;
     arrive({ index, floor: index, selection: null, options: {} }); // and it shows the empty page
-    for (const [id, value] of Object.entries(options)) dash.set_props(id, { value });
+    app.history.set(options);
     dash.set_props("model", { value: model });
     dash.set_props("text", { value: "" });
     for (const button of document.querySelectorAll("#notice button")) if (button.textContent === "Close") button.click();

@@ -150,7 +150,7 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
     expect(person.at("announcer")).to_contain_text("Token . 17, second token ·milk 14; layer 24, head 1")
     expect(person.at("announcer")).to_contain_text(f"reads it with weight {weight:.4f}")
 
-    person.page.locator("#attention-card summary").focus()
+    person.page.locator("#attention-panel .options-box summary").focus()
     press("Enter")
     press("ArrowDown")
     press("ArrowDown")  # from figure to table
@@ -292,7 +292,7 @@ def test_axe_finds_nothing_in_any_state(open_page: Callable[..., Person], exampl
         assert found() == []
     person.open_run(example_runs["smollm2-135m"], token=15, second=1, layer=24, head=4)
     for view in VIEWS:
-        person.page.locator(f"#{view}-card summary").first.click()
+        person.page.locator(f"#{view}-panel .options-box summary").first.click()
         assert found() == []
         person.page.keyboard.press("Escape")
         show(person, view, "table")

@@ -174,7 +174,7 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         expect(person.page.locator("#attention-heads canvas").first).to_be_visible()
 
         assert person.page.evaluate("() => dashboardApp.history.link()").startswith(server.address + "?run=")
-        person.page.locator("#hidden-card summary").click()
+        person.page.locator("#hidden-panel .options-box summary").click()
         with person.page.expect_download() as download:
             person.page.locator('[data-export="hidden.csv"]').click()
         assert download.value.path().read_bytes().startswith(b"\xef\xbb\xbf#")

@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 from dashboard.contracts.run import ModelRun
 from dashboard.examples import EXAMPLES
 from dashboard.views import all_views
-from dashboard.views.state import controls_of
+from dashboard.views.controls import Choice
+from dashboard.views.state import settings_of
 
 pytestmark = pytest.mark.browser
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.browser
 def choose(person: Person, control: str, value: str) -> None:
     """Choose one option of a card, as a person does."""
     view = control.split("-")[0]
-    person.page.locator(f"#{view}-card .menu-box > summary").first.click()
+    person.page.locator(f"#{view}-panel .options-box > summary").first.click()
     person.page.locator(f'#{control} input[value="{value}"]').click()
     person.page.keyboard.press("Escape")
     person.page.wait_for_function("([name, value]) => dashboardApp.state.options[name] === value", arg=[control, value])
@@ -28,13 +29,20 @@ def choose(person: Person, control: str, value: str) -> None:
 def options(person: Person) -> dict[str, str]:
     """What each control of each view stands at, as the page shows it."""
     return {
-        name: person.page.locator(f"#{name} input:checked").evaluate("(node) => node.value")
-        for name, _ in controls_of(all_views())
+        one.name: person.page.locator(f"#{one.name} input:checked").evaluate("(node) => node.value")
+        for one in settings_of(all_views())
+        if isinstance(one.control, Choice) and one.property == "value"
     }
 
 
 def standards() -> dict[str, str]:
-    return {name: control.default for name, control in controls_of(all_views())}
+    return {name: control.default for name, control in choices().items()}
+
+
+def choices() -> dict[str, Choice]:
+    """The choices in the options of every view, by their name in the address."""
+    found = {one.name: one.control for one in settings_of(all_views()) if one.property == "value"}
+    return {name: control for name, control in found.items() if isinstance(control, Choice)}
 
 
 @pytest.mark.fresh
@@ -42,7 +50,7 @@ def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Perso
     one, two = open_page(), open_page()
     one.open_run(masked, token=5, layer=3, head=1)
     assert set(one.address()) == {"run", "token", "layer", "head"}
-    changed = {name: control.choices[-1][0] for name, control in controls_of(all_views())}
+    changed = {name: control.choices[-1][0] for name, control in choices().items()}
     for name, value in changed.items():
         if one.page.locator(f"#{name}").evaluate("(node) => !node.closest('fieldset').hidden"):
             choose(one, name, value)

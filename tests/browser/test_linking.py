@@ -363,7 +363,7 @@ def test_the_masked_model_predicts_masked_or_as_given(person: Person, masked: Mo
     person.open_run(masked, token=45, layer=10, head=5)
     for mode, phrase in (("masked", "masked, the model expects"), ("given", "as it stands, the model expects")):
         if mode == "given":
-            person.page.locator("#prediction-card summary").click()
+            person.page.locator("#prediction-panel .options-box summary").click()
             person.page.locator("#prediction-mode").get_by_text("As it stands").click()
         probability = masked.prediction(45, mode).candidates[0].probability  # type: ignore[arg-type]
         expect(person.title("prediction")).to_contain_text(phrase)
@@ -373,14 +373,14 @@ def test_the_masked_model_predicts_masked_or_as_given(person: Person, masked: Mo
 
 def test_the_option_of_masked_models_is_offered_to_no_other(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
-    person.page.locator("#prediction-card summary").click()
+    person.page.locator("#prediction-panel .options-box summary").click()
     expect(person.page.locator("#prediction-count")).to_be_visible()
     expect(person.page.locator("#prediction-mode")).to_be_hidden()
 
 
 def test_more_tokens_can_be_shown(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
-    person.page.locator("#prediction-card summary").click()
+    person.page.locator("#prediction-panel .options-box summary").click()
     person.page.locator("#prediction-count").get_by_text("20", exact=True).click()
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(20)
     expect(person.at("prediction-heading")).to_contain_text("Twenty likeliest")

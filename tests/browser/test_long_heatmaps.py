@@ -147,7 +147,7 @@ def test_on_a_finer_screen_a_pixel_holds_fewer_weights(open_page: Callable[..., 
 
 def test_the_exported_picture_keeps_it_too(person: Person, long_run: ModelRun, tmp_path: Path) -> None:
     drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
-    person.page.locator("#attention-card .card-head summary").click()
+    person.page.locator("#attention-panel .options-box summary").click()
     picture = np.asarray(Image.open(save(person, "#attention-card", "attention.png", tmp_path)).convert("RGB")).astype(int)
     weights = long_run.attention(0, 0)
     diagonal = weights[np.arange(BEHIND, COUNT), np.arange(COUNT - BEHIND)]

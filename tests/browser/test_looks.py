@@ -108,7 +108,7 @@ def test_figures_stay_readable_in_a_low_window(
     person.open_run(causal, token=15, layer=24, head=4, second=1)
     assert unreadable(person.page.main_frame) == []
     for count in (50, 5):
-        person.page.locator("#prediction-card summary").click()
+        person.page.locator("#prediction-panel .options-box summary").click()
         person.at("prediction-count").get_by_text(str(count), exact=True).click()
         person.page.keyboard.press("Escape")
         expect(person.page.locator("#prediction-figure .over text.value")).to_have_count(3 * count)
@@ -156,8 +156,8 @@ def test_menus_stay_within_the_window(open_page: Callable[..., Person], causal: 
     person = open_page(width, height)
     person.open_run(causal, token=6, layer=10, head=2)
     for name in ("attention", "hidden", "prediction"):
-        person.page.locator(f"#{name}-card summary").click()
-        menu = person.page.locator(f"#{name}-card .menu")
+        person.page.locator(f"#{name}-panel .options-box summary").click()
+        menu = person.page.locator(f"#{name}-panel .menu.options")
         box = menu.bounding_box()
         assert box is not None
         assert box["y"] >= 0
@@ -273,7 +273,7 @@ def test_tab_reaches_everything_in_order(person: Person, causal: ModelRun) -> No
 
 def test_options_open_by_key_and_close_by_escape(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
-    summary = person.page.locator("#hidden-card summary")
+    summary = person.page.locator("#hidden-panel .options-box summary")
     summary.focus()
     person.page.keyboard.press("Enter")
     expect(person.at("hidden-first")).to_be_visible()
@@ -284,7 +284,7 @@ def test_options_open_by_key_and_close_by_escape(person: Person, causal: ModelRu
 
 def test_options_change_what_is_drawn(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
-    person.page.locator("#hidden-card summary").click()
+    person.page.locator("#hidden-panel .options-box summary").click()
     person.at("hidden-first").get_by_text("Kept").click()
     expect(person.at("hidden-heading")).to_contain_text("All tokens kept")
     person.at("hidden-at").get_by_text("Embeddings").click()

@@ -316,7 +316,7 @@ def test_a_masked_position_is_computed_where_the_model_is_given(tour: Kernel, ar
     waiting = cell.frame.locator("#prediction-body .card-message")
     expect(waiting).to_contain_text("Call dashboard.show(run, loaded), which computes it", timeout=60_000)
     expect(cell.frame.locator("#notice")).to_be_empty()
-    cell.frame.locator("#prediction-card summary").first.click()
+    cell.frame.locator("#prediction-panel .options-box summary").first.click()
     cell.frame.get_by_label("As it stands").check()
     expect(cell.frame.locator("#prediction-heading h2")).to_contain_text("as it stands")
 

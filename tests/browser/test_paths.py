@@ -19,7 +19,7 @@ WITHOUT_WEBGL = "HTMLCanvasElement.prototype.getContext = ((old) => function (ki
 
 def choose(person: Person, control: str, label: str) -> None:
     """Choose in the options of hidden states, by hand."""
-    person.page.locator("#hidden-card summary").click()
+    person.page.locator("#hidden-panel .options-box summary").click()
     person.at(f"hidden-{control}").get_by_text(label).click()
     person.page.keyboard.press("Escape")
 

@@ -63,7 +63,7 @@ def test_each_format_of_a_figure(person: Person, causal: ModelRun, tmp_path: Pat
     from PIL import Image
 
     person.open_run(causal, token=15, layer=24, head=4, second=1)
-    person.page.locator("#attention-card .card-head summary").click()
+    person.page.locator("#attention-panel .options-box summary").click()
     box = "#attention-card"
     png = save(person, box, "attention.png", tmp_path)
     assert png.name == f"smollm2-135m_attention_layer24_head4_token15_second1_{causal.key[:8]}.png"
@@ -106,7 +106,7 @@ def test_runs_and_pages_that_need_no_network(
         assert run.header == causal.header
     pages = [(save(person, "#export-menu", "report.html", tmp_path), 4)]
     person.open_run(masked, token=45, layer=10, head=5)
-    person.page.locator("#prediction-card .card-head summary").click()
+    person.page.locator("#prediction-panel .options-box summary").click()
     pages.append((save(person, "#prediction-card", "prediction.html", tmp_path), 1))
     for scheme in ("light", "dark"):
         context = browser.new_context(offline=True, color_scheme=scheme)  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.views import all_views
-from dashboard.views.declaration import SHOW, Control, View
+from dashboard.views.controls import SHOW, Control
+from dashboard.views.declaration import View
 
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 PLACES = frozenset(field.name for field in fields(Selection)) - {"stamp"}  # which capture is meant stands for the run

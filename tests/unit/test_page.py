@@ -200,7 +200,7 @@ def test_dash_knows_few_components(app: dash.Dash) -> None:
     """Each costs time at every change (docs/decisions/014): what no callback addresses belongs into `frozen`."""
     layout = get(app, "/_dash-layout")
     models = next(node for node in nodes(layout) if node["props"].get("id") == "model")  # whose options exist while it is open
-    assert sum(1 for _ in nodes(layout)) - sum(1 for _ in nodes(models)) < 135
+    assert sum(1 for _ in nodes(layout)) - sum(1 for _ in nodes(models)) < 70 + 25 * len(all_views())
     assert sum(1 for _ in frozen_nodes(layout)) > 80
 
 

@@ -7,7 +7,9 @@ import pytest
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadSelectionError
 from dashboard.views import all_views
-from dashboard.views.state import ViewState, controls_of, options_in
+from dashboard.views.cards import cards_of
+from dashboard.views.controls import Choice
+from dashboard.views.state import ViewState, options_in, settings_of
 
 KEY = "ab" * 32
 PLACES = {"run": KEY, "token": "3", "layer": "1", "head": "0"}
@@ -22,7 +24,7 @@ def test_defaults_are_not_written() -> None:
 def test_each_choice_of_each_control_survives_the_address() -> None:
     for view in all_views():
         for control in view.controls:
-            for value, _label in control.choices[1:]:
+            for value, _label in control.choices[1:] if isinstance(control, Choice) else ():
                 query = {**PLACES, "second": "2", f"{view.name}-{control.name}": value}
                 state = ViewState.from_query(query, all_views())
                 assert state.options[view.name][control.name] == value
@@ -41,11 +43,31 @@ def test_a_place_that_is_none_is_an_error(wrong: dict[str, str]) -> None:
 
 
 def test_what_an_address_says_of_the_controls() -> None:
-    standards = {name: control.default for name, control in controls_of(all_views())}
+    standards = {one.name: one.control.default for one in settings_of(all_views())}
     assert options_in({**PLACES, "utm_source": "x", "prediction-other": "1"}, all_views()) == (standards, [])
-    for name, control in controls_of(all_views()):
-        last = control.choices[-1][0]
-        assert options_in({name: last}, all_views()) == (standards | {name: last}, [])
+    for one in settings_of(all_views()):
+        if isinstance(one.control, Choice):
+            last = one.control.choices[-1][0]
+            assert options_in({one.name: last}, all_views()) == (standards | {one.name: last}, [])
+
+
+def test_tabs_and_the_large_card_stand_in_the_address() -> None:
+    state = ViewState.from_query({**PLACES, "large": "prediction"}, all_views())
+    assert {view.card: state.place_of(view) for view in all_views()} == {
+        "attention": "small",
+        "hidden": "small",
+        "prediction": "large",
+    }
+    assert state.to_query(all_views()) == {**PLACES, "large": "prediction"}
+    assert [view.name for view in state.open_views(all_views())] == ["attention", "hidden", "prediction"]
+    for card in cards_of(all_views()):
+        for view in card.views:
+            opened = ViewState.from_query({**PLACES, card.name: view.name}, all_views())
+            assert view in opened.open_views(all_views())
+            assert len(opened.open_views(all_views())) == 3
+    odd = ViewState.from_query({**PLACES, "large": "nothing", "hidden": "attention"}, all_views())
+    assert odd.to_query(all_views()) == PLACES
+    assert len(options_in({"large": "nothing", "hidden": "attention"}, all_views())[1]) == 2
 
 
 @pytest.mark.parametrize("wrong", ["", "7; drop", "x" * 5000, 10, None, ["10"], {"a": 1}, True])

@@ -25,7 +25,8 @@ from dashboard.figures.attention import shades
 from dashboard.figures.prediction_pair import chance_text, difference_text
 from dashboard.figures.theme import DARK, LIGHT
 from dashboard.views import all_views
-from dashboard.views.declaration import Control, View
+from dashboard.views.controls import Choice
+from dashboard.views.declaration import View
 from dashboard.views.shown import alternative
 from dashboard.views.tables import bounds_text
 
@@ -94,7 +95,7 @@ def test_a_view_is_one_file_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_control_reads_only_what_it_offers() -> None:
-    control = Control("count", "Tokens", (("10", "ten"), ("5", "five")))
+    control = Choice("count", "Tokens", (("10", "ten"), ("5", "five")))
     assert [control.parse(raw) for raw in ("5", "10", "7", "", None, 5, [], {"a": 1})] == ["5", "10"] + ["10"] * 6
 
 

@@ -1,0 +1,27 @@
+/* The places of the cards: one is large, the others stand beside it. A tab that is opened makes its figure fit. */
+(function () {
+  "use strict";
+  const app = window.dashboardApp;
+
+  function place() {
+    const { large } = app.state.options;
+    const box = app.byId("cards");
+    if (!box || !large) return;
+    const moved = box.dataset.large !== large;
+    box.dataset.large = large;
+    for (const button of box.querySelectorAll("[data-enlarge]")) {
+      const is = button.dataset.enlarge === large;
+      button.setAttribute("aria-pressed", String(is));
+      button.hidden = is;
+    }
+    if (moved) requestAnimationFrame(() => app.paint("size"));
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-enlarge]");
+    if (!button) return;
+    window.dash_clientside.set_props("large", { data: button.dataset.enlarge });
+    const tab = button.closest(".card-of-views").querySelector(".nav-link.active");
+    setTimeout(() => tab.focus(), 0); // the button goes
+  });
+  app.onPaint((state, what) => { if (what === "options") place(); });
+})();

@@ -1,0 +1,36 @@
+"""The cards of the page: each holds several views as tabs, and one of the cards has the large place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboard.views.controls import Choice
+from dashboard.views.declaration import CARDS, View
+
+LARGE = "large"  # parameter of the address: which card has the large place
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card with its tabs, in their order; the first is open until another is chosen."""
+
+    name: str
+    title: str
+    views: tuple[View, ...]
+
+    @property
+    def tabs(self) -> Choice:
+        """Which tab is open; the card's name is the parameter of the address."""
+        return Choice(self.name, f"Tab of {self.title}", tuple((view.name, view.tab or view.title) for view in self.views))
+
+
+def cards_of(views: Sequence[View]) -> tuple[Card, ...]:
+    """Every card that has a view, in their order on the page."""
+    cards = (Card(name, title, tuple(view for view in views if view.card == name)) for name, title in CARDS.items())
+    return tuple(card for card in cards if card.views)
+
+
+def large_of(cards: Sequence[Card]) -> Choice:
+    """Which card has the large place."""
+    return Choice(LARGE, "Large card", tuple((card.name, card.title) for card in cards))

@@ -21,7 +21,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 
 from dashboard import ids
 from dashboard.compute.deriving import check
-from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.derived import DerivedRequest, is_result_name
 from dashboard.contracts.job import JobSet, JobSpec, preparation
 from dashboard.contracts.request import RunRequest, check_characters, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
@@ -30,7 +30,6 @@ from dashboard.errors import BadRequestError, DashboardError, NewerRunError, Run
 from dashboard.picker import known_model
 from dashboard.run_info import apart, describe_run, opened_example, place_in, start_of
 from dashboard.shelf import Shelf, guarded
-from dashboard.store.files import is_name
 from dashboard.views.declaration import View
 from dashboard.views.state import options_in, settings_of
 
@@ -118,7 +117,7 @@ def derived_jobs(shelf: Shelf, wants: Sequence[object]) -> JobSet:
         try:
             job = derived_job(shelf, DerivedRequest.from_json(one))
         except DashboardError as error:
-            if not is_name(name):
+            if not is_result_name(name):
                 raise
             refused[str(name)] = error
             continue
@@ -137,7 +136,7 @@ def derived_job(shelf: Shelf, request: DerivedRequest) -> JobSpec | None:
     if shelf.store.derived(request, run.stamp) is not None:
         return None
     kind = check(run, request)
-    return JobSpec("derive", request.name, request.to_json(), _needed_by(run, shelf), kind.rank(request))
+    return JobSpec("derive", f"{request.name}@{run.stamp}", request.to_json(), _needed_by(run, shelf), kind.rank(request))
 
 
 def _needed_by(run: ModelRun, shelf: Shelf) -> JobSpec | None:

@@ -18,6 +18,7 @@ from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError
 
 KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
+NAME = re.compile(rf"[0-9a-f]{{64}}\.{KIND.pattern}-[0-9a-f]{{16}}")
 MOST_PARAMETERS = 12
 LONGEST_VALUE = 2_000  # characters of a parameter that is text
 LARGEST_NUMBER = 2**53 - 1  # up to which Python, JSON and a browser write a number alike
@@ -75,6 +76,11 @@ class DerivedRequest:
     def name(self) -> str:
         """What the result is called everywhere: the job that computes it, its file in the store, its place on the page."""
         return f"{self.run}.{self.suffix}"
+
+
+def is_result_name(value: object) -> bool:
+    """Whether `value` is what a derived result can be called (`DerivedRequest.name`)."""
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
 def _is_parameter(pair: object) -> bool:

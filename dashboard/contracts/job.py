@@ -30,7 +30,8 @@ class JobSpec:
 
     Attributes:
         name: which of the worker's functions does it ("capture", "derive", "prepare").
-        key: names the job and, once it is done, its artifact in the run store.
+        key: names the job; what stands before an "@" names its artifact in the run store, once it is done. What stands behind is
+            the stamp of the capture that a result is derived from, so that two captures of a run have two jobs.
         payload: the function's JSON arguments.
         needs: the preparation that must be done first, or None.
         rank: which jobs come before it and after it.
@@ -41,6 +42,16 @@ class JobSpec:
     payload: dict[str, Any] = field(default_factory=dict)
     needs: JobSpec | None = None
     rank: Rank = Rank.USUAL
+
+    @property
+    def artifact(self) -> str:
+        """The artifact's name."""
+        return artifact_of(self.key)
+
+
+def artifact_of(key: str) -> str:
+    """The name of the artifact that a job of this key leaves."""
+    return key.partition("@")[0]
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,20 @@ def _results_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(found)
 
 
+def _check_names(tokens: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
+    """Raise `RunShapeError`, with the name, for a stream or an attention that this version does not know or that lacks a part."""
+    for what, names, known in (("stream", tokens, STREAMS), ("attention", recipes, tuple(ENDS))):
+        unknown = next((str(name) for name in names if name not in known), None)
+        if unknown is not None:
+            raise RunShapeError(
+                f"The run has {what} “{unknown[:40]}”, and this version knows {' and '.join(known)} alone. Run its text again."
+            )
+    lacking = [name for name in tokens if name not in recipes]
+    lacking += [end for kind in recipes for end in ENDS[kind] if end not in tokens]  # type: ignore[index]
+    if lacking:
+        raise RunShapeError(f"The run names the stream “{lacking[0]}” and lacks its tokens or its attention. Run its text again.")
+
+
 class ModelRun:
     """One run. Made of a JSON-able header and a mapping of named arrays (see the module's text); never changed.
 
@@ -136,6 +150,7 @@ class ModelRun:
         self.stamp: str = stamp_of(header)
         self._beside = _results_in(header)
         self._memory = Memory(REMEMBERED)
+        _check_names(header["tokens"], header["recipes"])
         recipes = {kind: [ScoreRecipe(**recipe) for recipe in rows] for kind, rows in header["recipes"].items()}
         self.streams: Mapping[str, Stream] = {
             name: self._stream(name, header["tokens"][name], len(recipes[name])) for name in STREAMS if name in header["tokens"]
@@ -149,7 +164,7 @@ class ModelRun:
         self.tokens, self.hidden_states = self.main.tokens, self.main.hidden_states
 
     def _part(self, name: str) -> Part:
-        return Part(name, self.arrays, self._memory)
+        return Part(name, self.arrays, self._memory, again=bool(self.outdated))
 
     def _stream(self, name: StreamName, rows: Sequence[Sequence[Any]], layers: int) -> Stream:
         tokens = [Token.from_row(row) for row in rows]

@@ -31,11 +31,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """The arrays below one name ("decoder/…"), and where results that depend on them alone are remembered."""
+    """The arrays below one name ("decoder/…"), and where results that depend on them alone are remembered.
+
+    Attributes:
+        again: whether an earlier version stored the run: what it lacks is there once its text was run again.
+    """
 
     name: str
     arrays: Mapping[str, np.ndarray]
     memory: Memory
+    again: bool = True
 
     def has(self, name: str) -> bool:
         """Whether the run holds `name`."""
@@ -47,9 +52,11 @@ class Part:
         Raises:
             MissingArrayError: the run does not hold it; the message says `what` is missing and how to get it.
         """
-        if not self.has(name):
+        if self.has(name):
+            return self.arrays[f"{self.name}/{name}"]
+        if self.again:
             raise MissingArrayError(f"This run does not hold {what}. Run its text again to compute them.", again=True)
-        return self.arrays[f"{self.name}/{name}"]
+        raise MissingArrayError(f"This run does not hold {what}: its model gives none. Choose another model.")
 
     def names(self) -> Iterator[str]:
         """The names of its arrays, without its own."""

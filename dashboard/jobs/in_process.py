@@ -106,11 +106,11 @@ class InProcessBackend:
 
     def _outcome(self, spec: JobSpec) -> Outcome:
         try:
-            if not self._store.is_current(spec.key):
+            if not self._store.is_current(spec.artifact):
                 self._compute(spec, self._store)
         except DashboardError as error:
             return Failed.of(error, spec.name, spec.key)
         except Exception as error:
             log.exception("a computation for a page failed")
             return Failed(JobFailure(unforeseen(error), "", type(error).__name__, retry=False), spec.name, spec.key)
-        return Done(spec.name, spec.key)
+        return Done(spec.name, spec.artifact)

@@ -32,7 +32,7 @@ from dash import no_update
 from dash.background_callback.managers import BaseBackgroundCallbackManager
 from dash.exceptions import PreventUpdate
 
-from dashboard.contracts.job import JobSet, JobSpec
+from dashboard.contracts.job import JobSet, JobSpec, artifact_of
 from dashboard.errors import BadRequestError, DashboardError, QueueFullError, StorageError, said, unforeseen
 from dashboard.jobs.backend import Done, Failed, JobBackend, Outcome, State, Unasked, Underway, Watched, watched_as
 from dashboard.jobs.failure import JobFailure
@@ -110,8 +110,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         outcome, spec = self._build(job_fn, args)
         if isinstance(spec, JobSet):
             return self._begin_set(key, spec)
-        if outcome is None and spec is not None and self.store.is_current(spec.key):
-            outcome = Done(spec.name, spec.key)
+        if outcome is None and spec is not None and self.store.is_current(spec.artifact):
+            outcome = Done(spec.name, spec.artifact)
         if outcome is None and spec is not None:
             try:
                 self.backend.submit(spec, key, self.visitor())
@@ -168,7 +168,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return self._states(watched or {}, key) if _all_ended(watched) else self.UNDEFINED
 
     def _states(self, watched: Watched, key: str) -> dict[str, Any]:
-        return {"watched": {name: self._state(state, key) for name, state in watched.items()}, "serial": key}
+        return {"watched": {artifact_of(job): self._state(state, key) for job, state in watched.items()}, "serial": key}
 
     def _state(self, state: State, key: str) -> dict[str, Any]:
         return state.to_json() if isinstance(state, Underway) else self._for_page(state, key)

@@ -81,6 +81,31 @@ print(shutil.disk_usage(settings.cache_dir).free > 100_000)
     assert said.split("\n")[:2] == ["1 40 True True", "True"]
 
 
+def test_on_a_full_disk_what_is_derived_leaves_before_any_run(tmp_path: Path) -> None:
+    """Two runs of 5 MB with 9 MB of results, on a disk of 24 MB: a run of 8 MB has room without any run's leaving."""
+    said = small_disk(
+        tmp_path,
+        """
+from dashboard.contracts.derived import Derived, DerivedRequest
+keys = [save(number, 5) for number in (1, 2)]
+requests = [DerivedRequest.of(key, "masked-prediction", position=place) for key in keys for place in (0, 1)]
+for request in requests:
+    store.save_derived(Derived(request, {"a": np.zeros(281_250)}, {}))
+save(3, 8)
+print([store.has(key) for key in keys], store.has(f"{3:064x}"), sum(store.has(one.name) for one in requests) < 4)
+try:
+    store.save_derived(Derived(requests[0], {"a": np.zeros(10_000_000)}, {}))
+except DashboardError as error:
+    print(error)
+print([path.name for path in store.folder.glob("*.part")])
+""",
+    )
+    lines = said.splitlines()
+    assert lines[0] == "[True, True] True True"
+    assert lines[1].startswith("The disk that holds the saved runs is full, so this result could not be kept.")
+    assert lines[2] == "[]"
+
+
 def test_a_run_larger_than_what_is_left_makes_room_or_says_so(tmp_path: Path) -> None:
     said = small_disk(
         tmp_path,

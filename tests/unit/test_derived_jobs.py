@@ -57,7 +57,8 @@ def test_a_result_that_is_refused_holds_up_no_other(shelf: Shelf, run: ModelRun)
         "parameters that cannot be read": {**want(run.key, "nothing", text="x"), "parameters": {"text": "x" * 3_000}},
     }
     found = derived_jobs(shelf, [*bad.values(), {"name": there.name, **there.to_json()}, *good])
-    assert [(spec.key, spec.rank) for spec in found.specs] == [(good[0]["name"], Rank.QUICK), (good[1]["name"], Rank.LONG)]
+    ranks = [(good[0]["name"], Rank.QUICK), (good[1]["name"], Rank.LONG)]
+    assert [(spec.artifact, spec.rank) for spec in found.specs] == ranks
     assert set(found.refused) == {one["name"] for one in bad.values()}
     for words, one in bad.items():
         assert re.search(words, str(found.refused[one["name"]]))
@@ -67,3 +68,13 @@ def test_a_result_that_is_refused_holds_up_no_other(shelf: Shelf, run: ModelRun)
 def test_what_has_no_name_by_which_the_page_knows_it_refuses_the_whole_set(shelf: Shelf, run: ModelRun, unread: object) -> None:
     with pytest.raises(BadRequestError, match="Reload the page"):
         derived_jobs(shelf, [want(run.key, "logit-lens"), unread])
+
+
+def test_two_captures_of_a_run_have_two_jobs_for_one_result(shelf: Shelf, run: ModelRun) -> None:
+    """Who asks for the result of the new one does not wait for that of the old one, which will be refused."""
+    one = want(run.key, "masked-prediction", position=1)
+    [old] = derived_jobs(shelf, [one]).specs
+    shelf.store.save(run.key, {**run.header, "stamp": "the-second"}, run.arrays)
+    [new] = derived_jobs(shelf, [one]).specs
+    assert old.key != new.key
+    assert old.artifact == new.artifact == one["name"]

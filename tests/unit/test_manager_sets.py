@@ -92,6 +92,19 @@ def test_what_is_in_both_sets_goes_on(manager: ResidentWorkerManager, hands: Han
     assert hands.take() == THREE, "the second one is wanted by nobody"
 
 
+def test_the_page_knows_a_job_by_its_result_whatever_capture_it_is_of(manager: ResidentWorkerManager, hands: Hands) -> None:
+    first, second = f"{ONE}@one", f"{ONE}@two"
+    key, job = begin(manager, first)
+    assert hands.take() == first
+    key, job = begin(manager, second, old=job, turn=1)
+    assert poll(manager, key, job)[0] == {ONE: "queued"}
+    hands.pass_time(1)
+    assert not hands.report(first, Progress("predictions", 0, 1, "Of the capture before"))
+    assert hands.take() == second
+    hands.finish(second, ONE)
+    assert manager.get_result(key, job)["watched"][ONE]["run"] == ONE
+
+
 def test_a_set_that_is_left_ends_its_jobs(manager: ResidentWorkerManager, hands: Hands) -> None:
     _key, job = begin(manager, ONE)
     assert hands.take() == ONE

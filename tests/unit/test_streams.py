@@ -189,7 +189,35 @@ def without(*names: str) -> ModelRun:
     header, arrays = make_parts("causal")
     kept = {name: array for name, array in arrays.items() if name.split("/")[1:2] not in [[gone] for gone in names]}
     assert len(kept) < len(arrays)
-    return ModelRun(header, kept)
+    return ModelRun({**header, "outdated": ["these are kept"]}, kept)
+
+
+@pytest.mark.parametrize("gone", OPTIONAL)
+def test_what_a_model_never_gives_is_not_offered_by_running_again(gone: str) -> None:
+    """A run of this version holds all that its model gives: nothing would be computed again."""
+    earlier = without(gone)
+    run = ModelRun({**earlier.header, "outdated": []}, earlier.arrays)
+    reads = {"thumbnails": lambda of: of.thumbnails, "received": lambda of: of.received, "scores": lambda of: of.score("self")}
+    with pytest.raises(MissingArrayError, match=r": its model gives none\. Choose another model\.$") as found:
+        reads.get(gone, lambda _of: run.attention(0, 0))(run.attention_of())
+    assert not found.value.again
+
+
+@pytest.mark.parametrize(
+    ("tokens", "recipes", "words"),
+    [
+        ({"speech": []}, {}, "has stream “speech”, and this version knows"),
+        ({}, {"between": []}, "has attention “between”"),
+        ({"encoder": []}, {}, "names the stream “encoder” and lacks its tokens or its attention"),
+        ({}, {"cross": []}, "names the stream “encoder” and lacks"),
+    ],
+)
+def test_a_stream_or_an_attention_that_cannot_be_read_is_refused_by_name(
+    tokens: dict[str, Any], recipes: dict[str, Any], words: str
+) -> None:
+    header, arrays = make_parts("causal")
+    with pytest.raises(RunShapeError, match=words):
+        ModelRun({**header, "tokens": header["tokens"] | tokens, "recipes": header["recipes"] | recipes}, arrays)
 
 
 @pytest.mark.parametrize("gone", OPTIONAL)

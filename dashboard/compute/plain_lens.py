@@ -34,7 +34,7 @@ def plain_lens(model: Any, tokenizer: Any, hidden_states: Sequence[np.ndarray], 
         kind = kind_in_use(inner)
         title = type(inner).__name__
         if kind is None:
-            raise MissingArrayError(f"{title} gives no logits over a vocabulary. Load it with its prediction head.")
+            raise MissingArrayError(f"{title} gives no logits over a vocabulary. Give the model with its prediction head.")
         config, layers = inner.config.get_text_config(), len(hidden_states) - 1
         if layers != config.num_hidden_layers:
             wanted = config.num_hidden_layers + 1

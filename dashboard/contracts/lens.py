@@ -45,7 +45,7 @@ class LogitLens:
     def __post_init__(self) -> None:
         shapes = {name: getattr(self, name).shape[:2] for name in NAMES}
         if len(set(shapes.values())) > 1 or 0 in self.top_ids.shape or self.top_ids.shape != self.top_logprobs.shape:
-            raise RunShapeError(f"The arrays of a logit lens have the shapes {shapes}; compute it again.")
+            raise RunShapeError(f"The arrays of a logit lens have the shapes {shapes}. Run the lens again.")
 
     @property
     def places(self) -> int:

@@ -235,7 +235,7 @@ def test_a_lens_of_other_shapes_is_a_named_error() -> None:
     lens = lens_of()
     with pytest.raises(RunShapeError, match="3 tokens for a lens of 4"):
         LensMap(lens, MEASURES["kl"], 6, ["a", "b", "c"])
-    with pytest.raises(RunShapeError, match="compute it again"):
+    with pytest.raises(RunShapeError, match="Run the lens again"):
         LogitLens(**{name: getattr(lens, name) for name in NAMES if name != "kl"}, kl=lens.kl[:, :2], vocabulary=lens.vocabulary)
     with pytest.raises(BadSelectionError):
         lens.top(0, 4)

@@ -127,12 +127,11 @@
     return found.g.meta.axes.x === "layer" && told && told.token !== undefined ? { ...told } : found;
   }
 
-  const OWN = new Set(["attention", "hidden", "prediction"]); // their scripts draw over them
   let followed = false;
   function follow() { // as soon as there is something to mark
     followed = true;
-    for (const { name } of JSON.parse(app.byId("page").dataset.views)) {
-      if (!OWN.has(name)) app.whenGraph(`${name}-graph`, (graph) => attach(name, graph));
+    for (const { name, selects } of JSON.parse(app.byId("page").dataset.views)) {
+      if (selects === "axes") app.whenGraph(`${name}-graph`, (graph) => attach(name, graph));
     }
   }
   app.onPaint((state, what) => {

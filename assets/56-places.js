@@ -2,6 +2,7 @@
 (function () {
   "use strict";
   const app = window.dashboardApp;
+  let open = "";
 
   function place() {
     const { large } = app.state.options;
@@ -14,7 +15,9 @@
       button.setAttribute("aria-pressed", String(is));
       button.hidden = is;
     }
-    if (moved) requestAnimationFrame(() => app.paint("size"));
+    const tabs = [...box.querySelectorAll(".tab-pane.active .view")].map(({ id }) => id).join();
+    if (moved || tabs !== open) requestAnimationFrame(() => app.paint("size")); // what is drawn over a figure was not, while it was closed
+    open = tabs;
   }
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-enlarge]");

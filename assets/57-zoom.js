@@ -12,7 +12,7 @@
     if (zooms && !told) figure.parentElement.append(app.make("p", "zoom-hint", WORDS));
     if (!zooms && told) told.remove();
   }
-  for (const view of ["attention", "hidden", "prediction"]) {
+  for (const view of ["attention", "hidden", "path", "prediction"]) {
     app.whenGraph(`${view}-graph`, (graph) => { graph.on("plotly_afterplot", () => tell(graph)); tell(graph); });
   }
 })();

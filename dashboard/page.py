@@ -78,6 +78,7 @@ def _for_asking(view: View, first: bool) -> dict[str, Any]:
         "name": view.name,
         "card": view.card,
         "first": first,
+        "selects": view.selects,
         "reads": view.figure_reads,
         "options": [*options, *([LARGE] if view.adapts else [])],
         "show": ids.control_id(view.name, SHOW.name),

@@ -79,8 +79,8 @@ class View:
         table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
         more: further figures that can be exported.
         selects: what of its figure can be chosen: "points", whose `customdata` holds fields of the selection
-            (`{"token": 3, "layer": 5}`); or "drawn", what a script in assets/ draws over it. selects_nothing: why nothing can
-            be; a view has one of the two.
+            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of (assets/56-axes.js); or "drawn",
+            what a script of its own draws over it. selects_nothing: why nothing can be; a view has one of the two.
     """
 
     name: str
@@ -101,7 +101,7 @@ class View:
     reads: Callable[[Options], tuple[str, ...]] | None = None
     export_reads: Callable[[Options], tuple[str, ...]] | None = None
     more: tuple[Extra, ...] = ()
-    selects: Literal["points", "drawn"] | None = None
+    selects: Literal["points", "axes", "drawn"] | None = None
     selects_nothing: str = ""
     adapts: bool = False
 

@@ -15,7 +15,9 @@ from dashboard.views.declaration import View
 MOVED = {  # choices of earlier versions that are tabs now: what an address said → what it says today
     ("hidden-draw", "path"): {"hidden": "path"},
 }
-MOVED_WITH = {("hidden", "path"): ("axes", "scaling", "first")}  # whose options were those of the view that it was a choice of
+MOVED_WITH = {
+    ("hidden", "path"): ("axes", "at", "scaling", "first", "show")
+}  # whose options were those of the view that it was a choice of
 
 
 @dataclass(frozen=True)

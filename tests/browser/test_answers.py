@@ -120,11 +120,12 @@ def test_what_failed_is_forgotten_where_the_answer_is_kept_or_the_page_is_empty(
 @pytest.mark.fresh
 def test_a_path_is_asked_for_once(person: Person, causal: ModelRun) -> None:
     """The figure of all layers does not depend on token, layer or head, which the page learns from its first answer."""
-    person.open_run(causal, token=3, layer=2, head=1, **{"hidden-draw": "path"})
+    person.open_run(causal, token=3, layer=2, head=1, **{"hidden-draw": "path"})  # as an address of an earlier version
     before = len(person.requests)
     person.head_button(7, 4).click()
     person.selects(layer=7, head=4)
-    assert sorted(asked(person, before)) == ["figure/attention", *WORDS]
+    assert sorted(asked(person, before)) == ["figure/attention", "words/attention", "words/path", "words/prediction"]
+    assert person.address()["hidden"] == "path"
 
 
 @pytest.mark.fresh

@@ -139,13 +139,13 @@ def test_the_words_and_the_legend_above_the_heatmap_have_room(
 
 
 def test_a_wide_table_fits_or_says_that_it_scrolls(person: Person, causal: ModelRun) -> None:
-    options: dict[str, int | str] = {"hidden-draw": "path", "hidden-show": "table"}
+    options: dict[str, int | str] = {"hidden": "path", "path-show": "table"}
     for width, fits in ((1440, True), (390, False)):
         person.page.set_viewport_size({"width": width, "height": 900})
         person.open_run(causal, token=15, layer=24, head=4, second=1, **options)
-        column = person.page.locator("#hidden-card .figure-column")
+        column = person.page.locator("#path-panel .figure-column")
         expect(column).to_have_class(re.compile("figure-column$" if fits else "more-right"))
-        box = person.at("hidden-table")
+        box = person.at("path-table")
         assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth") is fits
         box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
         expect(column).not_to_have_class(re.compile("more-right"))

@@ -73,11 +73,11 @@ def test_a_figure_that_zooms_says_so(person: Person, causal: ModelRun) -> None:
     hint = "Drag to zoom; double-click to show all again."
     person.open_run(causal, token=15, layer=24, head=4)
     expect(person.page.locator(".zoom-hint")).to_have_count(0)
-    person.open_run(causal, token=15, layer=24, head=4, **{"hidden-draw": "path"})
-    expect(person.page.locator("#hidden-card .zoom-hint")).to_have_text(hint)
+    person.open_run(causal, token=15, layer=24, head=4, hidden="path")
+    expect(person.page.locator("#path-panel .zoom-hint")).to_have_text(hint)
     person.run(" ".join(f"Box {i} is red." for i in range(20)), "smollm2-135m")
-    for view in ("attention", "hidden"):
-        expect(person.page.locator(f"#{view}-card .zoom-hint")).to_have_text(hint)
+    for view in ("attention", "path"):
+        expect(person.page.locator(f"#{view}-panel .zoom-hint")).to_have_text(hint)
     expect(person.page.locator("#prediction-card .zoom-hint")).to_have_count(0)
     person.at("keys").click()
     expect(person.page.locator("dialog")).to_contain_text("zoom; a double click shows all of it again")

@@ -17,18 +17,24 @@ WITHOUT_WEBGL = "HTMLCanvasElement.prototype.getContext = ((old) => function (ki
  return /webgl/.test(kind) ? null : old.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext);"
 
 
-def choose(person: Person, control: str, label: str) -> None:
+def choose(person: Person, control: str, label: str, view: str = "hidden") -> None:
     """Choose in the options of hidden states, by hand."""
-    person.page.locator("#hidden-panel .options-box summary").click()
-    person.at(f"hidden-{control}").get_by_text(label).click()
+    person.page.locator(f"#{view}-panel .options-box summary").click()
+    person.at(f"{view}-{control}").get_by_text(label).click()
     person.page.keyboard.press("Escape")
+
+
+def open_path(person: Person) -> None:
+    """Open the tab, by hand."""
+    person.page.get_by_role("tab", name="Path", exact=True).click()
 
 
 def told(person: Person, path: bool, dimensions: int) -> None:
     """Wait until the figure holds coordinates of this kind."""
     person.page.wait_for_function(
         """([path, dimensions]) => {
-            const space = (document.querySelector("#hidden-graph .js-plotly-plot").layout.meta || {}).space;
+            const view = path ? "path" : "hidden";
+            const space = (document.querySelector(`#${view}-graph .js-plotly-plot`).layout.meta || {}).space;
             return space && space.path === path && space.shape[2] === dimensions;
         }""",
         arg=[path, dimensions],
@@ -40,7 +46,7 @@ def spot(person: Person, place: int | None, token: int) -> tuple[float, float]:
     """Where the window shows a token after some layer (place 0: the embeddings; None: the points' own place)."""
     found = person.page.evaluate(
         """([place, token]) => {
-            const graph = document.querySelector("#hidden-graph .js-plotly-plot");
+            const graph = document.querySelector("#hidden-card .tab-pane.active .js-plotly-plot");
             graph.scrollIntoView({ block: "center", behavior: "instant" });
             const space = dashboardApp.space(graph);
             const { x, y } = space.spot(place === null ? space.at : place, token);
@@ -62,8 +68,8 @@ def ringed(person: Person, place: int) -> None:
     """Wait until the ring is around the selected token at this place of its path."""
     person.page.wait_for_function(
         """(place) => {
-            const ring = document.querySelector("#hidden-figure svg.over circle.ring");
-            const space = dashboardApp.space(document.querySelector("#hidden-graph .js-plotly-plot"));
+            const ring = document.querySelector("#hidden-card .tab-pane.active svg.over circle.ring");
+            const space = dashboardApp.space(document.querySelector("#hidden-card .tab-pane.active .js-plotly-plot"));
             const at = space && space.spot(place, dashboardApp.state.selection.token);
             return ring && at && Math.hypot(ring.cx.baseVal.value - at.x, ring.cy.baseVal.value - at.y) < 1;
         }""",
@@ -74,55 +80,55 @@ def ringed(person: Person, place: int) -> None:
 def on_path(person: Person, layer: int) -> None:
     """The ring is at this layer of the selected token's path."""
     person.page.wait_for_function("(layer) => dashboardApp.state.selection.layer === layer", arg=layer)
-    expect(person.title("hidden")).to_contain_text(f"After layer {layer} on the path")
+    expect(person.title("path")).to_contain_text(f"After layer {layer} on the path")
     ringed(person, layer + 1)
 
 
 def test_a_place_on_the_path_is_a_layer_and_a_layer_is_a_place_on_the_path(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=15, layer=24, head=4)
-    choose(person, "draw", "The selected token's path")
+    open_path(person)
     told(person, True, 2)
     on_path(person, 24)
-    expect(person.page.locator("#hidden-figure svg.over polyline.path")).to_have_count(1)
+    expect(person.page.locator("#path-figure svg.over polyline.path")).to_have_count(1)
     quiet = len(causal) - 1 - len(far_out(causal))
-    expect(person.page.locator("#hidden-figure svg.over polyline.quiet")).to_have_count(quiet)
+    expect(person.page.locator("#path-figure svg.over polyline.quiet")).to_have_count(quiet)
     person.click_at(spot(person, 28, 15))
     on_path(person, 27)
     person.page.wait_for_load_state("networkidle")
     figures: list[str] = []
-    person.page.on("request", lambda request: figures.append(request.post_data or "") if "_dash-update" in request.url else None)
+    person.page.on("request", lambda request: figures.append(request.url))
     expect(person.title("attention")).to_contain_text("Layer 27")
     person.at("layer-down").click()
     on_path(person, 26)
     person.token(9).click()
     on_path(person, 26)
-    assert [body for body in figures if '"hidden-graph' in body] == [], "the browser moves marks and paths by itself"
+    assert [url for url in figures if "/show/figure/path" in url] == [], "the browser moves marks and paths by itself"
     place = spot(person, 30, 9)
     person.hover_at(place)
     expect(person.at("tooltip")).to_contain_text("after layer 29")
     person.click_at(spot(person, 0, 9))
-    expect(person.title("hidden")).to_contain_text("Embeddings, before layer 0 on the path")
+    expect(person.title("path")).to_contain_text("Embeddings, before layer 0 on the path")
     person.click_at(spot(person, 28, 9))
     on_path(person, 27)
 
 
 def test_a_second_tokens_path_is_dashed_and_can_be_moved_and_cleared(person: Person, encoder: ModelRun) -> None:
     person.open_run(encoder, token=2, layer=5, head=2)
-    choose(person, "draw", "The selected token's path")
+    open_path(person)
     told(person, True, 2)
-    second = person.page.locator("#hidden-figure svg.over polyline.second-path")
+    second = person.page.locator("#path-figure svg.over polyline.second-path")
     expect(second).to_have_count(0)
     for other in (4, 9):
         person.settled()  # what is said of a second token takes a line from the figure
         person.click_at(spot(person, None, other), shift=True)
         person.page.wait_for_function("(other) => dashboardApp.state.selection.second === other", arg=other)
         expect(second).to_have_count(1)
-        expect(person.at("hidden-footer")).to_contain_text("cosine")
+        expect(person.at("path-footer")).to_contain_text("cosine")
         expect(person.token(other)).to_have_class(re.compile(r"\bsecond\b"))
     person.click_at(spot(person, None, 9), shift=True)
     person.page.wait_for_function("() => dashboardApp.state.selection.second === null")
     expect(second).to_have_count(0)
-    expect(person.at("hidden-footer")).not_to_contain_text("cosine")
+    expect(person.at("path-footer")).not_to_contain_text("cosine")
     assert person.selection()["token"] == 2
 
 
@@ -158,7 +164,8 @@ def test_three_components_can_be_turned_and_clicked_without_webgl(
     person.page.get_by_role("button", name="Reset the view").click()
     person.still()
     assert spot(person, None, 7) != pytest.approx(turned, abs=3), "a redraw keeps the view as it was turned"
-    choose(person, "draw", "The selected token's path")
+    open_path(person)
+    choose(person, "axes", "Three", "path")
     told(person, True, 3)
     person.click_at(spot(person, 6, 4))
     person.page.wait_for_function("() => dashboardApp.state.selection.layer === 5")

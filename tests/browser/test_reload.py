@@ -203,7 +203,7 @@ def test_recent_opens_a_run_where_it_was_left(person: Person, causal: ModelRun, 
         "second": 4,
         "layer": 7,
         "head": 5,
-        "hidden-draw": "path",
+        "hidden": "path",
         "prediction-count": "20",
     }
     person.open_run(causal, **place)

@@ -76,7 +76,7 @@ def everything(run: ModelRun, layer: int, token: int, other: int | None) -> list
     selection = Selection(run.key, token, layer, 0, other)
     found = []
     for view in all_views():
-        for changed in ({}, {"draw": "path"}, {"fit": "all", "axes": "3"}):
+        for changed in ({}, {"fit": "all", "axes": "3"}):
             options = view.options(tuple(None for _control in view.controls)) | {
                 name: value for name, value in changed.items() if name in {control.name for control in view.controls}
             }

@@ -97,9 +97,9 @@ def test_a_figure_names_only_what_it_depends_on_and_its_settings() -> None:
     assert "Head" not in hidden
     assert hidden["Layer"] == "1"
     assert hidden["Setting: Outlier tokens"] == "All tokens kept"
-    path = found("hidden", run, **{"hidden-draw": "path"})  # the page marks the layer by itself, a file has it drawn
+    path = found("path", run)  # the page marks the layer by itself, a file has it drawn
     assert dict(path.provenance.entries)["Layer"] == "1"
-    assert path.file_name("csv") == f"tiny_hidden_layer1_token3_second1_{run.key[:8]}.csv"
+    assert path.file_name("csv") == f"tiny_path_layer1_token3_second1_{run.key[:8]}.csv"
     assert "Layer" not in dict(found("hidden", run, **{"hidden-at": "embeddings"}).provenance.entries)
     assert "Layer" not in dict(found("prediction", run).provenance.entries)
     assert found("prediction", run).file_name("csv") == f"tiny_prediction_token3_second1_{run.key[:8]}.csv"
@@ -320,7 +320,12 @@ def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
     content = report(state, VIEWS, OneRun(run), "https://dashboard.example/team/")
     page = Page(content)
     figures = [name for name in page.stored if name.endswith("-data")]
-    assert len(figures) == len(NAMES)
+    shown = state.open_views(VIEWS)
+    assert [view.name for view in shown] == ["attention", "hidden", "prediction"], "the open tabs"
+    assert len(figures) == len(shown) + sum(len(view.more) for view in shown)
+    other = report(state_of(run, hidden="path"), VIEWS, OneRun(run), "https://dashboard.example/team/")
+    assert "on the path of" in " ".join(Page(other).texts)
+    assert "hidden=path" in " ".join(Page(other).texts)
     assert content.count("plotly.js v") == 1
     assert page.addresses == []
     words = " ".join(page.texts)
@@ -332,7 +337,7 @@ def test_a_report_has_every_figure_the_strip_numbers_and_the_link() -> None:
     assert "hidden-fit=all" in words
     assert "Address of this view" not in report(state, VIEWS, OneRun(run))
     assert page.tags.count("h1") == 1
-    assert page.tags.count("table") == len([view for view in VIEWS if view.table])
+    assert page.tags.count("table") == len([view for view in shown if view.table])
     assert "Hidden states: Fit the components on" in words
 
 

@@ -25,6 +25,7 @@ from dashboard.figures.attention import shades
 from dashboard.figures.prediction_pair import chance_text, difference_text
 from dashboard.figures.theme import DARK, LIGHT
 from dashboard.views import all_views
+from dashboard.views.cards import cards_of
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View
 from dashboard.views.shown import alternative
@@ -74,8 +75,16 @@ def array_z(figure: go.Figure) -> list[list[int]]:
 # the registry
 
 
-def test_the_four_linked_views_are_found_in_their_order() -> None:
-    assert [view.name for view in all_views()][:3] == ["attention", "hidden", "prediction"]
+def test_views_are_found_in_the_order_of_their_cards_and_tabs() -> None:
+    assert [(card.name, card.views[0].name) for card in cards_of(all_views())] == [
+        ("attention", "attention"),
+        ("hidden", "hidden"),
+        ("prediction", "prediction"),
+    ]
+    assert [view for card in cards_of(all_views()) for view in card.views] == list(all_views())
+    for card in cards_of(all_views()):
+        assert [view.order for view in card.views] == sorted(view.order for view in card.views)
+        assert len({view.tab for view in card.views}) == len(card.views)
 
 
 def test_two_views_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,8 +270,8 @@ def test_of_many_outliers_the_largest_are_named_and_the_others_counted() -> None
 
 
 def test_layers_fitted_together_say_that_a_norm_is_the_largest_of_any_layer() -> None:
-    run, view = with_norms({3: 50.0}), named("hidden")
-    for options in ({"fit": "all"}, {"draw": "path"}):
+    run = with_norms({3: 50.0})
+    for view, options in ((named("hidden"), {"fit": "all"}), (named("path"), {})):
         words = view.text(Context(run, select(run, token=3, layer=0), defaults(view, **options)))
         assert "Left out: ·w3\u00a0(3): norm 50\u00a0× the median in some layer." in words_in(words.caption)
         assert "is not shown" in words_in(words.body)
@@ -295,20 +304,18 @@ def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
 
 
 def test_a_path_needs_no_new_figure_for_a_layer() -> None:
-    view = named("hidden")
-    assert view.reads is not None
-    assert view.reads(defaults(view, draw="path")) == ("run", "stream")
-    assert view.reads(defaults(view)) == view.figure_reads
+    view = named("path")
+    assert view.fields(defaults(view)) == ("run", "stream")
     run = make_run("causal")
-    drawn = [drawn_by(view, run, select(run, token=2, layer=layer), defaults(view, draw="path"), LIGHT) for layer in (0, 1)]
+    drawn = [drawn_by(view, run, select(run, token=2, layer=layer), defaults(view), LIGHT) for layer in (0, 1)]
     assert drawn[0] == drawn[1]
     assert drawn[0].layout.meta["space"]["follows"]
 
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> None:
-    run, view = make_run("causal"), named("hidden")
-    told = drawn_by(view, run, select(run), defaults(view, draw="path", axes=str(axes)), LIGHT).layout.meta["space"]
+    run, view = make_run("causal"), named("path")
+    told = drawn_by(view, run, select(run), defaults(view, axes=str(axes)), LIGHT).layout.meta["space"]
     found = np.frombuffer(base64.b64decode(told["coordinates"]), "<f4").reshape(told["shape"])
     np.testing.assert_allclose(found, trajectories(run.main, "auto", "centred").coordinates[:, :, :axes], rtol=1e-6)
     for component, (low, high) in enumerate(told["ranges"]):
@@ -317,22 +324,22 @@ def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> N
 
 
 def test_of_a_long_text_every_so_many_paths_are_drawn_and_the_caption_says_so() -> None:
-    run, view = make_run("causal", [f" w{i}" for i in range(100)]), named("hidden")
-    options = defaults(view, draw="path")
+    run, view = make_run("causal", [f" w{i}" for i in range(100)]), named("path")
+    options = defaults(view)
     told = drawn_by(view, run, select(run), options, LIGHT).layout.meta["space"]
     assert told["quiet"] == list(range(0, 100, 3))
     assert "every 3rd token" in words_in(view.text(Context(run, select(run), options)).caption)
 
 
 def test_a_path_is_fitted_on_all_layers_and_says_so() -> None:
-    run, view = make_run("causal"), named("hidden")
-    words = view.text(Context(run, select(run), defaults(view, draw="path", fit="layer")))
+    run, view = make_run("causal"), named("path")
+    words = view.text(Context(run, select(run), defaults(view)))
     assert "all layers fitted together" in words_in(words.caption)
     assert "Layer 1: before the final norm" in words_in(words.caption)
     assert words_in(words.title) == "After layer 1 on the path of ·on (3) through all layers"
     shares = trajectories(run.main, "auto", "centred").explained
     assert f"PC 1 + 2 + 3{100 * shares.sum():.1f} %" in words_in(
-        view.text(Context(run, select(run), defaults(view, draw="path", axes="3"))).footer
+        view.text(Context(run, select(run), defaults(view, axes="3"))).footer
     )
 
 
@@ -348,9 +355,9 @@ def test_two_tokens_are_compared_in_all_dimensions() -> None:
 
 @pytest.mark.parametrize("axes", ["2", "3"])
 def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
-    run, view = make_run("causal"), named("hidden")
+    run, view = make_run("causal"), named("path")
     assert view.export is not None
-    figure = view.export(Context(run, select(run, token=3, second=1), defaults(view, draw="path", axes=axes)))
+    figure = view.export(Context(run, select(run, token=3, second=1), defaults(view, axes=axes)))
     assert figure is not None
     selected, second = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
     paths = trajectories(run.main, "auto", "centred").coordinates
@@ -523,17 +530,17 @@ def test_bounds_are_written_with_minus_signs_and_once_where_they_are_equal(low: 
 
 def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
     run = make_run("causal")
-    hidden, prediction = named("hidden"), named("prediction")
+    hidden, prediction = named("path"), named("prediction")
     assert hidden.table is not None
     assert prediction.table is not None
-    chosen = hidden.table(Context(run, select(run, token=3, second=1), defaults(hidden, draw="path")))
+    chosen = hidden.table(Context(run, select(run, token=3, second=1), defaults(hidden)))
     assert chosen is not None
     rows = list(chosen.rows)
     paths = trajectories(run.main, "auto", "centred").coordinates
     np.testing.assert_allclose([row[3:6] for row in rows], paths[:, [3, 1]].reshape(-1, 3), rtol=1e-9)
     assert chosen.count == len(rows) == 6
     assert [rows[i][0] for i in chosen.selected] == ["1"] * 2
-    whole = hidden.table(Context(run, select(run), defaults(hidden, draw="path"), whole=True))
+    whole = hidden.table(Context(run, select(run), defaults(hidden), whole=True))
     assert whole is not None
     assert whole.count == len(list(whole.rows)) == 3 * 6
     pairs = prediction.table(Context(run, select(run, token=3, second=1), defaults(prediction), whole=True))

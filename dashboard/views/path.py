@@ -1,0 +1,26 @@
+"""The selected token's path through the layers, in one basis for all of them (rows H3 and H4 of the map)."""
+
+from __future__ import annotations
+
+from dashboard.views import projected
+from dashboard.views.declaration import View
+
+VIEW = View(
+    name="path",
+    title="Path through the layers",
+    card="hidden",
+    tab="Path",
+    order=2,
+    invitation=(
+        "Run a text to see how a token's representation moves.",
+        "Each layer moves it a little further; the path shows all of them in one plane.",
+    ),
+    selects="drawn",
+    figure_reads=("run", "stream"),  # the browser marks token and layer by itself: it holds all coordinates
+    export_reads=projected.export_reads,
+    draw=projected.draw,
+    text=projected.text,
+    controls=(projected.AXES, projected.AT, projected.SCALING, projected.FIRST),
+    table=projected.table,
+    export=projected.export,
+)

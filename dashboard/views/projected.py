@@ -1,0 +1,215 @@
+"""What the Map and the Path of hidden states share: PCA of all tokens at a layer, or of their ways through the layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard.analysis.projection import Fit, Projection, project_stream, states_at, trajectories
+from dashboard.analysis.similarity import likeness
+from dashboard.contracts.context import Context, Options
+from dashboard.contracts.selection import Selection
+from dashboard.contracts.streams import Stream
+from dashboard.contracts.table import Table
+from dashboard.figures.hidden import page_points, percent
+from dashboard.figures.space import Space, space_figure, space_frame
+from dashboard.figures.spec import Spec, spec_of
+from dashboard.figures.theme import theme_named
+from dashboard.figures.tokens import isolated, run_labels
+from dashboard.views.controls import Choice
+from dashboard.views.declaration import Words, token_at
+from dashboard.views.left_out import left_out_caption, not_shown_note
+from dashboard.views.not_finite import not_finite_message
+from dashboard.views.tables import marked, path_table, points_table
+
+AXES = Choice("axes", "Components", (("2", "Two"), ("3", "Three: drag to turn")))
+AT = Choice("at", "Points", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0")))
+FIT = Choice("fit", "Fit the components on", (("layer", "The layer shown"), ("all", "All layers together")))
+SCALING = Choice(
+    "scaling",
+    "Scale",
+    (
+        ("centred", "As they are"),
+        ("standardised", "Each dimension of equal weight"),
+        ("unit", "Each state to length 1: directions"),
+    ),
+)
+FIRST = Choice(
+    "first",
+    "Outlier tokens",
+    (
+        ("auto", "Automatic: left out if its norm exceeds 5 × the median"),
+        ("keep", "All tokens kept"),
+        ("leave", "First token left out"),
+    ),
+)
+
+SCALED = {"standardised": "Dimensions standardised.", "unit": "Each state scaled to length 1."}
+
+
+def _layer(selection: Selection, options: Options) -> int:
+    """The layer whose states are the points; −1 for the embeddings."""
+    return -1 if options["at"] == "embeddings" else selection.layer
+
+
+def is_path(options: Options) -> bool:
+    """Whether the options are those of the Path: it has one basis for all layers, and so no choice of it."""
+    return FIT.name not in options
+
+
+def _fit(options: Options) -> Fit:
+    return "all" if is_path(options) or options["fit"] == "all" else "layer"
+
+
+def export_reads(options: Options) -> tuple[str, ...]:
+    """A figure that stands alone marks the layer; the embeddings are of none."""
+    return ("run", "stream") if options["at"] == "embeddings" else ("run", "stream", "layer")
+
+
+def _projection(stream: Stream, selection: Selection, options: Options) -> Projection:
+    return project_stream(stream, _layer(selection, options), _fit(options), options["first"], options["scaling"])
+
+
+def _space(stream: Stream, selection: Selection, options: Options, follows: bool = False) -> Space:
+    """What the options show, with every layer's coordinates where paths are drawn; `follows`: the browser chooses among them."""
+    dimensions = int(options["axes"])
+    if is_path(options):
+        found = trajectories(stream, options["first"], options["scaling"])
+        at = 0 if follows else _layer(selection, options) + 1
+        return Space(found.coordinates, found.explained, at, True, dimensions)
+    projection = _projection(stream, selection, options)
+    return Space(projection.coordinates[None], projection.explained, 0, False, dimensions)
+
+
+def _empty(stream: Stream, selection: Selection, options: Options) -> bool:
+    """Whether there is no place to draw: of no token there, or, where paths are drawn, of none in any layer."""
+    if is_path(options):
+        return not _space(stream, selection, options).followed
+    return len(_projection(stream, selection, options).not_finite) == len(stream)
+
+
+def draw(context: Context) -> Spec:
+    stream, selection, options, theme = context.stream, context.selection, context.options, theme_named(context.theme)
+    if not is_path(options) and options["axes"] == "2":
+        spec = page_points(_projection(stream, selection, options), len(stream), theme)
+    else:
+        follows = is_path(options) and options["at"] == "layer"
+        spec = spec_of(space_frame(_space(stream, selection, options, follows), theme, follows))
+    basis = "" if _fit(options) == "all" else str(_layer(selection, options))  # a zoom holds as long as the axes mean the same
+    spec["layout"]["uirevision"] = "-".join([context.run.key, stream.name, basis, *options.values()])
+    return spec
+
+
+def export(context: Context) -> go.Figure:
+    """The figure by itself, with labels and marks; in three components a scene that can be turned."""
+    stream, selection = context.stream, context.selection
+    space, marks = _space(stream, selection, context.options), (selection.token, selection.second)
+    figure = space_figure(space, stream.tokens, marks, theme_named(context.theme))
+    figure.update_layout(width=760, height=560)
+    return figure
+
+
+def _place(selection: Selection, options: Options) -> str:
+    return "Embeddings, before layer 0" if options["at"] == "embeddings" else f"After layer {selection.layer}"
+
+
+def text(context: Context) -> Words:
+    stream, selection, options = context.stream, context.selection, context.options
+    projection = _projection(stream, selection, options)
+    place = _place(selection, options)
+    if _empty(stream, selection, options):
+        return Words("Hidden states", message=not_finite_message(context.run, f"{place}: the hidden states are not finite."))
+    title: Any = f"{place}: which tokens are represented alike"
+    if is_path(options):
+        title = [f"{place} on the path of ", token_at(stream, selection.token), f" ({selection.token}) through all layers"]
+    footer = [*_variance(projection, int(options["axes"])), *_pair(stream, selection, options)]
+    caption = _caption(stream, selection, options, projection)
+    note = _note(stream, selection, options, projection)
+    return Words(title, caption, footer, note, spoken=_spoken(stream, selection, projection, caption))
+
+
+def _spoken(stream: Stream, selection: Selection, projection: Projection, caption: Any) -> list[Any]:
+    """Where the selected and the second token lie, and what is left out, for who does not see the points."""
+    found = []
+    for token in marked(selection):
+        name = f"{isolated(run_labels(stream)[token])} {token}"
+        place = ", ".join(f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token]))
+        missing = np.isnan(projection.coordinates[token]).any()
+        found.append(f"{name} is not shown" if missing else f"{name} lies at {place}")
+    return ["; ".join(found), "; ", *(caption if isinstance(caption, list) else [caption])]
+
+
+def _caption(stream: Stream, selection: Selection, options: Options, projection: Projection) -> list[Any]:
+    path, together = is_path(options), _fit(options) == "all"
+    head = "PCA of all tokens, all layers fitted together." if together else "PCA of all tokens at this layer."
+    if options["scaling"] in SCALED:
+        head += f" {SCALED[options['scaling']]}"
+    tail = ""
+    if path:
+        step = _space(stream, selection, options).step
+        if len(stream) > 1:
+            tail += " Thin: the other tokens." if step == 1 else f" Thin: every {_ordinal(step)} token."
+    if stream.final_norm and options["at"] == "layer" and (path or selection.layer == stream.layers - 1):
+        side = "before" if stream.has("residual_final") else "past"
+        tail += f" Layer {stream.layers - 1}: {side} the final norm." if path else f" {side.capitalize()} the final norm."
+    if projection.approximate:
+        tail += " Components from a randomised solver."
+    return [f"{head} ", *left_out_caption(stream, projection, together), *([tail] if tail else [])]
+
+
+def _ordinal(number: int) -> str:
+    """ "2nd", "3rd", "11th" …"""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
+
+
+def _variance(projection: Projection, dimensions: int) -> list[Any]:
+    numbers = [
+        html.Span([f"PC {i + 1}", html.B(percent(share))], className="number") for i, share in enumerate(projection.explained)
+    ]
+    name = " + ".join(["PC 1", *(str(i + 1) for i in range(1, dimensions))])
+    shown = percent(float(projection.explained[:dimensions].sum()))
+    both = html.Span([name, html.B(shown)], className="number last")
+    return [html.Span("Explained variance", className="lead-in"), *numbers, both]
+
+
+def _pair(stream: Stream, selection: Selection, options: Options) -> list[Any]:
+    """A line on how alike the selected and the second token are, in the states as they are."""
+    if selection.second is None:
+        return []
+    found = likeness(states_at(stream, _layer(selection, options)), selection.token, selection.second)
+    both = [token_at(stream, i, True) for i in (selection.token, selection.second)]
+    distance = "not defined" if math.isnan(found.distance) else f"{found.distance:.4g}"
+    cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")
+    return [
+        html.Span(className="line-end"),
+        html.Span([both[0], " and ", both[1]], className="lead-in"),
+        html.Span(["cosine", html.B(cosine, title=f"{found.cosine:.9g}")], className="number"),
+        html.Span(["distance", html.B(distance, title=f"{found.distance:.9g}")], className="number"),
+        html.Span(f"in all {found.dimensions:,} dimensions", className="aside"),
+    ]
+
+
+def _note(stream: Stream, selection: Selection, options: Options, projection: Projection) -> Any:
+    left = not_shown_note(stream, selection, projection, _fit(options) == "all")
+    if left:
+        return left
+    if not np.any(projection.explained):
+        return html.P("All tokens have the same representation here, so there is nothing to plot.", className="note")
+    return ()
+
+
+def table(context: Context) -> Table:
+    stream, selection, options, whole = context.stream, context.selection, context.options, context.whole
+    if is_path(options):
+        paths = trajectories(stream, options["first"], options["scaling"])
+        states = [states_at(stream, layer) for layer in range(-1, stream.layers)]
+        chosen = (selection.token, selection.second)
+        return path_table(stream.tokens, paths, states, chosen, whole, _layer(selection, options) + 1)
+    states_shown = states_at(stream, _layer(selection, options))
+    shown = _projection(stream, selection, options)
+    return points_table(stream.tokens, shown, states_shown, _place(selection, options), marked(selection), whole)

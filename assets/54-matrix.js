@@ -97,7 +97,8 @@
     const room = g.box.x1 - g.box.x0 - SMALL * largest.length - (largest ? 16 : 0);
     const every = `labels: every ${ordinal(step)} token`;
     const text = [`${every}; the others on hover`, every].find((words) => SMALL * words.length <= room);
-    if (text || !largest) note(text || `${every}; the others on hover`, g.box.x1, "end");
+    if (text) note(text, g.box.x1, "end");
+    else if (!largest) note(every, g.box.x0, "start"); // wider than the cells, it ends beside them
   }
   /* where not every row and column has its label: a tick for each */
   function ticks(g) {

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -366,6 +367,13 @@ class Person:
         return dict(self.page.evaluate("() => Object.fromEntries(new URLSearchParams(window.location.search))"))
 
     # the strip
+
+    def open_tab(self, card: str, view: str) -> Person:
+        """Open a tab of a card, by hand, and wait until it is drawn."""
+        tab = self.page.locator(f"#{card}-tab-{view} .nav-link")
+        tab.click()
+        expect(tab).to_have_class(re.compile(r"\bactive\b"))
+        return self.settled()
 
     def token(self, index: int) -> Locator:
         return self.page.locator(f'#tokens [data-token="{index}"]')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import sys
@@ -110,8 +111,9 @@ class QueueHands:
         self.queue.fail(self.claims[key], failure)
 
     def pass_time(self, seconds: float, *asking: Callable[[], object]) -> None:
-        for _ in range(round(seconds / 0.5)):
-            self.clock.now += 0.5
+        step = 0.5 if seconds < 60 else 2.0  # as often as all give a sign, and for long times as seldom as they may
+        for _ in range(math.ceil(seconds / step)):
+            self.clock.now += step
             if not self.broken:
                 self.queue.roster.change("w1")
             for ask in asking:

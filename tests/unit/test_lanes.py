@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -41,9 +42,10 @@ def run_of(text: str, model: str = "someone/big") -> tuple[JobSpec, str]:
 
 def pass_time(queue: JobQueue, clock: Clock, seconds: float, *asking: str) -> None:
     """Time passes in steps, in which these subscribers ask, both workers beat and the supervisor watches."""
-    for _ in range(round(seconds / 0.5)):
+    step = test_queue.step_of(seconds)
+    for _ in range(math.ceil(seconds / step)):
         queue.roster.change("p1")
-        test_queue.pass_time(queue, clock, 0.5, *asking)
+        test_queue.tick(queue, clock, step, *asking)
 
 
 def told(queue: JobQueue, subscriber: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sqlite3
@@ -63,15 +64,26 @@ def state(queue: JobQueue, key: str = "k1") -> str | None:
     return None if record is None else record.state
 
 
+def step_of(seconds: float) -> float:
+    """Steps in which time passes: as often as workers and pages give a sign, and for long times as seldom as they may."""
+    return 0.5 if seconds < 60 else 2.0
+
+
 def pass_time(queue: JobQueue, clock: Clock, seconds: float, *asking: str, worker: str | None = "w1") -> None:
     """Time passes in steps, in which these subscribers ask, the worker beats and the supervisor watches."""
-    for _ in range(round(seconds / 0.5)):
-        clock.now += 0.5
-        if worker:
-            queue.roster.change(worker)
-        for subscriber in asking:
-            queue.poll(subscriber)
-        queue.watch()
+    step = step_of(seconds)
+    for _ in range(math.ceil(seconds / step)):
+        tick(queue, clock, step, *asking, worker=worker)
+
+
+def tick(queue: JobQueue, clock: Clock, step: float, *asking: str, worker: str | None = "w1") -> None:
+    """One step of it."""
+    clock.now += step
+    if worker:
+        queue.roster.change(worker)
+    for subscriber in asking:
+        queue.poll(subscriber)
+    queue.watch()
 
 
 def test_a_job_goes_from_queued_to_done(queue: JobQueue, worker: str) -> None:

@@ -45,9 +45,10 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Two tests at a time, one thread each (tests/conftest.py); the slowest twenty are named at the end.
+# So many tests at a time, one thread each (tests/conftest.py); the slowest twenty are named at the end.
+TESTS := 2
 test: $(VENV)/.installed-dev models browser nginx
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder --durations=20
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTS) --dist loadscope --no-loadscope-reorder --durations=20
 
 # make test-repeat N=10: ten runs in a row, and a table of them.
 N := 10

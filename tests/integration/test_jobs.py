@@ -327,7 +327,6 @@ def test_a_worker_that_is_frozen_is_replaced(server: Server) -> None:
     assert server.outcome(server.ask("slow", 2))["run"]
 
 
-@pytest.mark.alone
 def test_a_worker_that_cannot_be_ended_is_given_up(make_server: Callable[..., Server]) -> None:
     """Its place is another's, its supervisor goes on, and ends when it is asked to."""
     server = make_server()
@@ -352,7 +351,6 @@ def awaited(server: Server, job: int) -> str:
     return server.queue.submit(JobSpec("slow", key(job), {}, preparation("someone/big", None)))
 
 
-@pytest.mark.alone
 def test_preparations_that_die_before_they_begin_are_told(make_server: Callable[..., Server]) -> None:
     """Nobody waits for ever; workers go on, and so do runs of models that are ready."""
     server = make_server()
@@ -384,7 +382,6 @@ def test_a_worker_that_freezes_while_it_starts_is_replaced(make_server: Callable
     assert server.outcome(server.ask("slow", 1))["run"]
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("lane", ["compute", "prepare"])
 def test_a_process_that_freezes_while_it_writes_is_replaced(make_server: Callable[..., Server], lane: str) -> None:
     """It has the lock of the queue, so its supervisor can write nothing, either. Whoever waits goes on waiting."""

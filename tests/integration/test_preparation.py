@@ -199,7 +199,6 @@ def test_while_a_model_trickles_in_others_run_and_then_it_runs(server: Server) -
     assert one.wait(again, PATIENCE)["run"] == server.key(NAME, "w7")
 
 
-@pytest.mark.alone
 def test_a_download_that_stalls_is_told_on_the_page_and_goes_on_with_the_next_run(server: Server) -> None:
     server.hub.going.clear()
     server.hub.pace = (20, 0.1)
@@ -274,7 +273,6 @@ def test_nobody_waits_for_a_checksum_but_who_runs_that_model(server: Server) -> 
     assert one.wait(one.submit("w5", SLOW), PATIENCE)["run"] == server.key(SLOW, "w5")
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("stopped_by", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_preparation_that_dies_or_freezes_is_told_and_the_workers_stay(server: Server, stopped_by: signal.Signals) -> None:
     """In the middle of a checksum; then the model is run all the same."""

@@ -93,7 +93,6 @@ def test_a_cancel_during_a_download_is_heeded_though_the_connection_stalls(hub: 
     assert load_model(NAME, settings).info.layers == 2  # it goes on
 
 
-@pytest.mark.alone
 def test_a_download_that_stalls_is_stopped_and_goes_on_the_next_time(hub: Hub, settings: Settings) -> None:
     """A few bytes at a time keep a connection alive, and are as good as none."""
     hub.pace = (50, 0.1)
@@ -111,7 +110,6 @@ def test_a_download_that_stalls_is_stopped_and_goes_on_the_next_time(hub: Hub, s
     assert max(hub.starts) > 0, "what had come was not asked for again"
 
 
-@pytest.mark.alone
 def test_a_hub_that_says_nothing_and_one_that_breaks_off_are_told(hub: Hub, settings: Settings) -> None:
     hub.silent = True
     with pytest.raises(HubUnreachableError, match=r"The hub did not say within 0\.5 seconds what someone/tiny holds"):

@@ -92,8 +92,10 @@ def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     selection, options = context.selection, context.options
     figure = view.draw(context)
     spec = spec_of(empty_figure(None, theme) if figure is None else figure)
-    told = {**selection.to_json(), "reads": list(view.fields(options)), "whole": not view.awaits(context)}
-    spec["layout"]["meta"] = {**(spec["layout"].get("meta") or {}), **told}
+    meta = spec["layout"].get("meta") or {}
+    reads = meta.get("reads", list(view.fields(options)))  # a figure may depend on less than its view in general
+    told = {**selection.to_json(), "reads": reads, "whole": not view.awaits(context)}
+    spec["layout"]["meta"] = {**meta, **told}
     return spec
 
 

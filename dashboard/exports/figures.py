@@ -96,8 +96,8 @@ def _of_view(view: View, context: Context) -> Standing:
     words = view.text(context)
     if words.waiting:
         raise MissingArrayError(
-            f"What the model predicts with token {selection.token} masked is not computed yet. Select the token on the page, "
-            "wait for its prediction, and export again."
+            f"What {view.title} shows of token {selection.token} is not computed yet. Select the token on the page, "
+            "wait until it is there, and export again."
         )
     if words.message is not None:
         raise MissingArrayError(text_of(words.message))

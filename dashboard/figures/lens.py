@@ -23,7 +23,7 @@ TEXT_BELOW = 60  # columns from which on cells have no text
 MOST_COLUMNS = 1_024  # that are drawn; of more tokens, every 2nd, 3rd …
 EXACT_UP_TO = 128  # columns whose cells carry what they are of; of more, the axes say it
 LARGE = (680, 430)  # pixels of the cells of the page's large place, about
-SMALL_HEIGHT = 230  # of a small one
+SMALL_HEIGHT = 130  # of a small one, where the window is low
 HOVER = "%{hovertext}<extra></extra>"
 
 
@@ -118,7 +118,12 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
         "hoverinfo": "skip",
     }
     beside |= {"textposition": "middle right", "textfont": {"family": TOKEN_FONT, "size": 11, "color": theme.ink}}
-    traces = [cells, beside, *_hatched(values, [0], drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
+    traces = [
+        cells,
+        beside,
+        *_hatched(values, [0], drawn, theme),
+        legend(drawn.measure, _most(values, drawn), theme, title=False),
+    ]
     layout = _layout(drawn, theme, "")
     layout["xaxis"]["range"] = [-0.5, 4]  # of which the cells are the first unit, and what they say the rest
     return {"data": traces, "layout": layout}
@@ -221,7 +226,7 @@ def _hatched(values: np.ndarray, columns: Sequence[int], drawn: LensMap, theme: 
     return [{**area, "x": x, "y": y, "hoverinfo": "skip"}]
 
 
-def legend(measure: Measure, most: float, theme: Theme) -> dict[str, Any]:
+def legend(measure: Measure, most: float, theme: Theme, title: bool = True) -> dict[str, Any]:
     """A trace without points whose colour bar is the legend, in real values."""
     named = ticks(measure.scale, most)
     at = 1 + 254 * strength(np.asarray(named, dtype=np.float64), measure.scale, most)
@@ -230,7 +235,7 @@ def legend(measure: Measure, most: float, theme: Theme) -> dict[str, Any]:
         texts = [f"{value:,.0f}" for value in named]
     unit = " (nats)" if measure.scale == "nats" else ""
     bar = {
-        "title": {"text": measure.title + unit, "font": {"size": 11}, "side": "right"},
+        "title": {"text": measure.title + unit if title else "", "font": {"size": 11}, "side": "right"},
         "thickness": 10,
         "outlinewidth": 0,
         "ticks": "",

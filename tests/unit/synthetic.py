@@ -16,6 +16,7 @@ from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun
 from dashboard.contracts.scores import ScoreRecipe
 from dashboard.contracts.token import Token
 from dashboard.store.upgrades import made_now
+from dashboard.views.controls import Choice, Control, Switch, Text, Tokens
 
 WORDS = ("The", " cat", " sat", " on", " it", ".")
 VOCABULARY = 20
@@ -193,6 +194,15 @@ def position_result(run: ModelRun, position: int, mode: str = "given", words: Se
     typed = " ".join(typed for typed, _identifier in words)
     request = DerivedRequest.of(run.key, "position-lens", position=position, mode=mode, words=typed)
     return Derived(request, arrays, {"words": told})
+
+
+def values_of(control: Control) -> list[Any]:
+    """Values of a control: the default first, and others that it can have."""
+    if isinstance(control, Choice):
+        return [value for value, _label in control.choices]
+    others = {Switch: True, Text: "v11", Tokens: "1, 2"}
+    found = next((value for kind, value in others.items() if isinstance(control, kind)), None)
+    return [control.default, found if found is not None else control.parse(getattr(control, "most", ""))]
 
 
 def make_whole_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from synthetic import make_run
+from synthetic import make_run, make_whole_run, values_of
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
@@ -53,6 +53,7 @@ class NotedContext(Context):
 
 
 run_of = functools.cache(make_run)  # what a run remembers is computed once
+whole_of = functools.cache(make_whole_run)  # the same with its derived results
 
 
 def contexts(run: ModelRun, options: dict[str, str], whole: bool = False) -> Iterator[NotedContext]:
@@ -65,8 +66,8 @@ def read(function: Callable[[Context], Any], options: dict[str, str], whole: boo
     """(fields of the selection, controls) that a function reads, of runs of every kind together."""
     places: set[str] = set()
     controls: set[str] = set()
-    for kind in KINDS:
-        for context in contexts(run_of(kind), options, whole):
+    for run in (made(kind) for kind in KINDS for made in (run_of, whole_of)):
+        for context in contexts(run, options, whole):
             result = function(context)
             rows = getattr(result, "rows", None)  # of a table, which are made as they are read
             if rows is not None:
@@ -79,14 +80,14 @@ def read(function: Callable[[Context], Any], options: dict[str, str], whole: boo
 
 def every_choice(controls: Sequence[Control]) -> list[dict[str, str]]:
     """Every combination of what the controls offer."""
-    values = [[value for value, _label in control.choices] for control in controls]
+    values = [values_of(control) for control in controls]
     return [dict(zip([control.name for control in controls], chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
 def one_choice(controls: Sequence[Control]) -> list[dict[str, str]]:
     """The defaults, and the last choice of each control alone."""
     standard = {control.name: control.default for control in controls}
-    return [standard, *({**standard, control.name: control.choices[-1][0]} for control in controls)]
+    return [standard, *({**standard, control.name: values_of(control)[-1]} for control in controls)]
 
 
 def choices() -> list[Any]:

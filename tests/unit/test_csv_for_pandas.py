@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from synthetic import make_run
+from synthetic import make_run, values_of
 
 from dashboard import read_table
 from dashboard.contracts.context import Context
@@ -99,7 +99,7 @@ def whole_tables(run: ModelRun) -> list[Table]:
     found: list[Table | None] = []
     for view in all_views():
         default = {control.name: control.default for control in view.controls}
-        choices = [{**default, control.name: value} for control in view.controls for value, _label in control.choices]
+        choices = [{**default, control.name: value} for control in view.controls for value in values_of(control)]
         for other in (None, 3):
             selection = Selection(run.key, 2, 1, 0, other)
             found += [view.table(Context(run, selection, options, whole=True)) for options in choices] if view.table else []

@@ -16,7 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from safetensors import safe_open
-from synthetic import OneRun, make_parts, make_run, masked_result
+from synthetic import OneRun, lens_result, make_parts, make_run, masked_result, position_result
 
 from dashboard import __version__, open_run, plot_attention_heads, save_run
 from dashboard.contracts.run import ModelKind, ModelRun
@@ -41,13 +41,17 @@ KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 HOSTILE = ("<script>alert(1)</script>", "=cmd|' /C calc'!A0", "</script>", "#tag", '"', "\n", "#FFFFFF")
 VIEWS = all_views()
 NAMES = names(VIEWS)
+PREDICT = ("prediction", "lens", "through")  # what a model without a prediction head does not have
 
 
 def whole_run(kind: ModelKind = "causal", **options: Any) -> ModelRun:
-    """A run with a header as capture writes it."""
+    """A run with a header as capture writes it, and its lenses."""
     header, arrays = make_parts(kind, **options)
     made = {"fingerprint": "f" * 64, "version": "9.9.9", "created": "2026-01-02T03:04:05+00:00", **made_now()}
-    return ModelRun({**header, **made}, arrays)
+    run = ModelRun({**header, **made}, arrays)
+    if not run.has_predictions:
+        return run
+    return run.with_derived([lens_result(run), *(position_result(run, i) for i in range(len(run)))])
 
 
 def state_of(run: ModelRun, **options: str) -> ViewState:
@@ -67,7 +71,7 @@ def found(name: str, run: ModelRun, **options: str) -> Standing:
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_every_figure_stands_alone_with_where_it_comes_from(kind: ModelKind, name: str, theme: Any) -> None:
     run = whole_run(kind)
-    if name == "prediction" and kind == "encoder":
+    if name in PREDICT and kind == "encoder":
         with pytest.raises(MissingArrayError, match="no token predictions"):
             found(name, run)
         return
@@ -197,7 +201,7 @@ def read_csv(text: str) -> tuple[dict[str, str], list[list[str]]]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_table_is_read_back(kind: ModelKind, name: str) -> None:
-    if name == "prediction" and kind == "encoder":
+    if name in PREDICT and kind == "encoder":
         return
     run = whole_run(kind)
     one = found(name, run)
@@ -350,7 +354,7 @@ def test_a_report_says_what_cannot_be_drawn() -> None:
 
 def test_the_prediction_of_a_position_that_was_filled_later_is_exported_as_shown() -> None:
     run = whole_run("masked", masked=False)
-    with pytest.raises(MissingArrayError, match="with token 3 masked is not computed yet"):
+    with pytest.raises(MissingArrayError, match="of token 3 is not computed yet"):
         found("prediction", run)
     result = masked_result(run.key, 3)
     table = standing("prediction", state_of(run), VIEWS, OneRun(run, result)).whole()

@@ -188,8 +188,8 @@ def test_a_column_alone_names_token_and_value() -> None:
     spec = lens_column(LensMap(one, MEASURES["entropy"], 6, ["t2"]), 2)
     go.Figure(spec)
     cells, beside = spec["data"][:2]
-    assert beside["y"] == list(range(0, 31, 2))
-    assert beside["text"][2].endswith(f"  <b>{lens.entropy[4, 2]:.2f} nats</b>")
+    assert beside["y"] == list(range(0, 31, 5))
+    assert beside["text"][2].endswith(f"  <b>{lens.entropy[10, 2]:.2f} nats</b>")
     assert cells["customdata"][4] == [{"token": 2, "layer": 3}]
     assert spec["layout"]["meta"] == {"axes": {"y": "layer"}, "first_layer": -1}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import VOCABULARY, OneRun, make_parts, make_run
+from synthetic import VOCABULARY, OneRun, make_parts, make_run, values_of
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
@@ -49,7 +49,7 @@ def settings(view: View) -> Iterator[dict[str, str]]:
     default = {control.name: control.default for control in view.controls}
     yield default
     for control in view.controls:
-        yield from ({**default, control.name: value} for value, _label in control.choices[1:])
+        yield from ({**default, control.name: value} for value in values_of(control)[1:])
 
 
 def places(run: ModelRun) -> list[Selection]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import TOP, WORDS, make_run, masked_result, results
+from synthetic import TOP, WORDS, make_run, make_whole_run, masked_result, results
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
@@ -62,7 +62,7 @@ def softmax_by_hand(run: ModelRun, layer: int, head: int) -> list[list[float | N
 @pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
 @pytest.mark.parametrize("whole", [False, True])
 def test_every_table_is_as_long_and_wide_as_it_says(view: View, kind: ModelKind, whole: bool) -> None:
-    run = make_run(kind)
+    run = make_whole_run(kind)
     options = {control.name: control.default for control in view.controls}
     assert view.table is not None, "every view says its numbers"
     table = view.table(Context(run, select(run), options, whole=whole))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import make_run
+from synthetic import make_run, values_of
 
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind
@@ -41,7 +41,7 @@ def all_said(view: View, kind: ModelKind) -> list[str]:
     run = make_run(kind)
     found = []
     for control in (None, *view.controls):
-        for value in ("",) if control is None else [value for value, _label in control.choices]:
+        for value in ("",) if control is None else values_of(control):
             options = {one.name: one.default for one in view.controls}
             if control is not None:
                 options[control.name] = value

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from synthetic import WORDS, array_of, make_parts, make_run, masked_result, results, titles_in, words_in
+from synthetic import WORDS, array_of, make_parts, make_run, masked_result, results, titles_in, values_of, words_in
 
 from dashboard import views
 from dashboard.analysis.prediction import Chance, Contender
@@ -62,7 +62,7 @@ def defaults(view: View, **chosen: str) -> dict[str, str]:
 
 def combinations(view: View) -> list[dict[str, str]]:
     """The defaults, and each other choice of each control alone."""
-    others = [defaults(view, **{c.name: value}) for c in view.controls for value, _label in c.choices[1:]]
+    others = [defaults(view, **{c.name: value}) for c in view.controls for value in values_of(c)[1:]]
     return [defaults(view), *others]
 
 
@@ -120,7 +120,7 @@ def test_a_declaration_is_whole(view: View) -> None:
     names = [control.name for control in view.controls]
     assert len(set(names)) == len(names)
     for control in view.controls:
-        values = [value for value, _label in control.choices]
+        values = values_of(control)
         assert len(set(values)) == len(values)
 
 

@@ -1,0 +1,113 @@
+"""The derived results of a logit lens that the views of predictions show: of one position, soon, and of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import html
+
+from dashboard.compute import logit_lens, position_lens
+from dashboard.compute.position_lens import PositionLens
+from dashboard.contracts.context import Context
+from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.lens import LogitLens
+from dashboard.contracts.run import ModelRun
+from dashboard.figures.tokens import Names, distinct, run_names, token_label
+from dashboard.views.controls import Choice
+from dashboard.views.declaration import Words, token_at, token_span, waits
+
+MODE = Choice(
+    "mode",
+    "The model reads the text",
+    (("given", "As it stands"), ("masked", "With the selected position masked")),
+    kinds=("masked",),
+)
+
+
+def masks(context: Context) -> bool:
+    """Whether the selected position is asked for with the mask there."""
+    return context.run.model.kind == "masked" and context.options[MODE.name] == "masked"
+
+
+def is_small(context: Context) -> bool:
+    """Whether the card is in a small place."""
+    return context.place == "small"
+
+
+def whole_request(context: Context) -> DerivedRequest:
+    """The lens of every position."""
+    return DerivedRequest.of(context.run.key, logit_lens.NAME)
+
+
+def position_request(context: Context, words: str = "") -> DerivedRequest:
+    """The lens of the selected position, and of these words there."""
+    mode = "masked" if masks(context) else "given"
+    return DerivedRequest.of(
+        context.run.key, position_lens.NAME, position=context.selection.token, mode=mode, words=" ".join(words.split())
+    )
+
+
+def whole_lens(context: Context) -> LogitLens | None:
+    """The lens of every position, where it is there."""
+    found = context.result(whole_request(context))
+    return None if found is None else logit_lens.read(context.run, found)
+
+
+def position_lens_of(context: Context, words: str = "") -> PositionLens | None:
+    """The lens of the selected position, where it is there: by itself, or as a part of the whole one."""
+    found = context.result(position_request(context, words))
+    if found is not None:
+        return position_lens.read(context.run, found)
+    whole = None if words.split() or masks(context) else whole_lens(context)
+    return None if whole is None else PositionLens(whole.at([context.selection.token]), ())
+
+
+def labels_of_ids(run: ModelRun, lens: LogitLens, ids: Sequence[int]) -> dict[int, str]:
+    """How a card writes tokens of the vocabulary: each otherwise than all others of card and text."""
+    known: Names = run_names(run)
+    met = list(dict.fromkeys(ids))
+    return dict(zip(met, distinct([token_label(lens.texts[i]) for i in met], met, known=known), strict=True))
+
+
+def no_lens(run: ModelRun, title: str) -> Words | None:
+    """Why there is no lens; None where there can be one.
+
+    Raises:
+        MissingArrayError: an earlier version computed the run.
+    """
+    if not run.has_predictions:
+        return Words(title, message=[html.B(run.without_predictions), html.P("Attention and hidden states are available.")])
+    run.check_current()
+    return None
+
+
+def waiting(context: Context, title: Any, request: DerivedRequest) -> Words:
+    """While nothing can be shown yet."""
+    how = (
+        "The model reads the text once more, with this token masked."
+        if masks(context)
+        else "Its prediction head reads what this token is after each layer."
+    )
+    words = [html.B("Computing this position …"), html.P(how)]
+    return Words(title, message=html.Div(words, **waits(request)), waiting=True)
+
+
+def position_words(context: Context) -> list[Any]:
+    """ "After ·to (15)", "At ·to (15)", "With ·to (15) masked": where a prediction is read."""
+    token = [token_at(context.run, context.selection.token), f"\u00a0({context.selection.token})"]
+    if context.run.model.kind == "causal":
+        return ["After ", *token]
+    return ["With ", *token, " masked"] if masks(context) else ["At ", *token]
+
+
+def vocabulary_token(lens: LogitLens, labels: dict[int, str], identifier: int, strong: bool = False) -> html.Span:
+    """A token of the vocabulary in the token type."""
+    return token_span(lens.texts[identifier], labels[identifier], "tok strong" if strong else "tok")
+
+
+def actual_id(context: Context, lens: PositionLens) -> int | None:
+    """The token that really comes next (masked models: stands there), or None."""
+    run, position = context.run, context.selection.token
+    at = position + 1 if run.model.kind == "causal" else position
+    return run.tokens[at].id if at < len(run) and int(lens.lens.actual_rank[-1, 0]) > 0 else None

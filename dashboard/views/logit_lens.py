@@ -1,0 +1,273 @@
+"""Logit lens: what the model would predict at every position if it stopped after each layer (row P3 of the map)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard.analysis.lens import MEASURES, Measure
+from dashboard.contracts.context import Context
+from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.lens import LogitLens
+from dashboard.contracts.table import Cell, Column, Table
+from dashboard.figures.lens import LensMap, framed_lens, left_out_text, lens_column, lens_map, place_name
+from dashboard.figures.prediction import probability_text
+from dashboard.figures.spec import Spec
+from dashboard.figures.theme import theme_named
+from dashboard.figures.tokens import run_labels, run_names
+from dashboard.views.controls import Choice
+from dashboard.views.declaration import View, Words, waits
+from dashboard.views.lens_results import (
+    MODE,
+    is_small,
+    labels_of_ids,
+    masks,
+    no_lens,
+    position_lens_of,
+    position_request,
+    position_words,
+    vocabulary_token,
+    waiting,
+    whole_lens,
+    whole_request,
+)
+from dashboard.views.not_finite import not_finite_message
+
+TITLE = "Logit lens"
+EXPECTS = math.log(0.2)  # nats from which on a probability carries the word
+CONTROLS = (Choice("colour", "Colour", tuple((name, measure.title) for name, measure in MEASURES.items())), MODE)
+
+
+def needs(context: Context) -> tuple[DerivedRequest, ...]:
+    """The selected position first, then the others; where these are there, the position is one of them."""
+    run = context.run
+    if not run.has_predictions or run.outdated:
+        return ()
+    if masks(context):
+        return (position_request(context),)
+    whole = whole_request(context)
+    return (whole,) if context.result(whole) is not None else (position_request(context), whole)
+
+
+def _measure(context: Context) -> Measure:
+    return MEASURES[context.options["colour"]]
+
+
+def _map(context: Context, lens: LogitLens) -> LensMap:
+    return LensMap(lens, _measure(context), context.run.model.vocabulary, run_labels(context.run), run_names(context.run))
+
+
+def _column(context: Context) -> LensMap | None:
+    """The selected position alone, where that is there."""
+    run, position = context.run, context.selection.token
+    found = position_lens_of(context)
+    if found is None:
+        return None
+    return LensMap(found.lens, _measure(context), run.model.vocabulary, [run_labels(run)[position]], run_names(run))
+
+
+def _drawn_whole(context: Context) -> LogitLens | None:
+    """The lens of all positions where the whole of it is drawn: in the large place, of the text as it stands."""
+    return None if masks(context) or is_small(context) else whole_lens(context)
+
+
+def draw(context: Context) -> Spec | None:
+    if no_lens(context.run, TITLE) is not None:
+        return None
+    theme, whole = theme_named(context.theme), _drawn_whole(context)
+    if whole is not None:
+        spec = lens_map(_map(context, whole), theme)
+        spec["layout"]["meta"]["reads"] = ["run"]  # the browser marks the selection in it
+    else:
+        column = _column(context)
+        if column is None or not np.isfinite(column.lens.entropy).any():
+            return None
+        spec = lens_column(column, context.selection.token, theme)
+    spec["layout"]["uirevision"] = context.run.key
+    return spec
+
+
+def export(context: Context) -> go.Figure | None:
+    """The whole lens with marks of the selection; the selected position alone where the rest is not there."""
+    if no_lens(context.run, TITLE) is not None:
+        return None
+    selection, theme = context.selection, theme_named(context.theme)
+    whole = None if masks(context) else whole_lens(context)
+    if whole is not None:
+        return framed_lens(_map(context, whole), selection.token, selection.second, selection.layer, theme)
+    column = _column(context)
+    return None if column is None else go.Figure(lens_column(column, selection.token, theme)).update_layout(width=560, height=520)
+
+
+def text(context: Context) -> Words:
+    run = context.run
+    refused = no_lens(run, TITLE)
+    if refused is not None:
+        return refused
+    found = position_lens_of(context)
+    if found is None:
+        return waiting(context, [TITLE, ": ", *_lower(position_words(context)), " …"], position_request(context))
+    lens = found.lens
+    if not np.isfinite(lens.entropy).any():
+        return Words(TITLE, message=not_finite_message(run, "The predictions at this position are not finite in any layer."))
+    labels = labels_of_ids(run, lens, lens.top_ids[:, 0, 0].tolist())
+    return Words(_title(context, lens, labels), _caption(context), _footer(context, lens, labels))
+
+
+def _lower(words: list[Any]) -> list[Any]:
+    return [words[0][0].lower() + words[0][1:], *words[1:]]
+
+
+def _title(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[Any]:
+    """Where the final prediction began to lead, and what the layer before it still expected."""
+    best = lens.top_ids[:, 0, 0].tolist()
+    final, last = best[-1], len(best) - 1
+    since = next((place + 1 for place in range(last, -1, -1) if best[place] != final), 0)
+
+    head: list[Any] = [] if is_small(context) else [f"{TITLE}: "]
+    if masks(context):
+        head = [*position_words(context), ": "]
+
+    def said(place: int) -> list[Any]:
+        share = probability_text(math.exp(float(lens.top_logprobs[place, 0, 0])))
+        return [vocabulary_token(lens, labels, best[place]), f", {share}"]
+
+    if since == 0:
+        words: list[Any] = ["the final prediction, ", *said(last), ", leads from the embeddings on"]
+    else:
+        before = "at the embeddings" if since == 1 else f"after layer {since - 2}"
+        verb = "the model still expects" if lens.top_logprobs[since - 1, 0, 0] > EXPECTS else "the most likely token is still"
+        words = [f"{before} {verb if since > 1 else verb.replace(' still', '')} ", *said(since - 1)]
+        words += [f"; after layer {since - 1} ", *said(since)]
+    return [*head, *words] if head else [words[0][0].upper() + words[0][1:], *words[1:]]
+
+
+def _caption(context: Context) -> list[Any]:
+    measure, whole = _measure(context), _drawn_whole(context)
+    what = "next token" if context.run.model.kind == "causal" else "token here"
+    strong = {
+        "share": "Stronger colour: more likely (square-root scale).",
+        "rank": "Stronger colour: nearer to rank 1 (log scale).",
+    }
+    colour = strong.get(measure.scale, "Stronger colour: more nats, from 0 to the largest shown.")
+    head = f"Each row: the most likely {what}, were that layer the last. E is the embeddings. Colour: "
+    words: list[Any] = [head, _in_a_sentence(measure.title), ". ", colour]
+    if measure.of == "actual":
+        words.append(" Hatched: there is no actual token.")
+    if whole is not None:
+        return [*words, *(f" {line}" for line in left_out_text(_map(context, whole)))]
+    if not is_small(context) and not masks(context):
+        words += [" ", html.Span("The other tokens are being computed.", **waits(whole_request(context)))]
+    elif len(context.run) > 1:
+        words.append(" The selected token alone" + ("; enlarge the card for all." if not masks(context) else "."))
+    return words
+
+
+def _in_a_sentence(title: str) -> str:
+    return title if title[1].isupper() else title[0].lower() + title[1:]
+
+
+def _footer(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[Any]:
+    """Exact numbers at the selected position and layer."""
+    layer = context.selection.layer
+    place, final = layer + 1, int(lens.top_ids[-1, 0, 0])
+    best = lens.top(layer, 0)[0]
+    numbers = [
+        html.Span([*_lower(position_words(context)), f", after layer {layer}"], className="lead-in"),
+        html.Span(
+            [
+                vocabulary_token(lens, labels, best.id),
+                " ",
+                html.B(probability_text(best.probability), title=f"{best.probability:.9g}"),
+            ],
+            className="number",
+        ),
+        html.Span(
+            ["rank of ", vocabulary_token(lens, labels, final), " ", html.B(f"{int(lens.final_rank[place, 0]):,}")],
+            className="number",
+        ),
+    ]
+    for name, values in (("entropy", lens.entropy), ("KL to the final prediction", lens.kl)):
+        value = float(values[place, 0])
+        shown = "∞" if math.isinf(value) else f"{value:.2f}"
+        numbers.append(html.Span([name, " ", html.B(shown, title=f"{value:.9g}"), " nats"], className="number"))
+    if int(lens.actual_rank[place, 0]) > 0:
+        numbers.append(
+            html.Span(["rank of the actual token ", html.B(f"{int(lens.actual_rank[place, 0]):,}")], className="number")
+        )
+    return numbers
+
+
+def table(context: Context) -> Table | None:
+    """One row a layer at the selected position; in a file, of every position that is there."""
+    run, position = context.run, context.selection.token
+    found = position_lens_of(context)
+    if found is None:
+        return None
+    whole = whole_lens(context) if context.whole and not masks(context) else None
+    lens, positions = (whole, list(range(len(run)))) if whole is not None else (found.lens, [position])
+    names = ["Place", "Position", "Token"] if context.whole else ["After layer"]
+    columns = [Column(name) for name in (*names, "Likeliest")]
+    columns += [Column("Probability", "%"), Column("Entropy", "nats"), Column("Rank of the final prediction")]
+    columns += [Column("Probability of the final prediction", "%"), Column("Rank of the actual token")]
+    columns += [Column("Probability of the actual token", "%"), Column("KL to the final prediction", "nats")]
+    columns += [Column("Label"), Column("Likeliest's label")] if context.whole else []
+    title = "Logit lens: the most likely token after each layer" + (
+        "" if context.whole else f", position {position}. E: the embeddings."
+    )
+    here = () if context.whole else (context.selection.layer + 1,)
+    return Table(title, tuple(columns), _rows(context, lens, positions), lens.places * len(positions), here)
+
+
+def _rows(context: Context, lens: LogitLens, positions: list[int]) -> Iterator[tuple[Cell, ...]]:
+    run, whole = context.run, context.whole
+    labels, own = labels_of_ids(run, lens, np.unique(lens.top_ids[:, :, 0]).tolist()), run_labels(run)
+    for place in range(lens.places):
+        for column, position in enumerate(positions):
+            best = int(lens.top_ids[place, column, 0])
+            actual = int(lens.actual_rank[place, column])
+            numbers: list[Cell] = [
+                _percent(lens.top_logprobs[place, column, 0]),
+                float(lens.entropy[place, column]),
+                int(lens.final_rank[place, column]),
+                _percent(lens.final_logprob[place, column]),
+                actual or (None if whole else "none"),
+                _percent(lens.actual_logprob[place, column]) if actual else None if whole else "none",
+                float(lens.kl[place, column]),
+            ]
+            if whole:
+                head = (place_name(place), position, run.tokens[position].text, lens.texts[best])
+                yield (*head, *numbers, own[position], labels[best])
+            else:
+                yield ("E" if place == 0 else str(place - 1), labels[best], *numbers)
+
+
+def _percent(logprob: float) -> float:
+    return 100 * math.exp(float(logprob))
+
+
+VIEW = View(
+    name="lens",
+    title=TITLE,
+    card="prediction",
+    tab="Logit lens",
+    order=31,
+    adapts=True,
+    invitation=(
+        "Run a text to see how the prediction forms, layer by layer.",
+        "Each cell will name the token that the model would predict if it stopped after that layer.",
+    ),
+    selects="axes",
+    figure_reads=("run", "token"),
+    draw=draw,
+    text=text,
+    controls=CONTROLS,
+    needs=needs,
+    table=table,
+    export=export,
+)

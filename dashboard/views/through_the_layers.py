@@ -1,0 +1,252 @@
+"""Through the layers: rank and probability of chosen tokens at the selected position, were each layer the last (row P4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard.compute.position_lens import LONGEST, MOST_WORDS, FollowedWord, PositionLens, words_in
+from dashboard.contracts.context import Context
+from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.table import Cell, Column, Table
+from dashboard.figures.layer_lines import Line, ValueAxis, decades, framed_lines, layer_lines, word_style
+from dashboard.figures.prediction import probability_text
+from dashboard.figures.spec import Spec
+from dashboard.figures.theme import theme_named
+from dashboard.figures.tokens import isolated, token_label
+from dashboard.views.controls import Choice, Text
+from dashboard.views.declaration import View, Words, token_span
+from dashboard.views.lens_results import (
+    MODE,
+    actual_id,
+    labels_of_ids,
+    no_lens,
+    position_lens_of,
+    position_request,
+    position_words,
+    waiting,
+)
+from dashboard.views.not_finite import not_finite_message
+
+TITLE = "Through the layers"
+CONTROLS = (
+    Choice("value", "Show", (("rank", "Rank"), ("probability", "Probability"))),
+    Text(
+        "words",
+        "Words to follow",
+        longest=80,
+        help="Up to eight, with spaces between. Mary is read as ·Mary, as within a text; in double quotes, exactly so.",
+    ),
+    MODE,
+)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One token through the layers.
+
+    Attributes:
+        id: of the vocabulary. role: "final", "actual", "final and actual" or "word". logprob: (place,) nats; rank: (place,).
+    """
+
+    id: int
+    role: str
+    logprob: np.ndarray
+    rank: np.ndarray
+
+
+def words_of(context: Context) -> str:
+    """The words that are typed, as many as can be followed."""
+    return " ".join(words_in(str(context.options["words"])[:LONGEST])[:MOST_WORDS])
+
+
+def needs(context: Context) -> tuple[DerivedRequest, ...]:
+    run = context.run
+    if not run.has_predictions or run.outdated:
+        return ()
+    return (position_request(context, words_of(context)),)
+
+
+def followed(context: Context, found: PositionLens) -> list[Followed]:
+    """The final prediction, the actual token, and the words; each token once."""
+    lens = found.lens
+    final, actual = int(lens.top_ids[-1, 0, 0]), actual_id(context, found)
+    rows = [Followed(final, "final and actual" if final == actual else "final", lens.final_logprob[:, 0], lens.final_rank[:, 0])]
+    if actual is not None and actual != final:
+        rows.append(Followed(actual, "actual", lens.actual_logprob[:, 0], lens.actual_rank[:, 0]))
+    met = {row.id for row in rows}
+    for word in found.words:
+        if word.id >= 0 and word.id not in met:
+            met.add(word.id)
+            rows.append(Followed(word.id, "word", word.logprob, word.rank))
+    return rows
+
+
+def draw(context: Context) -> Spec | None:
+    if no_lens(context.run, TITLE) is not None:
+        return None
+    found = position_lens_of(context, words_of(context))
+    if found is None or not np.isfinite(found.lens.entropy).any():
+        return None
+    rank, theme, rows = context.options["value"] == "rank", theme_named(context.theme), followed(context, found)
+    labels = labels_of_ids(context.run, found.lens, [row.id for row in rows])
+    lines, words = [], 0
+    for row in rows:
+        colour, dash = theme.ink, "solid" if row.role.startswith("final") else "dash"
+        if row.role == "word":
+            (colour, dash), words = word_style(words, theme), words + 1
+        lines.append(Line(labels[row.id], _values(row, rank), _texts(row, rank), colour, dash, 2))  # type: ignore[arg-type]
+    spec = layer_lines(lines[::-1], _axis(lines, rank), (), theme)
+    spec["layout"]["uirevision"] = f"{context.run.key}-{context.options['value']}"
+    return spec
+
+
+def _values(row: Followed, rank: bool) -> np.ndarray:
+    logprobs = np.asarray(row.logprob, dtype=np.float64)
+    known = ~np.isnan(logprobs)
+    return np.where(known, row.rank if rank else 100 * np.exp(logprobs), np.nan)
+
+
+def _texts(row: Followed, rank: bool) -> list[str]:
+    """Rank and probability of each place."""
+    return [_both(row, place, rank) for place in range(len(row.rank))]
+
+
+def _both(row: Followed, place: int, rank: bool) -> str:
+    logprob = float(row.logprob[place])
+    if math.isnan(logprob):
+        return "not finite"
+    parts = (f"rank {int(row.rank[place]):,}", probability_text(math.exp(logprob)))
+    return ", ".join(parts if rank else parts[::-1])
+
+
+def _axis(lines: Sequence[Line], rank: bool) -> ValueAxis:
+    if not rank:
+        return ValueAxis(0, 100, at=(0, 25, 50, 75, 100), texts=("0", "25", "50", "75", "100 %"))
+    values = np.concatenate([line.values for line in lines])
+    most = float(np.nanmax(values))
+    at, texts = decades(1, max(most, 2))
+    return ValueAxis(1, max(most, 10), log=True, down=True, at=at, texts=texts)
+
+
+def export(context: Context) -> go.Figure | None:
+    spec = draw(context)
+    return None if spec is None else framed_lines(spec, context.selection.layer, theme_named(context.theme))
+
+
+def text(context: Context) -> Words:
+    run = context.run
+    refused = no_lens(run, TITLE)
+    if refused is not None:
+        return refused
+    words = words_of(context)
+    found = position_lens_of(context, words)
+    if found is None:
+        return waiting(context, [*position_words(context), ": …"], position_request(context, words))
+    if not np.isfinite(found.lens.entropy).any():
+        return Words(TITLE, message=not_finite_message(run, "The predictions at this position are not finite in any layer."))
+    rows = followed(context, found)
+    labels = labels_of_ids(run, found.lens, [row.id for row in rows])
+    return Words(_title(context, found, rows, labels), _caption(context, found), _footer(context, found, rows, labels))
+
+
+def _title(context: Context, found: PositionLens, rows: list[Followed], labels: dict[int, str]) -> list[Any]:
+    """Since which layer the final prediction leads."""
+    final, last = rows[0], found.lens.places - 1
+    behind = np.flatnonzero(final.rank > 1)
+    since = int(behind[-1]) + 1 if behind.size else 0
+    token = token_span(found.lens.texts[final.id], labels[final.id])
+    where = (
+        "at the embeddings already" if since == 0 else f"after layer {since - 1}" if since < last else "only after the last layer"
+    )
+    return [*position_words(context), ": ", token, f" leads {where}" if since in (0, last) else f" leads from {where[6:]} on"]
+
+
+def _caption(context: Context, found: PositionLens) -> list[Any]:
+    vocabulary = context.run.model.vocabulary
+    what = f"Rank among {vocabulary:,} tokens (log scale, 1 at the top)" if context.options["value"] == "rank" else "Probability"
+    really = "what came next" if context.run.model.kind == "causal" else "what stands there"
+    words = (
+        f"{what}, were each layer the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and typed words."
+    )
+    return [words, *(f" {note}" for word in found.words if (note := _note(word)))]
+
+
+def _note(word: FollowedWord) -> str:
+    """What became of a word that is not one token."""
+    typed = isolated(word.typed)
+    if word.id < 0:
+        return f"No token for “{typed}” in this vocabulary."
+    if len(word.pieces) > 1:
+        pieces = " + ".join(isolated(token_label(piece)) for piece in word.pieces)
+        return f"“{typed}” is {len(word.pieces)} tokens ({pieces}): the first is followed."
+    return ""
+
+
+def _footer(context: Context, found: PositionLens, rows: list[Followed], labels: dict[int, str]) -> list[Any]:
+    """Exact numbers of each token after the selected layer."""
+    layer, really = context.selection.layer, "came next" if context.run.model.kind == "causal" else "stands there"
+    roles = {"final": "final prediction ", "actual": f"{really} ", "final and actual": f"final prediction, {really} ", "word": ""}
+    parts: list[Any] = [html.Span(f"after layer {layer}", className="lead-in")]
+    for row in rows:
+        logprob = float(row.logprob[layer + 1])
+        token = token_span(found.lens.texts[row.id], labels[row.id])
+        rank = html.B("–" if math.isnan(logprob) else f"{int(row.rank[layer + 1]):,}")
+        share = "–" if math.isnan(logprob) else probability_text(math.exp(logprob))
+        exact = html.B(share, title="" if math.isnan(logprob) else f"{math.exp(logprob):.9g}")
+        parts.append(html.Span([roles[row.role], token, " rank ", rank, ", ", exact], className="number"))
+    return parts
+
+
+def table(context: Context) -> Table | None:
+    """One row a layer and token: rank, probability, log-probability."""
+    found = position_lens_of(context, words_of(context)) if context.run.has_predictions else None
+    if found is None:
+        return None
+    rows, whole = followed(context, found), context.whole
+    labels = labels_of_ids(context.run, found.lens, [row.id for row in rows])
+    cells: list[tuple[Cell, ...]] = []
+    for place in range(found.lens.places):
+        for row in rows:
+            logprob = float(row.logprob[place])
+            known = not math.isnan(logprob)
+            name = found.lens.texts[row.id] if whole else labels[row.id]
+            numbers: tuple[Cell, ...] = (
+                int(row.rank[place]) if known else None,
+                100 * math.exp(logprob) if known else None,
+                logprob if known else None,
+            )
+            head: tuple[Cell, ...] = ("E" if place == 0 else str(place - 1), name, row.id)
+            cells.append((*head, *numbers, *((labels[row.id],) if whole else ())))
+    columns = [Column("After layer"), Column("Token"), Column("Vocabulary id"), Column("Rank"), Column("Probability", "%")]
+    columns += [Column("Log-probability", "nats"), *([Column("Label")] if whole else [])]
+    first = (context.selection.layer + 1) * len(rows)
+    title = f"Position {context.selection.token}: tokens through the layers, were each the last. E: the embeddings"
+    return Table(title, tuple(columns), cells, len(cells), () if whole else tuple(range(first, first + len(rows))))
+
+
+VIEW = View(
+    name="through",
+    title=TITLE,
+    card="prediction",
+    tab="Through the layers",
+    order=32,
+    invitation=(
+        "Run a text to follow words through the layers.",
+        "You get the rank and probability of the final prediction, of what really came next, and of any word that you type.",
+    ),
+    selects="axes",
+    figure_reads=("run", "token"),
+    draw=draw,
+    text=text,
+    controls=CONTROLS,
+    needs=needs,
+    table=table,
+    export=export,
+)

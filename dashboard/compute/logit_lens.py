@@ -31,6 +31,7 @@ NAME = "logit-lens"
 WORD_NAMES = ("word_logprob", "word_rank")
 TOP_K = 10
 CHUNK_BYTES = 32 * 2**20  # of the logits of one layer at once: two of these are held
+STEP_OPERATIONS = 2 * 10**10  # of one head at once, at most: some half second of one core, after which others may go first
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def arrays_of(
     norm = norm_module(base_of(model), known.final_norm)
     places, count = len(hidden_states), len(actual)
     asked, followed = (torch.tensor(list(ids), dtype=torch.int64, device=model.device) for ids in (actual, words))
-    rows = max(1, CHUNK_BYTES // (4 * info.vocabulary))
+    rows = rows_of_a_step(info.hidden_size, info.vocabulary)
     parts: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in range(places)]
 
     def logits_at(at: range, first: int) -> torch.Tensor:
@@ -140,6 +141,11 @@ def actual_ids(run: ModelRun) -> list[int]:
     if run.model.kind == "causal":
         return [*(token.id for token in run.tokens[1:]), -1]
     return [-1 if token.sign == "mask" else token.id for token in run.tokens]
+
+
+def rows_of_a_step(hidden_size: int, vocabulary: int) -> int:
+    """For how many positions logits are made at once."""
+    return max(1, min(CHUNK_BYTES // (4 * vocabulary), STEP_OPERATIONS // (2 * hidden_size * vocabulary)))
 
 
 def _reduced(

@@ -11,6 +11,7 @@ from synthetic import make_run
 
 from dashboard.compute import all_kinds, kind_named
 from dashboard.compute.declaration import Parameter, never
+from dashboard.compute.logit_lens import rows_of_a_step
 from dashboard.contracts.derived import DerivedRequest, Value
 from dashboard.contracts.job import Rank
 from dashboard.errors import BadRequestError
@@ -70,3 +71,11 @@ def test_a_kind_is_quick_or_long_by_its_parameters() -> None:
 def test_every_kind_is_quick_or_gives_way() -> None:
     """Else a run would wait for the whole of it."""
     assert all(kind.gives_way or kind.quick is not never for kind in all_kinds().values())
+
+
+@pytest.mark.parametrize(
+    ("hidden_size", "vocabulary", "rows"), [(576, 49_152, 170), (4_096, 128_256, 19), (384, 512, 16_384), (10**5, 10**6, 1)]
+)
+def test_a_step_of_the_lens_is_short_and_small(hidden_size: int, vocabulary: int, rows: int) -> None:
+    """By hand: 32 MiB of float32 logits, and 2·10¹⁰ multiplications and additions."""
+    assert rows_of_a_step(hidden_size, vocabulary) == rows

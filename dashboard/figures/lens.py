@@ -116,6 +116,7 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
         "y": list(rows),
         "text": said,
         "hoverinfo": "skip",
+        "cliponaxis": False,
     }
     beside |= {"textposition": "middle right", "textfont": {"family": TOKEN_FONT, "size": 11, "color": theme.ink}}
     traces = [
@@ -261,7 +262,7 @@ def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:
     y = axis(theme, range=[places - 0.5, -0.5], **layer_ticks(places, LARGE[1] if x_axis else SMALL_HEIGHT))
     x = axis(theme, range=[-drawn.step / 2, (len(drawn.columns) - 0.5) * drawn.step], side="top")
     meta = {"axes": {"y": "layer"}, "first_layer": -1}
-    top = 6
+    top = 10
     if x_axis:
         meta["axes"] = {"x": "token", "y": "layer"}
         names, few = axis_names(drawn.tokens), positions > POSITIONS_ABOVE

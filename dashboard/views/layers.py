@@ -207,7 +207,7 @@ def _footer(context: Context) -> list[Any]:
     parts.append(_told("cosine with the layer before", float(found.turn[place, 0]), "turn"))
     if len(chosen) > 1:
         cosines, distances = pair(states)
-        second: list[Any] = ["with ", token_at(stream, chosen[1], class_name="tok second"), f" {chosen[1]}"]
+        second: list[Any] = ["with\u00a0", token_at(stream, chosen[1], class_name="tok second"), f" {chosen[1]}"]
         parts += [html.Span(className="line-end"), html.Span(second, className="lead-in")]
         parts += [_told("cosine", float(cosines[place]), "cosine"), _told("distance", float(distances[place]), "distance")]
         parts.append(_told("its norm", float(found.norm[place, 1]), "norm"))

@@ -66,6 +66,6 @@
     window.React.useLayoutEffect(() => { if (told) words(told); else invite(id.replace(/-text$/, "")); }, [id, told]);
     return null;
   }
-  window.dashboard_components = { CardText };
+  window.dashboard_components = Object.assign(window.dashboard_components || {}, { CardText });
   window.dashboardBuild = { fill };
 })();

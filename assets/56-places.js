@@ -15,7 +15,7 @@
       button.setAttribute("aria-pressed", String(is));
       button.hidden = is;
     }
-    const tabs = [...box.querySelectorAll(".tab-pane.active .view")].map(({ id }) => id).join();
+    const tabs = [...box.querySelectorAll(".view.active")].map(({ id }) => id).join();
     if (moved || tabs !== open) requestAnimationFrame(() => app.paint("size")); // what is drawn over a figure was not, while it was closed
     open = tabs;
   }
@@ -23,7 +23,7 @@
     const button = event.target.closest("[data-enlarge]");
     if (!button) return;
     window.dash_clientside.set_props("large", { data: button.dataset.enlarge });
-    const tab = button.closest(".card-of-views").querySelector(".nav-link.active");
+    const tab = button.closest(".card-of-views").querySelector(".card-tab.active");
     setTimeout(() => tab.focus(), 0); // the button goes
   });
   app.onPaint((state, what) => { if (what === "options") place(); });

@@ -12,6 +12,7 @@ from dash import dcc, html
 
 from dashboard import __version__, ids
 from dashboard.build import build
+from dashboard.components.card_tabs import CardTabs
 from dashboard.components.card_text import CardText
 from dashboard.contracts.selection import fields_for_browser
 from dashboard.examples import EXAMPLES, MODEL_WORDS
@@ -293,23 +294,27 @@ def _cards(views: Sequence[View]) -> html.Div:
 def _card(card: Card) -> html.Section:
     """A row of tabs, and below it what the open one shows; *Enlarge* gives the card the large place (assets/56-places.js)."""
     tabs = [
-        dbc.Tab(_panel(view), label=view.tab, tab_id=view.name, id=ids.tab_id(card.name, view.name), label_class_name="card-tab")
+        {"id": ids.tab_id(card.name, view.name), "value": view.name, "label": view.tab, "panel": ids.panel_id(view.name)}
         for view in card.views
     ]
     words = {"aria_label": f"Enlarge {card.title}", "data_enlarge": card.name, "aria_pressed": "false"}
     enlarge = html.Button(
         "⤢", type="button", className="quiet enlarge", title="Give this card the large place", **attributes(**words)
     )
-    row = dbc.Tabs(tabs, id=ids.tabs_id(card.name), active_tab=card.views[0].name, class_name="card-tabs")
+    row = CardTabs(ids.tabs_id(card.name), f"Views of {card.title}", tabs, card.views[0].name)
     return html.Section(
-        [html.Div(className="enlarge-slot", **frozen(enlarge)), row],
+        [
+            html.Div(className="enlarge-slot", **frozen(enlarge)),
+            row,
+            *[_panel(view, view is card.views[0]) for view in card.views],
+        ],
         className="card-box card-of-views",
         id=ids.card_id(card.name),
         **attributes(aria_label=card.title),
     )
 
 
-def _panel(view: View) -> html.Div:
+def _panel(view: View, is_open: bool) -> html.Div:
     """What a tab shows: heading and options, the figure with what stands around it, and a line of exact numbers."""
     empty = html.Div(html.Div(view.invited().message), className="card-message")
     title = frozen(html.H2(view.title), html.P("", className="caption"))
@@ -330,8 +335,10 @@ def _panel(view: View) -> html.Div:
     footer = html.Div(id=ids.footer_id(view.name), className="card-footer-line")
     return html.Div(
         [html.Div(head, className="card-head"), body, footer, CardText(ids.text_id(view.name))],
-        className=f"view view-{view.name}",
+        className=f"view view-{view.name}{' active' if is_open else ''}",
         id=ids.panel_id(view.name),
+        role="tabpanel",
+        **attributes(aria_labelledby=ids.tab_id(view.card, view.name)),
     )
 
 

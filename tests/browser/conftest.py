@@ -326,7 +326,7 @@ class Person:
                 const { token, layer, head } = selection;
                 const second = selection.second === token ? null : selection.second;
                 const place = [info.run.slice(0, 8), token, layer, head, second].map((v) => v ?? "").join("-");
-                const open = [...document.querySelectorAll(".tab-pane.active .view")];
+                const open = [...document.querySelectorAll(".view.active")];
                 const told = open.every((panel) => panel.querySelector(".heading").dataset.of === place);
                 const wanted = { ...selection, second: second ?? null };
                 const drawn = open.every((panel) => {
@@ -370,7 +370,7 @@ class Person:
 
     def open_tab(self, card: str, view: str) -> Person:
         """Open a tab of a card, by hand, and wait until it is drawn."""
-        tab = self.page.locator(f"#{card}-tab-{view} .nav-link")
+        tab = self.page.locator(f"#{card}-tab-{view}")
         tab.click()
         expect(tab).to_have_class(re.compile(r"\bactive\b"))
         return self.settled()

@@ -20,7 +20,7 @@ VIEWS = ("attention", "hidden", "prediction")
 def show(person: Person, view: str, how: str) -> None:
     """Choose figure or table in a card's options, as a hand does."""
     card = person.at(f"{view}-card")
-    card.locator("summary").first.click()
+    card.locator(".view.active .options-box > summary").click()
     card.locator(f"#{view}-show input[value={how}]").check()
     person.page.keyboard.press("Escape")
     expect(card.locator(".table-box table")).to_have_count(1 if how == "table" else 0)

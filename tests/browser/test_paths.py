@@ -46,7 +46,7 @@ def spot(person: Person, place: int | None, token: int) -> tuple[float, float]:
     """Where the window shows a token after some layer (place 0: the embeddings; None: the points' own place)."""
     found = person.page.evaluate(
         """([place, token]) => {
-            const graph = document.querySelector("#hidden-card .tab-pane.active .js-plotly-plot");
+            const graph = document.querySelector("#hidden-card .view.active .js-plotly-plot");
             graph.scrollIntoView({ block: "center", behavior: "instant" });
             const space = dashboardApp.space(graph);
             const { x, y } = space.spot(place === null ? space.at : place, token);
@@ -68,8 +68,8 @@ def ringed(person: Person, place: int) -> None:
     """Wait until the ring is around the selected token at this place of its path."""
     person.page.wait_for_function(
         """(place) => {
-            const ring = document.querySelector("#hidden-card .tab-pane.active svg.over circle.ring");
-            const space = dashboardApp.space(document.querySelector("#hidden-card .tab-pane.active .js-plotly-plot"));
+            const ring = document.querySelector("#hidden-card .view.active svg.over circle.ring");
+            const space = dashboardApp.space(document.querySelector("#hidden-card .view.active .js-plotly-plot"));
             const at = space && space.spot(place, dashboardApp.state.selection.token);
             return ring && at && Math.hypot(ring.cx.baseVal.value - at.x, ring.cy.baseVal.value - at.y) < 1;
         }""",

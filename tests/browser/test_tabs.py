@@ -1,0 +1,109 @@
+"""Tabs of the cards, and the place of each card: by hand and by key, in the address and in history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Person
+from playwright.sync_api import expect
+
+from dashboard.contracts.run import ModelRun
+from dashboard.views import all_views
+from dashboard.views.cards import cards_of
+
+pytestmark = pytest.mark.browser
+
+
+def width(person: Person, card: str) -> float:
+    box = person.at(f"{card}-card").bounding_box()
+    assert box is not None
+    return box["width"]
+
+
+def test_every_tab_of_every_card_opens_its_view(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, layer=24, head=4)
+    for card in cards_of(all_views()):
+        for view in [*card.views[1:], card.views[0]]:
+            person.open_tab(card.name, view.name)
+            expect(person.at(f"{view.name}-panel")).to_be_visible()
+            for other in card.views:
+                expect(person.at(f"{other.name}-panel")).to_be_visible(visible=other is view)
+            expected = None if view is card.views[0] else view.name
+            assert person.address().get(card.name) == expected
+
+
+def test_tabs_are_gone_through_by_key(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, layer=24, head=4)
+    row = person.page.locator("#hidden-card").get_by_role("tab")
+    row.first.focus()
+    person.page.keyboard.press("ArrowRight")
+    expect(person.at("path-panel")).to_be_visible()
+    expect(row.nth(1)).to_be_focused()
+    expect(row.nth(1)).to_have_attribute("aria-selected", "true")
+    assert person.selection()["token"] == 15, "arrows in the row of tabs move no token"
+    person.page.keyboard.press("ArrowLeft")
+    expect(person.at("hidden-panel")).to_be_visible()
+    assert person.selection()["token"] == 15
+
+
+def test_a_tab_and_a_place_are_steps_of_the_history(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, layer=24, head=4)
+    person.open_tab("hidden", "path")
+    person.page.wait_for_timeout(150)  # what comes within a tenth of a second is one step
+    person.page.get_by_role("button", name="Enlarge Hidden states").click()
+    person.page.wait_for_function("() => new URLSearchParams(location.search).get('large') === 'hidden'")
+    person.settled()
+    assert width(person, "hidden") > 1.2 * width(person, "attention")
+    person.at("undo").click()
+    person.page.wait_for_function("() => !new URLSearchParams(location.search).has('large')")
+    person.settled()
+    assert width(person, "hidden") < width(person, "attention")
+    expect(person.at("path-panel")).to_be_visible()
+    person.at("undo").click()
+    expect(person.at("hidden-panel")).to_be_visible()
+    person.at("redo").click()
+    expect(person.at("path-panel")).to_be_visible()
+
+
+@pytest.mark.fresh
+def test_only_open_tabs_ask_for_anything(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, layer=24, head=4, hidden="path")
+    asked = {url.split("/show/")[1].split("?")[0] for url in person.requests if "/show/" in url}
+    assert {name.split("/")[1] for name in asked} == {"attention", "path", "prediction"}
+
+
+def test_a_place_takes_the_figures_with_it(person: Person, causal: ModelRun) -> None:
+    """What is enlarged is drawn for its new size, and what became small leaves out what it has no room for."""
+    person.open_run(causal, token=15, layer=24, head=4)
+    expect(person.page.locator("#attention-heads")).to_be_visible()
+    person.page.get_by_role("button", name="Enlarge Predictions").click()
+    expect(person.page.locator("#attention-heads")).not_to_be_visible()
+    expect(person.at("attention-panel").locator(".about > summary")).to_be_visible()
+    expect(person.at("prediction-panel").locator(".about > summary")).not_to_be_visible()
+    person.settled()
+    assert width(person, "prediction") > 1.2 * width(person, "attention")
+    person.at("attention-panel").locator(".about > summary").click()
+    expect(person.at("attention-panel").locator(".about-text")).to_contain_text("each row sums to 1")
+    person.page.keyboard.press("Escape")
+    expect(person.page.get_by_role("button", name="Enlarge Predictions")).not_to_be_visible()
+
+
+def test_a_link_opens_tabs_and_places(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(1440, 900)
+    person.open_run(causal, token=15, layer=24, head=4, hidden="path", large="hidden")
+    expect(person.at("path-panel")).to_be_visible()
+    assert width(person, "hidden") > 1.2 * width(person, "attention")
+
+
+def test_on_a_phone_the_large_card_comes_first(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(390, 844)
+    person.open_run(causal, token=15, layer=24, head=4, large="prediction")
+    tops = {}
+    for card in ("attention", "hidden", "prediction"):
+        box = person.at(f"{card}-card").bounding_box()
+        assert box is not None
+        tops[card] = box["y"]
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    assert sorted(tops, key=lambda card: tops[card])[0] == "prediction"

@@ -89,8 +89,7 @@
 
   function attach(name, graph) {
     graphs.set(name, graph);
-    let held = false; // the line of the selected layer
-    let moved = false;
+    let moved = false; // the line of the selected layer was, so that the click at its end means nothing
     const ready = () => {
       if (metaOf(graph) && !over.has(graph)) {
         over.set(graph, app.svg("svg", { class: "over", "aria-hidden": "true" }, app.byId(`${name}-figure`)));
@@ -101,22 +100,37 @@
       && Math.abs(found.px - found.g.left(app.state.selection.layer - found.g.meta.first_layer)) < NEAR;
     graph.on("plotly_afterplot", ready);
     graph.on("plotly_relayout", ready);
-    graph.addEventListener("pointerdown", (event) => { held = Boolean(metaOf(graph) && nearLine(at(graph, event))); moved = false; }, true);
+    /* while it is held, Plotly lays a cover over the page: the window hears what the graph does not */
+    const drag = ({ clientX }) => {
+      const g = geometry(graph);
+      if (!g) return;
+      const place = g.across(clientX - graph.getBoundingClientRect().left);
+      const layer = Math.max(0, Math.min(app.state.info.counts.layer - 1, Math.round(place) + g.meta.first_layer));
+      if (layer === app.state.selection.layer) return;
+      moved = true;
+      choose(name, { layer });
+    };
+    const drop = () => {
+      window.removeEventListener("pointermove", drag, true);
+      window.removeEventListener("mousemove", drag, true);
+    };
+    graph.addEventListener("pointerdown", (event) => {
+      moved = false;
+      if (!metaOf(graph) || !nearLine(at(graph, event))) return;
+      window.addEventListener("pointermove", drag, true);
+      window.addEventListener("mousemove", drag, true);
+      ["pointerup", "mouseup", "pointercancel"].forEach((ends) => window.addEventListener(ends, drop, { capture: true, once: true }));
+    }, true);
     graph.addEventListener("pointermove", (event) => {
       if (!metaOf(graph)) return;
       const found = at(graph, event);
-      if (held && event.buttons && found && found.layer >= 0 && found.layer !== app.state.selection.layer) {
-        moved = true;
-        choose(name, { layer: found.layer });
-      }
       graph.style.cursor = nearLine(found) ? "ew-resize" : found ? "pointer" : "";
       app.hover(found && found.token !== undefined && !event.buttons ? { token: found.token, source: name } : null);
     }, true);
-    graph.addEventListener("pointerleave", () => { if (metaOf(graph)) app.hover(null); held = false; });
+    graph.addEventListener("pointerleave", () => { if (metaOf(graph)) app.hover(null); });
     graph.addEventListener("click", (event) => {
       const found = metaOf(graph) && !moved ? at(graph, event) : null;
       if (found) choose(name, withPoint(graph, found), event.shiftKey && found.g.meta.axes.x === "token");
-      held = false;
     });
     ready();
   }

@@ -268,8 +268,8 @@ def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:
         names, few = axis_names(drawn.tokens), positions > POSITIONS_ABOVE
         shown = list(range(0, positions, label_step(positions, LARGE[0], 30 if few else 13)))
         x |= {"tickvals": shown, "ticktext": [str(i) if few else escape(names[i]) for i in shown]}
-        x |= {"tickfont": {"family": TOKEN_FONT, "size": 11}, "tickangle": 0 if few else -45 if positions <= 36 else -90}
-        top = 24 if few else round(max(len(name) for name in names) * CHARACTER_WIDTH * (0.75 if positions <= 36 else 1)) + 14
+        x |= {"tickfont": {"family": TOKEN_FONT, "size": 11}, "tickangle": 0 if few else -45 if positions <= 24 else -90}
+        top = 24 if few else round(max(len(name) for name in names) * CHARACTER_WIDTH * (0.75 if positions <= 24 else 1)) + 14
     else:
         x["showticklabels"] = False
     if x_axis and positions > POSITIONS_ABOVE:

@@ -68,6 +68,23 @@ def test_with_all_positions_there_nothing_else_is_asked_for() -> None:
     np.testing.assert_allclose(array_of(spec["data"][0]["z"]), 1 + np.round(254 * np.sqrt(probabilities)), atol=1)
 
 
+def test_the_whole_map_depends_on_the_run_alone_and_says_so() -> None:
+    """Then a selected token needs no new figure; a column alone is of its token."""
+
+    class Forbidden(Selection):
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("token", "second", "layer", "head"):
+                raise AssertionError(f"{name} was read")
+            return object.__getattribute__(self, name)
+
+    run = make_run()
+    context = replace(context_of(LENS, run, 2, None, lens_result(run)), selection=Forbidden(run.key, 2, 1, 0))
+    assert LENS.draw(context)["layout"]["meta"]["reads"] == ["run"]
+    alone = LENS.draw(replace(context_of(LENS, run, 2, None, lens_result(run)), place="small"))
+    assert "reads" not in alone["layout"]["meta"]
+    assert array_of(alone["data"][0]["z"]).shape == (3, 1)
+
+
 def test_title_and_footer_say_the_numbers() -> None:
     run = make_run()
     logprobs = lens_logprobs(run)[:, 2]

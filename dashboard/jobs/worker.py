@@ -125,7 +125,9 @@ class _Way:
         self._claim, self._bench, self._next = claim, bench, 0.0
 
     def __call__(self) -> None:
-        """Do it. Raises `CrowdedError` where a model has no room beside this job's: then both begin again, that one first."""
+        """Do it. Raises `CrowdedError` where a model has no room beside this job's: then both begin again, that one first; and
+        `JobCancelledError` where nobody waits for this job any more.
+        """
         if time.monotonic() < self._next:
             return
         own, bench = self._claim, self._bench
@@ -143,6 +145,8 @@ class _Way:
             ahead = insist(lambda: bench.queue.claim(bench.worker, before=own))
         insist(lambda: bench.queue.go_on(own))
         bench.presence.announce(state="busy", job=own.spec.key, attempt=own.attempt)
+        if not insist(lambda: bench.queue.is_wanted(own.spec.key, own.attempt)):
+            raise JobCancelledError(CANCELLED)
 
 
 class Presence:

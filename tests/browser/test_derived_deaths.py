@@ -188,6 +188,7 @@ def test_a_server_that_is_restarted_in_the_middle_is_told_and_the_page_goes_on(
     expect(card(person)).to_contain_text(
         "The worker stopped while computing the predictions, so there is no result.", timeout=30_000
     )
+    site.until(site.rests)  # a worker is there again
     try_again(person)
     shows_it(person)
     other = open_page().load(f"?run={run.key}&token={TOKEN}&layer=0&head=0")

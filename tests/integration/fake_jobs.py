@@ -213,7 +213,10 @@ def long(payload: Mapping[str, Any], desk: Desk) -> str:
     try:
         while not Path(payload["until"]).exists():
             desk.progress(Progress("predictions", len(steps), 0, f"Step {len(steps)}"))
+            before = time.monotonic()
             desk.give_way()
+            if time.monotonic() - before > 0.5:
+                time.sleep(float(payload.get("after_rest", 0)))  # a step that takes long
             steps.append(len(steps))
             time.sleep(0.005)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,9 +38,9 @@ def flag(tmp_path: Path) -> Path:
     return tmp_path / "enough"
 
 
-def begin_long(server: Server, flag: Path) -> str:
+def begin_long(server: Server, flag: Path, **payload: Any) -> str:
     """A long job that has begun, and goes on until the file is there."""
-    handle = server.ask("long", 1, rank=Rank.LONG, until=str(flag))
+    handle = server.ask("long", 1, rank=Rank.LONG, until=str(flag), **payload)
     server.until(lambda: told(server, handle).get("phase") == "predictions", 10)
     return handle
 
@@ -74,11 +75,13 @@ def test_what_comes_before_a_long_result_that_rests_is_told(server: Server, flag
 
 
 def test_a_long_result_that_is_cancelled_while_it_rests_does_not_go_on(server: Server, flag: Path) -> None:
-    handle, run = begin_long(server, flag), server.ask("slow", 2, seconds=60)
+    """Not even for a step, after which its worker would be taken for one that does not stop."""
+    handle, run = begin_long(server, flag, after_rest=60), server.ask("slow", 2, seconds=60)
     server.running(run)
     pid = server.worker_pid()
     server.manager.terminate_job(handle)
     assert server.outcome(handle)["cancelled"]
+    time.sleep(0.6)  # as long as a cancel takes to have an effect, and a rest counts as one in the job
     assert server.poll(run) is None, "the run that went first is not concerned"
     server.manager.terminate_job(run)
     server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 10)

@@ -53,7 +53,7 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
     "contents of a plot, where the README says it": ("figures.attention.LARGEST_*",),
     "characters or tokens that a label or a line shows": (
         *("exports.provenance.LONGEST_PREVIEW", "figures.bar_texts.LONGEST", "figures.outlier_text.MOST_NAMED"),
-        *("figures.layer_lines.LONGEST", "figures.lens.MOST_COLUMNS"),
+        *("figures.layer_lines.LONGEST", "figures.lens.MOST_COLUMNS", "views.layers.MOST_THIN"),
         *("figures.space.LONGEST", "figures.space.MOST_PATHS", "jobs.failure.LONGEST_MESSAGE", "jobs.failure.LONGEST_DETAILS"),
         *("models.beyond.LONGEST", "models.description.LONGEST_LINE", "models.foreign.LONGEST_SHOWN"),
         *("views.tables.LONGEST_IN_HEADING",),

@@ -46,7 +46,8 @@
       const x = g.left(place);
       app.svg("line", { x1: x, x2: x, y1: g.box.y0, y2: g.box.y1, class: "layer-line" }, svg);
     }
-    if (axes.y === "layer") frame(svg, g, g.box.x0, g.top(place - 0.5), g.box.x1, g.top(place + 0.5), "second-row", 3.5);
+    const end = axes.x === "token" ? g.box.x1 : g.left(0.5); // of a column alone, what its cells say stands beside them
+    if (axes.y === "layer") frame(svg, g, g.box.x0, g.top(place - 0.5), end, g.top(place + 0.5), "second-row", 3.5);
     if (axes.x === "token") {
       if (hover && hover.token !== undefined && hover.token !== selection.token) column(svg, g, hover.token, "thin");
       if ((selection.second ?? null) !== null) column(svg, g, selection.second, "column", 3.5);

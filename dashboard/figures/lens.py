@@ -22,7 +22,7 @@ from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, elid
 TEXT_BELOW = 60  # columns from which on cells have no text
 MOST_COLUMNS = 1_024  # that are drawn; of more tokens, every 2nd, 3rd …
 EXACT_UP_TO = 128  # columns whose cells carry what they are of; of more, the axes say it
-LARGE = (680, 430)  # pixels of the cells of the page's large place, about
+LARGE = (600, 430)  # pixels of the cells of the page's large place, about
 SMALL_HEIGHT = 130  # of a small one, where the window is low
 HOVER = "%{hovertext}<extra></extra>"
 

@@ -56,7 +56,7 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
         *("figures.layer_lines.LONGEST", "figures.lens.MOST_COLUMNS", "views.layers.MOST_THIN"),
         *("figures.space.LONGEST", "figures.space.MOST_PATHS", "jobs.failure.LONGEST_MESSAGE", "jobs.failure.LONGEST_DETAILS"),
         *("models.beyond.LONGEST", "models.description.LONGEST_LINE", "models.foreign.LONGEST_SHOWN"),
-        *("views.tables.LONGEST_IN_HEADING",),
+        *("views.layers.MOST_THIN", "views.tables.LONGEST_IN_HEADING"),
     ),
     "where a scale of colours ends": ("exports.report.MOST_SURPRISAL",),
     "how much is remembered; what is not is looked up again": (

@@ -19,6 +19,12 @@
     if (moved || tabs !== open) requestAnimationFrame(() => app.paint("size")); // what is drawn over a figure was not, while it was closed
     open = tabs;
   }
+  /* where the cards begin: below it a low window has room for the large one (40-cards.css) */
+  function measure() {
+    const box = app.byId("cards");
+    if (box) box.style.setProperty("--cards-top", `${Math.round(box.getBoundingClientRect().top + window.scrollY)}px`);
+  }
+  document.addEventListener("DOMContentLoaded", () => { new ResizeObserver(measure).observe(document.body); });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-enlarge]");
     if (!button) return;
@@ -26,5 +32,8 @@
     const tab = button.closest(".card-of-views").querySelector(".card-tab.active");
     setTimeout(() => tab.focus(), 0); // the button goes
   });
-  app.onPaint((state, what) => { if (what === "options") place(); });
+  app.onPaint((state, what) => {
+    if (what === "options") place();
+    if (what === "run" || what === "size") requestAnimationFrame(measure);
+  });
 })();

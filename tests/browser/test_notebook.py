@@ -32,6 +32,7 @@ FIGURES = {  # cells that end with a figure → the kinds of its traces
     "plain-heatmap": "heatmap",
     "plain-pca": "scatter",
     "plain-probabilities": "bar",
+    "plain-lens": "heatmap",
     "masked-code": "heatmap",
     "own-code": "heatmap",
     "own-pca": "scatter",
@@ -317,7 +318,7 @@ def test_a_masked_position_is_computed_where_the_model_is_given(tour: Kernel, ar
     expect(waiting).to_contain_text("Call dashboard.show(run, loaded), which computes it", timeout=60_000)
     expect(cell.frame.locator("#notice")).to_be_empty()
     cell.frame.locator("#prediction-panel .options-box summary").first.click()
-    cell.frame.get_by_label("As it stands").check()
+    cell.frame.locator("#prediction-panel").get_by_label("As it stands").check()
     expect(cell.frame.locator("#prediction-heading h2")).to_contain_text("as it stands")
 
     cell = around(tour.run("given = dashboard.show(many, chemist, token=6)\nprint(given._repr_html_())"))

@@ -152,6 +152,20 @@ def test_what_the_tour_says_of_tokens_and_states() -> None:
     said(f"*Hidden states* the cosine of their states, {cosine(plain.hidden_states[24], 15, 1):.3f}")
 
 
+def test_what_the_notebook_says_of_the_lens() -> None:
+    plain, run = reading(0), run_of(0)
+    notebook = (ROOT / "notebooks" / "tour.ipynb").read_text(encoding="utf-8")
+    with torch.no_grad():
+        states = torch.tensor(plain.hidden_states[:-1, 15])  # the last is past the norm, and is the model's own prediction
+        best = [*plain.model.lm_head(plain.model.model.norm(states)).argmax(-1).tolist(), int(plain.logits[15].argmax())]
+    names = {int(plain.ids[6]): "·the", int(plain.ids[16]): "·Mary"}
+    assert (run.tokens[6].text, run.tokens[16].text) == (" the", " Mary")
+    assert [names.get(token) for token in best[29:]] == ["·the", "·Mary"]
+    assert int(plain.ids[16]) not in best[:-1]
+    text = " ".join(notebook.replace('\\n",', "").replace('"', "").split())
+    assert "After layer 28 the model still expects `·the`; only the last layer makes it `·Mary`." in text
+
+
 def test_what_followed_last_time() -> None:
     plain, run = reading(1), run_of(1)
     assert place_of(ECHO) == (18, 6, 11, 4)

@@ -1,4 +1,5 @@
-/* The layer × head grid: one picture of all heads, drawn at whole pixels, under one button a head. */
+/* The layer × head grid: one picture of all heads, drawn at whole pixels, under one button a head. It stands in the Heatmap tab or
+   in the Heads tab, whichever is open; there a score may colour it. */
 (function () {
   "use strict";
   const app = window.dashboardApp;
@@ -7,6 +8,49 @@
   const SMALLEST_PICTURE = 10;
   const pictures = new Map();
   let drawn = null;
+  let coloured = "";
+
+  /* the tab that is open has the grid; gives whether it moved */
+  function move() {
+    const column = document.querySelector(".heads-column");
+    const panel = app.byId(`${app.isOpen("heads") ? "heads" : "attention"}-panel`);
+    if (!column || !panel || panel.contains(column)) return false;
+    let beside = panel.querySelector(".beside");
+    if (!beside) {
+      beside = app.make("div", "beside");
+      panel.querySelector(".card-middle").prepend(beside);
+    }
+    beside.append(column);
+    return true;
+  }
+  /* the score that colours the grid: { name, weight, most, at(layer, head) }; null for pictures */
+  function score() {
+    const name = app.isOpen("heads") && app.state.options["heads-colour"];
+    const found = name && name !== "pictures" && app.headScores();
+    const index = found ? found.columns.findIndex(({ id }) => id === name) : -1;
+    if (index < 0) return null;
+    const { heads } = app.state.info;
+    return { ...found.columns[index], at: (layer, head) => found.rows[layer * heads + head][3 + index] };
+  }
+  const step = ({ weight, most }, value) => Math.round(8 * (weight ? Math.sqrt(Math.min(1, value)) : most ? value / most : 0));
+  function legend() {
+    const box = app.byId("attention-heads-legend");
+    const by = app.state.info && score();
+    box.hidden = !by;
+    if (!by) return;
+    const swatches = app.make("span", "swatches");
+    for (let i = 0; i <= 8; i += 1) swatches.append(app.make("i", `swatch weight-${i}`));
+    const end = by.weight ? "1" : by.most.toFixed(1);
+    box.replaceChildren(`${by.name}: 0`, swatches, end);
+    box.title = by.weight ? "The colour follows the square root of the weight." : "";
+  }
+  /** Draw the grid anew where another score colours it. */
+  app.colourHeads = function () {
+    const moved = move();
+    const by = app.state.info && score();
+    const now = by ? JSON.stringify([app.state.info.run, by.id]) : "";
+    if (moved || now !== coloured) build();
+  };
 
   function shape() {
     const { info, model } = app.state;
@@ -18,7 +62,7 @@
       const side = Math.max(18, Math.min(44, Math.floor((column.closest(".card-middle").clientWidth - LABELS.left - 24) / heads) - 1));
       return side;
     }
-    const room = column.clientHeight - 28 - LABELS.top;
+    const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
     const widest = Math.floor((column.closest(".card-middle").clientWidth * 0.34 - LABELS.left) / heads) - 1;
     return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(8, widest)));
   }
@@ -31,6 +75,9 @@
     const box = app.byId("attention-heads");
     const size = shape();
     if (!box || !size) return;
+    const by = app.state.info && score();
+    coloured = by ? JSON.stringify([app.state.info.run, by.id]) : "";
+    legend();
     const side = sides(box, size);
     const pitch = side + 1;
     const inner = app.make("div", "heads-inner");
@@ -137,6 +184,8 @@
     const { info } = app.state;
     const ground = info ? colour("--weight-0") : colour("--hairline");
     const small = side < SMALLEST_PICTURE;
+    const by = info && score();
+    if (by) { fillScores(paper, by, at, cell); return; }
     if (!info || (small ? !info.patterns : !info.pictures)) {
       app.byId("attention-heads-title").title = info ? "This run does not hold the heads' small pictures. Run its text again to see them." : "";
       paper.fillStyle = ground;
@@ -165,6 +214,20 @@
       }
     }
     canvas.dataset.run = app.state.info.run;
+  }
+
+  function fillScores(paper, by, at, cell) {
+    const { canvas, size } = drawn;
+    paper.clearRect(0, 0, canvas.width, canvas.height);
+    for (let l = 0; l < size.layers; l += 1) {
+      for (let h = 0; h < size.heads; h += 1) {
+        const value = by.at(l, h);
+        paper.fillStyle = value === null ? colour("--hairline") : colour(`--weight-${step(by, value)}`);
+        paper.fillRect(at(h), at(l), cell, cell);
+      }
+    }
+    canvas.dataset.run = app.state.info.run;
+    canvas.dataset.colour = by.id;
   }
 
   function mark() {
@@ -223,6 +286,7 @@
     if (what === "selection") oneHead();
     if (what === "run" || what === "size" || what === "theme" || what === "model") build();
     else if (what === "selection") mark();
+    else if (what === "options") app.colourHeads();
   });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("#attention-heads button");
@@ -253,10 +317,11 @@
       if (!column) return;
       watch.disconnect();
       let last = "";
-      new ResizeObserver(() => {
+      const resized = new ResizeObserver(() => {
         const size = `${column.clientHeight}x${column.closest(".card-middle").clientWidth}`;
         if (size !== last) { last = size; build(); }
-      }).observe(column.closest(".card-middle"));
+      });
+      for (const view of ["attention", "heads"]) resized.observe(app.byId(`${view}-panel`).querySelector(".card-middle"));
       build();
     });
     watch.observe(document.documentElement, { childList: true, subtree: true });

@@ -6,7 +6,7 @@
   const STORED = "single-keys";
 
   /* what has keys of its own: nothing is taken from there */
-  const OWN_KEYS = "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .table-box, .menu, [role=tablist], .dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
+  const OWN_KEYS = "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .table-box, .ag-root, .menu, [role=tablist], .dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
 
   const step = (name, by) => () => app.propose({ step: name, by });
   const undo = () => app.propose({ undo: true });
@@ -46,6 +46,7 @@
     ["head grid", "← → ↑ ↓", "select layer and head"],
     ["Layer, Head", "↑ ↓", "one more, one less; or a number and Enter"],
     ["table of numbers", "↑ ↓ Enter", "go to a row, choose its token"],
+    ["table of heads", "↑ ↓ ← → Enter", "go about; select the row’s head, or sort by the column"],
     ["heatmap, points: from 81 tokens on", "drag", "zoom; a double click shows all of it again"],
     ["tabs of a card", "← →", "open the previous, the next one"],
     ["menu", "↑ ↓ Esc", "go through it, close it"],

@@ -42,6 +42,7 @@ EDIT_TEXT = "edit-text"
 EXPORT_MENU = "export-menu"
 EXAMPLES_CARD = "examples-card"
 HEADS_TITLE = "attention-heads-title"
+HEADS_LEGEND = "attention-heads-legend"
 KEYS = "keys"
 OPEN_TAB = "open-tab"
 NOT_RUN = "not-run"
@@ -86,6 +87,11 @@ def panel_id(view: str) -> str:
 def graph_id(view: str) -> str:
     """The id of a view's graph."""
     return f"{view}-graph"
+
+
+def late_id(view: str) -> str:
+    """The id of where a view's component comes when its tab is first opened."""
+    return f"{view}-late"
 
 
 def text_id(view: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import dash_bootstrap_components as dbc
 from dash import dcc, html
+from dash.development.base_component import Component
 
 from dashboard import __version__, ids
 from dashboard.build import build
@@ -327,7 +328,8 @@ def _panel(view: View, is_open: bool) -> html.Div:
         className="graph",
     )
     head: list[Any] = [heading, _about(), _options(view)]
-    figure = html.Div(graph, className="figure", id=f"{view.name}-figure")
+    late = [_late(view.name, view.late())] if view.late else []
+    figure = html.Div([graph, *late], className="figure", id=f"{view.name}-figure")
     above = [html.Div(className="above", **frozen(view.above()))] if view.above else []
     beside = [html.Div(className="beside", **frozen(view.beside()))] if view.beside else []
     side = html.Div(id=ids.body_id(view.name), className="card-side", **frozen(empty))
@@ -340,6 +342,11 @@ def _panel(view: View, is_open: bool) -> html.Div:
         role="tabpanel",
         **attributes(aria_labelledby=ids.tab_id(view.card, view.name)),
     )
+
+
+def _late(view: str, component: Component) -> html.Div:
+    """Where a component will be when its tab is first opened: its scripts are loaded then (assets/52-late.js)."""
+    return html.Div(id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json())))
 
 
 def _about() -> html.Details:

@@ -9,13 +9,13 @@ import numpy as np
 from dashboard.contracts.streams import Attention
 
 PATTERNS = ("previous", "next", "self", "first")
-PATTERN_NAMES = {
+PATTERN_NAMES = {  # as assets/53-heads.js has them (tested)
     "previous": "previous token",
     "next": "next token",
-    "self": "itself",
+    "self": "the token itself",
     "first": "first token",
     "spread": "spread evenly",
-    "mixed": "mixed",
+    "mixed": "no single pattern",
     "unknown": "weights not finite",
 }
 CLEAR = 0.4  # the least mean weight that names a pattern

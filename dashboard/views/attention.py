@@ -197,7 +197,8 @@ def heads_grid() -> html.Div:
     """The layer × head grid; assets/53-heads.js draws it from one picture of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
     grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head"))
-    return html.Div([title, grid], className="heads-column")
+    legend = html.Div(id=ids.HEADS_LEGEND, className="legend heads-legend", hidden=True)
+    return html.Div([title, grid, legend], className="heads-column")
 
 
 def one_head_line() -> html.Div:

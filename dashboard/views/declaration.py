@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 from dash import html
+from dash.development.base_component import Component
 
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.derived import DerivedRequest
@@ -72,7 +73,8 @@ class View:
             (then `text` gives a message).
         text: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer; a view with a table offers that, too. beside, above: build a component left of
-            the figure, and a line above it.
+            the figure, and a line above it. late: builds a Dash component over the figure, when the tab is first opened
+            (assets/52-late.js): what is large to load.
         needs: the derived results that it shows, whether they are there or not; a worker computes those that are not.
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
             None where there is nothing to draw. Without one, `draw` is exported.
@@ -95,6 +97,7 @@ class View:
     controls: tuple[Control, ...] = ()
     beside: Callable[[], Any] | None = None
     above: Callable[[], Any] | None = None
+    late: Callable[[], Component] | None = None
     needs: Callable[[Context], tuple[DerivedRequest, ...]] | None = None
     export: Callable[[Context], go.Figure | None] | None = None
     table: Callable[[Context], Table | None] | None = None

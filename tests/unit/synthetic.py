@@ -106,6 +106,7 @@ def make_parts(
     arrays[f"{stream}/thumbnails"] = rng.integers(0, 256, size=(layers, heads, side, side)).astype(np.uint8)
     for name in ("previous", "next", "self", "first", "entropy_share", "entropy"):
         arrays[f"{stream}/scores/{name}"] = rng.random((layers, heads)).astype(np.float32)
+    arrays[f"{stream}/scores/distance"] = np.linspace(0, count, layers * heads, dtype=np.float32).reshape(layers, heads)
     arrays[f"{stream}/received"] = rng.random((layers, heads, count)).astype(np.float32)
     ids = [i % VOCABULARY for i in range(count)]
     if kind != "encoder":

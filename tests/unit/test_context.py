@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
@@ -78,9 +79,16 @@ def read(function: Callable[[Context], Any], options: dict[str, str], whole: boo
     return places, controls
 
 
+MOST_COMBINATIONS = 64
+
+
 def every_choice(controls: Sequence[Control]) -> list[dict[str, str]]:
-    """Every combination of what the controls offer."""
+    """Every combination of what the controls offer; where these are many, each choice of each control alone."""
     values = [values_of(control) for control in controls]
+    if math.prod(len(found) for found in values) > MOST_COMBINATIONS:
+        standard = {control.name: control.default for control in controls}
+        alone = [{control.name: value} for control, found in zip(controls, values, strict=True) for value in found[1:]]
+        return [standard, *(standard | change for change in alone)]
     return [dict(zip([control.name for control in controls], chosen, strict=True)) for chosen in itertools.product(*values)]
 
 

@@ -133,6 +133,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "huggingface_hub": ("models",),
     "dash": ("components", "views", "page", "picker", "wiring", "shelf", "pictures", "app", "envelopes", "jobs.manager"),
     "dash_bootstrap_components": ("views", "page"),
+    "dash_ag_grid": ("views",),
     "flask": ("plain_line", "recent", "routes", "pictures", "export_routes", "envelopes"),
     "flask_compress": ("app",),
     "werkzeug": ("notebook", "envelopes"),

@@ -1,0 +1,233 @@
+"""Heads: every head's scores as a table, beside the layer × head grid."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import dash_ag_grid as dag
+import numpy as np
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, head_tags
+from dashboard.analysis.head_scores import by_chance
+from dashboard.contracts.context import Context
+from dashboard.contracts.streams import Attention
+from dashboard.contracts.table import Cell, Column, Table
+from dashboard.figures.head_scores import scores_map
+from dashboard.figures.spec import Spec, spec_of
+from dashboard.figures.theme import empty_figure, theme_named
+from dashboard.markup import attributes
+from dashboard.views.attention import SCORES as COLUMNS
+from dashboard.views.controls import Choice, Text
+from dashboard.views.declaration import View, Words
+
+GRID = "heads-rows"
+WEIGHTS = ("previous", "next", "self", "first")
+HEADINGS = {
+    **{"previous": "Previous", "next": "Next", "self": "Itself", "first": "First"},
+    **{"entropy": "Entropy, nats", "distance": "Distance"},
+}
+DO = {  # by the score: what the first rows of the table do, with the most and with the least of it
+    "previous": ("read the previous token", "read the previous token least"),
+    "next": ("read the next token", "read the next token least"),
+    "self": ("read the token itself", "read the token itself least"),
+    "first": ("read the first token", "read the first token least"),
+    "entropy": ("read many tokens", "read few tokens"),
+    "distance": ("read far away", "read nearby"),
+}
+SORT = Choice("sort", "Sort by", choices=(*HEADINGS.items(), ("head", "Layer and head")))
+ORDER = Choice("order", "Order", choices=(("most", "Most first"), ("least", "Least first")))
+THEME = {  # of the table: the page's colours, light and dark
+    **{"accentColor": "var(--selected)", "foregroundColor": "var(--ink)", "headerTextColor": "var(--second-ink)"},
+    **{name: "var(--surface)" for name in ("backgroundColor", "headerBackgroundColor", "selectedRowBackgroundColor")},
+    **{"borderColor": "var(--hairline)", "rowHoverColor": "var(--page)", "wrapperBorder": False, "wrapperBorderRadius": 0},
+    **{"fontFamily": "inherit", "fontSize": 12, "headerFontSize": 12, "iconSize": 12, "browserColorScheme": "inherit"},
+    **{"rowHeight": 26, "headerHeight": 30, "cellHorizontalPadding": 5},
+}
+COLOUR = Choice("colour", "Colour the grid by", choices=(("pictures", "Pictures"), *HEADINGS.items()))
+FILTER = Text("filter", "Filter: pattern, layer …")
+
+
+def draw(context: Context) -> Spec:
+    """No drawing: what assets/54-head-table.js makes the table of."""
+    attention = context.attention
+    spec = spec_of(empty_figure(None, theme_named(context.theme)))
+    tags, scores = head_tags(attention), {name: attention.score(name) for name in HEADINGS}
+    columns = [
+        {"id": name, "name": heading, "digits": 2 if name in WEIGHTS else 1, "weight": name in WEIGHTS}
+        | {"most": _most(name, scores[name])}
+        for name, heading in HEADINGS.items()
+    ]
+    rows = [
+        [layer, head, PATTERN_NAMES[tags[layer][head].pattern], *(_known(values[layer, head]) for values in scores.values())]
+        for layer, head in _places(attention)
+    ]
+    spec["layout"]["meta"] = {"heads": {"columns": columns, "rows": rows}}
+    return spec
+
+
+def _places(attention: Attention) -> list[tuple[int, int]]:
+    return [(layer, head) for layer in range(attention.layers) for head in range(attention.heads)]
+
+
+def _known(value: float) -> float | None:
+    """A score with six digits, which is what a browser is sent; None where there is no number."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _most(name: str, values: np.ndarray) -> float:
+    """Where the scale of a score ends, which begins at 0."""
+    found = np.asarray(values, dtype=np.float64)
+    found = found[np.isfinite(found)]
+    return 1.0 if name in WEIGHTS else float(found.max(initial=0.0))
+
+
+def text(context: Context) -> Words:
+    attention, selection, sort = context.attention, context.selection, context.options["sort"]
+    count = attention.layers * attention.heads
+    many = "The only head" if count == 1 else f"All {count:,} heads"
+    what = "" if count == 1 else "which "
+    least = context.options["order"] == "least"
+    title = f"{many}, layer by layer" if sort == "head" else f"{many} by what they do: {what}{DO[sort][least]}"
+    caption = f"Means over this text. A pattern is named where at least {CLEAR} of the weight is on it."
+    place = f"{selection.layer}.{selection.head}"
+    attention.score("previous")  # a run without scores says so
+    if sort == "head":
+        return Words(title, caption, [_number("selected", place)])
+    values = attention.score(sort)
+    chance = by_chance(attention.recipe(selection.layer), *attention.shape)[sort]
+    name = HEADINGS[sort].split(",")[0].lower()
+    footer = [
+        _number("selected", place),
+        _number(name, _written(sort, float(values[selection.layer, selection.head]))),
+        _number("by chance at this length", _written(sort, chance)),
+        *_best(sort, values, least),
+    ]
+    return Words(title, caption, footer)
+
+
+def _best(sort: str, values: np.ndarray, least: bool) -> list[Any]:
+    """The head that leads the table."""
+    if not np.isfinite(values).any():
+        return []
+    at = np.nanargmin(values) if least else np.nanargmax(values)
+    layer, head = np.unravel_index(at, values.shape)
+    return [_number(f"{'least' if least else 'most'}: {layer}.{head}", _written(sort, float(values[layer, head])))]
+
+
+def _number(name: str, value: str) -> html.Span:
+    return html.Span([name, " ", html.B(value)], className="number")
+
+
+def _written(sort: str, value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    unit = {"entropy": " nats", "distance": " tokens"}.get(sort, "")
+    return f"{value:.2f}{unit}" if sort in WEIGHTS or value < 10 else f"{value:.1f}{unit}"
+
+
+def table(context: Context) -> Table:
+    """A file has the heads in their order; a person reads them as the page's table has them."""
+    attention, selection = context.attention, context.selection
+    tags = head_tags(attention)
+    names = [name for name in COLUMNS if name in attention.scores()]
+    scores = {name: np.asarray(attention.score(name)) for name in names}
+    places = _places(attention)
+    if not context.whole:
+        places = _sorted(places, scores, context.options["sort"], context.options["order"] == "least")
+        fits = fitting(context.options["filter"])
+        places = [place for place in places if fits(*place, PATTERN_NAMES[tags[place[0]][place[1]].pattern])]
+    rows: list[tuple[Cell, ...]] = [
+        (layer, head, PATTERN_NAMES[tags[layer][head].pattern], *(float(values[layer, head]) for values in scores.values()))
+        for layer, head in places
+    ]
+    columns = (Column("Layer"), Column("Head"), Column("Pattern"), *(COLUMNS[name] for name in names))
+    here = (selection.layer, selection.head)
+    chosen = (places.index(here),) if here in places else ()
+    return Table("Every head’s mean scores over this text", columns, rows, len(rows), chosen)
+
+
+def fitting(query: str) -> Callable[[int, int, str], bool]:
+    """Whether a head (layer, head, pattern) fits a filter, as assets/54-head-table.js has it: “layer 1” is not “layer 12”."""
+    words = " ".join(query.lower().split())
+    found = re.compile(r"(^|[ .])" + re.escape(words) + (r"(?!\d)" if words[-1:].isdigit() else "")) if words else None
+
+    def fits(layer: int, head: int, pattern: str) -> bool:
+        return found is None or found.search(f"{layer}.{head} layer {layer} head {head} {pattern}") is not None
+
+    return fits
+
+
+def _sorted(places: list[tuple[int, int]], scores: dict[str, np.ndarray], sort: str, least: bool) -> list[tuple[int, int]]:
+    """By a score, heads without one last; equal ones in the order of layers and heads."""
+    if sort == "head":
+        return places[:: -1 if least else 1]
+    sign = 1 if least else -1
+
+    def rank(place: tuple[int, int]) -> tuple[bool, float]:
+        value = float(scores[sort][place])
+        return (False, sign * value) if math.isfinite(value) else (True, 0.0)
+
+    return sorted(places, key=rank)
+
+
+def export(context: Context) -> go.Figure:
+    """The score by which the table is sorted, layer × head."""
+    attention, selection = context.attention, context.selection
+    chosen = next(name for name in (context.options["sort"], context.options["colour"], "previous") if name in HEADINGS)
+    values = np.asarray(attention.score(chosen), dtype=np.float64)
+    place, theme = (selection.layer, selection.head), theme_named(context.theme)
+    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in WEIGHTS, place, theme)
+
+
+def controls_line() -> html.Div:
+    """Filter, the grid's colours and how many heads are shown, over the table (assets/54-head-table.js)."""
+    field = html.Div(className="head-filter-slot")
+    box = [html.Option(label, value=value) for value, label in COLOUR.choices]
+    colour = html.Label([html.Span("Colour the grid by "), html.Select(box, id="heads-colour-box")], className="head-colour")
+    count = html.Span("", id="heads-count", className="head-count", role="status")
+    return html.Div([field, colour, count], className="head-line", **attributes(data_placeholder=FILTER.label))
+
+
+def rows_table() -> dag.AgGrid:
+    """The table; its columns and rows come with the figure."""
+    return dag.AgGrid(
+        id=GRID,
+        rowData=[],
+        columnDefs=[],
+        getRowId="params.data.id",
+        defaultColDef={"resizable": False, "suppressMovable": True, "sortingOrder": ["desc", "asc"]},
+        dashGridOptions={
+            "theme": {"function": f"themeQuartz.withParams({json.dumps(THEME)})"},
+            "animateRows": False,
+            "localeText": {"noRowsToShow": "No head fits the filter."},
+        },
+        style={"height": "100%"},
+    )
+
+
+VIEW = View(
+    name="heads",
+    title="Heads",
+    card="attention",
+    tab="Heads",
+    order=5,
+    invitation=(
+        "Run a text to see what each head does.",
+        "One row for each head: how much it reads the previous token, the next one, the first one, and how widely it looks.",
+    ),
+    figure_reads=("run", "stream"),
+    selects="drawn",
+    draw=draw,
+    text=text,
+    controls=(SORT, ORDER, FILTER, COLOUR),
+    above=controls_line,
+    late=rows_table,
+    table=table,
+    export=export,
+)

@@ -169,7 +169,7 @@ def test_a_masked_position_that_fails_says_why_and_is_tried_again_by_hand(person
     again = card.get_by_role("button", name="Try again")
     expect(again).to_be_visible()
     expect(card).to_contain_text("gone")
-    expect(card.locator(".options-box > summary")).to_be_visible()
+    expect(person.at("prediction-panel").locator(".options-box > summary")).to_be_visible()
     told = again.evaluate("(button) => { button.click(); return document.getElementById('prediction-card').textContent; }")
     assert "Computing this position" in told
     expect(again).to_be_visible()  # it failed again

@@ -79,7 +79,7 @@ def read(function: Callable[[Context], Any], options: dict[str, str], whole: boo
     return places, controls
 
 
-MOST_COMBINATIONS = 64
+MOST_COMBINATIONS = 150
 
 
 def every_choice(controls: Sequence[Control]) -> list[dict[str, str]]:

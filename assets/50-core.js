@@ -81,8 +81,10 @@
     },
 
     url(path) { return app.prefix + path; },
-    /** The stamp of the run that was opened last: of a run that is computed again, it tells which capture this page shows. */
+    /** The stamp of the run that was opened last, and that run: of a run that is computed again, it tells which capture this page
+        shows. */
     stamp: null,
+    stamped: null,
 
     /** A token's label as DOM: the marks of leading white space in second ink. */
     label(index, longest) {
@@ -289,6 +291,7 @@
     if (!info || info.error) return null;
     const next = app.selectionOf({ run: info.run, ...info.start });
     app.stamp = info.stamp;
+    app.stamped = info.run;
     app.refresh(next);
     return next;
   }

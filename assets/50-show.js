@@ -6,6 +6,7 @@
   const app = window.dashboardApp;
   const own = window.dash_clientside.dashboard;
   const AT_ONCE = 2; // questions of one kind under way; what is wanted when one of them is answered is asked for next
+  const MOST_KINDS = 500; // views with options, of runs, of which it is known what their figures read
   const WAIT = 40; // milliseconds: the slowest card does not hold back the others
   const UNREACHED = "The server does not answer, so some of what is shown is of the selection before. "
     + "It follows when the server is reached again.";
@@ -42,11 +43,11 @@
     const all = { ...app.history.places(selection), stamp: app.stamp };
     if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
     const own = { ...pick(options, view.options), theme: document.documentElement.dataset.theme };
-    const ofKind = view.name + JSON.stringify(own);
+    const ofKind = [all.run, all.stamp, view.name, JSON.stringify(own)].join(" ");
     const fields = ["run", "stamp", ...(reads.get(ofKind) || view.reads)];
     if (fields.includes("second")) fields.push("token"); // no token is its own second one
     const zero = Object.fromEntries(REQUIRED.map((field) => [field, "0"]));
-    return { name, ofKind, places: { ...zero, ...pick(all, fields) }, own };
+    return { name, ofKind, fields, places: { ...zero, ...pick(all, fields) }, own };
   }
   function addressOf({ name, places, own }) {
     return app.url(`show/${name}?${new URLSearchParams({ ...places, ...own, build: app.byId("page").dataset.build })}`);
@@ -54,7 +55,7 @@
 
   /** Ask for what a selection shows and is not asked for already. */
   app.request = function (selection) {
-    const options = app.history.options();
+    const options = selection.run === app.stamped ? app.history.options() : null; // else its stamp is not known yet
     for (const output of options ? outputs() : []) {
       const question = questionOf(output, selection, options);
       if (isWanted(output, options) && !fits(given.get(output) || {}, question)) request(output, question);
@@ -71,24 +72,29 @@
     one.done = fetched(address, question).then((answer) => come(one, answer), (error) => fail(one, error));
   }
   async function fetched(address, { places }) {
-    let reply;
-    try { reply = await fetch(address); } catch (error) { throw new Error(""); }
-    const text = await reply.text();
+    const unreached = (error) => { throw Object.assign(new Error(""), { cause: error }); };
+    const reply = await fetch(address).catch(unreached);
+    const text = await reply.text().catch(unreached);
     if (reply.status === app.REPLACED) throw Object.assign(new Error(text), { replaced: places.stamp });
-    if (!reply.ok) throw new Error(reply.headers.get("Content-Type").startsWith("text/plain") ? text : "");
-    return JSON.parse(text);
+    if (!reply.ok) throw new Error((reply.headers.get("Content-Type") || "").startsWith("text/plain") ? text : "");
+    try { return JSON.parse(text); } catch (error) { return unreached(error); } // what stands in between answered
   }
   /* an answer says of itself what it was asked for */
   function come(one, answer) {
-    const { ofKind, places, own } = one.question;
+    const { ofKind, fields: known, places, own } = one.question;
     const meta = one.output.kind === "figure" ? answer.layout.meta : answer;
-    if (ofKind) reads.set(ofKind, meta.reads);
+    if (ofKind) {
+      if (reads.size > MOST_KINDS) reads.clear();
+      reads.set(ofKind, meta.reads);
+      if (!meta.reads.every((field) => known.includes(field))) { asked.delete(one.key); call(); return; } // it depends on more than it was asked with
+    }
     const fields = ofKind ? ["run", "stamp", ...meta.reads] : app.fields().map(({ name }) => name);
     meta.asked = { at: Object.fromEntries(fields.map((name) => [name, places[name] ?? null])), own, serial: one.serial, epoch: one.epoch };
     one.answer = answer;
     if (!one.waits) call();
   }
   let calling = 0;
+  let calls = 0;
   /* `show` once more */
   function call() {
     if (calling) return;
@@ -156,11 +162,13 @@
   own.show = async function (selection, arrived, ...rest) {
     const none = window.dash_clientside.no_update;
     const all = outputs();
+    calls += 1;
+    const mine = calls;
     const values = rest.splice(-all.length);
     const [info, known] = rest.splice(-2);
     if (!selection) return all.map(({ kind }) => (kind === "words" ? null : none)); // the cards' invitations
     app.receive(selection, info);
-    if (!app.state.info || app.state.info.run !== selection.run) return all.map(() => none);
+    if (!app.state.info || app.state.info.run !== selection.run || app.stamped !== selection.run) return all.map(() => none);
     const options = app.history.optionsAre(known, rest);
     const wanted = all.map((output) => (isWanted(output, options) ? questionOf(output, selection, options) : null));
     const lacks = () => all.filter((output, i) => wanted[i] && !fits(metaOf(output, values[i]), wanted[i]));
@@ -170,6 +178,11 @@
       due.forEach((one) => { one.waits += 1; });
       await Promise.race([Promise.all(due.map(({ done }) => done)), after(WAIT)]);
       due.forEach((one) => { one.waits -= 1; });
+      if (mine !== calls) { call(); return all.map(() => none); } // Dash drops what an earlier call gives
+      for (const output of lacks()) { // what had no turn before
+        const question = questionOf(output, selection, options);
+        if (![...asked.values()].some((one) => one.output === output && one.answer && fits(metaOf(output, one.answer), question))) request(output, question);
+      }
     }
     const isLatest = same(selection, app.state.selection);
     return all.map((output, i) => {
@@ -178,8 +191,14 @@
     });
   };
 
+  setInterval(() => { if (app.embedded()) app.reached(); }, 4000); // there nobody asks for the server's health
   app.onPaint((state, what) => {
-    if (what === "nothing") { asked.clear(); given.clear(); unanswered.clear(); }
+    if (what === "nothing") {
+      asked.clear();
+      given.clear();
+      if (unanswered.size) app.notifyOver("show");
+      unanswered.clear();
+    }
     if (what === "theme" && state.selection) { app.request(state.selection); call(); }
   });
 })();

@@ -48,7 +48,7 @@
   app.colourHeads = function () {
     const moved = move();
     const by = app.state.info && score();
-    const now = by ? JSON.stringify([app.state.info.run, by.id]) : "";
+    const now = by ? JSON.stringify([app.state.info.run, app.state.info.stamp, by.id]) : "";
     if (moved || now !== coloured) build();
   };
 
@@ -76,7 +76,7 @@
     const size = shape();
     if (!box || !size) return;
     const by = app.state.info && score();
-    coloured = by ? JSON.stringify([app.state.info.run, by.id]) : "";
+    coloured = by ? JSON.stringify([app.state.info.run, app.state.info.stamp, by.id]) : "";
     legend();
     const side = sides(box, size);
     const pitch = side + 1;

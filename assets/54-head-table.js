@@ -5,7 +5,7 @@
   const app = window.dashboardApp;
   const ID = "heads-rows";
   let api = null; // the grid's, when it is there
-  let shown = null; // what the figure says: { run, columns, rows }
+  let shown = null; // what the figure says: { run, stamp, columns, rows }
   let filled = ""; // what the grid has: run, and filter
   let typed = null; // a filter that is not an option yet
 
@@ -13,7 +13,7 @@
   const set = (values) => app.history.set(Object.fromEntries(Object.entries(values).map(([name, value]) => [`heads-${name}`, value])));
 
   /** The scores of the shown run's heads, { columns, rows }; null where they are not there. */
-  app.headScores = () => (shown && app.state.info && shown.run === app.state.info.run ? shown : null);
+  app.headScores = () => (shown && app.state.info && shown.run === app.state.info.run && shown.stamp === app.state.info.stamp ? shown : null);
 
   /* "layer 1" is not "layer 12": a number at either end is whole */
   function fits(query) {
@@ -61,9 +61,9 @@
     const found = app.headScores();
     if (!api || !found) return;
     const query = typed ?? option("filter") ?? "";
-    const key = JSON.stringify([found.run, query]);
+    const key = JSON.stringify([`${found.run} ${found.stamp}`, query]);
     if (key === filled) return;
-    if (!filled || JSON.parse(filled)[0] !== found.run) {
+    if (!filled || JSON.parse(filled)[0] !== `${found.run} ${found.stamp}`) {
       api.setGridOption("columnDefs", columnsOf(found));
       sort();
     }
@@ -154,7 +154,7 @@
     const take = () => {
       const meta = graph.layout && graph.layout.meta;
       if (!meta || !meta.heads) return;
-      shown = { run: meta.run, ...meta.heads };
+      shown = { run: meta.run, stamp: meta.stamp, ...meta.heads };
       fill();
       app.colourHeads();
     };

@@ -77,12 +77,8 @@
     const change = {};
     if (token !== undefined) change[second ? "second" : "token"] = token;
     if (layer !== undefined && !second) {
-      const shown = (app.state.options || app.history.options() || {})["hidden-at"];
-      if (layer < 0) window.dash_clientside.set_props("hidden-at", { value: "embeddings" });
-      else {
-        change.layer = layer;
-        if (shown === "embeddings") window.dash_clientside.set_props("hidden-at", { value: "layer" });
-      }
+      app.history.set(Object.fromEntries(["hidden-at", "path-at"].map((option) => [option, layer < 0 ? "embeddings" : "layer"])));
+      if (layer >= 0) change.layer = layer;
     }
     if (second && token !== undefined) app.asSecond(token, name);
     else if (Object.keys(change).length) app.propose(change, name);

@@ -89,13 +89,19 @@
   }
 
   const awaited = new Map(); // per view: what its words wait for
-  document.addEventListener("view-words", ({ detail: { view, awaits } }) => {
-    awaited.set(view, awaits);
+  document.addEventListener("view-words", ({ detail: { view, awaits, asked } }) => {
+    awaited.set(view, { awaits, at: asked ? asked.at : {} });
     renew(awaits);
   });
+  /* words of another selection, as those of a tab that was closed meanwhile, want nothing any more */
+  function isNow({ at }) {
+    const { selection } = app.state;
+    const now = selection ? { ...app.history.places(selection), stamp: app.stamp } : {};
+    return Object.entries(at).every(([name, value]) => value === (now[name] ?? null));
+  }
   /* the set is what the open tabs wait for; `news`: what has just been said to be awaited */
   function renew(news) {
-    const open = [...awaited].filter(([view]) => app.isOpen(view)).flatMap(([, awaits]) => awaits);
+    const open = [...awaited].filter(([view, words]) => app.isOpen(view) && isNow(words)).flatMap(([, words]) => words.awaits);
     const all = [...new Map(open.map((request) => [request.name, request])).values()];
     const missing = new Set(all.map(({ name }) => ofCapture(name)));
     for (const name of came.keys()) if (!missing.has(name)) came.delete(name);

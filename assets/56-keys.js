@@ -6,7 +6,7 @@
   const STORED = "single-keys";
 
   /* what has keys of its own: nothing is taken from there */
-  const OWN_KEYS = "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .table-box, .ag-root, .menu, [role=tablist], .dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
+  const OWN_KEYS = "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .table-box, .ag-root, .menu, .dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
 
   const step = (name, by) => () => app.propose({ step: name, by });
   const undo = () => app.propose({ undo: true });

@@ -30,7 +30,8 @@
 
   /* what is shown, as an entry holds it and as the address says it */
   function chosen(options) {
-    return Object.fromEntries(controls.filter(({ name, standard }) => name in options && options[name] !== standard).map(({ name }) => [name, options[name]]));
+    const given = ({ name, standard }) => name in options && (options[name] ?? standard) !== standard; // an emptied number is none
+    return Object.fromEntries(controls.filter(given).map(({ name }) => [name, options[name]]));
   }
   const text = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : String(value));
   function address(entry) {
@@ -126,7 +127,9 @@
     asText: (options) => Object.fromEntries(Object.entries(options).map(([name, value]) => [name, text(value)])),
     /** Set some of the options, by name. */
     set(options) {
-      for (const { id, property, name } of controls) if (name in options) props(id, { [property]: options[name] });
+      for (const { id, property, name } of controls) {
+        if (name in options && options[name] !== app.state.options[name]) props(id, { [property]: options[name] });
+      }
     },
     /** The cards' options are these values of the controls; gives those that are not at their default. */
     optionsAre(known, values) {

@@ -50,6 +50,7 @@
   app.onPaint((state, what) => {
     if (what === "nothing") mark({ outdated: [] });
     if (what !== "run") return;
+    reopened = null;
     mark(state.info);
     app.byId("page").classList.toggle("runs-again", canRun());
     if (state.info.via === "again") {

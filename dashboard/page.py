@@ -23,7 +23,7 @@ from dashboard.models.catalog import CatalogEntry
 from dashboard.picker import facts_of, line_of
 from dashboard.settings import Settings
 from dashboard.views.cards import LARGE, Card, cards_of
-from dashboard.views.controls import SHOW, Choice, Control, Number, Slider, Switch
+from dashboard.views.controls import SHOW, Choice, Control, Number, Slider, Switch, Text
 from dashboard.views.declaration import View
 from dashboard.views.state import settings_of
 
@@ -429,6 +429,14 @@ def _field(name: str, control: Control) -> Any:
     if isinstance(control, Number):
         bounds = {"min": control.least, "max": control.most, "step": control.step}
         return dbc.Input(id=name, type="number", value=control.default, debounce=True, size="sm", **bounds)
+    bounds = {"maxlength": control.longest} if isinstance(control, Text) else {}
     return dbc.Input(
-        id=name, type="text", value=control.default, debounce=True, size="sm", placeholder=control.label, autocomplete="off"
+        id=name,
+        type="text",
+        value=control.default,
+        debounce=True,
+        size="sm",
+        placeholder=control.label,
+        autocomplete="off",
+        **bounds,
     )

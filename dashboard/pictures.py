@@ -72,7 +72,7 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
 def _answer(found: Mapping[str, Any], whole: bool) -> Response:
     response = Response(to_json_plotly(found), 200 if whole else 202, mimetype="application/json")
-    lasts = whole and "stamp" in request.args and request.args.get("build") == build()
+    lasts = whole and request.args.get("stamp") and request.args.get("build") == build()
     response.headers["Cache-Control"] = FOR_EVER if lasts else "no-store"  # another version of this program may show another
     return response
 

@@ -115,9 +115,9 @@ def _of_view(view: View, context: Context) -> Standing:
     return Standing(
         name=view.name,
         title=text_of(words.title),
-        caption=text_of(words.caption),
+        caption=text_of(_lasting(words.caption)),
         facts=_facts(words),
-        spoken=alternative(words),
+        spoken=alternative(replace(words, caption=_lasting(words.caption))),
         provenance=of_figure(run, selection, view.title, settings_of(view, options, run), reads),
         run=run,
         selection=selection,
@@ -126,6 +126,11 @@ def _of_view(view: View, context: Context) -> Standing:
         whole=lambda: table(replace(context, whole=True)) if table else None,
         part=lambda: table(context) if table else None,
     )
+
+
+def _lasting(caption: Any) -> Any:
+    """A caption without what is said of results that are still computed: a file does not get them."""
+    return [part for part in caption if not hasattr(part, "data-waits")] if isinstance(caption, list) else caption
 
 
 def _of_extra(extra: Extra, context: Context) -> Standing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -35,6 +36,10 @@ class Control(ABC):
     @abstractmethod
     def parse(self, raw: object) -> Any:
         """The value that a component or an address means; the default for anything else."""
+
+    def takes(self, raw: object) -> bool:
+        """Whether `raw` is understood, as itself or as another way to write the value."""
+        return self.parse(raw) != self.default or raw == self.text(self.default)
 
     def words(self, value: Any) -> str:
         """A value as a person reads it."""
@@ -106,7 +111,9 @@ class Switch(Control):
         return self.start
 
     def parse(self, raw: object) -> bool:
-        return {"on": True, "off": False}.get(raw, self.start) if isinstance(raw, str) else raw is True
+        if isinstance(raw, bool):
+            return raw
+        return {"on": True, "off": False}.get(raw, self.start) if isinstance(raw, str) else self.start
 
     def text(self, value: bool) -> str:
         return "on" if value else "off"
@@ -123,7 +130,9 @@ class Text(Control):
         return ""
 
     def parse(self, raw: object) -> str:
-        return raw if isinstance(raw, str) and len(raw) <= self.longest and raw.isprintable() else ""
+        if not isinstance(raw, str) or len(raw) > self.longest or any(unicodedata.category(sign) == "Cc" for sign in raw):
+            return ""
+        return raw.replace("\u00a0", " ")
 
 
 @dataclass(frozen=True)

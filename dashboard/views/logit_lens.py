@@ -44,14 +44,16 @@ CONTROLS = (Choice("colour", "Colour", tuple((name, measure.title) for name, mea
 
 
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
-    """The selected position first, then the others; where these are there, the position is one of them."""
+    """The selected position first, then the others, which a small place does not show; the position is one of these."""
     run = context.run
     if not run.has_predictions or run.outdated:
         return ()
     if masks(context):
         return (position_request(context),)
     whole = whole_request(context)
-    return (whole,) if context.result(whole) is not None else (position_request(context), whole)
+    if context.result(whole) is not None:
+        return (whole,)
+    return (position_request(context),) if is_small(context) else (position_request(context), whole)
 
 
 def _measure(context: Context) -> Measure:
@@ -162,7 +164,10 @@ def _caption(context: Context) -> list[Any]:
     if whole is not None:
         return [*words, *(f" {line}" for line in left_out_text(_map(context, whole)))]
     if not is_small(context) and not masks(context):
-        words += [" ", html.Span("The other tokens are being computed.", **waits(whole_request(context)))]
+        words += [
+            " So far the selected token alone. ",
+            html.Span("The others are being computed.", **waits(whole_request(context))),
+        ]
     elif len(context.run) > 1:
         words.append(" The selected token alone" + ("; enlarge the card for all." if not masks(context) else "."))
     return words

@@ -74,7 +74,7 @@ def options_in(raw: Mapping[str, object], views: Sequence[View]) -> tuple[dict[s
     for setting in settings_of(views):
         control, name = setting.control, setting.name
         found[name] = control.parse(query.get(name))
-        if name in query and query[name] != control.text(found[name]):
+        if name in query and not control.takes(query[name]):
             problems.append(
                 f"The address asks for “{str(query[name])[:40]}” in {setting.title}, {control.label}, which is not one of its "
                 f"choices; “{control.words(found[name])}” is shown."

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.integration
 
 UPDATE = "/_dash-update-component"
 NO_RUN = "0" * 64
-ANSWERS = (200, 204, 301, 302, 304, 400, 404, 405, 413, 415)
+ANSWERS = (200, 202, 204, 301, 302, 304, 400, 404, 405, 413, 415)
 POLLING = ("cacheKey", "job", "cancelJob", "oldJob", "endId")
 BACKGROUND = ("submitted-run.data", "derived-result.data", "cancel.id")
 FIELDS = ("run", "token", "layer", "head", "second", "second_run", "position", "error", "details", "key", "serial", "cancelled")

@@ -49,15 +49,15 @@ def choices() -> dict[str, Choice]:
 @pytest.mark.fresh
 def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Person], masked: ModelRun) -> None:
     one, two = open_page(), open_page()
-    one.open_run(masked, token=5, layer=3, head=1)
-    assert set(one.address()) == {"run", "token", "layer", "head"}
+    one.open_run(masked, token=5, layer=3, head=1, second=2)
+    assert set(one.address()) == {"run", "token", "layer", "head", "second"}
     changed = {name: control.choices[-1][0] for name, control in choices().items()}
     for name, value in changed.items():
         if one.page.locator(f"#{name}").evaluate("(node) => !node.closest('fieldset').hidden"):
             choose(one, name, value)  # which opens its tab
         else:  # not for this model, yet part of the link
             one.page.evaluate("([id, value]) => dash_clientside.set_props(id, { value })", [name, value])
-    one.page.wait_for_function("(count) => new URLSearchParams(location.search).size >= count", arg=4 + len(changed))
+    one.page.wait_for_function("(count) => new URLSearchParams(location.search).size >= count", arg=5 + len(changed))
     assert {name: one.address()[name] for name in changed} == changed
     one.still()
     two.go(one.page.url.split("/")[-1])

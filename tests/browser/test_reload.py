@@ -65,6 +65,7 @@ def test_it_can_be_cancelled_then_and_stays_cancelled(person: Person, server: Se
         waits(person)
         person.at("cancel").click()
         expect(person.notice()).to_contain_text("Cancelled.")
+        server.wait_until_ready()  # the worker has given it up
     again(person)
     expect(person.at("text")).to_have_value(text)
     expect(person.at("run")).to_be_visible()

@@ -25,7 +25,7 @@ def test_the_empty_page_invites(person: Person) -> None:
     expect(person.at("examples-card")).to_be_visible()
     expect(person.page.locator("#examples-card [data-example]")).to_have_count(len(EXAMPLES))
     for view in all_views():
-        expect(person.at(f"{view.name}-card")).to_contain_text(view.invitation[0])
+        expect(person.at(f"{view.name}-panel")).to_contain_text(view.invitation[0])
     expect(person.at("token-count")).to_contain_text("0 of")
     expect(person.at("model-state")).to_contain_text("Ready")
     assert person.address() == {}

@@ -5,6 +5,7 @@
   const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
   const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
   const PACE = 120; // milliseconds between two writes of the selection while a key is held
+  const FRAME = 17; // milliseconds in which the marks are painted, before Dash is told
   const PARTING = /(?<=\d) (?=(?:%|×|(?:nats?|pp|percentage points?|points?|px|[kMGT]?B|[kMBT]|s|min|times|tokens?)(?!\w)))|(?<=[<>≈≤≥]) (?=[\d−-])/g;
   let serial = 0;
   let latest = null;
@@ -48,7 +49,7 @@
       const waits = PACE - (now - toldAt);
       if (waits <= 0) app.request(next);
       show(next);
-      if (waits <= 0) tell(); else if (!telling) telling = setTimeout(() => { app.request(app.state.selection); tell(); }, waits);
+      if (!telling) telling = setTimeout(() => { app.request(app.state.selection); tell(); }, Math.max(waits, FRAME));
     },
     /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
     asSecond(token, view) { app.propose({ second: app.state.selection.second === token ? null : token }, view); },

@@ -144,10 +144,11 @@ def beside(function: Callable[[], T], look: Callable[[], None]) -> T:
     outcome = _Outcome(function)
     thread = threading.Thread(target=outcome.fetch, name="download", daemon=True)
     thread.start()
-    while thread.is_alive():
+    while True:  # once at least, however quick it was
         look()
         thread.join(LOOK_SECONDS)
-    return outcome.value()
+        if not thread.is_alive():
+            return outcome.value()
 
 
 def _bring(name: str, commit: str, branch: str, sizes: Mapping[str, int], transfer: Transfer) -> Path:

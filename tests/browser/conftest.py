@@ -434,7 +434,8 @@ class Person:
         return self.page.locator(f"#attention-figure svg.over rect.{kind}")
 
     def framed_row(self) -> int:
-        """The query whose row is framed."""
+        """The query whose row is framed; Plotly may still be drawing what is framed."""
+        self.page.wait_for_selector("#attention-figure svg.over rect.row", state="attached")
         return self.page.evaluate(
             """() => {
                 const frame = document.querySelector("#attention-figure svg.over rect.row");

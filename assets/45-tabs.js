@@ -3,8 +3,10 @@
   "use strict";
   const STEPS = { ArrowLeft: (at) => at - 1, ArrowRight: (at) => at + 1, Home: () => 0, End: () => -1 };
 
-  function CardTabs({ id, label, tabs, active_tab: open, setProps }) {
-    const { createElement, useLayoutEffect } = window.React;
+  function CardTabs({ id, label, tabs, active_tab: open, children, setProps }) {
+    const { Children, Fragment, createElement, useLayoutEffect, useRef } = window.React;
+    const made = useRef(new Set()); // the panels that have been open stay, with their figures
+    made.current.add(open);
     useLayoutEffect(() => {
       for (const { value, panel } of tabs) {
         const box = document.getElementById(panel);
@@ -24,7 +26,11 @@
       key: value, id: name, type: "button", role: "tab", className: value === open ? "card-tab active" : "card-tab", tabIndex: value === open ? 0 : -1,
       "aria-selected": value === open, "aria-controls": panel, onClick: () => setProps({ active_tab: value }),
     }, words);
-    return createElement("div", { id, className: "card-tabs", role: "tablist", "aria-label": label, onKeyDown: key }, tabs.map(tab));
+    const panels = Children.toArray(children);
+    const panel = ({ id: name, value, panel: of }, i) => (made.current.has(value) ? panels[i]
+      : createElement("div", { key: value, id: of, className: "view", role: "tabpanel", "aria-labelledby": name }));
+    const row = createElement("div", { id, className: "card-tabs", role: "tablist", "aria-label": label, onKeyDown: key }, tabs.map(tab));
+    return createElement(Fragment, null, row, tabs.map(panel));
   }
   window.dashboard_components = Object.assign(window.dashboard_components || {}, { CardTabs });
 })();

@@ -38,7 +38,6 @@
       passBy(change, next, selection);
       if (same(next, selection)) return;
       app.present(next, view);
-      app.history.note();
     },
     /** Show a selection of the run that is shown; `selection` follows. */
     present(next, view) {
@@ -266,6 +265,7 @@
     serial += 1;
     const data = Object.fromEntries(places().map(({ name }) => [name, selection[name]]));
     window.dash_clientside.set_props(latest ? latest.from : "proposal", { data: { ...data, serial } });
+    app.history.note();
   }
 
   function show(selection) {
@@ -368,6 +368,6 @@
       attached.add(graph);
       attach(graph);
     };
-    new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+    window.dashboardBuild.whenAdded(look);
   };
 })();

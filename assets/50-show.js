@@ -18,6 +18,7 @@
   let serial = 0;
   let epoch = 0; // rises when what was not whole may be so now
   let told = 0;
+  let shownLast = null; // the selection of the latest call of `show`
 
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
   const pick = (values, names) => Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
@@ -91,7 +92,7 @@
     const fields = ofKind ? ["run", "stamp", ...meta.reads] : app.fields().map(({ name }) => name);
     meta.asked = { at: Object.fromEntries(fields.map((name) => [name, places[name] ?? null])), own, serial: one.serial, epoch: one.epoch };
     one.answer = answer;
-    if (!one.waits) call();
+    if (!one.waits && same(shownLast, app.state.selection)) call(); // else `show` is about to be called, and finds it
   }
   let calling = 0;
   let calls = 0;
@@ -160,15 +161,16 @@
 
   /** The only writer of the figures and of the cards' words. */
   own.show = async function (selection, arrived, ...rest) {
-    const none = window.dash_clientside.no_update;
+    const { no_update: none, PreventUpdate } = window.dash_clientside;
     const all = outputs();
     calls += 1;
+    shownLast = selection;
     const mine = calls;
     const values = rest.splice(-all.length);
     const [info, known] = rest.splice(-2);
     if (!selection) return all.map(({ kind }) => (kind === "words" ? null : none)); // the cards' invitations
     app.receive(selection, info);
-    if (!app.state.info || app.state.info.run !== selection.run || app.stamped !== selection.run) return all.map(() => none);
+    if (!app.state.info || app.state.info.run !== selection.run || app.stamped !== selection.run) throw PreventUpdate;
     const options = app.history.optionsAre(known, rest);
     const wanted = all.map((output) => (isWanted(output, options) ? questionOf(output, selection, options) : null));
     const lacks = () => all.filter((output, i) => wanted[i] && !fits(metaOf(output, values[i]), wanted[i]));
@@ -178,17 +180,19 @@
       due.forEach((one) => { one.waits += 1; });
       await Promise.race([Promise.all(due.map(({ done }) => done)), after(WAIT)]);
       due.forEach((one) => { one.waits -= 1; });
-      if (mine !== calls) { call(); return all.map(() => none); } // Dash drops what an earlier call gives
+      if (mine !== calls) { call(); throw PreventUpdate; } // Dash drops what an earlier call gives
       for (const output of lacks()) { // what had no turn before
         const question = questionOf(output, selection, options);
         if (![...asked.values()].some((one) => one.output === output && one.answer && fits(metaOf(output, one.answer), question))) request(output, question);
       }
     }
     const isLatest = same(selection, app.state.selection);
-    return all.map((output, i) => {
+    const gives = all.map((output, i) => {
       if (!wanted[i]) { settle(output); return none; }
       return next(output, questionOf(output, selection, options), values[i], isLatest) ?? none;
     });
+    if (gives.every((value) => value === none)) throw PreventUpdate; // Dash takes each `no_update` for a change of its component
+    return gives;
   };
 
   setInterval(() => { if (app.embedded()) app.reached(); }, 4000); // there nobody asks for the server's health

@@ -127,7 +127,7 @@
 
   app.onPaint((state, what) => {
     if (!state.info || !state.selection) return;
-    if (what === "run") { draw(state.info); kinds(state.info); warn(state.info); }
+    if (what === "run") { draw(state.info); kinds(); warn(state.info); }
     if (what === "selection" || what === "hover") marks(state, what);
     if (what === "selection") bar(state);
     if (what === "selection" || what === "history") steps();
@@ -142,9 +142,12 @@
     app.byId("undo").disabled = !app.history.canUndo();
     app.byId("redo").disabled = !app.history.canRedo();
   }
-  function kinds(info) {
-    document.querySelectorAll("fieldset[data-kinds]").forEach((field) => { field.hidden = !field.dataset.kinds.split(" ").includes(info.kind); });
+  /* options for another kind of model are not offered */
+  function kinds() {
+    const { info } = app.state;
+    if (info) document.querySelectorAll("fieldset[data-kinds]").forEach((field) => { field.hidden = !field.dataset.kinds.split(" ").includes(info.kind); });
   }
+  document.addEventListener("options-made", kinds);
 
   const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
   document.addEventListener("click", (event) => {

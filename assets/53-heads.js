@@ -10,15 +10,23 @@
   let drawn = null;
   let coloured = "";
 
+  let size = "";
+  const resized = new ResizeObserver(() => {
+    const column = document.querySelector(".heads-column");
+    const now = `${column.clientHeight}x${column.closest(".card-middle").clientWidth}`;
+    if (now !== size) { size = now; build(); }
+  });
   /* the tab that is open has the grid; gives whether it moved */
   function move() {
     const column = document.querySelector(".heads-column");
     const panel = app.byId(`${app.isOpen("heads") ? "heads" : "attention"}-panel`);
-    if (!column || !panel || panel.contains(column)) return false;
+    const middle = panel && panel.querySelector(".card-middle"); // none in a tab that is only about to open
+    if (!column || !middle || middle.contains(column)) return false;
+    resized.observe(middle);
     let beside = panel.querySelector(".beside");
     if (!beside) {
       beside = app.make("div", "beside");
-      panel.querySelector(".card-middle").prepend(beside);
+      middle.prepend(beside);
     }
     beside.append(column);
     return true;
@@ -316,12 +324,7 @@
       const column = document.querySelector(".heads-column");
       if (!column) return;
       watch.disconnect();
-      let last = "";
-      const resized = new ResizeObserver(() => {
-        const size = `${column.clientHeight}x${column.closest(".card-middle").clientWidth}`;
-        if (size !== last) { last = size; build(); }
-      });
-      for (const view of ["attention", "heads"]) resized.observe(app.byId(`${view}-panel`).querySelector(".card-middle"));
+      resized.observe(column.closest(".card-middle"));
       build();
     });
     watch.observe(document.documentElement, { childList: true, subtree: true });

@@ -132,7 +132,7 @@
   }, true);
 
   /* Dash's picker hides a field that only hands the focus on; its button can take the focus itself, and its list has no name */
-  new MutationObserver(() => {
+  window.dashboardBuild.whenAdded(() => {
     for (const field of document.querySelectorAll(".dash-dropdown-focus-target:not([inert])")) {
       field.inert = true;
       const button = field.parentElement.querySelector("button");
@@ -141,7 +141,7 @@
     for (const list of document.querySelectorAll(".dash-dropdown-content:not([aria-label]), .dash-dropdown-content [role=listbox]:not([aria-label])")) {
       list.setAttribute("aria-label", "Models");
     }
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  });
 
   /* menus: arrows go through them; they close when the focus leaves */
   const items = (menu) => [...menu.querySelectorAll("button, a[href], input")].filter((node) => node.offsetParent && !node.disabled);

@@ -195,6 +195,10 @@
     if (button.dataset.export) { run(button); return; }
     const name = button.dataset.exportChoice;
     choices[name] = !choices[name];
-    document.querySelectorAll(`[data-export-choice="${name}"]`).forEach((other) => other.setAttribute("aria-checked", String(choices[name])));
+    tick();
   });
+  function tick() {
+    for (const box of document.querySelectorAll("[data-export-choice]")) box.setAttribute("aria-checked", String(choices[box.dataset.exportChoice]));
+  }
+  document.addEventListener("options-made", tick);
 })();

@@ -94,29 +94,9 @@ def late_id(view: str) -> str:
     return f"{view}-late"
 
 
-def text_id(view: str) -> str:
-    """The id of the component that writes what stands around a view's figure."""
-    return f"{view}-text"
-
-
 def picked_id(view: str) -> str:
     """The id of the store of what was chosen in a view's figure."""
     return f"{view}-picked"
-
-
-def heading_id(view: str) -> str:
-    """The id of a card's title and caption."""
-    return f"{view}-heading"
-
-
-def body_id(view: str) -> str:
-    """The id of what stands beside or in place of a view's figure."""
-    return f"{view}-body"
-
-
-def footer_id(view: str) -> str:
-    """The id of a card's line of exact numbers."""
-    return f"{view}-footer"
 
 
 def control_id(view: str, control: str) -> str:

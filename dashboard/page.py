@@ -7,32 +7,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import dash_bootstrap_components as dbc
 from dash import dcc, html
-from dash.development.base_component import Component
 
 from dashboard import __version__, ids
 from dashboard.build import build
-from dashboard.components.card_tabs import CardTabs
-from dashboard.components.card_text import CardText
+from dashboard.cards import cards_box, tick
 from dashboard.contracts.selection import fields_for_browser
 from dashboard.examples import EXAMPLES, MODEL_WORDS
-from dashboard.figures.theme import LIGHT, empty_figure
+from dashboard.figures.theme import LIGHT
 from dashboard.markup import attributes, frozen
 from dashboard.models.catalog import CatalogEntry
 from dashboard.picker import facts_of, line_of
 from dashboard.settings import Settings
-from dashboard.views.cards import LARGE, Card, cards_of
-from dashboard.views.controls import SHOW, Choice, Control, Number, Slider, Switch, Text
+from dashboard.views.cards import LARGE, cards_of
+from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View
 from dashboard.views.state import settings_of
-
-FORMATS = {
-    "png": "Picture, twice the size of the screen",
-    "svg": "Drawing that scales, for print",
-    "html": "A page with the figure, which works offline",
-    "csv": "The numbers, for a spreadsheet or pandas",
-}
 
 
 def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False) -> html.Div:
@@ -56,7 +46,7 @@ def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[
                     _examples(entries),
                     _strip(),
                     _selection_bar(),
-                    _cards(views),
+                    cards_box(views),
                 ]
             ),
             html.Div(id=ids.TOOLTIP, className="tooltip-box", role="tooltip", hidden=True),
@@ -287,110 +277,6 @@ def _stepper(label: str, name: str) -> html.Span:
     )
 
 
-def _cards(views: Sequence[View]) -> html.Div:
-    cards = cards_of(views)
-    return html.Div([_card(card) for card in cards], className="cards", id=ids.CARDS, **attributes(data_large=cards[0].name))
-
-
-def _card(card: Card) -> html.Section:
-    """A row of tabs, and below it what the open one shows; *Enlarge* gives the card the large place (assets/56-places.js)."""
-    tabs = [
-        {"id": ids.tab_id(card.name, view.name), "value": view.name, "label": view.tab, "panel": ids.panel_id(view.name)}
-        for view in card.views
-    ]
-    words = {"aria_label": f"Enlarge {card.title}", "data_enlarge": card.name, "aria_pressed": "false"}
-    enlarge = html.Button(
-        "⤢", type="button", className="quiet enlarge", title="Give this card the large place", **attributes(**words)
-    )
-    row = CardTabs(ids.tabs_id(card.name), f"Views of {card.title}", tabs, card.views[0].name)
-    return html.Section(
-        [
-            html.Div(className="enlarge-slot", **frozen(enlarge)),
-            row,
-            *[_panel(view, view is card.views[0]) for view in card.views],
-        ],
-        className="card-box card-of-views",
-        id=ids.card_id(card.name),
-        **attributes(aria_label=card.title),
-    )
-
-
-def _panel(view: View, is_open: bool) -> html.Div:
-    """What a tab shows: heading and options, the figure with what stands around it, and a line of exact numbers."""
-    empty = html.Div(html.Div(view.invited().message), className="card-message")
-    title = frozen(html.H2(view.title), html.P("", className="caption"))
-    heading = html.Div(id=ids.heading_id(view.name), className="heading", **title)
-    graph = dcc.Graph(
-        id=ids.graph_id(view.name),
-        figure=empty_figure(None, LIGHT),
-        config={"displayModeBar": False, "responsive": True, "doubleClick": "reset", "showTips": False},
-        responsive=True,
-        className="graph",
-    )
-    head: list[Any] = [heading, _about(), _options(view)]
-    late = [_late(view.name, view.late())] if view.late else []
-    figure = html.Div([graph, *late], className="figure", id=f"{view.name}-figure")
-    above = [html.Div(className="above", **frozen(view.above()))] if view.above else []
-    beside = [html.Div(className="beside", **frozen(view.beside()))] if view.beside else []
-    side = html.Div(id=ids.body_id(view.name), className="card-side", **frozen(empty))
-    body = html.Div([*beside, html.Div([*above, figure], className="figure-column"), side], className="card-middle")
-    footer = html.Div(id=ids.footer_id(view.name), className="card-footer-line")
-    return html.Div(
-        [html.Div(head, className="card-head"), body, footer, CardText(ids.text_id(view.name))],
-        className=f"view view-{view.name}{' active' if is_open else ''}",
-        id=ids.panel_id(view.name),
-        role="tabpanel",
-        **attributes(aria_labelledby=ids.tab_id(view.card, view.name)),
-    )
-
-
-def _late(view: str, component: Component) -> html.Div:
-    """Where a component will be when its tab is first opened: its scripts are loaded then (assets/52-late.js)."""
-    return html.Div(id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json())))
-
-
-def _about() -> html.Details:
-    """The caption behind a “?”, where a small place has no room for it (assets/45-build.js)."""
-    summary = html.Summary("?", title="What this shows", **attributes(aria_label="What this shows"))
-    return html.Details(className="menu-box about", **frozen(summary, html.Div(className="menu about-text")))
-
-
-def _options(view: View) -> html.Details:
-    return html.Details(
-        [
-            html.Summary("Options"),
-            html.Div([*[_control(view.name, control) for control in view.controls], _export(view)], className="menu options"),
-        ],
-        className="menu-box options-box",
-    )
-
-
-def _export(view: View) -> html.Div:
-    """What the browser saves of a card (assets/57-export.js)."""
-    groups = [_formats(view.name, "Export", ("png", "svg", "html", *(["csv"] if view.table else [])))]
-    groups += [_formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more]
-    return html.Div(className="export-groups", **frozen(*groups, _tick("PNG, SVG in the page’s colours", "ground")))
-
-
-def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:
-    buttons = [
-        html.Button(
-            kind.upper(), className="quiet", type="button", title=FORMATS[kind], **attributes(data_export=f"{name}.{kind}")
-        )
-        for kind in formats
-    ]
-    group = attributes(aria_label=legend)
-    return html.Div(
-        [html.Span(legend, className="legend-text"), html.Div(buttons, className="export-row")], role="group", **group
-    )
-
-
-def _tick(words: str, name: str) -> html.Button:
-    """A choice of how files are made; the browser keeps all of one name alike."""
-    state = attributes(data_export_choice=name, aria_checked="false")
-    return html.Button(words, className="tick", type="button", role="checkbox", **state)
-
-
 def _export_menu() -> html.Details:
     """What the browser saves of the whole page."""
     rows = (
@@ -404,39 +290,5 @@ def _export_menu() -> html.Details:
         )
         for name, label, words in rows
     ]
-    menu = html.Div([*buttons, _tick("Runs with all attention weights", "attention")], className="menu")
+    menu = html.Div([*buttons, tick("Runs with all attention weights", "attention")], className="menu")
     return html.Details([html.Summary("Export"), menu], className="menu-box export-menu", id=ids.EXPORT_MENU)
-
-
-def _control(view: str, control: Control) -> html.Fieldset:
-    named = attributes(aria_label=control.label, data_legend=control.label, data_kinds=" ".join(control.kinds))
-    more = [html.Small(control.help, className="control-help")] if control.help else []
-    return html.Fieldset([_field(ids.control_id(view, control.name), control), *more], **named)
-
-
-def _field(name: str, control: Control) -> Any:
-    """The component that holds a control's `value`."""
-    if isinstance(control, Choice):
-        options = [{"value": value, "label": label} for value, label in control.choices]
-        return dbc.RadioItems(id=name, options=options, value=control.default, persistence=False)
-    if isinstance(control, Switch):
-        return dbc.Switch(id=name, label=control.label, value=control.default, persistence=False)
-    if isinstance(control, Slider):
-        ends = {control.least: control.text(control.least), control.most: control.text(control.most)}
-        return dcc.Slider(
-            control.least, control.most, control.step, value=control.default, id=name, marks=ends, updatemode="mouseup"
-        )
-    if isinstance(control, Number):
-        bounds = {"min": control.least, "max": control.most, "step": control.step}
-        return dbc.Input(id=name, type="number", value=control.default, debounce=True, size="sm", **bounds)
-    bounds = {"maxlength": control.longest} if isinstance(control, Text) else {}
-    return dbc.Input(
-        id=name,
-        type="text",
-        value=control.default,
-        debounce=True,
-        size="sm",
-        placeholder=control.label,
-        autocomplete="off",
-        **bounds,
-    )

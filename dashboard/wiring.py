@@ -224,7 +224,7 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         State(ids.RUN_INFO, "data"),
     )
     settings = [(one.id, one.property) for one in settings_of(views)]
-    shown = [(ids.graph_id(view.name), "figure") for view in views] + [(ids.text_id(view.name), "words") for view in views]
+    shown = [(ids.graph_id(view.name), "figure") for view in views] + [(ids.panel_id(view.name), "words") for view in views]
     browser(
         "show",
         [Output(*one) for one in shown],

@@ -28,12 +28,18 @@ def choose(person: Person, control: str, value: str) -> None:
 
 
 def options(person: Person) -> dict[str, str]:
-    """What each control of each view stands at, as the page shows it."""
-    return {
-        one.name: person.page.locator(f"#{one.name} input:checked").evaluate("(node) => node.value")
-        for one in settings_of(all_views())
-        if isinstance(one.control, Choice) and one.property == "value"
-    }
+    """What each control of each view stands at, as Dash tells the page."""
+    told = person.page.evaluate("() => dashboardApp.state.options")
+    return {name: told[name] for name in choices()}
+
+
+def shown_option(person: Person, control: str) -> str:
+    """What a control of an open tab stands at, as its menu shows it."""
+    summary = person.page.locator(f"#{control.rsplit('-', 1)[0]}-panel .options-box > summary")
+    summary.click()
+    value: str = person.page.locator(f"#{control} input:checked").evaluate("(node) => node.value")
+    summary.click()
+    return value
 
 
 def standards() -> dict[str, str]:
@@ -53,7 +59,7 @@ def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Perso
     assert set(one.address()) == {"run", "token", "layer", "head", "second"}
     changed = {name: control.choices[-1][0] for name, control in choices().items()}
     for name, value in changed.items():
-        if one.page.locator(f"#{name}").evaluate("(node) => !node.closest('fieldset').hidden"):
+        if "masked" in choices()[name].kinds:
             choose(one, name, value)  # which opens its tab
         else:  # not for this model, yet part of the link
             one.page.evaluate("([id, value]) => dash_clientside.set_props(id, { value })", [name, value])
@@ -79,6 +85,8 @@ def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Perso
     two.page.reload()
     expect(two.at(f"{tables[0].name}-panel").locator("table caption")).to_be_visible()
     assert options(two) == changed
+    for view in tables:
+        assert shown_option(two, f"{view.name}-show") == "table"
 
 
 @pytest.mark.fresh

@@ -76,6 +76,7 @@ def frozen_nodes(tree: Any) -> Iterator[list[Any]]:
     """Every element of the parts that Dash does not know of (dashboard/markup.py)."""
     for node in nodes(tree):
         todo = json.loads(node["props"].get("data-tree", "[]"))
+        todo += [element for part in node["props"].get("parts", {}).values() for element in part]
         while todo:
             element = todo.pop()
             if isinstance(element, list):
@@ -120,7 +121,7 @@ def test_ids_are_there_once(app: dash.Dash) -> None:
 def test_every_control_of_every_view_is_on_the_page(app: dash.Dash) -> None:
     present = set(all_ids(app))
     for view in all_views():
-        wanted = {ids.graph_id(view.name), ids.heading_id(view.name), ids.body_id(view.name), ids.footer_id(view.name)}
+        wanted = {ids.graph_id(view.name), ids.panel_id(view.name)}
         wanted |= {ids.control_id(view.name, control.name) for control in view.controls}
         assert wanted <= present
 
@@ -152,7 +153,7 @@ def test_each_graph_and_each_text_follows_the_selection_and_the_options_of_its_c
     graphs = {node["props"]["id"] for node in nodes(get(app, "/_dash-layout")) if node["type"] == "Graph"}
     assert graphs == {ids.graph_id(view.name) for view in all_views()}
     for view in all_views():
-        for shown in (f"{ids.graph_id(view.name)}.figure", f"{ids.text_id(view.name)}.words"):
+        for shown in (f"{ids.graph_id(view.name)}.figure", f"{ids.panel_id(view.name)}.words"):
             wanted = {f"{ids.control_id(view.name, control.name)}.value" for control in view.controls}
             assert wanted | {"selection.data"} <= written[shown], shown
 

@@ -1,0 +1,46 @@
+"""What a tab shows, as a Dash component, so that callbacks give it its words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash.development.base_component import Component
+
+from dashboard.markup import Plain
+
+
+class ViewPanel(Component):
+    """A view's heading, options, figure and the words around it (assets/45-panels.js).
+
+    Its parts and its words are plain trees (dashboard/markup.py) and not components: Dash would have to ask each of them at
+    every change. The options are components, which are made when their menu is first opened.
+
+    Args:
+        children: the view's graph, and what stands over it.
+        options: the components in the menu *Options*.
+        id: of the component. view: the view's name. tab: the id of its tab.
+        parts: the trees that stand in it from the start, by place: heading, beside, above, body, about, export.
+        words: what `/show/words/VIEW` answers (dashboard/pictures.py); None for the card's invitation.
+    """
+
+    _children_props: list[str] = ["options"]  # noqa: RUF012 - as Dash declares them
+    _base_nodes = ["options", "children"]  # noqa: RUF012
+    _namespace = "dashboard_components"
+    _type = "ViewPanel"
+
+    def __init__(
+        self,
+        children: Sequence[Component],
+        options: Sequence[Component],
+        id: str,
+        view: str,
+        tab: str,
+        parts: dict[str, list[Plain]],
+        words: dict[str, Any] | None = None,
+    ) -> None:
+        self._prop_names = ["children", "options", "id", "view", "tab", "parts", "words"]
+        self._valid_wildcard_attributes: list[str] = []
+        self.available_properties = self._prop_names
+        self.available_wildcard_properties: list[str] = []
+        super().__init__(children=list(children), options=list(options), id=id, view=view, tab=tab, parts=parts, words=words)

@@ -47,7 +47,10 @@ def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
     _submit(app, shelf)
     _derive(app, shelf)
     _run_info(app, shelf, views)
-    _browser(app, views)
+    browser = _InBrowser(app)
+    _selecting(browser, views)
+    _showing(browser, views)
+    _around(browser)
 
 
 def _submit(app: Dash, shelf: Shelf) -> None:
@@ -198,12 +201,18 @@ def _from_address(shelf: Shelf, views: Sequence[View], address: object) -> dict[
     return {**describe_run(run), "start": start, "options": options, "problem": problem, "opened": True, "via": via}
 
 
-def _browser(app: Dash, views: Sequence[View]) -> None:
-    """What the browser does alone; the functions are in assets/."""
+class _InBrowser:
+    """Callbacks that run in the browser alone; the functions are in assets/."""
 
-    def browser(name: str, *wires: Any, initial: bool = False) -> None:
-        app.clientside_callback(ClientsideFunction("dashboard", name), *wires, prevent_initial_call=not initial)
+    def __init__(self, app: Dash) -> None:
+        self._app = app
 
+    def __call__(self, name: str, *wires: Any, initial: bool = False) -> None:
+        self._app.clientside_callback(ClientsideFunction("dashboard", name), *wires, prevent_initial_call=not initial)
+
+
+def _selecting(browser: _InBrowser, views: Sequence[View]) -> None:
+    """What is chosen becomes the selection, which has one writer; then the steppers show it."""
     chosen = [Input(ids.picked_id(view.name), "data") for view in views if view.selects is not None]
     browser(
         "reduce",
@@ -223,6 +232,10 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         Input(ids.SELECTION, "data"),
         State(ids.RUN_INFO, "data"),
     )
+
+
+def _showing(browser: _InBrowser, views: Sequence[View]) -> None:
+    """Figures and words follow the selection and the options; options follow links and steps."""
     settings = [(one.id, one.property) for one in settings_of(views)]
     shown = [(ids.graph_id(view.name), "figure") for view in views] + [(ids.panel_id(view.name), "words") for view in views]
     browser(
@@ -235,6 +248,19 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
         State(ids.CONTROLS, "data"),
         *[State(*one) for one in shown],
     )
+    browser(
+        "placeOptions",
+        [Output(*one) for one in settings],
+        Input(ids.RUN_INFO, "data"),
+        Input(ids.TRAVEL, "data"),
+        State(ids.CONTROLS, "data"),
+        *[State(*one) for one in settings],
+    )
+    browser("optionsChosen", *[Input(*one) for one in settings], State(ids.CONTROLS, "data"), initial=True)
+
+
+def _around(browser: _InBrowser) -> None:
+    """Address, picker, form, notices, and what is heard of derived results."""
     browser("openAddress", Output(ids.ADDRESS, "data"), Input(ids.CATALOG, "data"), initial=True)
     browser(
         "pickerLines",
@@ -247,15 +273,6 @@ def _browser(app: Dash, views: Sequence[View]) -> None:
     )
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
-    browser(
-        "placeOptions",
-        [Output(*one) for one in settings],
-        Input(ids.RUN_INFO, "data"),
-        Input(ids.TRAVEL, "data"),
-        State(ids.CONTROLS, "data"),
-        *[State(*one) for one in settings],
-    )
-    browser("optionsChosen", *[Input(*one) for one in settings], State(ids.CONTROLS, "data"), initial=True)
     browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))  # alone: Dash holds back what waits for a result as well
     browser("derivedResult", Input(ids.DERIVED_RESULT, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))

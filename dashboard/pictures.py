@@ -141,7 +141,7 @@ def _missing(error: MissingArrayError) -> list[Any]:
 
 
 def _said(view: View, context: Context) -> Told:
-    table = view.table(context) if view.table and context.options[SHOW.name] == "table" else None
+    table = view.table(context) if view.table and context.options.get(SHOW.name) == "table" else None
     words = view.text(context)
     return words, None if table is None else bound(plain(shown_table(table))), view.awaits(context)
 

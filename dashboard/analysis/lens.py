@@ -43,15 +43,20 @@ MEASURES = {
 
 
 def measured(lens: LogitLens, measure: Measure) -> np.ndarray:
-    """(place, position) float64; NaN where there is none: no actual token, or values that are not finite. KL may be ∞."""
+    """(place, position) float64; NaN where there is none: no actual token, no final prediction, or values that are not finite.
+    KL may be ∞."""
     if measure.name == "entropy" or measure.name == "kl":
         return np.asarray(getattr(lens, measure.name), dtype=np.float64)
     if measure.scale == "rank":
         ranks = np.asarray(getattr(lens, f"{measure.of}_rank"), dtype=np.float64)
-        known = np.isfinite(lens.top_logprobs[:, :, 0]) & (ranks > 0)
-        return np.where(known, ranks, np.nan)
+        return np.where(_known(lens, measure) & (ranks > 0), ranks, np.nan)
     logprobs = lens.top_logprobs[:, :, 0] if measure.of == "top" else getattr(lens, f"{measure.of}_logprob")
-    return np.exp(np.asarray(logprobs, dtype=np.float64))
+    return np.where(_known(lens, measure), np.exp(np.asarray(logprobs, dtype=np.float64)), np.nan)
+
+
+def _known(lens: LogitLens, measure: Measure) -> np.ndarray:
+    """(place, position): without a final prediction there is nothing of it in the layers before either."""
+    return lens.finite & lens.finite[-1] if measure.of == "final" else lens.finite
 
 
 def largest(values: np.ndarray) -> float:

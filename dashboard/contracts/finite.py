@@ -63,12 +63,12 @@ def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str)
     attention = _first_attention(received)
     for layer in range(-1, layers):
         last = layer == layers - 1 and f"{stream}/residual_final" in arrays
-        found = _bad(arrays[f"{stream}/{'residual_final' if last else f'hidden_states/{layer + 1}'}"])
+        found = _bad(arrays.get(f"{stream}/{'residual_final' if last else f'hidden_states/{layer + 1}'}"))
         if received is not None and attention is not None and attention <= layer:
             found = found or _bad(received[attention].T)
         if found is not None:
             return NotFinite("embeddings" if layer < 0 else "layer", layer, *found)
-    found = _bad(arrays[f"{stream}/hidden_states/{layers}"])
+    found = _bad(arrays.get(f"{stream}/hidden_states/{layers}"))
     if found is not None:
         return NotFinite("norm", layers, *found)
     for mode in ("given", "masked"):
@@ -85,8 +85,10 @@ def _first_attention(received: np.ndarray | None) -> int | None:
     return int(np.flatnonzero(~np.isfinite(received).all(axis=(1, 2)))[0])
 
 
-def _bad(by_token: np.ndarray) -> tuple[str, int, int] | None:
-    """Which values of (token, …) are not finite, at how many tokens, of how many; None where all are."""
+def _bad(by_token: np.ndarray | None) -> tuple[str, int, int] | None:
+    """Which values of (token, …) are not finite, at how many tokens, of how many; None where all are, or none are there."""
+    if by_token is None:
+        return None
     with np.errstate(all="ignore"):
         if np.isfinite(by_token.sum()):
             return None

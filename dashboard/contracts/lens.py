@@ -57,6 +57,11 @@ class LogitLens:
         return int(self.top_ids.shape[1])
 
     @cached_property
+    def finite(self) -> np.ndarray:
+        """(place, position) bool: whether there is a prediction; there is none where the values are not finite."""
+        return np.isfinite(self.top_logprobs[:, :, 0])
+
+    @cached_property
     def texts(self) -> dict[int, str]:
         """The text of every id that occurs."""
         return texts_of({"vocabulary": self.vocabulary})

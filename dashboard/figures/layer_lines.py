@@ -143,13 +143,14 @@ def _thin(thin: Sequence[Thin], theme: Theme) -> list[dict[str, Any]]:
 
 def _names(lines: Sequence[Line], vertical: ValueAxis, count: int, theme: Theme) -> list[dict[str, Any]]:
     """Each line's name at its last value, moved apart where two would overlap."""
-    named = [line for line in lines if line.name and np.isfinite(line.values).any()]
+    there = {index: _drawn(line.values, vertical) for index, line in enumerate(lines)}
+    named = [(line, there[index][-1]) for index, line in enumerate(lines) if line.name and there[index].size]
     if not named:
         return []
     to, back = (np.log10, lambda value: 10.0**value) if vertical.log else (np.asarray, lambda value: value)
     low, high = float(to(vertical.low)), float(to(vertical.high))
     least = (APART / HEIGHT) * ((high - low) or 1.0)
-    ends = [float(to(line.values[np.flatnonzero(np.isfinite(line.values))[-1]])) for line in named]
+    ends = [float(to(line.values[last])) for line, last in named]
     order = np.argsort(ends, kind="stable")
     placed = _apart([ends[i] for i in order], least, low, high)
     at = dict(zip(order.tolist(), placed, strict=True))
@@ -159,13 +160,18 @@ def _names(lines: Sequence[Line], vertical: ValueAxis, count: int, theme: Theme)
             "mode": "text",
             "x": [count - 1] * len(named),
             "y": [float(back(at[index])) for index in range(len(named))],
-            "text": [f" <b>{escape(isolated(elide(line.name, LONGEST)))}</b>" for line in named],
+            "text": [f" <b>{escape(isolated(elide(line.name, LONGEST)))}</b>" for line, _last in named],
             "textposition": "middle right",
-            "textfont": {"family": TOKEN_FONT, "size": 11, "color": [line.colour for line in named]},
+            "textfont": {"family": TOKEN_FONT, "size": 11, "color": [line.colour for line, _last in named]},
             "cliponaxis": False,
             "hoverinfo": "skip",
         }
     ]
+
+
+def _drawn(values: np.ndarray, vertical: ValueAxis) -> np.ndarray:
+    """The places at which a line is seen: a logarithmic axis has no place for 0."""
+    return np.flatnonzero(np.isfinite(values) & (values > 0)) if vertical.log else np.flatnonzero(np.isfinite(values))
 
 
 def _apart(values: Sequence[float], least: float, low: float, high: float) -> list[float]:

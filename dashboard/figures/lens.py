@@ -56,6 +56,14 @@ class LensMap:
         """The positions that are drawn."""
         return list(range(0, self.lens.positions, self.step))
 
+    def names(self, lens: LogitLens) -> list[list[str]]:
+        """How the likeliest token is written, per place and position of a part of the lens; a dash where there is none."""
+        labels, ids = self.labels(), lens.top_ids[:, :, 0].tolist()
+        return [
+            [labels[i] if is_there else "–" for i, is_there in zip(*row, strict=True)]
+            for row in zip(ids, lens.finite, strict=True)
+        ]
+
     def labels(self) -> dict[int, str]:
         """How the likeliest tokens are written, by id; different ones differently."""
         met: list[int] = np.unique(self.lens.top_ids[:, :, 0]).tolist()
@@ -81,8 +89,7 @@ def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
     """All layers and positions as plain data; `layout.meta.axes` says what a cell is of."""
     lens, columns = drawn.lens, drawn.columns
     shown = lens.at(columns)
-    values, labels = measured(shown, drawn.measure), drawn.labels()
-    names = [[labels[i] for i in row] for row in shown.top_ids[:, :, 0].tolist()]
+    values, names = measured(shown, drawn.measure), drawn.names(shown)
     cells = _heatmap(values, drawn, theme)
     cells |= {"x0": 0, "dx": drawn.step, "hovertext": _hover(shown, values, names, drawn)}
     if len(columns) <= EXACT_UP_TO:
@@ -102,13 +109,12 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
         drawn: a lens of that position alone. position: which it is, in the text.
     """
     lens = drawn.lens
-    values, labels = measured(lens, drawn.measure), drawn.labels()
-    names = [[labels[i] for i in row] for row in lens.top_ids[:, :, 0].tolist()]
+    values, names = measured(lens, drawn.measure), drawn.names(lens)
     step = label_step(lens.places, SMALL_HEIGHT)
     cells = _heatmap(values, drawn, theme) | {"hovertext": _hover(lens, values, names, drawn)}
     cells["customdata"] = [[{"token": position, "layer": place - 1}] for place in range(lens.places)]
     rows = range(0, lens.places, step)
-    said = [f"{escape(isolated(elide(names[row][0], 14)))}  <b>{value_text(values[row, 0], drawn.measure)}</b>" for row in rows]
+    said = [_beside(names[row][0], values[row, 0], drawn.measure) if lens.finite[row, 0] else "not finite" for row in rows]
     beside: dict[str, Any] = {
         "type": "scatter",
         "mode": "text",
@@ -128,6 +134,10 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
     layout = _layout(drawn, theme, "")
     layout["xaxis"]["range"] = [-0.5, 4]  # of which the cells are the first unit, and what they say the rest
     return {"data": traces, "layout": layout}
+
+
+def _beside(name: str, value: float, measure: Measure) -> str:
+    return f"{escape(isolated(elide(name, 14)))}  <b>{value_text(value, measure)}</b>"
 
 
 def left_out_text(drawn: LensMap) -> list[str]:
@@ -197,6 +207,9 @@ def _hover(lens: LogitLens, values: np.ndarray, names: list[list[str]], drawn: L
         row = []
         for column, name in enumerate(names[place]):
             head = f"{heads[column]}, " if heads[column] else ""
+            if not lens.finite[place, column]:
+                row.append(f"{head}{place_name(place)}<br>not finite")
+                continue
             more = "" if drawn.measure.of == "top" else f"<br>{_named(values[place, column], drawn.measure)}"
             likeliest = f"<b>{escape(isolated(name))}</b> {probability_text(float(shares[place, column]))}"
             row.append(f"{head}{place_name(place)}<br>{likeliest}{more}")

@@ -72,9 +72,9 @@ class View:
         draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to draw
             (then `text` gives a message).
         text: title, caption, body and footer; reads the whole selection.
-        controls: what the card's options offer; a view with a table offers that, too. beside, above: build a component left of
-            the figure, and a line above it. late: builds a Dash component over the figure, when the tab is first opened
-            (assets/52-late.js): what is large to load.
+        controls: what the card's options offer; a view with a table offers that, too, unless it `is_table` already.
+        beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
+            figure, when the tab is first opened (assets/52-late.js): what is large to load.
         needs: the derived results that it shows, whether they are there or not; a worker computes those that are not.
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
             None where there is nothing to draw. Without one, `draw` is exported.
@@ -107,6 +107,7 @@ class View:
     selects: Literal["points", "axes", "drawn"] | None = None
     selects_nothing: str = ""
     adapts: bool = False
+    is_table: bool = False
 
     def __post_init__(self) -> None:
         if (self.selects is None) == (not self.selects_nothing):
@@ -115,7 +116,7 @@ class View:
             )
         if self.card not in CARDS:
             raise ValueError(f"{self.name} is a tab of “{self.card}”; choose one of these cards: {', '.join(CARDS)}.")
-        if self.table is not None and SHOW not in self.controls:
+        if self.table is not None and not self.is_table and SHOW not in self.controls:
             object.__setattr__(self, "controls", (SHOW, *self.controls))
 
     def fields(self, options: Options) -> tuple[str, ...]:

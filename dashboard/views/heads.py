@@ -27,6 +27,7 @@ from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words
 
 GRID = "heads-rows"
+FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser takes for white space
 WEIGHTS = ("previous", "next", "self", "first")
 HEADINGS = {
     **{"previous": "Previous", "next": "Next", "self": "Itself", "first": "First"},
@@ -133,13 +134,15 @@ def _written(sort: str, value: float) -> str:
 
 def table(context: Context) -> Table:
     """A file has the heads in their order; a person reads them as the page's table has them."""
-    attention, selection = context.attention, context.selection
+    attention, selection, sort = context.attention, context.selection, context.options["sort"]
     tags = head_tags(attention)
     names = [name for name in COLUMNS if name in attention.scores()]
     scores = {name: np.asarray(attention.score(name)) for name in names}
     places = _places(attention)
     if not context.whole:
-        places = _sorted(places, scores, context.options["sort"], context.options["order"] == "least")
+        if sort != "head":
+            attention.score(sort)  # a run without this score says so
+        places = _sorted(places, scores, sort, context.options["order"] == "least")
         fits = fitting(context.options["filter"])
         places = [place for place in places if fits(*place, PATTERN_NAMES[tags[place[0]][place[1]].pattern])]
     rows: list[tuple[Cell, ...]] = [
@@ -154,7 +157,7 @@ def table(context: Context) -> Table:
 
 def fitting(query: str) -> Callable[[int, int, str], bool]:
     """Whether a head (layer, head, pattern) fits a filter, as assets/54-head-table.js has it: “layer 1” is not “layer 12”."""
-    words = " ".join(query.lower().split())
+    words = FILTER_SPACE.sub(" ", query.lower()).strip()
     found = re.compile(r"(^|[ .])" + re.escape(words) + (r"(?!\d)" if words[-1:].isdigit() else "")) if words else None
 
     def fits(layer: int, head: int, pattern: str) -> bool:
@@ -170,8 +173,8 @@ def _sorted(places: list[tuple[int, int]], scores: dict[str, np.ndarray], sort: 
     sign = 1 if least else -1
 
     def rank(place: tuple[int, int]) -> tuple[bool, float]:
-        value = float(scores[sort][place])
-        return (False, sign * value) if math.isfinite(value) else (True, 0.0)
+        value = _known(float(scores[sort][place]))  # as the page's table has it: what is equal there is equal here
+        return (True, 0.0) if value is None else (False, sign * value)
 
     return sorted(places, key=rank)
 
@@ -228,6 +231,7 @@ VIEW = View(
     controls=(SORT, ORDER, FILTER, COLOUR),
     above=controls_line,
     late=rows_table,
+    is_table=True,
     table=table,
     export=export,
 )

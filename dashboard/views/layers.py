@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,8 @@ class Curves:
     turn: np.ndarray
 
 
-def curves(states: Sequence[np.ndarray]) -> Curves:
-    """Of (token, hidden) states per place."""
+def curves(states: Iterable[np.ndarray]) -> Curves:
+    """Of (token, hidden) states per place; two places at a time are held."""
     norms, turns = [], []
     before: np.ndarray | None = None
     for layer in states:
@@ -153,17 +153,37 @@ def text(context: Context) -> Words:
         why = [html.B("Select a second token to compare."), html.P("Shift-click a token in the strip above.")]
         return Words("Layers", message=why)
     if not np.isfinite(shown).any():
-        return Words("Layers", message=not_finite_message(context.run, "The hidden states of this token are not finite."))
+        return Words("Layers", message=_undefined(context))
     return Words(_title(context, shown[0]), _caption(stream, value, len(_chosen(context)) > 1), _footer(context))
+
+
+def _undefined(context: Context) -> list[Any]:
+    """Why there is not one number: values that are not finite, or states of zeros, which have no direction."""
+    if all(np.isfinite(layer).all() for layer in _states(context.stream, _chosen(context))):
+        why = "Select another token, or choose the norm in Options: it is 0."
+        return [html.B("The hidden states of this token are all zero: they have no direction."), html.P(why)]
+    return not_finite_message(context.run, "The hidden states of this token are not finite.")
+
+
+def _norm_title(names: list[Any], values: np.ndarray) -> list[Any]:
+    known = np.flatnonzero(np.isfinite(values))
+    first, last = (_number(float(values[known[at]]), "norm") for at in (0, -1))
+    where = "" if known[-1] == len(values) - 1 else f" {_place(int(known[-1]))}, and is not finite from there on"
+    return ["Through the layers: the norm of ", *names, f" goes from {first} to {last}{where}"]
+
+
+def _place(place: int) -> str:
+    return "at the embeddings" if place == 0 else f"after layer {place - 1}"
 
 
 def _title(context: Context, values: np.ndarray) -> list[Any]:
     """What the selected token's line says, in a sentence with its own numbers."""
     stream, value = context.stream, context.options["value"]
     names: list[Any] = [token_at(stream, context.selection.token), f"\u00a0({context.selection.token})"]
+    if not np.isfinite(values).any():  # the second token alone has numbers
+        return ["Through the layers: what is asked for is not defined for ", *names]
     if value == "norm":
-        first, last = (_number(float(values[place]), value) for place in (0, -1))
-        return ["Through the layers: the norm of ", *names, f" goes from {first} to {last}"]
+        return _norm_title(names, values)
     least, most = int(np.nanargmin(values)), int(np.nanargmax(values))
     if value == "turn":
         return [
@@ -174,8 +194,7 @@ def _title(context: Context, values: np.ndarray) -> list[Any]:
     second = context.selection.second
     names += [] if second is None else [" and ", token_at(stream, second), f"\u00a0({second})"]
     at, what = (most, "most alike") if value == "cosine" else (least, "closest")
-    where = "at the embeddings" if at == 0 else f"after layer {at - 1}"
-    return [*names, f" are {what} {where}: {value} {_number(float(values[at]), value)}"]
+    return [*names, f" are {what} {_place(at)}: {value} {_number(float(values[at]), value)}"]
 
 
 def _caption(stream: Stream, value: str, second: bool) -> str:
@@ -222,7 +241,7 @@ def table(context: Context) -> Table:
     """One row a place: of the selected token and the second; in a file, of every token."""
     stream, chosen, whole = context.stream, _chosen(context), context.whole
     tokens = list(range(len(stream))) if whole else chosen
-    states = _states(stream, tokens)
+    states = (states_at(stream, layer) for layer in range(-1, stream.layers)) if whole else _states(stream, tokens)
     both = pair(_states(stream, chosen)) if len(chosen) > 1 else None
     columns = [Column("Place" if whole else "After layer"), Column("Position"), Column("Token"), Column("Norm")]
     columns += [Column("Cosine with the layer before")]
@@ -230,7 +249,7 @@ def table(context: Context) -> Table:
     rows = _rows(stream, tokens, curves(states), both, chosen[0], whole)
     here = () if whole else tuple(range((context.selection.layer + 1) * len(tokens), (context.selection.layer + 2) * len(tokens)))
     title = "Through all layers: norm, and cosine with the layer before." + ("" if whole else " E: the embeddings.")
-    return Table(title, (*columns, *([Column("Label")] if whole else [])), rows, len(tokens) * len(states), here)
+    return Table(title, (*columns, *([Column("Label")] if whole else [])), rows, len(tokens) * (stream.layers + 1), here)
 
 
 def _rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from dash import html
 
 from dashboard.compute import logit_lens, position_lens
@@ -91,6 +92,12 @@ def waiting(context: Context, title: Any, request: DerivedRequest) -> Words:
     )
     words = [html.B("Computing this position …"), html.P(how)]
     return Words(title, message=html.Div(words, **waits(request)), waiting=True)
+
+
+def from_place(lens: LogitLens) -> str:
+    """Where the values of one position stop being finite: "from layer 4 on", "from the embeddings on"."""
+    first = int(np.argmin(lens.finite[:, 0]))
+    return f"from layer {first - 1} on" if first else "from the embeddings on"
 
 
 def position_words(context: Context) -> list[Any]:

@@ -24,6 +24,7 @@ from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, waits
 from dashboard.views.lens_results import (
     MODE,
+    from_place,
     is_small,
     labels_of_ids,
     masks,
@@ -127,25 +128,36 @@ def _lower(words: list[Any]) -> list[Any]:
 
 def _title(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[Any]:
     """Where the final prediction began to lead, and what the layer before it still expected."""
-    best = lens.top_ids[:, 0, 0].tolist()
-    final, last = best[-1], len(best) - 1
+    last = lens.places - 1
+    best = [
+        identifier if known else -1 for identifier, known in zip(lens.top_ids[:, 0, 0].tolist(), lens.finite[:, 0], strict=True)
+    ]
+    final = best[-1]
     since = next((place + 1 for place in range(last, -1, -1) if best[place] != final), 0)
 
     head: list[Any] = [] if is_small(context) else [f"{TITLE}: "]
     if masks(context):
         head = [*position_words(context), ": "]
 
+    if final < 0:
+        return _sentence(head, ["the values are not finite ", from_place(lens)])
+
     def said(place: int) -> list[Any]:
         share = probability_text(math.exp(float(lens.top_logprobs[place, 0, 0])))
         return [vocabulary_token(lens, labels, best[place]), f", {share}"]
 
-    if since == 0:
-        words: list[Any] = ["the final prediction, ", *said(last), ", leads from the embeddings on"]
+    if since == 0 or best[since - 1] < 0:
+        where = "the embeddings" if since == 0 else f"layer {since - 1}"
+        words: list[Any] = ["the final prediction, ", *said(last), f", leads from {where} on"]
     else:
         before = "at the embeddings" if since == 1 else f"after layer {since - 2}"
         verb = "the model still expects" if lens.top_logprobs[since - 1, 0, 0] > EXPECTS else "the most likely token is still"
         words = [f"{before} {verb if since > 1 else verb.replace(' still', '')} ", *said(since - 1)]
         words += [f"; after layer {since - 1} ", *said(since)]
+    return _sentence(head, words)
+
+
+def _sentence(head: list[Any], words: list[Any]) -> list[Any]:
     return [*head, *words] if head else [words[0][0].upper() + words[0][1:], *words[1:]]
 
 
@@ -163,12 +175,14 @@ def _caption(context: Context) -> list[Any]:
         words.append(" Hatched: there is no actual token.")
     if whole is not None:
         return [*words, *(f" {line}" for line in left_out_text(_map(context, whole)))]
+    if len(context.run) == 1:
+        return words
     if not is_small(context) and not masks(context):
         words += [
             " So far the selected token alone. ",
             html.Span("The others are being computed.", **waits(whole_request(context))),
         ]
-    elif len(context.run) > 1:
+    else:
         words.append(" The selected token alone" + ("; enlarge the card for all." if not masks(context) else "."))
     return words
 
@@ -181,26 +195,20 @@ def _footer(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[A
     """Exact numbers at the selected position and layer."""
     layer = context.selection.layer
     place, final = layer + 1, int(lens.top_ids[-1, 0, 0])
+    lead = html.Span([*_lower(position_words(context)), f", after layer {layer}"], className="lead-in")
+    if not lens.finite[place, 0]:
+        return [lead, html.Span("not finite", className="number")]
     best = lens.top(layer, 0)[0]
-    numbers = [
-        html.Span([*_lower(position_words(context)), f", after layer {layer}"], className="lead-in"),
-        html.Span(
-            [
-                vocabulary_token(lens, labels, best.id),
-                " ",
-                html.B(probability_text(best.probability), title=f"{best.probability:.9g}"),
-            ],
-            className="number",
-        ),
-        html.Span(
-            ["rank of ", vocabulary_token(lens, labels, final), " ", html.B(f"{int(lens.final_rank[place, 0]):,}")],
-            className="number",
-        ),
-    ]
+    share = html.B(probability_text(best.probability), title=f"{best.probability:.9g}")
+    numbers = [lead, html.Span([vocabulary_token(lens, labels, best.id), " ", share], className="number")]
+    if lens.finite[-1, 0]:
+        rank = html.B(f"{int(lens.final_rank[place, 0]):,}")
+        numbers.append(html.Span(["rank of ", vocabulary_token(lens, labels, final), " ", rank], className="number"))
     for name, values in (("entropy", lens.entropy), ("KL to the final prediction", lens.kl)):
         value = float(values[place, 0])
         shown = "∞" if math.isinf(value) else f"{value:.2f}"
-        numbers.append(html.Span([name, " ", html.B(shown, title=f"{value:.9g}"), " nats"], className="number"))
+        if not math.isnan(value):
+            numbers.append(html.Span([name, " ", html.B(shown, title=f"{value:.9g}"), " nats"], className="number"))
     if int(lens.actual_rank[place, 0]) > 0:
         numbers.append(
             html.Span(["rank of the actual token ", html.B(f"{int(lens.actual_rank[place, 0]):,}")], className="number")
@@ -234,22 +242,28 @@ def _rows(context: Context, lens: LogitLens, positions: list[int]) -> Iterator[t
     labels, own = labels_of_ids(run, lens, np.unique(lens.top_ids[:, :, 0]).tolist()), run_labels(run)
     for place in range(lens.places):
         for column, position in enumerate(positions):
-            best = int(lens.top_ids[place, column, 0])
-            actual = int(lens.actual_rank[place, column])
-            numbers: list[Cell] = [
-                _percent(lens.top_logprobs[place, column, 0]),
-                float(lens.entropy[place, column]),
-                int(lens.final_rank[place, column]),
-                _percent(lens.final_logprob[place, column]),
-                actual or (None if whole else "none"),
-                _percent(lens.actual_logprob[place, column]) if actual else None if whole else "none",
-                float(lens.kl[place, column]),
-            ]
+            best, known = int(lens.top_ids[place, column, 0]), bool(lens.finite[place, column])
+            text, label = (lens.texts[best], labels[best]) if known else (None, None)
+            numbers = _numbers(lens, place, column, None if whole else "none")
             if whole:
-                head = (place_name(place), position, run.tokens[position].text, lens.texts[best])
-                yield (*head, *numbers, own[position], labels[best])
+                yield (place_name(place), position, run.tokens[position].text, text, *numbers, own[position], label)
             else:
-                yield ("E" if place == 0 else str(place - 1), labels[best], *numbers)
+                yield ("E" if place == 0 else str(place - 1), label or "not finite", *numbers)
+
+
+def _numbers(lens: LogitLens, place: int, column: int, none: Cell) -> list[Cell]:
+    """The numbers of a row. `none`: where there is no actual token; NaN where the values are not finite."""
+    known = bool(lens.finite[place, column])
+    final, actual = known and bool(lens.finite[-1, column]), int(lens.actual_rank[place, column])
+    return [
+        _percent(lens.top_logprobs[place, column, 0]),
+        float(lens.entropy[place, column]),
+        int(lens.final_rank[place, column]) if final else math.nan,
+        _percent(lens.final_logprob[place, column]) if final else math.nan,
+        none if not actual else actual if known else math.nan,
+        _percent(lens.actual_logprob[place, column]) if actual else none,
+        float(lens.kl[place, column]),
+    ]
 
 
 def _percent(logprob: float) -> float:

@@ -19,12 +19,13 @@ from dashboard.figures.layer_lines import Line, ValueAxis, decades, framed_lines
 from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import theme_named
-from dashboard.figures.tokens import isolated, token_label
+from dashboard.figures.tokens import isolated, quoted, token_label
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words, token_span
 from dashboard.views.lens_results import (
     MODE,
     actual_id,
+    from_place,
     labels_of_ids,
     no_lens,
     position_lens_of,
@@ -74,10 +75,13 @@ def needs(context: Context) -> tuple[DerivedRequest, ...]:
 
 
 def followed(context: Context, found: PositionLens) -> list[Followed]:
-    """The final prediction, the actual token, and the words; each token once."""
+    """The final prediction, the actual token, and the words, each token once; no final one where the last layer is not finite."""
     lens = found.lens
-    final, actual = int(lens.top_ids[-1, 0, 0]), actual_id(context, found)
-    rows = [Followed(final, "final and actual" if final == actual else "final", lens.final_logprob[:, 0], lens.final_rank[:, 0])]
+    final, actual = int(lens.top_ids[-1, 0, 0]) if lens.finite[-1, 0] else -1, actual_id(context, found)
+    rows = []
+    if final >= 0:
+        role = "final and actual" if final == actual else "final"
+        rows.append(Followed(final, role, lens.final_logprob[:, 0], lens.final_rank[:, 0]))
     if actual is not None and actual != final:
         rows.append(Followed(actual, "actual", lens.actual_logprob[:, 0], lens.actual_rank[:, 0]))
     met = {row.id for row in rows}
@@ -92,9 +96,10 @@ def draw(context: Context) -> Spec | None:
     if no_lens(context.run, TITLE) is not None:
         return None
     found = position_lens_of(context, words_of(context))
-    if found is None or not np.isfinite(found.lens.entropy).any():
+    rows = [] if found is None else followed(context, found)
+    if found is None or not _any_finite(rows):
         return None
-    rank, theme, rows = context.options["value"] == "rank", theme_named(context.theme), followed(context, found)
+    rank, theme = context.options["value"] == "rank", theme_named(context.theme)
     labels = labels_of_ids(context.run, found.lens, [row.id for row in rows])
     lines, words = [], 0
     for row in rows:
@@ -105,6 +110,10 @@ def draw(context: Context) -> Spec | None:
     spec = layer_lines(lines[::-1], _axis(lines, rank), (), theme)
     spec["layout"]["uirevision"] = f"{context.run.key}-{context.options['value']}"
     return spec
+
+
+def _any_finite(rows: Sequence[Followed]) -> bool:
+    return any(not np.isnan(row.logprob).all() for row in rows)
 
 
 def _values(row: Followed, rank: bool) -> np.ndarray:
@@ -149,9 +158,9 @@ def text(context: Context) -> Words:
     found = position_lens_of(context, words)
     if found is None:
         return waiting(context, [*position_words(context), ": …"], position_request(context, words))
-    if not np.isfinite(found.lens.entropy).any():
-        return Words(TITLE, message=not_finite_message(run, "The predictions at this position are not finite in any layer."))
     rows = followed(context, found)
+    if not _any_finite(rows):
+        return Words(TITLE, message=not_finite_message(run, "The predictions at this position are not finite."))
     labels = labels_of_ids(run, found.lens, [row.id for row in rows])
     return Words(_title(context, found, rows, labels), _caption(context, found), _footer(context, found, rows, labels))
 
@@ -159,7 +168,9 @@ def text(context: Context) -> Words:
 def _title(context: Context, found: PositionLens, rows: list[Followed], labels: dict[int, str]) -> list[Any]:
     """Since which layer the final prediction leads."""
     final, last = rows[0], found.lens.places - 1
-    behind = np.flatnonzero(final.rank > 1)
+    if not final.role.startswith("final"):
+        return [*position_words(context), f": the values are not finite {from_place(found.lens)}"]
+    behind = np.flatnonzero((final.rank > 1) | np.isnan(final.logprob))
     since = int(behind[-1]) + 1 if behind.size else 0
     token = token_span(found.lens.texts[final.id], labels[final.id])
     where = (
@@ -175,12 +186,16 @@ def _caption(context: Context, found: PositionLens) -> list[Any]:
     words = (
         f"{what}, were each layer the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and typed words."
     )
-    return [words, *(f" {note}" for word in found.words if (note := _note(word)))]
+    more = len(words_in(str(context.options["words"]))) > MOST_WORDS
+    notes = [note for word in found.words if (note := _note(word))] + (
+        [f"The first {MOST_WORDS} words are followed."] if more else []
+    )
+    return [words, *(f" {note}" for note in notes)]
 
 
 def _note(word: FollowedWord) -> str:
     """What became of a word that is not one token."""
-    typed = isolated(word.typed)
+    typed = isolated(quoted(word.typed))
     if word.id < 0:
         return f"No token for “{typed}” in this vocabulary."
     if len(word.pieces) > 1:

@@ -118,6 +118,7 @@ def test_a_filter_takes_numbers_whole() -> None:
     assert not fitting("first")(0, 0, "next token")
     assert fitting("")(0, 0, "")
     assert not fitting("(")(0, 0, "")
+    assert fitting("\ufefffirst\u2003token ")(0, 0, "first token"), "what a browser takes for white space"
 
 
 def test_page_and_python_word_patterns_alike() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,9 +81,13 @@ def standing(name: str, state: ViewState, views: Sequence[View], library: Librar
     raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(names(views))}.")
 
 
-def all_standing(state: ViewState, views: Sequence[View], library: Library) -> Iterator[tuple[str, Standing | str]]:
-    """Every figure of the open tabs with its title; a sentence in place of one that cannot be drawn."""
-    for view in state.open_views(views):
+def all_standing(
+    state: ViewState, views: Sequence[View], library: Library, also: Collection[str] = ()
+) -> Iterator[tuple[str, Standing | str]]:
+    """Every figure of the open tabs, and of the views named in `also`, with its title; a sentence in place of one that cannot
+    be drawn."""
+    shown = {view.name for view in state.open_views(views)} | set(also)
+    for view in (view for view in views if view.name in shown):
         for name, title in ((view.name, view.title), *((extra.name, extra.title) for extra in view.more)):
             try:
                 yield title, standing(name, state, views, library)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import urlencode
 
 import numpy as np
@@ -23,12 +23,18 @@ MOST_SURPRISAL = 12.0  # nats, where the strip's colours end
 LONGEST_STRIP = 600  # tokens of the strip; longer texts stand under "Where this comes from"
 
 
-def report(state: ViewState, views: Sequence[View], library: Library, server: str | None = None) -> str:
-    """The report of a view state as one HTML file. `server`: the address of the page that shows it, where there is one."""
+def report(
+    state: ViewState, views: Sequence[View], library: Library, server: str | None = None, also: Collection[str] = ()
+) -> str:
+    """The report of a view state as one HTML file.
+
+    Args:
+        server: the address of the page that shows it, where there is one. also: names of views that it has beside the open tabs.
+    """
     run = library.run_of(state.selection)
     parts: list[str] = []
     figures: list[Standing] = []
-    for title, found in all_standing(state, views, library):
+    for title, found in all_standing(state, views, library, also):
         if isinstance(found, Standing):
             parts.append(_section(found, f"figure-{len(figures)}"))
             figures.append(found)

@@ -1,10 +1,10 @@
-"""`--derive KIND NAME=VALUE …`: derived results that a run's file holds as well."""
+"""`--derive KIND NAME=VALUE …`: derived results that a run's file holds as well, and whose tabs a report shows."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import UsageError
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from dashboard.compute.declaration import Parameter
     from dashboard.contracts.derived import DerivedRequest, Value
     from dashboard.contracts.run import ModelRun
+    from dashboard.views.declaration import View
+    from dashboard.views.state import ViewState
 
 ALL = "all"  # in place of an index: each that the run has
 
@@ -38,6 +40,27 @@ def check_words(asked: Sequence[Sequence[str]]) -> None:
         if sorted(_pairs(words)) != sorted(names):
             wanted = " ".join(f"{name}=…" for name in names)
             raise UsageError(f"{kind.title} takes other parameters. Write --derive {kind.name} {wanted}.")
+
+
+def position_of(asked: Sequence[DerivedRequest]) -> int | None:
+    """The token that all of the results are of, where they are of one alone."""
+    found = {dict(request.parameters)["position"] for request in asked if "position" in dict(request.parameters)}
+    return int(found.pop()) if len(found) == 1 else None
+
+
+def options_of(view: View, asked: Sequence[DerivedRequest]) -> dict[str, Any]:
+    """A view's options: its defaults, but for those that are a parameter of a result that is asked for, by the same name."""
+    given = {name: value for request in reversed(asked) for name, value in request.parameters}
+    return {one.name: one.parse(given.get(one.name)) if view.needs else one.default for one in view.controls}
+
+
+def shown_in(views: Sequence[View], run: ModelRun, state: ViewState, asked: Sequence[DerivedRequest]) -> set[str]:
+    """The names of the views that show nothing but kinds of results that are asked for. `run` holds these results."""
+    from dashboard.contracts.context import Context
+
+    kinds = {request.kind for request in asked}
+    wanted = {view.name: view.wanted(Context(run, state.selection, state.options[view.name])) for view in views}
+    return {name for name, requests in wanted.items() if requests and {request.kind for request in requests} <= kinds}
 
 
 def _of_one(run: ModelRun, words: Sequence[str]) -> list[DerivedRequest]:

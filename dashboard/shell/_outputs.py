@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 USED_BY = {  # option → the endings of --out that it changes something in
     "attention": (".npz", ".safetensors"),
-    "derive": (".npz", ".safetensors"),
+    "derive": (".npz", ".safetensors", ".html"),
     **dict.fromkeys(("layer", "head", "token", "second"), (".html",)),
 }
 SUFFIXES = (".csv", ".npz", ".safetensors", ".html")
@@ -39,9 +39,13 @@ def check_usage(parsed: argparse.Namespace) -> None:
         given = getattr(parsed, name)
         if given is not None and given is not False and given != [] and suffix not in endings:
             raise UsageError(
-                f"--{name} changes nothing in a {suffix} file, only in {' and '.join(endings)}. "
-                "Leave it out, or choose another --out."
+                f"--{name} changes nothing in a {suffix} file, only in {_listed(endings)}. Leave it out, or choose another --out."
             )
+
+
+def _listed(endings: Sequence[str]) -> str:
+    """ ".npz, .safetensors and .html"."""
+    return " and ".join([*([", ".join(endings[:-1])] if endings[1:] else []), endings[-1]])
 
 
 def check_place(parsed: argparse.Namespace, model: str, layers: int, heads: int) -> None:
@@ -168,6 +172,7 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     from dashboard.contracts.selection import PLACES, Selection
     from dashboard.exports.report import report
     from dashboard.run_info import start_of
+    from dashboard.shell._derive import options_of, position_of, requests_of, shown_in
     from dashboard.views import all_views
     from dashboard.views.state import ViewState
 
@@ -175,14 +180,16 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     check_tokens(parsed, run)
     start = start_of(run, None, None)
     chosen = {field.name: getattr(parsed, field.name) for field in PLACES}
+    asked = requests_of(run, parsed.derive)
+    run = run.with_derived(runs.results_of(run, asked).values())
+    chosen["token"] = position_of(asked) if parsed.token is None else parsed.token
     place = {**start, **{name: value for name, value in chosen.items() if value is not None}}
-    if parsed.token is not None and parsed.second is None:
+    if chosen["token"] is not None and parsed.second is None:
         place["second"] = None
     views = all_views()
-    options = {view.name: {control.name: control.default for control in view.controls} for view in views}
     selection = Selection.from_json({"run": run.key, **place})
-    state = ViewState(selection.checked(run), options)
-    return report(state, views, _Chosen(run, runs))
+    state = ViewState(selection.checked(run), {view.name: options_of(view, asked) for view in views})
+    return report(state, views, _Chosen(run, runs), also=shown_in(views, run, state, asked))
 
 
 @dataclass(frozen=True)

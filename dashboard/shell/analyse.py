@@ -24,7 +24,8 @@ what is written follows from the ending of --out:
                  models: pseudo-perplexity) and run. All texts go into one file.
   .npz           the whole run: hidden states, query, key, head scores, predictions. One file a text.
   .safetensors   the same, to be read without copying; dashboard.open_run(path) opens both.
-  .html          the report: every figure on one page that works offline. One file a text.
+  .html          the report: the first figure of each card, and those of --derive, on one page that works offline. One file
+                 a text.
 
 With --file and one file a text, {line} and {key} in --out stand for the line's number and the run's name;
 without either, the number is put before the ending (run.npz: run-0001.npz).
@@ -38,6 +39,7 @@ examples:
   python -m dashboard analyse --model smollm2-135m --text "The cat sat" --out cat.csv
   python -m dashboard analyse --model smollm2-135m --file texts.txt --out "runs/{line}-{key}.npz"
   python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --derive masked-prediction position=all --out run.npz
+  python -m dashboard analyse --model smollm2-135m --text "The cat sat" --derive logit-lens --out lens.html
   python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --layer 10 --head 5 --token 8 --out report.html
 
 exit codes: 0 every text is done; 1 nothing could be done, and a sentence on standard error says why; 2 wrong usage;
@@ -74,7 +76,8 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar=("KIND", "NAME=VALUE"),
-        help="runs also hold this derived result, such as masked-prediction position=3 (or position=all); may be given again",
+        help="runs also hold this derived result, such as masked-prediction position=3 (or position=all), and reports have "
+        "the tabs that show it; may be given again",
     )
     for name, what in (("layer", "layer"), ("head", "head"), ("token", "token"), ("second", "second token")):
         analyse.add_argument(f"--{name}", type=_index, help=f"{what} that a report shows, counted from 0")

@@ -124,6 +124,33 @@ def test_a_run_file_holds_the_derived_results_that_are_asked_for(folder: Path, m
     assert again.derived(DerivedRequest.of(run.key, "masked-prediction", position=3)) is None
 
 
+def test_a_report_has_the_tabs_whose_results_were_derived(folder: Path) -> None:
+    out, text = folder / "report.html", words(6)
+    arguments = ["analyse", "--model", str(folder / "gpt2"), "--text", text, "--out", str(out), "--quiet"]
+    assert main(arguments) == 0
+    plain_report = out.read_text(encoding="utf-8")
+    assert "Logit lens" not in plain_report
+    assert "were each layer the last" not in plain_report
+    assert main([*arguments, "--derive", "logit-lens", "--token", "3"]) == 0
+    report = out.read_text(encoding="utf-8")
+    assert report.count("<figure") == plain_report.count("<figure") + 1
+    assert "Logit lens: " in report
+    assert "being computed" not in report
+    assert "were each layer the last" not in report, "nothing else was asked for"
+    asked = ["--derive", "position-lens", "position=4", "mode=given", f"words={text.split()[0]}"]
+    assert main([*arguments, *asked]) == 0
+    report = out.read_text(encoding="utf-8")
+    assert report.count("<figure") == plain_report.count("<figure") + 1
+    assert "were each layer the last" in report
+    model, tokenizer = plain(folder / "gpt2", hf.AutoModelForCausalLM)
+    logits = model(**tokenizer(text, return_tensors="pt")).logits[0, 4].detach()
+    best = int(logits.argmax())
+    [word] = tokenizer(f" {text.split()[0]}", add_special_tokens=False)["input_ids"][:1]
+    rank = 1 + int((logits > logits[word]).sum())
+    assert f"rank {rank:,}" in report, "the token is that of the result, and the word is followed"
+    assert f"{100 * float(logits.softmax(0)[best]):.1f}" in report
+
+
 @pytest.mark.parametrize(
     ("asked", "code", "said"),
     [
@@ -149,7 +176,7 @@ def test_a_derived_result_that_cannot_be_had_is_said(
 def test_a_derived_result_in_a_table_is_wrong_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["analyse", "--model", str(folder / "bert"), "--text", words(5), "--out", str(folder / "r.csv"), "--quiet"]
     assert main([*command, "--derive", "masked-prediction", "position=1"]) == 2
-    assert "--derive changes nothing in a .csv file, only in .npz and .safetensors." in capsys.readouterr().err
+    assert "--derive changes nothing in a .csv file, only in .npz, .safetensors and .html." in capsys.readouterr().err
 
 
 def test_a_table_of_another_model_is_refused_before_anything_is_loaded(

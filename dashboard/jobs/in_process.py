@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError, unforeseen
 from dashboard.jobs.backend import NOTHING, Done, Failed, Health, Outcome, Standing, Underway, Watched, wanted, watched_as
-from dashboard.jobs.failure import FORGOTTEN, NO_WORKER, JobFailure
+from dashboard.jobs.failure import FORGOTTEN, NO_WORKER, RESULT_FORGOTTEN, JobFailure
 from dashboard.store.run_store import RunStore
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,12 @@ class InProcessBackend:
                 self._told.discard(oldest)
 
     def poll(self, subscriber: str) -> Outcome:
+        return self._told_of(subscriber, FORGOTTEN)
+
+    def _told_of(self, subscriber: str, otherwise: str) -> Outcome:
         with self._lock:
             if subscriber not in self._outcomes:
-                return Failed(JobFailure(FORGOTTEN))
+                return Failed(JobFailure(otherwise))
             self._told.add(subscriber)
             return self._outcomes[subscriber]
 
@@ -96,7 +99,7 @@ class InProcessBackend:
     def watched(self, watcher: str) -> Watched | None:
         with self._lock:
             keys = self._watches.get(watcher, (None, 0))[0]
-        return None if keys is None else {key: self.poll(watched_as(watcher, key)) for key in keys}
+        return None if keys is None else {key: self._told_of(watched_as(watcher, key), RESULT_FORGOTTEN) for key in keys}
 
     def health(self) -> Health:
         return Health("none", message=NO_WORKER)

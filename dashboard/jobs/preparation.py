@@ -29,6 +29,6 @@ def prepare(payload: Mapping[str, Any], desk: Desk, settings: Settings) -> str:
     if not is_kept(folder, memories):
         raise StorageError(
             "The model was read through, but its checksum could not be kept on the server's disk, so it would be read again and "
-            "again. Free some space (or ask whoever keeps this server), then run again."
+            "again. Free some space (or ask whoever keeps this server), then try again."
         )
     return fingerprint

@@ -101,7 +101,7 @@ def resolve_folder(
 
 def not_ready(title: str) -> NotReadyError:
     """The sentence for a model that a preparation should have made ready."""
-    return NotReadyError(f"{title} is not ready: its files have left, or have changed, since the run was asked for. Run again.")
+    return NotReadyError(f"{title} is not ready: its files have left, or have changed, since it was asked for. Try again.")
 
 
 def _is_path(name: str | Path) -> bool:
@@ -136,11 +136,11 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: Report, 
     except TransferError as failed:  # and nothing else: what `report` raises is the caller's
         if failed.begun and _is_unreachable(failed.error):
             raise HubUnreachableError(
-                f"The download of {name} broke off. What has come is kept. Run again to go on from there."
+                f"The download of {name} broke off. What has come is kept. Try again to go on from there."
             ) from failed.error
         raise explained(name, revision, failed.error) from failed.error
     if not has_weights(folder):
-        raise ModelNotFoundError(f"The download of {name} is not complete. Run it again.")
+        raise ModelNotFoundError(f"The download of {name} is not complete. Try again.")
     return folder
 
 
@@ -151,7 +151,7 @@ def _found(name: str, revision: str | None, patience: float, report: Report) -> 
     def look() -> None:
         report(Progress("fetch", 0, 0, f"Looking for {name} on the hub"))
         if time.monotonic() > until:
-            raise HubUnreachableError(f"The hub did not say within {patience:g} seconds what {name} holds. Run again later.")
+            raise HubUnreachableError(f"The hub did not say within {patience:g} seconds what {name} holds. Try again later.")
 
     try:
         return beside(lambda: _look_up(name, revision), look)
@@ -201,7 +201,7 @@ def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoun
 
     if isinstance(error, errors.GatedRepoError):
         return ModelNotFoundError(
-            f"{name} is gated: accept its terms on the hub and set HF_TOKEN where the model is loaded, then run again."
+            f"{name} is gated: accept its terms on the hub and set HF_TOKEN where the model is loaded, then try again."
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelNotFoundError(f"{name} has no revision “{revision}”. Check the revision.")

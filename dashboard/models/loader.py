@@ -140,7 +140,7 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: Report |
         tokenizer = _read_tokenizer(folder, title)
         model, judged, left = read_model(folder, config, title, settings.model_gigabytes)
     if known_fingerprint(folder, fingerprint_memories(settings)) != fingerprint:
-        raise NotReadyError(f"The files of {title} changed while they were read. Run again.")
+        raise NotReadyError(f"The files of {title} changed while they were read. Try again.")
     loaded = _finish(model, tokenizer, str(name), title, judged.kind, fingerprint)
     if judged.kind == "causal" and kind_in_use(model) == "masked":  # it reads ahead, so it cannot predict what comes next
         judged = Judgement("encoder", "embeddings")

@@ -43,7 +43,7 @@ def check_room(title: str, parameters: int, bound: float, beside: int = 0) -> No
     if needed > free:
         raise NoRoomError(
             f"{title} needs about {needed:.1f} GB of memory, and {free:.1f} GB are free on the server. "
-            "Choose a smaller model, or run again when there is more room."
+            "Choose a smaller model, or try again when there is more room."
         )
 
 

@@ -123,7 +123,7 @@ def download(
         if stall.over(transfer.done):
             raise HubUnreachableError(
                 f"The download of {name} stopped at {transfer.done / 1e6:,.0f} of {total / 1e6:,.0f} MB: less than "
-                f"{stall.least / 1e6:,.2g} MB came in {patience:g} seconds. What has come is kept. Run again to go on from "
+                f"{stall.least / 1e6:,.2g} MB came in {patience:g} seconds. What has come is kept. Try again to go on from "
                 "there, or choose a model that is here."
             )
 

@@ -101,7 +101,7 @@ def test_a_download_that_stalls_is_stopped_and_goes_on_the_next_time(hub: Hub, s
         HubUnreachableError, match=r"The download of someone/tiny stopped at 0 of 0 MB: less than 0.01 MB came in"
     ) as caught:
         load_model(NAME, replace(settings, stall_seconds=1.0))
-    assert "What has come is kept. Run again to go on from there" in str(caught.value)
+    assert "What has come is kept. Try again to go on from there" in str(caught.value)
     assert caught.value.retry
     hub.pace = None
     hub.going.set()

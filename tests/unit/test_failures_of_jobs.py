@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dashboard.contracts.job import JobSpec, Progress, Rank
 from dashboard.errors import QueueFullError
+from dashboard.jobs import failure
 from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.limits import check_room
@@ -85,3 +87,10 @@ def test_a_worker_that_was_lost_is_said_in_whole_sentences() -> None:
     assert result == (
         f"The worker stopped while computing layer 17 of 30, so there is no result. A new worker is starting. Try again; {tail}"
     )
+
+
+@pytest.mark.parametrize("module", ["jobs/preparation", "models/fetch", "models/transfer", "models/memory", "models/loader"])
+def test_making_a_model_ready_speaks_of_no_run(module: str) -> None:
+    """A result may be what it is made ready for: then nothing was typed, and nothing is to be run again."""
+    source = (Path(failure.__file__).parents[1] / f"{module}.py").read_text(encoding="utf-8")
+    assert not re.search(r"[Rr]un (it )?again", source)

@@ -11,6 +11,7 @@ from dashboard.contracts.job import JobSpec
 from dashboard.errors import MissingArrayError
 from dashboard.jobs import in_process
 from dashboard.jobs.backend import Done, Failed, JobBackend, watched_as
+from dashboard.jobs.failure import RESULT_FORGOTTEN
 from dashboard.jobs.in_process import InProcessBackend
 from dashboard.jobs.opening import open_backend
 from dashboard.settings import Settings
@@ -116,3 +117,10 @@ def test_a_page_without_a_worker_says_so_and_leaves_no_queue(backend: JobBackend
     assert health["message"].startswith("No worker is running")
     backend.close()
     assert not list(tmp_path.rglob("*.db"))
+
+
+def test_a_result_that_is_not_kept_any_more_is_not_called_a_run(backend: JobBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_process, "MOST_KEPT", 1)
+    first = backend.watch("page", [spec(1), spec(2)])[name(1)]
+    assert isinstance(first, Failed)
+    assert first.failure.message == RESULT_FORGOTTEN

@@ -84,7 +84,11 @@ class Kind:
         quick: of which parameters it is computed in a moment, for the place that a person looks at: then it comes before runs.
             Others come after them, one of each visitor at a time.
         gives_way: whether others' work may be done between two of its reports, which come twice a second at least: then nothing
-            is changed in the model (no hooks, no mask put anywhere), and what it has so far is kept. Declare it of what is long.
+            is changed in the model (no hooks, no mask put anywhere), and what it has so far is kept. Reports from within
+            `at_each_layer` only tell where it is. Declare it of what is long.
+
+    Raises:
+        ValueError: it is neither quick nor gives way, so that a run would wait for the whole of it.
     """
 
     name: str
@@ -95,6 +99,13 @@ class Kind:
     read: Callable[[ModelRun, Derived], Any]
     quick: Callable[[Parameters], bool] = never
     gives_way: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quick is never and not self.gives_way:
+            raise ValueError(
+                f"{self.name} would make runs wait for the whole of it. Say of which parameters it is computed in a moment "
+                "(quick), or that others' work may be done between two of its reports (gives_way=True)."
+            )
 
     def rank(self, request: DerivedRequest) -> Rank:
         """Which jobs a request of this kind comes before."""
@@ -110,7 +121,7 @@ class Kind:
         names = {parameter.name for parameter in self.parameters}
         if set(parameters) != names:
             wanted, given = (", ".join(sorted(some)) or "none" for some in (names, parameters))
-            raise BadRequestError(f"{self.title} does not take the parameters {given}. Give {wanted}.")
+            raise BadRequestError(f"{self.title} takes these parameters: {wanted}. Given were: {given}. Give exactly those.")
         for parameter in self.parameters:
             parameter.check(run, parameters[parameter.name])
         return DerivedRequest.of(run.key, self.name, **parameters)

@@ -224,11 +224,17 @@ def derive(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> st
 
 
 def _giving_way(desk: Desk) -> Callable[[Progress], None]:
-    """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job."""
+    """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job; not in the
+    middle of a forward, while the model has hooks.
+    """
     import torch
+
+    from dashboard.models.anatomy import has_hooks
 
     def report(progress: Progress) -> None:
         desk.progress(progress)
+        if has_hooks():
+            return
         with torch.inference_mode(False), torch.enable_grad():
             desk.give_way()
 

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,7 @@ class Anatomy:
 
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, Anatomy] = weakref.WeakKeyDictionary()
 _KNOWN_LOCK = threading.Lock()
+_HOOKED: ContextVar[bool] = ContextVar("hooked", default=False)  # whether layers have the hooks of `at_each_layer`
 
 
 def anatomy(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
@@ -86,11 +88,18 @@ def norm_module(base: nn.Module, path: str | None) -> nn.Module | None:
 def at_each_layer(model: PreTrainedModel, call: Callable[[], None]) -> Iterator[None]:
     """Inside the block, `call` is called before every layer of every forward; what it raises stops the forward."""
     hooks = [layer.register_forward_pre_hook(lambda _module, _args: call()) for layer in layer_modules(base_of(model))]
+    before = _HOOKED.set(True)
     try:
         yield
     finally:
+        _HOOKED.reset(before)
         for hook in hooks:
             hook.remove()
+
+
+def has_hooks() -> bool:
+    """Whether the caller stands inside of `at_each_layer`: another forward of the same model would call it, too."""
+    return _HOOKED.get()
 
 
 def layer_modules(base: nn.Module) -> list[nn.Module]:

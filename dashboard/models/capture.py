@@ -29,7 +29,7 @@ from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.models import predictions
 from dashboard.models.anatomy import Anatomy, anatomy, at_each_layer, base_of, norm_module
 from dashboard.models.attention import Call, Recorder, check_supported, not_exposed, recording
-from dashboard.models.captured import arrays_of
+from dashboard.models.captured import arrays_of, watching
 from dashboard.models.configuration import first_line
 from dashboard.models.forward import Forward
 from dashboard.models.heads import no_predictions
@@ -175,7 +175,7 @@ def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor
     whole = info.kind != "encoder" and not known.has_head
     hook = norm.register_forward_pre_hook(lambda _module, args: residuals.append(args[0])) if norm is not None else None
     try:
-        with recording(model, recorder):
+        with recording(model, recorder), watching(base_of(model)) as watched:
             reader = model if whole else base_of(model)
             outputs = reader(**inputs, output_hidden_states=True, return_dict=True, **keywords)
     finally:
@@ -193,6 +193,7 @@ def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor
         last=outputs.hidden_states[-1] if whole else outputs.last_hidden_state,
         residual=residuals[0] if residuals else None,
         logits=logits,
+        watched=watched,
     )
 
 

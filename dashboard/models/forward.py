@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ class Forward:
         residual: the residual stream after the last layer, before the final norm; None where there is no such norm, or where its
             place is not known, so that the last of `hidden_states` may be past it.
         logits: (1, token, vocabulary), only where the family's head is not verified.
+        watched: what the files of dashboard/models/captured/ kept by hooks of their own, by name, in the order of the calls.
     """
 
     calls: Sequence[Call]
@@ -29,6 +30,7 @@ class Forward:
     last: torch.Tensor
     residual: torch.Tensor | None
     logits: torch.Tensor | None
+    watched: Mapping[str, Sequence[torch.Tensor]] = field(default_factory=dict)
 
 
 def as_float32(values: torch.Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from dashboard.analysis.prediction import Chance, contenders
 from dashboard.analysis.projection import Projection, Trajectories
 from dashboard.analysis.similarity import likeness
+from dashboard.contracts.context import Context
 from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Attention
@@ -26,6 +27,18 @@ from dashboard.figures.tokens import Names, distinct, isolated, labels_of, run_l
 
 LONGEST_IN_HEADING = 20  # characters of a token
 BLOCK = 262_144  # weights that are derived at once while a whole head is read
+
+
+def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Sequence[float] | np.ndarray]]) -> Table:
+    """One row a token of the selection's stream, which selects it: position, token, and numbers; NaN is an empty cell."""
+    stream, whole = context.stream, context.whole
+    rows: list[tuple[Cell, ...]] = []
+    for place, label in enumerate(run_labels(stream)):
+        numbers = [float(values[place]) for _column, values in columns]
+        cells = [None if np.isnan(number) else number for number in numbers]
+        rows.append((place, stream.tokens[place].text if whole else label, *cells, *((label,) if whole else ())))
+    heads = (Column("Position"), Column("Token"), *(column for column, _values in columns), *_label_column(whole))
+    return Table(title, heads, rows, len(rows), marked(context.selection), "token")
 
 
 def row_table(attention: Attention, selection: Selection) -> Table:

@@ -120,8 +120,8 @@ def test_what_stops_it_reaches_the_caller(run: ModelRun) -> None:
 @pytest.mark.parametrize(
     ("parameters", "error", "words_"),
     [
-        ({}, BadRequestError, "does not take the parameters none. Give first."),
-        ({"first": 3, "more": 1}, BadRequestError, "does not take the parameters first, more. Give first."),
+        ({}, BadRequestError, "takes these parameters: first. Given were: none. Give exactly those."),
+        ({"first": 3, "more": 1}, BadRequestError, "takes these parameters: first. Given were: first, more."),
         ({"first": "3"}, BadRequestError, "first is '3'; give a whole number from 0."),
         ({"first": True}, BadRequestError, "first is True; give a whole number from 0."),
         ({"first": 99}, BadSelectionError, "There is no token 99 in this run"),

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import tiny, words
+import torch
+from tiny_models import eager_twin, tiny, words
 
 import dashboard.models.captured
 import dashboard.views
 from dashboard.contracts.context import Context
+from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.errors import MissingArrayError
+from dashboard.errors import JobCancelledError, MissingArrayError
 from dashboard.models.capture import capture_run
-from dashboard.models.captured import Captured, all_captured, arrays_of
+from dashboard.models.captured import Captured, Keep, all_captured, arrays_of
+from dashboard.models.forward import Forward, as_float32
 from dashboard.store import upgrades
 from dashboard.store.run_store import RunStore
 from dashboard.store.upgrades import SCHEMA, SCHEMAS, Schema
@@ -46,15 +49,16 @@ def view(before: ModelRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     assert before
     for package, folder in ((dashboard.models.captured, "captured"), (dashboard.views, "views")):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "query_norms.py").write_text(code_of(f"{folder}/query_norms.py"), encoding="utf-8")
+        for file in ("query_norms.py", "mlp_norms.py") if folder == "captured" else ("query_norms.py",):
+            (tmp_path / folder / file).write_text(code_of(f"{folder}/{file}"), encoding="utf-8")
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
     line = eval(code_of("upgrades/line"), {"Schema": Schema})
     monkeypatch.setattr(upgrades, "SCHEMAS", (*SCHEMAS, line))
     monkeypatch.setattr(upgrades, "SCHEMA", SCHEMA + 1)
     yield next(view for view in all_views() if view.name == "query-norms")
-    for package in (dashboard.models.captured, dashboard.views):
-        sys.modules.pop(f"{package.__name__}.query_norms", None)
-        vars(package).pop("query_norms", None)
+    for package, file in ((p, f) for p in (dashboard.models.captured, dashboard.views) for f in ("query_norms", "mlp_norms")):
+        sys.modules.pop(f"{package.__name__}.{file}", None)
+        vars(package).pop(file, None)
 
 
 def context(run: ModelRun) -> Context:
@@ -91,6 +95,71 @@ def test_a_run_of_before_opens_says_what_it_lacks_and_keeps_its_key(view: View, 
     assert found.value.again
     np.testing.assert_array_equal(old.attention(0, 0), before.attention(0, 0))
     assert capture_run(tiny("llama"), words(7)).key == before.key
+
+
+def hooks_of(model: torch.nn.Module) -> int:
+    """After a first forward, in which transformers puts hooks of its own that stay."""
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.modules())
+
+
+def test_what_a_forward_does_not_leave_behind_is_kept_by_hooks_that_go_with_it(view: View) -> None:
+    """The MLP's share of Hugging Face's own states: a layer's output less what its second norm was given."""
+    assert view
+    loaded, twin, given = tiny("llama"), eager_twin("llama", tiny("llama")), []
+    capture_run(loaded, words(3))
+    before = hooks_of(loaded.model)
+    run = capture_run(loaded, words(7))
+    assert hooks_of(loaded.model) == before
+    for layer in twin.model.layers:
+        layer.post_attention_layernorm.register_forward_pre_hook(lambda _norm, inputs: given.append(inputs[0][0]))
+    ids = torch.tensor([[token.id for token in run.tokens]])
+    with torch.inference_mode():
+        states = twin(input_ids=ids, output_hidden_states=True).hidden_states
+    for layer in range(run.model.layers - 1):  # the last state is past the final norm
+        expected = (states[layer + 1][0] - given[layer]).norm(dim=-1).numpy()
+        np.testing.assert_allclose(run.arrays[f"decoder/mlp_norms/{layer}"], expected, rtol=1e-4)
+    np.testing.assert_array_equal(run.hidden_states[1], capture_run(loaded, words(7)).hidden_states[1])
+
+
+def test_a_model_that_calls_it_otherwise_has_none(view: View) -> None:
+    assert view
+    assert not [name for name in capture_run(tiny("bert"), words(5)).arrays if "mlp_norms" in name]
+
+
+def test_hooks_go_where_a_capture_is_stopped_or_another_hook_cannot_be_put(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert view
+    loaded = tiny("llama")
+    capture_run(loaded, words(3))
+    before = hooks_of(loaded.model)
+
+    def stop(progress: Progress) -> None:
+        if progress.phase == "layers" and progress.done == 2:
+            raise JobCancelledError("enough")
+
+    with pytest.raises(JobCancelledError):
+        capture_run(loaded, words(7), progress=stop)
+    assert hooks_of(loaded.model) == before
+    broken = Captured("x", lambda _forward: {}, lambda layers, _keep: [layers[99]])
+    monkeypatch.setattr(dashboard.models.captured, "all_captured", lambda: {**all_captured(), "z": broken})
+    with pytest.raises(IndexError):
+        capture_run(loaded, words(7))
+    assert hooks_of(loaded.model) == before
+
+
+def test_a_layer_that_is_used_several_times_is_watched_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def watch(layers: Sequence[torch.nn.Module], keep: Keep) -> list[Any]:
+        return [layer.register_forward_hook(lambda _l, _inputs, output: keep("out", output[0])) for layer in layers]
+
+    def arrays(forward: Forward) -> dict[str, np.ndarray]:
+        return {f"out/{i}": as_float32(values) for i, values in enumerate(forward.watched["out"])}
+
+    monkeypatch.setattr(
+        dashboard.models.captured, "all_captured", lambda: {**all_captured(), "out": Captured("x", arrays, watch)}
+    )
+    run = capture_run(tiny("albert"), words(5))
+    assert run.model.layers > 1
+    for layer in range(run.model.layers):
+        np.testing.assert_array_equal(run.arrays[f"encoder/out/{layer}"].reshape(len(run), -1), run.hidden_states[layer + 1])
 
 
 def test_a_file_without_a_declaration_and_a_name_given_twice_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,12 @@ from test_jobs import Server
 from tiny_models import tiny, words
 
 from dashboard.compute import kind_named
+from dashboard.compute.declaration import Computed
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.job import Rank
+from dashboard.contracts.job import Progress, Rank
 from dashboard.errors import NoRoomError
 from dashboard.jobs.work import CrowdedError, Desk, ResidentModels, derive
+from dashboard.models.anatomy import anatomy, at_each_layer
 from dashboard.models.capture import capture_run
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -206,3 +209,32 @@ def test_a_run_of_the_same_model_in_the_middle_of_a_lens_changes_neither(
         np.testing.assert_array_equal(np.asarray(found.arrays[label]), array)
     for label, array in alone.arrays.items():
         np.testing.assert_array_equal(np.asarray(amid[0].arrays[label]), np.asarray(array))
+
+
+def test_a_report_from_within_a_forward_is_told_and_lets_nobody_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another forward of the same model would report to this job, from its own layers."""
+    loaded, store, said, given = tiny("llama"), RunStore(tmp_path / "runs", 10**9), [], []
+    run, alone = capture_run(loaded, words(9)), capture_run(loaded, words(7))
+    store.save(run.key, run.header, run.arrays)
+
+    def compute(loaded: Any, run: Any, _parameters: Any, progress: Any) -> Computed:
+        ids = torch.tensor([[token.id for token in run.tokens]])
+        for text in range(3):
+            progress(Progress("predictions", text, 3, "between"))
+            with (
+                anatomy(loaded.model, loaded.info).lock,
+                torch.inference_mode(),
+                at_each_layer(loaded.model, lambda: progress(Progress("predictions", 0, 3, "within"))),
+            ):
+                loaded.model(input_ids=ids)
+        return Computed({"x": np.zeros(1, dtype=np.float32)})
+
+    kind = replace(kind_named("logit-lens"), compute=compute)
+    monkeypatch.setattr("dashboard.compute.all_kinds", lambda: {"logit-lens": kind})
+    asked = DerivedRequest.of(run.key, "logit-lens")
+    give_way = lambda: given.append(capture_run(loaded, words(7)))  # noqa: E731
+    desk = Desk(asked.name, store, lambda progress: said.append(progress.message), lambda **_changes: None, give_way)
+    derive(asked.to_json(), desk, Tiny("llama"))  # type: ignore[arg-type]
+    assert said == 3 * ["between", *("within" for _layer in range(run.model.layers))]
+    assert len(given) == 3
+    np.testing.assert_array_equal(given[2].hidden_states[-1], alone.hidden_states[-1])

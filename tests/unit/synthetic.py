@@ -1,21 +1,29 @@
-"""A small whole `ModelRun` made of numpy alone, by the array names of dashboard/contracts/run.py."""
+"""A small whole `ModelRun` made of numpy alone, by the array names of dashboard/contracts/run.py.
+
+Every view is drawn on it. An array that a new view reads has a line in `ARRAYS`, a derived result that it shows a function in
+`RESULTS`.
+"""
 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun
 from dashboard.contracts.scores import ScoreRecipe
+from dashboard.contracts.selection import Selection
 from dashboard.contracts.token import Token
 from dashboard.store.upgrades import made_now
+from dashboard.views import all_views
 from dashboard.views.controls import Choice, Control, Switch, Text, Tokens
 
 WORDS = ("The", " cat", " sat", " on", " it", ".")
@@ -23,6 +31,9 @@ VOCABULARY = 20
 HIDDEN = 8
 D_HEAD = 4
 TOP = 5
+ARRAYS: Mapping[str, tuple[str, ...]] = {  # arrays "NAME/{layer}" that not every run holds: "token", "head", "hidden" or "d_head"
+    # "query_norms": ("head", "token"),
+}
 
 
 def tokens_of(texts: Sequence[str]) -> list[Token]:
@@ -108,6 +119,7 @@ def make_parts(
         arrays[f"{stream}/scores/{name}"] = rng.random((layers, heads)).astype(np.float32)
     arrays[f"{stream}/scores/distance"] = np.linspace(0, count, layers * heads, dtype=np.float32).reshape(layers, heads)
     arrays[f"{stream}/received"] = rng.random((layers, heads, count)).astype(np.float32)
+    arrays |= more_arrays(stream, layers, {"token": count, "head": heads, "hidden": HIDDEN, "d_head": D_HEAD})
     ids = [i % VOCABULARY for i in range(count)]
     if kind != "encoder":
         given = log_softmax(rng.normal(size=(count, VOCABULARY)))
@@ -115,6 +127,16 @@ def make_parts(
     if kind == "masked" and masked:
         arrays |= prediction_arrays("masked", log_softmax(rng.normal(size=(count, VOCABULARY))), ids)
     return header, arrays
+
+
+def more_arrays(stream: str, layers: int, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The arrays of `ARRAYS`, positive, also for what is past the last layer."""
+    rng = np.random.default_rng(5)
+    return {
+        f"{stream}/{name}/{layer}": rng.uniform(0.5, 2, [sizes[axis] for axis in axes]).astype(np.float32)
+        for name, axes in ARRAYS.items()
+        for layer in range(layers + 1)
+    }
 
 
 def make_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
@@ -208,11 +230,42 @@ def values_of(control: Control) -> list[Any]:
 
 def make_whole_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
     """A run of `make_parts` that holds every derived result that a view with default options shows, and those of both modes."""
-    run = make_run(kind, texts, **options)
-    if not run.has_predictions:
-        return run
-    modes = ("given", "masked") if kind == "masked" else ("given",)
-    return run.with_derived([lens_result(run), *(position_result(run, i, mode) for i in range(len(run)) for mode in modes)])
+    return with_results(make_run(kind, texts, **options))
+
+
+def lens_results(run: ModelRun) -> list[Derived]:
+    """The whole lens, and that of every position in every mode."""
+    modes = ("given", "masked") if run.model.kind == "masked" else ("given",)
+    positions = [position_result(run, i, mode) for i in range(len(run)) for mode in modes]
+    return [lens_result(run), *positions] if run.has_predictions else []
+
+
+RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (  # of a run, whatever its kind: every result that a view shows
+    lens_results,
+)
+
+
+def with_results(run: ModelRun) -> ModelRun:
+    """The run with every derived result that a view with default options shows."""
+    whole = run.with_derived([result for results_of in RESULTS for result in results_of(run)])
+    assert (lacking := _lacking(run.model.kind)) == "", lacking
+    return whole
+
+
+@functools.cache
+def _lacking(kind: ModelKind) -> str:
+    """What to add where a view would wait for a result that `RESULTS` does not make."""
+    run = make_run(kind)
+    run = run.with_derived([result for results_of in RESULTS for result in results_of(run)])
+    for view in all_views():
+        options = {control.name: control.default for control in view.controls}
+        for token in range(len(run)):
+            for request in view.awaits(Context(run, Selection(run.key, token, 0, 0), options)):
+                return (
+                    f"The view {view.name} shows “{request.kind}”, and tests/unit/synthetic.py makes no such result of a {kind} "
+                    f"model's run with {dict(request.parameters)}. Add a function to RESULTS there."
+                )
+    return ""
 
 
 def _asked(run: ModelRun) -> list[int]:

@@ -52,7 +52,7 @@ def test_a_result_that_is_refused_holds_up_no_other(shelf: Shelf, run: ModelRun)
     bad = {
         "There is no token 999 in this run": want(run.key, "masked-prediction", position=999),
         "There is no derived result “nothing”": want(run.key, "nothing"),
-        "does not take the parameters none": want(run.key, "masked-prediction"),
+        "takes these parameters: position. Given were: none": want(run.key, "masked-prediction"),
         "This server no longer has that run": want("f" * 64, "masked-prediction", position=1),
         "parameters that cannot be read": {**want(run.key, "nothing", text="x"), "parameters": {"text": "x" * 3_000}},
     }

@@ -34,8 +34,8 @@ PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / 
 BLOCK = re.compile(r"(?:<!-- runs: (?P<how>[\w/.-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.S)
 RUN_BY_A_TEST = {
     *("models", "notebook", "views/received.py", "families/granitemoe.py"),
-    *("captured/query_norms.py", "upgrades/line", "views/query_norms.py"),
-    *("compute/shorter_context.py", "views/shorter_context.py"),
+    *("captured/query_norms.py", "captured/mlp_norms.py", "upgrades/line", "views/query_norms.py"),
+    *("compute/shorter_context.py", "views/shorter_context.py", "synthetic/results"),
 }
 NAMED_HOSTS = {"pytorch.org", "127.0.0.1"}
 IN_WORDS = {
@@ -272,12 +272,19 @@ def received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_example_view_draws_a_run(received: Any, theme: Any) -> None:
     run = make_run("causal")
     selection = Selection(run.key, token=3, layer=1, head=1)
-    figure = received.draw(Context(run, selection, {}, theme.name))
-    assert isinstance(figure, go.Figure)
-    assert [float(value) for value in figure.data[0].y] == [float(value) for value in run.attention_of().received[1, 1]]
-    assert figure.data[0].customdata[3] == {"token": 3}
-    weight = float(run.attention_of().received[1, 1, 3])
-    assert f"is read with weight {weight:.3f} on average" in words_in(received.text(Context(run, selection, {})).title)
+    found = run.attention_of().received[1]
+    for by, weights in (("head", found[1]), ("layer", (found[0] + found[1]) / 2)):
+        context = Context(run, selection, {"by": by}, theme.name)
+        figure = received.draw(context)
+        assert isinstance(figure, go.Figure)
+        assert [float(value) for value in figure.data[0].y] == pytest.approx([float(value) for value in weights])
+        assert figure.data[0].customdata[3] == {"token": 3}
+        assert f"is read with weight {weights[3]:.3f} on average" in words_in(received.text(context).title)
+        rows = list(received.table(context).rows)
+        assert rows[3] == (3, "·on", pytest.approx(float(weights[3])))
+        whole = received.table(dataclasses.replace(context, whole=True))
+        assert list(whole.rows)[3] == (3, " on", pytest.approx(float(weights[3])), "·on")
+        assert (whole.columns[-1].name, whole.row_is, whole.selected) == ("Label", "token", (3,))
 
 
 def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
@@ -288,6 +295,9 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
     RunStore(tmp_path / "cache" / "runs", 10**9).save(run.key, run.header, run.arrays)
     with app.server.test_client() as client:
         figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1&theme=light").get_json()
-        words = client.get(f"/show/words/received?run={run.key}&token=3&layer=1&head=1").get_json()
+        place = f"run={run.key}&token=3&layer=1&head=1"
+        of_layer = client.get(f"/show/figure/received?{place}&theme=light&received-by=layer").get_json()
+        words = client.get(f"/show/words/received?{place}").get_json()
+    assert array_of(of_layer["data"][0]["y"]) == pytest.approx(run.attention_of().received[1].mean(axis=0))
     assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])
     assert "is read with weight" in json.dumps(words["heading"])

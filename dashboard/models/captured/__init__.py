@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
 
+from dashboard.models.anatomy import layer_modules
 from dashboard.models.forward import Forward
+
+Keep = Callable[[str, torch.Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,14 @@ class Captured:
         what: they are, as a sentence says it.
         arrays: makes them, by name without the stream: float32 or integers. An array that this model or text does not give is
             left out.
+        watch: hooks into a model's layers for what a forward does not leave behind. They call `keep(name, values)`, and
+            `arrays` finds the values of each call, in order, in `forward.watched[name]`. They return nothing; every one of
+            them is removed after the forward.
     """
 
     what: str
     arrays: Callable[[Forward], Mapping[str, np.ndarray]]
+    watch: Callable[[Sequence[nn.Module], Keep], Iterable[RemovableHandle]] | None = None
 
 
 def all_captured() -> dict[str, Captured]:
@@ -57,3 +68,18 @@ def arrays_of(forward: Forward, stream: str) -> dict[str, np.ndarray]:
                 raise ValueError(f"captured/{file}.py gives {name}, which another file has given.")
             arrays[f"{stream}/{name}"] = values
     return arrays
+
+
+@contextmanager
+def watching(base: nn.Module) -> Iterator[dict[str, list[torch.Tensor]]]:
+    """Inside the block, what the files' `watch` keep of a forward, by name, in the order of the calls."""
+    watched: dict[str, list[torch.Tensor]] = {}
+
+    def keep(name: str, values: torch.Tensor) -> None:
+        watched.setdefault(name, []).append(values)
+
+    with ExitStack() as stack:
+        for captured in all_captured().values():
+            for handle in () if captured.watch is None else captured.watch(layer_modules(base), keep):
+                stack.callback(handle.remove)
+        yield watched

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_not_finite
 import torch
 from tiny_models import eager_twin, tiny, words
 
@@ -95,6 +96,15 @@ def test_a_run_of_before_opens_says_what_it_lacks_and_keeps_its_key(view: View, 
     assert found.value.again
     np.testing.assert_array_equal(old.attention(0, 0), before.attention(0, 0))
     assert capture_run(tiny("llama"), words(7)).key == before.key
+
+
+def test_it_says_in_words_what_is_not_finite(view: View) -> None:
+    place = "layer 1's queries"
+    run = test_not_finite.planted("llama", test_not_finite.PLACES[place][0])
+    assert run.not_finite is not None
+    said = test_not_finite.words_in(view.text(Context(run, Selection(run.key, 3, 1, 0), {})).message)
+    assert f"not finite {run.not_finite.begins}" in said
+    test_not_finite.test_everything_is_shown_or_says_why_not(place, 1, 2, 4)
 
 
 def hooks_of(model: torch.nn.Module) -> int:

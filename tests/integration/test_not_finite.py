@@ -115,7 +115,7 @@ def test_everything_is_shown_or_says_why_not(place: str, layer: int, token: int,
     run = planted("llama", PLACES[place][0])
     assert run.not_finite is not None
     text = "\n".join(everything(run, layer, token, other))
-    assert WRONG.findall(text.replace(run.not_finite.values, "")) == []
+    assert WRONG.findall(text.replace(run.not_finite.values, "")) == [], "say in words what is not finite (views/not_finite.py)"
     assert run.not_finite.sentence in text
     prediction = next(view for view in all_views() if view.name == "prediction")
     options = prediction.options(tuple(None for _control in prediction.controls))

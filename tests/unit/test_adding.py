@@ -22,8 +22,10 @@ from synthetic import make_run, make_whole_run
 
 import dashboard.compute
 import dashboard.views
+from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.selection import Selection
 from dashboard.exports.figures import names
 from dashboard.views import all_views
 from dashboard.views.controls import SHOW
@@ -94,6 +96,17 @@ def test_it_leaves_the_page_as_every_view(view: View, kind: ModelKind) -> None:
     assert view.name in names(all_views())
     test_exports.test_every_figure_stands_alone_with_where_it_comes_from(kind, view.name, test_exports.LIGHT)
     test_exports.test_every_table_is_read_back(kind, view.name)
+
+
+@pytest.mark.parametrize("view", ["received"], indirect=True)
+def test_it_says_in_words_what_is_not_finite(view: View) -> None:
+    header, arrays = synthetic.make_parts()
+    arrays["decoder/received"][1] = np.nan
+    run = ModelRun(header, arrays)
+    for by in ("head", "layer"):
+        said = [view.text(Context(run, Selection(run.key, 3, layer, 0), {"by": by})) for layer in (0, 1)]
+        assert [words.message is None for words in said] == [True, False]
+        assert "The values are not finite from layer\u00a01 on" in synthetic.words_in(said[1].message)
 
 
 def test_a_result_that_the_synthetic_run_lacks_is_named(program: None) -> None:

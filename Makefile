@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+# So that a notebook in any folder imports `dashboard`, and `transformer-dashboard` is a command; needs no network.
+HERE := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
 
 .PHONY: run setup test test-repeat check browser clean lock models notebook
 
 run: setup
 	@exec $(BIN)/python -m dashboard serve
 
-setup: $(VENV)/.installed models
+setup: $(VENV)/.installed-here models
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -22,7 +24,12 @@ $(VENV)/.installed: $(wildcard locks/*torch*) locks/run.txt locks/cuda.txt | $(B
 	@$(INSTALL) -r locks/run.txt
 	@touch $@
 
-$(VENV)/.installed-dev: locks/test.txt $(VENV)/.installed
+# The package itself, as it lies here.
+$(VENV)/.installed-here: pyproject.toml $(VENV)/.installed
+	@$(HERE)
+	@touch $@
+
+$(VENV)/.installed-dev: locks/test.txt $(VENV)/.installed-here
 	@echo "Installing what the tests need …"
 	@$(INSTALL) -r locks/test.txt
 	@touch $@

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dash
 from flask_compress import Compress
 from plotly.io.json import to_json_plotly
 
 from dashboard.below_path import below
+from dashboard.build import ASSETS
 from dashboard.envelopes import guard
 from dashboard.export_routes import make_export_routes
 from dashboard.jobs.in_process import Compute
@@ -30,7 +30,6 @@ from dashboard.views import all_views
 from dashboard.views.declaration import View
 from dashboard.wiring import connect
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TITLE = "Transformer dashboard"
 LATE = """
 <style>@keyframes late{to{visibility:visible}}

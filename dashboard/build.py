@@ -8,7 +8,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 FOR_EVER = "private, max-age=31536000, immutable"  # of an answer whose address names all that it depends on
-PARTS = ((PACKAGE, "*.py"), (PACKAGE.parent / "assets", "*"))
+INSTALLED, BESIDE = PACKAGE / "assets", PACKAGE.parent / "assets"
+ASSETS = INSTALLED if INSTALLED.is_dir() else BESIDE  # as pyproject.toml puts them into a wheel, or as they lie in the checkout
+PARTS = ((PACKAGE, "*.py"), (ASSETS, "*"))
 
 
 @cache

@@ -20,6 +20,7 @@ from typing import Any
 
 from dashboard.errors import SettingsError
 from dashboard.jobs.lifeline import end_with
+from dashboard.models.bundled import FETCH
 from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings, make_folders
 
@@ -59,10 +60,10 @@ def check_port(settings: Settings) -> None:
 def check_model(settings: Settings) -> None:
     """Raise `SettingsError` where the model that is loaded at the start is a bundled one that has not been fetched."""
     entry = Catalog(settings).get(settings.default_model)
-    if "make setup" in entry.note:
+    if entry.source == "bundled" and not entry.here:
         raise SettingsError(
-            f"The model {entry.title} is not in {settings.models_folder}. Run make setup, or name another model: "
-            "DASHBOARD_DEFAULT_MODEL=gpt2 make run"
+            f"The model {entry.title} is not in {settings.models_folder}. Fetch it ({FETCH}), or name another one: "
+            "DASHBOARD_DEFAULT_MODEL=gpt2"
         )
 
 

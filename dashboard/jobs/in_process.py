@@ -48,12 +48,12 @@ class InProcessBackend:
                 self._told.discard(oldest)
 
     def poll(self, subscriber: str) -> Outcome:
-        return self._told_of(subscriber, FORGOTTEN)
+        return self._told_of(subscriber, Failed(JobFailure(FORGOTTEN)))
 
-    def _told_of(self, subscriber: str, otherwise: str) -> Outcome:
+    def _told_of(self, subscriber: str, otherwise: Outcome) -> Outcome:
         with self._lock:
             if subscriber not in self._outcomes:
-                return Failed(JobFailure(otherwise))
+                return otherwise
             self._told.add(subscriber)
             return self._outcomes[subscriber]
 
@@ -99,7 +99,8 @@ class InProcessBackend:
     def watched(self, watcher: str) -> Watched | None:
         with self._lock:
             keys = self._watches.get(watcher, (None, 0))[0]
-        return None if keys is None else {key: self._told_of(watched_as(watcher, key), RESULT_FORGOTTEN) for key in keys}
+        lost = Failed(JobFailure(RESULT_FORGOTTEN))
+        return None if keys is None else {key: self._told_of(watched_as(watcher, key), lost) for key in keys}
 
     def health(self) -> Health:
         return Health("none", message=NO_WORKER)

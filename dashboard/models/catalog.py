@@ -15,7 +15,7 @@ from dashboard.contracts.request import LONGEST_NAME, longest_text
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.models.adapters import has_adapter
-from dashboard.models.bundled import BUNDLED, BundledModel, is_converted
+from dashboard.models.bundled import BUNDLED, FETCH, BundledModel, is_converted
 from dashboard.models.counting import PATIENCE, TokenCounter
 from dashboard.models.counting_process import Count
 from dashboard.models.description import UNBOUNDED, describe_folder
@@ -219,7 +219,7 @@ class Catalog:
             vocabulary=model.vocabulary,
             here=here,
             folder=folder if here else None,
-            note="" if here else "not converted yet: run make setup",
+            note="" if here else f"not fetched yet: {FETCH}",
             monospace=model.monospace,
             source="bundled",
         )

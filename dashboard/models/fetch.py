@@ -22,7 +22,7 @@ from dashboard.errors import (
     unforeseen,
 )
 from dashboard.models.adapters import HELP, adapter_files, adapter_refusal
-from dashboard.models.bundled import BUNDLED, is_converted
+from dashboard.models.bundled import BUNDLED, FETCH, is_converted
 from dashboard.models.disk import make_room
 from dashboard.models.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.models.folders import PREFIX, folder_model
@@ -84,7 +84,8 @@ def resolve_folder(
             folder = settings.models_folder / bundled.name
             if is_converted(folder):
                 return folder
-            raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. Run make setup, then try again.")
+            how = f"Run {FETCH} {bundled.name}, then try again."
+            raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. {how}")
     if isinstance(name, str) and name.startswith(PREFIX):
         return _local(folder_model(name, settings).path, settings, tell, brings)
     path = Path(name).expanduser()

@@ -15,11 +15,13 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from dashboard.errors import DashboardError, UsageError
 from dashboard.settings import Settings
 from dashboard.shell._steps import STOPPED
 
+COMMAND = "transformer-dashboard"  # pyproject.toml
 PIPE_CLOSED = 141  # as a shell counts a program that SIGPIPE ended
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with Ctrl+C. "
@@ -46,11 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
 
 
+def _called_as() -> str:
+    """The program's name as it was typed: an installed package has one of its own."""
+    typed = Path(sys.argv[0]).stem
+    return typed if typed == COMMAND else "python -m dashboard"
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands, in the order of their names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dashboard", description="See what a transformer is doing.", epilog=EXIT_CODES
-    )
+    parser = argparse.ArgumentParser(prog=_called_as(), description="See what a transformer is doing.", epilog=EXIT_CODES)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for found in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         if not found.name.startswith("_"):

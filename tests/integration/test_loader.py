@@ -226,7 +226,7 @@ def test_a_model_in_memory_is_wrapped() -> None:
 
 
 def test_a_bundled_model_that_is_not_converted_says_what_to_run(settings: Settings) -> None:
-    with pytest.raises(ModelNotFoundError, match="Run make setup"):
+    with pytest.raises(ModelNotFoundError, match="Run python -m dashboard models fetch"):
         load_model("smollm2-135m", settings)
 
 
@@ -302,7 +302,7 @@ def test_who_brings_nothing_reads_no_checksum(settings: Settings, tmp_path: Path
     """A worker: to read through gigabytes is a preparation's work, and can be stopped."""
     folder = save(GPT2LMHeadModel(GPT2Config(**TINY_GPT2)), tmp_path / "weights" / "model")
     settings = replace(settings, model_folders=(folder.parent,))
-    with pytest.raises(NotReadyError, match=r"^model is not ready: .*Run again\.$"):
+    with pytest.raises(NotReadyError, match=r"^model is not ready: .*Try again\.$"):
         load_model("folder:weights/model", settings, folders=False, brings=False)
     assert unread == []
     desk = Desk("", None, lambda progress: None, lambda **changes: None)  # type: ignore[arg-type]

@@ -252,7 +252,7 @@ def test_a_cache_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path)
 
 
 def test_missing_models_are_one_clear_line(tmp_path: Path) -> None:
-    assert_one_line(serve(settings_in(tmp_path)), "model", "make setup")
+    assert_one_line(serve(settings_in(tmp_path)), "model", "models fetch")
 
 
 @pytest.mark.parametrize(("name", "raw"), [("PORT", "http"), ("PORT", "99999"), ("DASHBOARD_JOB_SECONDS", "soon")])

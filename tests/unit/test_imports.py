@@ -82,6 +82,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "export_routes": ("plain_line", "recent", "exports", "shelf", "store", "views", "figures.theme", *RUNS),
     "app": (
         "below_path",
+        "build",
         "wiring",
         "shelf",
         "pictures",
@@ -103,7 +104,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "web_watch": ("container", "settings"),
     "wsgi": ("app", "settings", "web_watch"),
     "notebook": ("app", "store", "settings", "models", "compute.deriving", *RUNS),
-    "serving": ("jobs.lifeline", "models.catalog", "settings", *BASE),
+    "serving": ("jobs.lifeline", "models.bundled", "models.catalog", "settings", *BASE),
     "shell": (
         "shell",
         "compute",

@@ -30,9 +30,11 @@
 
   /* what is shown, as an entry holds it and as the address says it */
   function chosen(options) {
-    const given = ({ name, standard }) => name in options && (options[name] ?? standard) !== standard; // an emptied number is none
+    const given = (one) => one.name in options && !isEmpty(one, options[one.name]) && options[one.name] !== one.standard;
     return Object.fromEntries(controls.filter(given).map(({ name }) => [name, options[name]]));
   }
+  /* a number field that is empty, or holds what is out of its bounds, says nothing */
+  const isEmpty = ({ standard }, value) => (value ?? null) === null || (typeof standard === "number" && !Number.isFinite(value));
   const text = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : String(value));
   function address(entry) {
     return { ...app.history.places(entry.selection), ...app.history.asText(entry.options) };
@@ -260,6 +262,7 @@
   own.optionsChosen = function (...values) {
     app.history.optionsAre(values.pop(), values);
     app.history.note();
+    controls.forEach((one, i) => { if (isEmpty(one, values[i])) props(one.id, { [one.property]: one.standard }); }); // and its field shows it
     app.paint("options");
   };
   /** The only writer of the cards' options beside the person: what a link, a step or an example asks for. */

@@ -33,6 +33,17 @@
   function column(svg, g, token, className, casing) {
     frame(svg, g, g.left(token - 0.5), g.box.y0, g.left(token + 0.5), g.box.y1, className, casing);
   }
+  /* labels of what is selected, in the look of the heatmap's */
+  function emphasise(graph, { axes, first_layer: first }, { token, second, layer }) {
+    const looks = { token: (value) => (value === token ? "selected" : value === second ? "second" : ""), layer: (value) => (value + first === layer ? "second" : "") };
+    for (const [name, of] of Object.entries(axes)) {
+      for (const tick of graph.querySelectorAll(`g.${name}tick`)) {
+        const look = tick.__data__ ? looks[of](tick.__data__.x) : "";
+        const text = tick.querySelector("text");
+        if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, look === kind);
+      }
+    }
+  }
   function paint(graph) {
     const svg = over.get(graph);
     if (!svg) return;
@@ -40,6 +51,7 @@
     const g = geometry(graph);
     const { selection, hover } = app.state;
     if (!g || !selection) return;
+    emphasise(graph, g.meta, selection);
     const { axes, first_layer: first } = g.meta;
     const place = selection.layer - first;
     if (axes.x === "layer") {

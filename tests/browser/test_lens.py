@@ -34,6 +34,15 @@ def mark(person: Person, view: str, kind: str) -> tuple[float, float]:
     return round(found[0], 1), round(found[1], 1)
 
 
+def bold(person: Person) -> list[str]:
+    """The labels of axes that stand out, of the lens."""
+    found = person.page.evaluate(
+        """() => [...document.querySelectorAll("#lens-graph :is(.xtick, .ytick) text")]
+            .filter((text) => Number(getComputedStyle(text).fontWeight) >= 600).map((text) => text.textContent)"""
+    )
+    return [str(text) for text in found]
+
+
 def enlarged(person: Person) -> Person:
     person.page.locator('[data-enlarge="prediction"]').click()
     expect(person.at("cards")).to_have_attribute("data-large", "prediction")
@@ -62,9 +71,11 @@ def test_the_lens_says_how_the_prediction_forms(person: Person, causal: ModelRun
     footer = person.at("lens-footer")
     expect(footer).to_contain_text(re.compile(r"·the 87\.2.%"))
     expect(footer).to_contain_text(re.compile(r"rank of ·Mary 190"))
+    assert bold(person) == ["·to 15", "24"]
     person.token(3).click()
     person.selects(token=3)
     assert mark(person, "lens", "row")[0] == 3
+    assert bold(person) == ["·John 3", "24"]
     name = DerivedRequest.of(causal.key, "logit-lens").name
     assert len(list(person.server.store.folder.glob(f"{name}*"))) == 1
 

@@ -6,6 +6,7 @@
   const LABELS = { top: 16, left: 22 };
   const PATTERNS = { previous: "previous token", next: "next token", self: "the token itself", first: "first token", spread: "spread evenly", mixed: "no single pattern", unknown: "weights not finite" };
   const SMALLEST_PICTURE = 10;
+  const TABLE = 524; // pixels of the table of heads beside it, with gaps and a scroll bar: it need not be scrolled sideways
   const pictures = new Map();
   let drawn = null;
   let coloured = "";
@@ -71,8 +72,10 @@
       return side;
     }
     const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
-    const widest = Math.floor((column.closest(".card-middle").clientWidth * 0.34 - LABELS.left) / heads) - 1;
-    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(8, widest)));
+    const wide = column.closest(".card-middle").clientWidth;
+    const beside = app.isOpen("heads");
+    const widest = Math.floor((Math.min(wide * 0.34, beside ? wide - TABLE : wide) - LABELS.left) / heads) - 1;
+    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(beside ? 4 : 8, widest)));
   }
   function labelled(index, side, selected) {
     const step = side >= 12 ? (side >= 20 ? 1 : 5) : side * 5 >= 12 ? 5 : 10;

@@ -16,13 +16,13 @@
   app.headScores = () => (shown && app.state.info && shown.run === app.state.info.run && shown.stamp === app.state.info.stamp ? shown : null);
 
   /* "layer 1" is not "layer 12": a number at either end is whole */
-  function fits(query) {
+  app.fitsHeads = function (query) {
     const words = query.trim().toLowerCase().replace(/\s+/g, " ");
     if (!words) return () => true;
     const literal = words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
     const found = new RegExp(`(^|[ .])${literal}${/\d$/.test(words) ? "(?!\\d)" : ""}`);
     return ([layer, head, pattern]) => found.test(`${layer}.${head} layer ${layer} head ${head} ${pattern}`);
-  }
+  };
 
   function cellStyle({ weight, most }) {
     return ({ value, column }) => {
@@ -37,7 +37,8 @@
     if (a === null || b === null) return a === b ? 0 : (a === null) === isDescending ? -1 : 1;
     return a - b;
   }
-  const widthOf = (heading) => Math.max(42, heading.length * 6 + 12);
+  /* of its longest word: a heading may have two lines */
+  const widthOf = (heading) => Math.max(42, Math.max(...heading.split(" ").map((word) => word.length)) * 6 + 12);
   function columnsOf({ columns }) {
     const right = { cellClass: "ag-right-aligned-cell", headerClass: "ag-right-aligned-header" };
     return [
@@ -50,7 +51,7 @@
     ];
   }
   function rowsOf({ columns, rows }, query) {
-    const fit = fits(query);
+    const fit = app.fitsHeads(query);
     const heads = app.state.info.heads;
     return rows.filter(fit).map(([layer, head, pattern, ...scores]) => ({
       id: `${layer}.${head}`, index: layer * heads + head, layer, head, pattern, ...Object.fromEntries(columns.map(({ id }, i) => [id, scores[i]])),
@@ -117,7 +118,8 @@
     box.setAttribute("aria-label", line.dataset.placeholder);
     line.querySelector(".head-filter-slot").append(box);
     box.addEventListener("input", () => { typed = box.value; fill(); });
-    box.addEventListener("change", () => { typed = null; set({ filter: box.value }); });
+    box.addEventListener("change", () => { typed = null; set({ filter: box.value.replace(/\s+/g, " ") }); });
+    box.addEventListener("blur", () => { typed = null; lines(); fill(); }); // typed and taken back is no change
     app.byId("heads-colour-box").addEventListener("change", ({ target }) => set({ colour: target.value }));
     return box;
   }

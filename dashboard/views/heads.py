@@ -48,7 +48,7 @@ THEME = {  # of the table: the page's colours, light and dark
     **{name: "var(--surface)" for name in ("backgroundColor", "headerBackgroundColor", "selectedRowBackgroundColor")},
     **{"borderColor": "var(--hairline)", "rowHoverColor": "var(--page)", "wrapperBorder": False, "wrapperBorderRadius": 0},
     **{"fontFamily": "inherit", "fontSize": 12, "headerFontSize": 12, "iconSize": 12, "browserColorScheme": "inherit"},
-    **{"rowHeight": 26, "headerHeight": 30, "cellHorizontalPadding": 5},
+    **{"rowHeight": 26, "headerHeight": 36, "cellHorizontalPadding": 5},
 }
 COLOUR = Choice("colour", "Colour the grid by", choices=(("pictures", "Pictures"), *HEADINGS.items()))
 FILTER = Text("filter", "Filter: pattern, layer …")
@@ -204,7 +204,10 @@ def rows_table() -> dag.AgGrid:
         rowData=[],
         columnDefs=[],
         getRowId="params.data.id",
-        defaultColDef={"resizable": False, "suppressMovable": True, "sortingOrder": ["desc", "asc"]},
+        defaultColDef={
+            **{"resizable": False, "suppressMovable": True, "sortingOrder": ["desc", "asc"]},
+            "wrapHeaderText": True,
+        },
         dashGridOptions={
             "theme": {"function": f"themeQuartz.withParams({json.dumps(THEME)})"},
             "animateRows": False,

@@ -10,7 +10,9 @@ from conftest import LOOK, Person
 from playwright.sync_api import expect
 from test_access import found_by_axe
 
+from dashboard.analysis.attention import PATTERN_NAMES
 from dashboard.contracts.run import ModelRun
+from dashboard.views.heads import fitting
 
 ROWS = "#heads-rows .ag-row"
 
@@ -92,6 +94,123 @@ def test_a_filter_leaves_heads_out(person: Person, causal: ModelRun) -> None:
     assert sorted(column(person, "head")) == [f"2.{head}" for head in range(9)]
     box.fill("no such head")
     expect(person.page.locator("#heads-rows .ag-overlay")).to_contain_text("No head fits the filter.")
+
+
+QUERIES = [
+    *(
+        "",
+        " ",
+        "1",
+        "11",
+        "layer 1",
+        "Layer  1",
+        "layer 11",
+        "head 1",
+        "5.1",
+        "5.11",
+        ".1",
+        "5.",
+        "5. ",
+        "1.5",
+        "0",
+        "00",
+        "layer",
+    ),
+    *(
+        "first",
+        "FIRST TOKEN",
+        "token",
+        "oken",
+        "no single",
+        "spread",
+        "itself",
+        "the token itself",
+        "not finite",
+        "layer 2 head 3",
+    ),
+    *(
+        "2.3 layer 2",
+        "head 3 first",
+        "(",
+        ")",
+        "[",
+        "\\",
+        "\\d",
+        ".",
+        "..",
+        "*",
+        "a|b",
+        "^",
+        "$",
+        "{1}",
+        "-",
+        "/",
+        "+",
+        "?",
+        "1²",
+        "٣",
+        "１",
+    ),
+    *(
+        "\u00a0first\u00a0",
+        "\ufefffirst",
+        "first\u2003token",
+        "first\u200btoken",
+        "first\ttoken",
+        "\u2028first",
+        "İ",
+        "ﬁrst",
+        "first ·",
+    ),
+]
+"""What a person may type, and what nobody would."""
+
+
+def test_page_and_python_leave_out_the_same_heads(person: Person, causal: ModelRun) -> None:
+    open_heads(person, causal)
+    found = [(layer, head, pattern) for layer in range(13) for head in range(13) for pattern in PATTERN_NAMES.values()]
+    ask = "([queries, heads]) => queries.map((query) => heads.map((head) => dashboardApp.fitsHeads(query)(head)))"
+    told = person.page.evaluate(ask, [QUERIES, [list(head) for head in found]])
+    for query, here in zip(QUERIES, told, strict=True):
+        fits = fitting(query)
+        assert here == [fits(*head) for head in found], repr(query)
+    some = [sum(here) for here in told]
+    assert 0 in some
+    assert len(set(some)) > 5, "the queries differ"
+
+
+def test_a_filter_that_was_taken_back_holds_back_no_other(person: Person, causal: ModelRun) -> None:
+    open_heads(person, causal)
+    box, count = person.page.locator(".head-line input"), person.at("heads-count")
+    box.press_sequentially("zz")
+    expect(count).to_have_text("0 of 270 heads")
+    box.press("Backspace")
+    box.press("Backspace")
+    box.blur()  # which changes nothing
+    person.page.evaluate("() => dashboardApp.history.set({ 'heads-filter': 'layer 2' })")  # as a link or a step would
+    expect(box).to_have_value("layer 2")
+    expect(count).to_have_text("9 of 270 heads")
+
+
+def test_nothing_is_offered_in_place_of_the_table(person: Person, causal: ModelRun) -> None:
+    open_heads(person, causal, **{"heads-show": "table"})  # as an earlier version may have written it
+    marked(person, "24.4")
+    person.page.locator("#heads-panel .options-box summary").click()
+    expect(person.page.locator("#heads-panel [aria-label='Sort by']")).to_be_visible()
+    expect(person.page.locator("#heads-panel [aria-label='Show as']")).to_have_count(0)
+
+
+@pytest.mark.parametrize("model", ["smollm2-135m", "minilm-l6"])
+def test_no_column_is_out_of_sight_in_a_small_window(
+    open_page: Callable[..., Person], example_runs: dict[str, ModelRun], model: str
+) -> None:
+    person = open_heads(open_page(1280, 720), example_runs[model], token=5, layer=2, head=4)
+    marked(person, "2.4")
+    wide = """() => {
+        const box = document.querySelector("#heads-rows .ag-center-cols-viewport");
+        return box.scrollWidth - box.clientWidth;
+    }"""
+    assert person.page.evaluate(wide) <= 0
 
 
 def test_a_score_colours_the_grid(person: Person, causal: ModelRun) -> None:

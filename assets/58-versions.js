@@ -36,8 +36,8 @@
     return plain && Boolean(known) && !known.facts.refusal && !app.embedded();
   }
   function advice() {
-    if (canRun()) return "Some of its numbers are computed differently now; run it again to get them.";
-    return "Some of its numbers are computed differently now; capture the text again where it was captured.";
+    if (canRun()) return "Some of its numbers are missing or computed differently now; run it again to get them.";
+    return "Some of its numbers are missing or computed differently now; capture the text again where it was captured.";
   }
   document.addEventListener("click", (event) => { if (event.target.closest("[data-run-again]")) run(); }); // a card that lacks what a run would bring
   function run() {

@@ -96,6 +96,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
         return (yield)
 
 
+# what to do
+
+NEW_ARRAY = (
+    "Where a view reads an array that runs hold since it was added, the run that unit tests draw it on needs that array, too: "
+    "ARRAYS in tests/unit/synthetic.py gets a line (docs/adding-an-array.md)."
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[Any]:
+    report = yield
+    if item.path.parent.name == "unit" and call.excinfo is not None and call.excinfo.typename == "MissingArrayError":
+        report.sections.append(("what to do", NEW_ARRAY))
+    return report
+
+
 # what is left
 
 

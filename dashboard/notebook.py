@@ -53,8 +53,8 @@ FOLDER = "transformer-dashboard-notebook-"  # and a random end
 LOCK = "lock"
 HEIGHT = 1060
 NEEDS_MODEL = (
-    "This position is not in the run: the model must read the text with this token masked. Call dashboard.show(run, "
-    "loaded), which computes it when it is selected; Options has what the model says of the text as it stands."
+    "The run does not hold this: the model has to compute it. Call dashboard.show(run, loaded), which computes it when it is "
+    "asked for."
 )
 log = logging.getLogger(__name__)
 

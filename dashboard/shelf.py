@@ -58,6 +58,8 @@ class Shelf:
         found = {request.name: self.store.derived(request, run.stamp) for request in requests}
         return {name: result for name, result in found.items() if result is not None}
 
+    kept_of = results_of
+
 
 def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:
     """Call a function; an error is its sentence (`said`), and one that nobody foresaw is logged.

@@ -204,3 +204,6 @@ class _Chosen:
 
     def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
         return self.runs.results_of(run, requests)
+
+    def kept_of(self, _run: ModelRun, _requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
+        return {}

@@ -76,6 +76,7 @@ class View:
         beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
             figure, when the tab is first opened (assets/52-late.js): what is large to load.
         needs: the derived results that it shows, whether they are there or not; a worker computes those that are not.
+        uses: further results that it shows where they are there already, instead of those that it would wait for.
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
             None where there is nothing to draw. Without one, `draw` is exported.
         table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
@@ -99,6 +100,7 @@ class View:
     above: Callable[[], Any] | None = None
     late: Callable[[], Component] | None = None
     needs: Callable[[Context], tuple[DerivedRequest, ...]] | None = None
+    uses: Callable[[Context], tuple[DerivedRequest, ...]] | None = None
     export: Callable[[Context], go.Figure | None] | None = None
     table: Callable[[Context], Table | None] | None = None
     reads: Callable[[Options], tuple[str, ...]] | None = None

@@ -49,6 +49,12 @@ def position_request(context: Context, words: str = "") -> DerivedRequest:
     )
 
 
+def usable(context: Context) -> tuple[DerivedRequest, ...]:
+    """The lens of every position, which has the selected one's, too, in the text as it stands."""
+    run = context.run
+    return (whole_request(context),) if run.has_predictions and not run.outdated and not masks(context) else ()
+
+
 def whole_lens(context: Context) -> LogitLens | None:
     """The lens of every position, where it is there."""
     found = context.result(whole_request(context))

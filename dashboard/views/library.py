@@ -23,10 +23,15 @@ class Library(Protocol):
     def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
         """Those of the results that are there, by the name of their request."""
 
+    def kept_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
+        """The same, of results that nobody is to compute where they are not there."""
+
 
 def context_of(view: View, state: ViewState, library: Library, theme: str = "light") -> Context:
     """All that a view may look at in this state, with those of the results it needs that are there."""
     selection = state.selection
     context = Context(library.run_of(selection), selection, state.options[view.name], theme, place=state.place_of(view))
-    wanted = view.wanted(context)
-    return replace(context, results=library.results_of(context.run, wanted)) if wanted else context
+    used = library.kept_of(context.run, view.uses(context)) if view.uses else {}
+    context = replace(context, results=used)
+    wanted = [request for request in view.wanted(context) if request.name not in used]
+    return replace(context, results={**used, **library.results_of(context.run, wanted)}) if wanted else context

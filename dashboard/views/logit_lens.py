@@ -32,6 +32,7 @@ from dashboard.views.lens_results import (
     position_lens_of,
     position_request,
     position_words,
+    usable,
     vocabulary_token,
     waiting,
     whole_lens,
@@ -287,6 +288,7 @@ VIEW = View(
     text=text,
     controls=CONTROLS,
     needs=needs,
+    uses=usable,
     table=table,
     export=export,
 )

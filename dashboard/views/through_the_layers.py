@@ -31,6 +31,7 @@ from dashboard.views.lens_results import (
     position_lens_of,
     position_request,
     position_words,
+    usable,
     waiting,
 )
 from dashboard.views.not_finite import not_finite_message
@@ -71,7 +72,9 @@ def needs(context: Context) -> tuple[DerivedRequest, ...]:
     run = context.run
     if not run.has_predictions or run.outdated:
         return ()
-    return (position_request(context, words_of(context)),)
+    words = words_of(context)
+    found = [] if words else [request for request in usable(context) if context.result(request) is not None]
+    return tuple(found) or (position_request(context, words),)
 
 
 def followed(context: Context, found: PositionLens) -> list[Followed]:
@@ -262,6 +265,7 @@ VIEW = View(
     text=text,
     controls=CONTROLS,
     needs=needs,
+    uses=usable,
     table=table,
     export=export,
 )

@@ -294,6 +294,8 @@ class OneRun:
     def results_of(self, _run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
         return {one.name: self._results[one.name] for one in requests if one.name in self._results}
 
+    kept_of = results_of
+
 
 def array_of(value: Any) -> np.ndarray:
     """A typed array of a figure's JSON."""

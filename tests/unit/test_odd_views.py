@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import lens_result, make_parts, make_run, position_result, results, values_of, words_in
+from synthetic import OneRun, lens_result, make_parts, make_run, position_result, results, values_of, words_in
 
 from dashboard.analysis.lens import MEASURES, measured
 from dashboard.compute import logit_lens as lens_kind
@@ -20,9 +20,11 @@ from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
 from dashboard.figures.lens import LensMap, lens_map
 from dashboard.markup import bound, plain
-from dashboard.views import heads, layers, logit_lens, path, through_the_layers
+from dashboard.views import all_views, heads, layers, logit_lens, path, through_the_layers
 from dashboard.views.declaration import View
+from dashboard.views.library import context_of as context_of_page
 from dashboard.views.shown import alternative, shown_table
+from dashboard.views.state import ViewState
 
 LENS, THROUGH, LAYERS, HEADS = logit_lens.VIEW, through_the_layers.VIEW, layers.VIEW, heads.VIEW
 
@@ -109,6 +111,33 @@ def test_through_the_layers_follows_words_where_the_end_is_not_finite() -> None:
 def test_a_text_of_one_token_has_no_others_to_compute() -> None:
     run = make_run(texts=("One",))
     assert "others" not in words_in(LENS.text(context_of(LENS, run, 0, None, position_result(run, 0))).caption)
+
+
+# a lens of all positions that is there already
+
+
+@pytest.mark.parametrize("view", [LENS, THROUGH], ids=lambda view: view.name)
+@pytest.mark.parametrize("kind", ["causal", "masked"])
+def test_a_small_card_waits_for_nothing_that_the_whole_lens_has(view: View, kind: ModelKind) -> None:
+    run = make_run(kind)
+    state = ViewState.from_query({"run": run.key, "token": "2", "layer": "1", "head": "0"}, all_views())
+    assert state.place_of(view) == "small"
+    alone = context_of_page(view, state, OneRun(run, position_result(run, 2)))
+    assert view.awaits(alone) == ()
+    context = context_of_page(view, state, OneRun(run, lens_result(run)))
+    assert view.awaits(context) == ()
+    assert not view.text(context).waiting
+    assert view.draw(context) == view.draw(alone)
+    [needed] = view.awaits(context_of_page(view, state, OneRun(run)))
+    assert needed.kind == "position-lens", "one position comes sooner than all"
+
+
+def test_words_and_a_mask_are_waited_for_all_the_same() -> None:
+    run = make_run("masked")
+    for option in ("through-words", "through-mode"):
+        query = {"run": run.key, "token": "2", "layer": "1", "head": "0", option: "masked"}
+        context = context_of_page(THROUGH, ViewState.from_query(query, all_views()), OneRun(run, lens_result(run)))
+        assert [request.kind for request in THROUGH.awaits(context)] == ["position-lens"]
 
 
 # words that are typed

@@ -27,6 +27,19 @@ MARK = """
 """
 
 
+ON_TOP = """
+() => {
+    const label = document.querySelector("#lens-graph .hoverlayer .hovertext path");
+    const mark = document.querySelector("#lens-figure svg.over .second-row");
+    [label, mark].forEach((part) => { part.style.pointerEvents = "all"; });
+    const [one, other] = [label.getBoundingClientRect(), mark.getBoundingClientRect()];
+    const [low, high] = [Math.max(one.top, other.top), Math.min(one.bottom, other.bottom)];
+    const found = document.elementFromPoint(one.left + one.width / 2, (low + high) / 2);
+    return [low < high, found === label];
+}
+"""
+
+
 def mark(person: Person, view: str, kind: str) -> tuple[float, float]:
     """Where the middle of a mark lies, in the figure's own units."""
     found = person.page.evaluate(MARK, [view, kind])
@@ -54,7 +67,7 @@ def drawn_whole(person: Person, run: ModelRun) -> None:
     person.page.wait_for_function(
         """([rows, columns]) => {
             const trace = document.querySelector("#lens-graph .js-plotly-plot").data[0];
-            return trace.type === "heatmap" && trace.z.shape === `${rows}, ${columns}`;
+            return trace && trace.type === "heatmap" && trace.z.shape === `${rows}, ${columns}`;
         }""",
         arg=[run.model.layers + 1, len(run)],
     )
@@ -95,6 +108,15 @@ def test_a_cell_selects_token_and_layer_and_the_row_of_embeddings_leaves_the_lay
     expect(person.title("hidden")).to_contain_text("After layer 4")
     person.click_at(person._place("lens-graph", 2, 5), shift=True)
     person.selects(token=8, second=2, layer=4)
+
+
+def test_what_is_said_of_a_cell_lies_over_the_marks(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, layer=10, head=4).open_tab("prediction", "lens")
+    enlarged(person)
+    drawn_whole(person, causal)
+    person.hover_at(person._place("lens-graph", 6, 11))
+    expect(person.page.locator("#lens-graph .hoverlayer .hovertext")).to_contain_text("after layer 10")
+    assert person.page.evaluate(ON_TOP) == [True, True]
 
 
 def test_typed_words_are_followed(person: Person, causal: ModelRun) -> None:

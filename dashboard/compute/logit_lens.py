@@ -9,7 +9,8 @@ al. 2023 (arXiv 2303.08112).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,8 +69,20 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
     Raises:
         MissingArrayError: the model's head, or its final norm, is not one that is known for certain.
     """
-    arrays = arrays_of(loaded, run.hidden_states, actual_ids(run), progress)
+    with saying_why(run):
+        arrays = arrays_of(loaded, run.hidden_states, actual_ids(run), progress)
     return Computed(with_texts(arrays, loaded, arrays["top_ids"], np.asarray(actual_ids(run))))
+
+
+@contextmanager
+def saying_why(run: ModelRun) -> Iterator[None]:
+    """A model whose values are not finite hides how it makes its predictions: then that is what is said of it."""
+    try:
+        yield
+    except MissingArrayError as error:
+        if run.not_finite is None:
+            raise
+        raise MissingArrayError(run.not_finite.sentence) from error
 
 
 def arrays_of(

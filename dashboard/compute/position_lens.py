@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dashboard.compute.declaration import Computed, Kind, OnProgress, Parameter, Parameters
-from dashboard.compute.logit_lens import WORD_NAMES, actual_ids, arrays_of, with_texts
+from dashboard.compute.logit_lens import WORD_NAMES, actual_ids, arrays_of, saying_why, with_texts
 from dashboard.compute.logit_lens import check as check_lens
 from dashboard.contracts.derived import Derived
 from dashboard.contracts.job import Progress
@@ -85,7 +85,8 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
         states = [np.asarray(layer[position : position + 1]) for layer in run.hidden_states]
         actual = actual_ids(run)[position]
     known = [word.id for word in words if word.id != NO_TOKEN]
-    arrays = arrays_of(loaded, states, [actual], progress, known)
+    with saying_why(run):
+        arrays = arrays_of(loaded, states, [actual], progress, known)
     ids = (arrays["top_ids"], np.asarray([actual]), np.asarray(known, dtype=np.int64))
     return Computed(with_texts(arrays, loaded, *ids), {"words": [word.to_json() for word in words]})
 

@@ -21,9 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from synthetic import OneRun, make_parts, words_in
 
 from dashboard import plot_attention_heads, plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
+from dashboard.compute import kind_named
+from dashboard.compute.deriving import compute
 from dashboard.contracts.context import Context
+from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.errors import MissingArrayError
 from dashboard.exports.report import report
 from dashboard.exports.token_table import head_of, rows_of
 from dashboard.models.capture import capture_run
@@ -286,3 +290,33 @@ def test_impossible_tokens_do_not_make_a_causal_model_read_ahead() -> None:
         model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
 
     assert broken("llama", plant).info.kind == "causal"
+
+
+def computed_or_why(loaded: LoadedModel, run: ModelRun, request: DerivedRequest) -> Derived | str:
+    try:
+        return compute(loaded, run, request)
+    except MissingArrayError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("place", list(PLACES))
+def test_the_lens_of_a_broken_model_says_where_it_breaks(place: str) -> None:
+    loaded = broken("llama", PLACES[place][0])
+    run, views = capture_run(loaded, TEXT), {view.name: view for view in all_views()}
+    asked = {"lens": ("logit-lens", {}), "through": ("position-lens", {"position": 2, "mode": "given", "words": "w3"})}
+    for name, (kind, parameters) in asked.items():
+        request = kind_named(kind).request(run, **parameters)  # type: ignore[arg-type]
+        result = computed_or_why(loaded, run, request)
+        if isinstance(result, str):
+            assert run.not_finite is not None
+            assert result == run.not_finite.sentence.replace("\u00a0", " ")
+            continue
+        view = views[name]
+        options = {control.name: control.default for control in view.controls} | ({"words": "w3"} if name == "through" else {})
+        for layer in range(run.model.layers):
+            context = Context(run, Selection(run.key, 2, layer, 0), options, results={request.name: result})
+            said = view.text(context)
+            told = alternative(said) + words_in(said.message)
+            assert "not finite" in told
+            assert not WRONG.search(told)
+            view.draw(context)

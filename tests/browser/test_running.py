@@ -20,12 +20,14 @@ pytestmark = pytest.mark.browser
 LONG = " ".join(f"Item {i} is a small red box." for i in range(360))  # about 3,000 tokens: seconds of work
 
 
+@pytest.mark.fresh
 def test_the_empty_page_invites(person: Person) -> None:
     person.go()
     expect(person.at("examples-card")).to_be_visible()
     expect(person.page.locator("#examples-card [data-example]")).to_have_count(len(EXAMPLES))
     for view in all_views():
-        expect(person.at(f"{view.name}-panel")).to_contain_text(view.invitation[0])
+        person.page.locator(f"#{view.card}-tab-{view.name}").click()
+        expect(person.at(f"{view.name}-panel").get_by_text(view.invitation[0])).to_be_visible()
     expect(person.at("token-count")).to_contain_text("0 of")
     expect(person.at("model-state")).to_contain_text("Ready")
     assert person.address() == {}

@@ -82,7 +82,7 @@ def saying_why(run: ModelRun) -> Iterator[None]:
     except MissingArrayError as error:
         if run.not_finite is None:
             raise
-        raise MissingArrayError(f"{run.not_finite.sentence} Choose other weights, in float32.") from error
+        raise MissingArrayError(f"The lens cannot be computed; use weights in float32. {run.not_finite.sentence}") from error
 
 
 def arrays_of(

@@ -34,6 +34,7 @@ from typing import Any, Literal
 import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import TimeoutError as TooLateError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
@@ -95,6 +96,21 @@ async () => {
         frames = now === before && quiet() ? frames + 1 : 0;
         before = now;
     }
+}
+"""
+
+
+UNFRAMED = """
+() => {
+    const { info, selection } = dashboardApp.state;
+    const graph = document.querySelector("#attention-graph .js-plotly-plot");
+    const { xaxis, yaxis } = graph._fullLayout;
+    return JSON.stringify({
+        selection, run: info && info.run, stamp: info && info.stamp, meta: graph.layout.meta,
+        axes: [xaxis, yaxis].map((axis) => [axis.range, axis._length]),
+        over: [...document.querySelectorAll("#attention-figure svg.over")].map((svg) => svg.childElementCount),
+        width: [innerWidth, graph.clientWidth, graph.clientHeight],
+    });
 }
 """
 
@@ -435,7 +451,10 @@ class Person:
 
     def framed_row(self) -> int:
         """The query whose row is framed; Plotly may still be drawing what is framed."""
-        self.page.wait_for_selector("#attention-figure svg.over rect.row", state="attached")
+        try:
+            self.page.wait_for_selector("#attention-figure svg.over rect.row", state="attached", timeout=10_000)
+        except TooLateError as error:
+            raise AssertionError(f"no row is framed: {self.page.evaluate(UNFRAMED)}") from error
         return self.page.evaluate(
             """() => {
                 const frame = document.querySelector("#attention-figure svg.over rect.row");

@@ -109,6 +109,7 @@ def test_a_folded_text_shows_its_beginning_after_cancel(person: Person, causal: 
     person.page.wait_for_function("() => document.getElementById('text').scrollTop > 100")  # who writes sees where they write
 
 
+@pytest.mark.fresh  # what was typed into a page before is announced a moment later
 def test_a_token_that_the_model_does_not_have_is_said_while_it_is_typed(person: Person) -> None:
     why = "mine's tokenizer knows “<new>” (id 64), but the model has only 64 embeddings. Take it out of the text."
     answer = json.dumps({"tokens": 3, "unknown": {"token": 1, "why": why}})

@@ -226,6 +226,7 @@ def test_the_text_box_follows_its_width(person: Person, causal: ModelRun) -> Non
     )
 
 
+@pytest.mark.fresh
 def test_a_window_that_changes_its_size_keeps_marks_on_their_figures(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     for width in (1000, 390, 1440):

@@ -126,7 +126,8 @@ def gather(node: Any, known: dict[str, list[Any]]) -> None:
     elif isinstance(node, dict):
         props = node.get("props")
         if isinstance(props, dict) and isinstance(props.get("id"), str):
-            offered = [item["value"] if isinstance(item, dict) else item for item in props.get("options") or ()]
+            choices = [item for item in props.get("options") or () if not (isinstance(item, dict) and "namespace" in item)]
+            offered = [item["value"] if isinstance(item, dict) else item for item in choices]
             for name, value in props.items():
                 if name not in ("id", "children"):
                     known.setdefault(f"{props['id']}.{name}", []).append(value)

@@ -1,1 +1,2 @@
-"""What the dashboard costs, measured: `python -m benchmarks` prints every table. README.md here says how to read them."""
+"""What the dashboard costs, measured: `python -m benchmarks` prints every table. README.md here says how to read
+them."""

@@ -16,9 +16,14 @@ QUICK = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables, each measured in a process of its own. A goal that is missed is no error; a broken benchmark is."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What the dashboard costs, beside the goals.")
-    parser.add_argument("--quick", action="store_true", help="a smoke test: smallest size, few repetitions; figures mean little")
+    """Print the tables, each measured in a process of its own. A goal that is missed is no error; a broken benchmark
+    is."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="What the dashboard costs, beside the goals."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke test: smallest size, few repetitions; figures mean little"
+    )
     parser.add_argument("--only", choices=tuple(QUICK), help="one table")
     chosen = parser.parse_args(arguments)
     subprocess.run([sys.executable, "-m", "benchmarks.machine"], check=True)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.capture --model smollm2-135m --rounds 7 --sizes 32 128 512 1024
 
-The bare forward is the model with PyTorch's own attention (sdpa), all logits, nothing kept. "Eager" is Hugging Face with
-`output_attentions` and `output_hidden_states`. The three are timed in turn, round after round in one process, and the
-table gives the median of each round's ratio: absolute times differ from machine to machine and from minute to minute.
-Say the load while measuring; beside other busy processes the figures mean nothing.
+The bare forward is the model with PyTorch's own attention (sdpa), all logits, nothing kept. "Eager" is Hugging Face
+with `output_attentions` and `output_hidden_states`. The three are timed in turn, round after round in one process, and
+the table gives the median of each round's ratio: absolute times differ from machine to machine and from minute to
+minute. Say the load while measuring; beside other busy processes the figures mean nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m", help="catalog name, folder or hub id")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each size")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 128, 512, 1024], help="tokens of the texts")
-    parser.add_argument("--long", type=int, nargs="*", default=list(LONG), help="tokens of the texts whose memory is measured")
+    parser.add_argument(
+        "--long", type=int, nargs="*", default=list(LONG), help="tokens of the texts whose memory is measured"
+    )
     parser.add_argument("--no-eager", action="store_true", help="leave out Hugging Face's eager outputs")
     chosen = parser.parse_args()
     loaded = load_model(chosen.model)
@@ -56,7 +58,8 @@ def main() -> None:
     for size in chosen.sizes:
         print(row(loaded, size, chosen.rounds, eager=not chosen.no_eager), flush=True)
     print(
-        "\npeers, recorded with the same model on 2 cores: time over the bare forward at 32, 128, 512, 1,024; MiB kept at 1,024"
+        "\npeers, recorded with the same model on 2 cores: time over the bare forward at 32, 128, 512, 1,024; MiB kept "
+        "at 1,024"
     )
     for name, (ratios, mib) in PEERS.items():
         print(f"  {name:<50} {'  '.join(f'{ratio:.2f}' for ratio in ratios)}  {mib:>6,}")
@@ -84,7 +87,9 @@ def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:
     milliseconds = statistics.median(times[0] for times in seconds) * 1e3
     goal, goal_mib = GOAL_RATIO.get(size, float("nan")), GOAL_MIB.get(size, float("nan"))
     eager_ratio = f"{ratios[1]:7.2f}" if eager else "      –"
-    return f"{size:>6} {milliseconds:>9.1f} {ratios[0]:>8.3f} {goal:>6.2f} {eager_ratio} {kept[-1]:>9.1f} {goal_mib:>6.0f}"
+    return (
+        f"{size:>6} {milliseconds:>9.1f} {ratios[0]:>8.3f} {goal:>6.2f} {eager_ratio} {kept[-1]:>9.1f} {goal_mib:>6.0f}"
+    )
 
 
 def text_of(loaded: LoadedModel, size: int) -> str:

@@ -28,7 +28,9 @@ class Client:
 
     def call(self, output: str, values: dict[str, Any], query: dict[str, str] | None = None) -> Any:
         """Ask for the callback whose output is named `output`; `values` by component id, others are None."""
-        found = next(item for item in self.dependencies if output in item["output"] and not item.get("clientside_function"))
+        found = next(
+            item for item in self.dependencies if output in item["output"] and not item.get("clientside_function")
+        )
         return self._ask("POST", "/_dash-update-component", self._body(found, values), query)
 
     def run(self, text: str, model: str) -> tuple[dict[str, Any], float]:

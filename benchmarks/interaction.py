@@ -2,9 +2,9 @@
 
     python -m benchmarks.interaction [--quick] [--clicks 30]
 
-A server of its own is driven by headless Chromium at 1440 × 900. A time runs from the dispatch of the click to the first
-task after the frame in which the page shows the result; bytes are the encoded bodies of all responses that one click
-causes.
+A server of its own is driven by headless Chromium at 1440 × 900. A time runs from the dispatch of the click to the
+first task after the frame in which the page shows the result; bytes are the encoded bodies of all responses that one
+click causes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from pathlib import Path
 try:
     from playwright.sync_api import Page, sync_playwright
 except ModuleNotFoundError as error:
-    raise SystemExit("Playwright is needed, which drives the browser. `make .venv/.installed-dev` installs it.") from error
+    raise SystemExit(
+        "Playwright is needed, which drives the browser. `make .venv/.installed-dev` installs it."
+    ) from error
 
 from benchmarks.server import MODEL, Texts, served
 from benchmarks.table import HEAD, Row, load_average
@@ -110,7 +112,9 @@ def new_text(page: Page, texts: Texts, clicks: int) -> Row:
 
 def all_heads(page: Page, texts: Texts, runs: int) -> Row:
     """The grid of all heads: from the moment when the page knows of the run to the painted grid."""
-    row = Row("all heads at a glance, after the run is ready", 128, "ms", GOALS_MS["all heads"][128], PEERS["all heads"])
+    row = Row(
+        "all heads at a glance, after the run is ready", 128, "ms", GOALS_MS["all heads"][128], PEERS["all heads"]
+    )
     for _ in range(runs):
         row.add(run_text(page, texts.of(128))["heads"])
     return row
@@ -119,7 +123,9 @@ def all_heads(page: Page, texts: Texts, runs: int) -> Row:
 def token_rows(page: Page, size: int, clicks: int) -> list[Row]:
     """Select tokens in the strip that were not selected before."""
     count = page.evaluate("() => window.dashboardApp.state.info.labels.length")
-    marks = Row("select a token → highlights in every view", size, "ms", GOALS_MS["highlights"].get(size), PEERS["highlights"])
+    marks = Row(
+        "select a token → highlights in every view", size, "ms", GOALS_MS["highlights"].get(size), PEERS["highlights"]
+    )
     data = Row("select a token → predictions updated", size, "ms", GOALS_MS["predictions"].get(size))
     sent = Row("bytes of one token selection", size, "kB", GOALS_KB["token"].get(size))
     unseen = [token for token in range(count) if token not in (count - 1, count // 2)]  # selected at first, or may be
@@ -133,8 +139,8 @@ def token_rows(page: Page, size: int, clicks: int) -> list[Row]:
 
 
 def head_rows(page: Page, size: int, clicks: int) -> list[Row]:
-    """Choose heads in the grid that were not shown yet: first of one layer, then of others, where the hidden states are drawn
-    as well; and at last heads that were shown before, which need no server.
+    """Choose heads in the grid that were not shown yet: first of one layer, then of others, where the hidden states are
+    drawn as well; and at last heads that were shown before, which need no server.
     """
     layers, heads = page.evaluate("() => [window.dashboardApp.state.info.layers, window.dashboardApp.state.info.heads]")
     unseen = [(layer, head) for layer in range(layers) for head in range(heads)]
@@ -181,7 +187,8 @@ def places_apart(chance: random.Random, places: Sequence[tuple[int, int]], count
 
 
 def run_text(page: Page, text: str) -> dict[str, float | None]:
-    """Run a text and wait until every view is painted; milliseconds for "all" and "heads", None where it was not seen."""
+    """Run a text and wait until every view is painted; milliseconds for "all" and "heads", None where it was not
+    seen."""
     page.fill("#text", text)
     page.wait_for_timeout(300)  # the token count is asked for 200 ms after the last key
     page.evaluate("() => window.bench.quiet(5000)")
@@ -202,7 +209,9 @@ def opened(address: str) -> Iterator[Page]:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(address)
             page.wait_for_selector("#run")
-            page.wait_for_function("() => window.dashboardApp && window.dash_clientside && window.dash_clientside.set_props")
+            page.wait_for_function(
+                "() => window.dashboardApp && window.dash_clientside && window.dash_clientside.set_props"
+            )
             page.wait_for_load_state("networkidle", timeout=30_000)
             page.evaluate(PROBE)
             yield page

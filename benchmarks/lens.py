@@ -1,4 +1,5 @@
-"""What a logit lens costs: its time over the bare forward, that of one position, and the memory that it takes meanwhile.
+"""What a logit lens costs: its time over the bare forward, that of one position, and the memory that it takes
+meanwhile.
 
     python -m benchmarks.lens --model smollm2-135m --rounds 5 --sizes 18 1024
 
@@ -33,14 +34,19 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[18, 1024], help="tokens of the texts")
     chosen = parser.parse_args()
     loaded = load_model(chosen.model)
-    print(f"{loaded.info.title}, {torch.get_num_threads()} threads, {chosen.rounds} rounds, load average {load_average()}")
-    print(f"{'N':>6} {'bare ms':>9} {'lens':>7} {'goal':>6} {'position ms':>12} {'goal':>6} {'peak MiB':>9} {'goal':>6}")
+    print(
+        f"{loaded.info.title}, {torch.get_num_threads()} threads, {chosen.rounds} rounds, load average {load_average()}"
+    )
+    print(
+        f"{'N':>6} {'bare ms':>9} {'lens':>7} {'goal':>6} {'position ms':>12} {'goal':>6} {'peak MiB':>9} {'goal':>6}"
+    )
     for size in chosen.sizes:
         print(row(loaded, size, chosen.rounds), flush=True)
 
 
 def row(loaded: LoadedModel, size: int, rounds: int) -> str:
-    """One line of the table: a text of `size` tokens. `lens` is the median over rounds of its time over the bare one's."""
+    """One line of the table: a text of `size` tokens. `lens` is the median over rounds of its time over the bare
+    one's."""
     text = text_of(loaded, size)
     inputs, _ = tokenize(loaded.tokenizer, text)
     run = capture_run(loaded, text)

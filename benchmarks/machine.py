@@ -1,4 +1,5 @@
-"""How fast this computer is beside the one on which the goals were set: `python -m benchmarks.machine` prints one line."""
+"""How fast this computer is beside the one on which the goals were set: `python -m benchmarks.machine` prints one
+line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What one capture takes of memory, in a process of its own: `python -m benchmarks.memory MODEL TOKENS` prints one line."""
+"""What one capture takes of memory, in a process of its own: `python -m benchmarks.memory MODEL TOKENS` prints one
+line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A server of the benchmarks' own: the real one, on a free port, with a temporary cache folder and the models that are here."""
+"""A server of the benchmarks' own: the real one, on a free port, with a temporary cache folder and the models that are
+here."""
 
 from __future__ import annotations
 
@@ -23,8 +24,10 @@ from dashboard.settings import Settings
 MODEL = "smollm2-135m"
 READY_SECONDS = 120.0
 PHRASE = (
-    "the river carried a small boat past an old stone bridge while rain fell on quiet fields and two children watched from "
-    "their window because nobody had told them why light changes before a storm or how far sound can travel over open water "
+    "the river carried a small boat past an old stone bridge while rain fell on quiet fields and two children watched "
+    "from "
+    "their window because nobody had told them why light changes before a storm or how far sound can travel over open "
+    "water "
     "in winter when every road leads home"
 )
 
@@ -54,13 +57,17 @@ def served(**environment: str) -> Iterator[Server]:
         environ = {**os.environ, **own, "HOST": "127.0.0.1", "PORT": str(port), **environment}
         with log.open("wb") as output:
             started = time.monotonic()
-            process = subprocess.Popen([sys.executable, "-m", "dashboard", "serve"], env=environ, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dashboard", "serve"], env=environ, stdout=output, stderr=output
+            )
             try:
                 wait_until(lambda: process.poll() is not None or health(address) is not None, READY_SECONDS)
                 page_up = time.monotonic()
                 wait_until(lambda: process.poll() is not None or is_ready(address), READY_SECONDS)
                 if process.poll() is not None or not is_ready(address):
-                    raise SystemExit(f"The server did not get ready. It says:\n{log.read_text(errors='replace')[-2000:]}")
+                    raise SystemExit(
+                        f"The server did not get ready. It says:\n{log.read_text(errors='replace')[-2000:]}"
+                    )
                 yield Server(address, process, cache, log, started, page_up, time.monotonic())
             finally:
                 process.terminate()

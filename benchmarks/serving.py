@@ -53,9 +53,14 @@ def rows(server: Server, texts: Texts, quick: bool) -> Iterator[Row]:
     yield single("first page after the start", "s", server.page_up - server.started, 3)
     outcome, seconds = client.run(texts.of(64), MODEL)
     yield single(
-        "start to first result, seconds waited before the text included", "s", server.ready - server.started + seconds, 6
+        "start to first result, seconds waited before the text included",
+        "s",
+        server.ready - server.started + seconds,
+        6,
     )
-    yield from selecting(server, client, run_key(client, texts.of(256)), people=4 if quick else 20, seconds=3 if quick else 15)
+    yield from selecting(
+        server, client, run_key(client, texts.of(256)), people=4 if quick else 20, seconds=3 if quick else 15
+    )
     yield from many_runs(server, client, texts, outcome["run"], people=6 if quick else 50)
     yield from saved_runs(server, run_key(client, texts.of(128 if quick else 1024)))
     yield cancelled(server, client, texts, times=1 if quick else 5)
@@ -121,7 +126,12 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
     def selector() -> None:
         own = Client(server.address, client.dependencies)
         while not done.wait(0.2):
-            place = {"run": shown, "token": str(random.Random(len(select.values)).randrange(60)), "layer": "3", "head": "1"}
+            place = {
+                "run": shown,
+                "token": str(random.Random(len(select.values)).randrange(60)),
+                "layer": "3",
+                "head": "1",
+            }
             select.add(timed(own.get, "/show/words/prediction", place))
         own.close()
 
@@ -131,7 +141,9 @@ def many_runs(server: Server, client: Client, texts: Texts, shown: str, people: 
     done.set()
     watcher.join()
     failed = single("errors among them", "", float(len(errors)), 0, 64)
-    computed = single("computations above one for each distinct run", "", float(captures(server) - before - len(made)), 0, 64)
+    computed = single(
+        "computations above one for each distinct run", "", float(captures(server) - before - len(made)), 0, 64
+    )
     return [waits, select, computed, failed]
 
 
@@ -181,8 +193,12 @@ def is_idle(server: Server) -> bool:
 
 
 def killed(server: Server, client: Client, texts: Texts, times: int) -> list[Row]:
-    """`kill -9` of the worker in the middle of a run: until its page is told, and until a worker with its model is back."""
-    told, back = Row("kill -9 of the worker: error told", None, "s", 1), Row("kill -9 of the worker: model back", None, "s", 10)
+    """`kill -9` of the worker in the middle of a run: until its page is told, and until a worker with its model is
+    back."""
+    told, back = (
+        Row("kill -9 of the worker: error told", None, "s", 1),
+        Row("kill -9 of the worker: model back", None, "s", 10),
+    )
     for _ in range(times):
         handle = client.begin(texts.of(1500), MODEL)
         wait_until(lambda: (health(server.address) or {}).get("worker") == "busy", 10)
@@ -199,11 +215,14 @@ def killed(server: Server, client: Client, texts: Texts, times: int) -> list[Row
 
 def worker_process(server: Server) -> psutil.Process:
     """The process that holds the model: the largest of the server's family."""
-    return max(psutil.Process(server.process.pid).children(recursive=True), key=lambda process: process.memory_info().rss)
+    return max(
+        psutil.Process(server.process.pid).children(recursive=True), key=lambda process: process.memory_info().rss
+    )
 
 
 def web_memory(server: Server) -> float:
-    """Memory of the largest web process that no file backs (mapped runs are the system's cache, not the process's), MiB."""
+    """Memory of the largest web process that no file backs (mapped runs are the system's cache, not the process's),
+    MiB."""
     family = psutil.Process(server.process.pid).children(recursive=True)
     webs = [process for process in family if "gunicorn" in " ".join(process.cmdline())]
     return max(web.memory_info().rss - getattr(web.memory_info(), "shared", 0) for web in webs) / 2**20

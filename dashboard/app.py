@@ -33,8 +33,10 @@ from dashboard.wiring import connect
 TITLE = "Transformer dashboard"
 LATE = """
 <style>@keyframes late{to{visibility:visible}}
-.late{visibility:hidden;animation:late 0s 6s forwards;max-width:42em;margin:8px} body:has(#page) .late{display:none}</style>
-<div class="late" role="status"><p>The page’s scripts have not arrived yet. They come from the same server as this line.</p>
+.late{visibility:hidden;animation:late 0s 6s forwards;max-width:42em;margin:8px}
+body:has(#page) .late{display:none}</style>
+<div class="late" role="status"><p>The page’s scripts have not arrived yet.
+They come from the same server as this line.</p>
 <p>If this stays: where a proxy serves the dashboard below a path, the dashboard must be started with that path, such as
 <code>DASHBOARD_PATH=/tools/dash/</code> (its README says how). Otherwise reload the page.</p></div>
 <noscript><p>This page needs JavaScript.</p></noscript>"""
@@ -87,8 +89,11 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         suppress_callback_exceptions=False,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
-    app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace("{%app_entry%}", "{%app_entry%}" + LATE)
-    app.layout = lambda: layout(settings, catalog.entries(), views, embedding is not None)  # models are fetched meanwhile
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace(
+        "{%app_entry%}", "{%app_entry%}" + LATE
+    )
+    # models are fetched meanwhile
+    app.layout = lambda: layout(settings, catalog.entries(), views, embedding is not None)
     shelf = Shelf(settings, store, catalog, visitors)
     connect(app, shelf, views)
     ancestors = embedding.ancestors if embedding else ()
@@ -125,7 +130,8 @@ def import_pandas() -> None:
     """Import pandas, where it is installed, before anyone asks for anything.
 
     scikit-learn imports it with the first projection, in some thread. Plotly looks for it in `sys.modules` whenever it
-    writes JSON, and in any other thread would find it half imported: whatever was asked for meanwhile would be an error.
+    writes JSON, and in any other thread would find it half imported: whatever was asked for meanwhile would be an
+    error.
     """
     with contextlib.suppress(ImportError):
         import pandas  # noqa: F401

@@ -1,6 +1,8 @@
-"""The application below a path of its host, behind a proxy that takes the path away or leaves it: a WSGI layer in front of it.
+"""The application below a path of its host, behind a proxy that takes the path away or leaves it: a WSGI layer in front
+of it.
 
-A browser is told the path (`requests_pathname_prefix`) and asks below it; the application answers as if it stood at "/".
+A browser is told the path (`requests_pathname_prefix`) and asks below it; the application answers as if it stood at
+"/".
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def below(application: Wsgi, path: str) -> Wsgi:
-    """`application` for requests with and without `path` ("/tools/dash/") in front; "/tools/dash" leads to "/tools/dash/".
+    """`application` for requests with and without `path` ("/tools/dash/") in front; "/tools/dash" leads to
+    "/tools/dash/".
 
     WSGI's SCRIPT_NAME has the path either way, so addresses that the application makes have it, too.
     """

@@ -1,4 +1,5 @@
-"""The name of this build, which changes with any file that makes what the page shows; an address that holds it may be kept."""
+"""The name of this build, which changes with any file that makes what the page shows; an address that holds it may be
+kept."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 FOR_EVER = "private, max-age=31536000, immutable"  # of an answer whose address names all that it depends on
 INSTALLED, BESIDE = PACKAGE / "assets", PACKAGE.parent / "assets"
-ASSETS = INSTALLED if INSTALLED.is_dir() else BESIDE  # as pyproject.toml puts them into a wheel, or as they lie in the checkout
+# as pyproject.toml puts them into a wheel, or as they lie in the checkout
+ASSETS = INSTALLED if INSTALLED.is_dir() else BESIDE
 PARTS = ((PACKAGE, "*.py"), (ASSETS, "*"))
 
 

@@ -30,7 +30,9 @@ FORMATS = {
 def cards_box(views: Sequence[View]) -> html.Div:
     """All cards; the first has the large place (assets/56-places.js moves another there)."""
     cards = cards_of(views)
-    return html.Div([_card(card) for card in cards], className="cards", id=ids.CARDS, **attributes(data_large=cards[0].name))
+    return html.Div(
+        [_card(card) for card in cards], className="cards", id=ids.CARDS, **attributes(data_large=cards[0].name)
+    )
 
 
 def tick(words: str, name: str) -> html.Button:
@@ -42,7 +44,12 @@ def tick(words: str, name: str) -> html.Button:
 def _card(card: Card) -> html.Section:
     """A row of tabs, and below it what the open one shows; *Enlarge* gives the card the large place."""
     tabs = [
-        {"id": ids.tab_id(card.name, view.name), "value": view.name, "label": view.tab, "panel": ids.panel_id(view.name)}
+        {
+            "id": ids.tab_id(card.name, view.name),
+            "value": view.name,
+            "label": view.tab,
+            "panel": ids.panel_id(view.name),
+        }
         for view in card.views
     ]
     words = {"aria_label": f"Enlarge {card.title}", "data_enlarge": card.name, "aria_pressed": "false"}
@@ -90,20 +97,28 @@ def _panel(view: View) -> ViewPanel:
 
 def _late(view: str, component: Component) -> html.Div:
     """Where a component will be when its tab is first opened: its scripts are loaded then (assets/52-late.js)."""
-    return html.Div(id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json())))
+    return html.Div(
+        id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json()))
+    )
 
 
 def _export(view: View) -> list[Component]:
     """What the browser saves of a card (assets/57-export.js)."""
     groups = [_formats(view.name, "Export", ("png", "svg", "html", *(["csv"] if view.table else [])))]
-    groups += [_formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more]
+    groups += [
+        _formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more
+    ]
     return [*groups, tick("PNG, SVG in the page’s colours", "ground")]
 
 
 def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:
     buttons = [
         html.Button(
-            kind.upper(), className="quiet", type="button", title=FORMATS[kind], **attributes(data_export=f"{name}.{kind}")
+            kind.upper(),
+            className="quiet",
+            type="button",
+            title=FORMATS[kind],
+            **attributes(data_export=f"{name}.{kind}"),
         )
         for kind in formats
     ]

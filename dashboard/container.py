@@ -1,4 +1,5 @@
-"""The memory that a process holds, and that the container around it allows and has in use (Linux control groups, 2 or 1).
+"""The memory that a process holds, and that the container around it allows and has in use (Linux control groups, 2 or
+1).
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files and cgroup-v1/memory.html
 """
@@ -16,7 +17,8 @@ ROOT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Version:
-    """Where one version of control groups says what, and its names for pages of files that the kernel gives back when asked."""
+    """Where one version of control groups says what, and its names for pages of files that the kernel gives back when
+    asked."""
 
     limit: str
     used: str
@@ -44,8 +46,8 @@ def memory_limit(root: Path = ROOT) -> int | None:
 
 
 def memory_left(root: Path = ROOT) -> int | None:
-    """Bytes of the limit that a process may still take. The files that the kernel keeps in memory (such as weights that were
-    read or downloaded a moment ago) count as used, but leave when someone needs the room.
+    """Bytes of the limit that a process may still take. The files that the kernel keeps in memory (such as weights that
+    were read or downloaded a moment ago) count as used, but leave when someone needs the room.
     """
     for version in VERSIONS:
         with suppress(OSError, ValueError):

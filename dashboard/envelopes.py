@@ -1,7 +1,9 @@
-"""Guards Dash's own routes: a callback request that no page of ours would send gets 400 and one sentence, not a traceback.
+"""Guards Dash's own routes: a callback request that no page of ours would send gets 400 and one sentence, not a
+traceback.
 
-Dash looks a callback up by the name of its outputs and hands it whatever stands in the request's list of values. Here the
-list is compared with what the callback declares, so a callback function gets as many values as it reads, in their order.
+Dash looks a callback up by the name of its outputs and hands it whatever stands in the request's list of values. Here
+the list is compared with what the callback declares, so a callback function gets as many values as it reads, in their
+order.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def check_envelope(body: object, callbacks: Mapping[str, Any]) -> None:
 
 
 def guard(server: Flask, callbacks: Mapping[str, Any], prefix: str = "") -> None:
-    """Check every callback's request before Dash sees it, and answer what nobody foresaw with a line in the server's log.
+    """Check every callback's request before Dash sees it, and answer what nobody foresaw with a line in the server's
+    log.
 
     Args:
         server: Dash's. callbacks: its `callback_map`. prefix: what stands before Dash's own routes.

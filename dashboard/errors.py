@@ -11,21 +11,27 @@ import re
 import traceback
 
 BROKEN = (
-    "This failed inside the dashboard, which is our fault. Nothing is lost. Try again; if it fails again, look into the server's "
+    "This failed inside the dashboard, which is our fault. Nothing is lost. Try again; if it fails again, look into "
+    "the server's "
     "log (or ask whoever keeps this server)."
 )
 
-NO_DISK = "The server's disk is full. Nothing is lost: free some space (or ask whoever keeps this server), then try again."
+NO_DISK = (
+    "The server's disk is full. Nothing is lost: free some space (or ask whoever keeps this server), then try again."
+)
 NO_FILE = (
-    "The server could not read or write one of its files. Nothing is lost. Try again; if it fails again, look into the server's "
+    "The server could not read or write one of its files. Nothing is lost. Try again; if it fails again, look into the "
+    "server's "
     "log for its name (or ask whoever keeps this server)."
 )
 NO_ACCESS = (
-    "The server may not read or write one of its files. Nothing is lost. Look into the server's log for its name (or ask whoever "
+    "The server may not read or write one of its files. Nothing is lost. Look into the server's log for its name (or "
+    "ask whoever "
     "keeps this server), and give the server access to it."
 )
 NO_LONGER_THERE = (
-    "A file or folder of the server is no longer there. Try again; if it stays so, look into the server's log for its name (or "
+    "A file or folder of the server is no longer there. Try again; if it stays so, look into the server's log for its "
+    "name (or "
     "ask whoever keeps this server)."
 )
 TOO_MANY_FILES = "The server has too many files open. Nothing is lost: try again in a moment."
@@ -46,7 +52,8 @@ _PATHS = (  # what stands between quotes may have spaces in it
 
 
 def without_paths(text: str) -> str:
-    """A sentence for a page: of each absolute path its last part alone. Who keeps the server finds the whole in the log."""
+    """A sentence for a page: of each absolute path its last part alone. Who keeps the server finds the whole in the
+    log."""
     for pattern in _PATHS:
         text = pattern.sub("…/", text)
     return text
@@ -146,7 +153,8 @@ class HubUnreachableError(ModelNotFoundError):
 
 
 class NotReadyError(ModelError):
-    """The model's files are not here, or not in a form that can be loaded, where they should have been made ready before."""
+    """The model's files are not here, or not in a form that can be loaded, where they should have been made ready
+    before."""
 
     retry = True
 
@@ -170,7 +178,8 @@ class UnsafeModelError(ModelError):
 
 
 class ForeignFileError(ModelError):
-    """A file of a model cannot be read within bounds; `clause` says which and why, as it stands behind "cannot be run:"."""
+    """A file of a model cannot be read within bounds; `clause` says which and why, as it stands behind "cannot be
+    run:"."""
 
     def __init__(self, clause: str) -> None:
         super().__init__(f"A file of this model cannot be used: {clause}. Put it right, or choose another model.")
@@ -248,5 +257,6 @@ class SettingsError(DashboardError):
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether native code written in Rust panicked: its bindings raise that as a `BaseException` with no importable class."""
+    """Whether native code written in Rust panicked: its bindings raise that as a `BaseException` with no importable
+    class."""
     return type(error).__name__ == "PanicException" and type(error).__module__.startswith("pyo3")

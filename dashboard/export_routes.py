@@ -1,11 +1,11 @@
 """Plain routes that give files: figures, tables, runs and the report of the view state that an address names.
 
-    /export/figure/NAME.json|html|csv    NAME: a view, or a further figure of one; json: what the browser makes PNG and SVG of
-    /export/run.npz|safetensors          attention=1: with the derived weights
+    /export/figure/NAME.json|html|csv    NAME: a view, or a further figure of one; json: what the browser makes PNG and
+    SVG of /export/run.npz|safetensors          attention=1: with the derived weights
     /export/report.html
 
-Each takes the query of the page's address; `check=1` answers with the file's name and size alone, or with what is wrong, so
-that a page can say it before a download begins. Errors are one plain sentence.
+Each takes the query of the page's address; `check=1` answers with the file's name and size alone, or with what is
+wrong, so that a page can say it before a download begins. Errors are one plain sentence.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/<path:rest>")
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
-        raise AddressNotFoundError(f"There is no file “{rest[:60]}” to export. Choose one in the Export menus of the page.")
+        raise AddressNotFoundError(
+            f"There is no file “{rest[:60]}” to export. Choose one in the Export menus of the page."
+        )
 
     routes.register_error_handler(DashboardError, plain_line)
 
@@ -96,8 +98,8 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
 
 def _server() -> str:
-    """The page's own address: as the page that asks for this file says it (a proxy may have told another host), or as it was
-    asked for."""
+    """The page's own address: as the page that asks for this file says it (a proxy may have told another host), or as
+    it was asked for."""
     page = urlsplit(request.headers.get("Referer", ""))
     if page.netloc and request.headers.get("Sec-Fetch-Site") == "same-origin":
         return f"{page.scheme}://{page.netloc}{page.path}"
@@ -143,7 +145,8 @@ def _write(made: ExportFile, run: ModelRun, kind: RunFormat, attention: bool) ->
         problem = None if isinstance(error, DashboardError) else disk_error(error)
         if problem is not None and is_full_disk(problem):
             raise NoSpaceError(
-                f"The file could not be written ({problem.strerror}). Free some space on the server's disk (or ask whoever "
+                f"The file could not be written ({problem.strerror}). Free some space on the server's disk (or ask "
+                f"whoever "
                 "keeps this server), and export again."
             ) from error
         if problem is None or problem is error:

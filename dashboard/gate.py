@@ -1,4 +1,5 @@
-"""Who may ask: hosts that this server answers for, and pages that may change something. Plain values, no web framework."""
+"""Who may ask: hosts that this server answers for, and pages that may change something. Plain values, no web
+framework."""
 
 from __future__ import annotations
 
@@ -44,13 +45,14 @@ def is_encrypted(asked: _Asked) -> bool:
 def answers_for(raw: str, bound: str, host: str, allowed: str | None) -> bool:
     """Whether this server answers a request for a host.
 
-    A page elsewhere can give its own name this machine's address after it was loaded (DNS rebinding), and then read what
-    the server says; the name in the request gives it away. A server of this machine alone answers for this machine's
-    names; one that others reach cannot know its names, and answers for all unless it is told.
+    A page elsewhere can give its own name this machine's address after it was loaded (DNS rebinding), and then read
+    what the server says; the name in the request gives it away. A server of this machine alone answers for this
+    machine's names; one that others reach cannot know its names, and answers for all unless it is told.
 
     Args:
         raw: the request's Host header. bound: the address that the server listens on. host: the HOST setting.
-        allowed: the DASHBOARD_HOSTS setting: names with commas between, `*.team.example` for every name below, `*` for all.
+        allowed: the DASHBOARD_HOSTS setting: names with commas between, `*.team.example` for every name below, `*` for
+            all.
     """
     named = [name.strip() for name in (allowed or "").split(",") if name.strip()]
     if "*" in named or (not named and not is_loopback(bound)):

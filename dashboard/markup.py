@@ -1,7 +1,8 @@
 """Markup that Dash need not know: attributes, and parts of the page that no callback addresses.
 
 Every Dash component on the page looks at Dash's state whenever any property changes, at about a tenth of a millisecond
-each (docs/decisions/014). What is only shown is therefore sent as a plain tree, which assets/45-build.js makes elements of.
+each (docs/decisions/014). What is only shown is therefore sent as a plain tree, which assets/45-build.js makes elements
+of.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def plain(children: Any) -> list[Plain]:
     props = dict(children.to_plotly_json()["props"])
     inside = plain(props.pop("children", None))
     found = {
-        RENAMED.get(name, name): props[name] for name in sorted(props) if props[name] is not None and props[name] is not False
+        RENAMED.get(name, name): props[name]
+        for name in sorted(props)
+        if props[name] is not None and props[name] is not False
     }
     return [[children._type.lower(), found, *inside]]
 
@@ -56,7 +59,8 @@ def unparted(text: str) -> str:
 
 
 def bound(nodes: list[Plain]) -> list[Plain]:
-    """Plain nodes whose numbers and units no line's end parts, also where they stand in two of them: "0.56 " and "nats"."""
+    """Plain nodes whose numbers and units no line's end parts, also where they stand in two of them: "0.56 " and
+    "nats"."""
     leaves: list[tuple[list[Any], int]] = []
     texts: list[str] = []
 

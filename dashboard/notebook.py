@@ -53,7 +53,8 @@ FOLDER = "transformer-dashboard-notebook-"  # and a random end
 LOCK = "lock"
 HEIGHT = 1060
 NEEDS_MODEL = (
-    "The run does not hold this: the model has to compute it. Call dashboard.show(run, loaded), which computes it when it is "
+    "The run does not hold this: the model has to compute it. Call dashboard.show(run, loaded), which computes it when "
+    "it is "
     "asked for."
 )
 log = logging.getLogger(__name__)
@@ -107,7 +108,9 @@ def show(
         SettingsError: the port is taken.
     """
     if not isinstance(run, ModelRun):
-        raise BadRequestError(f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns.")
+        raise BadRequestError(
+            f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns."
+        )
     if loaded is not None and loaded.fingerprint != run.header.get("fingerprint", loaded.fingerprint):
         raise ModelError(f"{loaded.info.title} is not the model that made this run ({run.model.title}). Pass that one.")
     if other is not None:
@@ -135,7 +138,9 @@ class Reach:
     def __post_init__(self) -> None:
         for origin in self.origins:
             if not ORIGIN.fullmatch(origin):
-                raise BadRequestError(f'The origin {origin!r} cannot be used; write it as "https://notebooks.example:8443".')
+                raise BadRequestError(
+                    f'The origin {origin!r} cannot be used; write it as "https://notebooks.example:8443".'
+                )
         if self.proxy is not None and not re.fullmatch(r"/[\w./{}~%@-]*", self.proxy):
             raise BadRequestError(f'The proxy {self.proxy!r} cannot be used; give a path, such as "/proxy/{{port}}".')
 
@@ -166,7 +171,8 @@ class LinkedPage:
         return self._server.address + self._query
 
     def close(self) -> None:
-        """Let this page go; its run goes with the last of its pages, the server with the last run. Closing twice does nothing."""
+        """Let this page go; its run goes with the last of its pages, the server with the last run. Closing twice does
+        nothing."""
         with _CHANGE:
             if not self._open:
                 return
@@ -186,7 +192,8 @@ class LinkedPage:
         return (
             f'<iframe src="{url}" title="{title}" width="100%" height="{self.height}" style="border: 0" '
             'allow="clipboard-write; fullscreen"></iframe>'
-            f'<p style="font-size: 12px; margin: 4px 0 0">The kernel serves this page: if it is empty, run the cell again, or '
+            f'<p style="font-size: 12px; margin: 4px 0 0">The kernel serves this page: if it is empty, run the cell '
+            f"again, or "
             f'<a href="{url}" target="_blank" rel="noopener">open it in a tab</a>.</p>'
         )
 
@@ -207,7 +214,9 @@ class NotebookServer:
         try:
             listener = socket.create_server((HOST, reach.port))
         except (OSError, OverflowError) as error:
-            raise SettingsError(f"Port {reach.port} on {HOST} cannot be used. Leave port out to take a free one.") from error
+            raise SettingsError(
+                f"Port {reach.port} on {HOST} cannot be used. Leave port out to take a free one."
+            ) from error
         with listener:
             self.port: int = listener.getsockname()[1]
             self.path = f"/{secrets.token_urlsafe(16)}/"
@@ -228,7 +237,8 @@ class NotebookServer:
         threading.Thread(target=self._server.serve_forever, name="dashboard.show", daemon=True).start()
 
     def add(self, run: ModelRun, loaded: LoadedModel | None) -> None:
-        """Show this run too, in place of an earlier capture of the same text; a model that was given before stays known."""
+        """Show this run too, in place of an earlier capture of the same text; a model that was given before stays
+        known."""
         if not self.store.has(run.key) or self.store.open(run.key).stamp != run.stamp:
             self.store.save(run.key, run.header, run.arrays)
         self.runs[run.key] = loaded or self.runs.get(run.key)

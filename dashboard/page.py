@@ -25,7 +25,9 @@ from dashboard.views.declaration import View
 from dashboard.views.state import settings_of
 
 
-def layout(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False) -> html.Div:
+def layout(
+    settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False
+) -> html.Div:
     """The whole page; equal for equal arguments, so that several web processes agree.
 
     Args:
@@ -103,7 +105,8 @@ def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence
 def _settings(views: Sequence[View]) -> list[dict[str, Any]]:
     """What can be set on the page, for the browser: component, name in the address, default."""
     return [
-        {"id": one.id, "property": one.property, "name": one.name, "standard": one.control.default} for one in settings_of(views)
+        {"id": one.id, "property": one.property, "name": one.name, "standard": one.control.default}
+        for one in settings_of(views)
     ]
 
 
@@ -123,12 +126,21 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
         className="header-actions",
         **attributes(aria_label="Page"),
         **frozen(
-            *([html.A("Open in a tab", id=ids.OPEN_TAB, href="", target="_blank", className="quiet")] if embedded else []),
+            *(
+                [html.A("Open in a tab", id=ids.OPEN_TAB, href="", target="_blank", className="quiet")]
+                if embedded
+                else []
+            ),
             *(
                 []
                 if embedded
                 else [
-                    _quiet("Recent", ids.RECENT, title="Runs that this browser has opened", **attributes(aria_haspopup="dialog"))
+                    _quiet(
+                        "Recent",
+                        ids.RECENT,
+                        title="Runs that this browser has opened",
+                        **attributes(aria_haspopup="dialog"),
+                    )
                 ]
             ),
             _export_menu(),
@@ -138,7 +150,9 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
         ),
     )
     state = html.Span(id=ids.MODEL_STATE, className="model-state", role="status")
-    box = html.Div([html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker")
+    box = html.Div(
+        [html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker"
+    )
     return html.Header([html.H1("Transformer dashboard"), box, state, right], className="header")
 
 
@@ -162,7 +176,8 @@ def _form() -> html.Section:
             html.Div(
                 [
                     html.Button(
-                        [html.Span(e.text, className="example-text"), html.Small(e.look_for)], **attributes(data_example=str(i))
+                        [html.Span(e.text, className="example-text"), html.Small(e.look_for)],
+                        **attributes(data_example=str(i)),
                     )
                     for i, e in enumerate(EXAMPLES)
                 ],
@@ -200,9 +215,15 @@ def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
         if entry is None:
             continue
         first = example.model != previous
-        name = [html.B(entry.title.removesuffix("-Instruct")), html.Small(MODEL_WORDS[entry.kind or "encoder"])] if first else []
+        name = (
+            [html.B(entry.title.removesuffix("-Instruct")), html.Small(MODEL_WORDS[entry.kind or "encoder"])]
+            if first
+            else []
+        )
         button = html.Button(
-            example.text, className="example-link" + (" mono" if entry.monospace else ""), **attributes(data_example=str(index))
+            example.text,
+            className="example-link" + (" mono" if entry.monospace else ""),
+            **attributes(data_example=str(index)),
         )
         cells = [html.Td(name), html.Td(button), html.Td(example.look_for)]
         rows.append(html.Tr(cells, className="first" if first else ""))
@@ -222,7 +243,9 @@ def _strip() -> html.Section:
         ["0", html.Span(swatches, className="swatches"), "12 nats or more"], className="legend", id=ids.STRIP_LEGEND
     )
     title, caption = html.H2("Tokens", id=ids.STRIP_TITLE), html.Span("", id=ids.STRIP_CAPTION, className="caption")
-    back = _quiet("Show its text again", ids.SHOWN_TEXT, title="Put the text of the run that is shown back into the box")
+    back = _quiet(
+        "Show its text again", ids.SHOWN_TEXT, title="Put the text of the run that is shown back into the box"
+    )
     differs = html.Div([html.Span(""), back], id=ids.NOT_RUN, className="not-run")
     head = html.Div([title, caption, differs, legend], className="strip-head")
     strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **attributes(aria_label="Tokens of the text"))
@@ -234,7 +257,9 @@ def _selection_bar() -> html.Section:
     tokens = html.Span(
         className="bar-tokens",
         **frozen(
-            html.Span([_item("Selected"), html.Span(id=ids.SELECTED_TOKEN, className="chip-slot")], className="bar-item"),
+            html.Span(
+                [_item("Selected"), html.Span(id=ids.SELECTED_TOKEN, className="chip-slot")], className="bar-item"
+            ),
             html.Span(
                 [
                     _item("Second"),
@@ -280,13 +305,19 @@ def _stepper(label: str, name: str) -> html.Span:
 def _export_menu() -> html.Details:
     """What the browser saves of the whole page."""
     rows = (
-        ("report.html", "Report (HTML)", "One page with every figure, its numbers and where they come from; works offline"),
+        (
+            "report.html",
+            "Report (HTML)",
+            "One page with every figure, its numbers and where they come from; works offline",
+        ),
         ("run.npz", "Run (.npz)", "Every array of the run for numpy"),
         ("run.safetensors", "Run (.safetensors)", "The same, read without copying"),
     )
     buttons = [
         html.Button(
-            [html.Span(label, className="example-text"), html.Small(words)], type="button", **attributes(data_export=name)
+            [html.Span(label, className="example-text"), html.Small(words)],
+            type="button",
+            **attributes(data_export=name),
         )
         for name, label, words in rows
     ]

@@ -1,9 +1,10 @@
-"""gunicorn's threaded worker, with time limits: a client that sends or reads slowly holds a thread for so long and no longer.
+"""gunicorn's threaded worker, with time limits: a client that sends or reads slowly holds a thread for so long and no
+longer.
 
-A thread reads a request and sends its answer. gunicorn bounds neither, so 16 half-sent bodies or unread downloads would hold
-every thread. Here a request must arrive whole within `Settings.request_seconds`, and each piece of an answer must be taken within
-`Settings.send_seconds`; otherwise the connection ends. Downloads of any length come through as long as they move. A connection on
-which nothing was sent yet takes no thread at all.
+A thread reads a request and sends its answer. gunicorn bounds neither, so 16 half-sent bodies or unread downloads would
+hold every thread. Here a request must arrive whole within `Settings.request_seconds`, and each piece of an answer must
+be taken within `Settings.send_seconds`; otherwise the connection ends. Downloads of any length come through as long as
+they move. A connection on which nothing was sent yet takes no thread at all.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ T = TypeVar("T")
 
 
 class BoundedSocket(socket.socket):
-    """A client's connection whose waits end; it then raises what a broken connection raises, which gunicorn takes in silence.
+    """A client's connection whose waits end; it then raises what a broken connection raises, which gunicorn takes in
+    silence.
 
     Attributes:
         read_until: monotonic time at which the request must be here. send_seconds: for each piece of an answer.

@@ -12,7 +12,8 @@ from dashboard.models.catalog import Catalog, CatalogEntry
 
 
 def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None:
-    """`line` and `facts` of a model as they are now (a run may have fetched it); None where the catalog no longer has it.
+    """`line` and `facts` of a model as they are now (a run may have fetched it); None where the catalog no longer has
+    it.
 
     Args:
         most: tokens that this server takes at most.

@@ -3,15 +3,15 @@
     /show/figure/VIEW    the view's figure as Plotly's JSON
     /show/words/VIEW     what stands around it: plain trees for assets/45-build.js
 
-Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them as
-soon as something is selected, and one callback of Dash gives them to the cards (assets/50-show.js). A figure is asked for only
-where it depends on what has changed: it says in `layout.meta` for which selection it was drawn (each field by its name), on
-which of these it depends (`reads`), and with `whole: false` that a part of it is still being computed, so that it may be
-another one later.
+Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them
+as soon as something is selected, and one callback of Dash gives them to the cards (assets/50-show.js). A figure is
+asked for only where it depends on what has changed: it says in `layout.meta` for which selection it was drawn (each
+field by its name), on which of these it depends (`reads`), and with `whole: false` that a part of it is still being
+computed, so that it may be another one later.
 
-An answer that is whole has status 200, and a browser keeps it where its address names the capture of the run (`stamp`) and the
-program's build. Any other one has status 202 and is never kept. Where the run was computed again since, the answer is 412, and
-the page opens the run again: what it shows is never of two captures.
+An answer that is whole has status 200, and a browser keeps it where its address names the capture of the run (`stamp`)
+and the program's build. Any other one has status 202 and is never kept. Where the run was computed again since, the
+answer is 412, and the page opens the run again: what it shows is never of two captures.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 def _answer(found: Mapping[str, Any], whole: bool) -> Response:
     response = Response(to_json_plotly(found), 200 if whole else 202, mimetype="application/json")
     lasts = whole and request.args.get("stamp") and request.args.get("build") == build()
-    response.headers["Cache-Control"] = FOR_EVER if lasts else "no-store"  # another version of this program may show another
+    # another version of this program may show another
+    response.headers["Cache-Control"] = FOR_EVER if lasts else "no-store"
     return response
 
 
@@ -103,9 +104,10 @@ def words_of(shelf: Shelf, view: View, state: ViewState) -> dict[str, Any]:
     """A view's words.
 
     Returns:
-        "view". "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be computed first,
-        each as its request, with its `name`. "whole": whether they will be the same whenever they are asked for. `heading`,
-        `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain tree, or None).
+        "view". "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be
+        computed first, each as its request, with its `name`. "whole": whether they will be the same whenever they are
+        asked for. `heading`, `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain
+        tree, or None).
     """
     found, problem = guarded(lambda: _told(shelf, view, state))
     words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
@@ -135,7 +137,8 @@ def _told(shelf: Shelf, view: View, state: ViewState) -> Told:
 
 
 def _missing(error: MissingArrayError) -> list[Any]:
-    """What a run does not hold, and where that would bring it, the offer to run its text again (assets/58-versions.js)."""
+    """What a run does not hold, and where that would bring it, the offer to run its text again
+    (assets/58-versions.js)."""
     again = html.Button("Run again", type="button", className="strong", **attributes(data_run_again=""))
     return [html.B(str(error)), *([html.P(again)] if error.again else [])]
 

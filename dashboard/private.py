@@ -47,8 +47,8 @@ def alone(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 
 def hold(folder: Path) -> int | None:
-    """Say that this process uses a folder, until the descriptor that comes is closed or the process ends; None where its
-    disk knows no such thing, or the folder is gone.
+    """Say that this process uses a folder, until the descriptor that comes is closed or the process ends; None where
+    its disk knows no such thing, or the folder is gone.
     """
     descriptor = None
     try:

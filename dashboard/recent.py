@@ -23,7 +23,8 @@ from dashboard.store.visits import COOKIE, FORGOTTEN_SECONDS, LONGEST_NAME, Visi
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 100  # of one answer; the search finds the others
-FIRST_REQUEST = "_dash-layout"  # the page's own first one: the navigation before it may come from a link on another site,
+# the page's own first one: the navigation before it may come from a link on another site,
+FIRST_REQUEST = "_dash-layout"
 # and then a browser sends no SameSite=Strict cookie, though it has one
 
 
@@ -103,7 +104,8 @@ def _own(asked: Request, needs_json: bool) -> dict[str, Any]:
     """The JSON of a request from a page of this server; {} where none is needed."""
     if not from_own_page(dict(asked.headers), asked.host):
         raise BadRequestError(
-            "This did not come from this server's own page. Reload the page; behind a proxy, whoever keeps it must pass on the "
+            "This did not come from this server's own page. Reload the page; behind a proxy, whoever keeps it must "
+            "pass on the "
             "browser's Host with its port."
         )
     try:

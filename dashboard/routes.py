@@ -15,7 +15,15 @@ from dashboard.build import FOR_EVER
 from dashboard.contracts.request import is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import REPLACED
-from dashboard.errors import BROKEN, BadRequestError, DashboardError, ReplacedRunError, RunNotFoundError, said, unforeseen
+from dashboard.errors import (
+    BROKEN,
+    BadRequestError,
+    DashboardError,
+    ReplacedRunError,
+    RunNotFoundError,
+    said,
+    unforeseen,
+)
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
 from dashboard.gate import host_name, is_encrypted, is_loopback
@@ -164,13 +172,15 @@ def _unknown_page(path: str) -> Response | None:
 
 
 def _finish(response: Response, policy: str, embedded: bool) -> Response:
-    """A run's address is all that it takes to read it, so it is not told to other sites, and no other site may hold it."""
+    """A run's address is all that it takes to read it, so it is not told to other sites, and no other site may hold
+    it."""
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("Permissions-Policy", PERMISSIONS)
     response.headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if embedded else "same-origin")
-    if not embedded and (is_encrypted(request) or is_loopback(host_name(request.host))):  # elsewhere browsers only warn of it
+    # elsewhere browsers only warn of it
+    if not embedded and (is_encrypted(request) or is_loopback(host_name(request.host))):
         response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     if request.path.endswith("favicon.ico"):  # else a browser asks again whenever the address changes
         response.headers["Cache-Control"] = "public, max-age=86400"

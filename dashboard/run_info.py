@@ -74,9 +74,9 @@ def _notes(run: ModelRun) -> list[list[str]]:
 
 
 def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None) -> dict[str, int | None]:
-    """Where the selection starts in `run`: the example's own place; a mask that was typed; what was selected before where it
-    still makes sense (the same token of an edited text; layer and head of a model that has them); or the last token, in the
-    middle layer.
+    """Where the selection starts in `run`: the example's own place; a mask that was typed; what was selected before
+    where it still makes sense (the same token of an edited text; layer and head of a model that has them); or the last
+    token, in the middle layer.
     """
     example = opened_example(run, before)
     if example is not None:
@@ -105,14 +105,16 @@ def typed_masks(run: ModelRun) -> list[int]:
 
 
 def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:
-    """The example that `run` is of, where it is opened anew: an example starts at its own place, with default options."""
+    """The example that `run` is of, where it is opened anew: an example starts at its own place, with default
+    options."""
     same = before is not None and before.key == run.key
     example = None if same else example_for(run.model.name, run.text)
     return example if example is not None and example.token < len(run) else None
 
 
 def _same_token(before: ModelRun, run: ModelRun, position: int) -> int | None:
-    """Where the token at `position` of `before` stands in `run`, by what the two texts have in common; None where it is gone.
+    """Where the token at `position` of `before` stands in `run`, by what the two texts have in common; None where it is
+    gone.
 
     What is equal at the start and at the end is the same; of what lies between, `difflib` says what was kept.
     """
@@ -151,7 +153,9 @@ def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any], li
     if stream in run.streams:
         found["stream"] = stream
     elif stream is not None:
-        problems.append(f"The address names the stream “{str(stream)[:40]}”, but this run has {' and '.join(run.streams)}.")
+        problems.append(
+            f"The address names the stream “{str(stream)[:40]}”, but this run has {' and '.join(run.streams)}."
+        )
     counts = run.counts(found.get("stream"))
     for field in PLACES:
         raw, count, what = field.value_in(address), counts[field.kind.of], field.kind.title

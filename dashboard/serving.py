@@ -89,7 +89,8 @@ class Household:
     """The two children of `serve`.
 
     Attributes:
-        started: when the worker was started last. due: when it is started again, while it is not there (both monotonic).
+        started: when the worker was started last. due: when it is started again, while it is not there (both
+            monotonic).
         wait: seconds between its last end and its next start.
     """
 
@@ -115,7 +116,8 @@ class Household:
             self.started, self.due = time.monotonic(), None
 
     def tend_worker(self) -> None:
-        """Start the worker's supervisor again where it has ended; one that keeps ending waits longer each time, 1 … 10 s."""
+        """Start the worker's supervisor again where it has ended; one that keeps ending waits longer each time, 1 … 10
+        s."""
         if self.children["worker"].poll() is None:
             return
         now = time.monotonic()

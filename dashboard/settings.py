@@ -48,7 +48,9 @@ class Settings:
     hosts: str | None = _setting(None, "names this server answers for, with commas between; `*` for any")
     path: str = _setting("/", "path of the page's address, where a proxy serves it below one")
     cache_dir: Path = _setting(_cache_home, "folder of the queue, the visitors' lists and the saved runs (mode 0700)")
-    models_dir: Path | None = _setting(None, "folder of the converted bundled models; by default `models` in the cache folder")
+    models_dir: Path | None = _setting(
+        None, "folder of the converted bundled models; by default `models` in the cache folder"
+    )
     model_folders: tuple[Path, ...] = _setting(tuple, "folders whose models the page offers, separated as in PATH")
     model_gigabytes: float = _setting(
         lambda: round(0.8 * memory_bytes() / 1e9, 1), "most memory that one model may need; larger ones are refused"
@@ -70,7 +72,9 @@ class Settings:
     )
     resident_models: int = _setting(3, "models that one worker keeps in memory; the least recently used leaves")
     max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")
-    cache_gigabytes: float | None = _setting(None, "most that the cache folder holds, of all kinds together; the oldest leave")
+    cache_gigabytes: float | None = _setting(
+        None, "most that the cache folder holds, of all kinds together; the oldest leave"
+    )
     store_gigabytes: float = _setting(10.0, "size of all saved runs; the least recently used leave")
     results_megabytes: float = _setting(
         256.0, "size of all results that are derived from one run later; the least recently used leave"
@@ -80,9 +84,15 @@ class Settings:
     queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")
     visitor_runs: int = _setting(64, "most runs of one visitor that wait; more are refused")
     job_seconds: float = _setting(600.0, "longest time one run may compute")
-    preparations: int = _setting(3, "models that are downloaded, converted or read through at a time, one of each visitor")
-    stall_seconds: float = _setting(60.0, "a download that has brought less than 10 kB a second for this long is stopped")
-    cancel_grace_seconds: float = _setting(1.0, "how long a cancelled run may take to stop before its worker is replaced")
+    preparations: int = _setting(
+        3, "models that are downloaded, converted or read through at a time, one of each visitor"
+    )
+    stall_seconds: float = _setting(
+        60.0, "a download that has brought less than 10 kB a second for this long is stopped"
+    )
+    cancel_grace_seconds: float = _setting(
+        1.0, "how long a cancelled run may take to stop before its worker is replaced"
+    )
     lease_seconds: float = _setting(5.0, "how long a page that no longer asks still counts as waiting for its run")
     heartbeat_seconds: float = _setting(2.0, "a worker that has been silent for this long counts as gone")
     poll_milliseconds: int = _setting(120, "how often a waiting page asks for its run")
@@ -97,7 +107,9 @@ class Settings:
                 raise SettingsError(f"{environ_name(item)} is {value}; choose a number above 0.")
 
         if self.web_gigabytes < LEAST_WEB_GIGABYTES:
-            raise SettingsError(f"DASHBOARD_WEB_GIGABYTES is {self.web_gigabytes}; choose at least {LEAST_WEB_GIGABYTES}.")
+            raise SettingsError(
+                f"DASHBOARD_WEB_GIGABYTES is {self.web_gigabytes}; choose at least {LEAST_WEB_GIGABYTES}."
+            )
 
     @property
     def cache_bytes(self) -> int:
@@ -133,7 +145,11 @@ class Settings:
             SettingsError: a value cannot be read, or makes no sense.
         """
         environ = os.environ if environ is None else environ
-        values = {item.name: _read(item, environ[environ_name(item)]) for item in fields(cls) if environ.get(environ_name(item))}
+        values = {
+            item.name: _read(item, environ[environ_name(item)])
+            for item in fields(cls)
+            if environ.get(environ_name(item))
+        }
         return cls(**values)
 
     def to_env(self) -> dict[str, str]:

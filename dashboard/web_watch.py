@@ -1,4 +1,5 @@
-"""A web process that holds too much memory makes room for a fresh one, as a worker does. It needs nothing but gunicorn."""
+"""A web process that holds too much memory makes room for a fresh one, as a worker does. It needs nothing but
+gunicorn."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ FAR_TOO_MUCH = 2.0  # times the limit: then nothing is waited for
 
 
 def watch_memory(settings: Settings) -> None:
-    """Begin to watch this process, in a thread. Above `settings.web_gigabytes` it takes no more requests, answers those it
-    has, and ends; gunicorn, which keeps the port, starts another, and who asks meanwhile waits for that one.
+    """Begin to watch this process, in a thread. Above `settings.web_gigabytes` it takes no more requests, answers those
+    it has, and ends; gunicorn, which keeps the port, starts another, and who asks meanwhile waits for that one.
     """
     limit = settings.web_gigabytes * 1e9
     threading.Thread(target=_watch, args=(limit,), name="memory-watch", daemon=True).start()
@@ -31,7 +32,9 @@ def _watch(limit: float) -> None:
         held = held_bytes(os.getpid())
         if held > limit and leaving is None:
             leaving = time.monotonic()
-            log.warning("this web process holds %.2f GB, over DASHBOARD_WEB_GIGABYTES; another takes its place", held / 1e9)
+            log.warning(
+                "this web process holds %.2f GB, over DASHBOARD_WEB_GIGABYTES; another takes its place", held / 1e9
+            )
             os.kill(os.getpid(), signal.SIGTERM)
         late = leaving is not None and time.monotonic() - leaving > ENDING_SECONDS
         if late or held > FAR_TOO_MUCH * limit:

@@ -5,9 +5,9 @@ address bar ───► address ───────┴─► run-info ──r
 graphs ────────► VIEW-picked ──────────────────reduce──► selection
 strip, keys … ─► proposal ─────────────────────reduce──► selection
 
-`show` waits in the browser for answers of dashboard/pictures.py that were asked for when something was chosen; what has not come
-by then, `arrived` brings. Views' words say which derived results they wait for; the page wants these through one background
-callback more:
+`show` waits in the browser for answers of dashboard/pictures.py that were asked for when something was chosen; what has
+not come by then, `arrived` brings. Views' words say which derived results they wait for; the page wants these through
+one background callback more:
 
 open cards ──derived-request──► derive (background) ──derived-progress, derived-result──► arrived ──show──► …
 """
@@ -92,7 +92,8 @@ def check_tokens(shelf: Shelf, request: RunRequest) -> None:
 
 
 def _derive(app: Dash, shelf: Shelf) -> None:
-    """The derived results that the open cards want and that are not there: one set, which changes with what is selected."""
+    """The derived results that the open cards want and that are not there: one set, which changes with what is
+    selected."""
 
     @app.callback(
         Output(ids.DERIVED_RESULT, "data"),
@@ -139,7 +140,9 @@ def derived_job(shelf: Shelf, request: DerivedRequest) -> JobSpec | None:
     if shelf.store.derived(request, run.stamp) is not None:
         return None
     kind = check(run, request)
-    return JobSpec("derive", f"{request.name}@{run.stamp}", request.to_json(), _needed_by(run, shelf), kind.rank(request))
+    return JobSpec(
+        "derive", f"{request.name}@{run.stamp}", request.to_json(), _needed_by(run, shelf), kind.rank(request)
+    )
 
 
 def _needed_by(run: ModelRun, shelf: Shelf) -> JobSpec | None:
@@ -237,7 +240,9 @@ def _selecting(browser: _InBrowser, views: Sequence[View]) -> None:
 def _showing(browser: _InBrowser, views: Sequence[View]) -> None:
     """Figures and words follow the selection and the options; options follow links and steps."""
     settings = [(one.id, one.property) for one in settings_of(views)]
-    shown = [(ids.graph_id(view.name), "figure") for view in views] + [(ids.panel_id(view.name), "words") for view in views]
+    shown = [(ids.graph_id(view.name), "figure") for view in views] + [
+        (ids.panel_id(view.name), "words") for view in views
+    ]
     browser(
         "show",
         [Output(*one) for one in shown],
@@ -273,7 +278,8 @@ def _around(browser: _InBrowser) -> None:
     )
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
-    browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))  # alone: Dash holds back what waits for a result as well
+    # alone: Dash holds back what waits for a result as well
+    browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))
     browser("derivedResult", Input(ids.DERIVED_RESULT, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))
     browser("progress", Input(ids.PROGRESS_STATE, "data"), Input(ids.FORM_STATE, "data"))

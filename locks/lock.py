@@ -1,4 +1,5 @@
-"""Writes the locks: every package that a set of requirements brings along, with its version and the hashes of all its files.
+"""Writes the locks: every package that a set of requirements brings along, with its version and the hashes of all its
+files.
 
     python locks/lock.py [--upgrade]      (make lock)
 
@@ -10,8 +11,8 @@
     notebook.txt    requirements-notebook.txt, without what is in run.txt as well
     lock.txt        requirements-lock.txt: uv, which finds all of this out
 
-Versions that a lock has are kept unless `--upgrade` is given or the requirements say otherwise. `constraints.txt` has the
-versions of all of them, for whoever installs without hashes.
+Versions that a lock has are kept unless `--upgrade` is given or the requirements say otherwise. `constraints.txt` has
+the versions of all of them, for whoever installs without hashes.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ TORCH_CPU = {
 }
 NOTE = "# Written by `make lock` from {source}.\n"
 VERSIONS = (
-    "# Written by `make lock`: the version of everything that the locks name, also of what torch's CUDA build brings along.\n"
+    "# Written by `make lock`: the version of everything that the locks name, also of what torch's CUDA build brings "
+    "along.\n"
 )
 
 
@@ -59,7 +61,9 @@ def solve(before: str, sources: list[str], upgrade: bool = False) -> dict[str, s
         out.write_text(before, encoding="utf-8")
         for name in SETS.values():  # without the line that names constraints.txt: `before` has the versions
             lines = (ROOT / name).read_text(encoding="utf-8").splitlines(keepends=True)
-            (Path(folder) / name).write_text("".join(line for line in lines if not line.startswith("-c")), encoding="utf-8")
+            (Path(folder) / name).write_text(
+                "".join(line for line in lines if not line.startswith("-c")), encoding="utf-8"
+            )
         command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes"]
         command += ["--python-version", OLDEST_PYTHON, "--no-header", "--no-annotate", "--output-file", out.name]
         subprocess.run(
@@ -111,7 +115,11 @@ def main() -> None:
     chosen = "".join(whole.values())
     found = {name: solve(chosen, [source]) for name, source in SETS.items()}
     torch = found["run"]["torch"]
-    write("run", SETS["run"], {name: entry for name, entry in found["run"].items() if name != "torch" and not CUDA.match(name)})
+    write(
+        "run",
+        SETS["run"],
+        {name: entry for name, entry in found["run"].items() if name != "torch" and not CUDA.match(name)},
+    )
     write("torch", SETS["run"], {"torch": torch})
     write("torch-cpu", "locks/lock.py", {"torch": cpu_build(torch)})
     write("cuda", SETS["run"], {name: entry for name, entry in found["run"].items() if CUDA.match(name)})

@@ -1,8 +1,8 @@
 """What concerns every test: which run beside others, in which order, and that none leaves a process behind.
 
-`make test` runs two tests at a time (pytest-xdist). The browser's tests follow one another in one of the two processes, with
-one server; the other takes the rest file by file. A test of limits of few seconds is marked `alone`: while it runs nothing
-else does; it comes last in its file. One that waits until something has come to its end, however long, is not.
+`make test` runs two tests at a time (pytest-xdist). The browser's tests follow one another in one of the two processes,
+with one server; the other takes the rest file by file. A test of limits of few seconds is marked `alone`: while it runs
+nothing else does; it comes last in its file. One that waits until something has come to its end, however long, is not.
 
 A single file or folder runs as ever: `python -m pytest tests/unit`.
 """
@@ -99,7 +99,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
 # what to do
 
 NEW_ARRAY = (
-    "Where a view reads an array that runs hold since it was added, the run that unit tests draw it on needs that array, too: "
+    "Where a view reads an array that runs hold since it was added, the run that unit tests draw it on needs that "
+    "array, too: "
     "ARRAYS in tests/unit/synthetic.py gets a line (docs/adding-an-array.md)."
 )
 

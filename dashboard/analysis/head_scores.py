@@ -10,11 +10,12 @@ from dashboard.contracts.scores import ScoreRecipe
 def by_chance(recipe: ScoreRecipe, queries: int, keys: int) -> dict[str, float]:
     """The scores of a head that reads every key it may read alike, by their names in a run (`scores/…`).
 
-    Query i may read the keys low … high, so each gets 1 / (high − low + 1). The means are over the same rows as a run's:
-    `previous` and `first` leave out query 0, `next` the last one.
+    Query i may read the keys low … high, so each gets 1 / (high − low + 1). The means are over the same rows as a
+    run's: `previous` and `first` leave out query 0, `next` the last one.
 
     Returns:
-        previous, next, self, first (weights), entropy (nats), distance (tokens); NaN where there is no row to take a mean of.
+        previous, next, self, first (weights), entropy (nats), distance (tokens); NaN where there is no row to take a
+        mean of.
     """
     query = np.arange(queries, dtype=np.float64)
     low, high = _span(recipe, query, keys)

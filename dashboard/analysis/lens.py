@@ -18,8 +18,9 @@ class Measure:
     """A number that each cell of a lens has.
 
     Attributes:
-        name: in addresses and `plot_logit_lens`. title: what it is. scale: its range and unit. of: the token that it is of:
-            "top" the likeliest in the cell, "final" the last layer's likeliest, "actual" what really stands there; "" of none.
+        name: in addresses and `plot_logit_lens`. title: what it is. scale: its range and unit. of: the token that it is
+            of: "top" the likeliest in the cell, "final" the last layer's likeliest, "actual" what really stands there;
+            "" of none.
     """
 
     name: str
@@ -43,8 +44,8 @@ MEASURES = {
 
 
 def measured(lens: LogitLens, measure: Measure) -> np.ndarray:
-    """(place, position) float64; NaN where there is none: no actual token, no final prediction, or values that are not finite.
-    KL may be ∞."""
+    """(place, position) float64; NaN where there is none: no actual token, no final prediction, or values that are not
+    finite. KL may be ∞."""
     if measure.name == "entropy" or measure.name == "kl":
         return np.asarray(getattr(lens, measure.name), dtype=np.float64)
     if measure.scale == "rank":
@@ -68,8 +69,8 @@ def largest(values: np.ndarray) -> float:
 def strength(values: np.ndarray, scale: Scale, most: float) -> np.ndarray:
     """How strong each value's colour is, 0 … 1, NaN where there is no value.
 
-    A share on the square root, as attention weights are; a rank on the logarithm, 1 (the likeliest) strongest and `most` weakest;
-    nats from 0 to `most`.
+    A share on the square root, as attention weights are; a rank on the logarithm, 1 (the likeliest) strongest and
+    `most` weakest; nats from 0 to `most`.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         if scale == "share":

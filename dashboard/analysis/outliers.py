@@ -1,4 +1,5 @@
-"""Tokens whose hidden states are far longer than the others': one of them takes a whole principal component for itself."""
+"""Tokens whose hidden states are far longer than the others': one of them takes a whole principal component for
+itself."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-Outliers = Literal["auto", "keep", "leave"]  # left out by their norm; all kept; the first token left out, whatever its norm
+# left out by their norm; all kept; the first token left out, whatever its norm
+Outliers = Literal["auto", "keep", "leave"]
 OUTLIER = 5.0  # a token whose norm is more than this many times the median is left out by default
 LEAST_KEPT = 2  # tokens that always remain
 

@@ -19,8 +19,8 @@ SOLVER_WIDTH = 2048  # up to this width the covariance is solved exactly; above,
 
 @dataclass(frozen=True)
 class Basis:
-    """A fitted basis. `components`: (component, hidden); `explained`: (component,) share of variance, sums to at most 1;
-    `approximate`: they come from a randomised solver."""
+    """A fitted basis. `components`: (component, hidden); `explained`: (component,) share of variance, sums to at most
+    1; `approximate`: they come from a randomised solver."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -88,12 +88,16 @@ def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scalin
         A basis whose components have their largest loading positive, so that a redraw never flips an axis.
     """
     if not layers or any(layer.ndim != 2 or layer.shape[1] != layers[0].shape[1] for layer in layers):
-        raise RunShapeError(f"Hidden states are {[layer.shape for layer in layers][:3]}; give (token, hidden) of one width.")
+        raise RunShapeError(
+            f"Hidden states are {[layer.shape for layer in layers][:3]}; give (token, hidden) of one width."
+        )
     tokens, hidden = sum(len(layer) for layer in layers), layers[0].shape[1]
     mean = np.sum([layer.sum(axis=0, dtype=np.float64) for layer in layers], axis=0) / max(tokens, 1)
     scale = np.ones(hidden)
     if scaling == "standardised":
-        scale = np.sqrt(sum((np.square(layer - mean).sum(axis=0) for layer in layers), np.zeros(hidden)) / max(tokens, 1))
+        scale = np.sqrt(
+            sum((np.square(layer - mean).sum(axis=0) for layer in layers), np.zeros(hidden)) / max(tokens, 1)
+        )
         scale[scale == 0] = 1.0
     count = min(components, tokens, hidden)
     flat = tokens < 2 or all(not np.any(layer - mean) for layer in layers)
@@ -107,7 +111,9 @@ def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scalin
     return Basis(mean, scale, found * signs[:, None], np.nan_to_num(explained), approximate=not exact)
 
 
-def _by_library(layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_library(
+    layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Components and shares by scikit-learn."""
     from sklearn.decomposition import PCA  # 80 MB and a second: only when a projection is wanted
 
@@ -121,7 +127,8 @@ def _by_library(layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarra
 def _by_covariance(
     layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same for many layers, whose (hidden, hidden) covariance is summed layer by layer: they are never copied together."""
+    """The same for many layers, whose (hidden, hidden) covariance is summed layer by layer: they are never copied
+    together."""
     from scipy.linalg import eigh
 
     hidden = len(mean)
@@ -136,7 +143,8 @@ def _by_covariance(
 def fit_layers(
     layers: Sequence[np.ndarray], left: Sequence[int] = (), components: int = 3, scaling: Scaling = "centred"
 ) -> Basis:
-    """`fit_basis` of the layers' tokens, without those in `left`, and in each layer without what is not finite there."""
+    """`fit_basis` of the layers' tokens, without those in `left`, and in each layer without what is not finite
+    there."""
     return fit_basis([_fitted(layer, left) for layer in layers], components, scaling)
 
 
@@ -149,7 +157,8 @@ def _fitted(states: np.ndarray, left: Sequence[int]) -> np.ndarray:
 def place(
     states: np.ndarray, basis: Basis, left: tuple[int, ...] = (), components: int = 3, ratios: np.ndarray | None = None
 ) -> Projection:
-    """The tokens of one layer in a fitted basis; components that the basis lacks are 0. `ratios`: where they are known."""
+    """The tokens of one layer in a fitted basis; components that the basis lacks are 0. `ratios`: where they are
+    known."""
     found, finite = len(basis.components), finite_tokens(states)
     coordinates = np.zeros((len(states), components))
     coordinates[finite, :found] = basis.transform(states[finite])
@@ -157,17 +166,21 @@ def place(
     coordinates[list(left)] = np.nan
     explained = np.zeros(components)
     explained[:found] = basis.explained
-    return Projection(coordinates, explained, left, norm_ratios(states) if ratios is None else ratios, basis.approximate)
+    return Projection(
+        coordinates, explained, left, norm_ratios(states) if ratios is None else ratios, basis.approximate
+    )
 
 
-def project(states: np.ndarray, components: int = 3, first: Outliers = "auto", scaling: Scaling = "centred") -> Projection:
+def project(
+    states: np.ndarray, components: int = 3, first: Outliers = "auto", scaling: Scaling = "centred"
+) -> Projection:
     """Fit one layer's tokens and project them.
 
     Args:
         states: (token, hidden), the layer that is shown.
         components: how many; missing ones (few tokens) are 0.
-        first: which tokens take no part: "auto", those whose norm is more than `OUTLIER` times the median of all; "keep",
-            none; "leave", the first token. Whatever it says, a state that is not finite takes no part.
+        first: which tokens take no part: "auto", those whose norm is more than `OUTLIER` times the median of all;
+            "keep", none; "leave", the first token. Whatever it says, a state that is not finite takes no part.
         scaling: see `fit_basis`.
     """
     if states.ndim != 2:
@@ -217,8 +230,8 @@ def _all_layers(stream: Stream, scaling: Scaling) -> list[np.ndarray]:
 
 
 def project_stream(stream: Stream, layer: int, fit: Fit, first: Outliers, scaling: Scaling) -> Projection:
-    """The projection after `layer` (−1: the embeddings), remembered by the stream; layers that are fitted together share
-    one basis, which is fitted once."""
+    """The projection after `layer` (−1: the embeddings), remembered by the stream; layers that are fitted together
+    share one basis, which is fitted once."""
 
     def compute() -> Projection:
         states = prepared(states_at(stream, layer), scaling)

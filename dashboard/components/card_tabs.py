@@ -8,9 +8,11 @@ from dash.development.base_component import Component
 
 
 class CardTabs(Component):
-    """Buttons in a row, one of which is open, and the panel of each; a panel is made when it is first open (assets/45-tabs.js).
+    """Buttons in a row, one of which is open, and the panel of each; a panel is made when it is first open
+    (assets/45-tabs.js).
 
-    What is not made costs nothing: at each change of anything, Dash asks every component on the page whether it concerns it.
+    What is not made costs nothing: at each change of anything, Dash asks every component on the page whether it
+    concerns it.
 
     The tabs of dash-bootstrap-components name panels that do not exist and cannot be gone through by key, and those of
     dash.dcc have no roles and cannot take the focus (docs/decisions/033).

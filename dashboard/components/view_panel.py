@@ -13,8 +13,8 @@ from dashboard.markup import Plain
 class ViewPanel(Component):
     """A view's heading, options, figure and the words around it (assets/45-panels.js).
 
-    Its parts and its words are plain trees (dashboard/markup.py) and not components: Dash would have to ask each of them at
-    every change. The options are components, which are made when their menu is first opened.
+    Its parts and its words are plain trees (dashboard/markup.py) and not components: Dash would have to ask each of
+    them at every change. The options are components, which are made when their menu is first opened.
 
     Args:
         children: the view's graph, and what stands over it.
@@ -43,4 +43,6 @@ class ViewPanel(Component):
         self._valid_wildcard_attributes: list[str] = []
         self.available_properties = self._prop_names
         self.available_wildcard_properties: list[str] = []
-        super().__init__(children=list(children), options=list(options), id=id, view=view, tab=tab, parts=parts, words=words)
+        super().__init__(
+            children=list(children), options=list(options), id=id, view=view, tab=tab, parts=parts, words=words
+        )

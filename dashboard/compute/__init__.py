@@ -1,7 +1,7 @@
 """Kinds of derived results, one file each: a `KIND` that declares its parameters, computes it and reads it.
 
-They are found by discovery; nothing else has to be edited (docs/adding-a-derived-result.md). A kind's file imports torch in its
-`compute` alone: the web process imports the rest.
+They are found by discovery; nothing else has to be edited (docs/adding-a-derived-result.md). A kind's file imports
+torch in its `compute` alone: the web process imports the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What a kind of derived result declares. No torch here: the web process asks a kind what it takes, a worker computes it."""
+"""What a kind of derived result declares. No torch here: the web process asks a kind what it takes, a worker computes
+it."""
 
 from __future__ import annotations
 
@@ -77,15 +78,16 @@ class Kind:
     Attributes:
         name: lower case, with hyphens: the file's name. title: as a sentence begins with it.
         parameters: each must be given, and no other.
-        check: raises a `DashboardError` where this run cannot have the result (`MissingArrayError` where its model gives none).
-        compute: computes it, in a process with torch, with the model that made the run; reports its progress, which raises to
-            stop it.
+        check: raises a `DashboardError` where this run cannot have the result (`MissingArrayError` where its model
+            gives none).
+        compute: computes it, in a process with torch, with the model that made the run; reports its progress, which
+            raises to stop it.
         read: what the result says, of a run and the result: the value that `dashboard.derive` gives.
-        quick: of which parameters it is computed in a moment, for the place that a person looks at: then it comes before runs.
-            Others come after them, one of each visitor at a time.
-        gives_way: whether others' work may be done between two of its reports, which come twice a second at least: then nothing
-            is changed in the model (no hooks, no mask put anywhere), and what it has so far is kept. Reports from within
-            `at_each_layer` only tell where it is. Declare it of what is long.
+        quick: of which parameters it is computed in a moment, for the place that a person looks at: then it comes
+            before runs. Others come after them, one of each visitor at a time.
+        gives_way: whether others' work may be done between two of its reports, which come twice a second at least: then
+            nothing is changed in the model (no hooks, no mask put anywhere), and what it has so far is kept. Reports
+            from within `at_each_layer` only tell where it is. Declare it of what is long.
 
     Raises:
         ValueError: it is neither quick nor gives way, so that a run would wait for the whole of it.
@@ -103,7 +105,8 @@ class Kind:
     def __post_init__(self) -> None:
         if self.quick is never and not self.gives_way:
             raise ValueError(
-                f"{self.name} would make runs wait for the whole of it. Say of which parameters it is computed in a moment "
+                f"{self.name} would make runs wait for the whole of it. Say of which parameters it is computed in a "
+                f"moment "
                 "(quick), or that others' work may be done between two of its reports (gives_way=True)."
             )
 
@@ -117,11 +120,15 @@ class Kind:
         Raises:
             BadRequestError: a parameter lacks, is too many, or is out of its bounds. BadSelectionError: an index is.
         """
-        parameters = {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
+        parameters = {
+            name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()
+        }
         names = {parameter.name for parameter in self.parameters}
         if set(parameters) != names:
             wanted, given = (", ".join(sorted(some)) or "none" for some in (names, parameters))
-            raise BadRequestError(f"{self.title} takes these parameters: {wanted}. Given were: {given}. Give exactly those.")
+            raise BadRequestError(
+                f"{self.title} takes these parameters: {wanted}. Given were: {given}. Give exactly those."
+            )
         for parameter in self.parameters:
             parameter.check(run, parameters[parameter.name])
         return DerivedRequest.of(run.key, self.name, **parameters)

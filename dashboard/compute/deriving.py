@@ -41,11 +41,14 @@ def compute(loaded: LoadedModel, run: ModelRun, request: DerivedRequest, progres
     return Derived(request, found.arrays, found.facts)
 
 
-def derive(loaded: LoadedModel, run: ModelRun, kind: str, progress: OnProgress | None = None, **parameters: Value) -> Any:
+def derive(
+    loaded: LoadedModel, run: ModelRun, kind: str, progress: OnProgress | None = None, **parameters: Value
+) -> Any:
     """A derived result of a run, computed now.
 
     Args:
-        loaded: the model that made the run. kind: its name, such as "masked-prediction"; `dashboard.compute` has a file for each.
+        loaded: the model that made the run. kind: its name, such as "masked-prediction"; `dashboard.compute` has a file
+            for each.
         progress: told of each step; what it raises stops the computation.
         **parameters: of this kind.
 

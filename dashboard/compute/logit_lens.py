@@ -1,10 +1,10 @@
 """The logit lens: what the model would predict at each position if it stopped after each layer.
 
-Each layer's residual stream goes through the model's own final norm and prediction head (nostalgebraist, "interpreting GPT:
-the logit lens", 2020), with that layer's own statistics in the norm, which is applied once: the last of Hugging Face's hidden
-states is past it already. What the head does after the unembedding (softcap, scale) is part of it. A masked model's lens is its
-whole prediction head, of the text as it stands. The distance to the last layer is KL(last ‖ layer) in nats, as in Belrose et
-al. 2023 (arXiv 2303.08112).
+Each layer's residual stream goes through the model's own final norm and prediction head (nostalgebraist, "interpreting
+GPT: the logit lens", 2020), with that layer's own statistics in the norm, which is applied once: the last of Hugging
+Face's hidden states is past it already. What the head does after the unembedding (softcap, scale) is part of it. A
+masked model's lens is its whole prediction head, of the text as it stands. The distance to the last layer is KL(last ‖
+layer) in nats, as in Belrose et al. 2023 (arXiv 2303.08112).
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ NAME = "logit-lens"
 WORD_NAMES = ("word_logprob", "word_rank")
 TOP_K = 10
 CHUNK_BYTES = 32 * 2**20  # of the logits of one layer at once: two of these are held
-STEP_OPERATIONS = 2 * 10**10  # of one head at once, at most: some half second of one core, after which others may go first
+# of one head at once, at most: some half second of one core, after which others may go first
+STEP_OPERATIONS = 2 * 10**10
 
 
 @dataclass(frozen=True)
 class Last:
-    """The last layer's distribution at some positions: (position, vocabulary) probabilities, (position,) Σ q·ln q, (position, 1)
-    ids of the likeliest."""
+    """The last layer's distribution at some positions: (position, vocabulary) probabilities, (position,) Σ q·ln q,
+    (position, 1) ids of the likeliest."""
 
     probabilities: torch.Tensor
     negentropy: torch.Tensor
@@ -82,7 +83,9 @@ def saying_why(run: ModelRun) -> Iterator[None]:
     except MissingArrayError as error:
         if run.not_finite is None:
             raise
-        raise MissingArrayError(f"The lens cannot be computed; use weights in float32. {run.not_finite.sentence}") from error
+        raise MissingArrayError(
+            f"The lens cannot be computed; use weights in float32. {run.not_finite.sentence}"
+        ) from error
 
 
 def arrays_of(
@@ -92,7 +95,8 @@ def arrays_of(
     progress: OnProgress,
     words: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
-    """The arrays of `LogitLens` but for the vocabulary. Some positions at a time: layers × positions × vocabulary is never held.
+    """The arrays of `LogitLens` but for the vocabulary. Some positions at a time: layers × positions × vocabulary is
+    never held.
 
     Args:
         hidden_states: per place (position, hidden), as Hugging Face gives them. actual: (position,) ids, −1 for none.
@@ -119,7 +123,9 @@ def arrays_of(
         """(places × positions, vocabulary) of some places, one after the other."""
         found = []
         for place in at:
-            states = torch.tensor(np.asarray(hidden_states[place][first : first + rows]), device=model.device).to(model.dtype)
+            states = torch.tensor(np.asarray(hidden_states[place][first : first + rows]), device=model.device).to(
+                model.dtype
+            )
             found.append(norm(states) if norm is not None and place < places - 1 else states)
         if len({states.shape[1] for states in found}) > 1:  # OPT's last hidden state is narrower than the others
             return torch.cat([family_head(model, known, states) for states in found]).float()
@@ -129,14 +135,16 @@ def arrays_of(
         for first in range(0, count, rows):
             positions, end = asked[first : first + rows], min(count, first + rows)
             last = Last.of(logits_at(range(places - 1, places), first))
-            together = max(1, rows // len(positions))  # places whose logits are made at once: reading the head's weights is dear
+            # places whose logits are made at once: reading the head's weights is dear
+            together = max(1, rows // len(positions))
             for start in range(0, places, together):
                 at = range(start, min(places, start + together))
                 done = f"{first + 1} to {end} of {count:,} tokens, place {start + 1} of {places}"
                 progress(Progress("predictions", first * places + start, count * places, f"Lens: {done}"))
                 for place, logits in zip(at, logits_at(at, first).split(len(positions)), strict=True):
                     parts[place].append(_reduced(logits, last, positions, followed if words else None))
-    whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]  # by place, then in the order of names
+    # by place, then in the order of names
+    whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]
     found = [torch.stack(by_place).cpu().numpy() for by_place in zip(*whole, strict=True)]
     return dict(zip((*NAMES, *WORD_NAMES) if words else NAMES, found, strict=True))
 
@@ -164,8 +172,8 @@ def rows_of_a_step(hidden_size: int, vocabulary: int) -> int:
 def _reduced(
     logits: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, ...]:
-    """What is kept of (position, vocabulary) logits, in the order of `NAMES`, then of `WORD_NAMES` where words are followed;
-    overwrites them, in blocks that fit the caches.
+    """What is kept of (position, vocabulary) logits, in the order of `NAMES`, then of `WORD_NAMES` where words are
+    followed; overwrites them, in blocks that fit the caches.
     """
     import torch
 
@@ -183,8 +191,8 @@ def _reduced(
 def _block(
     logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None
 ) -> tuple[torch.Tensor, ...]:
-    """With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m), and
-    KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
+    """With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m),
+    and KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
     """
     import torch
 

@@ -1,4 +1,5 @@
-"""What a masked model predicts at one position when the mask token stands there, of texts too long to mask everywhere at once."""
+"""What a masked model predicts at one position when the mask token stands there, of texts too long to mask everywhere
+at once."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
     from dashboard.models.predictions import masked_fill
 
     request = run.request
-    return Computed(masked_fill(loaded, request.text, parameters["position"], request.options.top_k, request.text_pair, progress))
+    return Computed(
+        masked_fill(loaded, request.text, parameters["position"], request.options.top_k, request.text_pair, progress)
+    )
 
 
 def read(run: ModelRun, result: Derived) -> Prediction:

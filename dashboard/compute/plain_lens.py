@@ -14,7 +14,9 @@ from dashboard.contracts.run import ModelInfo
 from dashboard.errors import MissingArrayError, RunShapeError
 
 
-def plain_lens(model: Any, tokenizer: Any, hidden_states: Sequence[np.ndarray], ids: Sequence[int]) -> tuple[LogitLens, int]:
+def plain_lens(
+    model: Any, tokenizer: Any, hidden_states: Sequence[np.ndarray], ids: Sequence[int]
+) -> tuple[LogitLens, int]:
     """What each layer would predict, and how many tokens there are to choose from.
 
     Args:
@@ -34,11 +36,15 @@ def plain_lens(model: Any, tokenizer: Any, hidden_states: Sequence[np.ndarray], 
         kind = kind_in_use(inner)
         title = type(inner).__name__
         if kind is None:
-            raise MissingArrayError(f"{title} gives no logits over a vocabulary. Give the model with its prediction head.")
+            raise MissingArrayError(
+                f"{title} gives no logits over a vocabulary. Give the model with its prediction head."
+            )
         config, layers = inner.config.get_text_config(), len(hidden_states) - 1
         if layers != config.num_hidden_layers:
             wanted = config.num_hidden_layers + 1
-            raise RunShapeError(f"{title} has {wanted} hidden states and {layers + 1} are given. Give all, the embeddings first.")
+            raise RunShapeError(
+                f"{title} has {wanted} hidden states and {layers + 1} are given. Give all, the embeddings first."
+            )
         heads, width, vocabulary = config.num_attention_heads, config.hidden_size, config.vocab_size
         info = ModelInfo(title, title, inner.config.model_type, kind, layers, heads, heads, width, vocabulary, 0, 0)
         loaded = LoadedModel(inner, tokenizer, info, "")

@@ -61,7 +61,8 @@ def words_in(typed: str) -> list[str]:
 
 
 def check(run: ModelRun, parameters: Parameters) -> None:
-    """Raise `MissingArrayError` where the model predicts nothing, or masks nothing, and `BadRequestError` for too many words."""
+    """Raise `MissingArrayError` where the model predicts nothing, or masks nothing, and `BadRequestError` for too many
+    words."""
     check_lens(run, parameters)
     if parameters["mode"] == "masked" and run.model.kind != "masked":
         raise MissingArrayError(f"{run.model.title} fills no masked tokens. Choose a masked language model.")
@@ -91,8 +92,11 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
     return Computed(with_texts(arrays, loaded, *ids), {"words": [word.to_json() for word in words]})
 
 
-def _masked_states(loaded: LoadedModel, run: ModelRun, position: int, progress: OnProgress) -> tuple[list[np.ndarray], int]:
-    """Per place (1, hidden) when the mask token stands at `position`, and the id that really stands there, −1 for none."""
+def _masked_states(
+    loaded: LoadedModel, run: ModelRun, position: int, progress: OnProgress
+) -> tuple[list[np.ndarray], int]:
+    """Per place (1, hidden) when the mask token stands at `position`, and the id that really stands there, −1 for
+    none."""
     import torch
 
     from dashboard.models.anatomy import anatomy, at_each_layer, base_of

@@ -1,4 +1,5 @@
-"""All that a view may look at, as one value: a new input of views is a new field, and no parameter of forty functions."""
+"""All that a view may look at, as one value: a new input of views is a new field, and no parameter of forty
+functions."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class Context:
     """What one card of one person's page is asked to show.
 
     Attributes:
-        run: the selection's run. results: what was computed of it later, as far as the view shows it and it is there, by name.
+        run: the selection's run. results: what was computed of it later, as far as the view shows it and it is there,
+            by name.
         selection: what is selected in it; every place that it names is there (`Selection.checked`).
         options: the view's controls, the chosen value by the control's name.
         theme: the name of the colours ("light", "dark"). whole: a table is asked for as a file, with all its numbers;

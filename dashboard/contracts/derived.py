@@ -33,11 +33,12 @@ class DerivedRequest:
 
     Attributes:
         run: the run's key. kind: what is computed, by the name of its file in `dashboard.compute`.
-        parameters: (name, value) in the order of names. A whole number is an `int`: a browser makes no difference between 1.0
-            and 1, and the result has one name.
+        parameters: (name, value) in the order of names. A whole number is an `int`: a browser makes no difference
+            between 1.0 and 1, and the result has one name.
 
     Raises:
-        BadRequestError: a field is not what it must be. Whether kind and parameters exist is checked by `dashboard.compute`.
+        BadRequestError: a field is not what it must be. Whether kind and parameters exist is checked by
+            `dashboard.compute`.
     """
 
     run: str
@@ -74,7 +75,8 @@ class DerivedRequest:
 
     @property
     def name(self) -> str:
-        """What the result is called everywhere: the job that computes it, its file in the store, its place on the page."""
+        """What the result is called everywhere: the job that computes it, its file in the store, its place on the
+        page."""
         return f"{self.run}.{self.suffix}"
 
 
@@ -98,7 +100,8 @@ def _plain(value: Value) -> Value:
 
 @dataclass(frozen=True)
 class Derived:
-    """A result. `arrays` by name; `facts`: JSON beside them; what they mean says the kind's file in `dashboard.compute`."""
+    """A result. `arrays` by name; `facts`: JSON beside them; what they mean says the kind's file in
+    `dashboard.compute`."""
 
     request: DerivedRequest
     arrays: Mapping[str, np.ndarray]

@@ -1,7 +1,7 @@
 """Where a run's values stop being finite numbers (NaN, ±∞): the first such place, and the sentence that says it.
 
-A model's weights that overflowed in half precision, say, give NaN from some layer on. What comes before is as good as in any
-other run. −∞ among the logits is allowed: it makes a token impossible, with probability 0.
+A model's weights that overflowed in half precision, say, give NaN from some layer on. What comes before is as good as
+in any other run. −∞ among the logits is allowed: it makes a token impossible, with probability 0.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ class NotFinite:
     """Where values that are not finite begin.
 
     Attributes:
-        part: "embeddings"; "layer", in the attention or the states of `layer`; "norm", past the final norm; "predictions".
+        part: "embeddings"; "layer", in the attention or the states of `layer`; "norm", past the final norm;
+            "predictions".
         layer: −1 for the embeddings; the number of layers for what comes after the last.
-        values: "NaN", "∞" or "NaN and ∞". tokens: at how many positions, of the first place alone. of: how many there are.
+        values: "NaN", "∞" or "NaN and ∞". tokens: at how many positions, of the first place alone. of: how many there
+            are.
     """
 
     part: Part
@@ -54,8 +56,8 @@ class NotFinite:
 
 
 def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str) -> NotFinite | None:
-    """The first place in a run's arrays (dashboard/contracts/run.py) with a value that is not finite; None where there is none.
-    Of `stream`, its attention and the predictions.
+    """The first place in a run's arrays (dashboard/contracts/run.py) with a value that is not finite; None where there
+    is none. Of `stream`, its attention and the predictions.
 
     It costs one sum over every hidden state, which is finite where all values are.
     """
@@ -86,7 +88,8 @@ def _first_attention(received: np.ndarray | None) -> int | None:
 
 
 def _bad(by_token: np.ndarray | None) -> tuple[str, int, int] | None:
-    """Which values of (token, …) are not finite, at how many tokens, of how many; None where all are, or none are there."""
+    """Which values of (token, …) are not finite, at how many tokens, of how many; None where all are, or none are
+    there."""
     if by_token is None:
         return None
     with np.errstate(all="ignore"):

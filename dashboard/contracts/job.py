@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 from dashboard.errors import DashboardError
 
-Lane = Literal["compute", "prepare"]  # what needs the model, and what makes a model ready for that; each has workers of its own
+# what needs the model, and what makes a model ready for that; each has workers of its own
+Lane = Literal["compute", "prepare"]
 
 
 class Rank(IntEnum):
     """Which jobs of a lane come first: all of a rank before any of the next.
 
-    QUICK: a small result that a person waits for at what they look at. USUAL: a run. LONG: any other result, and a preparation;
-    a visitor has one of these at a time.
+    QUICK: a small result that a person waits for at what they look at. USUAL: a run. LONG: any other result, and a
+    preparation; a visitor has one of these at a time.
     """
 
     QUICK = 0
@@ -30,8 +31,9 @@ class JobSpec:
 
     Attributes:
         name: which of the worker's functions does it ("capture", "derive", "prepare").
-        key: names the job; what stands before an "@" names its artifact in the run store, once it is done. What stands behind is
-            the stamp of the capture that a result is derived from, so that two captures of a run have two jobs.
+        key: names the job; what stands before an "@" names its artifact in the run store, once it is done. What stands
+            behind is the stamp of the capture that a result is derived from, so that two captures of a run have two
+            jobs.
         payload: the function's JSON arguments.
         needs: the preparation that must be done first, or None.
         rank: which jobs come before it and after it.
@@ -56,7 +58,8 @@ def artifact_of(key: str) -> str:
 
 @dataclass(frozen=True)
 class JobSet:
-    """Jobs that are wanted together, each with a state of its own; what was wanted before and is not in here no longer is.
+    """Jobs that are wanted together, each with a state of its own; what was wanted before and is not in here no longer
+    is.
 
     Attributes:
         refused: why some are no jobs, by the keys that these would have.
@@ -67,7 +70,8 @@ class JobSet:
 
 
 def preparation(model: str, revision: str | None) -> JobSpec:
-    """The job that makes a model ready for runs: brings it here, converts it and reads it through, as far as that is needed."""
+    """The job that makes a model ready for runs: brings it here, converts it and reads it through, as far as that is
+    needed."""
     payload = {"model": model, "revision": revision}
     return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}", payload, rank=Rank.LONG)
 

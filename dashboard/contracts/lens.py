@@ -1,4 +1,5 @@
-"""The logit lens as a value: what each layer would predict at each position (dashboard/compute/logit_lens.py computes it)."""
+"""The logit lens as a value: what each layer would predict at each position (dashboard/compute/logit_lens.py computes
+it)."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ class LogitLens:
     Attributes:
         top_ids: (place, position, k) int32, likeliest first; top_logprobs: the same in nats.
         entropy: (place, position) nats.
-        actual_logprob, actual_rank: (place, position), of the token that really comes next (masked models: stands there); NaN and
-            0 where there is none. 1 is the likeliest.
+        actual_logprob, actual_rank: (place, position), of the token that really comes next (masked models: stands
+            there); NaN and 0 where there is none. 1 is the likeliest.
         final_logprob, final_rank: (place, position), of the token that the last layer finds likeliest at that position.
         kl: (place, position) nats, KL(last layer's distribution ‖ this one's); 0 at the last.
         vocabulary: uint8, UTF-8 JSON {id: text} of the ids that occur.
@@ -74,7 +75,9 @@ class LogitLens:
         """
         check("layer", layer + 1, self.places)
         check("token", position, self.positions)
-        pairs = zip(self.top_ids[layer + 1, position].tolist(), self.top_logprobs[layer + 1, position].tolist(), strict=True)
+        pairs = zip(
+            self.top_ids[layer + 1, position].tolist(), self.top_logprobs[layer + 1, position].tolist(), strict=True
+        )
         return tuple(TokenProbability(i, self.texts[i], float(np.exp(p)), p) for i, p in pairs)
 
     def at(self, positions: Sequence[int]) -> LogitLens:

@@ -151,8 +151,8 @@ def check_length(tokens: int, title: str, limit: int, most: int | None) -> None:
 
 
 def check_characters(characters: int, title: str, limit: int, most: int | None) -> None:
-    """Raise `TextTooLongError` for a text of which its characters alone tell that it has too many tokens; before anything
-    is made of it. The arguments are those of `check_length`.
+    """Raise `TextTooLongError` for a text of which its characters alone tell that it has too many tokens; before
+    anything is made of it. The arguments are those of `check_length`.
     """
     tokens = limit if most is None else min(limit, most)
     if characters > longest_text(tokens):

@@ -1,28 +1,35 @@
 """A model run: what one model did with one text, as an immutable value of numpy arrays.
 
 Axis words are those of docs/glossary.md. Arrays are read lazily from the mapping that the run is made of, so that
-opening a run costs little whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind of
-attention ("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tokens, d hidden width, H heads, H_kv key heads:
+opening a run costs little whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind
+of attention ("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tokens, d hidden width, H heads, H_kv
+key heads:
 
-    STREAM/hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face gives
+    STREAM/hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face
+    gives
                                  them, so in a pre-norm model the last one is past the final norm
-    STREAM/residual_final        (token, hidden) float32, the residual stream before the final norm; absent where the last of
+    STREAM/residual_final        (token, hidden) float32, the residual stream before the final norm; absent where the
+    last of
                                  hidden_states is that already, or where the family is not known
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
-    KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or forbidden"
-    KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy (nats),
-                                 entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where N = 1 leaves no mean
+    KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
+    forbidden" KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token;
+    entropy (nats),
+                                 entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where N = 1
+                                 leaves no mean
     KIND/received                (layer, head, key) float32, the attention that each token receives, mean over queries
     given/… , masked/…           predictions: top_ids (position, k) int32, top_logprobs (position, k) float32, entropy
-                                 (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the likeliest;
+                                 (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the
+                                 likeliest;
                                  NaN and 0 where there is no actual token. `given`: the model reads the text as it is;
                                  `masked`: each position replaced by the mask token in turn (masked models only)
     derived/KIND-…/…             results that were computed later, in files that hold them (`with_derived`)
     vocabulary                   uint8, UTF-8 JSON {id: text} of every id that occurs in the predictions
 
-A run must have the hidden states of its streams. All other arrays are optional: a stored run of an earlier version, or of a
-family that does not give them, lacks some. Reading one that is absent raises `MissingArrayError`, which says how to get it.
+A run must have the hidden states of its streams. All other arrays are optional: a stored run of an earlier version, or
+of a family that does not give them, lacks some. Reading one that is absent raises `MissingArrayError`, which says how
+to get it.
 """
 
 from __future__ import annotations
@@ -112,25 +119,29 @@ def _results_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_names(tokens: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
-    """Raise `RunShapeError`, with the name, for a stream or an attention that this version does not know or that lacks a part."""
+    """Raise `RunShapeError`, with the name, for a stream or an attention that this version does not know or that lacks
+    a part."""
     for what, names, known in (("stream", tokens, STREAMS), ("attention", recipes, tuple(ENDS))):
         unknown = next((str(name) for name in names if name not in known), None)
         if unknown is not None:
             raise RunShapeError(
-                f"The run has {what} “{unknown[:40]}”, and this version knows {' and '.join(known)} alone. Run its text again."
+                f"The run has {what} “{unknown[:40]}”, and this version knows {' and '.join(known)} alone. Run its "
+                f"text again."
             )
     lacking = [name for name in tokens if name not in recipes]
     lacking += [end for kind in recipes for end in ENDS[kind] if end not in tokens]  # type: ignore[index]
     if lacking:
-        raise RunShapeError(f"The run names the stream “{lacking[0]}” and lacks its tokens or its attention. Run its text again.")
+        raise RunShapeError(
+            f"The run names the stream “{lacking[0]}” and lacks its tokens or its attention. Run its text again."
+        )
 
 
 class ModelRun:
     """One run. Made of a JSON-able header and a mapping of named arrays (see the module's text); never changed.
 
     Attributes:
-        outdated: what this version of the program computes differently, in words; empty where it is what this one computes.
-            Capture the text again to get that.
+        outdated: what this version of the program computes differently, in words; empty where it is what this one
+            computes. Capture the text again to get that.
         stamp: names this capture of it, where `key` names every capture of the same text, model and options.
         streams: by name; `main` is the one whose tokens are predicted. attentions: by kind.
         tokens, hidden_states: of the main stream.
@@ -153,11 +164,15 @@ class ModelRun:
         _check_names(header["tokens"], header["recipes"])
         recipes = {kind: [ScoreRecipe(**recipe) for recipe in rows] for kind, rows in header["recipes"].items()}
         self.streams: Mapping[str, Stream] = {
-            name: self._stream(name, header["tokens"][name], len(recipes[name])) for name in STREAMS if name in header["tokens"]
+            name: self._stream(name, header["tokens"][name], len(recipes[name]))
+            for name in STREAMS
+            if name in header["tokens"]
         }
         if not self.streams:
             raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
-        self.attentions: Mapping[str, Attention] = {kind: self._attention(kind, found) for kind, found in recipes.items()}
+        self.attentions: Mapping[str, Attention] = {
+            kind: self._attention(kind, found) for kind, found in recipes.items()
+        }
         self.main = next(iter(self.streams.values()))
         if self.main.layers != self.model.layers:
             raise RunShapeError(f"{self.main.layers} score recipes for {self.model.layers} layers. Run the text again.")
@@ -186,7 +201,8 @@ class ModelRun:
         """The JSON-able header of a run.
 
         Args:
-            tokens: by stream; of a model with one stream, as they are. recipes: one a layer, by kind of attention, likewise.
+            tokens: by stream; of a model with one stream, as they are. recipes: one a layer, by kind of attention,
+                likewise.
             extra: goes in as it is (seconds, created, fingerprint, version …).
         """
         by_kind = recipes if isinstance(recipes, Mapping) else {stream_of(recipe.mask for recipe in recipes): recipes}
@@ -280,11 +296,14 @@ class ModelRun:
 
     @cached_property
     def not_finite(self) -> NotFinite | None:
-        """Where values that are not finite begin; None where all are. From the header, or for older runs from the arrays."""
+        """Where values that are not finite begin; None where all are. From the header, or for older runs from the
+        arrays."""
         known = self._header.get("not_finite")
         if known is not None:
             return NotFinite(**known)
-        return None if "not_finite" in self._header else first_not_finite(self.arrays, self.model.layers, self.main.name)
+        return (
+            None if "not_finite" in self._header else first_not_finite(self.arrays, self.model.layers, self.main.name)
+        )
 
     @property
     def has_predictions(self) -> bool:
@@ -293,7 +312,10 @@ class ModelRun:
     @property
     def without_predictions(self) -> str:
         """Why the run has no predictions, in a sentence."""
-        return str(self._header.get("no_predictions") or f"{self.model.title} produces embeddings; it has no token predictions.")
+        return str(
+            self._header.get("no_predictions")
+            or f"{self.model.title} produces embeddings; it has no token predictions."
+        )
 
     def has_masked(self, position: int) -> bool:
         """Whether the prediction with `position` masked is stored in this run."""
@@ -310,7 +332,8 @@ class ModelRun:
             raise MissingArrayError(self.without_predictions)
         if f"{mode}/top_ids" not in self.arrays:
             raise MissingArrayError(
-                f"The predictions “{mode}” are not stored in this run. Leave `mode` out for those of the text as it stands."
+                f"The predictions “{mode}” are not stored in this run. Leave `mode` out for those of the text as it "
+                f"stands."
             )
         return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)
 
@@ -318,7 +341,8 @@ class ModelRun:
         """Raise `MissingArrayError` where what is computed now would not fit beside what the run holds."""
         if self.outdated:
             raise MissingArrayError(
-                "An earlier version of this program computed this run and did not store this result. Run the text again "
+                "An earlier version of this program computed this run and did not store this result. Run the text "
+                "again "
                 "to see it.",
                 again=True,
             )
@@ -373,7 +397,11 @@ class ModelRun:
         if not found:
             return self
         told = {
-            one.request.suffix: {"kind": one.request.kind, "parameters": dict(one.request.parameters), "facts": dict(one.facts)}
+            one.request.suffix: {
+                "kind": one.request.kind,
+                "parameters": dict(one.request.parameters),
+                "facts": dict(one.facts),
+            }
             for one in found
         }
         header = {**self._header, BESIDE: {**self._beside, **told}}

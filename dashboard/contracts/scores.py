@@ -75,15 +75,16 @@ def attention_weights(
         first: position of the first query, where `query` and `bias` are some rows of a longer text.
 
     Returns:
-        (query, key) float32; each row sums to 1 (to less where there is a sink); forbidden pairs are exactly 0. A row whose
-        scores are not finite is NaN, but for its forbidden pairs.
+        (query, key) float32; each row sums to 1 (to less where there is a sink); forbidden pairs are exactly 0. A row
+        whose scores are not finite is NaN, but for its forbidden pairs.
 
     Raises:
         RunShapeError: query and key do not have the same width.
     """
     if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1]:
         raise RunShapeError(f"query {query.shape} and key {key.shape} do not fit. Give (token, d_head) of one width.")
-    with np.errstate(invalid="ignore", over="ignore"):  # of values that are not finite, which the run says (contracts/finite.py)
+    # of values that are not finite, which the run says (contracts/finite.py)
+    with np.errstate(invalid="ignore", over="ignore"):
         return _weights(query, key, recipe, bias, sink, first)
 
 

@@ -1,7 +1,7 @@
 """What is selected: a small value made in the browser, parsed once at the edge.
 
-`Selection` alone says which fields there are. Addresses, the page, exports and the shell go through `FIELDS`, which is made of
-its annotations, and the browser is sent the same list (`fields_for_browser`): a new field is a new line here.
+`Selection` alone says which fields there are. Addresses, the page, exports and the shell go through `FIELDS`, which is
+made of its annotations, and the browser is sent the same list (`fields_for_browser`): a new field is a new line here.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class RunName:
             BadSelectionError: it is none.
         """
         if not is_run_key(value):
-            raise BadSelectionError(f"The selection's {self.title} is not a run's name. Reload the page, or run a text.")
+            raise BadSelectionError(
+                f"The selection's {self.title} is not a run's name. Reload the page, or run a text."
+            )
         return str(value)
 
 
@@ -79,7 +81,9 @@ class Choice:
             BadSelectionError: it is none of them.
         """
         if value not in self.names:
-            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; choose {' or '.join(self.names)}.")
+            raise BadSelectionError(
+                f"The selection's {self.title} is {repr(value)[:40]}; choose {' or '.join(self.names)}."
+            )
         return str(value)
 
 
@@ -110,7 +114,8 @@ class Selection:
         token, layer, head: indices from 0.
         second: a second token, or None.
         second_run: key of a second run, or None.
-        stream: in which stream token, second token and layer are ("encoder", "decoder"), or None for the run's main one.
+        stream: in which stream token, second token and layer are ("encoder", "decoder"), or None for the run's main
+            one.
         stamp: which capture of the run is meant (`ModelRun.stamp`), or None for the one that is there.
     """
 
@@ -125,7 +130,8 @@ class Selection:
 
     @classmethod
     def from_json(cls, raw: object) -> Selection:
-        """Parse a decoded JSON object, or an address: numbers may come as text. A second token that is the first is none.
+        """Parse a decoded JSON object, or an address: numbers may come as text. A second token that is the first is
+        none.
 
         Raises:
             BadSelectionError: a field is missing or is not what it must be.
@@ -143,8 +149,8 @@ class Selection:
         return {field.name: getattr(self, field.name) for field in FIELDS}
 
     def to_query(self) -> dict[str, str]:
-        """The fields that an address holds, as text; without what is None, and without the stamp: a link means the run, not one
-        capture of it.
+        """The fields that an address holds, as text; without what is None, and without the stamp: a link means the run,
+        not one capture of it.
         """
         held = {field.name: getattr(self, field.name) for field in FIELDS if field.in_address}
         return {name: str(value) for name, value in held.items() if value is not None}
@@ -180,14 +186,23 @@ class SelectionField:
         return not isinstance(self.kind, Stamp)
 
     def value_in(self, raw: Mapping[str, Any]) -> Any:
-        """What an object or an address says of this field, by its name or by an older one; None where it says nothing."""
+        """What an object or an address says of this field, by its name or by an older one; None where it says
+        nothing."""
         value = raw.get(self.name)
-        return raw.get(self.kind.was) if value in (None, "") and self.kind.was is not None else value if value != "" else None
+        return (
+            raw.get(self.kind.was)
+            if value in (None, "") and self.kind.was is not None
+            else value
+            if value != ""
+            else None
+        )
 
 
 def _declared() -> tuple[SelectionField, ...]:
     hints = get_type_hints(Selection, include_extras=True)
-    return tuple(SelectionField(one.name, get_args(hints[one.name])[1], one.default is None) for one in fields(Selection))
+    return tuple(
+        SelectionField(one.name, get_args(hints[one.name])[1], one.default is None) for one in fields(Selection)
+    )
 
 
 FIELDS = _declared()
@@ -200,8 +215,8 @@ def apart(places: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields_for_browser() -> list[dict[str, Any]]:
-    """`FIELDS` as JSON, for the page's scripts: `name`, `of` (what an index counts; null for other fields), `optional`, `address`
-    (whether it stands in the page's address) and `was` (an older name, or null).
+    """`FIELDS` as JSON, for the page's scripts: `name`, `of` (what an index counts; null for other fields), `optional`,
+    `address` (whether it stands in the page's address) and `was` (an older name, or null).
     """
     return [
         {

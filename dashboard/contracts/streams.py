@@ -1,8 +1,8 @@
 """What a run holds of one sequence of tokens, and of one kind of attention between two of them.
 
-A decoder or an encoder reads one sequence, its stream. An encoder–decoder model has both, and a third kind of attention: the
-decoder's tokens ask, the encoder's answer, so that a matrix of weights need not be square. The names of a run's arrays carry
-the stream's or the kind's name (dashboard/contracts/run.py).
+A decoder or an encoder reads one sequence, its stream. An encoder–decoder model has both, and a third kind of
+attention: the decoder's tokens ask, the encoder's answer, so that a matrix of weights need not be square. The names of
+a run's arrays carry the stream's or the kind's name (dashboard/contracts/run.py).
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ class Attention(Holder):
     """Attention of one kind: queries of one stream, keys of the same or another one.
 
     Attributes:
-        kind: "decoder", "encoder" (within that stream) or "cross". asks: the stream of the queries; answers: of the keys.
+        kind: "decoder", "encoder" (within that stream) or "cross". asks: the stream of the queries; answers: of the
+            keys.
         layers, heads: how many there are; heads are query heads, of which several may share a key head.
     """
 
@@ -186,7 +187,9 @@ class Attention(Holder):
         query, key = (self.array(f"{name}/{layer}", "queries and keys") for name in ("query", "key"))
         for name, array, count in (("query", query, len(self.asks)), ("key", key, len(self.answers))):
             if array.shape[1] != count:
-                raise RunShapeError(f"{name}/{layer} has {array.shape[1]} positions for {count} tokens. Run the text again.")
+                raise RunShapeError(
+                    f"{name}/{layer} has {array.shape[1]} positions for {count} tokens. Run the text again."
+                )
         return query, key
 
     def weights(self, layer: int, head: int) -> np.ndarray:
@@ -198,7 +201,9 @@ class Attention(Holder):
         check("head", head, self.heads)
         recipe = self.recipe(layer)
         if not 0 <= first < last <= len(self.asks):
-            raise BadSelectionError(f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self.asks)}.")
+            raise BadSelectionError(
+                f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self.asks)}."
+            )
         query, key = self.query_and_key(layer)
         bias = self.array(recipe.bias, "position biases")[head][first:last] if recipe.bias else None
         sink = float(self.array(recipe.sinks, "sink logits")[head]) if recipe.sinks else None
@@ -236,4 +241,6 @@ class Attention(Holder):
 def check(name: str, value: int | None, count: int) -> None:
     """Raise `BadSelectionError` for an index that there is not."""
     if value is not None and not 0 <= value < count:
-        raise BadSelectionError(f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}. Choose one of these.")
+        raise BadSelectionError(
+            f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}. Choose one of these."
+        )

@@ -30,7 +30,8 @@ class Table:
         title: what the rows are, with layer, head and token where they matter.
         columns: as many as each row has cells. rows: read once, one after the other; they may be made as they are read.
         count: how many rows there are. selected: indices of the rows of the selected and the second token.
-        row_is: what row i stands for, where that is a token: choosing it proposes `token` or `second` = i; "" for nothing.
+        row_is: what row i stands for, where that is a token: choosing it proposes `token` or `second` = i; "" for
+            nothing.
         strong: indices of rows that the figure draws bold.
     """
 

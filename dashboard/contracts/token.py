@@ -22,12 +22,12 @@ class Token:
         special: a special token ([CLS], <s>, …): added by the tokenizer, or typed (then it has characters of the text).
         partial: part of one character; neighbours share its offsets.
         word: index of the word it belongs to, or None.
-        sign: what the text alone does not show. "added": it begins with a space that the tokenizer adds and the text lacks
-            (one that is nothing else stands for no character: its `text` is empty); "continuation": it goes on a word
-            (WordPiece's ##); "unknown": the vocabulary lacks these characters, so the model does not see which they are;
-            "mask": the mask token.
-        unread: (first, last) in `text`, last exclusive: characters of the source that no piece holds, because the tokenizer
-            dropped them. They stand in the label of the token beside them.
+        sign: what the text alone does not show. "added": it begins with a space that the tokenizer adds and the text
+            lacks (one that is nothing else stands for no character: its `text` is empty); "continuation": it goes on a
+            word (WordPiece's ##); "unknown": the vocabulary lacks these characters, so the model does not see which
+            they are; "mask": the mask token.
+        unread: (first, last) in `text`, last exclusive: characters of the source that no piece holds, because the
+            tokenizer dropped them. They stand in the label of the token beside them.
         read: what the piece says where that differs from the text ("cafe" for "Café"), or None.
     """
 

@@ -1,7 +1,8 @@
 """A page that stands by itself: styles, figures and plotly.js in one file, light or dark as the reader's system is.
 
-It asks no other host for anything, and its own policy forbids that. A figure is drawn in the light theme; in a dark system
-and on the screen its colours are exchanged for the dark theme's, one by one (`_exchange`), and its pictures for dark ones.
+It asks no other host for anything, and its own policy forbids that. A figure is drawn in the light theme; in a dark
+system and on the screen its colours are exchanged for the dark theme's, one by one (`_exchange`), and its pictures for
+dark ones.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ def _strip_colours() -> str:
 
 def figure_page(found: Standing) -> str:
     """One figure as a page: title, caption, figure, exact numbers in words, where it comes from."""
-    body = [f"<main><section>{figure_part(found, 'figure-0', 'h1')}</section>", provenance_part(found.provenance), "</main>"]
+    body = [
+        f"<main><section>{figure_part(found, 'figure-0', 'h1')}</section>",
+        provenance_part(found.provenance),
+        "</main>",
+    ]
     return page(f"{found.title} – {found.run.model.title}", body, [found], found.provenance)
 
 
@@ -55,7 +60,9 @@ def page(title: str, body: Iterable[str], figures: Sequence[Standing], provenanc
         "style-src 'unsafe-inline'; img-src data: blob:"
     )
     named = html.escape(title, quote=False)
-    facts = "\n".join(f'<meta name="{_attribute(name)}" content="{_attribute(value)}">' for name, value in _metas(provenance))
+    facts = "\n".join(
+        f'<meta name="{_attribute(name)}" content="{_attribute(value)}">' for name, value in _metas(provenance)
+    )
     return "\n".join(
         [
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{named}</title>',
@@ -64,7 +71,8 @@ def page(title: str, body: Iterable[str], figures: Sequence[Standing], provenanc
             facts,
             f"<style>{_beside(STYLE)}{_strip_colours()}</style>\n</head>\n<body>",
             *body,
-            "<noscript><p>The figures are drawn by JavaScript in this file; the tables and sentences need none.</p></noscript>",
+            "<noscript><p>The figures are drawn by JavaScript in this file; the tables and sentences need "
+            "none.</p></noscript>",
             _stored("colours", json.dumps(_exchange())),
             *scripts,
             f"<script>{plotly.offline.get_plotlyjs()}</script>" if figures else "",
@@ -83,7 +91,8 @@ def figure_part(found: Standing, name: str, heading: str = "h2") -> str:
         [
             f'<{heading} id="{name}-title">{_text(found.title)}</{heading}>',
             f'<p class="caption">{_text(found.caption)}</p>',
-            f'<figure aria-labelledby="{name}-title"><div class="plot" id="{name}" data-figure="{name}-data" role="img" '
+            f'<figure aria-labelledby="{name}-title"><div class="plot" id="{name}" data-figure="{name}-data" '
+            f'role="img" '
             f'aria-label="{label}" style="{size}"></div></figure>',
             f'<p class="facts">{_text(found.facts)}</p>' if found.facts else "",
         ]
@@ -102,7 +111,8 @@ def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
     cut = f" The first {longest} of {table.count:,} rows." if table.count > longest else ""
     head = "".join(f'<th scope="col">{_text(column.heading)}</th>' for column in table.columns)
     return (
-        f'<details><summary>Numbers</summary><div class="table"><table><caption>{_text(table.title.rstrip("."))}.{cut}</caption>'
+        f"<details><summary>Numbers</summary><div "
+        f'class="table"><table><caption>{_text(table.title.rstrip("."))}.{cut}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
     )
 
@@ -110,7 +120,9 @@ def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
 def provenance_part(provenance: Provenance) -> str:
     """Where it comes from, as visible text."""
     rows = "".join(f"<dt>{_text(name)}</dt>{_value(name, value)}" for name, value in provenance.entries)
-    return f'<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2><dl>{rows}</dl></section>'
+    return (
+        f'<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2><dl>{rows}</dl></section>'
+    )
 
 
 def _value(name: str, value: str) -> str:
@@ -130,7 +142,9 @@ def _cell(cell: Cell) -> str:
 
 def _metas(provenance: Provenance) -> list[tuple[str, str]]:
     named = [("generator", PROGRAM)]
-    return named + [(f"dashboard:{name.lower().replace(' ', '-').replace(':', '')}", value) for name, value in provenance.entries]
+    return named + [
+        (f"dashboard:{name.lower().replace(' ', '-').replace(':', '')}", value) for name, value in provenance.entries
+    ]
 
 
 def _figure_json(found: Standing, figure: go.Figure) -> str:

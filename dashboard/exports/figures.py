@@ -84,8 +84,8 @@ def standing(name: str, state: ViewState, views: Sequence[View], library: Librar
 def all_standing(
     state: ViewState, views: Sequence[View], library: Library, also: Collection[str] = ()
 ) -> Iterator[tuple[str, Standing | str]]:
-    """Every figure of the open tabs, and of the views named in `also`, with its title; a sentence in place of one that cannot
-    be drawn."""
+    """Every figure of the open tabs, and of the views named in `also`, with its title; a sentence in place of one that
+    cannot be drawn."""
     shown = {view.name for view in state.open_views(views)} | set(also)
     for view in (view for view in views if view.name in shown):
         for name, title in ((view.name, view.title), *((extra.name, extra.title) for extra in view.more)):
@@ -235,7 +235,8 @@ def _lines(lines: Sequence[tuple[str, int, str, bool]], top: int) -> Iterator[tu
 
 
 def picture_json(found: Standing, theme: Theme) -> str:
-    """What a browser needs to make a PNG or SVG of the figure, as JSON: the figure, its size, its words and its name."""
+    """What a browser needs to make a PNG or SVG of the figure, as JSON: the figure, its size, its words and its
+    name."""
     figure = framed(found, theme)
     described: Mapping[str, Any] = {
         "title": found.title,

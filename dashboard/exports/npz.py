@@ -1,9 +1,11 @@
-"""Reads a run's npz file within bounds: what its members say of their size is compared with the file before any is read.
+"""Reads a run's npz file within bounds: what its members say of their size is compared with the file before any is
+read.
 
-    a zip archive of NAME.npy: magic, version, length of the header | header: {'descr', 'fortran_order', 'shape'} | the values
+    a zip archive of NAME.npy: magic, version, length of the header | header: {'descr', 'fortran_order', 'shape'} | the
+        values
 
-numpy's own reader takes room for what a header declares, whatever stands behind it, and its parser of headers raises what it
-likes. Here a header must be as `numpy.save` writes it, and its array as large as what follows it.
+numpy's own reader takes room for what a header declares, whatever stands behind it, and its parser of headers raises
+what it likes. Here a header must be as `numpy.save` writes it, and its array as large as what follows it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ import numpy as np
 from dashboard.store.mapped import DTYPES, DamagedFileError
 
 MOST_EXPANSION = 20  # times a file's own size that all its members may take; a run's numbers hardly shrink
-LENGTHS: Mapping[bytes, int] = MappingProxyType({b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4})  # bytes of a header's length
+# bytes of a header's length
+LENGTHS: Mapping[bytes, int] = MappingProxyType({b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4})
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 4_096  # bytes of one array's header
 HEADER = re.compile(
-    r"\{'descr': '(?P<type>[<|][a-zA-Z]\d+)', 'fortran_order': (?P<order>True|False), 'shape': \((?P<shape>[\d, ]*)\), \} *\n"
+    r"\{'descr': '(?P<type>[<|][a-zA-Z]\d+)', 'fortran_order': (?P<order>True|False), 'shape': \((?P<shape>[\d, ]*)\), "
+    r"\} *\n"
 )
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes of memory
 NUMBERS = frozenset(DTYPES.values())
@@ -35,8 +39,8 @@ class NpzFile:
     """The members of an npz file by name; `with` closes it.
 
     Raises:
-        DamagedFileError: two members have one name, one is no array, or all together would be out of proportion. zipfile's
-            errors, where it is no archive.
+        DamagedFileError: two members have one name, one is no array, or all together would be out of proportion.
+            zipfile's errors, where it is no archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +76,10 @@ class NpzFile:
             if name in found or name == entry.filename or entry.compress_type not in METHODS:
                 raise DamagedFileError(f"{entry.filename[:80]!r} is no array, or stands twice")
             found[name] = entry
-        packed, whole = sum(entry.compress_size for entry in found.values()), sum(entry.file_size for entry in found.values())
+        packed, whole = (
+            sum(entry.compress_size for entry in found.values()),
+            sum(entry.file_size for entry in found.values()),
+        )
         if packed > size or whole > MOST_EXPANSION * size:
             raise DamagedFileError(f"{size} bytes are said to hold {packed}, which make {whole}")
         return found
@@ -105,4 +112,8 @@ def _layout(raw: bytes, texts: bool) -> tuple[np.dtype[Any], tuple[int, ...], bo
     kind = np.dtype(found["type"])
     if (kind.kind != "U" or kind.itemsize == 0) if texts else kind not in NUMBERS:
         raise DamagedFileError(f"an array of {found['type']}")
-    return kind, tuple(int(side) for side in found["shape"].replace(" ", "").split(",") if side), found["order"] == "True"
+    return (
+        kind,
+        tuple(int(side) for side in found["shape"].replace(" ", "").split(",") if side),
+        found["order"] == "True",
+    )

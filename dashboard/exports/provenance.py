@@ -124,7 +124,8 @@ def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:
 
 
 def outdated_of(run: ModelRun) -> tuple[tuple[str, str], ...]:
-    """That an earlier version of this program computed the run, and what has changed since; nothing where it is up to date."""
+    """That an earlier version of this program computed the run, and what has changed since; nothing where it is up to
+    date."""
     return (("Computed by an earlier version", f"changed since: {'; '.join(run.outdated)}"),) if run.outdated else ()
 
 

@@ -29,7 +29,8 @@ def report(
     """The report of a view state as one HTML file.
 
     Args:
-        server: the address of the page that shows it, where there is one. also: names of views that it has beside the open tabs.
+        server: the address of the page that shows it, where there is one. also: names of views that it has beside the
+            open tabs.
     """
     run = library.run_of(state.selection)
     parts: list[str] = []
@@ -89,7 +90,8 @@ def _strip(run: ModelRun, selection: Selection) -> str:
     """The tokens in order, coloured by surprisal where the model has one; the number under each of a short text."""
     surprisal = run.surprisal
     items = [
-        _item(run, i, selection, None if surprisal is None else float(surprisal[i])) for i in range(min(len(run), LONGEST_STRIP))
+        _item(run, i, selection, None if surprisal is None else float(surprisal[i]))
+        for i in range(min(len(run), LONGEST_STRIP))
     ]
     if surprisal is None:
         words = "This model gives no surprisal here."
@@ -97,9 +99,14 @@ def _strip(run: ModelRun, selection: Selection) -> str:
         words = f"Coloured by surprisal, 0 to {MOST_SURPRISAL:.0f} nats: how unexpected each token was."
     more = f" The first {LONGEST_STRIP} of {len(run):,} tokens." if len(run) > LONGEST_STRIP else ""
     marks = "".join(f" {_text(phrase)}." for phrase in legend_of(run.tokens))
-    marked = " Framed: the selected token." if selection.second is None else " Framed: the selected token; dashed: the second."
+    marked = (
+        " Framed: the selected token."
+        if selection.second is None
+        else " Framed: the selected token; dashed: the second."
+    )
     return (
-        f'<section aria-labelledby="tokens"><h2 id="tokens">Tokens</h2><p class="caption">{words}{more}{marked}{marks}</p>'
+        f'<section aria-labelledby="tokens"><h2 id="tokens">Tokens</h2><p '
+        f'class="caption">{words}{more}{marked}{marks}</p>'
         f'<ol class="strip">{"".join(items)}</ol></section>'
     )
 
@@ -115,7 +122,9 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
     token = run.tokens[index]
     label = _text(run_labels(run)[index])
     notes = notes_of(token, run.text + (run.request.text_pair or ""))
-    title = "; ".join([f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""), *notes])
+    title = "; ".join(
+        [f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""), *notes]
+    )
     classes = " ".join(part for part in ("tok", chosen) if part)
     line = '<li class="break" aria-hidden="true"></li>' if "\n" in run.tokens[index].text else ""
     current = ' aria-current="true"' if chosen == "selected" else ""

@@ -42,7 +42,8 @@ BESIDE = ("header", "about", "tokens")  # entries of an npz that are not arrays 
 MOST_ATTENTION = 256_000_000  # bytes of derived attention that a file may hold
 HOW_TO = (
     'from dashboard import open_run; run = open_run("THIS FILE")  # run.tokens, run.hidden_states[i], run.top_k(i)',
-    "run.attention(layer, head)  # (query, key): softmax of scaling * query @ key.T over the keys that the recipe allows",
+    "run.attention(layer, head)  # (query, key): softmax of scaling * query @ key.T over the keys that the recipe "
+    "allows",
 )
 DTYPE_NAMES: Mapping[np.dtype[Any], str] = MappingProxyType({dtype: name for name, dtype in DTYPES.items()})
 WRITTEN_AT_ONCE = 1 << 22  # bytes
@@ -58,7 +59,8 @@ def check_attention(run: ModelRun) -> None:
     if attention_bytes(run) > MOST_ATTENTION:
         raise BadRequestError(
             f"The attention weights of this run take {attention_bytes(run) / 1e6:,.0f} MB; at most "
-            f"{MOST_ATTENTION / 1e6:,.0f} MB are written. Export the run without them: open_run(path).attention(layer, head) "
+            f"{MOST_ATTENTION / 1e6:,.0f} MB are written. Export the run without them: open_run(path).attention(layer, "
+            f"head) "
             "makes each of them again, exactly."
         )
 
@@ -148,7 +150,9 @@ def _write_npz(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO[bytes])
         for name in (*beside, *sorted(arrays, key=_natural)):
             values = beside[name] if name in beside else arrays[name]
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.ascontiguousarray(values) if values.ndim else values, allow_pickle=False)
+                np.lib.format.write_array(
+                    entry, np.ascontiguousarray(values) if values.ndim else values, allow_pickle=False
+                )
 
 
 def _write_safetensors(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> None:
@@ -189,7 +193,8 @@ def _natural(name: str) -> tuple[str, int]:
     return (head, int(tail)) if tail.isdigit() else (name, -1)
 
 
-NO_RUN: tuple[type[Exception], ...] = (  # what reading a file raises that holds no run: nested deeply, encrypted, cut short …
+# what reading a file raises that holds no run: nested deeply, encrypted, cut short …
+NO_RUN: tuple[type[Exception], ...] = (
     *(DashboardError, DamagedFileError, zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError),
 )
@@ -212,28 +217,37 @@ def open_run(path: str | Path) -> ModelRun:
         _check_whole(run)
         return run
     except NewerRunError as error:
-        raise NewerRunError(f"{path} was made by a newer version of this program. Open it with that version.") from error
+        raise NewerRunError(
+            f"{path} was made by a newer version of this program. Open it with that version."
+        ) from error
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a place before a file's beginning is
             raise RunNotFoundError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
-        raise BadRequestError(f"{path} is not a run of this program, or was cut short. Export the run again.") from error
+        raise BadRequestError(
+            f"{path} is not a run of this program, or was cut short. Export the run again."
+        ) from error
     except MemoryError as error:
         raise DashboardError(
-            f"{path} takes more memory than is free. Close other programs, or export the run as .safetensors, of which only what "
+            f"{path} takes more memory than is free. Close other programs, or export the run as .safetensors, of which "
+            f"only what "
             "is looked at is read."
         ) from error
 
 
 def _check_whole(run: ModelRun) -> None:
-    """Raise `RunShapeError` unless hidden states are there for every layer, and queries and keys, if any, fit the header."""
-    whole = all({states.shape[:-1] for states in stream.hidden_states} == {(len(stream),)} for stream in run.streams.values())
+    """Raise `RunShapeError` unless hidden states are there for every layer, and queries and keys, if any, fit the
+    header."""
+    whole = all(
+        {states.shape[:-1] for states in stream.hidden_states} == {(len(stream),)} for stream in run.streams.values()
+    )
     whole = whole and all(_fits(attention) for attention in run.attentions.values())
     if not whole:
         raise RunShapeError("The run's arrays are not those of its header. Export the run again.")
 
 
 def _fits(attention: Attention) -> bool:
-    """Whether queries and keys, with what their recipes name, are there for every layer or for none, in the header's shapes."""
+    """Whether queries and keys, with what their recipes name, are there for every layer or for none, in the header's
+    shapes."""
     there = {attention.has(f"{name}/{layer}") for name in ("query", "key") for layer in range(attention.layers)}
     if there == {False}:
         return True
@@ -251,8 +265,8 @@ def _fits(attention: Attention) -> bool:
 
 
 def peek(path: Path) -> tuple[str, bool] | None:
-    """The name of the run that a file holds and whether its attention weights are there; None where it holds no run, or one
-    that this version of the program would compute otherwise.
+    """The name of the run that a file holds and whether its attention weights are there; None where it holds no run, or
+    one that this version of the program would compute otherwise.
     """
     try:
         if _is_zip(path):

@@ -4,9 +4,10 @@
     "query","key","weight"         headings with their unit in brackets
     0,1,0.848125041                numbers with nine digits, which is all that float32 has
 
-Every text is quoted, so a `#` or a comma in a token is safe. A text that a spreadsheet would take for a formula (it begins
-with = + - @, a tab or a return) gets an apostrophe in front, as does one that has such a start after apostrophes; `original`
-takes it away again. The file begins with a byte order mark, without which Excel takes UTF-8 for something else.
+Every text is quoted, so a `#` or a comma in a token is safe. A text that a spreadsheet would take for a formula (it
+begins with = + - @, a tab or a return) gets an apostrophe in front, as does one that has such a start after
+apostrophes; `original` takes it away again. The file begins with a byte order mark, without which Excel takes UTF-8 for
+something else.
 
 pandas takes quoted words such as "null" and "nan" for missing numbers unless it is told which columns are text, as
 `dashboard.exports.frames.read_table` tells it.
@@ -39,8 +40,8 @@ def csv_of(table: Table, provenance: Provenance) -> Iterator[str]:
 
 
 def comment(name: str, value: str) -> str:
-    """One line of where a file comes from; a value with line breaks stands as JSON. A spreadsheet cuts the line at its commas,
-    so what follows one as a formula gets an apostrophe in front, too.
+    """One line of where a file comes from; a value with line breaks stands as JSON. A spreadsheet cuts the line at its
+    commas, so what follows one as a formula gets an apostrophe in front, too.
     """
     shown = value if value.isprintable() else json.dumps(value, ensure_ascii=False)
     return f"# {name}: {_CUT.sub(lambda cut: cut[0] + APOSTROPHE, shown)}\r\n"

@@ -2,11 +2,11 @@
 
     "Line","Run","Tokens","Position","Token","Vocabulary id","Surprisal (nats)","Rank","Entropy (nats)","Likeliest", …
 
-`Run` is the run's whole name: `?run=RUN&token=POSITION` after the page's address opens it at that token. `Text` stands in the
-first row of each text alone, so that a long text does not stand in every row.
+`Run` is the run's whole name: `?run=RUN&token=POSITION` after the page's address opens it at that token. `Text` stands
+in the first row of each text alone, so that a long text does not stand in every row.
 
-A text's rows are appended by one write, so a file that was interrupted ends inside one text at most; `done_in` finds what is
-whole and where it ends.
+A text's rows are appended by one write, so a file that was interrupted ends inside one text at most; `done_in` finds
+what is whole and where it ends.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ PSEUDO = "Pseudo-perplexity"
 WHAT = MappingProxyType(
     {
         "causal": "each token as expected after those before it; the first has no surprisal",
-        "masked": "each token as expected with the mask in its place; empty where that was not computed (too long a text to mask "
-        "every token), and for a mask that was typed, which asks and is no answer",
+        "masked": "each token as expected with the mask in its place; empty where that was not computed "
+        "(too long a text to mask every token), and for a mask that was typed, which asks and is no answer",
         "encoder": "the model predicts no tokens, so surprisal, rank, entropy and perplexity are empty",
     }
 )
 PERPLEXITY = MappingProxyType(
     {
         "causal": "Perplexity: exp of the mean surprisal of the text's tokens; empty where none has one",
-        "masked": "Pseudo-perplexity: exp of the mean surprisal of the text's tokens, each masked in turn; empty where that was "
-        "not computed (too long a text to mask every token)",
+        "masked": "Pseudo-perplexity: exp of the mean surprisal of the text's tokens, each "
+        "masked in turn; empty where that was not computed (too long a text to mask every token)",
         "encoder": "",
     }
 )
@@ -84,7 +84,8 @@ class Done:
     """What a file holds.
 
     Attributes:
-        runs: keys of those that are whole in it. size: how many bytes of it are good. head: what stands before the headings.
+        runs: keys of those that are whole in it. size: how many bytes of it are good. head: what stands before the
+            headings.
     """
 
     runs: frozenset[str]
@@ -179,7 +180,8 @@ def done_in(content: bytes) -> Done:
 
 
 def clash(head: str, model: str, fingerprint: str) -> str:
-    """Where rows of this model, these weights and this program would belie a file's head: what both are, as a clause; else ""."""
+    """Where rows of this model, these weights and this program would belie a file's head: what both are, as a clause;
+    else ""."""
     weights, found = "Weights (SHA-256)", dict(_ENTRY.findall(head))
     unknown = found.get(weights) == UNRECORDED
     wanted = {"Model": f"({model})", weights: UNRECORDED if unknown else fingerprint, "Program": PROGRAM}

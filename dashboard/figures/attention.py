@@ -18,7 +18,8 @@ from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, a
 from dashboard.figures.tokens import ISOLATE, axis_names, escape, isolated, labels_of
 
 ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
-LARGEST_CELLS = 128  # tokens up to which Plotly draws the page's heatmap; above, the page makes pixels of the cells itself
+# tokens up to which Plotly draws the page's heatmap; above, the page makes pixels of the cells itself
+LARGEST_CELLS = 128
 LARGEST_HEATMAP = 256  # tokens up to which a heatmap leaves the page as one; above, as a picture
 LARGEST_PICTURE = 640  # rows and columns of that picture: its pixels on a screen, so that none of them is shrunk away
 PLOT_PIXELS = 480  # between the margins of a notebook's heatmap
@@ -30,8 +31,8 @@ LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """(query, key) uint8: 1 … 255 for weights 0 … 1 on the square root; 0 where a key may not be read, or the weight is not
-    finite.
+    """(query, key) uint8: 1 … 255 for weights 0 … 1 on the square root; 0 where a key may not be read, or the weight is
+    not finite.
     """
     finite = np.isfinite(weights)
     known = weights if finite.all() else np.where(finite, weights, 0)
@@ -88,16 +89,18 @@ def attention_map(
     return figure
 
 
-def attention_cells(shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], theme: Theme = LIGHT) -> Spec:
+def attention_cells(
+    shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], theme: Theme = LIGHT
+) -> Spec:
     """The same without labels, hover and frames, which the page draws itself (assets/54-matrix.js).
 
     Args:
         shade: (query, key) uint8, as `shades` gives them. queries, keys, theme: as of `attention_map`.
 
     Returns:
-        Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS` tokens
-        axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/54-cells.js makes pixels: one that
-        holds several cells shows the largest.
+        Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS`
+        tokens axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/54-cells.js makes
+        pixels: one that holds several cells shows the largest.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
@@ -123,8 +126,8 @@ def attention_picture(
     """The heatmap of a long text as one picture, with labels and frames; it has no exact hover.
 
     Args:
-        shade: (query, key) uint8, as `shades` gives them; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the largest of
-            the weights that it holds, and the figure says so.
+        shade: (query, key) uint8, as `shades` gives them; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the
+            largest of the weights that it holds, and the figure says so.
         queries, keys, selected, theme: as of `attention_map`.
 
     Raises:
@@ -174,13 +177,14 @@ def name_selected(
     selected: tuple[int | None, int | None],
     theme: Theme,
 ) -> None:
-    """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would collide
-    leave.
+    """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would
+    collide leave.
     """
     token, other = selected
     sides = (
         (figure.layout.yaxis, queries, other if other != token else None, theme.ink, False),
-        (figure.layout.yaxis, queries, token, theme.selected, False),  # last: where the two are near, the second's label leaves
+        # last: where the two are near, the second's label leaves
+        (figure.layout.yaxis, queries, token, theme.selected, False),
         (figure.layout.xaxis, keys, other, theme.ink, len(keys) > POSITIONS_ABOVE),
     )
     for side, tokens, chosen, colour, bare in sides:
@@ -199,7 +203,9 @@ def name_selected(
 
 def _check_shape(matrix: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str]) -> None:
     if matrix.shape != (len(queries), len(keys)):
-        count = f"{len(queries)} tokens" if len(queries) == len(keys) else f"{len(queries)} queries and {len(keys)} keys"
+        count = (
+            f"{len(queries)} tokens" if len(queries) == len(keys) else f"{len(queries)} queries and {len(keys)} keys"
+        )
         raise RunShapeError(f"Attention weights are {matrix.shape} for {count}; give (query, key) of these tokens.")
 
 
@@ -212,7 +218,9 @@ def _cells(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
 def _axes(queries: list[str], keys: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
     rows, columns = len(queries), len(keys)
     side = round(_longest(queries, decorate) * CHARACTER_WIDTH) + 14
-    top = 42 if columns > POSITIONS_ABOVE else round((round(_longest(keys, decorate) * CHARACTER_WIDTH) + 14) * 0.75) + 8
+    top = (
+        42 if columns > POSITIONS_ABOVE else round((round(_longest(keys, decorate) * CHARACTER_WIDTH) + 14) * 0.75) + 8
+    )
     x = axis(theme, range=[-0.5, columns - 0.5], side="top", constrain="domain", constraintoward="left")
     y = axis(theme, range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
     zooms = max(rows, columns) > POSITIONS_ABOVE
@@ -236,7 +244,8 @@ def _axes(queries: list[str], keys: list[str], theme: Theme, decorate: bool) -> 
 def _longest(labels: list[str], decorate: bool) -> int:
     """The characters of the longest label along an axis."""
     if not decorate and len(labels) > POSITIONS_ABOVE:
-        return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))  # the page adds the position
+        # the page adds the position
+        return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))
     return max(len(name) - 2 * (name[:1] == ISOLATE) for name in axis_names(labels))
 
 
@@ -263,7 +272,9 @@ def _frames(
     line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
     if other is not None and other < shape[1]:
         first, last = _span(allowed[:, other])
-        frames.append({"type": "rect", "x0": other - 0.5, "x1": other + 0.5, "y0": first - 0.5, "y1": last + 0.5, "line": line})
+        frames.append(
+            {"type": "rect", "x0": other - 0.5, "x1": other + 0.5, "y0": first - 0.5, "y1": last + 0.5, "line": line}
+        )
     if other is not None and other < shape[0]:
         frames.append(_row(other, allowed, line))
     if token is not None:
@@ -301,10 +312,13 @@ def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
 
 
 def png_of_shades(shade: np.ndarray, theme: Theme, effort: int = 6) -> bytes:
-    """A palette PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent. `effort`: zlib's, 1 … 9."""
+    """A palette PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent. `effort`: zlib's, 1 …
+    9."""
     from PIL import Image
 
-    image = Image.frombytes("P", (shade.shape[1], shade.shape[0]), np.ascontiguousarray(shade, dtype=np.uint8).tobytes())
+    image = Image.frombytes(
+        "P", (shade.shape[1], shade.shape[0]), np.ascontiguousarray(shade, dtype=np.uint8).tobytes()
+    )
     table = np.zeros((256, 3), dtype=np.uint8)
     table[1:] = colour_table(theme.weights, 255)
     image.putpalette(table.tobytes())
@@ -313,13 +327,15 @@ def png_of_shades(shade: np.ndarray, theme: Theme, effort: int = 6) -> bytes:
     return out.getvalue()
 
 
-def plot_attention_heatmap(attention_weights: Any, tokens: Sequence[Any], key_tokens: Sequence[Any] | None = None) -> go.Figure:
+def plot_attention_heatmap(
+    attention_weights: Any, tokens: Sequence[Any], key_tokens: Sequence[Any] | None = None
+) -> go.Figure:
     """Heatmap of one head's attention, from plain Hugging Face outputs.
 
     Args:
         attention_weights: (query, key), as `attentions[layer][batch, head]` or `attentions[layer][head]`; a tensor or
-            array; leading axes of length 1 are dropped. Weights that are not finite stay empty, which the title says. Above
-            480 tokens the figure is a picture whose pixels each show the largest of the weights that they hold.
+            array; leading axes of length 1 are dropped. Weights that are not finite stay empty, which the title says.
+            Above 480 tokens the figure is a picture whose pixels each show the largest of the weights that they hold.
         tokens: one label a query, as `tokenizer.convert_ids_to_tokens` gives them, or `run.tokens`.
         key_tokens: one label a key, where these are others: `cross_attentions` of an encoder–decoder model.
 

@@ -1,7 +1,7 @@
 """What is written beside bars: a token at the left of each, and columns of numbers at its right.
 
-The page writes them itself (assets/55-bars.js), which takes a tenth of the time that Plotly takes for its labels and notes;
-a figure that stands alone has them from Plotly (`written`). Both read `layout.meta.bars`.
+The page writes them itself (assets/55-bars.js), which takes a tenth of the time that Plotly takes for its labels and
+notes; a figure that stands alone has them from Plotly (`written`). Both read `layout.meta.bars`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ LONGEST = 14  # characters of a token beside a bar
 
 @dataclass(frozen=True)
 class Name:
-    """The token at the left of a bar: `text` and `id` as the vocabulary has them; `bold` where it really stands there."""
+    """The token at the left of a bar: `text` and `id` as the vocabulary has them; `bold` where it really stands
+    there."""
 
     text: str
     bold: bool
@@ -41,13 +42,18 @@ class Numbers:
 
 
 def written_by_page(names: Sequence[Name], columns: Sequence[Numbers], known: Names = NO_NAMES) -> dict[str, Any]:
-    """`layout.meta` of a figure whose texts the page writes: names are (text, characters of leading white space, bold)."""
+    """`layout.meta` of a figure whose texts the page writes: names are (text, characters of leading white space,
+    bold)."""
     labels = labels_beside(names, known=known)
-    told = [[label, min(leading_marks(name.text), len(label)), name.bold] for name, label in zip(names, labels, strict=True)]
+    told = [
+        [label, min(leading_marks(name.text), len(label)), name.bold] for name, label in zip(names, labels, strict=True)
+    ]
     return {
         "bars": {
             "names": told,
-            "columns": [{"right": one.right, "head": one.head, "texts": [list(text) for text in one.texts]} for one in columns],
+            "columns": [
+                {"right": one.right, "head": one.head, "texts": [list(text) for text in one.texts]} for one in columns
+            ],
         }
     }
 
@@ -67,7 +73,9 @@ def written(spec: Spec, theme: Theme) -> Spec:
 def _notes(column: dict[str, Any], theme: Theme) -> list[dict[str, Any]]:
     shared = {"xref": "paper", "x": 1, "xanchor": "right", "xshift": column["right"], "showarrow": False}
     font = {"size": 12, "color": theme.ink}
-    notes = [{**shared, "y": y, "text": _strong(text, bold), "font": font} for y, (text, bold) in enumerate(column["texts"])]
+    notes = [
+        {**shared, "y": y, "text": _strong(text, bold), "font": font} for y, (text, bold) in enumerate(column["texts"])
+    ]
     if column["head"]:
         above = {"yref": "paper", "y": 1, "yanchor": "bottom", "font": {"size": 11, "color": theme.muted}}
         notes.insert(0, {**shared, **above, "text": escape(column["head"])})

@@ -11,7 +11,9 @@ TILE = 34  # pixels of one head
 LABEL_STEPS = (1, 2, 5, 10, 20)
 
 
-def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int], theme: Theme) -> go.Figure:
+def scores_map(
+    values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int], theme: Theme
+) -> go.Figure:
     """Every head's score by colour: a row a layer, a column a head, the selected head framed.
 
     Args:

@@ -33,11 +33,14 @@ def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
     return png_of_shades(np.asarray(mosaic, dtype=np.uint8), theme, effort=2)  # half the time of 6, 3 % more bytes
 
 
-def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = (None, None), theme: Theme = LIGHT) -> go.Figure:
+def heads_map(
+    thumbnails: np.ndarray, selected: tuple[int | None, int | None] = (None, None), theme: Theme = LIGHT
+) -> go.Figure:
     """Every head's attention in small: a row a layer, a column a head, with labels and the selected head framed.
 
     Args:
-        thumbnails: (layer, head, query, key) uint8 as of `head_sprite`; within a picture, rows are queries and columns keys.
+        thumbnails: (layer, head, query, key) uint8 as of `head_sprite`; within a picture, rows are queries and columns
+            keys.
         selected: layer and head, or None.
         theme: LIGHT or DARK.
 
@@ -59,8 +62,21 @@ def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = 
     for layer in range(layers):  # a row a layer, cut by gaps of the ground's colour
         source = base64.b64encode(head_sprite(_spaced(thumbnails[layer : layer + 1]), theme)).decode()
         figure.add_layout_image(
-            {"source": "data:image/png;base64," + source, "xref": "x", "yref": "y", "x": -0.5, "y": layer - 0.5 + GAP / 2}
-            | {"sizex": heads, "sizey": 1 - GAP, "sizing": "stretch", "layer": "below", "xanchor": "left", "yanchor": "top"}
+            {
+                "source": "data:image/png;base64," + source,
+                "xref": "x",
+                "yref": "y",
+                "x": -0.5,
+                "y": layer - 0.5 + GAP / 2,
+            }
+            | {
+                "sizex": heads,
+                "sizey": 1 - GAP,
+                "sizing": "stretch",
+                "layer": "below",
+                "xanchor": "left",
+                "yanchor": "top",
+            }
         )
     places = [(layer, head) for layer in range(layers) for head in range(heads)]
     figure.add_trace(
@@ -82,7 +98,8 @@ def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = 
 
 
 def _spaced(row: np.ndarray) -> np.ndarray:
-    """One layer's (1, head, t, t) pictures, each with columns of nothing around it, enlarged so that they may be thin."""
+    """One layer's (1, head, t, t) pictures, each with columns of nothing around it, enlarged so that they may be
+    thin."""
     factor = max(1, round(96 / row.shape[2]))
     large = row.repeat(factor, axis=2).repeat(factor, axis=3)
     gap = max(1, round(large.shape[3] * GAP / 2))

@@ -26,7 +26,8 @@ def percent(share: float) -> str:
 
 
 def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spec:
-    """The points of `count` tokens alone, as plain data; labels, marks and hover are the page's (assets/55-points.js)."""
+    """The points of `count` tokens alone, as plain data; labels, marks and hover are the page's
+    (assets/55-points.js)."""
     hidden = {*projection.left_out, *projection.not_finite}
     shown = [i for i in range(count) if i not in hidden]
     xy = np.round(projection.coordinates[shown, :2], 6)
@@ -80,15 +81,21 @@ def plot_hidden_pca(
     left = tuple(outlier for outlier in left_out(ratios, "auto") if outlier not in (token, other))
     found = follow(layers, fit_layers(layers, left, dimensions), left, dimensions, ratios)
     if np.isnan(found.coordinates).all():
-        words = "No hidden state is finite (NaN or ∞), so nothing is drawn; likely half-precision weights that overflowed."
+        words = (
+            "No hidden state is finite (NaN or ∞), so nothing is drawn; likely half-precision weights that overflowed."
+        )
         return empty_figure(words, LIGHT).update_layout(width=720, height=160, paper_bgcolor=LIGHT.surface)
-    space = Space(found.coordinates, found.explained, len(layers) - 1, token is not None and len(layers) > 1, dimensions)
+    space = Space(
+        found.coordinates, found.explained, len(layers) - 1, token is not None and len(layers) > 1, dimensions
+    )
     figure = space_figure(space, labels, (token, other))
     what = "hidden states" if token is None else f"token {token} through {len(layers)} layers of hidden states"
     lines = [f"PCA of {what}", *_outlier_lines(labels_of(labels), left, (token, other), ratios, len(layers) > 1)]
     lines += _not_finite_line(found.coordinates, left)
     text = "<br>".join(f"<sub>{escape(line)}</sub>" if index else line for index, line in enumerate(lines))
-    figure.update_layout(title={"text": text, "font": {"size": 13}}, margin={"t": 28 + 16 * len(lines)}, width=720, height=540)
+    figure.update_layout(
+        title={"text": text, "font": {"size": 13}}, margin={"t": 28 + 16 * len(lines)}, width=720, height=540
+    )
     figure.update_layout(paper_bgcolor=LIGHT.surface)
     return figure
 

@@ -1,4 +1,5 @@
-"""Where labels beside points find room, in figures that Plotly draws alone (the page has its own: assets/55-points.js)."""
+"""Where labels beside points find room, in figures that Plotly draws alone (the page has its own:
+assets/55-points.js)."""
 
 from __future__ import annotations
 
@@ -32,7 +33,11 @@ def place_labels(
         inside = [side for side, box in boxes.items() if (box[:2] >= 0).all() and (box[2:] <= room).all()]
         free = [side for side in inside if not _covers(boxes[side], taken)]
         if not free and marked[index]:  # over points, but not over a label if it can be had
-            free = [side for side in inside if not _covers(boxes[side], taken[len(points) :])] or inside or ["middle right"]
+            free = (
+                [side for side in inside if not _covers(boxes[side], taken[len(points) :])]
+                or inside
+                or ["middle right"]
+            )
         if free:
             found[index] = free[0]
             taken = np.concatenate([taken, boxes[free[0]][None]])

@@ -73,7 +73,9 @@ class ValueAxis:
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
         room = 0.04 * (high - low) or 0.5
         ends = [low - room, high + room]
-        found = axis(theme, type="log" if self.log else "linear", range=ends[::-1] if self.down else ends, showgrid=True)
+        found = axis(
+            theme, type="log" if self.log else "linear", range=ends[::-1] if self.down else ends, showgrid=True
+        )
         found["tickfont"] = {"size": 11, "color": theme.muted}
         return found | ({"tickvals": list(self.at), "ticktext": list(self.texts)} if self.at else {"nticks": 5})
 
@@ -92,12 +94,16 @@ def decades(low: float, high: float) -> tuple[list[float], list[str]]:
 
 
 def layer_lines(lines: Sequence[Line], vertical: ValueAxis, thin: Sequence[Thin] = (), theme: Theme = LIGHT) -> Spec:
-    """Lines over places as plain data; the last lies on top, the thin ones below. `layout.meta.axes` says what a place is of."""
+    """Lines over places as plain data; the last lies on top, the thin ones below. `layout.meta.axes` says what a place
+    is of."""
     count = max([len(line.values) for line in lines] + [len(line.values) for line in thin], default=1)
     traces = [*_thin(thin, theme), *(_line(line) for line in lines), *_names(lines, vertical, count, theme)]
     longest = max((len(elide(line.name, LONGEST)) for line in lines if line.name), default=0)
     x = axis(theme, range=[-0.3, count - 0.7], **layer_ticks(count, WIDTH, 24))
-    x |= {"title": {"text": "after layer", "font": {"size": 11}, "standoff": 4}, "tickfont": {"size": 11, "color": theme.muted}}
+    x |= {
+        "title": {"text": "after layer", "font": {"size": 11}, "standoff": 4},
+        "tickfont": {"size": 11, "color": theme.muted},
+    }
     margin = {"l": 54, "r": round(longest * CHARACTER_WIDTH) + 14, "t": 8, "b": 38}
     meta = {"axes": {"x": "layer"}, "first_layer": -1}
     return {
@@ -175,7 +181,8 @@ def _drawn(values: np.ndarray, vertical: ValueAxis) -> np.ndarray:
 
 
 def _apart(values: Sequence[float], least: float, low: float, high: float) -> list[float]:
-    """Rising `values`, moved so that neighbours are `least` apart and, where there is room, none lies beyond the ends."""
+    """Rising `values`, moved so that neighbours are `least` apart and, where there is room, none lies beyond the
+    ends."""
     found = list(values)
     for index in range(1, len(found)):
         found[index] = max(found[index], found[index - 1] + least)

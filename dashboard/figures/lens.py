@@ -1,4 +1,5 @@
-"""The logit lens as a picture: rows are layers, from the embeddings (E) down, columns tokens; a cell names its likeliest one."""
+"""The logit lens as a picture: rows are layers, from the embeddings (E) down, columns tokens; a cell names its
+likeliest one."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ class LensMap:
 
     def __post_init__(self) -> None:
         if len(self.tokens) != self.lens.positions:
-            raise RunShapeError(f"{len(self.tokens)} tokens for a lens of {self.lens.positions} positions. Give one for each.")
+            raise RunShapeError(
+                f"{len(self.tokens)} tokens for a lens of {self.lens.positions} positions. Give one for each."
+            )
 
     @property
     def step(self) -> int:
@@ -57,7 +60,8 @@ class LensMap:
         return list(range(0, self.lens.positions, self.step))
 
     def names(self, lens: LogitLens) -> list[list[str]]:
-        """How the likeliest token is written, per place and position of a part of the lens; a dash where there is none."""
+        """How the likeliest token is written, per place and position of a part of the lens; a dash where there is
+        none."""
         labels, ids = self.labels(), lens.top_ids[:, :, 0].tolist()
         return [
             [labels[i] if is_there else "–" for i, is_there in zip(*row, strict=True)]
@@ -68,7 +72,9 @@ class LensMap:
         """How the likeliest tokens are written, by id; different ones differently."""
         met: list[int] = np.unique(self.lens.top_ids[:, :, 0]).tolist()
         ids: list[Hashable] = list(met)
-        return dict(zip(met, distinct([token_label(self.lens.texts[i]) for i in met], ids, known=self.known), strict=True))
+        return dict(
+            zip(met, distinct([token_label(self.lens.texts[i]) for i in met], ids, known=self.known), strict=True)
+        )
 
 
 def value_text(value: float, measure: Measure) -> str:
@@ -93,12 +99,19 @@ def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
     cells = _heatmap(values, drawn, theme)
     cells |= {"x0": 0, "dx": drawn.step, "hovertext": _hover(shown, values, names, drawn)}
     if len(columns) <= EXACT_UP_TO:
-        cells["customdata"] = [[{"token": token, "layer": place - 1} for token in columns] for place in range(lens.places)]
+        cells["customdata"] = [
+            [{"token": token, "layer": place - 1} for token in columns] for place in range(lens.places)
+        ]
     texts: list[dict[str, Any]] = []
     if len(columns) < TEXT_BELOW:
         room = max(1, int((LARGE[0] / len(columns) - 4) / CHARACTER_WIDTH))
         texts = _texts(values, [[elide(name, min(room, 12)) for name in row] for row in names], drawn, theme)
-    traces = [cells, *texts, *_hatched(values, columns, drawn, theme), legend(drawn.measure, _most(values, drawn), theme)]
+    traces = [
+        cells,
+        *texts,
+        *_hatched(values, columns, drawn, theme),
+        legend(drawn.measure, _most(values, drawn), theme),
+    ]
     return {"data": traces, "layout": _layout(drawn, theme, "x")}
 
 
@@ -114,7 +127,9 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
     cells = _heatmap(values, drawn, theme) | {"hovertext": _hover(lens, values, names, drawn)}
     cells["customdata"] = [[{"token": position, "layer": place - 1}] for place in range(lens.places)]
     rows = range(0, lens.places, step)
-    said = [_beside(names[row][0], values[row, 0], drawn.measure) if lens.finite[row, 0] else "not finite" for row in rows]
+    said = [
+        _beside(names[row][0], values[row, 0], drawn.measure) if lens.finite[row, 0] else "not finite" for row in rows
+    ]
     beside: dict[str, Any] = {
         "type": "scatter",
         "mode": "text",
@@ -165,7 +180,15 @@ def _shades(values: np.ndarray, drawn: LensMap) -> np.ndarray:
 
 def _heatmap(values: np.ndarray, drawn: LensMap, theme: Theme) -> dict[str, Any]:
     gap = 1 if values.shape[1] < TEXT_BELOW else 0
-    shared = {"type": "heatmap", "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap, "hovertemplate": HOVER}
+    shared = {
+        "type": "heatmap",
+        "showscale": False,
+        "zmin": 0,
+        "zmax": 255,
+        "xgap": gap,
+        "ygap": gap,
+        "hovertemplate": HOVER,
+    }
     return {**shared, "z": typed(_shades(values, drawn)), "colorscale": colour_scale(theme)}
 
 
@@ -177,7 +200,9 @@ def _texts(values: np.ndarray, names: list[list[str]], drawn: LensMap, theme: Th
     for colour in (theme.ink, theme.surface):
         [mine], [other] = (_luminance((one,)) for one in (colour, theme.surface if colour == theme.ink else theme.ink))
         more = _contrast(ground, mine) >= _contrast(ground, other)
-        places, columns = np.nonzero(more if colour == theme.ink else more & (_contrast(ground, mine) > _contrast(ground, other)))
+        places, columns = np.nonzero(
+            more if colour == theme.ink else more & (_contrast(ground, mine) > _contrast(ground, other))
+        )
         font = {"family": TOKEN_FONT, "size": 11, "color": colour}
         written = [escape(isolated(names[i][j])) for i, j in zip(places.tolist(), columns.tolist(), strict=True)]
         shared = {"type": "scatter", "mode": "text", "hoverinfo": "skip", "textfont": font, "text": written}
@@ -281,15 +306,29 @@ def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:
         names, few = axis_names(drawn.tokens), positions > POSITIONS_ABOVE
         shown = list(range(0, positions, label_step(positions, LARGE[0], 30 if few else 13)))
         x |= {"tickvals": shown, "ticktext": [str(i) if few else escape(names[i]) for i in shown]}
-        x |= {"tickfont": {"family": TOKEN_FONT, "size": 11}, "tickangle": 0 if few else -45 if positions <= 24 else -90}
-        top = 24 if few else round(max(len(name) for name in names) * CHARACTER_WIDTH * (0.75 if positions <= 24 else 1)) + 14
+        x |= {
+            "tickfont": {"family": TOKEN_FONT, "size": 11},
+            "tickangle": 0 if few else -45 if positions <= 24 else -90,
+        }
+        top = (
+            24
+            if few
+            else round(max(len(name) for name in names) * CHARACTER_WIDTH * (0.75 if positions <= 24 else 1)) + 14
+        )
     else:
         x["showticklabels"] = False
     if x_axis and positions > POSITIONS_ABOVE:
         x["fixedrange"] = False
     zooms = bool(x_axis) and positions > POSITIONS_ABOVE
     margin = {"l": 34, "r": 84, "t": top, "b": 4}
-    return {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta, "dragmode": "zoom" if zooms else False}
+    return {
+        **base_layout(theme),
+        "xaxis": x,
+        "yaxis": y,
+        "margin": margin,
+        "meta": meta,
+        "dragmode": "zoom" if zooms else False,
+    }
 
 
 def framed_lens(
@@ -313,7 +352,9 @@ def framed_lens(
             shapes.append(_frame((-0.5, positions - 0.5), (row + 0.5, row + 1.5), line))
     figure = go.Figure(spec)
     margin = figure.layout.margin
-    return figure.update_layout(shapes=shapes, width=margin.l + width + margin.r, height=margin.t + height + margin.b, meta=None)
+    return figure.update_layout(
+        shapes=shapes, width=margin.l + width + margin.r, height=margin.t + height + margin.b, meta=None
+    )
 
 
 def _frame(x: tuple[float, float], y: tuple[float, float], line: dict[str, Any]) -> dict[str, Any]:

@@ -30,16 +30,18 @@ def plot_logit_lens(
 ) -> go.Figure:
     """What the model would predict at each position if it stopped after each layer, from plain Hugging Face outputs.
 
-    Each layer goes through the model's own final norm and prediction head; the last of `hidden_states` is past that norm already
-    and does not go through it again, so the last row is the model's own prediction.
+    Each layer goes through the model's own final norm and prediction head; the last of `hidden_states` is past that
+    norm already and does not go through it again, so the last row is the model's own prediction.
 
     Args:
-        hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, a batch axis of 1 in each or not.
+        hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, a batch axis of 1 in each
+            or not.
         model: the transformers model that gave them, with its prediction head. tokenizer: its tokenizer.
         input_ids: (token,) ids of the text, a batch axis of 1 or not.
-        measure: what the colour is: "probability" of the likeliest token, "entropy", "final-probability" and "final-rank" of the
-            model's final prediction, "actual-probability" and "actual-rank" of the token that really comes next (masked models:
-            stands there), or "kl", the divergence of the final prediction from each layer's.
+        measure: what the colour is: "probability" of the likeliest token, "entropy", "final-probability" and
+            "final-rank" of the model's final prediction, "actual-probability" and "actual-rank" of the token that
+            really comes next (masked models: stands there), or "kl", the divergence of the final prediction from each
+            layer's.
         token_idx, layer: a column and a row to be framed; layer −1 is the embeddings.
 
     Raises:
@@ -52,7 +54,9 @@ def plot_logit_lens(
     layers = layers_of(hidden_states, one_width=False)
     ids = _ids(input_ids)
     if len(ids) != len(layers[0]):
-        raise RunShapeError(f"{len(ids)} ids for hidden states of {len(layers[0])} positions. Give those of the same text.")
+        raise RunShapeError(
+            f"{len(ids)} ids for hidden states of {len(layers[0])} positions. Give those of the same text."
+        )
     if token_idx is not None and not -len(ids) <= token_idx < len(ids):
         raise BadSelectionError(f"There is no token {token_idx} in this text. Choose one of 0 to {len(ids) - 1}.")
     if layer is not None and not -1 <= layer < len(layers) - 1:
@@ -70,7 +74,9 @@ def plot_logit_lens(
     title = "<br>".join(f"<sub>{line}</sub>" if index else line for index, line in enumerate(words))
     margin, height = figure.layout.margin, figure.layout.height
     figure.update_layout(title={"text": title, "font": {"size": 13}, "y": 1, "yref": "container", "yanchor": "top"})
-    figure.update_layout(title={"pad": {"t": 10}}, margin={"t": margin.t + 22 + 18 * len(words)}, paper_bgcolor=LIGHT.surface)
+    figure.update_layout(
+        title={"pad": {"t": 10}}, margin={"t": margin.t + 22 + 18 * len(words)}, paper_bgcolor=LIGHT.surface
+    )
     return figure.update_layout(height=height + 22 + 18 * len(words))
 
 
@@ -78,5 +84,7 @@ def _ids(input_ids: Any) -> Sequence[int]:
     found = as_array(input_ids)
     found = found[0] if found.ndim == 2 and found.shape[0] == 1 else found
     if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise RunShapeError(f"The ids are {found.dtype} {found.shape}; give the (token,) ids of one text, as input_ids[0].")
+        raise RunShapeError(
+            f"The ids are {found.dtype} {found.shape}; give the (token,) ids of one text, as input_ids[0]."
+        )
     return [int(identifier) for identifier in found]

@@ -64,7 +64,9 @@ def page_bars(
     }
     width = round(max(map(len, labels_beside(names, known=known))) * CHARACTER_WIDTH) + 16 if names else 20
     y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
-    x = axis(theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True)
+    x = axis(
+        theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True
+    )
     layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": 62, "t": 2, "b": 22}}
     texts = [(probability_text(c.probability), name.bold) for c, name in zip(candidates, names, strict=True)]
     return {"data": [bars], "layout": {**layout, "meta": written_by_page(names, [Numbers(60, texts)], known)}}
@@ -96,13 +98,17 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
         raise RunShapeError(f"There is no position {position} in these logits. Choose one of 0 to {len(values) - 1}.")
     row = values[position].astype(np.float64)
     if np.isnan(row).any() or not np.isfinite(row.max()):
-        words = "The logits here are not finite (NaN or +∞): no probabilities; likely half-precision weights that overflowed."
+        words = (
+            "The logits here are not finite (NaN or +∞): no probabilities; likely half-precision weights that "
+            "overflowed."
+        )
         return empty_figure(words, LIGHT).update_layout(width=560, height=160, paper_bgcolor=LIGHT.surface)
     logprobs = row - row.max()
     logprobs -= np.log(np.exp(logprobs).sum())
     order = np.argsort(-logprobs, kind="stable")[: max(1, top_k)]
     candidates = [
-        TokenProbability(int(i), piece_text(tokenizer, int(i)), float(np.exp(logprobs[i])), float(logprobs[i])) for i in order
+        TokenProbability(int(i), piece_text(tokenizer, int(i)), float(np.exp(logprobs[i])), float(logprobs[i]))
+        for i in order
     ]
     figure = prediction_bars(candidates)
     where = "" if alone else f" at position {position % len(values)}"

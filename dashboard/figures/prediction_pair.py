@@ -58,26 +58,41 @@ def prediction_pair(
         theme: LIGHT or DARK. known: labels of the text's own tokens, which no other token is given.
     """
     spec = written(page_pair(rows, sides, theme, known), theme)
-    hover = {"hovertemplate": "%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>", "hoverinfo": None}
-    told = [[{**data, "label": escape(isolated(data["label"]))} for data in bars["customdata"]] for bars in spec["data"]]
+    hover = {
+        "hovertemplate": "%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>",
+        "hoverinfo": None,
+    }
+    told = [
+        [{**data, "label": escape(isolated(data["label"]))} for data in bars["customdata"]] for bars in spec["data"]
+    ]
     bars = [{**bars, **hover, "customdata": found} for bars, found in zip(spec["data"], told, strict=True)]
     return go.Figure({**spec, "data": bars})
 
 
-def page_pair(rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES) -> Spec:
+def page_pair(
+    rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
+) -> Spec:
     """The same as plain data without texts and hover, which the page adds itself."""
     styles = (
         {"color": theme.mark, "line": {"width": 0}},
         {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": theme.ink}},
     )
     labels = labels_beside([Name(row.text, False, row.id) for row in rows], None, known)
-    bars = [_bars(rows, labels, side, place, style, theme) for place, (side, style) in enumerate(zip(sides, styles, strict=True))]
+    bars = [
+        _bars(rows, labels, side, place, style, theme)
+        for place, (side, style) in enumerate(zip(sides, styles, strict=True))
+    ]
     actual = {side.actual for side in sides}
     names = [Name(row.text, row.id in actual, row.id) for row in rows]
     width = round(max(map(len, labels_beside(names, known=known)), default=1) * CHARACTER_WIDTH) + 16
     y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
     x = axis(theme, range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
-    layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20}}
+    layout = {
+        **base_layout(theme),
+        "xaxis": x,
+        "yaxis": y,
+        "margin": {"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20},
+    }
     return {
         "data": bars,
         "layout": {**layout, "barmode": "overlay", "meta": written_by_page(names, _numbers(rows, sides), known)},

@@ -28,7 +28,8 @@ MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
 SIZES = {2: {"point": 7, "stop": 4, "mark": 15}, 3: {"point": 3, "stop": 2, "mark": 7}}  # pixels, by dimensions
 TURNED, TILTED = -0.55, 0.27  # radians: the page's view of three components as it is at first (assets/56-space.js)
-DISTANCE = 1.7  # of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
+# of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
+DISTANCE = 1.7
 ASPECT = 1.15  # size of the cube
 CUBE = 355  # pixels that Plotly makes of one side of it, in a picture 520 high
 APART = 18  # pixels between the numbers along a path
@@ -126,7 +127,12 @@ def space_frame(space: Space, theme: Theme = LIGHT, follows: bool = True) -> go.
 
 def plane_axes(titles: Sequence[str], theme: Theme, count: int) -> dict[str, Any]:
     """Axes and margins of points in two components."""
-    shared = {"showgrid": True, "nticks": 6, "tickfont": {"size": 11, "color": theme.muted}, "fixedrange": count <= ZOOMS_ABOVE}
+    shared = {
+        "showgrid": True,
+        "nticks": 6,
+        "tickfont": {"size": 11, "color": theme.muted},
+        "fixedrange": count <= ZOOMS_ABOVE,
+    }
     axes = [axis(theme, title={"text": title, "font": {"size": 11}, "standoff": 4}, **shared) for title in titles]
     return {
         "xaxis": axes[0],
@@ -137,12 +143,16 @@ def plane_axes(titles: Sequence[str], theme: Theme, count: int) -> dict[str, Any
 
 
 def space_figure(
-    space: Space, tokens: Sequence[Token | str], selected: tuple[int | None, int | None] = (None, None), theme: Theme = LIGHT
+    space: Space,
+    tokens: Sequence[Token | str],
+    selected: tuple[int | None, int | None] = (None, None),
+    theme: Theme = LIGHT,
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
-    A token carries its label where that finds room beside the others' (and the figure says how many do not); the selected
-    and the second token always carry theirs. Three components are seen in parallel projection, as on the page at first.
+    A token carries its label where that finds room beside the others' (and the figure says how many do not); the
+    selected and the second token always carry theirs. Three components are seen in parallel projection, as on the page
+    at first.
 
     Args:
         space: of these tokens. tokens: one label each. selected: the selected and the second token; what was left out
@@ -177,7 +187,15 @@ def space_figure(
     if left_out:
         words = f"{left_out} of {len(sides)} labels found no room"
         below = -20 if space.dimensions == 2 else 18
-        corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0, "yshift": below, "xanchor": "right", "yanchor": "top"}
+        corner = {
+            "xref": "paper",
+            "yref": "paper",
+            "x": 1,
+            "y": 0,
+            "yshift": below,
+            "xanchor": "right",
+            "yanchor": "top",
+        }
         figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": theme.muted}, **corner)
     return figure
 
@@ -196,7 +214,9 @@ def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
     share = (coordinates[:, : space.dimensions] - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0])
     if space.dimensions == 3:
         right, up = _view()
-        share = np.stack([0.5 + (share - 0.5) @ axis * CUBE / length for axis, length in zip((right, up), PLANE, strict=True)], 1)
+        share = np.stack(
+            [0.5 + (share - 0.5) @ axis * CUBE / length for axis, length in zip((right, up), PLANE, strict=True)], 1
+        )
     return np.stack([share[:, 0] * PLANE[0], (1 - share[:, 1]) * PLANE[1]], axis=1)
 
 
@@ -207,8 +227,8 @@ def _view() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _plain(label: str) -> str:
-    """A label for three components, whose text Plotly draws without entities: a mark without width breaks what looks like one
-    of its own elements.
+    """A label for three components, whose text Plotly draws without entities: a mark without width breaks what looks
+    like one of its own elements.
     """
     return label.replace("<", "<\u2060")
 

@@ -1,14 +1,15 @@
-"""How a token is written, everywhere: white space and what cannot be seen as signs, what its text does not show as marks.
+"""How a token is written, everywhere: white space and what cannot be seen as signs, what its text does not show as
+marks.
 
     ·the   ↵ ⇥ ␍ ⍽     white space of the text                ⟨U+200D⟩   a character that cannot be seen
     ▁the   ▁           a space that the tokenizer adds         ⟨F0 9F⟩    part of a character, as bytes
     ##ing              goes on a word                          ½⟨1⟩       what was made of part of a character
     ⟨?⟩𓀀               unknown: the model does not see it      cafe⟦◌́⟧    dropped: the model does not read it
 
-Tokens with different vocabulary ids never share a label in one list (`labels_of`, `distinct`). What is said of a run takes its
-tokens' labels from the run's one list (`run_labels`), and names no other token as one of them is named (`run_names`). What
-could be read as markup is escaped where Plotly draws it (`escape`); right-to-left labels are isolated where they stand in a
-sentence (`isolated`).
+Tokens with different vocabulary ids never share a label in one list (`labels_of`, `distinct`). What is said of a run
+takes its tokens' labels from the run's one list (`run_labels`), and names no other token as one of them is named
+(`run_names`). What could be read as markup is escaped where Plotly draws it (`escape`); right-to-left labels are
+isolated where they stand in a sentence (`isolated`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Labelled = ModelRun | Stream  # what has tokens, and remembers their labels
 BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a character, as contracts.token.Token writes it
 SIGNS = {"added": SPACE_SIGN, "continuation": "##", "unknown": "⟨?⟩"}
 UNREAD = ("⟦", "⟧")
-UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")  # letters and marks without a picture
+# letters and marks without a picture
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")
 UNSEEN_CODE = re.compile("⟨(U\\+[0-9A-F]+)⟩")
 SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # seen in what they follow
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\U00010800-\U00010fff\U0001e800-\U0001efff]")
@@ -120,9 +122,11 @@ def elide(label: str, longest: int = 12) -> str:
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
-def distinct(labels: Sequence[str], ids: Sequence[Hashable], longest: int | None = None, known: Names = NO_NAMES) -> list[str]:
-    """The labels of one list, cut to `longest` characters, such that no two ids share one, and none has that of another id
-    elsewhere (`known`).
+def distinct(
+    labels: Sequence[str], ids: Sequence[Hashable], longest: int | None = None, known: Names = NO_NAMES
+) -> list[str]:
+    """The labels of one list, cut to `longest` characters, such that no two ids share one, and none has that of another
+    id elsewhere (`known`).
 
     Of labels that are alike when they are cut, the end is kept as well; those that are alike as a whole add their id.
     """
@@ -163,8 +167,8 @@ def isolated(label: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A part of the text as it stands in a sentence: on one line, its own marks of direction visible, so that they turn nothing
-    else. It is to be isolated (`isolated`, `<bdi>`).
+    """A part of the text as it stands in a sentence: on one line, its own marks of direction visible, so that they turn
+    nothing else. It is to be isolated (`isolated`, `<bdi>`).
     """
     return BIDI_CONTROLS.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", " ".join(text.split()))
 
@@ -194,7 +198,8 @@ def run_labels(run: Labelled, longest: int | None = None) -> list[str]:
     """The label of each token of a run, or of one of its streams, cut to `longest` characters, wherever it is named."""
     tokens = run.tokens
     return run.remember(
-        ("labels", longest), lambda: distinct([label_of(token) for token in tokens], [token.id for token in tokens], longest)
+        ("labels", longest),
+        lambda: distinct([label_of(token) for token in tokens], [token.id for token in tokens], longest),
     )
 
 
@@ -222,7 +227,8 @@ def _of_pieces(pieces: Sequence[str]) -> list[Token]:
 
 
 def numbered(labels: Sequence[str], longest: int | None = None) -> list[str]:
-    """Labels that can be told apart, cut to `longest` characters: repeated and one-character ones add their position."""
+    """Labels that can be told apart, cut to `longest` characters: repeated and one-character ones add their
+    position."""
     short = [label if longest is None else elide(label, longest) for label in labels]
     counts = Counter(short)
     alone = [counts[label] > 1 or len(label.strip("·")) <= 1 for label in short]
@@ -248,8 +254,12 @@ def notes_of(token: Token, source: str) -> list[str]:
     if token.sign == "continuation":
         found.append("##: continues the word before it")
     if token.sign == "added":
-        added = "a space that the tokenizer adds" if token.read in (None, " ") or token.text else "added by the tokenizer"
-        found.append(f"▁: {added}; the text has none here" if token.text else f"stands for no character of the text: {added}")
+        added = (
+            "a space that the tokenizer adds" if token.read in (None, " ") or token.text else "added by the tokenizer"
+        )
+        found.append(
+            f"▁: {added}; the text has none here" if token.text else f"stands for no character of the text: {added}"
+        )
     if token.unread:
         found.append("in ⟦ ⟧: dropped by the tokenizer, so the model does not read it")
     if token.read is not None and token.text:
@@ -261,5 +271,7 @@ def notes_of(token: Token, source: str) -> list[str]:
 
 def legend_of(tokens: Sequence[Token]) -> list[str]:
     """What the marks mean that these tokens carry, a phrase each."""
-    kinds = {token.sign for token in tokens if not token.special} | ({"unread"} if any(t.unread for t in tokens) else set())
+    kinds = {token.sign for token in tokens if not token.special} | (
+        {"unread"} if any(t.unread for t in tokens) else set()
+    )
     return [phrase for kind, phrase in LEGEND.items() if kind in kinds]

@@ -3,20 +3,21 @@
     submit ─► Underway … Underway ─► Done | Failed        asked for one job: poll, progress, cancel
     watch  ─► {key: Underway | Done | Failed, …}          asked for a set of jobs, which may change: watched
 
-Whoever waits has a name, the *subscriber*, new for each question. A job has one too, its spec's key, and that is what is
-shared: who asks for a key that is under way waits for the job that is there (single flight), and everyone who waits is told
-the same. A job goes on as long as somebody wants it. To want it is a *lease* of `Settings.lease_seconds`, which `poll` and
-`watched` renew: whoever no longer asks (a closed tab) wants nothing a few seconds later, and a job that nobody wants stops.
-Who comes back after that and polls wants it again, and it begins again. What a job came to is kept for whoever waited: half an
-hour until they ask, ten minutes after they were told. Asking does not use it up.
+Whoever waits has a name, the *subscriber*, new for each question. A job has one too, its spec's key, and that is what
+is shared: who asks for a key that is under way waits for the job that is there (single flight), and everyone who waits
+is told the same. A job goes on as long as somebody wants it. To want it is a *lease* of `Settings.lease_seconds`, which
+`poll` and `watched` renew: whoever no longer asks (a closed tab) wants nothing a few seconds later, and a job that
+nobody wants stops. Who comes back after that and polls wants it again, and it begins again. What a job came to is kept
+for whoever waited: half an hour until they ask, ten minutes after they were told. Asking does not use it up.
 
-An outcome is no artifact. That lies in the run store under the job's key; who wants a job looks there first, and submits what
-is not there. A failure is kept for those who waited and for nobody else: who submits the key later begins the job again.
+An outcome is no artifact. That lies in the run store under the job's key; who wants a job looks there first, and
+submits what is not there. A failure is kept for those who waited and for nobody else: who submits the key later begins
+the job again.
 
-The web processes call this, from any thread and any process: who submits and who polls need not be the same one. Nothing here
-waits for a job; `InProcessBackend` alone computes it in `submit` and `watch`. The workers' side (take, report, finish) is each
-backend's own. Every method but `health` and `close` raises `StorageError` where the backend cannot be read or written (a full
-disk, say): then nothing was changed, and the sentence is for the page.
+The web processes call this, from any thread and any process: who submits and who polls need not be the same one.
+Nothing here waits for a job; `InProcessBackend` alone computes it in `submit` and `watch`. The workers' side (take,
+report, finish) is each backend's own. Every method but `health` and `close` raises `StorageError` where the backend
+cannot be read or written (a full disk, say): then nothing was changed, and the sentence is for the page.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from dashboard.jobs.failure import JobFailure
 
 MOST_WATCHED = 64  # jobs of one set
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-Standing = Literal["unknown", "waiting", "known", "told"]  # of a subscriber: its outcome is open, known, known and polled
+# of a subscriber: its outcome is open, known, known and polled
+Standing = Literal["unknown", "waiting", "known", "told"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that has no result, or a question that was refused before it was a job: then `job` and `key` may be empty."""
+    """A job that has no result, or a question that was refused before it was a job: then `job` and `key` may be
+    empty."""
 
     failure: JobFailure
     job: str = ""
@@ -149,25 +152,28 @@ def wanted(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
     """A set of jobs by their keys; raises `BadRequestError` where it is too large for a watch."""
     found = {spec.key: spec for spec in specs}
     if len(found) > MOST_WATCHED:
-        raise BadRequestError(f"One page may want {MOST_WATCHED} results at a time, and not {len(found)}. Close some of them.")
+        raise BadRequestError(
+            f"One page may want {MOST_WATCHED} results at a time, and not {len(found)}. Close some of them."
+        )
     return found
 
 
 class JobBackend(Protocol):
     """See the module's text for what holds of all methods."""
 
-    # ---- one job ---------------------------------------------------------------------------------------------------------
+    # ---- one job
+    # ---------------------------------------------------------------------------------------------------------
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
         """Wait for a job, which begins unless it is under way, after the preparation that it needs.
 
         Args:
-            subscriber: a new name for this question. owner: the visitor who asks; visitors take turns and have limits of
-                their own, "" has no name and only the limits of all.
+            subscriber: a new name for this question. owner: the visitor who asks; visitors take turns and have limits
+                of their own, "" has no name and only the limits of all.
 
         Raises:
-            QueueFullError: this visitor, or all of them, have as much waiting as the settings allow. The subscriber is not
-                known then: whoever is to be told by `poll` is told through `deliver`.
+            QueueFullError: this visitor, or all of them, have as much waiting as the settings allow. The subscriber is
+                not known then: whoever is to be told by `poll` is told through `deliver`.
         """
 
     def deliver(self, subscriber: str, outcome: Outcome) -> None:
@@ -176,8 +182,8 @@ class JobBackend(Protocol):
     def poll(self, subscriber: str) -> Outcome | None:
         """What the subscriber's job came to; None while that is open. Renews the lease.
 
-        An unknown subscriber gets a failure that says so. Where the backend cannot be written, the answer is None as long
-        as the lease lasts, and then a failure for now: the job may still end well.
+        An unknown subscriber gets a failure that says so. Where the backend cannot be written, the answer is None as
+        long as the lease lasts, and then a failure for now: the job may still end well.
         """
 
     def progress(self, subscriber: str) -> Underway | None:
@@ -189,11 +195,12 @@ class JobBackend(Protocol):
     def cancel(self, subscriber: str) -> None:
         """The subscriber does not want its job any more, and is told that it was cancelled; the job goes on for others.
 
-        A job that nobody wants takes notice a tenth of a second later: who submits it again within that time keeps it, with
-        all that it has done. After an outcome, or for an unknown subscriber, nothing happens.
+        A job that nobody wants takes notice a tenth of a second later: who submits it again within that time keeps it,
+        with all that it has done. After an outcome, or for an unknown subscriber, nothing happens.
         """
 
-    # ---- a set of jobs ---------------------------------------------------------------------------------------------------
+    # ---- a set of jobs
+    # ---------------------------------------------------------------------------------------------------
 
     def watch(
         self,
@@ -204,20 +211,22 @@ class JobBackend(Protocol):
         turn: int = 0,
         refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
-        """Want exactly these jobs, in place of those that this watcher wanted before; gives the state of each by its key.
+        """Want exactly these jobs, in place of those that this watcher wanted before; gives the state of each by its
+        key.
 
-        What stays in the set goes on untouched, with its progress or its outcome. What is new to it is submitted. What has
-        left it is wanted by this watcher no longer: it stops unless others want it, and what it came to is forgotten. All
-        of that happens or, with `StorageError`, nothing.
+        What stays in the set goes on untouched, with its progress or its outcome. What is new to it is submitted. What
+        has left it is wanted by this watcher no longer: it stops unless others want it, and what it came to is
+        forgotten. All of that happens or, with `StorageError`, nothing.
 
-        A job that cannot be queued, has failed or was cancelled (`cancel(watched_as(watcher, key))`) says so in its state and
-        holds up no other. It is tried again where `again` names it, or when it comes back into the set.
+        A job that cannot be queued, has failed or was cancelled (`cancel(watched_as(watcher, key))`) says so in its
+        state and holds up no other. It is tried again where `again` names it, or when it comes back into the set.
 
         Args:
             watcher: names the page, the same whenever its set changes; two pages have two names.
             again: keys of the set that are submitted again, unless they are under way.
-            turn: which of its sets this is, for a watcher that counts them: requests overtake one another on their way through
-                threads and processes. One that is older than the set that is known changes nothing, and gives that one's states.
+            turn: which of its sets this is, for a watcher that counts them: requests overtake one another on their way
+                through threads and processes. One that is older than the set that is known changes nothing, and gives
+                that one's states.
             refused: what belongs to the set and was refused before it was a job, by key: that is its state.
 
         Raises:
@@ -230,7 +239,8 @@ class JobBackend(Protocol):
         None for a watcher that is not known, or that was forgotten with the backend's records: it watches again.
         """
 
-    # ---- the server ------------------------------------------------------------------------------------------------------
+    # ---- the server
+    # ------------------------------------------------------------------------------------------------------
 
     def health(self) -> Health:
         """How the workers are."""

@@ -1,8 +1,9 @@
 """The board: which jobs wait, in whose name, whose turn it is, and which jobs run. A plain value.
 
-Visitors take turns, so that a visitor with fifty jobs does not hold off another's one: `turns` names each visitor with a
-waiting job once, the one whose turn is next first. Whoever was served goes to the end, and so does whoever comes new. A
-job that several visitors wait for is taken at the first of their turns. All jobs of a rank come before those of the next.
+Visitors take turns, so that a visitor with fifty jobs does not hold off another's one: `turns` names each visitor with
+a waiting job once, the one whose turn is next first. Whoever was served goes to the end, and so does whoever comes new.
+A job that several visitors wait for is taken at the first of their turns. All jobs of a rank come before those of the
+next.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from dashboard.contracts.job import Rank
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that waits: the visitors who wait for it ("" is whoever has no name), its payload's size in bytes, whether a
-    worker may take it: a job whose model is being prepared has no turn yet; its rank; and whether everybody has left it, so
-    that it goes in a moment unless somebody comes back, and counts for nobody until then."""
+    """A job that waits: the visitors who wait for it ("" is whoever has no name), its payload's size in bytes, whether
+    a worker may take it: a job whose model is being prepared has no turn yet; its rank; and whether everybody has left
+    it, so that it goes in a moment unless somebody comes back, and counts for nobody until then."""
 
     key: str
     owners: tuple[str, ...] = ("",)
@@ -31,7 +32,8 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Board:
-    """The jobs that wait, first come first, the owners in the order of their turns, and the keys of the jobs that run."""
+    """The jobs that wait, first come first, the owners in the order of their turns, and the keys of the jobs that
+    run."""
 
     waiting: tuple[Waiting, ...] = ()
     turns: tuple[str, ...] = ()
@@ -123,7 +125,9 @@ def counted(ranks: Collection[Rank]) -> str:
     return f"1 {what}" if len(ranks) == 1 else f"{len(ranks):,} {what}s"
 
 
-def _entry(key: str, owners: list[str], size: int, ready: bool = True, rank: int = Rank.USUAL, left: bool = False) -> Waiting:
+def _entry(
+    key: str, owners: list[str], size: int, ready: bool = True, rank: int = Rank.USUAL, left: bool = False
+) -> Waiting:
     return Waiting(key, tuple(owners), int(size), ready, Rank(rank), left)
 
 

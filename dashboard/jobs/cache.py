@@ -2,12 +2,12 @@
 
 What other programs and full disks do to a database is met here, so that everyone above meets one error:
 
-    damaged (garbage, cut short)     under a lock between processes it is set aside as `broken.db` and a new one is begun
-    deleted, or replaced             noticed at the next use by the file's identity; every process goes over to the new file
-    the disk is full, or locked      `StorageError` at once, nothing is written; the next use tries again
+    damaged (garbage, cut short)     under a lock between processes it is set aside as `broken.db` and a new one is
+    begun deleted, or replaced             noticed at the next use by the file's identity; every process goes over to
+    the new file the disk is full, or locked      `StorageError` at once, nothing is written; the next use tries again
 
-A new database is empty: workers enter themselves again, and pages are told that their run is no longer known. Saved runs lie
-elsewhere. Values are kept inside the database, so that no file is left over when it goes.
+A new database is empty: workers enter themselves again, and pages are told that their run is no longer known. Saved
+runs lie elsewhere. Values are kept inside the database, so that no file is left over when it goes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ FULL = (
     "(or ask whoever keeps this server), then try again."
 )
 DAMAGED = (
-    "The server's list of what it computes was damaged and has been begun anew. Saved runs are kept, and your text is still in "
+    "The server's list of what it computes was damaged and has been begun anew. Saved runs are kept, and your text is "
+    "still in "
     "the box: try again."
 )
 UNUSABLE = (
@@ -66,7 +67,8 @@ def open_cache(folder: Path) -> HealingCache:
         return HealingCache(folder)
     except (OSError, sqlite3.Error) as error:
         raise SettingsError(
-            f"The cache folder {folder} cannot be used ({error}). Set DASHBOARD_CACHE_DIR to a folder that this user may write."
+            f"The cache folder {folder} cannot be used ({error}). Set DASHBOARD_CACHE_DIR to a folder that this user "
+            f"may write."
         ) from error
 
 
@@ -82,7 +84,8 @@ class HealingCache(diskcache.Cache):
         self._path = folder / DATABASE
         super().__init__(str(folder), **_options())
 
-    # ---- connections: one a thread, of the file that is there now -----------------------------------------------------
+    # ---- connections: one a thread, of the file that is there now
+    # -----------------------------------------------------
 
     @property
     def _txn_id(self) -> int | None:
@@ -97,7 +100,11 @@ class HealingCache(diskcache.Cache):
     def _con(self) -> sqlite3.Connection:
         local = self._local
         opened = getattr(local, "con", None)
-        if opened is not None and self._txn_id is None and getattr(local, "file", None) not in (None, _identity(self._path)):
+        if (
+            opened is not None
+            and self._txn_id is None
+            and getattr(local, "file", None) not in (None, _identity(self._path))
+        ):
             self.close()
         if getattr(local, "con", None) is None:
             local.file = None
@@ -109,7 +116,8 @@ class HealingCache(diskcache.Cache):
             return connection
         return super()._con
 
-    # ---- what the ledger and the roster use ----------------------------------------------------------------------------
+    # ---- what the ledger and the roster use
+    # ----------------------------------------------------------------------------
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         return self._safely(lambda: diskcache.Cache.get(self, *args, **kwargs))
@@ -175,7 +183,8 @@ class HealingCache(diskcache.Cache):
                 mended = True
 
     def _safely(self, operation: Callable[[], T]) -> T:
-        """An operation; outside of a transaction it is tried again on the new database where the old one was damaged."""
+        """An operation; outside of a transaction it is tried again on the new database where the old one was
+        damaged."""
         inside = self._txn_id is not None
         for last in (inside, True):
             try:
@@ -251,8 +260,9 @@ def _options() -> dict[str, Any]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether SQLite can read all of it, and it is ours: one that was emptied has no tables, and those who had it open would
-    mix their memory of it with what is new. (Opening it by any other means would drop this process's locks on it.)"""
+    """Whether SQLite can read all of it, and it is ours: one that was emptied has no tables, and those who had it open
+    would mix their memory of it with what is new. (Opening it by any other means would drop this process's locks on
+    it.)"""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

@@ -31,7 +31,8 @@ KEEP_SECONDS = DELIVERED_SECONDS / 4  # between two times that what a watch was 
 
 
 class DiskcacheBackend:
-    """`JobBackend` on a `JobQueue`: each subscriber is a subscription there, and each watcher's set one record beside them."""
+    """`JobBackend` on a `JobQueue`: each subscriber is a subscription there, and each watcher's set one record beside
+    them."""
 
     def __init__(self, queue: JobQueue) -> None:
         self.queue = queue
@@ -102,7 +103,8 @@ class DiskcacheBackend:
         self.queue.close()
 
     def _is_due(self, subscriber: str, again: bool) -> bool:
-        """Whether a job that stays wanted must be submitted again: nobody knows what it came to, or that did not please."""
+        """Whether a job that stays wanted must be submitted again: nobody knows what it came to, or that did not
+        please."""
         standing = self.queue.standing(subscriber)
         return standing == "unknown" or (again and standing != "waiting")
 

@@ -1,4 +1,5 @@
-"""Once a minute, beside the supervisor: what killed processes left is swept, and the cache folder is kept within its budget."""
+"""Once a minute, beside the supervisor: what killed processes left is swept, and the cache folder is kept within its
+budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The backend of a page whose models, if any, are in this process (a notebook): a job is computed by whoever submits it."""
+"""The backend of a page whose models, if any, are in this process (a notebook): a job is computed by whoever submits
+it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError, unforeseen
-from dashboard.jobs.backend import NOTHING, Done, Failed, Health, Outcome, Standing, Underway, Watched, wanted, watched_as
+from dashboard.jobs.backend import (
+    NOTHING,
+    Done,
+    Failed,
+    Health,
+    Outcome,
+    Standing,
+    Underway,
+    Watched,
+    wanted,
+    watched_as,
+)
 from dashboard.jobs.failure import FORGOTTEN, NO_WORKER, RESULT_FORGOTTEN, JobFailure
 from dashboard.store.run_store import RunStore
 
@@ -21,18 +33,20 @@ MOST_KEPT = 1_000  # outcomes, and watchers
 class InProcessBackend:
     """`JobBackend` without queue or worker: every outcome is known at once, and is kept in memory.
 
-    Nothing is ever under way between two calls, so there is nothing to report, to cancel or to share; each outcome is known to
-    this process alone.
+    Nothing is ever under way between two calls, so there is nothing to report, to cancel or to share; each outcome is
+    known to this process alone.
 
     Args:
-        compute: leaves the artifact that a spec names in the store, or raises a `DashboardError` whose sentence the page shows.
+        compute: leaves the artifact that a spec names in the store, or raises a `DashboardError` whose sentence the
+            page shows.
     """
 
     def __init__(self, store: RunStore, compute: Compute) -> None:
         self._store, self._compute = store, compute
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._told: set[str] = set()
-        self._watches: OrderedDict[str, tuple[tuple[str, ...], int]] = OrderedDict()  # their keys, and which turn that is
+        # their keys, and which turn that is
+        self._watches: OrderedDict[str, tuple[tuple[str, ...], int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:

@@ -5,8 +5,8 @@
     lapsed                   keys and sizes of payloads whose page went silent and may come back
     subscription:ID          a `Subscription`         watch:ID       a `WatchRecord`
 
-A payload leaves when its job ends. Ended jobs and what pages were told are forgotten after half an hour, sooner where the
-records take more than `MOST_RECORD_BYTES`.
+A payload leaves when its job ends. Ended jobs and what pages were told are forgotten after half an hour, sooner where
+the records take more than `MOST_RECORD_BYTES`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Ledger:
         self._cache.delete(f"payload:{key}", retry=True)
 
     def lapse_payload(self, key: str, size: int) -> None:
-        """The job ended because its pages went silent: its payload stays as long as there is room, in case one comes back."""
+        """The job ended because its pages went silent: its payload stays as long as there is room, in case one comes
+        back."""
         entries = [*(entry for entry in self._lapsed() if entry[0] != key), (key, size)]
         while sum(size for _key, size in entries) > MOST_LAPSED_BYTES:
             self.drop_payload(entries.pop(0)[0])

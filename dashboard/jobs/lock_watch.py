@@ -1,7 +1,9 @@
-"""Watches who holds the queue's lock: a process that freezes while it writes would keep everyone else from writing for ever.
+"""Watches who holds the queue's lock: a process that freezes while it writes would keep everyone else from writing for
+ever.
 
-Its supervisor among them: where it cannot write, it cannot judge who is silent. So a thread of the supervisor's looks at what
-the system says of the lock (Linux: /proc/locks), for which nothing is written, and ends the process, which frees the lock.
+Its supervisor among them: where it cannot write, it cannot judge who is silent. So a thread of the supervisor's looks
+at what the system says of the lock (Linux: /proc/locks), for which nothing is written, and ends the process, which
+frees the lock.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def _watch(folder: Path, ours: Callable[[], Collection[int]], ended: threading.E
             looks = {pid: looks.get(pid, 0) + 1 for pid in found}
             for pid, count in looks.items():
                 if count * LOOK_SECONDS >= HELD_SECONDS:
-                    log.warning("process %s has held the queue's lock for %.0f s; it is replaced", pid, count * LOOK_SECONDS)
+                    log.warning(
+                        "process %s has held the queue's lock for %.0f s; it is replaced", pid, count * LOOK_SECONDS
+                    )
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
         except Exception:
@@ -64,8 +68,8 @@ def holders(folder: Path) -> frozenset[int]:
 
 
 def _writer(line: str) -> tuple[int, int | None]:
-    """(process, inode) of a line such as "7: POSIX ADVISORY WRITE 831 fe:00:2146612 120 120"; no inode where it only reads,
-    or waits ("7: -> POSIX …")."""
+    """(process, inode) of a line such as "7: POSIX ADVISORY WRITE 831 fe:00:2146612 120 120"; no inode where it only
+    reads, or waits ("7: -> POSIX …")."""
     words = line.split()
     if len(words) < 6 or words[3] != "WRITE":
         return 0, None

@@ -1,16 +1,19 @@
 """Dash's background callbacks on resident workers: no process per job, one computation per run, errors as results.
 
-A callback that is registered with `background=True` is a builder: it runs in the web process, reads the form and returns
-a `JobSpec`. The handle that Dash signs and hands to the page is a subscription's id. What the page's one output gets:
+A callback that is registered with `background=True` is a builder: it runs in the web process, reads the form and
+returns a `JobSpec`. The handle that Dash signs and hands to the page is a subscription's id. What the page's one output
+gets:
 
     {"run": KEY, "stamp": …, "job": "capture", "serial": …}      KEY is in the run store, and that is its run's stamp
-    {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "retry": false, "job": …, "key": …,
+    {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "retry": false, "job": …, "key":
+    …,
      "serial": …}
 
-A builder may give a `JobSet` instead: then the page watches a set of jobs, each with a state of its own. Progress and outcome
-are {"watched": {KEY: state}}: {"run": …} and {"error": …} as above, or the progress of a job that goes on. The outcome comes
-when none of them goes on. The page names itself and counts its sets (`page`, `serial` of the callback's first argument), so
-that a set takes the place of the one before even where its request overtakes that one's: what is in both goes on.
+A builder may give a `JobSet` instead: then the page watches a set of jobs, each with a state of its own. Progress and
+outcome are {"watched": {KEY: state}}: {"run": …} and {"error": …} as above, or the progress of a job that goes on. The
+outcome comes when none of them goes on. The page names itself and counts its sets (`page`, `serial` of the callback's
+first argument), so that a set takes the place of the one before even where its request overtakes that one's: what is in
+both goes on.
 
 `retry` says whether running again may help; `key` is the job's, empty where it failed before there was one.
 `serial` differs from one submit to the next, so that the same outcome twice is a change twice. Progress goes to one
@@ -53,13 +56,15 @@ UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could
 
 
 class ResidentWorkerManager(BaseBackgroundCallbackManager):
-    """One for the whole app: Dash cancels through the app's manager, whatever a callback says. It keeps nothing itself: all that
-    outlasts a request is with the backend, which every web process asks.
+    """One for the whole app: Dash cancels through the app's manager, whatever a callback says. It keeps nothing itself:
+    all that outlasts a request is with the backend, which every web process asks.
 
     `visitor` names whose request this is; visitors take turns.
     """
 
-    def __init__(self, backend: JobBackend, store: RunStore, settings: Settings, visitor: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self, backend: JobBackend, store: RunStore, settings: Settings, visitor: Callable[[], str] = lambda: ""
+    ) -> None:
         self.backend, self.store, self.settings, self.visitor = backend, store, settings, visitor
         self._secret = Secret(settings.cache_dir / SECRET_FILE)
         self._held = threading.BoundedSemaphore(max(1, settings.web_threads // 4))
@@ -79,8 +84,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return build
 
     def build_cache_key(self, fn: Any, args: Any, cache_args_to_ignore: Any, triggered: Any) -> str:
-        """The subscription's id: new for each submit, since what is shared is the job and not the waiting for it. Dash asks for
-        progress by this alone, so that it names the page and its turn where there are any.
+        """The subscription's id: new for each submit, since what is shared is the job and not the waiting for it. Dash
+        asks for progress by this alone, so that it names the page and its turn where there are any.
         """
         told = args[0] if isinstance(args, list) and args else None
         page, turn = (told.get("page"), told.get("serial")) if isinstance(told, dict) else (None, None)
@@ -90,8 +95,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return uuid.uuid4().hex
 
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
-        """What the pages' handles are signed with. It has a file of its own, so that it outlasts what the backend keeps: all
-        web processes, and those that come after them, sign with the same."""
+        """What the pages' handles are signed with. It has a file of its own, so that it outlasts what the backend
+        keeps: all web processes, and those that come after them, sign with the same."""
         return self._secret.read(generate)
 
     def call_job_fn(self, key: str, job_fn: Builder, args: Any, context: Any) -> str:
@@ -125,7 +130,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         watcher, turn = _watcher(key)
         try:
             refused = {name: Failed.of(error, "derive", name) for name, error in jobs.refused.items()}
-            keys = [spec.key for spec in jobs.specs]  # of what a page was told it asks no more, unless a person tries it again
+            # of what a page was told it asks no more, unless a person tries it again
+            keys = [spec.key for spec in jobs.specs]
             again = [key for key in keys if self.backend.standing(watched_as(watcher, key)) == "told"]
             self.backend.watch(watcher, jobs.specs, self.visitor(), again, turn, refused)
         except BadRequestError as error:  # more than a page may want
@@ -181,8 +187,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return {**outcome.to_json(key), **({} if stamp is None else {"stamp": stamp})}
 
     def _held_back(self, key: str) -> Outcome | None:
-        """The answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon as it
-        is done, not at the page's next question. Only few questions are held at a time, for each takes a thread.
+        """The answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon
+        as it is done, not at the page's next question. Only few questions are held at a time, for each takes a thread.
         """
         outcome = self.backend.poll(key)
         if outcome is not None:
@@ -217,8 +223,8 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
             return False
 
     def terminate_job(self, job: str | None) -> None:
-        """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing. A set ends with the
-        next one, which may be empty.
+        """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing. A set
+        ends with the next one, which may be empty.
         """
         if job is not None and not str(job).startswith((UNTAKEN, SET)):
             with contextlib.suppress(StorageError):  # then its lease ends by itself

@@ -26,7 +26,9 @@ class Places:
         seconds = round(max(0.0, time.time() - (record.started or record.created)), 1)
         record = self._preparation_of(record) or record
         if record.state == "running":
-            return self._resting(record, seconds) or Underway(record.progress or Progress("load", message="Starting"), seconds)
+            return self._resting(record, seconds) or Underway(
+                record.progress or Progress("load", message="Starting"), seconds
+            )
         ahead, message = self._ahead(record)
         return Underway(Progress("queued", message=message), seconds, ahead)
 

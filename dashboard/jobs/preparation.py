@@ -23,12 +23,15 @@ def registry(settings: Settings) -> Registry:
 def prepare(payload: Mapping[str, Any], desk: Desk, settings: Settings) -> str:
     """Make a model of the catalog ready; gives its fingerprint."""
     desk.announce(state="loading")  # a conversion imports torch, and gives no sign of life meanwhile
-    folder = resolve_folder(str(payload["model"]), settings, payload.get("revision"), desk.progress, folders=False, loads=False)
+    folder = resolve_folder(
+        str(payload["model"]), settings, payload.get("revision"), desk.progress, folders=False, loads=False
+    )
     memories = fingerprint_memories(settings)
     fingerprint = folder_fingerprint(folder, memories, desk.progress)
     if not is_kept(folder, memories):
         raise StorageError(
-            "The model was read through, but its checksum could not be kept on the server's disk, so it would be read again and "
+            "The model was read through, but its checksum could not be kept on the server's disk, so it would be read "
+            "again and "
             "again. Free some space (or ask whoever keeps this server), then try again."
         )
     return fingerprint

@@ -3,8 +3,8 @@
     submit ─► queued ─► running ─► done | failed
                  └─────────┴─────► cancelled        (nobody waits for it any more)
 
-There are two lanes, with workers of their own. A job whose model is not ready waits for a job of the lane "prepare", as a page
-waits for it; then it has its turn in the lane "compute".
+There are two lanes, with workers of their own. A job whose model is not ready waits for a job of the lane "prepare", as
+a page waits for it; then it has its turn in the lane "compute".
 
 A job is named by its key: the same key asked for twice is one job with two subscriptions. A subscription holds a lease
 that asking renews, so that a closed tab leaves by itself. What a job comes to is written into each subscription in the
@@ -135,15 +135,16 @@ class JobQueue:
     # ---- workers -----------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str, lane: Lane = "compute", before: Claim | None = None) -> Claim | None:
-        """Take the job whose turn it is: of the first rank, of the visitor who was served longest ago, the one that has waited
-        longest.
+        """Take the job whose turn it is: of the first rank, of the visitor who was served longest ago, the one that has
+        waited longest.
 
         Args:
-            before: what the worker is doing, if it may rest: then only what comes before it by its rank is taken, and its time
-                stands still until `go_on`.
+            before: what the worker is doing, if it may rest: then only what comes before it by its rank is taken, and
+                its time stands still until `go_on`.
         """
         ranks = [rank for rank in Rank if before is None or rank < before.spec.rank]
-        if not any(job.ready and job.rank in ranks for job in self.ledger.board(lane).waiting):  # cheap, and asked very often
+        # cheap, and asked very often
+        if not any(job.ready and job.rank in ranks for job in self.ledger.board(lane).waiting):
             return None
         with self.ledger.change():
             for job in self.ledger.board(lane).waiting:
@@ -162,7 +163,9 @@ class JobQueue:
                 self.ledger.put_job(replace(record, state="running", worker=worker, started=now))
                 self.ledger.put_board(self.ledger.board(lane).take(key, owner), lane)
                 self.roster.change(worker, state="busy", job=key, attempt=record.attempt)
-                return Claim(JobSpec(record.name, key, self.ledger.payload(key) or {}, rank=record.rank), record.attempt)
+                return Claim(
+                    JobSpec(record.name, key, self.ledger.payload(key) or {}, rank=record.rank), record.attempt
+                )
         return None
 
     def go_on(self, claim: Claim) -> None:
@@ -182,9 +185,12 @@ class JobQueue:
         return len(list(self._candidates("prepare")))
 
     def _candidates(self, lane: Lane) -> Iterator[tuple[str, str]]:
-        """The jobs that may be taken, in turn; a visitor has one long job at a time, so that nobody takes all the places."""
+        """The jobs that may be taken, in turn; a visitor has one long job at a time, so that nobody takes all the
+        places."""
         board = self.ledger.board(lane)
-        running = [record for record in map(self.ledger.job, board.running) if record is not None and record.rank == Rank.LONG]
+        running = [
+            record for record in map(self.ledger.job, board.running) if record is not None and record.rank == Rank.LONG
+        ]
         served = {owner for record in running for owner in self._step.owners(record)} - {""}
         return board.in_turn(served)
 
@@ -212,7 +218,8 @@ class JobQueue:
                 self._step.fail(record, failure)
 
     def stopped(self, claim: Claim) -> None:
-        """The worker has stopped because nobody waited; if someone has come since, it begins anew, first in the queue."""
+        """The worker has stopped because nobody waited; if someone has come since, it begins anew, first in the
+        queue."""
         with self.ledger.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is None:
@@ -222,11 +229,14 @@ class JobQueue:
             else:
                 self._step.end(record, "cancelled")
 
-    def lose_worker(self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost, by_order: bool = False) -> None:
+    def lose_worker(
+        self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost, by_order: bool = False
+    ) -> None:
         """A worker has gone: its job failed, and it leaves the roster.
 
         Args:
-            by_order: its server ends, so the job goes to a worker of another server that has this cache, if there is one.
+            by_order: its server ends, so the job goes to a worker of another server that has this cache, if there is
+                one.
         """
         with self.ledger.change():
             entered = self.roster.get(worker)
@@ -305,7 +315,9 @@ class JobQueue:
                 outcome = Failed(why, now_found.name, key).to_json(subscriber)
                 self.ledger.put_subscription(subscriber, replace(now_found, outcome=outcome))
             elif not self._step.waits(subscriber, record):
-                self._step.join(subscriber, renewed, self._step.payload_size(key), None if record is None else record.needs)
+                self._step.join(
+                    subscriber, renewed, self._step.payload_size(key), None if record is None else record.needs
+                )
             else:
                 self.ledger.put_subscription(subscriber, renewed)
 

@@ -71,7 +71,8 @@ class Roster:
     def serving(self) -> bool:
         """Whether any worker, or a supervisor that will start one again, gave a sign of life lately.
 
-        Silence is looked at twice, as in `is_gone`; where nobody is entered at all, whoever restarts has a heartbeat's time.
+        Silence is looked at twice, as in `is_gone`; where nobody is entered at all, whoever restarts has a heartbeat's
+        time.
         """
         workers = [record for record in self.all().values() if record.lane == "compute"]
         if self._may_not_judge() and workers:
@@ -87,7 +88,8 @@ class Roster:
                 self._unserved_since = now
             return now - self._unserved_since < (SECOND_LOOK_SECONDS if workers else heartbeat)
 
-    # ---- supervisors ---------------------------------------------------------------------------------------------------
+    # ---- supervisors
+    # ---------------------------------------------------------------------------------------------------
 
     def supervisors(self) -> list[SupervisorRecord]:
         """Every supervisor's record, of the dead as well."""
@@ -113,7 +115,9 @@ class Roster:
     def retire(self) -> None:
         """This process supervises no more."""
         with self._cache.transact(retry=True):
-            others = [record for record in self.supervisors() if (record.pid, record.host) != (os.getpid(), this_host())]
+            others = [
+                record for record in self.supervisors() if (record.pid, record.host) != (os.getpid(), this_host())
+            ]
             self._cache.set(SUPERVISORS, [record.to_json() for record in others], retry=True)
 
     def supervised(self, but: WorkerRecord | None = None) -> bool:
@@ -126,7 +130,9 @@ class Roster:
     def has_supervisor(self, worker: WorkerRecord) -> bool:
         """Whether a worker's own supervisor is alive and at work."""
         return any(
-            self._supervises(record) for record in self.supervisors() if (record.pid, record.host) == (worker.parent, worker.host)
+            self._supervises(record)
+            for record in self.supervisors()
+            if (record.pid, record.host) == (worker.parent, worker.host)
         )
 
     def _supervises(self, record: SupervisorRecord) -> bool:

@@ -33,7 +33,8 @@ WATCH_SECONDS = 0.25
 END_SECONDS = 1.0  # how long a worker may take to end when the supervisor ends
 QUICK_DEATHS = 3  # deaths before a worker was ready, one after another, after which the supervisor waits between starts
 LONGEST_WAIT_SECONDS = 10.0
-LOADING_GRACE = 5.0  # times the grace of a cancel, for a worker that loads or saves: to replace it costs more than to wait
+# times the grace of a cancel, for a worker that loads or saves: to replace it costs more than to wait
+LOADING_GRACE = 5.0
 
 
 def run_worker(
@@ -77,8 +78,8 @@ class _Place:
 
 
 class Supervisor:
-    """`settings.workers` places, each with a worker process, and `settings.preparations` places, each with a process while a
-    preparation is due; `tick` does what is due and waits a moment.
+    """`settings.workers` places, each with a worker process, and `settings.preparations` places, each with a process
+    while a preparation is due; `tick` does what is due and waits a moment.
     """
 
     def __init__(self, settings: Settings, registry: str = OWN_REGISTRY, preparation: str = OWN_PREPARATION) -> None:
@@ -126,7 +127,8 @@ class Supervisor:
         return [pid for pid in found if pid is not None]
 
     def end(self) -> bool:
-        """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says so.
+        """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says
+        so.
 
         Returns: whether every process has ended, those of replaced workers as well.
         """
@@ -179,8 +181,8 @@ class Supervisor:
             self._queue.lose_worker(before)
 
     def _bury(self, place: _Place) -> None:
-        """A worker has died: its job failed; start another, at once unless they keep dying before they are ready. One that
-        prepares ends by itself, and has no successor before there is something to do."""
+        """A worker has died: its job failed; start another, at once unless they keep dying before they are ready. One
+        that prepares ends by itself, and has no successor before there is something to do."""
         if place.process is None:
             return
         record = self._queue.roster.get(place.worker)
@@ -211,12 +213,14 @@ class Supervisor:
         return pause
 
     def _let_go(self, process: SpawnProcess) -> int | None:
-        """Free what is kept of a process that ends now; gives its exit code. One that hangs in the system (in a dying disk,
-        say) cannot be ended, and is given up: nobody should wait for it."""
+        """Free what is kept of a process that ends now; gives its exit code. One that hangs in the system (in a dying
+        disk, say) cannot be ended, and is given up: nobody should wait for it."""
         process.join(END_SECONDS)
         code = process.exitcode
         if code is None:
-            log.error("process %s cannot be ended: it hangs in the system. It is given up, and keeps its memory", process.pid)
+            log.error(
+                "process %s cannot be ended: it hangs in the system. It is given up, and keeps its memory", process.pid
+            )
             self._given_up.append(process)
         else:
             process.close()
@@ -238,7 +242,8 @@ class Supervisor:
             self._replace(place, "did not stop" if late else "is silent")
 
     def _is_silent(self, place: _Place, record: WorkerRecord | None, now: float) -> bool:
-        """Whether a worker gives no sign of life; one that is missing from the roster has a moment to enter itself again."""
+        """Whether a worker gives no sign of life; one that is missing from the roster has a moment to enter itself
+        again."""
         if record is not None:
             place.missed_since = None
             return self._queue.roster.is_gone(record) and self._queue.roster.can_write()
@@ -262,13 +267,15 @@ class Supervisor:
     def _beat(self) -> None:
         """Signs of life: its own, and of workers that cannot give them (importing torch, loading a model).
 
-        Before the first one it looks at what ran when it came: a run whose server had ended by then is an error at once,
-        while another server's workers would do it again.
+        Before the first one it looks at what ran when it came: a run whose server had ended by then is an error at
+        once, while another server's workers would do it again.
         """
         if not self._entered:
             self._queue.watch_running()
             self._entered = True
-        self._queue.roster.supervise(idle=all(place.process is None for place in self._places if place.lane == "compute"))
+        self._queue.roster.supervise(
+            idle=all(place.process is None for place in self._places if place.lane == "compute")
+        )
         for place in self._places:
             record = self._queue.roster.get(place.worker)
             if record is not None and record.state in ("starting", "loading") and not self._is_frozen(place, record):
@@ -276,8 +283,8 @@ class Supervisor:
                 self._queue.roster.change(place.worker, beat=place.lent)
 
     def _is_frozen(self, place: _Place, record: WorkerRecord) -> bool:
-        """Whether a process has neither given a sign of life of its own nor computed anything for as long as a download may
-        stall. One that imports torch or writes a large file gives none meanwhile, but computes."""
+        """Whether a process has neither given a sign of life of its own nor computed anything for as long as a download
+        may stall. One that imports torch or writes a large file gives none meanwhile, but computes."""
         now, computed = time.monotonic(), 0.0 if place.process is None else processor_seconds(place.process.pid)
         if record.beat != place.lent or computed != place.computed:
             place.heard_at, place.computed = now, computed

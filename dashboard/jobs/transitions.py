@@ -73,7 +73,14 @@ class Transitions:
         if record is None or not record.active or (record.state == "running" and record.stopping(time.time())):
             attempt = 1 if record is None else record.attempt + 1
             fresh = JobRecord(
-                key, subscription.name, "queued", attempt, time.time(), (subscriber,), needs=needs, rank=subscription.rank
+                key,
+                subscription.name,
+                "queued",
+                attempt,
+                time.time(),
+                (subscriber,),
+                needs=needs,
+                rank=subscription.rank,
             )
             self._begin(fresh, size)
         else:
@@ -95,7 +102,9 @@ class Transitions:
         still = tuple(key for key in others if self.depends(key, spec.key))
         attempt = 1 if record is None else record.attempt + 1
         dependents, rank = (*still, dependent), Rank(spec.rank)
-        fresh = JobRecord(spec.key, spec.name, "queued", attempt, time.time(), lane="prepare", dependents=dependents, rank=rank)
+        fresh = JobRecord(
+            spec.key, spec.name, "queued", attempt, time.time(), lane="prepare", dependents=dependents, rank=rank
+        )
         self._begin(fresh, self.payload_size(spec.key))
 
     def _begin(self, record: JobRecord, size: int, first: bool = False) -> None:
@@ -160,7 +169,8 @@ class Transitions:
                 self.fail(dependent, failure)
 
     def end(self, record: JobRecord, state: JobState, **changes: Any) -> JobRecord:
-        """The job has ended. Its payload leaves, unless its pages went silent only: they may come back, and it begins again."""
+        """The job has ended. Its payload leaves, unless its pages went silent only: they may come back, and it begins
+        again."""
         ended = replace(record, state=state, ended=time.time(), **changes)
         self._ledger.put_job(ended)
         self._ledger.put_board(self._ledger.board(record.lane).without(record.key), record.lane)

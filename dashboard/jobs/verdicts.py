@@ -22,8 +22,8 @@ class Verdicts:
         self._step, self._roster, self._settings = step, roster, settings
 
     def on(self, record: JobRecord) -> Verdict:
-        """Why a job failed, that nobody waits ("leave"), that it may go ("stop"), that another server's worker must do it
-        ("again"); None for one that goes on or has ended."""
+        """Why a job failed, that nobody waits ("leave"), that it may go ("stop"), that another server's worker must do
+        it ("again"); None for one that goes on or has ended."""
         now, settings = time.time(), self._settings
         if not record.active:
             return None
@@ -44,7 +44,8 @@ class Verdicts:
         return record.cancel_at is None and record.attempt < MOST_ATTEMPTS and self._roster.supervised(but=worker)
 
     def _on_loss(self, record: JobRecord, worker: WorkerRecord | None) -> Verdict:
-        """What becomes of a running job whose worker has gone. Its supervisor, where it lives, says so itself in a moment."""
+        """What becomes of a running job whose worker has gone. Its supervisor, where it lives, says so itself in a
+        moment."""
         if worker is None:
             return worker_lost(record)
         if self._roster.has_supervisor(worker):

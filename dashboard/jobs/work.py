@@ -1,7 +1,7 @@
 """What a worker does: the job functions and the models it keeps. The only module of `jobs` that needs torch, lazily.
 
-A job function takes the spec's payload and a `Desk`, leaves its artifact in the run store and returns the artifact's name.
-It reports through `desk.progress`, which raises `JobCancelledError` when nobody waits any more.
+A job function takes the spec's payload and a `Desk`, leaves its artifact in the run store and returns the artifact's
+name. It reports through `desk.progress`, which raises `JobCancelledError` when nobody waits any more.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class ResidentModels:
         return self._settings.max_tokens
 
     def preload(self, announce: Announce) -> None:
-        """Load the default model before anyone asks for it, and run it once: the first run costs three times the second."""
+        """Load the default model before anyone asks for it, and run it once: the first run costs three times the
+        second."""
         name = self._settings.default_model
         try:
             loaded = self._load(name, None, announce)
@@ -224,8 +225,8 @@ def derive(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> st
 
 
 def _giving_way(desk: Desk) -> Callable[[Progress], None]:
-    """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job; not in the
-    middle of a forward, while the model has hooks.
+    """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job; not in
+    the middle of a forward, while the model has hooks.
     """
     import torch
 

@@ -75,8 +75,8 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
 
 
 def prepare_one(settings: Settings, worker: str, parent: int, registry_name: str = OWN_PREPARATION) -> None:
-    """The main function of a process that does one preparation, if one waits, and ends: a connection or a disk on which it
-    hangs hangs nothing else. The arguments are those of `work`.
+    """The main function of a process that does one preparation, if one waits, and ends: a connection or a disk on which
+    it hangs hangs nothing else. The arguments are those of `work`.
     """
     with contextlib.suppress(OSError):
         os.nice(PREPARATIONS_NICE)
@@ -125,8 +125,8 @@ class _Way:
         self._claim, self._bench, self._next = claim, bench, 0.0
 
     def __call__(self) -> None:
-        """Do it. Raises `CrowdedError` where a model has no room beside this job's: then both begin again, that one first; and
-        `JobCancelledError` where nobody waits for this job any more.
+        """Do it. Raises `CrowdedError` where a model has no room beside this job's: then both begin again, that one
+        first; and `JobCancelledError` where nobody waits for this job any more.
         """
         if time.monotonic() < self._next:
             return
@@ -186,8 +186,9 @@ def insist(step: Callable[[], T]) -> T:
 
 
 def _set_threads(settings: Settings) -> None:
-    """What OpenMP reads when torch is imported. Its threads go to sleep soon when they wait: spinning, as is their habit,
-    wins 0.07 s a run on idle cores and costs ten times the run when anything else wants one (0.3 s against 1 to 6 s)."""
+    """What OpenMP reads when torch is imported. Its threads go to sleep soon when they wait: spinning, as is their
+    habit, wins 0.07 s a run on idle cores and costs ten times the run when anything else wants one (0.3 s against 1 to
+    6 s)."""
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.worker_threads))
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
@@ -226,7 +227,9 @@ def _do(claim: Claim, bench: _Bench) -> None:
     desk = Desk(spec.key, bench.store, reporter, bench.presence.announce, _Way(claim, bench))
     try:
         if spec.name not in jobs:
-            raise DashboardError(f"The worker does not know how to do {spec.name!r}. Restart the worker: it may be out of date.")
+            raise DashboardError(
+                f"The worker does not know how to do {spec.name!r}. Restart the worker: it may be out of date."
+            )
         result = jobs[spec.name](spec.payload, desk)
         if not isinstance(result, str):
             raise TypeError(f"a job returns its artifact's name, not {type(result).__name__}")
@@ -270,13 +273,15 @@ def explain(error: BaseException, phase: str = "", more: str = "", name: str = "
         return JobFailure(f"{unforeseen(error)} Your text is still in the box.", more)
     if phase in ("fetch", "load"):
         return JobFailure(
-            f"This model could not be loaded ({kind}): its files may be damaged, or of a kind that this version does not know. "
+            f"This model could not be loaded ({kind}): its files may be damaged, or of a kind that this version does "
+            f"not know. "
             f"{kept}Choose another model; the server's log has the details.",
             more,
         )
     return JobFailure(
         f"This {'result' if result else 'run'} failed in the worker ({kind}), which is our fault. {kept}"
-        f"{'Try' if result else 'Run'} again; if it fails again, look into the server's log (or ask whoever keeps this server).",
+        f"{'Try' if result else 'Run'} again; if it fails again, look into the server's log (or ask whoever keeps this "
+        f"server).",
         more,
     )
 

@@ -1,4 +1,5 @@
-"""Adapters (LoRA and others) beside or instead of a model's weights: refused by name, as they are not applied. No torch."""
+"""Adapters (LoRA and others) beside or instead of a model's weights: refused by name, as they are not applied. No
+torch."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def adapter_refusal(folder: Path, weights: bool) -> str:
     kind, base = _described(folder / SETTINGS)
     what = f"an adapter ({kind}{f' for {base}' if base else ''})"
     if weights:
-        return f"{what} lies beside its weights and is not applied yet: move it elsewhere to run the base alone, or {HELP}"
+        return (
+            f"{what} lies beside its weights and is not applied yet: move it elsewhere to run the base alone, or {HELP}"
+        )
     return f"it is {what} without its base model, and is not applied yet: {HELP}"
 
 

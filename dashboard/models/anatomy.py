@@ -59,7 +59,8 @@ def anatomy(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
 def base_of(model: PreTrainedModel) -> nn.Module:
     """The model without its prediction head (itself, where it has none)."""
     base = model.base_model
-    if base is model and model.get_output_embeddings() is not None:  # a prefix that names no part of it (Llama 4's text model)
+    # a prefix that names no part of it (Llama 4's text model)
+    if base is model and model.get_output_embeddings() is not None:
         parts = [part for part in model.children() if isinstance(part, PreTrainedModel)]
         base = parts[0] if len(parts) == 1 else base
     return base
@@ -155,7 +156,9 @@ def _probe_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def _run_base(base: nn.Module, inputs: dict[str, torch.Tensor], path: str | None) -> tuple[torch.Tensor | None, torch.Tensor]:
+def _run_base(
+    base: nn.Module, inputs: dict[str, torch.Tensor], path: str | None
+) -> tuple[torch.Tensor | None, torch.Tensor]:
     """(what the final norm is given, or None; the last hidden state)."""
     given: list[torch.Tensor] = []
     norm = norm_module(base, path)

@@ -1,7 +1,7 @@
 """What transformers' own sources say of a model family, read as text. No torch, and transformers is not imported.
 
-A family can be captured when its code asks for its attention function by name (decision 018); the sources say so, and so
-the picker can tell before anything is loaded.
+A family can be captured when its code asks for its attention function by name (decision 018); the sources say so, and
+so the picker can tell before anything is loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class FamilySource:
 
 @lru_cache(maxsize=1024)  # configurations name what they like
 def family_source(model_type: str) -> FamilySource | None:
-    """What is known of the family that a configuration calls `model_type`; None where transformers has no such family."""
+    """What is known of the family that a configuration calls `model_type`; None where transformers has no such
+    family."""
     folder = _folders().get(model_type)
     if folder is None:
         return None

@@ -57,7 +57,8 @@ class Recorder:
 
     Attributes:
         name: of the model, for messages.
-        on_call: told the index of each call before it is computed, and again between its tiles; may raise to stop the forward.
+        on_call: told the index of each call before it is computed, and again between its tiles; may raise to stop the
+            forward.
     """
 
     name: str
@@ -213,7 +214,8 @@ def refuse_unknown(name: str, keywords: dict[str, Any], dropout: float = 0.0) ->
     for keyword, value in keywords.items():
         if keyword not in HARMLESS and not _is_empty(value):
             raise UnsupportedModelError(
-                f"{name} makes its attention scores with “{keyword}”, which capture does not know. Choose another model."
+                f"{name} makes its attention scores with “{keyword}”, which capture does not know. Choose another "
+                f"model."
             )
 
 
@@ -259,6 +261,7 @@ def check_supported(model: PreTrainedModel, name: str) -> None:
 def not_exposed(model: PreTrainedModel, name: str) -> UnsupportedModelError:
     """The refusal of a family that computes its attention by itself."""
     return UnsupportedModelError(
-        f"{name} ({type(model).__name__}) does not expose its attention to transformers' attention interface, so it cannot "
+        f"{name} ({type(model).__name__}) does not expose its attention to transformers' attention interface, so it "
+        f"cannot "
         "be captured. Choose another model."
     )

@@ -1,4 +1,5 @@
-"""A token whose id is beyond a model's embeddings: model and tokenizer are published apart, and may not fit. No torch."""
+"""A token whose id is beyond a model's embeddings: model and tokenizer are published apart, and may not fit. No
+torch."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class Beyond:
 
 
 def first_beyond(encoding: Encoding, text: str, rows: int) -> Beyond | None:
-    """The first token of an encoded text whose id is not below `rows`, the model's embeddings; 0 where these are not known."""
+    """The first token of an encoded text whose id is not below `rows`, the model's embeddings; 0 where these are not
+    known."""
     position = next((i for i, number in enumerate(encoding.ids) if number >= rows), None) if rows else None
     if position is None:
         return None

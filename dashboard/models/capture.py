@@ -1,9 +1,9 @@
 """One text, read once by one model: everything that the views need, as a `ModelRun`.
 
 One forward gives query, key and statistics of every layer (`dashboard.models.attention`), the hidden states exactly as
-Hugging Face gives them, and the residual stream before the final norm. The predictions follow from the last hidden state
-through the model's whole head (`dashboard.models.predictions`). Nothing is padded, and no token is added that the model's
-own tokenizer does not add.
+Hugging Face gives them, and the residual stream before the final norm. The predictions follow from the last hidden
+state through the model's whole head (`dashboard.models.predictions`). Nothing is padded, and no token is added that the
+model's own tokenizer does not add.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def capture_run(
     Args:
         loaded: the model, its tokenizer and what is known of it.
         text: what the model reads. text_pair: the second text of a pair, or None.
-        progress: told of every layer (of a long text's, again and again) and of every chunk of predictions; what it raises
-            stops the capture and reaches the caller, and the model is as it was.
+        progress: told of every layer (of a long text's, again and again) and of every chunk of predictions; what it
+            raises stops the capture and reaches the caller, and the model is as it was.
         request: names the run, where it was asked for by one; else it is made of the other arguments.
         max_tokens: the most tokens that this server takes, where that may be less than the model's own limit.
         **options: fields of `CaptureOptions` (`top_k`), where there is no request.
@@ -132,7 +132,8 @@ def _why_no_predictions(loaded: LoadedModel) -> str | None:
 
 
 def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
-    """With which schema and numbers, of which weights, by which version, when, and in how many seconds a run was made."""
+    """With which schema and numbers, of which weights, by which version, when, and in how many seconds a run was
+    made."""
     return {
         **made_now(),
         "stamp": uuid.uuid4().hex[:16],
@@ -157,7 +158,9 @@ def _request(
             raise BadRequestError(f"Unknown capture option: {error}. Give top_k, or none.") from error
         return RunRequest(model=loaded.info.name, text=text, text_pair=text_pair, options=chosen)
     if options or (request.text, request.text_pair) != (text, text_pair):
-        raise BadRequestError("The run's request and the text or options given beside it differ. Give the request alone.")
+        raise BadRequestError(
+            "The run's request and the text or options given beside it differ. Give the request alone."
+        )
     return request
 
 
@@ -185,7 +188,8 @@ def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor
     logits = logits_of(outputs) if whole else None
     if whole and logits is None:
         raise UnsupportedModelError(
-            f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown. Choose another model."
+            f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown. Choose another "
+            f"model."
         )
     return Forward(
         calls=recorder.calls,
@@ -202,7 +206,8 @@ def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call],
         raise not_exposed(model, info.title)
     if len(calls) != info.layers:
         raise UnsupportedModelError(
-            f"{info.title} exposes the attention of {len(calls)} layers and has {info.layers}; capture needs all of them. "
+            f"{info.title} exposes the attention of {len(calls)} layers and has {info.layers}; capture needs all of "
+            f"them. "
             "Choose another model."
         )
     if any(call.query.shape[0] != info.heads for call in calls):
@@ -210,7 +215,9 @@ def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call],
             f"{info.title} has layers with different numbers of heads, so it cannot be captured. Choose another model."
         )
     if hidden_states is None or len(hidden_states) != info.layers + 1:
-        raise UnsupportedModelError(f"{info.title} does not give a hidden state for each of its layers. Choose another model.")
+        raise UnsupportedModelError(
+            f"{info.title} does not give a hidden state for each of its layers. Choose another model."
+        )
 
 
 def _predict(
@@ -255,8 +262,8 @@ def _predict_masked(
     top_k: int,
     report: OnProgress,
 ) -> dict[str, np.ndarray]:
-    """`masked/…`: every position masked in turn. Special tokens of the tokenizer's and masks have candidates, but no actual
-    token; a mask that was typed stays where it is while others are asked for.
+    """`masked/…`: every position masked in turn. Special tokens of the tokenizer's and masks have candidates, but no
+    actual token; a mask that was typed stays where it is while others are asked for.
     """
     ids = inputs["input_ids"][0]
     actual = _without(ids, [not predictions.is_answer(token) for token in tokens])

@@ -1,4 +1,5 @@
-"""Which models there are, what is known of each without loading it, and live token counts. No torch: the page imports this."""
+"""Which models there are, what is known of each without loading it, and live token counts. No torch: the page imports
+this."""
 
 from __future__ import annotations
 
@@ -45,14 +46,15 @@ class CatalogEntry:
     """One model that can be chosen.
 
     Attributes:
-        name: as in requests. title: for people. kind: what it predicts; None where that is not known here, or is nothing of
-            the three.
+        name: as in requests. title: for people. kind: what it predicts; None where that is not known here, or is
+            nothing of the three.
         layers, heads, parameters, limit: sizes, 0 where they are not known; `limit` is the most tokens it takes.
         here: loads without a network. folder: where its files are, or None.
         note: "" for a bundled model that is here; otherwise what choosing it means.
         monospace: its texts are formulas.
         source: where it comes from. refusal: why it cannot be run, as a clause, or "".
-        without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler (bert.pooler.dense)").
+        without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler
+            (bert.pooler.dense)").
         vocabulary: how many embeddings its configuration gives it, 0 where that is not known.
     """
 
@@ -109,8 +111,9 @@ class Catalog:
         self._counter = TokenCounter(patience)
 
     def entries(self) -> tuple[CatalogEntry, ...]:
-        """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones that
-        would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download shows.
+        """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones
+        that would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download
+        shows.
         """
         bundled = [self._bundled(model) for model in BUNDLED]
         until = time.monotonic() + LISTING_SECONDS
@@ -159,7 +162,8 @@ class Catalog:
         """The entry called `name`, if what is known of it speaks for running it.
 
         Raises:
-            UnsupportedModelError: its family, tokenizer or files. ModelTooLargeError: it is larger than this server allows.
+            UnsupportedModelError: its family, tokenizer or files. ModelTooLargeError: it is larger than this server
+                allows.
         """
         entry = self.get(name)
         if entry.refusal:
@@ -168,8 +172,8 @@ class Catalog:
         return entry
 
     def fingerprint(self, name: str, revision: str | None = None, allow_folders: bool = False) -> str:
-        """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not here.
-        Reads all of them where they were not read before, which may take a minute.
+        """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not
+        here. Reads all of them where they were not read before, which may take a minute.
         """
         entry = self.get(name, allow_folders)
         folder = _folder_of(entry, revision)
@@ -187,11 +191,13 @@ class Catalog:
                 known = known_fingerprint(folder, fingerprint_memories(self._settings))
             if known is not None:
                 return Readiness(known, ready=True)
-        return Readiness(unresolved(entry.name, revision), ready=False, preparable=entry.source != "bundled" or entry.here)
+        return Readiness(
+            unresolved(entry.name, revision), ready=False, preparable=entry.source != "bundled" or entry.here
+        )
 
     def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
-        """How many tokens a run of `text` will have, special ones included; None where only the run can tell, or where it
-        is not known soon.
+        """How many tokens a run of `text` will have, special ones included; None where only the run can tell, or where
+        it is not known soon.
 
         Equals the length of what `dashboard.models.tokens.tokenize` gives.
         """
@@ -235,7 +241,9 @@ class Catalog:
         """The entry of a model in the server's folders."""
         if found.trouble:
             place = "" if found.place == shown(found.path.name) else f"in {found.place}"
-            entry = replace(_unknown_entry(found.name), title=shown(found.path.name), here=True, note=place, source="folder")
+            entry = replace(
+                _unknown_entry(found.name), title=shown(found.path.name), here=True, note=place, source="folder"
+            )
             return replace(entry, refusal=found.trouble)
         if not found.is_gguf:
             return _folder_entry(found.name, found.path, f"in {found.place}", until=until)
@@ -264,7 +272,9 @@ def title_of(name: str | Path) -> str:
         if name == bundled.name:
             return bundled.title
     path = Path(name).expanduser()
-    return shown(path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf"))
+    return shown(
+        path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf")
+    )
 
 
 def _folder_of(entry: CatalogEntry, revision: str | None) -> Path | None:
@@ -319,7 +329,9 @@ def _cached_others(until: float) -> Iterator[CatalogEntry]:
             yield _folder_entry(name, folder, "in the local cache", "hub", until)
 
 
-def _folder_entry(name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None) -> CatalogEntry:
+def _folder_entry(
+    name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None
+) -> CatalogEntry:
     """What the files of a model folder say."""
     described = describe_folder(folder, until)
     return CatalogEntry(

@@ -83,7 +83,9 @@ def _tensors(path: Path, title: str, stack: ExitStack) -> Iterator[tuple[str, An
     entries = found.items() if isinstance(found, Mapping) else [("its contents", found)]
     for name, tensor in entries:
         if not isinstance(tensor, torch.Tensor) or not isinstance(name, str):
-            raise ModelError(f"{path.name} of {title} holds “{str(name)[:80]}”, which is no weight. Save its weights alone.")
+            raise ModelError(
+                f"{path.name} of {title} holds “{str(name)[:80]}”, which is no weight. Save its weights alone."
+            )
         yield name, tensor
 
 

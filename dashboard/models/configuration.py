@@ -13,13 +13,26 @@ from dashboard.models.description import read_config
 
 NOT_FOLLOWED = frozenset(  # they choose an implementation, which may be one to download, or the form of the outputs
     {
-        *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
+        *(
+            "attn_implementation",
+            "_attn_implementation",
+            "_attn_implementation_internal",
+            "_attn_implementation_autoset",
+        ),
         *("experts_implementation", "_experts_implementation", "_experts_implementation_internal"),
         *("fusion_config", "kernel_config", "use_kernels", "distributed_config", "auto_map"),
-        *("output_attentions", "_output_attentions", "output_hidden_states", "return_dict", "use_return_dict", "torchscript"),
+        *(
+            "output_attentions",
+            "_output_attentions",
+            "output_hidden_states",
+            "return_dict",
+            "use_return_dict",
+            "torchscript",
+        ),
     }
 )
-REFUSED_FORMS = ("relative_key", "relative_key_query")  # of BERT's `position_embedding_type`; transformers 5 dropped them
+# of BERT's `position_embedding_type`; transformers 5 dropped them
+REFUSED_FORMS = ("relative_key", "relative_key_query")
 
 
 def load_config(folder: Path, title: str) -> PretrainedConfig:
@@ -40,20 +53,25 @@ def load_config(folder: Path, title: str) -> PretrainedConfig:
     if not isinstance(family, str) or family not in CONFIG_MAPPING:
         if raw.get("auto_map"):
             raise UnsafeModelError(
-                f"{title} loads only by running code that comes with it, which this program never does. Choose another model."
+                f"{title} loads only by running code that comes with it, which this program never does. Choose another "
+                f"model."
             )
-        raise UnsupportedModelError(f"{title} has a configuration that transformers does not know. Choose another model.")
+        raise UnsupportedModelError(
+            f"{title} has a configuration that transformers does not know. Choose another model."
+        )
     try:
         config = CONFIG_MAPPING[family].from_dict(plain({**raw, "model_type": family}))
     except Exception as error:  # a file's values make a class raise anything
         raise UnsupportedModelError(
-            f"{title} has a configuration that its family {family} does not take ({first_line(error)}). Choose another model."
+            f"{title} has a configuration that its family {family} does not take ({first_line(error)}). Choose another "
+            f"model."
         ) from error
     refuse_encoder_decoder(config, title)
     form = getattr(config.get_text_config(), "position_embedding_type", None)
     if form in REFUSED_FORMS:
         raise UnsupportedModelError(
-            f"{title} has positions of the form {form}, which transformers {transformers.__version__} no longer computes. "
+            f"{title} has positions of the form {form}, which transformers {transformers.__version__} no longer "
+            f"computes. "
             "Choose another model."
         )
     return config
@@ -69,7 +87,8 @@ def plain(value: Any) -> Any:
 def refuse_encoder_decoder(config: PretrainedConfig, title: str) -> None:
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModelError(
-            f"{title} ({config.model_type}) is an encoder–decoder model, which this dashboard does not read yet. Choose another."
+            f"{title} ({config.model_type}) is an encoder–decoder model, which this dashboard does not read yet. "
+            f"Choose another."
         )
 
 

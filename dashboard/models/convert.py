@@ -136,8 +136,8 @@ def byte_level_tokenizer(
 
     Args:
         types: GGUF's type of each piece; those of control and of the user are never cut.
-        rule: the regular expression that splits a text into words; by default as SmolLM2 does, GPT-2's with each digit by
-            itself. "" is GPT-2's alone.
+        rule: the regular expression that splits a text into words; by default as SmolLM2 does, GPT-2's with each digit
+            by itself. "" is GPT-2's alone.
         ignore_merges: a word that is one piece of the vocabulary stays whole, whatever the merges make of it.
     """
     pairs = [merge.split(" ", 1) for merge in merges]
@@ -192,7 +192,9 @@ def convert_rxnmapper(archive: zipfile.ZipFile, folder: Path) -> None:
     config.dtype = torch.float32
     save_model(AlbertForMaskedLM(config), weights, folder)
     vocabulary = archive.read(source + "vocab.txt").decode().splitlines()
-    save_tokenizer(smiles_tokenizer(vocabulary), folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
+    save_tokenizer(
+        smiles_tokenizer(vocabulary), folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS
+    )
     _copy(archive, "rxnmapper-0.4.3.dist-info/licenses/LICENSE", folder / "LICENSE")
 
 

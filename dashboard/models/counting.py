@@ -1,5 +1,6 @@
-"""Live token counts. Tokenizers of the bundled models count here, for texts of bounded length; all others in a process of
-their own (`counting_process`), because foreign patterns may take for ever, all memory, or the process with them. No torch.
+"""Live token counts. Tokenizers of the bundled models count here, for texts of bounded length; all others in a process
+of their own (`counting_process`), because foreign patterns may take for ever, all memory, or the process with them. No
+torch.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 1.0  # seconds that a page waits for a count
 LONGEST_HERE = 32_768  # characters; the slowest text of this length takes a bundled tokenizer half a second
 OPEN_ENDED = ("rxnmapper",)  # whose pattern looks for the end of each bracket: quadratic where there is none
-BREAK = re.compile(  # where one stretch of RXNMapper's text ends: white space as its engine has it, and its special tokens
-    r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]|\[(?:PAD|UNK|CLS|SEP|MASK)\]"
-)
+# where one stretch of RXNMapper's text ends: white space as its engine has it, and its special tokens
+BREAK = re.compile(r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]|\[(?:PAD|UNK|CLS|SEP|MASK)\]")
 
 
 class TokenCounter:
@@ -41,14 +41,16 @@ class TokenCounter:
         self._process = CountingProcess()
 
     def count(self, folder: Path, text: str, text_pair: str | None, bundled: str = "") -> int | None:
-        """How many tokens the tokenizer in `folder` makes of a text or a pair; None where that is not known soon enough."""
+        """How many tokens the tokenizer in `folder` makes of a text or a pair; None where that is not known soon
+        enough."""
         return self.counted(folder, text, text_pair, bundled).tokens
 
     def counted(self, folder: Path, text: str, text_pair: str | None, bundled: str = "", rows: int = 0) -> Count:
         """The same, and the first token whose id is not below `rows`.
 
         Args:
-            bundled: the model's name, where it is a bundled one. rows: the model's embeddings, 0 where they are not known.
+            bundled: the model's name, where it is a bundled one. rows: the model's embeddings, 0 where they are not
+                known.
         """
         path = folder / "tokenizer.json"
         try:
@@ -68,7 +70,9 @@ class TokenCounter:
             # of a batch, because that lets other threads go on meanwhile
             encoding = tokenizer.encode_batch([one if two is None else (one, two)])[0]
             return Count(len(encoding), first_beyond(encoding, text, rows))
-        except BaseException as error:  # tokenizers raises nothing narrower than Exception, and its panics are not even that
+        except (
+            BaseException
+        ) as error:  # tokenizers raises nothing narrower than Exception, and its panics are not even that
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             log.exception("%s cannot count", path)
@@ -90,8 +94,9 @@ class TokenCounter:
 
 
 def closed(text: str) -> str:
-    r"""`text` with as many tokens for RXNMapper, whose pattern `\[[^\]]+]` tries every `[` up to the end of its stretch of
-    text: those that no `]` follows match nothing and are one token each, as a full stop is, so full stops they become here.
+    r"""`text` with as many tokens for RXNMapper, whose pattern `\[[^\]]+]` tries every `[` up to the end of its stretch
+    of text: those that no `]` follows match nothing and are one token each, as a full stop is, so full stops they
+    become here.
     """
     parts, at = [], 0
     for found in BREAK.finditer(text):

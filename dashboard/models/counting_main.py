@@ -1,7 +1,7 @@
 """The process that counts tokens with foreign tokenizers: one JSON line asks, one answers. No torch.
 
-It takes little memory, opens nothing but the tokenizer that it is asked for, and ends when its input ends. What it holds
-too long, its parent ends (`counting_process`); where the parent is gone, too, its time on the processor ends it.
+It takes little memory, opens nothing but the tokenizer that it is asked for, and ends when its input ends. What it
+holds too long, its parent ends (`counting_process`); where the parent is gone, too, its time on the processor ends it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dashboard.models.foreign import read_bytes
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MOST_MEMORY = 1_500_000_000  # bytes of address space; a tokenizer of 250,000 pieces takes a third of that while it is read
+# bytes of address space; a tokenizer of 250,000 pieces takes a third of that while it is read
+MOST_MEMORY = 1_500_000_000
 MOST_BYTES = 64_000_000  # of tokenizer.json
 MOST_SECONDS = 20  # on the processor, for one count
 KEPT = 4  # tokenizers
@@ -51,7 +52,8 @@ def main() -> None:
 
 
 def answer(asked: dict[str, Any], kept: OrderedDict[tuple[str, int], Tokenizer]) -> dict[str, Any]:
-    """{"tokens": how many} or {"error": what kind}; where an id is not below `rows`, "beyond": [position, id, text, given]."""
+    """{"tokens": how many} or {"error": what kind}; where an id is not below `rows`, "beyond": [position, id, text,
+    given]."""
     try:
         key = (asked["path"], asked["stamp"])
         if key not in kept:

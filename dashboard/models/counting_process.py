@@ -1,4 +1,5 @@
-"""The counting process seen from its parent: started when it is needed, given little time, ended and started again. No torch."""
+"""The counting process seen from its parent: started when it is needed, given little time, ended and started again. No
+torch."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Count:
-    """How many tokens a text has, None where that is not known soon enough; the first of them that the model does not have."""
+    """How many tokens a text has, None where that is not known soon enough; the first of them that the model does not
+    have."""
 
     tokens: int | None = None
     beyond: Beyond | None = None
@@ -77,7 +79,8 @@ class CountingProcess:
         return self.counted(path, stamp, text, pair, patience).tokens
 
     def counted(self, path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int = 0) -> Count:
-        """The same, and the first token whose id is not below `rows`, the model's embeddings; 0 where these are not known."""
+        """The same, and the first token whose id is not below `rows`, the model's embeddings; 0 where these are not
+        known."""
         pause = self._pauses.get((str(path), stamp))
         if (pause is not None and time.monotonic() < pause.until) or not self._waiters.acquire(blocking=False):
             return Count()
@@ -190,7 +193,9 @@ class CountingProcess:
         try:
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:  # its signals do not reach it: nobody should wait for it
-            log.error("process %s, which counts tokens, cannot be ended: it hangs in the system. It is given up", process.pid)
+            log.error(
+                "process %s, which counts tokens, cannot be ended: it hangs in the system. It is given up", process.pid
+            )
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()

@@ -1,4 +1,5 @@
-"""What a model folder says of itself: family, kind, sizes, and whether it can be run here. Nothing is loaded; no torch."""
+"""What a model folder says of itself: family, kind, sizes, and whether it can be run here. Nothing is loaded; no
+torch."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Description:
         parameters: as `weight_headers` counts them.
         reads_text: it has a vocabulary, and no eyes or ears.
         refusal: why it cannot be run here, as a clause; "" where nothing is known against it.
-        without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names them.
+        without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names
+            them.
         vocabulary: how many embeddings the configuration gives it.
     """
 
@@ -74,13 +76,17 @@ def describe_folder(folder: Path, until: float | None = None) -> Description:
     return contained(lambda: _read_folder(folder), folder, tuple(stamp), until)
 
 
-def contained(read: Callable[[], Description], path: Path, stamp: tuple[object, ...], until: float | None) -> Description:
-    """What `read` makes of a model's files. The one place where it ends whatever these hold: parsers of foreign content may
-    raise anything, and one model must not take the list of all models with it. Such a model is described by its refusal.
+def contained(
+    read: Callable[[], Description], path: Path, stamp: tuple[object, ...], until: float | None
+) -> Description:
+    """What `read` makes of a model's files. The one place where it ends whatever these hold: parsers of foreign content
+    may raise anything, and one model must not take the list of all models with it. Such a model is described by its
+    refusal.
 
     Args:
         read: is called once for each `path` and `stamp` (the state of its files), in one thread at a time.
-        until: monotonic time after which nothing is read: what is not known then is described as such. None: no such time.
+        until: monotonic time after which nothing is read: what is not known then is described as such. None: no such
+            time.
     """
     key = (path, stamp)
     found = _known.get(key)
@@ -152,7 +158,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         return read_object(folder / "config.json", LONGEST_CONFIG)
     except ForeignFileError as error:
-        raise ModelNotFoundError(f"“{folder}”: {error.clause}. Choose a folder that save_pretrained has written.") from error
+        raise ModelNotFoundError(
+            f"“{folder}”: {error.clause}. Choose a folder that save_pretrained has written."
+        ) from error
 
 
 def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:

@@ -1,6 +1,7 @@
 """SHA-256 of model files, each read once: remembered by size and times, in this process and in a file. No torch.
 
-Nothing is held while a file is read, which may take a minute: who asks for another file, or for what is known, does not wait.
+Nothing is held while a file is read, which may take a minute: who asks for another file, or for what is known, does not
+wait.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Digests:
     """Digests of files.
 
     Args:
-        memories: JSON files in which they are kept from one process to the next: the first that can be written keeps a new
-            one. None: they are known in this process alone.
+        memories: JSON files in which they are kept from one process to the next: the first that can be written keeps a
+            new one. None: they are known in this process alone.
     """
 
     def __init__(self, memories: Sequence[Path] = ()) -> None:

@@ -22,8 +22,8 @@ TURNS = "announced.lock"
 def make_room(title: str, needed: int, folder: Path, settings: Settings) -> Iterator[None]:
     """Make room for `needed` bytes of a model that is written into `folder` meanwhile; nobody else is given that room.
 
-    In the cache folder what was used longest ago leaves for it. Elsewhere nothing does; there, as here, the reserve of the disk
-    stays free.
+    In the cache folder what was used longest ago leaves for it. Elsewhere nothing does; there, as here, the reserve of
+    the disk stays free.
 
     Raises:
         ModelError: there is not enough that could leave, or that is free.
@@ -39,12 +39,14 @@ def make_room(title: str, needed: int, folder: Path, settings: Settings) -> Iter
         what = f"{title} needs {needed / 1e6:,.0f} MB on the disk"
         if over:
             raise ModelError(
-                f"{what}, and too little of the {settings.cache_bytes / 1e9:g} GB that this server may keep can be freed now "
+                f"{what}, and too little of the {settings.cache_bytes / 1e9:g} GB that this server may keep can be "
+                f"freed now "
                 "(DASHBOARD_CACHE_GIGABYTES). Choose a smaller model, or try again later."
             )
         if short:
             raise ModelError(
-                f"{what}, and the server's disk has {short / 1e6:,.0f} MB too little room for it. Free some space, or choose a "
+                f"{what}, and the server's disk has {short / 1e6:,.0f} MB too little room for it. Free some space, or "
+                f"choose a "
                 "smaller model."
             )
         yield
@@ -62,8 +64,8 @@ def _lacking(needed: int, folder: Path, settings: Settings) -> tuple[int, int]:
 
 
 def use(folder: Path, settings: Settings) -> int | None:
-    """Say that this process uses a model's folder, so that nothing of this program removes it (`dashboard.private`); gives what
-    `os.close` ends it with.
+    """Say that this process uses a model's folder, so that nothing of this program removes it (`dashboard.private`);
+    gives what `os.close` ends it with.
 
     Args:
         folder: of the model's files; of a hub model, one of its snapshots.
@@ -78,6 +80,7 @@ def remove(title: str, folder: Path) -> None:
     """Remove a model's whole folder; raises `ModelError` where a process has it in memory, or it is not ours."""
     if not remove_unused(folder):
         raise ModelError(
-            f"{folder} was not deleted: a server or program has {title} in memory, or the folder is not yours to delete. "
+            f"{folder} was not deleted: a server or program has {title} in memory, or the folder is not yours to "
+            f"delete. "
             "Stop what uses it, then try again."
         )

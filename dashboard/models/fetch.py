@@ -102,7 +102,9 @@ def resolve_folder(
 
 def not_ready(title: str) -> NotReadyError:
     """The sentence for a model that a preparation should have made ready."""
-    return NotReadyError(f"{title} is not ready: its files have left, or have changed, since it was asked for. Try again.")
+    return NotReadyError(
+        f"{title} is not ready: its files have left, or have changed, since it was asked for. Try again."
+    )
 
 
 def _is_path(name: str | Path) -> bool:
@@ -152,7 +154,9 @@ def _found(name: str, revision: str | None, patience: float, report: Report) -> 
     def look() -> None:
         report(Progress("fetch", 0, 0, f"Looking for {name} on the hub"))
         if time.monotonic() > until:
-            raise HubUnreachableError(f"The hub did not say within {patience:g} seconds what {name} holds. Try again later.")
+            raise HubUnreachableError(
+                f"The hub did not say within {patience:g} seconds what {name} holds. Try again later."
+            )
 
     try:
         return beside(lambda: _look_up(name, revision), look)
@@ -191,7 +195,8 @@ def _files_to_load(name: str, files: list[str]) -> list[str]:
         )
     if any(file.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack", ".pkl")) for file in files):
         raise UnsafeModelError(
-            f"{name} has no safetensors or PyTorch checkpoint that can be read without running code. Choose another model."
+            f"{name} has no safetensors or PyTorch checkpoint that can be read without running code. Choose another "
+            f"model."
         )
     raise ModelNotFoundError(f"{name} is on the hub but holds no weights. Choose another model.")
 

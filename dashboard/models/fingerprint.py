@@ -35,10 +35,19 @@ FURTHER_FILES = (  # what tokenizers of rarer families read, and what is laid ov
     re.compile(r"adapter_config\.json|adapter_model\.(safetensors|bin)"),
     re.compile(r"tokenizer\.[0-9][0-9.]*\.json"),  # of one version of transformers
     re.compile(r"[^.].*\.(model|spm|tiktoken|codes)|(sentencepiece|vocab)\.[^.]+|tekken\.json|prophetnet\.tokenizer"),
-    re.compile(r"(vocab-src|vocab-tgt|target_vocab|entity_vocab|emoji|normalizer|byte_maps|word_shape|word_pronunciation)\.json"),
+    re.compile(
+        r"(vocab-src|vocab-tgt|target_vocab|entity_vocab|emoji|normalizer|byte_maps|word_shape|word_pronunciation)\.json"
+    ),
     re.compile(r"dict\.txt"),
 )
-VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+VOCABULARY_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 WEIGHTS = (  # the first kind that is there is the one that is loaded
     re.compile(r"model(-\d+-of-(?P<count>\d+))?\.safetensors"),
     re.compile(r"pytorch_model(-\d+-of-(?P<count>\d+))?\.bin"),
@@ -46,7 +55,8 @@ WEIGHTS = (  # the first kind that is there is the one that is loaded
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files with the weights, by name; empty where there are none, or where a part of a split checkpoint is missing."""
+    """The files with the weights, by name; empty where there are none, or where a part of a split checkpoint is
+    missing."""
     try:
         entries = entries_of(folder)
     except ForeignFileError:  # not a folder, or no model's
@@ -69,11 +79,14 @@ def index_file(folder: Path) -> Path | None:
     weights = weight_files(folder)
     if len(weights) < 2:
         return None
-    return folder / ("model.safetensors.index.json" if weights[0].suffix == ".safetensors" else "pytorch_model.bin.index.json")
+    return folder / (
+        "model.safetensors.index.json" if weights[0].suffix == ".safetensors" else "pytorch_model.bin.index.json"
+    )
 
 
 def strange_weights(folder: Path) -> str | None:
-    """What a model's own files name as weights that is not among `weight_files`, and would be read all the same; or None.
+    """What a model's own files name as weights that is not among `weight_files`, and would be read all the same; or
+    None.
 
     A path in there could lead out of the folder, or to a file in a format whose reading runs code.
 
@@ -114,11 +127,13 @@ def _further(folder: Path) -> set[Path]:
 
 def has_weights(folder: Path) -> bool:
     """Whether `folder` holds a configuration and all of its weights."""
-    return os.path.exists(folder / "config.json") and bool(weight_files(folder))  # no error where the folder cannot be read
+    # no error where the folder cannot be read
+    return os.path.exists(folder / "config.json") and bool(weight_files(folder))
 
 
 def has_vocabulary(folder: Path) -> bool:
-    """Whether `folder` holds a tokenizer's pieces; without them transformers makes an empty tokenizer and says nothing."""
+    """Whether `folder` holds a tokenizer's pieces; without them transformers makes an empty tokenizer and says
+    nothing."""
     return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
@@ -126,7 +141,8 @@ def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: Repo
     """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
     Args:
-        memories: JSON files that remember the hash of each file by its size and times, so that the second time reads nothing.
+        memories: JSON files that remember the hash of each file by its size and times, so that the second time reads
+            nothing.
         report: is told how many bytes of how many have been read, where any must be; what it raises stops the reading.
     """
     digests, files = Digests(memories), model_files(folder)
@@ -160,8 +176,8 @@ def is_kept(folder: Path, memories: Sequence[Path]) -> bool:
 
 
 def fingerprint_memories(settings: Settings) -> tuple[Path, ...]:
-    """The files that remember hashes of model files, so that a fingerprint is free the second time: beside the converted
-    models, or in the cache folder where that cannot be written. Web process and workers share them.
+    """The files that remember hashes of model files, so that a fingerprint is free the second time: beside the
+    converted models, or in the cache folder where that cannot be written. Web process and workers share them.
     """
     own = settings.models_folder
     folders = (own, settings.cache_dir) if os.access(own, os.W_OK) else (settings.cache_dir,)

@@ -1,7 +1,7 @@
 """The folders of models that a server offers: what is in them, and nothing else, can be asked for. No torch.
 
-A model in a root has the name `folder:ROOT/PATH`, ROOT being the root folder's own name: no path of the machine reaches a
-browser, and what a name leads to must be one of them: nothing outside a root, whatever links say.
+A model in a root has the name `folder:ROOT/PATH`, ROOT being the root folder's own name: no path of the machine reaches
+a browser, and what a name leads to must be one of them: nothing outside a root, whatever links say.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def folder_model(name: str, settings: Settings) -> FolderModel:
     path = None if root is None or inside.count("/") > DEEPEST else _at(root, inside)
     if path is None:
         raise ModelNotFoundError(
-            f"There is no model “{shown(name.removeprefix(PREFIX), 200)}” in this server's model folders, or it is there no "
+            f"There is no model “{shown(name.removeprefix(PREFIX), 200)}” in this server's model folders, or it is "
+            f"there no "
             "longer. List the models again to see which there are."
         )
     return FolderModel(name, path)
@@ -81,7 +82,8 @@ def writable(name: str) -> str:
 
 
 def _at(root: Path, inside: str) -> Path | None:
-    """The model that `_walk` finds at this place of a root, without walking through all of it; None where there is none."""
+    """The model that `_walk` finds at this place of a root, without walking through all of it; None where there is
+    none."""
     try:
         real = root.resolve(strict=True)
     except OSError:
@@ -123,8 +125,8 @@ def root_labels(settings: Settings) -> dict[str, Path]:
 
 
 def _below(root: Path) -> list[tuple[Path, str]]:
-    """The model folders and GGUF files of a root in the order of their paths, each with "" or what is wrong with it; the
-    root itself has the reason why not all of it was looked at.
+    """The model folders and GGUF files of a root in the order of their paths, each with "" or what is wrong with it;
+    the root itself has the reason why not all of it was looked at.
     """
     try:
         walk = _Walk(root.resolve(strict=True))
@@ -173,7 +175,9 @@ class _Walk:
     def _count(self, entries: int) -> None:
         self.left -= entries
         if self.left < 0:
-            raise ForeignFileError(f"it holds more than {MOST_SEEN:,} files and folders, and the rest was not looked at")
+            raise ForeignFileError(
+                f"it holds more than {MOST_SEEN:,} files and folders, and the rest was not looked at"
+            )
         if time.monotonic() > self.until:
             raise ForeignFileError(
                 f"to look through it takes more than {MOST_SECONDS:.0f} seconds, and the rest was not looked at"

@@ -1,7 +1,8 @@
-"""Reads what others have written: regular files only, bounded in bytes and items; what is wrong is one clause. No torch.
+"""Reads what others have written: regular files only, bounded in bytes and items; what is wrong is one clause. No
+torch.
 
-Model folders, GGUF files and the hub's local cache may hold anything. A named pipe would hold a reader for ever, a device or a
-huge file would fill the memory, and parsers of strange content raise whatever they like.
+Model folders, GGUF files and the hub's local cache may hold anything. A named pipe would hold a reader for ever, a
+device or a huge file would fill the memory, and parsers of strange content raise whatever they like.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: 
 
 
 def shown(text: str, most: int = LONGEST_SHOWN) -> str:
-    """`text` as it may stand on a page: one printable line of bounded length, without marks that turn the writing direction."""
+    """`text` as it may stand on a page: one printable line of bounded length, without marks that turn the writing
+    direction."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)
 
@@ -41,7 +43,9 @@ def open_regular(path: Path) -> BufferedReader:
         stream = os.fdopen(handle, "rb")
         _check_kind(path, os.fstat(handle).st_mode)
     except (OSError, ValueError) as error:
-        raise ForeignFileError(f"{shown(path.name)} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise ForeignFileError(
+            f"{shown(path.name)} cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from error
     return stream
 
 
@@ -99,7 +103,8 @@ def entries_of(folder: Path, most: int = MOST_NAMES) -> list[os.DirEntry[str]]:
 
 
 def check_regular(folder: Path) -> None:
-    """Raise `ForeignFileError` where the folder holds a pipe, a socket or a device: whoever loads it might wait for ever."""
+    """Raise `ForeignFileError` where the folder holds a pipe, a socket or a device: whoever loads it might wait for
+    ever."""
     for entry in entries_of(folder):
         try:
             mode = entry.stat().st_mode

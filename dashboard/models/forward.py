@@ -17,12 +17,13 @@ class Forward:
 
     Attributes:
         calls: every layer's attention as it was called: (head, token, d_head) query and key, recipe, raw statistics.
-        hidden_states: as Hugging Face gives them; 0 is the embedding output. last: the last of them, as the prediction head
-            reads it.
-        residual: the residual stream after the last layer, before the final norm; None where there is no such norm, or where its
-            place is not known, so that the last of `hidden_states` may be past it.
+        hidden_states: as Hugging Face gives them; 0 is the embedding output. last: the last of them, as the prediction
+            head reads it.
+        residual: the residual stream after the last layer, before the final norm; None where there is no such norm, or
+            where its place is not known, so that the last of `hidden_states` may be past it.
         logits: (1, token, vocabulary), only where the family's head is not verified.
-        watched: what the files of dashboard/models/captured/ kept by hooks of their own, by name, in the order of the calls.
+        watched: what the files of dashboard/models/captured/ kept by hooks of their own, by name, in the order of the
+            calls.
     """
 
     calls: Sequence[Call]

@@ -64,7 +64,8 @@ def convert(path: Path, folder: Path, report: Callable[[Progress], None]) -> Non
     config = _config(header, reader, tensors)
     if config.vocab_size != header.arrays["tokenizer.ggml.tokens"]:
         raise UnsupportedModelError(
-            f"{path.name} has {header.arrays['tokenizer.ggml.tokens']:,} tokens and embeddings of {config.vocab_size:,}. "
+            f"{path.name} has {header.arrays['tokenizer.ggml.tokens']:,} tokens and embeddings of "
+            f"{config.vocab_size:,}. "
             "Choose another model."
         )
     paired = header.architecture == "llama"
@@ -78,7 +79,8 @@ def convert(path: Path, folder: Path, report: Callable[[Progress], None]) -> Non
     save_model(skeleton(FAMILIES[header.architecture][1], config), weights, folder)
     tokenizer = _save_tokenizer(folder, reader, header, config.max_position_embeddings)
     again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if again(PROBE)["input_ids"] != tokenizer.encode(PROBE).ids:  # some families' own classes overrule the folder's file
+    # some families' own classes overrule the folder's file
+    if again(PROBE)["input_ids"] != tokenizer.encode(PROBE).ids:
         raise UnsupportedModelError(
             f"{path.name} splits texts otherwise than its family {header.architecture}. Choose another model."
         )
@@ -175,7 +177,9 @@ def _save_tokenizer(folder: Path, reader: Any, header: GgufHeader, limit: int) -
             [processors.ByteLevel(trim_offsets=False), _template(special, pieces, ends)]
         )
     template = said("chat_template")
-    save_tokenizer(tokenizer, folder, limit, sentence_pairs=False, **special, **({"chat_template": template} if template else {}))
+    save_tokenizer(
+        tokenizer, folder, limit, sentence_pairs=False, **special, **({"chat_template": template} if template else {})
+    )
     return tokenizer
 
 

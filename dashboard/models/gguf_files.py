@@ -1,4 +1,5 @@
-"""GGUF files as models that can be chosen: what they are, where the converted folder goes. The conversion is in from_gguf.py."""
+"""GGUF files as models that can be chosen: what they are, where the converted folder goes. The conversion is in
+from_gguf.py."""
 
 from __future__ import annotations
 
@@ -157,7 +158,8 @@ def _convert(path: Path, folder: Path, settings: Settings, report: Report) -> No
 
 
 def remove_stale(settings: Settings) -> None:
-    """Remove conversions whose GGUF file is no longer there, or is another one now, and that nobody has used for a day."""
+    """Remove conversions whose GGUF file is no longer there, or is another one now, and that nobody has used for a
+    day."""
     for card in (settings.models_folder / CONVERTED).glob(f"*/{CARD}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             source = Path(json.loads(card.read_text(encoding="utf-8"))["source"])

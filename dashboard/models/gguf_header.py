@@ -33,7 +33,8 @@ NUMBERS = {
 }  # struct's letter of each type
 TEXT, ARRAY = 8, 9
 MOST_ENTRIES = 1_000_000  # keys or tensors: more is no header
-MOST_ITEMS = 2_000_000  # texts and numbers in one header; the largest vocabularies with their merges have over half of that
+# texts and numbers in one header; the largest vocabularies with their merges have over half of that
+MOST_ITEMS = 2_000_000
 MOST_BYTES = 100_000_000  # of one header; the largest vocabularies take 15 MB
 MOST_DIMENSIONS = 8  # of one tensor; the format has 4
 LARGEST_NUMBER = 2**63 - 1
@@ -46,7 +47,8 @@ class GgufHeader:
 
     Attributes:
         architecture: its `general.architecture`. fields: every key whose value is one number or text.
-        arrays: every other key, and how many values it has. parameters: numbers in all its tensors. tensors: their names.
+        arrays: every other key, and how many values it has. parameters: numbers in all its tensors. tensors: their
+            names.
     """
 
     architecture: str
@@ -118,7 +120,8 @@ def _header(reader: _Reader) -> GgufHeader:
 
 
 class _Reader:
-    """Reads one value after the other, little-endian, from the file's start; never more than the file has, or a header may.
+    """Reads one value after the other, little-endian, from the file's start; never more than the file has, or a header
+    may.
 
     The file is read, not mapped: to read a mapped file that someone cuts short would end the process.
     """

@@ -1,4 +1,5 @@
-"""What is made of each key of a GGUF header: applied, without effect on the numbers, or a reason to refuse the file. No torch.
+"""What is made of each key of a GGUF header: applied, without effect on the numbers, or a reason to refuse the file. No
+torch.
 
 Defaults are llama.cpp's for the same header (src/llama-vocab.cpp and src/llama-model.cpp, read in November 2026).
 """
@@ -13,7 +14,8 @@ from typing import Any, Literal
 from dashboard.models.foreign import shown
 from dashboard.models.gguf_header import GgufHeader
 
-Words = Literal["gpt2", "single digits", "qwen2", "llama3"]  # how a text is split into words; from_gguf.py has the expressions
+# how a text is split into words; from_gguf.py has the expressions
+Words = Literal["gpt2", "single digits", "qwen2", "llama3"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Splitting:
     """What a value of `tokenizer.ggml.pre` stands for.
 
     Attributes:
-        composed: accents are composed first. llama_3: whole pieces are not split (`ignore_merges`), a begin token is added.
+        composed: accents are composed first. llama_3: whole pieces are not split (`ignore_merges`), a begin token is
+            added.
     """
 
     words: Words
@@ -101,7 +104,8 @@ NEUTRAL_ELSEWHERE: Mapping[str, tuple[Any, ...]] = {
     "tokenizer.ggml.add_space_prefix": (False,),
     "tokenizer.ggml.remove_extra_whitespaces": (False,),
 }
-SILENT = re.compile(  # keys that say nothing about the numbers: where the file comes from, how to chat or to pool with it
+# keys that say nothing about the numbers: where the file comes from, how to chat or to pool with it
+SILENT = re.compile(
     r"general\.(?!type$).*"
     r"|(imatrix|quantize|mradermacher|split\.tensors)\..*"
     r"|tokenizer\.(chat_template\..+|chat_templates|huggingface\.json)"
@@ -113,7 +117,8 @@ SILENT = re.compile(  # keys that say nothing about the numbers: where the file 
 
 
 def refused_key(header: GgufHeader) -> str:
-    """Why a key of the header forbids the file, as a clause that names the key; "" where all are applied or without effect."""
+    """Why a key of the header forbids the file, as a clause that names the key; "" where all are applied or without
+    effect."""
     family = header.architecture
     for key in sorted({*header.fields, *header.arrays}):
         own = key.removeprefix(f"{family}.") if key.startswith(f"{family}.") else None
@@ -155,7 +160,8 @@ class Rope:
 
 
 def rope_of(header: GgufHeader) -> Rope:
-    """Base and linear scaling, by llama.cpp's defaults: a factor without a type is linear, the older key counts as well."""
+    """Base and linear scaling, by llama.cpp's defaults: a factor without a type is linear, the older key counts as
+    well."""
     base = float(header.said("rope.freq_base", 10_000.0))
     factor = float(header.said("rope.scaling.factor", 0) or header.said("rope.scale_linear", 0) or 1)
     return Rope(base, 1.0 if header.said("rope.scaling.type", "linear") == "none" else factor)
@@ -190,7 +196,9 @@ def refused_tokenizer(header: GgufHeader) -> str:
     """Why its texts cannot be split here as the model's own tokenizer does, as a clause; "" where they can."""
     model, rule = header.fields.get("tokenizer.ggml.model"), header.fields.get("tokenizer.ggml.pre")
     if model != "gpt2":
-        return f"its tokenizer is of a kind that is not converted here (tokenizer.ggml.model = {_said(model or 'none')})"
+        return (
+            f"its tokenizer is of a kind that is not converted here (tokenizer.ggml.model = {_said(model or 'none')})"
+        )
     if rule is None:
         return "its header does not say how texts are split (tokenizer.ggml.pre is missing)"
     if splitting_of(header) is None:
@@ -246,8 +254,14 @@ def refused_sizes(header: GgufHeader) -> str:
     if header.said("attention.value_length", size) != size:
         return f"its values have other sizes than its keys ({header.architecture}.attention.value_length)"
     if header.said("rope.dimension_count", size) != size:
-        return f"only a part of each head is rotated ({header.architecture}.rope.dimension_count), which is not converted here"
+        return (
+            f"only a part of each head is rotated ({header.architecture}.rope.dimension_count), which is not converted "
+            f"here"
+        )
     pieces = header.arrays.get("tokenizer.ggml.tokens", 0)
     if header.said("vocab_size", pieces) != pieces:
-        return f"its vocabulary has {pieces:,} tokens, {header.architecture}.vocab_size says {header.number('vocab_size'):,}"
+        return (
+            f"its vocabulary has {pieces:,} tokens, {header.architecture}.vocab_size says "
+            f"{header.number('vocab_size'):,}"
+        )
     return ""

@@ -1,4 +1,5 @@
-"""What a checkpoint predicts, judged by its weights: the name of its class may lack, be misspelled, say too much. No torch."""
+"""What a checkpoint predicts, judged by its weights: the name of its class may lack, be misspelled, say too much. No
+torch."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from dashboard.contracts.run import ModelKind
 from dashboard.models.architecture import family_source
 
 Without = Literal["", "embeddings", "classifier"]
-OVER_THE_VOCABULARY = re.compile(  # weights of the heads that give logits over the vocabulary, in the families that are captured
+# weights of the heads that give logits over the vocabulary, in the families that are captured
+OVER_THE_VOCABULARY = re.compile(
     r"(lm_head|embed_out|output_projection|cls\.predictions|predictions|generator_predictions|generator_lm_head"
     r"|vocab_(transform|layer_norm|projector)|mlm_head|unembedding_projection)\..+|decoder\.(weight|bias)|head\.decoder\..+"
 )

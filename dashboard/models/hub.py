@@ -1,4 +1,5 @@
-"""Well-known models of the Hugging Face hub, and where its local cache keeps what was downloaded before. No torch, no network."""
+"""Well-known models of the Hugging Face hub, and where its local cache keeps what was downloaded before. No torch, no
+network."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ LONGEST_REVISION = 200
 
 @dataclass(frozen=True)
 class HubModel:
-    """One entry. `parameters`: of the model with its prediction head, tied weights counted once. `megabytes`: the download.
+    """One entry. `parameters`: of the model with its prediction head, tied weights counted once. `megabytes`: the
+    download.
 
     `alias` is the id under an organisation to which the hub has moved the model; a cache may hold either.
     """
@@ -69,7 +71,8 @@ def listed_model(name: str) -> HubModel | None:
 
 
 def cached_ids() -> tuple[str, ...]:
-    """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their names."""
+    """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their
+    names."""
     try:
         names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith(HUB_PREFIX))
     except ForeignFileError as error:
@@ -101,7 +104,8 @@ def snapshot_of(hub_id: str, commit: str) -> Path:
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
-    """The folder of a model in the local cache, with its weights or those of an adapter; None where it is not (wholly) there."""
+    """The folder of a model in the local cache, with its weights or those of an adapter; None where it is not (wholly)
+    there."""
     repository = repository_of(hub_id)
     wanted = revision or "main"
     if len(wanted) > LONGEST_REVISION or wanted.startswith("/") or ".." in wanted:

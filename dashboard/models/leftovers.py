@@ -1,7 +1,9 @@
-"""Weights in a checkpoint that nothing here reads: those that may be left over, in one list; all others are refused. No torch.
+"""Weights in a checkpoint that nothing here reads: those that may be left over, in one list; all others are refused. No
+torch.
 
-What is on the list cannot change hidden states, attention or predictions: other heads, poolers, and buffers that hold what the
-code computes by itself. A buffer is accepted only where it holds just that (`dashboard.models.buffers` compares).
+What is on the list cannot change hidden states, attention or predictions: other heads, poolers, and buffers that hold
+what the code computes by itself. A buffer is accepted only where it holds just that (`dashboard.models.buffers`
+compares).
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ class Accepted:
     """One kind of weights that may be left over.
 
     Attributes:
-        pattern: matches a weight's whole name. what: for a person. buffer: what it must hold; "" for a head, any values.
+        pattern: matches a weight's whole name. what: for a person. buffer: what it must hold; "" for a head, any
+            values.
         beside: accepted only where a weight of this pattern is there, too. where: only with this key and value of the
             configuration. None where it needs none.
     """
@@ -44,14 +47,20 @@ ACCEPTED = (
     _accepted(r"cls\.seq_relationship\.(weight|bias)", "next-sentence head"),
     _accepted(r"sop_classifier\.classifier\.(weight|bias)", "sentence-order head"),
     _accepted(r"discriminator_predictions\.(dense|dense_prediction)\.(weight|bias)", "replaced-token head"),
-    _accepted(r"(pre_classifier|classifier(\.(dense|out_proj))?|score|classification_head(\.\w+)?)\.(weight|bias)", "classifier"),
+    _accepted(
+        r"(pre_classifier|classifier(\.(dense|out_proj))?|score|classification_head(\.\w+)?)\.(weight|bias)",
+        "classifier",
+    ),
     _accepted(r"(head\.)?(dense|norm)\.(weight|bias)", "classifier", beside=r"classifier\.(weight|bias)"),
     _accepted(r"(qa_outputs|splinter_qass\.[\w.]+)\.(weight|bias)", "question-answering head"),
     _accepted(r"(multiple_choice_head|sequence_summary)\.summary\.(weight|bias)", "multiple-choice head"),
     _accepted(r"v_head\.(summary\.)?(weight|bias|0\.weight|0\.bias|2\.weight|2\.bias)", "value head"),
     _accepted(r"(esm\.)?contact_head\.regression\.(weight|bias)", "contact head"),
     _accepted(r"(model\.)?mtp(_\w+)?\..+", FURTHER),
-    _accepted(r"(model\.)?(visual|vision_tower|vision_model|audio_tower|multi_modal_projector)\..+", "part for images or sound"),
+    _accepted(
+        r"(model\.)?(visual|vision_tower|vision_model|audio_tower|multi_modal_projector)\..+",
+        "part for images or sound",
+    ),
     _accepted(r"(.+\.)?(attn|attention|self_attention)\.bias", "causal mask", "mask"),
     _accepted(r"(.+\.)?(attn|attention)\.causal_mask", "causal mask", "mask"),
     _accepted(r"(.+\.)?masked_bias", "value of masked scores", "large"),
@@ -81,7 +90,8 @@ def accepted(name: str, names: Collection[str], config: Mapping[str, Any]) -> Ac
 
 
 def _is_further_layer(name: str, config: Mapping[str, Any]) -> bool:
-    """Whether a weight belongs to the layers behind the last that the configuration declares as predicting further tokens."""
+    """Whether a weight belongs to the layers behind the last that the configuration declares as predicting further
+    tokens."""
     layers, further = config.get("num_hidden_layers"), config.get("num_nextn_predict_layers")
     found = LAYER.search(name)
     if found is None or not isinstance(layers, int) or not isinstance(further, int):
@@ -106,7 +116,11 @@ def unread(names: Collection[str], config: Mapping[str, Any], used: Collection[s
 
 def group(name: str) -> str:
     """A weight's name without layer numbers and without its last part, where that says nothing."""
-    return re.sub(r"\.\d+(?=\.|$)", ".*", name).removesuffix(".weight").removesuffix(".bias" if ".attn" not in name else "\0")
+    return (
+        re.sub(r"\.\d+(?=\.|$)", ".*", name)
+        .removesuffix(".weight")
+        .removesuffix(".bias" if ".attn" not in name else "\0")
+    )
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

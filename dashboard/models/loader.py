@@ -70,7 +70,8 @@ class LoadedModel:
         model: in eval mode, on the CPU, gradients off; with a prediction head where the checkpoint has one.
         tokenizer: its own. info: its sizes. fingerprint: of its files, as in run keys.
         source: which published version it is ("commit …", "package … 0.1.2"); "" where that is not known.
-        without: what an encoder is: a classifier, or a model of embeddings. unread: weights of its files that nothing reads.
+        without: what an encoder is: a classifier, or a model of embeddings. unread: weights of its files that nothing
+            reads.
     """
 
     model: PreTrainedModel
@@ -90,7 +91,8 @@ def load_model(
     folders: bool = True,
     brings: bool = True,
 ) -> LoadedModel:
-    """Load a bundled model by its catalog name, a model folder or GGUF file, or a hub model (downloaded when it is not here).
+    """Load a bundled model by its catalog name, a model folder or GGUF file, or a hub model (downloaded when it is not
+    here).
 
     Code that comes with a model is never run, and pickled weights are read only as plain tensors.
 
@@ -130,7 +132,9 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: Report |
         raise UnsupportedModelError(f"{title} cannot be run: {adapter}.")
     strange = strange_weights(folder)
     if strange is not None:
-        raise UnsafeModelError(f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model.")
+        raise UnsafeModelError(
+            f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model."
+        )
     check_room(title, _parameters(folder, title), settings.model_gigabytes)
     fingerprint = _fingerprint(name, folder, settings, progress, brings)
     if progress is not None:
@@ -142,15 +146,16 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: Report |
     if known_fingerprint(folder, fingerprint_memories(settings)) != fingerprint:
         raise NotReadyError(f"The files of {title} changed while they were read. Try again.")
     loaded = _finish(model, tokenizer, str(name), title, judged.kind, fingerprint)
-    if judged.kind == "causal" and kind_in_use(model) == "masked":  # it reads ahead, so it cannot predict what comes next
+    # it reads ahead, so it cannot predict what comes next
+    if judged.kind == "causal" and kind_in_use(model) == "masked":
         judged = Judgement("encoder", "embeddings")
         loaded = replace(loaded, info=replace(loaded.info, kind="encoder"))
     return replace(loaded, source=_source(str(name), folder), without=judged.without, unread=left)
 
 
 def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> str:
-    """The hash of the files. To read gigabytes for it is a preparation's work, which can be stopped: who brings nothing here
-    only takes what is known. Bundled models are small, and were read when they came.
+    """The hash of the files. To read gigabytes for it is a preparation's work, which can be stopped: who brings nothing
+    here only takes what is known. Bundled models are small, and were read when they came.
     """
     memories = fingerprint_memories(settings)
     known = known_fingerprint(folder, memories)
@@ -169,7 +174,8 @@ def _check_files(folder: Path, title: str) -> None:
 
 @contextmanager
 def _foreign(title: str) -> Iterator[None]:
-    """What transformers makes of foreign files may raise anything: that is their fault, not ours, and is said as such."""
+    """What transformers makes of foreign files may raise anything: that is their fault, not ours, and is said as
+    such."""
     try:
         yield
     except (DashboardError, MemoryError):
@@ -252,7 +258,8 @@ def _finish(
 
 
 def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The most tokens: learned positions less those a padding index takes (RoBERTa: 514 − 2), or the tokenizer's limit."""
+    """The most tokens: learned positions less those a padding index takes (RoBERTa: 514 − 2), or the tokenizer's
+    limit."""
     limit = getattr(config, "max_position_embeddings", None) or UNBOUNDED
     for path, module in model.named_modules():
         if path.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
@@ -264,7 +271,9 @@ def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedToke
 
 def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
     if not has_vocabulary(folder):
-        raise UnsupportedModelError(f"{title} has no tokenizer: no tokenizer.json or vocabulary is in “{folder}”. Save it there.")
+        raise UnsupportedModelError(
+            f"{title} has no tokenizer: no tokenizer.json or vocabulary is in “{folder}”. Save it there."
+        )
     check_format(folder, title)
     try:
         with loading_tokenizer(title):

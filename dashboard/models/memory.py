@@ -31,7 +31,8 @@ def check_bound(title: str, parameters: int, bound: float, beside: int = 0) -> N
     needed = needed_gigabytes(parameters + beside)
     if needed > bound:
         raise ModelTooLargeError(
-            f"{title} has {_count(parameters)} parameters and needs about {needed:.1f} GB of memory; this server gives a model "
+            f"{title} has {_count(parameters)} parameters and needs about {needed:.1f} GB of memory; this server gives "
+            f"a model "
             f"at most {bound:g} GB (DASHBOARD_MODEL_GIGABYTES). Choose a smaller model."
         )
 

@@ -1,4 +1,5 @@
-"""Tokenizers are foreign native code: where it panics, that is an error with a sentence, not the end of the process. No torch."""
+"""Tokenizers are foreign native code: where it panics, that is an error with a sentence, not the end of the process. No
+torch."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from dashboard.errors import BadTextError, UnsupportedModelError, is_panic
 
 @contextmanager
 def tokenizing() -> Iterator[None]:
-    """Around every call of a tokenizer with a text: a panic of its native code (a pattern that runs into its engine's limit,
-    say) is raised as `BadTextError`: the next text may do.
+    """Around every call of a tokenizer with a text: a panic of its native code (a pattern that runs into its engine's
+    limit, say) is raised as `BadTextError`: the next text may do.
     """
     try:
         yield

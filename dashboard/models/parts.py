@@ -1,7 +1,7 @@
 """Parts of the hub's large files: what came of a download that was stopped is kept, and gone on with the next time.
 
-The hub's library begins a file again each time, under a new name. So a file of weights is brought here first, into the place
-where the library looks for it. No torch.
+The hub's library begins a file again each time, under a new name. So a file of weights is brought here first, into the
+place where the library looks for it. No torch.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ def piece_text(tokenizer: Any, token_id: int) -> str:
     """How a token is shown where there is no source text: in a list of predictions.
 
     Its leading space is kept (" Mary"), special tokens go by their name, bytes that are only part of a character are
-    ⟨F0 9F⟩, a WordPiece continuation keeps its sign ("##ing"). An id that the tokenizer lacks (a model's vocabulary may be
-    padded) is ⟨id 50300⟩.
+    ⟨F0 9F⟩, a WordPiece continuation keeps its sign ("##ing"). An id that the tokenizer lacks (a model's vocabulary may
+    be padded) is ⟨id 50300⟩.
     """
     added = getattr(tokenizer, "added_tokens_decoder", {}).get(token_id)
     if added is not None and not BYTE_PIECE.fullmatch(added.content):
@@ -100,7 +100,8 @@ def piece_text(tokenizer: Any, token_id: int) -> str:
 
 
 def style_of_pieces(pieces: Sequence[str]) -> Style:
-    """How pieces are to be read where their tokenizer is not at hand: by the signs that only one kind of vocabulary has.
+    """How pieces are to be read where their tokenizer is not at hand: by the signs that only one kind of vocabulary
+    has.
 
     Byte-level pieces are recognised by Ġ, Ċ or ĉ, or by letters that are UTF-8 once they are read as bytes.
     """

@@ -14,10 +14,14 @@ LIMITS = ("max_position_embeddings", "n_positions", "n_ctx")
 MOST_LAYERS = 1_000  # published models: at most some 130
 MOST_HEADS = 4_096
 LARGEST: dict[str, int] = {
-    **dict.fromkeys((*LAYERS, "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers"), MOST_LAYERS),
+    **dict.fromkeys(
+        (*LAYERS, "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers"), MOST_LAYERS
+    ),
     **dict.fromkeys((*HEADS, "num_key_value_heads", "n_head_kv"), MOST_HEADS),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "embedding_size", "head_dim"), 1_000_000),
-    **dict.fromkeys(("intermediate_size", "n_inner", "hidden_dim", "ffn_dim", "d_ff", "moe_intermediate_size"), 10_000_000),
+    **dict.fromkeys(
+        ("intermediate_size", "n_inner", "hidden_dim", "ffn_dim", "d_ff", "moe_intermediate_size"), 10_000_000
+    ),
     **dict.fromkeys(("vocab_size", "type_vocab_size"), 20_000_000),
     **dict.fromkeys(LIMITS, 100_000_000),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 10_000),

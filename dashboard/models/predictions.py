@@ -169,7 +169,8 @@ def vocabulary(tokenizer: Any, known: Anatomy, *ids: np.ndarray) -> np.ndarray:
 
 
 def is_answer(token: Token) -> bool:
-    """Whether a masked model can be asked for this token: one of the text, and not a mask, which is a question itself."""
+    """Whether a masked model can be asked for this token: one of the text, and not a mask, which is a question
+    itself."""
     return not token.given and token.sign != "mask"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
-# Atom-wise pieces of a (reaction) SMILES as published with the Molecular Transformer (Schwaller et al., ACS Cent. Sci. 2019)
-# and RXNMapper (Schwaller et al., Sci. Adv. 2021): bracket atoms, organic-subset atoms, bonds, branches, ring numbers, arrows.
+# Atom-wise pieces of a (reaction) SMILES as published with the Molecular Transformer (Schwaller et al., ACS Cent. Sci.
+# 2019) and RXNMapper (Schwaller et al., Sci. Adv. 2021): bracket atoms, organic-subset atoms, bonds, branches, ring
+# numbers, arrows.
 ATOM_WISE = r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>>?|\*|\$|\%[0-9]{2}|[0-9]"
 
 

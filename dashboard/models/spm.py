@@ -1,4 +1,5 @@
-"""Tokenizers that a folder keeps as a SentencePiece model only: what transformers makes of it is compared with SentencePiece."""
+"""Tokenizers that a folder keeps as a SentencePiece model only: what transformers makes of it is compared with
+SentencePiece."""
 
 from __future__ import annotations
 
@@ -11,7 +12,16 @@ from dashboard.errors import UnsupportedModelError
 
 FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 BPE = 2  # of SentencePiece's kinds of models
-PROBES = ("the cat sat", "A  b, c's 12.5!", " x  y ", "a\nb\tc", "你好 mat", "café cafe\u0301 ﬁ ① Ｚ", "😀 שלום", "\u00a0x")
+PROBES = (
+    "the cat sat",
+    "A  b, c's 12.5!",
+    " x  y ",
+    "a\nb\tc",
+    "你好 mat",
+    "café cafe\u0301 ﬁ ① Ｚ",
+    "😀 שלום",
+    "\u00a0x",
+)
 
 
 def check_format(folder: Path, title: str) -> None:
@@ -19,7 +29,8 @@ def check_format(folder: Path, title: str) -> None:
     path = _only_file(folder)
     if path is not None and _opened(path.read_bytes()) is None:
         raise UnsupportedModelError(
-            f"{title} has its tokenizer as {path.name} only, and that is no SentencePiece model. (A file of tiktoken's does not "
+            f"{title} has its tokenizer as {path.name} only, and that is no SentencePiece model. (A file of tiktoken's "
+            f"does not "
             "say how a text is cut into words.) Save its tokenizer.json beside it: AutoTokenizer's save_pretrained."
         )
 
@@ -32,10 +43,11 @@ def _only_file(folder: Path) -> Path | None:
 
 
 def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
-    """The tokenizer, splitting texts as the folder's SentencePiece model does; untouched where there is none to compare with.
+    """The tokenizer, splitting texts as the folder's SentencePiece model does; untouched where there is none to compare
+    with.
 
-    transformers' classes take some of what a model file says for granted (no normalisation, every space kept). Where that
-    shows, the file's own normalisation is put in its place.
+    transformers' classes take some of what a model file says for granted (no normalisation, every space kept). Where
+    that shows, the file's own normalisation is put in its place.
 
     Raises:
         UnsupportedModelError: it still splits texts otherwise.
@@ -54,14 +66,16 @@ def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
     probe = _differs(tokenizer, processor)
     if probe is not None:
         raise UnsupportedModelError(
-            f"{title} has its tokenizer as {path.name} only, and transformers' {type(tokenizer).__name__} splits texts otherwise "
+            f"{title} has its tokenizer as {path.name} only, and transformers' {type(tokenizer).__name__} splits texts "
+            f"otherwise "
             f"than that file (“{probe}”). Save its tokenizer.json beside it, or name the right tokenizer_class."
         )
     return tokenizer
 
 
 def _opened(content: bytes) -> tuple[Any, Any] | None:
-    """(SentencePiece's own tokenizer, what the file says); None where it is no SentencePiece model (a file of tiktoken's)."""
+    """(SentencePiece's own tokenizer, what the file says); None where it is no SentencePiece model (a file of
+    tiktoken's)."""
     from google.protobuf.message import DecodeError
     from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 

@@ -20,7 +20,8 @@ def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> d
         scores/self       (layer, head): mean weight on token i
         scores/first      (layer, head): mean weight on token 0, over i ≥ 1 (row 0 of a causal model has no choice)
         scores/entropy    (layer, head) nats: mean over rows of −Σ w ln w (a sink's share is not a key and has no term)
-        scores/entropy_share  (layer, head) 0 … 1: mean of a row's entropy / ln(allowed keys), rows with one key left out
+        scores/entropy_share  (layer, head) 0 … 1: mean of a row's entropy / ln(allowed keys), rows with one key left
+        out
         scores/distance   (layer, head) tokens: mean over rows of Σ w·|i − j|
         received          (layer, head, token): mean over rows of the weight on each token
         thumbnails        (layer, head, t, t) uint8: 255·sqrt(weight), max-pooled; 0 only where nothing is read
@@ -87,7 +88,10 @@ def _distance(raw: Sequence[RawStatistics], mass: np.ndarray, received: np.ndarr
     index = np.arange(received.shape[-1], dtype=np.float64)
     causal = (mass * index).sum(axis=-1) - (received * index).sum(axis=-1)
     return np.stack(
-        [np.maximum(causal[i], 0.0) if layer.distance is None else layer.distance.cpu().numpy() for i, layer in enumerate(raw)]
+        [
+            np.maximum(causal[i], 0.0) if layer.distance is None else layer.distance.cpu().numpy()
+            for i, layer in enumerate(raw)
+        ]
     )
 
 

@@ -78,11 +78,11 @@ class Tile:
     """Rows `start` … `stop`, and the columns `left` … `right` that any of them may read.
 
     Attributes:
-        forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row may
-            not read a column (several times as fast as filling by a boolean mask); None where it may read all.
+        forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row
+            may not read a column (several times as fast as filling by a boolean mask); None where it may read all.
         bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
-        gather: (head, bins, widest) int64, the same as numbers of rows of all heads (a bin's last row is repeated); None
-            where there are few bins.
+        gather: (head, bins, widest) int64, the same as numbers of rows of all heads (a bin's last row is repeated);
+            None where there are few bins.
     """
 
     start: int
@@ -136,7 +136,9 @@ def _tile_height(recipe: ScoreRecipe, start: int, tokens: int, floats: float) ->
     return max(1, int(height))
 
 
-def _forbidden(recipe: ScoreRecipe, start: int, stop: int, left: int, right: int, device: torch.device) -> torch.Tensor | None:
+def _forbidden(
+    recipe: ScoreRecipe, start: int, stop: int, left: int, right: int, device: torch.device
+) -> torch.Tensor | None:
     if recipe.window is None:
         if recipe.mask == "full" or stop - start == 1:
             return None
@@ -162,7 +164,8 @@ def _members(bins: tuple[tuple[int, int, int], ...], heads: int, height: int, de
 
 
 def _pool(values: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
-    """(head, row, column) → (head, bins, column): the largest of each bin's rows. Whole rows are copied, the quickest way."""
+    """(head, row, column) → (head, bins, column): the largest of each bin's rows. Whole rows are copied, the quickest
+    way."""
     rows = values.view(-1, values.shape[2]).index_select(0, members.view(-1))
     return rows.view(*members.shape, -1).amax(dim=2)
 
@@ -178,7 +181,9 @@ class TiledAttention:
         self._plans: dict[tuple[str, int | None, int, int], list[Tile]] = {}
         self._columns: dict[tuple[int, int], torch.Tensor] = {}
 
-    def layer(self, operands: Operands, between: Callable[[], None] = lambda: None) -> tuple[torch.Tensor, RawStatistics]:
+    def layer(
+        self, operands: Operands, between: Callable[[], None] = lambda: None
+    ) -> tuple[torch.Tensor, RawStatistics]:
         """One layer's output (token, head, d_value) and its raw statistics.
 
         Args:
@@ -211,7 +216,9 @@ class TiledAttention:
         if bins == tokens:
             return pooled
         if (heads, tokens) not in self._columns:
-            self._columns[heads, tokens] = _members(_bins(bin_edges(tokens), 0, tokens, tokens), heads, tokens, self._device)
+            self._columns[heads, tokens] = _members(
+                _bins(bin_edges(tokens), 0, tokens, tokens), heads, tokens, self._device
+            )
         return _pool(pooled.transpose(1, 2).contiguous(), self._columns[heads, tokens]).transpose(1, 2)
 
     def _plan(self, recipe: ScoreRecipe, heads: int, tokens: int) -> list[Tile]:
@@ -264,7 +271,8 @@ class TiledAttention:
 
 
 def _take(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
-    """Take diagonals, the first column, the column sums and the pooled rows of one tile of (head, row, column) weights."""
+    """Take diagonals, the first column, the column sums and the pooled rows of one tile of (head, row, column)
+    weights."""
     raw.received[:, tile.columns] += weights.sum(dim=1)
     _copy_diagonal(raw.rows[PREVIOUS], weights, tile, -1)
     _copy_diagonal(raw.rows[SELF], weights, tile, 0)

@@ -23,9 +23,13 @@ NOT_INPUTS = frozenset({"offset_mapping", "special_tokens_mask", "overflow_to_sa
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, text: str, text_pair: str | None = None, check: Callable[[int], None] | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    text_pair: str | None = None,
+    check: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
-    """The model's inputs and the tokens they stand for; nothing is cut, padded or added that the tokenizer does not add.
+    """The model's inputs and the tokens they stand for; nothing is cut, padded or added that the tokenizer does not
+    add.
 
     Offsets count Python characters of the source. Offsets of a second text go on from the end of the first: they are
     offsets into `text + text_pair`.
@@ -34,8 +38,10 @@ def tokenize(
         check: gets the number of tokens before they are aligned, which takes time and room for each; may raise.
 
     Returns:
-        inputs: `input_ids`, and `attention_mask` and `token_type_ids` where the tokenizer gives them: each (1, token) int64.
-        tokens: one per position. Tokens that share a character share its offsets and are `partial`; joined over distinct
+        inputs: `input_ids`, and `attention_mask` and `token_type_ids` where the tokenizer gives them: each (1, token)
+            int64.
+        tokens: one per position. Tokens that share a character share its offsets and are `partial`; joined over
+            distinct
         spans, the tokens give the text back, but for single spaces between the words of a tokenizer that reads words.
 
     Raises:
@@ -49,7 +55,12 @@ def tokenize(
         )
     with tokenizing():
         batch = tokenizer(
-            text, text_pair, return_offsets_mapping=True, return_special_tokens_mask=True, truncation=False, verbose=False
+            text,
+            text_pair,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            truncation=False,
+            verbose=False,
         )
     encoding = batch.encodings[0]
     if check is not None:
@@ -107,7 +118,8 @@ class _Reader:
         backend = tokenizer.backend_tokenizer
         self.style = style_of(tokenizer)
         self.normaliser = Normaliser(backend)
-        self.prepends = "Prepend" in repr(backend.normalizer)  # a space before each text, whether or not it begins with one
+        # a space before each text, whether or not it begins with one
+        self.prepends = "Prepend" in repr(backend.normalizer)
         self.continuation = getattr(backend.model, "continuing_subword_prefix", None) or ""
         self.mask: int | None = getattr(tokenizer, "mask_token_id", None)
         self.unknown: int | None = getattr(tokenizer, "unk_token_id", None)

@@ -1,7 +1,8 @@
 """Downloading a hub model's files into the hub's own cache: with progress in bytes, and so that it can be stopped.
 
-The transfer runs in a thread and the caller looks at it five times a second: a stalled connection cannot hold up a cancel.
-A part that has come is kept and is gone on with the next time. A transfer of which almost nothing comes is stopped.
+The transfer runs in a thread and the caller looks at it five times a second: a stalled connection cannot hold up a
+cancel. A part that has come is kept and is gone on with the next time. A transfer of which almost nothing comes is
+stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from dashboard.models.parts import PART, bring_blob
 
 LOOK_SECONDS = 0.2
 SLOWEST = 10_000  # bytes a second, on average over the time that a transfer may stall
-CHUNK = 1 << 16  # bytes between two reports of the hub's library, which are no bytes until it is full: 7 s at the slowest
+# bytes between two reports of the hub's library, which are no bytes until it is full: 7 s at the slowest
+CHUNK = 1 << 16
 T = TypeVar("T")
 
 
@@ -29,7 +31,8 @@ class StoppedError(Exception):
 
 
 class TransferError(Exception):
-    """The transfer itself failed; `error` is what the hub's library raised, `begun` whether anything had come before."""
+    """The transfer itself failed; `error` is what the hub's library raised, `begun` whether anything had come
+    before."""
 
     def __init__(self, error: Exception, begun: bool = False) -> None:
         super().__init__(str(error))
@@ -123,7 +126,8 @@ def download(
         if stall.over(transfer.done):
             raise HubUnreachableError(
                 f"The download of {name} stopped at {transfer.done / 1e6:,.0f} of {total / 1e6:,.0f} MB: less than "
-                f"{stall.least / 1e6:,.2g} MB came in {patience:g} seconds. What has come is kept. Try again to go on from "
+                f"{stall.least / 1e6:,.2g} MB came in {patience:g} seconds. What has come is kept. Try again to go on "
+                f"from "
                 "there, or choose a model that is here."
             )
 

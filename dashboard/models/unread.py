@@ -1,7 +1,7 @@
 """What no piece of a tokenizer holds: accents and signs that a normaliser dropped, white space that was stripped.
 
-Each such character is given to a token beside it, which says that the model does not read it (`Token.unread`), so that every
-character of a text stands somewhere.
+Each such character is given to a token beside it, which says that the model does not read it (`Token.unread`), so that
+every character of a text stands somewhere.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Normaliser:
 def complete(tokens: Sequence[Token], text: str, normaliser: Normaliser) -> list[Token]:
     """The tokens of one text, in order, such that every character stands in one of them.
 
-    Offsets count from the start of `text`. A single space between words stands in none, where the tokenizer reads words:
-    that no sign joins them says it.
+    Offsets count from the start of `text`. A single space between words stands in none, where the tokenizer reads
+    words: that no sign joins them says it.
     """
     if not tokens:
         return []
@@ -93,7 +93,13 @@ def _give(tokens: list[Token], text: str, gap: Span, words: bool) -> None:
         _take_space(tokens, after, text, last - 1)
         last -= 1
     before = [i for i, token in enumerate(tokens) if token.start < token.end <= first]
-    if before and after is not None and words and text[first:last][-1:] == " " and not text[first : last - 1][-1:].isspace():
+    if (
+        before
+        and after is not None
+        and words
+        and text[first:last][-1:] == " "
+        and not text[first : last - 1][-1:].isspace()
+    ):
         last -= 1
     if first >= last:
         return
@@ -151,13 +157,18 @@ def _without_space(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _overlapping(tokens: Sequence[Token], text: str) -> list[Token]:
-    """Tokens that were made of one character (½ → 1⁄2, ﬁ → fi) are parts of it: "½⟨1⟩", its characters and what was made of
-    them.
+    """Tokens that were made of one character (½ → 1⁄2, ﬁ → fi) are parts of it: "½⟨1⟩", its characters and what was
+    made of them.
     """
     found = list(tokens)
     for index in range(len(found) - 1):
         one, next_one = found[index], found[index + 1]
-        if not one.start < one.end or not next_one.start < min(one.end, next_one.end) or one.special or next_one.special:
+        if (
+            not one.start < one.end
+            or not next_one.start < min(one.end, next_one.end)
+            or one.special
+            or next_one.special
+        ):
             continue
         for i in (index, index + 1):
             if not found[i].partial and found[i].sign != "unknown":

@@ -1,4 +1,5 @@
-"""Whether a model has an embedding for each id that its tokenizer gives; the two are published apart and may not fit."""
+"""Whether a model has an embedding for each id that its tokenizer gives; the two are published apart and may not
+fit."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def check_ids(model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Ten
     """Raise unless the model has an embedding for every token, and for every kind of text that the tokenizer names.
 
     Raises:
-        BadRequestError: the text holds a token that the model does not have (the message names it), or there are two texts.
+        BadRequestError: the text holds a token that the model does not have (the message names it), or there are two
+            texts.
         UnsupportedModelError: the tokenizer adds such a token to every text.
     """
     rows = embedding_rows(model)
@@ -42,12 +44,14 @@ def check_mask(model: PreTrainedModel, title: str, mask_id: int) -> None:
     """Raise `UnsupportedModelError` where the model has no embedding for the mask token."""
     if mask_id >= embedding_rows(model):
         raise UnsupportedModelError(
-            f"{title} has no embedding for its mask token ({mask_id:,}), so nothing can be masked. Choose another model."
+            f"{title} has no embedding for its mask token ({mask_id:,}), so nothing can be masked. Choose another "
+            f"model."
         )
 
 
 def logits_of(outputs: Any) -> torch.Tensor | None:
-    """(batch, token, vocabulary) logits among a model's outputs; classes for pretraining call them `prediction_logits`."""
+    """(batch, token, vocabulary) logits among a model's outputs; classes for pretraining call them
+    `prediction_logits`."""
     found = getattr(outputs, "logits", None)
     return getattr(outputs, "prediction_logits", None) if found is None else found
 

@@ -1,4 +1,5 @@
-"""What the files with a model's weights say of them, from headers alone: names and numbers. Nothing is unpickled; no torch.
+"""What the files with a model's weights say of them, from headers alone: names and numbers. Nothing is unpickled; no
+torch.
 
 All files of a model share one allowance (`Allowance`): a few kB of a compressed index may stand for gigabytes.
 """
@@ -34,7 +35,8 @@ BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
 MAGIC = 0x1950A86A20F9469CFC6C  # the first value of a PyTorch checkpoint of the old format
 OLD_PICKLES = 4  # magic number, protocol, machine, weights
 TEXT = frozenset(
-    ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "STRING")  # Python 2's, too
+    # Python 2's, too
+    ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "STRING")
 )
 
 
@@ -136,8 +138,8 @@ def _shape(sides: list[int]) -> list[int]:
 
 
 def _indexed(path: Path, allowance: Allowance) -> set[str]:
-    """The texts in a PyTorch checkpoint's index that could be names of weights; the index is read, and not run. Empty where
-    the file has another format: its names show when it is loaded.
+    """The texts in a PyTorch checkpoint's index that could be names of weights; the index is read, and not run. Empty
+    where the file has another format: its names show when it is loaded.
     """
     try:
         with open_regular(path) as stream:
@@ -150,7 +152,8 @@ def _indexed(path: Path, allowance: Allowance) -> set[str]:
 
 
 class _Counted(io.RawIOBase):
-    """A file of which no more is read than the allowance has: `zipfile` reads a whole list of contents, whatever its length."""
+    """A file of which no more is read than the allowance has: `zipfile` reads a whole list of contents, whatever its
+    length."""
 
     def __init__(self, stream: BinaryIO, allowance: Allowance) -> None:
         self.stream, self.allowance = stream, allowance
@@ -175,7 +178,8 @@ def _zipped(file: _Counted) -> BinaryIO:
     """The index of a checkpoint in the new format."""
     with zipfile.ZipFile(file) as archive:
         [entry] = [entry for entry in archive.infolist() if entry.filename.rpartition("/")[2] == "data.pkl"]
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for gigabytes of memory
+        # others may ask for gigabytes of memory
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise zipfile.BadZipFile(entry.compress_type)
         with archive.open(entry) as content:
             data = content.read(file.allowance.left["index bytes"] + 1)

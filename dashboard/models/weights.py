@@ -1,4 +1,5 @@
-"""From a folder's files to a model with values in float32: all that the files hold is read, or the model is refused by name."""
+"""From a folder's files to a model with values in float32: all that the files hold is read, or the model is refused by
+name."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ def _model_class(kind: ModelKind, config: PretrainedConfig, title: str) -> tuple
     """(transformers' class for this configuration and kind, the configuration of the part that is read)."""
     mapping = AUTO[kind]._model_mapping
     if type(config) not in mapping:
-        raise UnsupportedModelError(f"{title} ({config.model_type}) is of a family that is not read here. Choose another model.")
+        raise UnsupportedModelError(
+            f"{title} ({config.model_type}) is of a family that is not read here. Choose another model."
+        )
     model_class = _get_model_class(config, mapping)
     text = config.get_text_config()
     return model_class, text if model_class.config_class is type(text) else config
@@ -74,14 +77,16 @@ def _plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint, ti
 
 
 def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any], title: str) -> dict[str, Buffer]:
-    """The leftover buffers that are still to be compared; raises where a weight would be lost, or read as what it is not."""
+    """The leftover buffers that are still to be compared; raises where a weight would be lost, or read as what it is
+    not."""
     if plan.doubles:
         raise UnsupportedModelError(f"{title} holds two weights for one place: {listed(plan.doubles)}. Save it again.")
     entries = {name: accepted(name, checkpoint.tensors, raw) for name in plan.leftovers}
     lost = [name for name, entry in entries.items() if entry is None]
     if lost:
         raise UnsupportedModelError(
-            f"{title} holds weights that its configuration gives no place: {listed(lost)}. Without them its numbers would be "
+            f"{title} holds weights that its configuration gives no place: {listed(lost)}. Without them its numbers "
+            f"would be "
             "wrong. Check config.json (layers, biases, kind of positions), or choose another model."
         )
     places = plan.model.state_dict()
@@ -120,7 +125,8 @@ def _check_buffers(left: Mapping[str, Buffer], checkpoint: Checkpoint, model: Pr
     strange = [name for name, kind in left.items() if not is_harmless(kind, checkpoint.read(name), name, model)]
     if strange:
         raise UnsupportedModelError(
-            f"{title} holds values that this version of transformers computes by itself, and they differ: {listed(strange)}. "
+            f"{title} holds values that this version of transformers computes by itself, and they differ: "
+            f"{listed(strange)}. "
             "Its numbers would be wrong. Choose another model."
         )
 

@@ -33,8 +33,8 @@ class Word:
 def as_token(tokenizer: Any, typed: str, vocabulary: int) -> Word:
     """The first token of a word as it stands within a text.
 
-    A word is read after a space (`Mary` is ` Mary`) unless fewer tokens make it without one. With a sign for white space
-    (`·Mary`) or in quotes (`"Mary"`) it is read exactly so.
+    A word is read after a space (`Mary` is ` Mary`) unless fewer tokens make it without one. With a sign for white
+    space (`·Mary`) or in quotes (`"Mary"`) it is read exactly so.
     """
     quoted = len(typed) > 2 and typed[0] == typed[-1] == '"'
     exact = (typed[1:-1] if quoted else typed).translate(SIGNS)

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def unwrapped(model: object, title: str) -> PreTrainedModel:
-    """The transformers model inside wrappers that change how it computes and not what (`torch.compile`, `DataParallel`).
+    """The transformers model inside wrappers that change how it computes and not what (`torch.compile`,
+    `DataParallel`).
 
     Raises:
         UnsupportedModelError: there is none; the message names the class.
@@ -35,21 +36,31 @@ def unwrapped(model: object, title: str) -> PreTrainedModel:
         else:
             break
     adapted = hasattr(model, "peft_config")
-    step = "Merge it into its base first: model.merge_and_unload()." if adapted else "Hand over the transformers model itself."
+    step = (
+        "Merge it into its base first: model.merge_and_unload()."
+        if adapted
+        else "Hand over the transformers model itself."
+    )
     raise UnsupportedModelError(
-        f"{title} is a {type(inner).__name__}, not a transformers model (PreTrainedModel), so it cannot be captured. {step}"
+        f"{title} is a {type(inner).__name__}, not a transformers model (PreTrainedModel), so it cannot be captured. "
+        f"{step}"
     )
 
 
 def kind_in_use(model: PreTrainedModel) -> ModelKind | None:
-    """What a model in evaluation mode predicts, by trying: logits over the vocabulary for each token or not, and whether the
-    first token's depend on the last one. None where it gives no such logits.
+    """What a model in evaluation mode predicts, by trying: logits over the vocabulary for each token or not, and
+    whether the first token's depend on the last one. None where it gives no such logits.
     """
     rows = embedding_rows(model)
     ids = torch.arange(1, PROBE + 1, device=model.device).repeat(2, 1) % rows
     ids[1, -1] = 0
     logits = logits_of(_probed(model, ids))
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or logits.shape[1] != PROBE or logits.shape[2] < rows // 2:
+    if (
+        not isinstance(logits, torch.Tensor)
+        or logits.ndim != 3
+        or logits.shape[1] != PROBE
+        or logits.shape[2] < rows // 2
+    ):
         return None
     if torch.isfinite(logits[:, 0]).any():
         return "causal" if _equal(*logits[:, 0].float()) else "masked"

@@ -2,8 +2,8 @@
 (those whose names begin with _ are none).
 
 A command's module has a function `add(commands)`: it adds a parser to argparse's subparsers, whose default `command` is
-called with (settings, parsed arguments) and returns the exit code. What it needs of torch, dash or the like it imports when
-it is called, so that `--help` is quick.
+called with (settings, parsed arguments) and returns the exit code. What it needs of torch, dash or the like it imports
+when it is called, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from dashboard.shell._steps import STOPPED
 COMMAND = "transformer-dashboard"  # pyproject.toml
 PIPE_CLOSED = 141  # as a shell counts a program that SIGPIPE ended
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with Ctrl+C. "
+    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
+    "Ctrl+C. "
     "Settings are environment variables; README.md lists them."
 )
 
@@ -56,7 +57,9 @@ def _called_as() -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands, in the order of their names."""
-    parser = argparse.ArgumentParser(prog=_called_as(), description="See what a transformer is doing.", epilog=EXIT_CODES)
+    parser = argparse.ArgumentParser(
+        prog=_called_as(), description="See what a transformer is doing.", epilog=EXIT_CODES
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for found in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         if not found.name.startswith("_"):

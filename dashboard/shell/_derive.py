@@ -49,7 +49,8 @@ def position_of(asked: Sequence[DerivedRequest]) -> int | None:
 
 
 def options_of(view: View, asked: Sequence[DerivedRequest]) -> dict[str, Any]:
-    """A view's options: its defaults, but for those that are a parameter of a result that is asked for, by the same name."""
+    """A view's options: its defaults, but for those that are a parameter of a result that is asked for, by the same
+    name."""
     given = {name: value for request in reversed(asked) for name, value in request.parameters}
     return {one.name: one.parse(given.get(one.name)) if view.needs else one.default for one in view.controls}
 
@@ -67,7 +68,9 @@ def _of_one(run: ModelRun, words: Sequence[str]) -> list[DerivedRequest]:
     from dashboard.compute import kind_named
 
     kind, given = kind_named(words[0]), _pairs(words)
-    choices = [_values(run, parameter, given[parameter.name]) for parameter in kind.parameters if parameter.name in given]
+    choices = [
+        _values(run, parameter, given[parameter.name]) for parameter in kind.parameters if parameter.name in given
+    ]
     names = [parameter.name for parameter in kind.parameters if parameter.name in given]
     return [kind.request(run, **dict(zip(names, chosen, strict=True))) for chosen in itertools.product(*choices)]
 

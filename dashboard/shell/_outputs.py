@@ -39,7 +39,8 @@ def check_usage(parsed: argparse.Namespace) -> None:
         given = getattr(parsed, name)
         if given is not None and given is not False and given != [] and suffix not in endings:
             raise UsageError(
-                f"--{name} changes nothing in a {suffix} file, only in {_listed(endings)}. Leave it out, or choose another --out."
+                f"--{name} changes nothing in a {suffix} file, only in {_listed(endings)}. Leave it out, or choose "
+                f"another --out."
             )
 
 
@@ -56,7 +57,8 @@ def check_place(parsed: argparse.Namespace, model: str, layers: int, heads: int)
 
 
 def check_tokens(parsed: argparse.Namespace, run: ModelRun) -> None:
-    """Raise `UsageError` for a token that the text does not have, or `BadSelectionError` where other texts may have it."""
+    """Raise `UsageError` for a token that the text does not have, or `BadSelectionError` where other texts may have
+    it."""
     for name, value in (("token", parsed.token), ("second", parsed.second)):
         if value is not None and value >= len(run):
             error = UsageError if parsed.file is None else BadSelectionError
@@ -85,7 +87,8 @@ class Table:
         found = done_in(content)
         if content and not found.size:
             raise OutputError(
-                f"{path} is there already and is no table of this command, or one of an earlier version, with other columns. "
+                f"{path} is there already and is no table of this command, or one of an earlier version, with other "
+                f"columns. "
                 "Move it, or choose another --out."
             )
         told = clash(found.head, runs.model, runs.fingerprint()) if content else ""

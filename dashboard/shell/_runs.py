@@ -81,7 +81,9 @@ class Runs:
 
     def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
         """Derived results of a run; what is not in the store is computed now."""
-        return {request.name: self._store.derived(request, run.stamp) or self._derive(run, request) for request in requests}
+        return {
+            request.name: self._store.derived(request, run.stamp) or self._derive(run, request) for request in requests
+        }
 
     def _derive(self, run: ModelRun, request: DerivedRequest) -> Derived:
         from dashboard.compute.deriving import compute

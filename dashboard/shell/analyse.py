@@ -24,16 +24,16 @@ what is written follows from the ending of --out:
                  models: pseudo-perplexity) and run. All texts go into one file.
   .npz           the whole run: hidden states, query, key, head scores, predictions. One file a text.
   .safetensors   the same, to be read without copying; dashboard.open_run(path) opens both.
-  .html          the report: the first figure of each card, and those of --derive, on one page that works offline. One file
-                 a text.
+  .html          the report: the first figure of each card, and those of --derive, on one page that works offline.
+                 One file a text.
 
 With --file and one file a text, {line} and {key} in --out stand for the line's number and the run's name;
 without either, the number is put before the ending (run.npz: run-0001.npz).
 
 An interrupted command goes on where it stopped when it is given again: what is in the output is skipped, by the run's
 name (a hash of model, options and text), also when lines were added or moved. A text that stands twice is done once.
-Reports, and runs with derived results, are written anew, from what is saved. A table is of one model: rows of other weights, or
-of another version of this program, are refused.
+Reports, and runs with derived results, are written anew, from what is saved. A table is of one model: rows of other
+weights, or of another version of this program, are refused.
 
 examples:
   python -m dashboard analyse --model smollm2-135m --text "The cat sat" --out cat.csv
@@ -64,20 +64,24 @@ def add(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    analyse.add_argument("--model", required=True, help="a name that `python -m dashboard models` lists, a folder or a hub id")
+    analyse.add_argument(
+        "--model", required=True, help="a name that `python -m dashboard models` lists, a folder or a hub id"
+    )
     given = analyse.add_mutually_exclusive_group(required=True)
     given.add_argument("--text", help="the text, exactly as the model is to read it")
     given.add_argument("--file", type=Path, help="a file in UTF-8 with one text a line; empty lines are passed over")
     analyse.add_argument("--out", required=True, type=Path, help="where to write; the ending says what (see below)")
-    analyse.add_argument("--attention", action="store_true", help="runs also hold all attention weights (they can be derived)")
+    analyse.add_argument(
+        "--attention", action="store_true", help="runs also hold all attention weights (they can be derived)"
+    )
     analyse.add_argument(
         "--derive",
         nargs="+",
         action="append",
         default=[],
         metavar=("KIND", "NAME=VALUE"),
-        help="runs also hold this derived result, such as masked-prediction position=3 (or position=all), and reports have "
-        "the tabs that show it; may be given again",
+        help="runs also hold this derived result, such as masked-prediction position=3 (or position=all), "
+        "and reports have the tabs that show it; may be given again",
     )
     for name, what in (("layer", "layer"), ("head", "head"), ("token", "token"), ("second", "second token")):
         analyse.add_argument(f"--{name}", type=_index, help=f"{what} that a report shows, counted from 0")
@@ -117,7 +121,10 @@ def _each(runs: Runs, output: Table | Files, texts: list[Text], say: Callable[[s
             failed += 1
             _say(f"{place}: {error}")
         except KeyboardInterrupt:
-            _say(f"Stopped at {place}." + (" The same command goes on there." if output.resumes and len(texts) > 1 else ""))
+            _say(
+                f"Stopped at {place}."
+                + (" The same command goes on there." if output.resumes and len(texts) > 1 else "")
+            )
             return STOPPED
     if failed == len(texts):
         return 1

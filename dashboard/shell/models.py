@@ -14,7 +14,10 @@ from dashboard.shell._steps import line_by_line, suggesting
 if TYPE_CHECKING:
     from dashboard.models.catalog import CatalogEntry
 
-EXIT_CODES = "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with Ctrl+C."
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
+    "Ctrl+C."
+)
 
 
 def add(commands: Any) -> None:
@@ -22,8 +25,8 @@ def add(commands: Any) -> None:
     models = commands.add_parser(
         "models",
         help="list the models, fetch one, remove one",
-        description="Without an action: list the models that this server offers, with what each predicts, layers × heads, "
-        "parameters, and whether it is here or would be downloaded.",
+        description="Without an action: list the models that this server offers, with what each predicts, "
+        "layers × heads, parameters, and whether it is here or would be downloaded.",
         epilog=f"Folders of your own are listed when DASHBOARD_MODEL_FOLDERS names them. {EXIT_CODES}",
     )
     models.set_defaults(command=_list)
@@ -44,9 +47,9 @@ def add(commands: Any) -> None:
     remove = actions.add_parser(
         "remove",
         help="delete a converted, bundled or downloaded model from the disk",
-        description="Delete the files of a bundled model, of the conversion of a GGUF file, or of a hub model in the local "
-        "cache of Hugging Face, which other programs may use, too. Folders and GGUF files of yours are never deleted. "
-        "Saved runs stay.",
+        description="Delete the files of a bundled model, of the conversion of a GGUF file, or of a hub model "
+        "in the local cache of Hugging Face, which other programs may use, too. Folders and GGUF files of yours are "
+        "never deleted. Saved runs stay.",
         epilog=f"Asks before it deletes, unless --yes is given; without a terminal it wants --yes. {EXIT_CODES}",
     )
     remove.add_argument("name", help="a name of the list")

@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
     worker = commands.add_parser(
         "worker",
         help="the worker alone, beside web processes started elsewhere",
-        description="Start the processes that hold models and replace them when they end (the Procfile's worker: line). "
-        "It must see the same DASHBOARD_CACHE_DIR as the web processes.",
+        description="Start the processes that hold models and replace them when they end (the Procfile's "
+        "worker: line). It must see the same DASHBOARD_CACHE_DIR as the web processes.",
         epilog="Exit codes: 0 ended; 1 it could not start, and a sentence on standard error says why; 2 wrong usage.",
     )
     worker.add_argument("--parent", type=int, help="process id; end when that process does")

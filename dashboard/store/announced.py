@@ -2,8 +2,8 @@
 
     announced/RANDOM.json     {"into": a folder, "until": the bytes that it will hold}
 
-Each file is locked by the process that writes into the folder, for as long as it does; what a killed one announced counts for
-nothing.
+Each file is locked by the process that writes into the folder, for as long as it does; what a killed one announced
+counts for nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One budget for all that the cache folder holds: what has not been used for longest leaves, of whatever kind it is.
 
-What can leave can be made again: what is derived from runs, which leaves first; saved runs, converted GGUF files, and models of
-the hub where its cache lies in the cache folder. Bundled models, the queue, visitors' lists and files that are just being sent
-count, and stay. What lies outside the cache folder (DASHBOARD_MODELS_DIR, a cache of Hugging Face that other programs share)
-neither counts nor leaves.
+What can leave can be made again: what is derived from runs, which leaves first; saved runs, converted GGUF files, and
+models of the hub where its cache lies in the cache folder. Bundled models, the queue, visitors' lists and files that
+are just being sent count, and stay. What lies outside the cache folder (DASHBOARD_MODELS_DIR, a cache of Hugging Face
+that other programs share) neither counts nor leaves.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Room:
     """What making room gave.
 
     Attributes:
-        gone: bytes that left. over: bytes that the budget still lacks. short: bytes that the disk still lacks, the reserve in it.
+        gone: bytes that left. over: bytes that the budget still lacks. short: bytes that the disk still lacks, the
+            reserve in it.
     """
 
     gone: int
@@ -67,7 +68,8 @@ class Budget:
 
     Attributes:
         folder: the cache folder. most_bytes: what it may hold. runs: the folder of saved runs.
-        models: folders whose folders are models that can be made or fetched again, each with the beginning of their names.
+        models: folders whose folders are models that can be made or fetched again, each with the beginning of their
+            names.
         pinned: gives the runs that leave last.
     """
 
@@ -90,13 +92,14 @@ class Budget:
         )
 
     def make_room(self, needed: int = 0, keep: str | None = None, full: bool = False) -> Room:
-        """Let what was used longest ago leave until the folder is within its budget and the reserve of the disk is free, with
-        what is announced.
+        """Let what was used longest ago leave until the folder is within its budget and the reserve of the disk is
+        free, with what is announced.
 
         Models in use never leave; nor does what was used within ten minutes, unless room is made for a run.
 
         Args:
-            needed: bytes that are to be written. keep: name of the run that they are of, or of the result, whose run stays too.
+            needed: bytes that are to be written. keep: name of the run that they are of, or of the result, whose run
+                stays too.
             full: the disk refused them, so as much must go, whatever the numbers say.
         """
         private_folder(self.folder)
@@ -104,7 +107,12 @@ class Budget:
             with contextlib.suppress(OSError):  # a disk without a byte for the lock
                 stack.enter_context(alone(self.folder, LOCK))
             to_come, disk = coming(self.folder), disk_of(self.folder)
-            over = self.held() + needed + _sum(one for one in to_come if is_within(one.into, self.folder)) - self.most_bytes
+            over = (
+                self.held()
+                + needed
+                + _sum(one for one in to_come if is_within(one.into, self.folder))
+                - self.most_bytes
+            )
             short = missing_bytes(self.folder, needed + _sum(one for one in to_come if one.disk == disk))
             missing, gone = max(over, short, needed if full else 0), 0
             for holding in self._leaving(keep) if missing > 0 else ():

@@ -1,4 +1,5 @@
-"""Room for files that are made to be saved: one private folder that all web processes share, and who may have how many in it.
+"""Room for files that are made to be saved: one private folder that all web processes share, and who may have how many
+in it.
 
     OWNER.BYTES.RANDOM.part     a file that is being written and sent; OWNER is a hash, BYTES what it will take
 
@@ -88,7 +89,9 @@ class ExportRoom:
                     f"This file would take {size / 1e6:,.0f} MB, more than this server gives to exports "
                     "(DASHBOARD_EXPORT_GIGABYTES). Export a shorter text's run, or without all attention weights."
                 )
-            raise QueueFullError("The files that are being made for others take all the room there is. Export again in a minute.")
+            raise QueueFullError(
+                "The files that are being made for others take all the room there is. Export again in a minute."
+            )
         room = self.budget.make_room(size + to_come)
         if room.over:
             raise NoSpaceError(
@@ -96,7 +99,9 @@ class ExportRoom:
                 "(DASHBOARD_CACHE_GIGABYTES). Export again later."
             )
         if room.short:
-            raise NoSpaceError("The server's disk has no room for this file. Free some space (or ask whoever keeps this server).")
+            raise NoSpaceError(
+                "The server's disk has no room for this file. Free some space (or ask whoever keeps this server)."
+            )
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def remove_run(folder: Path, key: str) -> None:
 
 
 def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
-    """Names and states of all files of the store; none where someone deleted the folder (the next write makes it again)."""
+    """Names and states of all files of the store; none where someone deleted the folder (the next write makes it
+    again)."""
     found: list[tuple[str, os.stat_result]] = []
     if not folder.is_dir():
         return found
@@ -98,7 +99,8 @@ def remove(folder: Path, name: str) -> None:
 
 
 def keep_results_within(folder: Path, key: str, most: int, keep: str) -> None:
-    """Let the least recently used results of a run go until all of them take `most` bytes; `keep` was written just now."""
+    """Let the least recently used results of a run go until all of them take `most` bytes; `keep` was written just
+    now."""
     prefix, newest = f"{key}.", file_of(folder, keep).stat().st_size
     found = sorted((one for one in kept_in(folder) if one.name.startswith(prefix)), key=lambda one: one.used)
     over = newest + sum(one.bytes for one in found if one.name != keep) - most

@@ -28,7 +28,8 @@ def full_disk(name: str) -> DashboardError:
 def too_large(size: int, most: int) -> TooLargeError:
     """For a result of `size` bytes, where all those of a run may take `most`."""
     return TooLargeError(
-        f"This result takes {size / 1e6:,.1f} MB, and this server keeps {most / 1e6:,.1f} MB of results for one run. Run a "
+        f"This result takes {size / 1e6:,.1f} MB, and this server keeps {most / 1e6:,.1f} MB of results for one run. "
+        f"Run a "
         "shorter text, or ask whoever keeps this server to raise DASHBOARD_RESULTS_MEGABYTES."
     )
 

@@ -6,9 +6,9 @@
     *.part                      being written
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
-index: sizes, dates and last use (the time of change, which `open` sets) are the files' own, so nothing can disagree with
-what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file of an older version of this
-program is read (`dashboard.store.upgrades`); one of a newer version is a miss and stays, for it is not damaged.
+index: sizes, dates and last use (the time of change, which `open` sets) are the files' own, so nothing can disagree
+with what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file of an older version
+of this program is read (`dashboard.store.upgrades`); one of a newer version is a miss and stays, for it is not damaged.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class RunStore:
     Args:
         folder: where the files are; made with mode 0700.
         max_bytes: the most that all files may take; what is derived leaves first, then the least recently used runs.
-        pinned: gives the runs that leave last, only where there is no other one left to let go; asked where room is needed.
+        pinned: gives the runs that leave last, only where there is no other one left to let go; asked where room is
+            needed.
         budget: of everything in the cache folder; without one, runs alone make room for runs.
         results_bytes: the most that all results may take that are derived from one run; the least recently used leave.
 
@@ -115,8 +116,8 @@ class RunStore:
         return self._found(name) is not None
 
     def is_current(self, name: object) -> bool:
-        """Whether this run (or these derived arrays) can be opened and is what this version of the program computes: then
-        there is nothing to compute. Derived arrays are as current as their run, whatever that is.
+        """Whether this run (or these derived arrays) can be opened and is what this version of the program computes:
+        then there is nothing to compute. Derived arrays are as current as their run, whatever that is.
         """
         found = self._found(name)
         return found is not None and not (isinstance(found, ModelRun) and found.outdated)
@@ -137,7 +138,9 @@ class RunStore:
             DashboardError: the disk is full.
         """
         if not is_run_key(key) or header.get("key") != key:
-            raise RunShapeError(f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}. Give that one.")
+            raise RunShapeError(
+                f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}. Give that one."
+            )
         self._write(key, arrays, {"name": key, "header": json.dumps(header)})
         for path in derived_from(self.folder, key):
             if self._found(path.name.removesuffix(SUFFIX)) is None:  # of the capture before: a miss from now on
@@ -193,8 +196,8 @@ class RunStore:
         return now
 
     def derived(self, request: DerivedRequest, stamp: str | None = None) -> Derived | None:
-        """A derived result that `save_derived` kept; None where it is not here, or was damaged (then it no longer is), or is
-        of another capture of the run.
+        """A derived result that `save_derived` kept; None where it is not here, or was damaged (then it no longer is),
+        or is of another capture of the run.
 
         Args:
             stamp: of the run that it must be computed from; by default, the one that is here.
@@ -262,7 +265,8 @@ class RunStore:
         return arrays
 
     def _derived(self, name: str, stamp: str | None = None) -> MappedArrays:
-        """Derived arrays, if they are of the capture with this stamp; without one, of the run that is here, if any is."""
+        """Derived arrays, if they are of the capture with this stamp; without one, of the run that is here, if any
+        is."""
         arrays, stamp = self._map(name), stamp or self._stamp(name)
         of = arrays.metadata.get("of")
         if stamp is not None and of != stamp and not (of is None and stamp.startswith(UNSTAMPED)):
@@ -293,8 +297,8 @@ class RunStore:
         return run
 
     def _parts(self, key: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """A run's header and arrays as this version names them; a header that is not JSON, or another run's, is damage, and
-        one of a newer version is only a miss.
+        """A run's header and arrays as this version names them; a header that is not JSON, or another run's, is damage,
+        and one of a newer version is only a miss.
         """
         arrays = self._map(key)
         try:
@@ -307,7 +311,8 @@ class RunStore:
         return header, found
 
     def _close_gone(self) -> None:
-        """Close the runs whose file has left or was replaced: as long as it is mapped, a file keeps its room on the disk."""
+        """Close the runs whose file has left or was replaced: as long as it is mapped, a file keeps its room on the
+        disk."""
         self._runs.forget_gone(self._path)
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -335,11 +340,11 @@ class RunStore:
             part.unlink(missing_ok=True)
 
     def _make_room(self, keep: str) -> None:
-        """Let go what is derived, and then the least recently used runs, until everything fits, pinned ones last; what is called
-        `keep` was saved just now and stays, with its run.
+        """Let go what is derived, and then the least recently used runs, until everything fits, pinned ones last; what
+        is called `keep` was saved just now and stays, with its run.
 
-        What is being written counts as well, and so does what killed writers left, until it is swept. Where the disk is smaller
-        than the store may be, runs leave until the reserve is free again.
+        What is being written counts as well, and so does what killed writers left, until it is swept. Where the disk is
+        smaller than the store may be, runs leave until the reserve is free again.
         """
         self._close_gone()
         total = sum(status.st_size for _name, status in files_in(self.folder)) + self._sweep()
@@ -347,7 +352,8 @@ class RunStore:
         self._freed(0, keep)
 
     def _freed(self, needed: int, keep: str) -> bool:
-        """Make room where the disk lacks it, or the budget: `needed` bytes and the reserve; gives whether anything went."""
+        """Make room where the disk lacks it, or the budget: `needed` bytes and the reserve; gives whether anything
+        went."""
         if self.budget is None:
             return self._let_go(needed + missing_bytes(self.folder), keep)
         gone = self.budget.make_room(needed, keep, full=needed > 0).gone
@@ -375,5 +381,7 @@ class RunStore:
 def _storable(label: str, array: np.ndarray) -> np.ndarray:
     """An array as a file holds it; raises `RunShapeError` for a type that could be written and not be read again."""
     if array.dtype.newbyteorder("<") not in READABLE:
-        raise RunShapeError(f"The array “{label}” holds {array.dtype} values, which no file keeps. Give numbers of another type.")
+        raise RunShapeError(
+            f"The array “{label}” holds {array.dtype} values, which no file keeps. Give numbers of another type."
+        )
     return np.ascontiguousarray(array).reshape(array.shape)

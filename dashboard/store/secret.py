@@ -15,7 +15,8 @@ SECRET_FILE = "signing-secret"
 
 
 class Secret:
-    """The secret of a file, which is made where it is missing: with what this process remembers of it, else at random."""
+    """The secret of a file, which is made where it is missing: with what this process remembers of it, else at
+    random."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.Lock()

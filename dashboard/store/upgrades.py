@@ -4,9 +4,9 @@ A run's key stays the same for ever, so its file may be older than this program.
 was made: `schema` and `numbers`. An older one is read as it is, through the functions below, and says so
 (`header["outdated"]`); whoever submits its text again gets it computed again.
 
-To change what a stored value is: add one line to `CORRECTIONS`. To add an array: add one line to `SCHEMAS`; a text must then be
-run again to have it, so older runs are outdated. To call arrays or header fields otherwise: add one line to `SCHEMAS`, which
-makes no run outdated, and to `UPGRADES` the function that reads a file of the schema before.
+To change what a stored value is: add one line to `CORRECTIONS`. To add an array: add one line to `SCHEMAS`; a text must
+then be run again to have it, so older runs are outdated. To call arrays or header fields otherwise: add one line to
+`SCHEMAS`, which makes no run outdated, and to `UPGRADES` the function that reads a file of the schema before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ CORRECTIONS: tuple[str, ...] = (  # one line a landed fix, the latest last: what
     "the first numbers",
     "marks of tokens, and every character in one; a mask that was typed has no rank and no surprisal",
     "what a model predicts is judged by its weights; a file with weights that have no place is no longer read in part",
-    "the entropy beside impossible tokens (logits of −∞) is a number; values that are not finite are said with their layer",
+    "the entropy beside impossible tokens (logits of −∞) is a number; values that are not finite are said with their "
+    "layer",
 )
 
 
@@ -53,7 +54,8 @@ SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
 )
 SHARED = ("given/", "masked/", "derived/", "vocabulary")  # begin the names that carry no stream
-FILL = re.compile(r"fill([/-])(\d{1,9})(/.*)?")  # what masked predictions were called when they were the one derived result
+# what masked predictions were called when they were the one derived result
+FILL = re.compile(r"fill([/-])(\d{1,9})(/.*)?")
 MASKED = "masked-prediction"
 
 
@@ -79,7 +81,9 @@ def _with_streams(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     found = header | {name: {stream: header[name]} for name in ("tokens", "recipes")}
     fills = {match[2] for match in map(FILL.fullmatch, arrays) if match}
     requests = {place: DerivedRequest.of(header["key"], MASKED, position=int(place)) for place in fills}
-    derived = {one.suffix: {"kind": one.kind, "parameters": dict(one.parameters), "facts": {}} for one in requests.values()}
+    derived = {
+        one.suffix: {"kind": one.kind, "parameters": dict(one.parameters), "facts": {}} for one in requests.values()
+    }
 
     def named(name: str) -> str:
         fill = FILL.fullmatch(name)

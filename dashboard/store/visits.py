@@ -2,10 +2,10 @@
 
     VISITOR.json    {"runs": {KEY: {"opened": seconds since 1970, "name": text, "pinned": true}}}
 
-A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list for a name of their
-own; nothing else is known of them. An unsigned name, as older versions gave, counts where its list is there. A file is replaced
-as a whole, under a lock that threads and processes share. One whose content is damaged counts as empty; one that the machine
-does not let us read is an error, and stays as it is.
+A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list for a name of
+their own; nothing else is known of them. An unsigned name, as older versions gave, counts where its list is there. A
+file is replaced as a whole, under a lock that threads and processes share. One whose content is damaged counts as
+empty; one that the machine does not let us read is an error, and stays as it is.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def new_visitor() -> str:
 
 @dataclass(frozen=True)
 class Visit:
-    """One run of a visitor's list: when they opened it last (seconds since 1970), what they call it, whether it is pinned."""
+    """One run of a visitor's list: when they opened it last (seconds since 1970), what they call it, whether it is
+    pinned."""
 
     opened: float
     name: str = ""
@@ -87,7 +88,8 @@ class VisitorLists:
         return cls(settings.visitors_folder)
 
     def visitor_in(self, cookies: Mapping[str, Any]) -> str | None:
-        """The visitor that a request's cookies name; None where they name none, or one whom this server did not name."""
+        """The visitor that a request's cookies name; None where they name none, or one whom this server did not
+        name."""
         raw = cookies.get(COOKIE)
         if not isinstance(raw, str) or len(raw) > LONGEST_COOKIE:
             return None
@@ -133,7 +135,8 @@ class VisitorLists:
         return self._change(visitor, note)
 
     def change(self, visitor: str, key: str, name: str | None = None, pinned: bool | None = None) -> Visit:
-        """Rename a run of a visitor's list, or pin it; `None` leaves things as they are, an empty name takes the name away.
+        """Rename a run of a visitor's list, or pin it; `None` leaves things as they are, an empty name takes the name
+        away.
 
         Raises:
             RunNotFoundError: it is not in their list.
@@ -204,7 +207,9 @@ class VisitorLists:
             try:
                 private_folder(self.folder)
                 part.touch(mode=0o600)
-                part.write_text(json.dumps({"runs": {key: asdict(visit) for key, visit in runs.items()}}), encoding="utf-8")
+                part.write_text(
+                    json.dumps({"runs": {key: asdict(visit) for key, visit in runs.items()}}), encoding="utf-8"
+                )
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -213,8 +218,9 @@ class VisitorLists:
         return result
 
     def sweep(self) -> None:
-        """Remove the lists of visitors who have not come for longer than their browser keeps the cookie, and of more than
-        `MOST_VISITORS` those that hold least: without pins, of one run, not used for longest; and what killed writers left."""
+        """Remove the lists of visitors who have not come for longer than their browser keeps the cookie, and of more
+        than `MOST_VISITORS` those that hold least: without pins, of one run, not used for longest; and what killed
+        writers left."""
         for path in self._files():
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > FORGOTTEN_SECONDS:
@@ -227,7 +233,11 @@ class VisitorLists:
 
     def _worth(self, path: Path) -> tuple[bool, bool, float]:
         runs = self._readable(path)
-        return any(visit.pinned for visit in runs.values()), len(runs) > 1, max((v.opened for v in runs.values()), default=0.0)
+        return (
+            any(visit.pinned for visit in runs.values()),
+            len(runs) > 1,
+            max((v.opened for v in runs.values()), default=0.0),
+        )
 
 
 def _mine(runs: Mapping[str, Visit], key: str) -> Visit:

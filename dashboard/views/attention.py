@@ -93,7 +93,9 @@ def _lost(attention: Attention, layer: int, head: int) -> tuple[int, ...]:
         rows = np.concatenate([np.isfinite(weights).all(axis=1) for _first, weights in _blocks(attention, layer, head)])
         return tuple(np.flatnonzero(~rows).tolist())
 
-    clear = attention.has("received") and np.isfinite(attention.received[layer, head]).all() and _known(attention, layer)
+    clear = (
+        attention.has("received") and np.isfinite(attention.received[layer, head]).all() and _known(attention, layer)
+    )
     return () if clear else attention.remember(("not finite", layer, head), look)
 
 
@@ -125,7 +127,11 @@ def text(context: Context) -> Words:
 def _empty_rows(attention: Attention, lost: tuple[int, ...]) -> str:
     if not lost:
         return ""
-    rows = f"Row {lost[0]} is" if len(lost) == 1 else f"{len(lost)} of {len(attention.asks)} rows, from token {lost[0]} on, are"
+    rows = (
+        f"Row {lost[0]} is"
+        if len(lost) == 1
+        else f"{len(lost)} of {len(attention.asks)} rows, from token {lost[0]} on, are"
+    )
     return f" {rows} empty: the weights are not finite."
 
 
@@ -164,9 +170,16 @@ def _number(weight: float) -> html.B:
 
 
 def _caption(attention: Attention, selection: Selection) -> str:
-    sums = "each row sums to 1" if attention.recipe(selection.layer).sinks is None else "rows sum to less than 1 (attention sink)"
+    sums = (
+        "each row sums to 1"
+        if attention.recipe(selection.layer).sinks is None
+        else "rows sum to less than 1 (attention sink)"
+    )
     largest = " A pixel that holds several weights shows the largest." if max(attention.shape) > LARGEST_CELLS else ""
-    return f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 steps.{largest}"
+    return (
+        f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 "
+        f"steps.{largest}"
+    )
 
 
 def export_heads(context: Context) -> go.Figure:
@@ -176,8 +189,14 @@ def export_heads(context: Context) -> go.Figure:
 
 def heads_text(context: Context) -> Words:
     attention = context.attention
-    blocks = ", each by the largest weight of blocks of tokens" if len(attention.answers) > attention.thumbnails.shape[-1] else ""
-    caption = f"One picture a head: rows (queries) read columns (keys){blocks}. Colour follows the square root of the weight."
+    blocks = (
+        ", each by the largest weight of blocks of tokens"
+        if len(attention.answers) > attention.thumbnails.shape[-1]
+        else ""
+    )
+    caption = (
+        f"One picture a head: rows (queries) read columns (keys){blocks}. Colour follows the square root of the weight."
+    )
     return Words("All heads, layer × head", caption)
 
 
@@ -196,7 +215,9 @@ def heads_table(context: Context) -> Table:
 def heads_grid() -> html.Div:
     """The layer × head grid; assets/53-heads.js draws it from one picture of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
-    grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head"))
+    grid = html.Div(
+        id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head")
+    )
     legend = html.Div(id=ids.HEADS_LEGEND, className="legend heads-legend", hidden=True)
     return html.Div([title, grid, legend], className="heads-column")
 
@@ -223,7 +244,8 @@ VIEW = View(
     order=1,
     invitation=(
         "Run a text to see where each token looks.",
-        "Every small square of the grid will become a picture of one head. Choosing one shows its weights here, token by token.",
+        "Every small square of the grid will become a picture of one head. Choosing one shows its weights here, token "
+        "by token.",
     ),
     selects="drawn",
     figure_reads=("run", "stream", "layer", "head"),

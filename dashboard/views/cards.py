@@ -22,7 +22,9 @@ class Card:
     @property
     def tabs(self) -> Choice:
         """Which tab is open; the card's name is the parameter of the address."""
-        return Choice(self.name, f"Tab of {self.title}", tuple((view.name, view.tab or view.title) for view in self.views))
+        return Choice(
+            self.name, f"Tab of {self.title}", tuple((view.name, view.tab or view.title) for view in self.views)
+        )
 
 
 def cards_of(views: Sequence[View]) -> tuple[Card, ...]:

@@ -19,7 +19,8 @@ class Control(ABC):
 
     Attributes:
         name: makes the component's id and the parameter of the address, `<view>-<name>`. label: what a person reads.
-        kinds: the model kinds for which it means something. help: one more sentence, where the label does not say it all.
+        kinds: the model kinds for which it means something. help: one more sentence, where the label does not say it
+            all.
     """
 
     name: str
@@ -130,7 +131,11 @@ class Text(Control):
         return ""
 
     def parse(self, raw: object) -> str:
-        if not isinstance(raw, str) or len(raw) > self.longest or any(unicodedata.category(sign) == "Cc" for sign in raw):
+        if (
+            not isinstance(raw, str)
+            or len(raw) > self.longest
+            or any(unicodedata.category(sign) == "Cc" for sign in raw)
+        ):
             return ""
         return raw.replace("\u00a0", " ")
 

@@ -1,4 +1,5 @@
-"""What a view declares. Views hold no callbacks; dashboard/pictures.py gives their figures and words by their address."""
+"""What a view declares. Views hold no callbacks; dashboard/pictures.py gives their figures and words by their
+address."""
 
 from __future__ import annotations
 
@@ -69,20 +70,21 @@ class View:
         figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
             where they change it (`fields` asks both); export_reads: of the exported figure, where it differs: what the
             browser marks by itself is a part of it.
-        draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to draw
-            (then `text` gives a message).
+        draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to
+            draw (then `text` gives a message).
         text: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer; a view with a table offers that, too, unless it `is_table` already.
         beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
             figure, when the tab is first opened (assets/52-late.js): what is large to load.
         needs: the derived results that it shows, whether they are there or not; a worker computes those that are not.
         uses: further results that it shows where they are there already, instead of those that it would wait for.
-        export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and hover;
-            None where there is nothing to draw. Without one, `draw` is exported.
+        export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and
+            hover; None where there is nothing to draw. Without one, `draw` is exported.
         table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
         more: further figures that can be exported.
         selects: what of its figure can be chosen: "points", whose `customdata` holds fields of the selection
-            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of (assets/56-axes.js); or "drawn",
+            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of (assets/56-axes.js); or
+            "drawn",
             what a script of its own draws over it. selects_nothing: why nothing can be; a view has one of the two.
     """
 
@@ -144,8 +146,8 @@ class View:
 
 
 def waits(request: DerivedRequest) -> Any:
-    """What makes an element say, to be given with `**`, that it stands for a result that is computed: the browser writes into it
-    how far that is, and the reason where it fails (assets/56-derived.js).
+    """What makes an element say, to be given with `**`, that it stands for a result that is computed: the browser
+    writes into it how far that is, and the reason where it fails (assets/56-derived.js).
     """
     return attributes(data_waits=request.name)
 
@@ -157,12 +159,13 @@ def token_at(run: Labelled, index: int, numbered: bool = False, class_name: str 
 
 
 def token_span(text: str, label: str | None = None, class_name: str = "tok") -> html.Span:
-    """A token of the vocabulary in the token type: its text, and its label where others stand beside it (`distinct`)."""
+    """A token of the vocabulary in the token type: its text, and its label where others stand beside it
+    (`distinct`)."""
     return _span(token_label(text) if label is None else label, leading_marks(text), class_name)
 
 
 def _span(label: str, marks: int, class_name: str) -> html.Span:
-    """Sign and leading white space in second ink. Its direction (`dir="auto"`) isolates it: a right-to-left token moves no
-    number beside it.
+    """Sign and leading white space in second ink. Its direction (`dir="auto"`) isolates it: a right-to-left token moves
+    no number beside it.
     """
     return html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")

@@ -46,7 +46,12 @@ ORDER = Choice("order", "Order", choices=(("most", "Most first"), ("least", "Lea
 THEME = {  # of the table: the page's colours, light and dark
     **{"accentColor": "var(--selected)", "foregroundColor": "var(--ink)", "headerTextColor": "var(--second-ink)"},
     **{name: "var(--surface)" for name in ("backgroundColor", "headerBackgroundColor", "selectedRowBackgroundColor")},
-    **{"borderColor": "var(--hairline)", "rowHoverColor": "var(--page)", "wrapperBorder": False, "wrapperBorderRadius": 0},
+    **{
+        "borderColor": "var(--hairline)",
+        "rowHoverColor": "var(--page)",
+        "wrapperBorder": False,
+        "wrapperBorderRadius": 0,
+    },
     **{"fontFamily": "inherit", "fontSize": 12, "headerFontSize": 12, "iconSize": 12, "browserColorScheme": "inherit"},
     **{"rowHeight": 26, "headerHeight": 36, "cellHorizontalPadding": 5},
 }
@@ -65,7 +70,12 @@ def draw(context: Context) -> Spec:
         for name, heading in HEADINGS.items()
     ]
     rows = [
-        [layer, head, PATTERN_NAMES[tags[layer][head].pattern], *(_known(values[layer, head]) for values in scores.values())]
+        [
+            layer,
+            head,
+            PATTERN_NAMES[tags[layer][head].pattern],
+            *(_known(values[layer, head]) for values in scores.values()),
+        ]
         for layer, head in _places(attention)
     ]
     spec["layout"]["meta"] = {"heads": {"columns": columns, "rows": rows}}
@@ -146,7 +156,12 @@ def table(context: Context) -> Table:
         fits = fitting(context.options["filter"])
         places = [place for place in places if fits(*place, PATTERN_NAMES[tags[place[0]][place[1]].pattern])]
     rows: list[tuple[Cell, ...]] = [
-        (layer, head, PATTERN_NAMES[tags[layer][head].pattern], *(float(values[layer, head]) for values in scores.values()))
+        (
+            layer,
+            head,
+            PATTERN_NAMES[tags[layer][head].pattern],
+            *(float(values[layer, head]) for values in scores.values()),
+        )
         for layer, head in places
     ]
     columns = (Column("Layer"), Column("Head"), Column("Pattern"), *(COLUMNS[name] for name in names))
@@ -156,7 +171,8 @@ def table(context: Context) -> Table:
 
 
 def fitting(query: str) -> Callable[[int, int, str], bool]:
-    """Whether a head (layer, head, pattern) fits a filter, as assets/54-head-table.js has it: “layer 1” is not “layer 12”."""
+    """Whether a head (layer, head, pattern) fits a filter, as assets/54-head-table.js has it: “layer 1” is not “layer
+    12”."""
     words = FILTER_SPACE.sub(" ", query.lower()).strip()
     found = re.compile(r"(^|[ .])" + re.escape(words) + (r"(?!\d)" if words[-1:].isdigit() else "")) if words else None
 
@@ -166,7 +182,9 @@ def fitting(query: str) -> Callable[[int, int, str], bool]:
     return fits
 
 
-def _sorted(places: list[tuple[int, int]], scores: dict[str, np.ndarray], sort: str, least: bool) -> list[tuple[int, int]]:
+def _sorted(
+    places: list[tuple[int, int]], scores: dict[str, np.ndarray], sort: str, least: bool
+) -> list[tuple[int, int]]:
     """By a score, heads without one last; equal ones in the order of layers and heads."""
     if sort == "head":
         return places[:: -1 if least else 1]
@@ -192,7 +210,9 @@ def controls_line() -> html.Div:
     """Filter, the grid's colours and how many heads are shown, over the table (assets/54-head-table.js)."""
     field = html.Div(className="head-filter-slot")
     box = [html.Option(label, value=value) for value, label in COLOUR.choices]
-    colour = html.Label([html.Span("Colour the grid by "), html.Select(box, id="heads-colour-box")], className="head-colour")
+    colour = html.Label(
+        [html.Span("Colour the grid by "), html.Select(box, id="heads-colour-box")], className="head-colour"
+    )
     count = html.Span("", id="heads-count", className="head-count", role="status")
     return html.Div([field, colour, count], className="head-line", **attributes(data_placeholder=FILTER.label))
 
@@ -225,7 +245,8 @@ VIEW = View(
     order=5,
     invitation=(
         "Run a text to see what each head does.",
-        "One row for each head: how much it reads the previous token, the next one, the first one, and how widely it looks.",
+        "One row for each head: how much it reads the previous token, the next one, the first one, and how widely it "
+        "looks.",
     ),
     figure_reads=("run", "stream"),
     selects="drawn",

@@ -1,4 +1,5 @@
-"""Layers: the norm of the selected and the second token after each layer, and how alike they are (rows H5 and H7 of the map)."""
+"""Layers: the norm of the selected and the second token after each layer, and how alike they are (rows H5 and H7 of the
+map)."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ CONTROLS = (Choice("value", "Show", tuple((name, title) for name, (title, _pair)
 
 @dataclass(frozen=True)
 class Curves:
-    """Of some tokens, per place (0: the embeddings, i + 1: after layer i), float64: `norm` (place, token), and `turn`, the cosine
-    with the state one place before; NaN at the first place, and where a state is all zero or not finite."""
+    """Of some tokens, per place (0: the embeddings, i + 1: after layer i), float64: `norm` (place, token), and `turn`,
+    the cosine with the state one place before; NaN at the first place, and where a state is all zero or not finite."""
 
     norm: np.ndarray
     turn: np.ndarray
@@ -102,7 +103,12 @@ def _shown(context: Context) -> list[np.ndarray] | None:
 
 
 def draw(context: Context) -> Spec | None:
-    stream, value, theme, chosen = context.stream, context.options["value"], theme_named(context.theme), _chosen(context)
+    stream, value, theme, chosen = (
+        context.stream,
+        context.options["value"],
+        theme_named(context.theme),
+        _chosen(context),
+    )
     shown = _shown(context)
     if shown is None or not np.isfinite(shown).any():
         return None
@@ -228,7 +234,10 @@ def _footer(context: Context) -> list[Any]:
         cosines, distances = pair(states)
         second: list[Any] = ["with\u00a0", token_at(stream, chosen[1], class_name="tok second"), f" {chosen[1]}"]
         parts += [html.Span(className="line-end"), html.Span(second, className="lead-in")]
-        parts += [_told("cosine", float(cosines[place]), "cosine"), _told("distance", float(distances[place]), "distance")]
+        parts += [
+            _told("cosine", float(cosines[place]), "cosine"),
+            _told("distance", float(distances[place]), "distance"),
+        ]
         parts.append(_told("its norm", float(found.norm[place, 1]), "norm"))
     return parts
 
@@ -247,13 +256,24 @@ def table(context: Context) -> Table:
     columns += [Column("Cosine with the layer before")]
     columns += [Column("Cosine of the two"), Column("Distance of the two")] if both is not None else []
     rows = _rows(stream, tokens, curves(states), both, chosen[0], whole)
-    here = () if whole else tuple(range((context.selection.layer + 1) * len(tokens), (context.selection.layer + 2) * len(tokens)))
+    here = (
+        ()
+        if whole
+        else tuple(range((context.selection.layer + 1) * len(tokens), (context.selection.layer + 2) * len(tokens)))
+    )
     title = "Through all layers: norm, and cosine with the layer before." + ("" if whole else " E: the embeddings.")
-    return Table(title, (*columns, *([Column("Label")] if whole else [])), rows, len(tokens) * (stream.layers + 1), here)
+    return Table(
+        title, (*columns, *([Column("Label")] if whole else [])), rows, len(tokens) * (stream.layers + 1), here
+    )
 
 
 def _rows(
-    stream: Stream, tokens: Sequence[int], found: Curves, both: tuple[np.ndarray, np.ndarray] | None, selected: int, whole: bool
+    stream: Stream,
+    tokens: Sequence[int],
+    found: Curves,
+    both: tuple[np.ndarray, np.ndarray] | None,
+    selected: int,
+    whole: bool,
 ) -> Iterator[tuple[Cell, ...]]:
     labels = run_labels(stream)
     for place in range(len(found.norm)):

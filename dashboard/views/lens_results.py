@@ -84,7 +84,9 @@ def no_lens(run: ModelRun, title: str) -> Words | None:
         MissingArrayError: an earlier version computed the run.
     """
     if not run.has_predictions:
-        return Words(title, message=[html.B(run.without_predictions), html.P("Attention and hidden states are available.")])
+        return Words(
+            title, message=[html.B(run.without_predictions), html.P("Attention and hidden states are available.")]
+        )
     run.check_current()
     return None
 

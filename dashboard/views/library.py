@@ -18,7 +18,8 @@ class Library(Protocol):
     """Runs and their derived results: a server's store, or what a command has computed."""
 
     def run_of(self, selection: Selection) -> ModelRun:
-        """The selection's run, which has every place that the selection names; a `DashboardError` where there is none."""
+        """The selection's run, which has every place that the selection names; a `DashboardError` where there is
+        none."""
 
     def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
         """Those of the results that are there, by the name of their request."""

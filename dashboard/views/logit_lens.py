@@ -63,7 +63,9 @@ def _measure(context: Context) -> Measure:
 
 
 def _map(context: Context, lens: LogitLens) -> LensMap:
-    return LensMap(lens, _measure(context), context.run.model.vocabulary, run_labels(context.run), run_names(context.run))
+    return LensMap(
+        lens, _measure(context), context.run.model.vocabulary, run_labels(context.run), run_names(context.run)
+    )
 
 
 def _column(context: Context) -> LensMap | None:
@@ -105,7 +107,11 @@ def export(context: Context) -> go.Figure | None:
     if whole is not None:
         return framed_lens(_map(context, whole), selection.token, selection.second, selection.layer, theme)
     column = _column(context)
-    return None if column is None else go.Figure(lens_column(column, selection.token, theme)).update_layout(width=560, height=520)
+    return (
+        None
+        if column is None
+        else go.Figure(lens_column(column, selection.token, theme)).update_layout(width=560, height=520)
+    )
 
 
 def text(context: Context) -> Words:
@@ -118,7 +124,9 @@ def text(context: Context) -> Words:
         return waiting(context, [TITLE, ": ", *_lower(position_words(context)), " …"], position_request(context))
     lens = found.lens
     if not np.isfinite(lens.entropy).any():
-        return Words(TITLE, message=not_finite_message(run, "The predictions at this position are not finite in any layer."))
+        return Words(
+            TITLE, message=not_finite_message(run, "The predictions at this position are not finite in any layer.")
+        )
     labels = labels_of_ids(run, lens, lens.top_ids[:, 0, 0].tolist())
     return Words(_title(context, lens, labels), _caption(context), _footer(context, lens, labels))
 
@@ -131,7 +139,8 @@ def _title(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[An
     """Where the final prediction began to lead, and what the layer before it still expected."""
     last = lens.places - 1
     best = [
-        identifier if known else -1 for identifier, known in zip(lens.top_ids[:, 0, 0].tolist(), lens.finite[:, 0], strict=True)
+        identifier if known else -1
+        for identifier, known in zip(lens.top_ids[:, 0, 0].tolist(), lens.finite[:, 0], strict=True)
     ]
     final = best[-1]
     since = next((place + 1 for place in range(last, -1, -1) if best[place] != final), 0)
@@ -152,7 +161,11 @@ def _title(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[An
         words: list[Any] = ["the final prediction, ", *said(last), f", leads from {where} on"]
     else:
         before = "at the embeddings" if since == 1 else f"after layer {since - 2}"
-        verb = "the model still expects" if lens.top_logprobs[since - 1, 0, 0] > EXPECTS else "the most likely token is still"
+        verb = (
+            "the model still expects"
+            if lens.top_logprobs[since - 1, 0, 0] > EXPECTS
+            else "the most likely token is still"
+        )
         words = [f"{before} {verb if since > 1 else verb.replace(' still', '')} ", *said(since - 1)]
         words += [f"; after layer {since - 1} ", *said(since)]
     return _sentence(head, words)

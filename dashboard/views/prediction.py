@@ -41,8 +41,8 @@ NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
 
 
 def prediction_of(context: Context, position: int) -> Prediction | None:
-    """The prediction that the options ask for; None where it must be computed first. A mask in the text is its own question:
-    what the model says there as it reads the text.
+    """The prediction that the options ask for; None where it must be computed first. A mask in the text is its own
+    question: what the model says there as it reads the text.
     """
     run = context.run
     if run.model.kind != "masked" or context.options["mode"] == "given" or _asks(run, position):
@@ -86,7 +86,8 @@ def draw(context: Context) -> Spec | None:
 
 
 def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> T | None:
-    """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw yet."""
+    """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw
+    yet."""
     run, selection, options, theme = context.run, context.selection, context.options, theme_named(context.theme)
     prediction = prediction_of(context, selection.token) if run.has_predictions else None
     if prediction is None or not prediction.finite:
@@ -98,7 +99,9 @@ def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> 
     return pair(rows, _sides(run, prediction, other), theme, known)
 
 
-def _rows_of(prediction: Prediction, other: Prediction | None, count: int) -> Sequence[TokenProbability] | Sequence[Contender]:
+def _rows_of(
+    prediction: Prediction, other: Prediction | None, count: int
+) -> Sequence[TokenProbability] | Sequence[Contender]:
     """What the figure shows a bar of, or two."""
     return prediction.candidates[:count] if other is None else contenders(prediction, other, count)
 
@@ -107,7 +110,8 @@ Labels = dict[int, str]  # by vocabulary id
 
 
 def _labels(run: ModelRun, prediction: Prediction, other: Prediction | None, count: int) -> Labels:
-    """How the card writes the tokens that it names, as beside their bars: each otherwise than all others of card and text."""
+    """How the card writes the tokens that it names, as beside their bars: each otherwise than all others of card and
+    text."""
     named = [*_rows_of(prediction, other, count), prediction.candidates[0], prediction.actual, other and other.actual]
     texts = {token.id: token.text for token in named if token is not None}
     labels = distinct([token_label(text) for text in texts.values()], list(texts), known=run_names(run))
@@ -145,9 +149,13 @@ def text(context: Context) -> Words:
         return Words("Predictions", message=_no_head(run))
     prediction = prediction_of(context, selection.token)
     if prediction is None:
-        return Words([*_lead(run, selection, "masked"), "…"], message=_waiting(_request(run, selection.token)), waiting=True)
+        return Words(
+            [*_lead(run, selection, "masked"), "…"], message=_waiting(_request(run, selection.token)), waiting=True
+        )
     if not prediction.finite:
-        return Words("Predictions", message=not_finite_message(run, f"The logits at position {selection.token} are not finite."))
+        return Words(
+            "Predictions", message=not_finite_message(run, f"The logits at position {selection.token} are not finite.")
+        )
     best, other, asked = prediction.candidates[0], _second(context), int(options["count"])
     labels = _labels(run, prediction, other, asked)
     expected = token_span(best.text, labels[best.id])
@@ -275,9 +283,11 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
 
 
 def _last(run: ModelRun) -> str:
-    """Why no token came next: only the last one has none; one that the tokenizer put there stands behind the text's end."""
+    """Why no token came next: only the last one has none; one that the tokenizer put there stands behind the text's
+    end."""
     return (
-        f"{'Nothing comes after the last token' if run.tokens[-1].special else 'The text ends here'}, so there is no next token."
+        f"{'Nothing comes after the last token' if run.tokens[-1].special else 'The text ends here'}, so there is no "
+        f"next token."
     )
 
 

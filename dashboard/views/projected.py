@@ -1,4 +1,5 @@
-"""What the Map and the Path of hidden states share: PCA of all tokens at a layer, or of their ways through the layers."""
+"""What the Map and the Path of hidden states share: PCA of all tokens at a layer, or of their ways through the
+layers."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ def _projection(stream: Stream, selection: Selection, options: Options) -> Proje
 
 
 def _space(stream: Stream, selection: Selection, options: Options, follows: bool = False) -> Space:
-    """What the options show, with every layer's coordinates where paths are drawn; `follows`: the browser chooses among them."""
+    """What the options show, with every layer's coordinates where paths are drawn; `follows`: the browser chooses among
+    them."""
     dimensions = int(options["axes"])
     if is_path(options):
         found = trajectories(stream, options["first"], options["scaling"])
@@ -99,7 +101,8 @@ def draw(context: Context) -> Spec:
     else:
         follows = is_path(options) and options["at"] == "layer"
         spec = spec_of(space_frame(_space(stream, selection, options, follows), theme, follows))
-    basis = "" if _fit(options) == "all" else str(_layer(selection, options))  # a zoom holds as long as the axes mean the same
+    # a zoom holds as long as the axes mean the same
+    basis = "" if _fit(options) == "all" else str(_layer(selection, options))
     spec["layout"]["uirevision"] = "-".join([context.run.key, stream.name, basis, *options.values()])
     return spec
 
@@ -122,10 +125,16 @@ def text(context: Context) -> Words:
     projection = _projection(stream, selection, options)
     place = _place(selection, options)
     if _empty(stream, selection, options):
-        return Words("Hidden states", message=not_finite_message(context.run, f"{place}: the hidden states are not finite."))
+        return Words(
+            "Hidden states", message=not_finite_message(context.run, f"{place}: the hidden states are not finite.")
+        )
     title: Any = f"{place}: which tokens are represented alike"
     if is_path(options):
-        title = [f"{place} on the path of ", token_at(stream, selection.token), f" ({selection.token}) through all layers"]
+        title = [
+            f"{place} on the path of ",
+            token_at(stream, selection.token),
+            f" ({selection.token}) through all layers",
+        ]
     footer = [*_variance(projection, int(options["axes"])), *_pair(stream, selection, options)]
     caption = _caption(stream, selection, options, projection)
     note = _note(stream, selection, options, projection)
@@ -137,7 +146,9 @@ def _spoken(stream: Stream, selection: Selection, projection: Projection, captio
     found = []
     for token in marked(selection):
         name = f"{isolated(run_labels(stream)[token])} {token}"
-        place = ", ".join(f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token]))
+        place = ", ".join(
+            f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token])
+        )
         missing = np.isnan(projection.coordinates[token]).any()
         found.append(f"{name} is not shown" if missing else f"{name} lies at {place}")
     return ["; ".join(found), "; ", *(caption if isinstance(caption, list) else [caption])]
@@ -155,7 +166,9 @@ def _caption(stream: Stream, selection: Selection, options: Options, projection:
             tail += " Thin: the other tokens." if step == 1 else f" Thin: every {_ordinal(step)} token."
     if stream.final_norm and options["at"] == "layer" and (path or selection.layer == stream.layers - 1):
         side = "before" if stream.has("residual_final") else "past"
-        tail += f" Layer {stream.layers - 1}: {side} the final norm." if path else f" {side.capitalize()} the final norm."
+        tail += (
+            f" Layer {stream.layers - 1}: {side} the final norm." if path else f" {side.capitalize()} the final norm."
+        )
     if projection.approximate:
         tail += " Components from a randomised solver."
     return [f"{head} ", *left_out_caption(stream, projection, together), *([tail] if tail else [])]
@@ -169,7 +182,8 @@ def _ordinal(number: int) -> str:
 
 def _variance(projection: Projection, dimensions: int) -> list[Any]:
     numbers = [
-        html.Span([f"PC {i + 1}", html.B(percent(share))], className="number") for i, share in enumerate(projection.explained)
+        html.Span([f"PC {i + 1}", html.B(percent(share))], className="number")
+        for i, share in enumerate(projection.explained)
     ]
     name = " + ".join(["PC 1", *(str(i + 1) for i in range(1, dimensions))])
     shown = percent(float(projection.explained[:dimensions].sum()))

@@ -44,7 +44,9 @@ def _first_row(table: Table) -> int:
 def _rest(table: Table, first: int, shown: int) -> list[Any]:
     if shown == table.count:
         return []
-    which = f"Rows {first + 1:,} to {first + shown:,}, around the selected one" if first else f"The first {shown:,} rows"
+    which = (
+        f"Rows {first + 1:,} to {first + shown:,}, around the selected one" if first else f"The first {shown:,} rows"
+    )
     text = f"{which}, of {table.count:,}; {table.count - shown:,} more are in the CSV file (Options, Export)."
     return [html.Span(text, className="more-rows")]
 
@@ -73,7 +75,8 @@ def _cell(value: Cell, decimals: int, number: bool) -> html.Td:
         exact = f"{value:.9g}" if math.isfinite(value) else number_text(value, decimals)
         return html.Td(number_text(value, decimals), className=class_name, title=exact)
     return html.Td(
-        "" if value is None else str(value), className=class_name + (" none" if number and isinstance(value, str) else "")
+        "" if value is None else str(value),
+        className=class_name + (" none" if number and isinstance(value, str) else ""),
     )
 
 

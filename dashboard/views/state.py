@@ -1,4 +1,5 @@
-"""The whole view state as one value: the selection, open tabs, and every view's options, as the address bar holds them."""
+"""The whole view state as one value: the selection, open tabs, and every view's options, as the address bar holds
+them."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ def options_in(raw: Mapping[str, object], views: Sequence[View]) -> tuple[dict[s
         found[name] = control.parse(query.get(name))
         if name in query and not control.takes(query[name]):
             problems.append(
-                f"The address asks for “{str(query[name])[:40]}” in {setting.title}, {control.label}, which is not one of its "
+                f"The address asks for “{str(query[name])[:40]}” in {setting.title}, {control.label}, which is not one "
+                f"of its "
                 f"choices; “{control.words(found[name])}” is shown."
             )
     return found, problems
@@ -89,7 +91,8 @@ class ViewState:
     Attributes:
         selection: run, token, layer, head and second token.
         options: per view's name, per control's name, the chosen value.
-        tabs: per card's name, the view that is open; the first one where it is not said. large: the card in the large place.
+        tabs: per card's name, the view that is open; the first one where it is not said. large: the card in the large
+            place.
     """
 
     selection: Selection
@@ -99,15 +102,17 @@ class ViewState:
 
     @classmethod
     def from_query(cls, raw: Mapping[str, str], views: Sequence[View]) -> ViewState:
-        """The state that an address names: the selection's fields, and `<view>-<control>`, `<card>` and `large` where they are
-        not at their default. An unknown choice is the default.
+        """The state that an address names: the selection's fields, and `<view>-<control>`, `<card>` and `large` where
+        they are not at their default. An unknown choice is the default.
 
         Raises:
             BadSelectionError: it names no run, or a place is not a number.
         """
         query = todays(raw, views)
         options = {
-            view.name: view.options(tuple(query.get(ids.control_id(view.name, control.name)) for control in view.controls))
+            view.name: view.options(
+                tuple(query.get(ids.control_id(view.name, control.name)) for control in view.controls)
+            )
             for view in views
         }
         cards = cards_of(views)
@@ -121,13 +126,18 @@ class ViewState:
     def open_views(self, views: Sequence[View]) -> list[View]:
         """The open tab of each card."""
         return [
-            view for card in cards_of(views) for view in card.views if view.name == self.tabs.get(card.name, card.tabs.default)
+            view
+            for card in cards_of(views)
+            for view in card.views
+            if view.name == self.tabs.get(card.name, card.tabs.default)
         ]
 
     def to_query(self, views: Sequence[View]) -> dict[str, str]:
         """The address of this state; only what differs from the defaults."""
         query = self.selection.to_query()
-        values = {ids.control_id(name, control): value for name, own in self.options.items() for control, value in own.items()}
+        values = {
+            ids.control_id(name, control): value for name, own in self.options.items() for control, value in own.items()
+        }
         values |= {**self.tabs, LARGE: self.large}
         for setting in settings_of(views):
             value = values.get(setting.name, setting.control.default)

@@ -1,8 +1,8 @@
 """The numbers behind the figures as tables, made of the results that the figures draw.
 
-Tokens are written as the page writes them (`·cat`). A table that is whole, for a file, has them as they are (` cat`) too: its
-columns "Token" have the text, its columns "Label" what the page writes. A cell without a number says why for a person, and is
-empty (None) in a file.
+Tokens are written as the page writes them (`·cat`). A table that is whole, for a file, has them as they are (` cat`)
+too: its columns "Token" have the text, its columns "Label" what the page writes. A cell without a number says why for a
+person, and is empty (None) in a file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ BLOCK = 262_144  # weights that are derived at once while a whole head is read
 
 
 def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Sequence[float] | np.ndarray]]) -> Table:
-    """One row a token of the selection's stream, which selects it: position, token, and numbers; NaN is an empty cell."""
+    """One row a token of the selection's stream, which selects it: position, token, and numbers; NaN is an empty
+    cell."""
     stream, whole = context.stream, context.whole
     rows: list[tuple[Cell, ...]] = []
     for place, label in enumerate(run_labels(stream)):
@@ -87,7 +88,12 @@ def _pairs(attention: Attention, layer: int, head: int) -> Iterator[tuple[Cell, 
 
 
 def points_table(
-    tokens: Sequence[Token], projection: Projection, states: np.ndarray, place: str, selected: tuple[int, ...], whole: bool
+    tokens: Sequence[Token],
+    projection: Projection,
+    states: np.ndarray,
+    place: str,
+    selected: tuple[int, ...],
+    whole: bool,
 ) -> Table:
     """One row a token: where it is drawn, and its length before the projection.
 
@@ -160,13 +166,19 @@ def path_table(
             more = (labels[position],) if whole else ()
             rows.append((name, position, text, *at, float(norms[row]), *pair, *more))
     columns = [Column(name) for name in ("Place" if whole else "After layer", "Position", "Token")]
-    columns += [Column(f"PC {i + 1}") for i in range(paths.coordinates.shape[2])] + [Column("Norm"), *_label_column(whole)]
+    columns += [Column(f"PC {i + 1}") for i in range(paths.coordinates.shape[2])] + [
+        Column("Norm"),
+        *_label_column(whole),
+    ]
     if other is not None and not whole:
         columns += [Column("Cosine of the two"), Column("Distance of the two")]
     shares = ", ".join(f"PC {i + 1} {percent(share)}" for i, share in enumerate(paths.explained))
     left_out = _left_out(tokens, paths.left_out, paths.ratios)
     short = "" if whole else " E: the embeddings."
-    title = f"Through all layers, fitted together: principal components ({shares} of the variance) and norm.{left_out}{short}"
+    title = (
+        f"Through all layers, fitted together: principal components ({shares} of the variance) and "
+        f"norm.{left_out}{short}"
+    )
     here = tuple(range(place * len(followed), (place + 1) * len(followed))) if not whole else ()
     return Table(title, tuple(columns), rows, len(rows), here)
 
@@ -185,7 +197,15 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
         ranked.append((prediction.actual_rank, actual))
     labels = distinct([token_label(c.text) for _rank, c in ranked], [c.id for _rank, c in ranked], known=known)
     rows: list[tuple[Cell, ...]] = [
-        (rank, c.text if whole else label, c.id, 100 * c.probability, c.logprob, _yes(actual, c), *((label,) if whole else ()))
+        (
+            rank,
+            c.text if whole else label,
+            c.id,
+            100 * c.probability,
+            c.logprob,
+            _yes(actual, c),
+            *((label,) if whole else ()),
+        )
         for (rank, c), label in zip(ranked, labels, strict=True)
     ]
     columns = (
@@ -205,8 +225,8 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
 def contenders_table(one: Prediction, other: Prediction, count: int | None, whole: bool, known: Names) -> Table:
     """One row a token that either position expects: both probabilities and their difference.
 
-    Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and in
-    columns of its own in a file.
+    Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and
+    in columns of its own in a file.
 
     Args:
         count: how many tokens, None for all that are kept of either. known: as of `candidates_table`.
@@ -233,7 +253,9 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
         Column(f"Probability at {other.position}", "%"),
         Column("Difference", "percentage points"),
     )
-    title = f"Positions {one.position} and {other.position}: {len(found)} likeliest of {one.vocabulary:,} tokens at either"
+    title = (
+        f"Positions {one.position} and {other.position}: {len(found)} likeliest of {one.vocabulary:,} tokens at either"
+    )
     if not whole:
         return Table(title, columns, rows, len(rows))
     bounded = [Column(f"Not kept at {place.position}: probability below", "%") for place in (one, other)]

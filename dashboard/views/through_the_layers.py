@@ -1,4 +1,5 @@
-"""Through the layers: rank and probability of chosen tokens at the selected position, were each layer the last (row P4)."""
+"""Through the layers: rank and probability of chosen tokens at the selected position, were each layer the last (row
+P4)."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ class Followed:
     """One token through the layers.
 
     Attributes:
-        id: of the vocabulary. role: "final", "actual", "final and actual" or "word". logprob: (place,) nats; rank: (place,).
+        id: of the vocabulary. role: "final", "actual", "final and actual" or "word". logprob: (place,) nats; rank:
+            (place,).
     """
 
     id: int
@@ -78,7 +80,8 @@ def needs(context: Context) -> tuple[DerivedRequest, ...]:
 
 
 def followed(context: Context, found: PositionLens) -> list[Followed]:
-    """The final prediction, the actual token, and the words, each token once; no final one where the last layer is not finite."""
+    """The final prediction, the actual token, and the words, each token once; no final one where the last layer is not
+    finite."""
     lens = found.lens
     final, actual = int(lens.top_ids[-1, 0, 0]) if lens.finite[-1, 0] else -1, actual_id(context, found)
     rows = []
@@ -177,17 +180,31 @@ def _title(context: Context, found: PositionLens, rows: list[Followed], labels: 
     since = int(behind[-1]) + 1 if behind.size else 0
     token = token_span(found.lens.texts[final.id], labels[final.id])
     where = (
-        "at the embeddings already" if since == 0 else f"after layer {since - 1}" if since < last else "only after the last layer"
+        "at the embeddings already"
+        if since == 0
+        else f"after layer {since - 1}"
+        if since < last
+        else "only after the last layer"
     )
-    return [*position_words(context), ": ", token, f" leads {where}" if since in (0, last) else f" leads from {where[6:]} on"]
+    return [
+        *position_words(context),
+        ": ",
+        token,
+        f" leads {where}" if since in (0, last) else f" leads from {where[6:]} on",
+    ]
 
 
 def _caption(context: Context, found: PositionLens) -> list[Any]:
     vocabulary = context.run.model.vocabulary
-    what = f"Rank among {vocabulary:,} tokens (log scale, 1 at the top)" if context.options["value"] == "rank" else "Probability"
+    what = (
+        f"Rank among {vocabulary:,} tokens (log scale, 1 at the top)"
+        if context.options["value"] == "rank"
+        else "Probability"
+    )
     really = "what came next" if context.run.model.kind == "causal" else "what stands there"
     words = (
-        f"{what}, were each layer the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and typed words."
+        f"{what}, were each layer the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and "
+        f"typed words."
     )
     more = len(words_in(str(context.options["words"]))) > MOST_WORDS
     notes = [note for word in found.words if (note := _note(word))] + (
@@ -210,7 +227,12 @@ def _note(word: FollowedWord) -> str:
 def _footer(context: Context, found: PositionLens, rows: list[Followed], labels: dict[int, str]) -> list[Any]:
     """Exact numbers of each token after the selected layer."""
     layer, really = context.selection.layer, "came next" if context.run.model.kind == "causal" else "stands there"
-    roles = {"final": "final prediction ", "actual": f"{really} ", "final and actual": f"final prediction, {really} ", "word": ""}
+    roles = {
+        "final": "final prediction ",
+        "actual": f"{really} ",
+        "final and actual": f"final prediction, {really} ",
+        "word": "",
+    }
     parts: list[Any] = [html.Span(f"after layer {layer}", className="lead-in")]
     for row in rows:
         logprob = float(row.logprob[layer + 1])
@@ -242,7 +264,13 @@ def table(context: Context) -> Table | None:
             )
             head: tuple[Cell, ...] = ("E" if place == 0 else str(place - 1), name, row.id)
             cells.append((*head, *numbers, *((labels[row.id],) if whole else ())))
-    columns = [Column("After layer"), Column("Token"), Column("Vocabulary id"), Column("Rank"), Column("Probability", "%")]
+    columns = [
+        Column("After layer"),
+        Column("Token"),
+        Column("Vocabulary id"),
+        Column("Rank"),
+        Column("Probability", "%"),
+    ]
     columns += [Column("Log-probability", "nats"), *([Column("Label")] if whole else [])]
     first = (context.selection.layer + 1) * len(rows)
     title = f"Position {context.selection.token}: tokens through the layers, were each the last. E: the embeddings"
@@ -257,7 +285,8 @@ VIEW = View(
     order=32,
     invitation=(
         "Run a text to follow words through the layers.",
-        "You get the rank and probability of the final prediction, of what really came next, and of any word that you type.",
+        "You get the rank and probability of the final prediction, of what really came next, and of any word that you "
+        "type.",
     ),
     selects="axes",
     figure_reads=("run", "token"),

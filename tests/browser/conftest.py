@@ -1,13 +1,15 @@
 """A real server, a real Chromium, and a person's hands: `person` and `open_page` give a `Person` looking at the page.
 
-Tests share one page: `person`, and the first `open_page(width, height, color_scheme=…)` of a test, is a page that stands
-empty, as it does when it was just loaded, and that may have shown other runs before. `go` and `open_run` then open a run in
-place, from the same words that an address holds, with no load; `load` is the browser's own visit to an address. A further
-`open_page` of the same test, and one with any other option, is a page of its own in a browser of its own (another visitor).
+Tests share one page: `person`, and the first `open_page(width, height, color_scheme=…)` of a test, is a page that
+stands empty, as it does when it was just loaded, and that may have shown other runs before. `go` and `open_run` then
+open a run in place, from the same words that an address holds, with no load; `load` is the browser's own visit to an
+address. A further `open_page` of the same test, and one with any other option, is a page of its own in a browser of its
+own (another visitor).
 
-A test for which it matters that a page is new is marked `@pytest.mark.fresh`: each of its pages is loaded in a context of its
-own. That is so for cookies and the list of runs, for `history.state`, `localStorage`, `add_init_script`, for counts of what
-is asked for (the shared page keeps answers), and for what a test leaves in the page and nobody would take away.
+A test for which it matters that a page is new is marked `@pytest.mark.fresh`: each of its pages is loaded in a context
+of its own. That is so for cookies and the list of runs, for `history.state`, `localStorage`, `add_init_script`, for
+counts of what is asked for (the shared page keeps answers), and for what a test leaves in the page and nobody would
+take away.
 
 Every page must end its test with an empty browser log, and must have asked nothing of any other host.
 """
@@ -33,7 +35,17 @@ from typing import Any, Literal
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Frame,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 from playwright.sync_api import TimeoutError as TooLateError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
@@ -51,7 +63,8 @@ from dashboard.store.run_store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_THE_WORKER = Path(__file__).resolve().parent / "in_the_worker"
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first loads a page a third quicker
+# the first loads a page a third quicker
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -59,7 +72,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    "--process-per-site",  # a page is loaded by the process that has loaded the one before it, and has its scripts compiled
+    # a page is loaded by the process that has loaded the one before it, and has its scripts compiled
+    "--process-per-site",
 ]
 PATIENCE = 90.0
 LOOK = 20  # milliseconds between looks at the page: at every frame, as Playwright does it, is work for the page itself
@@ -86,7 +100,8 @@ async () => {
         const drawn = plot._fullLayout;
         return !width || (drawn && Math.abs(drawn.width - width) <= 1 && Math.abs(drawn.height - height) <= 1);
     };
-    const ends = (animation) => animation.playState === "running" && animation.effect.getComputedTiming().endTime < Infinity;
+    const ends = (animation) => animation.playState === "running"
+        && animation.effect.getComputedTiming().endTime < Infinity;
     const plots = () => [...document.querySelectorAll(".figure .js-plotly-plot")];
     const quiet = () => plots().every(fits) && !document.getAnimations().some(ends);
     let [before, frames] = [seen(), 0];
@@ -164,7 +179,8 @@ class Server:
 
     @contextmanager
     def holding(self, text: str, model: str = "smollm2-135m") -> Iterator[Path]:
-        """Meanwhile a run of this text is held in the middle, as if it took long; or until the file that is given is removed."""
+        """Meanwhile a run of this text is held in the middle, as if it took long; or until the file that is given is
+        removed."""
         held = self.held_runs / self.key_of(model, text)
         held.touch()
         try:
@@ -273,7 +289,9 @@ class Person:
 
     def unexpected(self) -> list[str]:
         """What the log holds beyond what was expected, and what was expected and is not there."""
-        missing = [f"expected in the log: {word}" for word in self.expected if not any(word in line for line in self.log)]
+        missing = [
+            f"expected in the log: {word}" for word in self.expected if not any(word in line for line in self.log)
+        ]
         return missing + [line for line in self.log if not any(word in line for word in self.expected)]
 
     # moving about
@@ -293,7 +311,9 @@ class Person:
     def load(self, query: str = "") -> Person:
         """Visit an address, as the browser does it: everything is loaded."""
         self.page.goto(self.server.address + query)
-        self.page.wait_for_function("() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model")
+        self.page.wait_for_function(
+            "() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model"
+        )
         return self
 
     def open_run(self, run: ModelRun, **places: int | str) -> Person:
@@ -486,7 +506,8 @@ class Person:
 
 
 def unreadable(frame: Frame) -> list[str]:
-    """What cannot be read in the figures of hidden states and predictions: rows too close, an axis' title that is cut."""
+    """What cannot be read in the figures of hidden states and predictions: rows too close, an axis' title that is
+    cut."""
     return list(
         frame.evaluate(
             """() => {
@@ -543,8 +564,8 @@ class Pages:
 
     Attributes:
         people: whoever looks at a page in this test. kept: who looks at the shared page, between tests too.
-        spare: browsers without cookies and stored data, which nobody uses now. They have kept what the server gave, and their
-            process: a page is loaded there for half the work, since its scripts are compiled.
+        spare: browsers without cookies and stored data, which nobody uses now. They have kept what the server gave, and
+            their process: a page is loaded there for half the work, since its scripts are compiled.
         plain: all browsers that can be spare, each with a page that shows next to nothing and keeps its process alive.
     """
 

@@ -1,8 +1,8 @@
 """A page that tests share: it is emptied between them, and thrown away where that is not simple.
 
-To load a page costs some two seconds, to empty one a tenth of that. What stays: the visitor's cookie, where runs were left,
-the answers that page and browser have kept, the entries of the browser's history. A test for which these matter is marked
-`fresh`.
+To load a page costs some two seconds, to empty one a tenth of that. What stays: the visitor's cookie, where runs were
+left, the answers that page and browser have kept, the entries of the browser's history. A test for which these matter
+is marked `fresh`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ EMPTY = """
     app.history.set(options);
     dash.set_props("model", { value: model });
     dash.set_props("text", { value: "" });
-    for (const button of document.querySelectorAll("#notice button")) if (button.textContent === "Close") button.click();
+    for (const button of document.querySelectorAll("#notice button"))
+        if (button.textContent === "Close") button.click();
     document.getElementById("announcer").textContent = "";
     app.hover(null);
     app.tip(null);
@@ -51,7 +52,8 @@ EMPTY = """
 """
 READY = """
 () => document.querySelectorAll(".figure .js-plotly-plot").length === document.querySelectorAll(".figure").length
-    && Object.keys(dashboardApp.state.options).length && document.getElementById("token-count").textContent.startsWith("0 of")
+    && Object.keys(dashboardApp.state.options).length
+    && document.getElementById("token-count").textContent.startsWith("0 of")
     && !document.querySelector("[data-dash-is-loading=true]")
 """
 NOT_EMPTY = """

@@ -101,7 +101,8 @@ def focus(person: Person) -> str:
         person.page.evaluate(
             """() => {
                 const { id, dataset, tagName, textContent } = document.activeElement;
-                return id || (dataset.token === undefined ? "" : `token ${dataset.token}`) || `${tagName} ${textContent}`;
+                return id || (dataset.token === undefined ? "" : `token ${dataset.token}`)
+                    || `${tagName} ${textContent}`;
             }"""
         )
     )
@@ -276,7 +277,9 @@ def test_axe_finds_what_is_planted(person: Person) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_any_state(open_page: Callable[..., Person], example_runs: dict[str, ModelRun], scheme: str) -> None:
+def test_axe_finds_nothing_in_any_state(
+    open_page: Callable[..., Person], example_runs: dict[str, ModelRun], scheme: str
+) -> None:
     person = open_page(color_scheme=scheme)
     found = partial(found_by_axe, person, rules=RULES if scheme == "light" else COLOURS)
     person.go()

@@ -64,7 +64,9 @@ def test_what_the_server_does_not_answer_is_said_and_comes_later(person: Person,
     person.page.route(SHOWN, lambda route: route.abort())
     person.token(5).click()
     expect(person.token(5)).to_have_attribute("aria-pressed", "true")
-    expect(person.notice()).to_contain_text("The server does not answer, so some of what is shown is of the selection before.")
+    expect(person.notice()).to_contain_text(
+        "The server does not answer, so some of what is shown is of the selection before."
+    )
     assert person.title("prediction").inner_text() == before, "what was shown stays"
     person.page.unroute(SHOWN)
     person.selects(token=5)  # by itself, when the server is reached
@@ -74,7 +76,8 @@ def test_what_the_server_does_not_answer_is_said_and_comes_later(person: Person,
 
 @pytest.mark.fresh
 def test_an_older_answer_does_not_take_a_newer_failure_for_its_own(person: Person, causal: ModelRun) -> None:
-    """Token 5's words come after those of token 6 failed: it stays said that they are not of token 6, and they come later."""
+    """Token 5's words come after those of token 6 failed: it stays said that they are not of token 6, and they come
+    later."""
     held: list[Route] = []
 
     def answer(route: Route) -> None:
@@ -99,7 +102,9 @@ def test_an_older_answer_does_not_take_a_newer_failure_for_its_own(person: Perso
 
 
 @pytest.mark.fresh
-def test_what_failed_is_forgotten_where_the_answer_is_kept_or_the_page_is_empty(person: Person, causal: ModelRun) -> None:
+def test_what_failed_is_forgotten_where_the_answer_is_kept_or_the_page_is_empty(
+    person: Person, causal: ModelRun
+) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     person.expects_log("net::ERR_FAILED")
     person.page.route(SHOWN, lambda route: route.abort())
@@ -170,7 +175,9 @@ def test_a_masked_position_that_fails_says_why_and_is_tried_again_by_hand(person
     expect(again).to_be_visible()
     expect(card).to_contain_text("gone")
     expect(person.at("prediction-panel").locator(".options-box > summary")).to_be_visible()
-    told = again.evaluate("(button) => { button.click(); return document.getElementById('prediction-card').textContent; }")
+    told = again.evaluate(
+        "(button) => { button.click(); return document.getElementById('prediction-card').textContent; }"
+    )
     assert "Computing this position" in told
     expect(again).to_be_visible()  # it failed again
     person.server.store.save_derived(masked_result(run.key, 2))

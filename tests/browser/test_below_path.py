@@ -137,7 +137,14 @@ def proxied(target: int, keeps: bool) -> Iterator[Proxy]:
 def web(server: Server) -> Iterator[Server]:
     """A web process with the setting, on the queue and the runs of the other tests' server."""
     settings = replace(server.settings, port=free_port(), path=PATH)
-    command = [sys.executable, "-m", "gunicorn", "dashboard.wsgi:server", f"--bind=127.0.0.1:{settings.port}", "--threads=8"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "dashboard.wsgi:server",
+        f"--bind=127.0.0.1:{settings.port}",
+        "--threads=8",
+    ]
     process = subprocess.Popen(
         [*command, "--worker-class=gthread", "--no-control-socket", "--log-level=warning"],
         cwd=ROOT,
@@ -182,7 +189,9 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         person.page.locator("#export-menu summary").click()
         with person.page.expect_download() as download:
             person.page.locator('[data-export="report.html"]').click()
-        assert f"{server.address}?run={causal.key}" in download.value.path().read_text(encoding="utf-8").replace("&amp;", "&")
+        assert f"{server.address}?run={causal.key}" in download.value.path().read_text(encoding="utf-8").replace(
+            "&amp;", "&"
+        )
         person.page.keyboard.press("Escape")
 
         person.at("recent").click()

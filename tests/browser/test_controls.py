@@ -34,7 +34,10 @@ app.create_app(settings).server.run("127.0.0.1", settings.port, threaded=True)
 def page(server: Server, browser: Browser) -> Iterator[Page]:
     """A page whose first view has a number to type, over the runs of the server."""
     address = f"http://127.0.0.1:{(port := free_port())}/"
-    folders = {"DASHBOARD_CACHE_DIR": str(server.settings.cache_dir), "DASHBOARD_MODELS_DIR": str(server.settings.models_dir)}
+    folders = {
+        "DASHBOARD_CACHE_DIR": str(server.settings.cache_dir),
+        "DASHBOARD_MODELS_DIR": str(server.settings.models_dir),
+    }
     environment = {**os.environ, **folders, "PORT": str(port)}
     process = subprocess.Popen([sys.executable, "-c", SERVE], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     context = browser.new_context(base_url=address)

@@ -54,7 +54,8 @@ def busy(open_page: Callable[..., Person], whole: ModelRun, server: Server) -> I
 def expected(whole: ModelRun, position: int) -> re.Pattern[str]:
     """How the card says it; the token alone may stand there while the result is computed, as the one that is masked."""
     return re.compile(
-        rf"\({position}\) masked, the model expects {re.escape(whole.prediction(position, 'masked').candidates[0].text)},"
+        rf"\({position}\) masked, the model expects "
+        rf"{re.escape(whole.prediction(position, 'masked').candidates[0].text)},"
     )
 
 
@@ -64,7 +65,9 @@ def test_two_positions_are_computed_at_once_and_are_those_of_the_whole_run(
     person.load(f"?run={bare.key}&token=5&second=9&layer=2&head=0").settled()
     expect(person.at("prediction-footer")).to_contain_text(re.compile("stands there.*stands there"))
     for position in (5, 9):
-        found = person.server.store.derived(DerivedRequest.of(bare.key, "masked-prediction", position=position), bare.stamp)
+        found = person.server.store.derived(
+            DerivedRequest.of(bare.key, "masked-prediction", position=position), bare.stamp
+        )
         assert found is not None
         assert found.arrays["masked/top_ids"][0, :5].tolist() == whole.arrays["masked/top_ids"][position, :5].tolist()
     person.load(f"?run={bare.key}&token=5&layer=2&head=0").settled()
@@ -87,7 +90,8 @@ def test_one_that_waits_says_so_and_can_be_cancelled_and_tried_again(
     card = person.at("prediction-card")
     expect(card).to_contain_text("1 before this one")
     for late in ({"watched": {}, "serial": "another"}, {"error": "Of another set.", "serial": "another"}):
-        person.page.evaluate("(told) => dash_clientside.dashboard.derivedResult(told)", late)  # of a set that is no longer wanted
+        # of a set that is no longer wanted
+        person.page.evaluate("(told) => dash_clientside.dashboard.derivedResult(told)", late)
     expect(card).to_contain_text("1 before this one")
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_contain_text("Cancelled.")
@@ -118,7 +122,9 @@ def test_one_that_is_said_to_be_there_and_is_not_is_not_asked_for_without_end(
     expect(person.title("prediction")).to_contain_text(expected(whole, 12))
 
 
-def test_two_people_have_one_job(person: Person, open_page: Callable[..., Person], whole: ModelRun, bare: ModelRun) -> None:
+def test_two_people_have_one_job(
+    person: Person, open_page: Callable[..., Person], whole: ModelRun, bare: ModelRun
+) -> None:
     other = open_page()
     for one in (person, other):
         one.load(f"?run={bare.key}&token=10&layer=2&head=0")

@@ -1,7 +1,8 @@
 """Derived results on the page when processes die, disks are full and queues too: what runs have, they have.
 
-The web process is a real one; its worker is one without a model (tests/integration/fake_jobs.py: `results`), which begins a
-result and goes on when the file `closed` is gone, so that a result is in the middle for as long as a test wants.
+The web process is a real one; its worker is one without a model (tests/integration/fake_jobs.py: `results`), which
+begins a result and goes on when the file `closed` is gone, so that a result is in the middle for as long as a test
+wants.
 """
 
 from __future__ import annotations
@@ -166,11 +167,14 @@ def try_again(person: Person) -> None:
     card(person).get_by_role("button", name="Try again").click()
 
 
-def test_a_worker_that_is_killed_in_the_middle_is_told_in_the_card(site: Site, person: Person, run: ModelRun, held: Path) -> None:
+def test_a_worker_that_is_killed_in_the_middle_is_told_in_the_card(
+    site: Site, person: Person, run: ModelRun, held: Path
+) -> None:
     in_the_middle(person, run)
     os.kill(site.worker_pid(), signal.SIGKILL)
     expect(card(person)).to_contain_text(
-        "The worker stopped while computing the predictions, so there is no result. A new worker is starting. Try again;"
+        "The worker stopped while computing the predictions, so there is no result. A new worker is starting. Try "
+        "again;"
     )
     held.unlink()
     try_again(person)
@@ -206,7 +210,9 @@ def test_a_result_of_a_page_that_is_closed_is_stopped(site: Site, person: Person
     assert person.server.store.all_derived(run) == []
 
 
-def test_cancel_stops_what_is_computed_and_it_is_tried_again(site: Site, person: Person, run: ModelRun, held: Path) -> None:
+def test_cancel_stops_what_is_computed_and_it_is_tried_again(
+    site: Site, person: Person, run: ModelRun, held: Path
+) -> None:
     in_the_middle(person, run)
     card(person).get_by_role("button", name="Cancel").click()
     expect(card(person)).to_contain_text("Cancelled.")
@@ -248,8 +254,11 @@ def test_a_disk_that_is_full_when_a_result_is_kept_is_told_in_the_card(
     held.unlink()
     site.until(lambda: "this result could not be kept" in (site.settings.cache_dir / "worker.log").read_text())
     site.full.unlink()
-    expect(card(person)).to_contain_text("The disk that holds the saved runs is full, so this result could not be kept.")
-    person.server.store.save(run.key, run.header, {name: run.arrays[name] for name in run.arrays})  # it left to make room
+    expect(card(person)).to_contain_text(
+        "The disk that holds the saved runs is full, so this result could not be kept."
+    )
+    # it left to make room
+    person.server.store.save(run.key, run.header, {name: run.arrays[name] for name in run.arrays})
     try_again(person)
     shows_it(person)
 

@@ -1,4 +1,5 @@
-"""Derived results on the page when something goes wrong: the worker dies, the page is left, the run is computed again."""
+"""Derived results on the page when something goes wrong: the worker dies, the page is left, the run is computed
+again."""
 
 from __future__ import annotations
 

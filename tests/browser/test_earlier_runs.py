@@ -1,4 +1,5 @@
-"""A run of an earlier version says so and is run again; a run that was computed again meanwhile is shown as it is now."""
+"""A run of an earlier version says so and is run again; a run that was computed again meanwhile is shown as it is
+now."""
 
 from __future__ import annotations
 

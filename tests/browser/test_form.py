@@ -70,7 +70,9 @@ def test_the_count_that_comes_later_cuts_nothing(person: Person, causal: ModelRu
         for width in range(840, 901, 5):
             person.page.set_viewport_size({"width": width, "height": 844})
             for words in ("counting …", "18 of 4,096 tokens", "1", "counted on run · limit 4,096 tokens"):
-                person.page.evaluate("(words) => { document.getElementById('token-count').textContent = words; }", words)
+                person.page.evaluate(
+                    "(words) => { document.getElementById('token-count').textContent = words; }", words
+                )
                 wrong = cut(person)
                 if wrong:
                     found[width, words] = wrong
@@ -106,7 +108,8 @@ def test_a_folded_text_shows_its_beginning_after_cancel(person: Person, causal: 
     person.at("edit-text").click()
     expect(person.at("composer")).not_to_contain_class("folded")
     person.page.keyboard.press("Control+End")
-    person.page.wait_for_function("() => document.getElementById('text').scrollTop > 100")  # who writes sees where they write
+    # who writes sees where they write
+    person.page.wait_for_function("() => document.getElementById('text').scrollTop > 100")
 
 
 @pytest.mark.fresh  # what was typed into a page before is announced a moment later

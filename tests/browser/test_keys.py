@@ -49,7 +49,10 @@ def press(person: Person, key: str, code: str, held: dict[str, bool]) -> bool:
 def lands(person: Person, token: int, other: int | None = None) -> None:
     """Wait until this is selected, drawn or not."""
     person.page.wait_for_function(
-        """([token, other]) => { const at = dashboardApp.state.selection; return at.token === token && at.second === other; }""",
+        """([token, other]) => {
+            const at = dashboardApp.state.selection;
+            return at.token === token && at.second === other;
+        }""",
         arg=[token, other],
     )
 

@@ -22,7 +22,8 @@ MARK = """
     const mark = document.querySelector(`#${view}-figure svg.over .${kind}`);
     if (!mark) return null;
     const box = mark.getBoundingClientRect();
-    return [xaxis.p2l(box.x + box.width / 2 - left - xaxis._offset), yaxis.p2l(box.y + box.height / 2 - top - yaxis._offset)];
+    return [xaxis.p2l(box.x + box.width / 2 - left - xaxis._offset),
+        yaxis.p2l(box.y + box.height / 2 - top - yaxis._offset)];
 }
 """
 
@@ -93,7 +94,9 @@ def test_the_lens_says_how_the_prediction_forms(person: Person, causal: ModelRun
     assert len(list(person.server.store.folder.glob(f"{name}*"))) == 1
 
 
-def test_a_cell_selects_token_and_layer_and_the_row_of_embeddings_leaves_the_layer(person: Person, causal: ModelRun) -> None:
+def test_a_cell_selects_token_and_layer_and_the_row_of_embeddings_leaves_the_layer(
+    person: Person, causal: ModelRun
+) -> None:
     person.open_run(causal, token=15, layer=24, head=4).open_tab("prediction", "lens")
     enlarged(person)
     drawn_whole(person, causal)
@@ -120,7 +123,9 @@ def test_what_is_said_of_a_cell_lies_over_the_marks(person: Person, causal: Mode
 
 
 def test_typed_words_are_followed(person: Person, causal: ModelRun) -> None:
-    person.open_run(causal, token=15, layer=24, head=4, **{"through-words": "John the"}).open_tab("prediction", "through")
+    person.open_run(causal, token=15, layer=24, head=4, **{"through-words": "John the"}).open_tab(
+        "prediction", "through"
+    )
     expect(person.title("through")).to_contain_text("·Mary leads only after the last layer")
     footer = person.at("through-footer")
     expect(footer).to_contain_text(re.compile(r"·Mary rank 190"))

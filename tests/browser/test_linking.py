@@ -32,7 +32,12 @@ def shown_everywhere(person: Person, run: ModelRun, token: int, layer: int, head
     if person.page.locator("#hidden-figure svg.over circle.ring").count():
         assert person.ringed_point() == token
     address = person.address()
-    assert (address["run"], address["token"], address["layer"], address["head"]) == (run.key, str(token), str(layer), str(head))
+    assert (address["run"], address["token"], address["layer"], address["head"]) == (
+        run.key,
+        str(token),
+        str(layer),
+        str(head),
+    )
 
 
 def expected_prediction(run: ModelRun, token: int) -> str:
@@ -103,7 +108,9 @@ def test_the_same_cell_twice_is_one_selection(person: Person, causal: ModelRun) 
         person.selects(token=10, second=6)
 
 
-@pytest.mark.parametrize(("kind", "query", "key"), [("causal", 15, 1), ("causal", 4, 4), ("encoder", 2, 12), ("masked", 45, 6)])
+@pytest.mark.parametrize(
+    ("kind", "query", "key"), [("causal", 15, 1), ("causal", 4, 4), ("encoder", 2, 12), ("masked", 45, 6)]
+)
 def test_the_tooltip_gives_the_exact_weight(
     person: Person, example_runs: dict[str, ModelRun], kind: str, query: int, key: int
 ) -> None:
@@ -174,7 +181,9 @@ def test_a_typed_layer_that_is_none_changes_nothing(person: Person, causal: Mode
 
 
 @pytest.mark.parametrize(("name", "typed", "last"), [("layer", "30", 29), ("head", "9", 8), ("head", "999999999", 8)])
-def test_a_typed_number_out_of_range_is_said(person: Person, causal: ModelRun, name: str, typed: str, last: int) -> None:
+def test_a_typed_number_out_of_range_is_said(
+    person: Person, causal: ModelRun, name: str, typed: str, last: int
+) -> None:
     person.open_run(causal, token=6, layer=5, head=2)
     person.at(name).fill(typed)
     person.at(name).press("Enter")
@@ -262,7 +271,9 @@ def test_hovering_a_token_or_a_point_marks_it_everywhere_without_a_request(perso
 
 
 @pytest.mark.fresh
-def test_hovering_a_cell_marks_its_row_with_no_request_but_for_the_exact_weights(person: Person, causal: ModelRun) -> None:
+def test_hovering_a_cell_marks_its_row_with_no_request_but_for_the_exact_weights(
+    person: Person, causal: ModelRun
+) -> None:
     person.open_run(causal, token=6, layer=10, head=2)
     person.page.wait_for_timeout(300)
     before = len(person.requests)

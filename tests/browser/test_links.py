@@ -61,7 +61,9 @@ def test_links_of_before_have_another_name_for_the_second_token(person: Person, 
 def test_what_a_page_of_before_has_kept_is_found_again(person: Person, causal: ModelRun) -> None:
     """Its steps and the places where runs were left name the second token otherwise."""
     place = {"token": "9", "layer": "17", "head": "7", "other": "3"}
-    person.go().page.evaluate("(places) => localStorage.setItem('places', JSON.stringify(places))", [[causal.key, place]])
+    person.go().page.evaluate(
+        "(places) => localStorage.setItem('places', JSON.stringify(places))", [[causal.key, place]]
+    )
     person.load().page.evaluate("(run) => dashboardApp.history.open(run)", causal.key)
     person.selects(token=9, second=3, layer=17, head=7)
     selection = {"run": causal.key, "other_run": None, "token": 4, "layer": 17, "head": 7, "other": 2}
@@ -79,11 +81,15 @@ def test_what_a_page_of_before_has_kept_is_found_again(person: Person, causal: M
 
 @pytest.mark.fresh
 def test_a_field_that_only_python_declares_is_carried_by_every_script(person: Person, causal: ModelRun) -> None:
-    """No script lists the selection's fields: one more comes with the layout, and stands in selection, address and questions."""
+    """No script lists the selection's fields: one more comes with the layout, and stands in selection, address and
+    questions."""
 
     def declare(route: Route) -> None:
         reply = route.fetch()
-        more = '[{\\"name\\": \\"third\\", \\"of\\": \\"layer\\", \\"optional\\": true, \\"address\\": true, \\"was\\": null}, '
+        more = (
+            '[{\\"name\\": \\"third\\", \\"of\\": \\"layer\\", \\"optional\\": true, \\"address\\": true, \\"was\\": '
+            "null}, "
+        )
         told = reply.text().replace('"data-fields":"[', f'"data-fields":"{more}')
         assert told != reply.text()
         route.fulfill(response=reply, body=told)

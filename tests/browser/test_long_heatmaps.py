@@ -1,4 +1,5 @@
-"""The heatmap of a long text, by the colours of its pixels: no strong weight is lost, whatever the size of the window."""
+"""The heatmap of a long text, by the colours of its pixels: no strong weight is lost, whatever the size of the
+window."""
 
 from __future__ import annotations
 
@@ -102,7 +103,9 @@ def test_a_diagonal_of_strong_weights_keeps_its_colour(person: Person, long_run:
     drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
     assert colours_differ(person, weights, LIGHT) == []
     expect(person.page.locator(NOTE).first).to_contain_text("Each pixel shows the largest of up to")
-    expect(person.page.locator("#attention-heading")).to_contain_text("A pixel that holds several weights shows the largest.")
+    expect(person.page.locator("#attention-heading")).to_contain_text(
+        "A pixel that holds several weights shows the largest."
+    )
     assert person.framed_row() == SELECTED
 
 
@@ -148,7 +151,9 @@ def test_on_a_finer_screen_a_pixel_holds_fewer_weights(open_page: Callable[..., 
 def test_the_exported_picture_keeps_it_too(person: Person, long_run: ModelRun, tmp_path: Path) -> None:
     drawn(person.open_run(long_run, token=SELECTED, layer=0, head=0), long_run)
     person.page.locator("#attention-panel .options-box summary").click()
-    picture = np.asarray(Image.open(save(person, "#attention-card", "attention.png", tmp_path)).convert("RGB")).astype(int)
+    picture = np.asarray(Image.open(save(person, "#attention-card", "attention.png", tmp_path)).convert("RGB")).astype(
+        int
+    )
     weights = long_run.attention(0, 0)
     diagonal = weights[np.arange(BEHIND, COUNT), np.arange(COUNT - BEHIND)]
     least = colour_table(LIGHT.weights, 255)[int(shades(np.array([diagonal.min()]))[0]) - 1].astype(int)
@@ -163,7 +168,8 @@ def test_the_exported_picture_keeps_it_too(person: Person, long_run: ModelRun, t
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_small_picture_of_a_head_keeps_its_strong_weights(person: Person, server: Server, theme: str) -> None:
-    """A pixel of the grid of all heads stands for several weights: none of a diagonal of the largest is paler than those."""
+    """A pixel of the grid of all heads stands for several weights: none of a diagonal of the largest is paler than
+    those."""
     side = 32
     header, arrays = make_parts("causal", [f" t{i}" for i in range(side)], model="smollm2-135m", layers=12, heads=12)
     weights = np.full((12, 12, side, side), 40, dtype=np.uint8)
@@ -179,7 +185,9 @@ def test_a_small_picture_of_a_head_keeps_its_strong_weights(person: Person, serv
         arg=run.key,
     )
     assert person.page.evaluate("() => document.documentElement.dataset.theme") == theme
-    expect(person.at("attention-heads-title")).to_have_attribute("title", "A pixel that holds several weights shows the largest.")
+    expect(person.at("attention-heads-title")).to_have_attribute(
+        "title", "A pixel that holds several weights shows the largest."
+    )
     seen = person.page.evaluate(
         """() => {
             const canvas = document.querySelector("#attention-heads canvas");

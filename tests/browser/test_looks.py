@@ -152,7 +152,9 @@ def test_a_wide_table_fits_or_says_that_it_scrolls(person: Person, causal: Model
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 1000), (1440, 900), (1280, 720), (390, 844)])
-def test_menus_stay_within_the_window(open_page: Callable[..., Person], causal: ModelRun, width: int, height: int) -> None:
+def test_menus_stay_within_the_window(
+    open_page: Callable[..., Person], causal: ModelRun, width: int, height: int
+) -> None:
     person = open_page(width, height)
     person.open_run(causal, token=6, layer=10, head=2)
     for name in ("attention", "hidden", "prediction"):
@@ -264,7 +266,16 @@ def test_tab_reaches_everything_in_order(person: Person, causal: ModelRun) -> No
     while len(reached) < 60 and reached.count("text") < 2:  # once around the page
         person.page.keyboard.press("Tab")
         reached.append(focused(person))
-    wanted = ["text", "run", "token 6", "layer", "head", "head 10.2", "options of hidden-card", "options of prediction-card"]
+    wanted = [
+        "text",
+        "run",
+        "token 6",
+        "layer",
+        "head",
+        "head 10.2",
+        "options of hidden-card",
+        "options of prediction-card",
+    ]
     assert [name for name in wanted if name not in reached] == []
     order = [reached.index(name) for name in wanted]
     assert order == sorted(order)
@@ -306,7 +317,8 @@ def test_buttons_and_fields_have_names(person: Person, causal: ModelRun) -> None
     nameless = person.page.evaluate(
         """() => [...document.querySelectorAll("button, input, textarea, select, summary, a[href]")]
             .filter((node) => node.checkVisibility() && !node.closest("[aria-hidden=true]"))
-            .filter((node) => !(node.textContent.trim() || node.getAttribute("aria-label") || node.getAttribute("aria-labelledby")
+            .filter((node) => !(node.textContent.trim() || node.getAttribute("aria-label")
+                || node.getAttribute("aria-labelledby")
                 || node.title || (node.labels && node.labels.length)))
             .map((node) => node.outerHTML.slice(0, 120))"""
     )
@@ -319,7 +331,8 @@ def test_fonts_are_served_from_here(person: Person, causal: ModelRun) -> None:
     fonts = person.page.evaluate(
         """async () => {
             await document.fonts.ready;
-            return [...document.fonts].filter((font) => font.status === "loaded").map((font) => font.family.replaceAll('"', ""));
+            return [...document.fonts].filter((font) => font.status === "loaded")
+                .map((font) => font.family.replaceAll('"', ""));
         }"""
     )
     assert {"Inter", "JetBrains Mono"} <= set(fonts)

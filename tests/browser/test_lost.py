@@ -25,7 +25,9 @@ def told(person: Person, words: str) -> None:
     expect(person.at("strip-title")).to_have_text("Tokens of the previous run")
 
 
-def test_a_server_that_cannot_be_reached_is_told_and_the_page_goes_on(person: Person, causal: ModelRun, server: Server) -> None:
+def test_a_server_that_cannot_be_reached_is_told_and_the_page_goes_on(
+    person: Person, causal: ModelRun, server: Server
+) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     with server.holding("Lose me on the way."):
         start_long_run(person, "Lose me on the way.")
@@ -40,7 +42,9 @@ def test_a_server_that_cannot_be_reached_is_told_and_the_page_goes_on(person: Pe
 
 
 @pytest.mark.parametrize(
-    ("status", "logged"), [(204, ()), (500, ("500", "Callback error updating submitted-run.data"))], ids=["nothing", "an error"]
+    ("status", "logged"),
+    [(204, ()), (500, ("500", "Callback error updating submitted-run.data"))],
+    ids=["nothing", "an error"],
 )
 def test_a_poll_that_is_answered_with(
     person: Person, causal: ModelRun, server: Server, status: int, logged: tuple[str, ...]
@@ -70,7 +74,8 @@ def test_a_poll_that_is_answered_with(
 def test_a_sign_in_that_ended_is_told_once_and_asked_for_no_more(
     person: Person, causal: ModelRun, how: str, logged: tuple[str, ...]
 ) -> None:
-    """What a proxy in front of the server answers once its sign-in is over; signed in again elsewhere, the page goes on."""
+    """What a proxy in front of the server answers once its sign-in is over; signed in again elsewhere, the page goes
+    on."""
     person.open_run(causal, token=3, layer=2, head=1)
     expect(person.at("token-count")).to_have_text("18 of 4,096 tokens")
     asked: list[str] = []
@@ -78,7 +83,9 @@ def test_a_sign_in_that_ended_is_told_once_and_asked_for_no_more(
     def answer(route: Route) -> None:
         asked.append(route.request.url)
         if "/login" in route.request.url or how == "a login page":
-            route.fulfill(status=200, content_type="text/html; charset=utf-8", body="<html><form>Password</form></html>")
+            route.fulfill(
+                status=200, content_type="text/html; charset=utf-8", body="<html><form>Password</form></html>"
+            )
         elif how == "a refusal":
             route.fulfill(status=401, content_type="text/plain", body="Sign in first")
         else:

@@ -1,4 +1,5 @@
-"""A run that lacks optional arrays, as an earlier version may have stored it: what is there is shown, the rest is offered."""
+"""A run that lacks optional arrays, as an earlier version may have stored it: what is there is shown, the rest is
+offered."""
 
 from __future__ import annotations
 

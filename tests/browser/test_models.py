@@ -70,7 +70,9 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
         person.type_text(TEXT)
         expect(person.at("token-count")).to_contain_text(counted)
         person.press_run()
-        person.page.wait_for_function("(name) => dashboardApp.state.info && dashboardApp.state.info.model === name", arg=name)
+        person.page.wait_for_function(
+            "(name) => dashboardApp.state.info && dashboardApp.state.info.model === name", arg=name
+        )
         expect(person.at("strip-title")).to_have_text("Tokens")
         run = person.server.run_of(name, TEXT)  # by the name that the files give it, also after a conversion
         person.drawn(TEXT)
@@ -80,7 +82,9 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
     expect(person.page.locator("#notice .notice")).to_have_count(0)
 
 
-def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chosen(person: Person, weights: Path) -> None:
+def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chosen(
+    person: Person, weights: Path
+) -> None:
     person.go().at("model").click()
     line = person.page.locator(".dash-dropdown-option").filter(has_text="tiny-gptj")
     expect(line).to_contain_text("not supported: gptj does not expose its attention")

@@ -1,4 +1,5 @@
-"""While the box holds another text than the figures show, or another model is chosen, the page says of which run they are."""
+"""While the box holds another text than the figures show, or another model is chosen, the page says of which run they
+are."""
 
 from __future__ import annotations
 
@@ -88,7 +89,9 @@ def test_while_it_computes_the_run_before_is_named(person: Person, causal: Model
     person.open_run(causal, token=3, layer=2, head=1)
     person.type_text("Name what is below. " + " ".join(f"Item {i} is a small red box." for i in range(300)))
     person.press_run()
-    expect(person.at("progress")).to_contain_text(re.compile("the previous run, “When Mary and John .*”, until this one is done"))
+    expect(person.at("progress")).to_contain_text(
+        re.compile("the previous run, “When Mary and John .*”, until this one is done")
+    )
     expect(person.at("not-run")).to_be_hidden()
     person.at("cancel").click()
     expect(person.at("not-run")).to_contain_text("Press Run to read the new text.")

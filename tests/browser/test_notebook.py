@@ -1,4 +1,5 @@
-"""The tour in notebooks/: executed in a kernel as Jupyter executes it; its linked cell used from a page of another origin."""
+"""The tour in notebooks/: executed in a kernel as Jupyter executes it; its linked cell used from a page of another
+origin."""
 
 from __future__ import annotations
 
@@ -84,7 +85,9 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
         for name, folder in own.items():
             patch.setenv(name, folder)
-        client = NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(TOUR.parent)}})
+        client = NotebookClient(
+            notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(TOUR.parent)}}
+        )
         kernel = Kernel(notebook, client, pool, Path(own["TMPDIR"]))
         environ = {**os.environ, **settings.to_env()}
         entered = client.setup_kernel(env=environ)
@@ -150,8 +153,18 @@ def test_nothing_is_written_beside_what_the_cells_print(tour: Kernel) -> None:
         ("predictions", "`·shops` has 10.79 nats", "predictions-code", "' shops'    10.79 nats"),
         ("predictions", "the second `·Mary` 0.08", "predictions-code", "' Mary'      0.08 nats"),
         ("effect", "it falls from 92.7 % to 87.0 %", "effect-code", "23.0: weight 0.705, without it 87.0%"),
-        ("effect", "0.848; without it the probability *rises*, to 97.7 %", "effect-code", "24.4: weight 0.848, without it 97.7%"),
-        ("masked", "attends to the reactant's `S` (6) with weight 0.920", "masked-code", "45 attends to 6 with weight 0.920"),
+        (
+            "effect",
+            "0.848; without it the probability *rises*, to 97.7 %",
+            "effect-code",
+            "24.4: weight 0.848, without it 97.7%",
+        ),
+        (
+            "masked",
+            "attends to the reactant's `S` (6) with weight 0.920",
+            "masked-code",
+            "45 attends to 6 with weight 0.920",
+        ),
         ("masked", "the model predicts `S` with 96.5 %", "masked-code", "masked: 'S' 96.5%"),
         ("masked", "when it may read it, 99.4 %", "masked-code", "given: 'S' 99.4%"),
     ],
@@ -225,7 +238,10 @@ def around(browser: Browser) -> Iterator[Callable[..., Cell]]:
 
 
 def _answering(output: str) -> type[http.server.BaseHTTPRequestHandler]:
-    page = f'<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>Notebook</title><body>{output}</body></html>'
+    page = (
+        f'<!doctype html><html lang="en"><link rel="icon" '
+        f'href="data:,"><title>Notebook</title><body>{output}</body></html>'
+    )
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -270,7 +286,9 @@ def test_the_linked_cell_shows_nothing_that_it_cannot_do(tour: Kernel, around: C
         expect(cell.frame.locator(f"#{name}").first).to_be_hidden()
     for name in ("tokens", "selection-bar", "attention-card", "hidden-card", "prediction-card", "theme-switch"):
         expect(cell.frame.locator(f"#{name}")).to_be_visible()
-    assert cell.frame.evaluate("() => document.documentElement.scrollHeight <= innerHeight"), "all of it without scrolling"
+    assert cell.frame.evaluate("() => document.documentElement.scrollHeight <= innerHeight"), (
+        "all of it without scrolling"
+    )
     before = cell.frame.evaluate("() => document.documentElement.dataset.theme")
     for _ in range(2):
         cell.frame.locator("#theme-switch").click()
@@ -348,6 +366,8 @@ def test_closing_ends_it(tour: Kernel) -> None:
     assert tour.run(asking).strip() == "200"
     assert len(list(tour.temporary.glob("transformer-dashboard-notebook-*"))) == 1
     tour.run("page.close()")
-    refused = "try:\n    urllib.request.urlopen(page.url)\nexcept OSError as error:\n    print(type(error.reason).__name__)"
+    refused = (
+        "try:\n    urllib.request.urlopen(page.url)\nexcept OSError as error:\n    print(type(error.reason).__name__)"
+    )
     assert tour.run(refused).strip() == "ConnectionRefusedError"
     assert list(tour.temporary.glob("transformer-dashboard-notebook-*")) == []

@@ -46,7 +46,10 @@ def overflowed(arrays: dict[str, np.ndarray]) -> None:
         "given/top_logprobs",
     ):
         arrays[name] = np.full_like(arrays[name], np.nan)
-    for name in ("received", *(f"scores/{score}" for score in ("previous", "next", "self", "first", "entropy_share", "entropy"))):
+    for name in (
+        "received",
+        *(f"scores/{score}" for score in ("previous", "next", "self", "first", "entropy_share", "entropy")),
+    ):
         arrays[f"decoder/{name}"][2] = np.nan
     arrays["given/actual_logprob"] = np.full_like(arrays["given/actual_logprob"], np.nan)
 
@@ -93,7 +96,10 @@ def test_right_to_left_tokens_keep_numbers_and_neighbours_in_their_order(person:
         };
         const walk = (node) => {
             const isolated = node.nodeType === Node.ELEMENT_NODE && getComputedStyle(node).unicodeBidi === "isolate";
-            if (isolated && getComputedStyle(node).display === "inline" || node.nodeName === "BUTTON") { add(node); return; }
+            if (isolated && getComputedStyle(node).display === "inline" || node.nodeName === "BUTTON") {
+                add(node);
+                return;
+            }
             if (node.nodeType !== Node.TEXT_NODE) { node.childNodes.forEach(walk); return; }
             for (const word of node.data.matchAll(/\\S+/g)) {
                 const range = document.createRange();

@@ -52,7 +52,8 @@ def test_a_figure_of_another_size_stays_in_its_card(person: Person, causal: Mode
                 const { right, bottom } = document.getElementById(`${view}-card`).getBoundingClientRect();
                 const [x, y] = [Math.min(right + 30, innerWidth - 1), Math.min(bottom + 30, innerHeight - 1)];
                 return [...document.elementsFromPoint(x, Math.min(bottom - 30, innerHeight - 1)),
-                    ...document.elementsFromPoint(right - 60, y)].filter((node) => node.closest(`#${view}-figure`)).length;
+                    ...document.elementsFromPoint(right - 60, y)]
+                        .filter((node) => node.closest(`#${view}-figure`)).length;
             }""",
             view,
         )

@@ -158,7 +158,9 @@ def test_three_components_can_be_turned_and_clicked_without_webgl(
     person.still()
     assert spot(person, None, 7) != pytest.approx(dragged, abs=3)
     person.at("layer-up").click()
-    person.page.wait_for_function("() => document.querySelector('#hidden-graph .js-plotly-plot').layout.meta.layer === 4")
+    person.page.wait_for_function(
+        "() => document.querySelector('#hidden-graph .js-plotly-plot').layout.meta.layer === 4"
+    )
     person.still()
     turned = spot(person, None, 7)
     person.page.get_by_role("button", name="Reset the view").click()

@@ -25,7 +25,9 @@ ARRIVED = """() => {
 def again(person: Person) -> None:
     """The page anew, until its form is there."""
     person.page.reload()
-    person.page.wait_for_function("() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model")
+    person.page.wait_for_function(
+        "() => window.dashboardApp && document.getElementById('run') && dashboardApp.state.model"
+    )
 
 
 def waits(person: Person) -> None:
@@ -103,7 +105,9 @@ def test_who_writes_before_the_text_comes_back_has_nothing_run(person: Person) -
     assert not person.page.evaluate("() => dashboardApp.state.working")
 
 
-def test_a_run_that_ended_meanwhile_is_shown(person: Person, causal: ModelRun, open_page: Callable[..., Person]) -> None:
+def test_a_run_that_ended_meanwhile_is_shown(
+    person: Person, causal: ModelRun, open_page: Callable[..., Person]
+) -> None:
     text = "It is done while nobody looks."
     other = open_page().go()
     other.run(text, "minilm-l6")
@@ -139,7 +143,10 @@ def test_text_and_model_that_were_not_run_come_back_and_are_not_run(person: Pers
     again(person)
     person.settled()
     expect(person.at("text")).to_have_value("Written, not run.")
-    assert person.page.evaluate("() => [dashboardApp.written().model, dashboardApp.state.working]") == ["minilm-l6", False]
+    assert person.page.evaluate("() => [dashboardApp.written().model, dashboardApp.state.working]") == [
+        "minilm-l6",
+        False,
+    ]
     assert person.selection()["run"] == causal.key
     person.type_text("x " * 600)
     person.press_run()

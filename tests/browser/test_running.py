@@ -203,7 +203,9 @@ def test_escape_cancels_too(person: Person, server: Server) -> None:
 
 
 @pytest.mark.alone
-def test_a_worker_that_is_killed_is_an_error_and_the_next_run_works(person: Person, causal: ModelRun, server: Server) -> None:
+def test_a_worker_that_is_killed_is_an_error_and_the_next_run_works(
+    person: Person, causal: ModelRun, server: Server
+) -> None:
     person.open_run(causal, token=3, layer=2, head=1)
     with server.holding("Kill me."):
         start_long_run(person, "Kill me.")

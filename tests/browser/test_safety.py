@@ -41,7 +41,8 @@ def nothing_was_obeyed(person: Person) -> None:
             handlers: document.querySelectorAll("[onerror], [onload]").length,
             links: document.querySelectorAll("a[href^='javascript']").length,
             scripts: [...document.querySelectorAll("script")].filter((n) => n.textContent.includes("__x=")).length,
-            bold: [...document.querySelectorAll("#tokens b, #tokens strong, #tokens svg, #tooltip svg, .heading svg")].length,
+            bold: [...document.querySelectorAll(
+                "#tokens b, #tokens strong, #tokens svg, #tooltip svg, .heading svg")].length,
         })"""
     )
     assert found == {"images": 0, "handlers": 0, "links": 0, "scripts": 0, "bold": 0}
@@ -65,7 +66,8 @@ def test_hostile_tokens_are_text_in_every_view(person: Person, hostile: ModelRun
     expect(person.at("tooltip")).to_contain_text(shown)
     person.hover_at(person.point(token))
     expect(person.at("tooltip")).to_contain_text(shown)
-    bars = person.page.locator("#prediction-graph .bars .point").all()  # a token that is not among those kept has none to see
+    # a token that is not among those kept has none to see
+    bars = person.page.locator("#prediction-graph .bars .point").all()
     box = next(box for bar in bars if (box := bar.bounding_box()) and box["width"] > 4)
     person.hover_at((box["x"] + min(8, box["width"] / 2), box["y"] + box["height"] / 2))
     expect(person.at("tooltip")).to_contain_text("vocabulary id")

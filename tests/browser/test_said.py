@@ -1,4 +1,5 @@
-"""What is said to those who do not see the page: of the capture that is shown, and no sentence over one that matters more."""
+"""What is said to those who do not see the page: of the capture that is shown, and no sentence over one that matters
+more."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ REFUSED = "There is no layer 99"
 def test_a_weight_is_said_of_the_capture_that_is_shown(person: Person) -> None:
     run = saved(person, "one")
     person.open_run(run, token=2, second=1, layer=0, head=0)
-    expect(person.at("announcer")).to_contain_text("The figures show the run of")  # the form has another model: said once
+    # the form has another model: said once
+    expect(person.at("announcer")).to_contain_text("The figures show the run of")
     with person.page.expect_request("**/attention/**") as asked:
         person.page.evaluate("() => dashboardApp.propose({ token: 3, head: 1 })")
     assert "stamp=one" in asked.value.url

@@ -150,13 +150,17 @@ def test_a_run_file_that_is_refused_is_not_said_to_be_saved(person: Person, caus
     """Others have all the files that may be made at once; when one of them is through, it is saved."""
     room = ExportRoom.from_settings(person.server.settings)
     with ExitStack() as held:
-        first, *_others = [held.enter_context(closing(room.open(f"other {number}", 1000))) for number in range(MOST_AT_ONCE)]
+        first, *_others = [
+            held.enter_context(closing(room.open(f"other {number}", 1000))) for number in range(MOST_AT_ONCE)
+        ]
         person.open_run(causal, token=15, layer=24, head=4)
         person.expects_log("429")
         person.at("export-menu").locator("summary").click()
         person.page.locator('#export-menu [data-export="run.npz"]').click()
         expect(person.notice()).to_contain_text("Not saved.")
-        expect(person.notice()).to_contain_text("This server is busy making files for others. Export again in a minute.")
+        expect(person.notice()).to_contain_text(
+            "This server is busy making files for others. Export again in a minute."
+        )
         expect(person.page.locator("#export-menu .export-sign")).to_have_text("Not saved.")
         first.close()
         assert own_header(open_run(save(person, "#export-menu", "run.npz", tmp_path))) == causal.header

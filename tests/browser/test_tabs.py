@@ -111,7 +111,10 @@ def test_on_a_phone_the_large_card_comes_first(open_page: Callable[..., Person],
 
 SEEN = """
 () => {
-    const within = (node) => { const { top, bottom } = node.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; };
+    const within = (node) => {
+        const { top, bottom } = node.getBoundingClientRect();
+        return top >= 0 && bottom <= innerHeight;
+    };
     const part = (selector) => [...document.querySelectorAll(selector)].filter((node) => node.checkVisibility());
     return {
         row: part("#attention-figure svg.over rect.row").every(within),
@@ -129,10 +132,19 @@ def test_a_low_window_shows_the_selected_row_its_numbers_and_the_leading_predict
 ) -> None:
     person = open_page(1280, 720)
     person.open_run(causal, token=token, layer=24, head=4)
-    assert person.page.evaluate(SEEN) == {"row": True, "numbers": True, "prediction": True, "counts": [1, 5 if token > 4 else 2]}
+    assert person.page.evaluate(SEEN) == {
+        "row": True,
+        "numbers": True,
+        "prediction": True,
+        "counts": [1, 5 if token > 4 else 2],
+    }
 
 
-@pytest.mark.parametrize("place", [{}, {"large": "hidden"}, {"large": "prediction", "prediction": "lens"}, {"hidden": "path"}])
-def test_everything_about_two_tokens_fits_into_a_usual_window(person: Person, causal: ModelRun, place: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "place", [{}, {"large": "hidden"}, {"large": "prediction", "prediction": "lens"}, {"hidden": "path"}]
+)
+def test_everything_about_two_tokens_fits_into_a_usual_window(
+    person: Person, causal: ModelRun, place: dict[str, str]
+) -> None:
     person.open_run(causal, token=15, second=1, layer=24, head=4, **place)
     assert person.page.evaluate("() => document.documentElement.scrollHeight - innerHeight") <= 0

@@ -1,4 +1,5 @@
-"""Makes tests/data/first_runs: what a server of commit f23724d left behind, for the tests that all of it goes on working.
+"""Makes tests/data/first_runs: what a server of commit f23724d left behind, for the tests that all of it goes on
+working.
 
 It must run with the code of that commit, which wrote no `numbers` and no stamps:
 
@@ -105,7 +106,9 @@ def _rounded(values: Any) -> Any:
 def make(root: Path) -> None:
     predictions.MASKED_FLOP = 0.0  # as in a long text: the run holds no prediction with a position masked
     store, visitors, expected = RunStore(root / "runs", 10**9), VisitorLists(root / "visitors"), {}
-    settings = Settings(cache_dir=root / "cache", models_dir=root / "cache" / "models", model_folders=(root / "models",))
+    settings = Settings(
+        cache_dir=root / "cache", models_dir=root / "cache" / "models", model_folders=(root / "models",)
+    )
     (root / "cache" / "models").mkdir(parents=True)
     for folder in make_models(root / "models"):
         name = f"folder:models/{folder}"
@@ -123,8 +126,17 @@ def make(root: Path) -> None:
             save_run(run, root / "exported" / "run.safetensors", attention=True)
         link = {"run": run.key, "token": "3", "layer": "1", "head": "1", "other": "1"}
         said = plain(root / "models" / folder, loaded)
-        expected[folder] = {"model": name, "text": TEXT, "key": run.key, "fingerprint": loaded.fingerprint, "link": link, **said}
-    (root / "expected.json").write_text(json.dumps({"visitor": VISITOR, "filled": FILLED, "runs": expected}), encoding="utf-8")
+        expected[folder] = {
+            "model": name,
+            "text": TEXT,
+            "key": run.key,
+            "fingerprint": loaded.fingerprint,
+            "link": link,
+            **said,
+        }
+    (root / "expected.json").write_text(
+        json.dumps({"visitor": VISITOR, "filled": FILLED, "runs": expected}), encoding="utf-8"
+    )
     shutil.rmtree(root / "cache")
     (root / "visitors" / "lock").unlink()
 

@@ -1,4 +1,5 @@
-"""A person at a page, as HTTP: does with a real server what Dash's page does for a run, its progress and its pictures."""
+"""A person at a page, as HTTP: does with a real server what Dash's page does for a run, its progress and its
+pictures."""
 
 from __future__ import annotations
 
@@ -109,7 +110,9 @@ class Person:
 
     def drawn(self, selection: dict[str, Any]) -> dict[str, Any]:
         """What the heatmap for a selection says that it is of: run, layer and head."""
-        code, found = self.ask("GET", f"/show/figure/attention?{urllib.parse.urlencode({**selection, 'theme': 'light'})}")
+        code, found = self.ask(
+            "GET", f"/show/figure/attention?{urllib.parse.urlencode({**selection, 'theme': 'light'})}"
+        )
         assert code == 200, found
         meta = json.loads(found)["layout"]["meta"]
         return {name: meta.get(name) for name in ("run", "layer", "head")}

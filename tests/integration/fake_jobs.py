@@ -60,7 +60,8 @@ def pages(settings: Settings) -> Registry:
 
 
 def results(settings: Settings) -> Registry:
-    """For whole servers: a "derive" that leaves a masked prediction without any model, once no file `closed` holds it."""
+    """For whole servers: a "derive" that leaves a masked prediction without any model, once no file `closed` holds
+    it."""
 
     def derive(payload: Mapping[str, Any], desk: Desk) -> str:
         asked = DerivedRequest.from_json(payload)
@@ -291,8 +292,8 @@ def greedy(_payload: Mapping[str, Any], desk: Desk) -> str:
 
 
 def capture(payload: Mapping[str, Any], desk: Desk) -> str:
-    """A run of the text; it takes as many seconds as the text's last word says (below 0: the first time only), and is of as
-    many layers as the one before."""
+    """A run of the text; it takes as many seconds as the text's last word says (below 0: the first time only), and is
+    of as many layers as the one before."""
     request = RunRequest.from_json(payload["request"])
     layers, seconds = int(request.text.split()[-2]), float(request.text.split()[-1])
     if seconds < 0:

@@ -57,7 +57,9 @@ def view(before: ModelRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(upgrades, "SCHEMAS", (*SCHEMAS, line))
     monkeypatch.setattr(upgrades, "SCHEMA", SCHEMA + 1)
     yield next(view for view in all_views() if view.name == "query-norms")
-    for package, file in ((p, f) for p in (dashboard.models.captured, dashboard.views) for f in ("query_norms", "mlp_norms")):
+    for package, file in (
+        (p, f) for p in (dashboard.models.captured, dashboard.views) for f in ("query_norms", "mlp_norms")
+    ):
         sys.modules.pop(f"{package.__name__}.{file}", None)
         vars(package).pop(file, None)
 
@@ -85,7 +87,9 @@ def test_the_name_follows_the_stream(view: View) -> None:
     assert "encoder/query_norms/0" in capture_run(tiny("bert"), words(5)).arrays
 
 
-def test_a_run_of_before_opens_says_what_it_lacks_and_keeps_its_key(view: View, before: ModelRun, tmp_path: Path) -> None:
+def test_a_run_of_before_opens_says_what_it_lacks_and_keeps_its_key(
+    view: View, before: ModelRun, tmp_path: Path
+) -> None:
     store = RunStore(tmp_path / "runs", 10**9)
     store.save(before.key, before.header, before.arrays)
     old = store.open(before.key)
@@ -136,7 +140,9 @@ def test_a_model_that_calls_it_otherwise_has_none(view: View) -> None:
     assert not [name for name in capture_run(tiny("bert"), words(5)).arrays if "mlp_norms" in name]
 
 
-def test_hooks_go_where_a_capture_is_stopped_or_another_hook_cannot_be_put(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_go_where_a_capture_is_stopped_or_another_hook_cannot_be_put(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert view
     loaded = tiny("llama")
     capture_run(loaded, words(3))
@@ -169,10 +175,14 @@ def test_a_layer_that_is_used_several_times_is_watched_each_time(monkeypatch: py
     run = capture_run(tiny("albert"), words(5))
     assert run.model.layers > 1
     for layer in range(run.model.layers):
-        np.testing.assert_array_equal(run.arrays[f"encoder/out/{layer}"].reshape(len(run), -1), run.hidden_states[layer + 1])
+        np.testing.assert_array_equal(
+            run.arrays[f"encoder/out/{layer}"].reshape(len(run), -1), run.hidden_states[layer + 1]
+        )
 
 
-def test_a_file_without_a_declaration_and_a_name_given_twice_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_a_declaration_and_a_name_given_twice_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dashboard.models.captured, "__path__", [*dashboard.models.captured.__path__, str(tmp_path)])
     (tmp_path / "nothing.py").write_text("")
     with pytest.raises(ValueError, match=r"captured/nothing\.py defines no CAPTURED"):

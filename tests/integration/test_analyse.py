@@ -85,11 +85,26 @@ def test_a_table_of_a_masked_model_has_each_token_masked_in_its_turn(folder: Pat
         same(rows[position], model(input_ids=hidden).logits[0, position], int(ids[0, position]))
 
 
-def test_a_report_of_a_long_masked_text_has_the_positions_that_it_shows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.models.predictions.MASKED_FLOP", 0)  # as for a text that is too long to mask every position
+def test_a_report_of_a_long_masked_text_has_the_positions_that_it_shows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as for a text that is too long to mask every position
+    monkeypatch.setattr("dashboard.models.predictions.MASKED_FLOP", 0)
     out, text = folder / "report.html", words(7)
     model, tokenizer = plain(folder / "bert", hf.AutoModelForMaskedLM)
-    arguments = ["analyse", "--model", str(folder / "bert"), "--text", text, "--token", "3", "--second", "5", "--out", str(out)]
+    arguments = [
+        "analyse",
+        "--model",
+        str(folder / "bert"),
+        "--text",
+        text,
+        "--token",
+        "3",
+        "--second",
+        "5",
+        "--out",
+        str(out),
+    ]
     assert main(arguments) == 0
     report = out.read_text(encoding="utf-8")
     assert "Computing" not in report
@@ -158,7 +173,11 @@ def test_a_report_has_the_tabs_whose_results_were_derived(folder: Path) -> None:
         (["masked-prediction"], 2, "Write --derive masked-prediction position=…."),
         (["masked-prediction", "place=1"], 2, "Write --derive masked-prediction position=…."),
         (["masked-prediction", "position"], 2, "Write a kind and NAME=VALUE for each of its parameters, once."),
-        (["masked-prediction", "position=1", "position=2"], 2, "Write a kind and NAME=VALUE for each of its parameters, once."),
+        (
+            ["masked-prediction", "position=1", "position=2"],
+            2,
+            "Write a kind and NAME=VALUE for each of its parameters, once.",
+        ),
         (["masked-prediction", "position=99"], 1, "There is no token 99 in this run"),
         (["masked-prediction", "position=x"], 1, "position is 'x'; give a whole number from 0."),
         (["masked-prediction", "position=-1"], 1, "position is '-1'; give a whole number from 0."),
@@ -167,14 +186,32 @@ def test_a_report_has_the_tabs_whose_results_were_derived(folder: Path) -> None:
 def test_a_derived_result_that_cannot_be_had_is_said(
     asked: list[str], code: int, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["analyse", "--model", str(folder / "bert"), "--text", words(5), "--out", str(folder / "r.npz"), "--quiet"]
+    command = [
+        "analyse",
+        "--model",
+        str(folder / "bert"),
+        "--text",
+        words(5),
+        "--out",
+        str(folder / "r.npz"),
+        "--quiet",
+    ]
     assert main([*command, "--derive", *asked]) == code
     assert said in capsys.readouterr().err
     assert not (folder / "r.npz").exists()
 
 
 def test_a_derived_result_in_a_table_is_wrong_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["analyse", "--model", str(folder / "bert"), "--text", words(5), "--out", str(folder / "r.csv"), "--quiet"]
+    command = [
+        "analyse",
+        "--model",
+        str(folder / "bert"),
+        "--text",
+        words(5),
+        "--out",
+        str(folder / "r.csv"),
+        "--quiet",
+    ]
     assert main([*command, "--derive", "masked-prediction", "position=1"]) == 2
     assert "--derive changes nothing in a .csv file, only in .npz, .safetensors and .html." in capsys.readouterr().err
 
@@ -214,7 +251,16 @@ def test_a_table_of_another_model_is_refused_before_anything_is_loaded(
 def test_a_place_that_is_not_there_is_wrong_usage(
     option: list[str], words_said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["analyse", "--model", str(folder / "gpt2"), "--text", words(5), "--out", str(folder / "r.html"), "--quiet"]
+    command = [
+        "analyse",
+        "--model",
+        str(folder / "gpt2"),
+        "--text",
+        words(5),
+        "--out",
+        str(folder / "r.html"),
+        "--quiet",
+    ]
     assert main([*command, *option]) == 2
     assert capsys.readouterr().err.strip() == words_said.format(model=folder / "gpt2")
     assert not (folder / "r.html").exists()
@@ -222,9 +268,20 @@ def test_a_place_that_is_not_there_is_wrong_usage(
 
 def test_a_token_that_some_texts_have_fails_for_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "t.txt").write_text(f"{words(5)}\n{words(9)}\n", encoding="utf-8")
-    command = ["analyse", "--model", str(folder / "gpt2"), "--file", str(folder / "t.txt"), "--out", str(folder / "r.html")]
+    command = [
+        "analyse",
+        "--model",
+        str(folder / "gpt2"),
+        "--file",
+        str(folder / "t.txt"),
+        "--out",
+        str(folder / "r.html"),
+    ]
     assert main([*command, "--token", "7", "--quiet"]) == 3
-    assert capsys.readouterr().err.strip() == "line 1 (1 of 2): --token is 7; this text has tokens 0 to 4. Choose one of these."
+    assert (
+        capsys.readouterr().err.strip()
+        == "line 1 (1 of 2): --token is 7; this text has tokens 0 to 4. Choose one of these."
+    )
     assert (folder / "r-0002.html").exists()
 
 
@@ -235,7 +292,15 @@ def test_speed_is_of_computing_alone_and_of_enough_tokens(
     (folder / "t.txt").write_text("\n".join(texts), encoding="utf-8")
     times = iter(range(100))
     monkeypatch.setattr("dashboard.shell._runs.time", SimpleNamespace(perf_counter=lambda: next(times)))
-    command = ["analyse", "--model", str(folder / "gpt2"), "--file", str(folder / "t.txt"), "--out", str(folder / "t.csv")]
+    command = [
+        "analyse",
+        "--model",
+        str(folder / "gpt2"),
+        "--file",
+        str(folder / "t.txt"),
+        "--out",
+        str(folder / "t.csv"),
+    ]
     assert main(command) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("line ")]
     assert [line.partition(": ")[2].partition(" →")[0] for line in said] == [

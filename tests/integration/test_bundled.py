@@ -36,7 +36,12 @@ def test_the_catalog_says_what_the_model_is(spec: BundledModel) -> None:
     assert not loaded.model.training
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
-    assert loaded.model.get_input_embeddings().num_embeddings == info.vocabulary == spec.vocabulary >= len(loaded.tokenizer)
+    assert (
+        loaded.model.get_input_embeddings().num_embeddings
+        == info.vocabulary
+        == spec.vocabulary
+        >= len(loaded.tokenizer)
+    )
 
 
 def test_each_carries_its_licence() -> None:
@@ -46,7 +51,8 @@ def test_each_carries_its_licence() -> None:
 
 
 def test_smollm_predicts_what_the_file_it_came_from_predicts(smollm: LoadedModel) -> None:
-    """0.9229 and 0.0216 are of the GGUF file as transformers itself reads it; its logits were equal to these, bit for bit."""
+    """0.9229 and 0.0216 are of the GGUF file as transformers itself reads it; its logits were equal to these, bit for
+    bit."""
     inputs, tokens = tokenize(smollm.tokenizer, "When Mary and John went to the store, John gave a drink to")
     assert tokens[0].text == "When"  # no token is put before the text
     probabilities = smollm.model(**inputs).logits[0, -1].softmax(-1)
@@ -71,7 +77,10 @@ def test_minilm_finds_the_nearer_sentence() -> None:
 
     cosine = torch.nn.functional.cosine_similarity
     cat = embed("A cat sits on the mat.")
-    near, far = cosine(cat, embed("A kitten is on the rug."), dim=0), cosine(cat, embed("Interest rates rose again."), dim=0)
+    near, far = (
+        cosine(cat, embed("A kitten is on the rug."), dim=0),
+        cosine(cat, embed("Interest rates rose again."), dim=0),
+    )
     assert near > 0.5 > 0.2 > far
 
 

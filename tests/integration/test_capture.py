@@ -16,7 +16,13 @@ from tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import CaptureOptions, RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import BadRequestError, BadSelectionError, MissingArrayError, TextTooLongError, UnsupportedModelError
+from dashboard.errors import (
+    BadRequestError,
+    BadSelectionError,
+    MissingArrayError,
+    TextTooLongError,
+    UnsupportedModelError,
+)
 from dashboard.models import predictions, tiles
 from dashboard.models.attention import IMPLEMENTATION, captured_attention, read_mask, refuse_unknown
 from dashboard.models.capture import capture_run
@@ -37,7 +43,8 @@ BUNDLED = {
 def same(one: ModelRun, other: ModelRun) -> bool:
     """Whether two runs hold the same arrays, bit for bit."""
     return set(one.arrays) == set(other.arrays) and all(
-        np.array_equal(values, other.arrays[name], equal_nan=values.dtype.kind == "f") for name, values in one.arrays.items()
+        np.array_equal(values, other.arrays[name], equal_nan=values.dtype.kind == "f")
+        for name, values in one.arrays.items()
     )
 
 
@@ -118,7 +125,9 @@ def test_small_tiles_give_the_same_run(name: str, monkeypatch: pytest.MonkeyPatc
         assert np.abs(pieces.attention_of().thumbnails.astype(int) - whole.attention_of().thumbnails).max() <= 1
         for array, values in whole.arrays.items():
             if values.dtype == np.float32:
-                np.testing.assert_allclose(pieces.arrays[array], values, atol=2e-4 if "logprob" in array else 5e-5, err_msg=array)
+                np.testing.assert_allclose(
+                    pieces.arrays[array], values, atol=2e-4 if "logprob" in array else 5e-5, err_msg=array
+                )
 
 
 def test_chunks_of_predictions_give_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +162,9 @@ def test_top_k_is_capped_and_ties_share_a_rank() -> None:
     np.testing.assert_allclose(np.exp(run.arrays["given/top_logprobs"]).sum(axis=1), 1, atol=1e-5)
     for position in range(19):
         token = run.tokens[position + 1].id
-        row = dict(zip(run.arrays["given/top_ids"][position].tolist(), run.arrays["given/top_logprobs"][position], strict=True))
+        row = dict(
+            zip(run.arrays["given/top_ids"][position].tolist(), run.arrays["given/top_logprobs"][position], strict=True)
+        )
         greater = sum(value > row[token] for value in row.values())
         assert run.arrays["given/actual_rank"][position] == 1 + greater
     texts = json.loads(bytes(run.arrays["vocabulary"]))
@@ -214,7 +225,9 @@ def test_a_masked_model_without_a_mask_token_is_an_encoder_and_says_why() -> Non
 
 def test_a_header_says_its_schema_and_why_there_are_no_predictions() -> None:
     encoder = wrap_model(randomised(tiny("bert").model).bert, tokenizer(True), "encoder")
-    assert "produces embeddings; it has no token predictions" in capture_run(encoder, words(20)).header["no_predictions"]
+    assert (
+        "produces embeddings; it has no token predictions" in capture_run(encoder, words(20)).header["no_predictions"]
+    )
     header = capture_run(tiny("bert"), words(20)).header
     assert (header["schema"], header["numbers"]) == (SCHEMA, NUMBERS)
     assert "outdated" not in header
@@ -225,7 +238,9 @@ MASKED = ["bert", "roberta", "distilbert", "albert", "electra", "modernbert"]
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_masked_predictions_can_be_stopped_at_every_layer_of_every_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masked_predictions_can_be_stopped_at_every_layer_of_every_batch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = tiny(name)
     monkeypatch.setattr(predictions, "BATCH_FLOP", 1.0)  # one position for each batch
     heard: list[Progress] = []
@@ -284,7 +299,9 @@ def test_logits_can_be_refused_at_every_block_of_rows(monkeypatch: pytest.Monkey
     loaded = tiny("gpt2")
     monkeypatch.setattr(predictions, "BLOCK_FLOATS", VOCABULARY)
     heard: list[int] = []
-    capture_run(loaded, words(40), progress=lambda step: heard.append(step.done) if step.phase == "predictions" else None)
+    capture_run(
+        loaded, words(40), progress=lambda step: heard.append(step.done) if step.phase == "predictions" else None
+    )
     assert heard == [0, *range(0, 40, torch.get_num_threads())]
 
 
@@ -403,7 +420,14 @@ def test_masks_are_read_and_verified() -> None:
     chunked = torch.block_diag(torch.ones(3, 3), torch.ones(3, 3)).bool().tril()
     sloped = additive(ones.tril())
     sloped[0, 0, 3, 1] = -0.5
-    for wrong in (additive(holed), additive(padded), additive(chunked), sloped, torch.zeros(1, 2, 6, 6), torch.zeros(1, 1, 6, 5)):
+    for wrong in (
+        additive(holed),
+        additive(padded),
+        additive(chunked),
+        sloped,
+        torch.zeros(1, 2, 6, 6),
+        torch.zeros(1, 1, 6, 5),
+    ):
         with pytest.raises(UnsupportedModelError, match="This model uses an attention mask"):
             read_mask(wrong, 6, causal=True)
 

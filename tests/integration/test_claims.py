@@ -1,4 +1,5 @@
-"""Every sentence about a model in the examples and the README's tour, computed with plain Hugging Face in float32 eager.
+"""Every sentence about a model in the examples and the README's tour, computed with plain Hugging Face in float32
+eager.
 
 The removal of a head is its output set to zero before the layer's output projection.
 """
@@ -156,8 +157,12 @@ def test_what_the_notebook_says_of_the_lens() -> None:
     plain, run = reading(0), run_of(0)
     notebook = (ROOT / "notebooks" / "tour.ipynb").read_text(encoding="utf-8")
     with torch.no_grad():
-        states = torch.tensor(plain.hidden_states[:-1, 15])  # the last is past the norm, and is the model's own prediction
-        best = [*plain.model.lm_head(plain.model.model.norm(states)).argmax(-1).tolist(), int(plain.logits[15].argmax())]
+        # the last is past the norm, and is the model's own prediction
+        states = torch.tensor(plain.hidden_states[:-1, 15])
+        best = [
+            *plain.model.lm_head(plain.model.model.norm(states)).argmax(-1).tolist(),
+            int(plain.logits[15].argmax()),
+        ]
     names = {int(plain.ids[6]): "·the", int(plain.ids[16]): "·Mary"}
     assert (run.tokens[6].text, run.tokens[16].text) == (" the", " Mary")
     assert [names.get(token) for token in best[29:]] == ["·the", "·Mary"]
@@ -189,7 +194,8 @@ def test_what_followed_last_time() -> None:
 
 
 def test_an_induction_head_by_repeated_random_tokens() -> None:
-    """Olsson et al. 2022: in a random sequence that stands twice, an induction head attends to what followed last time."""
+    """Olsson et al. 2022: in a random sequence that stands twice, an induction head attends to what followed last
+    time."""
     model, length = plain_model(ECHO.model), 50
     generator = torch.Generator().manual_seed(7)
     scores = []
@@ -238,7 +244,9 @@ def test_three_banks() -> None:
     said("all three almost coincide")
 
     ends = (plain.hidden_states[0], plain.hidden_states[3], plain.hidden_states[-1])
-    selected, alike = ([f"{cosine(states, *pair):.3f}" for states in ends] for pair in ((second, river), (money, second)))
+    selected, alike = (
+        [f"{cosine(states, *pair):.3f}" for states in ends] for pair in ((second, river), (money, second))
+    )
     said(f"is {selected[0]} at the embeddings, {selected[1]} after layer 2 and {selected[2]} at the end")
     said(f"that of the two `bank` of money is {alike[0]}, {alike[1]} and {alike[2]}")
     said(f"In all {run.model.hidden_size} dimensions")

@@ -82,16 +82,25 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Web]]:
     """`serve(environment, **settings)` starts gunicorn; it ends with the test."""
     started: list[Web] = []
 
-    def start(environment: dict[str, str] | None = None, application: str = "dashboard.wsgi:server", **values: Any) -> Web:
+    def start(
+        environment: dict[str, str] | None = None, application: str = "dashboard.wsgi:server", **values: Any
+    ) -> Web:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         settings = Settings(port=port, cache_dir=tmp_path / "cache", **values)
         command = [application if part == "dashboard.wsgi:server" else part for part in web_command(settings)]
-        paths = {"HF_HUB_CACHE": str(tmp_path / "hub"), "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+        paths = {
+            "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
+        }
         with (tmp_path / "server.log").open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **settings.to_env(), **paths, **(environment or {})}, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env={**os.environ, **settings.to_env(), **paths, **(environment or {})},
+                stdout=log,
+                stderr=log,
             )
         web = Web(settings, process)
         started.append(web)
@@ -209,7 +218,11 @@ def test_four_requests_full_of_brackets_freeze_nobody(serve: Callable[..., Web],
     (panicking / "tokenizer.json").write_text(json.dumps(word_tokenizer(pre_tokenizer=pattern)))
     web = serve(models_dir=models, model_folders=(tmp_path / "weights",), web_processes=1, web_threads=4)
     pid = {child.pid for child in psutil.Process(web.process.pid).children()}
-    texts = {"rxnmapper": "[" * 262_144, "folder:weights/hostile": "[" * 3_000, "folder:weights/panicking": "a" * 40 + "b"}
+    texts = {
+        "rxnmapper": "[" * 262_144,
+        "folder:weights/hostile": "[" * 3_000,
+        "folder:weights/panicking": "a" * 40 + "b",
+    }
     answers: list[tuple[int, str]] = []
     for model, text in texts.items():
         body = {"model": model, "text": text}
@@ -247,14 +260,20 @@ def test_names_of_any_length_and_depth_cost_nothing(tmp_path: Path, name: str) -
 def test_what_a_run_refuses_is_not_counted_either(tmp_path: Path) -> None:
     FOLDERS["layers"](good_model(tmp_path / "weights" / "bad"))
     settings = Settings(cache_dir=tmp_path / "cache", model_folders=(tmp_path / "weights",))
-    reply = create_app(settings).server.test_client().post("/count", json={"model": "folder:weights/bad", "text": "one"})
+    reply = (
+        create_app(settings).server.test_client().post("/count", json={"model": "folder:weights/bad", "text": "one"})
+    )
     assert (reply.status_code, "1,000,000 for n_layer" in reply.get_data(as_text=True)) == (404, True)
 
 
-def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = create_app(Settings(cache_dir=tmp_path / "cache")).server.test_client()
     assert (client.get("/ready").status_code, client.get("/ready").get_json()["reason"]) == (200, "")
-    assert client.get("/ready", headers={"Host": "10.1.2.3"}).status_code == 200, "a monitor need not know the server's name"
+    assert client.get("/ready", headers={"Host": "10.1.2.3"}).status_code == 200, (
+        "a monitor need not know the server's name"
+    )
 
     def broken(*_arguments: object) -> None:
         raise TypeError("/secret/path")
@@ -275,8 +294,16 @@ def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(tmp_path:
             UnsupportedModelError,
             "bad cannot be loaded: its configuration says 1,000,000 for n_layer; at most 1,000 are",
         ),
-        ("index-bomb", ModelError, "The weights of bad cannot be read (A file of this model cannot be used: the indexes of its"),
-        ("index-old-texts", ModelError, "The weights of bad cannot be read (A file of this model cannot be used: the indexes of"),
+        (
+            "index-bomb",
+            ModelError,
+            "The weights of bad cannot be read (A file of this model cannot be used: the indexes of its",
+        ),
+        (
+            "index-old-texts",
+            ModelError,
+            "The weights of bad cannot be read (A file of this model cannot be used: the indexes of",
+        ),
     ],
 )
 def test_a_spoiled_model_holds_no_worker(tmp_path: Path, name: str, error: type[ModelError], sentence: str) -> None:
@@ -298,7 +325,9 @@ def test_an_adapters_settings_hold_no_worker(tmp_path: Path, adapter: Callable[[
     adapter(tmp_path / "alone" / "adapter_config.json")
     (tmp_path / "alone" / "adapter_model.bin").touch()
     for name in ("whole", "alone"):
-        with pytest.raises(ModelError, match=r"named pipe|is an adapter|an adapter \(unknown kind\) lies beside its weights"):
+        with pytest.raises(
+            ModelError, match=r"named pipe|is an adapter|an adapter \(unknown kind\) lies beside its weights"
+        ):
             load_model(tmp_path / name, settings=Settings(cache_dir=tmp_path / "cache"))
 
 
@@ -328,7 +357,15 @@ def test_a_tokenizer_that_gives_up_is_a_sentence_in_python_and_on_the_shell(
     assert len(capture_run(loaded, "one two")) == 3
     monkeypatch.setenv("DASHBOARD_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "texts.txt").write_text("one\n" + "a" * 40 + "b\ntwo\n")
-    arguments = ["analyse", "--model", str(folder), "--file", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "out.csv")]
+    arguments = [
+        "analyse",
+        "--model",
+        str(folder),
+        "--file",
+        str(tmp_path / "texts.txt"),
+        "--out",
+        str(tmp_path / "out.csv"),
+    ]
     assert main(arguments) == 3, "the other texts are done"
     assert "gave up on this text" in capsys.readouterr().err
 

@@ -1,4 +1,5 @@
-"""Every character of a text stands in some token, whatever the tokenizer does to it; marks say what the text does not show."""
+"""Every character of a text stands in some token, whatever the tokenizer does to it; marks say what the text does not
+show."""
 
 from __future__ import annotations
 
@@ -51,7 +52,25 @@ TEXTS = st.one_of(
 
 def unigram(scheme: str, normalizer: object = None) -> PreTrainedTokenizerFast:
     """XLM-R's kind: NFKC, and a space before the text ("always": after special tokens too)."""
-    pieces = ["<s>", "</s>", "<unk>", "<mask>", "▁", "a", "f", "i", "fi", "ine", "1⁄2", "1", "▁a", "你好", "世界", "ש", "▁the"]
+    pieces = [
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<mask>",
+        "▁",
+        "a",
+        "f",
+        "i",
+        "fi",
+        "ine",
+        "1⁄2",
+        "1",
+        "▁a",
+        "你好",
+        "世界",
+        "ש",
+        "▁the",
+    ]
     made = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=2))
     if normalizer is not None:
         made.normalizer = normalizer
@@ -183,7 +202,8 @@ def masked_run() -> ModelRun:
 
 
 def test_a_typed_mask_is_a_question() -> None:
-    """Rank and surprisal of the mask: none. Of another token: what Hugging Face gives with the typed mask left in place."""
+    """Rank and surprisal of the mask: none. Of another token: what Hugging Face gives with the typed mask left in
+    place."""
     loaded, run = load_model("rxnmapper"), masked_run()
     [place] = [i for i, token in enumerate(run.tokens) if token.sign == "mask"]
     for mode in ("given", "masked"):

@@ -87,7 +87,9 @@ def saved(settings: Settings, kind: str = "causal", **more: object) -> ModelRun:
 
 
 def query(run: ModelRun, **more: object) -> str:
-    return "&".join(f"{name}={value}" for name, value in {"run": run.key, "token": 3, "layer": 1, "head": 0, **more}.items())
+    return "&".join(
+        f"{name}={value}" for name, value in {"run": run.key, "token": 3, "layer": 1, "head": 0, **more}.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,9 @@ def query(run: ModelRun, **more: object) -> str:
         ("report.html", "text/html"),
     ],
 )
-def test_a_file_comes_with_a_name_that_says_what_it_is(client: FlaskClient, settings: Settings, path: str, kind: str) -> None:
+def test_a_file_comes_with_a_name_that_says_what_it_is(
+    client: FlaskClient, settings: Settings, path: str, kind: str
+) -> None:
     run = saved(settings)
     known = client.get(f"/export/{path}?{query(run, check=1)}").get_json()
     reply = client.get(f"/export/{path}?{query(run)}")
@@ -118,14 +122,18 @@ def test_a_file_comes_with_a_name_that_says_what_it_is(client: FlaskClient, sett
 
 def test_a_report_leads_back_to_the_server_that_it_was_asked_of(client: FlaskClient, settings: Settings) -> None:
     run = saved(settings)
-    content = client.get(f"/export/report.html?{query(run)}", base_url="https://models.example:8443").get_data(as_text=True)
+    content = client.get(f"/export/report.html?{query(run)}", base_url="https://models.example:8443").get_data(
+        as_text=True
+    )
     assert f"https://models.example:8443/?run={run.key}&amp;token=" in content
 
 
 def test_a_figures_json_follows_the_theme_and_the_options(client: FlaskClient, settings: Settings) -> None:
     run = saved(settings)
     light = client.get(f"/export/figure/prediction.json?{query(run)}").get_json()
-    dark = client.get(f"/export/figure/prediction.json?{query(run, theme='dark', **{'prediction-count': '5'})}").get_json()
+    dark = client.get(
+        f"/export/figure/prediction.json?{query(run, theme='dark', **{'prediction-count': '5'})}"
+    ).get_json()
     assert (light["ground"], dark["ground"]) == ("#FFFFFF", "#171B20")
     assert dark["provenance"]["Setting: Tokens"] == "5"
     assert light["program"] == f"Transformer dashboard {__version__}"
@@ -141,7 +149,9 @@ def test_a_run_file_has_its_length_and_leaves_nothing_behind(client: FlaskClient
     assert sorted(settings.cache_dir.iterdir()) == before
 
 
-def test_the_size_that_is_told_before_a_download_is_that_of_all_its_numbers(client: FlaskClient, settings: Settings) -> None:
+def test_the_size_that_is_told_before_a_download_is_that_of_all_its_numbers(
+    client: FlaskClient, settings: Settings
+) -> None:
     """What was computed of a run later goes into its file as well, and may be more than the run."""
     run = saved(settings)
     before = client.get(f"/export/run.npz?{query(run, check=1)}").get_json()["bytes"]
@@ -198,7 +208,9 @@ def test_what_was_filled_later_goes_with_the_run(client: FlaskClient, settings: 
         ("report.html?token=1", 400, "names no run"),
     ],
 )
-def test_errors_are_plain_sentences(client: FlaskClient, settings: Settings, path: str, status: int, words: str) -> None:
+def test_errors_are_plain_sentences(
+    client: FlaskClient, settings: Settings, path: str, status: int, words: str
+) -> None:
     run = saved(settings)
     path = path.replace("&layer=99", "").replace("QUERY", query(run, layer=99) if "layer=99" in path else query(run))
     reply = client.get("/export/" + path)

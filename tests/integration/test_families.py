@@ -45,7 +45,9 @@ def reference(name: str, count: int = WORDS) -> Reference:
     with torch.no_grad():
         outputs: Any = eager_twin(name, loaded)(**inputs, output_attentions=True, output_hidden_states=True)
     attentions = np.stack([weights[0].float().numpy() for weights in outputs.attentions])
-    return Reference(loaded, run, attentions, [states[0].numpy() for states in outputs.hidden_states], outputs.logits[0])
+    return Reference(
+        loaded, run, attentions, [states[0].numpy() for states in outputs.hidden_states], outputs.logits[0]
+    )
 
 
 @pytest.fixture(params=NAMES)

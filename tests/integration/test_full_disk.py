@@ -1,4 +1,5 @@
-"""A disk that is really full: a small file system in a name space of its own, on which the store and the queue write."""
+"""A disk that is really full: a small file system in a name space of its own, on which the store and the queue
+write."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from dashboard.jobs.queue import JobQueue
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError
 settings = Settings(cache_dir=Path(sys.argv[1]) / "cache", models_dir=Path(sys.argv[1]) / "models")
-store, visitors, queue = RunStore.from_settings(settings), VisitorLists.from_settings(settings), JobQueue.from_settings(settings)
+store, visitors = RunStore.from_settings(settings), VisitorLists.from_settings(settings)
+queue = JobQueue.from_settings(settings)
 header, arrays = make_parts(texts=["A", " bank"])
 def save(number, megabytes=2):
     key = f"{{number:064x}}"
@@ -51,7 +53,9 @@ def _allowed(tmp_path_factory: pytest.TempPathFactory) -> None:
     except FileNotFoundError as error:
         refused = str(error)
     if refused:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"this system lets nobody make a small file system: {refused}")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            f"this system lets nobody make a small file system: {refused}"
+        )
 
 
 def small_disk(tmp_path: Path, script: str) -> str:
@@ -188,7 +192,8 @@ with open(settings.cache_dir / "other", "wb", buffering=0) as file:
     except OSError:
         pass
 query = f"run={key}&token=0&layer=0&head=0"
-for path in (f"run/{key}/attention/0/0?from=0&to=2", f"show/words/hidden?{query}", f"show/figure/hidden?{query}", "recent"):
+shown = (f"show/words/hidden?{query}", f"show/figure/hidden?{query}")
+for path in (f"run/{key}/attention/0/0?from=0&to=2", *shown, "recent"):
     print(client.get("/" + path).status_code)
 reply = client.post(f"/recent/{key}", json={"name": "x"})
 print(reply.status_code, reply.get_data(as_text=True).endswith(NO_DISK), "fault" in reply.get_data(as_text=True))

@@ -1,7 +1,8 @@
-"""Whatever is sent to a callback or a route: a named error, a notice or a plain answer, and the next good request is answered.
+"""Whatever is sent to a callback or a route: a named error, a notice or a plain answer, and the next good request is
+answered.
 
-Callbacks are taken from Dash's registry and routes from Flask's, so new ones are covered as they come. The cases are the
-same at every start (no database, no clock).
+Callbacks are taken from Dash's registry and routes from Flask's, so new ones are covered as they come. The cases are
+the same at every start (no database, no clock).
 """
 
 from __future__ import annotations
@@ -39,7 +40,20 @@ NO_RUN = "0" * 64
 ANSWERS = (200, 202, 204, 301, 302, 304, 400, 404, 405, 413, 415)
 POLLING = ("cacheKey", "job", "cancelJob", "oldJob", "endId")
 BACKGROUND = ("submitted-run.data", "derived-result.data", "cancel.id")
-FIELDS = ("run", "token", "layer", "head", "second", "second_run", "position", "error", "details", "key", "serial", "cancelled")
+FIELDS = (
+    "run",
+    "token",
+    "layer",
+    "head",
+    "second",
+    "second_run",
+    "position",
+    "error",
+    "details",
+    "key",
+    "serial",
+    "cancelled",
+)
 
 
 def cases(count: int) -> Any:
@@ -93,7 +107,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder = tmp_path_factory.mktemp("fuzz")
     set_hypothesis_home_dir(folder / "hypothesis")
     (folder / "weights").mkdir()
-    own = Settings(cache_dir=folder / "cache", models_dir=folder / "models", model_folders=(folder / "weights",), max_tokens=64)
+    own = Settings(
+        cache_dir=folder / "cache", models_dir=folder / "models", model_folders=(folder / "weights",), max_tokens=64
+    )
     store = RunStore.from_settings(own)
     parts = [make_parts(kind, masked=False, model=kind) for kind in ("causal", "encoder", "masked")]
     runs = [header["key"] for header, _arrays in parts]
@@ -107,10 +123,14 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     noting = Noting()
     logging.getLogger().addHandler(noting)
     with app.server.test_client() as client:
-        entries = [entry for entry in client.get("/_dash-dependencies").get_json() if not entry.get("clientside_function")]
+        entries = [
+            entry for entry in client.get("/_dash-dependencies").get_json() if not entry.get("clientside_function")
+        ]
         known: dict[str, list[Any]] = {}
         gather(client.get("/_dash-layout").get_json(), known)
-        rules = sorted((rule.rule, sorted(rule.methods or ())) for rule in app.server.url_map.iter_rules() if rule.rule != UPDATE)
+        rules = sorted(
+            (rule.rule, sorted(rule.methods or ())) for rule in app.server.url_map.iter_rules() if rule.rule != UPDATE
+        )
         target = Target(client, entries, known, runs, rules, {}, noting.found, keep)
         target.handles = handles_of(target)
         yield target
@@ -126,7 +146,9 @@ def gather(node: Any, known: dict[str, list[Any]]) -> None:
     elif isinstance(node, dict):
         props = node.get("props")
         if isinstance(props, dict) and isinstance(props.get("id"), str):
-            choices = [item for item in props.get("options") or () if not (isinstance(item, dict) and "namespace" in item)]
+            choices = [
+                item for item in props.get("options") or () if not (isinstance(item, dict) and "namespace" in item)
+            ]
             offered = [item["value"] if isinstance(item, dict) else item for item in choices]
             for name, value in props.items():
                 if name not in ("id", "children"):
@@ -142,7 +164,13 @@ def handles_of(target: Target) -> dict[str, str]:
     entry = target.callback("submitted-run.data")
     body = envelope(entry, [1, "no-such-model", "A text."], [entry["inputs"][0]])
     found = target.client.post(UPDATE, json=body, query_string={"endId": end}).get_json()
-    return {"endId": end, "cacheKey": found["cacheKey"], "job": found["job"], "oldJob": found["job"], "cancelJob": found["job"]}
+    return {
+        "endId": end,
+        "cacheKey": found["cacheKey"],
+        "job": found["job"],
+        "oldJob": found["job"],
+        "cancelJob": found["job"],
+    }
 
 
 def envelope(entry: dict[str, Any], values: list[Any], changed: list[dict[str, Any]]) -> dict[str, Any]:
@@ -172,12 +200,16 @@ NUMBERS = st.one_of(
 )
 LEAVES = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS, st.sampled_from(ODD))
 ANY = st.recursive(
-    LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)), max_leaves=8
+    LEAVES,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=8,
 )
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
-def objects(fields: dict[str, SearchStrategy[Any]], optional: dict[str, SearchStrategy[Any]]) -> SearchStrategy[dict[str, Any]]:
+def objects(
+    fields: dict[str, SearchStrategy[Any]], optional: dict[str, SearchStrategy[Any]]
+) -> SearchStrategy[dict[str, Any]]:
     """JSON objects with all of `fields` and some of `optional`."""
     missing = object()
     values = st.tuples(*fields.values(), *(st.one_of(st.just(missing), value) for value in optional.values()))
@@ -215,7 +247,8 @@ def value_of(target: Target, dependency: dict[str, Any]) -> SearchStrategy[Any]:
 
 def asked(data: st.DataObject, target: Target, entry: dict[str, Any]) -> dict[str, Any]:
     reads = [*entry["inputs"], *entry["state"]]
-    common = data.draw(st.one_of(st.none(), places(target)))  # in half of the cases one place stands in all stores, as in a page
+    # in half of the cases one place stands in all stores, as in a page
+    common = data.draw(st.one_of(st.none(), places(target)))
     values = [
         common
         if common is not None and item["property"] == "data" and data.draw(st.integers(0, 3))
@@ -257,7 +290,8 @@ def answers_well(target: Target) -> None:
     assert target.client.get("/health").get_json()["status"] == "ok"
 
 
-# ---- 1,000 cases ------------------------------------------------------------------------------------------------------
+# ---- 1,000 cases
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_every_callback_is_known(target: Target) -> None:
@@ -282,7 +316,10 @@ def test_no_polling_breaks_a_background_callback(target: Target, data: st.DataOb
     body = asked(data, target, entry)
     word = st.one_of(TEXTS, st.sampled_from([*ODD[:8], *target.handles.values()]))
     query = {name: data.draw(word) for name in data.draw(st.lists(st.sampled_from(POLLING), unique=True))}
-    words = {name: value.encode("utf-8", "surrogatepass") for name, value in {"endId": target.handles["endId"], **query}.items()}
+    words = {
+        name: value.encode("utf-8", "surrogatepass")
+        for name, value in {"endId": target.handles["endId"], **query}.items()
+    }
     path = f"{UPDATE}?{urllib.parse.urlencode(words)}"
     check(target, target.client.post(path, data=json.dumps(body), content_type="application/json"), (query, body))
 
@@ -313,7 +350,9 @@ def test_no_envelope_breaks_the_server(target: Target, data: st.DataObject) -> N
 def test_no_address_breaks_a_route(target: Target, data: st.DataObject) -> None:
     rule, methods = data.draw(st.sampled_from(target.rules))
     part = st.one_of(keys(target), st.integers(-2, 9), st.sampled_from(["light", "dark", *ODD[:9]]), TEXTS).map(str)
-    path = re.sub(r"<[^<>]+>", lambda _: urllib.parse.quote(data.draw(part).encode("utf-8", "surrogatepass"), safe=""), rule)
+    path = re.sub(
+        r"<[^<>]+>", lambda _: urllib.parse.quote(data.draw(part).encode("utf-8", "surrogatepass"), safe=""), rule
+    )
     query = data.draw(st.dictionaries(st.sampled_from(["from", "to", "endId", "x"]), part, max_size=3))
     words = {name: value.encode("utf-8", "surrogatepass") for name, value in query.items()}
     method = data.draw(st.sampled_from(methods))
@@ -328,7 +367,9 @@ def test_no_address_breaks_a_route(target: Target, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_no_selection_breaks_a_picture(target: Target, data: st.DataObject) -> None:
     """Figures and words, by addresses of which some are right; what is no answer is a sentence."""
-    controls = sorted(name.removesuffix(".value") for name, held in target.known.items() if held and name.endswith(".value"))
+    controls = sorted(
+        name.removesuffix(".value") for name, held in target.known.items() if held and name.endswith(".value")
+    )
     place = st.one_of(st.integers(-1, 7), LEAVES)
     right = {
         "run": st.sampled_from(target.runs),

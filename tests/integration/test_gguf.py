@@ -68,7 +68,8 @@ def byte_level(rule: str) -> Tokenizer:
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     made.train_from_iterator(
-        [TEXT] * 3, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>", "<|begin|>"])
+        [TEXT] * 3,
+        trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>", "<|begin|>"]),
     )
     return made
 
@@ -134,7 +135,9 @@ def write_gguf(
         heads = {"q_proj": 4, "k_proj": 2}.get(name.split(".")[-2]) if family == "llama" else None
         if heads:  # halves of each head → pairs side by side
             values = (
-                values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+                values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+                .swapaxes(1, 2)
+                .reshape(values.shape)
             )
         writer.add_tensor(gguf_name(name), np.ascontiguousarray(values))
     writer.write_header_to_file()
@@ -155,7 +158,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize("family", ARCHITECTURES)
-def test_a_gguf_file_gives_the_logits_of_the_model_that_was_written(settings: Settings, tmp_path: Path, family: str) -> None:
+def test_a_gguf_file_gives_the_logits_of_the_model_that_was_written(
+    settings: Settings, tmp_path: Path, family: str
+) -> None:
     path = tmp_path / "weights" / f"tiny-{family}.gguf"
     model, tokenizer = write_gguf(path, family, "gpt-2" if family == "llama" else "qwen2")
     name = f"folder:weights/tiny-{family}.gguf"
@@ -383,7 +388,8 @@ def test_a_conversion_of_before_stays_while_its_model_is_in_memory(settings: Set
 
 
 def test_the_model_of_a_gguf_file_is_only_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names and shapes are: its values would take as much memory again, and what a header says may be far more than it holds."""
+    """Names and shapes are: its values would take as much memory again, and what a header says may be far more than it
+    holds."""
     write_gguf(tmp_path / "tiny.gguf", "llama")
     devices: set[str] = set()
     made = hf.LlamaForCausalLM.__init__
@@ -450,7 +456,8 @@ def test_a_conversion_asks_for_room_in_memory_first(settings: Settings, monkeypa
 
 
 def test_every_known_rule_and_architecture_can_be_converted() -> None:
-    """What the header's check takes, the conversion takes: a rule or a family that only one of them knew would fail halfway."""
+    """What the header's check takes, the conversion takes: a rule or a family that only one of them knew would fail
+    halfway."""
     assert set(from_gguf.FAMILIES) == set(ARCHITECTURES)
     for rule in SPLITTING.values():
         assert expression(rule.words) is None or isinstance(expression(rule.words), str)

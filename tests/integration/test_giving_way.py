@@ -1,4 +1,5 @@
-"""A long result lets runs and small results go first, between two of its steps, and keeps what it has. Real worker processes."""
+"""A long result lets runs and small results go first, between two of its steps, and keeps what it has. Real worker
+processes."""
 
 from __future__ import annotations
 
@@ -184,7 +185,8 @@ class Tiny:
 def test_a_run_of_the_same_model_in_the_middle_of_a_lens_changes_neither(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And it is computed as outside: not in torch's inference mode, in which what is loaded could never be differentiated."""
+    """And it is computed as outside: not in torch's inference mode, in which what is loaded could never be
+    differentiated."""
     loaded, store = tiny(name), RunStore(tmp_path / "runs", 10**9)
     run, alone = capture_run(loaded, words(9)), capture_run(loaded, words(7))
     store.save(run.key, run.header, run.arrays)
@@ -211,7 +213,9 @@ def test_a_run_of_the_same_model_in_the_middle_of_a_lens_changes_neither(
         np.testing.assert_array_equal(np.asarray(amid[0].arrays[label]), np.asarray(array))
 
 
-def test_a_report_from_within_a_forward_is_told_and_lets_nobody_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_from_within_a_forward_is_told_and_lets_nobody_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another forward of the same model would report to this job, from its own layers."""
     loaded, store, said, given = tiny("llama"), RunStore(tmp_path / "runs", 10**9), [], []
     run, alone = capture_run(loaded, words(9)), capture_run(loaded, words(7))

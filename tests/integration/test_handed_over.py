@@ -1,4 +1,5 @@
-"""What is handed over beside the weights: wrappers, adapters, configurations that choose code, tokens without embeddings."""
+"""What is handed over beside the weights: wrappers, adapters, configurations that choose code, tokens without
+embeddings."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def llama(**more: Any) -> LlamaForCausalLM:
-    model: LlamaForCausalLM = randomised(LlamaForCausalLM(LlamaConfig(**{**SIZES, "max_position_embeddings": 64, **more})))
+    model: LlamaForCausalLM = randomised(
+        LlamaForCausalLM(LlamaConfig(**{**SIZES, "max_position_embeddings": 64, **more}))
+    )
     return model
 
 
@@ -134,7 +137,9 @@ def test_the_text_part_of_llama_4_equals_eager(more: dict[str, Any]) -> None:
     run = capture_run(wrap_model(model, tokenizer(False), "llama4"), TEXT)
     model.set_attn_implementation("eager")
     with torch.no_grad():
-        expected = model(**tokenizer(False)(TEXT, return_tensors="pt"), output_attentions=True, output_hidden_states=True)
+        expected = model(
+            **tokenizer(False)(TEXT, return_tensors="pt"), output_attentions=True, output_hidden_states=True
+        )
     for layer, weights in enumerate(expected.attentions):
         for head in range(2):
             np.testing.assert_allclose(run.attention(layer, head), weights[0, head].numpy(), atol=1e-5)
@@ -146,7 +151,9 @@ def test_the_text_part_of_llama_4_equals_eager(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"])
-@pytest.mark.parametrize("value", ["flash_attention_2", "somebody/kernel", "kernels-community/flash-attn2@v1:x", {"": "no"}, 5])
+@pytest.mark.parametrize(
+    "value", ["flash_attention_2", "somebody/kernel", "kernels-community/flash-attn2@v1:x", {"": "no"}, 5]
+)
 def test_an_implementation_that_a_configuration_names_is_not_followed(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: Any
 ) -> None:
@@ -163,7 +170,10 @@ def test_an_implementation_that_a_configuration_names_is_not_followed(
 
 
 def test_what_is_not_followed_is_left_out_at_any_depth() -> None:
-    nested = {"text_config": {"attn_implementation": "a/b", "layers": 2}, "parts": [{"_attn_implementation": "x", "y": 1}]}
+    nested = {
+        "text_config": {"attn_implementation": "a/b", "layers": 2},
+        "parts": [{"_attn_implementation": "x", "y": 1}],
+    }
     assert plain(nested) == {"text_config": {"layers": 2}, "parts": [{"y": 1}]}
 
 
@@ -178,7 +188,9 @@ def test_what_is_not_followed_is_left_out_at_any_depth() -> None:
         {"position_embedding_type": "relative_key_query", "model_type": "bert"},
     ],
 )
-def test_a_configuration_that_makes_no_model_is_one_sentence(settings: Settings, tmp_path: Path, config: dict[str, Any]) -> None:
+def test_a_configuration_that_makes_no_model_is_one_sentence(
+    settings: Settings, tmp_path: Path, config: dict[str, Any]
+) -> None:
     folder = save(llama(), tmp_path / "odd", **config)
     with pytest.raises(UnsupportedModelError, match="odd"):
         load_model(folder, settings)
@@ -256,7 +268,9 @@ def test_a_second_text_that_the_model_cannot_mark_is_one_sentence() -> None:
 def pieces(folder: Path, **more: Any) -> Any:
     """A folder's tokenizer.model, trained on a few words, and SentencePiece's own tokenizer of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO("\n".join(["the cat sat on the mat", "Mary met Mary and the cat", "a bottle of milk for the cat"] * 20))
+    text = io.StringIO(
+        "\n".join(["the cat sat on the mat", "Mary met Mary and the cat", "a bottle of milk for the cat"] * 20)
+    )
     with (folder / "tokenizer.model").open("wb") as stream:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=text,

@@ -49,7 +49,8 @@ def built(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an environment, `clean`, that has the wheel and borrows what that needs from the tests' own; and a model."""
+    """A folder with an environment, `clean`, that has the wheel and borrows what that needs from the tests' own; and a
+    model."""
     folder = tmp_path_factory.mktemp("installed")
     wheel, clean = built(folder), folder / "clean"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(clean)], check=True)
@@ -67,7 +68,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(place: Path, tmp_path: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("DASHBOARD_")}
+    kept = {
+        name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("DASHBOARD_")
+    }
     own = {"DASHBOARD_CACHE_DIR": str(tmp_path / "cache"), "DASHBOARD_MODEL_FOLDERS": str(place / "models")}
     return (
         kept
@@ -141,13 +144,17 @@ def test_a_notebook_in_any_folder_shows_a_run(place: Path, environment: dict[str
     kernels = tmp_path / "jupyter" / "kernels" / "clean"
     kernels.mkdir(parents=True)
     argv = [str(place / "clean" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (kernels / "kernel.json").write_text(f'{{"argv": {argv!r}, "display_name": "clean", "language": "python"}}'.replace("'", '"'))
+    (kernels / "kernel.json").write_text(
+        f'{{"argv": {argv!r}, "display_name": "clean", "language": "python"}}'.replace("'", '"')
+    )
     code = CELL.replace("MODEL", repr(str(place / "models" / "small")))
     asks = "import urllib.request\nprint(urllib.request.urlopen(shown.url).status)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell(asks)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-        client = NotebookClient(notebook, timeout=240, kernel_name="clean", resources={"metadata": {"path": str(tmp_path)}})
+        client = NotebookClient(
+            notebook, timeout=240, kernel_name="clean", resources={"metadata": {"path": str(tmp_path)}}
+        )
         client.execute(env=environment)
     first, second = notebook.cells
     printed = "".join(output.text for output in first.outputs if output.output_type == "stream")

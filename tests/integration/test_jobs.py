@@ -1,4 +1,5 @@
-"""The queue with real worker processes: shared runs, cancels, deaths, time limits. The jobs are fake, the deaths are not."""
+"""The queue with real worker processes: shared runs, cancels, deaths, time limits. The jobs are fake, the deaths are
+not."""
 
 from __future__ import annotations
 
@@ -240,7 +241,8 @@ def server(keeper: Keeper) -> Server:
 
 
 def test_a_running_server_sweeps_and_keeps_its_budget(make_server: Callable[..., Server]) -> None:
-    """The worker service does it by itself, at its start at the latest: left-over files, and what is over the budget."""
+    """The worker service does it by itself, at its start at the latest: left-over files, and what is over the
+    budget."""
     server = make_server(cache_gigabytes=0.004)
     old = server.settings.models_folder / "gguf" / "old"
     old.mkdir(parents=True)
@@ -396,7 +398,9 @@ def test_a_process_that_freezes_while_it_writes_is_replaced(make_server: Callabl
 
 
 @pytest.mark.alone
-def test_a_worker_that_computes_and_gives_no_sign_of_life_while_it_starts_stays(make_server: Callable[..., Server]) -> None:
+def test_a_worker_that_computes_and_gives_no_sign_of_life_while_it_starts_stays(
+    make_server: Callable[..., Server],
+) -> None:
     """It imports torch, say, which lets no other thread of it run, for longer than anything may stall."""
     server = make_server(stall_seconds=1.0, heartbeat_seconds=1.0)
     server.start_workers(f"{FAKE}:absorbed", within=PATIENCE)
@@ -547,7 +551,8 @@ def kept_for_ever(server: Server) -> set[str]:
 
 @pytest.mark.alone
 def test_a_disk_that_is_full_for_a_while(make_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking is refused with a sentence, what runs goes on, the worker keeps its models; and then everything works again."""
+    """Asking is refused with a sentence, what runs goes on, the worker keeps its models; and then everything works
+    again."""
     server = make_server(lease_seconds=60.0)
     flag = server.settings.cache_dir / "full"
     monkeypatch.setenv(fake_jobs.FULL_WHILE, str(flag))
@@ -703,7 +708,8 @@ REACTION = "CC(=O)O." * 15 + "CC>>CC(=O)OCC"  # 134 tokens: near the most of whi
 
 
 def assert_still_there(server: Server, model: str, pid: int, cancelled: float, text: str) -> None:
-    """The worker that was told to stop is free in under two seconds, and still holds its model: it computes this new text."""
+    """The worker that was told to stop is free in under two seconds, and still holds its model: it computes this new
+    text."""
     server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 2 - (time.monotonic() - cancelled))
     assert not server.manager.store.has(RunRequest(model, text).key(Catalog(server.settings).fingerprint(model)))
     outcome = server.outcome(server.ask_run(model, text), within=10)
@@ -778,7 +784,9 @@ class Page:
         text = self.client.get("/").get_data(as_text=True)
         self.end_id = text.split('"end_id":"')[1].split('"')[0]
         self.cancels = [
-            item["output"] for item in self.client.get("/_dash-dependencies").get_json() if item["output"].startswith("cancel")
+            item["output"]
+            for item in self.client.get("/_dash-dependencies").get_json()
+            if item["output"].startswith("cancel")
         ]
 
     def post(self, output: str, identifier: str, value: Any, **arguments: Any) -> tuple[int, Any]:

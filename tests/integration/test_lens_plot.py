@@ -1,4 +1,5 @@
-"""`plot_logit_lens` on plain Hugging Face outputs: its last row is the model's own prediction, and no norm is applied twice."""
+"""`plot_logit_lens` on plain Hugging Face outputs: its last row is the model's own prediction, and no norm is applied
+twice."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ def test_the_last_row_is_the_models_own_prediction(name: str) -> None:
 def test_the_model_stays_as_it_is() -> None:
     model, tokenizer, ids, outputs = outputs_of("llama")
     model.train()
-    figure = plot_logit_lens(outputs.hidden_states, model, tokenizer, ids, measure="actual-rank", token_idx=-1, layer=-1)
+    figure = plot_logit_lens(
+        outputs.hidden_states, model, tokenizer, ids, measure="actual-rank", token_idx=-1, layer=-1
+    )
     assert all(module.training for module in model.modules())
     assert any(parameter.requires_grad for parameter in model.parameters())
     frames = figure.layout.shapes

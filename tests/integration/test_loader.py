@@ -72,7 +72,9 @@ def split_gpt2(folder: Path) -> Path:
     return folder
 
 
-def test_a_checkpoint_in_parts_is_loaded_and_its_index_belongs_to_the_fingerprint(settings: Settings, tmp_path: Path) -> None:
+def test_a_checkpoint_in_parts_is_loaded_and_its_index_belongs_to_the_fingerprint(
+    settings: Settings, tmp_path: Path
+) -> None:
     folder = split_gpt2(tmp_path / "mine")
     before = load_model(folder, settings).fingerprint
     index = folder / "model.safetensors.index.json"
@@ -103,7 +105,14 @@ def test_a_causal_folder_is_loaded_as_it_was_saved(settings: Settings, tmp_path:
     steps: list[Progress] = []
     loaded = load_model(save(saved, tmp_path / "mine"), settings, progress=steps.append)
     info = loaded.info
-    assert (info.kind, info.family, info.title, info.layers, info.heads, info.limit) == ("causal", "gpt2", "mine", 2, 2, 32)
+    assert (info.kind, info.family, info.title, info.layers, info.heads, info.limit) == (
+        "causal",
+        "gpt2",
+        "mine",
+        2,
+        2,
+        32,
+    )
     assert info.parameters == sum(parameter.numel() for parameter in saved.parameters())
     ids = torch.tensor([[1, 2, 3]])
     assert torch.equal(loaded.model(ids).logits, saved(ids).logits)

@@ -1,4 +1,5 @@
-"""Values that are not finite, planted in each place of small models: said once with the layer, and everything else is shown."""
+"""Values that are not finite, planted in each place of small models: said once with the layer, and everything else is
+shown."""
 
 from __future__ import annotations
 
@@ -119,7 +120,9 @@ def test_everything_is_shown_or_says_why_not(place: str, layer: int, token: int,
     run = planted("llama", PLACES[place][0])
     assert run.not_finite is not None
     text = "\n".join(everything(run, layer, token, other))
-    assert WRONG.findall(text.replace(run.not_finite.values, "")) == [], "say in words what is not finite (views/not_finite.py)"
+    assert WRONG.findall(text.replace(run.not_finite.values, "")) == [], (
+        "say in words what is not finite (views/not_finite.py)"
+    )
     assert run.not_finite.sentence in text
     prediction = next(view for view in all_views() if view.name == "prediction")
     options = prediction.options(tuple(None for _control in prediction.controls))
@@ -268,7 +271,8 @@ def test_a_row_alone_that_is_not_finite_stays_empty() -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_values_that_are_not_finite_do_not_change_what_a_model_is(place: str, tmp_path: Path) -> None:
-    """Whether a model reads ahead is tried on it: one whose weights overflowed reads as little ahead as it did before."""
+    """Whether a model reads ahead is tried on it: one whose weights overflowed reads as little ahead as it did
+    before."""
     loaded = broken("llama", PLACES[place][0])
     assert loaded.info.kind == "causal"
     loaded.model.save_pretrained(tmp_path)
@@ -312,7 +316,9 @@ def test_the_lens_of_a_broken_model_says_where_it_breaks(place: str) -> None:
             assert result.endswith(run.not_finite.sentence.replace("\u00a0", " "))
             continue
         view = views[name]
-        options = {control.name: control.default for control in view.controls} | ({"words": "w3"} if name == "through" else {})
+        options = {control.name: control.default for control in view.controls} | (
+            {"words": "w3"} if name == "through" else {}
+        )
         for layer in range(run.model.layers):
             context = Context(run, Selection(run.key, 2, layer, 0), options, results={request.name: result})
             said = view.text(context)

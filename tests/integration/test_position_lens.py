@@ -1,4 +1,5 @@
-"""The lens of one position beside plain Hugging Face: as the text stands, with it masked, and for words that are typed."""
+"""The lens of one position beside plain Hugging Face: as the text stands, with it masked, and for words that are
+typed."""
 
 from __future__ import annotations
 
@@ -32,7 +33,12 @@ def reference(name: str, masked: bool) -> tuple[PositionLens, np.ndarray, Any]:
     loaded = tiny(name)
     run = capture_run(loaded, words(9))
     lens = derive(
-        loaded, run, "position-lens", position=POSITION, mode="masked" if masked else "given", words=f"{WORDS[3]} {WORDS[7]}"
+        loaded,
+        run,
+        "position-lens",
+        position=POSITION,
+        mode="masked" if masked else "given",
+        words=f"{WORDS[3]} {WORDS[7]}",
     )
     ids = torch.tensor([[token.id for token in run.tokens]])
     if masked:

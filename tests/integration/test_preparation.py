@@ -1,6 +1,8 @@
-"""Models that are made ready beside the worker: downloads, conversions and checksums hold nobody but who waits for them.
+"""Models that are made ready beside the worker: downloads, conversions and checksums hold nobody but who waits for
+them.
 
-Everything is real: web processes, a supervisor, a worker with tiny models, and a small hub that sends as slowly as a test says.
+Everything is real: web processes, a supervisor, a worker with tiny models, and a small hub that sends as slowly as a
+test says.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ if os.environ.get("SLOW_DISK_WHILE"):
     import dashboard.models.digests as digests
 
     def slowly(stream, report, read=digests._read_whole):
-        while "/slow/" in os.readlink(f"/proc/self/fd/{stream.fileno()}") and os.path.exists(os.environ["SLOW_DISK_WHILE"]):
+        slow = "/slow/" in os.readlink(f"/proc/self/fd/{stream.fileno()}")
+        while slow and os.path.exists(os.environ["SLOW_DISK_WHILE"]):
             if report is not None:
                 report(0)
             time.sleep(0.02)
@@ -63,7 +66,9 @@ if os.environ.get("SLOW_DISK_WHILE"):
 def llama(folder: Path, **sizes: int) -> Path:
     """A model of 4 MB, or of other sizes."""
     small = {"hidden_size": 128, "num_hidden_layers": 4, "intermediate_size": 512, "num_attention_heads": 4}
-    model = randomised(LlamaForCausalLM(LlamaConfig(**{**small, "vocab_size": 64, "max_position_embeddings": 64, **sizes})))
+    model = randomised(
+        LlamaForCausalLM(LlamaConfig(**{**small, "vocab_size": 64, "max_position_embeddings": 64, **sizes}))
+    )
     model.save_pretrained(folder)
     tokenizer(False).save_pretrained(folder)
     return folder
@@ -71,7 +76,8 @@ def llama(folder: Path, **sizes: int) -> Path:
 
 @dataclass
 class Server:
-    """A server in a folder of its own; `slow` is a file: while it is there, the weights in `weights/slow` cannot be read on."""
+    """A server in a folder of its own; `slow` is a file: while it is there, the weights in `weights/slow` cannot be
+    read on."""
 
     settings: Settings
     hub: Hub
@@ -204,7 +210,9 @@ def test_a_download_that_stalls_is_told_on_the_page_and_goes_on_with_the_next_ru
     server.hub.pace = (20, 0.1)
     person = server.person()
     outcome = person.wait(person.submit("w1 w2", NAME), PATIENCE)
-    assert outcome["error"].startswith(f"The download of {NAME} stopped at 2 of 4 MB: less than 0.08 MB came in 8 seconds.")
+    assert outcome["error"].startswith(
+        f"The download of {NAME} stopped at 2 of 4 MB: less than 0.08 MB came in 8 seconds."
+    )
     assert "What has come is kept. Try again to go on from there" in outcome["error"]
     assert (outcome["retry"], outcome["cancelled"], outcome["kind"]) == (True, False, "HubUnreachableError")
     server.hub.pace = None
@@ -257,7 +265,8 @@ def test_a_conversion_is_beside_a_run(server: Server) -> None:
 
 
 def test_nobody_waits_for_a_checksum_but_who_runs_that_model(server: Server) -> None:
-    """A disk that gives nothing: clicks, counts and pages of anyone go on, with that model too; no process reads it for them."""
+    """A disk that gives nothing: clicks, counts and pages of anyone go on, with that model too; no process reads it for
+    them."""
     server.slow.touch()
     one, other = server.person(), server.person()
     waiting = one.submit("w1 w2 w3", SLOW)
@@ -274,7 +283,9 @@ def test_nobody_waits_for_a_checksum_but_who_runs_that_model(server: Server) -> 
 
 
 @pytest.mark.parametrize("stopped_by", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_preparation_that_dies_or_freezes_is_told_and_the_workers_stay(server: Server, stopped_by: signal.Signals) -> None:
+def test_a_preparation_that_dies_or_freezes_is_told_and_the_workers_stay(
+    server: Server, stopped_by: signal.Signals
+) -> None:
     """In the middle of a checksum; then the model is run all the same."""
     os.utime(server.settings.model_folders[0] / "slow" / "model.safetensors")  # so that it must be read
     server.slow.touch()
@@ -319,7 +330,9 @@ def test_absurd_sizes_are_refused_before_the_worker_makes_anything_of_them(serve
     sent = server.hub.files
     server.hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
     try:
-        outcomes = [person.wait(person.submit("w1", name), PATIENCE) for name in (f"folder:weights/{folder.name}", NAME)]
+        outcomes = [
+            person.wait(person.submit("w1", name), PATIENCE) for name in (f"folder:weights/{folder.name}", NAME)
+        ]
     finally:
         server.hub.files = sent
         shutil.rmtree(folder)

@@ -76,7 +76,10 @@ def test_the_example_family(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not anatomies.anatomy(without.model, without.info).has_head  # what the page says of a family without a file
 
     example = ModuleType("granitemoe")
-    exec(compile(examples_of("docs/adding-a-family.md", "families/granitemoe.py")[0], "granitemoe.py", "exec"), vars(example))
+    exec(
+        compile(examples_of("docs/adding-a-family.md", "families/granitemoe.py")[0], "granitemoe.py", "exec"),
+        vars(example),
+    )
     found = {**families(), **register([("granitemoe", example)])}
     monkeypatch.setattr(anatomies, "families", lambda: found)
     with_file = wrap_model(GraniteMoeForCausalLM(config), Tokenizer(), "tiny")

@@ -116,7 +116,9 @@ def test_names_and_pins_are_ones_own(app: dash.Dash, runs: list[ModelRun], setti
     assert open_run(bob, runs[0].key)["name"] == ""
 
 
-def test_a_run_is_deleted_with_the_last_list_that_has_it(app: dash.Dash, runs: list[ModelRun], settings: Settings) -> None:
+def test_a_run_is_deleted_with_the_last_list_that_has_it(
+    app: dash.Dash, runs: list[ModelRun], settings: Settings
+) -> None:
     ann, bob, store = someone(app), someone(app), RunStore.from_settings(settings)
     for client in (ann, bob):
         open_run(client, runs[0].key)
@@ -215,7 +217,9 @@ def test_a_foreign_host_is_refused_everywhere_but_for_health(app: dash.Dash, run
 
 def test_a_server_for_a_network_answers_for_any_name_unless_it_is_told(tmp_path: Path) -> None:
     for hosts, status in ((None, 200), ("dash.example", 421)):
-        app = create_app(Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "models", host="0.0.0.0", hosts=hosts))
+        app = create_app(
+            Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "models", host="0.0.0.0", hosts=hosts)
+        )
         client = app.server.test_client()
         reply = client.get("/", headers={"Host": "evil.example"}, environ_overrides={"SERVER_NAME": "0.0.0.0"})
         assert reply.status_code == status

@@ -1,10 +1,11 @@
-"""Whole servers, as a team uses them: gunicorn's processes, a supervisor with its workers, and several people over HTTP.
+"""Whole servers, as a team uses them: gunicorn's processes, a supervisor with its workers, and several people over
+HTTP.
 
-The jobs are fake (tests/integration/fake_jobs.py: `pages`), everything else is real. A text's last two words say how many
-layers its run has, by which its progress can be told from anyone else's, and how many seconds it takes.
+The jobs are fake (tests/integration/fake_jobs.py: `pages`), everything else is real. A text's last two words say how
+many layers its run has, by which its progress can be told from anyone else's, and how many seconds it takes.
 
-To start a web process costs seconds, a worker without a model little: the tests share the web processes of two servers, which
-have one cache folder, and each starts the workers that it needs.
+To start a web process costs seconds, a worker without a model little: the tests share the web processes of two servers,
+which have one cache folder, and each starts the workers that it needs.
 """
 
 from __future__ import annotations
@@ -146,7 +147,9 @@ def has_ended(process: psutil.Process) -> bool:
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
     """Two servers with one cache folder, of two web processes and of one."""
     folder = tmp_path_factory.mktemp("servers")
-    settings = Settings(cache_dir=folder / "cache", models_dir=folder / "models", lease_seconds=60.0, heartbeat_seconds=30.0)
+    settings = Settings(
+        cache_dir=folder / "cache", models_dir=folder / "models", lease_seconds=60.0, heartbeat_seconds=30.0
+    )
     made = [Site(replace(settings, port=free_port(), web_processes=count)) for count in (2, 1)]
     yield made[0], made[1]
     for site in made:
@@ -230,7 +233,10 @@ def test_three_people_on_two_web_processes_see_their_own(site: Site) -> None:
 def test_a_page_goes_on_after_its_web_processes_were_restarted(site: Site) -> None:
     site.start("worker")
     person, other = site.person(), site.person()
-    running, waiting = person.submit("While the web restarts 21 4", MODEL), other.submit("And this one waits 22 0.1", MODEL)
+    running, waiting = (
+        person.submit("While the web restarts 21 4", MODEL),
+        other.submit("And this one waits 22 0.1", MODEL),
+    )
     person.sees(running, "layers")
     site.stop("web")
     with pytest.raises(OSError, match="refused"):
@@ -244,7 +250,9 @@ def test_a_page_goes_on_after_its_web_processes_were_restarted(site: Site) -> No
 
 
 @pytest.mark.parametrize(("what", "by"), ENDS, ids=["worker ended", "both killed"])
-def test_a_restart_in_the_middle_is_told_and_the_queue_is_kept(other: Site, what: tuple[str, ...], by: signal.Signals) -> None:
+def test_a_restart_in_the_middle_is_told_and_the_queue_is_kept(
+    other: Site, what: tuple[str, ...], by: signal.Signals
+) -> None:
     """What was being computed is an error at once, what waited is computed by the next worker, what was saved stays."""
     site = other.start("worker")
     person, next_one, third = site.person(), site.person(), site.person()
@@ -266,7 +274,8 @@ def test_a_restart_in_the_middle_is_told_and_the_queue_is_kept(other: Site, what
 
 
 def test_a_run_file_that_someone_cuts_short_while_it_is_shown(other: Site) -> None:
-    """Reading a mapped file that was cut short ends the process that reads; gunicorn starts another, and the page is told."""
+    """Reading a mapped file that was cut short ends the process that reads; gunicorn starts another, and the page is
+    told."""
     site = other.start("worker")
     person = site.person()
     key = person.wait(person.submit("Cut me short 41 0", MODEL))["run"]
@@ -308,7 +317,8 @@ def test_two_servers_on_one_cache_folder(site: Site, other: Site) -> None:
 def test_a_run_that_another_server_computes_is_not_lost_with_it(
     site: Site, other: Site, what: tuple[str, ...], by: signal.Signals
 ) -> None:
-    """The other server's worker has the run when its server ends: this one's worker does it again, and nobody hears of it."""
+    """The other server's worker has the run when its server ends: this one's worker does it again, and nobody hears of
+    it."""
     other.start("worker")
     here, text = site.person(), f"Begun at the other one, which {by.name} ends 30 -60"
     handle = here.submit(text, MODEL)

@@ -1,4 +1,5 @@
-"""`models` on the shell, and downloads: from a small hub that is served here, with progress, cancel and a network that is off."""
+"""`models` on the shell, and downloads: from a small hub that is served here, with progress, cancel and a network that
+is off."""
 
 from __future__ import annotations
 
@@ -138,7 +139,9 @@ def test_too_large_for_memory_or_disk_is_said_before_the_download(
             load_model(NAME, settings)
     usage = SimpleNamespace(free=512_000_010, total=10**12)  # ten bytes beside what stays free
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
-    with pytest.raises(ModelError, match=r"needs 0 MB on the disk, and the server's disk has 0 MB too little room for it"):
+    with pytest.raises(
+        ModelError, match=r"needs 0 MB on the disk, and the server's disk has 0 MB too little room for it"
+    ):
         load_model(NAME, settings)
     assert [path for path in hub.asked if "/resolve/" in path] == []
 
@@ -244,7 +247,10 @@ def test_the_shell_removes_no_model_that_a_process_has_in_memory(
         (["models", "remove", "folder:weights/own", "--yes"], "delete it yourself"),
         (["models", "fetch", "folder:weights/none"], "no model “weights/none”"),
         (["models", "fetch", "no such model"], "no hub id"),
-        (["analyse", "--model", "no such model", "--text", "x", "--out", "x.csv"], "neither a model's name nor a folder"),
+        (
+            ["analyse", "--model", "no such model", "--text", "x", "--out", "x.csv"],
+            "neither a model's name nor a folder",
+        ),
         (["models", "fetch", "weights/own"], "Did you mean folder:weights/own?"),
         (["models", "remove", "smolm2-135m"], "Did you mean smollm2-135m?"),
         (["analyse", "--model", "smolm2-135m", "--text", "x", "--out", "x.csv"], "Did you mean smollm2-135m?"),

@@ -58,7 +58,9 @@ def answered(settings: Settings) -> bool:
     return get(settings, "/health")[0].status == 200
 
 
-def test_connections_on_which_nothing_is_sent_hold_no_thread(settings: Settings, connections: list[socket.socket]) -> None:
+def test_connections_on_which_nothing_is_sent_hold_no_thread(
+    settings: Settings, connections: list[socket.socket]
+) -> None:
     assert answered(settings)
     connections[0].sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     assert connections[0].recv(12) == b"HTTP/1.1 200"
@@ -137,7 +139,10 @@ def front(settings: Settings, tmp_path: Path) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     server = (ROOT / "docs" / "nginx.conf").read_text(encoding="utf-8")
-    for written, ours in (("listen 8080", f"listen 127.0.0.1:{port}"), ("127.0.0.1:8050", f"127.0.0.1:{settings.port}")):
+    for written, ours in (
+        ("listen 8080", f"listen 127.0.0.1:{port}"),
+        ("127.0.0.1:8050", f"127.0.0.1:{settings.port}"),
+    ):
         assert server.count(written) == 1
         server = server.replace(written, ours)
     server = server.replace("client_body_timeout 10s", "client_body_timeout 2s")
@@ -146,7 +151,9 @@ def front(settings: Settings, tmp_path: Path) -> Iterator[int]:
     whole = f"daemon off;\npid {tmp_path / 'pid'};\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{server}\n}}\n"
     (tmp_path / "nginx.conf").write_text(whole, encoding="utf-8")
     command = [nginx(), "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-    process = subprocess.Popen([*command, "-g", f"user {os.environ.get('USER') or 'root'};"] if os.geteuid() == 0 else command)
+    process = subprocess.Popen(
+        [*command, "-g", f"user {os.environ.get('USER') or 'root'};"] if os.geteuid() == 0 else command
+    )
     try:
         wait_for_port(replace(settings, port=port), process)
         yield port

@@ -40,7 +40,9 @@ def byte_level(prefix_space: bool, trim: bool) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim)
-    trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=330, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
@@ -57,7 +59,9 @@ def llama_like() -> PreTrainedTokenizerFast:
     letters = sorted(set("▁".join(CORPUS)) - {" "} | {"▁"})
     pieces = ["<unk>", "<s>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters, "▁h", "▁w", "el", "lo", "▁▁"]
     merges = [("▁", "h"), ("▁", "w"), ("e", "l"), ("l", "o"), ("▁", "▁")]
-    model = models.BPE({p: i for i, p in enumerate(pieces)}, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    model = models.BPE(
+        {p: i for i, p in enumerate(pieces)}, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True
+    )
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
@@ -138,7 +142,9 @@ def test_byte_level_pieces_joined_over_distinct_spans_give_the_text_back(kind: s
         spans = dict.fromkeys((token.start, token.end) for token in tokens)
         assert "".join(text[start:end] for start, end in spans) == text
         assert all(
-            token.text == text[token.start : token.end] for token in tokens if not token.partial and token.end > token.start
+            token.text == text[token.start : token.end]
+            for token in tokens
+            if not token.partial and token.end > token.start
         )
 
 
@@ -220,7 +226,12 @@ def test_characters_outside_the_smiles_pattern_are_unknown_pieces_in_their_place
 def test_a_second_text_goes_on_where_the_first_ends() -> None:
     text, pair = "Hello world", "Two dogs"
     inputs, tokens = tokenize(bundled("minilm-l6"), text, pair)
-    assert [(text + pair)[token.start : token.end] for token in tokens if not token.special] == ["Hello", "world", "Two", "dogs"]
+    assert [(text + pair)[token.start : token.end] for token in tokens if not token.special] == [
+        "Hello",
+        "world",
+        "Two",
+        "dogs",
+    ]
     assert inputs["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1]]
 
 

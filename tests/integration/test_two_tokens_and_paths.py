@@ -15,7 +15,8 @@ pytestmark = pytest.mark.integration
 
 
 def test_paths_and_likeness_are_those_of_hugging_faces_hidden_states() -> None:
-    loaded = load_model("minilm-l6")  # its last hidden state is past no final norm, so all layers are Hugging Face's own
+    # its last hidden state is past no final norm, so all layers are Hugging Face's own
+    loaded = load_model("minilm-l6")
     run = capture_run(loaded, "The bank raised its rates. We sat on the river bank.")
     loaded.model.set_attn_implementation("eager")
     with torch.inference_mode():

@@ -212,7 +212,8 @@ def test_no_answer_is_of_another_capture_than_the_page_has(client: FlaskClient, 
     heads, weights = f"/run/{link['run']}/heads-light.png", f"/run/{link['run']}/attention/1/1?from=0&to=2"
     paths = [f"/show/{kind}/{view.name}" for view in all_views() for kind in ("figure", "words")]
     paths += ["/export/figure/attention.html", "/export/run.npz", "/export/report.html", heads, weights]
-    assert {client.get(path, query_string=query).status_code for path in paths[:-1]} <= {200, 202}  # 202: waits for a result
+    # 202: waits for a result
+    assert {client.get(path, query_string=query).status_code for path in paths[:-1]} <= {200, 202}
     kept = client.get(f"{weights}&stamp={old}")
     assert "immutable" in kept.headers["Cache-Control"]
     run = store.open(link["run"])
@@ -266,7 +267,9 @@ def test_a_submitted_text_of_earlier_numbers_is_computed_again(settings: Setting
 @pytest.mark.usefixtures("mended")
 def test_a_prediction_is_not_computed_beside_earlier_numbers(settings: Settings, store: RunStore) -> None:
     said, models = RUNS["bert"], ResidentModels(settings)
-    there, other = (DerivedRequest.of(said["key"], "masked-prediction", position=place) for place in (FILLED, FILLED + 1))
+    there, other = (
+        DerivedRequest.of(said["key"], "masked-prediction", position=place) for place in (FILLED, FILLED + 1)
+    )
     with pytest.raises(MissingArrayError, match="Run the text again"):
         derive(other.to_json(), desk(store, other.name), models)
     assert derive(there.to_json(), desk(store, there.name), models) == there.name, "it was stored"

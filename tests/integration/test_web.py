@@ -72,7 +72,8 @@ def started(
     """A process of ours, ended with everything that it started.
 
     Args:
-        on_ctrl_c: what it finds set for SIGINT: a terminal's shell leaves the default; `nohup … &` in a script ignores it.
+        on_ctrl_c: what it finds set for SIGINT: a terminal's shell leaves the default; `nohup … &` in a script ignores
+            it.
     """
     process = subprocess.Popen(
         command,
@@ -110,7 +111,9 @@ def wait_for_port(settings: Settings, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the port was not opened")
 
 
-def get(settings: Settings, path: str, headers: Mapping[str, str] | None = None) -> tuple[http.client.HTTPResponse, bytes]:
+def get(
+    settings: Settings, path: str, headers: Mapping[str, str] | None = None
+) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", settings.port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
@@ -344,7 +347,9 @@ def test_what_never_changes_is_kept_by_the_browser(client: FlaskClient, run: Mod
 
 
 def test_different_numbers_have_different_tags(client: FlaskClient, run: ModelRun) -> None:
-    weights = [f"attention/{place}" for place in ("0/0?from=0&to=6", "0/1?from=0&to=6", "1/0?from=0&to=6", "0/0?from=1&to=2")]
+    weights = [
+        f"attention/{place}" for place in ("0/0?from=0&to=6", "0/1?from=0&to=6", "1/0?from=0&to=6", "0/0?from=1&to=2")
+    ]
     paths = (*weights, "heads-light.png", "heads-dark.png")
     tags = {client.get(f"/run/{run.key}/{path}").headers["ETag"] for path in paths}
     assert len(tags) == len(paths)
@@ -496,7 +501,16 @@ GARBAGE: tuple[Any, ...] = (
     ),
     *(
         {"wants": [{"run": "KEY", "kind": "masked-prediction", "parameters": wrong}]}
-        for wrong in (None, [], {}, {"position": 99}, {"position": True}, {"position": "0"}, {"position": 0, "more": 1}, {"": 0})
+        for wrong in (
+            None,
+            [],
+            {},
+            {"position": 99},
+            {"position": True},
+            {"position": "0"},
+            {"position": 0, "more": 1},
+            {"": 0},
+        )
     ),
     {"error": 3, "run": 4},
 )
@@ -543,9 +557,12 @@ def test_a_broken_callback_request_never_shows_a_traceback(client: FlaskClient, 
 # signals
 
 
-@pytest.mark.parametrize("on_ctrl_c", [signal.SIG_DFL, signal.SIG_IGN], ids=["in a terminal", "in a script's background"])
+@pytest.mark.parametrize(
+    "on_ctrl_c", [signal.SIG_DFL, signal.SIG_IGN], ids=["in a terminal", "in a script's background"]
+)
 def test_serve_ends_web_and_worker_with_it(tmp_path: Path, on_ctrl_c: signal.Handlers) -> None:
-    """Ctrl+C ends what a person started; in the background of a script, where it is not meant, SIGTERM does. Nothing stays."""
+    """Ctrl+C ends what a person started; in the background of a script, where it is not meant, SIGTERM does. Nothing
+    stays."""
     models = Settings.from_env().models_folder
     if not (models / "smollm2-135m").is_dir():
         pytest.fail("The bundled models are missing: run make setup")

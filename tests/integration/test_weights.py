@@ -71,7 +71,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def llama(**more: Any) -> LlamaForCausalLM:
-    model: LlamaForCausalLM = randomised(LlamaForCausalLM(LlamaConfig(**{**SIZES, "max_position_embeddings": 64, **more})))
+    model: LlamaForCausalLM = randomised(
+        LlamaForCausalLM(LlamaConfig(**{**SIZES, "max_position_embeddings": 64, **more}))
+    )
     return model
 
 
@@ -85,9 +87,14 @@ def bert(cls: Any = BertForMaskedLM, **more: Any) -> Any:
 
 
 def save(
-    model: PreTrainedModel, folder: Path, change: Callable[[Weights], object] | None = None, around: bool = False, **config: Any
+    model: PreTrainedModel,
+    folder: Path,
+    change: Callable[[Weights], object] | None = None,
+    around: bool = False,
+    **config: Any,
 ) -> Path:
-    """A folder with the model's weights, changed by `change`, and its configuration with these values (None: without the key)."""
+    """A folder with the model's weights, changed by `change`, and its configuration with these values (None: without
+    the key)."""
     model.save_pretrained(folder)
     tokenizer(around).save_pretrained(folder)
     path = folder / "config.json"
@@ -96,7 +103,9 @@ def save(
     if change is not None:
         weights = load_file(folder / "model.safetensors")
         change(weights)
-        save_file({name: value.clone() for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+        save_file(
+            {name: value.clone() for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+        )
     return folder
 
 
@@ -218,14 +227,20 @@ def test_an_electra_discriminator_is_a_classifier_with_its_encoders_numbers(sett
         "replaced-token head (discriminator_predictions.dense, discriminator_predictions.dense_prediction)"
     ]
     plain = ElectraModel(whole.config).eval()
-    plain.load_state_dict({name.removeprefix("electra."): value for name, value in whole.state_dict().items()}, strict=False)
+    plain.load_state_dict(
+        {name.removeprefix("electra."): value for name, value in whole.state_dict().items()}, strict=False
+    )
     check(run, plain, around=True)
 
 
-def test_an_electra_generator_is_masked_also_with_the_discriminators_head_beside(settings: Settings, tmp_path: Path) -> None:
+def test_an_electra_generator_is_masked_also_with_the_discriminators_head_beside(
+    settings: Settings, tmp_path: Path
+) -> None:
     generator = electra(ElectraForMaskedLM)
     more = {f"discriminator_predictions.dense.{part}": torch.ones(16) for part in ("weight", "bias")}
-    folder = save(generator, tmp_path / "generator", renamed({}, more), around=True, architectures=["ElectraForPreTraining"])
+    folder = save(
+        generator, tmp_path / "generator", renamed({}, more), around=True, architectures=["ElectraForPreTraining"]
+    )
     run = capture_run(load_model(folder, settings), TEXT)
     assert run.model.kind == describe_folder(folder).kind == "masked"
     assert run.header["unread"] == ["replaced-token head (discriminator_predictions.dense)"]
@@ -280,8 +295,18 @@ BIAS = torch.ones(16)
         (gpt2, adding(transformer__h__0__attn__bias=torch.ones(1, 1, 32, 32)), {}, "computes by itself.*attn.bias"),
         (gpt2, adding(transformer__h__0__attn__masked_bias=torch.tensor(0.0)), {}, "masked_bias"),
         (gpt2, adding(h__0__ln_1__weight=torch.ones(16)), {}, "two weights for one place.*h.0.ln_1"),
-        (bert, adding(bert__encoder__layer__0__attention__self__distance_embedding__weight=torch.ones(9, 8)), {}, "distance_emb"),
-        (bert, adding(bert__embeddings__position_ids=torch.arange(512).flip(0)), {}, "computes by itself.*position_ids"),
+        (
+            bert,
+            adding(bert__encoder__layer__0__attention__self__distance_embedding__weight=torch.ones(9, 8)),
+            {},
+            "distance_emb",
+        ),
+        (
+            bert,
+            adding(bert__embeddings__position_ids=torch.arange(512).flip(0)),
+            {},
+            "computes by itself.*position_ids",
+        ),
         (bert, adding(cls__predictions__extra__weight=BIAS), {}, r"cls\.predictions\.extra"),
         (bert, adding(bert__embeddings__LayerNorm__gamma=BIAS), {}, "two weights for one place"),
         (
@@ -367,7 +392,9 @@ def test_an_untied_head_is_read_where_the_configuration_says_tied(settings: Sett
 
 def test_declared_further_layers_are_left_out_and_named(settings: Settings, tmp_path: Path) -> None:
     model = llama()
-    more = {name.replace("layers.1", "layers.2"): value for name, value in model.state_dict().items() if "layers.1" in name}
+    more = {
+        name.replace("layers.1", "layers.2"): value for name, value in model.state_dict().items() if "layers.1" in name
+    }
     folder = save(model, tmp_path / "further", renamed({}, more), num_nextn_predict_layers=1)
     run = capture_run(load_model(folder, settings), TEXT)
     assert run.header["unread"][0].startswith("head for further tokens")
@@ -422,8 +449,14 @@ def test_the_kind_is_what_the_weights_make(
     described, loaded = describe_folder(folder), load_model(folder, settings)
     assert (loaded.info.kind, loaded.without) == (described.kind, described.without) == (kind, what)
     run = capture_run(loaded, TEXT)
-    sentence = {"": None, "embeddings": "produces embeddings; it has no token predictions", "classifier": "is a classifier"}[what]
-    assert (run.header.get("no_predictions") is None) if sentence is None else (sentence in run.header["no_predictions"])
+    sentence = {
+        "": None,
+        "embeddings": "produces embeddings; it has no token predictions",
+        "classifier": "is a classifier",
+    }[what]
+    assert (
+        (run.header.get("no_predictions") is None) if sentence is None else (sentence in run.header["no_predictions"])
+    )
 
 
 def test_a_pickled_checkpoint_is_described_by_its_weights_names(settings: Settings, tmp_path: Path) -> None:
@@ -478,8 +511,14 @@ def harmful(folder: Path, config: PretrainedConfig, model: PreTrainedModel | Non
 
 LLAMA = {**SIZES, "max_position_embeddings": 64, "tie_word_embeddings": False}
 HARMFUL: dict[str, tuple[dict[str, int], str]] = {  # each below the limits of what a configuration may say
-    "layers": ({"num_hidden_layers": 1000}, r"^The checkpoint of model lacks model\.layers\.10\.\S+ and 8,\d\d\d more\. "),
-    "layers-and-width": ({"num_hidden_layers": 1000, "hidden_size": 8192, "head_dim": 4096}, "and its configuration wants"),
+    "layers": (
+        {"num_hidden_layers": 1000},
+        r"^The checkpoint of model lacks model\.layers\.10\.\S+ and 8,\d\d\d more\. ",
+    ),
+    "layers-and-width": (
+        {"num_hidden_layers": 1000, "hidden_size": 8192, "head_dim": 4096},
+        "and its configuration wants",
+    ),
     "words": ({"vocab_size": 20_000_000}, r"holds lm_head\.weight of shape \(64, 16\), and .* wants \(20000000, 16\)"),
     "width": ({"intermediate_size": 10_000_000}, r"of shape \(16, 24\), and its configuration wants \(16, 10000000\)"),
 }
@@ -496,7 +535,9 @@ def test_what_a_checkpoint_lacks_takes_no_room(
         load_model(folder, settings)
 
 
-def test_weights_that_a_file_repeats_must_have_room(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_a_file_repeats_must_have_room(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A PyTorch checkpoint may say that one number is a whole table: the file has 1 kB, the model 4 GB."""
     folder = harmful(tmp_path / "model", LlamaConfig(**LLAMA), vocab_size=20_000_000)
     found = load_file(folder / "model.safetensors")

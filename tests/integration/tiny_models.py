@@ -56,7 +56,9 @@ def _specs() -> dict[str, Tiny]:
     return {
         "gpt2": Tiny(
             hf.GPT2LMHeadModel,
-            hf.GPT2Config(n_embd=WIDTH, n_layer=2, n_head=4, n_positions=64, scale_attn_by_inverse_layer_idx=True, **small),
+            hf.GPT2Config(
+                n_embd=WIDTH, n_layer=2, n_head=4, n_positions=64, scale_attn_by_inverse_layer_idx=True, **small
+            ),
         ),
         "gpt_neox": Tiny(hf.GPTNeoXForCausalLM, hf.GPTNeoXConfig(**_common(rotary_pct=0.5))),
         "opt": Tiny(
@@ -86,10 +88,14 @@ def _specs() -> dict[str, Tiny]:
             final_norm=False,
         ),
         "llama": Tiny(hf.LlamaForCausalLM, hf.LlamaConfig(**_grouped()), key_heads=2),
-        "mistral": Tiny(hf.MistralForCausalLM, hf.MistralConfig(**_grouped(sliding_window=7)), key_heads=2, windows=(7, 7)),
+        "mistral": Tiny(
+            hf.MistralForCausalLM, hf.MistralConfig(**_grouped(sliding_window=7)), key_heads=2, windows=(7, 7)
+        ),
         "qwen3": Tiny(hf.Qwen3ForCausalLM, hf.Qwen3Config(**_grouped()), key_heads=2),
         "phi": Tiny(hf.PhiForCausalLM, hf.PhiConfig(**_common())),
-        "cohere": Tiny(hf.CohereForCausalLM, hf.CohereConfig(**_common(num_key_value_heads=2, logit_scale=0.3)), key_heads=2),
+        "cohere": Tiny(
+            hf.CohereForCausalLM, hf.CohereConfig(**_common(num_key_value_heads=2, logit_scale=0.3)), key_heads=2
+        ),
         "granite": Tiny(
             hf.GraniteForCausalLM,
             hf.GraniteConfig(**_common(num_key_value_heads=2, logits_scaling=3.0, attention_multiplier=0.5)),
@@ -98,14 +104,18 @@ def _specs() -> dict[str, Tiny]:
         "gemma2": Tiny(
             hf.Gemma2ForCausalLM,
             hf.Gemma2Config(
-                **_grouped(sliding_window=9, attn_logit_softcapping=2.0, final_logit_softcapping=5.0, query_pre_attn_scalar=8)
+                **_grouped(
+                    sliding_window=9, attn_logit_softcapping=2.0, final_logit_softcapping=5.0, query_pre_attn_scalar=8
+                )
             ),
             key_heads=2,
             windows=(9, None),
         ),
         "gpt_oss": Tiny(
             hf.GptOssForCausalLM,
-            hf.GptOssConfig(**_grouped(sliding_window=8, num_local_experts=2, num_experts_per_tok=1, rope_parameters=ROPE)),
+            hf.GptOssConfig(
+                **_grouped(sliding_window=8, num_local_experts=2, num_experts_per_tok=1, rope_parameters=ROPE)
+            ),
             key_heads=2,
             windows=(8, None),
         ),
@@ -127,11 +137,18 @@ def _specs() -> dict[str, Tiny]:
             windows=(None, None, None),
             final_norm=False,
         ),
-        "electra": Tiny(hf.ElectraForMaskedLM, hf.ElectraConfig(**_common(embedding_size=16)), masked=True, final_norm=False),
+        "electra": Tiny(
+            hf.ElectraForMaskedLM, hf.ElectraConfig(**_common(embedding_size=16)), masked=True, final_norm=False
+        ),
         "modernbert": Tiny(
             hf.ModernBertForMaskedLM,
             hf.ModernBertConfig(
-                **_common(cls_token_id=2, sep_token_id=3, local_attention=8, layer_types=["full_attention", "sliding_attention"])
+                **_common(
+                    cls_token_id=2,
+                    sep_token_id=3,
+                    local_attention=8,
+                    layer_types=["full_attention", "sliding_attention"],
+                )
             ),
             masked=True,
             windows=(None, 4),

@@ -1,4 +1,5 @@
-"""Both backends for tests: the real one with the hands of a worker and a clock, the same that `FakeBackend` has by itself."""
+"""Both backends for tests: the real one with the hands of a worker and a clock, the same that `FakeBackend` has by
+itself."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from dashboard.jobs.records import Claim, WorkerRecord
 from dashboard.jobs.roster import this_host
 from dashboard.settings import Settings
 
-TIMED = ("diskcache_backend", "places", "queue", "roster", "transitions", "verdicts")  # modules of jobs/ that ask for the time
+# modules of jobs/ that ask for the time
+TIMED = ("diskcache_backend", "places", "queue", "roster", "transitions", "verdicts")
 
 
 class Hands(Protocol):
@@ -59,7 +61,9 @@ class Clock:
 
     def set_in(self, monkeypatch: pytest.MonkeyPatch, *others: str) -> Clock:
         """Let the modules of jobs/ that see to leases tell the time by it, and others by their full names."""
-        clock = type("Time", (), {"time": staticmethod(self), "monotonic": staticmethod(self), "sleep": staticmethod(time.sleep)})
+        clock = type(
+            "Time", (), {"time": staticmethod(self), "monotonic": staticmethod(self), "sleep": staticmethod(time.sleep)}
+        )
         for module in (*(f"dashboard.jobs.{name}" for name in TIMED), *others):
             monkeypatch.setattr(f"{module}.time", clock)
         return self
@@ -174,7 +178,13 @@ def phase(state: State | None) -> str:
     """The phase of a job that is under way; "done", "failed" or "cancelled" of one that has ended."""
     if isinstance(state, Underway):
         return state.at.phase
-    return "done" if isinstance(state, Done) else "cancelled" if isinstance(state, Failed) and state.cancelled else "failed"
+    return (
+        "done"
+        if isinstance(state, Done)
+        else "cancelled"
+        if isinstance(state, Failed) and state.cancelled
+        else "failed"
+    )
 
 
 LAYER = Progress("layers", 1, 3, "Layer 1 of 3")

@@ -1,7 +1,7 @@
 """A `JobBackend` in memory, for tests: nothing happens but what a test says, and time passes where it says so.
 
-`tests/unit/test_backend.py` holds it to the contract that the real one is held to. What it leaves out: preparations are taken
-for done, and visitors have neither turns nor shares.
+`tests/unit/test_backend.py` holds it to the contract that the real one is held to. What it leaves out: preparations are
+taken for done, and visitors have neither turns nor shares.
 """
 
 from __future__ import annotations
@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 
 from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import JobCancelledError, QueueFullError, StorageError
-from dashboard.jobs.backend import NOTHING, Done, Failed, Health, Outcome, Standing, State, Underway, Watched, wanted, watched_as
+from dashboard.jobs.backend import (
+    NOTHING,
+    Done,
+    Failed,
+    Health,
+    Outcome,
+    Standing,
+    State,
+    Underway,
+    Watched,
+    wanted,
+    watched_as,
+)
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, JobFailure
 
 SETTLE, LEASE = 0.1, 5.0  # seconds; the second is the settings' default
@@ -56,7 +68,8 @@ class FakeBackend:
     _subscribers: dict[str, _Subscriber] = field(default_factory=dict)
     _watches: dict[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
 
-    # ---- the interface -------------------------------------------------------------------------------------------------
+    # ---- the interface
+    # -------------------------------------------------------------------------------------------------
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
         self._write()
@@ -150,7 +163,8 @@ class FakeBackend:
     def close(self) -> None:
         return None
 
-    # ---- the worker's hands, and time ------------------------------------------------------------------------------------
+    # ---- the worker's hands, and time
+    # ------------------------------------------------------------------------------------
 
     def take(self) -> str | None:
         """The worker takes the job whose turn it is; gives its key."""
@@ -190,7 +204,8 @@ class FakeBackend:
                 ask()
             self._tidy()
 
-    # ---- inside --------------------------------------------------------------------------------------------------------
+    # ---- inside
+    # --------------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
         if self.broken:
@@ -220,7 +235,10 @@ class FakeBackend:
 
     def _wanted(self, key: str) -> bool:
         return any(
-            found.job is not None and found.job.key == key and found.outcome is None and self.now - found.renewed <= LEASE
+            found.job is not None
+            and found.job.key == key
+            and found.outcome is None
+            and self.now - found.renewed <= LEASE
             for found in self._subscribers.values()
         )
 

@@ -1,4 +1,5 @@
-"""Damaged and hostile models, as files: each function takes the folder of a good model and spoils it, or makes a GGUF file."""
+"""Damaged and hostile models, as files: each function takes the folder of a good model and spoils it, or makes a GGUF
+file."""
 
 from __future__ import annotations
 
@@ -36,7 +37,11 @@ def good_model(folder: Path) -> Path:
 
 def word_tokenizer(**parts: Any) -> dict[str, Any]:
     """tokenizer.json of whole words between spaces; `parts` takes the place of its own."""
-    model = {"type": "WordLevel", "vocab": {"[UNK]": 0, "one": 1, "two": 2, "three": 3, "four": 4}, "unk_token": "[UNK]"}
+    model = {
+        "type": "WordLevel",
+        "vocab": {"[UNK]": 0, "one": 1, "two": 2, "three": 3, "four": 4},
+        "unk_token": "[UNK]",
+    }
     return {
         "version": "1.0",
         "truncation": None,
@@ -88,13 +93,16 @@ GGUF_FILES: dict[str, bytes] = {
     "layers": gguf(
         0,
         2,
-        key("general.architecture", 8, struct.pack("<Q", 5) + b"llama") + key("llama.block_count", 10, struct.pack("<Q", 10**9)),
+        key("general.architecture", 8, struct.pack("<Q", 5) + b"llama")
+        + key("llama.block_count", 10, struct.pack("<Q", 10**9)),
     ),
 }
 
 
 def _json(name: str, content: str | bytes) -> Spoil:
-    return lambda folder: (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode()) and None
+    return lambda folder: (
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode()) and None
+    )
 
 
 def _config(**values: Any) -> Spoil:
@@ -173,7 +181,8 @@ def _pickle(*contents: bytes) -> Spoil:
     return spoil
 
 
-OLD = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))  # how one of the old format begins
+# how one of the old format begins
+OLD = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))
 DEEP = "[" * 100_000 + "]" * 100_000
 FOLDERS: dict[str, Spoil] = {
     "nested": _raw_config(DEEP),
@@ -242,4 +251,11 @@ DEVICES: dict[str, Spoil] = {  # only in the hub's local cache: a link out of a 
     "device": _instead("config.json", _device),
     "device-of-weights": _instead(WEIGHTS, _device),
 }
-STRANGE_NAMES = (b"two\nlines", "mod\u202elrtl".encode(), b"<script>alert(1)</script>", b"\xff\xfe", "אבג".encode(), b"a" * 255)
+STRANGE_NAMES = (
+    b"two\nlines",
+    "mod\u202elrtl".encode(),
+    b"<script>alert(1)</script>",
+    b"\xff\xfe",
+    "אבג".encode(),
+    b"a" * 255,
+)

@@ -10,7 +10,10 @@ from flask.testing import FlaskClient
 
 def ask_for_run(client: FlaskClient, address: Mapping[str, str]) -> Any:
     """The server's answer, whatever it is, to the callback that opens the run which an address names."""
-    inputs = [{"id": "submitted-run", "property": "data"}, {"id": "address", "property": "data", "value": dict(address)}]
+    inputs = [
+        {"id": "submitted-run", "property": "data"},
+        {"id": "address", "property": "data", "value": dict(address)},
+    ]
     body = {
         "output": "run-info.data",
         "outputs": {"id": "run-info", "property": "data"},

@@ -1,7 +1,7 @@
 """A small whole `ModelRun` made of numpy alone, by the array names of dashboard/contracts/run.py.
 
-Every view is drawn on it. An array that a new view reads has a line in `ARRAYS`, a derived result that it shows a function in
-`RESULTS`.
+Every view is drawn on it. An array that a new view reads has a line in `ARRAYS`, a derived result that it shows a
+function in `RESULTS`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ VOCABULARY = 20
 HIDDEN = 8
 D_HEAD = 4
 TOP = 5
-ARRAYS: Mapping[str, tuple[str, ...]] = {  # arrays "NAME/{layer}" that not every run holds: "token", "head", "hidden" or "d_head"
+# arrays "NAME/{layer}" that not every run holds: "token", "head", "hidden" or "d_head"
+ARRAYS: Mapping[str, tuple[str, ...]] = {
     # "query_norms": ("head", "token"),
 }
 
@@ -99,7 +100,9 @@ def make_parts(
     request = RunRequest(model, "".join(texts) if text is None else text)
     mask, stream = ("causal", "decoder") if kind == "causal" else ("full", "encoder")
     recipe = ScoreRecipe(1 / math.sqrt(D_HEAD), mask)  # type: ignore[arg-type]
-    info = ModelInfo(model, title, "tiny", kind, layers, heads, key_heads, HIDDEN, VOCABULARY, 1234, 64, kind == "causal")
+    info = ModelInfo(
+        model, title, "tiny", kind, layers, heads, key_heads, HIDDEN, VOCABULARY, 1234, 64, kind == "causal"
+    )
     header = ModelRun.make_header(
         request.key("weights"), request, info, tokens_of(texts), [recipe] * layers, stamp="drawn-by-lot", **made_now()
     )
@@ -148,7 +151,8 @@ ENCODER_WORDS = ("Die", " Katze", " saß", " da", ".")
 
 
 def make_two_streams() -> ModelRun:
-    """A run of an encoder–decoder model: the encoder reads five tokens, the decoder three, and asks the encoder's for more."""
+    """A run of an encoder–decoder model: the encoder reads five tokens, the decoder three, and asks the encoder's for
+    more."""
     layers, heads, texts = 2, 2, WORDS[:3]
     header, arrays = make_parts("causal", texts, layers=layers, heads=heads)
     more_header, more = make_parts("encoder", ENCODER_WORDS, layers=layers, heads=heads)
@@ -201,10 +205,14 @@ def lens_arrays(logprobs: np.ndarray, actual: Sequence[int], texts: Sequence[str
 
 def lens_result(run: ModelRun) -> Derived:
     """The derived result "logit-lens"."""
-    return Derived(DerivedRequest.of(run.key, "logit-lens"), lens_arrays(lens_logprobs(run), _asked(run), _texts_of(run)), {})
+    return Derived(
+        DerivedRequest.of(run.key, "logit-lens"), lens_arrays(lens_logprobs(run), _asked(run), _texts_of(run)), {}
+    )
 
 
-def position_result(run: ModelRun, position: int, mode: str = "given", words: Sequence[tuple[str, int]] = ()) -> Derived:
+def position_result(
+    run: ModelRun, position: int, mode: str = "given", words: Sequence[tuple[str, int]] = ()
+) -> Derived:
     """The derived result "position-lens" with words as (typed, id), −1 for one that the vocabulary lacks."""
     logprobs = lens_logprobs(run, position if mode == "masked" else None)[:, [position]]
     arrays = lens_arrays(logprobs, [_asked(run)[position]], _texts_of(run))
@@ -213,7 +221,10 @@ def position_result(run: ModelRun, position: int, mode: str = "given", words: Se
         found = [[_place(row[0], identifier) for identifier in known] for row in logprobs]
         arrays["word_logprob"] = np.array(found)[:, None, :, 0].astype(np.float32)
         arrays["word_rank"] = np.array(found)[:, None, :, 1].astype(np.int32)
-    told = [{"typed": typed, "id": i, "text": "" if i < 0 else typed, "pieces": [] if i < 0 else [typed]} for typed, i in words]
+    told = [
+        {"typed": typed, "id": i, "text": "" if i < 0 else typed, "pieces": [] if i < 0 else [typed]}
+        for typed, i in words
+    ]
     typed = " ".join(typed for typed, _identifier in words)
     request = DerivedRequest.of(run.key, "position-lens", position=position, mode=mode, words=typed)
     return Derived(request, arrays, {"words": told})
@@ -229,7 +240,8 @@ def values_of(control: Control) -> list[Any]:
 
 
 def make_whole_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
-    """A run of `make_parts` that holds every derived result that a view with default options shows, and those of both modes."""
+    """A run of `make_parts` that holds every derived result that a view with default options shows, and those of both
+    modes."""
     return with_results(make_run(kind, texts, **options))
 
 
@@ -240,9 +252,8 @@ def lens_results(run: ModelRun) -> list[Derived]:
     return [lens_result(run), *positions] if run.has_predictions else []
 
 
-RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (  # of a run, whatever its kind: every result that a view shows
-    lens_results,
-)
+# of a run, whatever its kind: every result that a view shows
+RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (lens_results,)
 
 
 def with_results(run: ModelRun) -> ModelRun:
@@ -262,7 +273,8 @@ def _lacking(kind: ModelKind) -> str:
         for token in range(len(run)):
             for request in view.awaits(Context(run, Selection(run.key, token, 0, 0), options)):
                 return (
-                    f"The view {view.name} shows “{request.kind}”, and tests/unit/synthetic.py makes no such result of a {kind} "
+                    f"The view {view.name} shows “{request.kind}”, and tests/unit/synthetic.py makes no such result of "
+                    f"a {kind} "
                     f"model's run with {dict(request.parameters)}. Add a function to RESULTS there."
                 )
     return ""

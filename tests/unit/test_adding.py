@@ -33,7 +33,11 @@ from dashboard.views.declaration import View
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(r"<!-- runs: (?P<how>[\w/.-]+) -->\n```python\n(?P<code>.*?)```", re.S)
-CODE = {found["how"]: found["code"] for page in DOCS.glob("adding-*.md") for found in BLOCK.finditer(page.read_text("utf-8"))}
+CODE = {
+    found["how"]: found["code"]
+    for page in DOCS.glob("adding-*.md")
+    for found in BLOCK.finditer(page.read_text("utf-8"))
+}
 ADDED = ("received", "earlier", "query-norms")
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 
@@ -110,5 +114,7 @@ def test_it_says_in_words_what_is_not_finite(view: View) -> None:
 
 
 def test_a_result_that_the_synthetic_run_lacks_is_named(program: None) -> None:
-    with pytest.raises(AssertionError, match=r"view earlier shows “shorter-context”.*Add a function to RESULTS there\."):
+    with pytest.raises(
+        AssertionError, match=r"view earlier shows “shorter-context”.*Add a function to RESULTS there\."
+    ):
         make_whole_run("causal")

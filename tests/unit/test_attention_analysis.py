@@ -14,7 +14,9 @@ def run_with(**scores: float) -> ModelRun:
     """A run of one layer and one head with these mean weights."""
     header, arrays = make_parts(layers=1, heads=1)
     given = {"previous": 0.0, "next": 0.0, "self": 0.0, "first": 0.0, "entropy_share": 0.0, **scores}
-    return ModelRun(header, {**arrays, **{f"decoder/scores/{name}": np.array([[value]]) for name, value in given.items()}})
+    return ModelRun(
+        header, {**arrays, **{f"decoder/scores/{name}": np.array([[value]]) for name, value in given.items()}}
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""The contract of `JobBackend` for one job: what holds of the real queue and of tests' double, so that neither drifts."""
+"""The contract of `JobBackend` for one job: what holds of the real queue and of tests' double, so that neither
+drifts."""
 
 from __future__ import annotations
 

@@ -123,7 +123,11 @@ def test_what_was_used_longest_ago_leaves_whatever_it_is(settings: Settings) -> 
     room = budget.make_room()
     assert (room.over, room.short) == (0, 0)
     assert budget.held() <= 10 * MB
-    assert [oldest.exists(), store.has(second), third.exists(), store.has(fourth), fifth.exists()] == [False, False, *[True] * 3]
+    assert [oldest.exists(), store.has(second), third.exists(), store.has(fourth), fifth.exists()] == [
+        False,
+        False,
+        *[True] * 3,
+    ]
     assert budget.make_room(3 * MB).over == 0
     assert [third.exists(), store.has(fourth), fifth.exists()] == [False, True, True]
     assert not [path.name for path in settings.models_folder.rglob(".leaving-*")]
@@ -152,9 +156,17 @@ def test_what_is_derived_leaves_before_runs_and_models(settings: Settings) -> No
     for key, hours in ((first, 40), (second, 30), (results[0], 20), (results[1], 10)):
         age(settings.runs_folder / f"{key}.safetensors", hours)
     assert Budget.from_settings(settings).make_room().over == 0
-    assert [oldest.exists(), *(store.has(name) for name in (first, second, *results))] == [True, True, True, False, True]
+    assert [oldest.exists(), *(store.has(name) for name in (first, second, *results))] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
     Budget.from_settings(settings).make_room(MB, keep=results[1])
-    assert [oldest.exists(), store.has(first), store.has(results[1])] == [False, True, True], "it is what is being written"
+    assert [oldest.exists(), store.has(first), store.has(results[1])] == [False, True, True], (
+        "it is what is being written"
+    )
     Budget.from_settings(settings).make_room(4 * MB, keep="f" * 64)
     assert [store.has(name) for name in (first, second, results[1])] == [True, True, False]
 
@@ -256,7 +268,8 @@ def test_what_finds_no_room_is_refused_with_a_sentence(settings: Settings) -> No
     assert not list(settings.exports_folder.glob("*.part"))
     for folder in (settings.models_folder / "gguf" / "x", settings.cache_dir / "hub" / "models--x"):
         with pytest.raises(
-            ModelError, match=r"mine needs 3 MB on the disk, and too little of the 0\.01 GB that this server may keep can be"
+            ModelError,
+            match=r"mine needs 3 MB on the disk, and too little of the 0\.01 GB that this server may keep can be",
         ):
             room_for("mine", 3 * MB, folder, settings)
     room_for("mine", MB, settings.models_folder / "gguf" / "x", settings)
@@ -272,7 +285,9 @@ def test_a_download_that_goes_on_makes_no_room_of_itself(settings: Settings) -> 
     assert (begun.exists(), other.exists()) == (True, False)
 
 
-def test_a_disk_without_room_is_said_before_a_model_is_written(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_said_before_a_model_is_written(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = Settings(cache_dir=settings.cache_dir, cache_gigabytes=10**6)
     for folder in (whole.models_folder / "gguf" / "x", settings.cache_dir.parent / "elsewhere" / "x"):
         free_beside_the_reserve(monkeypatch, 3 * MB)
@@ -310,7 +325,8 @@ def free_beside_the_reserve(patch: pytest.MonkeyPatch, count: int) -> None:
 
 
 def test_what_vanishes_while_room_is_made_disturbs_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download renames and removes files while a run is saved: they, and whole folders, are gone when they are looked at."""
+    """A download renames and removes files while a run is saved: they, and whole folders, are gone when they are looked
+    at."""
     model, other = downloaded(settings, "org--busy", 3, 50), downloaded(settings, "org--old", 3, 60)
     (model / "blobs").mkdir()
     (model / "blobs" / "part").write_bytes(b"x" * MB)
@@ -383,12 +399,16 @@ def test_a_cache_folder_that_cannot_be_written_is_no_hindrance(tmp_path: Path) -
         room_for("mine", 10**15, tmp_path / "shared" / "models--mine", settings)
 
 
-def test_two_that_come_at_once_leave_the_reserve_of_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_that_come_at_once_leave_the_reserve_of_another_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "shared"))
     settings = Settings(cache_dir=tmp_path / "cache")
     free_beside_the_reserve(monkeypatch, 8 * MB)
     with make_room("first", 5 * MB, tmp_path / "shared" / "models--first", settings):
-        with pytest.raises(ModelError, match="second needs 4 MB on the disk, and the server's disk has 1 MB too little"):
+        with pytest.raises(
+            ModelError, match="second needs 4 MB on the disk, and the server's disk has 1 MB too little"
+        ):
             room_for("second", 4 * MB, tmp_path / "shared" / "models--second", settings)
         room_for("second", 3 * MB, tmp_path / "shared" / "models--second", settings)
 
@@ -432,12 +452,19 @@ def test_what_killed_processes_left_is_swept_everywhere(settings: Settings) -> N
     assert whole.exists()
 
 
-def test_parts_of_stopped_downloads_leave_a_shared_cache_after_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_stopped_downloads_leave_a_shared_cache_after_a_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ours alone: what the hub's own library left, and other programs may still use, is not ours to sweep."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "shared"))
     blobs = tmp_path / "shared" / "models--org--x" / "blobs"
     blobs.mkdir(parents=True)
-    ages = {"old.dashboard.incomplete": 7 * 24 + 1, "young.dashboard.incomplete": 6 * 24, "theirs.incomplete": 999, "whole": 999}
+    ages = {
+        "old.dashboard.incomplete": 7 * 24 + 1,
+        "young.dashboard.incomplete": 6 * 24,
+        "theirs.incomplete": 999,
+        "whole": 999,
+    }
     for name, hours in ages.items():
         (blobs / name).write_bytes(b"x")
         age(blobs / name, hours)

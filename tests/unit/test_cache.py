@@ -94,7 +94,8 @@ def test_a_database_damaged_before_the_start_is_begun_anew(folder: Path, damage:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_database_damaged_while_it_is_used_heals_for_everyone(cache: HealingCache, folder: Path, damage: str) -> None:
-    """Two processes' caches (two objects here) and three threads: all end at one whole database, the damaged one set aside."""
+    """Two processes' caches (two objects here) and three threads: all end at one whole database, the damaged one set
+    aside."""
     filled(cache)
     other = open_cache(folder)
     assert other.get("k1")
@@ -137,7 +138,9 @@ def test_what_was_damaged_is_kept_aside_and_told_once_in_the_log(
     assert "is damaged; it is set aside as broken.db" in record.getMessage()
 
 
-def test_a_transaction_that_meets_damage_changes_nothing_and_the_next_one_works(cache: HealingCache, folder: Path) -> None:
+def test_a_transaction_that_meets_damage_changes_nothing_and_the_next_one_works(
+    cache: HealingCache, folder: Path
+) -> None:
     filled(cache)
 
     def meet_damage() -> None:
@@ -202,7 +205,9 @@ def manager(tmp_path: Path) -> Iterator[ResidentWorkerManager]:
 
 def ask(manager: ResidentWorkerManager, text: str) -> tuple[str, str]:
     key = manager.build_cache_key(None, [], [], None)
-    return key, manager.call_job_fn(key, manager.make_job_fn(lambda: JobSpec("fill", NAME, {"text": text}), True), [], {})
+    return key, manager.call_job_fn(
+        key, manager.make_job_fn(lambda: JobSpec("fill", NAME, {"text": text}), True), [], {}
+    )
 
 
 def test_a_run_that_cannot_be_queued_is_told_by_any_web_process(manager: ResidentWorkerManager, tmp_path: Path) -> None:
@@ -236,7 +241,9 @@ class Failing:
         monkeypatch.setattr(cache_module.HealingCache, "_begin", failing)
 
 
-def test_leases_outlast_a_disk_that_is_full_for_a_moment(manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leases_outlast_a_disk_that_is_full_for_a_moment(
+    manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     disk, now = Failing(manager.backend.queue.cache, monkeypatch), [1e9]
     for module in ("queue", "roster", "transitions", "verdicts"):
         clock = type("Clock", (), {"time": staticmethod(lambda: now[0]), "monotonic": staticmethod(lambda: now[0])})
@@ -254,7 +261,9 @@ def test_leases_outlast_a_disk_that_is_full_for_a_moment(manager: ResidentWorker
     assert len(manager.backend.queue.ledger.board().queued) == 1
 
 
-def test_who_cannot_write_does_not_judge_who_is_silent(manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_cannot_write_does_not_judge_who_is_silent(
+    manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     disk, roster = Failing(manager.backend.queue.cache, monkeypatch), manager.backend.queue.roster
     disk.full = True
     with pytest.raises(StorageError):
@@ -304,7 +313,8 @@ def test_the_secret_outlasts_the_database_and_is_private(manager: ResidentWorker
 def test_a_secret_is_made_once_by_many_at_once(tmp_path: Path) -> None:
     found: list[Any] = []
     threads = [
-        threading.Thread(target=lambda i=i: found.append(kept_secret(tmp_path / "secret", lambda: b"%d" % i))) for i in range(8)
+        threading.Thread(target=lambda i=i: found.append(kept_secret(tmp_path / "secret", lambda: b"%d" % i)))
+        for i in range(8)
     ]
     for thread in threads:
         thread.start()

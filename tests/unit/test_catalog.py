@@ -37,14 +37,19 @@ def write_model(folder: Path, weights: bytes = b"weights") -> Path:
     tokenizer.enable_truncation(4)
     tokenizer.enable_padding(length=9)
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text('{"architectures": ["BertForMaskedLM"], "num_hidden_layers": 2, "n_positions": 9}')
+    (folder / "config.json").write_text(
+        '{"architectures": ["BertForMaskedLM"], "num_hidden_layers": 2, "n_positions": 9}'
+    )
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "dashboard.json").write_text(json.dumps({"format": FORMAT}))
     return folder
 
 
 def test_importing_the_catalog_loads_neither_torch_nor_transformers() -> None:
-    code = "import sys, dashboard.models.catalog; print([m for m in ('torch', 'transformers', 'tokenizers') if m in sys.modules])"
+    code = (
+        "import sys, dashboard.models.catalog; print([m for m in ('torch', 'transformers', 'tokenizers') if m in "
+        "sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -90,7 +95,9 @@ def test_any_hub_id_can_be_asked_for(settings: Settings, name: str) -> None:
     assert catalog.count_tokens(name, "one") is None
 
 
-@pytest.mark.parametrize("name", ["no such model", "../x", "a/../b", "a/b/c", "a..b/c", "", "/etc", "a--b", "é/x", "x" * 97])
+@pytest.mark.parametrize(
+    "name", ["no such model", "../x", "a/../b", "a/b/c", "a..b/c", "", "/etc", "a--b", "é/x", "x" * 97]
+)
 def test_what_is_neither_a_model_nor_a_hub_id_is_refused(settings: Settings, name: str) -> None:
     with pytest.raises(ModelNotFoundError, match=r"no model of this server and no hub id.*one of the listed models"):
         Catalog(settings).get(name)
@@ -138,7 +145,10 @@ def test_tokens_are_counted_whole_with_special_ones(settings: Settings) -> None:
 def test_tokens_are_counted_in_several_threads(settings: Settings) -> None:
     write_model(settings.models_folder / "minilm-l6")
     catalog, counts = Catalog(settings), []
-    threads = [threading.Thread(target=lambda: counts.append(catalog.count_tokens("minilm-l6", "one " * 500))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: counts.append(catalog.count_tokens("minilm-l6", "one " * 500)))
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -177,14 +187,20 @@ def fake_wheel(folder: Path) -> None:
     with zipfile.ZipFile(folder / "rxnmapper-0.4.3-py3-none-any.whl", "w") as wheel:
         info = "rxnmapper-0.4.3.dist-info/"
         wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: rxnmapper\nVersion: 0.4.3\n")
-        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(info + "RECORD", "")
 
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the only place where pip looks."""
-    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels"), "PIP_CONFIG_FILE": "/dev/null"}.items():
+    for name, value in {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(tmp_path / "wheels"),
+        "PIP_CONFIG_FILE": "/dev/null",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
     return tmp_path / "wheels"

@@ -70,12 +70,15 @@ def test_a_kind_is_quick_or_long_by_its_parameters() -> None:
 
 def test_a_kind_is_quick_or_gives_way() -> None:
     """Else a run would wait for the whole of it; whoever adds one is told so when it is imported."""
-    with pytest.raises(ValueError, match=r"^logit-lens would make runs wait for the whole of it\. Say .*quick.*gives_way=True"):
+    with pytest.raises(
+        ValueError, match=r"^logit-lens would make runs wait for the whole of it\. Say .*quick.*gives_way=True"
+    ):
         replace(kind_named("logit-lens"), gives_way=False)
 
 
 @pytest.mark.parametrize(
-    ("hidden_size", "vocabulary", "rows"), [(576, 49_152, 170), (4_096, 128_256, 19), (384, 512, 16_384), (10**5, 10**6, 1)]
+    ("hidden_size", "vocabulary", "rows"),
+    [(576, 49_152, 170), (4_096, 128_256, 19), (384, 512, 16_384), (10**5, 10**6, 1)],
 )
 def test_a_step_of_the_lens_is_short_and_small(hidden_size: int, vocabulary: int, rows: int) -> None:
     """By hand: 32 MiB of float32 logits, and 2·10¹⁰ multiplications and additions."""

@@ -11,12 +11,16 @@ from dashboard.container import memory_left, memory_limit
 VERSION_2 = {
     "memory.max": "4000000000\n",
     "memory.current": "3500000000\n",
-    "memory.stat": "anon 900000000\nfile 2600000000\ninactive_file 2000000000\nactive_file 400000000\nshmem 200000000\n",
+    "memory.stat": (
+        "anon 900000000\nfile 2600000000\ninactive_file 2000000000\nactive_file 400000000\nshmem 200000000\n"
+    ),
 }
 VERSION_1 = {
     "memory/memory.limit_in_bytes": "4000000000\n",
     "memory/memory.usage_in_bytes": "3500000000\n",
-    "memory/memory.stat": "cache 2600000000\nactive_file 1\ntotal_inactive_file 2000000000\ntotal_active_file 400000000\n",
+    "memory/memory.stat": (
+        "cache 2600000000\nactive_file 1\ntotal_inactive_file 2000000000\ntotal_active_file 400000000\n"
+    ),
 }
 
 

@@ -89,7 +89,9 @@ def every_choice(controls: Sequence[Control]) -> list[dict[str, Any]]:
         standard = {control.name: control.default for control in controls}
         alone = [{control.name: value} for control, found in zip(controls, values, strict=True) for value in found[1:]]
         return [standard, *(standard | change for change in alone)]
-    return [dict(zip([control.name for control in controls], chosen, strict=True)) for chosen in itertools.product(*values)]
+    return [
+        dict(zip([control.name for control in controls], chosen, strict=True)) for chosen in itertools.product(*values)
+    ]
 
 
 def one_choice(controls: Sequence[Control]) -> list[dict[str, Any]]:
@@ -108,7 +110,8 @@ def choices() -> list[Any]:
 
 
 def undeclared(view: View, options: dict[str, Any]) -> str:
-    """What to change where a view's figure reads other fields of the selection than the view says; "" where it does not."""
+    """What to change where a view's figure reads other fields of the selection than the view says; "" where it does
+    not."""
     found, declared = read(view.draw, options)[0], set(view.fields(options))
     missing = f"also reads {sorted(found - declared)}, and would be out of date when that changes: name it in"
     idle = f"does not read {sorted(declared - found)}, and would be drawn again for nothing: take it out of"
@@ -142,7 +145,9 @@ def test_a_forgotten_field_is_noticed() -> None:
     assert read(draw, {"count": "10"}) == ({"run", "stream", "layer"}, {"count"})
     view = replace(all_views()[0], name="new", draw=draw, figure_reads=("run", "stream", "head"), reads=None)  # type: ignore[arg-type]
     assert undeclared(view, {"count": "10"}) == (
-        "With {'count': '10'}, the figure of new also reads ['layer'], and would be out of date when that changes: name it in "
-        "figure_reads; With {'count': '10'}, the figure of new does not read ['head'], and would be drawn again for nothing: "
+        "With {'count': '10'}, the figure of new also reads ['layer'], and would be out of date when that changes: "
+        "name it in "
+        "figure_reads; With {'count': '10'}, the figure of new does not read ['head'], and would be drawn again for "
+        "nothing: "
         "take it out of figure_reads"
     )

@@ -50,7 +50,17 @@ def test_an_error_is_one_line_whatever_it_quotes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a\tb\r\nc", "👩\u200d👩\u200d👧", "שלום \u200fעולם", "e\u0301", "漢字", "\ufeffbom", "soft\u00adhyphen", "<script>"]
+    "text",
+    [
+        "a\tb\r\nc",
+        "👩\u200d👩\u200d👧",
+        "שלום \u200fעולם",
+        "e\u0301",
+        "漢字",
+        "\ufeffbom",
+        "soft\u00adhyphen",
+        "<script>",
+    ],
 )
 def test_every_other_text_is_taken_as_it_is(text: str) -> None:
     assert RunRequest("tiny", text).text == text
@@ -255,11 +265,15 @@ def test_a_field_added_later_changes_a_key_only_where_it_says_something() -> Non
 def test_a_key_is_the_same_in_another_process() -> None:
     code = "from dashboard.contracts.request import RunRequest; print(RunRequest('tiny', 'a é 漢').key('weights'))"
     environ = {**os.environ, "PYTHONHASHSEED": "12345"}
-    printed = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    ).stdout
     assert printed.strip() == RunRequest("tiny", "a é 漢").key("weights")
 
 
-@pytest.mark.parametrize("value", [None, 3, "", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n", ["a" * 64], "٣" * 64])
+@pytest.mark.parametrize(
+    "value", [None, 3, "", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n", ["a" * 64], "٣" * 64]
+)
 def test_only_64_hex_digits_name_a_run(value: object) -> None:
     assert not is_run_key(value)
     assert is_run_key("0123456789abcdef" * 4)
@@ -288,7 +302,9 @@ def test_scaling_bias_softcap_and_sink_each_change_the_scores() -> None:
         return np.exp(values) / (total if sink is None else total + math.exp(sink))
 
     np.testing.assert_allclose(attention_weights(query, key, ScoreRecipe(0.5)), softmax(scores / 2), atol=1e-6)
-    np.testing.assert_allclose(attention_weights(query, key, ScoreRecipe(1.0), bias=bias), softmax(scores + bias), atol=1e-6)
+    np.testing.assert_allclose(
+        attention_weights(query, key, ScoreRecipe(1.0), bias=bias), softmax(scores + bias), atol=1e-6
+    )
     capped = attention_weights(query, key, ScoreRecipe(1.0, softcap=2.0))
     np.testing.assert_allclose(capped, softmax(2 * np.tanh(scores / 2)), atol=1e-6)
     sunk = attention_weights(query, key, ScoreRecipe(1.0), sink=1.5)
@@ -360,7 +376,9 @@ def test_hidden_states_are_a_sequence_with_the_embeddings_first() -> None:
     run = make_run(layers=3)
     assert len(run.hidden_states) == 4
     assert run.hidden_states[-1] is run.arrays["decoder/hidden_states/3"]
-    assert [layer is run.arrays[f"decoder/hidden_states/{i}"] for i, layer in enumerate(run.hidden_states)] == [True] * 4
+    assert [layer is run.arrays[f"decoder/hidden_states/{i}"] for i, layer in enumerate(run.hidden_states)] == [
+        True
+    ] * 4
     assert len(run.hidden_states[1:]) == 3
     for outside in (4, -5):
         with pytest.raises(IndexError):
@@ -388,7 +406,9 @@ def test_a_causal_prediction_is_of_the_next_token() -> None:
     logprob = float(run.arrays["given/actual_logprob"][1])
     assert prediction.actual.probability == pytest.approx(math.exp(logprob))
     assert prediction.actual_rank == run.arrays["given/actual_rank"][1]
-    assert [c.probability for c in prediction.candidates] == sorted((c.probability for c in prediction.candidates), reverse=True)
+    assert [c.probability for c in prediction.candidates] == sorted(
+        (c.probability for c in prediction.candidates), reverse=True
+    )
     assert run.prediction(5).actual is None
     assert run.prediction(5).actual_rank is None
 

@@ -1,4 +1,5 @@
-"""Live token counts: bundled tokenizers here, in linear time; foreign ones in a process that is ended when it takes too much."""
+"""Live token counts: bundled tokenizers here, in linear time; foreign ones in a process that is ended when it takes too
+much."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def split(pattern: str) -> dict[str, Any]:
 
 
 def rxn_tokenizer() -> dict[str, Any]:
-    """RXNMapper's tokenizer, as its authors published its pattern; the bundled file is compared with it where it is here."""
+    """RXNMapper's tokenizer, as its authors published its pattern; the bundled file is compared with it where it is
+    here."""
     names = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
     return word_tokenizer(
@@ -51,7 +53,27 @@ def rxn_tokenizer() -> dict[str, Any]:
 
 
 RXN = Tokenizer.from_str(json.dumps(rxn_tokenizer()))
-PARTS = ["[", "]", "[[", "[]", "[C@H]", "[CLS]", "[MASK]", "[MASK", "C", "Cl", "Br", ">>", ">", ".", "%12", "%", " ", "\n", "\t"]
+PARTS = [
+    "[",
+    "]",
+    "[[",
+    "[]",
+    "[C@H]",
+    "[CLS]",
+    "[MASK]",
+    "[MASK",
+    "C",
+    "Cl",
+    "Br",
+    ">>",
+    ">",
+    ".",
+    "%12",
+    "%",
+    " ",
+    "\n",
+    "\t",
+]
 SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace() or re.match(r"\s", chr(code))]
 
 
@@ -73,7 +95,12 @@ def test_the_linear_form_of_any_text_has_as_many_tokens(text: str) -> None:
 
 
 def test_no_bracket_is_left_that_looks_for_an_end_in_vain() -> None:
-    for text in ("[" * 300_000, "[" * 150_000 + "[MASK]" + "[" * 150_000, "[[]" * 50_000 + "[" * 100_000, "[ " * 150_000):
+    for text in (
+        "[" * 300_000,
+        "[" * 150_000 + "[MASK]" + "[" * 150_000,
+        "[[]" * 50_000 + "[" * 100_000,
+        "[ " * 150_000,
+    ):
         for stretch in counting.BREAK.split(closed(text)):
             assert "[" not in stretch[stretch.rfind("]") + 1 :]
     assert closed("[C@H](C)[[N]CC[") == "[C@H](C)[[N]CC."
@@ -102,7 +129,8 @@ def count(process: CountingProcess, path: Path, text: str = "one two", pair: str
 
 def test_a_foreign_tokenizer_counts_in_another_process(process: CountingProcess, tmp_path: Path) -> None:
     path = write(
-        tmp_path, word_tokenizer(truncation={"max_length": 1, "stride": 0, "strategy": "LongestFirst", "direction": "Right"})
+        tmp_path,
+        word_tokenizer(truncation={"max_length": 1, "stride": 0, "strategy": "LongestFirst", "direction": "Right"}),
     )
     assert count(process, path, "one two three") == 3
     assert count(process, path, "one", "two three") == 3
@@ -118,7 +146,10 @@ TEMPLATE = {
     "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
     "special_tokens": {"x": {"id": "x", "ids": [0] * 1_000_000, "tokens": ["x"] * 1_000_000}},
 }
-GROWING = {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}] * 4}
+GROWING = {
+    "type": "Sequence",
+    "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}] * 4,
+}
 PANIC = word_tokenizer(pre_tokenizer=split("(a+)+$"))
 HOSTILE: dict[str, tuple[Any, str]] = {  # tokenizer.json, and the text that brings it out
     "panic": (PANIC, "a" * 40 + "b"),
@@ -282,7 +313,8 @@ def test_long_texts_of_bundled_models_are_counted_elsewhere(tmp_path: Path, monk
 
 @pytest.mark.parametrize("text", ["one four two four", "one <new>"])
 def test_a_bundled_model_and_another_say_the_same_of_a_token_beyond_the_embeddings(text: str, tmp_path: Path) -> None:
-    """A bundled tokenizer that somebody has changed, by hand: it knows five words and `<new>`, the model the first four."""
+    """A bundled tokenizer that somebody has changed, by hand: it knows five words and `<new>`, the model the first
+    four."""
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     write(tmp_path, word_tokenizer(added_tokens=[{"id": 5, "content": "<new>", **flags, "special": True}]))
     counter = TokenCounter(PATIENCE)
@@ -299,7 +331,10 @@ def test_a_bundled_model_and_another_say_the_same_of_a_token_beyond_the_embeddin
 def test_the_place_of_a_token_in_a_reaction_is_that_of_the_text(tmp_path: Path) -> None:
     """The text is counted in another form, as long as it is; what is said of it is said of the text."""
     names = rxn_tokenizer()
-    write(tmp_path, {**names, "model": {**names["model"], "vocab": {**names["model"]["vocab"], "C": 5, "[": 6, ".": 7, "N": 8}}})
+    write(
+        tmp_path,
+        {**names, "model": {**names["model"], "vocab": {**names["model"]["vocab"], "C": 5, "[": 6, ".": 7, "N": 8}}},
+    )
     found = TokenCounter().counted(tmp_path, "C[[CN", None, "rxnmapper", rows=8)
     assert found == Count(5, Beyond(4, 8, "N", False))
 
@@ -310,7 +345,10 @@ def test_a_panic_becomes_a_sentence() -> None:
         tokenizer.encode("a" * 40 + "b")
     assert caught.value.__cause__ is not None
     assert is_panic(caught.value.__cause__)
-    with pytest.raises(UnsupportedModelError, match=r"X has no tokenizer that can be loaded.*retry"), loading_tokenizer("X"):
+    with (
+        pytest.raises(UnsupportedModelError, match=r"X has no tokenizer that can be loaded.*retry"),
+        loading_tokenizer("X"),
+    ):
         tokenizer.encode("a" * 40 + "b")
     with pytest.raises(KeyboardInterrupt), tokenizing():
         raise KeyboardInterrupt

@@ -29,7 +29,24 @@ from dashboard.views import all_views
 
 MISSING = ("null", "nan", "NaN", "None", "NA", "N/A", "n/a", "<NA>", "", "inf", "-nan", "#N/A", "NULL")
 NUMBERS = ("1e5", "007", "0x1F", "1_000", "TRUE", "False", "1.0", "+1", "-1", "12:30", "2026-01-01")
-ODD = ("#", "# Model: x", "#x", " # ", '"', '""', '"#', "a,b", "\n", "\n# x\n", "\r\n", "\r", "\t", " leading", "trailing ", "  ")
+ODD = (
+    "#",
+    "# Model: x",
+    "#x",
+    " # ",
+    '"',
+    '""',
+    '"#',
+    "a,b",
+    "\n",
+    "\n# x\n",
+    "\r\n",
+    "\r",
+    "\t",
+    " leading",
+    "trailing ",
+    "  ",
+)
 GUARDED = ("=1+1", "@x", "'=1", "''-", "'", "''", "'a")
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufeff"), min_size=1, max_size=8)
 
@@ -91,7 +108,12 @@ def test_an_encoder_has_no_perplexity() -> None:
     assert frame_of(tuple(token.text for token in run.tokens), "encoder")["Perplexity"].isna().all()
 
 
-WORDS = (("null", "nan", "None", "1", "007", "TRUE"), ("1", "007", "1", "007"), ("TRUE", "False", "TRUE", "x"), ("1e5",) * 4)
+WORDS = (
+    ("null", "nan", "None", "1", "007", "TRUE"),
+    ("1", "007", "1", "007"),
+    ("TRUE", "False", "TRUE", "x"),
+    ("1e5",) * 4,
+)
 
 
 def whole_tables(run: ModelRun) -> list[Table]:
@@ -102,7 +124,9 @@ def whole_tables(run: ModelRun) -> list[Table]:
         choices = [{**default, control.name: value} for control in view.controls for value in values_of(control)]
         for other in (None, 3):
             selection = Selection(run.key, 2, 1, 0, other)
-            found += [view.table(Context(run, selection, options, whole=True)) for options in choices] if view.table else []
+            found += (
+                [view.table(Context(run, selection, options, whole=True)) for options in choices] if view.table else []
+            )
             found += [extra.table(Context(run, selection)) for extra in view.more]
     return [table for table in found if table is not None]
 

@@ -65,7 +65,9 @@ def test_a_result_that_is_refused_holds_up_no_other(shelf: Shelf, run: ModelRun)
 
 
 @pytest.mark.parametrize("unread", [None, 5, {}, {"name": "x"}, {"name": ["a"]}, {"name": "0" * 64 + ".x/../y"}])
-def test_what_has_no_name_by_which_the_page_knows_it_refuses_the_whole_set(shelf: Shelf, run: ModelRun, unread: object) -> None:
+def test_what_has_no_name_by_which_the_page_knows_it_refuses_the_whole_set(
+    shelf: Shelf, run: ModelRun, unread: object
+) -> None:
     with pytest.raises(BadRequestError, match="Reload the page"):
         derived_jobs(shelf, [want(run.key, "logit-lens"), unread])
 

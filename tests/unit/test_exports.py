@@ -1,4 +1,5 @@
-"""What leaves the page: each format read back by someone else's reader, with where it comes from, and the run's own numbers."""
+"""What leaves the page: each format read back by someone else's reader, with where it comes from, and the run's own
+numbers."""
 
 from __future__ import annotations
 
@@ -92,7 +93,12 @@ def test_every_figure_stands_alone_with_where_it_comes_from(kind: ModelKind, nam
     figure = framed(one, theme)
     texts = [note.text for note in figure.layout.annotations]
     assert any(one.title.split()[0] in text for text in texts)
-    for part in ("Text: The cat sat on it.", "Tiny model (tiny), weights ffffffffffff", f"dashboard {__version__}", run.key[:12]):
+    for part in (
+        "Text: The cat sat on it.",
+        "Tiny model (tiny), weights ffffffffffff",
+        f"dashboard {__version__}",
+        run.key[:12],
+    ):
         assert any(part in text for text in texts), part
     assert figure.layout.paper_bgcolor == theme.surface
     plain = one.paint(theme).layout
@@ -154,7 +160,9 @@ def test_a_long_text_becomes_a_picture_of_blocks_and_says_so(monkeypatch: pytest
     monkeypatch.setattr(attention_figures, "LARGEST_PICTURE", 4)
     shade = np.arange(100, dtype=np.uint8).reshape(10, 10)
     pooled: list[np.ndarray] = []
-    monkeypatch.setattr(attention_figures, "_picture", lambda cells, _theme: pooled.append(cells) or {"source": "data:,"})
+    monkeypatch.setattr(
+        attention_figures, "_picture", lambda cells, _theme: pooled.append(cells) or {"source": "data:,"}
+    )
     figure = attention_picture(shade, [str(i) for i in range(10)], [str(i) for i in range(10)])
     parts = [(0, 3), (2, 5), (5, 8), (7, 10)]  # 2.5 tokens each
     assert pooled[0].tolist() == [[int(shade[a:b, c:d].max()) for c, d in parts] for a, b in parts]
@@ -208,7 +216,9 @@ def test_words_of_a_card_as_a_line() -> None:
 def read_csv(text: str) -> tuple[dict[str, str], list[list[str]]]:
     lines = text.removeprefix("\ufeff").split("\r\n")
     head = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# "))
-    return head, list(csv.reader(io.StringIO("\r\n".join(line for line in lines if not line.startswith("# ")), newline="")))
+    return head, list(
+        csv.reader(io.StringIO("\r\n".join(line for line in lines if not line.startswith("# ")), newline=""))
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -255,7 +265,9 @@ def test_hostile_texts_in_a_csv() -> None:
     assert all(line.startswith('"') for line in content.split("\r\n") if "hash" in line)
 
 
-@pytest.mark.parametrize("text", ["a,=1+1", "a;=1", "a, +x", 'a,"=1"', "a|@b", "a,\t=1", "a,'-1", "a\n,=1", "a,\n=1"], ids=repr)
+@pytest.mark.parametrize(
+    "text", ["a,=1+1", "a;=1", "a, +x", 'a,"=1"', "a|@b", "a,\t=1", "a,'-1", "a\n,=1", "a,\n=1"], ids=repr
+)
 def test_no_cell_of_a_comment_is_a_formula(text: str) -> None:
     """Read as a spreadsheet reads it, with each of the separators that they take."""
     line = comment("Text", text)
@@ -401,7 +413,9 @@ def test_a_run_comes_back_exactly(kind: ModelKind, suffix: Any, attention: bool,
         run_files.write_run(run, file, suffix, attention)
     again = open_run(path)
     assert_equal_runs(run, again)
-    assert set(again.arrays) - set(run.arrays) == ({f"{run.main.name}/attention/{i}" for i in range(11)} if attention else set())
+    assert set(again.arrays) - set(run.arrays) == (
+        {f"{run.main.name}/attention/{i}" for i in range(11)} if attention else set()
+    )
     if attention:
         assert np.array_equal(again.arrays[f"{run.main.name}/attention/10"][1], run.attention(10, 1))
     if again.has_predictions:
@@ -446,7 +460,9 @@ def test_too_much_attention_is_refused_with_the_way_to_make_it(monkeypatch: pyte
         run_files.write_run(whole_run(), io.BytesIO(), "pickle")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"\x10\0\0\0\0\0\0\0{}", b"hello world, this is no run"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 not a zip", b"\x10\0\0\0\0\0\0\0{}", b"hello world, this is no run"]
+)
 def test_a_file_that_is_no_run_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(BadRequestError, match="not a run"):
@@ -482,11 +498,24 @@ def test_another_revision_and_a_pair_are_named() -> None:
 def test_the_pictures_json_is_whole() -> None:
     run = whole_run(texts=HOSTILE)
     stored = json.loads(picture_json(found("attention", run), DARK))
-    assert set(stored) >= {"title", "description", "provenance", "figure", "width", "height", "name", "program", "ground"}
+    assert set(stored) >= {
+        "title",
+        "description",
+        "provenance",
+        "figure",
+        "width",
+        "height",
+        "name",
+        "program",
+        "ground",
+    }
     assert stored["provenance"]["Text"] == run.text
     assert stored["ground"] == DARK.surface
     assert stored["figure"]["layout"]["width"] == stored["width"]
-    assert all(ElementTree.fromstring(f"<a>{note['text']}</a>") is not None for note in stored["figure"]["layout"]["annotations"])
+    assert all(
+        ElementTree.fromstring(f"<a>{note['text']}</a>") is not None
+        for note in stored["figure"]["layout"]["annotations"]
+    )
 
 
 def test_the_selection_without_a_second_token() -> None:

@@ -1,4 +1,5 @@
-"""The sentences of jobs that were stopped from outside: of a run that was typed, and of a result of a run that is shown."""
+"""The sentences of jobs that were stopped from outside: of a run that was typed, and of a result of a run that is
+shown."""
 
 from __future__ import annotations
 
@@ -26,8 +27,12 @@ PLACES = [None, Progress("queued"), Progress("load"), Progress("predictions"), P
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("at", PLACES)
-def test_what_was_not_typed_is_not_said_to_be_in_the_box(failure: Callable[[JobRecord], JobFailure], at: Progress | None) -> None:
-    told = {name: failure(JobRecord("key", name, "running", 1, 0.0, progress=at)).message for name in ("capture", "derive")}
+def test_what_was_not_typed_is_not_said_to_be_in_the_box(
+    failure: Callable[[JobRecord], JobFailure], at: Progress | None
+) -> None:
+    told = {
+        name: failure(JobRecord("key", name, "running", 1, 0.0, progress=at)).message for name in ("capture", "derive")
+    }
     assert "Your text is still in the box" in told["capture"]
     for words in ("in the box", "this run", "This run", "Run again"):
         assert words not in told["derive"]
@@ -78,18 +83,24 @@ def test_what_waits_of_one_person_is_called_what_it_is(ranks: list[Rank], words:
 
 def test_a_worker_that_was_lost_is_said_in_whole_sentences() -> None:
     at = Progress("layers", 17, 30)
-    run, result = (worker_lost(JobRecord("key", name, "running", 1, 0.0, progress=at)).message for name in ("capture", "derive"))
+    run, result = (
+        worker_lost(JobRecord("key", name, "running", 1, 0.0, progress=at)).message for name in ("capture", "derive")
+    )
     tail = "if it stops again, try a shorter text or a smaller model."
     assert run == (
-        "The worker stopped while computing layer 17 of 30, so this run has no result. Your text is still in the box and a new "
+        "The worker stopped while computing layer 17 of 30, so this run has no result. Your text is still in the box "
+        "and a new "
         f"worker is starting. Run again; {tail}"
     )
     assert result == (
-        f"The worker stopped while computing layer 17 of 30, so there is no result. A new worker is starting. Try again; {tail}"
+        f"The worker stopped while computing layer 17 of 30, so there is no result. A new worker is starting. Try "
+        f"again; {tail}"
     )
 
 
-@pytest.mark.parametrize("module", ["jobs/preparation", "models/fetch", "models/transfer", "models/memory", "models/loader"])
+@pytest.mark.parametrize(
+    "module", ["jobs/preparation", "models/fetch", "models/transfer", "models/memory", "models/loader"]
+)
 def test_making_a_model_ready_speaks_of_no_run(module: str) -> None:
     """A result may be what it is made ready for: then nothing was typed, and nothing is to be run again."""
     source = (Path(failure.__file__).parents[1] / f"{module}.py").read_text(encoding="utf-8")

@@ -33,7 +33,15 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.theme import DARK, LIGHT, Theme
 
 ASSETS = Path(__file__).parents[2] / "assets"
-HOSTILE = ["<img src=x onerror=alert(1)>", "<b>", "&amp;", "</script>", '"><svg onload=alert(1)>', "&lt;i&gt;", "<a href='x'>"]
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "<b>",
+    "&amp;",
+    "</script>",
+    '"><svg onload=alert(1)>',
+    "&lt;i&gt;",
+    "<a href='x'>",
+]
 RNG = np.random.default_rng(5)
 
 
@@ -96,7 +104,9 @@ def test_the_heatmap_holds_the_shades_with_queries_as_rows(decorate: bool) -> No
 
 def test_the_pages_heatmap_goes_out_as_one_typed_array() -> None:
     weights = weights_of(LARGEST_CELLS)
-    text = json.dumps(attention_cells(shades(weights), ["x"] * LARGEST_CELLS, ["x"] * LARGEST_CELLS), cls=PlotlyJSONEncoder)
+    text = json.dumps(
+        attention_cells(shades(weights), ["x"] * LARGEST_CELLS, ["x"] * LARGEST_CELLS), cls=PlotlyJSONEncoder
+    )
     z = json.loads(text)["data"][0]["z"]
     assert z["dtype"] == "u1"
     assert len(text) < 1.5 * LARGEST_CELLS**2 + 3000
@@ -106,11 +116,17 @@ def test_exact_weights_are_on_hover() -> None:
     weights = weights_of(3)
     figure = attention_map(weights, ["a", "b", "c"], ["a", "b", "c"])
     custom = figure.data[0].customdata
-    assert [list(cell) for cell in custom[2]] == [["a", "c", weights[2, 0]], ["b", "c", weights[2, 1]], ["c", "c", weights[2, 2]]]
+    assert [list(cell) for cell in custom[2]] == [
+        ["a", "c", weights[2, 0]],
+        ["b", "c", weights[2, 1]],
+        ["c", "c", weights[2, 2]],
+    ]
 
 
 def test_selected_row_and_column_are_framed() -> None:
-    column, second, row = as_json(attention_map(weights_of(4), list("abcd"), list("abcd"), selected=(2, 1)))["layout"]["shapes"]
+    column, second, row = as_json(attention_map(weights_of(4), list("abcd"), list("abcd"), selected=(2, 1)))["layout"][
+        "shapes"
+    ]
     assert (row["line"]["color"], second["line"], column["line"]["dash"]) == (LIGHT.selected, column["line"], "dash")
     assert (second["y0"], second["y1"], second["x0"], second["x1"]) == (0.5, 1.5, -0.5, 3.5)
     assert (row["y0"], row["y1"], row["x0"], row["x1"]) == (1.5, 2.5, -0.5, 3.5)
@@ -131,7 +147,9 @@ def test_of_a_long_text_the_page_gets_every_shade_and_the_colours(theme: Theme) 
     assert "images" not in figure["layout"]
 
 
-@pytest.mark.parametrize(("cells", "pixels"), [(10, 4), (1649, 640), (641, 640), (640, 640), (3, 640), (7, 1), (4096, 640)])
+@pytest.mark.parametrize(
+    ("cells", "pixels"), [(10, 4), (1649, 640), (641, 640), (640, 640), (3, 640), (7, 1), (4096, 640)]
+)
 def test_a_pixel_shows_the_largest_of_what_it_holds(cells: int, pixels: int) -> None:
     shade = np.random.default_rng(1).integers(0, 256, size=(min(cells, pixels, 50), cells)).astype(np.uint8)
     found = pooled(shade, pixels)
@@ -301,7 +319,14 @@ def test_bars_hold_exact_probabilities_likeliest_on_top() -> None:
 
 @pytest.mark.parametrize(
     ("probability", "text"),
-    [(0.92713, "92.7 %"), (1.0, "100.0 %"), (0.0005, "0.1 %"), (0.00049, "< 0.05 %"), (1e-30, "< 0.05 %"), (0.0, "0.0 %")],
+    [
+        (0.92713, "92.7 %"),
+        (1.0, "100.0 %"),
+        (0.0005, "0.1 %"),
+        (0.00049, "< 0.05 %"),
+        (1e-30, "< 0.05 %"),
+        (0.0, "0.0 %"),
+    ],
 )
 def test_probabilities_are_never_rounded_to_nothing(probability: float, text: str) -> None:
     assert probability_text(probability) == text
@@ -516,7 +541,9 @@ def test_hidden_pca_leaves_a_huge_token_out_and_names_it(huge: int) -> None:
     assert "in some layer" in figure.layout.title.text
     assert len(figure.data[0].x) == 5
     kept = [token for token in range(6) if token != huge]
-    np.testing.assert_allclose(path_of(figure), expected_path([layer[kept] for layer in layers], kept.index(1)), atol=1e-8)
+    np.testing.assert_allclose(
+        path_of(figure), expected_path([layer[kept] for layer in layers], kept.index(1)), atol=1e-8
+    )
 
 
 def test_hidden_pca_keeps_the_first_token_where_its_path_is_asked_for() -> None:
@@ -583,7 +610,8 @@ def test_token_probabilities_of_huge_logits_stay_finite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logits", "position"), [(np.zeros((2, 3, 4)), -1), (np.zeros((2, 0)), -1), (np.zeros((0, 4)), -1), (LOGITS, 3), (LOGITS, -4)]
+    ("logits", "position"),
+    [(np.zeros((2, 3, 4)), -1), (np.zeros((2, 0)), -1), (np.zeros((0, 4)), -1), (LOGITS, 3), (LOGITS, -4)],
 )
 def test_token_probabilities_of_something_else_are_a_named_error(logits: np.ndarray, position: int) -> None:
     with pytest.raises(RunShapeError):

@@ -15,7 +15,13 @@ from dashboard.errors import StorageError
 from dashboard.jobs.preparation import prepare
 from dashboard.jobs.work import Desk
 from dashboard.models import digests
-from dashboard.models.fingerprint import fingerprint_memories, folder_fingerprint, is_kept, known_fingerprint, model_files
+from dashboard.models.fingerprint import (
+    fingerprint_memories,
+    folder_fingerprint,
+    is_kept,
+    known_fingerprint,
+    model_files,
+)
 from dashboard.settings import Settings
 
 MODELS = Path(__file__).parents[1] / "data" / "first_runs" / "models"
@@ -44,7 +50,11 @@ UNREAD = {
     "quant.model.txt": "x",
 }
 PLAIN = {"config.json": "{}", "model.safetensors": "weights", "tokenizer.json": "{}", "tokenizer_config.json": "{}"}
-PARTS = {"model-00001-of-00002.safetensors": "a", "model-00002-of-00002.safetensors": "b", "model.safetensors.index.json": "{}"}
+PARTS = {
+    "model-00001-of-00002.safetensors": "a",
+    "model-00002-of-00002.safetensors": "b",
+    "model.safetensors.index.json": "{}",
+}
 FOLDERS = {  # what stands in a folder, and its fingerprint as the first version of this program computed it
     "plain": ({**PLAIN, "README.md": "words"}, "5d1c873875b0e2586df6e01903b7cccb21fad1ab79db910c91806b2e2518a982"),
     "everything": (
@@ -191,7 +201,8 @@ class SlowDisk:
 
 
 def test_nobody_waits_for_the_hash_of_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a large file is read, other models' fingerprints are made and known ones are given, with the same memory."""
+    """While a large file is read, other models' fingerprints are made and known ones are given, with the same
+    memory."""
     memory, disk = tmp_path / "memory.json", SlowDisk(monkeypatch)
     known = folder_fingerprint(big(tmp_path / "known"), [memory])
     with ThreadPoolExecutor(1) as pool:

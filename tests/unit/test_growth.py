@@ -1,4 +1,5 @@
-"""Exports are bounded, what killed processes left is swept, folders that someone deletes are made again, paths stay here."""
+"""Exports are bounded, what killed processes left is swept, folders that someone deletes are made again, paths stay
+here."""
 
 from __future__ import annotations
 

@@ -72,10 +72,19 @@ def test_rows_hold_every_head_and_its_scores() -> None:
     found = VIEW.draw(context(run))
     assert isinstance(found, dict)
     told = found["layout"]["meta"]["heads"]
-    assert [column["name"] for column in told["columns"]] == ["Previous", "Next", "Itself", "First", "Entropy, nats", "Distance"]
+    assert [column["name"] for column in told["columns"]] == [
+        "Previous",
+        "Next",
+        "Itself",
+        "First",
+        "Entropy, nats",
+        "Distance",
+    ]
     assert [row[:2] for row in told["rows"]] == [[0, 0], [0, 1], [1, 0], [1, 1]]
     for index, name in enumerate(HEADINGS):
-        assert [row[3 + index] for row in told["rows"]] == pytest.approx(run.attention_of().score(name).ravel(), rel=1e-5)
+        assert [row[3 + index] for row in told["rows"]] == pytest.approx(
+            run.attention_of().score(name).ravel(), rel=1e-5
+        )
     assert told["columns"][5]["most"] == pytest.approx(float(run.attention_of().score("distance").max()))
 
 
@@ -130,7 +139,10 @@ def test_page_and_python_word_patterns_alike() -> None:
 def test_the_title_says_how_many_heads_there_are_and_by_what_they_are_sorted() -> None:
     run = make_run("causal", layers=3)
     assert VIEW.text(context(run, sort="next")).title == "All 6 heads by what they do: which read the next token"
-    assert VIEW.text(context(run, sort="entropy", order="least")).title == "All 6 heads by what they do: which read few tokens"
+    assert (
+        VIEW.text(context(run, sort="entropy", order="least")).title
+        == "All 6 heads by what they do: which read few tokens"
+    )
     assert VIEW.text(context(run, sort="head")).title == "All 6 heads, layer by layer"
 
 

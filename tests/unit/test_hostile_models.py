@@ -76,7 +76,9 @@ def test_a_spoiled_folder_is_listed_with_its_reason(settings: Settings, root: Pa
 
 
 @pytest.mark.parametrize("spoil", [*FOLDERS.values(), *DEVICES.values()], ids=[*FOLDERS, *DEVICES])
-def test_a_spoiled_model_of_the_local_cache_is_listed_with_its_reason(settings: Settings, tmp_path: Path, spoil: Spoil) -> None:
+def test_a_spoiled_model_of_the_local_cache_is_listed_with_its_reason(
+    settings: Settings, tmp_path: Path, spoil: Spoil
+) -> None:
     spoil(cached_model(tmp_path, "someone/bad"))
     found = listed(settings)
     assert found["folder:weights/good"].refusal == ""
@@ -107,7 +109,10 @@ def test_links_that_lead_nowhere_or_in_a_circle_are_no_models(settings: Settings
     (root / "around").symlink_to(".")
     (root / "gone.gguf").symlink_to("nowhere")
     found = listed(settings)
-    assert {name for name in found if name.startswith("folder:")} == {"folder:weights/good", "folder:weights/around/good"}
+    assert {name for name in found if name.startswith("folder:")} == {
+        "folder:weights/good",
+        "folder:weights/around/good",
+    }
 
 
 def test_names_that_no_page_can_show_as_they_are(settings: Settings, root: Path) -> None:
@@ -173,7 +178,9 @@ def test_what_takes_too_long_to_look_at_is_looked_at_by_the_next_page(
 
 def test_a_parser_may_raise_anything(settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = description._read_folder
-    for number, error in enumerate((MemoryError(), RecursionError(), OverflowError(), KeyError("x"), ZeroDivisionError())):
+    for number, error in enumerate(
+        (MemoryError(), RecursionError(), OverflowError(), KeyError("x"), ZeroDivisionError())
+    ):
         good_model(root / f"bad{number}")
 
         def raising(folder: Path, error: BaseException = error) -> description.Description:
@@ -197,7 +204,9 @@ def test_a_model_that_was_put_right_can_be_run(settings: Settings, root: Path) -
 
 
 @pytest.mark.parametrize("content", ["../../../outside", "/etc", "a/b", "", "x" * 5000, "\0"])
-def test_a_reference_of_the_local_cache_leads_to_its_own_snapshots_only(settings: Settings, tmp_path: Path, content: str) -> None:
+def test_a_reference_of_the_local_cache_leads_to_its_own_snapshots_only(
+    settings: Settings, tmp_path: Path, content: str
+) -> None:
     cached_model(tmp_path, "someone/bad")
     good_model(tmp_path / "outside")
     (tmp_path / "hub" / "models--someone--bad" / "refs" / "main").write_text(content)
@@ -300,7 +309,9 @@ def test_settings_of_an_adapter_may_be_a_pipe_or_nested(settings: Settings, root
         alone.mkdir()
         (alone / "adapter_model.bin").touch()
         make(alone / "adapter_config.json")
-        assert adapter_refusal(alone, weights=False).startswith("it is an adapter (unknown kind) without its base model")
+        assert adapter_refusal(alone, weights=False).startswith(
+            "it is an adapter (unknown kind) without its base model"
+        )
         check(listed(settings)[f"folder:weights/adapter{number}"])
 
 

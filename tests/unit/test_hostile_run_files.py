@@ -1,4 +1,5 @@
-"""Run files that somebody made to do harm, or that were damaged: `open_run` says in a sentence that they are no run, at once."""
+"""Run files that somebody made to do harm, or that were damaged: `open_run` says in a sentence that they are no run, at
+once."""
 
 from __future__ import annotations
 
@@ -49,8 +50,12 @@ HOSTILE_RUNS = {
     "npz-nested": npz_of(NESTED),
     "npz-object": npz_of('{"a":' * 50_000 + "1" + "}" * 50_000),
     "npz-list": npz_of("[1]"),
-    "npz-encrypted": npz_of("{}", lambda raw: raw.replace(b"PK\x01\x02\x14\x03\x14\0\0", b"PK\x01\x02\x14\x03\x14\0\1")),
-    "npz-method": npz_of("{}", lambda raw: raw.replace(b"PK\x01\x02\x14\x03\x14\0\0\0\0", b"PK\x01\x02\x14\x03\x14\0\0\0\x63")),
+    "npz-encrypted": npz_of(
+        "{}", lambda raw: raw.replace(b"PK\x01\x02\x14\x03\x14\0\0", b"PK\x01\x02\x14\x03\x14\0\1")
+    ),
+    "npz-method": npz_of(
+        "{}", lambda raw: raw.replace(b"PK\x01\x02\x14\x03\x14\0\0\0\0", b"PK\x01\x02\x14\x03\x14\0\0\0\x63")
+    ),
     "npz-deflated": npz_of("abc" * 900, lambda raw: raw[:60] + b"\xff" * 20 + raw[80:], zipfile.ZIP_DEFLATED),
     "npz-cut": npz_of("{}", lambda raw: raw[:-5]),
     "safetensors-nested": safetensors_of(NESTED),
@@ -62,7 +67,9 @@ HOSTILE_RUNS = {
 @pytest.mark.parametrize("content", HOSTILE_RUNS.values(), ids=HOSTILE_RUNS)
 def test_a_hostile_file_is_no_run(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(BadRequestError, match=r"x is not a run of this program, or was cut short\. Export the run again\."):
+    with pytest.raises(
+        BadRequestError, match=r"x is not a run of this program, or was cut short\. Export the run again\."
+    ):
         open_run(tmp_path / "x")
     assert run_files.peek(tmp_path / "x") is None
 
@@ -120,7 +127,9 @@ def assert_refused_at_once(path: Path) -> None:
     """`open_run` says in a sentence that it is no run, and takes no more memory than a small file is worth."""
     tracemalloc.start()
     try:
-        with pytest.raises(BadRequestError, match=r"is not a run of this program, or was cut short\. Export the run again\."):
+        with pytest.raises(
+            BadRequestError, match=r"is not a run of this program, or was cut short\. Export the run again\."
+        ):
             open_run(path)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
@@ -136,7 +145,9 @@ def test_an_array_that_says_something_absurd_makes_no_run(
 
 
 @pytest.mark.parametrize("name", ["header.npy", "about.npy", "more.npy"])
-def test_a_member_that_expands_a_thousandfold_makes_no_run(name: str, members: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_member_that_expands_a_thousandfold_makes_no_run(
+    name: str, members: dict[str, bytes], tmp_path: Path
+) -> None:
     zeros = declared("'<f4'", "(50000000,)") + bytes(200_000_000)
     path = archive_of(tmp_path / "x.npz", {**members, name: zeros}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1_000_000
@@ -174,7 +185,9 @@ def test_a_member_that_is_no_array_makes_no_run(name: str, members: dict[str, by
 
 @pytest.mark.parametrize("field", range(16, 28, 4), ids=["sum", "packed size", "size"])
 @pytest.mark.parametrize("value", [0, 2**31, 2**32 - 2])
-def test_a_list_of_contents_that_lies_makes_no_run(field: int, value: int, members: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_list_of_contents_that_lies_makes_no_run(
+    field: int, value: int, members: dict[str, bytes], tmp_path: Path
+) -> None:
     path = archive_of(tmp_path / "x.npz", members)
     raw = bytearray(path.read_bytes())
     at = raw.index(b"PK\x01\x02") + field  # of the first member, the header
@@ -187,7 +200,8 @@ def test_a_list_of_contents_that_lies_makes_no_run(field: int, value: int, membe
 def test_a_member_that_lies_elsewhere_makes_no_run(offset: int, members: dict[str, bytes], tmp_path: Path) -> None:
     path = archive_of(tmp_path / "x.npz", members)
     raw = bytearray(path.read_bytes())
-    for at in (raw.index(b"PK\x01\x02") + 42, raw.rindex(b"PK\x05\x06") + 16):  # of the first member; of the list itself
+    # of the first member; of the list itself
+    for at in (raw.index(b"PK\x01\x02") + 42, raw.rindex(b"PK\x05\x06") + 16):
         spoilt = bytearray(raw)
         spoilt[at : at + 4] = struct.pack("<I", offset)
         path.write_bytes(spoilt)
@@ -195,7 +209,9 @@ def test_a_member_that_lies_elsewhere_makes_no_run(offset: int, members: dict[st
 
 
 @pytest.mark.parametrize("suffix", run_files.FORMATS)
-@pytest.mark.parametrize("name", ["decoder/hidden_states/0", "decoder/hidden_states/2", "decoder/query/1", "decoder/key/0"])
+@pytest.mark.parametrize(
+    "name", ["decoder/hidden_states/0", "decoder/hidden_states/2", "decoder/query/1", "decoder/key/0"]
+)
 @pytest.mark.parametrize("change", ["gone", "of fewer tokens", "of one axis"])
 def test_a_run_without_an_array_of_its_header_is_refused(name: str, suffix: Any, change: str, tmp_path: Path) -> None:
     run = whole_run()
@@ -286,7 +302,13 @@ def test_a_header_of_millions_of_values_makes_no_run(suffix: Any, tmp_path: Path
 
 @pytest.mark.parametrize(
     "derived",
-    [[1], 5, {"x-0": 5}, {"x-0": {"kind": "x", "parameters": [1]}}, {"x-0": {"kind": "x", "parameters": {}, "facts": None}}],
+    [
+        [1],
+        5,
+        {"x-0": 5},
+        {"x-0": {"kind": "x", "parameters": [1]}},
+        {"x-0": {"kind": "x", "parameters": {}, "facts": None}},
+    ],
 )
 def test_a_header_whose_derived_results_are_none_makes_no_run(derived: Any, tmp_path: Path) -> None:
     header, arrays = make_parts()
@@ -303,7 +325,9 @@ def test_a_named_pipe_is_no_file(tmp_path: Path) -> None:
     assert run_files.peek(tmp_path / "pipe.npz") is None
 
 
-def test_a_run_that_the_memory_has_no_room_for_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_the_memory_has_no_room_for_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = save_run(whole_run(), tmp_path / "x.npz")
     monkeypatch.setattr(NpzFile, "numbers", lambda _self, _name: np.zeros(2**58))
     with pytest.raises(DashboardError, match=r"takes more memory than is free\. Close other programs, or export"):

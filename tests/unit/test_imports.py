@@ -28,9 +28,11 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "settings": ("container", "private", *BASE),
     "contracts": RUNS,
     "store": ("store", "settings", "private", *RUNS),
-    "models": ("models", *DISK, "store.upgrades", "container", "settings", "__init__", *RUNS),  # of __init__ the version
+    # of __init__ the version
+    "models": ("models", *DISK, "store.upgrades", "container", "settings", "__init__", *RUNS),
     "analysis": ("analysis", *RUNS),
-    "compute": ("compute", "models", *RUNS),  # models and torch within a function that computes, never where a kind is declared
+    # models and torch within a function that computes, never where a kind is declared
+    "compute": ("compute", "models", *RUNS),
     "jobs": ("jobs", "store", "settings", "private", "container", *RUNS),
     "jobs.housekeeping": (
         "store",
@@ -48,7 +50,8 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "jobs.work": ("jobs", "store", "settings", "models", "compute.deriving", *RUNS),  # what a worker does
     "jobs.preparation": ("jobs", "models.fetch", "models.fingerprint", "settings", *RUNS),  # what is done beside it
     "figures": ("figures", "analysis", "models.pieces", *RUNS),
-    "figures.lens_plot": ("figures", "analysis", "compute.plain_lens", *RUNS),  # from plain outputs: it asks the model's own head
+    # from plain outputs: it asks the model's own head
+    "figures.lens_plot": ("figures", "analysis", "compute.plain_lens", *RUNS),
     "views": ("views", "compute", "figures", "analysis", "ids", "markup", *RUNS),
     "run_info": ("analysis", "figures.tokens", "examples", "__init__", *RUNS),
     "gate": (),
@@ -78,7 +81,17 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "shelf": ("store", "models.catalog", "settings", *RUNS),
     "pictures": ("build", "plain_line", "shelf", "views", "figures", "markup", *RUNS),
     "wiring": ("picker", "shelf", "views", "run_info", "compute.deriving", "ids", *RUNS),
-    "exports": ("exports", "views", "figures", "analysis", "store.mapped", "store.upgrades", "markup", "__init__", *RUNS),
+    "exports": (
+        "exports",
+        "views",
+        "figures",
+        "analysis",
+        "store.mapped",
+        "store.upgrades",
+        "markup",
+        "__init__",
+        *RUNS,
+    ),
     "export_routes": ("plain_line", "recent", "exports", "shelf", "store", "views", "figures.theme", *RUNS),
     "app": (
         "below_path",
@@ -133,7 +146,19 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "transformers": ("models",),
     "tokenizers": ("models",),
     "huggingface_hub": ("models",),
-    "dash": ("components", "views", "cards", "page", "picker", "wiring", "shelf", "pictures", "app", "envelopes", "jobs.manager"),
+    "dash": (
+        "components",
+        "views",
+        "cards",
+        "page",
+        "picker",
+        "wiring",
+        "shelf",
+        "pictures",
+        "app",
+        "envelopes",
+        "jobs.manager",
+    ),
     "dash_bootstrap_components": ("views", "cards"),
     "dash_ag_grid": ("views",),
     "flask": ("plain_line", "recent", "routes", "pictures", "export_routes", "envelopes"),
@@ -182,7 +207,8 @@ TORCH_FREE = (  # of models/: what the page imports
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
-    """Every module of dashboard/ by its name inside the package: "figures.theme", "figures" for a package's own file."""
+    """Every module of dashboard/ by its name inside the package: "figures.theme", "figures" for a package's own
+    file."""
     found = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
         parts = list(path.relative_to(root / PACKAGE).with_suffix("").parts)
@@ -267,7 +293,11 @@ def test_every_import_runs_the_allowed_way() -> None:
 
 def test_every_rule_is_of_a_module_that_exists() -> None:
     known = set(modules())
-    named = {name for rule in RULES.values() for name in rule} | set(RULES) | {n for places in ONLY.values() for n in places}
+    named = (
+        {name for rule in RULES.values() for name in rule}
+        | set(RULES)
+        | {n for places in ONLY.values() for n in places}
+    )
     assert named - known == set()
     assert set(TORCH_FREE) <= known
 
@@ -313,7 +343,11 @@ def test_a_stranger_among_the_jobs_is_caught(tmp_path: Path, name: str) -> None:
         ("figures.theme", "from dashboard.views import all_views", "figures.theme imports views"),
         ("figures.theme", "from dashboard import settings", "figures.theme imports settings"),
         ("analysis.attention", "import dashboard.models.catalog", "analysis.attention imports models.catalog"),
-        ("store.summary", "from dashboard.analysis.attention import head_tags", "store.summary imports analysis.attention"),
+        (
+            "store.summary",
+            "from dashboard.analysis.attention import head_tags",
+            "store.summary imports analysis.attention",
+        ),
         ("models.hub", "from dashboard.store.run_store import RunStore", "models.hub imports store.run_store"),
         ("jobs.queue", "from dashboard.models.loader import load_model", "jobs.queue imports models.loader"),
         ("wiring", "from dashboard.models.loader import load_model", "wiring imports models.loader"),
@@ -362,7 +396,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def run_python(code: str, **environ: str) -> str:
     """What `code` prints in a fresh interpreter without our environment."""
     clean = {"PATH": "/usr/bin:/bin", "HOME": environ.pop("HOME", "/nonexistent"), "PYTHONPATH": str(ROOT), **environ}
-    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], env=clean, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code], env=clean, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -406,7 +442,8 @@ def test_serving_the_page_imports_no_torch(served: dict[str, list[str]]) -> None
 
 
 def test_what_plotly_looks_for_is_imported_before_the_first_request(served: dict[str, list[str]]) -> None:
-    """It looks into `sys.modules` while it writes JSON, and must not find a library that another thread is importing."""
+    """It looks into `sys.modules` while it writes JSON, and must not find a library that another thread is
+    importing."""
     looked_for = {"numpy", "pandas", "polars", "pyarrow", "modin", "cudf", "dask", "xarray", "PIL"}
     late = set(served["after"]) - set(served["before"])
     assert "sklearn.decomposition" in late, "it is imported in a thread, and what it needs with it"

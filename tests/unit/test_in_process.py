@@ -55,7 +55,9 @@ def backend(tmp_path: Path, kernel: Kernel) -> JobBackend:
     return open_backend(settings, RunStore.from_settings(settings), kernel)
 
 
-def test_a_job_is_done_when_it_is_submitted_and_what_is_stored_is_not_computed(backend: JobBackend, kernel: Kernel) -> None:
+def test_a_job_is_done_when_it_is_submitted_and_what_is_stored_is_not_computed(
+    backend: JobBackend, kernel: Kernel
+) -> None:
     backend.submit(spec(1), "s1")
     assert backend.standing("s1") == "known"
     assert backend.progress("s1") is None
@@ -119,7 +121,9 @@ def test_a_page_without_a_worker_says_so_and_leaves_no_queue(backend: JobBackend
     assert not list(tmp_path.rglob("*.db"))
 
 
-def test_a_result_that_is_not_kept_any_more_is_not_called_a_run(backend: JobBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_that_is_not_kept_any_more_is_not_called_a_run(
+    backend: JobBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(in_process, "MOST_KEPT", 1)
     first = backend.watch("page", [spec(1), spec(2)])[name(1)]
     assert isinstance(first, Failed)

@@ -81,7 +81,8 @@ def test_a_run_waits_for_its_model_and_others_go_on(queue: JobQueue, worker: str
 
 
 def test_one_preparation_for_everyone_who_waits_for_the_model(queue: JobQueue, worker: str, helper: str) -> None:
-    """Whoever came first may leave; a run that several wait for is one run, also with who came when the model was ready."""
+    """Whoever came first may leave; a run that several wait for is one run, also with who came when the model was
+    ready."""
     first, shared = run_of("first")[0], run_of("shared")
     gone, one, other = queue.submit(first), queue.submit(shared[0]), queue.submit(shared[0])
     preparing = queue.claim(helper, "prepare")
@@ -106,7 +107,11 @@ def test_a_preparation_that_fails_is_told_to_all_and_tried_again(queue: JobQueue
     queue.fail(preparing, JobFailure("The download stopped.", kind="HubUnreachableError", retry=True))
     for subscriber in subscribers:
         outcome = told(queue, subscriber)
-        assert (outcome["error"], outcome["kind"], outcome["retry"]) == ("The download stopped.", "HubUnreachableError", True)
+        assert (outcome["error"], outcome["kind"], outcome["retry"]) == (
+            "The download stopped.",
+            "HubUnreachableError",
+            True,
+        )
     again = queue.submit(run_of("a")[0])
     assert queue.poll(again) is None
     preparing = queue.claim(helper, "prepare")
@@ -126,7 +131,9 @@ def test_a_preparation_that_nobody_waits_for_stops(queue: JobQueue, worker: str,
     assert queue.ledger.board("prepare") == Board()
 
 
-def test_a_tab_that_comes_back_waits_for_the_model_again(queue: JobQueue, worker: str, helper: str, clock: Clock) -> None:
+def test_a_tab_that_comes_back_waits_for_the_model_again(
+    queue: JobQueue, worker: str, helper: str, clock: Clock
+) -> None:
     wanted, true_key = run_of("a")
     waiting = queue.submit(wanted)
     preparing = queue.claim(helper, "prepare")
@@ -208,7 +215,9 @@ def test_a_queue_of_the_version_before_is_read() -> None:
     assert Board.from_json(raw) == Board((Waiting("k1", ("ann",), 5),), ("ann",), ("k2",))
 
 
-def test_a_visitor_has_one_preparation_at_a_time_and_another_is_not_held_off(queue: JobQueue, worker: str, helper: str) -> None:
+def test_a_visitor_has_one_preparation_at_a_time_and_another_is_not_held_off(
+    queue: JobQueue, worker: str, helper: str
+) -> None:
     for model in ("ann/one", "ann/two", "ann/three"):
         queue.submit(run_of("a", model)[0], owner="ann")
     taken = [queue.claim(helper, "prepare")]

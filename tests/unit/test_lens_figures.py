@@ -106,7 +106,11 @@ def test_strength_by_hand() -> None:
     np.testing.assert_allclose(strength(np.array([0, 1, 4.0, np.inf]), "nats", 4), [0, 0.25, 1, 1])
     np.testing.assert_allclose(strength(np.array([0, 0.0, np.nan]), "nats", 0), [0, 0, np.nan])
     np.testing.assert_allclose(strength(np.array([1.0, np.nan]), "rank", 1), [1, np.nan])
-    assert (ticks("rank", 49_152), ticks("rank", 1), ticks("nats", 4.0)) == ([10_000, 1_000, 100, 10, 1], [1], [0, 1, 2, 3, 4])
+    assert (ticks("rank", 49_152), ticks("rank", 1), ticks("nats", 4.0)) == (
+        [10_000, 1_000, 100, 10, 1],
+        [1],
+        [0, 1, 2, 3, 4],
+    )
 
 
 def test_measures_are_the_lens_own_numbers() -> None:
@@ -236,6 +240,10 @@ def test_a_lens_of_other_shapes_is_a_named_error() -> None:
     with pytest.raises(RunShapeError, match="3 tokens for a lens of 4"):
         LensMap(lens, MEASURES["kl"], 6, ["a", "b", "c"])
     with pytest.raises(RunShapeError, match="Run the lens again"):
-        LogitLens(**{name: getattr(lens, name) for name in NAMES if name != "kl"}, kl=lens.kl[:, :2], vocabulary=lens.vocabulary)
+        LogitLens(
+            **{name: getattr(lens, name) for name in NAMES if name != "kl"},
+            kl=lens.kl[:, :2],
+            vocabulary=lens.vocabulary,
+        )
     with pytest.raises(BadSelectionError):
         lens.top(0, 4)

@@ -31,7 +31,9 @@ from dashboard.views.declaration import View
 LENS, THROUGH, LAYERS = logit_lens.VIEW, through_the_layers.VIEW, layers.VIEW
 
 
-def context_of(view: View, run: ModelRun, token: int = 2, second: int | None = None, *found: Any, **options: Any) -> Context:
+def context_of(
+    view: View, run: ModelRun, token: int = 2, second: int | None = None, *found: Any, **options: Any
+) -> Context:
     chosen = {control.name: control.default for control in view.controls} | options
     return Context(run, Selection(run.key, token, 1, 0, second), chosen, results=results(*found))
 

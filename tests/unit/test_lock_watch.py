@@ -32,7 +32,9 @@ with cache.transact():
 print("given back", flush=True)
 sys.stdin.readline()
 """
-pytestmark = pytest.mark.skipif(not lock_watch.SYSTEMS_LOCKS.exists(), reason="this system does not say who holds a lock")
+pytestmark = pytest.mark.skipif(
+    not lock_watch.SYSTEMS_LOCKS.exists(), reason="this system does not say who holds a lock"
+)
 
 
 class Holder:
@@ -40,7 +42,11 @@ class Holder:
 
     def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", HOLDER, str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.says("open")
 

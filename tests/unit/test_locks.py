@@ -1,4 +1,5 @@
-"""What is installed is what was tested, file by file: `locks/` has a hash for everything, and pip refuses another file."""
+"""What is installed is what was tested, file by file: `locks/` has a hash for everything, and pip refuses another
+file."""
 
 from __future__ import annotations
 
@@ -60,16 +61,18 @@ def test_everything_in_a_lock_has_one_version_and_hashes(name: str) -> None:
 
 def test_locks_name_no_host_and_no_folder() -> None:
     for path in (*LOCKS.glob("*.txt"), ROOT / "constraints.txt", *ROOT.glob("requirements*.txt")):
-        assert not re.search(r"://|--index|--extra|--find|--trusted|^/|[ =]/", path.read_text(encoding="utf-8"), re.MULTILINE), (
-            path
-        )
+        assert not re.search(
+            r"://|--index|--extra|--find|--trusted|^/|[ =]/", path.read_text(encoding="utf-8"), re.MULTILINE
+        ), path
 
 
 @pytest.mark.parametrize(("name", "source"), SETS.items())
 def test_what_is_required_is_in_its_lock(name: str, source: str) -> None:
     there = locked(*({"run", "torch", name} if name != "lock" else {name}))
     for requirement in asked(ROOT / source):
-        assert {str(requirement.specifier)} == {f"=={version}" for version in there[canonicalize_name(requirement.name)]}
+        assert {str(requirement.specifier)} == {
+            f"=={version}" for version in there[canonicalize_name(requirement.name)]
+        }
 
 
 def test_what_the_requirements_bring_along_is_locked_as_it_is_installed() -> None:
@@ -130,12 +133,19 @@ OTHER = f"--hash=sha256:{hashlib.sha256(b'another').hexdigest()}\n"
 
 def only(folder: Path) -> dict[str, str]:
     """Settings with which pip finds what is in a folder, and nothing else."""
-    names = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_TARGET": str(folder / "to")}
+    names = {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_TARGET": str(folder / "to"),
+    }
     return {**{name: value for name, value in os.environ.items() if not name.startswith("PIP_")}, **names}
 
 
 def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
-    line = next(line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if line.startswith("INSTALL :="))
+    line = next(
+        line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if line.startswith("INSTALL :=")
+    )
     command = [sys.executable, "-m", "pip", "install", *shlex.split(line.split("pip install")[1])]
     right = wheel(tmp_path, "locked_thing", "1.0")
     for text, said in (

@@ -210,7 +210,9 @@ def test_what_cannot_be_written_down_is_told_by_the_handle(manager: ResidentWork
     assert hands.take() is None
 
 
-def test_a_cancel_that_cannot_be_written_down_is_the_end_of_asking(manager: ResidentWorkerManager, hands: Hands) -> None:
+def test_a_cancel_that_cannot_be_written_down_is_the_end_of_asking(
+    manager: ResidentWorkerManager, hands: Hands
+) -> None:
     key = begin(manager, fill, 1, NAME)
     assert hands.take() == NAME
     hands.broken = True

@@ -38,7 +38,9 @@ def specs(*keys: str) -> JobSet:
     return JobSet(tuple(JobSpec("derive", key) for key in keys))
 
 
-def begin(manager: ResidentWorkerManager, *keys: str, old: str | None = None, page: str = PAGE, turn: int = 0) -> tuple[str, str]:
+def begin(
+    manager: ResidentWorkerManager, *keys: str, old: str | None = None, page: str = PAGE, turn: int = 0
+) -> tuple[str, str]:
     """Key and job of a set, as Dash begins it: the one before, if any, ends first."""
     if old is not None:
         manager.terminate_job(old)
@@ -92,7 +94,9 @@ def test_what_is_in_both_sets_goes_on(manager: ResidentWorkerManager, hands: Han
     assert hands.take() == THREE, "the second one is wanted by nobody"
 
 
-def test_the_page_knows_a_job_by_its_result_whatever_capture_it_is_of(manager: ResidentWorkerManager, hands: Hands) -> None:
+def test_the_page_knows_a_job_by_its_result_whatever_capture_it_is_of(
+    manager: ResidentWorkerManager, hands: Hands
+) -> None:
     first, second = f"{ONE}@one", f"{ONE}@two"
     key, job = begin(manager, first)
     assert hands.take() == first
@@ -180,7 +184,9 @@ def test_a_request_that_is_overtaken_takes_nothing_back(manager: ResidentWorkerM
     assert hands.take() is None
 
 
-def test_a_set_ends_the_one_before_though_dash_does_not_know_its_job(manager: ResidentWorkerManager, hands: Hands) -> None:
+def test_a_set_ends_the_one_before_though_dash_does_not_know_its_job(
+    manager: ResidentWorkerManager, hands: Hands
+) -> None:
     begin(manager, ONE, turn=1)
     assert hands.take() == ONE
     begin(manager, TWO, turn=2)

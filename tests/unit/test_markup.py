@@ -11,8 +11,17 @@ from dashboard.markup import attributes, frozen, plain
 
 
 def test_components_become_tags_attributes_and_children() -> None:
-    tree = html.P(["a ", html.B("b", className="tok", title="0.5"), 3, None, html.Span(hidden=True, **attributes(data_x="1"))])
-    wanted = ["p", {}, "a ", ["b", {"class": "tok", "title": "0.5"}, "b"], "3", ["span", {"hidden": True, "data-x": "1"}]]
+    tree = html.P(
+        ["a ", html.B("b", className="tok", title="0.5"), 3, None, html.Span(hidden=True, **attributes(data_x="1"))]
+    )
+    wanted = [
+        "p",
+        {},
+        "a ",
+        ["b", {"class": "tok", "title": "0.5"}, "b"],
+        "3",
+        ["span", {"hidden": True, "data-x": "1"}],
+    ]
     assert plain(tree) == [wanted]
 
 

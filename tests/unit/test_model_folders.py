@@ -1,4 +1,5 @@
-"""The server's model folders and the hub's local cache: what is listed, with which facts, and that nothing else is reached."""
+"""The server's model folders and the hub's local cache: what is listed, with which facts, and that nothing else is
+reached."""
 
 from __future__ import annotations
 
@@ -25,7 +26,14 @@ from dashboard.models.foreign import entries_of
 from dashboard.models.gguf_header import read_header
 from dashboard.settings import Settings
 
-GPT2 = {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "n_layer": 3, "n_head": 2, "n_positions": 32, "vocab_size": 5}
+GPT2 = {
+    "architectures": ["GPT2LMHeadModel"],
+    "model_type": "gpt2",
+    "n_layer": 3,
+    "n_head": 2,
+    "n_positions": 32,
+    "vocab_size": 5,
+}
 BERT = {
     "architectures": ["BertForMaskedLM"],
     "model_type": "bert",
@@ -38,7 +46,9 @@ HEAD = 3  # numbers in a head
 SHAPES = {"wte.weight": (5, 8), "h.0.attn.weight": (8, 24), "h.0.attn.bias": (24,)}
 
 
-def write_model(folder: Path, config: dict[str, Any], tokenizer: bool = True, head: str | None = "cls.predictions.bias") -> Path:
+def write_model(
+    folder: Path, config: dict[str, Any], tokenizer: bool = True, head: str | None = "cls.predictions.bias"
+) -> Path:
     """A folder as `save_pretrained` leaves it, with numbers in float16."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
@@ -68,7 +78,9 @@ def names(settings: Settings) -> list[str]:
     return sorted(folder_models(settings))
 
 
-def test_a_folder_that_cannot_be_read_hides_no_other(settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_hides_no_other(
+    settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_model(root / "mine", GPT2)
     (root / "lost+found").mkdir()
     real = os.stat
@@ -86,7 +98,9 @@ def test_a_folder_that_cannot_be_read_hides_no_other(settings: Settings, root: P
 @pytest.mark.parametrize(
     "content", ['{"architectures": 5, "model_type": "gpt2"}', '{"model_ty', "[]", '{"text_config": {"n_layer": {}}}']
 )
-def test_a_folder_with_a_broken_configuration_is_listed_with_the_reason(settings: Settings, root: Path, content: str) -> None:
+def test_a_folder_with_a_broken_configuration_is_listed_with_the_reason(
+    settings: Settings, root: Path, content: str
+) -> None:
     write_model(root / "mine", GPT2)
     (write_model(root / "broken", GPT2) / "config.json").write_text(content)
     found = {entry.name: entry for entry in Catalog(settings).entries()}
@@ -101,7 +115,9 @@ def test_a_name_that_no_file_can_have_is_no_model(settings: Settings, inside: st
         folder_model(f"folder:weights/{inside}", settings)
 
 
-def test_models_up_to_two_levels_below_a_root_are_listed_with_what_their_files_say(settings: Settings, root: Path) -> None:
+def test_models_up_to_two_levels_below_a_root_are_listed_with_what_their_files_say(
+    settings: Settings, root: Path
+) -> None:
     write_model(root / "mine", GPT2)
     write_model(root / "team" / "bert", BERT)
     write_model(root / "a" / "b" / "too-deep", BERT)
@@ -118,7 +134,11 @@ def test_models_up_to_two_levels_below_a_root_are_listed_with_what_their_files_s
 
 
 def test_a_root_may_be_a_model_itself_and_roots_of_one_name_are_numbered(settings: Settings, tmp_path: Path) -> None:
-    roots = (write_model(tmp_path / "x" / "same", GPT2), write_model(tmp_path / "y" / "same", BERT), tmp_path / "not there")
+    roots = (
+        write_model(tmp_path / "x" / "same", GPT2),
+        write_model(tmp_path / "y" / "same", BERT),
+        tmp_path / "not there",
+    )
     assert names(Settings(cache_dir=tmp_path / "cache", model_folders=roots)) == ["folder:same", "folder:same-2"]
 
 
@@ -172,7 +192,8 @@ def test_one_model_is_found_where_all_are_listed_and_nowhere_else(settings: Sett
         (root / file).write_bytes(b"GGUF")
     listed = folder_models(settings)
     assert sorted(listed) == [
-        f"folder:weights/{place}" for place in ("mine", "one.gguf", "team/bert", "team/deep/three.gguf", "team/two.gguf")
+        f"folder:weights/{place}"
+        for place in ("mine", "one.gguf", "team/bert", "team/deep/three.gguf", "team/two.gguf")
     ]
     for place in (*places, *files, "team", "mine/config.json", "mine/", "/mine", "./mine"):
         name = f"folder:weights/{place}"
@@ -188,7 +209,9 @@ def test_a_folder_that_went_is_named(settings: Settings, root: Path) -> None:
     catalog = Catalog(settings)
     assert catalog.get("folder:weights/mine").here
     shutil.rmtree(folder)
-    with pytest.raises(ModelNotFoundError, match="“weights/mine” in this server's model folders, or it is there no longer"):
+    with pytest.raises(
+        ModelNotFoundError, match="“weights/mine” in this server's model folders, or it is there no longer"
+    ):
         catalog.get("folder:weights/mine")
 
 
@@ -260,7 +283,9 @@ def test_the_kind_is_judged_by_the_weights(tmp_path: Path, config: dict[str, Any
 
 
 def test_the_limit_is_the_smaller_of_positions_and_tokenizer(tmp_path: Path) -> None:
-    roberta = write_model(tmp_path / "x", {**BERT, "model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1})
+    roberta = write_model(
+        tmp_path / "x", {**BERT, "model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    )
     assert describe_folder(roberta).limit == 512
     (roberta / "tokenizer_config.json").write_text('{"model_max_length": 100}')
     assert describe_folder(roberta).limit == 100
@@ -379,7 +404,12 @@ def gguf_bytes(fields: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> b
     out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
     out += b"".join(text(key) + value(found) for key, found in fields.items())
     for name, shape in tensors.items():
-        out += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", 0, 0)
+        out += (
+            text(name)
+            + struct.pack("<I", len(shape))
+            + struct.pack(f"<{len(shape)}Q", *shape)
+            + struct.pack("<IQ", 0, 0)
+        )
     return out
 
 

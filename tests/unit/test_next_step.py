@@ -30,8 +30,10 @@ VERBS = frozenset(
         *("take", "try", "type", "use", "wait", "write"),
     )
 )
-BEGINS = re.compile(r"(?:^|[.:;,!?)] (?:or |and |then )?)([a-z]+)\b", re.IGNORECASE)  # the first word of a sentence or clause
-SAID_ELSEWHERE = {  # module and expression whose words are made elsewhere, and why a next step is in them, or not needed
+# the first word of a sentence or clause
+BEGINS = re.compile(r"(?:^|[.:;,!?)] (?:or |and |then )?)([a-z]+)\b", re.IGNORECASE)
+# module and expression whose words are made elsewhere, and why a next step is in them, or not needed
+SAID_ELSEWHERE = {
     **dict.fromkeys(
         [
             f"{module}: unforeseen(error)"
@@ -42,11 +44,14 @@ SAID_ELSEWHERE = {  # module and expression whose words are made elsewhere, and 
     "models/vocabulary.py: sentence": "Beyond.sentence of models/beyond.py; both of its sentences are checked below",
     "models/fetch.py: adapter": "adapter_refusal of models/adapters.py; both of its clauses are checked below",
     "models/loader.py: adapter": "the same",
-    "jobs/manager.py: bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
+    "jobs/manager.py: "
+    "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
     "jobs/backend.py: raw['error']": "another error of this list, as it was kept",
     "shell/_steps.py: error": "another error of this list",
-    "contracts/run.py: self.without_predictions": "no fault, but what the model is; a card says it in place of its figure",
-    "exports/figures.py: text_of(words.message)": "a card's own words in place of its figure, as they stand on the page",
+    "contracts/run.py: "
+    "self.without_predictions": "no fault, but what the model is; a card says it in place of its figure",
+    "exports/figures.py: "
+    "text_of(words.message)": "a card's own words in place of its figure, as they stand on the page",
 }
 NEEDS_NONE = {  # messages without a next step, each with the reason
     "The run was cancelled. The text is still in the box.": "who cancelled it wants nothing else",
@@ -108,7 +113,9 @@ class Reader:
     def __init__(self, name: str, tree: ast.Module) -> None:
         self.name = name
         own = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
-        self.constants = constants() | {node.targets[0].id: node.value for node in own if isinstance(node.targets[0], ast.Name)}
+        self.constants = constants() | {
+            node.targets[0].id: node.value for node in own if isinstance(node.targets[0], ast.Name)
+        }
         self.local: dict[str, list[ast.expr]] = {}
 
     def wordings(self, node: ast.expr) -> list[str] | None:
@@ -178,7 +185,8 @@ def _assigned(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
 
 
 def _makes_error(node: ast.Call, raised: bool, local: Collection[str]) -> bool:
-    """Whether a call makes an error of ours: of a class by its name, or, where it is raised, of one that a variable holds."""
+    """Whether a call makes an error of ours: of a class by its name, or, where it is raised, of one that a variable
+    holds."""
     called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
     return called in shown_classes() or (raised and (called in local or isinstance(node.func, ast.Call)))
 
@@ -202,7 +210,9 @@ def test_no_exception_outlives_its_message() -> None:
     assert set(NEEDS_NONE) <= {message.words for message in WORDED}
     for place in SAID_ELSEWHERE:
         module, code = place.split(": ", 1)
-        assert any(ast.unparse(node) == code for node in ast.walk(trees()[PACKAGE / module]) if isinstance(node, ast.expr)), place
+        assert any(
+            ast.unparse(node) == code for node in ast.walk(trees()[PACKAGE / module]) if isinstance(node, ast.expr)
+        ), place
     assert not [words for words in NEEDS_NONE if has_next_step(words)]
 
 
@@ -217,7 +227,9 @@ def test_sentences_that_are_put_together_say_what_to_do_next(tmp_path: Path) -> 
     assert all(has_next_step(Beyond(3, 99, "x", given).sentence("This model", 7)) for given in (True, False))
     assert has_next_step(str(ForeignFileError("config.json is a socket, not a file")))
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert all(has_next_step(f"This model cannot be run: {adapter_refusal(tmp_path, weights)}.") for weights in (True, False))
+    assert all(
+        has_next_step(f"This model cannot be run: {adapter_refusal(tmp_path, weights)}.") for weights in (True, False)
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,7 +242,8 @@ def test_sentences_that_are_put_together_say_what_to_do_next(tmp_path: Path) -> 
         "raise ModelError(WORDS) from error",
         'def refuse() -> None:\n    words = f"It is {kind}."\n    raise errors.NoRoomError(words)',
         'return_it = lambda error: StorageError("The disk is full.", str(error))',
-        'def refuse(kind) -> None:\n    error = ModelError if kind else BadRequestError\n    raise error(f"No {kind}.")',
+        'def refuse(kind) -> None:\n    error = ModelError if kind else BadRequestError\n    raise error(f"No '
+        '{kind}.")',
         'raise type(error)(f"{kind}: the model is too large.")',
         'raise Own("It cannot be read.")\nclass Own(ModelError): ...',
     ],

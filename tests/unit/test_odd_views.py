@@ -1,4 +1,5 @@
-"""What the views of layers, heads and the lens say of odd runs: values that are not finite, states of zeros, missing arrays."""
+"""What the views of layers, heads and the lens say of odd runs: values that are not finite, states of zeros, missing
+arrays."""
 
 from __future__ import annotations
 
@@ -29,13 +30,16 @@ from dashboard.views.state import ViewState
 LENS, THROUGH, LAYERS, HEADS = logit_lens.VIEW, through_the_layers.VIEW, layers.VIEW, heads.VIEW
 
 
-def context_of(view: View, run: ModelRun, token: int = 2, second: int | None = None, *found: Any, **options: Any) -> Context:
+def context_of(
+    view: View, run: ModelRun, token: int = 2, second: int | None = None, *found: Any, **options: Any
+) -> Context:
     chosen = {control.name: control.default for control in view.controls} | options
     return Context(run, Selection(run.key, token, 1, 0, second), chosen, results=results(*found))
 
 
 def broken_from(place: int, result: Derived) -> Derived:
-    """A lens whose values are NaN from a place on, as a computation gives it: ids and ranks stand there and mean nothing."""
+    """A lens whose values are NaN from a place on, as a computation gives it: ids and ranks stand there and mean
+    nothing."""
     arrays = {name: np.array(values) for name, values in result.arrays.items()}
     for name in ("top_logprobs", "entropy", "actual_logprob", "final_logprob", "word_logprob"):
         if name in arrays:
@@ -60,7 +64,9 @@ def test_the_title_of_a_broken_lens_names_no_final_prediction() -> None:
     assert words_in(sound.title) == "Logit lens: the values are not finite from layer 2 on"
     assert "entropy" in words_in(sound.footer)
     assert "rank of the actual token" in words_in(sound.footer)
-    assert not re.search("KL|nan|rank of (?!the actual)", words_in(sound.footer)), "there is no final prediction to compare with"
+    assert not re.search("KL|nan|rank of (?!the actual)", words_in(sound.footer)), (
+        "there is no final prediction to compare with"
+    )
 
 
 def test_cells_of_a_broken_lens_name_no_token() -> None:

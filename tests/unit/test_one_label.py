@@ -1,4 +1,5 @@
-"""Two vocabulary ids with one text never share a label, wherever a run's tokens are named: strip, sentences, tables, files."""
+"""Two vocabulary ids with one text never share a label, wherever a run's tokens are named: strip, sentences, tables,
+files."""
 
 from __future__ import annotations
 
@@ -88,7 +89,9 @@ def test_figures_and_tables_do(view: View, kind: ModelKind) -> None:
                     continue
                 labels = [i for i, column in enumerate(table.columns) if "abel" in column.name or not whole]
                 assert not ALONE & {str(row[i]) for row in table.rows for i in labels}
-                assert not re.search(r"(?<![\w·])(x|·y) \(\d", " ".join([table.title, *(c.heading for c in table.columns)]))
+                assert not re.search(
+                    r"(?<![\w·])(x|·y) \(\d", " ".join([table.title, *(c.heading for c in table.columns)])
+                )
 
 
 def test_files_do() -> None:
@@ -109,7 +112,8 @@ def test_files_do() -> None:
 
 
 def run_beside(candidate: int) -> ModelRun:
-    """A run whose text has one token "x", id 0, and whose vocabulary has another, id `candidate`, likeliest everywhere."""
+    """A run whose text has one token "x", id 0, and whose vocabulary has another, id `candidate`, likeliest
+    everywhere."""
     header, arrays = make_parts("causal", ("x", " y", "z"))
     names = json.loads(arrays["vocabulary"].tobytes())
     names[str(candidate)] = "x"

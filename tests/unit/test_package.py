@@ -47,6 +47,8 @@ def test_the_version_stands_once() -> None:
     assert PROJECT["project"]["dynamic"] == ["version"]
     assert "version" not in PROJECT["project"]
     sources = [*(ROOT / "dashboard").rglob("*.py"), ROOT / "pyproject.toml"]
-    holding = [path.name for path in sources if f'_version__ = "{dashboard.__version__}"' in path.read_text(encoding="utf-8")]
+    holding = [
+        path.name for path in sources if f'_version__ = "{dashboard.__version__}"' in path.read_text(encoding="utf-8")
+    ]
     assert holding == ["__init__.py"]
     assert dashboard.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

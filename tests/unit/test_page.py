@@ -99,7 +99,9 @@ def test_the_layout_and_the_callbacks_are_equal_in_two_processes(tmp_path: Path)
         "    print(json.dumps([client.get(p).get_json() for p in ('/_dash-layout', '/_dash-dependencies')]))"
     )
     printed = [
-        subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
         for _ in range(2)
     ]
     assert json.loads(printed[0])[1], "no callbacks"
@@ -172,7 +174,9 @@ def test_each_graph_leads_to_the_selection_or_its_view_says_why_not(app: dash.Da
         else:
             assert picked not in written, "a script writes it"
             scripts = [
-                path.read_text() for path in (ROOT / "assets").glob("*.js") if path.name not in ("50-core.js", "56-axes.js")
+                path.read_text()
+                for path in (ROOT / "assets").glob("*.js")
+                if path.name not in ("50-core.js", "56-axes.js")
             ]
             of = [text for text in scripts if re.search(r'app\.(propose|asSecond)\(.*, (view|"[a-z-]+")\)', text)]
             assert view.selects == "axes" or any(f'"{view.name}"' in text for text in of), view.name
@@ -193,7 +197,11 @@ def test_callbacks_name_components_that_dash_knows(app: dash.Dash) -> None:
 
 def test_every_browser_function_that_is_called_is_defined(app: dash.Dash) -> None:
     scripts = "".join(path.read_text() for path in sorted((ROOT / "assets").glob("*.js")))
-    wanted = {d["clientside_function"]["function_name"] for d in get(app, "/_dash-dependencies") if d.get("clientside_function")}
+    wanted = {
+        d["clientside_function"]["function_name"]
+        for d in get(app, "/_dash-dependencies")
+        if d.get("clientside_function")
+    }
     wanted = {name for name in wanted if re.fullmatch(r"[a-zA-Z]+", name)}
     assert len(wanted) > 8
     missing = [n for n in wanted if not re.search(rf"\bown\.{n} =|^ +(async )?{n}\(", scripts, re.MULTILINE)]
@@ -203,7 +211,8 @@ def test_every_browser_function_that_is_called_is_defined(app: dash.Dash) -> Non
 def test_dash_knows_few_components(app: dash.Dash) -> None:
     """Each costs time at every change (docs/decisions/014): what no callback addresses belongs into `frozen`."""
     layout = get(app, "/_dash-layout")
-    models = next(node for node in nodes(layout) if node["props"].get("id") == "model")  # whose options exist while it is open
+    # whose options exist while it is open
+    models = next(node for node in nodes(layout) if node["props"].get("id") == "model")
     assert sum(1 for _ in nodes(layout)) - sum(1 for _ in nodes(models)) < 70 + 25 * len(all_views())
     assert sum(1 for _ in frozen_nodes(layout)) > 80
 

@@ -113,7 +113,9 @@ ERRORS: list[tuple[Exception, str, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "sentence", "status"), ERRORS, ids=[f"{type(row[0]).__name__} {row[2]}" for row in ERRORS])
+@pytest.mark.parametrize(
+    ("error", "sentence", "status"), ERRORS, ids=[f"{type(row[0]).__name__} {row[2]}" for row in ERRORS]
+)
 def test_every_address_says_what_it_is(
     site: Site, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str, status: int
 ) -> None:
@@ -135,12 +137,15 @@ def test_every_address_says_what_it_is(
             assert (reply.status_code, reply.mimetype, text) == (status, "text/plain", sentence), name
 
 
-@pytest.mark.parametrize(("error", "sentence", "status"), ERRORS, ids=[f"{type(row[0]).__name__} {row[2]}" for row in ERRORS])
+@pytest.mark.parametrize(
+    ("error", "sentence", "status"), ERRORS, ids=[f"{type(row[0]).__name__} {row[2]}" for row in ERRORS]
+)
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_file_that_cannot_be_written_says_what_it_is(
     site: Site, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str, status: int, hidden: bool
 ) -> None:
-    """Only a full disk is said to lack space; also where closing the unfinished file fails and raises something else."""
+    """Only a full disk is said to lack space; also where closing the unfinished file fails and raises something
+    else."""
 
     def fail(_run: ModelRun, file: Any, *_args: object) -> None:
         file.write(b"x" * 1000)
@@ -311,7 +316,12 @@ def test_the_list_of_models_names_no_folder() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("/srv/x"), OSError("a library's own"), UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"), sqlite3.Error("odd")],
+    [
+        ValueError("/srv/x"),
+        OSError("a library's own"),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"),
+        sqlite3.Error("odd"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_ours_is_called_so(error: Exception) -> None:

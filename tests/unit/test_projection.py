@@ -281,15 +281,23 @@ def test_many_layers_standardised_together_are_those_of_the_singular_values() ->
 
 def test_a_run_projects_the_stream_after_the_layer() -> None:
     run = make_run("causal")
-    for layer, states in ((-1, run.hidden_states[0]), (0, run.hidden_states[1]), (1, run.arrays["decoder/residual_final"])):
+    for layer, states in (
+        (-1, run.hidden_states[0]),
+        (0, run.hidden_states[1]),
+        (1, run.arrays["decoder/residual_final"]),
+    ):
         found = project_stream(run.main, layer, "layer", "keep", "centred")
         np.testing.assert_allclose(found.coordinates, by_svd(states, 3)[0], atol=1e-6)
 
 
 def test_a_runs_projection_is_computed_once() -> None:
     run = make_run()
-    assert project_stream(run.main, 0, "all", "auto", "centred") is project_stream(run.main, 0, "all", "auto", "centred")
-    assert project_stream(run.main, 0, "all", "auto", "centred") is not project_stream(run.main, 0, "layer", "auto", "centred")
+    assert project_stream(run.main, 0, "all", "auto", "centred") is project_stream(
+        run.main, 0, "all", "auto", "centred"
+    )
+    assert project_stream(run.main, 0, "all", "auto", "centred") is not project_stream(
+        run.main, 0, "layer", "auto", "centred"
+    )
 
 
 def test_layers_together_are_fitted_once_for_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:

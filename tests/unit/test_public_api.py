@@ -33,12 +33,15 @@ def test_the_stable_names_are_there() -> None:
 @pytest.mark.parametrize("name", dashboard.__all__)
 def test_every_name_is_defined_where_it_is_said_to_be(name: str) -> None:
     home = ROOT / (dashboard._HOMES[name].replace(".", "/") + ".py")
-    defined = {node.name for node in ast.parse(home.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    defined = {
+        node.name for node in ast.parse(home.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
     assert name in defined
 
 
 @pytest.mark.parametrize(
-    "name", ["ModelRun", "plot_attention_heatmap", "plot_hidden_pca", "plot_logit_lens", "plot_token_probabilities", "show"]
+    "name",
+    ["ModelRun", "plot_attention_heatmap", "plot_hidden_pca", "plot_logit_lens", "plot_token_probabilities", "show"],
 )
 def test_figures_and_runs_need_no_torch(name: str) -> None:
     code = f"import sys; from dashboard import {name}; assert callable({name}); print('torch' in sys.modules)"

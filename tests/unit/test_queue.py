@@ -65,7 +65,8 @@ def state(queue: JobQueue, key: str = "k1") -> str | None:
 
 
 def step_of(seconds: float) -> float:
-    """Steps in which time passes: as often as workers and pages give a sign, and for long times as seldom as they may."""
+    """Steps in which time passes: as often as workers and pages give a sign, and for long times as seldom as they
+    may."""
     return 0.5 if seconds < 60 else 2.0
 
 
@@ -271,7 +272,9 @@ def test_a_failure_is_told_and_not_kept(queue: JobQueue, worker: str) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_outcome_says_whether_running_again_may_help(queue: JobQueue, worker: str, error: DashboardError, again: bool) -> None:
+def test_an_outcome_says_whether_running_again_may_help(
+    queue: JobQueue, worker: str, error: DashboardError, again: bool
+) -> None:
     subscriber = queue.submit(spec("k1.fill-45"))
     claim = queue.claim(worker)
     assert claim is not None
@@ -403,7 +406,19 @@ def test_the_state_in_one_word(queue: JobQueue, clock: Clock) -> None:
 
 
 def test_values_come_back(queue: JobQueue) -> None:
-    values = [b"bytes", "text", 3, 2.5, True, None, [1, {"a": [None]}], 2**70, "x" * 100_000, ["x" * 100_000], b"y" * 100_000]
+    values = [
+        b"bytes",
+        "text",
+        3,
+        2.5,
+        True,
+        None,
+        [1, {"a": [None]}],
+        2**70,
+        "x" * 100_000,
+        ["x" * 100_000],
+        b"y" * 100_000,
+    ]
     for number, value in enumerate(values):
         queue.cache.set(f"v{number}", value)
         assert queue.cache.get(f"v{number}") == value

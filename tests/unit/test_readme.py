@@ -108,7 +108,9 @@ def test_every_size_has_its_default_as_a_number(name: str, memory: float, monkey
         assert number == pytest.approx(max(wanted, float(least[1])) if least else wanted)
     if name == "cache_gigabytes":
         [floor] = re.findall(r"(\d+) for these at least", row[1])
-        assert number == pytest.approx(made.store_gigabytes + made.export_gigabytes + max(float(floor), 3 * made.model_gigabytes))
+        assert number == pytest.approx(
+            made.store_gigabytes + made.export_gigabytes + max(float(floor), 3 * made.model_gigabytes)
+        )
 
 
 def environ_name_of(name: str) -> str:
@@ -225,7 +227,9 @@ def test_the_code_names_every_part_of_the_package() -> None:
 def test_what_the_browser_keeps_is_said() -> None:
     """Every script that stores something is one that the README's paragraph was written for."""
     scripts = {path.name: read(path) for path in sorted((ROOT / "assets").glob("*.js"))}
-    stores = {name: set(re.findall(r"window\.(localStorage|sessionStorage)\.setItem", code)) for name, code in scripts.items()}
+    stores = {
+        name: set(re.findall(r"window\.(localStorage|sessionStorage)\.setItem", code)) for name, code in scripts.items()
+    }
     assert {name: found for name, found in stores.items() if found} == {
         "51-form.js": {"localStorage"},  # the theme
         "51-kept.js": {"sessionStorage"},  # the text that was not run yet, and its model
@@ -239,7 +243,9 @@ def test_what_the_browser_keeps_is_said() -> None:
 def test_no_host_names_and_no_absolute_paths() -> None:
     for page in PAGES:
         text = read(page)
-        hosts = set(re.findall(r"\b(?:[\w-]+\.)+(?:com|org|net|io|dev|co|ai)\b", text)) | set(re.findall(r"://([\w.-]+)", text))
+        hosts = set(re.findall(r"\b(?:[\w-]+\.)+(?:com|org|net|io|dev|co|ai)\b", text)) | set(
+            re.findall(r"://([\w.-]+)", text)
+        )
         assert hosts <= NAMED_HOSTS, page
         assert not re.findall(r"(?<![\w.~…/])/(?:home|root|work|srv|opt|usr|var|tmp|etc|mnt)\b", text), page
 

@@ -60,7 +60,12 @@ def test_an_example_starts_at_its_own_place() -> None:
 def test_running_the_example_again_keeps_what_was_selected() -> None:
     example = EXAMPLES[0]
     run = make_run("causal", list(example.text), layers=30, heads=10, model=example.model)
-    assert start_of(run, run, selected(run, 2, layer=7, head=3, second=1)) == {"token": 2, "second": 1, "layer": 7, "head": 3}
+    assert start_of(run, run, selected(run, 2, layer=7, head=3, second=1)) == {
+        "token": 2,
+        "second": 1,
+        "layer": 7,
+        "head": 3,
+    }
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,9 @@ def test_a_bad_place_in_an_address_is_a_sentence_and_the_rest_is_used(value: obj
 
 def test_every_bad_place_is_named() -> None:
     _found, problems = place_in(make_run(), {"token": "9", "layer": "9", "head": "9", "second": "9"})
-    assert [name for name in ("token “9”", "layer “9”", "head “9”", "second token “9”") if name in " ".join(problems)] == [
+    assert [
+        name for name in ("token “9”", "layer “9”", "head “9”", "second token “9”") if name in " ".join(problems)
+    ] == [
         "token “9”",
         "layer “9”",
         "head “9”",

@@ -128,7 +128,9 @@ def test_a_missing_run_is_a_named_error(store: RunStore) -> None:
     assert store.derived(result_of("0" * 64).request) is None
 
 
-@pytest.mark.parametrize("name", ["", "../secret", "a" * 64 + "/../x", "A" * 64, "0" * 64 + "\n", "0" * 64 + "./x", None, 3])
+@pytest.mark.parametrize(
+    "name", ["", "../secret", "a" * 64 + "/../x", "A" * 64, "0" * 64 + "\n", "0" * 64 + "./x", None, 3]
+)
 def test_a_name_cannot_leave_the_folder(store: RunStore, name: object) -> None:
     (store.folder.parent / "secret.safetensors").write_bytes(b"")
     assert not store.has(name)
@@ -287,7 +289,10 @@ def test_derived_arrays_live_and_leave_with_their_run(store: RunStore) -> None:
 def test_a_result_of_other_parameters_is_no_answer(store: RunStore) -> None:
     """The file's name holds a hash; what was asked stands in the file in full, and is compared."""
     key = saved(store)
-    one, other = result_of(key), Derived(DerivedRequest.of(key, "masked-prediction", position=2), {"a": np.zeros(1)}, {})
+    one, other = (
+        result_of(key),
+        Derived(DerivedRequest.of(key, "masked-prediction", position=2), {"a": np.zeros(1)}, {}),
+    )
     store.save_derived(one)
     file_of(store, one.request.name).rename(file_of(store, other.request.name))
     assert store.derived(other.request) is None
@@ -301,7 +306,9 @@ def test_a_result_of_other_parameters_is_no_answer(store: RunStore) -> None:
         {"request": json.dumps(DerivedRequest.of("e" * 64, "masked-prediction", position=1).to_json())},
     ],
 )
-def test_a_result_whose_file_does_not_say_what_it_is_is_a_miss_everywhere(store: RunStore, told: dict[str, str]) -> None:
+def test_a_result_whose_file_does_not_say_what_it_is_is_a_miss_everywhere(
+    store: RunStore, told: dict[str, str]
+) -> None:
     key = saved(store)
     result = result_of(key)
     whole = {"request": json.dumps(result.request.to_json()), "facts": "{}"}
@@ -362,7 +369,9 @@ def test_what_is_derived_leaves_before_any_run(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs", 10**9)
     one, two = saved(store, "one", width=2000), saved(store, "two", width=2000)
     store.pinned = lambda: {one}
-    results = [derived_at(store, key, place, 2000, 10_000 + place) for place, key in ((3, one), (1, two), (2, two), (0, one))]
+    results = [
+        derived_at(store, key, place, 2000, 10_000 + place) for place, key in ((3, one), (1, two), (2, two), (0, one))
+    ]
     for age, key in enumerate((one, two)):
         os.utime(file_of(store, key), (0, 1_000 + age))
     size, small = file_of(store, one).stat().st_size, file_of(store, results[0]).stat().st_size
@@ -387,7 +396,8 @@ def test_the_results_of_one_run_have_a_cap_of_their_own(tmp_path: Path) -> None:
     key, other = saved(store, "one"), saved(store, "two")
     beside = derived_at(store, other, 1, 1000, 1)
     store.results_bytes = 30_000
-    names = [derived_at(store, key, place, 1000, 1_000 - place) for place in range(3)]  # 8 kB each; the last was used longest ago
+    # 8 kB each; the last was used longest ago
+    names = [derived_at(store, key, place, 1000, 1_000 - place) for place in range(3)]
     assert [store.has(name) for name in names] == [True] * 3
     fourth = derived_at(store, key, 3, 1000, 2_000)
     assert [store.has(name) for name in (*names, fourth)] == [True, True, False, True]

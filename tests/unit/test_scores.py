@@ -30,7 +30,11 @@ def test_full_recipe_allows_every_pair() -> None:
 
 
 def test_causal_recipe_allows_the_past_and_itself() -> None:
-    assert allowed_keys(ScoreRecipe(1.0, "causal"), 3, 3).tolist() == [[True, False, False], [True, True, False], [True] * 3]
+    assert allowed_keys(ScoreRecipe(1.0, "causal"), 3, 3).tolist() == [
+        [True, False, False],
+        [True, True, False],
+        [True] * 3,
+    ]
 
 
 def test_causal_window_counts_the_token_itself() -> None:

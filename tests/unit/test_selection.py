@@ -77,8 +77,13 @@ def listings(source: str) -> list[set[str]]:
 def test_no_second_module_and_no_script_lists_the_fields() -> None:
     modules = [path for path in (ROOT / "dashboard").rglob("*.py") if path.name not in {*MAY_LIST, "selection.py"}]
     lists = [path.name for path in modules for names in listings(path.read_text()) if names >= NAMES]
-    scripts = {path.name: re.findall(r"\{([^{}]*)\}|\[([^\[\]]*)\]", path.read_text()) for path in (ROOT / "assets").glob("*.js")}
-    lists += [name for name, braces in scripts.items() for pair in braces if set(re.findall(r"\w+", "".join(pair))) >= NAMES]
+    scripts = {
+        path.name: re.findall(r"\{([^{}]*)\}|\[([^\[\]]*)\]", path.read_text())
+        for path in (ROOT / "assets").glob("*.js")
+    }
+    lists += [
+        name for name, braces in scripts.items() for pair in braces if set(re.findall(r"\w+", "".join(pair))) >= NAMES
+    ]
     assert len(modules) > 100
     assert len(scripts) > 20
     assert lists == []
@@ -106,7 +111,8 @@ def test_a_selection_without_a_run_is_a_named_error(raw: object) -> None:
 
 @pytest.mark.parametrize("name", ["token", "layer", "head"])
 @pytest.mark.parametrize(
-    "value", [None, -1, "-1", 1.0, 1.5, "1.5", "", " 1", "x", "٣", "²", True, False, [], {}, float("nan"), 10**9, 10**30]
+    "value",
+    [None, -1, "-1", 1.0, 1.5, "1.5", "", " 1", "x", "٣", "²", True, False, [], {}, float("nan"), 10**9, 10**30],
 )
 def test_a_bad_index_is_a_named_error(name: str, value: object) -> None:
     with pytest.raises(BadSelectionError, match=f"selection's {name}"):

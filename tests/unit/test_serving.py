@@ -155,7 +155,9 @@ def child() -> Iterator[Callable[[str], Child]]:
             process.send_signal(signal.SIGKILL)
 
 
-def test_a_child_that_does_not_end_in_time_is_killed(child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_does_not_end_in_time_is_killed(
+    child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The other one, which does as it is asked, is not."""
     monkeypatch.setattr(serving, "ENDING", 1.0)
     household = Household(Settings(), lambda line: None, {"web": child("SIG_IGN"), "worker": child("SIG_DFL")})
@@ -173,7 +175,9 @@ def test_a_child_that_has_ended_is_left_alone(child: Callable[[str], Child]) -> 
     assert household.children["worker"].returncode == -signal.SIGTERM
 
 
-def test_a_child_that_no_signal_reaches_holds_nobody_up(child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_no_signal_reaches_holds_nobody_up(
+    child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As where it hangs in the system, in a dying disk, say."""
     monkeypatch.setattr(serving, "ENDING", 0.5)
     household = Household(Settings(), lambda line: None, {"web": child("SIG_IGN")})

@@ -39,7 +39,9 @@ def test_environment_names_are_distinct() -> None:
 
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
 def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field[Any]) -> None:
-    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if re.search(rf"`{environ_name(item)}`", line)]
+    rows = [
+        line for line in (ROOT / "README.md").read_text().splitlines() if re.search(rf"`{environ_name(item)}`", line)
+    ]
     assert rows, f"README.md does not list {environ_name(item)}"
     if item.default is not dataclasses.MISSING and item.default is not None:
         written = {str(item.default), f"{item.default:g}" if isinstance(item.default, float) else str(item.default)}
@@ -49,20 +51,30 @@ def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field
 
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
 def test_every_setting_is_read_from_its_environment_name(item: dataclasses.Field[Any]) -> None:
-    raw, value = ("/x/", "/x/") if item.name == "path" else SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
+    raw, value = (
+        ("/x/", "/x/") if item.name == "path" else SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
+    )
     assert getattr(Settings.from_env({environ_name(item): raw}), item.name) == value
 
 
 @pytest.mark.parametrize(
     ("raw", "path"),
-    [("/", "/"), ("", "/"), ("tools/dash", "/tools/dash/"), ("/tools/dash/", "/tools/dash/"), ("/~me/x.y-z/", "/~me/x.y-z/")],
+    [
+        ("/", "/"),
+        ("", "/"),
+        ("tools/dash", "/tools/dash/"),
+        ("/tools/dash/", "/tools/dash/"),
+        ("/~me/x.y-z/", "/~me/x.y-z/"),
+    ],
 )
 def test_a_path_has_a_slash_at_both_ends(raw: str, path: str) -> None:
     assert Settings(path=raw).path == path
     assert Settings.from_env(Settings(path=raw).to_env()).path == path
 
 
-@pytest.mark.parametrize("raw", ["http://host/x", "/a//b", "/a/../b", "/a b", "/a?b", "/a;b", '/"', "/a/%2e", "/é/", "/a\nb"])
+@pytest.mark.parametrize(
+    "raw", ["http://host/x", "/a//b", "/a/../b", "/a b", "/a?b", "/a;b", '/"', "/a/%2e", "/é/", "/a\nb"]
+)
 def test_what_is_no_path_is_refused(raw: str) -> None:
     with pytest.raises(SettingsError, match="DASHBOARD_PATH"):
         Settings(path=raw)
@@ -74,7 +86,9 @@ def test_an_empty_variable_is_the_default() -> None:
 
 def test_the_environment_given_to_a_child_makes_the_same_settings() -> None:
     roots = (Path("/one"), Path("/the other"))
-    settings = Settings(port=9000, cache_dir=Path("/a b/c"), models_dir=Path("/m"), job_seconds=0.5, model_folders=roots)
+    settings = Settings(
+        port=9000, cache_dir=Path("/a b/c"), models_dir=Path("/m"), job_seconds=0.5, model_folders=roots
+    )
     assert Settings.from_env(settings.to_env()) == settings
     assert "DASHBOARD_MODELS_DIR" not in Settings().to_env()
 

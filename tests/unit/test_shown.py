@@ -19,7 +19,9 @@ from dashboard.views.shown import MOST_ROWS, alternative, number_text, shown_tab
 
 def many(count: int, selected: tuple[int, ...] = (), **more: Any) -> Table:
     rows: list[tuple[Cell, ...]] = [(i, f"t{i}", i / 10) for i in range(count)]
-    return Table("Rows of a test", (Column("Position"), Column("Token"), Column("Share", "%")), rows, count, selected, **more)
+    return Table(
+        "Rows of a test", (Column("Position"), Column("Token"), Column("Share", "%")), rows, count, selected, **more
+    )
 
 
 def parts(table: Table) -> tuple[str, list[Any], list[Any]]:

@@ -42,7 +42,9 @@ def by_hand(query: np.ndarray, key: np.ndarray) -> list[list[float]]:
     """softmax(q·k / √d) row by row."""
     rows = []
     for q in query:
-        raised = [math.exp(sum(float(a) * float(b) for a, b in zip(q, k, strict=True)) / math.sqrt(len(q))) for k in key]
+        raised = [
+            math.exp(sum(float(a) * float(b) for a, b in zip(q, k, strict=True)) / math.sqrt(len(q))) for k in key
+        ]
         rows.append([value / sum(raised) for value in raised])
     return rows
 
@@ -197,7 +199,11 @@ def test_what_a_model_never_gives_is_not_offered_by_running_again(gone: str) -> 
     """A run of this version holds all that its model gives: nothing would be computed again."""
     earlier = without(gone)
     run = ModelRun({**earlier.header, "outdated": []}, earlier.arrays)
-    reads = {"thumbnails": lambda of: of.thumbnails, "received": lambda of: of.received, "scores": lambda of: of.score("self")}
+    reads = {
+        "thumbnails": lambda of: of.thumbnails,
+        "received": lambda of: of.received,
+        "scores": lambda of: of.score("self"),
+    }
     with pytest.raises(MissingArrayError, match=r": its model gives none\. Choose another model\.$") as found:
         reads.get(gone, lambda _of: run.attention(0, 0))(run.attention_of())
     assert not found.value.again

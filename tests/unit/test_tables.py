@@ -51,7 +51,8 @@ def softmax_by_hand(run: ModelRun, layer: int, head: int) -> list[list[float | N
     for i in range(len(run)):
         keys = range(i + 1) if run.model.kind == "causal" else range(len(run))
         powers = {
-            j: math.exp(sum(float(a) * float(b) for a, b in zip(query[i], key[j], strict=True)) / math.sqrt(width)) for j in keys
+            j: math.exp(sum(float(a) * float(b) for a, b in zip(query[i], key[j], strict=True)) / math.sqrt(width))
+            for j in keys
         }
         total = sum(powers.values())
         found.append([powers[j] / total if j in powers else None for j in range(len(run))])
@@ -99,7 +100,14 @@ def test_attention_for_a_person_is_the_selected_querys_row(kind: ModelKind) -> N
     run = make_run(kind)
     table = table_of("attention", run, select(run, token=3, head=1, second=5))
     weights = softmax_by_hand(run, 1, 1)[3]
-    assert [row[:2] for row in rows_of(table)] == [(0, "The"), (1, "·cat"), (2, "·sat"), (3, "·on"), (4, "·it"), (5, ".")]
+    assert [row[:2] for row in rows_of(table)] == [
+        (0, "The"),
+        (1, "·cat"),
+        (2, "·sat"),
+        (3, "·on"),
+        (4, "·it"),
+        (5, "."),
+    ]
     for row, weight in zip(rows_of(table), weights, strict=True):
         assert row[2] == ("masked" if weight is None else pytest.approx(weight, abs=1e-6))
     assert table.selected == (3, 5)
@@ -108,7 +116,9 @@ def test_attention_for_a_person_is_the_selected_querys_row(kind: ModelKind) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("block", [1, 7, 13, 10_000])
-def test_the_whole_of_a_head_is_every_pair_in_order(kind: ModelKind, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_of_a_head_is_every_pair_in_order(
+    kind: ModelKind, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tables, "BLOCK", block)  # weights at once: one row, two rows, all
     run = make_run(kind)
     rows = rows_of(table_of("attention", run, select(run, head=1), whole=True))
@@ -209,6 +219,6 @@ def test_a_person_gets_as_many_candidates_as_the_figure() -> None:
     run = make_run("causal")
     few = rows_of(table_of("prediction", run, select(run, token=2, second=None), count="5"))
     assert len([row for row in few if row[0] <= 5]) == 5
-    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2, second=None), whole=True))[0][1].replace(
-        " ", "·"
-    )
+    assert few[0][1] == rows_of(table_of("prediction", run, select(run, token=2, second=None), whole=True))[0][
+        1
+    ].replace(" ", "·")

@@ -1,4 +1,5 @@
-"""The table of `analyse`: one row a token, whole texts only, and the command's words and exit codes where no model is needed."""
+"""The table of `analyse`: one row a token, whole texts only, and the command's words and exit codes where no model is
+needed."""
 
 from __future__ import annotations
 
@@ -106,7 +107,9 @@ def test_a_table_of_another_model_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(table_of(runs())[:-5])
     content = path.read_bytes()
-    with pytest.raises(OutputError, match=r"holds rows of Tiny model \(tiny\).* would be of other,.*choose another --out"):
+    with pytest.raises(
+        OutputError, match=r"holds rows of Tiny model \(tiny\).* would be of other,.*choose another --out"
+    ):
         Table(path, runs_in(tmp_path, "other"))
     assert path.read_bytes() == content
 
@@ -131,7 +134,15 @@ def test_a_file_that_is_no_table_is_left_alone(here: Path, capsys: pytest.Captur
 
 
 def parsed(**more: object) -> argparse.Namespace:
-    values = {"file": None, "text": "x", "out": Path("x.csv"), "attention": False, "layer": None, "head": None, "derive": []}
+    values = {
+        "file": None,
+        "text": "x",
+        "out": Path("x.csv"),
+        "attention": False,
+        "layer": None,
+        "head": None,
+        "derive": [],
+    }
     return argparse.Namespace(**{**values, "token": None, "second": None, **more})
 
 
@@ -165,7 +176,9 @@ def test_a_report_of_a_chosen_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.npz", "t.csv", "r.html"])
-def test_what_cannot_be_written_is_called_as_it_was_given(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_is_called_as_it_was_given(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_args: object, **_more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "made-up.part")
 
@@ -212,7 +225,9 @@ def test_a_text_that_stands_twice_is_named_by_its_first_line(here: Path, capsys:
 
 
 @pytest.mark.usefixtures("weights")
-@pytest.mark.parametrize(("ending", "texts", "hint"), [("csv", 2, True), ("npz", 2, True), ("html", 2, False), ("csv", 1, False)])
+@pytest.mark.parametrize(
+    ("ending", "texts", "hint"), [("csv", 2, True), ("npz", 2, True), ("html", 2, False), ("csv", 1, False)]
+)
 def test_ctrl_c_says_whether_the_command_goes_on(
     ending: str, texts: int, hint: bool, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,7 +236,16 @@ def test_ctrl_c_says_whether_the_command_goes_on(
 
     monkeypatch.setattr(Runs, "get", stop)
     (here / "t.txt").write_text("one\ntwo\n"[: 4 * texts])
-    command = ["analyse", "--model", "tiny", "--file", str(here / "t.txt"), "--out", str(here / f"t.{ending}"), "--quiet"]
+    command = [
+        "analyse",
+        "--model",
+        "tiny",
+        "--file",
+        str(here / "t.txt"),
+        "--out",
+        str(here / f"t.{ending}"),
+        "--quiet",
+    ]
     assert main(command) == 130
     more = " The same command goes on there." if hint else ""
     assert capsys.readouterr().err == f"Stopped at line 1 (1 of {texts}).{more}\n"

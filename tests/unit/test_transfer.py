@@ -13,7 +13,8 @@ class Clock:
 
 
 def seconds_until_over(rate: float, most: float, begun: float = 0.0) -> float | None:
-    """When a transfer at `rate` bytes a second, after `begun` seconds at a hundred times the slowest, counts as stalled."""
+    """When a transfer at `rate` bytes a second, after `begun` seconds at a hundred times the slowest, counts as
+    stalled."""
     clock = Clock()
     stall, done = Stall(60.0, clock), 0.0
     for step in range(round(most / 0.2)):

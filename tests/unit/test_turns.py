@@ -111,7 +111,8 @@ def test_small_results_come_first_then_runs_then_long_results_each_in_fair_turns
     assert [shown[place] for place in range(len(waits))] == taken
     assert [key.split()[0] for key in taken] == ["QUICK"] * 5 + ["USUAL"] * 5 + ["LONG"] * 5
     assert [key for key in taken if key.startswith("USUAL")] == [
-        *("USUAL bob 0", "USUAL ann 0", "USUAL bob 2", "USUAL ann 1", "USUAL ann 2")  # ann had the last turn of the rank before
+        # ann had the last turn of the rank before
+        *("USUAL bob 0", "USUAL ann 0", "USUAL bob 2", "USUAL ann 1", "USUAL ann 2")
     ]
 
 
@@ -245,7 +246,13 @@ def test_a_board_comes_back_and_an_unknown_one_is_empty() -> None:
     before = {"waiting": [["k1", ["ann"], 5, False]], "turns": ["ann"], "running": []}
     assert Board.from_json(before) == Board((Waiting("k1", ("ann",), 5, False),), ("ann",)), "of the version before"
     unranked = {"waiting": [["k1", ["ann"], 5, False, 7]], "turns": ["ann"], "running": []}
-    for raw in (None, unranked, {"queued": ["k1"], "running": []}, {"waiting": [["k1"]], "turns": [], "running": []}, 3):
+    for raw in (
+        None,
+        unranked,
+        {"queued": ["k1"], "running": []},
+        {"waiting": [["k1"]], "turns": [], "running": []},
+        3,
+    ):
         assert Board.from_json(raw) == Board()
 
 
@@ -389,7 +396,9 @@ def test_what_pages_were_told_is_forgotten_early_where_it_takes_too_much(
     assert queue.poll(waiting) is None
 
 
-def test_a_frozen_worker_leaves_those_who_wait_waiting_while_its_supervisor_lives(queue: JobQueue, clock: Clock) -> None:
+def test_a_frozen_worker_leaves_those_who_wait_waiting_while_its_supervisor_lives(
+    queue: JobQueue, clock: Clock
+) -> None:
     queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0, parent=os.getpid()))
     running, waiting = queue.submit(spec("k1")), queue.submit(spec("k2"))
     assert queue.claim("w1") is not None

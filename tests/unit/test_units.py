@@ -34,7 +34,9 @@ def said(nodes: list[Any]) -> str:
         if isinstance(node, str):
             found += node
         elif not {"tok", "text"} & set(str(node[1].get("class", "")).split()):
-            found += said(node[2:]) + ("|" if node[0] in {"p", "h2", "h3", "div", "td", "th", "dd", "dt", "caption"} else "")
+            found += said(node[2:]) + (
+                "|" if node[0] in {"p", "h2", "h3", "div", "td", "th", "dd", "dt", "caption"} else ""
+            )
     return found
 
 
@@ -84,7 +86,9 @@ def test_what_belongs_together(parts: list[str], whole: str) -> None:
 def test_number_and_unit_in_two_elements_and_tokens_as_they_are() -> None:
     from dash import html
 
-    nodes = plain([html.Span(["surprisal", html.B("0.08"), " nats"]), html.P(["0.56 ", html.Small("nats, 5 % of max.")])])
+    nodes = plain(
+        [html.Span(["surprisal", html.B("0.08"), " nats"]), html.P(["0.56 ", html.Small("nats, 5 % of max.")])]
+    )
     assert said(bound(nodes)) == "surprisal0.08\u00a0nats0.56\u00a0nats, 5\u00a0% of max.|"
     token = plain([token_span("5 % off"), " 10 %"])
     kept = bound(token)

@@ -57,7 +57,9 @@ def test_each_correction_and_each_schema_has_its_line() -> None:
     assert all(line and line == line.strip() and not line.endswith(".") for line in lines)
     assert len(set(CORRECTIONS)) == NUMBERS
     renamed = {version for version in range(1, SCHEMA) if not SCHEMAS[version].adds}
-    assert renamed <= set(UPGRADES) <= set(range(1, SCHEMA)), "a function for each schema whose names are others in the next"
+    assert renamed <= set(UPGRADES) <= set(range(1, SCHEMA)), (
+        "a function for each schema whose names are others in the next"
+    )
 
 
 def test_a_run_of_this_version_is_not_outdated(store: RunStore) -> None:
@@ -78,7 +80,10 @@ def test_a_run_with_older_numbers_opens_and_says_so(store: RunStore) -> None:
     assert run.header["numbers"] == NUMBERS
     assert run.header["outdated"] == ["sevens are counted", "nines are not"]
     assert "computed by an earlier version" in repr(run)
-    assert dict(of_run(run).entries)["Computed by an earlier version"] == "changed since: sevens are counted; nines are not"
+    assert (
+        dict(of_run(run).entries)["Computed by an earlier version"]
+        == "changed since: sevens are counted; nines are not"
+    )
     assert "computed by an earlier version" in " ".join(of_run(run).foot(80))
 
 
@@ -88,7 +93,9 @@ def test_a_header_without_numbers_has_the_first_ones() -> None:
     header |= {name: header[name]["decoder"] for name in ("tokens", "recipes")}  # as the first schema has them
     found, _same = upgraded(header, arrays)
     assert (found["schema"], found["numbers"]) == (SCHEMA, 1)
-    assert sorted(found.get("outdated", ())) == sorted([*CORRECTIONS[1:], *(one.change for one in SCHEMAS[1:] if one.adds)])
+    assert sorted(found.get("outdated", ())) == sorted(
+        [*CORRECTIONS[1:], *(one.change for one in SCHEMAS[1:] if one.adds)]
+    )
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])

@@ -36,7 +36,9 @@ def test_an_unknown_choice_is_the_default() -> None:
     assert state.options["prediction"]["count"] == "10"
 
 
-@pytest.mark.parametrize("wrong", [{"run": "x"}, {"run": ""}, {"token": "-1"}, {"layer": "1.5"}, {"head": "one"}, {"token": ""}])
+@pytest.mark.parametrize(
+    "wrong", [{"run": "x"}, {"run": ""}, {"token": "-1"}, {"layer": "1.5"}, {"head": "one"}, {"token": ""}]
+)
 def test_a_place_that_is_none_is_an_error(wrong: dict[str, str]) -> None:
     with pytest.raises(BadSelectionError):
         ViewState.from_query({**PLACES, **wrong}, all_views())

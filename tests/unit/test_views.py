@@ -242,7 +242,9 @@ def test_hidden_words_give_the_shares_of_variance_and_what_was_left_out() -> Non
 def with_norms(ratios: dict[int, float], count: int = 12) -> ModelRun:
     """An encoder whose states after layer 1 have these multiples of the median norm."""
     header, arrays = make_parts("encoder", [f" w{i}" for i in range(count)])
-    states = arrays["encoder/hidden_states/2"] / np.linalg.norm(arrays["encoder/hidden_states/2"], axis=1, keepdims=True)
+    states = arrays["encoder/hidden_states/2"] / np.linalg.norm(
+        arrays["encoder/hidden_states/2"], axis=1, keepdims=True
+    )
     for token, ratio in ratios.items():
         states[token] *= ratio
     return ModelRun(header, {**arrays, "encoder/hidden_states/2": states})
@@ -295,7 +297,11 @@ def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
     run, view = make_run(), named("hidden")
 
     def revision(layer: int, token: int = 0, **options: str) -> str:
-        return str(drawn_by(view, run, select(run, token=token, layer=layer), defaults(view, **options), LIGHT).layout.uirevision)
+        return str(
+            drawn_by(
+                view, run, select(run, token=token, layer=layer), defaults(view, **options), LIGHT
+            ).layout.uirevision
+        )
 
     assert revision(0, token=1) == revision(0, token=2)
     assert revision(0, fit="all") == revision(1, fit="all")
@@ -363,7 +369,9 @@ def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
     paths = trajectories(run.main, "auto", "centred").coordinates
     for trace, token in ((selected, 3), (second, 1)):
         names = "xyz"[: int(axes)]
-        np.testing.assert_allclose(np.stack([trace[name] for name in names], 1), paths[:, token, : int(axes)], rtol=1e-6)
+        np.testing.assert_allclose(
+            np.stack([trace[name] for name in names], 1), paths[:, token, : int(axes)], rtol=1e-6
+        )
         assert [c["place"] for c in trace.customdata] == [0, 1, 2]
     assert (selected.line.color, second.line.dash) == (LIGHT.selected, "dash")
     points = next(trace for trace in figure.data if trace.mode == "markers+text")
@@ -551,10 +559,19 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
         values = expected[int(identifier or 0)]
         assert [one, other] == [None if v is None else pytest.approx(100 * v, rel=1e-6) for v in values]
         assert (difference is None) is (None in values)
-        bounds = [None if v is not None else pytest.approx(100 * most, rel=1e-6) for v, most in zip(values, least, strict=True)]
+        bounds = [
+            None if v is not None else pytest.approx(100 * most, rel=1e-6)
+            for v, most in zip(values, least, strict=True)
+        ]
         assert [below_one, below_other] == bounds
-        assert low == pytest.approx(100 * ((values[0] or 0.0) - (least[1] if values[1] is None else values[1])), rel=1e-6)
-        assert high == pytest.approx(100 * ((least[0] if values[0] is None else values[0]) - (values[1] or 0.0)), rel=1e-6)
+        assert low == pytest.approx(
+            100 * ((values[0] or 0.0) - (least[1] if values[1] is None else values[1])), rel=1e-6
+        )
+        assert high == pytest.approx(
+            100 * ((least[0] if values[0] is None else values[0]) - (values[1] or 0.0)), rel=1e-6
+        )
     entropy = [float(run.arrays["given/entropy"][position]) for position in (3, 1)]
     assert f"all {pairs.count} tokens that are kept of either" in pairs.title
-    assert all(f"position {at}: entropy {value:.6g} nats" in pairs.title for at, value in zip((3, 1), entropy, strict=True))
+    assert all(
+        f"position {at}: entropy {value:.6g} nats" in pairs.title for at, value in zip((3, 1), entropy, strict=True)
+    )

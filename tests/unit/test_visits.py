@@ -32,7 +32,20 @@ def test_visitors_are_names_that_nobody_guesses(lists: VisitorLists) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [None, "", "a" * 31, "A" * 32, "../" + "a" * 29, "a" * 33, "g" * 32, "a" * 31 + "\n", 5, "a" * 32, "a" * 32 + ".x", "é" * 9],
+    [
+        None,
+        "",
+        "a" * 31,
+        "A" * 32,
+        "../" + "a" * 29,
+        "a" * 33,
+        "g" * 32,
+        "a" * 31 + "\n",
+        5,
+        "a" * 32,
+        "a" * 32 + ".x",
+        "é" * 9,
+    ],
 )
 def test_a_cookie_that_is_no_visitor_names_none(lists: VisitorLists, raw: object) -> None:
     assert lists.visitor_in({COOKIE: raw}) is None
@@ -97,7 +110,13 @@ def test_a_name_lasts_through_opening_again_and_can_be_taken_away(lists: Visitor
 
 @pytest.mark.parametrize(
     ("raw", "name"),
-    [("a\x00b\u202ec", "a b c"), ("x" * 200, "x" * LONGEST_NAME), (" \t ", ""), ("日本語 ünï", "日本語 ünï"), ("<b>", "<b>")],
+    [
+        ("a\x00b\u202ec", "a b c"),
+        ("x" * 200, "x" * LONGEST_NAME),
+        (" \t ", ""),
+        ("日本語 ünï", "日本語 ünï"),
+        ("<b>", "<b>"),
+    ],
 )
 def test_names_are_one_clean_line(raw: str, name: str) -> None:
     assert clean_name(raw) == name

@@ -171,7 +171,9 @@ def test_a_cancel_names_one_job_of_the_set(backend: JobBackend, hands: Hands) ->
     assert goes_on(hands, "b")
     assert phases(backend, "w") == {"a": "cancelled", "b": "layers"}
     backend.watch("w", specs("a", "b", "c"))
-    assert phases(backend, "w") == {"a": "cancelled", "b": "layers", "c": "queued"}, "a set that changes takes nothing back"
+    assert phases(backend, "w") == {"a": "cancelled", "b": "layers", "c": "queued"}, (
+        "a set that changes takes nothing back"
+    )
     backend.watch("w", specs("a", "b", "c"), again=["a"])
     assert phases(backend, "w") == {"a": "queued", "b": "layers", "c": "queued"}
 
@@ -198,7 +200,12 @@ def test_a_full_queue_is_the_state_of_what_has_no_room(backend: JobBackend, hand
     assert phase(states["a"]) == "queued"
     refused = states["b"]
     assert isinstance(refused, Failed)
-    assert (refused.failure.kind, refused.failure.retry, refused.job, refused.key) == ("QueueFullError", True, "fill", "b")
+    assert (refused.failure.kind, refused.failure.retry, refused.job, refused.key) == (
+        "QueueFullError",
+        True,
+        "fill",
+        "b",
+    )
     hands.full = False
     hands.pass_time(1, lambda: backend.watched("w"))
     assert phases(backend, "w") == {"a": "queued", "b": "failed"}
@@ -223,7 +230,9 @@ def test_a_full_disk_leaves_the_watch_as_it_was(backend: JobBackend, hands: Hand
     assert hands.take() == "c"
 
 
-def test_a_disk_that_fills_up_meanwhile_leaves_the_watch_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_meanwhile_leaves_the_watch_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_args: object) -> None:
         raise StorageError("The server's disk is full.")
 

@@ -54,7 +54,12 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
     "characters or tokens that a label or a line shows": (
         *("exports.provenance.LONGEST_PREVIEW", "figures.bar_texts.LONGEST", "figures.outlier_text.MOST_NAMED"),
         *("figures.layer_lines.LONGEST", "figures.lens.MOST_COLUMNS", "views.layers.MOST_THIN"),
-        *("figures.space.LONGEST", "figures.space.MOST_PATHS", "jobs.failure.LONGEST_MESSAGE", "jobs.failure.LONGEST_DETAILS"),
+        *(
+            "figures.space.LONGEST",
+            "figures.space.MOST_PATHS",
+            "jobs.failure.LONGEST_MESSAGE",
+            "jobs.failure.LONGEST_DETAILS",
+        ),
         *("models.beyond.LONGEST", "models.description.LONGEST_LINE", "models.foreign.LONGEST_SHOWN"),
         *("views.layers.MOST_THIN", "views.tables.LONGEST_IN_HEADING"),
     ),
@@ -95,7 +100,21 @@ def test_a_limit_is_known_by_its_name() -> None:
     assert limits_in(ast.parse(code), "planted") == ["planted.MOST_RUNS", "planted.LONGEST"]
 
 
-NUMBERS = ("one", "two", "three", "four", "five", "six", "ten", "twenty", "thirty", "fifty", "sixty", "hundred", "thousand")
+NUMBERS = (
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "ten",
+    "twenty",
+    "thirty",
+    "fifty",
+    "sixty",
+    "hundred",
+    "thousand",
+)
 AMOUNT = rf"\d[\d,.]*|an?|half an?|{'|'.join(NUMBERS)}"
 UNITS = r"s|seconds?|minutes?|hours?|days?|times|kB|MB|GB|characters|bytes|entries|values"
 

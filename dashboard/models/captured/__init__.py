@@ -1,7 +1,8 @@
 """The arrays that a capture keeps, one small file each.
 
-A file here defines `CAPTURED`, a `Captured`. It is found by discovery. What files of earlier versions then lack is said by one
-line of `SCHEMAS` in dashboard/store/upgrades.py: their texts are run again when someone asks for that (docs/adding-an-array.md).
+A file here defines `CAPTURED`, a `Captured`. It is found by discovery. What files of earlier versions then lack is said
+by one line of `SCHEMAS` in dashboard/store/upgrades.py: their texts are run again when someone asks for that
+(docs/adding-an-array.md).
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class Captured:
 
     Attributes:
         what: they are, as a sentence says it.
-        arrays: makes them, by name without the stream: float32 or integers. An array that this model or text does not give is
-            left out.
+        arrays: makes them, by name without the stream: float32 or integers. An array that this model or text does not
+            give is left out.
         watch: hooks into a model's layers for what a forward does not leave behind. They call `keep(name, values)`, and
-            `arrays` finds the values of each call, in order, in `forward.watched[name]`. They return nothing; every one of
-            them is removed after the forward.
+            `arrays` finds the values of each call, in order, in `forward.watched[name]`. They return nothing; every one
+            of them is removed after the forward.
     """
 
     what: str

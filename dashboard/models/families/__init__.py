@@ -25,7 +25,8 @@ class Family:
 
     Attributes:
         model_types: Hugging Face's `config.model_type` of each model that belongs to it.
-        final_norm: path, from the base model (without head), of the norm after the last layer; None where there is none.
+        final_norm: path, from the base model (without head), of the norm after the last layer; None where there is
+            none.
         head: `head(model, hidden) -> logits`: (…, hidden) after any final norm → (…, vocabulary), including everything
             that the model does to its logits (softcap, scale); None where there is no prediction head.
     """
@@ -55,6 +56,8 @@ def register(modules: Iterable[tuple[str, object]]) -> dict[str, Family]:
             raise ValueError(f"families/{name}.py defines no FAMILY.")
         for model_type in family.model_types:
             if model_type in found:
-                raise ValueError(f"families/{name}.py and families/{found[model_type][0]}.py both claim {model_type!r}.")
+                raise ValueError(
+                    f"families/{name}.py and families/{found[model_type][0]}.py both claim {model_type!r}."
+                )
             found[model_type] = (name, family)
     return {model_type: family for model_type, (_, family) in found.items()}

@@ -43,7 +43,9 @@ def find_final_norm(base: nn.Module, run: Callable[[], torch.Tensor]) -> str | N
     finally:
         for hook in hooks:
             hook.remove()
-    return next((name for name, output in outputs.items() if output.shape == last.shape and torch.equal(output, last)), None)
+    return next(
+        (name for name, output in outputs.items() if output.shape == last.shape and torch.equal(output, last)), None
+    )
 
 
 def _is_outer_norm(name: str, module: nn.Module) -> bool:

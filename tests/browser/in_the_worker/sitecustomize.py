@@ -1,7 +1,9 @@
-"""Python imports this in every process of the browser tests' server: a test can hold a run in its worker (`Server.holding`).
+"""Python imports this in every process of the browser tests' server: a test can hold a run in its worker
+(`Server.holding`).
 
-A held run has computed some of its layers and goes on saying so, as if its text were very long: it is asked whether anybody
-still waits, can be cancelled, and its worker can be killed. It goes on once its file in the folder `HELD_RUNS` is gone.
+A held run has computed some of its layers and goes on saying so, as if its text were very long: it is asked whether
+anybody still waits, can be cancelled, and its worker can be killed. It goes on once its file in the folder `HELD_RUNS`
+is gone.
 """
 
 import os

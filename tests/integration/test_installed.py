@@ -101,6 +101,7 @@ def test_the_command_lists_the_models_from_any_folder(environment: dict[str, str
         return subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
 
     assert "folder:models/small" in said("transformer-dashboard", "models")
+    assert "is here" in said("transformer-dashboard", "models", "fetch", "folder:models/small")
     assert said("transformer-dashboard", "--help").startswith("usage: transformer-dashboard ")
 
 

@@ -9,7 +9,7 @@ order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dash.exceptions import DependencyException
@@ -46,6 +46,15 @@ def check_envelope(body: object, callbacks: Mapping[str, Any]) -> None:
         raise BadRequestError(f"The request does not say in a list what has changed. {STALE}")
 
 
+def check_words(words: Iterable[str]) -> None:
+    """Raise `BadRequestError` where a word that Dash has signed (of what job or page) cannot be one.
+
+    Dash compares signatures in ASCII only, and fails at others.
+    """
+    if not all(word.isascii() for word in words):
+        raise BadRequestError(f"The request's address has words that this server never gave. {STALE}")
+
+
 def guard(server: Flask, callbacks: Mapping[str, Any], prefix: str = "") -> None:
     """Check every callback's request before Dash sees it, and answer what nobody foresaw with a line in the server's
     log.
@@ -62,6 +71,7 @@ def guard(server: Flask, callbacks: Mapping[str, Any], prefix: str = "") -> None
             body = request.get_json(silent=True)
             if request.path == prefix + UPDATE:
                 check_envelope(body, callbacks)
+                check_words(request.args.values())
         except BadRequestError as error:
             return plain_line(error)
         except RecursionError:

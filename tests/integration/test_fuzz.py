@@ -436,5 +436,16 @@ def test_a_request_as_large_as_none_is_refused(target: Target) -> None:
     answers_well(target)
 
 
+@pytest.mark.parametrize("name", POLLING)
+def test_a_signed_word_that_cannot_be_one_is_refused(target: Target, name: str) -> None:
+    """Dash compares signatures in ASCII only, and fails at others."""
+    entry = target.callback("submitted-run.data")
+    body = envelope(entry, [1, "no-such-model", "A text."], [entry["inputs"][0]])
+    words = {"endId": target.handles["endId"], "job": target.handles["job"], name: "x.\u00e9"}
+    reply = target.client.post(f"{UPDATE}?{urllib.parse.urlencode(words)}", json=body)
+    assert reply.status_code == 400
+    check(target, reply, words)
+
+
 def test_after_all_this_a_good_request_is_answered(target: Target) -> None:
     answers_well(target)

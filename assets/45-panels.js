@@ -35,6 +35,7 @@
       fill(box, parts[part] || []);
       delete box.dataset.of;
     }
+    explain(view);
     if (painted.delete(view)) {
       document.dispatchEvent(new CustomEvent("view-words", { detail: { view, alternative: "", table: null, awaits: [], changed: true } }));
     }

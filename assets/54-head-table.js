@@ -146,11 +146,11 @@
     });
     fill();
   }
-  new MutationObserver(() => {
+  window.dashboardBuild.whenAdded(() => {
     if (!document.querySelector(`#${ID} .ag-root`)) return;
     const found = window.dash_ag_grid.getApi(ID);
     if (found) attach(found);
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  });
 
   app.whenGraph("heads-graph", (graph) => {
     const take = () => {

@@ -68,9 +68,9 @@
     }
   }
   /* a graph is put there, or put anew, when Plotly has been loaded */
-  new MutationObserver(() => {
+  window.dashboardBuild.whenAdded(() => {
     if (document.querySelector(".figure > [id$=-graph]:not([role])")) describe();
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  });
 
   document.addEventListener("view-words", ({ detail }) => {
     if (!detail.changed) return;

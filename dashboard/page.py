@@ -11,7 +11,7 @@ from dash import dcc, html
 
 from dashboard import __version__, ids
 from dashboard.build import build
-from dashboard.cards import cards_box, tick
+from dashboard.card_layout import cards_box, tick
 from dashboard.contracts.selection import fields_for_browser
 from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.figures.theme import LIGHT

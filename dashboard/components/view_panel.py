@@ -20,7 +20,7 @@ class ViewPanel(Component):
         children: the view's graph, and what stands over it.
         options: the components in the menu *Options*.
         id: of the component. view: the view's name. tab: the id of its tab.
-        parts: the trees that stand in it from the start, by place: heading, beside, above, body, about, export.
+        parts: the trees that stand in it from the start, by place: heading, beside, above, body, export.
         words: what `/show/words/VIEW` answers (dashboard/pictures.py); None for the card's invitation.
     """
 

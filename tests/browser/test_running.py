@@ -28,6 +28,7 @@ def test_the_empty_page_invites(person: Person) -> None:
     for view in all_views():
         person.page.locator(f"#{view.card}-tab-{view.name}").click()
         expect(person.at(f"{view.name}-panel").get_by_text(view.invitation[0])).to_be_visible()
+        expect(person.at(f"{view.name}-panel").locator(".about")).to_be_hidden()
     expect(person.at("token-count")).to_contain_text("0 of")
     expect(person.at("model-state")).to_contain_text("Ready")
     assert person.address() == {}

@@ -21,6 +21,11 @@ from dashboard.shell import main
 pytestmark = pytest.mark.integration
 
 
+def of_five_words(model: Path, out: Path) -> list[str]:
+    """The command that writes what a model makes of a short text into a file, without a word."""
+    return ["analyse", "--model", str(model), "--text", words(5), "--out", str(out), "--quiet"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DASHBOARD_CACHE_DIR", str(tmp_path / "cache"))
@@ -186,32 +191,14 @@ def test_a_report_has_the_tabs_whose_results_were_derived(folder: Path) -> None:
 def test_a_derived_result_that_cannot_be_had_is_said(
     asked: list[str], code: int, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [
-        "analyse",
-        "--model",
-        str(folder / "bert"),
-        "--text",
-        words(5),
-        "--out",
-        str(folder / "r.npz"),
-        "--quiet",
-    ]
+    command = of_five_words(folder / "bert", folder / "r.npz")
     assert main([*command, "--derive", *asked]) == code
     assert said in capsys.readouterr().err
     assert not (folder / "r.npz").exists()
 
 
 def test_a_derived_result_in_a_table_is_wrong_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [
-        "analyse",
-        "--model",
-        str(folder / "bert"),
-        "--text",
-        words(5),
-        "--out",
-        str(folder / "r.csv"),
-        "--quiet",
-    ]
+    command = of_five_words(folder / "bert", folder / "r.csv")
     assert main([*command, "--derive", "masked-prediction", "position=1"]) == 2
     assert "--derive changes nothing in a .csv file, only in .npz, .safetensors and .html." in capsys.readouterr().err
 
@@ -251,16 +238,7 @@ def test_a_table_of_another_model_is_refused_before_anything_is_loaded(
 def test_a_place_that_is_not_there_is_wrong_usage(
     option: list[str], words_said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [
-        "analyse",
-        "--model",
-        str(folder / "gpt2"),
-        "--text",
-        words(5),
-        "--out",
-        str(folder / "r.html"),
-        "--quiet",
-    ]
+    command = of_five_words(folder / "gpt2", folder / "r.html")
     assert main([*command, *option]) == 2
     assert capsys.readouterr().err.strip() == words_said.format(model=folder / "gpt2")
     assert not (folder / "r.html").exists()

@@ -1,4 +1,4 @@
-"""The cards of the page: a row of tabs each, and below it what the open one shows."""
+"""The layout of the cards: a row of tabs each, and below it what the open one shows. No callbacks here."""
 
 from __future__ import annotations
 

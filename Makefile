@@ -45,7 +45,7 @@ lock: $(BIN)/python
 	@$(BIN)/python locks/lock.py $(UPGRADE)
 
 models: $(VENV)/.installed
-	@$(BIN)/python -m dashboard.models.bundled
+	@$(BIN)/python -m dashboard.catalog.bundled
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-/* Elements from plain trees (dashboard/markup.py): the parts of the page that Dash need not know. */
+/* Elements from plain trees (dashboard/components/markup.py): the parts of the page that Dash need not know. */
 (function () {
   "use strict";
   const SWITCHES = new Set(["hidden", "disabled"]);

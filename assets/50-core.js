@@ -167,7 +167,7 @@
       node.append(suffix || "");
       return node;
     },
-    /** A sentence whose numbers and units no line's end parts; dashboard/markup.py does it for the views' words, by the same rule. */
+    /** A sentence whose numbers and units no line's end parts; dashboard/components/markup.py does it for the views' words, by the same rule. */
     unparted(text) { return text.replace(PARTING, "\u00a0"); },
     /** Write a label, its first `lead` characters in second ink, into an SVG text. */
     svgLabel(node, text, lead) {

@@ -1,5 +1,5 @@
 /* Gives the cards what they show of a selection: each view's figure and its words, which the server answers by their address
-   (dashboard/pictures.py). They are asked for as soon as something is chosen; `show`, a callback of Dash, waits for them a moment
+   (dashboard/web/routes/figures.py). They are asked for as soon as something is chosen; `show`, a callback of Dash, waits for them a moment
    and gives those that have come. What comes later calls it again, through the store `arrived`. */
 (function () {
   "use strict";

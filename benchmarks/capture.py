@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from dashboard.models.capture import capture_run
-from dashboard.models.loader import LoadedModel, load_model
-from dashboard.models.tokens import tokenize
+from dashboard.capture.capture import capture_run
+from dashboard.capture.loader import LoadedModel, load_model
+from dashboard.capture.tokens import tokenize
 
 GOAL_RATIO = {32: 1.08, 128: 1.08, 512: 1.10, 1024: 1.12}  # of SmolLM2-135M on 2 cores
 GOAL_MIB = {1024: 230}

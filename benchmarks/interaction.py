@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
 
 from benchmarks.server import MODEL, Texts, served
 from benchmarks.table import HEAD, Row, load_average
-from dashboard.models.catalog import Catalog
+from dashboard.catalog.catalog import Catalog
 from dashboard.settings import Settings
 
 WARM_UP = 2  # clicks that do not count

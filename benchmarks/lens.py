@@ -16,10 +16,10 @@ import torch
 from benchmarks.capture import bare, rounds_of, text_of
 from benchmarks.memory import forget_peak, peak
 from benchmarks.table import load_average
+from dashboard.capture.capture import capture_run
+from dashboard.capture.loader import LoadedModel, load_model
+from dashboard.capture.tokens import tokenize
 from dashboard.compute.deriving import derive
-from dashboard.models.capture import capture_run
-from dashboard.models.loader import LoadedModel, load_model
-from dashboard.models.tokens import tokenize
 
 GOAL_RATIO = {18: 3.0, 1024: 7.5}  # of SmolLM2-135M on 2 cores; nearly all of it is 31 unembeddings of 49,152 tokens
 GOAL_POSITION = 150  # milliseconds

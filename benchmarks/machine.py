@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.capture import text_of
 from benchmarks.server import MODEL
-from dashboard.models.loader import load_model
+from dashboard.capture.loader import load_model
 
 GOALS_SET_AT = 92  # milliseconds of the same where the goals were set (two slow cores)
 ROUNDS = 15

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.capture import text_of
-from dashboard.models.capture import capture_run
-from dashboard.models.loader import load_model
+from dashboard.capture.capture import capture_run
+from dashboard.capture.loader import load_model
 
 
 def main() -> None:

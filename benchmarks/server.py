@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dashboard.models.catalog import Catalog
+from dashboard.catalog.catalog import Catalog
 from dashboard.settings import Settings
 
 MODEL = "smollm2-135m"

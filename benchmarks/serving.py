@@ -26,8 +26,8 @@ from benchmarks.clients import Client
 from benchmarks.server import MODEL, Server, Texts, health, served, wait_until
 from benchmarks.table import HEAD, Row, load_average
 from dashboard.analysis.projection import project_stream
+from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.run import ModelRun
-from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 

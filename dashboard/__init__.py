@@ -14,6 +14,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dashboard.capture.capture import capture_run
+    from dashboard.capture.loader import LoadedModel, load_model, wrap_model
     from dashboard.compute.deriving import derive
     from dashboard.contracts.run import ModelRun
     from dashboard.exports.frames import read_table
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from dashboard.figures.hidden import plot_hidden_pca
     from dashboard.figures.lens_plot import plot_logit_lens
     from dashboard.figures.prediction import plot_token_probabilities
-    from dashboard.models.capture import capture_run
-    from dashboard.models.loader import LoadedModel, load_model, wrap_model
     from dashboard.notebook import show
 
 __version__ = "0.1.0"
@@ -46,11 +46,11 @@ __all__ = [
     "wrap_model",
 ]
 _HOMES = {
-    "LoadedModel": "dashboard.models.loader",
+    "LoadedModel": "dashboard.capture.loader",
     "ModelRun": "dashboard.contracts.run",
-    "capture_run": "dashboard.models.capture",
+    "capture_run": "dashboard.capture.capture",
     "derive": "dashboard.compute.deriving",
-    "load_model": "dashboard.models.loader",
+    "load_model": "dashboard.capture.loader",
     "open_run": "dashboard.exports.run_files",
     "read_table": "dashboard.exports.frames",
     "save_run": "dashboard.exports.run_files",
@@ -60,7 +60,7 @@ _HOMES = {
     "plot_logit_lens": "dashboard.figures.lens_plot",
     "plot_token_probabilities": "dashboard.figures.prediction",
     "show": "dashboard.notebook",
-    "wrap_model": "dashboard.models.loader",
+    "wrap_model": "dashboard.capture.loader",
 }
 
 

@@ -1,10 +1,10 @@
-"""`python -m dashboard COMMAND`; the commands are in `dashboard/shell/`."""
+"""`python -m dashboard COMMAND`; the commands are in `dashboard/cli/`."""
 
 from __future__ import annotations
 
 import sys
 
-from dashboard.shell import main
+from dashboard.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

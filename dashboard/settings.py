@@ -10,9 +10,9 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dashboard.container import memory_limit
 from dashboard.errors import SettingsError
-from dashboard.private import private_folder
+from dashboard.system.container import memory_limit
+from dashboard.system.private import private_folder
 
 PREFIX = "DASHBOARD_"
 HUB_PREFIX = "models--"  # begins the name of a model's folder in Hugging Face's own cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dashboard.contracts.scores import ScoreRecipe
+from dashboard.contracts.attention_recipe import ScoreRecipe
 
 
 def by_chance(recipe: ScoreRecipe, queries: int, keys: int) -> dict[str, float]:

@@ -7,21 +7,21 @@ from typing import Any
 
 from dash.development.base_component import Component
 
-from dashboard.markup import Plain
+from dashboard.components.markup import Plain
 
 
 class ViewPanel(Component):
     """A view's heading, options, figure and the words around it (assets/45-panels.js).
 
-    Its parts and its words are plain trees (dashboard/markup.py) and not components: Dash would have to ask each of
-    them at every change. The options are components, which are made when their menu is first opened.
+    Its parts and its words are plain trees (dashboard/components/markup.py) and not components: Dash would have
+    to ask each of them at every change. The options are components, which are made when their menu is first opened.
 
     Args:
         children: the view's graph, and what stands over it.
         options: the components in the menu *Options*.
         id: of the component. view: the view's name. tab: the id of its tab.
         parts: the trees that stand in it from the start, by place: heading, beside, above, body, export.
-        words: what `/show/words/VIEW` answers (dashboard/pictures.py); None for the card's invitation.
+        words: what `/show/words/VIEW` answers (dashboard/web/routes/figures.py); None for the card's invitation.
     """
 
     _children_props: list[str] = ["options"]  # noqa: RUF012 - as Dash declares them

@@ -17,7 +17,7 @@ from dashboard.contracts.streams import check
 from dashboard.errors import BadRequestError
 
 if TYPE_CHECKING:
-    from dashboard.models.loader import LoadedModel
+    from dashboard.capture.loader import LoadedModel
 
 OnProgress = Callable[[Progress], None]
 Parameters = Mapping[str, Any]

@@ -12,7 +12,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.errors import ModelError
 
 if TYPE_CHECKING:
-    from dashboard.models.loader import LoadedModel
+    from dashboard.capture.loader import LoadedModel
 
 
 def check(run: ModelRun, request: DerivedRequest) -> Kind:

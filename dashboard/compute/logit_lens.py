@@ -26,7 +26,7 @@ from dashboard.errors import MissingArrayError
 if TYPE_CHECKING:
     import torch
 
-    from dashboard.models.loader import LoadedModel
+    from dashboard.capture.loader import LoadedModel
 
 NAME = "logit-lens"
 WORD_NAMES = ("word_logprob", "word_rank")
@@ -107,7 +107,7 @@ def arrays_of(
     """
     import torch
 
-    from dashboard.models.anatomy import anatomy, base_of, family_head, norm_module
+    from dashboard.capture.model_probe import anatomy, base_of, family_head, norm_module
 
     model, info = loaded.model, loaded.info
     known = anatomy(model, info)
@@ -151,8 +151,8 @@ def arrays_of(
 
 def with_texts(arrays: Mapping[str, np.ndarray], loaded: LoadedModel, *ids: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays, and the `vocabulary` of these ids."""
-    from dashboard.models.anatomy import anatomy
-    from dashboard.models.predictions import vocabulary
+    from dashboard.capture.model_probe import anatomy
+    from dashboard.capture.predictions import vocabulary
 
     return {**arrays, "vocabulary": vocabulary(loaded.tokenizer, anatomy(loaded.model, loaded.info), *ids)}
 
@@ -177,7 +177,7 @@ def _reduced(
     """
     import torch
 
-    from dashboard.models.predictions import BLOCK_FLOATS
+    from dashboard.capture.predictions import BLOCK_FLOATS
 
     rows = max(1, BLOCK_FLOATS * torch.get_num_threads() // logits.shape[1])
     scratch = logits.new_empty(min(rows, len(logits)), logits.shape[1])
@@ -196,7 +196,7 @@ def _block(
     """
     import torch
 
-    from dashboard.models.predictions import likeliest
+    from dashboard.capture.predictions import likeliest
 
     values, ids = likeliest(logits, TOP_K)
     top, asked = values[:, :1], actual.clamp(min=0)[:, None]

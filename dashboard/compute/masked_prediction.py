@@ -12,7 +12,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.errors import MissingArrayError
 
 if TYPE_CHECKING:
-    from dashboard.models.loader import LoadedModel
+    from dashboard.capture.loader import LoadedModel
 
 NAME = "masked-prediction"
 
@@ -25,7 +25,7 @@ def check(run: ModelRun, _parameters: Parameters) -> None:
 
 def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress: OnProgress) -> Computed:
     """The arrays `masked/…` of a run, but for one position, and their `vocabulary` (`masked_fill`)."""
-    from dashboard.models.predictions import masked_fill
+    from dashboard.capture.predictions import masked_fill
 
     request = run.request
     return Computed(

@@ -21,7 +21,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, MissingArrayError
 
 if TYPE_CHECKING:
-    from dashboard.models.loader import LoadedModel
+    from dashboard.capture.loader import LoadedModel
 
 NAME = "position-lens"
 MODES = ("given", "masked")
@@ -76,7 +76,7 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
     Raises:
         MissingArrayError: as of the whole lens.
     """
-    from dashboard.models.words import NO_TOKEN, as_token
+    from dashboard.capture.words import NO_TOKEN, as_token
 
     position = parameters["position"]
     words = [as_token(loaded.tokenizer, typed, loaded.info.vocabulary) for typed in words_in(parameters["words"])]
@@ -99,10 +99,10 @@ def _masked_states(
     none."""
     import torch
 
-    from dashboard.models.anatomy import anatomy, at_each_layer, base_of
-    from dashboard.models.predictions import is_answer
-    from dashboard.models.tokens import tokenize
-    from dashboard.models.vocabulary import check_mask
+    from dashboard.capture.model_probe import anatomy, at_each_layer, base_of
+    from dashboard.capture.predictions import is_answer
+    from dashboard.capture.tokens import tokenize
+    from dashboard.capture.vocabulary import check_mask
 
     def report() -> None:
         progress(Progress("predictions", 0, 1, f"Lens: reading the text with token {position + 1} masked"))

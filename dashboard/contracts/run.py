@@ -45,6 +45,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.memory import Memory
@@ -57,7 +58,6 @@ from dashboard.contracts.prediction import (
     texts_of,
 )
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.scores import ScoreRecipe
 from dashboard.contracts.streams import ENDS, STREAMS, Attention, AttentionKind, Part, Stream, StreamName, check
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys, attention_weights
 from dashboard.contracts.memory import Memory
-from dashboard.contracts.scores import ScoreRecipe, allowed_keys, attention_weights
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 

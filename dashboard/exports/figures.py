@@ -11,6 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from dashboard.components.markup import isolates, plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
@@ -19,7 +20,6 @@ from dashboard.errors import AddressNotFoundError, BadRequestError, MissingArray
 from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
 from dashboard.figures.theme import LIGHT, Theme
 from dashboard.figures.tokens import isolated
-from dashboard.markup import isolates, plain
 from dashboard.views.declaration import Extra, View, Words
 from dashboard.views.library import Library, context_of
 from dashboard.views.shown import alternative

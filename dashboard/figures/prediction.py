@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.token_text import piece_text
 from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import BadRequestError, RunShapeError
 from dashboard.figures.attention import as_array
@@ -15,7 +16,6 @@ from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, w
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout, empty_figure
 from dashboard.figures.tokens import NO_NAMES, Names, escape, isolated
-from dashboard.models.pieces import piece_text
 
 
 def probability_text(probability: float) -> str:

@@ -21,10 +21,10 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 
+from dashboard.analysis.token_text import BYTE_PIECE, SPACE_SIGN, SPECIAL_NAME, bytes_text, piece_bytes, style_of_pieces
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.token import Token
-from dashboard.models.pieces import BYTE_PIECE, SPACE_SIGN, SPECIAL_NAME, bytes_text, piece_bytes, style_of_pieces
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 Labelled = ModelRun | Stream  # what has tokens, and remembers their labels

@@ -27,7 +27,7 @@ import diskcache
 
 from dashboard.errors import SettingsError, StorageError
 from dashboard.jobs.disk import JsonDisk
-from dashboard.private import alone, private_folder
+from dashboard.system.private import alone, private_folder
 
 log = logging.getLogger(__name__)
 DATABASE = diskcache.core.DBNAME

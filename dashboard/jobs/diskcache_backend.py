@@ -22,7 +22,7 @@ from dashboard.jobs.backend import (
     wanted,
     watched_as,
 )
-from dashboard.jobs.ledger import DELIVERED_SECONDS
+from dashboard.jobs.job_table import DELIVERED_SECONDS
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WatchRecord
 from dashboard.settings import Settings

@@ -8,11 +8,10 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from dashboard.models.bundled import BUNDLED
-from dashboard.models.digests import UNFINISHED
-from dashboard.models.gguf_files import SCRATCH, remove_stale
-from dashboard.models.parts import PART
-from dashboard.private import LEAVING
+from dashboard.catalog.bundled import BUNDLED
+from dashboard.catalog.digests import UNFINISHED
+from dashboard.catalog.gguf_files import SCRATCH, remove_stale
+from dashboard.catalog.parts import PART
 from dashboard.settings import HUB_PREFIX, PROBE, Settings, hub_cache
 from dashboard.store.announced import FOLDER as ANNOUNCED
 from dashboard.store.budget import CONVERTED, Budget
@@ -20,6 +19,7 @@ from dashboard.store.exports import LONGEST_SENDING
 from dashboard.store.exports import NAME as EXPORTED
 from dashboard.store.leftovers import DOWNLOAD_SECONDS, STOPPED_SECONDS, remove_left
 from dashboard.store.visits import VisitorLists
+from dashboard.system.private import LEAVING
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 60.0

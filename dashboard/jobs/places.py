@@ -8,9 +8,9 @@ from dashboard.contracts.job import Progress, Rank
 from dashboard.jobs.backend import Health, Underway
 from dashboard.jobs.board import counted
 from dashboard.jobs.failure import NO_WORKER
-from dashboard.jobs.ledger import Ledger
+from dashboard.jobs.job_table import Ledger
 from dashboard.jobs.records import JobRecord
-from dashboard.jobs.roster import Roster
+from dashboard.jobs.workers import Roster
 
 WORDS = (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("saving", "busy"), ("idle", "ready"))
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dashboard.catalog.fetch import resolve_folder
+from dashboard.catalog.fingerprint import fingerprint_memories, folder_fingerprint, is_kept
 from dashboard.errors import StorageError
 from dashboard.jobs.work import Desk, Registry
-from dashboard.models.fetch import resolve_folder
-from dashboard.models.fingerprint import fingerprint_memories, folder_fingerprint, is_kept
 from dashboard.settings import Settings
 
 

@@ -25,13 +25,13 @@ from dashboard.errors import JobCancelledError, StorageError
 from dashboard.jobs.backend import Failed, Health, Standing, Underway
 from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, RESULT_CANCELLED, RESULT_FORGOTTEN, JobFailure, is_result
-from dashboard.jobs.ledger import BOARDS, Ledger
+from dashboard.jobs.job_table import BOARDS, Ledger
 from dashboard.jobs.limits import check_room
 from dashboard.jobs.places import Places
 from dashboard.jobs.records import Claim, JobRecord, Subscription, Told, worker_lost
-from dashboard.jobs.roster import Roster
 from dashboard.jobs.transitions import Transitions
 from dashboard.jobs.verdicts import Verdicts
+from dashboard.jobs.workers import Roster
 from dashboard.settings import Settings
 
 

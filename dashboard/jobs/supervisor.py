@@ -16,7 +16,6 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
-from dashboard.container import held_bytes, processor_seconds
 from dashboard.contracts.job import Lane
 from dashboard.errors import StorageError
 from dashboard.jobs.failure import NEVER_READY, JobFailure
@@ -26,6 +25,7 @@ from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord, over_memory
 from dashboard.jobs.worker import BEAT_SECONDS, LOG_FORMAT, OWN_PREPARATION, OWN_REGISTRY, entry, prepare_one, work
 from dashboard.settings import Settings
+from dashboard.system.container import held_bytes, processor_seconds
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 0.1

@@ -13,7 +13,7 @@ from dashboard.contracts.request import RunRequest
 from dashboard.jobs.backend import Done, Failed, Outcome
 from dashboard.jobs.board import Waiting
 from dashboard.jobs.failure import JobFailure
-from dashboard.jobs.ledger import Ledger
+from dashboard.jobs.job_table import Ledger
 from dashboard.jobs.records import JobRecord, JobState, Subscription
 from dashboard.settings import Settings
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from dashboard.jobs.failure import NO_WORKER, NO_WORKER_FOR_RESULT, JobFailure, is_result
 from dashboard.jobs.records import JobRecord, WorkerRecord, overtime, worker_lost
-from dashboard.jobs.roster import Roster
 from dashboard.jobs.transitions import Transitions
+from dashboard.jobs.workers import Roster
 from dashboard.settings import Settings
 
 Verdict = JobFailure | Literal["leave", "stop", "again"] | None

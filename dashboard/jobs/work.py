@@ -23,7 +23,7 @@ from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
 if TYPE_CHECKING:
-    from dashboard.models.loader import LoadedModel
+    from dashboard.capture.loader import LoadedModel
 
 log = logging.getLogger(__name__)
 WARM_UP = "C C"  # two tokens or more for every bundled model
@@ -102,7 +102,7 @@ class ResidentModels:
             log.info("model %s is made ready with its first run", name)
             announce(message="")
             return
-        from dashboard.models.capture import capture_run
+        from dashboard.capture.capture import capture_run
 
         try:
             capture_run(loaded, WARM_UP, request=RunRequest(name, WARM_UP))
@@ -125,7 +125,7 @@ class ResidentModels:
         if found is not None and (not fingerprint or found.fingerprint == fingerprint):
             self._loaded.move_to_end((name, revision))
             return found
-        from dashboard.models.catalog import title_of
+        from dashboard.catalog.catalog import title_of
 
         desk.progress(Progress("load", 0, 0, f"Loading {title_of(name)}"))
         desk.announce(state="loading")
@@ -137,12 +137,12 @@ class ResidentModels:
     def _load(
         self, name: str, revision: str | None, announce: Announce, progress: Callable[[Progress], None] | None = None
     ) -> LoadedModel:
-        from dashboard.models.catalog import title_of
+        from dashboard.catalog.catalog import title_of
 
         announce(message=f"Loading {title_of(name)}")  # before torch, which takes seconds to import
         import torch
 
-        from dashboard.models.loader import load_model
+        from dashboard.capture.loader import load_model
 
         torch.set_num_threads(self._settings.worker_threads)
         self._loaded.pop((name, revision), None)
@@ -170,7 +170,7 @@ class ResidentModels:
         return loaded
 
     def _gigabytes(self) -> float:
-        from dashboard.models.memory import needed_gigabytes
+        from dashboard.catalog.memory import needed_gigabytes
 
         return sum(needed_gigabytes(loaded.info.parameters) for loaded in self._loaded.values())
 
@@ -194,7 +194,7 @@ def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> s
     key = request.key(loaded.fingerprint)
     if desk.store.is_current(key):
         return key
-    from dashboard.models.capture import capture_run
+    from dashboard.capture.capture import capture_run
 
     run = capture_run(
         loaded, request.text, request.text_pair, progress=desk.progress, request=request, max_tokens=models.most_tokens
@@ -230,7 +230,7 @@ def _giving_way(desk: Desk) -> Callable[[Progress], None]:
     """
     import torch
 
-    from dashboard.models.anatomy import has_hooks
+    from dashboard.capture.model_probe import has_hooks
 
     def report(progress: Progress) -> None:
         desk.progress(progress)

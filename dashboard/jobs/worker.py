@@ -26,13 +26,13 @@ from dashboard.errors import (
     without_paths,
 )
 from dashboard.jobs.failure import CANCELLED, JobFailure, is_result, new_number, where_noted
-from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import Claim, WorkerRecord
-from dashboard.jobs.roster import this_host
 from dashboard.jobs.work import CrowdedError, Desk, Registry
+from dashboard.jobs.workers import this_host
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.system.parent_watch import end_with
 
 log = logging.getLogger(__name__)
 OWN_REGISTRY = "dashboard.jobs.work:registry"

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboard.private import private_folder
 from dashboard.store.leftovers import bytes_in
 from dashboard.store.reserve import disk_of
+from dashboard.system.private import private_folder
 
 FOLDER = "announced"  # in the cache folder
 SUFFIX = ".json"

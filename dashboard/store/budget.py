@@ -16,13 +16,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboard.private import alone, private_folder, remove_unused
 from dashboard.settings import HUB_PREFIX, Settings, hub_cache
 from dashboard.store.announced import Coming, coming
 from dashboard.store.files import KEY_LENGTH, kept_in, remove
 from dashboard.store.leftovers import bytes_in, last_written
 from dashboard.store.reserve import disk_of, missing_bytes
 from dashboard.store.visits import VisitorLists
+from dashboard.system.private import alone, private_folder, remove_unused
 
 log = logging.getLogger(__name__)
 LOCK = "budget.lock"

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO
 
 from dashboard.errors import NoSpaceError, QueueFullError
-from dashboard.private import alone
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.leftovers import bytes_in, remove_left
+from dashboard.system.private import alone
 
 MOST_AT_ONCE = 8  # files of all visitors that are written or sent
 MOST_OF_ONE = 2  # of one visitor

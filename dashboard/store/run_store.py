@@ -37,7 +37,6 @@ from dashboard.errors import (
     SettingsError,
     is_full_disk,
 )
-from dashboard.private import private_folder
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
@@ -61,6 +60,7 @@ from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
 from dashboard.store.upgrades import NEWER, names_before, request_of, upgraded
+from dashboard.system.private import private_folder
 
 log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from dashboard.private import private_folder
+from dashboard.system.private import private_folder
 
 SECRET_FILE = "signing-secret"
 

@@ -28,10 +28,10 @@ from itsdangerous import BadSignature, Signer
 
 from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError, RunNotFoundError
-from dashboard.private import alone, private_folder
 from dashboard.settings import Settings
 from dashboard.store.leftovers import remove_left
 from dashboard.store.secret import SECRET_FILE, Secret
+from dashboard.system.private import alone, private_folder
 
 log = logging.getLogger(__name__)
 COOKIE = "dashboard-visitor"

@@ -9,8 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard import ids
 from dashboard.analysis.attention import strongest_keys
+from dashboard.components import ids
+from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Attention, Stream
@@ -28,7 +29,6 @@ from dashboard.figures.attention import (
 from dashboard.figures.heads import heads_map
 from dashboard.figures.spec import Spec
 from dashboard.figures.theme import theme_named
-from dashboard.markup import attributes
 from dashboard.views.declaration import Extra, View, Words, token_at
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import head_table, row_table

@@ -1,4 +1,4 @@
-"""What a view declares. Views hold no callbacks; dashboard/pictures.py gives their figures and words by their
+"""What a view declares. Views hold no callbacks; dashboard/web/routes/figures.py gives their figures and words by their
 address."""
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 from dash import html
 from dash.development.base_component import Component
 
+from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.table import Table
 from dashboard.figures.spec import Spec
 from dashboard.figures.tokens import Labelled, lead_of, leading_marks, run_labels, token_label
-from dashboard.markup import attributes
 from dashboard.views.controls import SHOW, Control
 
 CARDS = {"attention": "Attention", "hidden": "Hidden states", "prediction": "Predictions"}  # by name, in their order

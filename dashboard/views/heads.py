@@ -15,13 +15,13 @@ from dash import html
 
 from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, head_tags
 from dashboard.analysis.head_scores import by_chance
+from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import empty_figure, theme_named
-from dashboard.markup import attributes
 from dashboard.views.attention import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words

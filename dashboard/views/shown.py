@@ -10,9 +10,9 @@ from typing import Any
 
 from dash import html
 
+from dashboard.components.markup import Plain, attributes, isolates, plain
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.tokens import isolated
-from dashboard.markup import Plain, attributes, isolates, plain
 from dashboard.views.declaration import Words
 
 MOST_ROWS = 500  # that a card shows; a file has all

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboard import ids
+from dashboard.components import ids
 from dashboard.contracts.selection import Selection
 from dashboard.views.cards import LARGE, cards_of, large_of
 from dashboard.views.controls import Control

@@ -52,14 +52,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 from shared_pages import SharedPage
 
+from dashboard.catalog.bundled import BUNDLED
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.examples import EXAMPLES, Example
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.examples import EXAMPLES, Example
-from dashboard.jobs.lifeline import end_with
-from dashboard.models.bundled import BUNDLED
-from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.system.parent_watch import end_with
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_THE_WORKER = Path(__file__).resolve().parent / "in_the_worker"

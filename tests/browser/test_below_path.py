@@ -141,7 +141,7 @@ def web(server: Server) -> Iterator[Server]:
         sys.executable,
         "-m",
         "gunicorn",
-        "dashboard.wsgi:server",
+        "dashboard.web.wsgi:server",
         f"--bind=127.0.0.1:{settings.port}",
         "--threads=8",
     ]

@@ -19,7 +19,7 @@ from dashboard.contracts.run import ModelRun
 pytestmark = pytest.mark.browser
 SERVE = """
 from dataclasses import replace
-from dashboard import app
+from dashboard.web import app
 from dashboard.settings import Settings
 from dashboard.views import all_views
 from dashboard.views.controls import Number

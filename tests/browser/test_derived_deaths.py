@@ -24,16 +24,16 @@ from conftest import ROOT, Pages, Person, Server, free_port, own_models_folder
 from playwright.sync_api import Browser, Locator, expect
 from synthetic import make_parts
 
+from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import artifact_of
 from dashboard.contracts.run import ModelRun
 from dashboard.jobs.board import Board
-from dashboard.jobs.lifeline import end_with
 from dashboard.jobs.queue import JobQueue
-from dashboard.models.catalog import Catalog
-from dashboard.serving import web_command
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.system.parent_watch import end_with
+from dashboard.web.serving import web_command
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 WORKER = """

@@ -8,8 +8,8 @@ import pytest
 from conftest import Person
 from playwright.sync_api import expect
 
+from dashboard.catalog.examples import EXAMPLES
 from dashboard.contracts.run import ModelRun
-from dashboard.examples import EXAMPLES
 from dashboard.views import all_views
 from dashboard.views.controls import SHOW, Choice
 from dashboard.views.state import ViewState, settings_of

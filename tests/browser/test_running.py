@@ -11,8 +11,8 @@ import pytest
 from conftest import Person, Server, first_examples
 from playwright.sync_api import expect
 
+from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
 from dashboard.contracts.run import ModelRun
-from dashboard.examples import EXAMPLES, MODEL_WORDS
 from dashboard.views import all_views
 
 pytestmark = pytest.mark.browser

@@ -27,12 +27,12 @@ import transformers as hf
 from tiny_models import SPECIAL, randomised
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from dashboard.capture import predictions
+from dashboard.capture.capture import capture_run
+from dashboard.capture.loader import LoadedModel, load_model
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.request import RunRequest
 from dashboard.exports.run_files import save_run
-from dashboard.models import predictions
-from dashboard.models.capture import capture_run
-from dashboard.models.loader import LoadedModel, load_model
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists

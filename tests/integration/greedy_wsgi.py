@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from dashboard.wsgi import server
+from dashboard.web.wsgi import server
 
 KEPT: list[bytes] = []
 

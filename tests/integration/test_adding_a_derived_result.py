@@ -15,6 +15,7 @@ from tiny_models import eager_twin, tiny, words
 
 import dashboard.compute
 import dashboard.views
+from dashboard.capture.capture import capture_run
 from dashboard.compute import all_kinds, kind_named
 from dashboard.compute.deriving import derive
 from dashboard.contracts.context import Context
@@ -25,14 +26,13 @@ from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, BadSelectionError, JobCancelledError, MissingArrayError, ModelError
 from dashboard.jobs.work import Desk
 from dashboard.jobs.work import derive as worker_derives
-from dashboard.models.capture import capture_run
 from dashboard.settings import Settings
-from dashboard.shelf import Shelf
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
 from dashboard.views.declaration import View
 from dashboard.views.library import context_of
 from dashboard.views.state import ViewState
+from dashboard.web.services import Shelf
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "adding-a-derived-result.md"
 BLOCK = re.compile(r"<!-- runs: (?P<how>[\w/.-]+) -->\n```python\n(?P<code>.*?)```", re.S)

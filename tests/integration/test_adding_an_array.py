@@ -14,16 +14,16 @@ import test_not_finite
 import torch
 from tiny_models import eager_twin, tiny, words
 
-import dashboard.models.captured
+import dashboard.capture.captured
 import dashboard.views
+from dashboard.capture.capture import capture_run
+from dashboard.capture.captured import Captured, Keep, all_captured, arrays_of
+from dashboard.capture.forward import Forward, as_float32
 from dashboard.contracts.context import Context
 from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import JobCancelledError, MissingArrayError
-from dashboard.models.capture import capture_run
-from dashboard.models.captured import Captured, Keep, all_captured, arrays_of
-from dashboard.models.forward import Forward, as_float32
 from dashboard.store import upgrades
 from dashboard.store.run_store import RunStore
 from dashboard.store.upgrades import SCHEMA, SCHEMAS, Schema
@@ -48,7 +48,7 @@ def before() -> ModelRun:
 def view(before: ModelRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
     """The program with the array, and its view."""
     assert before
-    for package, folder in ((dashboard.models.captured, "captured"), (dashboard.views, "views")):
+    for package, folder in ((dashboard.capture.captured, "captured"), (dashboard.views, "views")):
         (tmp_path / folder).mkdir()
         for file in ("query_norms.py", "mlp_norms.py") if folder == "captured" else ("query_norms.py",):
             (tmp_path / folder / file).write_text(code_of(f"{folder}/{file}"), encoding="utf-8")
@@ -58,7 +58,7 @@ def view(before: ModelRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(upgrades, "SCHEMA", SCHEMA + 1)
     yield next(view for view in all_views() if view.name == "query-norms")
     for package, file in (
-        (p, f) for p in (dashboard.models.captured, dashboard.views) for f in ("query_norms", "mlp_norms")
+        (p, f) for p in (dashboard.capture.captured, dashboard.views) for f in ("query_norms", "mlp_norms")
     ):
         sys.modules.pop(f"{package.__name__}.{file}", None)
         vars(package).pop(file, None)
@@ -156,7 +156,7 @@ def test_hooks_go_where_a_capture_is_stopped_or_another_hook_cannot_be_put(
         capture_run(loaded, words(7), progress=stop)
     assert hooks_of(loaded.model) == before
     broken = Captured("x", lambda _forward: {}, lambda layers, _keep: [layers[99]])
-    monkeypatch.setattr(dashboard.models.captured, "all_captured", lambda: {**all_captured(), "z": broken})
+    monkeypatch.setattr(dashboard.capture.captured, "all_captured", lambda: {**all_captured(), "z": broken})
     with pytest.raises(IndexError):
         capture_run(loaded, words(7))
     assert hooks_of(loaded.model) == before
@@ -170,7 +170,7 @@ def test_a_layer_that_is_used_several_times_is_watched_each_time(monkeypatch: py
         return {f"out/{i}": as_float32(values) for i, values in enumerate(forward.watched["out"])}
 
     monkeypatch.setattr(
-        dashboard.models.captured, "all_captured", lambda: {**all_captured(), "out": Captured("x", arrays, watch)}
+        dashboard.capture.captured, "all_captured", lambda: {**all_captured(), "out": Captured("x", arrays, watch)}
     )
     run = capture_run(tiny("albert"), words(5))
     assert run.model.layers > 1
@@ -183,12 +183,12 @@ def test_a_layer_that_is_used_several_times_is_watched_each_time(monkeypatch: py
 def test_a_file_without_a_declaration_and_a_name_given_twice_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dashboard.models.captured, "__path__", [*dashboard.models.captured.__path__, str(tmp_path)])
+    monkeypatch.setattr(dashboard.capture.captured, "__path__", [*dashboard.capture.captured.__path__, str(tmp_path)])
     (tmp_path / "nothing.py").write_text("")
     with pytest.raises(ValueError, match=r"captured/nothing\.py defines no CAPTURED"):
         all_captured()
-    sys.modules.pop("dashboard.models.captured.nothing")
+    sys.modules.pop("dashboard.capture.captured.nothing")
     twice = {name: Captured("x", lambda _forward: {"same": np.zeros(1)}) for name in ("one", "two")}
-    monkeypatch.setattr(dashboard.models.captured, "all_captured", lambda: twice)
+    monkeypatch.setattr(dashboard.capture.captured, "all_captured", lambda: twice)
     with pytest.raises(ValueError, match=r"captured/two\.py gives same, which another file has given"):
         arrays_of(None, "decoder")  # type: ignore[arg-type]

@@ -13,10 +13,10 @@ import torch
 import transformers as hf
 from tiny_models import tiny, words
 
+from dashboard.cli import main
 from dashboard.compute import masked_prediction
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.exports.run_files import open_run
-from dashboard.shell import main
 
 pytestmark = pytest.mark.integration
 
@@ -94,7 +94,7 @@ def test_a_report_of_a_long_masked_text_has_the_positions_that_it_shows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # as for a text that is too long to mask every position
-    monkeypatch.setattr("dashboard.models.predictions.MASKED_FLOP", 0)
+    monkeypatch.setattr("dashboard.capture.predictions.MASKED_FLOP", 0)
     out, text = folder / "report.html", words(7)
     model, tokenizer = plain(folder / "bert", hf.AutoModelForMaskedLM)
     arguments = [
@@ -121,7 +121,7 @@ def test_a_report_of_a_long_masked_text_has_the_positions_that_it_shows(
 
 
 def test_a_run_file_holds_the_derived_results_that_are_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.models.predictions.MASKED_FLOP", 0)
+    monkeypatch.setattr("dashboard.capture.predictions.MASKED_FLOP", 0)
     out, text = folder / "run.npz", words(5)
     arguments = ["analyse", "--model", str(folder / "bert"), "--text", text, "--out", str(out), "--quiet"]
     assert main([*arguments, "--derive", "masked-prediction", "position=all"]) == 0
@@ -215,7 +215,7 @@ def test_a_table_of_another_model_is_refused_before_anything_is_loaded(
     assert main(command("gpt2", words(6))) == 0  # more of the same model
     content = out.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("dashboard.models.loader.load_model", lambda *_args, **_more: pytest.fail("a model was loaded"))
+        patch.setattr("dashboard.capture.loader.load_model", lambda *_args, **_more: pytest.fail("a model was loaded"))
         assert main(command("bert", words(7))) == 1
         assert main(command("gpt2", words(6))) == 0
     said = capsys.readouterr().err
@@ -269,7 +269,7 @@ def test_speed_is_of_computing_alone_and_of_enough_tokens(
     texts = [words(3), words(60, seed=2), words(60, seed=3)]
     (folder / "t.txt").write_text("\n".join(texts), encoding="utf-8")
     times = iter(range(100))
-    monkeypatch.setattr("dashboard.shell._runs.time", SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr("dashboard.cli._runs.time", SimpleNamespace(perf_counter=lambda: next(times)))
     command = [
         "analyse",
         "--model",

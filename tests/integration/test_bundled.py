@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dashboard.models.bundled import BUNDLED, BundledModel
-from dashboard.models.catalog import Catalog
-from dashboard.models.loader import LoadedModel, load_model
-from dashboard.models.tokens import tokenize
+from dashboard.capture.loader import LoadedModel, load_model
+from dashboard.capture.tokens import tokenize
+from dashboard.catalog.bundled import BUNDLED, BundledModel
+from dashboard.catalog.catalog import Catalog
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration

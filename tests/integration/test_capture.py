@@ -13,6 +13,12 @@ import torch
 import transformers as hf
 from tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
 
+from dashboard.capture import predictions, tiles
+from dashboard.capture.attention import IMPLEMENTATION, captured_attention, read_mask, refuse_unknown
+from dashboard.capture.capture import capture_run
+from dashboard.capture.loader import LoadedModel, load_model, wrap_model
+from dashboard.capture.predictions import likeliest, masked_fill
+from dashboard.capture.tokens import tokenize
 from dashboard.contracts.job import Progress
 from dashboard.contracts.request import CaptureOptions, RunRequest
 from dashboard.contracts.run import ModelRun
@@ -23,12 +29,6 @@ from dashboard.errors import (
     TextTooLongError,
     UnsupportedModelError,
 )
-from dashboard.models import predictions, tiles
-from dashboard.models.attention import IMPLEMENTATION, captured_attention, read_mask, refuse_unknown
-from dashboard.models.capture import capture_run
-from dashboard.models.loader import LoadedModel, load_model, wrap_model
-from dashboard.models.predictions import likeliest, masked_fill
-from dashboard.models.tokens import tokenize
 from dashboard.settings import Settings
 from dashboard.store.upgrades import NUMBERS, SCHEMA
 

@@ -19,8 +19,8 @@ import torch
 from dashboard import capture_run, load_model
 from dashboard.analysis.attention import head_tags
 from dashboard.analysis.projection import project_stream
+from dashboard.catalog.examples import EXAMPLES, Example
 from dashboard.contracts.run import ModelRun
-from dashboard.examples import EXAMPLES, Example
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]

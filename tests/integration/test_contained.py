@@ -25,12 +25,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, good_model, word_tokenizer
 
-import dashboard.app
-from dashboard.app import create_app
+import dashboard.web.app
+from dashboard.catalog.description import NOT_YET
 from dashboard.errors import BadTextError, ForeignFileError, ModelError, TextTooLongError, UnsupportedModelError
-from dashboard.models.description import NOT_YET
-from dashboard.serving import web_command
 from dashboard.settings import Settings
+from dashboard.web.app import create_app
+from dashboard.web.serving import web_command
 
 pytestmark = pytest.mark.integration
 
@@ -83,13 +83,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Web]]:
     started: list[Web] = []
 
     def start(
-        environment: dict[str, str] | None = None, application: str = "dashboard.wsgi:server", **values: Any
+        environment: dict[str, str] | None = None, application: str = "dashboard.web.wsgi:server", **values: Any
     ) -> Web:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         settings = Settings(port=port, cache_dir=tmp_path / "cache", **values)
-        command = [application if part == "dashboard.wsgi:server" else part for part in web_command(settings)]
+        command = [application if part == "dashboard.web.wsgi:server" else part for part in web_command(settings)]
         paths = {
             "HF_HUB_CACHE": str(tmp_path / "hub"),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
@@ -278,7 +278,7 @@ def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(
     def broken(*_arguments: object) -> None:
         raise TypeError("/secret/path")
 
-    monkeypatch.setattr(dashboard.app, "layout", broken)
+    monkeypatch.setattr(dashboard.web.app, "layout", broken)
     reply = client.get("/ready")
     assert reply.status_code == 503
     assert reply.get_json()["reason"] == "The page cannot be made (TypeError). The server's log has the details."
@@ -307,7 +307,7 @@ def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(
     ],
 )
 def test_a_spoiled_model_holds_no_worker(tmp_path: Path, name: str, error: type[ModelError], sentence: str) -> None:
-    from dashboard.models.loader import load_model  # torch, in these tests alone
+    from dashboard.capture.loader import load_model  # torch, in these tests alone
 
     FOLDERS[name](good_model(tmp_path / "bad"))
     with pytest.raises(ModelError, match=re.escape(sentence)) as caught:
@@ -318,7 +318,7 @@ def test_a_spoiled_model_holds_no_worker(tmp_path: Path, name: str, error: type[
 @pytest.mark.parametrize("adapter", [os.mkfifo, lambda path: path.write_text("[" * 100_000)])
 def test_an_adapters_settings_hold_no_worker(tmp_path: Path, adapter: Callable[[Path], object]) -> None:
     """Beside a whole model, and alone in a folder that is asked for by its path."""
-    from dashboard.models.loader import load_model
+    from dashboard.capture.loader import load_model
 
     adapter(good_model(tmp_path / "whole") / "adapter_config.json")
     (tmp_path / "alone").mkdir()
@@ -345,9 +345,9 @@ def tiny_gpt2(folder: Path, **tokenizer: Any) -> Path:
 def test_a_tokenizer_that_gives_up_is_a_sentence_in_python_and_on_the_shell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dashboard.models.capture import capture_run
-    from dashboard.models.loader import load_model
-    from dashboard.shell import main
+    from dashboard.capture.capture import capture_run
+    from dashboard.capture.loader import load_model
+    from dashboard.cli import main
 
     pattern = {"type": "Split", "pattern": {"Regex": "(a+)+$| "}, "behavior": "Isolated", "invert": False}
     folder = tiny_gpt2(tmp_path / "model", pre_tokenizer=pattern)
@@ -373,9 +373,9 @@ def test_a_tokenizer_that_gives_up_is_a_sentence_in_python_and_on_the_shell(
 def test_a_tokenizer_that_adds_a_million_tokens_is_refused_before_they_are_aligned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dashboard.models import tokens
-    from dashboard.models.capture import capture_run
-    from dashboard.models.loader import load_model
+    from dashboard.capture import tokens
+    from dashboard.capture.capture import capture_run
+    from dashboard.capture.loader import load_model
 
     added = {"id": "x", "ids": [0] * 1_000_000, "tokens": ["x"] * 1_000_000}
     single = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "x", "type_id": 0}}]
@@ -406,7 +406,7 @@ NO_TOKENIZER = "model has no tokenizer that can be loaded here ("
 def test_what_transformers_makes_of_strange_files_is_said_to_be_theirs(
     tmp_path: Path, content: str, error: type[ModelError], sentence: str
 ) -> None:
-    from dashboard.models.loader import load_model
+    from dashboard.capture.loader import load_model
 
     folder = tiny_gpt2(tmp_path / "model")
     (folder / "special_tokens_map.json").write_text(content)

@@ -17,14 +17,14 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dashboard import capture_run, load_model, plot_attention_heatmap, plot_token_probabilities
+from dashboard.capture.predictions import masked_fill
+from dashboard.capture.tokens import tokenize
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.token import Token
 from dashboard.errors import EmptyTextError
 from dashboard.figures.tokens import label_of, labels_of, notes_of
-from dashboard.models.predictions import masked_fill
-from dashboard.models.tokens import tokenize
-from dashboard.run_info import start_of
 from dashboard.settings import Settings
+from dashboard.views.run_info import start_of
 
 pytestmark = pytest.mark.integration
 

@@ -23,15 +23,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from synthetic import make_parts, masked_result
 
 from dashboard import __version__, open_run
-from dashboard.app import create_app
+from dashboard.capture.capture import capture_run
+from dashboard.capture.tokens import tokenize
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.exports.run_files import write_run
 from dashboard.exports.token_table import rows_of
-from dashboard.models.capture import capture_run
-from dashboard.models.tokens import tokenize
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.web.app import create_app
 
 pytestmark = pytest.mark.integration
 
@@ -177,7 +177,7 @@ def test_a_full_disk_is_told_as_such(client: FlaskClient, settings: Settings, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     run = saved(settings)
-    monkeypatch.setattr("dashboard.export_routes.write_run", full)
+    monkeypatch.setattr("dashboard.web.routes.exports.write_run", full)
     reply = client.get(f"/export/run.npz?{query(run)}")
     assert reply.status_code == 507
     assert "No space left on device" in reply.get_data(as_text=True)

@@ -12,13 +12,13 @@ import pytest
 import torch
 from tiny_models import HEADS, NAMES, VOCABULARY, eager_twin, spec, tiny, words
 
+from dashboard.capture.capture import capture_run
+from dashboard.capture.families import Family, families, generic, register
+from dashboard.capture.loader import LoadedModel
+from dashboard.capture.model_probe import anatomy, base_of, norm_module
+from dashboard.capture.tokens import tokenize
+from dashboard.contracts.attention_recipe import allowed_keys
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.scores import allowed_keys
-from dashboard.models.anatomy import anatomy, base_of, norm_module
-from dashboard.models.capture import capture_run
-from dashboard.models.families import Family, families, generic, register
-from dashboard.models.loader import LoadedModel
-from dashboard.models.tokens import tokenize
 
 pytestmark = pytest.mark.integration
 WORDS, TOP_K = 22, 10
@@ -240,7 +240,7 @@ def test_the_fallback_finds_norm_and_head(name: str) -> None:
 def test_a_wrong_family_file_costs_residual_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     found = reference("llama")
     wrong = Family(("llama",), "norm", lambda model, hidden: model.lm_head(hidden) * 2)
-    monkeypatch.setattr("dashboard.models.anatomy.families", lambda: {"llama": wrong})
+    monkeypatch.setattr("dashboard.capture.model_probe.families", lambda: {"llama": wrong})
     loaded = tiny("llama")
     run = capture_run(loaded, words(WORDS), top_k=TOP_K)
     assert not anatomy(loaded.model, loaded.info).has_head
@@ -251,7 +251,7 @@ def test_a_wrong_family_file_costs_residual_and_nothing_else(monkeypatch: pytest
 
 def test_an_unknown_family_is_captured_through_the_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     found = reference("mistral")
-    monkeypatch.setattr("dashboard.models.anatomy.families", dict)
+    monkeypatch.setattr("dashboard.capture.model_probe.families", dict)
     run = capture_run(tiny("mistral"), words(WORDS), top_k=TOP_K)
     np.testing.assert_array_equal(run.residual_final, found.run.residual_final)
     np.testing.assert_array_equal(run.arrays["given/top_logprobs"], found.run.arrays["given/top_logprobs"])

@@ -136,7 +136,7 @@ def test_an_export_on_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Pat
         tmp_path,
         """
 import logging
-from dashboard.app import create_app
+from dashboard.web.app import create_app
 import dashboard.store.reserve as reserve
 reserve.reserved_bytes = lambda folder: -10**12  # what the check of free room says is not what this is about
 key = save(1, 9)
@@ -177,7 +177,7 @@ def test_every_address_on_a_full_disk_says_what_it_is(tmp_path: Path) -> None:
     said = small_disk(
         tmp_path,
         """
-from dashboard.app import create_app
+from dashboard.web.app import create_app
 from dashboard.errors import NO_DISK
 key = save(1, 1)
 app = create_app(settings)

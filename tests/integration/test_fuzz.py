@@ -28,10 +28,10 @@ from hypothesis.strategies import SearchStrategy
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from synthetic import make_parts
 
-from dashboard.app import create_app
 from dashboard.errors import BROKEN
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.web.app import create_app
 
 pytestmark = pytest.mark.integration
 

@@ -19,15 +19,16 @@ from tiny_models import randomised
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
 
+from dashboard.capture import from_gguf
+from dashboard.capture.capture import capture_run
+from dashboard.capture.from_gguf import expression
+from dashboard.capture.loader import load_model
+from dashboard.catalog import memory
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.gguf_files import ARCHITECTURES
+from dashboard.catalog.gguf_keys import SPLITTING
 from dashboard.contracts.job import Progress
 from dashboard.errors import BadRequestError, ModelError, NoRoomError, UnsupportedModelError
-from dashboard.models import from_gguf, memory
-from dashboard.models.capture import capture_run
-from dashboard.models.catalog import Catalog
-from dashboard.models.from_gguf import expression
-from dashboard.models.gguf_files import ARCHITECTURES
-from dashboard.models.gguf_keys import SPLITTING
-from dashboard.models.loader import load_model
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 

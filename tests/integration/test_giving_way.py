@@ -22,14 +22,14 @@ import test_jobs
 from test_jobs import Server
 from tiny_models import tiny, words
 
+from dashboard.capture.capture import capture_run
+from dashboard.capture.model_probe import anatomy, at_each_layer
 from dashboard.compute import kind_named
 from dashboard.compute.declaration import Computed
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import Progress, Rank
 from dashboard.errors import NoRoomError
 from dashboard.jobs.work import CrowdedError, Desk, ResidentModels, derive
-from dashboard.models.anatomy import anatomy, at_each_layer
-from dashboard.models.capture import capture_run
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 
@@ -132,7 +132,7 @@ def desk(tmp_path: Path) -> Desk:
 
 def resident(monkeypatch: pytest.MonkeyPatch, room: int, **settings: Any) -> ResidentModels:
     models = ResidentModels(Settings(**settings))
-    monkeypatch.setattr("dashboard.models.loader.load_model", Loader(models, room))
+    monkeypatch.setattr("dashboard.capture.loader.load_model", Loader(models, room))
     return models
 
 

@@ -28,12 +28,12 @@ from transformers import (
     PreTrainedModel,
 )
 
+from dashboard.capture.capture import capture_run
+from dashboard.capture.configuration import load_config, plain
+from dashboard.capture.loader import load_model, wrap_model
+from dashboard.capture.predictions import masked_fill
+from dashboard.catalog.catalog import Catalog
 from dashboard.errors import BadRequestError, UnsafeModelError, UnsupportedModelError
-from dashboard.models.capture import capture_run
-from dashboard.models.catalog import Catalog
-from dashboard.models.configuration import load_config, plain
-from dashboard.models.loader import load_model, wrap_model
-from dashboard.models.predictions import masked_fill
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration

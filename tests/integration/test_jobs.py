@@ -26,6 +26,7 @@ from dash import Input, Output, dcc, html
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_jobs
 
+from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import JobSpec, Rank, preparation
 from dashboard.contracts.request import RunRequest
@@ -35,7 +36,6 @@ from dashboard.jobs.diskcache_backend import DiskcacheBackend
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.worker import OWN_REGISTRY
-from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 

@@ -30,12 +30,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from dashboard.capture import loader
+from dashboard.capture.loader import load_model, wrap_model
+from dashboard.catalog import digests, fingerprint
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, ModelNotFoundError, NotReadyError, UnsafeModelError, UnsupportedModelError
 from dashboard.jobs.preparation import prepare
 from dashboard.jobs.work import Desk
-from dashboard.models import digests, fingerprint, loader
-from dashboard.models.loader import load_model, wrap_model
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration

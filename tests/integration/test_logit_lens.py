@@ -15,12 +15,12 @@ from synthetic import make_run
 from test_families import NAMES, reference
 from tiny_models import eager_twin, tiny, words
 
+from dashboard.capture.capture import capture_run
 from dashboard.compute import logit_lens
 from dashboard.compute.deriving import derive
 from dashboard.compute.logit_lens import LogitLens
 from dashboard.contracts.job import Progress
 from dashboard.errors import BadSelectionError, MissingArrayError
-from dashboard.models.capture import capture_run
 
 pytestmark = pytest.mark.integration
 

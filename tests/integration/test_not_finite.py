@@ -22,6 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from synthetic import OneRun, make_parts, words_in
 
 from dashboard import plot_attention_heads, plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
+from dashboard.capture.capture import capture_run
+from dashboard.capture.loader import LoadedModel, load_model, wrap_model
+from dashboard.capture.predictions import Reduction
 from dashboard.compute import kind_named
 from dashboard.compute.deriving import compute
 from dashboard.contracts.context import Context
@@ -31,11 +34,8 @@ from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
 from dashboard.exports.report import report
 from dashboard.exports.token_table import head_of, rows_of
-from dashboard.models.capture import capture_run
-from dashboard.models.loader import LoadedModel, load_model, wrap_model
-from dashboard.models.predictions import Reduction
-from dashboard.run_info import describe_run
 from dashboard.views import all_views
+from dashboard.views.run_info import describe_run
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
 

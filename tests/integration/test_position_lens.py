@@ -16,13 +16,13 @@ from synthetic import make_run
 from test_logit_lens import HEADS
 from tiny_models import WORDS, eager_twin, tiny, words
 
+from dashboard.capture.capture import capture_run
+from dashboard.capture.words import as_token
 from dashboard.compute import position_lens
 from dashboard.compute.deriving import derive
 from dashboard.compute.position_lens import PositionLens
 from dashboard.contracts.job import Progress
 from dashboard.errors import BadRequestError, MissingArrayError
-from dashboard.models.capture import capture_run
-from dashboard.models.words import as_token
 
 pytestmark = pytest.mark.integration
 POSITION = 4

@@ -33,13 +33,13 @@ from test_gguf import with_size, write_gguf
 from tiny_models import randomised, tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.gguf_files import converted_folder
 from dashboard.contracts.job import Lane
 from dashboard.contracts.request import RunRequest
 from dashboard.jobs.queue import JobQueue
-from dashboard.models.catalog import Catalog
-from dashboard.models.gguf_files import converted_folder
-from dashboard.serving import web_command
 from dashboard.settings import Settings
+from dashboard.web.serving import web_command
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +49,7 @@ PATIENCE = 90.0
 SLOW_DISK = """
 import os, time
 if os.environ.get("SLOW_DISK_WHILE"):
-    import dashboard.models.digests as digests
+    import dashboard.catalog.digests as digests
 
     def slowly(stream, report, read=digests._read_whole):
         slow = "/slow/" in os.readlink(f"/proc/self/fd/{stream.fileno()}")

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from dashboard import wrap_model
-from dashboard.models import anatomy as anatomies
-from dashboard.models.bundled import BUNDLED
-from dashboard.models.families import families, register
+from dashboard.capture import model_probe as anatomies
+from dashboard.capture.families import families, register
+from dashboard.catalog.bundled import BUNDLED
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration

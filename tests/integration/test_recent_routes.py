@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from opening import opened
 from synthetic import make_parts
 
-from dashboard.app import create_app
 from dashboard.contracts.run import ModelRun
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import COOKIE, LONGEST_NAME, VisitorLists
+from dashboard.web.app import create_app
 
 pytestmark = pytest.mark.integration
 NO_RUN = "0" * 64

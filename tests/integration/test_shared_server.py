@@ -30,12 +30,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from dash_person import Person, health_of
 
+from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.request import RunRequest
 from dashboard.jobs.queue import JobQueue
-from dashboard.models.catalog import Catalog
-from dashboard.serving import web_command
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.web.serving import web_command
 
 pytestmark = pytest.mark.integration
 

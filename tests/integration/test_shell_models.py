@@ -23,13 +23,13 @@ from small_hub import COMMIT, NAME, Hub
 from test_gguf import write_gguf
 from tiny_models import tiny
 
+from dashboard.capture.loader import load_model
+from dashboard.catalog import fetch, memory, parts, transfer
+from dashboard.catalog.catalog import Catalog
+from dashboard.cli import main
 from dashboard.contracts.job import Progress
 from dashboard.errors import HubUnreachableError, JobCancelledError, ModelError, ModelTooLargeError
-from dashboard.models import fetch, memory, parts, transfer
-from dashboard.models.catalog import Catalog
-from dashboard.models.loader import load_model
 from dashboard.settings import Settings
-from dashboard.shell import main
 
 pytestmark = pytest.mark.integration
 
@@ -273,7 +273,7 @@ def test_what_fails_is_one_sentence_and_exit_code_1(
 def test_bundled_models_that_are_here_are_said_to_be(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("dashboard.models.bundled.is_converted", lambda _folder: True)
+    monkeypatch.setattr("dashboard.catalog.bundled.is_converted", lambda _folder: True)
     assert main(["models", "fetch", "rxnmapper"]) == 0
     assert capsys.readouterr().out == f"RXNMapper is here already: {settings.models_folder / 'rxnmapper'}\n"
     assert main(["models", "fetch"]) == 0

@@ -8,11 +8,11 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, CanineTokenizer, PreTrainedTokenizerFast
 
+from dashboard.analysis.token_text import bytes_text
+from dashboard.capture.tokens import piece_text, tokenize
+from dashboard.catalog.catalog import Catalog
 from dashboard.errors import EmptyTextError, UnsupportedModelError
 from dashboard.figures.tokens import label_of
-from dashboard.models.catalog import Catalog
-from dashboard.models.pieces import bytes_text
-from dashboard.models.tokens import piece_text, tokenize
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration

@@ -22,19 +22,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from opening import opened
 
 from dashboard import open_run
-from dashboard.app import create_app
+from dashboard.catalog.catalog import Catalog
+from dashboard.cli import main
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BROKEN, MissingArrayError
 from dashboard.jobs.work import Desk, ResidentModels, capture, derive
-from dashboard.models.catalog import Catalog
 from dashboard.settings import Settings
-from dashboard.shell import main
 from dashboard.store import upgrades
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import COOKIE
 from dashboard.views import all_views
+from dashboard.web.app import create_app
 
 pytestmark = pytest.mark.integration
 

@@ -48,13 +48,13 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
+from dashboard.capture import weights as weights_module
+from dashboard.capture.capture import capture_run
+from dashboard.capture.loader import load_model, wrap_model
+from dashboard.catalog.description import describe_folder
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import ModelError, ModelTooLargeError, UnsupportedModelError
 from dashboard.exports.provenance import of_run
-from dashboard.models import weights as weights_module
-from dashboard.models.capture import capture_run
-from dashboard.models.description import describe_folder
-from dashboard.models.loader import load_model, wrap_model
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,7 @@ import torch
 import transformers as hf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from dashboard.models.loader import LoadedModel, wrap_model
+from dashboard.capture.loader import LoadedModel, wrap_model
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = tuple(f"w{index}" for index in range(59))

@@ -26,7 +26,7 @@ from dashboard.jobs.diskcache_backend import DiskcacheBackend
 from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import Claim, WorkerRecord
-from dashboard.jobs.roster import this_host
+from dashboard.jobs.workers import this_host
 from dashboard.settings import Settings
 
 # modules of jobs/ that ask for the time

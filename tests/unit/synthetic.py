@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun
-from dashboard.contracts.scores import ScoreRecipe
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.token import Token
 from dashboard.store.upgrades import made_now

@@ -19,26 +19,26 @@ import numpy as np
 import pytest
 from synthetic import make_parts
 
+from dashboard.catalog.disk import make_room
+from dashboard.catalog.gguf_files import converted_folder
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.errors import ModelError, NoSpaceError
 from dashboard.jobs import housekeeping
 from dashboard.jobs.housekeeping import kept_tidy, sweep, tidy
-from dashboard.models.disk import make_room
-from dashboard.models.gguf_files import converted_folder
-from dashboard.private import alone, hold
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.exports import ExportRoom
 from dashboard.store.leftovers import last_written
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
+from dashboard.system.private import alone, hold
 
 MB = 1_000_000
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from dashboard.private import alone, hold
+from dashboard.system.private import alone, hold
 print("ready" if hold(Path(sys.argv[1])) else "", flush=True)
 sys.stdin.read()
 """

@@ -21,7 +21,7 @@ from dashboard.jobs.diskcache_backend import DiskcacheBackend
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord
-from dashboard.jobs.roster import this_host
+from dashboard.jobs.workers import this_host
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.secret import SECRET_FILE, kept_secret

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from dashboard.catalog import bundled
+from dashboard.catalog.bundled import BUNDLED, FORMAT, fetch_bundled, is_converted
+from dashboard.catalog.catalog import Catalog, title_of
+from dashboard.catalog.fingerprint import folder_fingerprint, has_weights
+from dashboard.catalog.hub import HUB_MODELS
 from dashboard.errors import ModelError, ModelNotFoundError, SettingsError
-from dashboard.models import bundled
-from dashboard.models.bundled import BUNDLED, FORMAT, fetch_bundled, is_converted
-from dashboard.models.catalog import Catalog, title_of
-from dashboard.models.fingerprint import folder_fingerprint, has_weights
-from dashboard.models.hub import HUB_MODELS
 from dashboard.settings import Settings
 
 
@@ -47,7 +47,7 @@ def write_model(folder: Path, weights: bytes = b"weights") -> Path:
 
 def test_importing_the_catalog_loads_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys, dashboard.models.catalog; print([m for m in ('torch', 'transformers', 'tokenizers') if m in "
+        "import sys, dashboard.catalog.catalog; print([m for m in ('torch', 'transformers', 'tokenizers') if m in "
         "sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

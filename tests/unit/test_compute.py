@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dashboard.cli._derive import _values
 from synthetic import make_run
 
 from dashboard.compute import kind_named
@@ -15,7 +16,6 @@ from dashboard.compute.logit_lens import rows_of_a_step
 from dashboard.contracts.derived import DerivedRequest, Value
 from dashboard.contracts.job import Rank
 from dashboard.errors import BadRequestError
-from dashboard.shell._derive import _values
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.container import memory_left, memory_limit
+from dashboard.system.container import memory_left, memory_limit
 
 VERSION_2 = {
     "memory.max": "4000000000\n",

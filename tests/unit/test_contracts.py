@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from synthetic import WORDS, make_parts, make_run, masked_result
 
+from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys, attention_weights
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import LONGEST_TEXT, CaptureOptions, RunRequest, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.scores import ScoreRecipe, allowed_keys, attention_weights
 from dashboard.errors import (
     BadRequestError,
     BadSelectionError,

@@ -20,13 +20,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from dashboard.catalog import counting, counting_process
+from dashboard.catalog.beyond import Beyond
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.counting import TokenCounter, closed
+from dashboard.catalog.counting_process import Count, CountingProcess
+from dashboard.catalog.panics import loading_tokenizer, tokenizing
 from dashboard.errors import BadTextError, UnsupportedModelError, is_panic
-from dashboard.models import counting, counting_process
-from dashboard.models.beyond import Beyond
-from dashboard.models.catalog import Catalog
-from dashboard.models.counting import TokenCounter, closed
-from dashboard.models.counting_process import Count, CountingProcess
-from dashboard.models.panics import loading_tokenizer, tokenizing
 from dashboard.settings import Settings
 
 RXN_PATTERN = r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>>?|\*|\$|\%[0-9]{2}|[0-9]|."

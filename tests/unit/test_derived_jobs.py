@@ -15,9 +15,9 @@ from dashboard.contracts.job import Rank
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, ModelNotFoundError
 from dashboard.settings import Settings
-from dashboard.shelf import Shelf
 from dashboard.store.run_store import RunStore
-from dashboard.wiring import derived_jobs
+from dashboard.web.callbacks import derived_jobs
+from dashboard.web.services import Shelf
 
 
 class Catalog:

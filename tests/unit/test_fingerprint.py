@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from dashboard.errors import StorageError
-from dashboard.jobs.preparation import prepare
-from dashboard.jobs.work import Desk
-from dashboard.models import digests
-from dashboard.models.fingerprint import (
+from dashboard.catalog import digests
+from dashboard.catalog.fingerprint import (
     fingerprint_memories,
     folder_fingerprint,
     is_kept,
     known_fingerprint,
     model_files,
 )
+from dashboard.errors import StorageError
+from dashboard.jobs.preparation import prepare
+from dashboard.jobs.work import Desk
 from dashboard.settings import Settings
 
 MODELS = Path(__file__).parents[1] / "data" / "first_runs" / "models"

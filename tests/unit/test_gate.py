@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.gate import answers_for, from_own_page, host_name
+from dashboard.web.security import answers_for, from_own_page, host_name
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from synthetic import make_parts, make_run
 
 from dashboard.analysis.attention import PATTERN_NAMES
 from dashboard.analysis.head_scores import by_chance
+from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.scores import ScoreRecipe, allowed_keys
 from dashboard.contracts.selection import Selection
 from dashboard.views.heads import HEADINGS, VIEW, fitting
 

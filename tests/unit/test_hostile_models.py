@@ -13,18 +13,18 @@ import pytest
 from hostile import DEVICES, FOLDERS, GGUF_FILES, OLD, STRANGE_NAMES, Spoil, good_model, index_of, pickled, safetensors
 from plotly.io.json import to_json_plotly
 
+from dashboard.catalog import catalog as catalog_module
+from dashboard.catalog import description, folders, foreign, weight_headers
+from dashboard.catalog.adapters import adapter_refusal, has_adapter
+from dashboard.catalog.catalog import Catalog, CatalogEntry
+from dashboard.catalog.fingerprint import folder_fingerprint, model_files, strange_weights
+from dashboard.catalog.foreign import parse_object, read_bytes, shown
+from dashboard.catalog.hub import cached_ids, cached_snapshot
+from dashboard.catalog.weight_headers import Headers, read_headers
 from dashboard.errors import ForeignFileError, ModelError, ModelNotFoundError, UnsupportedModelError
-from dashboard.models import catalog as catalog_module
-from dashboard.models import description, folders, foreign, weight_headers
-from dashboard.models.adapters import adapter_refusal, has_adapter
-from dashboard.models.catalog import Catalog, CatalogEntry
-from dashboard.models.fingerprint import folder_fingerprint, model_files, strange_weights
-from dashboard.models.foreign import parse_object, read_bytes, shown
-from dashboard.models.hub import cached_ids, cached_snapshot
-from dashboard.models.weight_headers import Headers, read_headers
-from dashboard.page import layout
 from dashboard.settings import Settings
 from dashboard.views import all_views
+from dashboard.web.layout import layout
 
 
 @pytest.fixture

@@ -17,158 +17,70 @@ PACKAGE = "dashboard"
 
 BASE = ("errors",)
 RUNS = ("contracts", *BASE)
-DISK = ("private", "store.announced", "store.budget", "store.files", "store.leftovers", "store.reserve")
+GROUND = ("settings", "system", *RUNS)
+DISK = ("store.announced", "store.budget", "store.files", "store.leftovers", "store.reserve", "store.upgrades")
 RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
     "errors": (),
-    "ids": (),
-    "markup": (),
-    "examples": (),
-    "container": (),
-    "private": (),
-    "settings": ("container", "private", *BASE),
+    "system": (),
+    "settings": ("system", *BASE),
     "contracts": RUNS,
-    "store": ("store", "settings", "private", *RUNS),
-    # of __init__ the version
-    "models": ("models", *DISK, "store.upgrades", "container", "settings", "__init__", *RUNS),
     "analysis": ("analysis", *RUNS),
-    # models and torch within a function that computes, never where a kind is declared
-    "compute": ("compute", "models", *RUNS),
-    "jobs": ("jobs", "store", "settings", "private", "container", *RUNS),
-    "jobs.housekeeping": (
-        "store",
-        "settings",
-        "private",
-        "models.bundled",
-        "models.digests",
-        "models.gguf_files",
-        "models.parts",
-    ),
+    "store": ("store", *GROUND),
+    "catalog": ("catalog", *DISK, "__init__", *GROUND),
+    # torch comes in only within the function that converts
+    "catalog.bundled": ("catalog", "capture.convert", *DISK, *GROUND),
+    "catalog.gguf_files": ("catalog", "capture.from_gguf", *DISK, *GROUND),
+    "capture": ("capture", "catalog", "analysis.token_text", *DISK, "__init__", *GROUND),
+    # capture and torch within a function that computes, never where a kind is declared
+    "compute": ("compute", "capture", "catalog", *RUNS),
+    "jobs": ("jobs", "store", *GROUND),
     "jobs.backend": ("jobs.failure", *RUNS),  # the interface, and its side of the web process: they see no queue
     "jobs.failure": BASE,
-    "jobs.manager": ("jobs.backend", "jobs.failure", "store", "settings", *RUNS),
+    "jobs.housekeeping": ("store", "catalog", *GROUND),
     "jobs.in_process": ("jobs.backend", "jobs.failure", "store", *RUNS),
-    "jobs.work": ("jobs", "store", "settings", "models", "compute.deriving", *RUNS),  # what a worker does
-    "jobs.preparation": ("jobs", "models.fetch", "models.fingerprint", "settings", *RUNS),  # what is done beside it
-    "figures": ("figures", "analysis", "models.pieces", *RUNS),
+    "jobs.manager": ("jobs.backend", "jobs.failure", "store", "settings", *RUNS),
+    "jobs.preparation": ("jobs", "catalog.fetch", "catalog.fingerprint", "settings", *RUNS),  # beside the worker
+    "jobs.work": ("jobs", "store", "capture", "catalog", "compute.deriving", *GROUND),  # what a worker does
+    "figures": ("figures", "analysis", *RUNS),
     # from plain outputs: it asks the model's own head
     "figures.lens_plot": ("figures", "analysis", "compute.plain_lens", *RUNS),
-    "views": ("views", "compute", "figures", "analysis", "ids", "markup", *RUNS),
-    "run_info": ("analysis", "figures.tokens", "examples", "__init__", *RUNS),
-    "gate": (),
-    "plain_line": BASE,
-    "below_path": (),
-    "recent": ("gate", "plain_line", "store", "settings", *RUNS),
-    "routes": ("build", "gate", "plain_line", "figures", "store", "models.catalog", "settings", "__init__", *RUNS),
-    "envelopes": ("plain_line", *BASE),
-    "picker": ("models.catalog", "markup", *BASE),
-    "build": (),
-    "components": ("markup",),
-    "card_layout": ("components", "views", "figures.theme", "ids", "markup"),
-    "page": (
-        "build",
-        "card_layout",
-        "picker",
-        "views",
-        "figures.theme",
-        "models.catalog",
-        "examples",
-        "ids",
-        "markup",
-        "settings",
-        "__init__",
-        *RUNS,
+    "components": ("components",),
+    "views": ("views", "components", "compute", "figures", "analysis", "catalog.examples", "__init__", *RUNS),
+    "exports": ("exports", "views", "components", "figures", "analysis", *DISK, "store.mapped", "__init__", *RUNS),
+    "web": (
+        *("web", "exports", "views", "components", "figures", "compute.deriving", "catalog", "store", "__init__"),
+        *("jobs.in_process", "jobs.manager", "jobs.opening"),
+        *GROUND,
     ),
-    "shelf": ("store", "models.catalog", "settings", *RUNS),
-    "pictures": ("build", "plain_line", "shelf", "views", "figures", "markup", *RUNS),
-    "wiring": ("picker", "shelf", "views", "run_info", "compute.deriving", "ids", *RUNS),
-    "exports": (
-        "exports",
-        "views",
-        "figures",
-        "analysis",
-        "store.mapped",
-        "store.upgrades",
-        "markup",
-        "__init__",
-        *RUNS,
+    "web.security": (),
+    "web.below_path": (),
+    "web.build": (),
+    "web.plain_line": BASE,
+    "notebook": ("web.app", "store", "capture", "catalog", "compute.deriving", *GROUND),
+    "cli": (
+        *("cli", "exports", "views", "compute", "capture", "catalog", "store", "jobs.supervisor", "web.serving"),
+        *GROUND,
     ),
-    "export_routes": ("plain_line", "recent", "exports", "shelf", "store", "views", "figures.theme", *RUNS),
-    "app": (
-        "below_path",
-        "build",
-        "wiring",
-        "shelf",
-        "pictures",
-        "page",
-        "recent",
-        "routes",
-        "envelopes",
-        "export_routes",
-        "views",
-        "jobs.in_process",
-        "jobs.manager",
-        "jobs.opening",
-        "models.catalog",
-        "store",
-        "settings",
-        *BASE,
-    ),
-    "patient_worker": ("settings",),
-    "web_watch": ("container", "settings"),
-    "wsgi": ("app", "settings", "web_watch"),
-    "notebook": ("app", "store", "settings", "models", "compute.deriving", *RUNS),
-    "serving": ("jobs.lifeline", "models.bundled", "models.catalog", "settings", *BASE),
-    "shell": (
-        "shell",
-        "compute",
-        "exports",
-        "views",
-        "run_info",
-        "serving",
-        "jobs.supervisor",
-        "models",
-        "settings",
-        "store",
-        *RUNS,
-    ),
-    "__main__": ("shell",),
-    "__init__": (
-        "compute",
-        "contracts",
-        "exports",
-        "figures",
-        "models",
-        "notebook",
-    ),  # the Python interface, imported when it is used
+    "__main__": ("cli",),
+    # the Python interface, imported when it is used
+    "__init__": ("notebook", "exports", "figures", "compute", "capture", "contracts"),
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
-    "torch": ("models", "compute", "shell._runs", "jobs.work"),  # of compute/ within what computes
-    "transformers": ("models",),
-    "tokenizers": ("models",),
-    "huggingface_hub": ("models",),
-    "dash": (
-        "components",
-        "views",
-        "card_layout",
-        "page",
-        "picker",
-        "wiring",
-        "shelf",
-        "pictures",
-        "app",
-        "envelopes",
-        "jobs.manager",
-    ),
-    "dash_bootstrap_components": ("views", "card_layout"),
+    "torch": ("capture", "compute", "cli._runs", "jobs.work"),  # of compute/ within what computes
+    "transformers": ("capture",),
+    "tokenizers": ("capture", "catalog.counting", "catalog.counting_main", "catalog.beyond"),
+    "huggingface_hub": ("catalog",),
+    "dash": ("components", "views", "web", "jobs.manager"),
+    "dash_bootstrap_components": ("views", "web.card_layout"),
     "dash_ag_grid": ("views",),
-    "flask": ("plain_line", "recent", "routes", "pictures", "export_routes", "envelopes"),
-    "flask_compress": ("app",),
-    "werkzeug": ("notebook", "envelopes"),
-    "plotly": ("figures", "views", "exports", "pictures", "app"),
-    "sklearn": ("analysis", "wsgi"),
+    "flask": ("web",),
+    "flask_compress": ("web.app",),
+    "werkzeug": ("notebook", "web.callback_validation"),
+    "plotly": ("figures", "views", "exports", "web.routes.figures", "web.app"),
+    "sklearn": ("analysis", "web.wsgi"),
     "diskcache": ("jobs.cache", "jobs.disk"),
-    "safetensors": ("store", "models"),
-    "pandas": ("exports.frames", "app"),
+    "safetensors": ("store", "catalog", "capture"),
+    "pandas": ("exports.frames", "web.app"),
 }
 DOORS = {  # of jobs/: what anything outside it may import, since no more is to know which queue runs
     "jobs.backend": "the interface, and the values that it gives",
@@ -176,33 +88,32 @@ DOORS = {  # of jobs/: what anything outside it may import, since no more is to 
     "jobs.opening": "which backend a server has",
     "jobs.in_process": "what a notebook computes with",
     "jobs.supervisor": "the worker service's main function",
-    "jobs.lifeline": "a child process ends with its parent",
 }
-TORCH_FREE = (  # of models/: what the page imports
-    "models.catalog",
-    "models.bundled",
-    "models.hub",
-    "models.digests",
-    "models.fingerprint",
-    "models.architecture",
-    "models.description",
-    "models.adapters",
-    "models.heads",
-    "models.leftovers",
-    "models.weight_headers",
-    "models.folders",
-    "models.foreign",
-    "models.counting",
-    "models.counting_main",
-    "models.counting_process",
-    "models.panics",
-    "models.plausible",
-    "models.gguf_files",
-    "models.memory",
-    "models.pieces",
-    "models.fetch",
-    "models.parts",
-    "models.transfer",
+TORCH_FREE = (  # what the page imports of models
+    "catalog.catalog",
+    "catalog.bundled",
+    "catalog.hub",
+    "catalog.digests",
+    "catalog.fingerprint",
+    "catalog.architecture",
+    "catalog.description",
+    "catalog.adapters",
+    "catalog.prediction_head",
+    "catalog.leftovers",
+    "catalog.weight_headers",
+    "catalog.folders",
+    "catalog.foreign",
+    "catalog.counting",
+    "catalog.counting_main",
+    "catalog.counting_process",
+    "catalog.panics",
+    "catalog.plausible",
+    "catalog.gguf_files",
+    "catalog.memory",
+    "analysis.token_text",
+    "catalog.fetch",
+    "catalog.parts",
+    "catalog.transfer",
 )
 
 
@@ -319,17 +230,17 @@ def test_nothing_outside_the_jobs_knows_the_queue() -> None:
     assert set(DOORS) <= set(modules())
 
 
-@pytest.mark.parametrize("name", ["queue", "ledger", "records", "cache", "diskcache_backend", "work", "worker"])
+@pytest.mark.parametrize("name", ["queue", "job_table", "records", "cache", "diskcache_backend", "work", "worker"])
 def test_a_stranger_among_the_jobs_is_caught(tmp_path: Path, name: str) -> None:
     for folder, text in (
         ("jobs", ""),
-        ("app", f"from dashboard.jobs import {name}"),
-        ("wiring", f"import dashboard.jobs.{name}"),
+        ("cli", f"from dashboard.jobs import {name}"),
+        ("web", f"import dashboard.jobs.{name}"),
     ):
         (tmp_path / PACKAGE / folder).mkdir(parents=True)
         (tmp_path / PACKAGE / folder / "__init__.py").write_text(text)
     (tmp_path / PACKAGE / "jobs" / f"{name}.py").write_text("from dashboard.jobs import queue")
-    assert strangers(tmp_path) == [f"app imports jobs.{name}", f"wiring imports jobs.{name}"]
+    assert strangers(tmp_path) == [f"cli imports jobs.{name}", f"web imports jobs.{name}"]
 
 
 @pytest.mark.parametrize(
@@ -342,17 +253,17 @@ def test_a_stranger_among_the_jobs_is_caught(tmp_path: Path, name: str) -> None:
         ("figures.theme", "from dash import html", "figures.theme imports dash"),
         ("figures.theme", "from dashboard.views import all_views", "figures.theme imports views"),
         ("figures.theme", "from dashboard import settings", "figures.theme imports settings"),
-        ("analysis.attention", "import dashboard.models.catalog", "analysis.attention imports models.catalog"),
+        ("analysis.attention", "import dashboard.catalog.catalog", "analysis.attention imports catalog.catalog"),
         (
             "store.summary",
             "from dashboard.analysis.attention import head_tags",
             "store.summary imports analysis.attention",
         ),
-        ("models.hub", "from dashboard.store.run_store import RunStore", "models.hub imports store.run_store"),
-        ("jobs.queue", "from dashboard.models.loader import load_model", "jobs.queue imports models.loader"),
-        ("wiring", "from dashboard.models.loader import load_model", "wiring imports models.loader"),
+        ("catalog.hub", "from dashboard.store.run_store import RunStore", "catalog.hub imports store.run_store"),
+        ("jobs.queue", "from dashboard.capture.loader import load_model", "jobs.queue imports capture.loader"),
+        ("web.callbacks", "from dashboard.capture.loader import load_model", "web.callbacks imports capture.loader"),
         ("contracts.run", "from dashboard.settings import Settings", "contracts.run imports settings"),
-        ("wsgi", "from transformers.models import bert", "wsgi imports transformers"),
+        ("web.wsgi", "from transformers.models import bert", "web.wsgi imports transformers"),
     ],
 )
 def test_a_planted_violation_is_caught(tmp_path: Path, module: str, line: str, problem: str) -> None:
@@ -367,6 +278,12 @@ def test_a_module_without_a_rule_is_caught(tmp_path: Path) -> None:
     (tmp_path / PACKAGE).mkdir()
     (tmp_path / PACKAGE / "helpers.py").write_text("")
     assert violations(tmp_path) == ["helpers has no rule"]
+
+
+def test_no_module_stands_outside_the_packages() -> None:
+    """But the ground of all of them, and the two files that Python itself asks for."""
+    loose = {path.stem for path in (ROOT / PACKAGE).glob("*.py")}
+    assert loose == {"__init__", "__main__", "errors", "settings"}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -407,7 +324,10 @@ HEAVY = "print(sorted({'torch', 'transformers', 'sklearn', 'dash', 'plotly', 'di
 
 
 def test_importing_the_package_costs_nothing() -> None:
-    assert run_python(f"import sys, dashboard, dashboard.settings, dashboard.errors, dashboard.ids; {HEAVY}") == "[]"
+    assert (
+        run_python(f"import sys, dashboard, dashboard.settings, dashboard.errors, dashboard.components.ids; {HEAVY}")
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize("module", [*TORCH_FREE, "jobs.preparation", "jobs.worker"])
@@ -423,9 +343,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The libraries that a web process has imported "before" the first request, and "after" some."""
     folder = tmp_path_factory.mktemp("served")
     code = """
-import json, sys, dashboard.wsgi
+import json, sys, dashboard.web.wsgi
 before = list(sys.modules)
-with dashboard.wsgi.server.test_client() as client:
+with dashboard.web.wsgi.server.test_client() as client:
     for path in ("/", "/_dash-layout", "/_dash-dependencies", "/health"):
         assert client.get(path).status_code == 200, path
     assert client.post("/count", json={"model": "smollm2-135m", "text": "a"}).status_code == 200

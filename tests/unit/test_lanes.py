@@ -20,7 +20,7 @@ from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import SupervisorRecord, WorkerRecord
-from dashboard.jobs.roster import SUPERVISORS, this_host
+from dashboard.jobs.workers import SUPERVISORS, this_host
 
 clock, queue, worker = test_queue.clock, test_queue.queue, test_queue.worker  # fixtures
 PREPARE = preparation("someone/big", None)

@@ -7,7 +7,7 @@ import json
 import pytest
 from dash import dcc, html
 
-from dashboard.markup import attributes, frozen, plain
+from dashboard.components.markup import attributes, frozen, plain
 
 
 def test_components_become_tags_attributes_and_children() -> None:

@@ -16,14 +16,14 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from dashboard.catalog import memory
+from dashboard.catalog.architecture import family_source
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.description import describe_folder
+from dashboard.catalog.folders import folder_model, folder_models
+from dashboard.catalog.foreign import entries_of
+from dashboard.catalog.gguf_header import read_header
 from dashboard.errors import ModelNotFoundError, ModelTooLargeError, NoRoomError, UnsupportedModelError
-from dashboard.models import memory
-from dashboard.models.architecture import family_source
-from dashboard.models.catalog import Catalog
-from dashboard.models.description import describe_folder
-from dashboard.models.folders import folder_model, folder_models
-from dashboard.models.foreign import entries_of
-from dashboard.models.gguf_header import read_header
 from dashboard.settings import Settings
 
 GPT2 = {
@@ -352,7 +352,7 @@ def test_a_local_cache_of_too_many_entries_is_said_in_the_log(
 ) -> None:
     in_cache(tmp_path, "someone/gpt-small", GPT2)
     in_cache(tmp_path, "someone/other", GPT2)
-    monkeypatch.setattr("dashboard.models.hub.entries_of", lambda folder: entries_of(folder, most=1))
+    monkeypatch.setattr("dashboard.catalog.hub.entries_of", lambda folder: entries_of(folder, most=1))
     assert not any(entry.name.startswith("someone") for entry in Catalog(settings).entries())
     assert "no model of the hub's local cache is listed" in caplog.text
 

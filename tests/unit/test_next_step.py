@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import dashboard.errors
+from dashboard.catalog.adapters import adapter_refusal
+from dashboard.catalog.beyond import Beyond
 from dashboard.errors import DashboardError, ForeignFileError
-from dashboard.models.adapters import adapter_refusal
-from dashboard.models.beyond import Beyond
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dashboard"
 ELSEWHERE = "…"  # stands in a message for what is known when it is raised
@@ -37,13 +37,13 @@ SAID_ELSEWHERE = {
     **dict.fromkeys(
         [
             f"{module}: unforeseen(error)"
-            for module in ("jobs/in_process.py", "jobs/manager.py", "jobs/worker.py", "models/fetch.py")
+            for module in ("jobs/in_process.py", "jobs/manager.py", "jobs/worker.py", "catalog/fetch.py")
         ],
         "one of the sentences of errors.py, all of which are checked below",
     ),
-    "models/vocabulary.py: sentence": "Beyond.sentence of models/beyond.py; both of its sentences are checked below",
-    "models/fetch.py: adapter": "adapter_refusal of models/adapters.py; both of its clauses are checked below",
-    "models/loader.py: adapter": "the same",
+    "capture/vocabulary.py: sentence": "Beyond.sentence of catalog/beyond.py; both of its sentences are checked below",
+    "catalog/fetch.py: adapter": "adapter_refusal of catalog/adapters.py; both of its clauses are checked below",
+    "capture/loader.py: adapter": "the same",
     "jobs/manager.py: "
     "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
     "jobs/backend.py: raw['error']": "another error of this list, as it was kept",

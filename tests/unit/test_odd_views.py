@@ -13,6 +13,7 @@ import pytest
 from synthetic import OneRun, lens_result, make_parts, make_run, position_result, results, values_of, words_in
 
 from dashboard.analysis.lens import MEASURES, measured
+from dashboard.components.markup import bound, plain
 from dashboard.compute import logit_lens as lens_kind
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived
@@ -20,7 +21,6 @@ from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
 from dashboard.figures.lens import LensMap, lens_map
-from dashboard.markup import bound, plain
 from dashboard.views import all_views, heads, layers, logit_lens, path, through_the_layers
 from dashboard.views.declaration import View
 from dashboard.views.library import context_of as context_of_page

@@ -18,9 +18,9 @@ from dashboard.contracts.selection import Selection
 from dashboard.exports.provenance import of_figure
 from dashboard.exports.report import report
 from dashboard.exports.token_table import rows_of
-from dashboard.run_info import describe_run
 from dashboard.views import all_views
 from dashboard.views.declaration import View, Words
+from dashboard.views.run_info import describe_run
 from dashboard.views.shown import alternative
 from dashboard.views.state import ViewState
 

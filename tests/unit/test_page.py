@@ -14,11 +14,11 @@ from typing import Any
 import dash
 import pytest
 
-from dashboard import ids
-from dashboard.app import create_app
-from dashboard.picker import size_words
+from dashboard.components import ids
 from dashboard.settings import Settings
 from dashboard.views import all_views
+from dashboard.web.app import create_app
+from dashboard.web.model_picker import size_words
 
 ROOT = Path(__file__).resolve().parents[2]
 STABLE_IDS = [
@@ -73,7 +73,7 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def frozen_nodes(tree: Any) -> Iterator[list[Any]]:
-    """Every element of the parts that Dash does not know of (dashboard/markup.py)."""
+    """Every element of the parts that Dash does not know of (dashboard/components/markup.py)."""
     for node in nodes(tree):
         todo = json.loads(node["props"].get("data-tree", "[]"))
         todo += [element for part in node["props"].get("parts", {}).values() for element in part]
@@ -92,7 +92,7 @@ def all_ids(app: dash.Dash) -> list[str]:
 
 def test_the_layout_and_the_callbacks_are_equal_in_two_processes(tmp_path: Path) -> None:
     code = (
-        "import json, sys\nfrom pathlib import Path\nfrom dashboard.app import create_app\n"
+        "import json, sys\nfrom pathlib import Path\nfrom dashboard.web.app import create_app\n"
         "from dashboard.settings import Settings\n"
         "app = create_app(Settings(cache_dir=Path(sys.argv[1]), models_dir=Path(sys.argv[1]) / 'models'))\n"
         "with app.server.test_client() as client:\n"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dashboard.app import Embedding, create_app
-from dashboard.below_path import below
 from dashboard.settings import Settings
+from dashboard.web.app import Embedding, create_app
+from dashboard.web.below_path import below
 
 
 def inner(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

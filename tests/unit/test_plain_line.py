@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from opening import ask_for_run
 from synthetic import make_parts
 
-from dashboard.app import create_app
+from dashboard.catalog.catalog import CatalogEntry
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import (
     BROKEN,
@@ -33,12 +33,12 @@ from dashboard.errors import (
     unforeseen,
 )
 from dashboard.jobs.worker import explain
-from dashboard.models.catalog import CatalogEntry
-from dashboard.picker import facts_of, line_of
 from dashboard.settings import Settings
 from dashboard.store.exports import MOST_AT_ONCE, ExportRoom
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
+from dashboard.web.app import create_app
+from dashboard.web.model_picker import facts_of, line_of
 
 SECRET = "/srv/jane doe/secret"
 
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_written_says_what_it_is(
             if hidden and isinstance(error, OSError):
                 raise ValueError("Can't close the ZIP file while there is an open writing handle on it.")
 
-    monkeypatch.setattr("dashboard.export_routes.write_run", fail)
+    monkeypatch.setattr("dashboard.web.routes.exports.write_run", fail)
     for suffix in ("npz", "safetensors"):
         reply = site.client.get(f"/export/run.{suffix}?{site.query}")
         text = reply.get_data(as_text=True)
@@ -301,7 +301,7 @@ def test_readiness_says_what_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) 
     def fail(_self: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", f"{SECRET}/x")
 
-    monkeypatch.setattr("dashboard.models.catalog.Catalog.entries", fail)
+    monkeypatch.setattr("dashboard.catalog.catalog.Catalog.entries", fail)
     reply = site.client.get("/ready")
     assert (reply.status_code, reply.get_json()["reason"]) == (503, f"The page cannot be made. {NO_ACCESS}")
 

@@ -33,7 +33,7 @@ from dashboard.jobs.cache import open_cache
 from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WorkerRecord
-from dashboard.jobs.roster import this_host
+from dashboard.jobs.workers import this_host
 from dashboard.settings import Settings
 
 

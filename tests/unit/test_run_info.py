@@ -7,10 +7,10 @@ import json
 import pytest
 from synthetic import WORDS, make_run
 
+from dashboard.catalog.examples import EXAMPLES
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.examples import EXAMPLES
-from dashboard.run_info import LONGEST_DIFF, describe_run, opened_example, place_in, start_of
+from dashboard.views.run_info import LONGEST_DIFF, describe_run, opened_example, place_in, start_of
 
 
 def selected(run: ModelRun, token: int, layer: int = 1, head: int = 1, second: int | None = None) -> Selection:

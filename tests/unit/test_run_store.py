@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelInfo, ModelRun
-from dashboard.contracts.scores import ScoreRecipe
 from dashboard.contracts.token import Token
 from dashboard.errors import (
     BadRequestError,

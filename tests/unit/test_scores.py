@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dashboard.contracts.scores import ScoreRecipe, allowed_keys, attention_weights
+from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys, attention_weights
 from dashboard.errors import RunShapeError
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from dashboard import serving
-from dashboard.serving import Household, check_port, location, web_command
 from dashboard.settings import Settings
+from dashboard.web import serving
+from dashboard.web.serving import Household, check_port, location, web_command
 
 ROOT = Path(__file__).resolve().parents[2]
 

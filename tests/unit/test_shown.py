@@ -8,10 +8,10 @@ import pytest
 from dash import html
 from synthetic import make_run, words_in
 
+from dashboard.components.markup import plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.markup import plain
 from dashboard.views import all_views
 from dashboard.views.declaration import SHOW, View, Words
 from dashboard.views.shown import MOST_ROWS, alternative, number_text, shown_table

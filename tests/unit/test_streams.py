@@ -19,12 +19,12 @@ from dashboard.exports.run_files import open_run, save_run
 from dashboard.figures.attention import attention_cells, attention_map, attention_picture, name_selected, shades
 from dashboard.figures.heads import plot_attention_heads
 from dashboard.figures.theme import LIGHT
-from dashboard.pictures import words_of
-from dashboard.run_info import describe_run, place_in
 from dashboard.store.upgrades import SCHEMAS, upgraded
 from dashboard.views import all_views
 from dashboard.views.declaration import View
+from dashboard.views.run_info import describe_run, place_in
 from dashboard.views.state import ViewState
+from dashboard.web.routes.figures import words_of
 
 QUERIES, KEYS = 3, 5
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dashboard.cli._outputs import Files, OutputError, Table
+from dashboard.cli._runs import Runs
+from dashboard.cli.analyse import read_texts
 from synthetic import make_run
 
+from dashboard.cli import main
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.exports.provenance import PROGRAM
 from dashboard.exports.token_table import COLUMNS, KEY, clash, done_in, head_of, rows_of
 from dashboard.settings import Settings
-from dashboard.shell import main
-from dashboard.shell._outputs import Files, OutputError, Table
-from dashboard.shell._runs import Runs
-from dashboard.shell.analyse import read_texts
 from dashboard.store.run_store import RunStore
 
 TEXTS = (("The", " cat"), (" new\r\nline", '"q"', "#x", "a\rb", "\r"), ("日", "本", "=1", "."))
@@ -38,7 +38,7 @@ def runs_in(folder: Path, model: str = "tiny") -> Runs:
 @pytest.fixture
 def weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model's weights are called "weights"."""
-    monkeypatch.setattr("dashboard.models.catalog.Catalog.fingerprint", lambda *_args, **_more: "weights")
+    monkeypatch.setattr("dashboard.catalog.catalog.Catalog.fingerprint", lambda *_args, **_more: "weights")
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_ctrl_c_says_whether_the_command_goes_on(
     assert main(command) == 130
     more = " The same command goes on there." if hint else ""
     assert capsys.readouterr().err == f"Stopped at line 1 (1 of {texts}).{more}\n"
-    monkeypatch.setattr("dashboard.shell.analyse.Runs", stop)  # before the first text
+    monkeypatch.setattr("dashboard.cli.analyse.Runs", stop)  # before the first text
     assert main(command) == 130
     assert capsys.readouterr().err == "Stopped.\n"
 

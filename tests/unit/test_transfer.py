@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.models.transfer import SLOWEST, Stall
+from dashboard.catalog.transfer import SLOWEST, Stall
 
 
 class Clock:

@@ -15,14 +15,14 @@ from test_queue import Clock, pass_time, spec
 
 from dashboard.contracts.job import JobSpec, Progress, Rank
 from dashboard.errors import QueueFullError
-from dashboard.jobs import ledger
+from dashboard.jobs import job_table
 from dashboard.jobs.backend import Underway
 from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.cache import DATABASE
 from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import SupervisorRecord, WorkerRecord
-from dashboard.jobs.roster import SUPERVISORS, this_host
+from dashboard.jobs.workers import SUPERVISORS, this_host
 from dashboard.settings import Settings
 
 clock, queue, worker = test_queue.clock, test_queue.queue, test_queue.worker  # fixtures
@@ -386,8 +386,8 @@ def test_payloads_leave_when_their_jobs_end_and_the_database_shrinks(
 def test_what_pages_were_told_is_forgotten_early_where_it_takes_too_much(
     queue: JobQueue, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "MOST_RECORD_BYTES", 200_000)
-    monkeypatch.setattr(ledger, "MOST_LAPSED_BYTES", 0)
+    monkeypatch.setattr(job_table, "MOST_RECORD_BYTES", 200_000)
+    monkeypatch.setattr(job_table, "MOST_LAPSED_BYTES", 0)
     waiting = queue.submit(spec("waits"))
     for number in range(600):
         queue.deliver(f"s{number}", {"error": "x" * 900, "serial": str(number)})

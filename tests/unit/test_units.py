@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from synthetic import make_run, values_of
 
+from dashboard.components.markup import PARTING, bound, plain, unparted
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind
 from dashboard.contracts.selection import Selection
-from dashboard.markup import PARTING, bound, plain, unparted
-from dashboard.pictures import _placed
 from dashboard.views import all_views
 from dashboard.views.declaration import View, token_span
 from dashboard.views.shown import shown_table
+from dashboard.web.routes.figures import _placed
 
 WITH_UNITS = {"heads", "hidden", "path", "layers", "prediction", "lens", "through"}  # views that say numbers with units
 PARTED = re.compile(r"\d[ \n]+(%|nats|×|pp\b|percentage|MB|GB|M\b)|[<>][ \n]+\d")

@@ -1,0 +1,267 @@
+"""The one attention function through which every family is captured.
+
+transformers lets a program register an attention function and hands it query and key after rotary embedding and
+normalisation, whatever the family. `recording` selects ours for the length of one forward. It computes the layer's
+output, keeps query, key and the recipe of the scores, and has the statistics taken tile by tile.
+
+Anything that it does not know is refused by name and never ignored: an ignored softcap or sink gives weights that look
+right and are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import eager_mask
+
+from dashboard.capture.tiles import Operands, RawStatistics, TiledAttention
+from dashboard.contracts.attention_recipe import MaskKind, ScoreRecipe
+from dashboard.errors import UnsupportedModelError
+
+IMPLEMENTATION = "dashboard_capture"  # no "flash" in it: transformers would look for a kernel to download
+HARMLESS = frozenset(  # keywords that say nothing of the scores that the mask does not say
+    {
+        *("cache_position", "position_embeddings", "position_ids", "past_key_values", "token_type_ids", "use_cache"),
+        *("cu_seq_lens_k", "cu_seq_lens_q", "max_length_k", "max_length_q", "num_items_in_batch"),
+        *("deterministic", "is_causal", "sliding_window", "logits_to_keep", "return_dict"),
+        *("output_attentions", "output_hidden_states", "output_router_logits"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One layer's attention as it was computed: (head, token, d_head) query, (key_head, token, d_head) key, float32.
+
+    `bias` (head, query, key) and `sinks` (head,) are None where the layer has none.
+    """
+
+    query: torch.Tensor
+    key: torch.Tensor
+    recipe: ScoreRecipe
+    bias: torch.Tensor | None
+    sinks: torch.Tensor | None
+    raw: RawStatistics
+
+
+@dataclass
+class Recorder:
+    """The attention calls of one forward, in order: ALBERT uses one module for all its layers, so calls are counted.
+
+    Attributes:
+        name: of the model, for messages.
+        on_call: told the index of each call before it is computed, and again between its tiles; may raise to stop the
+            forward.
+    """
+
+    name: str
+    on_call: Callable[[int], None]
+    calls: list[Call] = field(default_factory=list)
+    _masks: list[tuple[torch.Tensor, tuple[MaskKind, int | None]]] = field(default_factory=list)
+    _biases: list[torch.Tensor] = field(default_factory=list)
+    _tiled: TiledAttention | None = None
+
+    def compute(self, operands: Operands) -> torch.Tensor:
+        """The layer's output, (token, head, d_value) float32; its query, key and statistics are kept."""
+        if self._tiled is None:
+            self._tiled = TiledAttention(operands.query.device)
+        output, raw = self._tiled.layer(operands, lambda: self.on_call(len(self.calls)))
+        self.calls.append(Call(operands.query, operands.key, operands.recipe, operands.bias, operands.sinks, raw))
+        return output
+
+    def bias_name(self, bias: torch.Tensor) -> str:
+        """Name of a position bias; layers that share one (T5) share its name."""
+        for index, known in enumerate(self._biases):
+            if known is bias:
+                return f"bias/{index}"
+        self._biases.append(bias)
+        return f"bias/{len(self._biases) - 1}"
+
+    def mask(self, mask: torch.Tensor | None, tokens: int, causal: bool) -> tuple[MaskKind, int | None]:
+        """(kind, window) of the additive mask, read and verified once for each mask that the model makes.
+
+        Raises:
+            UnsupportedModelError: the mask is none that a score recipe can say.
+        """
+        if mask is None:
+            return "full", None
+        for known, shape in self._masks:
+            if known is mask:
+                return shape
+        shape = read_mask(mask, tokens, causal, self.name)
+        self._masks.append((mask, shape))
+        return shape
+
+
+_RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
+
+def read_mask(mask: torch.Tensor, tokens: int, causal: bool, name: str = "This model") -> tuple[MaskKind, int | None]:
+    """What an additive attention mask says, as (kind, window) of a `ScoreRecipe`.
+
+    Args:
+        mask: (1, 1, query, key), 0 where a key may be read and the dtype's lowest value (or −inf) where it may not.
+        tokens: N; the mask must be N × N.
+        causal: which kind to name where the mask cannot tell (N = 1).
+
+    Raises:
+        UnsupportedModelError: it is neither full nor causal, with or without one sliding window.
+    """
+    message = (
+        f"{name} uses an attention mask that is neither full, causal nor a sliding window, so it cannot be captured. "
+        "Choose another model."
+    )
+    if tuple(mask.shape) != (1, 1, tokens, tokens):
+        raise UnsupportedModelError(message)
+    values = mask[0, 0]
+    allowed = values if values.dtype == torch.bool else values == 0
+    if values.dtype != torch.bool and not bool((allowed | (values <= torch.finfo(values.dtype).min / 2)).all()):
+        raise UnsupportedModelError(message)
+    kind: MaskKind = "full"
+    if (not bool(allowed[0, 1:].any()) and tokens > 1) or (causal and tokens == 1):
+        kind = "causal"
+    reach = int(allowed[-1 if kind == "causal" else 0].sum())
+    window = None if reach >= tokens else reach if kind == "causal" else reach - 1
+    if not torch.equal(allowed, _allowed(kind, window, tokens, mask.device)):
+        raise UnsupportedModelError(message)
+    return kind, window
+
+
+def _allowed(kind: MaskKind, window: int | None, tokens: int, device: torch.device) -> torch.Tensor:
+    """(query, key) bool of a recipe, as `contracts.scores.allowed_keys` has it."""
+    ones = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
+    if kind == "causal":
+        return ones.tril() if window is None else ones.tril().triu(1 - window)
+    return ones if window is None else ones.tril(window).triu(-window)
+
+
+def captured_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    *,
+    scaling: Any = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    position_bias: torch.Tensor | None = None,
+    s_aux: torch.Tensor | None = None,
+    **keywords: Any,
+) -> tuple[torch.Tensor, None]:
+    """The registered function: attention of one layer, recorded.
+
+    Args:
+        module: the attention module that calls.
+        query: (1, head, token, d_head). key, value: (1, key_head, token, d_head).
+        attention_mask: (1, 1, query, key) additive, or None: every token reads every token.
+        scaling: factor on q·k; d_head^−½ where it is not given. softcap: as in Gemma 2.
+        position_bias: (1, head, query, key) added to the scores, as in T5. s_aux: (head,) sink logits, as in gpt-oss.
+
+    Returns:
+        The output (1, token, head, d_value) in the model's dtype, and no weights.
+
+    Raises:
+        UnsupportedModelError: the layer does something that is not in the recipe; the message names it.
+    """
+    recorder = _RECORDER.get()
+    if recorder is None:
+        raise UnsupportedModelError("The capturing attention function was called outside a capture. Call capture_run.")
+    refuse_unknown(recorder.name, keywords, dropout)
+    _refuse_unlike(recorder.name, query, key)
+    tokens = query.shape[2]
+    kind, window = recorder.mask(attention_mask, tokens, bool(getattr(module, "is_causal", False)))
+    recorder.on_call(len(recorder.calls))
+    recipe = ScoreRecipe(
+        scaling=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        mask=kind,
+        window=window,
+        softcap=None if softcap is None else float(softcap),
+        bias=None if position_bias is None else recorder.bias_name(position_bias),
+        sinks=None if s_aux is None else f"sinks/{len(recorder.calls)}",
+    )
+    bias = None if position_bias is None else position_bias.float().expand(1, query.shape[1], tokens, tokens)[0]
+    sinks = None if s_aux is None else s_aux.float().reshape(-1)
+    operands = Operands(_plain(query), _plain(key), value[0].float(), recipe, bias, sinks)
+    return recorder.compute(operands)[None].to(query.dtype), None
+
+
+def _refuse_unlike(name: str, query: torch.Tensor, key: torch.Tensor) -> None:
+    """Raise unless the layer attends from one text to the same text."""
+    if query.shape[0] != 1 or key.shape[2] != query.shape[2] or query.shape[1] % key.shape[1]:
+        raise UnsupportedModelError(
+            f"{name} attends from {tuple(query.shape[:3])} to {tuple(key.shape[:3])} (batch, head, token); "
+            "only self attention over one text can be captured. Choose another model."
+        )
+
+
+def _plain(states: torch.Tensor) -> torch.Tensor:
+    """(1, head, token, d) → (head, token, d) float32 that shares no memory with what the model still uses."""
+    return states[0].to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+def refuse_unknown(name: str, keywords: dict[str, Any], dropout: float = 0.0) -> None:
+    """Raise `UnsupportedModelError` for a score keyword that says something and that is not known here."""
+    if dropout:
+        raise UnsupportedModelError(f"{name} applies dropout {dropout} to its attention; put it in evaluation mode.")
+    for keyword, value in keywords.items():
+        if keyword not in HARMLESS and not _is_empty(value):
+            raise UnsupportedModelError(
+                f"{name} makes its attention scores with “{keyword}”, which capture does not know. Choose another "
+                f"model."
+            )
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 0
+    return value is None or value is False or value == 0 or value == () or value == [] or value == {}
+
+
+@contextmanager
+def recording(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
+    """Let `model` attend through `recorder` inside the block, and be exactly what it was after it, whatever happens."""
+    AttentionInterface.register(IMPLEMENTATION, captured_attention)
+    AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
+    modules = list(model.modules())
+    configs = [part.config for part in modules if isinstance(part, PreTrainedModel)]
+    before = [(config, config._attn_implementation) for config in configs]
+    training = [module for module in modules if module.training]
+    token = _RECORDER.set(recorder)
+    try:
+        for module in training:
+            module.training = False
+        model.set_attn_implementation(IMPLEMENTATION)
+        yield
+    finally:
+        _RECORDER.reset(token)
+        for config, implementation in before:
+            config._attn_implementation = implementation
+        for module in training:
+            module.training = True
+
+
+def check_supported(model: PreTrainedModel, name: str) -> None:
+    """Raise `UnsupportedModelError` where it is clear beforehand that `model` cannot be captured."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(
+            f"{name} is an encoder with a decoder; only one of the two alone can be captured. Choose another model."
+        )
+    if not model._can_set_attn_implementation():
+        raise not_exposed(model, name)
+
+
+def not_exposed(model: PreTrainedModel, name: str) -> UnsupportedModelError:
+    """The refusal of a family that computes its attention by itself."""
+    return UnsupportedModelError(
+        f"{name} ({type(model).__name__}) does not expose its attention to transformers' attention interface, so it "
+        f"cannot "
+        "be captured. Choose another model."
+    )

@@ -1,0 +1,285 @@
+"""One text, read once by one model: everything that the views need, as a `ModelRun`.
+
+One forward gives query, key and statistics of every layer (`dashboard.capture.attention`), the hidden states exactly as
+Hugging Face gives them, and the residual stream before the final norm. The predictions follow from the last hidden
+state through the model's whole head (`dashboard.capture.predictions`). Nothing is padded, and no token is added that
+the model's own tokenizer does not add.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from dashboard import __version__
+from dashboard.capture import predictions
+from dashboard.capture.attention import Call, Recorder, check_supported, not_exposed, recording
+from dashboard.capture.captured import arrays_of, watching
+from dashboard.capture.configuration import first_line
+from dashboard.capture.forward import Forward
+from dashboard.capture.loader import LoadedModel
+from dashboard.capture.model_probe import Anatomy, anatomy, at_each_layer, base_of, norm_module
+from dashboard.capture.tokens import tokenize
+from dashboard.capture.vocabulary import check_ids, embedding_rows, logits_of
+from dashboard.catalog.prediction_head import no_predictions
+from dashboard.contracts.finite import first_not_finite
+from dashboard.contracts.job import Progress
+from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
+from dashboard.contracts.run import ModelInfo, ModelRun, stream_of
+from dashboard.contracts.token import Token
+from dashboard.errors import BadRequestError, UnsupportedModelError
+from dashboard.store.upgrades import made_now
+
+OnProgress = Callable[[Progress], None]
+
+
+def capture_run(
+    loaded: LoadedModel,
+    text: str,
+    text_pair: str | None = None,
+    *,
+    progress: OnProgress | None = None,
+    request: RunRequest | None = None,
+    max_tokens: int | None = None,
+    **options: Any,
+) -> ModelRun:
+    """Read `text` with a loaded model.
+
+    Args:
+        loaded: the model, its tokenizer and what is known of it.
+        text: what the model reads. text_pair: the second text of a pair, or None.
+        progress: told of every layer (of a long text's, again and again) and of every chunk of predictions; what it
+            raises stops the capture and reaches the caller, and the model is as it was.
+        request: names the run, where it was asked for by one; else it is made of the other arguments.
+        max_tokens: the most tokens that this server takes, where that may be less than the model's own limit.
+        **options: fields of `CaptureOptions` (`top_k`), where there is no request.
+
+    Returns:
+        A run whose arrays are those of `dashboard.contracts.run`, float32, not writable.
+
+    Raises:
+        EmptyTextError, BadTextError, BadRequestError: the text or an option cannot be used.
+        TextTooLongError: more tokens than the model or the server takes; nothing was computed.
+        UnsupportedModelError: the model does something that capture does not know; the message names it.
+    """
+    started = time.perf_counter()
+    request = _request(loaded, text, text_pair, request, options)
+    report = progress or _silent
+    without = _why_no_predictions(loaded)
+    loaded = loaded if without is None else replace(loaded, info=replace(loaded.info, kind="encoder"))
+    model, info = loaded.model, loaded.info
+    check_supported(model, info.title)
+    check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
+    inputs, tokens = tokenize(
+        loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
+    )
+    check_ids(model, info.title, inputs, tokens)
+    known = _known(loaded)
+    inputs = {name: values.to(model.device) for name, values in inputs.items()}
+    with known.lock, torch.inference_mode():
+        forward = _forward(loaded, known, inputs, report)
+        stream = stream_of(call.recipe.mask for call in forward.calls)
+        arrays = arrays_of(forward, stream)
+        arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
+    broken = first_not_finite(arrays, info.layers, stream)
+    for values in arrays.values():
+        values.flags.writeable = False
+    recipes = [call.recipe for call in forward.calls]
+    header = ModelRun.make_header(
+        request.key(loaded.fingerprint),
+        request,
+        replace(info, final_norm=known.past_norm),
+        tokens,
+        recipes,
+        **_origin(loaded, started),
+        not_finite=None if broken is None else asdict(broken),
+        **({"source": loaded.source} if loaded.source else {}),
+        **({} if without is None else {"no_predictions": without}),
+        **({"unread": list(loaded.unread)} if loaded.unread else {}),
+    )
+    return ModelRun(header, arrays)
+
+
+def _known(loaded: LoadedModel) -> Anatomy:
+    """What a short probe tells of the model; a family whose parts it cannot find is refused in a sentence."""
+    try:
+        return anatomy(loaded.model, loaded.info)
+    except (AttributeError, TypeError, LookupError, NotImplementedError, AssertionError, ValueError) as error:
+        raise UnsupportedModelError(
+            f"{loaded.info.title} ({type(loaded.model).__name__}) is built in a way that capture does not know "
+            f"({first_line(error)}). Choose another model."
+        ) from error
+
+
+def _why_no_predictions(loaded: LoadedModel) -> str | None:
+    """Why a run of this model says that it is an encoder; None where the run has predictions."""
+    info = loaded.info
+    if info.kind == "encoder":
+        return no_predictions(info.title, loaded.without)
+    if info.kind == "masked" and loaded.tokenizer.mask_token_id is None:
+        return f"{info.title} fills masked tokens, but its tokenizer has no mask token, so nothing can be masked here."
+    if info.kind == "masked" and loaded.tokenizer.mask_token_id >= embedding_rows(loaded.model):
+        return f"{info.title} has no embedding for its tokenizer's mask token, so nothing can be masked here."
+    return None
+
+
+def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
+    """With which schema and numbers, of which weights, by which version, when, and in how many seconds a run was
+    made."""
+    return {
+        **made_now(),
+        "stamp": uuid.uuid4().hex[:16],
+        "fingerprint": loaded.fingerprint,
+        "version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - started, 4),
+    }
+
+
+def _silent(_progress: Progress) -> None:
+    return None
+
+
+def _request(
+    loaded: LoadedModel, text: str, text_pair: str | None, request: RunRequest | None, options: dict[str, Any]
+) -> RunRequest:
+    if request is None:
+        try:
+            chosen = CaptureOptions(**options)
+        except TypeError as error:
+            raise BadRequestError(f"Unknown capture option: {error}. Give top_k, or none.") from error
+        return RunRequest(model=loaded.info.name, text=text, text_pair=text_pair, options=chosen)
+    if options or (request.text, request.text_pair) != (text, text_pair):
+        raise BadRequestError(
+            "The run's request and the text or options given beside it differ. Give the request alone."
+        )
+    return request
+
+
+def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:
+    """One recorded forward of the base model, or of the whole model where its head is not verified."""
+    model, info = loaded.model, loaded.info
+
+    def on_call(index: int) -> None:
+        report(Progress("layers", index + 1, info.layers, f"Layer {index + 1} of {info.layers}"))
+
+    recorder = Recorder(info.title, on_call)
+    residuals: list[torch.Tensor] = []
+    norm = norm_module(base_of(model), known.final_norm)
+    keywords = {"use_cache": False} if info.kind == "causal" else {}
+    whole = info.kind != "encoder" and not known.has_head
+    hook = norm.register_forward_pre_hook(lambda _module, args: residuals.append(args[0])) if norm is not None else None
+    try:
+        with recording(model, recorder), watching(base_of(model)) as watched:
+            reader = model if whole else base_of(model)
+            outputs = reader(**inputs, output_hidden_states=True, return_dict=True, **keywords)
+    finally:
+        if hook is not None:
+            hook.remove()
+    _check_calls(model, info, recorder.calls, outputs.hidden_states)
+    logits = logits_of(outputs) if whole else None
+    if whole and logits is None:
+        raise UnsupportedModelError(
+            f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown. Choose another "
+            f"model."
+        )
+    return Forward(
+        calls=recorder.calls,
+        hidden_states=outputs.hidden_states,
+        last=outputs.hidden_states[-1] if whole else outputs.last_hidden_state,
+        residual=residuals[0] if residuals else None,
+        logits=logits,
+        watched=watched,
+    )
+
+
+def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call], hidden_states: Any) -> None:
+    if not calls:
+        raise not_exposed(model, info.title)
+    if len(calls) != info.layers:
+        raise UnsupportedModelError(
+            f"{info.title} exposes the attention of {len(calls)} layers and has {info.layers}; capture needs all of "
+            f"them. "
+            "Choose another model."
+        )
+    if any(call.query.shape[0] != info.heads for call in calls):
+        raise UnsupportedModelError(
+            f"{info.title} has layers with different numbers of heads, so it cannot be captured. Choose another model."
+        )
+    if hidden_states is None or len(hidden_states) != info.layers + 1:
+        raise UnsupportedModelError(
+            f"{info.title} does not give a hidden state for each of its layers. Choose another model."
+        )
+
+
+def _predict(
+    loaded: LoadedModel,
+    known: Anatomy,
+    forward: Forward,
+    inputs: dict[str, torch.Tensor],
+    tokens: Sequence[Token],
+    top_k: int,
+    report: OnProgress,
+) -> dict[str, np.ndarray]:
+    """`given/…`, `masked/…` where that is cheap, and `vocabulary`; nothing for a model that predicts nothing."""
+    info = loaded.info
+    if info.kind == "encoder":
+        return {}
+    ids = inputs["input_ids"][0]
+    none = torch.full_like(ids[:1], predictions.NO_TOKEN)
+    masks = [token.sign == "mask" for token in tokens]
+    actual = torch.cat([ids[1:], none]) if info.kind == "causal" else _without(ids, masks)
+
+    def on_block(done: int) -> None:
+        report(Progress("predictions", done, len(tokens), f"Predictions {done + 1} to {len(tokens)}"))
+
+    on_block(0)
+    given = predictions.Reduction(actual, top_k, on_block)
+    if forward.logits is not None:
+        given.add(forward.logits[0])
+    else:
+        predictions.reduce_hidden(loaded.model, known, forward.last[0], given)
+    arrays = given.arrays("given")
+    if info.kind == "masked" and predictions.masked_cost(loaded.model, len(tokens)) <= predictions.MASKED_FLOP:
+        arrays |= _predict_masked(loaded, known, inputs, tokens, top_k, report)
+    found = [values for name, values in arrays.items() if name.endswith("top_ids")]
+    return arrays | {"vocabulary": predictions.vocabulary(loaded.tokenizer, known, *found, actual.cpu().numpy())}
+
+
+def _predict_masked(
+    loaded: LoadedModel,
+    known: Anatomy,
+    inputs: dict[str, torch.Tensor],
+    tokens: Sequence[Token],
+    top_k: int,
+    report: OnProgress,
+) -> dict[str, np.ndarray]:
+    """`masked/…`: every position masked in turn. Special tokens of the tokenizer's and masks have candidates, but no
+    actual token; a mask that was typed stays where it is while others are asked for.
+    """
+    ids = inputs["input_ids"][0]
+    actual = _without(ids, [not predictions.is_answer(token) for token in tokens])
+    positions = torch.arange(len(tokens), device=ids.device)
+    total = len(tokens)
+
+    def on_block(done: int) -> None:
+        report(Progress("predictions", done, total, f"Masking token {done + 1} of {total}"))
+
+    reduction = predictions.Reduction(actual, top_k, on_block)
+    with at_each_layer(loaded.model, lambda: on_block(reduction.done)):
+        for logits in predictions.masked_logits(loaded.model, known, inputs, loaded.tokenizer.mask_token_id, positions):
+            reduction.add(logits)
+    return reduction.arrays("masked")
+
+
+def _without(ids: torch.Tensor, left_out: Sequence[bool]) -> torch.Tensor:
+    """(token,) ids; none at the positions that are left out."""
+    return torch.where(torch.tensor(left_out, device=ids.device), predictions.NO_TOKEN, ids)

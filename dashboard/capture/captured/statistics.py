@@ -1,0 +1,17 @@
+"""Every head's scores, the attention that each token receives, and the small pictures of all heads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dashboard.capture.captured import Captured
+from dashboard.capture.forward import Forward
+from dashboard.capture.statistics import summarise
+
+
+def arrays(forward: Forward) -> dict[str, np.ndarray]:
+    """`scores/…`, `received` and `thumbnails`, as `dashboard.capture.statistics.summarise` says."""
+    return summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls])
+
+
+CAPTURED = Captured("the heads' scores and small pictures", arrays)

@@ -1,0 +1,63 @@
+"""What capture must know of a model family, one small file each.
+
+A file here defines `FAMILY`, a `Family`. It is found by discovery; nothing else has to be edited. What it says is
+verified on every model that is loaded (`dashboard.capture.model_probe`), so a wrong or outdated file costs a feature,
+never a wrong number.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+
+Head = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where the models of one family keep their parts.
+
+    Attributes:
+        model_types: Hugging Face's `config.model_type` of each model that belongs to it.
+        final_norm: path, from the base model (without head), of the norm after the last layer; None where there is
+            none.
+        head: `head(model, hidden) -> logits`: (…, hidden) after any final norm → (…, vocabulary), including everything
+            that the model does to its logits (softcap, scale); None where there is no prediction head.
+    """
+
+    model_types: tuple[str, ...]
+    final_norm: str | None
+    head: Head | None
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Every family file, by model type.
+
+    Raises:
+        ValueError: two files claim one model type, or a file defines no `FAMILY`.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return register((name, importlib.import_module(f"{__name__}.{name}")) for name in names)
+
+
+def register(modules: Iterable[tuple[str, object]]) -> dict[str, Family]:
+    """The families of these (name, module) pairs by model type; `ValueError` on a duplicate or a missing `FAMILY`."""
+    found: dict[str, tuple[str, Family]] = {}
+    for name, module in modules:
+        family = getattr(module, "FAMILY", None)
+        if not isinstance(family, Family):
+            raise ValueError(f"families/{name}.py defines no FAMILY.")
+        for model_type in family.model_types:
+            if model_type in found:
+                raise ValueError(
+                    f"families/{name}.py and families/{found[model_type][0]}.py both claim {model_type!r}."
+                )
+            found[model_type] = (name, family)
+    return {model_type: family for model_type, (_, family) in found.items()}

@@ -1,0 +1,39 @@
+"""What one forward of a model leaves behind, from which the arrays of a run are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from dashboard.capture.attention import Call
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one forward left behind; tensors are (1, token, hidden).
+
+    Attributes:
+        calls: every layer's attention as it was called: (head, token, d_head) query and key, recipe, raw statistics.
+        hidden_states: as Hugging Face gives them; 0 is the embedding output. last: the last of them, as the prediction
+            head reads it.
+        residual: the residual stream after the last layer, before the final norm; None where there is no such norm, or
+            where its place is not known, so that the last of `hidden_states` may be past it.
+        logits: (1, token, vocabulary), only where the family's head is not verified.
+        watched: what the files of dashboard/capture/captured/ kept by hooks of their own, by name, in the order of the
+            calls.
+    """
+
+    calls: Sequence[Call]
+    hidden_states: Sequence[torch.Tensor]
+    last: torch.Tensor
+    residual: torch.Tensor | None
+    logits: torch.Tensor | None
+    watched: Mapping[str, Sequence[torch.Tensor]] = field(default_factory=dict)
+
+
+def as_float32(values: torch.Tensor) -> np.ndarray:
+    """float32, contiguous; shares memory where it can."""
+    return values.detach().float().contiguous().cpu().numpy()

@@ -1,0 +1,312 @@
+"""Loading a model: a folder's weights in float32, with the prediction head that the checkpoint really has."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import transformers
+from torch import nn
+from transformers import (
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from dashboard.capture.configuration import first_line, load_config, refuse_encoder_decoder
+from dashboard.capture.spm import check_format, faithful
+from dashboard.capture.weights import read_model
+from dashboard.capture.wrapping import kind_in_use, unwrapped
+from dashboard.catalog.adapters import adapter_refusal
+from dashboard.catalog.bundled import BUNDLED
+from dashboard.catalog.catalog import title_of
+from dashboard.catalog.description import UNBOUNDED, read_config
+from dashboard.catalog.disk import use
+from dashboard.catalog.fetch import not_ready, resolve_folder
+from dashboard.catalog.fingerprint import (
+    fingerprint_memories,
+    folder_fingerprint,
+    has_vocabulary,
+    known_fingerprint,
+    strange_weights,
+)
+from dashboard.catalog.foreign import check_regular, shown
+from dashboard.catalog.hub import is_snapshot
+from dashboard.catalog.memory import check_room
+from dashboard.catalog.panics import loading_tokenizer
+from dashboard.catalog.plausible import implausible
+from dashboard.catalog.prediction_head import Judgement, Without, has_classes
+from dashboard.catalog.weight_headers import read_headers
+from dashboard.contracts.job import Progress
+from dashboard.contracts.run import ModelInfo, ModelKind
+from dashboard.errors import (
+    DashboardError,
+    ModelError,
+    ModelNotFoundError,
+    NotReadyError,
+    UnsafeModelError,
+    UnsupportedModelError,
+)
+from dashboard.settings import Settings
+
+log = logging.getLogger(__name__)
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to run.
+
+    Attributes:
+        model: in eval mode, on the CPU, gradients off; with a prediction head where the checkpoint has one.
+        tokenizer: its own. info: its sizes. fingerprint: of its files, as in run keys.
+        source: which published version it is ("commit …", "package … 0.1.2"); "" where that is not known.
+        without: what an encoder is: a classifier, or a model of embeddings. unread: weights of its files that nothing
+            reads.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    info: ModelInfo
+    fingerprint: str
+    source: str = ""
+    without: Without = ""
+    unread: tuple[str, ...] = ()
+
+
+def load_model(
+    name: str | Path,
+    settings: Settings | None = None,
+    revision: str | None = None,
+    progress: Report | None = None,
+    folders: bool = True,
+    brings: bool = True,
+) -> LoadedModel:
+    """Load a bundled model by its catalog name, a model folder or GGUF file, or a hub model (downloaded when it is not
+    here).
+
+    Code that comes with a model is never run, and pickled weights are read only as plain tensors.
+
+    Args:
+        progress: is called with each step; what it raises stops a download, a conversion or the reading of a checksum.
+        folders: take the path of any folder, not only of those that `settings` names.
+        brings: download or convert what is not here, and read the checksum of what was not read before.
+
+    Raises:
+        NotReadyError: it is not here or was never read through, and `brings` is False; its files changed meanwhile.
+        ModelNotFoundError: no such model, or it cannot be fetched from here.
+        ModelTooLargeError: it would not fit into memory.
+        UnsupportedModelError: an architecture that this program does not read.
+        UnsafeModelError: the model would only load by running code.
+        ModelError: its files are damaged.
+    """
+    settings = settings or Settings.from_env()
+    folder = resolve_folder(name, settings, revision, progress, folders, brings=brings)
+    used = use(folder, settings)
+    try:
+        loaded = _load(name, folder, settings, progress, brings)
+    except BaseException:
+        if used is not None:
+            os.close(used)
+        raise
+    if used is not None:
+        weakref.finalize(loaded.model, os.close, used)  # as long as it is in memory, its files stay
+    return loaded
+
+
+def _load(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> LoadedModel:
+    """The model in a folder that was found for a name."""
+    title = title_of(name)
+    _check_files(folder, title)
+    adapter = adapter_refusal(folder, weights=True)
+    if adapter:
+        raise UnsupportedModelError(f"{title} cannot be run: {adapter}.")
+    strange = strange_weights(folder)
+    if strange is not None:
+        raise UnsafeModelError(
+            f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model."
+        )
+    check_room(title, _parameters(folder, title), settings.model_gigabytes)
+    fingerprint = _fingerprint(name, folder, settings, progress, brings)
+    if progress is not None:
+        progress(Progress("load", message=f"Loading {title}"))
+    with _quiet(), _foreign(title):
+        config = load_config(folder, title)
+        tokenizer = _read_tokenizer(folder, title)
+        model, judged, left = read_model(folder, config, title, settings.model_gigabytes)
+    if known_fingerprint(folder, fingerprint_memories(settings)) != fingerprint:
+        raise NotReadyError(f"The files of {title} changed while they were read. Try again.")
+    loaded = _finish(model, tokenizer, str(name), title, judged.kind, fingerprint)
+    # it reads ahead, so it cannot predict what comes next
+    if judged.kind == "causal" and kind_in_use(model) == "masked":
+        judged = Judgement("encoder", "embeddings")
+        loaded = replace(loaded, info=replace(loaded.info, kind="encoder"))
+    return replace(loaded, source=_source(str(name), folder), without=judged.without, unread=left)
+
+
+def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> str:
+    """The hash of the files. To read gigabytes for it is a preparation's work, which can be stopped: who brings nothing
+    here only takes what is known. Bundled models are small, and were read when they came.
+    """
+    memories = fingerprint_memories(settings)
+    known = known_fingerprint(folder, memories)
+    if known is None and not (brings or any(name == spec.name for spec in BUNDLED)):
+        raise not_ready(title_of(name))
+    return known or folder_fingerprint(folder, memories, progress)
+
+
+def _check_files(folder: Path, title: str) -> None:
+    """Refuse what would hold or fill whoever loads it: pipes and devices among its files, sizes that no model has."""
+    check_regular(folder)
+    reason = implausible(read_config(folder))
+    if reason:
+        raise UnsupportedModelError(f"{title} cannot be loaded: {reason}. Choose another model.")
+
+
+@contextmanager
+def _foreign(title: str) -> Iterator[None]:
+    """What transformers makes of foreign files may raise anything: that is their fault, not ours, and is said as
+    such."""
+    try:
+        yield
+    except (DashboardError, MemoryError):
+        raise
+    except Exception as error:
+        if "not enough memory" in str(error) or "out of memory" in str(error):
+            raise
+        log.exception("%s cannot be loaded", title)
+        raise ModelError(
+            f"The files of {title} cannot be read ({type(error).__name__}: {shown(first_line(error), 120)}). "
+            "Download or save the model again, or choose another one."
+        ) from error
+
+
+def _source(name: str, folder: Path) -> str:
+    """The published version that a folder holds, by where it lies."""
+    bundled = next((spec for spec in BUNDLED if spec.name == name), None)
+    if bundled is not None:
+        return f"package {bundled.package} {bundled.version}"
+    return f"commit {folder.name}" if is_snapshot(folder) else ""
+
+
+def _parameters(folder: Path, title: str) -> int:
+    """How many there are, by the headers of the files."""
+    try:
+        return read_headers(folder, read_config(folder)).parameters
+    except ModelNotFoundError as error:
+        raise ModelError(f"The configuration of {title} cannot be read. Download or save it again.") from error
+    except ModelError as error:
+        raise ModelError(f"The weights of {title} cannot be read ({error}). Download or save it again.") from error
+
+
+def wrap_model(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    title: str | None = None,
+    fingerprint: str | None = None,
+) -> LoadedModel:
+    """Make a model that is already in memory usable; it is put in eval mode, with gradients off.
+
+    Args:
+        model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`.
+        fingerprint: by default, a hash of its configuration and weights.
+
+    Raises:
+        UnsupportedModelError: an encoder–decoder model, or an object that is no transformers model.
+    """
+    model = unwrapped(model, title or name)
+    refuse_encoder_decoder(model.config, title or name)
+    names = list(model.state_dict())
+    finished = _finish(model, tokenizer, name, title or name, "encoder", fingerprint or _state_fingerprint(model))
+    kind = kind_in_use(model)
+    if kind is None:
+        return replace(finished, without="classifier" if has_classes(names) else "embeddings")
+    return replace(finished, info=replace(finished.info, kind=kind))
+
+
+def _finish(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, title: str, kind: ModelKind, fingerprint: str
+) -> LoadedModel:
+    model.eval()
+    model.requires_grad_(False)
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    info = ModelInfo(
+        name=name,
+        title=title,
+        family=model.config.model_type,
+        kind=kind,
+        layers=config.num_hidden_layers,
+        heads=heads,
+        key_heads=getattr(config, "num_key_value_heads", None) or heads,
+        hidden_size=config.hidden_size,
+        vocabulary=config.vocab_size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        limit=_limit(model, config, tokenizer),
+    )
+    return LoadedModel(model, tokenizer, info, fingerprint)
+
+
+def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The most tokens: learned positions less those a padding index takes (RoBERTa: 514 − 2), or the tokenizer's
+    limit."""
+    limit = getattr(config, "max_position_embeddings", None) or UNBOUNDED
+    for path, module in model.named_modules():
+        if path.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limit -= int(module.padding_idx) + 1
+            break
+    own = tokenizer.model_max_length
+    return int(min(limit, own)) if own and own > 1 else int(limit)
+
+
+def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
+    if not has_vocabulary(folder):
+        raise UnsupportedModelError(
+            f"{title} has no tokenizer: no tokenizer.json or vocabulary is in “{folder}”. Save it there."
+        )
+    check_format(folder, title)
+    try:
+        with loading_tokenizer(title):
+            found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, KeyError, OSError, ImportError, TypeError, AttributeError) as error:
+        raise UnsupportedModelError(
+            f"{title} has no tokenizer that can be loaded here ({first_line(error)}). "
+            "Save its tokenizer again, or choose another model."
+        ) from error
+    with loading_tokenizer(title):
+        return faithful(found, folder, title)
+
+
+def _state_fingerprint(model: PreTrainedModel) -> str:
+    digest = hashlib.sha256(model.config.to_json_string().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading prints no bars and no reports; what matters in them is checked and raised."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

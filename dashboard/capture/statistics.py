@@ -1,0 +1,101 @@
+"""Raw statistics of every layer → the per-head scores, received attention and thumbnails that a run stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dashboard.capture.tiles import ROWS, RawStatistics
+from dashboard.contracts.attention_recipe import ScoreRecipe
+
+
+def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> dict[str, np.ndarray]:
+    """Statistics over one text; which token a mean leaves out is said for each.
+
+    Returns:
+        scores/previous   (layer, head): mean weight on token i − 1, over i ≥ 1
+        scores/next       (layer, head): mean weight on token i + 1, over i ≤ N − 2; 0 in causal attention
+        scores/self       (layer, head): mean weight on token i
+        scores/first      (layer, head): mean weight on token 0, over i ≥ 1 (row 0 of a causal model has no choice)
+        scores/entropy    (layer, head) nats: mean over rows of −Σ w ln w (a sink's share is not a key and has no term)
+        scores/entropy_share  (layer, head) 0 … 1: mean of a row's entropy / ln(allowed keys), rows with one key left
+        out
+        scores/distance   (layer, head) tokens: mean over rows of Σ w·|i − j|
+        received          (layer, head, token): mean over rows of the weight on each token
+        thumbnails        (layer, head, t, t) uint8: 255·sqrt(weight), max-pooled; 0 only where nothing is read
+
+        All float32 but the thumbnails; NaN where a text is too short for there to be a mean (N = 1).
+    """
+    rows = torch.stack([layer.rows for layer in raw]).cpu().numpy()
+    named = {name: rows[:, index] for index, name in enumerate(ROWS)}
+    received = torch.stack([layer.received for layer in raw]).cpu().numpy()
+    tokens = received.shape[-1]
+    entropy = _entropy(named)
+    scores = {
+        "previous": _mean(named["previous"][..., 1:]),
+        "next": _mean(named["next"][..., :-1]),
+        "self": _mean(named["self"]),
+        "first": _mean(named["first"][..., 1:]),
+        "entropy": _mean(entropy),
+        "entropy_share": np.stack([_share(layer, recipe) for layer, recipe in zip(entropy, recipes, strict=True)]),
+        "distance": _distance(raw, named["mass"], received) / tokens,
+    }
+    arrays: dict[str, np.ndarray] = {f"scores/{name}": values.astype(np.float32) for name, values in scores.items()}
+    arrays["received"] = received / np.float32(tokens)
+    arrays["thumbnails"] = _thumbnails(torch.stack([layer.pooled for layer in raw])).cpu().numpy()
+    return arrays
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis in float64; NaN over nothing."""
+    if values.shape[-1] == 0:
+        return np.full(values.shape[:-1], np.nan)
+    return values.mean(axis=-1, dtype=np.float64)
+
+
+def _entropy(rows: dict[str, np.ndarray]) -> np.ndarray:
+    """(layer, head, query) nats.
+
+    With w = m·exp(s − lse), the sum m of the row and −ln w = lse − ln m − s, the entropy −Σ w ln w is
+    m·(lse − ln m) − Σ w·s; the log-sum-exp of the scores comes from the largest: lse = max s − ln max softmax(s).
+    """
+    mass = rows["mass"].astype(np.float64)
+    lse = rows["top_score"].astype(np.float64) - np.log(rows["top_weight"].astype(np.float64))
+    log_mass = np.log(np.maximum(mass, np.finfo(np.float64).tiny))
+    return np.maximum(mass * (lse - log_mass) - rows["dot"], 0.0)
+
+
+def _share(entropy: np.ndarray, recipe: ScoreRecipe) -> np.ndarray:
+    """(head,): mean over the rows of one layer of entropy / ln(number of allowed keys)."""
+    counts = allowed_counts(recipe, entropy.shape[-1])
+    choice = counts > 1
+    return _mean(entropy[:, choice] / np.log(counts[choice]))
+
+
+def allowed_counts(recipe: ScoreRecipe, tokens: int) -> np.ndarray:
+    """(query,): how many keys each query may read."""
+    index = np.arange(tokens)
+    reach = tokens if recipe.window is None else recipe.window
+    if recipe.mask == "causal":
+        return np.minimum(index + 1, reach)
+    return np.minimum(index + reach, tokens - 1) - np.maximum(index - reach, 0) + 1
+
+
+def _distance(raw: Sequence[RawStatistics], mass: np.ndarray, received: np.ndarray) -> np.ndarray:
+    """(layer, head): Σ w·|i − j|. In causal attention |i − j| = i − j, so that it is Σ i·mass − Σ j·received."""
+    index = np.arange(received.shape[-1], dtype=np.float64)
+    causal = (mass * index).sum(axis=-1) - (received * index).sum(axis=-1)
+    return np.stack(
+        [
+            np.maximum(causal[i], 0.0) if layer.distance is None else layer.distance.cpu().numpy()
+            for i, layer in enumerate(raw)
+        ]
+    )
+
+
+def _thumbnails(pooled: torch.Tensor) -> torch.Tensor:
+    """(layer, head, t, t) float32 weights → uint8."""
+    levels = pooled.sqrt().mul_(255.0).round_().clamp_(1.0, 255.0)
+    return torch.where(pooled > 0, levels, 0.0).to(torch.uint8)

@@ -1,0 +1,305 @@
+"""Attention of one layer, streamed over tiles of rows, so that no (head, query, key) block of a whole text is held.
+
+    weights = softmax(scores over the allowed keys), scores = scaling · q kᵀ          Vaswani et al. 2017, equation 1
+
+A tile holds some rows of all heads. Its scores and its weights stay in the cores' level-2 cache while the layer's
+output and every per-head statistic are taken from them; then the two buffers serve the next tile. Only the columns
+that a tile's rows may read are computed: the causal half, or the window.
+
+Statistics are gathered here as raw sums and rows; `dashboard.capture.statistics` turns them into what a run stores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from dashboard.contracts.attention_recipe import ScoreRecipe
+
+TILE_FLOATS = 131_072  # of one tile's scores for each core; with its weights that is 1 MiB, a common level-2 cache
+FEW_BINS = 4  # a tile that touches at most so many thumbnail bins pools them one by one
+THUMBNAIL = 32  # rows and columns of a thumbnail where the text has more tokens than that
+FORBIDDEN = torch.finfo(torch.float32).min / 2  # finite, so that a forbidden weight times its score is 0 and not NaN
+ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass")
+PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS = range(len(ROWS))
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What one layer's attention is made of; all float32, on the model's device.
+
+    Attributes:
+        query: (head, token, d_head). key: (key_head, token, d_head). value: (key_head, token, d_value).
+        recipe: how scores are made of them.
+        bias: (head, query, key) added to the scores, or None.
+        sinks: (head,) sink logits, or None.
+    """
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    recipe: ScoreRecipe
+    bias: torch.Tensor | None = None
+    sinks: torch.Tensor | None = None
+
+    @property
+    def heads(self) -> int:
+        return self.query.shape[0]
+
+    @property
+    def tokens(self) -> int:
+        return self.query.shape[1]
+
+
+@dataclass(frozen=True)
+class RawStatistics:
+    """Raw statistics of one layer.
+
+    Attributes:
+        rows: (len(ROWS), head, query): the weight on the previous, next, own and first token; the largest score; the
+            largest weight (before any sink); Σ weight · score; Σ weight (1, or less where there is a sink).
+        received: (head, key): Σ over queries of the weight on each token.
+        distance: (head,): Σ over queries and keys of weight · |i − j|, for full attention; None for causal attention,
+            where it follows from `mass` and `received`.
+        pooled: (head, t, t): the largest weight of each pair of bins of tokens; t is the number of tokens up to 32.
+    """
+
+    rows: torch.Tensor
+    received: torch.Tensor
+    distance: torch.Tensor | None
+    pooled: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows `start` … `stop`, and the columns `left` … `right` that any of them may read.
+
+    Attributes:
+        forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row
+            may not read a column (several times as fast as filling by a boolean mask); None where it may read all.
+        bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
+        gather: (head, bins, widest) int64, the same as numbers of rows of all heads (a bin's last row is repeated);
+            None where there are few bins.
+    """
+
+    start: int
+    stop: int
+    left: int
+    right: int
+    forbidden: torch.Tensor | None
+    bins: tuple[tuple[int, int, int], ...]
+    gather: torch.Tensor | None
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left, self.right)
+
+
+def bin_edges(tokens: int) -> list[int]:
+    """First token of each thumbnail bin, and the end; token i belongs to bin floor(i · t / tokens)."""
+    bins = min(tokens, THUMBNAIL)
+    return [-(-index * tokens // bins) for index in range(bins + 1)]
+
+
+def tiles(recipe: ScoreRecipe, heads: int, tokens: int, floats: int, device: torch.device) -> Iterator[Tile]:
+    """Tiles from the top row to the bottom one, each of about `floats` scores."""
+    edges = bin_edges(tokens)
+    start = 0
+    while start < tokens:
+        stop = min(tokens, start + _tile_height(recipe, start, tokens, floats / heads))
+        left, right = 0, tokens
+        if recipe.mask == "causal":
+            right = stop
+        elif recipe.window is not None:
+            right = min(tokens, stop + recipe.window)
+        if recipe.window is not None:
+            left = max(0, start - recipe.window)
+        bins = _bins(edges, start, stop, tokens)
+        gather = _members(bins, heads, stop - start, device) if len(bins) > FEW_BINS else None
+        yield Tile(start, stop, left, right, _forbidden(recipe, start, stop, left, right, device), bins, gather)
+        start = stop
+
+
+def _tile_height(recipe: ScoreRecipe, start: int, tokens: int, floats: float) -> int:
+    before = start if recipe.window is None else min(start, recipe.window)
+    if recipe.mask == "full" and recipe.window is None:
+        height = floats / tokens
+    else:  # height · (before + height) = floats
+        height = (math.sqrt(before**2 + 4 * floats) - before) / 2
+    return max(1, int(height))
+
+
+def _forbidden(
+    recipe: ScoreRecipe, start: int, stop: int, left: int, right: int, device: torch.device
+) -> torch.Tensor | None:
+    if recipe.window is None:
+        if recipe.mask == "full" or stop - start == 1:
+            return None
+        left = start  # left of it, every row may read everything
+    distance = torch.arange(start, stop, device=device)[:, None] - torch.arange(left, right, device=device)
+    forbidden = distance < 0 if recipe.mask == "causal" else distance < -(recipe.window or 0)
+    if recipe.window is not None:
+        forbidden |= distance >= recipe.window + (recipe.mask == "full")
+    return torch.where(forbidden, FORBIDDEN, 0.0)
+
+
+def _bins(edges: list[int], start: int, stop: int, tokens: int) -> tuple[tuple[int, int, int], ...]:
+    bins = len(edges) - 1
+    touched = range(start * bins // tokens, (stop - 1) * bins // tokens + 1)
+    return tuple((b, max(edges[b], start) - start, min(edges[b + 1], stop) - start) for b in touched)
+
+
+def _members(bins: tuple[tuple[int, int, int], ...], heads: int, height: int, device: torch.device) -> torch.Tensor:
+    """(head, bins, widest) int64: each bin's rows in (head · height, …), the last one repeated."""
+    widest = max(stop - start for _, start, stop in bins)
+    rows = [[min(start + offset, stop - 1) for offset in range(widest)] for _, start, stop in bins]
+    return torch.arange(0, heads * height, height, device=device)[:, None, None] + torch.tensor(rows, device=device)
+
+
+def _pool(values: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+    """(head, row, column) → (head, bins, column): the largest of each bin's rows. Whole rows are copied, the quickest
+    way."""
+    rows = values.view(-1, values.shape[2]).index_select(0, members.view(-1))
+    return rows.view(*members.shape, -1).amax(dim=2)
+
+
+class TiledAttention:
+    """Computes layers one after the other in the same two buffers. Not for two threads at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._floats = TILE_FLOATS * (torch.get_num_threads() if device.type == "cpu" else 64)
+        self._scores = torch.empty(0, device=device)
+        self._weights = torch.empty(0, device=device)
+        self._plans: dict[tuple[str, int | None, int, int], list[Tile]] = {}
+        self._columns: dict[tuple[int, int], torch.Tensor] = {}
+
+    def layer(
+        self, operands: Operands, between: Callable[[], None] = lambda: None
+    ) -> tuple[torch.Tensor, RawStatistics]:
+        """One layer's output (token, head, d_value) and its raw statistics.
+
+        Args:
+            between: called between two tiles; what it raises stops the layer, of which a long text's takes a second.
+        """
+        heads, tokens = operands.heads, operands.tokens
+        new = operands.query.new_zeros
+        output = operands.query.new_empty(tokens, heads, operands.value.shape[-1])
+        raw = RawStatistics(
+            rows=new(len(ROWS), heads, tokens),
+            received=new(heads, tokens),
+            distance=new(heads) if operands.recipe.mask == "full" else None,
+            pooled=new(heads, min(tokens, THUMBNAIL), tokens),  # its columns are pooled last
+        )
+        for tile in self._plan(operands.recipe, heads, tokens):
+            if tile.start:
+                between()
+            scores = self._tile_scores(operands, tile)
+            weights = self._tile_weights(operands, scores, raw, tile)
+            grouped = weights.view(operands.key.shape[0], -1, weights.shape[2])
+            product = torch.bmm(grouped, operands.value[:, tile.columns])
+            output[tile.rows] = product.view(heads, weights.shape[1], -1).transpose(0, 1)
+            _take(raw, weights, tile)
+            torch.sum(scores.mul_(weights), dim=-1, out=raw.rows[DOT][:, tile.rows])
+        return output, replace(raw, pooled=self._pool_columns(raw.pooled))
+
+    def _pool_columns(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(head, t, key) → (head, t, t)."""
+        heads, bins, tokens = pooled.shape
+        if bins == tokens:
+            return pooled
+        if (heads, tokens) not in self._columns:
+            self._columns[heads, tokens] = _members(
+                _bins(bin_edges(tokens), 0, tokens, tokens), heads, tokens, self._device
+            )
+        return _pool(pooled.transpose(1, 2).contiguous(), self._columns[heads, tokens]).transpose(1, 2)
+
+    def _plan(self, recipe: ScoreRecipe, heads: int, tokens: int) -> list[Tile]:
+        """The tiles of a layer; layers with the same mask share them."""
+        key = (recipe.mask, recipe.window, heads, tokens)
+        if key not in self._plans:
+            plan = list(tiles(recipe, heads, tokens, self._floats, self._device))
+            largest = heads * max((tile.stop - tile.start) * (tile.right - tile.left) for tile in plan)
+            if self._scores.numel() < largest:
+                self._scores = torch.empty(largest, device=self._device)
+                self._weights = torch.empty(largest, device=self._device)
+            self._plans[key] = plan
+        return self._plans[key]
+
+    def _tile_scores(self, operands: Operands, tile: Tile) -> torch.Tensor:
+        """(head, row, column) scores, forbidden ones about `FORBIDDEN`."""
+        heads, height, width = operands.heads, tile.stop - tile.start, tile.right - tile.left
+        scores = self._scores[: heads * height * width].view(heads, height, width)
+        key_heads, _, d_head = operands.key.shape
+        query = (operands.query[:, tile.rows] * operands.recipe.scaling).view(key_heads, -1, d_head)
+        torch.bmm(query, operands.key[:, tile.columns].transpose(1, 2), out=scores.view(key_heads, -1, width))
+        if operands.bias is not None:
+            scores += operands.bias[:, tile.rows, tile.columns]
+        if operands.recipe.softcap is not None:
+            scores.div_(operands.recipe.softcap).tanh_().mul_(operands.recipe.softcap)
+        if tile.forbidden is not None:
+            scores[:, :, width - tile.forbidden.shape[1] :].add_(tile.forbidden)
+        return scores
+
+    def _tile_weights(self, operands: Operands, scores: torch.Tensor, raw: RawStatistics, tile: Tile) -> torch.Tensor:
+        """(head, row, column) weights; keeps each row's largest score, largest weight, sum, and all distances."""
+        weights = self._weights[: scores.numel()].view(scores.shape)
+        torch.softmax(scores, dim=-1, out=weights)
+        top_score, top_weight = raw.rows[TOP_SCORE][:, tile.rows], raw.rows[TOP_WEIGHT][:, tile.rows]
+        torch.amax(scores, dim=-1, out=top_score)
+        torch.amax(weights, dim=-1, out=top_weight)
+        if operands.sinks is None:
+            raw.rows[MASS][:, tile.rows] = 1.0
+        else:  # exp(lse) / (exp(lse) + exp(sink)) of each row goes to the keys, the rest to the sink
+            lse = top_score - top_weight.log()
+            share = torch.sigmoid(lse - operands.sinks[:, None])
+            raw.rows[MASS][:, tile.rows] = share
+            weights *= share[:, :, None]
+        if raw.distance is not None:
+            rows = torch.arange(tile.start, tile.stop, dtype=weights.dtype, device=self._device)
+            columns = torch.arange(tile.left, tile.right, dtype=weights.dtype, device=self._device)
+            distance = (rows[:, None] - columns).abs_()
+            raw.distance.add_(weights.view(len(weights), -1) @ distance.view(-1))
+        return weights
+
+
+def _take(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
+    """Take diagonals, the first column, the column sums and the pooled rows of one tile of (head, row, column)
+    weights."""
+    raw.received[:, tile.columns] += weights.sum(dim=1)
+    _copy_diagonal(raw.rows[PREVIOUS], weights, tile, -1)
+    _copy_diagonal(raw.rows[SELF], weights, tile, 0)
+    if raw.distance is not None:  # in causal attention, the next token is never read
+        _copy_diagonal(raw.rows[NEXT], weights, tile, 1)
+    if tile.left == 0:
+        raw.rows[FIRST][:, tile.rows] = weights[:, :, 0]
+    _pool_rows(raw.pooled, weights, tile)
+
+
+def _copy_diagonal(target: torch.Tensor, weights: torch.Tensor, tile: Tile, offset: int) -> None:
+    """`target[:, i] = weight of key i + offset` for the rows i of the tile that have such a column."""
+    start = max(tile.start, tile.left - offset)
+    stop = min(tile.stop, tile.right - offset)
+    if start < stop:
+        rows = weights[:, start - tile.start : stop - tile.start]
+        target[:, start:stop] = rows.diagonal(start + offset - tile.left, 1, 2)
+
+
+def _pool_rows(pooled: torch.Tensor, weights: torch.Tensor, tile: Tile) -> None:
+    """Raise each bin of queries in (head, t, key) `pooled` to the largest weight that the tile has in it."""
+    if pooled.shape[1] == pooled.shape[2]:
+        pooled[:, tile.rows, tile.columns] = weights
+    elif tile.gather is not None:
+        target = pooled[:, tile.bins[0][0] : tile.bins[-1][0] + 1, tile.columns]
+        torch.maximum(target, _pool(weights, tile.gather), out=target)
+    else:
+        for index, start, stop in tile.bins:
+            target = pooled[:, index, tile.columns]
+            torch.maximum(target, weights[:, start:stop].amax(dim=1), out=target)

@@ -1,0 +1,156 @@
+"""From a folder's files to a model with values in float32: all that the files hold is read, or the model is refused by
+name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.auto_factory import _get_model_class
+
+from dashboard.capture.buffers import is_harmless
+from dashboard.capture.checkpoint import Checkpoint, Plan, opened, plan, unreadable
+from dashboard.capture.configuration import first_line
+from dashboard.catalog.description import read_config
+from dashboard.catalog.leftovers import Buffer, accepted, listed, unread
+from dashboard.catalog.memory import check_room
+from dashboard.catalog.prediction_head import Judgement, judge
+from dashboard.contracts.run import ModelKind
+from dashboard.errors import ModelError, UnsupportedModelError
+
+POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # it reads hidden states and changes none
+AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
+
+
+def read_model(
+    folder: Path, config: PretrainedConfig, title: str, bound: float
+) -> tuple[PreTrainedModel, Judgement, tuple[str, ...]]:
+    """(the model, with its head where the checkpoint has one; what it predicts; which weights nothing reads).
+
+    Args:
+        bound: gigabytes that a model may take. What the configuration names counts, and not only what the files hold.
+    """
+    raw = read_config(folder)
+    if raw.get("quantization_config"):
+        raise UnsupportedModelError(
+            f"{title} is quantised, and only plain weights are read. Choose the model that it was made of."
+        )
+    with opened(folder, title) as checkpoint:
+        judged = judge(raw, checkpoint.tensors)
+        model_class, text_config = _model_class(judged.kind, config, title)
+        plan = _plan(model_class, text_config, checkpoint, title)
+        left = _check_leftovers(plan, checkpoint, raw, title)
+        _check_places(plan, checkpoint, title)
+        parameters, beside = plan.numbers()
+        check_room(title, parameters, bound, beside)
+        model = _load(model_class, text_config, {name: checkpoint.tensors[name] for name in plan.used()}, title)
+        _check_buffers(left, checkpoint, model, title)
+        used = plan.used()
+        return model, judged, unread(checkpoint.tensors, raw, used)
+
+
+def _model_class(kind: ModelKind, config: PretrainedConfig, title: str) -> tuple[Any, PretrainedConfig]:
+    """(transformers' class for this configuration and kind, the configuration of the part that is read)."""
+    mapping = AUTO[kind]._model_mapping
+    if type(config) not in mapping:
+        raise UnsupportedModelError(
+            f"{title} ({config.model_type}) is of a family that is not read here. Choose another model."
+        )
+    model_class = _get_model_class(config, mapping)
+    text = config.get_text_config()
+    return model_class, text if model_class.config_class is type(text) else config
+
+
+def _plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint, title: str) -> Plan:
+    try:
+        return plan(model_class, config, checkpoint)
+    except Exception as error:  # whatever a strange configuration makes a model class raise
+        raise UnsupportedModelError(
+            f"{title} has a configuration of which no {model_class.__name__} can be made ({first_line(error)}). "
+            "Choose another model."
+        ) from error
+
+
+def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any], title: str) -> dict[str, Buffer]:
+    """The leftover buffers that are still to be compared; raises where a weight would be lost, or read as what it is
+    not."""
+    if plan.doubles:
+        raise UnsupportedModelError(f"{title} holds two weights for one place: {listed(plan.doubles)}. Save it again.")
+    entries = {name: accepted(name, checkpoint.tensors, raw) for name in plan.leftovers}
+    lost = [name for name, entry in entries.items() if entry is None]
+    if lost:
+        raise UnsupportedModelError(
+            f"{title} holds weights that its configuration gives no place: {listed(lost)}. Without them its numbers "
+            f"would be "
+            "wrong. Check config.json (layers, biases, kind of positions), or choose another model."
+        )
+    places = plan.model.state_dict()
+    for target, names in plan.targets.items():
+        whole = [name for name in names if places[target].is_floating_point() and not checkpoint.is_real(name)]
+        if whole:
+            raise UnsupportedModelError(
+                f"{title} holds {whole[0]} as whole numbers (quantised), which is not read here. "
+                "Choose the model that it was made of."
+            )
+    return {name: entry.buffer for name, entry in entries.items() if entry is not None and entry.buffer}
+
+
+def _check_places(plan: Plan, checkpoint: Checkpoint, title: str) -> None:
+    """Refuse a checkpoint whose weights are not those of its configuration, before room is taken for what it lacks."""
+    unlike = plan.unlike(checkpoint)
+    if unlike is not None:
+        raise _wrong_shape(title, *unlike)
+    _refuse_lacking(title, plan.lacking())
+
+
+def _wrong_shape(title: str, name: str, theirs: Iterable[int], ours: Iterable[int]) -> ModelError:
+    return ModelError(
+        f"{title} holds {name} of shape {tuple(theirs)}, and its configuration wants {tuple(ours)}. Check config.json."
+    )
+
+
+def _refuse_lacking(title: str, names: Iterable[str]) -> None:
+    lacking = sorted(name for name in names if not POOLER_PLACE.search(name))
+    if lacking:
+        more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
+        raise ModelError(f"The checkpoint of {title} lacks {lacking[0]}{more}. Download or save it again.")
+
+
+def _check_buffers(left: Mapping[str, Buffer], checkpoint: Checkpoint, model: PreTrainedModel, title: str) -> None:
+    strange = [name for name, kind in left.items() if not is_harmless(kind, checkpoint.read(name), name, model)]
+    if strange:
+        raise UnsupportedModelError(
+            f"{title} holds values that this version of transformers computes by itself, and they differ: "
+            f"{listed(strange)}. "
+            "Its numbers would be wrong. Choose another model."
+        )
+
+
+def _load(model_class: Any, config: PretrainedConfig, tensors: dict[str, Any], title: str) -> PreTrainedModel:
+    """The model with these weights in float32; all that it needs must be among them."""
+    try:
+        model, found = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except ImportError as error:
+        raise UnsupportedModelError(
+            f"{title} needs a package that is not installed ({first_line(error)}). Install it, or choose another model."
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise unreadable(title, error) from error
+    unlike = sorted(found["mismatched_keys"])
+    if unlike:
+        raise _wrong_shape(title, *unlike[0])
+    _refuse_lacking(title, found["missing_keys"])
+    return model

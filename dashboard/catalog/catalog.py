@@ -1,0 +1,377 @@
+"""Which models there are, what is known of each without loading it, and live token counts. No torch: the page imports
+this."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from dashboard.catalog.adapters import has_adapter
+from dashboard.catalog.bundled import BUNDLED, FETCH, BundledModel, is_converted
+from dashboard.catalog.counting import PATIENCE, TokenCounter
+from dashboard.catalog.counting_process import Count
+from dashboard.catalog.description import UNBOUNDED, describe_folder
+from dashboard.catalog.fingerprint import (
+    fingerprint_memories,
+    folder_fingerprint,
+    has_weights,
+    known_fingerprint,
+    unresolved,
+)
+from dashboard.catalog.folders import PREFIX, FolderModel, folder_model, folder_models
+from dashboard.catalog.foreign import shown
+from dashboard.catalog.gguf_files import converted_folder, describe_gguf, is_ready
+from dashboard.catalog.hub import (
+    HUB_MODELS,
+    HubModel,
+    cached_ids,
+    cached_snapshot,
+    find_cached,
+    is_hub_id,
+    listed_model,
+)
+from dashboard.catalog.memory import check_bound
+from dashboard.catalog.prediction_head import Without
+from dashboard.contracts.request import LONGEST_NAME, longest_text
+from dashboard.contracts.run import ModelKind
+from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
+from dashboard.settings import Settings
+
+log = logging.getLogger(__name__)
+LISTING_SECONDS = 2.0  # for models that were not looked at before; of others the list says so
+NEAR = 0.7  # of 1; how alike two names are where one may be meant by the other
+Source = Literal["bundled", "folder", "gguf", "hub"]
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One model that can be chosen.
+
+    Attributes:
+        name: as in requests. title: for people. kind: what it predicts; None where that is not known here, or is
+            nothing of the three.
+        layers, heads, parameters, limit: sizes, 0 where they are not known; `limit` is the most tokens it takes.
+        here: loads without a network. folder: where its files are, or None.
+        note: "" for a bundled model that is here; otherwise what choosing it means.
+        monospace: its texts are formulas.
+        source: where it comes from. refusal: why it cannot be run, as a clause, or "".
+        without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler
+            (bert.pooler.dense)").
+        vocabulary: how many embeddings its configuration gives it, 0 where that is not known.
+    """
+
+    name: str
+    title: str
+    kind: ModelKind | None
+    layers: int
+    heads: int
+    parameters: int
+    limit: int
+    here: bool
+    folder: Path | None
+    note: str
+    monospace: bool = False
+    source: Source = "hub"
+    refusal: str = ""
+    without: Without = ""
+    unread: tuple[str, ...] = ()
+    vocabulary: int = 0
+
+    @property
+    def kind_word(self) -> str:
+        """What it predicts, in a word; "" where that is not known."""
+        return "classifier" if self.without == "classifier" else self.kind or ""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a run of a model can begin.
+
+    Attributes:
+        fingerprint: of its files, or what stands for it.
+        ready: its files are here, in a form that can be loaded, and were read through before.
+        preparable: where it is not ready, whether a server can make it so by itself.
+    """
+
+    fingerprint: str
+    ready: bool
+    preparable: bool = False
+
+
+class Catalog:
+    """The models of one server. Thread-safe.
+
+    Args:
+        patience: seconds that a count of tokens may take where it is made in another process.
+
+    Raises (from the methods):
+        ModelNotFoundError: the catalog has no such name.
+    """
+
+    def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
+        self._settings = settings
+        self._counter = TokenCounter(patience)
+
+    def entries(self) -> tuple[CatalogEntry, ...]:
+        """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones
+        that would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download
+        shows.
+        """
+        bundled = [self._bundled(model) for model in BUNDLED]
+        until = time.monotonic() + LISTING_SECONDS
+        sources = (self._in_folders(until), _cached_others(until), (_hub_entry(model, until) for model in HUB_MODELS))
+        rest = [entry for source in sources for entry in _surviving(source)]
+        rest.sort(key=lambda entry: (bool(entry.refusal), not entry.here))
+        return (*bundled, *rest)
+
+    def get(self, name: str, allow_folders: bool = False) -> CatalogEntry:
+        """The entry called `name`: of a bundled model, of one in the server's folders, or of any hub id; with
+        `allow_folders`, also of the model in an absolute folder.
+        """
+        if len(name) > LONGEST_NAME:  # before anything is made of it
+            raise ModelNotFoundError("No model has so long a name. Choose one of the listed models.")
+        for model in BUNDLED:
+            if model.name == name:
+                return self._bundled(model)
+        if name.startswith(PREFIX):
+            return self._found(folder_model(name, self._settings))
+        listed = listed_model(name)
+        if listed is not None:
+            return _hub_entry(listed)
+        if allow_folders and Path(name).is_absolute() and (has_weights(Path(name)) or has_adapter(Path(name))):
+            return _folder_entry(str(name), Path(name), "a folder on this machine")
+        if not is_hub_id(name):
+            raise ModelNotFoundError(
+                f"“{shown(name, 200)}” is no model of this server and no hub id (ORGANISATION/NAME). "
+                "Choose one of the listed models."
+            )
+        folder = cached_snapshot(name)
+        return _unknown_entry(name) if folder is None else _folder_entry(name, folder, "in the local cache", "hub")
+
+    def near(self, name: str) -> tuple[str, ...]:
+        """The names that may be meant by `name`, the likeliest first; none where a model is called so."""
+        words: dict[str, str] = {}
+        if len(name) > LONGEST_NAME:
+            return ()
+        for entry in self.entries():
+            for word in (entry.name, entry.title):
+                words.setdefault(word.lower(), entry.name)
+        if name in words.values():
+            return ()
+        return tuple(dict.fromkeys(words[word] for word in difflib.get_close_matches(name.lower(), words, 2, NEAR)))
+
+    def admit(self, name: str) -> CatalogEntry:
+        """The entry called `name`, if what is known of it speaks for running it.
+
+        Raises:
+            UnsupportedModelError: its family, tokenizer or files. ModelTooLargeError: it is larger than this server
+                allows.
+        """
+        entry = self.get(name)
+        if entry.refusal:
+            raise UnsupportedModelError(f"{entry.title} cannot be run: {entry.refusal}. Choose another model.")
+        check_bound(entry.title, entry.parameters, self._settings.model_gigabytes)
+        return entry
+
+    def fingerprint(self, name: str, revision: str | None = None, allow_folders: bool = False) -> str:
+        """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not
+        here. Reads all of them where they were not read before, which may take a minute.
+        """
+        entry = self.get(name, allow_folders)
+        folder = _folder_of(entry, revision)
+        if folder is None:
+            return unresolved(entry.name, revision)
+        with _readable(entry):
+            return folder_fingerprint(folder, fingerprint_memories(self._settings))
+
+    def readiness(self, name: str, revision: str | None = None) -> Readiness:
+        """What names the model's files, as far as that is known at once."""
+        entry = self.get(name)
+        folder = _folder_of(entry, revision)
+        if folder is not None:
+            with _readable(entry):
+                known = known_fingerprint(folder, fingerprint_memories(self._settings))
+            if known is not None:
+                return Readiness(known, ready=True)
+        return Readiness(
+            unresolved(entry.name, revision), ready=False, preparable=entry.source != "bundled" or entry.here
+        )
+
+    def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
+        """How many tokens a run of `text` will have, special ones included; None where only the run can tell, or where
+        it is not known soon.
+
+        Equals the length of what `dashboard.capture.tokens.tokenize` gives.
+        """
+        return self.count(name, text, text_pair).tokens
+
+    def count(self, name: str, text: str, text_pair: str | None = None) -> Count:
+        """As `count_tokens`, and the first token that the model has no embedding for, where the files say so."""
+        entry = self.get(name)
+        if entry.folder is None or entry.refusal or len(text) + len(text_pair or "") > longest_text(entry.limit):
+            return Count()
+        bundled = entry.name if entry.source == "bundled" else ""
+        return self._counter.counted(entry.folder, text, text_pair, bundled, entry.vocabulary)
+
+    def _bundled(self, model: BundledModel) -> CatalogEntry:
+        folder = self._settings.models_folder / model.name
+        here = is_converted(folder)
+        return CatalogEntry(
+            name=model.name,
+            title=model.title,
+            kind=model.kind,
+            layers=model.layers,
+            heads=model.heads,
+            parameters=model.parameters,
+            limit=model.limit,
+            vocabulary=model.vocabulary,
+            here=here,
+            folder=folder if here else None,
+            note="" if here else f"not fetched yet: {FETCH}",
+            monospace=model.monospace,
+            source="bundled",
+        )
+
+    def _in_folders(self, until: float) -> Iterator[CatalogEntry]:
+        for found in folder_models(self._settings).values():
+            try:
+                yield self._found(found, until)
+            except ModelError:  # it left while the list was made
+                continue
+
+    def _found(self, found: FolderModel, until: float | None = None) -> CatalogEntry:
+        """The entry of a model in the server's folders."""
+        if found.trouble:
+            place = "" if found.place == shown(found.path.name) else f"in {found.place}"
+            entry = replace(
+                _unknown_entry(found.name), title=shown(found.path.name), here=True, note=place, source="folder"
+            )
+            return replace(entry, refusal=found.trouble)
+        if not found.is_gguf:
+            return _folder_entry(found.name, found.path, f"in {found.place}", until=until)
+        folder = converted_folder(found.path, self._settings)
+        described, ready = describe_gguf(found.path, until), is_ready(folder)
+        return CatalogEntry(
+            name=found.name,
+            title=shown(found.path.stem),
+            kind=described.kind if described.layers else None,
+            layers=described.layers,
+            heads=described.heads,
+            parameters=described.parameters,
+            limit=described.limit or UNBOUNDED,
+            vocabulary=described.vocabulary,
+            here=True,
+            folder=folder if ready else None,
+            note=f"in {found.place}" + ("" if ready else ", converted on first run"),
+            source="gguf",
+            refusal=shown(described.refusal),
+        )
+
+
+def title_of(name: str | Path) -> str:
+    """A model's name for people, without looking at its files: no organisation, folder or root."""
+    for bundled in BUNDLED:
+        if name == bundled.name:
+            return bundled.title
+    path = Path(name).expanduser()
+    return shown(
+        path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf")
+    )
+
+
+def _folder_of(entry: CatalogEntry, revision: str | None) -> Path | None:
+    if entry.source != "hub" or revision is None:
+        return entry.folder
+    listed = listed_model(entry.name)
+    return find_cached(listed, revision) if listed is not None else cached_snapshot(entry.name, revision)
+
+
+@contextmanager
+def _readable(entry: CatalogEntry) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"The files of {entry.title} cannot be read ({error.strerror}). Choose another model."
+        ) from error
+
+
+def _hub_entry(model: HubModel, until: float | None = None) -> CatalogEntry:
+    """A well-known model: as its files say where they are here, else as it is published."""
+    folder = find_cached(model)
+    if folder is not None:
+        return _folder_entry(model.name, folder, "in the local cache", "hub", until)
+    return CatalogEntry(
+        name=model.name,
+        title=model.name.split("/")[-1],
+        kind=model.kind,
+        layers=model.layers,
+        heads=model.heads,
+        parameters=model.parameters,
+        limit=model.limit,
+        here=False,
+        folder=None,
+        note=f"downloads about {model.megabytes:,} MB on first use",
+    )
+
+
+def _surviving(entries: Iterable[CatalogEntry]) -> Iterator[CatalogEntry]:
+    """The entries of one source, as far as it gives them: what nobody foresaw must stop neither a page nor a start."""
+    try:
+        yield from entries
+    except Exception:
+        log.exception("some models cannot be listed")
+
+
+def _cached_others(until: float) -> Iterator[CatalogEntry]:
+    """The text models of the hub's local cache that are not among the well-known ones."""
+    for name in cached_ids():
+        folder = None if listed_model(name) else cached_snapshot(name)
+        if folder is not None and (describe_folder(folder, until).reads_text or has_adapter(folder)):
+            yield _folder_entry(name, folder, "in the local cache", "hub", until)
+
+
+def _folder_entry(
+    name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None
+) -> CatalogEntry:
+    """What the files of a model folder say."""
+    described = describe_folder(folder, until)
+    return CatalogEntry(
+        name=name,
+        title=shown(name.split("/")[-1] if source == "hub" else folder.name),
+        kind=described.kind,
+        layers=described.layers,
+        heads=described.heads,
+        parameters=described.parameters,
+        limit=described.limit,
+        here=True,
+        folder=folder,
+        note=note,
+        source=source,
+        refusal=shown(described.refusal) or ("" if described.reads_text else "it does not read text"),
+        without=described.without,
+        unread=tuple(shown(line) for line in described.unread),
+        vocabulary=described.vocabulary,
+    )
+
+
+def _unknown_entry(name: str) -> CatalogEntry:
+    """A hub id of which nothing is known here."""
+    return CatalogEntry(
+        name=name,
+        title=name.split("/")[-1],
+        kind=None,
+        layers=0,
+        heads=0,
+        parameters=0,
+        limit=UNBOUNDED,
+        here=False,
+        folder=None,
+        note="downloads on first use",
+    )

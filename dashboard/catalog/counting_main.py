@@ -1,0 +1,83 @@
+"""The process that counts tokens with foreign tokenizers: one JSON line asks, one answers. No torch.
+
+It takes little memory, opens nothing but the tokenizer that it is asked for, and ends when its input ends. What it
+holds too long, its parent ends (`counting_process`); where the parent is gone, too, its time on the processor ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections import OrderedDict
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dashboard.catalog.beyond import first_beyond
+from dashboard.catalog.foreign import read_bytes
+from dashboard.errors import is_panic
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# bytes of address space; a tokenizer of 250,000 pieces takes a third of that while it is read
+MOST_MEMORY = 1_500_000_000
+MOST_BYTES = 64_000_000  # of tokenizer.json
+MOST_SECONDS = 20  # on the processor, for one count
+KEPT = 4  # tokenizers
+
+
+def limit() -> None:
+    """Bound this process: memory, files it may write (none), and traces of it on the disk (none)."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_time() -> None:
+    """Bound the time that is taken from now on."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + MOST_SECONDS, resource.RLIM_INFINITY))
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    limit()
+    kept: OrderedDict[tuple[str, int], Tokenizer] = OrderedDict()
+    for line in sys.stdin.buffer:
+        limit_time()
+        sys.stdout.write(json.dumps(answer(json.loads(line), kept)) + "\n")
+        sys.stdout.flush()
+
+
+def answer(asked: dict[str, Any], kept: OrderedDict[tuple[str, int], Tokenizer]) -> dict[str, Any]:
+    """{"tokens": how many} or {"error": what kind}; where an id is not below `rows`, "beyond": [position, id, text,
+    given]."""
+    try:
+        key = (asked["path"], asked["stamp"])
+        if key not in kept:
+            kept[key] = _read(Path(asked["path"]))
+        kept.move_to_end(key)
+        while len(kept) > KEPT:
+            kept.popitem(last=False)
+        encoding = kept[key].encode(asked["text"], asked["pair"])
+        beyond = first_beyond(encoding, asked["text"], asked.get("rows", 0))
+        return {"tokens": len(encoding), **({} if beyond is None else {"beyond": astuple(beyond)})}
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        return {"error": type(error).__name__}
+
+
+def _read(path: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_buffer(read_bytes(path, MOST_BYTES))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The counting process seen from its parent: started when it is needed, given little time, ended and started again. No
+torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dashboard.catalog.beyond import Beyond
+
+log = logging.getLogger(__name__)
+COUNT_SECONDS = 5.0  # for one count, with what it takes to start the process and to read the tokenizer
+WAITERS = 2  # threads that may wait for a count at once; the others do not learn it
+FIRST_PAUSE = 60.0  # seconds for which a tokenizer that took too long is not asked again; twice as long each time
+LONGEST_PAUSE = 3_600.0
+SHORT_PAUSE = 5.0  # for one that cannot read a text, or cannot be read
+MOST_FAILURES = 256  # tokenizers of which that is remembered
+END_SECONDS = 1.0  # for a process that was killed to end
+IDLE_SECONDS = 600.0  # after which the process ends
+LONGEST_ANSWER = 4_096  # bytes
+QUIET = {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0", "OMP_NUM_THREADS": "1"}
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many tokens a text has, None where that is not known soon enough; the first of them that the model does not
+    have."""
+
+    tokens: int | None = None
+    beyond: Beyond | None = None
+
+
+@dataclass
+class _Question:
+    """One count that somebody waits for, until `given_up`; `rows`: as of `CountingProcess.counted`."""
+
+    path: str
+    stamp: int
+    text: str
+    pair: str | None
+    done: threading.Event = field(default_factory=threading.Event)
+    rows: int = 0
+    given_up: bool = False
+    found: Count = field(default_factory=Count)
+
+
+@dataclass(frozen=True)
+class _Pause:
+    """Until when (monotonic) a tokenizer is not asked again, and for how long that was."""
+
+    until: float
+    seconds: float
+
+
+class CountingProcess:
+    """One process that counts, and one thread that talks to it. Thread-safe; whoever asks is never held up for long."""
+
+    def __init__(self) -> None:
+        self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
+        self._waiters = threading.BoundedSemaphore(WAITERS)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pauses: dict[tuple[str, int], _Pause] = {}
+
+    def count(self, path: Path, stamp: int, text: str, pair: str | None, patience: float) -> int | None:
+        """The number of tokens; None where it is not known within `patience` seconds."""
+        return self.counted(path, stamp, text, pair, patience).tokens
+
+    def counted(self, path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int = 0) -> Count:
+        """The same, and the first token whose id is not below `rows`, the model's embeddings; 0 where these are not
+        known."""
+        pause = self._pauses.get((str(path), stamp))
+        if (pause is not None and time.monotonic() < pause.until) or not self._waiters.acquire(blocking=False):
+            return Count()
+        try:
+            question = _Question(str(path), stamp, text, pair, rows=rows)
+            with self._lock:
+                self._questions.put(question)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._answer, name="counting", daemon=True)
+                    self._thread.start()
+            question.done.wait(patience)
+            question.given_up = True
+            return question.found
+        finally:
+            self._waiters.release()
+
+    def _answer(self) -> None:
+        """Answer the questions one after the other; end, with the process, when there are none for a while."""
+        while True:
+            try:
+                question = self._questions.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                with self._lock:
+                    if not self._questions.empty():
+                        continue
+                    self._thread = None
+                self._end()
+                return
+            try:
+                if not question.given_up:
+                    self._take(question)
+            except Exception:
+                log.exception("tokens cannot be counted")
+            question.done.set()
+
+    def _take(self, question: _Question) -> None:
+        try:
+            reply = self._ask(question)
+        except (OSError, ValueError) as error:  # it took too long, or ended, or said something else
+            log.warning("the tokenizer %s took too long or too much: %r", question.path, error)
+            self._end()
+            before = self._pauses.get((question.path, question.stamp))
+            self._pause(question, min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * before.seconds)) if before else FIRST_PAUSE)
+            return
+        if isinstance(reply.get("tokens"), int):
+            beyond = reply.get("beyond")
+            question.found = Count(reply["tokens"], Beyond(*beyond) if beyond else None)
+            self._pauses.pop((question.path, question.stamp), None)
+        else:
+            log.info("the tokenizer %s cannot count: %s", question.path, reply.get("error"))
+            self._pause(question, SHORT_PAUSE)
+
+    def _pause(self, question: _Question, seconds: float) -> None:
+        self._pauses[question.path, question.stamp] = _Pause(time.monotonic() + seconds, seconds)
+        while len(self._pauses) > MOST_FAILURES:
+            del self._pauses[next(iter(self._pauses))]
+
+    def _ask(self, question: _Question) -> dict[str, Any]:
+        """The process's answer.
+
+        Raises:
+            OSError: it ended, or did not answer in time (TimeoutError). ValueError: it said something else.
+        """
+        until = time.monotonic() + COUNT_SECONDS
+        process = self._started()
+        asked = {
+            "path": question.path,
+            "stamp": question.stamp,
+            "text": question.text,
+            "pair": question.pair,
+            "rows": question.rows,
+        }
+        waiting = memoryview(json.dumps(asked).encode() + b"\n")
+        while waiting:
+            _until_ready(process.stdin, False, until)
+            waiting = waiting[os.write(process.stdin.fileno(), waiting[:65_536]) :]  # type: ignore[union-attr]
+        reply = b""
+        while not reply.endswith(b"\n"):
+            _until_ready(process.stdout, True, until)
+            piece = os.read(process.stdout.fileno(), LONGEST_ANSWER)  # type: ignore[union-attr]
+            reply += piece
+            if not piece or len(reply) > LONGEST_ANSWER:
+                raise BrokenPipeError("it ended" if not piece else "its answer has no end")
+        found = json.loads(reply)
+        if not isinstance(found, dict):
+            raise ValueError(found)
+        return found
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
+            self._process = subprocess.Popen(  # with none of this process's secrets in its environment
+                [sys.executable, "-B", "-m", "dashboard.catalog.counting_main"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**kept, "PYTHONPATH": os.pathsep.join([str(PACKAGE_ROOT), *filter(None, sys.path)]), **QUIET},
+                start_new_session=True,
+            )
+            for stream in (self._process.stdin, self._process.stdout):
+                os.set_blocking(stream.fileno(), False)  # type: ignore[union-attr]
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:  # its signals do not reach it: nobody should wait for it
+            log.error(
+                "process %s, which counts tokens, cannot be ended: it hangs in the system. It is given up", process.pid
+            )
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def _until_ready(stream: Any, to_read: bool, until: float) -> None:
+    """Wait until a pipe can be read or written; raise `TimeoutError` where it cannot by then."""
+    poll = select.poll()
+    poll.register(stream, select.POLLIN if to_read else select.POLLOUT)
+    if not poll.poll(1000 * max(0.0, until - time.monotonic())):
+        raise TimeoutError("no answer in time")

@@ -1,0 +1,194 @@
+"""What a model folder says of itself: family, kind, sizes, and whether it can be run here. Nothing is loaded; no
+torch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dashboard.catalog.adapters import SETTINGS, adapter_refusal
+from dashboard.catalog.architecture import family_source
+from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
+from dashboard.catalog.foreign import check_regular, read_object, shown
+from dashboard.catalog.leftovers import unread
+from dashboard.catalog.plausible import HEADS, LAYERS, LIMITS, implausible
+from dashboard.catalog.prediction_head import Without, judge
+from dashboard.catalog.weight_headers import Headers, read_headers
+from dashboard.contracts.run import ModelKind
+from dashboard.errors import ForeignFileError, ModelNotFoundError
+
+log = logging.getLogger(__name__)
+NOT_YET = "its files were not looked at yet; load the page again in a moment"
+MOST_KNOWN = 4096  # descriptions that are remembered
+_known: dict[tuple[Path, tuple[object, ...]], Description] = {}
+_reading = threading.Lock()
+UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
+LONGEST_CONFIG = 4_000_000  # bytes
+LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
+PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
+
+
+@dataclass(frozen=True)
+class Description:
+    """One model as its files describe it.
+
+    Attributes:
+        family: the configuration's `model_type`. kind: what it predicts; None for an encoder with a decoder.
+        layers, heads: 0 where the configuration does not say. limit: the most tokens.
+        parameters: as `weight_headers` counts them.
+        reads_text: it has a vocabulary, and no eyes or ears.
+        refusal: why it cannot be run here, as a clause; "" where nothing is known against it.
+        without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names
+            them.
+        vocabulary: how many embeddings the configuration gives it.
+    """
+
+    family: str
+    kind: ModelKind | None
+    layers: int
+    heads: int
+    parameters: int
+    limit: int
+    reads_text: bool
+    refusal: str
+    without: Without = ""
+    unread: tuple[str, ...] = ()
+    vocabulary: int = 0
+
+
+def describe_folder(folder: Path, until: float | None = None) -> Description:
+    """The description of a model folder; remembered until a file of it changes (see `contained`)."""
+    names = ("config.json", *TOKENIZER_FILES, SETTINGS)
+    files = [*weight_files(folder), *(folder / name for name in names), folder]  # the folder: files that come and go
+    stamp: list[object] = []
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        stamp.append((path.name, status.st_size, status.st_mtime_ns))
+    return contained(lambda: _read_folder(folder), folder, tuple(stamp), until)
+
+
+def contained(
+    read: Callable[[], Description], path: Path, stamp: tuple[object, ...], until: float | None
+) -> Description:
+    """What `read` makes of a model's files. The one place where it ends whatever these hold: parsers of foreign content
+    may raise anything, and one model must not take the list of all models with it. Such a model is described by its
+    refusal.
+
+    Args:
+        read: is called once for each `path` and `stamp` (the state of its files), in one thread at a time.
+        until: monotonic time after which nothing is read: what is not known then is described as such. None: no such
+            time.
+    """
+    key = (path, stamp)
+    found = _known.get(key)
+    if found is not None:
+        return found
+    left = -1.0 if until is None else max(0.0, until - time.monotonic())
+    if left == 0.0 or not _reading.acquire(timeout=left):
+        return refused(NOT_YET)
+    try:
+        found = _known.get(key) or _described(read, path)
+        _known[key] = found
+        while len(_known) > MOST_KNOWN:
+            del _known[next(iter(_known))]
+        return found
+    finally:
+        _reading.release()
+
+
+def _described(read: Callable[[], Description], path: Path) -> Description:
+    try:
+        return read()
+    except ForeignFileError as error:
+        return refused(error.clause)
+    except Exception as error:
+        log.exception("%s cannot be described", shown(str(path)))
+        return refused(f"its files cannot be read ({type(error).__name__})")
+
+
+def refused(reason: str) -> Description:
+    """A model of which nothing is known but why it cannot be run."""
+    return Description("", None, 0, 0, 0, 0, True, reason)
+
+
+def _read_folder(folder: Path) -> Description:
+    check_regular(folder)
+    adapter = adapter_refusal(folder, bool(weight_files(folder)))
+    if adapter and not weight_files(folder):
+        return refused(adapter)
+    whole = read_object(folder / "config.json", LONGEST_CONFIG)
+    reason = implausible(whole)
+    if reason:
+        return refused(reason)
+    inner = whole.get("text_config")
+    config: dict[str, Any] = inner if isinstance(inner, dict) else whole
+    family = shown(str(whole.get("model_type") or ""), 60)
+    try:
+        headers, damage = read_headers(folder, whole), ""
+    except ForeignFileError as error:
+        headers, damage = Headers(frozenset(), 0), error.clause
+    judged = judge(whole, headers.names)
+    reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
+    return Description(
+        family=family,
+        kind=None if whole.get("is_encoder_decoder") else judged.kind,
+        layers=_first(config, *LAYERS),
+        heads=_first(config, *HEADS),
+        parameters=headers.parameters,
+        limit=_limit(config, folder),
+        reads_text=reads_text,
+        refusal=adapter or _refusal(whole, family, folder) or damage,
+        without=judged.without,
+        unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
+        vocabulary=_first(config, "vocab_size"),
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a model folder as it stands there; raises `ModelNotFoundError` where there is none."""
+    try:
+        return read_object(folder / "config.json", LONGEST_CONFIG)
+    except ForeignFileError as error:
+        raise ModelNotFoundError(
+            f"“{folder}”: {error.clause}. Choose a folder that save_pretrained has written."
+        ) from error
+
+
+def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
+    source = family_source(family)
+    if config.get("auto_map") and source is None:
+        return "it needs code that comes with it, which is never run here"
+    if source is None:
+        return f"transformers does not know its family ({family or 'none is named'})"
+    if config.get("is_encoder_decoder"):
+        return f"{family} is an encoder with a decoder, which is not read yet"
+    if not source.exposes:
+        return f"{family} does not expose its attention to transformers' attention interface"
+    if config.get("quantization_config"):
+        return "it is quantised, and only plain weights are read"
+    if not has_vocabulary(folder):
+        return "its folder has no tokenizer"
+    return ""
+
+
+def _limit(config: dict[str, Any], folder: Path) -> int:
+    limit = _first(config, *LIMITS) or UNBOUNDED
+    if config.get("model_type") in PADDED_POSITIONS:  # positions are counted from behind the padding's
+        padding = config.get("pad_token_id", 1)
+        limit = max(0, limit - (padding if isinstance(padding, int) else 1) - 1)
+    path = folder / "tokenizer_config.json"
+    own = read_object(path).get("model_max_length") if os.path.exists(path) else None
+    return int(min(limit, own)) if isinstance(own, (int, float)) and own > 1 else limit
+
+
+def _first(config: dict[str, Any], *names: str) -> int:
+    return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)

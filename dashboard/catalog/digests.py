@@ -1,0 +1,113 @@
+"""SHA-256 of model files, each read once: remembered by size and times, in this process and in a file. No torch.
+
+Nothing is held while a file is read, which may take a minute: who asks for another file, or for what is known, does not
+wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from io import BufferedReader
+from pathlib import Path
+
+from dashboard.catalog.foreign import open_regular
+from dashboard.system.private import alone
+
+UNFINISHED = ".fingerprints-"  # begins the name of a memory that is being written
+BLOCK = 1 << 22  # bytes between two reports
+Entry = list[object]  # size, times in ns, sha256
+Report = Callable[[int], None]  # bytes that have been read since the last report
+
+_known: dict[str, Entry] = {}  # by path, shared by all threads; single operations only
+
+
+class Digests:
+    """Digests of files.
+
+    Args:
+        memories: JSON files in which they are kept from one process to the next: the first that can be written keeps a
+            new one. None: they are known in this process alone.
+    """
+
+    def __init__(self, memories: Sequence[Path] = ()) -> None:
+        self._memories = memories
+        self._remembered = [_read_memory(memory) for memory in memories]
+
+    def known(self, path: Path) -> str | None:
+        """The digest of a file that was read before, and has not changed since; None where it would have to be read."""
+        return _found(path, [_known, *self._remembered])
+
+    def kept(self, path: Path) -> bool:
+        """Whether another process knows it, too."""
+        return _found(path, self._remembered) is not None
+
+    def of(self, path: Path, report: Report | None = None) -> str:
+        """The digest of a file, which is read unless it is known.
+
+        Args:
+            report: is called every few megabytes; what it raises stops the reading.
+
+        Raises:
+            ForeignFileError: it is not a regular file. OSError: it cannot be read.
+        """
+        known = self.known(path)
+        if known is not None:
+            return known
+        real = path.resolve()
+        state = _state(real)  # before it is read: an edit meanwhile makes the entry worthless, as it should be
+        with open_regular(real) as stream:
+            digest = _read_whole(stream, report)
+        _known[str(real)] = [*state, digest]
+        for memory in self._memories:
+            if _remember(memory, str(real), [*state, digest]):
+                break
+        return digest
+
+
+def _found(path: Path, sources: Sequence[Mapping[str, Entry]]) -> str | None:
+    real = path.resolve()
+    state = _state(real)
+    entries = (source.get(str(real)) for source in sources)
+    return next((str(entry[-1]) for entry in entries if entry is not None and entry[:-1] == state), None)
+
+
+def _state(real: Path) -> Entry:
+    status = real.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # the last one changes with every edit
+
+
+def _read_whole(stream: BufferedReader, report: Report | None) -> str:
+    digest, block = hashlib.sha256(), memoryview(bytearray(BLOCK))
+    while count := stream.readinto(block):
+        digest.update(block[:count])
+        if report is not None:
+            report(count)
+    return digest.hexdigest()
+
+
+def _read_memory(memory: Path) -> dict[str, Entry]:
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: entry for key, entry in found.items() if isinstance(entry, list) and entry}
+
+
+def _remember(memory: Path, path: str, entry: Entry) -> bool:
+    """Add an entry to the file, beside what other processes have added; whether that could be done."""
+    try:
+        with alone(memory.parent, f"{memory.stem}.lock"):
+            kept = {name: old for name, old in _read_memory(memory).items() if os.path.exists(name)}
+            handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=memory.parent)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                json.dump({**kept, path: entry}, stream)
+            os.replace(name, memory)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,198 @@
+"""A model's fingerprint: one hash over its files, so that a run's key changes whenever the weights do. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dashboard.catalog.digests import Digests
+from dashboard.catalog.foreign import entries_of, read_object
+from dashboard.contracts.job import Progress
+from dashboard.errors import ForeignFileError
+from dashboard.settings import Settings
+
+Report = Callable[[Progress], None]
+READ_AT_ONCE = 16_000_000  # bytes of files not read before that may be hashed while a person waits for a click
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+FURTHER_FILES = (  # what tokenizers of rarer families read, and what is laid over the weights
+    re.compile(r"adapter_config\.json|adapter_model\.(safetensors|bin)"),
+    re.compile(r"tokenizer\.[0-9][0-9.]*\.json"),  # of one version of transformers
+    re.compile(r"[^.].*\.(model|spm|tiktoken|codes)|(sentencepiece|vocab)\.[^.]+|tekken\.json|prophetnet\.tokenizer"),
+    re.compile(
+        r"(vocab-src|vocab-tgt|target_vocab|entity_vocab|emoji|normalizer|byte_maps|word_shape|word_pronunciation)\.json"
+    ),
+    re.compile(r"dict\.txt"),
+)
+VOCABULARY_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+WEIGHTS = (  # the first kind that is there is the one that is loaded
+    re.compile(r"model(-\d+-of-(?P<count>\d+))?\.safetensors"),
+    re.compile(r"pytorch_model(-\d+-of-(?P<count>\d+))?\.bin"),
+)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the weights, by name; empty where there are none, or where a part of a split checkpoint is
+    missing."""
+    try:
+        entries = entries_of(folder)
+    except ForeignFileError:  # not a folder, or no model's
+        return []
+    found = [entry.name for entry in entries if any(pattern.fullmatch(entry.name) for pattern in WEIGHTS)]
+    names = sorted(name for name in found if os.path.exists(folder / name))
+    for pattern in WEIGHTS:
+        matches = [match for match in map(pattern.fullmatch, names) if match]
+        whole = [match for match in matches if match["count"] is None]
+        parts = [match for match in matches if match["count"] is not None]
+        if whole:
+            return [folder / match.string for match in whole]
+        if parts and len(parts) == int(parts[0]["count"]):
+            return [folder / match.string for match in parts]
+    return []
+
+
+def index_file(folder: Path) -> Path | None:
+    """The file that says which part of a split checkpoint holds which weight; None where it is not split."""
+    weights = weight_files(folder)
+    if len(weights) < 2:
+        return None
+    return folder / (
+        "model.safetensors.index.json" if weights[0].suffix == ".safetensors" else "pytorch_model.bin.index.json"
+    )
+
+
+def strange_weights(folder: Path) -> str | None:
+    """What a model's own files name as weights that is not among `weight_files`, and would be read all the same; or
+    None.
+
+    A path in there could lead out of the folder, or to a file in a format whose reading runs code.
+
+    Raises:
+        ForeignFileError: one of these files cannot be read within bounds.
+    """
+    own = {path.name for path in weight_files(folder)}
+    index = index_file(folder)
+    named = [_read(folder / "config.json").get("transformers_weights")]
+    if index is not None:
+        parts = _read(index).get("weight_map")
+        named += list(parts.values()) if isinstance(parts, dict) else []
+    return next((str(name) for name in named if name is not None and name not in own), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_object(path) if os.path.exists(path) else {}
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder that its output depends on, in the order of their names: all that loading reads.
+
+    What says nothing about a run's numbers stays out: descriptions, chat templates, settings of text generation.
+    """
+    named = {folder / name for name in ("config.json", *TOKENIZER_FILES)} | _further(folder)
+    index = index_file(folder)
+    named |= set() if index is None else {index}
+    return sorted({*weight_files(folder), *(path for path in named if path.is_file())})
+
+
+def _further(folder: Path) -> set[Path]:
+    try:
+        entries = entries_of(folder)
+    except ForeignFileError:  # no model's: it has no weights either
+        return set()
+    return {folder / entry.name for entry in entries if any(kind.fullmatch(entry.name) for kind in FURTHER_FILES)}
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether `folder` holds a configuration and all of its weights."""
+    # no error where the folder cannot be read
+    return os.path.exists(folder / "config.json") and bool(weight_files(folder))
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Whether `folder` holds a tokenizer's pieces; without them transformers makes an empty tokenizer and says
+    nothing."""
+    return any((folder / name).is_file() for name in VOCABULARY_FILES)
+
+
+def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: Report | None = None) -> str:
+    """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
+
+    Args:
+        memories: JSON files that remember the hash of each file by its size and times, so that the second time reads
+            nothing.
+        report: is told how many bytes of how many have been read, where any must be; what it raises stops the reading.
+    """
+    digests, files = Digests(memories), model_files(folder)
+    unread = [path for path in files if digests.known(path) is None]
+    total, done = sum(path.stat().st_size for path in unread), 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        if report is not None:
+            report(Progress("fetch", min(done, total), total, _words(done, total)))
+
+    if unread:
+        tell(0)
+    return _of([(path, digests.of(path, tell)) for path in files])
+
+
+def known_fingerprint(folder: Path, memories: Sequence[Path] = ()) -> str | None:
+    """`folder_fingerprint` where that is known without reading more than `READ_AT_ONCE` bytes; else None."""
+    digests, files = Digests(memories), model_files(folder)
+    unread = [path for path in files if digests.known(path) is None]
+    if sum(path.stat().st_size for path in unread) > READ_AT_ONCE:
+        return None
+    return _of([(path, digests.of(path)) for path in files])
+
+
+def is_kept(folder: Path, memories: Sequence[Path]) -> bool:
+    """Whether `known_fingerprint` is one in every process."""
+    digests = Digests(memories)
+    return sum(path.stat().st_size for path in model_files(folder) if not digests.kept(path)) <= READ_AT_ONCE
+
+
+def fingerprint_memories(settings: Settings) -> tuple[Path, ...]:
+    """The files that remember hashes of model files, so that a fingerprint is free the second time: beside the
+    converted models, or in the cache folder where that cannot be written. Web process and workers share them.
+    """
+    own = settings.models_folder
+    folders = (own, settings.cache_dir) if os.access(own, os.W_OK) else (settings.cache_dir,)
+    return tuple(folder / ".fingerprints.json" for folder in folders)
+
+
+def unresolved(name: str, revision: str | None) -> str:
+    """Stands for a model's fingerprint while that is not known."""
+    return f"unresolved:{name}@{revision or 'main'}"
+
+
+def _of(digests: list[tuple[Path, str]]) -> str:
+    manifest = [[path.name, path.stat().st_size, digest] for path, digest in digests]
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+
+
+def _words(done: int, total: int) -> str:
+    return f"Reading the model's checksum: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"

@@ -1,0 +1,129 @@
+"""Well-known models of the Hugging Face hub, and where its local cache keeps what was downloaded before. No torch, no
+network."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dashboard.catalog.adapters import has_adapter
+from dashboard.catalog.fingerprint import has_weights
+from dashboard.catalog.foreign import entries_of, read_bytes
+from dashboard.contracts.run import ModelKind
+from dashboard.errors import ForeignFileError
+from dashboard.settings import HUB_PREFIX
+from dashboard.settings import hub_cache as cache_folder
+
+log = logging.getLogger(__name__)
+
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+LONGEST_ID = 96
+SNAPSHOTS = "snapshots"  # the folder of a model's revisions in the local cache
+COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # a folder below `snapshots`, and no other
+LONGEST_REVISION = 200
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """One entry. `parameters`: of the model with its prediction head, tied weights counted once. `megabytes`: the
+    download.
+
+    `alias` is the id under an organisation to which the hub has moved the model; a cache may hold either.
+    """
+
+    name: str
+    kind: ModelKind
+    layers: int
+    heads: int
+    parameters: int
+    limit: int
+    megabytes: int
+    alias: str | None = None
+
+
+# Sizes follow from the published configurations; parameters were counted on models built from these.
+HUB_MODELS = (
+    HubModel("gpt2", "causal", 12, 12, 124_439_808, 1024, 548, "openai-community/gpt2"),
+    HubModel("distilgpt2", "causal", 6, 12, 81_912_576, 1024, 353, "distilbert/distilgpt2"),
+    HubModel("bert-base-uncased", "masked", 12, 12, 109_514_298, 512, 440, "google-bert/bert-base-uncased"),
+    HubModel("distilbert-base-uncased", "masked", 6, 12, 66_985_530, 512, 268, "distilbert/distilbert-base-uncased"),
+    HubModel("roberta-base", "masked", 12, 12, 124_697_433, 512, 499, "FacebookAI/roberta-base"),
+    HubModel("albert-base-v2", "masked", 12, 12, 11_221_680, 512, 47, "albert/albert-base-v2"),
+    HubModel("google/electra-small-generator", "masked", 12, 4, 13_546_682, 512, 54),
+    HubModel("answerdotai/ModernBERT-base", "masked", 22, 12, 149_655_232, 8192, 599),
+    HubModel("EleutherAI/pythia-70m", "causal", 6, 8, 70_426_624, 2048, 166),
+    HubModel("EleutherAI/pythia-160m", "causal", 12, 12, 162_322_944, 2048, 375),
+    HubModel("facebook/opt-125m", "causal", 12, 12, 125_239_296, 2048, 251),
+    HubModel("Qwen/Qwen3-0.6B", "causal", 28, 16, 596_049_920, 40_960, 1503),
+)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` has the form of a hub id: NAME or ORGANISATION/NAME."""
+    return len(name) <= LONGEST_ID and HUB_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
+
+
+def listed_model(name: str) -> HubModel | None:
+    """The well-known model of this name or alias."""
+    return next((model for model in HUB_MODELS if name in (model.name, model.alias)), None)
+
+
+def cached_ids() -> tuple[str, ...]:
+    """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their
+    names."""
+    try:
+        names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith(HUB_PREFIX))
+    except ForeignFileError as error:
+        if cache_folder().is_dir():
+            log.warning("no model of the hub's local cache is listed: %s", error)
+        return ()
+    ids = (name.removeprefix(HUB_PREFIX).replace("--", "/") for name in names)
+    return tuple(name for name in ids if is_hub_id(name) and cached_snapshot(name) is not None)
+
+
+def repository_of(hub_id: str) -> Path:
+    """A model's folder in the local cache."""
+    return cache_folder() / (HUB_PREFIX + hub_id.replace("/", "--"))
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Whether a model's folder is one of a hub model in the local cache; its name is the revision then."""
+    return folder.parent.name == SNAPSHOTS
+
+
+def whole_folder(folder: Path) -> Path:
+    """The folder of everything that is kept of a model: of a hub model the one around its snapshots, else `folder`."""
+    return folder.parent.parent if is_snapshot(folder) else folder
+
+
+def snapshot_of(hub_id: str, commit: str) -> Path:
+    """Where a revision of a model is in the local cache, or would be."""
+    return repository_of(hub_id) / SNAPSHOTS / commit
+
+
+def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
+    """The folder of a model in the local cache, with its weights or those of an adapter; None where it is not (wholly)
+    there."""
+    repository = repository_of(hub_id)
+    wanted = revision or "main"
+    if len(wanted) > LONGEST_REVISION or wanted.startswith("/") or ".." in wanted:
+        return None
+    try:
+        commit = read_bytes(repository / "refs" / wanted, LONGEST_REVISION).decode("utf-8", "replace").strip()
+    except ForeignFileError:
+        commit = wanted
+    if not COMMIT.fullmatch(commit):
+        return None
+    folder = repository / SNAPSHOTS / commit
+    return folder if has_weights(folder) or has_adapter(folder) else None
+
+
+def find_cached(model: HubModel, revision: str | None = None) -> Path | None:
+    """`cached_snapshot` under the model's name or its alias."""
+    for hub_id in (model.name, model.alias):
+        found = cached_snapshot(hub_id, revision) if hub_id else None
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,52 @@
+"""Whether a model has room in memory, asked before it is loaded or downloaded. No torch."""
+
+from __future__ import annotations
+
+import psutil
+
+from dashboard.errors import ModelTooLargeError, NoRoomError
+from dashboard.system.container import memory_left
+
+BYTES_A_WEIGHT = 4  # float32
+MARGIN = 1.2  # for what a run needs beside the weights
+
+
+def needed_gigabytes(parameters: int) -> float:
+    """What a model of `parameters` takes once it is loaded."""
+    return parameters * BYTES_A_WEIGHT * MARGIN / 1e9
+
+
+def free_gigabytes() -> float:
+    """The memory that a process may still take, on this machine or in its container."""
+    free, left = psutil.virtual_memory().available, memory_left()
+    return (free if left is None else min(free, left)) / 1e9
+
+
+def check_bound(title: str, parameters: int, bound: float, beside: int = 0) -> None:
+    """Raise `ModelTooLargeError` for a model that needs more than `bound` gigabytes.
+
+    Args:
+        beside: numbers that it keeps beside its parameters.
+    """
+    needed = needed_gigabytes(parameters + beside)
+    if needed > bound:
+        raise ModelTooLargeError(
+            f"{title} has {_count(parameters)} parameters and needs about {needed:.1f} GB of memory; this server gives "
+            f"a model "
+            f"at most {bound:g} GB (DASHBOARD_MODEL_GIGABYTES). Choose a smaller model."
+        )
+
+
+def check_room(title: str, parameters: int, bound: float, beside: int = 0) -> None:
+    """As `check_bound`; and raise `NoRoomError` for one that needs more than is free now."""
+    check_bound(title, parameters, bound, beside)
+    needed, free = needed_gigabytes(parameters + beside), free_gigabytes()
+    if needed > free:
+        raise NoRoomError(
+            f"{title} needs about {needed:.1f} GB of memory, and {free:.1f} GB are free on the server. "
+            "Choose a smaller model, or try again when there is more room."
+        )
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"

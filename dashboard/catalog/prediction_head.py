@@ -1,0 +1,92 @@
+"""What a checkpoint predicts, judged by its weights: the name of its class may lack, be misspelled, say too much. No
+torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dashboard.catalog.architecture import family_source
+from dashboard.contracts.run import ModelKind
+
+Without = Literal["", "embeddings", "classifier"]
+# weights of the heads that give logits over the vocabulary, in the families that are captured
+OVER_THE_VOCABULARY = re.compile(
+    r"(lm_head|embed_out|output_projection|cls\.predictions|predictions|generator_predictions|generator_lm_head"
+    r"|vocab_(transform|layer_norm|projector)|mlm_head|unembedding_projection)\..+|decoder\.(weight|bias)|head\.decoder\..+"
+)
+OVER_CLASSES = re.compile(
+    r"(classifier|pre_classifier|classification_head|score|qa_outputs|discriminator_predictions|splinter_qass"
+    r"|cls\.seq_relationship|sop_classifier)\..+"
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`kind`: what the model predicts. `without`: what it is where it predicts no tokens; "" where it does."""
+
+    kind: ModelKind
+    without: Without = ""
+
+
+def judge(config: Mapping[str, Any], names: Collection[str]) -> Judgement:
+    """What the weights called `names` predict.
+
+    Args:
+        config: the configuration as JSON. names: of all weights in the checkpoint; empty where they cannot be told, and
+            then the name of its class must do.
+    """
+    source = family_source(str(config.get("model_type") or ""))
+    masked = source is not None and source.masked and not config.get("is_decoder")
+    causal = source is not None and source.causal and not _reads_ahead(config)
+    if not names:
+        return _by_class(config, masked)
+    if any(OVER_THE_VOCABULARY.fullmatch(name) for name in names) and (masked or causal):
+        return Judgement("masked" if masked else "causal")
+    if has_classes(names):
+        return Judgement("encoder", "classifier")
+    if causal and not masked and is_tied(config):
+        return Judgement("causal")  # its input embedding is its head
+    return Judgement("encoder", "embeddings")
+
+
+def has_classes(names: Collection[str]) -> bool:
+    """Whether some of these weights are a classifier's."""
+    return any(OVER_CLASSES.fullmatch(name) for name in names)
+
+
+def is_tied(config: Mapping[str, Any]) -> bool:
+    """Whether the input embedding is the output embedding, too, as the configuration or else its family says."""
+    inner = config.get("text_config")
+    for part in (config, inner if isinstance(inner, dict) else {}):
+        if isinstance(part.get("tie_word_embeddings"), bool):
+            return bool(part["tie_word_embeddings"])
+    source = family_source(str(config.get("model_type") or ""))
+    return source is not None and source.tied
+
+
+def _reads_ahead(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration makes a causal family read in both directions (embedding models made of Gemma 3)."""
+    inner = config.get("text_config")
+    parts = (config, inner if isinstance(inner, dict) else {})
+    return any(part.get("use_bidirectional_attention") is True for part in parts)
+
+
+def no_predictions(title: str, without: Without) -> str:
+    """Why a model predicts no tokens, in a sentence."""
+    if without == "classifier":
+        return f"{title} is a classifier; its classes are not shown yet. It has no token predictions."
+    return f"{title} produces embeddings; it has no token predictions."
+
+
+def _by_class(config: Mapping[str, Any], masked: bool) -> Judgement:
+    for name in map(str, config.get("architectures") or ()):
+        if "MaskedLM" in name or (masked and re.search(r"ForPreTraining|LMHead|CausalLM", name)):
+            return Judgement("masked")
+        if re.search(r"CausalLM|LMHead", name):
+            return Judgement("causal")
+        if re.search(r"Classification|QuestionAnswering|MultipleChoice|NextSentence", name):
+            return Judgement("encoder", "classifier")
+    return Judgement("encoder", "embeddings")

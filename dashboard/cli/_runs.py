@@ -1,0 +1,104 @@
+"""The runs of one model for `analyse`: each is computed once and kept in the store, which the page reads, too."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dashboard.cli._steps import line_by_line
+from dashboard.errors import DashboardError
+from dashboard.settings import Settings
+
+if TYPE_CHECKING:
+    from dashboard.capture.loader import LoadedModel
+    from dashboard.contracts.derived import Derived, DerivedRequest
+    from dashboard.contracts.run import ModelRun
+    from dashboard.store.run_store import RunStore
+
+FEWEST_TIMED = 100  # tokens; the first ones are slow (weights are read when they are used), so fewer tell no speed
+
+
+class Runs:
+    """Runs of one model: from the store where this version's are there, else computed in this process and kept."""
+
+    def __init__(self, settings: Settings, model: str, say: Callable[[str], None]) -> None:
+        from dashboard.catalog.bundled import BUNDLED
+        from dashboard.catalog.catalog import Catalog
+        from dashboard.catalog.fingerprint import has_weights
+        from dashboard.settings import make_folders
+        from dashboard.store.run_store import RunStore
+
+        make_folders(settings)
+        self.model = model
+        self.layers = self.heads = 0  # as far as they are known before the model is loaded
+        self._settings, self._say = settings, say
+        self._store: RunStore = RunStore.from_settings(settings)
+        self._loaded: LoadedModel | None = None
+        self._fingerprint: str | None = None
+        self._tokens, self._seconds = 0, 0.0
+        folder = Path(model).expanduser()
+        is_folder = has_weights(folder) and all(model != bundled.name for bundled in BUNDLED)
+        place = str(folder.absolute()) if is_folder else model
+        with contextlib.suppress(DashboardError):  # what is not known now is known once the model is loaded
+            entry = Catalog(settings).get(place, allow_folders=True)
+            self.layers, self.heads = entry.layers, entry.heads
+            found = Catalog(settings).fingerprint(place, allow_folders=True)
+            self._fingerprint = None if found.startswith("unresolved:") else found
+
+    def fingerprint(self) -> str:
+        """What names the weights; the model is loaded where it is not known."""
+        return self._fingerprint or self._load().fingerprint
+
+    def key(self, text: str) -> str:
+        """The name of the run of a text."""
+        from dashboard.contracts.request import RunRequest
+
+        request = RunRequest(self.model, text)  # a text that cannot be run is refused before the model is loaded
+        return request.key(self.fingerprint())
+
+    def get(self, text: str) -> tuple[ModelRun, bool]:
+        """The run of a text, and whether it was computed now."""
+        from dashboard.contracts.request import RunRequest
+
+        key = self.key(text)
+        if self._store.is_current(key):
+            return self._store.open(key), False
+        from dashboard.capture.capture import capture_run
+
+        loaded, started = self._load(), time.perf_counter()
+        run = capture_run(loaded, text, request=RunRequest(self.model, text))
+        self._seconds += time.perf_counter() - started
+        self._tokens += len(run)
+        self._store.save(run.key, run.header, run.arrays)
+        return run, True
+
+    def speed(self) -> float | None:
+        """Tokens a second of what was computed so far, loading left out; None where that is little (`FEWEST_TIMED`)."""
+        return self._tokens / self._seconds if self._tokens >= FEWEST_TIMED else None
+
+    def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
+        """Derived results of a run; what is not in the store is computed now."""
+        return {
+            request.name: self._store.derived(request, run.stamp) or self._derive(run, request) for request in requests
+        }
+
+    def _derive(self, run: ModelRun, request: DerivedRequest) -> Derived:
+        from dashboard.compute.deriving import compute
+
+        result = compute(self._load(), run, request)
+        self._store.save_derived(result, run.stamp)
+        return result
+
+    def _load(self) -> LoadedModel:
+        if self._loaded is None:
+            import torch
+
+            from dashboard.capture.loader import load_model
+
+            torch.set_num_threads(self._settings.worker_threads)
+            self._loaded = load_model(self.model, settings=self._settings, progress=line_by_line(self._say))
+            self._fingerprint = self._loaded.fingerprint
+        return self._loaded

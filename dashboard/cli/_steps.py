@@ -1,0 +1,40 @@
+"""What the commands say while a model is fetched and loaded, and where there is none of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dashboard.contracts.job import Progress
+from dashboard.errors import ModelNotFoundError
+from dashboard.settings import Settings
+
+STOPPED = 130  # as a shell counts a program that Ctrl+C ended
+
+
+def line_by_line(say: Callable[[str], None]) -> Callable[[Progress], None]:
+    """A progress function that says each step once, and of a download or conversion every tenth."""
+    said: list[tuple[str, str, int]] = []
+
+    def progress(step: Progress) -> None:
+        tenth = 10 * step.done // step.total if step.total else 0
+        key = (step.phase, step.message.partition(":")[0], tenth)
+        if key not in said[-1:]:
+            said.append(key)
+            say(step.message)
+
+    return progress
+
+
+@contextmanager
+def suggesting(name: str, settings: Settings) -> Iterator[None]:
+    """Where the model `name` is not found, the error also says which names are near."""
+    from dashboard.catalog.catalog import Catalog
+
+    try:
+        yield
+    except ModelNotFoundError as error:
+        near = Catalog(settings).near(name)
+        if not near:
+            raise
+        raise type(error)(f"{error} Did you mean {' or '.join(near)}?") from error

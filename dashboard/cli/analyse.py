@@ -1,0 +1,173 @@
+"""`analyse`: texts in, files out, without the page."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dashboard.cli._derive import check_words
+from dashboard.cli._outputs import Files, OutputError, Table, check_place, check_usage
+from dashboard.cli._runs import Runs
+from dashboard.cli._steps import STOPPED, suggesting
+from dashboard.errors import BadRequestError, DashboardError, ModelError, UsageError
+from dashboard.settings import Settings
+
+SOME_FAILED = 3
+EXAMPLES = """
+what is written follows from the ending of --out:
+  .csv           one row a token: surprisal, rank, entropy, likeliest token; of each text its tokens, perplexity (masked
+                 models: pseudo-perplexity) and run. All texts go into one file.
+  .npz           the whole run: hidden states, query, key, head scores, predictions. One file a text.
+  .safetensors   the same, to be read without copying; dashboard.open_run(path) opens both.
+  .html          the report: the first figure of each card, and those of --derive, on one page that works offline.
+                 One file a text.
+
+With --file and one file a text, {line} and {key} in --out stand for the line's number and the run's name;
+without either, the number is put before the ending (run.npz: run-0001.npz).
+
+An interrupted command goes on where it stopped when it is given again: what is in the output is skipped, by the run's
+name (a hash of model, options and text), also when lines were added or moved. A text that stands twice is done once.
+Reports, and runs with derived results, are written anew, from what is saved. A table is of one model: rows of other
+weights, or of another version of this program, are refused.
+
+examples:
+  python -m dashboard analyse --model smollm2-135m --text "The cat sat" --out cat.csv
+  python -m dashboard analyse --model smollm2-135m --file texts.txt --out "runs/{line}-{key}.npz"
+  python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --derive masked-prediction position=all --out run.npz
+  python -m dashboard analyse --model smollm2-135m --text "The cat sat" --derive logit-lens --out lens.html
+  python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --layer 10 --head 5 --token 8 --out report.html
+
+exit codes: 0 every text is done; 1 nothing could be done, and a sentence on standard error says why; 2 wrong usage;
+3 some texts failed, each with its line and a sentence on standard error; 130 stopped with Ctrl+C.
+"""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text and the line of the file it stands on (1 is the first; 1 for --text)."""
+
+    line: int
+    text: str
+
+
+def add(commands: Any) -> None:
+    """Add the command to argparse's subparsers."""
+    analyse = commands.add_parser(
+        "analyse",
+        help="run texts and write tables, runs or reports",
+        description="Run one text, or each line of a file, and write what the model did with it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    analyse.add_argument(
+        "--model", required=True, help="a name that `python -m dashboard models` lists, a folder or a hub id"
+    )
+    given = analyse.add_mutually_exclusive_group(required=True)
+    given.add_argument("--text", help="the text, exactly as the model is to read it")
+    given.add_argument("--file", type=Path, help="a file in UTF-8 with one text a line; empty lines are passed over")
+    analyse.add_argument("--out", required=True, type=Path, help="where to write; the ending says what (see below)")
+    analyse.add_argument(
+        "--attention", action="store_true", help="runs also hold all attention weights (they can be derived)"
+    )
+    analyse.add_argument(
+        "--derive",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("KIND", "NAME=VALUE"),
+        help="runs also hold this derived result, such as masked-prediction position=3 (or position=all), "
+        "and reports have the tabs that show it; may be given again",
+    )
+    for name, what in (("layer", "layer"), ("head", "head"), ("token", "token"), ("second", "second token")):
+        analyse.add_argument(f"--{name}", type=_index, help=f"{what} that a report shows, counted from 0")
+    analyse.add_argument("--quiet", action="store_true", help="no progress on standard error, errors only")
+    analyse.set_defaults(command=_analyse)
+
+
+def _index(given: str) -> int:
+    if not (given.isascii() and given.isdigit()):
+        raise argparse.ArgumentTypeError(f"{given} is no whole number from 0")
+    return int(given)
+
+
+def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
+    check_usage(parsed)
+    check_words(parsed.derive)
+    texts = list(read_texts(parsed))
+    say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
+    with suggesting(parsed.model, settings):
+        runs = Runs(settings, parsed.model, say)
+        check_place(parsed, parsed.model, runs.layers, runs.heads)
+        suffix = parsed.out.suffix.lower()
+        output = Table(parsed.out, runs) if suffix == ".csv" else Files(parsed, suffix, runs)
+        return _each(runs, output, texts, say)
+
+
+def _each(runs: Runs, output: Table | Files, texts: list[Text], say: Callable[[str], None]) -> int:
+    """Do the texts one by one; returns the exit code."""
+    failed, lines = 0, dict[str, int]()
+    for count, text in enumerate(texts, start=1):
+        place = f"line {text.line} ({count} of {len(texts)})"
+        try:
+            say(f"{place}: {_one(runs, output, text, lines)}")
+        except (ModelError, OutputError, UsageError):
+            raise
+        except DashboardError as error:
+            failed += 1
+            _say(f"{place}: {error}")
+        except KeyboardInterrupt:
+            _say(
+                f"Stopped at {place}."
+                + (" The same command goes on there." if output.resumes and len(texts) > 1 else "")
+            )
+            return STOPPED
+    if failed == len(texts):
+        return 1
+    return SOME_FAILED if failed else 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _one(runs: Runs, output: Table | Files, text: Text, lines: dict[str, int]) -> str:
+    """Do one text; says what was done. `lines`: run → the first line of this command that has its text."""
+    key = runs.key(text.text)
+    if key in lines:
+        return f"is the same text as line {lines[key]}, which is done"
+    if output.has(key, text.line):
+        lines[key] = text.line
+        return "is in the output already"
+    run, computed = runs.get(text.text)
+    path = output.write(run, text.line)
+    lines[key] = text.line
+    speed = runs.speed()
+    how = "" if speed is None else f", {speed:,.0f} tokens/s"
+    warning = "" if run.not_finite is None else f". {run.not_finite.sentence}"
+    return f"{len(run):,} tokens{how if computed else ', from the saved runs'} → {path}{warning}"
+
+
+def read_texts(parsed: argparse.Namespace) -> Iterator[Text]:
+    """The text, or the file's lines that are not empty.
+
+    Raises:
+        BadRequestError: the file cannot be read, is not UTF-8, or holds no text.
+    """
+    if parsed.file is None:
+        yield Text(1, parsed.text)
+        return
+    try:
+        content = parsed.file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise BadRequestError(f"{parsed.file} cannot be read ({error.strerror}). Check --file.") from error
+    except UnicodeDecodeError as error:
+        raise BadRequestError(f"{parsed.file} is not UTF-8 (byte {error.start:,}). Save it as UTF-8.") from error
+    found = [Text(line, text) for line, text in enumerate(re.split(r"\r\n|\n|\r", content), start=1) if text.strip()]
+    if not found:
+        raise BadRequestError(f"{parsed.file} holds no text. Write one text a line.")
+    yield from found

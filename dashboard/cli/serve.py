@@ -1,0 +1,30 @@
+"""`serve`: the page and its worker together."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from dashboard.settings import Settings
+
+
+def add(commands: Any) -> None:
+    """Add the command to argparse's subparsers."""
+    serve = commands.add_parser(
+        "serve",
+        help="the page and its worker together",
+        description="Serve the page with one worker, for one person. Both end with this command (Ctrl+C).",
+        epilog="Exit codes: 0 ended; 1 it could not start, and a sentence on standard error says why; 2 wrong usage.",
+    )
+    serve.add_argument("--host", help="address to serve on (HOST)")
+    serve.add_argument("--port", type=int, help="port to serve on (PORT)")
+    serve.add_argument("--path", help="path of the page's address, where a proxy serves it below one (DASHBOARD_PATH)")
+    serve.set_defaults(command=_serve)
+
+
+def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
+    from dashboard.web.serving import serve
+
+    chosen = {name: getattr(parsed, name) for name in ("host", "port", "path") if getattr(parsed, name) is not None}
+    return serve(replace(settings, **chosen), lambda line: print(line, flush=True))

@@ -1,0 +1,170 @@
+"""What the browser is told of a run: its tokens, its sizes, and where the selection starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+import numpy as np
+
+from dashboard import __version__
+from dashboard.analysis.attention import head_tags
+from dashboard.catalog.examples import Example, example_for
+from dashboard.contracts.request import RunRequest
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import PLACES, Selection, apart
+from dashboard.errors import MissingArrayError
+from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
+
+LONGEST_DIFF = 256  # tokens of an edit that are compared one by one: the comparison grows with their product
+
+
+def describe_run(run: ModelRun) -> dict[str, Any]:
+    """Tokens, sizes and head patterns as JSON: about 40 bytes a token.
+
+    `stamp` tells this capture of the run from another one. `outdated` says what is computed otherwise today; `plain`,
+    whether the form of the page can ask for the run.
+    """
+    surprisal = run.surprisal
+    return {
+        "run": run.key,
+        "model": run.model.name,
+        "title": run.model.title,
+        "kind": run.model.kind,
+        "layers": run.model.layers,
+        "heads": run.model.heads,
+        "counts": run.counts(),
+        "text": run.text,
+        "labels": run_labels(run),
+        "leads": [lead_of(token) for token in run.tokens],
+        "notes": {str(i): notes for i, notes in enumerate(_notes(run)) if notes},
+        "legend": legend_of(run.tokens),
+        "breaks": [i for i, token in enumerate(run.tokens) if "\n" in token.text],
+        "special": [i for i, token in enumerate(run.tokens) if token.special],
+        "partial": [i for i, token in enumerate(run.tokens) if token.partial],
+        "surprisal": None if surprisal is None else [round(float(v), 4) if np.isfinite(v) else None for v in surprisal],
+        "impossible": [] if surprisal is None else np.flatnonzero(np.isposinf(surprisal)).tolist(),
+        "warning": None if run.not_finite is None else run.not_finite.sentence,
+        "patterns": _patterns(run),
+        "pictures": run.attention_of().has("thumbnails"),
+        "masked": "masked/top_ids" in run.arrays,
+        "masks": [[recipe.mask, recipe.window] for recipe in map(run.recipe, range(run.model.layers))],
+        "version": __version__,
+        "stamp": run.stamp,
+        "outdated": list(run.outdated),
+        "plain": run.request == RunRequest(run.request.model, run.text),
+    }
+
+
+def _patterns(run: ModelRun) -> list[list[list[Any]]] | None:
+    """Each head's pattern and its score, by layer; None where the run does not hold the heads' scores."""
+    attention = run.attention_of()
+    try:
+        tags = attention.remember("head tags", lambda: head_tags(attention))
+    except MissingArrayError:
+        return None
+    return [[[tag.pattern, round(tag.score, 3)] for tag in row] for row in tags]
+
+
+def _notes(run: ModelRun) -> list[list[str]]:
+    """What each token's marks mean."""
+    source = run.text + (run.request.text_pair or "")
+    return [notes_of(token, source) for token in run.tokens]
+
+
+def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None) -> dict[str, int | None]:
+    """Where the selection starts in `run`: the example's own place; a mask that was typed; what was selected before
+    where it still makes sense (the same token of an edited text; layer and head of a model that has them); or the last
+    token, in the middle layer.
+    """
+    example = opened_example(run, before)
+    if example is not None:
+        return {field.name: getattr(example, field.name) for field in PLACES}
+    last = max((i for i, token in enumerate(run.tokens) if not token.given), default=len(run) - 1)
+    masks = [] if before is not None and before.key == run.key else typed_masks(run)
+    if before is None or selection is None:
+        return {"token": masks[0] if masks else last, "second": None, "layer": run.model.layers // 2, "head": 0}
+    token = _same_token(before, run, selection.token)
+    if masks and token not in masks:
+        token = masks[0]
+    second = None if selection.second is None else _same_token(before, run, selection.second)
+    return apart(
+        {
+            "token": last if token is None else token,
+            "second": second,
+            "layer": min(selection.layer, run.model.layers - 1),
+            "head": min(selection.head, run.model.heads - 1),
+        }
+    )
+
+
+def typed_masks(run: ModelRun) -> list[int]:
+    """Where the text asks a masked model what stands there."""
+    return [i for i, token in enumerate(run.tokens) if token.sign == "mask"] if run.model.kind == "masked" else []
+
+
+def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:
+    """The example that `run` is of, where it is opened anew: an example starts at its own place, with default
+    options."""
+    same = before is not None and before.key == run.key
+    example = None if same else example_for(run.model.name, run.text)
+    return example if example is not None and example.token < len(run) else None
+
+
+def _same_token(before: ModelRun, run: ModelRun, position: int) -> int | None:
+    """Where the token at `position` of `before` stands in `run`, by what the two texts have in common; None where it is
+    gone.
+
+    What is equal at the start and at the end is the same; of what lies between, `difflib` says what was kept.
+    """
+    old, new = [token.text for token in before.tokens], [token.text for token in run.tokens]
+    if not 0 <= position < len(old):
+        return None
+    first = _shared(old, new)
+    if position < first:
+        return position
+    last = _shared(old[first:][::-1], new[first:][::-1])
+    if position >= len(old) - last:
+        return len(new) - len(old) + position
+    between, beside = old[first : len(old) - last], new[first : len(new) - last]
+    if max(len(between), len(beside)) <= LONGEST_DIFF:
+        for block in SequenceMatcher(None, between, beside, autojunk=False).get_matching_blocks():
+            if block.a <= position - first < block.a + block.size:
+                return position - block.a + block.b
+    return position if position < len(new) and new[position] == old[position] else None
+
+
+def _shared(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many tokens are equal at the start."""
+    return next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+
+
+def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The valid places that an address names, and a sentence for each that is not; one that names a token and no second
+    token means that there is none.
+
+    Args:
+        address: the address bar's values as text.
+    """
+    found: dict[str, Any] = {}
+    problems = []
+    stream = address.get("stream") or None
+    if stream in run.streams:
+        found["stream"] = stream
+    elif stream is not None:
+        problems.append(
+            f"The address names the stream “{str(stream)[:40]}”, but this run has {' and '.join(run.streams)}."
+        )
+    counts = run.counts(found.get("stream"))
+    for field in PLACES:
+        raw, count, what = field.value_in(address), counts[field.kind.of], field.kind.title
+        if raw is None:
+            continue
+        if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 10 and int(raw) < count:
+            found[field.name] = int(raw)
+        else:
+            problems.append(f"The address names {what} “{str(raw)[:40]}”, but this run has {what}s 0 to {count - 1}.")
+    if "token" in found:
+        found.setdefault("second", None)
+    return found, problems

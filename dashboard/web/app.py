@@ -1,0 +1,144 @@
+"""Joins the parts: settings, store, job backend, catalog, page and callbacks. Nothing else does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dash
+from flask_compress import Compress
+from plotly.io.json import to_json_plotly
+
+from dashboard.catalog.catalog import Catalog
+from dashboard.jobs.in_process import Compute
+from dashboard.jobs.manager import ResidentWorkerManager
+from dashboard.jobs.opening import open_backend
+from dashboard.settings import Settings, make_folders
+from dashboard.store.run_store import RunStore
+from dashboard.store.visits import VisitorLists
+from dashboard.views import all_views
+from dashboard.views.declaration import View
+from dashboard.web.below_path import below
+from dashboard.web.build import ASSETS
+from dashboard.web.callback_validation import guard
+from dashboard.web.callbacks import connect
+from dashboard.web.layout import layout
+from dashboard.web.routes.exports import make_export_routes
+from dashboard.web.routes.figures import make_pictures
+from dashboard.web.routes.history import asker, make_recent
+from dashboard.web.routes.runs import Sources, make_routes
+from dashboard.web.services import Shelf
+
+TITLE = "Transformer dashboard"
+LATE = """
+<style>@keyframes late{to{visibility:visible}}
+.late{visibility:hidden;animation:late 0s 6s forwards;max-width:42em;margin:8px}
+body:has(#page) .late{display:none}</style>
+<div class="late" role="status"><p>The page’s scripts have not arrived yet.
+They come from the same server as this line.</p>
+<p>If this stays: where a proxy serves the dashboard below a path, the dashboard must be started with that path, such as
+<code>DASHBOARD_PATH=/tools/dash/</code> (its README says how). Otherwise reload the page.</p></div>
+<noscript><p>This page needs JavaScript.</p></noscript>"""
+LARGEST_REQUEST = 12_000_000  # bytes: the longest text as JSON, and no more
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A page that stands inside another program's page and has no worker (`dashboard.notebook`).
+
+    Attributes:
+        compute: does here what a worker would do.
+        ancestors: which pages may stand around it, as Content-Security-Policy names them.
+        path: where the application is on this server, "/…/". public_path: where the browser finds it.
+    """
+
+    compute: Compute
+    ancestors: tuple[str, ...]
+    path: str
+    public_path: str
+
+
+def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.Dash:
+    """The whole application, ready to serve: Dash's first-request set-up is done here, so that many first requests at
+    once all get the whole list of callbacks.
+
+    Args:
+        embedding: for a page inside another one, which shows runs and takes no new text; None for the server's own.
+
+    Raises:
+        SettingsError: the cache folder cannot be written.
+    """
+    import_pandas()
+    make_folders(settings)
+    views = all_views()
+    store = RunStore.from_settings(settings)
+    backend = open_backend(settings, store, embedding.compute if embedding else None)
+    catalog = Catalog(settings)
+    visitors = None if embedding else VisitorLists.from_settings(settings)
+    app = dash.Dash(
+        "dashboard",
+        title=TITLE,
+        update_title="",
+        assets_folder=str(ASSETS),
+        assets_ignore=r".*LICENSE.*|.*\.md",
+        background_callback_manager=ResidentWorkerManager(backend, store, settings, lambda: asker(visitors)),
+        routes_pathname_prefix=embedding.path if embedding else "/",
+        requests_pathname_prefix=embedding.public_path if embedding else settings.path,
+        serve_locally=True,
+        suppress_callback_exceptions=False,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+    )
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace(
+        "{%app_entry%}", "{%app_entry%}" + LATE
+    )
+    # models are fetched meanwhile
+    app.layout = lambda: layout(settings, catalog.entries(), views, embedding is not None)
+    shelf = Shelf(settings, store, catalog, visitors)
+    connect(app, shelf, views)
+    ancestors = embedding.ancestors if embedding else ()
+    sources = Sources(
+        settings,
+        store,
+        catalog,
+        health=lambda: backend.health().to_json(),
+        page=lambda: to_json_plotly(app.layout()),
+        path=app.config.requests_pathname_prefix,
+        script_hashes=app.csp_hashes(),
+        ancestors=ancestors,
+    )
+    _add_routes(app, shelf, views, sources)
+    app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
+    guard(app.server, app.callback_map, app.config.routes_pathname_prefix.rstrip("/"))
+    Compress(app.server)
+    app.server.wsgi_app = below(app.server.wsgi_app, "/" if embedding else settings.path)
+    complete_setup(app)
+    return app
+
+
+def _add_routes(app: dash.Dash, shelf: Shelf, views: Sequence[View], sources: Sources) -> None:
+    """All addresses beside Dash's own; the list of runs where there are visitors."""
+    prefix = app.config.routes_pathname_prefix.rstrip("/")
+    app.server.register_blueprint(make_routes(sources), url_prefix=prefix or None)
+    app.server.register_blueprint(make_pictures(shelf, views), url_prefix=f"{prefix}/show")
+    app.server.register_blueprint(make_export_routes(shelf, views), url_prefix=f"{prefix}/export")
+    if shelf.visitors is not None:
+        app.server.register_blueprint(make_recent(shelf.settings, shelf.store, shelf.visitors))
+
+
+def import_pandas() -> None:
+    """Import pandas, where it is installed, before anyone asks for anything.
+
+    scikit-learn imports it with the first projection, in some thread. Plotly looks for it in `sys.modules` whenever it
+    writes JSON, and in any other thread would find it half imported: whatever was asked for meanwhile would be an
+    error.
+    """
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401
+
+
+def complete_setup(app: dash.Dash) -> None:
+    """Let Dash finish what it would do at the first request (it is not safe under threads)."""
+    with app.server.test_client() as client:
+        for path in ("/_dash-layout", "/_dash-dependencies"):
+            client.get(app.config.routes_pathname_prefix.rstrip("/") + path).close()

@@ -1,0 +1,162 @@
+"""The layout of the cards: a row of tabs each, and below it what the open one shows. No callbacks here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import dash_bootstrap_components as dbc
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from dashboard.components import ids
+from dashboard.components.card_tabs import CardTabs
+from dashboard.components.markup import attributes, frozen, plain
+from dashboard.components.view_panel import ViewPanel
+from dashboard.figures.theme import LIGHT, empty_figure
+from dashboard.views.cards import Card, cards_of
+from dashboard.views.controls import Choice, Control, Number, Slider, Switch, Text
+from dashboard.views.declaration import View
+
+FORMATS = {
+    "png": "Picture, twice the size of the screen",
+    "svg": "Drawing that scales, for print",
+    "html": "A page with the figure, which works offline",
+    "csv": "The numbers, for a spreadsheet or pandas",
+}
+
+
+def cards_box(views: Sequence[View]) -> html.Div:
+    """All cards; the first has the large place (assets/56-places.js moves another there)."""
+    cards = cards_of(views)
+    return html.Div(
+        [_card(card) for card in cards], className="cards", id=ids.CARDS, **attributes(data_large=cards[0].name)
+    )
+
+
+def tick(words: str, name: str) -> html.Button:
+    """A choice of how files are made; the browser keeps all of one name alike."""
+    state = attributes(data_export_choice=name, aria_checked="false")
+    return html.Button(words, className="tick", type="button", role="checkbox", **state)
+
+
+def _card(card: Card) -> html.Section:
+    """A row of tabs, and below it what the open one shows; *Enlarge* gives the card the large place."""
+    tabs = [
+        {
+            "id": ids.tab_id(card.name, view.name),
+            "value": view.name,
+            "label": view.tab,
+            "panel": ids.panel_id(view.name),
+        }
+        for view in card.views
+    ]
+    words = {"aria_label": f"Enlarge {card.title}", "data_enlarge": card.name, "aria_pressed": "false"}
+    enlarge = html.Button(
+        "⤢", type="button", className="quiet enlarge", title="Give this card the large place", **attributes(**words)
+    )
+    panels = [_panel(view) for view in card.views]
+    return html.Section(
+        [
+            html.Div(className="enlarge-slot", **frozen(enlarge)),
+            CardTabs(panels, ids.tabs_id(card.name), f"Views of {card.title}", tabs, card.views[0].name),
+        ],
+        className="card-box card-of-views",
+        id=ids.card_id(card.name),
+        **attributes(aria_label=card.title),
+    )
+
+
+def _panel(view: View) -> ViewPanel:
+    """What a tab shows: heading and options, the figure with what stands around it, and a line of exact numbers."""
+    graph = dcc.Graph(
+        id=ids.graph_id(view.name),
+        figure=empty_figure(None, LIGHT),
+        config={"displayModeBar": False, "responsive": True, "doubleClick": "reset", "showTips": False},
+        responsive=True,
+        className="graph",
+    )
+    late = [_late(view.name, view.late())] if view.late else []
+    parts = {
+        "heading": [html.H2(view.title), html.P("", className="caption")],
+        "beside": [view.beside()] if view.beside else [],
+        "above": [view.above()] if view.above else [],
+        "body": [html.Div(html.Div(view.invited().message), className="card-message")],
+        "export": _export(view),
+    }
+    return ViewPanel(
+        [graph, *late],
+        [_control(view.name, control) for control in view.controls],
+        ids.panel_id(view.name),
+        view.name,
+        ids.tab_id(view.card, view.name),
+        {name: plain(tree) for name, tree in parts.items()},
+    )
+
+
+def _late(view: str, component: Component) -> html.Div:
+    """Where a component will be when its tab is first opened: its scripts are loaded then (assets/52-late.js)."""
+    return html.Div(
+        id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json()))
+    )
+
+
+def _export(view: View) -> list[Component]:
+    """What the browser saves of a card (assets/57-export.js)."""
+    groups = [_formats(view.name, "Export", ("png", "svg", "html", *(["csv"] if view.table else [])))]
+    groups += [
+        _formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more
+    ]
+    return [*groups, tick("PNG, SVG in the page’s colours", "ground")]
+
+
+def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:
+    buttons = [
+        html.Button(
+            kind.upper(),
+            className="quiet",
+            type="button",
+            title=FORMATS[kind],
+            **attributes(data_export=f"{name}.{kind}"),
+        )
+        for kind in formats
+    ]
+    group = attributes(aria_label=legend)
+    return html.Div(
+        [html.Span(legend, className="legend-text"), html.Div(buttons, className="export-row")], role="group", **group
+    )
+
+
+def _control(view: str, control: Control) -> html.Fieldset:
+    named = attributes(aria_label=control.label, data_legend=control.label, data_kinds=" ".join(control.kinds))
+    more = [html.Small(control.help, className="control-help")] if control.help else []
+    return html.Fieldset([_field(ids.control_id(view, control.name), control), *more], **named)
+
+
+def _field(name: str, control: Control) -> Any:
+    """The component that holds a control's `value`."""
+    if isinstance(control, Choice):
+        options = [{"value": value, "label": label} for value, label in control.choices]
+        return dbc.RadioItems(id=name, options=options, value=control.default, persistence=False)
+    if isinstance(control, Switch):
+        return dbc.Switch(id=name, label=control.label, value=control.default, persistence=False)
+    if isinstance(control, Slider):
+        ends = {control.least: control.text(control.least), control.most: control.text(control.most)}
+        return dcc.Slider(
+            control.least, control.most, control.step, value=control.default, id=name, marks=ends, updatemode="mouseup"
+        )
+    if isinstance(control, Number):
+        bounds = {"min": control.least, "max": control.most, "step": control.step}
+        return dbc.Input(id=name, type="number", value=control.default, debounce=True, size="sm", **bounds)
+    bounds = {"maxlength": control.longest} if isinstance(control, Text) else {}
+    return dbc.Input(
+        id=name,
+        type="text",
+        value=control.default,
+        debounce=True,
+        size="sm",
+        placeholder=control.label,
+        autocomplete="off",
+        **bounds,
+    )

@@ -1,0 +1,65 @@
+"""A model as the page knows it: its line in the picker, and the facts that the form and the empty cards need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import html
+
+from dashboard.catalog.catalog import Catalog, CatalogEntry
+from dashboard.components.markup import unparted
+from dashboard.errors import DashboardError, without_paths
+
+
+def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None:
+    """`line` and `facts` of a model as they are now (a run may have fetched it); None where the catalog no longer has
+    it.
+
+    Args:
+        most: tokens that this server takes at most.
+    """
+    try:
+        entry = catalog.get(name)
+    except DashboardError:
+        return None
+    return {"line": line_of(entry), "facts": facts_of(entry, most)}
+
+
+def facts_of(entry: CatalogEntry, most: int) -> dict[str, Any]:
+    """What the browser must know of a model before it is run."""
+    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
+    found = {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
+    return found | {"refusal": without_paths(entry.refusal)}
+
+
+def line_of(entry: CatalogEntry) -> dict[str, Any]:
+    """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
+    words: list[Any] = [html.B(entry.title, dir="auto"), html.Span(model_words(entry), className="detail")]
+    if entry.refusal or entry.note:
+        note = without_paths(f"not supported: {entry.refusal}" if entry.refusal else entry.note)
+        words.append(html.Span(unparted(note), className="model-note"))
+    if entry.unread and not entry.refusal:
+        words.append(html.Span(f"not read: {'; '.join(entry.unread)}", className="model-note"))
+    return {
+        "label": html.Span(words, className="model-option"),
+        "value": entry.name,
+        "search": f"{entry.name} {entry.title} {entry.kind}",
+        "disabled": bool(entry.refusal),
+    }
+
+
+def model_words(entry: CatalogEntry) -> str:
+    """Kind, layers × heads and size, as far as they are known."""
+    shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
+    size = size_words(entry.parameters) if entry.parameters else ""
+    return unparted(" · ".join(part for part in (entry.kind_word, shape, size) if part))
+
+
+def size_words(parameters: int) -> str:
+    """ "135 M parameters", "0.7 M parameters", "1.2 B parameters", "29 k parameters"."""
+    if parameters >= 1e9:
+        return f"{parameters / 1e9:.1f} B parameters"
+    millions = parameters / 1e6
+    if millions < 0.1:
+        return f"{parameters / 1e3:.0f} k parameters"
+    return f"{millions:.0f} M parameters" if millions >= 10 else f"{millions:.1f} M parameters"

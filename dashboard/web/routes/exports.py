@@ -1,0 +1,182 @@
+"""Plain routes that give files: figures, tables, runs and the report of the view state that an address names.
+
+    /export/figure/NAME.json|html|csv    NAME: a view, or a further figure of one; json: what the browser makes PNG and
+    SVG of /export/run.npz|safetensors          attention=1: with the derived weights
+    /export/report.html
+
+Each takes the query of the page's address; `check=1` answers with the file's name and size alone, or with what is
+wrong, so that a page can say it before a download begins. Errors are one plain sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, jsonify, request
+
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import (
+    AddressNotFoundError,
+    DashboardError,
+    MissingArrayError,
+    NoSpaceError,
+    disk_error,
+    is_full_disk,
+)
+from dashboard.exports.document import figure_page
+from dashboard.exports.figures import Standing, picture_json, standing
+from dashboard.exports.provenance import file_name
+from dashboard.exports.report import report, report_name
+from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
+from dashboard.exports.tables import csv_of
+from dashboard.figures.theme import theme_named
+from dashboard.store.exports import ExportFile, ExportRoom
+from dashboard.views.declaration import View
+from dashboard.views.state import ViewState
+from dashboard.web.plain_line import plain_line
+from dashboard.web.routes.history import asker
+from dashboard.web.services import Shelf
+
+log = logging.getLogger(__name__)
+PIECE = 1 << 18  # bytes that are read from a temporary file at once
+
+
+def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
+    """/export/…"""
+    routes = Blueprint("exports", __name__)
+
+    def state() -> ViewState:
+        return ViewState.from_query(request.args, views)
+
+    @routes.get("/figure/<name>.<any(json,html,csv):suffix>")
+    def _figure(name: str, suffix: str) -> Response:
+        found = standing(name, state(), views, shelf)
+        if suffix == "json":
+            return Response(picture_json(found, theme_named(request.args.get("theme"))), mimetype="application/json")
+        if suffix == "csv":
+            return _table(found)
+        title = found.file_name("html")
+        return _answer(title) if _is_question() else _download(figure_page(found), "text/html", title)
+
+    @routes.get("/report.html")
+    def _report() -> Response:
+        now = state()
+        name = report_name(shelf.run_of(now.selection), now.selection)
+        return _answer(name) if _is_question() else _download(report(now, views, shelf, _server()), "text/html", name)
+
+    @routes.get("/run.<any(npz,safetensors):suffix>")
+    def _run(suffix: str) -> Response:
+        run = shelf.run_of(state().selection)
+        run = run.with_derived(shelf.store.all_derived(run))
+        attention = request.args.get("attention") == "1"
+        name = file_name(run, *(["with-attention"] if attention else []), suffix=suffix)
+        room, size = ExportRoom.from_settings(shelf.settings), _run_size(run, attention)
+        if _is_question():
+            room.check(asker(shelf.visitors), size)
+            return _answer(name, size)
+        made = room.open(asker(shelf.visitors), size)
+        _write(made, run, cast(RunFormat, suffix), attention)
+        return _sent(made, name)
+
+    @routes.get("/<path:rest>")
+    def _unknown(rest: str) -> Response:  # else Dash answers with the page
+        raise AddressNotFoundError(
+            f"There is no file “{rest[:60]}” to export. Choose one in the Export menus of the page."
+        )
+
+    routes.register_error_handler(DashboardError, plain_line)
+
+    @routes.errorhandler(Exception)
+    def _broken(error: Exception) -> Response:
+        log.error("an export failed", exc_info=error)
+        return plain_line(error)
+
+    return routes
+
+
+def _server() -> str:
+    """The page's own address: as the page that asks for this file says it (a proxy may have told another host), or as
+    it was asked for."""
+    page = urlsplit(request.headers.get("Referer", ""))
+    if page.netloc and request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return f"{page.scheme}://{page.netloc}{page.path}"
+    return request.base_url.rsplit("/export/", 1)[0] + "/"
+
+
+def _is_question() -> bool:
+    """Whether it is asked, before a download, what a file is called and whether it can be had now."""
+    return request.args.get("check") == "1"
+
+
+def _answer(name: str, size: int | None = None) -> Response:
+    """The answer to such a question."""
+    return jsonify({"name": name, "bytes": size})
+
+
+def _run_size(run: ModelRun, attention: bool) -> int:
+    """Bytes of a run's file; what no file holds is refused before the download begins."""
+    if attention:
+        check_attention(run)
+    return sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)
+
+
+def _table(found: Standing) -> Response:
+    table = found.whole()
+    if table is None:
+        raise MissingArrayError("This figure has no table of numbers. Export it as PNG, SVG or HTML.")
+    name = found.file_name("csv")
+    return _answer(name) if _is_question() else _download(csv_of(table, found.provenance), "text/csv", name)
+
+
+def _write(made: ExportFile, run: ModelRun, kind: RunFormat, attention: bool) -> None:
+    """Write a run's file on the cache folder's disk, where it takes no memory; what fails leaves nothing of it.
+
+    Raises:
+        NoSpaceError: the disk is full. OSError: the machine refused something else.
+    """
+    try:
+        write_run(run, made.file, kind, attention)
+        made.file.flush()
+    except BaseException as error:
+        made.close()
+        problem = None if isinstance(error, DashboardError) else disk_error(error)
+        if problem is not None and is_full_disk(problem):
+            raise NoSpaceError(
+                f"The file could not be written ({problem.strerror}). Free some space on the server's disk (or ask "
+                f"whoever "
+                "keeps this server), and export again."
+            ) from error
+        if problem is None or problem is error:
+            raise
+        raise problem from error  # closing the file failed, too, and hid why
+
+
+def _sent(made: ExportFile, name: str) -> Response:
+    """The answer with a file that was written, which leaves the disk once it has been sent."""
+    size = made.file.tell()
+    made.file.seek(0)
+    response = _attached(Response(_pieces(made), mimetype="application/octet-stream"), name)
+    response.content_length = size
+    response.call_on_close(made.close)
+    return response
+
+
+def _pieces(made: ExportFile) -> Iterator[bytes]:
+    try:
+        while piece := made.file.read(PIECE):
+            yield piece
+    finally:
+        made.close()
+
+
+def _download(content: str | Iterator[str], kind: str, name: str) -> Response:
+    return _attached(Response(content, mimetype=kind), name)
+
+
+def _attached(response: Response, name: str) -> Response:
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.headers["Cache-Control"] = "no-store"
+    return response

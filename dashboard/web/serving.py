@@ -1,0 +1,206 @@
+"""`python -m dashboard serve`: web and worker together, for one person; both end with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from dashboard.catalog.bundled import FETCH
+from dashboard.catalog.catalog import Catalog
+from dashboard.errors import SettingsError
+from dashboard.settings import Settings, make_folders
+from dashboard.system.parent_watch import end_with
+
+log = logging.getLogger(__name__)
+PATIENCE = 60.0  # seconds for the page to come up
+ENDING = 8.0  # seconds that web and worker have to end
+FIRST_WAIT = 1.0  # seconds before a worker that ended is started again
+LONGEST_WAIT = 10.0  # where it keeps ending
+LONG_LIFE = 60.0  # seconds after which a worker that ends is no longer one that keeps ending
+
+
+def location(settings: Settings) -> str:
+    """`host:port` as gunicorn and addresses write it: an IPv6 host stands in brackets."""
+    host = bare_host(settings)
+    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+
+
+def bare_host(settings: Settings) -> str:
+    """The host as a socket takes it: without brackets."""
+    return settings.host.removeprefix("[").removesuffix("]")
+
+
+def check_port(settings: Settings) -> None:
+    """Raise `SettingsError` where the port cannot be served on."""
+    host = bare_host(settings)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, settings.port))
+        except OSError as error:
+            reason = "is in use by another program" if error.errno == 98 else f"cannot be used ({error.strerror})"
+            advice = f"Choose another one: PORT={settings.port + 1} make run"
+            raise SettingsError(f"Port {settings.port} on {host} {reason}. {advice}") from error
+
+
+def check_model(settings: Settings) -> None:
+    """Raise `SettingsError` where the model that is loaded at the start is a bundled one that has not been fetched."""
+    entry = Catalog(settings).get(settings.default_model)
+    if entry.source == "bundled" and not entry.here:
+        raise SettingsError(
+            f"The model {entry.title} is not in {settings.models_folder}. Fetch it ({FETCH}), or name another one: "
+            "DASHBOARD_DEFAULT_MODEL=gpt2"
+        )
+
+
+def web_command(settings: Settings) -> list[str]:
+    """gunicorn with threads; the Procfile's `web:` line names the same options."""
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "dashboard.web.wsgi:server",
+        f"--bind={location(settings)}",
+        "--worker-class=dashboard.web.patient_worker.PatientWorker",
+        f"--workers={settings.web_processes}",
+        f"--threads={settings.web_threads}",
+        "--log-level=warning",
+        "--keep-alive=30",
+        "--no-control-socket",
+    ]
+
+
+@dataclass
+class Household:
+    """The two children of `serve`.
+
+    Attributes:
+        started: when the worker was started last. due: when it is started again, while it is not there (both
+            monotonic).
+        wait: seconds between its last end and its next start.
+    """
+
+    settings: Settings
+    say: Callable[[str], None]
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    started: float = 0.0
+    due: float | None = None
+    wait: float = 0.0
+
+    def start(self, name: str) -> None:
+        command = (  # the children end with this process, so that no server keeps the port
+            web_command(self.settings)
+            if name == "web"
+            else [sys.executable, "-m", "dashboard", "worker", f"--parent={os.getpid()}"]
+        )
+        environ = {**os.environ, **self.settings.to_env()}
+        self.children[name] = subprocess.Popen(
+            command, env=environ, start_new_session=True, preexec_fn=partial(end_with, os.getpid(), signal.SIGTERM)
+        )
+
+        if name == "worker":
+            self.started, self.due = time.monotonic(), None
+
+    def tend_worker(self) -> None:
+        """Start the worker's supervisor again where it has ended; one that keeps ending waits longer each time, 1 … 10
+        s."""
+        if self.children["worker"].poll() is None:
+            return
+        now = time.monotonic()
+        if self.due is None:
+            kept_ending = now - self.started < LONG_LIFE
+            self.wait = min(LONGEST_WAIT, max(FIRST_WAIT, 2 * self.wait)) if kept_ending else FIRST_WAIT
+            self.due = now + self.wait
+            log.warning("the worker's supervisor ended; another is started in %.0f s", self.wait)
+        elif now >= self.due:
+            self.start("worker")
+
+    def end(self) -> None:
+        for child in self.children.values():
+            if child.poll() is None:
+                child.terminate()
+        deadline = time.monotonic() + ENDING
+        for child in self.children.values():
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the system
+                    child.wait(ENDING)
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> int:
+    """Serve until interrupted.
+
+    Args:
+        settings: where and how. say: prints a line for the person who started it.
+
+    Returns:
+        The exit code: 0 after an interrupt, 1 where the web process did not start or ended by itself.
+
+    Raises:
+        SettingsError: the port or the cache folder cannot be used, or the model is missing.
+    """
+    check_port(settings)
+    make_folders(settings)
+    check_model(settings)
+    household = Household(settings, say)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        household.start("worker")
+        household.start("web")
+        return _watch(household)
+    except KeyboardInterrupt:
+        say("Stopping …")
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        household.end()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _watch(household: Household) -> int:
+    address = f"http://{location(household.settings)}/"
+    started, up, ready = time.monotonic(), False, False
+    while True:
+        if household.children["web"].poll() is not None:
+            household.say("The web process ended. Its messages are above.")
+            return 1
+        household.tend_worker()
+        if not ready:
+            health = _health(address)
+            if health and not up:
+                up = True
+                household.say(f"The dashboard is at {address}{household.settings.path[1:]}  (Ctrl+C stops it)")
+            if health and health.get("worker") == "ready":
+                ready = True
+                household.say(f"Model ready: {', '.join(health.get('models') or [])}")
+            if not up and time.monotonic() - started > PATIENCE:
+                household.say(f"The page did not come up within {PATIENCE:.0f} s. The messages above say why.")
+                return 1
+        time.sleep(1.0 if ready else 0.1)
+
+
+def _health(address: str) -> dict[str, Any] | None:
+    try:
+        with urllib.request.urlopen(address + "health", timeout=2) as reply:
+            return dict(json.load(reply))
+    except (OSError, ValueError, urllib.error.URLError):
+        return None

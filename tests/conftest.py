@@ -25,6 +25,7 @@ import pytest
 TURNS = "DASHBOARD_TESTS_TURNS"  # environment: the folder of the locks by which tests take turns
 RUN = "DASHBOARD_TESTS_RUN"  # environment: of whatever one process of the tests starts
 TESTS = Path(__file__).resolve().parent
+ORDER = {"browser": 1, "integration": 2, "unit": 3}  # of the folders of tests; a notebook's come beside the other browser
 ENDING = 10.0  # seconds that what a test started has to end after it
 
 
@@ -45,10 +46,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def group(nodeid: str) -> tuple[int, str]:
     """What runs in one process, one test after another: its place among the groups, and its name."""
     path = Path(nodeid.partition("::")[0])
-    folder, name = path.parent.name, path.stem
-    if folder == "browser" and name != "test_notebook":
+    kind = next((part for part in path.parts if part in ORDER), "unit")
+    if kind == "browser" and path.stem != "test_notebook":
         return 0, "browser"
-    return {"browser": 1, "integration": 2}.get(folder, 3), name
+    return ORDER[kind], str(path)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -101,14 +102,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
 NEW_ARRAY = (
     "Where a view reads an array that runs hold since it was added, the run that unit tests draw it on needs that "
     "array, too: "
-    "ARRAYS in tests/unit/synthetic.py gets a line (docs/adding-an-array.md)."
+    "ARRAYS in tests/support/synthetic.py gets a line (docs/adding-an-array.md)."
 )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[Any]:
     report = yield
-    if item.path.parent.name == "unit" and call.excinfo is not None and call.excinfo.typename == "MissingArrayError":
+    if "unit" in item.path.parts and call.excinfo is not None and call.excinfo.typename == "MissingArrayError":
         report.sections.append(("what to do", NEW_ARRAY))
     return report
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
 
 VIEWS = ("attention", "hidden", "prediction")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Person
 from playwright.sync_api import Route, expect
-from synthetic import make_parts, masked_result
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
+from tests.support.synthetic import make_parts, masked_result
 
 pytestmark = pytest.mark.browser
 

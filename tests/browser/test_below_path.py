@@ -17,10 +17,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from conftest import ROOT, Person, Server, free_port
 from playwright.sync_api import Browser, expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
+from tests.support.server import ROOT, Server, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 PATH = "/tools/dash/"

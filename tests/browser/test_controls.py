@@ -11,10 +11,11 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from conftest import LOOK, PATIENCE, ROOT, Server, free_port
 from playwright.sync_api import Browser, Page, expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import LOOK
+from tests.support.server import PATIENCE, ROOT, Server, free_port
 
 pytestmark = pytest.mark.browser
 SERVE = """

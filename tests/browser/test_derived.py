@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Person, Server
 from playwright.sync_api import expect
 
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import CaptureOptions, RunRequest
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 COUNTS = itertools.count(51)  # of candidates, by which the runs differ

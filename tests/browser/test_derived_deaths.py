@@ -1,6 +1,6 @@
 """Derived results on the page when processes die, disks are full and queues too: what runs have, they have.
 
-The web process is a real one; its worker is one without a model (tests/integration/fake_jobs.py: `results`), which
+The web process is a real one; its worker is one without a model (tests/support/fake_jobs.py: `results`), which
 begins a result and goes on when the file `closed` is gone, so that a result is in the middle for as long as a test
 wants.
 """
@@ -20,9 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Pages, Person, Server, free_port, own_models_folder
 from playwright.sync_api import Browser, Locator, expect
-from synthetic import make_parts
 
 from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.derived import DerivedRequest
@@ -34,13 +32,17 @@ from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.system.parent_watch import end_with
 from dashboard.web.serving import web_command
+from tests.support.pages import Pages
+from tests.support.person import Person
+from tests.support.server import ROOT, Server, free_port, own_models_folder
+from tests.support.synthetic import make_parts
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 WORKER = """
 import sys
 from dashboard.settings import Settings
 from dashboard.jobs.supervisor import run_worker
-run_worker(Settings.from_env(), "tests.integration.fake_jobs:results")
+run_worker(Settings.from_env(), "tests.support.fake_jobs:results")
 """
 PATIENCE = 60.0
 TOKEN = 2

@@ -8,13 +8,14 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from conftest import Person, Server
 from playwright.sync_api import Route, expect
-from test_derived import TEXT, bare, busy, expected, whole  # noqa: F401
 
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
+from tests.browser.test_derived import TEXT, bare, busy, expected, whole  # noqa: F401
+from tests.support.person import Person
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 

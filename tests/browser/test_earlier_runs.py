@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
-from synthetic import make_parts
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
+from tests.support.synthetic import make_parts
 
 pytestmark = pytest.mark.browser
 RECEIVED = "decoder/received"

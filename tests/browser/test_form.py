@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import LOOK, Person
 from playwright.sync_api import expect
-from test_access import found_by_axe
 
 from dashboard.analysis.attention import PATTERN_NAMES
 from dashboard.contracts.run import ModelRun
 from dashboard.views.heads import fitting
+from tests.browser.test_access import found_by_axe
+from tests.support.person import LOOK, Person
 
 ROWS = "#heads-rows .ag-row"
 

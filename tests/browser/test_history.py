@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
 
 from dashboard.catalog.examples import EXAMPLES
@@ -13,6 +12,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.views import all_views
 from dashboard.views.controls import SHOW, Choice
 from dashboard.views.state import ViewState, settings_of
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 

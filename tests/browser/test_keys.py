@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Person
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 

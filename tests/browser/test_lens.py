@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
 
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 TITLE = re.compile(r"fter layer 28 the model still expects ·the, 77\.1.%; after layer 29 ·Mary, 92\.7.%")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Person
 from playwright.sync_api import Route, expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Person, Server
 from PIL import Image
 from playwright.sync_api import expect
-from synthetic import make_parts
-from test_saving import save
 
 from dashboard.contracts.run import ModelRun
 from dashboard.figures.attention import shades
 from dashboard.figures.theme import DARK, LIGHT, Theme, colour_table
+from tests.browser.test_saving import save
+from tests.support.person import Person
+from tests.support.server import Server
+from tests.support.synthetic import make_parts
 
 pytestmark = pytest.mark.browser
 COUNT, BEHIND, WIDTH, SELECTED = 1649, 100, 256, 900

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from conftest import Person, cut_above_the_heatmap, unreadable
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
 from dashboard.figures.theme import DARK, LIGHT
+from tests.support.person import Person, cut_above_the_heatmap, unreadable
 
 pytestmark = pytest.mark.browser
 

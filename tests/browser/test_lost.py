@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Person, Server
 from playwright.sync_api import Route, expect
-from test_running import start_long_run
 
 from dashboard.contracts.run import ModelRun
+from tests.browser.test_running import start_long_run
+from tests.support.person import Person
+from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Person, Server
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
+from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 TEXT = "Some arrays are missing."

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Person, Server
 from playwright.sync_api import expect
-from synthetic import make_parts
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
+from tests.support.person import Person
+from tests.support.server import Server
+from tests.support.synthetic import make_parts
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]  # a page lists the models that were there when it was loaded
 TEXT = "w1 w2 w3 w1 w5"
@@ -21,8 +20,8 @@ TEXT = "w1 w2 w3 w1 w5"
 @pytest.fixture(scope="module")
 def weights(server: Server) -> Path:
     """Four small random models in the server's folder: they are found by the next page."""
-    from test_gguf import write_gguf
-    from tiny_models import tiny
+    from tests.integration.test_gguf import write_gguf
+    from tests.support.tiny_models import tiny
 
     (root,) = server.settings.model_folders
     for name in ("gpt2", "bert"):

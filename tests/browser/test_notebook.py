@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 
 import nbformat
 import pytest
-from conftest import ROOT, cut_above_the_heatmap, unreadable
 from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 
 from dashboard.settings import Settings
+from tests.support.person import cut_above_the_heatmap, unreadable
+from tests.support.server import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 TOUR = ROOT / "notebooks" / "tour.ipynb"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from conftest import Person, Server
 from playwright.sync_api import expect
-from synthetic import make_parts
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
+from tests.support.server import Server
+from tests.support.synthetic import make_parts
 
 pytestmark = pytest.mark.browser
 Stored = Callable[..., ModelRun]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 

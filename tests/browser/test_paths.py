@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 WITHOUT_WEBGL = "HTMLCanvasElement.prototype.getContext = ((old) => function (kind, ...rest) {\

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Person
 from playwright.sync_api import Locator, expect
+
+from tests.support.person import Person
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 

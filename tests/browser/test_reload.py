@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from conftest import Person, Server
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.person import Person
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 

@@ -8,12 +8,13 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from conftest import Person, Server, first_examples
 from playwright.sync_api import expect
 
 from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
 from dashboard.contracts.run import ModelRun
 from dashboard.views import all_views
+from tests.support.person import Person, first_examples
+from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 

@@ -4,11 +4,11 @@ more."""
 from __future__ import annotations
 
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
-from test_earlier_runs import saved
 
 from dashboard.contracts.run import ModelRun
+from tests.browser.test_earlier_runs import saved
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 

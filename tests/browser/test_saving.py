@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Person
 from playwright.sync_api import Browser, expect
 
 from dashboard import open_run
 from dashboard.contracts.run import ModelRun
 from dashboard.store.exports import MOST_AT_ONCE, ExportRoom
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Person
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
 from dashboard.views import all_views
 from dashboard.views.cards import cards_of
+from tests.support.person import Person
 
 pytestmark = pytest.mark.browser
 

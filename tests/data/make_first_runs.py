@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 import transformers as hf
-from tiny_models import SPECIAL, randomised
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from dashboard.capture import predictions
@@ -36,6 +35,7 @@ from dashboard.exports.run_files import save_run
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
+from tests.support.tiny_models import SPECIAL, randomised
 
 HERE = Path(__file__).parent / "first_runs"
 VISITOR = "0123456789abcdef0123456789abcdef"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import eager_twin, tiny, words
 
 import dashboard.compute
 import dashboard.views
@@ -33,6 +32,7 @@ from dashboard.views.declaration import View
 from dashboard.views.library import context_of
 from dashboard.views.state import ViewState
 from dashboard.web.services import Shelf
+from tests.support.tiny_models import eager_twin, tiny, words
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "adding-a-derived-result.md"
 BLOCK = re.compile(r"<!-- runs: (?P<how>[\w/.-]+) -->\n```python\n(?P<code>.*?)```", re.S)

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_not_finite
 import torch
-from tiny_models import eager_twin, tiny, words
 
 import dashboard.capture.captured
 import dashboard.views
@@ -29,6 +27,8 @@ from dashboard.store.run_store import RunStore
 from dashboard.store.upgrades import SCHEMA, SCHEMAS, Schema
 from dashboard.views import all_views
 from dashboard.views.declaration import View
+from tests.integration import test_not_finite
+from tests.support.tiny_models import eager_twin, tiny, words
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "adding-an-array.md"
 BLOCK = re.compile(r"<!-- runs: (?P<how>[\w/.-]+) -->\n```python\n(?P<code>.*?)```", re.S)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
-from tiny_models import tiny, words
 
 from dashboard.cli import main
 from dashboard.compute import masked_prediction
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.exports.run_files import open_run
+from tests.support.tiny_models import tiny, words
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
 
 from dashboard.capture import predictions, tiles
 from dashboard.capture.attention import IMPLEMENTATION, captured_attention, read_mask, refuse_unknown
@@ -31,6 +30,7 @@ from dashboard.errors import (
 )
 from dashboard.settings import Settings
 from dashboard.store.upgrades import NUMBERS, SCHEMA
+from tests.support.tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
 
 pytestmark = pytest.mark.integration
 BUNDLED = {

@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -22,15 +21,13 @@ from typing import Any
 import psutil
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, good_model, word_tokenizer
-
 import dashboard.web.app
 from dashboard.catalog.description import NOT_YET
 from dashboard.errors import BadTextError, ForeignFileError, ModelError, TextTooLongError, UnsupportedModelError
 from dashboard.settings import Settings
 from dashboard.web.app import create_app
 from dashboard.web.serving import web_command
+from tests.support.hostile import DEVICES, FOLDERS, GGUF_FILES, STRANGE_NAMES, good_model, word_tokenizer
 
 pytestmark = pytest.mark.integration
 
@@ -92,7 +89,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Web]]:
         command = [application if part == "dashboard.web.wsgi:server" else part for part in web_command(settings)]
         paths = {
             "HF_HUB_CACHE": str(tmp_path / "hub"),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
+            "PYTHONPATH": str(ROOT),
         }
         with (tmp_path / "server.log").open("ab") as log:
             process = subprocess.Popen(
@@ -172,7 +169,7 @@ def _lines(component: Any) -> list[dict[str, Any]]:
 
 
 def test_a_web_process_that_holds_too_much_is_replaced_and_nobody_loses_an_answer(serve: Callable[..., Web]) -> None:
-    web = serve(application="greedy_wsgi:application", web_gigabytes=0.4, web_processes=1)
+    web = serve(application="tests.support.greedy_wsgi:application", web_gigabytes=0.4, web_processes=1)
     slow: list[tuple[int, str]] = []
     tries: list[int] = []
     done = threading.Event()

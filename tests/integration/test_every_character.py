@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_tokens import byte_level, composed, llama_like, word_piece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -25,6 +24,7 @@ from dashboard.errors import EmptyTextError
 from dashboard.figures.tokens import label_of, labels_of, notes_of
 from dashboard.settings import Settings
 from dashboard.views.run_info import start_of
+from tests.integration.test_tokens import byte_level, composed, llama_like, word_piece
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,6 @@ import errno
 import io
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +16,6 @@ import pytest
 import torch
 from flask.testing import FlaskClient
 from safetensors.numpy import load
-from tiny_models import eager_twin, tiny, words
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import make_parts, masked_result
 
 from dashboard import __version__, open_run
 from dashboard.capture.capture import capture_run
@@ -32,6 +27,8 @@ from dashboard.exports.token_table import rows_of
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.web.app import create_app
+from tests.support.synthetic import make_parts, masked_result
+from tests.support.tiny_models import eager_twin, tiny, words
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import HEADS, NAMES, VOCABULARY, eager_twin, spec, tiny, words
 
 from dashboard.capture.capture import capture_run
 from dashboard.capture.families import Family, families, generic, register
@@ -19,6 +18,7 @@ from dashboard.capture.model_probe import anatomy, base_of, norm_module
 from dashboard.capture.tokens import tokenize
 from dashboard.contracts.attention_recipe import allowed_keys
 from dashboard.contracts.run import ModelRun
+from tests.support.tiny_models import HEADS, NAMES, VOCABULARY, eager_twin, spec, tiny, words
 
 pytestmark = pytest.mark.integration
 WORDS, TOP_K = 22, 10

@@ -16,9 +16,9 @@ MEGABYTES = 24
 PREFIX = f"""
 import json, os, shutil, sys
 from pathlib import Path
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "unit")!r}]
+sys.path.insert(0, {str(ROOT)!r})
 import numpy as np
-from synthetic import make_parts
+from tests.support.synthetic import make_parts
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists

@@ -11,11 +11,9 @@ import json
 import logging
 import math
 import re
-import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +23,11 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.strategies import SearchStrategy
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import make_parts
-
 from dashboard.errors import BROKEN
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.web.app import create_app
+from tests.support.synthetic import make_parts
 
 pytestmark = pytest.mark.integration
 

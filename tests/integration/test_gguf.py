@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from tiny_models import randomised
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
 
@@ -31,6 +30,7 @@ from dashboard.contracts.job import Progress
 from dashboard.errors import BadRequestError, ModelError, NoRoomError, UnsupportedModelError
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
+from tests.support.tiny_models import randomised
 
 pytestmark = pytest.mark.integration
 BEGIN = 1  # the id of the begin token in the files written here

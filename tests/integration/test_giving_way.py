@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import test_jobs
-from test_jobs import Server
-from tiny_models import tiny, words
-
 from dashboard.capture.capture import capture_run
 from dashboard.capture.model_probe import anatomy, at_each_layer
 from dashboard.compute import kind_named
@@ -32,6 +26,9 @@ from dashboard.errors import NoRoomError
 from dashboard.jobs.work import CrowdedError, Desk, ResidentModels, derive
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from tests.integration import test_jobs
+from tests.integration.test_jobs import Server
+from tests.support.tiny_models import tiny, words
 
 pytestmark = pytest.mark.integration
 _own_keys, keeper, server = test_jobs._own_keys, test_jobs.keeper, test_jobs.server  # fixtures

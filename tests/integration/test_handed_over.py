@@ -15,7 +15,6 @@ import pytest
 import sentencepiece
 import torch
 import transformers
-from tiny_models import randomised, tokenizer, words
 from tokenizers import AddedToken, processors
 from torch import nn
 from transformers import (
@@ -35,6 +34,7 @@ from dashboard.capture.predictions import masked_fill
 from dashboard.catalog.catalog import Catalog
 from dashboard.errors import BadRequestError, UnsafeModelError, UnsupportedModelError
 from dashboard.settings import Settings
+from tests.support.tiny_models import randomised, tokenizer, words
 
 pytestmark = pytest.mark.integration
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 64}

@@ -19,7 +19,8 @@ from urllib.error import URLError
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from tiny_models import tiny
+
+from tests.support.tiny_models import tiny
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]

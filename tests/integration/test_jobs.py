@@ -23,9 +23,6 @@ import psutil
 import pytest
 from dash import Input, Output, dcc, html
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import fake_jobs
-
 from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import JobSpec, Rank, preparation
@@ -38,6 +35,7 @@ from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.worker import OWN_REGISTRY
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from tests.support import fake_jobs
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +51,7 @@ UNKILLABLE = """
 from multiprocessing.context import SpawnProcess
 SpawnProcess.kill = lambda process: None  # as where a process hangs in the system, and no signal reaches it
 """
-FAKE = "tests.integration.fake_jobs"
+FAKE = "tests.support.fake_jobs"
 FAKE_JOBS = f"{FAKE}:registry"
 POLL = 0.03
 PATIENCE = 120.0  # seconds for what nobody promises a time for: torch is imported, a long text has got so far

@@ -3,22 +3,18 @@ twice."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import array_of
-from test_lens_figures import texts_of
-from test_logit_lens import HEADS
-from tiny_models import eager_twin, tiny, words
-
 from dashboard import plot_logit_lens
 from dashboard.errors import BadRequestError, BadSelectionError, MissingArrayError, RunShapeError, UnsupportedModelError
+from tests.integration.test_logit_lens import HEADS
+from tests.support.synthetic import array_of
+from tests.support.tiny_models import eager_twin, tiny, words
+from tests.unit.figures.test_lens import texts_of
 
 pytestmark = pytest.mark.integration
 

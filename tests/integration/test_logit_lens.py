@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import make_run
-from test_families import NAMES, reference
-from tiny_models import eager_twin, tiny, words
 
 from dashboard.capture.capture import capture_run
 from dashboard.compute import logit_lens
@@ -21,6 +14,9 @@ from dashboard.compute.deriving import derive
 from dashboard.compute.logit_lens import LogitLens
 from dashboard.contracts.job import Progress
 from dashboard.errors import BadSelectionError, MissingArrayError
+from tests.integration.test_families import NAMES, reference
+from tests.support.synthetic import make_run
+from tests.support.tiny_models import eager_twin, tiny, words
 
 pytestmark = pytest.mark.integration
 

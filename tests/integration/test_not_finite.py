@@ -8,7 +8,6 @@ import io
 import json
 import math
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import OneRun, make_parts, words_in
 
 from dashboard import plot_attention_heads, plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
 from dashboard.capture.capture import capture_run
@@ -38,6 +33,8 @@ from dashboard.views import all_views
 from dashboard.views.run_info import describe_run
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
+from tests.support.synthetic import OneRun, make_parts, words_in
+from tests.support.tiny_models import tiny
 
 TEXT = "w1 w2 w3 w1 w5 w6"
 WRONG = re.compile(r".{0,30}\b(?:nan|inf|our fault)\b.{0,30}", re.IGNORECASE)

@@ -3,18 +3,11 @@ typed."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import make_run
-from test_logit_lens import HEADS
-from tiny_models import WORDS, eager_twin, tiny, words
 
 from dashboard.capture.capture import capture_run
 from dashboard.capture.words import as_token
@@ -23,6 +16,9 @@ from dashboard.compute.deriving import derive
 from dashboard.compute.position_lens import PositionLens
 from dashboard.contracts.job import Progress
 from dashboard.errors import BadRequestError, MissingArrayError
+from tests.integration.test_logit_lens import HEADS
+from tests.support.synthetic import make_run
+from tests.support.tiny_models import WORDS, eager_twin, tiny, words
 
 pytestmark = pytest.mark.integration
 POSITION = 4

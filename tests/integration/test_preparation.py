@@ -23,14 +23,7 @@ from typing import Any
 
 import psutil
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from dash_person import Person, health_of
-from fake_jobs import freeze
 from filelock import FileLock
-from small_hub import NAME, Hub
-from test_gguf import with_size, write_gguf
-from tiny_models import randomised, tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from dashboard.catalog.catalog import Catalog
@@ -40,6 +33,11 @@ from dashboard.contracts.request import RunRequest
 from dashboard.jobs.queue import JobQueue
 from dashboard.settings import Settings
 from dashboard.web.serving import web_command
+from tests.integration.test_gguf import with_size, write_gguf
+from tests.support.dash_person import Person, health_of
+from tests.support.fake_jobs import freeze
+from tests.support.small_hub import NAME, Hub
+from tests.support.tiny_models import randomised, tokenizer
 
 pytestmark = pytest.mark.integration
 

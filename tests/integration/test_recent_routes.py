@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ import dash
 import pytest
 from flask.testing import FlaskClient
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from opening import opened
-from synthetic import make_parts
-
 from dashboard.contracts.run import ModelRun
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import COOKIE, LONGEST_NAME, VisitorLists
 from dashboard.web.app import create_app
+from tests.support.opening import opened
+from tests.support.synthetic import make_parts
 
 pytestmark = pytest.mark.integration
 NO_RUN = "0" * 64

@@ -1,7 +1,7 @@
 """Whole servers, as a team uses them: gunicorn's processes, a supervisor with its workers, and several people over
 HTTP.
 
-The jobs are fake (tests/integration/fake_jobs.py: `pages`), everything else is real. A text's last two words say how
+The jobs are fake (tests/support/fake_jobs.py: `pages`), everything else is real. A text's last two words say how
 many layers its run has, by which its progress can be told from anyone else's, and how many seconds it takes.
 
 To start a web process costs seconds, a worker without a model little: the tests share the web processes of two servers,
@@ -27,15 +27,13 @@ from typing import Any
 import psutil
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from dash_person import Person, health_of
-
 from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.request import RunRequest
 from dashboard.jobs.queue import JobQueue
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.web.serving import web_command
+from tests.support.dash_person import Person, health_of
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +70,7 @@ class Site:
     def start(self, *names: str, **changes: Any) -> Site:
         """Start "web", "worker" or both, with these settings changed, and wait until each does its work."""
         for name in names or ("web", "worker"):
-            worker = [sys.executable, "-c", WORKER, "tests.integration.fake_jobs:pages"]
+            worker = [sys.executable, "-c", WORKER, "tests.support.fake_jobs:pages"]
             command = web_command(self.settings) if name == "web" else worker
             environment = {**os.environ, **replace(self.settings, **changes).to_env()}
             with (self.settings.cache_dir.parent / "server.log").open("ab") as log:

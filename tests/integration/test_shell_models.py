@@ -19,9 +19,6 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
-from small_hub import COMMIT, NAME, Hub
-from test_gguf import write_gguf
-from tiny_models import tiny
 
 from dashboard.capture.loader import load_model
 from dashboard.catalog import fetch, memory, parts, transfer
@@ -30,6 +27,9 @@ from dashboard.cli import main
 from dashboard.contracts.job import Progress
 from dashboard.errors import HubUnreachableError, JobCancelledError, ModelError, ModelTooLargeError
 from dashboard.settings import Settings
+from tests.integration.test_gguf import write_gguf
+from tests.support.small_hub import COMMIT, NAME, Hub
+from tests.support.tiny_models import tiny
 
 pytestmark = pytest.mark.integration
 

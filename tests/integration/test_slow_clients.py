@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_web import environment, get, procfile, save_run, settings_in, started, wait_for_port
 
 from dashboard.settings import Settings
 from dashboard.store.visits import COOKIE, VisitorLists
+from tests.integration.test_web import environment, get, procfile, save_run, settings_in, started, wait_for_port
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ import dash
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from opening import opened
 
 from dashboard import open_run
 from dashboard.catalog.catalog import Catalog
@@ -35,6 +31,7 @@ from dashboard.store.run_store import RunStore
 from dashboard.store.visits import COOKIE
 from dashboard.views import all_views
 from dashboard.web.app import create_app
+from tests.support.opening import opened
 
 pytestmark = pytest.mark.integration
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import test_jobs
-from test_jobs import Server, key
-
 from dashboard.contracts.job import JobSpec
 from dashboard.jobs.backend import Done, Failed, State, Underway, watched_as
 from dashboard.jobs.diskcache_backend import DiskcacheBackend
+from tests.integration import test_jobs
+from tests.integration.test_jobs import Server, key
 
 pytestmark = pytest.mark.integration
 _own_keys, keeper, server = test_jobs._own_keys, test_jobs.keeper, test_jobs.server  # fixtures

@@ -28,14 +28,12 @@ import psutil
 import pytest
 from flask.testing import FlaskClient
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from synthetic import make_parts
-
 from dashboard.contracts.run import ModelRun
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.web.app import create_app
 from dashboard.web.routes.runs import no_page
+from tests.support.synthetic import make_parts
 
 pytestmark = pytest.mark.integration
 

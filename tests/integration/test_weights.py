@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import NAMES, eager_twin, randomised, tiny, tokenizer, words
 from torch import nn
 from transformers import (
     AlbertConfig,
@@ -56,6 +55,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.errors import ModelError, ModelTooLargeError, UnsupportedModelError
 from dashboard.exports.provenance import of_run
 from dashboard.settings import Settings
+from tests.support.tiny_models import NAMES, eager_twin, randomised, tiny, tokenizer, words
 
 pytestmark = pytest.mark.integration
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 64}

@@ -5,14 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from synthetic import make_parts
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import BROKEN, NO_ACCESS, NO_DISK, NoSpaceError, QueueFullError, unforeseen, without_paths
@@ -23,6 +19,7 @@ from dashboard.store.exports import MOST_AT_ONCE, ExportRoom
 from dashboard.store.leftovers import remove_left
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
+from tests.support.synthetic import make_parts
 
 ANN = "a" * 32
 

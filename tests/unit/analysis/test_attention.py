@@ -1,0 +1,49 @@
+"""What a head does: patterns and strongest keys, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dashboard.analysis.attention import PATTERN_NAMES, head_tags, strongest_keys
+from dashboard.contracts.run import ModelRun
+from tests.support.synthetic import make_parts
+
+
+def run_with(**scores: float) -> ModelRun:
+    """A run of one layer and one head with these mean weights."""
+    header, arrays = make_parts(layers=1, heads=1)
+    given = {"previous": 0.0, "next": 0.0, "self": 0.0, "first": 0.0, "entropy_share": 0.0, **scores}
+    return ModelRun(
+        header, {**arrays, **{f"decoder/scores/{name}": np.array([[value]]) for name, value in given.items()}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "pattern", "score"),
+    [
+        ({"previous": 0.9, "self": 0.05}, "previous", 0.9),
+        ({"first": 0.4}, "first", 0.4),
+        ({"next": 0.5, "self": 0.45}, "next", 0.5),
+        ({"self": 0.39, "entropy_share": 0.9}, "spread", 0.9),
+        ({"self": 0.39, "entropy_share": 0.5}, "mixed", 0.39),
+        ({"self": 0.5, "entropy_share": 0.9}, "self", 0.5),
+    ],
+)
+def test_a_head_is_named_by_what_it_reads_most(scores: dict[str, float], pattern: str, score: float) -> None:
+    [[tag]] = head_tags(run_with(**scores).attention_of())
+    assert (tag.pattern, tag.score) == (pattern, pytest.approx(score))
+    assert tag.pattern in PATTERN_NAMES
+
+
+def test_there_is_a_tag_for_every_head() -> None:
+    tags = head_tags(ModelRun(*make_parts(layers=3, heads=4)).attention_of())
+    assert [len(row) for row in tags] == [4, 4, 4]
+
+
+def test_strongest_keys_come_greatest_first_with_exact_weights() -> None:
+    weights = np.array([[1.0, 0, 0, 0], [0.25, 0.5, 0.25, 0], [0.4998, 0.0004, 0.0003, 0.4995]], dtype=np.float32)
+    assert [(k.token, k.weight) for k in strongest_keys(weights[1])] == [(1, 0.5), (0, 0.25), (2, 0.25)]
+    assert [k.token for k in strongest_keys(weights[0])] == [0]
+    assert [k.token for k in strongest_keys(weights[2])] == [0, 3]
+    assert [k.token for k in strongest_keys(weights[1], count=1)] == [1]

@@ -1,0 +1,154 @@
+"""The table of all heads: its numbers, what they would be by chance, its order and its filter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dashboard.analysis.attention import PATTERN_NAMES
+from dashboard.analysis.head_scores import by_chance
+from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys
+from dashboard.contracts.context import Context
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.views.heads import HEADINGS, VIEW, fitting
+from tests.support.synthetic import make_parts, make_run
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def options(**chosen: str) -> dict[str, Any]:
+    return {control.name: chosen.get(control.name, control.default) for control in VIEW.controls}
+
+
+def context(run: ModelRun, layer: int = 1, head: int = 0, whole: bool = False, **chosen: str) -> Context:
+    return Context(run, Selection(run.key, 0, layer, head), options(**chosen), whole=whole)
+
+
+def test_by_chance_in_both_directions_each_token_gets_one_nth() -> None:
+    found = by_chance(ScoreRecipe(1.0, "full"), 5, 5)
+    assert [found[name] for name in ("previous", "next", "self", "first")] == pytest.approx([1 / 5] * 4)
+    assert found["entropy"] == pytest.approx(np.log(5))
+    assert found["distance"] == pytest.approx((5 * 5 - 1) / (3 * 5))  # of two numbers of 0 … n − 1
+
+
+def test_by_chance_in_causal_attention_row_i_has_i_plus_one_keys() -> None:
+    found = by_chance(ScoreRecipe(1.0, "causal"), 4, 4)
+    harmonic = 1 + 1 / 2 + 1 / 3 + 1 / 4
+    assert found["self"] == pytest.approx(harmonic / 4)
+    assert found["previous"] == found["first"] == pytest.approx((harmonic - 1) / 3)
+    assert found["next"] == 0
+    assert found["entropy"] == pytest.approx(np.log([1, 2, 3, 4]).mean())
+    assert found["distance"] == pytest.approx((4 - 1) / 4)  # row i: i / 2
+
+
+@pytest.mark.parametrize("mask", ["full", "causal"])
+@pytest.mark.parametrize("window", [None, 1, 3])
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_by_chance_is_what_even_rows_give(mask: Any, window: int | None, count: int) -> None:
+    recipe = ScoreRecipe(1.0, mask, window)
+    allowed = allowed_keys(recipe, count, count)
+    weights = allowed / allowed.sum(axis=1, keepdims=True)
+    apart = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+    logs = np.log(np.where(weights > 0, weights, 1))
+    found = by_chance(recipe, count, count)
+    assert found["self"] == pytest.approx(np.diagonal(weights).mean())
+    assert found["entropy"] == pytest.approx(-(weights * logs).sum(axis=1).mean())
+    assert found["distance"] == pytest.approx((weights * apart).sum(axis=1).mean())
+    if count == 1:
+        assert np.isnan([found["previous"], found["next"], found["first"]]).all()
+        return
+    assert found["previous"] == pytest.approx(np.diagonal(weights, -1).mean())
+    assert found["next"] == pytest.approx(np.diagonal(weights, 1).mean())
+    assert found["first"] == pytest.approx(weights[1:, 0].mean())
+
+
+def test_rows_hold_every_head_and_its_scores() -> None:
+    run = make_run("causal")
+    found = VIEW.draw(context(run))
+    assert isinstance(found, dict)
+    told = found["layout"]["meta"]["heads"]
+    assert [column["name"] for column in told["columns"]] == [
+        "Previous",
+        "Next",
+        "Itself",
+        "First",
+        "Entropy, nats",
+        "Distance",
+    ]
+    assert [row[:2] for row in told["rows"]] == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    for index, name in enumerate(HEADINGS):
+        assert [row[3 + index] for row in told["rows"]] == pytest.approx(
+            run.attention_of().score(name).ravel(), rel=1e-5
+        )
+    assert told["columns"][5]["most"] == pytest.approx(float(run.attention_of().score("distance").max()))
+
+
+def test_a_score_that_is_no_number_is_said_to_be_none() -> None:
+    header, arrays = make_parts("causal", texts=("One",))
+    arrays["decoder/scores/next"] = np.full((2, 2), np.nan, dtype=np.float32)
+    run = ModelRun(header, arrays)
+    found = VIEW.draw(context(run))
+    assert isinstance(found, dict)
+    assert [row[4] for row in found["layout"]["meta"]["heads"]["rows"]] == [None] * 4
+    VIEW.text(context(run, sort="next"))
+    assert VIEW.export is not None
+    VIEW.export(context(run, sort="next"))
+
+
+def test_a_person_reads_the_table_in_the_pages_order_and_a_file_in_that_of_the_heads() -> None:
+    run = make_run("causal")
+    scores = run.attention_of().score("distance")  # rises with layer and head
+    assert (np.diff(scores.ravel()) > 0).all()
+    assert VIEW.table is not None
+    shown = VIEW.table(context(run, sort="distance"))
+    assert shown is not None
+    assert [row[:2] for row in shown.rows] == [(1, 1), (1, 0), (0, 1), (0, 0)]
+    assert shown.selected == (1,)
+    least = VIEW.table(context(run, sort="distance", order="least", filter="layer 1"))
+    assert least is not None
+    assert [row[:2] for row in least.rows] == [(1, 0), (1, 1)]
+    whole = VIEW.table(context(run, sort="distance", filter="layer 1", whole=True))
+    assert whole is not None
+    assert [row[:2] for row in whole.rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_a_filter_takes_numbers_whole() -> None:
+    assert fitting("Layer  1")(1, 4, "first token")
+    assert not fitting("layer 1")(12, 1, "first token")
+    assert fitting("5.1")(5, 1, "")
+    assert not fitting("5.1")(5, 11, "")
+    assert fitting("5.")(5, 11, "")
+    assert fitting("first")(0, 0, "first token")
+    assert not fitting("first")(0, 0, "next token")
+    assert fitting("")(0, 0, "")
+    assert not fitting("(")(0, 0, "")
+    assert fitting("\ufefffirst\u2003token ")(0, 0, "first token"), "what a browser takes for white space"
+
+
+def test_page_and_python_word_patterns_alike() -> None:
+    script = (ROOT / "assets" / "53-heads.js").read_text()
+    [line] = re.findall(r"const PATTERNS = \{(.*)\};", script)
+    assert dict(re.findall(r'(\w+): "([^"]*)"', line)) == PATTERN_NAMES
+
+
+def test_the_title_says_how_many_heads_there_are_and_by_what_they_are_sorted() -> None:
+    run = make_run("causal", layers=3)
+    assert VIEW.text(context(run, sort="next")).title == "All 6 heads by what they do: which read the next token"
+    assert (
+        VIEW.text(context(run, sort="entropy", order="least")).title
+        == "All 6 heads by what they do: which read few tokens"
+    )
+    assert VIEW.text(context(run, sort="head")).title == "All 6 heads, layer by layer"
+
+
+def test_the_exported_figure_is_the_score_by_which_is_sorted() -> None:
+    run = make_run("causal")
+    assert VIEW.export is not None
+    figure = VIEW.export(context(run, sort="entropy"))
+    assert figure is not None
+    assert np.asarray(figure.data[0].z) == pytest.approx(run.attention_of().score("entropy"))

@@ -1,4 +1,4 @@
-/* The table of all heads: rows and columns come with the figure of the Heads tab (dashboard/views/heads.py), order, filter and
+/* The table of all heads: rows and columns come with the figure of the Heads tab (dashboard/views/attention/heads.py), order, filter and
    colours are its options. A row selects its layer and head, and the selected head marks its row. */
 (function () {
   "use strict";

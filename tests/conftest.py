@@ -25,7 +25,11 @@ import pytest
 TURNS = "DASHBOARD_TESTS_TURNS"  # environment: the folder of the locks by which tests take turns
 RUN = "DASHBOARD_TESTS_RUN"  # environment: of whatever one process of the tests starts
 TESTS = Path(__file__).resolve().parent
-ORDER = {"browser": 1, "integration": 2, "unit": 3}  # of the folders of tests; a notebook's come beside the other browser
+ORDER = {
+    "browser": 1,
+    "integration": 2,
+    "unit": 3,
+}  # of the folders of tests; a notebook's come beside the other browser
 ENDING = 10.0  # seconds that what a test started has to end after it
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from dashboard.analysis.attention import PATTERN_NAMES
 from dashboard.contracts.run import ModelRun
-from dashboard.views.heads import fitting
+from dashboard.views.attention.heads import fitting
 from tests.browser.test_access import found_by_axe
 from tests.support.person import LOOK, Person
 

@@ -248,8 +248,8 @@ def test_a_stranger_among_the_jobs_is_caught(tmp_path: Path, name: str) -> None:
     [
         ("jobs.manager", "from dashboard.jobs.queue import JobQueue", "jobs.manager imports jobs.queue"),
         ("jobs.manager", "import diskcache", "jobs.manager imports diskcache"),
-        ("views.attention", "import torch", "views.attention imports torch"),
-        ("views.attention", "def f():\n    from torch import nn", "views.attention imports torch"),
+        ("views.attention.heatmap", "import torch", "views.attention.heatmap imports torch"),
+        ("views.declaration", "def f():\n    from torch import nn", "views.declaration imports torch"),
         ("figures.theme", "from dash import html", "figures.theme imports dash"),
         ("figures.theme", "from dashboard.views import all_views", "figures.theme imports views"),
         ("figures.theme", "from dashboard import settings", "figures.theme imports settings"),

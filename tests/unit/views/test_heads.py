@@ -15,7 +15,7 @@ from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.views.heads import HEADINGS, VIEW, fitting
+from dashboard.views.attention.heads import HEADINGS, VIEW, fitting
 from tests.support.synthetic import make_parts, make_run
 
 ROOT = Path(__file__).resolve().parents[3]

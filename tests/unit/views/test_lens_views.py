@@ -14,8 +14,9 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
-from dashboard.views import layers, logit_lens, through_the_layers
 from dashboard.views.declaration import View
+from dashboard.views.hidden_states import layers
+from dashboard.views.predictions import logit_lens, through_the_layers
 from tests.support.synthetic import (
     array_of,
     lens_logprobs,

@@ -20,9 +20,12 @@ from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
 from dashboard.figures.lens import LensMap, lens_map
-from dashboard.views import all_views, heads, layers, logit_lens, path, through_the_layers
+from dashboard.views import all_views
+from dashboard.views.attention.heatmap import heads
 from dashboard.views.declaration import View
+from dashboard.views.hidden_states import layers, path
 from dashboard.views.library import context_of as context_of_page
+from dashboard.views.predictions import logit_lens, through_the_layers
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
 from tests.support.synthetic import (

@@ -98,7 +98,7 @@ def test_views_are_found_in_the_order_of_their_cards_and_tabs() -> None:
 
 
 def test_two_views_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "attention_again.py").write_text("from dashboard.views.attention import VIEW\n")
+    (tmp_path / "attention_again.py").write_text("from dashboard.views.attention.heatmap import VIEW\n")
     monkeypatch.setattr(views, "__path__", [*views.__path__, str(tmp_path)])
     with pytest.raises(ValueError, match="one name"):
         all_views()
@@ -106,7 +106,7 @@ def test_two_views_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_view_is_one_file_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "planted_view.py").write_text(
-        "import dataclasses\nfrom dashboard.views.attention import VIEW as OLD\n"
+        "import dataclasses\nfrom dashboard.views.attention.heatmap import VIEW as OLD\n"
         "VIEW = dataclasses.replace(OLD, name='planted', order=0)\n"
     )
     monkeypatch.setattr(views, "__path__", [*views.__path__, str(tmp_path)])

@@ -23,7 +23,7 @@ from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import isolated, run_labels
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Words, token_at
-from dashboard.views.left_out import left_out_caption, not_shown_note
+from dashboard.views.hidden_states.left_out import left_out_caption, not_shown_note
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
 

@@ -23,7 +23,8 @@ from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import isolated, quoted, token_label
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words, token_span
-from dashboard.views.lens_results import (
+from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions.lens_results import (
     MODE,
     actual_id,
     from_place,
@@ -35,7 +36,6 @@ from dashboard.views.lens_results import (
     usable,
     waiting,
 )
-from dashboard.views.not_finite import not_finite_message
 
 TITLE = "Through the layers"
 CONTROLS = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dashboard.views import projected
 from dashboard.views.declaration import View
+from dashboard.views.hidden_states import projected
 
 VIEW = View(
     name="path",

@@ -22,7 +22,8 @@ from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels, run_names
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, waits
-from dashboard.views.lens_results import (
+from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions.lens_results import (
     MODE,
     from_place,
     is_small,
@@ -38,7 +39,6 @@ from dashboard.views.lens_results import (
     whole_lens,
     whole_request,
 )
-from dashboard.views.not_finite import not_finite_message
 
 TITLE = "Logit lens"
 EXPECTS = math.log(0.2)  # nats from which on a probability carries the word

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dash
 from flask_compress import Compress
@@ -24,11 +25,13 @@ from dashboard.web.build import ASSETS
 from dashboard.web.callback_validation import guard
 from dashboard.web.callbacks import connect
 from dashboard.web.layout import layout
-from dashboard.web.routes.exports import make_export_routes
-from dashboard.web.routes.figures import make_pictures
-from dashboard.web.routes.history import asker, make_recent
-from dashboard.web.routes.runs import Sources, make_routes
-from dashboard.web.services import Shelf
+from dashboard.web.routes.exports import make_exports
+from dashboard.web.routes.figures import make_figures
+from dashboard.web.routes.health import make_health
+from dashboard.web.routes.history import make_history
+from dashboard.web.routes.runs import make_runs
+from dashboard.web.security import asker, name_visitors, refuse_other_hosts, secure, security_policy
+from dashboard.web.services import Services
 
 TITLE = "Transformer dashboard"
 LATE = """
@@ -94,20 +97,10 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     )
     # models are fetched meanwhile
     app.layout = lambda: layout(settings, catalog.entries(), views, embedding is not None)
-    shelf = Shelf(settings, store, catalog, visitors)
-    connect(app, shelf, views)
-    ancestors = embedding.ancestors if embedding else ()
-    sources = Sources(
-        settings,
-        store,
-        catalog,
-        health=lambda: backend.health().to_json(),
-        page=lambda: to_json_plotly(app.layout()),
-        path=app.config.requests_pathname_prefix,
-        script_hashes=app.csp_hashes(),
-        ancestors=ancestors,
-    )
-    _add_routes(app, shelf, views, sources)
+    services = Services(settings, store, catalog, visitors)
+    connect(app, services, views)
+    _add_routes(app, services, views, lambda: backend.health().to_json())
+    _secure(app, services, embedding.ancestors if embedding else ())
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     guard(app.server, app.callback_map, app.config.routes_pathname_prefix.rstrip("/"))
     Compress(app.server)
@@ -116,14 +109,26 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     return app
 
 
-def _add_routes(app: dash.Dash, shelf: Shelf, views: Sequence[View], sources: Sources) -> None:
+def _add_routes(
+    app: dash.Dash, services: Services, views: Sequence[View], health: Callable[[], dict[str, Any]]
+) -> None:
     """All addresses beside Dash's own; the list of runs where there are visitors."""
     prefix = app.config.routes_pathname_prefix.rstrip("/")
-    app.server.register_blueprint(make_routes(sources), url_prefix=prefix or None)
-    app.server.register_blueprint(make_pictures(shelf, views), url_prefix=f"{prefix}/show")
-    app.server.register_blueprint(make_export_routes(shelf, views), url_prefix=f"{prefix}/export")
-    if shelf.visitors is not None:
-        app.server.register_blueprint(make_recent(shelf.settings, shelf.store, shelf.visitors))
+    well = make_health(health, lambda: to_json_plotly(app.layout()), app.config.requests_pathname_prefix)
+    app.server.register_blueprint(well, url_prefix=prefix or None)
+    app.server.register_blueprint(make_runs(services), url_prefix=prefix or None)
+    app.server.register_blueprint(make_figures(services, views), url_prefix=f"{prefix}/show")
+    app.server.register_blueprint(make_exports(services, views), url_prefix=f"{prefix}/export")
+    if services.visitors is not None:
+        app.server.register_blueprint(make_history(services.store, services.visitors))
+
+
+def _secure(app: dash.Dash, services: Services, ancestors: Sequence[str]) -> None:
+    """Headers for every answer; the check of hosts and the visitor's cookie where there are visitors."""
+    secure(app.server, security_policy(app.csp_hashes(), ancestors), embedded=bool(ancestors))
+    if services.visitors is not None:
+        refuse_other_hosts(app.server, services.settings)
+        name_visitors(app.server, services.visitors, services.settings.path)
 
 
 def import_pandas() -> None:

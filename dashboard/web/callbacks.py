@@ -31,7 +31,7 @@ from dashboard.views.declaration import View
 from dashboard.views.run_info import apart, describe_run, opened_example, place_in, start_of
 from dashboard.views.state import options_in, settings_of
 from dashboard.web.model_picker import known_model
-from dashboard.web.services import Shelf, guarded
+from dashboard.web.services import Services, guarded
 
 MOST_WANTED = 24  # derived results that one page asks for at a time
 GONE = {  # by what asked for the run
@@ -42,18 +42,18 @@ GONE = {  # by what asked for the run
 }
 
 
-def connect(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
+def connect(app: Dash, services: Services, views: Sequence[View]) -> None:
     """Register every callback of the page."""
-    _submit(app, shelf)
-    _derive(app, shelf)
-    _run_info(app, shelf, views)
+    _submit(app, services)
+    _derive(app, services)
+    _run_info(app, services, views)
     browser = _InBrowser(app)
     _selecting(browser, views)
     _showing(browser, views)
     _around(browser)
 
 
-def _submit(app: Dash, shelf: Shelf) -> None:
+def _submit(app: Dash, services: Services) -> None:
     @app.callback(
         Output(ids.SUBMITTED_RUN, "data"),
         Input(ids.RUN, "n_clicks"),
@@ -63,35 +63,35 @@ def _submit(app: Dash, shelf: Shelf) -> None:
         progress=Output(ids.PROGRESS_STATE, "data"),
         cancel=[Input(ids.CANCEL, "n_clicks")],
         running=[(Output(ids.FORM_STATE, "data"), "running", "idle")],
-        interval=shelf.settings.poll_milliseconds,
+        interval=services.settings.poll_milliseconds,
         prevent_initial_call=True,
     )
     def submit(clicks: int, model: str, text: str) -> JobSpec:
         request = RunRequest(model, text)
-        check_tokens(shelf, request)
-        return capture_job(shelf, request)
+        check_tokens(services, request)
+        return capture_job(services, request)
 
 
-def capture_job(shelf: Shelf, request: RunRequest) -> JobSpec:
+def capture_job(services: Services, request: RunRequest) -> JobSpec:
     """The job of a run, with what its model needs first. Until that is done it has a provisional name, for the true one
     holds a hash of the model's files, which may be gigabytes.
     """
-    model = shelf.catalog.readiness(request.model, request.revision)
+    model = services.catalog.readiness(request.model, request.revision)
     payload = {"request": request.to_json(), "fingerprint": model.fingerprint}
     needs = preparation(request.model, request.revision) if model.preparable else None
     return JobSpec("capture", request.key(model.fingerprint), payload, needs)
 
 
-def check_tokens(shelf: Shelf, request: RunRequest) -> None:
+def check_tokens(services: Services, request: RunRequest) -> None:
     """Raise `TextTooLongError` at once where the tokens can be counted here; else the worker counts them."""
-    entry, most = shelf.catalog.admit(request.model), shelf.settings.max_tokens
+    entry, most = services.catalog.admit(request.model), services.settings.max_tokens
     check_characters(len(request.text), entry.title, entry.limit, most)
-    tokens = shelf.catalog.count_tokens(entry.name, request.text)
+    tokens = services.catalog.count_tokens(entry.name, request.text)
     if tokens is not None:
         check_length(tokens, entry.title, entry.limit, most)
 
 
-def _derive(app: Dash, shelf: Shelf) -> None:
+def _derive(app: Dash, services: Services) -> None:
     """The derived results that the open cards want and that are not there: one set, which changes with what is
     selected."""
 
@@ -100,16 +100,16 @@ def _derive(app: Dash, shelf: Shelf) -> None:
         Input(ids.DERIVED_REQUEST, "data"),
         background=True,
         progress=Output(ids.DERIVED_PROGRESS, "data"),
-        interval=shelf.settings.poll_milliseconds,
+        interval=services.settings.poll_milliseconds,
         prevent_initial_call=True,
     )
     def derive(raw: object) -> JobSet:
         if not isinstance(raw, dict) or not isinstance(raw.get("wants"), list) or len(raw["wants"]) > MOST_WANTED:
             raise BadRequestError("What is to be computed cannot be read. Reload the page.")
-        return derived_jobs(shelf, raw["wants"])
+        return derived_jobs(services, raw["wants"])
 
 
-def derived_jobs(shelf: Shelf, wants: Sequence[object]) -> JobSet:
+def derived_jobs(services: Services, wants: Sequence[object]) -> JobSet:
     """The jobs of those derived results that are not there; one that is refused says why, and holds up no other.
 
     Raises:
@@ -119,7 +119,7 @@ def derived_jobs(shelf: Shelf, wants: Sequence[object]) -> JobSet:
     for one in wants:
         name = one.get("name") if isinstance(one, dict) else None
         try:
-            job = derived_job(shelf, DerivedRequest.from_json(one))
+            job = derived_job(services, DerivedRequest.from_json(one))
         except DashboardError as error:
             if not is_result_name(name):
                 raise
@@ -130,31 +130,31 @@ def derived_jobs(shelf: Shelf, wants: Sequence[object]) -> JobSet:
     return JobSet(tuple(jobs), refused)
 
 
-def derived_job(shelf: Shelf, request: DerivedRequest) -> JobSpec | None:
+def derived_job(services: Services, request: DerivedRequest) -> JobSpec | None:
     """The job of a derived result, with what its model needs first; None where the result is there.
 
     Raises:
         DashboardError: the run is not here, or cannot have this result.
     """
-    run = shelf.store.open(request.run)
-    if shelf.store.derived(request, run.stamp) is not None:
+    run = services.store.open(request.run)
+    if services.store.derived(request, run.stamp) is not None:
         return None
     kind = check(run, request)
     return JobSpec(
-        "derive", f"{request.name}@{run.stamp}", request.to_json(), _needed_by(run, shelf), kind.rank(request)
+        "derive", f"{request.name}@{run.stamp}", request.to_json(), _needed_by(run, services), kind.rank(request)
     )
 
 
-def _needed_by(run: ModelRun, shelf: Shelf) -> JobSpec | None:
+def _needed_by(run: ModelRun, services: Services) -> JobSpec | None:
     """The preparation of a run's model, if it needs one."""
     try:
-        ready = shelf.catalog.readiness(run.request.model, run.request.revision)
+        ready = services.catalog.readiness(run.request.model, run.request.revision)
     except DashboardError:  # a notebook's own model, or one that left: who computes says what is wrong
         return None
     return preparation(run.request.model, run.request.revision) if ready.preparable else None
 
 
-def _run_info(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
+def _run_info(app: Dash, services: Services, views: Sequence[View]) -> None:
     @app.callback(
         Output(ids.RUN_INFO, "data"),
         Input(ids.SUBMITTED_RUN, "data"),
@@ -164,36 +164,36 @@ def _run_info(app: Dash, shelf: Shelf, views: Sequence[View]) -> None:
     )
     def run_info(submitted: object, address: object, selection: object) -> Any:
         if ctx.triggered_id == ids.ADDRESS:
-            info, problem = guarded(lambda: _from_address(shelf, views, address))
+            info, problem = guarded(lambda: _from_address(services, views, address))
         elif isinstance(submitted, dict) and submitted.get("run"):
-            info, problem = guarded(lambda: _from_submit(shelf, submitted, selection))
+            info, problem = guarded(lambda: _from_submit(services, submitted, selection))
         else:
             return no_update
         if info is None:
             return {"error": problem}
-        known = known_model(shelf.catalog, info["model"], shelf.settings.max_tokens)
-        return {**info, "name": shelf.opened(info["run"]), "known": known}
+        known = known_model(services.catalog, info["model"], services.settings.max_tokens)
+        return {**info, "name": services.opened(info["run"]), "known": known}
 
 
-def _from_submit(shelf: Shelf, submitted: dict[str, Any], raw: object) -> dict[str, Any]:
-    run = shelf.store.open(str(submitted["run"]))
+def _from_submit(services: Services, submitted: dict[str, Any], raw: object) -> dict[str, Any]:
+    run = services.store.open(str(submitted["run"]))
     before = selection = None
     if isinstance(raw, dict) and raw.get("run"):
         try:
             selection = Selection.from_json(raw)
-            before = shelf.store.open(selection.run)
+            before = services.store.open(selection.run)
         except DashboardError:
             selection = None  # the run that was shown has left the store: nothing to carry over
     options: dict[str, Any] | None = {} if opened_example(run, before) else None  # an example is shown as it was meant
     return {**describe_run(run), "start": start_of(run, before, selection), "options": options}
 
 
-def _from_address(shelf: Shelf, views: Sequence[View], address: object) -> dict[str, Any]:
+def _from_address(services: Services, views: Sequence[View], address: object) -> dict[str, Any]:
     if not isinstance(address, dict) or not is_run_key(address.get("run")):
         raise BadRequestError("The address does not name a run. Check that the link was copied whole, or run a text.")
     via = next((name for name in GONE if name == address.get("via")), "link")
     try:
-        run = shelf.store.open(address["run"])
+        run = services.store.open(address["run"])
     except (NewerRunError, UnreadableRunError):
         raise
     except RunNotFoundError as error:

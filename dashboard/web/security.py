@@ -1,14 +1,53 @@
-"""Who may ask: hosts that this server answers for, and pages that may change something. Plain values, no web
-framework."""
+"""Who may ask, and what answers say for a browser's safety: hosts, requests of this server's own pages, the cookie that
+names a visitor, headers."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from flask import Flask, Request, Response, request
+
+from dashboard.errors import BadRequestError
+from dashboard.settings import Settings
+from dashboard.store.visits import COOKIE, FORGOTTEN_SECONDS, VisitorLists, new_visitor
+
+log = logging.getLogger(__name__)
+UNUSED = (
+    *("accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope"),
+    *("hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
+PERMISSIONS = ", ".join([*(f"{name}=()" for name in UNUSED), "clipboard-write=(self)"])
+# the page's own first one: the navigation before it may come from a link on another site,
+FIRST_REQUEST = "_dash-layout"
+# and then a browser sends no SameSite=Strict cookie, though it has one
 LOOPBACK_NAMES = ("localhost", "*.localhost")
+
+
+def secure(app: Flask, policy: str, embedded: bool) -> None:
+    """Give every answer the headers that browsers ask for.
+
+    Args:
+        policy: Content-Security-Policy. embedded: whether pages of other origins may stand around this one.
+    """
+    app.after_request(lambda response: _finish(response, policy, embedded))
+
+
+def refuse_other_hosts(app: Flask, settings: Settings) -> None:
+    """Answer requests for this server's own hosts only (`answers_for`)."""
+    app.before_request(lambda: _gate(settings))
+
+
+def name_visitors(app: Flask, visitors: VisitorLists, path: str) -> None:
+    """Give each browser a signed cookie that names its visitor."""
+    app.after_request(lambda response: _introduce(response, visitors, path))
+
+
+# hosts
 
 
 def host_name(raw: str) -> str:
@@ -80,3 +119,97 @@ def from_own_page(headers: Mapping[str, str], host: str) -> bool:
         return True  # a program, not a page: it has no one else's cookie
     hosts = {host.lower(), headers.get("X-Forwarded-Host", "").split(",")[0].strip().lower()}
     return urlsplit(origin).netloc.lower() in hosts - {""}
+
+
+def _gate(settings: Settings) -> Response | None:
+    bound = request.environ.get("SERVER_NAME", "")
+    if request.path in ("/health", "/ready") or answers_for(request.host, bound, settings.host, settings.hosts):
+        return None
+    text = (
+        f"This server does not answer for the host {request.host!r}. If that is its name, start it with "
+        "DASHBOARD_HOSTS set to that name (several with commas between, * for any)."
+    )
+    return Response(text, 421, mimetype="text/plain")
+
+
+# visitors
+
+
+def asker(visitors: VisitorLists | None) -> str:
+    """Whose request this is, for turns and shares: the visitor, else the address that it comes from."""
+    visitor = None if visitors is None else visitors.visitor_in(request.cookies)
+    return visitor or f"at {request.remote_addr}"
+
+
+def own_json(asked: Request, needs_json: bool) -> dict[str, Any]:
+    """The JSON of a request from a page of this server; {} where none is needed."""
+    if not from_own_page(dict(asked.headers), asked.host):
+        raise BadRequestError(
+            "This did not come from this server's own page. Reload the page; behind a proxy, whoever keeps it must "
+            "pass on the "
+            "browser's Host with its port."
+        )
+    try:
+        raw = asked.get_json(silent=True) if needs_json and asked.is_json else {}
+    except RecursionError:  # brackets in brackets in brackets
+        raw = None
+    if not isinstance(raw, dict) or (needs_json and not raw):
+        raise BadRequestError("Send JSON (Content-Type: application/json) with name or pinned.")
+    return raw
+
+
+def _introduce(response: Response, visitors: VisitorLists, path: str) -> Response:
+    """Give a browser that has none its visitor's name, and let the one it has last as long again."""
+    if request.path.endswith(FIRST_REQUEST) and response.status_code == 200:
+        try:
+            cookie = visitors.cookie_of(visitors.visitor_in(request.cookies) or new_visitor())
+        except OSError:  # the disk is full, perhaps: a page without a list of runs is better than none
+            log.exception("visitors cannot be named: the server's secret is missing")
+            return response
+        response.headers["Cache-Control"] = "no-store"
+        response.set_cookie(
+            COOKIE,
+            cookie,
+            max_age=int(FORGOTTEN_SECONDS),
+            path=path,
+            httponly=True,
+            samesite="Strict",
+            secure=is_encrypted(request),
+        )
+    return response
+
+
+# headers
+
+
+def security_policy(script_hashes: Sequence[str], ancestors: Sequence[str] = ()) -> str:
+    """Content-Security-Policy: nothing from another host, and no page of another site around this one but `ancestors`.
+
+    Plotly's charts need no 'unsafe-eval' (its 3-D ones neither, as of plotly.js 4.1.1; see docs/decisions/015).
+    """
+    rules = {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "script-src": ["'self'", *script_hashes],
+        "frame-ancestors": ["'self'", *ancestors],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+    }
+    return "; ".join(" ".join([name, *values]) for name, values in rules.items())
+
+
+def _finish(response: Response, policy: str, embedded: bool) -> Response:
+    """A run's address is all that it takes to read it, so it is not told to other sites, and no other site may hold
+    it."""
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if embedded else "same-origin")
+    # elsewhere browsers only warn of it
+    if not embedded and (is_encrypted(request) or is_loopback(host_name(request.host))):
+        response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    if request.path.endswith("favicon.ico"):  # else a browser asks again whenever the address changes
+        response.headers["Cache-Control"] = "public, max-age=86400"
+    return response

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Services:
     """Runs, models, settings, and where there are any, the visitors' lists of runs."""
 
     settings: Settings

@@ -31,7 +31,7 @@ from dashboard.views import all_views
 from dashboard.views.declaration import View
 from dashboard.views.library import context_of
 from dashboard.views.state import ViewState
-from dashboard.web.services import Shelf
+from dashboard.web.services import Services
 from tests.support.tiny_models import eager_twin, tiny, words
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "adding-a-derived-result.md"
@@ -78,9 +78,9 @@ def test_it_is_found_and_computed_in_python(run: ModelRun) -> None:
 def test_a_card_waits_for_it_and_then_shows_it(view: View, run: ModelRun, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs", 10**9)
     store.save(run.key, run.header, run.arrays)
-    shelf = Shelf(Settings(cache_dir=tmp_path), store, None)  # type: ignore[arg-type]
+    services = Services(Settings(cache_dir=tmp_path), store, None)  # type: ignore[arg-type]
     state = ViewState(Selection(run.key, 3, 0, 0), {"earlier": {}})
-    before = context_of(view, state, shelf)
+    before = context_of(view, state, services)
     [awaited] = view.awaits(before)
     assert awaited == DerivedRequest.of(run.key, NAME, first=3)
     assert view.draw(before) is None
@@ -98,7 +98,7 @@ def test_a_card_waits_for_it_and_then_shows_it(view: View, run: ModelRun, tmp_pa
     assert [progress.message for progress in said] == at_each_step
     assert worker_derives(awaited.to_json(), desk, None) == awaited.name, "once for everyone"  # type: ignore[arg-type]
 
-    after = context_of(view, state, shelf)
+    after = context_of(view, state, services)
     assert view.awaits(after) == ()
     figure: Any = view.draw(after)
     assert run.surprisal is not None

@@ -32,7 +32,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.web.app import create_app
-from dashboard.web.routes.runs import no_page
+from dashboard.web.routes.health import no_page
 from tests.support.synthetic import make_parts
 
 pytestmark = pytest.mark.integration

@@ -52,7 +52,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
         *("jobs.in_process", "jobs.manager", "jobs.opening"),
         *GROUND,
     ),
-    "web.security": (),
+    "web.security": ("settings", "store.visits", *BASE),
     "web.below_path": (),
     "web.build": (),
     "web.plain_line": BASE,

@@ -37,14 +37,14 @@ from dashboard.store.exports import ExportFile, ExportRoom
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
 from dashboard.web.plain_line import plain_line
-from dashboard.web.routes.history import asker
-from dashboard.web.services import Shelf
+from dashboard.web.security import asker
+from dashboard.web.services import Services
 
 log = logging.getLogger(__name__)
 PIECE = 1 << 18  # bytes that are read from a temporary file at once
 
 
-def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
+def make_exports(services: Services, views: Sequence[View]) -> Blueprint:
     """/export/…"""
     routes = Blueprint("exports", __name__)
 
@@ -53,7 +53,7 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/figure/<name>.<any(json,html,csv):suffix>")
     def _figure(name: str, suffix: str) -> Response:
-        found = standing(name, state(), views, shelf)
+        found = standing(name, state(), views, services)
         if suffix == "json":
             return Response(picture_json(found, theme_named(request.args.get("theme"))), mimetype="application/json")
         if suffix == "csv":
@@ -64,20 +64,22 @@ def make_export_routes(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     @routes.get("/report.html")
     def _report() -> Response:
         now = state()
-        name = report_name(shelf.run_of(now.selection), now.selection)
-        return _answer(name) if _is_question() else _download(report(now, views, shelf, _server()), "text/html", name)
+        name = report_name(services.run_of(now.selection), now.selection)
+        return (
+            _answer(name) if _is_question() else _download(report(now, views, services, _server()), "text/html", name)
+        )
 
     @routes.get("/run.<any(npz,safetensors):suffix>")
     def _run(suffix: str) -> Response:
-        run = shelf.run_of(state().selection)
-        run = run.with_derived(shelf.store.all_derived(run))
+        run = services.run_of(state().selection)
+        run = run.with_derived(services.store.all_derived(run))
         attention = request.args.get("attention") == "1"
         name = file_name(run, *(["with-attention"] if attention else []), suffix=suffix)
-        room, size = ExportRoom.from_settings(shelf.settings), _run_size(run, attention)
+        room, size = ExportRoom.from_settings(services.settings), _run_size(run, attention)
         if _is_question():
-            room.check(asker(shelf.visitors), size)
+            room.check(asker(services.visitors), size)
             return _answer(name, size)
-        made = room.open(asker(shelf.visitors), size)
+        made = room.open(asker(services.visitors), size)
         _write(made, run, cast(RunFormat, suffix), attention)
         return _sent(made, name)
 

@@ -37,10 +37,10 @@ from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
 from dashboard.web.build import FOR_EVER, build
 from dashboard.web.plain_line import plain_line
-from dashboard.web.services import Shelf, guarded
+from dashboard.web.services import Services, guarded
 
 
-def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
+def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
     """/show/…; an address that leads to nothing gives 404, one that names no view state 400, and one sentence."""
     routes = Blueprint("pictures", __name__)
     by_name = {view.name: view for view in views}
@@ -48,13 +48,13 @@ def make_pictures(shelf: Shelf, views: Sequence[View]) -> Blueprint:
     @routes.get("/figure/<name>")
     def _figure(name: str) -> Response:
         view, state = _named(name), ViewState.from_query(request.args, views)
-        found = figure_of(shelf, view, state, theme_named(request.args.get("theme")))
+        found = figure_of(services, view, state, theme_named(request.args.get("theme")))
         return _answer(found, found["layout"]["meta"]["whole"])
 
     @routes.get("/words/<name>")
     def _words(name: str) -> Response:
         view, state = _named(name), ViewState.from_query(request.args, views)
-        found = words_of(shelf, view, state)
+        found = words_of(services, view, state)
         return _answer(found, found["whole"])
 
     def _named(name: str) -> View:
@@ -78,9 +78,9 @@ def _answer(found: Mapping[str, Any], whole: bool) -> Response:
     return response
 
 
-def figure_of(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
+def figure_of(services: Services, view: View, state: ViewState, theme: Theme) -> Spec:
     """A view's figure as plain data; one with the sentence of what went wrong, where something did."""
-    found, problem = guarded(lambda: _drawn(shelf, view, state, theme))
+    found, problem = guarded(lambda: _drawn(services, view, state, theme))
     if found is None:
         found = spec_of(empty_figure(problem, theme))
         told = {"run": state.selection.run, "stamp": state.selection.stamp}
@@ -88,8 +88,8 @@ def figure_of(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     return found
 
 
-def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
-    context = context_of(view, state, shelf, theme.name)
+def _drawn(services: Services, view: View, state: ViewState, theme: Theme) -> Spec:
+    context = context_of(view, state, services, theme.name)
     selection, options = context.selection, context.options
     figure = view.draw(context)
     spec = spec_of(empty_figure(None, theme) if figure is None else figure)
@@ -100,7 +100,7 @@ def _drawn(shelf: Shelf, view: View, state: ViewState, theme: Theme) -> Spec:
     return spec
 
 
-def words_of(shelf: Shelf, view: View, state: ViewState) -> dict[str, Any]:
+def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]:
     """A view's words.
 
     Returns:
@@ -109,7 +109,7 @@ def words_of(shelf: Shelf, view: View, state: ViewState) -> dict[str, Any]:
         asked for. `heading`, `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain
         tree, or None).
     """
-    found, problem = guarded(lambda: _told(shelf, view, state))
+    found, problem = guarded(lambda: _told(services, view, state))
     words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
     return {
         "view": view.name,
@@ -127,9 +127,9 @@ def words_of(shelf: Shelf, view: View, state: ViewState) -> dict[str, Any]:
 Told = tuple[Words, list[Plain] | None, Sequence[DerivedRequest]]
 
 
-def _told(shelf: Shelf, view: View, state: ViewState) -> Told:
+def _told(services: Services, view: View, state: ViewState) -> Told:
     """A view's words, the table in place of its figure where the options ask for it, and which results it waits for."""
-    context = context_of(view, state, shelf)
+    context = context_of(view, state, services)
     try:
         return _said(view, context)
     except MissingArrayError as error:

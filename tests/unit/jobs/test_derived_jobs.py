@@ -16,7 +16,7 @@ from dashboard.errors import BadRequestError, ModelNotFoundError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.web.callbacks import derived_jobs
-from dashboard.web.services import Shelf
+from dashboard.web.services import Services
 from tests.support.synthetic import make_run
 
 
@@ -33,10 +33,10 @@ def run() -> ModelRun:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, run: ModelRun) -> Shelf:
-    shelf = Shelf(Settings(cache_dir=tmp_path), RunStore(tmp_path / "runs", 10**9), Catalog())  # type: ignore[arg-type]
-    shelf.store.save(run.key, run.header, run.arrays)
-    return shelf
+def services(tmp_path: Path, run: ModelRun) -> Services:
+    services = Services(Settings(cache_dir=tmp_path), RunStore(tmp_path / "runs", 10**9), Catalog())  # type: ignore[arg-type]
+    services.store.save(run.key, run.header, run.arrays)
+    return services
 
 
 def want(run: str, kind: str, **parameters: Any) -> dict[str, Any]:
@@ -45,9 +45,9 @@ def want(run: str, kind: str, **parameters: Any) -> dict[str, Any]:
     return {"name": request.name, **request.to_json()}
 
 
-def test_a_result_that_is_refused_holds_up_no_other(shelf: Shelf, run: ModelRun) -> None:
+def test_a_result_that_is_refused_holds_up_no_other(services: Services, run: ModelRun) -> None:
     there = DerivedRequest.of(run.key, "masked-prediction", position=2)
-    shelf.store.save_derived(Derived(there, {"a": np.zeros(1)}, {}))
+    services.store.save_derived(Derived(there, {"a": np.zeros(1)}, {}))
     good = [want(run.key, "masked-prediction", position=1), want(run.key, "logit-lens")]
     bad = {
         "There is no token 999 in this run": want(run.key, "masked-prediction", position=999),
@@ -56,7 +56,7 @@ def test_a_result_that_is_refused_holds_up_no_other(shelf: Shelf, run: ModelRun)
         "This server no longer has that run": want("f" * 64, "masked-prediction", position=1),
         "parameters that cannot be read": {**want(run.key, "nothing", text="x"), "parameters": {"text": "x" * 3_000}},
     }
-    found = derived_jobs(shelf, [*bad.values(), {"name": there.name, **there.to_json()}, *good])
+    found = derived_jobs(services, [*bad.values(), {"name": there.name, **there.to_json()}, *good])
     ranks = [(good[0]["name"], Rank.QUICK), (good[1]["name"], Rank.LONG)]
     assert [(spec.artifact, spec.rank) for spec in found.specs] == ranks
     assert set(found.refused) == {one["name"] for one in bad.values()}
@@ -66,17 +66,17 @@ def test_a_result_that_is_refused_holds_up_no_other(shelf: Shelf, run: ModelRun)
 
 @pytest.mark.parametrize("unread", [None, 5, {}, {"name": "x"}, {"name": ["a"]}, {"name": "0" * 64 + ".x/../y"}])
 def test_what_has_no_name_by_which_the_page_knows_it_refuses_the_whole_set(
-    shelf: Shelf, run: ModelRun, unread: object
+    services: Services, run: ModelRun, unread: object
 ) -> None:
     with pytest.raises(BadRequestError, match="Reload the page"):
-        derived_jobs(shelf, [want(run.key, "logit-lens"), unread])
+        derived_jobs(services, [want(run.key, "logit-lens"), unread])
 
 
-def test_two_captures_of_a_run_have_two_jobs_for_one_result(shelf: Shelf, run: ModelRun) -> None:
+def test_two_captures_of_a_run_have_two_jobs_for_one_result(services: Services, run: ModelRun) -> None:
     """Who asks for the result of the new one does not wait for that of the old one, which will be refused."""
     one = want(run.key, "masked-prediction", position=1)
-    [old] = derived_jobs(shelf, [one]).specs
-    shelf.store.save(run.key, {**run.header, "stamp": "the-second"}, run.arrays)
-    [new] = derived_jobs(shelf, [one]).specs
+    [old] = derived_jobs(services, [one]).specs
+    services.store.save(run.key, {**run.header, "stamp": "the-second"}, run.arrays)
+    [new] = derived_jobs(services, [one]).specs
     assert old.key != new.key
     assert old.artifact == new.artifact == one["name"]

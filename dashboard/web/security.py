@@ -22,9 +22,9 @@ UNUSED = (
     *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
 )
 PERMISSIONS = ", ".join([*(f"{name}=()" for name in UNUSED), "clipboard-write=(self)"])
-# the page's own first one: the navigation before it may come from a link on another site,
+# the page's own first one: the navigation before it may come from a link on another site, and then a browser sends no
+# SameSite=Strict cookie, though it has one
 FIRST_REQUEST = "_dash-layout"
-# and then a browser sends no SameSite=Strict cookie, though it has one
 LOOPBACK_NAMES = ("localhost", "*.localhost")
 
 

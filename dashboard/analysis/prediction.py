@@ -8,7 +8,7 @@ from dashboard.contracts.prediction import Prediction
 
 
 @dataclass(frozen=True)
-class Chance:
+class BoundedProbability:
     """A token's probability at one position, 0 … 1; where it is not among those kept there, the most that it can be."""
 
     probability: float
@@ -16,13 +16,13 @@ class Chance:
 
 
 @dataclass(frozen=True)
-class Contender:
+class SharedCandidate:
     """One token that either position expects: its vocabulary id and text, and its probabilities there."""
 
     id: int
     text: str
-    one: Chance
-    other: Chance
+    one: BoundedProbability
+    other: BoundedProbability
 
     @property
     def difference(self) -> tuple[float, float]:
@@ -32,12 +32,14 @@ class Contender:
         return low, high
 
 
-def contenders(one: Prediction, other: Prediction, count: int) -> tuple[Contender, ...]:
+def shared_candidates(one: Prediction, other: Prediction, count: int) -> tuple[SharedCandidate, ...]:
     """The `count` tokens that are likeliest at either position, by the greater of their two probabilities."""
     chances = [_chances(one), _chances(other)]
     names = {c.id: c.text for prediction in (one, other) for c in prediction.candidates}
     order = sorted(names, key=lambda i: (-max(chance.get(i, 0.0) for chance in chances), i))[:count]
-    return tuple(Contender(i, names[i], _chance(one, chances[0], i), _chance(other, chances[1], i)) for i in order)
+    return tuple(
+        SharedCandidate(i, names[i], _bounded(one, chances[0], i), _bounded(other, chances[1], i)) for i in order
+    )
 
 
 def _chances(prediction: Prediction) -> dict[int, float]:
@@ -48,7 +50,7 @@ def _chances(prediction: Prediction) -> dict[int, float]:
     return found
 
 
-def _chance(prediction: Prediction, chances: dict[int, float], identifier: int) -> Chance:
+def _bounded(prediction: Prediction, chances: dict[int, float], identifier: int) -> BoundedProbability:
     if identifier in chances:
-        return Chance(chances[identifier])
-    return Chance(prediction.candidates[-1].probability, known=False)
+        return BoundedProbability(chances[identifier])
+    return BoundedProbability(prediction.candidates[-1].probability, known=False)

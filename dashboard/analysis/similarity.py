@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Similarity:
     """Two tokens' states side by side.
 
     Attributes:
@@ -22,11 +22,11 @@ class Likeness:
     dimensions: int
 
 
-def likeness(states: np.ndarray, one: int, other: int) -> Likeness:
+def similarity(states: np.ndarray, one: int, other: int) -> Similarity:
     """Compare two rows of (token, hidden) as they are: neither centred nor scaled, in float64."""
     a, b = states[one].astype(np.float64), states[other].astype(np.float64)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return Likeness(float("nan"), float("nan"), len(a))
+        return Similarity(float("nan"), float("nan"), len(a))
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     cosine = float(np.clip(a @ b / norms, -1.0, 1.0)) if norms > 0 else float("nan")
-    return Likeness(cosine, float(np.linalg.norm(a - b)), len(a))
+    return Similarity(cosine, float(np.linalg.norm(a - b)), len(a))

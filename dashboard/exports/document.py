@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 import plotly.offline
 
 from dashboard.contracts.table import Cell, Table
-from dashboard.exports.figures import Standing
+from dashboard.exports.figures import Standalone
 from dashboard.exports.provenance import PROGRAM, Provenance
 from dashboard.figures.theme import DARK, LIGHT, Theme
 from dashboard.figures.tokens import as_bdi, isolate_runs
@@ -26,7 +26,7 @@ from dashboard.figures.tokens import as_bdi, isolate_runs
 LONGEST_TABLE = 60  # rows of a table in a page
 NEEDS_EVAL = {"scatter3d", "surface", "mesh3d", "cone", "streamtube", "volume", "isosurface"}  # Plotly's WebGL charts
 
-STYLE, SCRIPT = "standing.css", "standing.js"
+STYLE, SCRIPT = "standalone.css", "standalone.js"
 
 
 @cache
@@ -41,7 +41,7 @@ def _strip_colours() -> str:
     return f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n"
 
 
-def figure_page(found: Standing) -> str:
+def figure_page(found: Standalone) -> str:
     """One figure as a page: title, caption, figure, exact numbers in words, where it comes from."""
     body = [
         f"<main><section>{figure_part(found, 'figure-0', 'h1')}</section>",
@@ -51,7 +51,7 @@ def figure_page(found: Standing) -> str:
     return page(f"{found.title} – {found.run.model.title}", body, [found], found.provenance)
 
 
-def page(title: str, body: Iterable[str], figures: Sequence[Standing], provenance: Provenance) -> str:
+def page(title: str, body: Iterable[str], figures: Sequence[Standalone], provenance: Provenance) -> str:
     """A whole file; `figures` are drawn into the parts that `figure_part` made, in that order."""
     stored = [found.paint(LIGHT) for found in figures]
     scripts = [_stored(f"figure-{i}-data", _figure_json(found, stored[i])) for i, found in enumerate(figures)]
@@ -82,7 +82,7 @@ def page(title: str, body: Iterable[str], figures: Sequence[Standing], provenanc
     )
 
 
-def figure_part(found: Standing, name: str, heading: str = "h2") -> str:
+def figure_part(found: Standalone, name: str, heading: str = "h2") -> str:
     """Heading, caption, place of the figure and exact numbers."""
     figure = found.paint(LIGHT)
     size = f"width:{int(figure.layout.width)}px;height:{int(figure.layout.height)}px"
@@ -147,7 +147,7 @@ def _metas(provenance: Provenance) -> list[tuple[str, str]]:
     ]
 
 
-def _figure_json(found: Standing, figure: go.Figure) -> str:
+def _figure_json(found: Standalone, figure: go.Figure) -> str:
     """The light figure, and the sources of its pictures in the dark theme."""
     dark: list[str] = []
     if figure.layout.images:

@@ -33,7 +33,7 @@ APART = {"b", "p", "div", "dt", "dd"}  # elements that a space or more sets apar
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standalone:
     """One figure of a view state.
 
     Attributes:
@@ -65,7 +65,7 @@ def names(views: Sequence[View]) -> list[str]:
     return [name for view in views for name in (view.name, *(extra.name for extra in view.more))]
 
 
-def standing(name: str, state: ViewState, views: Sequence[View], library: Library) -> Standing:
+def standalone(name: str, state: ViewState, views: Sequence[View], library: Library) -> Standalone:
     """The figure called `name` in this view state.
 
     Raises:
@@ -81,21 +81,21 @@ def standing(name: str, state: ViewState, views: Sequence[View], library: Librar
     raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(names(views))}.")
 
 
-def all_standing(
+def all_standalone(
     state: ViewState, views: Sequence[View], library: Library, also: Collection[str] = ()
-) -> Iterator[tuple[str, Standing | str]]:
+) -> Iterator[tuple[str, Standalone | str]]:
     """Every figure of the open tabs, and of the views named in `also`, with its title; a sentence in place of one that
     cannot be drawn."""
     shown = {view.name for view in state.open_views(views)} | set(also)
     for view in (view for view in views if view.name in shown):
         for name, title in ((view.name, view.title), *((extra.name, extra.title) for extra in view.more)):
             try:
-                yield title, standing(name, state, views, library)
+                yield title, standalone(name, state, views, library)
             except MissingArrayError as error:
                 yield title, str(error)
 
 
-def _of_view(view: View, context: Context) -> Standing:
+def _of_view(view: View, context: Context) -> Standalone:
     run, selection, options = context.run, context.selection, context.options
     words = view.text(context)
     if words.waiting:
@@ -116,7 +116,7 @@ def _of_view(view: View, context: Context) -> Standing:
             )
         return _sized(go.Figure(figure))
 
-    return Standing(
+    return Standalone(
         name=view.name,
         title=text_of(words.title),
         caption=text_of(_lasting(words.caption)),
@@ -137,10 +137,10 @@ def _lasting(caption: Any) -> Any:
     return [part for part in caption if not hasattr(part, "data-waits")] if isinstance(caption, list) else caption
 
 
-def _of_extra(extra: Extra, context: Context) -> Standing:
+def _of_extra(extra: Extra, context: Context) -> Standalone:
     run, selection = context.run, context.selection
     words = extra.text(context)
-    return Standing(
+    return Standalone(
         name=extra.name,
         title=text_of(words.title),
         caption=text_of(words.caption),
@@ -182,7 +182,7 @@ def _texts(nodes: Sequence[Any]) -> Iterator[str]:
             yield space + (isolated(inside) if isolates(node[0], node[1]) else inside) + space
 
 
-def framed(found: Standing, theme: Theme = LIGHT) -> go.Figure:
+def framed(found: Standalone, theme: Theme = LIGHT) -> go.Figure:
     """The figure as a picture: on its ground, title and caption above it, where it comes from below."""
     figure = found.paint(theme)
     margin = figure.layout.margin.to_plotly_json()
@@ -234,7 +234,7 @@ def _lines(lines: Sequence[tuple[str, int, str, bool]], top: int) -> Iterator[tu
         top += LINE + (4 if size > 12 else 0)
 
 
-def picture_json(found: Standing, theme: Theme) -> str:
+def picture_json(found: Standalone, theme: Theme) -> str:
     """What a browser needs to make a PNG or SVG of the figure, as JSON: the figure, its size, its words and its
     name."""
     figure = framed(found, theme)

@@ -11,7 +11,7 @@ import numpy as np
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.document import figure_part, page, provenance_part, table_part
-from dashboard.exports.figures import Standing, all_standing
+from dashboard.exports.figures import Standalone, all_standalone
 from dashboard.exports.provenance import Provenance, file_name, of_run, place_name
 from dashboard.figures.theme import LIGHT
 from dashboard.figures.tokens import as_bdi, isolated, legend_of, notes_of, quoted, run_labels
@@ -34,9 +34,9 @@ def report(
     """
     run = library.run_of(state.selection)
     parts: list[str] = []
-    figures: list[Standing] = []
-    for title, found in all_standing(state, views, library, also):
-        if isinstance(found, Standing):
+    figures: list[Standalone] = []
+    for title, found in all_standalone(state, views, library, also):
+        if isinstance(found, Standalone):
             parts.append(_section(found, f"figure-{len(figures)}"))
             figures.append(found)
         else:
@@ -64,13 +64,13 @@ def report_name(run: ModelRun, selection: Selection) -> str:
     return file_name(run, "report", *place_name(selection), suffix="html")
 
 
-def _section(found: Standing, name: str) -> str:
+def _section(found: Standalone, name: str) -> str:
     table = found.part()
     return f"<section>{figure_part(found, name)}{table_part(table) if table is not None else ''}</section>"
 
 
 def _provenance(
-    run: ModelRun, state: ViewState, views: Sequence[View], figures: Sequence[Standing], server: str | None
+    run: ModelRun, state: ViewState, views: Sequence[View], figures: Sequence[Standalone], server: str | None
 ) -> Provenance:
     """The run's, what is selected, each view's settings, and the address of the same view on the page."""
     base = of_run(run)

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboard.analysis.prediction import Chance, Contender
+from dashboard.analysis.prediction import BoundedProbability, SharedCandidate
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
@@ -27,19 +27,19 @@ class Side:
     actual: int | None
 
 
-def chance_text(chance: Chance) -> str:
+def bounded_text(chance: BoundedProbability) -> str:
     """ "92.7 %", "< 0.05 %"; of a probability that is only known to be below some bound, that bound, rounded up."""
     if chance.known or chance.probability < 0.0005:
         return probability_text(chance.probability) if chance.known else "< 0.05 %"
     return f"< {math.ceil(1000 * chance.probability) / 10:.1f} %"
 
 
-def difference_text(contender: Contender) -> str:
+def difference_text(candidate: SharedCandidate) -> str:
     """ "+92.4" percentage points; "> +1.8" where only a bound is known."""
-    low, high = (100 * value for value in contender.difference)
+    low, high = (100 * value for value in candidate.difference)
     if f"{low:.1f}" == f"{high:.1f}":
         return signed(high)
-    return f"> {signed(math.floor(10 * low) / 10)}" if contender.one.known else f"< {signed(math.ceil(10 * high) / 10)}"
+    return f"> {signed(math.floor(10 * low) / 10)}" if candidate.one.known else f"< {signed(math.ceil(10 * high) / 10)}"
 
 
 def signed(points: float) -> str:
@@ -49,7 +49,7 @@ def signed(points: float) -> str:
 
 
 def prediction_pair(
-    rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
+    rows: Sequence[SharedCandidate], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
 ) -> go.Figure:
     """Two bars a token, filled for the first position, outlined for the second, with exact values on hover.
 
@@ -70,7 +70,7 @@ def prediction_pair(
 
 
 def page_pair(
-    rows: Sequence[Contender], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
+    rows: Sequence[SharedCandidate], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
 ) -> Spec:
     """The same as plain data without texts and hover, which the page adds itself."""
     styles = (
@@ -100,7 +100,7 @@ def page_pair(
 
 
 def _bars(
-    rows: Sequence[Contender], labels: Sequence[str], side: Side, place: int, style: dict[str, Any], theme: Theme
+    rows: Sequence[SharedCandidate], labels: Sequence[str], side: Side, place: int, style: dict[str, Any], theme: Theme
 ) -> dict[str, Any]:
     chances = [row.one if place == 0 else row.other for row in rows]
     marker = dict(style)
@@ -108,7 +108,7 @@ def _bars(
         marker["color"] = [theme.ink if row.id == side.actual else theme.mark for row in rows]
     told = [
         {"id": row.id, "label": label, "side": side.name}
-        | {"probability": chance.probability, "known": chance.known, "text": chance_text(chance)}
+        | {"probability": chance.probability, "known": chance.known, "text": bounded_text(chance)}
         for row, label, chance in zip(rows, labels, chances, strict=True)
     ]
     return {
@@ -124,11 +124,11 @@ def _bars(
     }
 
 
-def _numbers(rows: Sequence[Contender], sides: tuple[Side, Side]) -> list[Numbers]:
+def _numbers(rows: Sequence[SharedCandidate], sides: tuple[Side, Side]) -> list[Numbers]:
     """Both probabilities, and their difference in percentage points."""
     one, other = sides
     return [
-        Numbers(COLUMNS[0], [(chance_text(row.one), row.id == one.actual) for row in rows], one.name),
-        Numbers(COLUMNS[1], [(chance_text(row.other), row.id == other.actual) for row in rows], other.name),
+        Numbers(COLUMNS[0], [(bounded_text(row.one), row.id == one.actual) for row in rows], one.name),
+        Numbers(COLUMNS[1], [(bounded_text(row.other), row.id == other.actual) for row in rows], other.name),
         Numbers(COLUMNS[2], [(difference_text(row), False) for row in rows], "diff., points"),
     ]

@@ -116,7 +116,7 @@ class HealingCache(diskcache.Cache):
             return connection
         return super()._con
 
-    # ---- what the ledger and the roster use
+    # ---- what the tables of jobs and workers use
     # ----------------------------------------------------------------------------
 
     def get(self, *args: Any, **kwargs: Any) -> Any:

@@ -71,8 +71,8 @@ class DiskcacheBackend:
         refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
         chosen = wanted(specs)
-        with self.queue.ledger.change():
-            found = self.queue.ledger.watch(watcher) or WatchRecord((), 0.0, turn)
+        with self.queue.job_table.change():
+            found = self.queue.job_table.watch(watcher) or WatchRecord((), 0.0, turn)
             if turn < found.turn:
                 return self._states(watcher, found.keys)
             for key in found.keys:
@@ -84,11 +84,11 @@ class DiskcacheBackend:
             for key, why in refused.items():
                 self.deliver(watched_as(watcher, key), why)
             keys = tuple({**chosen, **refused})
-            self.queue.ledger.put_watch(watcher, WatchRecord(keys, time.time(), turn))
+            self.queue.job_table.put_watch(watcher, WatchRecord(keys, time.time(), turn))
         return self._states(watcher, keys)
 
     def watched(self, watcher: str) -> Watched | None:
-        found = self.queue.ledger.watch(watcher)
+        found = self.queue.job_table.watch(watcher)
         if found is None:
             return None
         if not 0 <= time.time() - found.renewed < KEEP_SECONDS:
@@ -124,9 +124,9 @@ class DiskcacheBackend:
 
     def _keep(self, watcher: str, found: WatchRecord) -> None:
         """A watch goes on for as long as its page asks, and so does all that it was told."""
-        with self.queue.ledger.change():
-            self.queue.ledger.put_watch(watcher, replace(found, renewed=time.time()))
+        with self.queue.job_table.change():
+            self.queue.job_table.put_watch(watcher, replace(found, renewed=time.time()))
             for key in found.keys:
-                told = self.queue.ledger.subscription(watched_as(watcher, key))
+                told = self.queue.job_table.subscription(watched_as(watcher, key))
                 if told is not None and told.delivered:
-                    self.queue.ledger.put_subscription(watched_as(watcher, key), told)
+                    self.queue.job_table.put_subscription(watched_as(watcher, key), told)

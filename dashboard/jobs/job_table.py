@@ -1,4 +1,4 @@
-"""The ledger: how the queue's records lie in the cache.
+"""The job_table: how the queue's records lie in the cache.
 
     board, board:prepare     a `Board` for each lane: the jobs that wait, whose turn it is, and the jobs that run
     job:KEY                  a `JobRecord`            payload:KEY    its function's arguments, which may be long
@@ -28,7 +28,7 @@ MOST_LAPSED_BYTES = 4_000_000
 BOARDS: dict[Lane, str] = {"compute": "board", "prepare": "board:prepare"}
 
 
-class Ledger:
+class JobTable:
     """Reads and writes records; whoever does several of these at once does them inside `change`."""
 
     def __init__(self, cache: HealingCache) -> None:

@@ -8,18 +8,18 @@ from dashboard.contracts.job import Progress, Rank
 from dashboard.jobs.backend import Health, Underway
 from dashboard.jobs.board import counted
 from dashboard.jobs.failure import NO_WORKER
-from dashboard.jobs.job_table import Ledger
+from dashboard.jobs.job_table import JobTable
 from dashboard.jobs.records import JobRecord
-from dashboard.jobs.workers import Roster
+from dashboard.jobs.workers import WorkerTable
 
 WORDS = (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("saving", "busy"), ("idle", "ready"))
 
 
 class Places:
-    """Looks at jobs through the ledger and at workers through their roster."""
+    """Looks at jobs and workers through their tables."""
 
-    def __init__(self, ledger: Ledger, roster: Roster) -> None:
-        self._ledger, self._roster = ledger, roster
+    def __init__(self, job_table: JobTable, worker_table: WorkerTable) -> None:
+        self._ledger, self._roster = job_table, worker_table
 
     def of(self, record: JobRecord) -> Underway:
         """Where an active job is; while it waits for a preparation, where that is."""

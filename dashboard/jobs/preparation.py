@@ -11,23 +11,23 @@ from typing import Any
 from dashboard.catalog.fetch import resolve_folder
 from dashboard.catalog.fingerprint import fingerprint_memories, folder_fingerprint, is_kept
 from dashboard.errors import StorageError
-from dashboard.jobs.work import Desk, Registry
+from dashboard.jobs.work import JobContext, Registry
 from dashboard.settings import Settings
 
 
 def registry(settings: Settings) -> Registry:
     """The job functions of the lane "prepare"."""
-    return Registry({"prepare": lambda payload, desk: prepare(payload, desk, settings)})
+    return Registry({"prepare": lambda payload, job_context: prepare(payload, job_context, settings)})
 
 
-def prepare(payload: Mapping[str, Any], desk: Desk, settings: Settings) -> str:
+def prepare(payload: Mapping[str, Any], job_context: JobContext, settings: Settings) -> str:
     """Make a model of the catalog ready; gives its fingerprint."""
-    desk.announce(state="loading")  # a conversion imports torch, and gives no sign of life meanwhile
+    job_context.announce(state="loading")  # a conversion imports torch, and gives no sign of life meanwhile
     folder = resolve_folder(
-        str(payload["model"]), settings, payload.get("revision"), desk.progress, folders=False, loads=False
+        str(payload["model"]), settings, payload.get("revision"), job_context.progress, folders=False, loads=False
     )
     memories = fingerprint_memories(settings)
-    fingerprint = folder_fingerprint(folder, memories, desk.progress)
+    fingerprint = folder_fingerprint(folder, memories, job_context.progress)
     if not is_kept(folder, memories):
         raise StorageError(
             "The model was read through, but its checksum could not be kept on the server's disk, so it would be read "

@@ -25,26 +25,26 @@ from dashboard.errors import JobCancelledError, StorageError
 from dashboard.jobs.backend import Failed, Health, Standing, Underway
 from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, RESULT_CANCELLED, RESULT_FORGOTTEN, JobFailure, is_result
-from dashboard.jobs.job_table import BOARDS, Ledger
+from dashboard.jobs.job_table import BOARDS, JobTable
 from dashboard.jobs.limits import check_room
 from dashboard.jobs.places import Places
 from dashboard.jobs.records import Claim, JobRecord, Subscription, Told, worker_lost
 from dashboard.jobs.transitions import Transitions
 from dashboard.jobs.verdicts import Verdicts
-from dashboard.jobs.workers import Roster
+from dashboard.jobs.workers import WorkerTable
 from dashboard.settings import Settings
 
 
 class JobQueue:
-    """Safe for threads and processes; holds nothing itself but the cache. `roster` is the list of workers."""
+    """Safe for threads and processes; holds nothing itself but the cache. `worker_table` is the list of workers."""
 
     def __init__(self, cache: HealingCache, settings: Settings | None = None) -> None:
         self.cache, self.settings = cache, settings or Settings()
-        self.ledger = Ledger(cache)
-        self.roster = Roster(cache, self.settings)
-        self._step = Transitions(self.ledger, self.settings)
-        self._verdicts = Verdicts(self._step, self.roster, self.settings)
-        self._places = Places(self.ledger, self.roster)
+        self.job_table = JobTable(cache)
+        self.worker_table = WorkerTable(cache, self.settings)
+        self._step = Transitions(self.job_table, self.settings)
+        self._verdicts = Verdicts(self._step, self.worker_table, self.settings)
+        self._places = Places(self.job_table, self.worker_table)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> JobQueue:
@@ -63,28 +63,28 @@ class JobQueue:
             QueueFullError: this visitor, or all of them, have as many jobs or bytes waiting as the settings allow.
         """
         subscriber, size = subscriber or uuid.uuid4().hex, len(json.dumps(spec.payload))
-        self.ledger.shed()
-        with self.ledger.change():
-            record = self.ledger.job(spec.key)
+        self.job_table.shed()
+        with self.job_table.change():
+            record = self.job_table.job(spec.key)
             if record is None or self._adds(record, owner):
-                check_room(self.ledger.board(), self.settings, spec, owner, size)
+                check_room(self.job_table.board(), self.settings, spec, owner, size)
             if record is None or record.state != "running":
-                self.ledger.put_payload(spec.key, spec.payload)
+                self.job_table.put_payload(spec.key, spec.payload)
             subscription = Subscription(spec.key, spec.name, time.time(), owner=owner, rank=spec.rank)
             self._step.join(subscriber, subscription, size, None if spec.needs is None else asdict(spec.needs))
         return subscriber
 
     def deliver(self, subscriber: str, outcome: Told, name: str = "") -> None:
         """Tell a subscriber at once, without any job."""
-        self.ledger.shed()
-        self.ledger.put_subscription(subscriber, Subscription("", name, time.time(), outcome))
+        self.job_table.shed()
+        self.job_table.put_subscription(subscriber, Subscription("", name, time.time(), outcome))
 
     def poll(self, subscriber: str) -> Told | None:
         """What became of the job, or None while that is open. Renews the lease and looks whether the job still lives.
 
         A disk that is full for a moment is waited for as long as the lease lasts.
         """
-        found = self.ledger.subscription(subscriber)
+        found = self.job_table.subscription(subscriber)
         if found is None:
             return Failed(JobFailure(FORGOTTEN)).to_json(subscriber)
         if found.outcome is None:
@@ -94,22 +94,22 @@ class JobQueue:
             except StorageError as error:
                 lapsed = time.time() - found.renewed > self.settings.lease_seconds
                 return Failed.of(error, found.name, found.job).to_json(subscriber) if lapsed else None
-            found = self.ledger.subscription(subscriber) or found
+            found = self.job_table.subscription(subscriber) or found
         if found.outcome is not None and not found.delivered:
             with contextlib.suppress(StorageError):  # then it is told twice
-                self.ledger.put_subscription(subscriber, replace(found, delivered=True))
+                self.job_table.put_subscription(subscriber, replace(found, delivered=True))
         return found.outcome
 
     def drop(self, subscriber: str) -> None:
         """This one does not want it any more; the job goes on for others, else it stops."""
-        with self.ledger.change():
-            found = self.ledger.subscription(subscriber)
+        with self.job_table.change():
+            found = self.job_table.subscription(subscriber)
             if found is None or found.outcome is not None:
                 return
             error = JobCancelledError(RESULT_CANCELLED if is_result(found.name) else CANCELLED)
             cancelled = Failed.of(error, found.name, found.job)
-            self.ledger.put_subscription(subscriber, replace(found, outcome=cancelled.to_json(subscriber)))
-            record = self.ledger.job(found.job)
+            self.job_table.put_subscription(subscriber, replace(found, outcome=cancelled.to_json(subscriber)))
+            record = self.job_table.job(found.job)
             if record is not None and record.active:
                 others = tuple(other for other in record.subscribers if other != subscriber)
                 left = record.cancel_at if self._step.any_live(others) else record.cancel_at or time.time()
@@ -117,13 +117,13 @@ class JobQueue:
 
     def progress(self, subscriber: str) -> Underway | None:
         """Where the job is, for a person; None once the outcome is known."""
-        found = self.ledger.subscription(subscriber)
-        record = self.ledger.job(found.job) if found is not None and found.outcome is None else None
+        found = self.job_table.subscription(subscriber)
+        record = self.job_table.job(found.job) if found is not None and found.outcome is None else None
         return None if record is None or not record.active else self._places.of(record)
 
     def standing(self, subscriber: str) -> Standing:
         """Whether the outcome is open, known, or known and told."""
-        found = self.ledger.subscription(subscriber)
+        found = self.job_table.subscription(subscriber)
         if found is None:
             return "unknown"
         return "waiting" if found.outcome is None else "told" if found.delivered else "known"
@@ -144,15 +144,15 @@ class JobQueue:
         """
         ranks = [rank for rank in Rank if before is None or rank < before.spec.rank]
         # cheap, and asked very often
-        if not any(job.ready and job.rank in ranks for job in self.ledger.board(lane).waiting):
+        if not any(job.ready and job.rank in ranks for job in self.job_table.board(lane).waiting):
             return None
-        with self.ledger.change():
-            for job in self.ledger.board(lane).waiting:
+        with self.job_table.change():
+            for job in self.job_table.board(lane).waiting:
                 if job.left:
                     self.check(job.key)
             for key, owner in self._candidates(lane):
                 self.check(key)
-                record = self.ledger.job(key)
+                record = self.job_table.job(key)
                 if record is None or record.state != "queued" or record.cancel_at is not None:
                     continue
                 if record.rank not in ranks:
@@ -160,22 +160,22 @@ class JobQueue:
                 now = time.time()
                 if before is not None:
                     self._step.rest(self._running(before.spec.key, before.attempt))
-                self.ledger.put_job(replace(record, state="running", worker=worker, started=now))
-                self.ledger.put_board(self.ledger.board(lane).take(key, owner), lane)
-                self.roster.change(worker, state="busy", job=key, attempt=record.attempt)
+                self.job_table.put_job(replace(record, state="running", worker=worker, started=now))
+                self.job_table.put_board(self.job_table.board(lane).take(key, owner), lane)
+                self.worker_table.change(worker, state="busy", job=key, attempt=record.attempt)
                 return Claim(
-                    JobSpec(record.name, key, self.ledger.payload(key) or {}, rank=record.rank), record.attempt
+                    JobSpec(record.name, key, self.job_table.payload(key) or {}, rank=record.rank), record.attempt
                 )
         return None
 
     def go_on(self, claim: Claim) -> None:
         """The worker has done what comes before this job, and goes on with it."""
-        with self.ledger.change():
+        with self.job_table.change():
             self._step.go_on(self._running(claim.spec.key, claim.attempt))
 
     def put_back(self, claim: Claim) -> None:
         """The worker cannot do it now; it begins again, first of its rank."""
-        with self.ledger.change():
+        with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 self._step.begin_again(record)
@@ -187,32 +187,34 @@ class JobQueue:
     def _candidates(self, lane: Lane) -> Iterator[tuple[str, str]]:
         """The jobs that may be taken, in turn; a visitor has one long job at a time, so that nobody takes all the
         places."""
-        board = self.ledger.board(lane)
+        board = self.job_table.board(lane)
         running = [
-            record for record in map(self.ledger.job, board.running) if record is not None and record.rank == Rank.LONG
+            record
+            for record in map(self.job_table.job, board.running)
+            if record is not None and record.rank == Rank.LONG
         ]
         served = {owner for record in running for owner in self._step.owners(record)} - {""}
         return board.in_turn(served)
 
     def report(self, claim: Claim, progress: Progress) -> bool:
         """Note where the job is; False where nobody waits for this attempt any more, and it should stop."""
-        with self.ledger.change():
+        with self.job_table.change():
             record = self._wanted(claim.spec.key, claim.attempt)
             if record is not None:  # a download is no computing: the time that a run may take begins after it
                 started = time.time() if progress.phase == "fetch" else record.started
-                self.ledger.put_job(replace(record, progress=progress, started=started))
+                self.job_table.put_job(replace(record, progress=progress, started=started))
             return record is not None
 
     def finish(self, claim: Claim, result: str) -> None:
         """It is done; `result` is its artifact's key."""
-        with self.ledger.change():
+        with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 self._step.done(record, result)
 
     def fail(self, claim: Claim, failure: JobFailure) -> None:
         """It has no result."""
-        with self.ledger.change():
+        with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 self._step.fail(record, failure)
@@ -220,7 +222,7 @@ class JobQueue:
     def stopped(self, claim: Claim) -> None:
         """The worker has stopped because nobody waited; if someone has come since, it begins anew, first in the
         queue."""
-        with self.ledger.change():
+        with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is None:
                 return
@@ -232,29 +234,29 @@ class JobQueue:
     def lose_worker(
         self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost, by_order: bool = False
     ) -> None:
-        """A worker has gone: its job failed, and it leaves the roster.
+        """A worker has gone: its job failed, and it leaves the table.
 
         Args:
             by_order: its server ends, so the job goes to a worker of another server that has this cache, if there is
                 one.
         """
-        with self.ledger.change():
-            entered = self.roster.get(worker)
-            for key in [key for lane in BOARDS for key in self.ledger.board(lane).running]:
-                record = self.ledger.job(key)
+        with self.job_table.change():
+            entered = self.worker_table.get(worker)
+            for key in [key for lane in BOARDS for key in self.job_table.board(lane).running]:
+                record = self.job_table.job(key)
                 if record is None or record.worker != worker or record.state != "running":
                     continue
                 if by_order and self._verdicts.goes_on(record, entered):
                     self._step.begin_again(record)
                 else:
                     self._step.fail(record, why(record))
-            self.roster.remove(worker)
+            self.worker_table.remove(worker)
 
     def fail_waiting(self, lane: Lane, failure: JobFailure) -> None:
         """Nothing that waits in a lane can be done: it has failed, with all that waits for it."""
-        with self.ledger.change():
-            for key in self.ledger.board(lane).queued:
-                record = self.ledger.job(key)
+        with self.job_table.change():
+            for key in self.job_table.board(lane).queued:
+                record = self.job_table.job(key)
                 if record is not None and record.state == "queued":
                     self._step.fail(record, failure)
 
@@ -263,23 +265,23 @@ class JobQueue:
     def watch(self) -> None:
         """Look at every job: stop those nobody waits for, fail those whose worker is gone or whose time is up."""
         self.watch_running()
-        for board in map(self.ledger.board, BOARDS):
+        for board in map(self.job_table.board, BOARDS):
             for job in board.waiting:
                 self.check(job.key)
 
     def watch_running(self) -> None:
         """Look at every job that runs."""
-        for board in map(self.ledger.board, BOARDS):
+        for board in map(self.job_table.board, BOARDS):
             for key in board.running:
                 self.check(key)
 
     def check(self, key: str) -> None:
         """Look at one job."""
-        record = self.ledger.job(key)
+        record = self.job_table.job(key)
         if record is None or self._verdicts.on(record) is None:
             return
-        with self.ledger.change():
-            record = self.ledger.job(key)
+        with self.job_table.change():
+            record = self.job_table.job(key)
             verdict = None if record is None else self._verdicts.on(record)
             if record is None or verdict is None:
                 return
@@ -304,29 +306,29 @@ class JobQueue:
         """Renew the lease, if a fifth of it is over; whoever comes back after it lapsed waits again."""
         if 0 <= time.time() - found.renewed < self.settings.lease_seconds / 5:
             return
-        with self.ledger.change():
-            now_found = self.ledger.subscription(subscriber)
+        with self.job_table.change():
+            now_found = self.job_table.subscription(subscriber)
             if now_found is None or now_found.outcome is not None:
                 return
             key, renewed = now_found.job, replace(now_found, renewed=time.time())
-            record = self.ledger.job(key)
-            if record is None and self.ledger.payload(key) is None:
+            record = self.job_table.job(key)
+            if record is None and self.job_table.payload(key) is None:
                 why = JobFailure(RESULT_FORGOTTEN if is_result(now_found.name) else FORGOTTEN)
                 outcome = Failed(why, now_found.name, key).to_json(subscriber)
-                self.ledger.put_subscription(subscriber, replace(now_found, outcome=outcome))
+                self.job_table.put_subscription(subscriber, replace(now_found, outcome=outcome))
             elif not self._step.waits(subscriber, record):
                 self._step.join(
                     subscriber, renewed, self._step.payload_size(key), None if record is None else record.needs
                 )
             else:
-                self.ledger.put_subscription(subscriber, renewed)
+                self.job_table.put_subscription(subscriber, renewed)
 
     def _adds(self, record: JobRecord, owner: str) -> bool:
         """Whether it takes room in the queue that a visitor waits for a known job too."""
         return not record.active or (not self._step.goes_on(record) and owner not in self._step.owners(record))
 
     def _running(self, key: str, attempt: int) -> JobRecord | None:
-        record = self.ledger.job(key)
+        record = self.job_table.job(key)
         return record if record is not None and record.state == "running" and record.attempt == attempt else None
 
     def _wanted(self, key: str, attempt: int) -> JobRecord | None:

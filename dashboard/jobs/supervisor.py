@@ -71,7 +71,7 @@ class _Place:
     deaths: int = 0
     start_at: float = 0.0  # monotonic; when the next worker is due
     unwanted_since: float | None = None  # monotonic; since when its worker computes what nobody waits for
-    missed_since: float | None = None  # monotonic; since when its worker is not in the roster (a new one is empty)
+    missed_since: float | None = None  # monotonic; since when its worker is not in the table (a new one is empty)
     heard_at: float = 0.0  # monotonic; when its process last gave a sign of life itself, or computed anything
     lent: float = 0.0  # the sign of life that the supervisor gave for it last
     computed: float = 0.0  # seconds of a processor that its process had taken then
@@ -133,7 +133,7 @@ class Supervisor:
         Returns: whether every process has ended, those of replaced workers as well.
         """
         with contextlib.suppress(StorageError):
-            self._queue.roster.supervise(idle=True)
+            self._queue.worker_table.supervise(idle=True)
         running = [place.process for place in self._places if place.process is not None]
         for process in running:
             process.terminate()
@@ -148,7 +148,7 @@ class Supervisor:
                 self._queue.lose_worker(place.worker, by_order=True)
             place.process = None
         with contextlib.suppress(StorageError):
-            self._queue.roster.retire()
+            self._queue.worker_table.retire()
         self._queue.close()
         return not any(process.is_alive() for process in self._given_up)
 
@@ -159,7 +159,7 @@ class Supervisor:
 
     def _has_begun(self, place: _Place) -> bool:
         """Whether a place's process is there and has no job yet."""
-        record = None if place.process is None else self._queue.roster.get(place.worker)
+        record = None if place.process is None else self._queue.worker_table.get(place.worker)
         return record is not None and record.state == "starting"
 
     def _start(self, place: _Place) -> None:
@@ -171,12 +171,12 @@ class Supervisor:
             daemon=True,
         )
         # entered before it runs, so that the queue is served all the while; it says itself when it is ready
-        self._queue.roster.publish(entry(place.worker, os.getpid(), os.getpid(), place.lane))
+        self._queue.worker_table.publish(entry(place.worker, os.getpid(), os.getpid(), place.lane))
         process.start()
         place.process, place.unwanted_since, place.missed_since = process, None, None
         place.heard_at, place.lent = time.monotonic(), 0.0
         log.info("worker %s started, process %s", place.worker[:8], process.pid)
-        self._queue.roster.change(place.worker, pid=process.pid)
+        self._queue.worker_table.change(place.worker, pid=process.pid)
         if before:
             self._queue.lose_worker(before)
 
@@ -185,7 +185,7 @@ class Supervisor:
         that prepares ends by itself, and has no successor before there is something to do."""
         if place.process is None:
             return
-        record = self._queue.roster.get(place.worker)
+        record = self._queue.worker_table.get(place.worker)
         code, place.process = self._let_go(place.process), None
         never_ready = record is not None and record.state == "starting" and code != 0
         log.log(logging.INFO if code == 0 else logging.WARNING, "worker %s ended with code %s", place.worker[:8], code)
@@ -228,7 +228,7 @@ class Supervisor:
 
     def _stop_unwanted(self, place: _Place, now: float) -> None:
         """Replace a worker that goes on with what nobody waits for, or that has been silent for too long."""
-        record = self._queue.roster.get(place.worker)
+        record = self._queue.worker_table.get(place.worker)
         wanted = record is None or record.job is None or self._queue.is_wanted(record.job, record.attempt or 0)
         if not wanted and place.unwanted_since is None:
             place.unwanted_since = now
@@ -242,11 +242,11 @@ class Supervisor:
             self._replace(place, "did not stop" if late else "is silent")
 
     def _is_silent(self, place: _Place, record: WorkerRecord | None, now: float) -> bool:
-        """Whether a worker gives no sign of life; one that is missing from the roster has a moment to enter itself
-        again."""
+        """Whether a worker gives no sign of life; one that is missing from the table has a moment to enter
+        itself again."""
         if record is not None:
             place.missed_since = None
-            return self._queue.roster.is_gone(record) and self._queue.roster.can_write()
+            return self._queue.worker_table.is_gone(record) and self._queue.worker_table.can_write()
         if place.missed_since is None:
             place.missed_since = now
         return now - place.missed_since > self._settings.heartbeat_seconds
@@ -273,14 +273,14 @@ class Supervisor:
         if not self._entered:
             self._queue.watch_running()
             self._entered = True
-        self._queue.roster.supervise(
+        self._queue.worker_table.supervise(
             idle=all(place.process is None for place in self._places if place.lane == "compute")
         )
         for place in self._places:
-            record = self._queue.roster.get(place.worker)
+            record = self._queue.worker_table.get(place.worker)
             if record is not None and record.state in ("starting", "loading") and not self._is_frozen(place, record):
                 place.lent = time.time()
-                self._queue.roster.change(place.worker, beat=place.lent)
+                self._queue.worker_table.change(place.worker, beat=place.lent)
 
     def _is_frozen(self, place: _Place, record: WorkerRecord) -> bool:
         """Whether a process has neither given a sign of life of its own nor computed anything for as long as a download

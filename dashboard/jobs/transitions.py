@@ -13,16 +13,16 @@ from dashboard.contracts.request import RunRequest
 from dashboard.jobs.backend import Done, Failed, Outcome
 from dashboard.jobs.board import Waiting
 from dashboard.jobs.failure import JobFailure
-from dashboard.jobs.job_table import Ledger
+from dashboard.jobs.job_table import JobTable
 from dashboard.jobs.records import JobRecord, JobState, Subscription
 from dashboard.settings import Settings
 
 
 class Transitions:
-    """Each method but those that only look is called inside a transaction of the ledger."""
+    """Each method but those that only look is called inside a transaction of the table of jobs."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
-        self._ledger, self._settings = ledger, settings
+    def __init__(self, job_table: JobTable, settings: Settings) -> None:
+        self._ledger, self._settings = job_table, settings
 
     # ---- who waits for what ------------------------------------------------------------------------------------------
 

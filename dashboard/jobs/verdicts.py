@@ -8,7 +8,7 @@ from typing import Literal
 from dashboard.jobs.failure import NO_WORKER, NO_WORKER_FOR_RESULT, JobFailure, is_result
 from dashboard.jobs.records import JobRecord, WorkerRecord, overtime, worker_lost
 from dashboard.jobs.transitions import Transitions
-from dashboard.jobs.workers import Roster
+from dashboard.jobs.workers import WorkerTable
 from dashboard.settings import Settings
 
 Verdict = JobFailure | Literal["leave", "stop", "again"] | None
@@ -16,10 +16,10 @@ MOST_ATTEMPTS = 3  # at one job, where server after server ends while it compute
 
 
 class Verdicts:
-    """Looks at jobs through the roster of workers and the steps of the queue."""
+    """Looks at jobs through the table of workers and the steps of the queue."""
 
-    def __init__(self, step: Transitions, roster: Roster, settings: Settings) -> None:
-        self._step, self._roster, self._settings = step, roster, settings
+    def __init__(self, step: Transitions, worker_table: WorkerTable, settings: Settings) -> None:
+        self._step, self._roster, self._settings = step, worker_table, settings
 
     def on(self, record: JobRecord) -> Verdict:
         """Why a job failed, that nobody waits ("leave"), that it may go ("stop"), that another server's worker must do

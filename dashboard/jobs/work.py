@@ -1,7 +1,7 @@
 """What a worker does: the job functions and the models it keeps. The only module of `jobs` that needs torch, lazily.
 
-A job function takes the spec's payload and a `Desk`, leaves its artifact in the run store and returns the artifact's
-name. It reports through `desk.progress`, which raises `JobCancelledError` when nobody waits any more.
+A job function takes the spec's payload and a `JobContext`, leaves its artifact in the run store and returns the
+artifact's name. It reports through `job_context.progress`, which raises `JobCancelledError` when nobody waits any more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Announce = Callable[..., object]  # changes fields of the worker's record: state
 
 
 @dataclass(frozen=True)
-class Desk:
+class JobContext:
     """What a job function works with.
 
     Attributes:
@@ -52,7 +52,7 @@ class CrowdedError(Exception):
     """A model has no room beside that of a job that gave way: that job must end before."""
 
 
-Job = Callable[[Mapping[str, Any], Desk], str]
+Job = Callable[[Mapping[str, Any], JobContext], str]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def registry(settings: Settings) -> Registry:
     models = ResidentModels(settings)
     return Registry(
         jobs={
-            "capture": lambda payload, desk: capture(payload, desk, models),
-            "derive": lambda payload, desk: derive(payload, desk, models),
+            "capture": lambda payload, job_context: capture(payload, job_context, models),
+            "derive": lambda payload, job_context: derive(payload, job_context, models),
         },
         prepare=models.preload,
     )
@@ -119,7 +119,7 @@ class ResidentModels:
         finally:
             self._held.pop()
 
-    def get(self, name: str, revision: str | None, fingerprint: str | None, desk: Desk) -> LoadedModel:
+    def get(self, name: str, revision: str | None, fingerprint: str | None, job_context: JobContext) -> LoadedModel:
         """A model, loaded unless it is here with these weights."""
         found = self._loaded.get((name, revision))
         if found is not None and (not fingerprint or found.fingerprint == fingerprint):
@@ -127,12 +127,12 @@ class ResidentModels:
             return found
         from dashboard.catalog.catalog import title_of
 
-        desk.progress(Progress("load", 0, 0, f"Loading {title_of(name)}"))
-        desk.announce(state="loading")
+        job_context.progress(Progress("load", 0, 0, f"Loading {title_of(name)}"))
+        job_context.announce(state="loading")
         try:
-            return self._load(name, revision, desk.announce, desk.progress)
+            return self._load(name, revision, job_context.announce, job_context.progress)
         finally:
-            desk.announce(state="busy", message="")
+            job_context.announce(state="busy", message="")
 
     def _load(
         self, name: str, revision: str | None, announce: Announce, progress: Callable[[Progress], None] | None = None
@@ -185,46 +185,51 @@ class ResidentModels:
         return True
 
 
-def capture(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
+def capture(payload: Mapping[str, Any], job_context: JobContext, models: ResidentModels) -> str:
     """Run a text and keep the run; its key is that of the weights that were really used. A run of an earlier version is
     computed again.
     """
     request = RunRequest.from_json(payload.get("request"))
-    loaded = models.get(request.model, request.revision, payload.get("fingerprint"), desk)
+    loaded = models.get(request.model, request.revision, payload.get("fingerprint"), job_context)
     key = request.key(loaded.fingerprint)
-    if desk.store.is_current(key):
+    if job_context.store.is_current(key):
         return key
     from dashboard.capture.capture import capture_run
 
     run = capture_run(
-        loaded, request.text, request.text_pair, progress=desk.progress, request=request, max_tokens=models.most_tokens
+        loaded,
+        request.text,
+        request.text_pair,
+        progress=job_context.progress,
+        request=request,
+        max_tokens=models.most_tokens,
     )
-    desk.progress(Progress("save", 0, 1, "Saving the run"))
-    desk.announce(state="saving")
-    desk.store.save(run.key, run.header, run.arrays)
+    job_context.progress(Progress("save", 0, 1, "Saving the run"))
+    job_context.announce(state="saving")
+    job_context.store.save(run.key, run.header, run.arrays)
     return run.key
 
 
-def derive(payload: Mapping[str, Any], desk: Desk, models: ResidentModels) -> str:
+def derive(payload: Mapping[str, Any], job_context: JobContext, models: ResidentModels) -> str:
     """Compute a derived result of a kept run, and keep it beside the run."""
     from dashboard.compute.deriving import check, compute
 
     asked = DerivedRequest.from_json(payload)
-    run = desk.store.open(asked.run)
-    if desk.store.derived(asked, run.stamp) is not None:
+    run = job_context.store.open(asked.run)
+    if job_context.store.derived(asked, run.stamp) is not None:
         return asked.name
     kind, request = check(run, asked), run.request  # before a model is loaded
-    loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), desk)
+    loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), job_context)
     if kind.gives_way:
         with models.held(request.model, request.revision):
-            found = compute(loaded, run, asked, _giving_way(desk))
+            found = compute(loaded, run, asked, _giving_way(job_context))
     else:
-        found = compute(loaded, run, asked, desk.progress)
-    desk.store.save_derived(found, run.stamp)
+        found = compute(loaded, run, asked, job_context.progress)
+    job_context.store.save_derived(found, run.stamp)
     return asked.name
 
 
-def _giving_way(desk: Desk) -> Callable[[Progress], None]:
+def _giving_way(job_context: JobContext) -> Callable[[Progress], None]:
     """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job; not in
     the middle of a forward, while the model has hooks.
     """
@@ -233,10 +238,10 @@ def _giving_way(desk: Desk) -> Callable[[Progress], None]:
     from dashboard.capture.model_probe import has_hooks
 
     def report(progress: Progress) -> None:
-        desk.progress(progress)
+        job_context.progress(progress)
         if has_hooks():
             return
         with torch.inference_mode(False), torch.enable_grad():
-            desk.give_way()
+            job_context.give_way()
 
     return report

@@ -28,7 +28,7 @@ from dashboard.errors import (
 from dashboard.jobs.failure import CANCELLED, JobFailure, is_result, new_number, where_noted
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import Claim, WorkerRecord
-from dashboard.jobs.work import CrowdedError, Desk, Registry
+from dashboard.jobs.work import CrowdedError, JobContext, Registry
 from dashboard.jobs.workers import this_host
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -59,7 +59,7 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
     """The main function of a worker process.
 
     Args:
-        settings: the server's. worker: its id in the roster, where its supervisor has entered it.
+        settings: the server's. worker: its id in the table of workers, where its supervisor has entered it.
         parent: process id of the supervisor, with which it ends.
         registry_name: "module:function" that makes the `Registry` of `settings`.
     """
@@ -150,10 +150,10 @@ class _Way:
 
 
 class Presence:
-    """What the roster says of this worker, known here as well: it enters itself again where the roster was lost."""
+    """What the table says of this worker, known here as well: it enters itself again where the table was lost."""
 
     def __init__(self, queue: JobQueue, worker: str, lane: Lane) -> None:
-        self._roster = queue.roster
+        self._roster = queue.worker_table
         self._record = entry(worker, os.getpid(), os.getppid(), lane)
         self._lock = threading.Lock()
 
@@ -170,7 +170,7 @@ class Presence:
 
 
 def entry(worker: str, pid: int, parent: int, lane: Lane) -> WorkerRecord:
-    """What the roster says of a worker that begins."""
+    """What the table says of a worker that begins."""
     message = "Starting the worker" if lane == "compute" else ""
     return WorkerRecord(worker, pid, this_host(), "starting", time.time(), message=message, parent=parent, lane=lane)
 
@@ -224,13 +224,13 @@ def _do(claim: Claim, bench: _Bench) -> None:
     """Do one job to its end, whatever that is."""
     spec, start, queue, jobs = claim.spec, time.perf_counter(), bench.queue, bench.registry.jobs
     reporter = Reporter(queue, claim)
-    desk = Desk(spec.key, bench.store, reporter, bench.presence.announce, _Way(claim, bench))
+    job_context = JobContext(spec.key, bench.store, reporter, bench.presence.announce, _Way(claim, bench))
     try:
         if spec.name not in jobs:
             raise DashboardError(
                 f"The worker does not know how to do {spec.name!r}. Restart the worker: it may be out of date."
             )
-        result = jobs[spec.name](spec.payload, desk)
+        result = jobs[spec.name](spec.payload, job_context)
         if not isinstance(result, str):
             raise TypeError(f"a job returns its artifact's name, not {type(result).__name__}")
     except CrowdedError:

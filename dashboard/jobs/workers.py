@@ -1,4 +1,4 @@
-"""The roster: which workers there are, and which of them are alive."""
+"""The worker_table: which workers there are, and which of them are alive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECOND_LOOK_SECONDS = 0.75  # after a sleep of the whole computer every worker l
 FORGET_SECONDS = 60.0
 
 
-class Roster:
+class WorkerTable:
     """The workers' records, all in one entry of the cache, each change in one transaction."""
 
     def __init__(self, cache: HealingCache, settings: Settings) -> None:

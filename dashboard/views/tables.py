@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dashboard.analysis.prediction import Chance, contenders
+from dashboard.analysis.prediction import BoundedProbability, shared_candidates
 from dashboard.analysis.projection import Projection, Trajectories
-from dashboard.analysis.similarity import likeness
+from dashboard.analysis.similarity import similarity
 from dashboard.contracts.context import Context
 from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.selection import Selection
@@ -157,7 +157,7 @@ def path_table(
         norms = np.linalg.norm(layer[followed].astype(np.float64), axis=1)
         pair: list[Cell] = []
         if other is not None and not whole:
-            found = likeness(layer, token, other)
+            found = similarity(layer, token, other)
             pair = [found.cosine if np.isfinite(found.cosine) else "not defined", found.distance]
         name = place_name(index) if whole else str(index - 1) if index else "E"
         for row, position in enumerate(followed):
@@ -222,7 +222,7 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
     return Table(f"{title}; entropy {prediction.entropy:.4g} nats", columns, rows, len(rows), strong=strong)
 
 
-def contenders_table(one: Prediction, other: Prediction, count: int | None, whole: bool, known: Names) -> Table:
+def shared_candidates_table(one: Prediction, other: Prediction, count: int | None, whole: bool, known: Names) -> Table:
     """One row a token that either position expects: both probabilities and their difference.
 
     Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and
@@ -231,9 +231,9 @@ def contenders_table(one: Prediction, other: Prediction, count: int | None, whol
     Args:
         count: how many tokens, None for all that are kept of either. known: as of `candidates_table`.
     """
-    found = contenders(one, other, 10**9 if count is None else count)
+    found = shared_candidates(one, other, 10**9 if count is None else count)
 
-    def cell(chance: Chance) -> Cell:
+    def cell(chance: BoundedProbability) -> Cell:
         if chance.known:
             return 100 * chance.probability
         return None if whole else f"below {100 * chance.probability:.2g}"

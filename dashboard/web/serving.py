@@ -85,7 +85,7 @@ def web_command(settings: Settings) -> list[str]:
 
 
 @dataclass
-class Household:
+class ProcessGroup:
     """The two children of `serve`.
 
     Attributes:
@@ -158,42 +158,42 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     check_port(settings)
     make_folders(settings)
     check_model(settings)
-    household = Household(settings, say)
+    process_group = ProcessGroup(settings, say)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        household.start("worker")
-        household.start("web")
-        return _watch(household)
+        process_group.start("worker")
+        process_group.start("web")
+        return _watch(process_group)
     except KeyboardInterrupt:
         say("Stopping …")
         return 0
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        household.end()
+        process_group.end()
 
 
 def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _watch(household: Household) -> int:
-    address = f"http://{location(household.settings)}/"
+def _watch(process_group: ProcessGroup) -> int:
+    address = f"http://{location(process_group.settings)}/"
     started, up, ready = time.monotonic(), False, False
     while True:
-        if household.children["web"].poll() is not None:
-            household.say("The web process ended. Its messages are above.")
+        if process_group.children["web"].poll() is not None:
+            process_group.say("The web process ended. Its messages are above.")
             return 1
-        household.tend_worker()
+        process_group.tend_worker()
         if not ready:
             health = _health(address)
             if health and not up:
                 up = True
-                household.say(f"The dashboard is at {address}{household.settings.path[1:]}  (Ctrl+C stops it)")
+                process_group.say(f"The dashboard is at {address}{process_group.settings.path[1:]}  (Ctrl+C stops it)")
             if health and health.get("worker") == "ready":
                 ready = True
-                household.say(f"Model ready: {', '.join(health.get('models') or [])}")
+                process_group.say(f"Model ready: {', '.join(health.get('models') or [])}")
             if not up and time.monotonic() - started > PATIENCE:
-                household.say(f"The page did not come up within {PATIENCE:.0f} s. The messages above say why.")
+                process_group.say(f"The page did not come up within {PATIENCE:.0f} s. The messages above say why.")
                 return 1
         time.sleep(1.0 if ready else 0.1)
 

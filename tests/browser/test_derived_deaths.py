@@ -104,7 +104,7 @@ class Site:
         """Whether nothing waits or runs, and the worker is ready."""
         queue = JobQueue.from_settings(self.settings)
         try:
-            return queue.health().worker == "ready" and queue.ledger.board() == Board()
+            return queue.health().worker == "ready" and queue.job_table.board() == Board()
         finally:
             queue.close()
 

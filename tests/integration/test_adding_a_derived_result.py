@@ -23,7 +23,7 @@ from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, BadSelectionError, JobCancelledError, MissingArrayError, ModelError
-from dashboard.jobs.work import Desk
+from dashboard.jobs.work import JobContext
 from dashboard.jobs.work import derive as worker_derives
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -92,11 +92,11 @@ def test_a_card_waits_for_it_and_then_shows_it(view: View, run: ModelRun, tmp_pa
             return tiny("llama")
 
     said: list[Progress] = []
-    desk = Desk(awaited.name, store, said.append, lambda **_changes: None)
-    assert worker_derives(awaited.to_json(), desk, Models()) == awaited.name  # type: ignore[arg-type]
+    job_context = JobContext(awaited.name, store, said.append, lambda **_changes: None)
+    assert worker_derives(awaited.to_json(), job_context, Models()) == awaited.name  # type: ignore[arg-type]
     at_each_step = ["Reading the text from token 3 on"] * (1 + run.model.layers)
     assert [progress.message for progress in said] == at_each_step
-    assert worker_derives(awaited.to_json(), desk, None) == awaited.name, "once for everyone"  # type: ignore[arg-type]
+    assert worker_derives(awaited.to_json(), job_context, None) == awaited.name, "once for everyone"  # type: ignore[arg-type]
 
     after = context_of(view, state, services)
     assert view.awaits(after) == ()

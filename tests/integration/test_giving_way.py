@@ -23,7 +23,7 @@ from dashboard.compute.declaration import Computed
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import Progress, Rank
 from dashboard.errors import NoRoomError
-from dashboard.jobs.work import CrowdedError, Desk, ResidentModels, derive
+from dashboard.jobs.work import CrowdedError, JobContext, ResidentModels, derive
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from tests.integration import test_jobs
@@ -123,8 +123,8 @@ class Loader:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk("k", RunStore(tmp_path / "runs", 10**9), lambda _progress: None, lambda **_changes: None)
+def job_context(tmp_path: Path) -> JobContext:
+    return JobContext("k", RunStore(tmp_path / "runs", 10**9), lambda _progress: None, lambda **_changes: None)
 
 
 def resident(monkeypatch: pytest.MonkeyPatch, room: int, **settings: Any) -> ResidentModels:
@@ -133,41 +133,41 @@ def resident(monkeypatch: pytest.MonkeyPatch, room: int, **settings: Any) -> Res
     return models
 
 
-def test_a_model_in_use_stays_and_others_leave(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+def test_a_model_in_use_stays_and_others_leave(monkeypatch: pytest.MonkeyPatch, job_context: JobContext) -> None:
     models = resident(monkeypatch, 2)
-    first = models.get("a", None, None, desk)
+    first = models.get("a", None, None, job_context)
     with models.held("a", None):
         for name in ("b", "c"):
-            models.get(name, None, None, desk)
+            models.get(name, None, None, job_context)
         assert models.names == ("a", "c")
-        assert models.get("a", None, None, desk) is first
-    models.get("d", None, None, desk)
-    models.get("e", None, None, desk)
+        assert models.get("a", None, None, job_context) is first
+    models.get("d", None, None, job_context)
+    models.get("e", None, None, job_context)
     assert models.names == ("d", "e")
 
 
 @pytest.mark.parametrize("settings", [{}, {"worker_gigabytes": 5.0}])
 def test_where_only_models_in_use_could_leave_they_must_end_first(
-    monkeypatch: pytest.MonkeyPatch, desk: Desk, settings: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, job_context: JobContext, settings: dict[str, Any]
 ) -> None:
     models = resident(monkeypatch, 2 if settings else 1, **settings)
-    models.get("a", None, None, desk)
+    models.get("a", None, None, job_context)
     with models.held("a", None), pytest.raises(CrowdedError):
-        models.get("b", None, None, desk)
+        models.get("b", None, None, job_context)
     assert models.names == ("a",)
-    models.get("b", None, None, desk)
+    models.get("b", None, None, job_context)
     assert models.names == ("b",)
 
 
 def test_a_few_models_more_than_the_setting_are_kept_rather_than_beginning_again(
-    monkeypatch: pytest.MonkeyPatch, desk: Desk
+    monkeypatch: pytest.MonkeyPatch, job_context: JobContext
 ) -> None:
     models = resident(monkeypatch, 9, resident_models=1)
-    models.get("a", None, None, desk)
+    models.get("a", None, None, job_context)
     with models.held("a", None):
-        models.get("b", None, None, desk)
+        models.get("b", None, None, job_context)
         assert models.names == ("a", "b")
-    models.get("c", None, None, desk)
+    models.get("c", None, None, job_context)
     assert models.names == ("c",)
 
 
@@ -199,8 +199,8 @@ def test_a_run_of_the_same_model_in_the_middle_of_a_lens_changes_neither(
 
     given: list[int] = []
     asked = DerivedRequest.of(run.key, "logit-lens")
-    desk = Desk(asked.name, store, lambda _progress: None, lambda **_changes: None, give_way)
-    assert derive(asked.to_json(), desk, Tiny(name)) == asked.name  # type: ignore[arg-type]
+    job_context = JobContext(asked.name, store, lambda _progress: None, lambda **_changes: None, give_way)
+    assert derive(asked.to_json(), job_context, Tiny(name)) == asked.name  # type: ignore[arg-type]
     assert len(given) > 2, "between its steps"
     found, whole = store.derived(asked), kind_named("logit-lens").compute(loaded, run, {}, lambda _progress: None)
     assert found is not None
@@ -234,8 +234,10 @@ def test_a_report_from_within_a_forward_is_told_and_lets_nobody_go_first(
     monkeypatch.setattr("dashboard.compute.all_kinds", lambda: {"logit-lens": kind})
     asked = DerivedRequest.of(run.key, "logit-lens")
     give_way = lambda: given.append(capture_run(loaded, words(7)))  # noqa: E731
-    desk = Desk(asked.name, store, lambda progress: said.append(progress.message), lambda **_changes: None, give_way)
-    derive(asked.to_json(), desk, Tiny("llama"))  # type: ignore[arg-type]
+    job_context = JobContext(
+        asked.name, store, lambda progress: said.append(progress.message), lambda **_changes: None, give_way
+    )
+    derive(asked.to_json(), job_context, Tiny("llama"))  # type: ignore[arg-type]
     assert said == 3 * ["between", *("within" for _layer in range(run.model.layers))]
     assert len(given) == 3
     np.testing.assert_array_equal(given[2].hidden_states[-1], alone.hidden_states[-1])

@@ -143,7 +143,7 @@ class Server:
         return answer
 
     def worker_pid(self) -> int:
-        (record,) = self.queue.roster.live()
+        (record,) = self.queue.worker_table.live()
         return record.pid
 
     def begun(self) -> list[str]:
@@ -211,7 +211,7 @@ class Keeper:
 
     def _is_whole(self, server: Server) -> bool:
         def rests() -> bool:
-            return server.queue.health().to_json()["worker"] == "ready" and server.queue.ledger.board() == Board()
+            return server.queue.health().to_json()["worker"] == "ready" and server.queue.job_table.board() == Board()
 
         try:
             server.until(rests, 5)
@@ -479,7 +479,7 @@ def test_a_closed_tab_stops_its_job(make_server: Callable[..., Server]) -> None:
     server.start_workers()
     server.running(server.ask("slow", 1, seconds=60))
     server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 4)
-    record = server.queue.ledger.job(key(1))
+    record = server.queue.job_table.job(key(1))
     assert record is not None
     assert record.state == "cancelled"
 
@@ -532,10 +532,10 @@ def test_two_hundred_queued_runs_then_all_cancelled(make_server: Callable[..., S
         server.manager.terminate_job(handle)
     assert all(server.outcome(handle)["cancelled"] for handle in handles)
     server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 30)
-    server.until(lambda: server.queue.ledger.board() == Board(), 30)
+    server.until(lambda: server.queue.job_table.board() == Board(), 30)
     assert server.queue.health().to_json()["queue"] == 0
     assert kept_for_ever(server) == before
-    assert len(server.queue.roster.all()) == 1
+    assert len(server.queue.worker_table.all()) == 1
     assert server.outcome(server.ask("slow", 1000))["run"]
     assert server.worker_pid() == pid, "its models are still in memory"
     assert [line.split()[1] for line in server.done()] == [key(999), key(1000)], "none of the others was begun"
@@ -612,7 +612,7 @@ def test_workers_that_die_at_the_start_are_not_started_without_pause(make_server
 def test_two_workers_and_one_computation_each(make_server: Callable[..., Server]) -> None:
     server = make_server(workers=2)
     server.start_workers()
-    server.until(lambda: len(server.queue.roster.live()) == 2, 10)
+    server.until(lambda: len(server.queue.worker_table.live()) == 2, 10)
     handles = [server.ask("slow", number // 2, seconds=0.3) for number in range(8)]
     for handle in handles:
         assert server.outcome(handle)["run"]

@@ -36,7 +36,7 @@ from dashboard.catalog import digests, fingerprint
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, ModelNotFoundError, NotReadyError, UnsafeModelError, UnsupportedModelError
 from dashboard.jobs.preparation import prepare
-from dashboard.jobs.work import Desk
+from dashboard.jobs.work import JobContext
 from dashboard.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -315,8 +315,8 @@ def test_who_brings_nothing_reads_no_checksum(settings: Settings, tmp_path: Path
     with pytest.raises(NotReadyError, match=r"^model is not ready: .*Try again\.$"):
         load_model("folder:weights/model", settings, folders=False, brings=False)
     assert unread == []
-    desk = Desk("", None, lambda progress: None, lambda **changes: None)  # type: ignore[arg-type]
-    whole = prepare({"model": "folder:weights/model"}, desk, settings)
+    job_context = JobContext("", None, lambda progress: None, lambda **changes: None)  # type: ignore[arg-type]
+    whole = prepare({"model": "folder:weights/model"}, job_context, settings)
     assert "model.safetensors" in unread
     unread.clear()
     digests._known.clear()  # the preparation was in a process of its own

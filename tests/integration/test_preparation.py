@@ -103,7 +103,7 @@ class Server:
         """Process ids of the workers, or of what prepares models now."""
         queue = JobQueue.from_settings(self.settings)
         try:
-            return [record.pid for record in queue.roster.live(lane)]
+            return [record.pid for record in queue.worker_table.live(lane)]
         finally:
             queue.close()
 

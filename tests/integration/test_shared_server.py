@@ -323,8 +323,8 @@ def test_a_run_that_another_server_computes_is_not_lost_with_it(
     here.sees(handle, "layers")
     site.start("worker")
     supervisors = {server.processes["worker"].pid for server in (site, other)}
-    roster = JobQueue.from_settings(site.settings).roster
-    site.until(lambda: supervisors <= {record.pid for record in roster.supervisors()})
+    worker_table = JobQueue.from_settings(site.settings).worker_table
+    site.until(lambda: supervisors <= {record.pid for record in worker_table.supervisors()})
     other.stop(*what, by=by)
     assert here.wait(handle)["run"] == site.key(text)
     assert site.begun() == [site.key(text)] * 2

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dashboard import capture_run, load_model
-from dashboard.analysis.prediction import contenders
+from dashboard.analysis.prediction import shared_candidates
 from dashboard.analysis.projection import states_at, trajectories
-from dashboard.analysis.similarity import likeness
+from dashboard.analysis.similarity import similarity
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +26,7 @@ def test_paths_and_likeness_are_those_of_hugging_faces_hidden_states() -> None:
     one, other = (i for i, token in enumerate(run.tokens) if token.text == "bank")
     for layer in range(-1, run.model.layers):
         a, b = states[layer + 1, one], states[layer + 1, other]
-        found = likeness(states_at(run.main, layer), one, other)
+        found = similarity(states_at(run.main, layer), one, other)
         assert found.cosine == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-5)
         assert found.distance == pytest.approx(np.sqrt(((a - b) ** 2).sum()), rel=1e-4)
 
@@ -47,7 +47,7 @@ def test_differences_of_two_positions_are_those_of_hugging_faces_probabilities()
     with torch.inference_mode():
         logits = loaded.model(**loaded.tokenizer(run.text, return_tensors="pt")).logits[0]
     chances = torch.softmax(logits.double(), dim=-1).numpy()
-    found = contenders(run.prediction(15, "given"), run.prediction(9, "given"), 10)
+    found = shared_candidates(run.prediction(15, "given"), run.prediction(9, "given"), 10)
     assert [row.id for row in found] == list(np.argsort(-np.maximum(chances[15], chances[9]))[:10])
     for row in found:
         low, high = row.difference

@@ -24,7 +24,7 @@ from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BROKEN, MissingArrayError
-from dashboard.jobs.work import Desk, ResidentModels, capture, derive
+from dashboard.jobs.work import JobContext, ResidentModels, capture, derive
 from dashboard.settings import Settings
 from dashboard.store import upgrades
 from dashboard.store.run_store import RunStore
@@ -238,8 +238,8 @@ def test_an_address_without_a_stamp_is_asked_for_each_time(client: FlaskClient) 
 # computed again
 
 
-def desk(store: RunStore, key: str) -> Desk:
-    return Desk(key, store, lambda _progress: None, lambda **_fields: None)
+def job_context(store: RunStore, key: str) -> JobContext:
+    return JobContext(key, store, lambda _progress: None, lambda **_fields: None)
 
 
 @pytest.mark.usefixtures("mended")
@@ -249,7 +249,7 @@ def test_a_submitted_text_of_earlier_numbers_is_computed_again(settings: Setting
     key, old = said["key"], store.open(said["key"])
     payload = {"request": RunRequest(said["model"], said["text"]).to_json(), "fingerprint": said["fingerprint"]}
     assert not store.is_current(key)
-    assert capture(payload, desk(store, key), models) == key
+    assert capture(payload, job_context(store, key), models) == key
     run = store.open(key)
     assert run.outdated == ()
     assert run.header["numbers"] == upgrades.NUMBERS
@@ -257,7 +257,7 @@ def test_a_submitted_text_of_earlier_numbers_is_computed_again(settings: Setting
     check_numbers(run, said)
     check_numbers(old, said)
     assert sorted(path.name[64:] for path in store.folder.glob(f"{key}*")) == [".safetensors"], "nothing of the old one"
-    again = store.open(capture(payload, desk(store, key), models))
+    again = store.open(capture(payload, job_context(store, key), models))
     assert again.stamp == run.stamp, "once"
 
 
@@ -268,8 +268,8 @@ def test_a_prediction_is_not_computed_beside_earlier_numbers(settings: Settings,
         DerivedRequest.of(said["key"], "masked-prediction", position=place) for place in (FILLED, FILLED + 1)
     )
     with pytest.raises(MissingArrayError, match="Run the text again"):
-        derive(other.to_json(), desk(store, other.name), models)
-    assert derive(there.to_json(), desk(store, there.name), models) == there.name, "it was stored"
+        derive(other.to_json(), job_context(store, other.name), models)
+    assert derive(there.to_json(), job_context(store, there.name), models) == there.name, "it was stored"
 
 
 @pytest.mark.usefixtures("mended")

@@ -27,7 +27,7 @@ from dashboard.settings import Settings
 from tests.support.fake_backend import FakeBackend
 
 # modules of jobs/ that ask for the time
-TIMED = ("diskcache_backend", "places", "queue", "roster", "transitions", "verdicts")
+TIMED = ("diskcache_backend", "places", "queue", "worker_table", "transitions", "verdicts")
 
 
 class Hands(Protocol):
@@ -81,7 +81,7 @@ class QueueHands:
 
     @full.setter
     def full(self, value: bool) -> None:
-        most = len(self.queue.ledger.board().waiting) if value else Settings().queue_runs
+        most = len(self.queue.job_table.board().waiting) if value else Settings().queue_runs
         self.queue.settings = replace(self.queue.settings, queue_runs=most)
 
     @property
@@ -116,7 +116,7 @@ class QueueHands:
         for _ in range(math.ceil(seconds / step)):
             self.clock.now += step
             if not self.broken:
-                self.queue.roster.change("w1")
+                self.queue.worker_table.change("w1")
             for ask in asking:
                 ask()
             if not self.broken:
@@ -137,7 +137,7 @@ def queue_with_hands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         return begin(cache)
 
     monkeypatch.setattr(HealingCache, "_begin", begin_unless_full)
-    backend.queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
+    backend.queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
     yield backend, hands
     hands.broken = False
     backend.close()

@@ -24,14 +24,14 @@ from dashboard.contracts.request import RunRequest
 from dashboard.errors import TextTooLongError
 from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.lock_watch import holders
-from dashboard.jobs.work import CrowdedError, Desk, Registry
+from dashboard.jobs.work import CrowdedError, JobContext, Registry
 from dashboard.settings import Settings
 from dashboard.store import run_store
 from dashboard.store.run_store import RunStore
 from tests.support.synthetic import make_parts, masked_result
 
 FULL_WHILE = "FAKE_DISK_IS_FULL_WHILE"  # environment: names a file
-Job = Callable[[Mapping[str, Any], Desk], str]
+Job = Callable[[Mapping[str, Any], JobContext], str]
 
 
 def registry(settings: Settings) -> Registry:
@@ -61,14 +61,14 @@ def results(settings: Settings) -> Registry:
     """For whole servers: a "derive" that leaves a masked prediction without any model, once no file `closed` holds
     it."""
 
-    def derive(payload: Mapping[str, Any], desk: Desk) -> str:
+    def derive(payload: Mapping[str, Any], job_context: JobContext) -> str:
         asked = DerivedRequest.from_json(payload)
-        run, position = desk.store.open(asked.run), int(dict(asked.parameters)["position"])
+        run, position = job_context.store.open(asked.run), int(dict(asked.parameters)["position"])
         while (settings.cache_dir / "closed").exists():
-            desk.progress(Progress("predictions", 0, 1, f"Masking token {position}"))
+            job_context.progress(Progress("predictions", 0, 1, f"Masking token {position}"))
             time.sleep(0.01)
-        desk.progress(Progress("save", 0, 1, "Saving the result"))
-        desk.store.save_derived(masked_result(run.key, position), run.stamp)
+        job_context.progress(Progress("save", 0, 1, "Saving the result"))
+        job_context.store.save_derived(masked_result(run.key, position), run.stamp)
         return asked.name
 
     return Registry({"derive": _noted(settings.cache_dir / "log.txt", "derive", derive)})
@@ -178,10 +178,10 @@ def crashing(_settings: Settings) -> Registry:
 
 
 def _noted(log: Path, name: str, job: Job) -> Job:
-    def noted(payload: Mapping[str, Any], desk: Desk) -> str:
+    def noted(payload: Mapping[str, Any], job_context: JobContext) -> str:
         with log.open("a") as file:
-            file.write(f"{name} {desk.key} {os.getpid()}\n")
-        return job(payload, desk)
+            file.write(f"{name} {job_context.key} {os.getpid()}\n")
+        return job(payload, job_context)
 
     return noted
 
@@ -191,72 +191,72 @@ def leave(store: RunStore, name: str, arrays: dict[str, np.ndarray]) -> None:
     store._write(name, arrays, {"name": name})
 
 
-def slow(payload: Mapping[str, Any], desk: Desk) -> str:
+def slow(payload: Mapping[str, Any], job_context: JobContext) -> str:
     """Takes `seconds`, reporting every few milliseconds, and saves an artifact under its key."""
     end, layer = time.monotonic() + float(payload.get("seconds", 0)), 0
     while time.monotonic() < end:
         layer += 1
-        desk.progress(Progress("layers", layer, 1000, f"Layer {layer} of 1000"))
+        job_context.progress(Progress("layers", layer, 1000, f"Layer {layer} of 1000"))
         time.sleep(0.005)
-    leave(desk.store, f"{desk.key}.done-1", {"a": np.zeros(1)})
-    return f"{desk.key}.done-1"
+    leave(job_context.store, f"{job_context.key}.done-1", {"a": np.zeros(1)})
+    return f"{job_context.key}.done-1"
 
 
 INSIDE: list[str] = []  # the long jobs that this process is in the middle of
 
 
-def long(payload: Mapping[str, Any], desk: Desk) -> str:
+def long(payload: Mapping[str, Any], job_context: JobContext) -> str:
     """Works in steps until there is a file, and lets others go first between them; saves its steps under its key."""
     steps: list[int] = []
-    INSIDE.append(desk.key)
+    INSIDE.append(job_context.key)
     try:
         while not Path(payload["until"]).exists():
-            desk.progress(Progress("predictions", len(steps), 0, f"Step {len(steps)}"))
+            job_context.progress(Progress("predictions", len(steps), 0, f"Step {len(steps)}"))
             before = time.monotonic()
-            desk.give_way()
+            job_context.give_way()
             if time.monotonic() - before > 0.5:
                 time.sleep(float(payload.get("after_rest", 0)))  # a step that takes long
             steps.append(len(steps))
             time.sleep(0.005)
     finally:
-        INSIDE.remove(desk.key)
-    leave(desk.store, f"{desk.key}.done-1", {"steps": np.array(steps)})
-    return f"{desk.key}.done-1"
+        INSIDE.remove(job_context.key)
+    leave(job_context.store, f"{job_context.key}.done-1", {"steps": np.array(steps)})
+    return f"{job_context.key}.done-1"
 
 
-def large(payload: Mapping[str, Any], desk: Desk) -> str:
+def large(payload: Mapping[str, Any], job_context: JobContext) -> str:
     """Has no room beside a long job that gave way."""
     if INSIDE:
         raise CrowdedError
-    return slow(payload, desk)
+    return slow(payload, job_context)
 
 
-def deaf(_payload: Mapping[str, Any], desk: Desk) -> str:
+def deaf(_payload: Mapping[str, Any], job_context: JobContext) -> str:
     """Reports once and never looks again."""
-    desk.progress(Progress("layers", 17, 30, "Layer 17 of 30"))
+    job_context.progress(Progress("layers", 17, 30, "Layer 17 of 30"))
     time.sleep(60)
-    return desk.key
+    return job_context.key
 
 
-def raising(_payload: Mapping[str, Any], _desk: Desk) -> str:
+def raising(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     raise ZeroDivisionError("a defect")
 
 
-def panicking(_payload: Mapping[str, Any], _desk: Desk) -> str:
+def panicking(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Split(Regex("(a+)+$"), "isolated")
     return str(tokenizer.encode_batch(["a" * 40 + "b"]))  # as transformers calls it: heartbeats go on meanwhile
 
 
-def refusing(_payload: Mapping[str, Any], _desk: Desk) -> str:
+def refusing(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     raise TextTooLongError("812 tokens; this server allows 256. Shorten the text.")
 
 
-def hungry(_payload: Mapping[str, Any], _desk: Desk) -> str:
+def hungry(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     raise MemoryError
 
 
-def prolix(_payload: Mapping[str, Any], _desk: Desk) -> str:
+def prolix(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     """An error as long as a text, with what JSON and UTF-8 cannot write."""
     raise ValueError("\ud800 \x00 " + "x" * 5_000_000)
 
@@ -268,47 +268,47 @@ class UnspeakableError(Exception):
         raise RuntimeError("no words")
 
 
-def unspeakable(_payload: Mapping[str, Any], _desk: Desk) -> str:
+def unspeakable(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     raise UnspeakableError
 
 
-def odd(_payload: Mapping[str, Any], _desk: Desk) -> str:
+def odd(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     raise TextTooLongError("\udfff " + "y" * 1_000_000)
 
 
-def nothing(_payload: Mapping[str, Any], _desk: Desk) -> Any:
+def nothing(_payload: Mapping[str, Any], _desk: JobContext) -> Any:
     """Returns no name."""
     return {1, 2}
 
 
-def greedy(_payload: Mapping[str, Any], desk: Desk) -> str:
+def greedy(_payload: Mapping[str, Any], job_context: JobContext) -> str:
     """Takes memory, and more of it."""
-    desk.progress(Progress("layers", 17, 30, "Layer 17 of 30"))
+    job_context.progress(Progress("layers", 17, 30, "Layer 17 of 30"))
     held = [np.ones(25_000_000) for _ in range(4)]
     time.sleep(60)
-    return f"{desk.key}{len(held)}"
+    return f"{job_context.key}{len(held)}"
 
 
-def capture(payload: Mapping[str, Any], desk: Desk) -> str:
+def capture(payload: Mapping[str, Any], job_context: JobContext) -> str:
     """A run of the text; it takes as many seconds as the text's last word says (below 0: the first time only), and is
     of as many layers as the one before."""
     request = RunRequest.from_json(payload["request"])
     layers, seconds = int(request.text.split()[-2]), float(request.text.split()[-1])
     if seconds < 0:
-        again = (desk.store.folder.parent / "log.txt").read_text().count(desk.key) > 1
+        again = (job_context.store.folder.parent / "log.txt").read_text().count(job_context.key) > 1
         seconds = 0.0 if again else -seconds
     end, done = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         done += 1
-        desk.progress(Progress("layers", min(done, layers), layers, f"Layer {done} of {layers}"))
+        job_context.progress(Progress("layers", min(done, layers), layers, f"Layer {done} of {layers}"))
         time.sleep(0.01)
     header, arrays = make_parts("causal", request.text.split())
-    desk.store.save(desk.key, {**header, "key": desk.key, "request": request.to_json()}, arrays)
-    return desk.key
+    job_context.store.save(job_context.key, {**header, "key": job_context.key, "request": request.to_json()}, arrays)
+    return job_context.key
 
 
-def suicidal(_payload: Mapping[str, Any], desk: Desk) -> str:
-    desk.progress(Progress("layers", 17, 30, "Layer 17 of 30"))
+def suicidal(_payload: Mapping[str, Any], job_context: JobContext) -> str:
+    job_context.progress(Progress("layers", 17, 30, "Layer 17 of 30"))
     time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGKILL)
-    return desk.key
+    return job_context.key

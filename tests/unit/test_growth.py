@@ -93,7 +93,7 @@ def test_folders_that_someone_deletes_are_made_again_for_their_owner_alone(setti
     assert store.open(header["key"]).key == header["key"]
     assert list(visitors.of(ANN)) == [header["key"]]
     assert visitors.visitor_in({"dashboard-visitor": cookie}) == ANN
-    assert queue.ledger.board().queued == ("k1",)
+    assert queue.job_table.board().queued == ("k1",)
     queue.close()
     folders = [settings.cache_dir, *(path for path in settings.cache_dir.iterdir() if path.is_dir())]
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in folders} == {path.name: "0o700" for path in folders}

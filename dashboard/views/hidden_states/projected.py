@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.projection import Fit, Projection, project_stream, states_at, trajectories
-from dashboard.analysis.similarity import likeness
+from dashboard.analysis.similarity import similarity
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Stream
@@ -195,7 +195,7 @@ def _pair(stream: Stream, selection: Selection, options: Options) -> list[Any]:
     """A line on how alike the selected and the second token are, in the states as they are."""
     if selection.second is None:
         return []
-    found = likeness(states_at(stream, _layer(selection, options)), selection.token, selection.second)
+    found = similarity(states_at(stream, _layer(selection, options)), selection.token, selection.second)
     both = [token_at(stream, i, True) for i in (selection.token, selection.second)]
     distance = "not defined" if math.isnan(found.distance) else f"{found.distance:.4g}"
     cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")

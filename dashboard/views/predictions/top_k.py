@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.prediction import Contender, contenders
+from dashboard.analysis.prediction import SharedCandidate, shared_candidates
 from dashboard.compute import masked_prediction
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
@@ -25,7 +25,7 @@ from dashboard.figures.tokens import distinct, quoted, run_names, token_label
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, token_at, token_span, waits
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.tables import candidates_table, contenders_table
+from dashboard.views.tables import candidates_table, shared_candidates_table
 
 CONTROLS = (
     Choice("count", "Tokens", (("10", "10 likeliest"), ("5", "5"), ("20", "20"), ("50", "50"))),
@@ -101,9 +101,9 @@ def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> 
 
 def _rows_of(
     prediction: Prediction, other: Prediction | None, count: int
-) -> Sequence[TokenProbability] | Sequence[Contender]:
+) -> Sequence[TokenProbability] | Sequence[SharedCandidate]:
     """What the figure shows a bar of, or two."""
-    return prediction.candidates[:count] if other is None else contenders(prediction, other, count)
+    return prediction.candidates[:count] if other is None else shared_candidates(prediction, other, count)
 
 
 Labels = dict[int, str]  # by vocabulary id
@@ -318,7 +318,7 @@ def table(context: Context) -> Table | None:
     what = "Came next" if run.model.kind == "causal" else "Stands there"
     count, other = None if whole else int(options["count"]), _second(context)
     if other is not None:
-        return contenders_table(prediction, other, count, whole, run_names(run))
+        return shared_candidates_table(prediction, other, count, whole, run_names(run))
     return candidates_table(prediction, count, what, whole, run_names(run))
 
 

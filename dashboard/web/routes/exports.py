@@ -27,7 +27,7 @@ from dashboard.errors import (
     is_full_disk,
 )
 from dashboard.exports.document import figure_page
-from dashboard.exports.figures import Standing, picture_json, standing
+from dashboard.exports.figures import Standalone, picture_json, standalone
 from dashboard.exports.provenance import file_name
 from dashboard.exports.report import report, report_name
 from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
@@ -53,7 +53,7 @@ def make_exports(services: Services, views: Sequence[View]) -> Blueprint:
 
     @routes.get("/figure/<name>.<any(json,html,csv):suffix>")
     def _figure(name: str, suffix: str) -> Response:
-        found = standing(name, state(), views, services)
+        found = standalone(name, state(), views, services)
         if suffix == "json":
             return Response(picture_json(found, theme_named(request.args.get("theme"))), mimetype="application/json")
         if suffix == "csv":
@@ -125,7 +125,7 @@ def _run_size(run: ModelRun, attention: bool) -> int:
     return sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)
 
 
-def _table(found: Standing) -> Response:
+def _table(found: Standalone) -> Response:
     table = found.whole()
     if table is None:
         raise MissingArrayError("This figure has no table of numbers. Export it as PNG, SVG or HTML.")

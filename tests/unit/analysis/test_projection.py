@@ -22,7 +22,7 @@ from dashboard.analysis.projection import (
     project_stream,
     trajectories,
 )
-from dashboard.analysis.similarity import likeness
+from dashboard.analysis.similarity import similarity
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import RunShapeError
 from tests.support.synthetic import make_run
@@ -379,9 +379,9 @@ def test_states_of_length_one_are_projected_by_their_direction() -> None:
 
 def test_likeness_is_by_hand() -> None:
     states = np.array([[3.0, 4.0], [4.0, 3.0], [0.0, 0.0]], dtype=np.float32)
-    found = likeness(states, 0, 1)
+    found = similarity(states, 0, 1)
     assert found.cosine == pytest.approx(24 / 25)
     assert found.distance == pytest.approx(np.sqrt(2))
     assert found.dimensions == 2
-    assert np.isnan(likeness(states, 0, 2).cosine)
-    assert likeness(states, 1, 1).cosine == 1.0
+    assert np.isnan(similarity(states, 0, 2).cosine)
+    assert similarity(states, 1, 1).cosine == 1.0

@@ -21,7 +21,7 @@ from dashboard.catalog.fingerprint import (
 )
 from dashboard.errors import StorageError
 from dashboard.jobs.preparation import prepare
-from dashboard.jobs.work import Desk
+from dashboard.jobs.work import JobContext
 from dashboard.settings import Settings
 
 MODELS = Path(__file__).parents[2] / "data" / "first_runs" / "models"
@@ -275,13 +275,13 @@ def test_what_is_known_here_alone_is_not_kept(tmp_path: Path) -> None:
     memories = fingerprint_memories(settings)
     assert folder_fingerprint(big(tmp_path / "model"), memories) == known_fingerprint(tmp_path / "model", memories)
     assert not is_kept(tmp_path / "model", memories)
-    desk = Desk("", None, lambda progress: None, lambda **changes: None)  # type: ignore[arg-type]
+    job_context = JobContext("", None, lambda progress: None, lambda **changes: None)  # type: ignore[arg-type]
     settings = replace(settings, model_folders=(tmp_path / "folders",))
     (tmp_path / "folders").mkdir()
     big(tmp_path / "folders" / "model")
     with pytest.raises(StorageError, match="its checksum could not be kept on the server's disk"):
-        prepare({"model": "folder:folders/model"}, desk, settings)
+        prepare({"model": "folder:folders/model"}, job_context, settings)
     (tmp_path / "cache" / ".fingerprints.lock").rmdir()
     digests._known.clear()
-    assert prepare({"model": "folder:folders/model"}, desk, settings) == folder_fingerprint(tmp_path / "model")
+    assert prepare({"model": "folder:folders/model"}, job_context, settings) == folder_fingerprint(tmp_path / "model")
     assert is_kept(tmp_path / "folders" / "model", memories)

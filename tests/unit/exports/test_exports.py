@@ -25,7 +25,7 @@ from dashboard.contracts.table import Column, Table
 from dashboard.errors import BadRequestError, MissingArrayError, RunNotFoundError, RunShapeError
 from dashboard.exports import run_files
 from dashboard.exports.document import figure_page
-from dashboard.exports.figures import Standing, framed, names, picture_json, standing, text_of
+from dashboard.exports.figures import Standalone, framed, names, picture_json, standalone, text_of
 from dashboard.exports.provenance import file_name, of_run
 from dashboard.exports.report import report
 from dashboard.exports.tables import comment, csv_of, guarded, original
@@ -67,8 +67,8 @@ def why_not(name: str, run: ModelRun) -> bool:
     return any(said.message is not None and not said.waiting for said in words)
 
 
-def found(name: str, run: ModelRun, **options: str) -> Standing:
-    return standing(name, state_of(run, **options), VIEWS, OneRun(run))
+def found(name: str, run: ModelRun, **options: str) -> Standalone:
+    return standalone(name, state_of(run, **options), VIEWS, OneRun(run))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -382,10 +382,10 @@ def test_the_prediction_of_a_position_that_was_filled_later_is_exported_as_shown
     with pytest.raises(MissingArrayError, match="of token 3 is not computed yet"):
         found("prediction", run)
     result = masked_result(run.key, 3)
-    table = standing("prediction", state_of(run), VIEWS, OneRun(run, result)).whole()
+    table = standalone("prediction", state_of(run), VIEWS, OneRun(run, result)).whole()
     assert table is not None
     expected = result.arrays["masked/top_logprobs"][0]
-    file = standing("prediction", state_of(run), VIEWS, OneRun(run.with_derived([result]))).whole()
+    file = standalone("prediction", state_of(run), VIEWS, OneRun(run.with_derived([result]))).whole()
     assert file is not None
     assert list(file.rows) == list(table.rows), "a file that holds the result shows it, too"
     assert [row[4] for row in table.rows][: len(expected)] == [float(value) for value in expected]
@@ -521,6 +521,6 @@ def test_the_pictures_json_is_whole() -> None:
 def test_the_selection_without_a_second_token() -> None:
     run = make_run()
     state = replace(state_of(run), selection=Selection(run.key, 2, 0, 0))
-    one = standing("attention", state, VIEWS, OneRun(run))
+    one = standalone("attention", state, VIEWS, OneRun(run))
     assert "Second token" not in dict(one.provenance.entries)
     assert len(one.paint(LIGHT).layout.shapes) == 1

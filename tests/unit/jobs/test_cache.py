@@ -198,7 +198,7 @@ def test_a_full_disk_is_said_and_leaves_everything_as_it_was(cache: HealingCache
 def manager(tmp_path: Path) -> Iterator[ResidentWorkerManager]:
     settings = Settings(cache_dir=tmp_path)
     queue = JobQueue.from_settings(settings)
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
     yield ResidentWorkerManager(DiskcacheBackend(queue), RunStore.from_settings(settings), settings)
     queue.close()
 
@@ -218,11 +218,11 @@ def test_a_run_that_cannot_be_queued_is_told_by_any_web_process(manager: Residen
     assert (outcome["error"], outcome["kind"], outcome["retry"]) == (FULL, "StorageError", True)
     assert not other.job_running(job)
     other.terminate_job(job)
-    assert manager.backend.queue.ledger.board().queued == ()
+    assert manager.backend.queue.job_table.board().queued == ()
     free_disk(manager.backend.queue.cache)
     key, job = ask(manager, "x" * 100_000)
     assert manager.get_result(key, job) is manager.UNDEFINED
-    assert len(manager.backend.queue.ledger.board().queued) == 1
+    assert len(manager.backend.queue.job_table.board().queued) == 1
     other.backend.close()
 
 
@@ -245,10 +245,10 @@ def test_leases_outlast_a_disk_that_is_full_for_a_moment(
     manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, now = Failing(manager.backend.queue.cache, monkeypatch), [1e9]
-    for module in ("queue", "roster", "transitions", "verdicts"):
+    for module in ("queue", "worker_table", "transitions", "verdicts"):
         clock = type("Clock", (), {"time": staticmethod(lambda: now[0]), "monotonic": staticmethod(lambda: now[0])})
         monkeypatch.setattr(f"dashboard.jobs.{module}.time", clock)
-    manager.backend.queue.roster.change("w1")
+    manager.backend.queue.worker_table.change("w1")
     key, job = ask(manager, "a")
     disk.full = True
     now[0] += 4
@@ -256,39 +256,39 @@ def test_leases_outlast_a_disk_that_is_full_for_a_moment(
     now[0] += 2
     assert manager.get_result(key, job)["error"] == FULL
     disk.full = False
-    manager.backend.queue.roster.change("w1")
+    manager.backend.queue.worker_table.change("w1")
     assert manager.get_result(key, job) is manager.UNDEFINED, "nothing is poisoned: who asks again waits again"
-    assert len(manager.backend.queue.ledger.board().queued) == 1
+    assert len(manager.backend.queue.job_table.board().queued) == 1
 
 
 def test_who_cannot_write_does_not_judge_who_is_silent(
     manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk, roster = Failing(manager.backend.queue.cache, monkeypatch), manager.backend.queue.roster
+    disk, worker_table = Failing(manager.backend.queue.cache, monkeypatch), manager.backend.queue.worker_table
     disk.full = True
     with pytest.raises(StorageError):
-        roster.change("w1")
-    monkeypatch.setattr(roster, "_silent", lambda record: True)
-    roster._silent_since["w1"] = -1e9  # this one was looked at long ago already
-    assert not roster.is_gone(roster.get("w1"))
-    assert roster.serving()
+        worker_table.change("w1")
+    monkeypatch.setattr(worker_table, "_silent", lambda record: True)
+    worker_table._silent_since["w1"] = -1e9  # this one was looked at long ago already
+    assert not worker_table.is_gone(worker_table.get("w1"))
+    assert worker_table.serving()
 
 
 def test_the_first_look_at_a_silent_worker_needs_a_disk_that_is_not_full(
     manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that wrote nothing for a while does not know that its disk is full."""
-    disk, roster = Failing(manager.backend.queue.cache, monkeypatch), manager.backend.queue.roster
-    monkeypatch.setattr(roster, "_silent", lambda record: True)
+    disk, worker_table = Failing(manager.backend.queue.cache, monkeypatch), manager.backend.queue.worker_table
+    monkeypatch.setattr(worker_table, "_silent", lambda record: True)
     disk.full = True
-    assert not roster.is_gone(roster.get("w1"))
-    assert roster._silent_since == {}, "this was no look"
-    assert not roster.can_write()
+    assert not worker_table.is_gone(worker_table.get("w1"))
+    assert worker_table._silent_since == {}, "this was no look"
+    assert not worker_table.can_write()
     disk.full = False
     manager.backend.queue.cache.failed_at = -1e9
-    assert not roster.is_gone(roster.get("w1"))
-    roster._silent_since["w1"] -= 1
-    assert roster.is_gone(roster.get("w1"))
+    assert not worker_table.is_gone(worker_table.get("w1"))
+    worker_table._silent_since["w1"] -= 1
+    assert worker_table.is_gone(worker_table.get("w1"))
 
 
 # the secret that pages are known by

@@ -25,7 +25,7 @@ FINGERPRINT = "f" * 64
 
 @pytest.fixture
 def helper(queue: JobQueue) -> str:
-    queue.roster.publish(WorkerRecord("p1", os.getpid(), this_host(), "starting", 0.0, lane="prepare"))
+    queue.worker_table.publish(WorkerRecord("p1", os.getpid(), this_host(), "starting", 0.0, lane="prepare"))
     return "p1"
 
 
@@ -40,7 +40,7 @@ def pass_time(queue: JobQueue, clock: Clock, seconds: float, *asking: str) -> No
     """Time passes in steps, in which these subscribers ask, both workers beat and the supervisor watches."""
     step = test_queue.step_of(seconds)
     for _ in range(math.ceil(seconds / step)):
-        queue.roster.change("p1")
+        queue.worker_table.change("p1")
         test_queue.tick(queue, clock, step, *asking)
 
 
@@ -72,8 +72,8 @@ def test_a_run_waits_for_its_model_and_others_go_on(queue: JobQueue, worker: str
     assert (run.spec.key, run.spec.payload["fingerprint"]) == (true_key, FINGERPRINT)
     queue.finish(run, true_key)
     assert told(queue, waiting)["run"] == true_key
-    assert queue.ledger.board() == queue.ledger.board("prepare") == Board()
-    assert queue.ledger.payload(wanted.key) is queue.ledger.payload(PREPARE.key) is None
+    assert queue.job_table.board() == queue.job_table.board("prepare") == Board()
+    assert queue.job_table.payload(wanted.key) is queue.job_table.payload(PREPARE.key) is None
 
 
 def test_one_preparation_for_everyone_who_waits_for_the_model(queue: JobQueue, worker: str, helper: str) -> None:
@@ -124,7 +124,7 @@ def test_a_preparation_that_nobody_waits_for_stops(queue: JobQueue, worker: str,
     assert not queue.report(preparing, Progress("fetch", 1, 2))
     queue.stopped(preparing)
     assert state(queue, PREPARE.key) == "cancelled"
-    assert queue.ledger.board("prepare") == Board()
+    assert queue.job_table.board("prepare") == Board()
 
 
 def test_a_tab_that_comes_back_waits_for_the_model_again(
@@ -196,7 +196,7 @@ def test_another_server_goes_on_with_a_preparation_whose_server_ended(
     queue.cache.set(SUPERVISORS, [SupervisorRecord(os.getppid(), this_host(), clock.now).to_json()])
     queue.lose_worker(helper, by_order=True)
     assert queue.poll(waiting) is None
-    queue.roster.publish(WorkerRecord("p2", os.getpid(), this_host(), "starting", 0.0, lane="prepare"))
+    queue.worker_table.publish(WorkerRecord("p2", os.getpid(), this_host(), "starting", 0.0, lane="prepare"))
     again = queue.claim("p2", "prepare")
     assert again is not None
     assert (again.spec.key, again.attempt) == (PREPARE.key, 2)

@@ -48,7 +48,7 @@ def queue(tmp_path: Path, clock: Clock) -> Iterator[JobQueue]:
 
 @pytest.fixture
 def worker(queue: JobQueue) -> str:
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
     return "w1"
 
 
@@ -57,7 +57,7 @@ def spec(key: str = "k1", **payload: Any) -> JobSpec:
 
 
 def state(queue: JobQueue, key: str = "k1") -> str | None:
-    record = queue.ledger.job(key)
+    record = queue.job_table.job(key)
     return None if record is None else record.state
 
 
@@ -78,7 +78,7 @@ def tick(queue: JobQueue, clock: Clock, step: float, *asking: str, worker: str |
     """One step of it."""
     clock.now += step
     if worker:
-        queue.roster.change(worker)
+        queue.worker_table.change(worker)
     for subscriber in asking:
         queue.poll(subscriber)
     queue.watch()
@@ -151,7 +151,7 @@ def test_a_cancel_while_queued_removes_the_job(queue: JobQueue, worker: str, clo
     clock.now += 0.2
     assert queue.claim(worker) is None
     assert state(queue) == "cancelled"
-    assert queue.ledger.board().queued == ()
+    assert queue.job_table.board().queued == ()
 
 
 def test_a_cancel_leaves_the_others_their_result(queue: JobQueue, worker: str, clock: Clock) -> None:
@@ -178,7 +178,7 @@ def test_whoever_asks_again_at_once_changes_nothing(queue: JobQueue, worker: str
         queue.submit(spec(key))
     clock.now += 1
     assert queue.report(claim, Progress("layers"))
-    record = queue.ledger.job("k1")
+    record = queue.job_table.job("k1")
     assert record is not None
     assert (record.attempt, record.cancel_at) == (1, None)
     queue.finish(claim, "a")
@@ -231,7 +231,7 @@ def test_a_closed_tab_leaves_by_itself(queue: JobQueue, worker: str, clock: Cloc
     assert (state(queue, "k1"), state(queue, "k2")) == ("cancelled", "queued")
     assert queue.poll(there) is None
     assert queue.poll(gone) is None, "a tab that slept and comes back waits again"
-    assert (state(queue, "k1"), queue.ledger.board().queued) == ("queued", ("k2", "k1"))
+    assert (state(queue, "k1"), queue.job_table.board().queued) == ("queued", ("k2", "k1"))
 
 
 def test_a_failure_is_told_and_not_kept(queue: JobQueue, worker: str) -> None:
@@ -339,7 +339,7 @@ def test_a_sleep_of_the_computer_loses_nothing(queue: JobQueue, worker: str, clo
 
 
 def test_a_worker_whose_process_is_gone_loses_its_job_at_once(queue: JobQueue) -> None:
-    queue.roster.publish(WorkerRecord("w2", 2**22 + 12345, this_host(), "idle", 0.0))
+    queue.worker_table.publish(WorkerRecord("w2", 2**22 + 12345, this_host(), "idle", 0.0))
     subscriber = queue.submit(spec())
     queue.claim("w2")
     outcome = queue.poll(subscriber)
@@ -359,7 +359,7 @@ def test_a_job_over_its_time_fails(queue: JobQueue, worker: str, clock: Clock) -
 
 
 def test_a_lost_worker_fails_its_own_job_only(queue: JobQueue, worker: str) -> None:
-    queue.roster.publish(WorkerRecord("w2", os.getpid(), this_host(), "idle", 0.0))
+    queue.worker_table.publish(WorkerRecord("w2", os.getpid(), this_host(), "idle", 0.0))
     one, other = queue.submit(spec("k1")), queue.submit(spec("k2"))
     queue.claim(worker)
     queue.claim("w2")
@@ -368,7 +368,7 @@ def test_a_lost_worker_fails_its_own_job_only(queue: JobQueue, worker: str) -> N
     assert outcome is not None
     assert outcome["error"]
     assert queue.poll(other) is None
-    assert [record.id for record in queue.roster.live()] == ["w2"]
+    assert [record.id for record in queue.worker_table.live()] == ["w2"]
 
 
 def test_an_unknown_subscription_is_an_error(queue: JobQueue) -> None:
@@ -384,20 +384,20 @@ def test_ended_records_are_forgotten(queue: JobQueue, worker: str) -> None:
     queue.finish(claim, "a")
     _value, expires = queue.cache.get("job:k1", expire_time=True)
     assert expires is not None
-    assert queue.ledger.payload("k1") is None
+    assert queue.job_table.payload("k1") is None
 
 
 def test_the_state_in_one_word(queue: JobQueue, clock: Clock) -> None:
     assert queue.health().to_json()["worker"] == "none"
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "starting", 0.0, message="Loading tiny"))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "starting", 0.0, message="Loading tiny"))
     assert queue.health().to_json() == {"worker": "starting", "models": [], "queue": 0, "message": "Loading tiny"}
-    queue.roster.change("w1", state="idle", message="", models=("tiny",))
+    queue.worker_table.change("w1", state="idle", message="", models=("tiny",))
     assert queue.health().to_json() == {"worker": "ready", "models": ["tiny"], "queue": 0, "message": ""}
     queue.submit(spec())
     queue.claim("w1")
     assert queue.health().to_json()["worker"] == "busy"
     clock.now += 100
-    queue.roster.live()
+    queue.worker_table.live()
     clock.now += 1
     assert queue.health().to_json()["worker"] == "none"
 

@@ -54,7 +54,7 @@ def test_visitors_take_turns_and_whoever_comes_new_goes_to_the_end(queue: JobQue
     claim = queue.claim(worker)
     assert claim is not None
     queue.submit(spec("cid-0"), owner="cid")
-    assert queue.ledger.board().queued == ("bob-0", "ann-1", "cid-0", "bob-1", "ann-2")
+    assert queue.job_table.board().queued == ("bob-0", "ann-1", "cid-0", "bob-1", "ann-2")
     queue.finish(claim, "a")
     assert [claim.spec.key, *take_all(queue, worker)] == ["ann-0", "bob-0", "ann-1", "cid-0", "bob-1", "ann-2"]
 
@@ -89,7 +89,7 @@ def test_a_job_that_two_wait_for_is_taken_at_the_first_of_their_turns(queue: Job
     shared = queue.submit(spec("ann-8"), owner="bob")
     assert ahead(queue, shared) == 1
     queue.drop(shared)
-    assert queue.ledger.board().queued[-1] == "ann-8", "at its old place once only the first waits for it"
+    assert queue.job_table.board().queued[-1] == "ann-8", "at its old place once only the first waits for it"
 
 
 def ranked(queue: JobQueue, key: str, owner: str, rank: Rank) -> str:
@@ -220,7 +220,7 @@ def test_the_word_of_an_attempt_that_is_over_rests_nothing(queue: JobQueue, work
     assert new is not None
     queue.submit(spec("run"))
     assert queue.claim(worker, before=old) is not None
-    record = queue.ledger.job("long")
+    record = queue.job_table.job("long")
     assert record is not None
     assert (record.attempt, record.resting) == (2, None)
 
@@ -234,7 +234,7 @@ def test_what_comes_back_or_begins_again_keeps_its_rank(queue: JobQueue, worker:
     assert claim is not None
     assert (claim.spec.key, claim.spec.rank) == ("quick", Rank.QUICK)
     queue.stopped(claim)
-    assert queue.ledger.board().queued == ("quick", "run")
+    assert queue.job_table.board().queued == ("quick", "run")
 
 
 def test_a_board_comes_back_and_an_unknown_one_is_empty() -> None:
@@ -256,15 +256,15 @@ def test_a_board_comes_back_and_an_unknown_one_is_empty() -> None:
 def test_whoever_joins_a_run_that_computes_already_is_not_refused(tmp_path: Path) -> None:
     """Nothing is added to what waits; a run that stops is another matter, for it begins again."""
     queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=2, queue_runs=3))
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
     first = queue.submit(spec("shared"), owner="bob")
     claim = queue.claim("w1")
     assert claim is not None
     for number in range(2):
         queue.submit(spec(f"ann-{number}"), owner="ann")
-    board = queue.ledger.board()
+    board = queue.job_table.board()
     joined = queue.submit(spec("shared"), owner="ann")
-    assert queue.ledger.board() == board
+    assert queue.job_table.board() == board
     with pytest.raises(QueueFullError):
         queue.submit(spec("more"), owner="ann")
     queue.finish(claim, "a")
@@ -274,7 +274,7 @@ def test_whoever_joins_a_run_that_computes_already_is_not_refused(tmp_path: Path
 
 def test_whoever_joins_a_run_that_stops_adds_one_that_waits(clock: Clock, tmp_path: Path) -> None:
     queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=1))
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", clock.now))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", clock.now))
     left = queue.submit(spec("shared"), owner="bob")
     assert queue.claim("w1") is not None
     queue.submit(spec("ann-1"), owner="ann")
@@ -296,7 +296,7 @@ def test_one_visitor_has_so_many_runs_waiting_and_others_are_not_refused(tmp_pat
     queue.submit(spec("k5"), owner="cid")
     with pytest.raises(QueueFullError, match=r"5 runs are waiting on this server.*Wait a few minutes"):
         queue.submit(spec("k6"), owner="dan")
-    assert queue.ledger.payload("k6") is None
+    assert queue.job_table.payload("k6") is None
     queue.submit(spec("k5"), owner="dan")  # under way already: nothing is added
     queue.close()
 
@@ -304,7 +304,7 @@ def test_one_visitor_has_so_many_runs_waiting_and_others_are_not_refused(tmp_pat
 def test_what_was_dropped_or_its_page_left_does_not_count(clock: Clock, tmp_path: Path) -> None:
     """At once: an arrow key that is held down drops result after result. Who comes back for one has its old place."""
     queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=2, queue_runs=3))
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", clock.now))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", clock.now))
     queue.submit(spec("first"), owner="ann")
     for number in range(5):
         dropped = queue.submit(spec(f"k{number}"), owner="ann")
@@ -315,7 +315,7 @@ def test_what_was_dropped_or_its_page_left_does_not_count(clock: Clock, tmp_path
         queue.submit(spec("k4"), owner="ann")
     queue.drop(last)
     queue.submit(spec("k3"), owner="ann")
-    assert queue.ledger.board().queued == ("first", "k3")
+    assert queue.job_table.board().queued == ("first", "k3")
     queue.submit(spec("of bob"), owner="bob")
     pass_time(queue, clock, 6)
     for number in range(2):
@@ -326,7 +326,7 @@ def test_what_was_dropped_or_its_page_left_does_not_count(clock: Clock, tmp_path
 
 def test_a_run_that_failed_before_counts_as_it_waits_again(tmp_path: Path) -> None:
     queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, visitor_runs=1))
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0))
     queue.submit(spec("failed"), owner="ann")
     claim = queue.claim("w1")
     assert claim is not None
@@ -373,7 +373,7 @@ def test_payloads_leave_when_their_jobs_end_and_the_database_shrinks(
         else:
             pass_time(queue, clock, 6)
             queue.stopped(claim)
-    kept = [number for number in range(15) if queue.ledger.payload(f"k{number}")]
+    kept = [number for number in range(15) if queue.job_table.payload(f"k{number}")]
     assert kept == ([14] if how == "silent" else [])
     queue.close()
     assert (tmp_path / "queue" / DATABASE).stat().st_size < (4_000_000 if how == "silent" else 500_000)
@@ -396,12 +396,12 @@ def test_what_pages_were_told_is_forgotten_early_where_it_takes_too_much(
 def test_a_frozen_worker_leaves_those_who_wait_waiting_while_its_supervisor_lives(
     queue: JobQueue, clock: Clock
 ) -> None:
-    queue.roster.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0, parent=os.getpid()))
+    queue.worker_table.publish(WorkerRecord("w1", os.getpid(), this_host(), "idle", 0.0, parent=os.getpid()))
     running, waiting = queue.submit(spec("k1")), queue.submit(spec("k2"))
     assert queue.claim("w1") is not None
     for _ in range(20):  # the supervisor beats, the worker does not
         clock.now += 0.5
-        queue.roster.supervise()
+        queue.worker_table.supervise()
         for subscriber in (running, waiting):
             queue.poll(subscriber)
     assert "stopped" in (queue.poll(running) or {})["error"]
@@ -420,7 +420,7 @@ def test_a_sleep_of_the_whole_computer_fails_nobody_who_waits(queue: JobQueue, w
 def lost_with(queue: JobQueue, *supervisors: SupervisorRecord) -> dict[str, object] | None:
     """What a page is told of a job whose worker and its supervisor, of process ids that are no more, are gone."""
     queue.cache.set(SUPERVISORS, [record.to_json() for record in supervisors])
-    queue.roster.publish(WorkerRecord("w1", 2**22 + 5, this_host(), "busy", 0.0, parent=2**22 + 6))
+    queue.worker_table.publish(WorkerRecord("w1", 2**22 + 5, this_host(), "busy", 0.0, parent=2**22 + 6))
     subscriber = queue.submit(spec())
     assert queue.claim("w1") is not None
     return queue.poll(subscriber)
@@ -429,7 +429,7 @@ def lost_with(queue: JobQueue, *supervisors: SupervisorRecord) -> dict[str, obje
 def test_a_job_whose_server_ended_is_done_by_another_server_of_the_same_folder(queue: JobQueue, clock: Clock) -> None:
     gone = SupervisorRecord(2**22 + 6, this_host(), clock.now)
     assert lost_with(queue, gone, SupervisorRecord(os.getpid(), this_host(), clock.now)) is None
-    queue.roster.publish(WorkerRecord("w2", os.getpid(), this_host(), "idle", 0.0, parent=os.getpid()))
+    queue.worker_table.publish(WorkerRecord("w2", os.getpid(), this_host(), "idle", 0.0, parent=os.getpid()))
     claim = queue.claim("w2")
     assert claim is not None
     assert (claim.spec.key, claim.attempt) == ("k1", 2)

@@ -236,7 +236,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_the_watch_as_it_was(
     with queue_with_hands(tmp_path, monkeypatch) as (backend, hands):
         backend.watch("w", specs("a"))
         with monkeypatch.context() as full:
-            full.setattr(backend.queue.ledger, "put_watch", fails)
+            full.setattr(backend.queue.job_table, "put_watch", fails)
             with pytest.raises(StorageError):
                 backend.watch("w", specs("b"))
         hands.pass_time(1, lambda: backend.watched("w"))

@@ -14,14 +14,14 @@ import plotly.graph_objects as go
 import pytest
 
 from dashboard import views
-from dashboard.analysis.prediction import Chance, Contender
+from dashboard.analysis.prediction import BoundedProbability, SharedCandidate
 from dashboard.analysis.projection import project_stream, trajectories
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import FIELDS, Selection
 from dashboard.figures.attention import shades
-from dashboard.figures.prediction_pair import chance_text, difference_text
+from dashboard.figures.prediction_pair import bounded_text, difference_text
 from dashboard.figures.theme import DARK, LIGHT
 from dashboard.views import all_views
 from dashboard.views.cards import cards_of
@@ -483,15 +483,18 @@ def test_two_positions_are_drawn_side_by_side_with_exact_probabilities(kind: Mod
 
 
 def test_a_difference_is_exact_or_says_its_bound() -> None:
-    exact = Contender(1, "a", Chance(0.927), Chance(0.007))
-    assert (difference_text(exact), chance_text(exact.one)) == ("+92.0", "92.7 %")
-    assert difference_text(Contender(1, "a", Chance(0.01), Chance(0.03))) == "−2.0"
-    below = Contender(1, "a", Chance(0.019), Chance(0.0012, known=False))
-    assert (difference_text(below), chance_text(below.other)) == ("> +1.7", "< 0.2 %")
-    above = Contender(1, "a", Chance(0.0012, known=False), Chance(0.019))
+    exact = SharedCandidate(1, "a", BoundedProbability(0.927), BoundedProbability(0.007))
+    assert (difference_text(exact), bounded_text(exact.one)) == ("+92.0", "92.7 %")
+    assert difference_text(SharedCandidate(1, "a", BoundedProbability(0.01), BoundedProbability(0.03))) == "−2.0"
+    below = SharedCandidate(1, "a", BoundedProbability(0.019), BoundedProbability(0.0012, known=False))
+    assert (difference_text(below), bounded_text(below.other)) == ("> +1.7", "< 0.2 %")
+    above = SharedCandidate(1, "a", BoundedProbability(0.0012, known=False), BoundedProbability(0.019))
     assert difference_text(above) == "< −1.7"
-    assert difference_text(Contender(1, "a", Chance(0.5), Chance(0.00001, known=False))) == "+50.0"
-    assert chance_text(Chance(0.00001, known=False)) == "< 0.05 %"
+    assert (
+        difference_text(SharedCandidate(1, "a", BoundedProbability(0.5), BoundedProbability(0.00001, known=False)))
+        == "+50.0"
+    )
+    assert bounded_text(BoundedProbability(0.00001, known=False)) == "< 0.05 %"
 
 
 def test_a_token_that_reads_the_second_alone_has_nothing_else_to_name() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from dashboard.settings import Settings
 from dashboard.web import serving
-from dashboard.web.serving import Household, check_port, location, web_command
+from dashboard.web.serving import ProcessGroup, check_port, location, web_command
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -64,7 +64,7 @@ def test_the_page_is_asked_for_at_the_address_it_is_served_on(host: str, monkeyp
 
     monkeypatch.setattr(urllib.request, "urlopen", open_address)
     children: Any = {"web": Children(), "worker": Children()}
-    assert serving._watch(Household(Settings(host=host, port=8051), lambda line: None, children)) == 1
+    assert serving._watch(ProcessGroup(Settings(host=host, port=8051), lambda line: None, children)) == 1
     assert asked == ["http://[::1]:8051/health"]
 
 
@@ -96,8 +96,8 @@ class Clock:
         return self.now
 
 
-class Noting(Household):
-    """A household that notes when it starts a worker."""
+class Noting(ProcessGroup):
+    """A process_group that notes when it starts a worker."""
 
     clock: Clock
     begun: list[float]
@@ -111,22 +111,25 @@ def test_a_worker_that_keeps_ending_is_started_ever_less_often(monkeypatch: pyte
     clock = Clock()
     monkeypatch.setattr(serving, "time", clock)
     mortal: Any = Mortal()
-    household = Noting(Settings(), lambda line: None, {"worker": mortal}, started=clock.now)
-    household.clock, household.begun = clock, []
+    process_group = Noting(Settings(), lambda line: None, {"worker": mortal}, started=clock.now)
+    process_group.clock, process_group.begun = clock, []
     for _ in range(500):
-        household.tend_worker()
+        process_group.tend_worker()
         clock.now += 0.1
-    waits = [round(later - sooner) for sooner, later in zip([1000.0, *household.begun], household.begun, strict=False)]
+    waits = [
+        round(later - sooner)
+        for sooner, later in zip([1000.0, *process_group.begun], process_group.begun, strict=False)
+    ]
     assert waits == [1, 2, 4, 8, 10, 10, 10]
-    while household.due is not None:
-        household.tend_worker()
+    while process_group.due is not None:
+        process_group.tend_worker()
         clock.now += 0.1
     clock.now += 60  # this one lives for long
     before = clock.now
     for _ in range(15):
-        household.tend_worker()
+        process_group.tend_worker()
         clock.now += 0.1
-    assert household.begun[-1] - before == pytest.approx(1, abs=0.2)
+    assert process_group.begun[-1] - before == pytest.approx(1, abs=0.2)
 
 
 Child = subprocess.Popen[bytes]
@@ -160,19 +163,19 @@ def test_a_child_that_does_not_end_in_time_is_killed(
 ) -> None:
     """The other one, which does as it is asked, is not."""
     monkeypatch.setattr(serving, "ENDING", 1.0)
-    household = Household(Settings(), lambda line: None, {"web": child("SIG_IGN"), "worker": child("SIG_DFL")})
-    household.end()
-    assert household.children["web"].returncode == -signal.SIGKILL
-    assert household.children["worker"].returncode == -signal.SIGTERM
+    process_group = ProcessGroup(Settings(), lambda line: None, {"web": child("SIG_IGN"), "worker": child("SIG_DFL")})
+    process_group.end()
+    assert process_group.children["web"].returncode == -signal.SIGKILL
+    assert process_group.children["worker"].returncode == -signal.SIGTERM
 
 
 def test_a_child_that_has_ended_is_left_alone(child: Callable[[str], Child]) -> None:
-    household = Household(Settings(), lambda line: None, {"web": child("SIG_DFL"), "worker": child("SIG_DFL")})
-    household.children["web"].kill()
-    household.children["web"].wait()
-    household.end()
-    assert household.children["web"].returncode == -signal.SIGKILL
-    assert household.children["worker"].returncode == -signal.SIGTERM
+    process_group = ProcessGroup(Settings(), lambda line: None, {"web": child("SIG_DFL"), "worker": child("SIG_DFL")})
+    process_group.children["web"].kill()
+    process_group.children["web"].wait()
+    process_group.end()
+    assert process_group.children["web"].returncode == -signal.SIGKILL
+    assert process_group.children["worker"].returncode == -signal.SIGTERM
 
 
 def test_a_child_that_no_signal_reaches_holds_nobody_up(
@@ -180,8 +183,8 @@ def test_a_child_that_no_signal_reaches_holds_nobody_up(
 ) -> None:
     """As where it hangs in the system, in a dying disk, say."""
     monkeypatch.setattr(serving, "ENDING", 0.5)
-    household = Household(Settings(), lambda line: None, {"web": child("SIG_IGN")})
+    process_group = ProcessGroup(Settings(), lambda line: None, {"web": child("SIG_IGN")})
     with monkeypatch.context() as patch:
         patch.setattr(subprocess.Popen, "kill", lambda _process: None)
-        household.end()
-    assert household.children["web"].poll() is None
+        process_group.end()
+    assert process_group.children["web"].poll() is None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dashboard.figures.hidden import plot_hidden_pca
     from dashboard.figures.lens_plot import plot_logit_lens
     from dashboard.figures.prediction import plot_token_probabilities
-    from dashboard.notebook import show
+    from dashboard.notebook.linked_page import show
 
 __version__ = "0.1.0"
 __all__ = [
@@ -59,7 +59,7 @@ _HOMES = {
     "plot_hidden_pca": "dashboard.figures.hidden",
     "plot_logit_lens": "dashboard.figures.lens_plot",
     "plot_token_probabilities": "dashboard.figures.prediction",
-    "show": "dashboard.notebook",
+    "show": "dashboard.notebook.linked_page",
     "wrap_model": "dashboard.capture.loader",
 }
 

@@ -47,7 +47,7 @@ SAID_ELSEWHERE = {
     "jobs/manager.py: "
     "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
     "jobs/backend.py: raw['error']": "another error of this list, as it was kept",
-    "shell/_steps.py: error": "another error of this list",
+    "cli/_steps.py: error": "another error of this list",
     "contracts/run.py: "
     "self.without_predictions": "no fault, but what the model is; a card says it in place of its figure",
     "exports/figures.py: "

@@ -58,7 +58,7 @@ def test_the_browser_is_told_every_field_and_its_bound() -> None:
 NAMES = {field.name for field in PLACES}
 ROOT = Path(__file__).resolve().parents[3]
 MAY_LIST = {
-    "notebook.py": "parameters that people write",
+    "linked_page.py": "parameters that people write",
     "analyse.py": "flags that people write, read before numpy is imported",
     "_outputs.py": "what these flags are for",
     "run_info.py": "says where each of them begins",

@@ -53,26 +53,26 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
     "contents of a plot, where the README says it": ("figures.attention.LARGEST_*",),
     "characters or tokens that a label or a line shows": (
         *("exports.provenance.LONGEST_PREVIEW", "figures.bar_texts.LONGEST", "figures.outlier_text.MOST_NAMED"),
-        *("figures.layer_lines.LONGEST", "figures.lens.MOST_COLUMNS", "views.layers.MOST_THIN"),
+        *("figures.layer_lines.LONGEST", "figures.lens.MOST_COLUMNS", "views.hidden_states.layers.MOST_THIN"),
         *(
             "figures.space.LONGEST",
             "figures.space.MOST_PATHS",
             "jobs.failure.LONGEST_MESSAGE",
             "jobs.failure.LONGEST_DETAILS",
         ),
-        *("models.beyond.LONGEST", "models.description.LONGEST_LINE", "models.foreign.LONGEST_SHOWN"),
-        *("views.layers.MOST_THIN", "views.tables.LONGEST_IN_HEADING"),
+        *("catalog.beyond.LONGEST", "catalog.description.LONGEST_LINE", "catalog.foreign.LONGEST_SHOWN"),
+        *("views.hidden_states.layers.MOST_THIN", "views.tables.LONGEST_IN_HEADING"),
     ),
     "where a scale of colours ends": ("exports.report.MOST_SURPRISAL",),
     "how much is remembered; what is not is looked up again": (
-        *("models.counting_process.MOST_FAILURES", "models.description.MOST_KNOWN", "jobs.cache.LARGEST_LOG"),
-        *("jobs.in_process.MOST_KEPT", "run_info.LONGEST_DIFF"),
+        *("catalog.counting_process.MOST_FAILURES", "catalog.description.MOST_KNOWN", "jobs.cache.LARGEST_LOG"),
+        *("jobs.in_process.MOST_KEPT", "views.run_info.LONGEST_DIFF"),
     ),
     "pauses, which stand under *The numbers*, or are as long as one there": (
-        *("jobs.supervisor.LONGEST_WAIT_SECONDS", "models.gguf_files.LONGEST_CONVERSION"),
+        *("jobs.supervisor.LONGEST_WAIT_SECONDS", "catalog.gguf_files.LONGEST_CONVERSION"),
     ),
-    "between two processes of this program": ("models.counting_process.LONGEST_ANSWER",),
-    "what a whole number of 64 bits holds": ("models.gguf_header.LARGEST_NUMBER", "models.plausible.LARGEST_NUMBER"),
+    "between two processes of this program": ("catalog.counting_process.LONGEST_ANSWER",),
+    "what a whole number of 64 bits holds": ("catalog.gguf_header.LARGEST_NUMBER", "catalog.plausible.LARGEST_NUMBER"),
 }
 
 

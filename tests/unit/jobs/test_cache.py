@@ -245,7 +245,7 @@ def test_leases_outlast_a_disk_that_is_full_for_a_moment(
     manager: ResidentWorkerManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, now = Failing(manager.backend.queue.cache, monkeypatch), [1e9]
-    for module in ("queue", "worker_table", "transitions", "verdicts"):
+    for module in ("queue", "workers", "transitions", "verdicts"):
         clock = type("Clock", (), {"time": staticmethod(lambda: now[0]), "monotonic": staticmethod(lambda: now[0])})
         monkeypatch.setattr(f"dashboard.jobs.{module}.time", clock)
     manager.backend.queue.worker_table.change("w1")

@@ -99,7 +99,7 @@ def test_a_worker_that_was_lost_is_said_in_whole_sentences() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["jobs/preparation", "models/fetch", "models/transfer", "models/memory", "models/loader"]
+    "module", ["jobs/preparation", "catalog/fetch", "catalog/transfer", "catalog/memory", "capture/loader"]
 )
 def test_making_a_model_ready_speaks_of_no_run(module: str) -> None:
     """A result may be what it is made ready for: then nothing was typed, and nothing is to be run again."""

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from dashboard import notebook
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, BadSelectionError, ModelError, SettingsError
-from dashboard.notebook import FOLDER, LOCK, show
+from dashboard.notebook import linked_page
+from dashboard.notebook.linked_page import FOLDER, LOCK, show
 from dashboard.settings import Settings
 from tests.support.synthetic import make_run
 
@@ -27,7 +27,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Temporary folders of these tests alone; every server has ended after each."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     yield tmp_path
-    notebook._end_all()
+    linked_page._end_all()
     assert folders(tmp_path) == []
 
 
@@ -85,7 +85,7 @@ def test_nobody_finds_it_without_its_path() -> None:
 
 def test_pages_of_this_machine_may_stand_around_it_and_no_others() -> None:
     own = ancestors(show(make_run("causal")).url)
-    assert own == ["'self'", *notebook.NOTEBOOKS]
+    assert own == ["'self'", *linked_page.NOTEBOOKS]
     assert {"http://localhost:*", "http://127.0.0.1:*"} <= set(own)
     assert "*" not in own
     assert not any(source in own for source in ("http:", "https:", "data:"))
@@ -106,7 +106,7 @@ def test_one_server_serves_all_cells() -> None:
     pages = [show(first), show(first), show(second)]
     assert len({page.port for page in pages}) == 1
     assert all(get(page.url)[0] == 200 for page in pages)
-    assert len(folders(Path(notebook.tempfile.gettempdir()))) == 1
+    assert len(folders(Path(linked_page.tempfile.gettempdir()))) == 1
 
 
 def test_a_closed_page_is_gone_and_the_last_takes_the_server_along(places: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_killed_kernels_left_is_removed_and_what_lives_stays(places: Path) 
     (dead / LOCK).write_bytes(b"")
     starting = places / f"{FOLDER}starting"  # has no lock yet
     starting.mkdir()
-    living, lock = notebook.private_folder()
+    living, lock = linked_page.private_folder()
     assert not dead.exists()
     show(make_run("causal"))
     assert living.exists()

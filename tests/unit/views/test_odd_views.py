@@ -21,7 +21,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
 from dashboard.figures.lens import LensMap, lens_map
 from dashboard.views import all_views
-from dashboard.views.attention.heatmap import heads
+from dashboard.views.attention import heads
 from dashboard.views.declaration import View
 from dashboard.views.hidden_states import layers, path
 from dashboard.views.library import context_of as context_of_page

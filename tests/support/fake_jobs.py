@@ -1,4 +1,7 @@
-"""Jobs for tests of the workers: slow, failing, hanging; each leaves a line in `log.txt` of the cache folder."""
+"""Jobs for tests of the workers: slow, failing, hanging; each leaves a line in `log.txt` of the cache folder.
+
+Some fifty tests start three processes each that import this module, so what few jobs need is imported by these alone.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from tokenizers import Regex, Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Split
 
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import Progress
@@ -28,7 +28,6 @@ from dashboard.jobs.work import CrowdedError, JobContext, Registry
 from dashboard.settings import Settings
 from dashboard.store import run_store
 from dashboard.store.run_store import RunStore
-from tests.support.synthetic import make_parts, masked_result
 
 FULL_WHILE = "FAKE_DISK_IS_FULL_WHILE"  # environment: names a file
 Job = Callable[[Mapping[str, Any], JobContext], str]
@@ -60,6 +59,7 @@ def pages(settings: Settings) -> Registry:
 def results(settings: Settings) -> Registry:
     """For whole servers: a "derive" that leaves a masked prediction without any model, once no file `closed` holds
     it."""
+    from tests.support.synthetic import masked_result
 
     def derive(payload: Mapping[str, Any], job_context: JobContext) -> str:
         asked = DerivedRequest.from_json(payload)
@@ -243,6 +243,10 @@ def raising(_payload: Mapping[str, Any], _desk: JobContext) -> str:
 
 
 def panicking(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Split(Regex("(a+)+$"), "isolated")
     return str(tokenizer.encode_batch(["a" * 40 + "b"]))  # as transformers calls it: heartbeats go on meanwhile
@@ -302,6 +306,8 @@ def capture(payload: Mapping[str, Any], job_context: JobContext) -> str:
         done += 1
         job_context.progress(Progress("layers", min(done, layers), layers, f"Layer {done} of {layers}"))
         time.sleep(0.01)
+    from tests.support.synthetic import make_parts
+
     header, arrays = make_parts("causal", request.text.split())
     job_context.store.save(job_context.key, {**header, "key": job_context.key, "request": request.to_json()}, arrays)
     return job_context.key

@@ -161,24 +161,28 @@ def messages(modules: Mapping[Path, ast.Module]) -> Iterator[tuple[str, str, lis
         reader = Reader(name, tree)
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         for function in [*functions, tree]:
-            reader.local = _assigned(function) if isinstance(function, ast.FunctionDef) else {}
-            raised = [node.exc for node in _own(function) if isinstance(node, ast.Raise)]
-            for node in _own(function):
+            own = _own(function)
+            reader.local = _assigned(own) if isinstance(function, ast.FunctionDef) else {}
+            raised = [node.exc for node in own if isinstance(node, ast.Raise)]
+            for node in own:
                 if isinstance(node, ast.Call) and node.args and _makes_error(node, node in raised, reader.local):
                     yield f"{name}:{node.lineno}", f"{name}: {ast.unparse(node.args[0])}", reader.wordings(node.args[0])
 
 
-def _own(function: ast.AST) -> Iterator[ast.AST]:
+def _own(function: ast.AST) -> list[ast.AST]:
     """The nodes of a function or module, without those of the functions in it."""
-    for node in ast.iter_child_nodes(function):
-        if not isinstance(node, ast.FunctionDef):
-            yield node
-            yield from _own(node)
+    found: list[ast.AST] = []
+    left = [function]
+    while left:
+        inside = [node for node in ast.iter_child_nodes(left.pop()) if not isinstance(node, ast.FunctionDef)]
+        found += inside
+        left += inside
+    return found
 
 
-def _assigned(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
+def _assigned(nodes: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:
     found: dict[str, list[ast.expr]] = {}
-    for node in _own(function):
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
     return found

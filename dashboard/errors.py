@@ -101,9 +101,11 @@ class DashboardError(Exception):
 
     Attributes:
         retry: whether doing the same again may help.
+        status: of an HTTP answer that says so.
     """
 
     retry: bool = False
+    status: int = 404
 
     def __str__(self) -> str:
         """One printable line, whatever the words hold that an address or a file gave."""
@@ -113,9 +115,13 @@ class DashboardError(Exception):
 class BadRequestError(DashboardError):
     """A form, an address or a call holds a value that cannot be used."""
 
+    status = 400
+
 
 class AddressNotFoundError(BadRequestError):
     """An address of this server that leads to nothing."""
+
+    status = 404
 
 
 class UsageError(BadRequestError):
@@ -197,6 +203,8 @@ class MissingArrayError(DashboardError):
         again: whether to run the text again would provide it, which a card then offers.
     """
 
+    status = 409
+
     def __init__(self, message: str, again: bool = False) -> None:
         super().__init__(message)
         self.again = again
@@ -213,6 +221,8 @@ class RunNotFoundError(DashboardError):
 class UnreadableRunError(RunNotFoundError):
     """A run's file is there, and the machine does not let it be read."""
 
+    status = 500
+
 
 class NewerRunError(RunNotFoundError):
     """A run's file was made by a newer version of this program, and this one cannot read it."""
@@ -220,6 +230,8 @@ class NewerRunError(RunNotFoundError):
 
 class ReplacedRunError(DashboardError):
     """A run was computed again, and what was asked for is of the capture before."""
+
+    status = 412
 
 
 class JobError(DashboardError):
@@ -240,10 +252,13 @@ class QueueFullError(DashboardError):
     """So many runs wait already, of this visitor or of all, that no more are taken now."""
 
     retry = True
+    status = 429
 
 
 class NoSpaceError(DashboardError):
     """A file that someone asked for could not be written."""
+
+    status = 507
 
 
 class JobCancelledError(JobError):

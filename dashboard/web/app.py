@@ -25,6 +25,7 @@ from dashboard.web.build import ASSETS
 from dashboard.web.callback_validation import guard
 from dashboard.web.callbacks import connect
 from dashboard.web.layout import layout
+from dashboard.web.plain_line import answer_errors
 from dashboard.web.routes.exports import make_exports
 from dashboard.web.routes.figures import make_figures
 from dashboard.web.routes.health import make_health
@@ -102,6 +103,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     _add_routes(app, services, views, lambda: backend.health().to_json())
     _secure(app, services, embedding.ancestors if embedding else ())
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
+    answer_errors(app.server)
     guard(app.server, app.callback_map, app.config.routes_pathname_prefix.rstrip("/"))
     Compress(app.server)
     app.server.wsgi_app = below(app.server.wsgi_app, "/" if embedding else settings.path)

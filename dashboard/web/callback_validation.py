@@ -8,18 +8,13 @@ order.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dash.exceptions import DependencyException
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, request
 
-from dashboard.errors import AddressNotFoundError, BadRequestError
-from dashboard.web.plain_line import plain_line
+from dashboard.errors import BadRequestError
 
-log = logging.getLogger(__name__)
 UPDATE = "/_dash-update-component"
 STALE = "Reload the page."
 
@@ -56,38 +51,23 @@ def check_words(words: Iterable[str]) -> None:
 
 
 def guard(server: Flask, callbacks: Mapping[str, Any], prefix: str = "") -> None:
-    """Check every callback's request before Dash sees it, and answer what nobody foresaw with a line in the server's
-    log.
+    """Check every callback's request before Dash sees it.
 
     Args:
         server: Dash's. callbacks: its `callback_map`. prefix: what stands before Dash's own routes.
     """
 
     @server.before_request
-    def _check() -> Response | None:
+    def _check() -> None:
         if request.method != "POST":
-            return None
+            return
         try:
             body = request.get_json(silent=True)
-            if request.path == prefix + UPDATE:
-                check_envelope(body, callbacks)
-                check_words(request.args.values())
-        except BadRequestError as error:
-            return plain_line(error)
-        except RecursionError:
-            return plain_line(BadRequestError(f"The request is nested too deeply. {STALE}"))
-        return None
-
-    @server.errorhandler(DependencyException)
-    def _no_such_file(_error: DependencyException) -> Response:
-        return plain_line(AddressNotFoundError(f"There is no such file. {STALE}"))
-
-    @server.errorhandler(Exception)
-    def _unforeseen(error: Exception) -> Response | HTTPException:
-        if isinstance(error, HTTPException):
-            return error
-        log.exception("%s %s failed", request.method, request.path)
-        return plain_line(error)
+        except RecursionError as error:
+            raise BadRequestError(f"The request is nested too deeply. {STALE}") from error
+        if request.path == prefix + UPDATE:
+            check_envelope(body, callbacks)
+            check_words(request.args.values())
 
 
 def _fits(values: object, declared: list[dict[str, Any]]) -> bool:

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Response
+import logging
 
-from dashboard.errors import (
-    AddressNotFoundError,
-    BadRequestError,
-    DashboardError,
-    MissingArrayError,
-    NoSpaceError,
-    QueueFullError,
-    ReplacedRunError,
-    UnreadableRunError,
-    is_full_disk,
-    said,
-)
+from dash.exceptions import DependencyException
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 
-STATUS: dict[type[DashboardError], int] = {  # the first that fits
-    AddressNotFoundError: 404,
-    BadRequestError: 400,
-    MissingArrayError: 409,
-    ReplacedRunError: 412,
-    QueueFullError: 429,
-    UnreadableRunError: 500,
-    NoSpaceError: 507,
-    DashboardError: 404,
-}
+from dashboard.errors import AddressNotFoundError, DashboardError, is_full_disk, said
+
+log = logging.getLogger(__name__)
 
 
 def status_of(error: BaseException) -> int:
     """The HTTP status that fits an error; of what nobody foresaw, 507 for a full disk, else 500."""
     if isinstance(error, DashboardError):
-        return next(code for kind, code in STATUS.items() if isinstance(error, kind))
+        return error.status
     return 507 if is_full_disk(error) else 500
 
 
@@ -41,3 +25,17 @@ def plain_line(error: BaseException, before: str = "") -> Response:
     response = Response(f"{before}{said(error)}", status_of(error), mimetype="text/plain")
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def answer_errors(server: Flask) -> None:
+    """Answer every error with its plain line; what nobody foresaw is logged."""
+
+    @server.errorhandler(Exception)
+    def _answer(error: Exception) -> Response | HTTPException:
+        if isinstance(error, HTTPException):
+            return error
+        if isinstance(error, DependencyException):  # Dash's own, of a file that it does not serve
+            return plain_line(AddressNotFoundError("There is no such file. Reload the page."))
+        if not isinstance(error, DashboardError):
+            log.exception("%s %s failed", request.method, request.path)
+        return plain_line(error)

@@ -10,7 +10,6 @@ wrong, so that a page can say it before a download begins. Errors are one plain 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import cast
 from urllib.parse import urlsplit
@@ -36,11 +35,9 @@ from dashboard.figures.theme import theme_named
 from dashboard.store.exports import ExportFile, ExportRoom
 from dashboard.views.declaration import View
 from dashboard.views.state import ViewState
-from dashboard.web.plain_line import plain_line
 from dashboard.web.security import asker
 from dashboard.web.services import Services
 
-log = logging.getLogger(__name__)
 PIECE = 1 << 18  # bytes that are read from a temporary file at once
 
 
@@ -88,13 +85,6 @@ def make_exports(services: Services, views: Sequence[View]) -> Blueprint:
         raise AddressNotFoundError(
             f"There is no file “{rest[:60]}” to export. Choose one in the Export menus of the page."
         )
-
-    routes.register_error_handler(DashboardError, plain_line)
-
-    @routes.errorhandler(Exception)
-    def _broken(error: Exception) -> Response:
-        log.error("an export failed", exc_info=error)
-        return plain_line(error)
 
     return routes
 

@@ -27,7 +27,7 @@ from dashboard.components.markup import Plain, attributes, bound, plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.selection import PLACES, Selection
-from dashboard.errors import AddressNotFoundError, DashboardError, MissingArrayError
+from dashboard.errors import AddressNotFoundError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme, empty_figure, theme_named
 from dashboard.views.controls import SHOW
@@ -36,7 +36,6 @@ from dashboard.views.library import context_of
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
 from dashboard.web.build import FOR_EVER, build
-from dashboard.web.plain_line import plain_line
 from dashboard.web.services import Services, guarded
 
 
@@ -66,7 +65,6 @@ def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
     def _unknown(rest: str) -> Response:  # else Dash answers with the page
         raise AddressNotFoundError(f"There is nothing to show at “{rest[:60]}”. Reload the page.")
 
-    routes.register_error_handler(DashboardError, plain_line)
     return routes
 
 

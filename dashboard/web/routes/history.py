@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard.contracts.request import is_run_key
-from dashboard.errors import BadRequestError, DashboardError
+from dashboard.errors import BadRequestError
 from dashboard.store.run_store import RunStore
 from dashboard.store.summary import RunSummary
 from dashboard.store.visits import LONGEST_NAME, Visit, VisitorLists
@@ -54,8 +54,6 @@ def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
         if visitors.remove(visitors.visitor_in(request.cookies) or "", key) and is_run_key(key):
             store.delete(key)
         return jsonify({"key": key})
-
-    routes.register_error_handler(DashboardError, plain_line)
 
     @routes.errorhandler(OSError)
     def _refused(error: OSError) -> Response:

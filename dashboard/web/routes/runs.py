@@ -14,7 +14,6 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import REPLACED
 from dashboard.errors import (
     BadRequestError,
-    DashboardError,
     ReplacedRunError,
     RunNotFoundError,
 )
@@ -22,7 +21,6 @@ from dashboard.figures.heads import head_sprite
 from dashboard.figures.theme import theme_named
 from dashboard.store.run_store import RunStore
 from dashboard.web.build import FOR_EVER
-from dashboard.web.plain_line import plain_line
 from dashboard.web.services import Services
 
 MOST_WEIGHTS = 65_536  # attention weights in one answer
@@ -60,7 +58,6 @@ def make_runs(services: Services) -> Blueprint:
         weights = attention.rows(layer, head, first, last)
         return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", run, f"{layer}-{head}-{first}-{last}")
 
-    routes.register_error_handler(DashboardError, plain_line)
     return routes
 
 

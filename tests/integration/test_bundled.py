@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dashboard.capture.loader import LoadedModel, load_model
+from dashboard.capture.loader import LoadedModel
 from dashboard.capture.tokens import tokenize
 from dashboard.catalog.bundled import BUNDLED, BundledModel
 from dashboard.catalog.catalog import Catalog
 from dashboard.settings import Settings
+from tests.support.bundled_models import bundled_model
 
 pytestmark = pytest.mark.integration
 REACTION = "CC(C)S.CN(C)C=O.Fc1cccnc1F.O=C([O-])[O-].[K+].[K+]>>CC(C)Sc1ncccc1F"
@@ -17,17 +18,17 @@ REACTION = "CC(C)S.CN(C)C=O.Fc1cccnc1F.O=C([O-])[O-].[K+].[K+]>>CC(C)Sc1ncccc1F"
 
 @pytest.fixture(scope="module")
 def smollm() -> LoadedModel:
-    return load_model("smollm2-135m")
+    return bundled_model("smollm2-135m")
 
 
 @pytest.fixture(scope="module")
 def rxnmapper() -> LoadedModel:
-    return load_model("rxnmapper")
+    return bundled_model("rxnmapper")
 
 
 @pytest.mark.parametrize("spec", BUNDLED, ids=lambda spec: spec.name)
 def test_the_catalog_says_what_the_model_is(spec: BundledModel) -> None:
-    loaded = load_model(spec.name)
+    loaded = bundled_model(spec.name)
     info = loaded.info
     said = (spec.name, spec.title, spec.kind, spec.layers, spec.heads, spec.parameters, spec.limit)
     assert (info.name, info.title, info.kind, info.layers, info.heads, info.parameters, info.limit) == said
@@ -69,7 +70,7 @@ def test_smollm_shares_its_head_with_its_embedding(smollm: LoadedModel) -> None:
 
 def test_minilm_finds_the_nearer_sentence() -> None:
     """Mean-pooled and compared by cosine, as all-MiniLM-L6-v2 is meant to be used."""
-    loaded = load_model("minilm-l6")
+    loaded = bundled_model("minilm-l6")
 
     def embed(text: str) -> torch.Tensor:
         inputs, _ = tokenize(loaded.tokenizer, text)
@@ -97,7 +98,7 @@ def test_rxnmapper_fills_53_of_54_masked_tokens(rxnmapper: LoadedModel) -> None:
 
 def test_rxnmapper_head_10_5_looks_from_product_to_reactant(rxnmapper: LoadedModel) -> None:
     """The atom-mapping head of Schwaller et al. 2021: the product's sulphur reads the reactant's."""
-    loaded = load_model("rxnmapper")
+    loaded = bundled_model("rxnmapper")
     inputs, tokens = tokenize(loaded.tokenizer, REACTION)
     loaded.model.set_attn_implementation("eager")
     weights = loaded.model(**inputs, output_attentions=True).attentions[10][0, 5]

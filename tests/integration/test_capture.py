@@ -15,7 +15,7 @@ import transformers as hf
 from dashboard.capture import predictions, tiles
 from dashboard.capture.attention import IMPLEMENTATION, captured_attention, read_mask, refuse_unknown
 from dashboard.capture.capture import capture_run
-from dashboard.capture.loader import LoadedModel, load_model, wrap_model
+from dashboard.capture.loader import LoadedModel, wrap_model
 from dashboard.capture.predictions import likeliest, masked_fill
 from dashboard.capture.tokens import tokenize
 from dashboard.contracts.job import Progress
@@ -30,6 +30,7 @@ from dashboard.errors import (
 )
 from dashboard.settings import Settings
 from dashboard.store.upgrades import NUMBERS, SCHEMA
+from tests.support.bundled_models import bundled_model
 from tests.support.tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
 
 pytestmark = pytest.mark.integration
@@ -436,7 +437,7 @@ def test_masks_are_read_and_verified() -> None:
 def bundled(request: pytest.FixtureRequest) -> LoadedModel:
     if not (Settings.from_env().models_folder / request.param / "config.json").is_file():
         pytest.skip(f"{request.param} is not here yet; `make setup` fetches it")
-    return load_model(request.param)
+    return bundled_model(request.param)
 
 
 def test_bundled_models_equal_plain_hugging_face(bundled: LoadedModel) -> None:

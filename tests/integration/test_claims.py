@@ -21,6 +21,7 @@ from dashboard.analysis.attention import head_tags
 from dashboard.analysis.projection import project_stream
 from dashboard.catalog.examples import EXAMPLES, Example
 from dashboard.contracts.run import ModelRun
+from tests.support.bundled_models import bundled_model
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,13 +72,13 @@ def plain_model(name: str) -> torch.nn.Module:
 @cache
 def reading(index: int) -> Reading:
     example = EXAMPLES[index]
-    tokenizer = load_model(example.model).tokenizer
+    tokenizer = bundled_model(example.model).tokenizer
     return Reading(example.model, tokenizer(example.text, return_tensors="pt").input_ids[0])
 
 
 @cache
 def run_of(index: int) -> ModelRun:
-    return capture_run(load_model(EXAMPLES[index].model), EXAMPLES[index].text)
+    return capture_run(bundled_model(EXAMPLES[index].model), EXAMPLES[index].text)
 
 
 @contextmanager
@@ -280,7 +281,7 @@ def test_atoms_find_their_origin() -> None:
 
 def test_the_masked_atom() -> None:
     plain = reading(3)
-    sulphur, mask = int(plain.ids[45]), load_model(ATOM.model).tokenizer.mask_token_id
+    sulphur, mask = int(plain.ids[45]), bundled_model(ATOM.model).tokenizer.mask_token_id
     masked = Reading(ATOM.model, torch.where(torch.arange(len(plain.ids)) == 45, mask, plain.ids))
     assert int(masked.logits[45].argmax()) == int(plain.logits[45].argmax()) == sulphur
     said(f"With that `S` masked, the model predicts `S` with {percent(masked.probability(45, sulphur))}")

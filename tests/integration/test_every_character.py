@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from dashboard import capture_run, load_model, plot_attention_heatmap, plot_token_probabilities
+from dashboard import capture_run, plot_attention_heatmap, plot_token_probabilities
 from dashboard.capture.predictions import masked_fill
 from dashboard.capture.tokens import tokenize
 from dashboard.contracts.run import ModelRun
@@ -25,6 +25,7 @@ from dashboard.figures.tokens import label_of, labels_of, notes_of
 from dashboard.settings import Settings
 from dashboard.views.run_info import start_of
 from tests.integration.test_tokens import byte_level, composed, llama_like, word_piece
+from tests.support.bundled_models import bundled_model
 
 pytestmark = pytest.mark.integration
 
@@ -198,13 +199,13 @@ def test_unknown_continued_and_typed_special_tokens_are_marked() -> None:
 
 @cache
 def masked_run() -> ModelRun:
-    return capture_run(load_model("rxnmapper"), "CC[MASK]>>CC=O")
+    return capture_run(bundled_model("rxnmapper"), "CC[MASK]>>CC=O")
 
 
 def test_a_typed_mask_is_a_question() -> None:
     """Rank and surprisal of the mask: none. Of another token: what Hugging Face gives with the typed mask left in
     place."""
-    loaded, run = load_model("rxnmapper"), masked_run()
+    loaded, run = bundled_model("rxnmapper"), masked_run()
     [place] = [i for i, token in enumerate(run.tokens) if token.sign == "mask"]
     for mode in ("given", "masked"):
         found = run.prediction(place, mode)  # type: ignore[arg-type]
@@ -228,11 +229,11 @@ def test_a_typed_mask_is_a_question() -> None:
 def test_a_typed_mask_is_selected_after_the_run() -> None:
     run = masked_run()
     assert start_of(run, None, None)["token"] == 3
-    assert capture_run(load_model("rxnmapper"), "CC>>CC=O").tokens[3].sign == ""
+    assert capture_run(bundled_model("rxnmapper"), "CC>>CC=O").tokens[3].sign == ""
 
 
 def test_a_typed_special_token_alone_is_a_text() -> None:
-    run = capture_run(load_model("rxnmapper"), "[MASK]")
+    run = capture_run(bundled_model("rxnmapper"), "[MASK]")
     assert [token.sign for token in run.tokens] == ["", "mask", ""]
     assert run.prediction(1, "given").candidates
 

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from dashboard import capture_run, load_model
+from dashboard import capture_run
 from dashboard.analysis.prediction import shared_candidates
 from dashboard.analysis.projection import states_at, trajectories
 from dashboard.analysis.similarity import similarity
+from tests.support.bundled_models import bundled_model
 
 pytestmark = pytest.mark.integration
 
 
 def test_paths_and_likeness_are_those_of_hugging_faces_hidden_states() -> None:
     # its last hidden state is past no final norm, so all layers are Hugging Face's own
-    loaded = load_model("minilm-l6")
+    loaded = bundled_model("minilm-l6")
     run = capture_run(loaded, "The bank raised its rates. We sat on the river bank.")
     loaded.model.set_attn_implementation("eager")
     with torch.inference_mode():
@@ -41,7 +42,7 @@ def test_paths_and_likeness_are_those_of_hugging_faces_hidden_states() -> None:
 
 
 def test_differences_of_two_positions_are_those_of_hugging_faces_probabilities() -> None:
-    loaded = load_model("smollm2-135m")
+    loaded = bundled_model("smollm2-135m")
     run = capture_run(loaded, "When Mary and John went to the shops, John gave a bottle of milk to Mary.")
     loaded.model.set_attn_implementation("eager")
     with torch.inference_mode():

@@ -149,7 +149,7 @@
     if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
     if (triggered.includes("run-info.data") && info) {
       if (info.error) app.notify({ lead: "Error.", text: info.error });
-      else if (info.problem) app.notify({ lead: "Some of the address could not be used.", text: info.problem, plain: true });
+      else if (info.problem) app.notify({ lead: "Part of this link was ignored.", text: info.problem, plain: true });
       if (!info.error) {
         app.arrive(info);
         const news = info.known && JSON.stringify(info.known.facts) !== JSON.stringify(catalog[info.model]);

@@ -172,8 +172,8 @@
     const chosen = app.chosen();
     const entry = app.modelOf(chosen);
     const loads = health.worker === "ready" && entry && !(health.models || []).includes(chosen);
-    if (loads && !entry.here) { node.textContent = "Is fetched on run"; return; }
-    node.textContent = loads ? "Ready, loads on run" : texts[health.worker] || "";
+    if (loads && !entry.here) { node.textContent = "Downloads when you press Run"; return; }
+    node.textContent = loads ? "Loads when you press Run" : texts[health.worker] || "";
   }
   async function ask() {
     if (document.hidden || app.embedded()) return; // there it has no worker

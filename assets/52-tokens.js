@@ -56,7 +56,7 @@
         ? "colour and number: surprisal, in nats (how unexpected the token was)"
         : "colour: surprisal, in nats (how unexpected the token was); the number is on hover";
     }
-    if (scrolls) text = (info.surprisal ? "colour: surprisal · " : "") + lines(strip) + ", the selected token kept in view";
+    if (scrolls) text = (info.surprisal ? "colour: surprisal · " : "") + lines(strip) + "; follows the selected token";
     app.byId("strip-caption").textContent = before + text;
     app.byId("strip-marks").textContent = info.legend.join(" · ");
     app.byId("strip-marks").hidden = !info.legend.length;
@@ -121,7 +121,7 @@
   function fill(id, index) {
     const slot = app.byId(id);
     slot.replaceChildren();
-    if (index === null || index === undefined) { slot.append(app.make("span", "", app.narrow() ? "none; tap a cell" : "none; shift-click one")); return; }
+    if (index === null || index === undefined) { slot.append(app.make("span", "", app.narrow() ? "None. Tap a cell to compare." : "None. Shift-click a token to compare.")); return; }
     slot.append(app.label(index, 20), String(index));
   }
 

@@ -51,7 +51,7 @@
     for (let i = 0; i <= 8; i += 1) swatches.append(app.make("i", `swatch weight-${i}`));
     const end = by.weight ? "1" : by.most.toFixed(1);
     box.replaceChildren(`${by.name}: 0`, swatches, end);
-    box.title = by.weight ? "The colour follows the square root of the weight." : "";
+    box.title = by.weight ? "Stronger colour means more attention (square-root scale)." : "";
   }
   /** Draw the grid anew where another score colours it. */
   app.colourHeads = function () {

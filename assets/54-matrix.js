@@ -95,8 +95,8 @@
     if (step === 1) return;
     ticks(g);
     const room = g.box.x1 - g.box.x0 - SMALL * largest.length - (largest ? 16 : 0);
-    const every = `labels: every ${ordinal(step)} token`;
-    const text = [`${every}; the others on hover`, every].find((words) => SMALL * words.length <= room);
+    const every = `Every ${ordinal(step)} token is labelled`;
+    const text = [`${every}; hover for the rest`, every].find((words) => SMALL * words.length <= room);
     if (text) note(text, g.box.x1, "end");
     else if (!largest) note(every, g.box.x0, "start"); // wider than the cells, it ends beside them
   }
@@ -215,10 +215,10 @@
     app.hover({ ...cell, source: "matrix" });
     if (cell.key === null) { app.tip([[app.label(cell.token), ` ${cell.token}`], ...app.notes(cell.token)], event.clientX, event.clientY); return; }
     const { clientX, clientY } = event;
-    const names = [app.label(cell.token), ` (${cell.token}) reads `, app.label(cell.key), ` (${cell.key})`];
+    const names = [app.label(cell.token), ` (${cell.token}) attends to `, app.label(cell.key), ` (${cell.key})`];
     if (!app.canRead(shown.layer, cell.token, cell.key)) {
       const why = cell.key > cell.token && app.state.info.masks[shown.layer][0] === "causal" ? "it comes later" : "it is outside the layer's window";
-      app.tip([[app.label(cell.token), ` (${cell.token}) cannot read `, app.label(cell.key), ` (${cell.key})`], why], clientX, clientY);
+      app.tip([[app.label(cell.token), ` (${cell.token}) cannot attend to `, app.label(cell.key), ` (${cell.key})`], why], clientX, clientY);
       return;
     }
     try {

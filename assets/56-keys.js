@@ -32,24 +32,24 @@
     { show: "Shift+← Shift+→", does: "previous, next head", keys: ["ArrowLeft", "ArrowRight"], shift: true, run: true, act: [step("head", -1), step("head", 1)] },
     { show: "[ ]", also: ", .", does: "move the second token, past the selected one; without one, from there", keys: ["[", "]", ",", "."], single: true, run: true,
       act: [second(-1), second(1), second(-1), second(1)] },
-    { show: "x", does: "no second token", keys: ["x"], single: true, run: true, act: [() => app.propose({ second: null })] },
+    { show: "x", does: "clear the second token", keys: ["x"], single: true, run: true, act: [() => app.propose({ second: null })] },
     { show: "Ctrl+Z Ctrl+Y", also: "Ctrl+Shift+Z", does: "undo, redo: a selection, an option or a run", keys: ["z", "y", "Shift+z"], ctrl: true, run: true,
       act: [undo, redo, redo] },
     { show: "/", does: "go to the text box", keys: ["/"], single: true, act: [focusText] },
     { show: "Ctrl+Enter", does: "run the text", keys: ["Enter"], ctrl: true, act: [run] },
-    { show: "?", does: "this list", keys: ["?"], single: true, act: [() => open()] },
+    { show: "?", does: "show this list", keys: ["?"], single: true, act: [() => open()] },
   ];
   /* what else has keys, where the focus is there */
   const PLACES = [
     ["text box", "Ctrl+Enter", "run the text"],
     ["token strip", "Shift+Enter", "make the focused token the second one, or none"],
     ["head grid", "← → ↑ ↓", "select layer and head"],
-    ["Layer, Head", "↑ ↓", "one more, one less; or a number and Enter"],
+    ["Layer, Head", "↑ ↓", "next value, previous value; or a number and Enter"],
     ["table of numbers", "↑ ↓ Enter", "go to a row, choose its token"],
     ["table of heads", "↑ ↓ ← → Enter", "go about; select the row’s head, or sort by the column"],
     ["heatmap, points: from 81 tokens on", "drag", "zoom; a double click shows all of it again"],
     ["tabs of a card", "← →", "open the previous, the next one"],
-    ["menu", "↑ ↓ Esc", "go through it, close it"],
+    ["menu", "↑ ↓ Esc", "move, close"],
     ["anywhere", "Esc", "close what is open; else cancel the run; else close the notice; else from the text to its tokens"],
   ];
   app.keys = KEYS.map(({ show, also, does }) => [also ? `${show} or ${also}` : show, does]);
@@ -201,11 +201,11 @@
     box.id = "single-keys";
     box.checked = single;
     box.addEventListener("change", () => switchSingle(box.checked));
-    choice.append(box, "Use keys of one character: " + KEYS.filter((k) => k.single).flatMap((k) => k.keys).join(" "));
+    choice.append(box, "Single-key shortcuts: " + KEYS.filter((k) => k.single).flatMap((k) => k.keys).join(" "));
     made.append(head,
-      listing("Anywhere, except in text boxes, menus and tables", ["Keys", "Do"], app.keys),
+      listing("Anywhere, except in text boxes, menus and tables", ["Keys", "Action"], app.keys),
       choice,
-      listing("Where the focus is", ["Where", "Keys", "Do"], PLACES));
+      listing("Where the focus is", ["Where", "Keys", "Action"], PLACES));
     made.addEventListener("click", (event) => { if (event.target === made) made.close(); }); // beside it
     document.body.append(made);
     return made;
@@ -240,9 +240,9 @@
   }
   async function weight(selection, { run, stamp }) {
     const { layer, head } = selection;
-    if (!app.canRead(layer, selection.token, selection.second)) return "cannot read it";
+    if (!app.canRead(layer, selection.token, selection.second)) return "cannot attend to it";
     const read = await app.exact({ run, stamp, layer, head }, selection.token);
-    return `reads it with weight ${app.precise(read(selection.second))}`;
+    return `attends to it with weight ${app.precise(read(selection.second))}`;
   }
   async function announce() {
     const { selection, info } = app.state;

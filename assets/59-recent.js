@@ -58,7 +58,7 @@
     if (runs.length) {
       const rest = count > runs.length ? `The latest ${runs.length} of ${count}; the search finds the others.` : "";
       say(rest || (words ? `${count} found` : ""));
-    } else if (words) say(`No run of yours has “${app.elided(words, 40)}” in its name, text or model.`);
+    } else if (words) say(`No matching runs: nothing has “${app.elided(words, 40)}” in its name, text or model.`);
     else if (!known) say("This browser keeps no cookie of this page, so it has no list of runs. A link to a run still opens it.");
     else say("Runs that you make or open in this browser will be listed here: their text, model, time and size.");
   }
@@ -112,7 +112,7 @@
     const form = make("form", "recent-form");
     const label = make("label", "visually-hidden", `Name of “${called(run)}”`);
     const field = make("input");
-    field.type = "text"; field.maxLength = 80; field.value = run.name; field.id = "recent-name"; field.placeholder = "A name of your own; empty takes it away";
+    field.type = "text"; field.maxLength = 80; field.value = run.name; field.id = "recent-name"; field.placeholder = "Your name for this run (leave empty to remove it)";
     label.htmlFor = field.id;
     const keep = make("button", "strong", "Save");
     const leave = make("button", "", "Cancel");
@@ -121,7 +121,7 @@
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const name = field.value.trim();
-      change("POST", run, { name }, name ? "Renamed." : "The name is taken away.", "[data-act=rename]");
+      change("POST", run, { name }, name ? "Renamed." : "Name removed.", "[data-act=rename]");
     });
     leave.addEventListener("click", back);
     form.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); back(); } });
@@ -157,7 +157,7 @@
     box.close = make("button", "quiet", "Close");
     box.close.type = "button";
     head.append(title, box.close);
-    const caption = make("p", "caption", "Only this browser sees this list. When the server needs room, runs used longest ago leave it first, pinned ones last.");
+    const caption = make("p", "caption", "Only this browser sees this list. When storage is full, the least recently used runs are deleted first, pinned runs last.");
     box.label = make("label", "visually-hidden", "Search in names, texts and models");
     box.search = make("input", "recent-search");
     box.search.type = "search";

@@ -170,7 +170,7 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
     if source is None:
         return f"transformers does not know its family ({family or 'none is named'})"
     if config.get("is_encoder_decoder"):
-        return f"{family} is an encoder with a decoder, which is not read yet"
+        return "encoder–decoder models (BART, T5) are not supported yet"
     if not source.exposes:
         return f"{family} does not expose its attention to transformers' attention interface"
     if config.get("quantization_config"):

@@ -20,8 +20,8 @@ import plotly.offline
 from dashboard.contracts.table import Cell, Table
 from dashboard.exports.figures import Standalone
 from dashboard.exports.provenance import PROGRAM, Provenance
+from dashboard.figures.text import as_bdi, isolate_runs
 from dashboard.figures.theme import DARK, LIGHT, Theme
-from dashboard.figures.tokens import as_bdi, isolate_runs
 
 LONGEST_TABLE = 60  # rows of a table in a page
 NEEDS_EVAL = {"scatter3d", "surface", "mesh3d", "cone", "streamtube", "volume", "isosurface"}  # Plotly's WebGL charts

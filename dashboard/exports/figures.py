@@ -18,8 +18,8 @@ from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.errors import AddressNotFoundError, BadRequestError, MissingArrayError
 from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
+from dashboard.figures.text import isolated
 from dashboard.figures.theme import LIGHT, Theme
-from dashboard.figures.tokens import isolated
 from dashboard.views.declaration import Extra, View, Words
 from dashboard.views.library import Library, context_of
 from dashboard.views.shown import alternative

@@ -13,8 +13,9 @@ from dashboard.contracts.selection import Selection
 from dashboard.exports.document import figure_part, page, provenance_part, table_part
 from dashboard.exports.figures import Standalone, all_standalone
 from dashboard.exports.provenance import Provenance, file_name, of_run, place_name
+from dashboard.figures.text import as_bdi, isolated, quoted
 from dashboard.figures.theme import LIGHT
-from dashboard.figures.tokens import as_bdi, isolated, legend_of, notes_of, quoted, run_labels
+from dashboard.figures.tokens import legend_of, notes_of, run_labels
 from dashboard.views.declaration import View
 from dashboard.views.library import Library
 from dashboard.views.state import ViewState

@@ -41,7 +41,7 @@ COLUMNS = (
     Column("Rank"),
     Column("Entropy", "nats"),
     Column("Likeliest"),
-    Column("Likeliest's probability", "%"),
+    Column("Probability of the most likely token", "%"),
     Column("Label"),
     Column("Likeliest's label"),
     Column("Notes"),

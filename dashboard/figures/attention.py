@@ -14,8 +14,9 @@ from dashboard.contracts.token import Token
 from dashboard.errors import RunShapeError
 from dashboard.figures.pixels import held, packed, pooled
 from dashboard.figures.spec import Spec, typed
+from dashboard.figures.text import ISOLATE, escape, isolated
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
-from dashboard.figures.tokens import ISOLATE, axis_names, escape, isolated, labels_of
+from dashboard.figures.tokens import axis_names, labels_of
 
 ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
 # tokens up to which Plotly draws the page's heatmap; above, the page makes pixels of the cells itself

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import escape, isolated
 from dashboard.figures.theme import TOKEN_FONT, Theme
-from dashboard.figures.tokens import NO_NAMES, Names, distinct, escape, isolated, leading_marks, token_label
+from dashboard.figures.tokens import NO_NAMES, Names, distinct, leading_marks, token_label
 
 LONGEST = 14  # characters of a token beside a bar
 

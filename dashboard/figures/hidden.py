@@ -16,13 +16,9 @@ from dashboard.figures.attention import as_array
 from dashboard.figures.outlier_text import left_out_text, names_text, norms_text
 from dashboard.figures.space import Space, plane_axes, space_figure
 from dashboard.figures.spec import Spec, typed
+from dashboard.figures.text import escape, percent
 from dashboard.figures.theme import LIGHT, Theme, base_layout, empty_figure
-from dashboard.figures.tokens import escape, labels_of
-
-
-def percent(share: float) -> str:
-    """A share as "15.9 %"."""
-    return f"{100 * share:.1f} %"
+from dashboard.figures.tokens import labels_of
 
 
 def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spec:

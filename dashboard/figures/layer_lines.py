@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from dashboard.figures.lens import layer_ticks, place_name
 from dashboard.figures.spec import Spec, typed
+from dashboard.figures.text import elide, escape, isolated
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
-from dashboard.figures.tokens import elide, escape, isolated
 
 LONGEST = 12  # characters of a name at a line's end
 HEIGHT = 170  # pixels of a small place's plot, for which names at the ends are set apart

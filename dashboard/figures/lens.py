@@ -15,10 +15,10 @@ from dashboard.analysis.lens import Measure, largest, measured, strength, ticks
 from dashboard.contracts.lens import LogitLens
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
-from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec, typed
+from dashboard.figures.text import elide, escape, isolated, ordinal, probability_text
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
-from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, elide, escape, isolated, token_label
+from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, token_label
 
 TEXT_BELOW = 60  # columns from which on cells have no text
 MOST_COLUMNS = 1_024  # that are drawn; of more tokens, every 2nd, 3rd …
@@ -159,12 +159,6 @@ def left_out_text(drawn: LensMap) -> list[str]:
     """What of a lens is not drawn, a sentence each."""
     total, shown = drawn.lens.positions, len(drawn.columns)
     return [f"Every {ordinal(drawn.step)} token is drawn: {shown:,} of {total:,}."] if drawn.step > 1 else []
-
-
-def ordinal(number: int) -> str:
-    """ "2nd", "3rd", "11th" …"""
-    ends = {1: "st", 2: "nd", 3: "rd"}
-    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 def _most(values: np.ndarray, drawn: LensMap) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dashboard.figures.tokens import isolated
+from dashboard.figures.text import isolated
 
 MOST_NAMED = 6  # tokens that a sentence names; of more, those with the largest norms
 THIN = "\u00a0"  # a number and its sign do not part at a line's end

@@ -14,15 +14,9 @@ from dashboard.errors import BadRequestError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import escape, isolated, probability_text
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout, empty_figure
-from dashboard.figures.tokens import NO_NAMES, Names, escape, isolated
-
-
-def probability_text(probability: float) -> str:
-    """A probability as "92.7 %"; what would round to nothing is given as "< 0.05 %"."""
-    if 0 < probability < 0.0005:
-        return "< 0.05 %"
-    return f"{100 * probability:.1f} %"
+from dashboard.figures.tokens import NO_NAMES, Names
 
 
 def prediction_bars(

@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 
 from dashboard.analysis.prediction import BoundedProbability, SharedCandidate
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
-from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import escape, isolated, probability_text, signed
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
-from dashboard.figures.tokens import NO_NAMES, Names, escape, isolated
+from dashboard.figures.tokens import NO_NAMES, Names
 
 COLUMNS = (56, 118, 190)  # pixels from the plot to the right edges of: the first, the second, the difference
 
@@ -40,12 +40,6 @@ def difference_text(candidate: SharedCandidate) -> str:
     if f"{low:.1f}" == f"{high:.1f}":
         return signed(high)
     return f"> {signed(math.floor(10 * low) / 10)}" if candidate.one.known else f"< {signed(math.ceil(10 * high) / 10)}"
-
-
-def signed(points: float) -> str:
-    """ "+1.5", "−0.2", "0.0"."""
-    text = f"{points:+.1f}".replace("-", "−")
-    return text if text[1:] != "0.0" else "0.0"
 
 
 def prediction_pair(
@@ -130,5 +124,5 @@ def _numbers(rows: Sequence[SharedCandidate], sides: tuple[Side, Side]) -> list[
     return [
         Numbers(COLUMNS[0], [(bounded_text(row.one), row.id == one.actual) for row in rows], one.name),
         Numbers(COLUMNS[1], [(bounded_text(row.other), row.id == other.actual) for row in rows], other.name),
-        Numbers(COLUMNS[2], [(difference_text(row), False) for row in rows], "diff., points"),
+        Numbers(COLUMNS[2], [(difference_text(row), False) for row in rows], "difference (pp)"),
     ]

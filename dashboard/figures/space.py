@@ -17,8 +17,9 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
 from dashboard.figures.labels import place_labels
+from dashboard.figures.text import BIDI_CONTROLS, escape
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
-from dashboard.figures.tokens import BIDI_CONTROLS, escape, labels_of, numbered
+from dashboard.figures.tokens import labels_of, numbered
 
 LONGEST = 12  # characters of a token beside its point
 MOST_PATHS = 40  # other tokens' paths that are drawn; above, every 2nd, 3rd … token's

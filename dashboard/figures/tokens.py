@@ -14,7 +14,6 @@ isolated where they stand in a sentence (`isolated`).
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -25,6 +24,7 @@ from dashboard.analysis.token_text import BYTE_PIECE, SPACE_SIGN, SPECIAL_NAME, 
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.token import Token
+from dashboard.figures.text import elide, isolated
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 Labelled = ModelRun | Stream  # what has tokens, and remembers their labels
@@ -35,13 +35,8 @@ UNREAD = ("⟦", "⟧")
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")
 UNSEEN_CODE = re.compile("⟨(U\\+[0-9A-F]+)⟩")
 SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # seen in what they follow
-RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\U00010800-\U00010fff\U0001e800-\U0001efff]")
-RIGHT_TO_LEFT_RUN = re.compile(f"{RIGHT_TO_LEFT.pattern}(?:[^\\d\\n(),;:]*{RIGHT_TO_LEFT.pattern})?")
-ISOLATED = re.compile("\u2068([^\u2068\u2069]*)\u2069")
-BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 Names = Mapping[str, frozenset[Hashable]]  # the vocabulary ids of each label
 NO_NAMES: Names = MappingProxyType({})
-ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate, and its end
 LEGEND = {
     "added": f"{SPACE_SIGN} a space that the tokenizer adds",
     "continuation": "## continues a word",
@@ -117,11 +112,6 @@ def leading_marks(text: str) -> int:
     return len(text) - len(text.lstrip(" \n\t\r\u00a0"))
 
 
-def elide(label: str, longest: int = 12) -> str:
-    """`label`, cut to `longest` characters with an ellipsis."""
-    return label if len(label) <= longest else label[: longest - 1] + "…"
-
-
 def distinct(
     labels: Sequence[str], ids: Sequence[Hashable], longest: int | None = None, known: Names = NO_NAMES
 ) -> list[str]:
@@ -154,33 +144,6 @@ def _both_ends(label: str, longest: int) -> str:
         return label
     tail = (longest - 1) // 2
     return label[: longest - 1 - tail] + "…" + label[-tail:]
-
-
-def escape(label: str) -> str:
-    """`label` as text that Plotly draws as it is: its own tags and entities are shown, not obeyed."""
-    return html.escape(label, quote=False)
-
-
-def isolated(label: str) -> str:
-    """`label`, such that its direction moves nothing beside it: only where it is written from right to left."""
-    return f"{ISOLATE}{label}{POP}" if RIGHT_TO_LEFT.search(label) else label
-
-
-def quoted(text: str) -> str:
-    """A part of the text as it stands in a sentence: on one line, its own marks of direction visible, so that they turn
-    nothing else. It is to be isolated (`isolated`, `<bdi>`).
-    """
-    return BIDI_CONTROLS.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", " ".join(text.split()))
-
-
-def isolate_runs(text: str) -> str:
-    """`text` with every run of right-to-left words isolated, so that numbers beside them stay where they are."""
-    return RIGHT_TO_LEFT_RUN.sub(lambda found: f"{ISOLATE}{found[0]}{POP}", text)
-
-
-def as_bdi(markup: str) -> str:
-    """Escaped HTML with isolates as elements: what is copied from it has no invisible characters."""
-    return ISOLATED.sub(r"<bdi>\1</bdi>", markup)
 
 
 def labels_of(tokens: Sequence[Token | str]) -> list[str]:

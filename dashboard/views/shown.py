@@ -12,7 +12,7 @@ from dash import html
 
 from dashboard.components.markup import Plain, attributes, isolates, plain
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.figures.tokens import isolated
+from dashboard.figures.text import isolated
 from dashboard.views.declaration import Words
 
 MOST_ROWS = 500  # that a card shows; a file has all
@@ -123,6 +123,8 @@ def _spoken(nodes: Sequence[Plain]) -> str:
 
 def _sign(names: Sequence[str], said: str) -> str:
     """What the page says by distance after an element of these classes."""
+    if "verb" in names:
+        return " "
     if "lead-in" in names and ": " not in said:
         return ": "
     return "; " if "line-end" in names else ", " if {"lead-in", "number"} & set(names) else ""

@@ -20,10 +20,10 @@ from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.contracts.token import Token
-from dashboard.figures.hidden import percent
 from dashboard.figures.outlier_text import names_text
 from dashboard.figures.space import place_name
-from dashboard.figures.tokens import Names, distinct, isolated, labels_of, run_labels, token_label
+from dashboard.figures.text import isolated, minus, percent
+from dashboard.figures.tokens import Names, distinct, labels_of, run_labels, token_label
 
 LONGEST_IN_HEADING = 20  # characters of a token
 BLOCK = 262_144  # weights that are derived at once while a whole head is read
@@ -277,7 +277,7 @@ def _facts(prediction: Prediction) -> str:
 
 def bounds_text(low: float, high: float) -> str:
     """ "−2.61 to −0.549"; one number where both bounds round to it, as the figure writes it."""
-    bounds = dict.fromkeys(f"{bound:.3g}".replace("-", "−") for bound in (low, high))
+    bounds = dict.fromkeys(minus(f"{bound:.3g}") for bound in (low, high))
     return " to ".join(bounds)
 
 

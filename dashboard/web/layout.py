@@ -322,5 +322,5 @@ def _export_menu() -> html.Details:
         )
         for name, label, words in rows
     ]
-    menu = html.Div([*buttons, tick("Runs with all attention weights", "attention")], className="menu")
+    menu = html.Div([*buttons, tick("Include all attention weights (larger file)", "attention")], className="menu")
     return html.Details([html.Summary("Export"), menu], className="menu-box export-menu", id=ids.EXPORT_MENU)

@@ -82,7 +82,7 @@ def test_figures_say_what_they_show(person: Person, causal: ModelRun) -> None:
     def said(view: str) -> str:
         return str(person.page.locator(f"#{view}-graph").get_attribute("aria-label"))
 
-    assert "Layer 24, head 4: what ·to (15) attends to. ·to reads: ·Mary 1 0.848" in said("attention")
+    assert "Layer 24, head 4: what ·to (15) attends to. ·to attends to ·Mary (1) 0.848" in said("attention")
     assert "After layer 24" in said("hidden")
     assert "the model expects ·Mary, 92.7 %" in said("prediction")
     assert all("Token ·to 15, second token ·Mary 1; layer 24, head 4" in said(view) for view in VIEWS)
@@ -149,7 +149,7 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
     person.selects(token=17, second=14)
     weight = float(causal.attention(24, 1)[17, 14])
     expect(person.at("announcer")).to_contain_text("Token . 17, second token ·milk 14; layer 24, head 1")
-    expect(person.at("announcer")).to_contain_text(f"reads it with weight {weight:.4f}")
+    expect(person.at("announcer")).to_contain_text(f"attends to it with weight {weight:.4f}")
 
     person.page.locator("#attention-panel .options-box summary").focus()
     press("Enter")

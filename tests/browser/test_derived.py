@@ -55,7 +55,7 @@ def busy(open_page: Callable[..., Person], whole: ModelRun, server: Server) -> I
 def expected(whole: ModelRun, position: int) -> re.Pattern[str]:
     """How the card says it; the token alone may stand there while the result is computed, as the one that is masked."""
     return re.compile(
-        rf"\({position}\) masked, the model expects "
+        rf"\({position}\) masked, (the model expects|most likely:) "
         rf"{re.escape(whole.prediction(position, 'masked').candidates[0].text)},"
     )
 

@@ -46,7 +46,7 @@ run_worker(Settings.from_env(), "tests.support.fake_jobs:results")
 """
 PATIENCE = 60.0
 TOKEN = 2
-SHOWN = re.compile("masked, the model expects [^…]+,")
+SHOWN = re.compile("masked, (the model expects|most likely:) [^…]+,")
 
 
 @dataclass

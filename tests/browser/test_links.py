@@ -123,7 +123,7 @@ def test_a_place_that_is_not_there_is_a_notice_and_the_rest_is_used(
 ) -> None:
     good = "&".join(part for part in ("token=4", "layer=7", "head=3") if part.split("=")[0] != query.split("=")[0])
     person.go(f"?run={causal.key}&{good}&{query}").settled()
-    expect(person.notice()).to_contain_text("Some of the address could not be used.")
+    expect(person.notice()).to_contain_text("Part of this link was ignored.")
     expect(person.notice()).to_contain_text(words)
     wanted = {name: int(value) for name, value in (part.split("=") for part in good.split("&"))}
     person.selects(**wanted)

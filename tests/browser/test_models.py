@@ -49,8 +49,8 @@ def choose(person: Person, words: str) -> None:
 def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) -> None:
     person.go()
     seen = (
-        ("tiny-gpt2", "folder:weights/tiny-gpt2", "causal", "5 of 64 tokens", "the model expects"),
-        ("tiny-bert", "folder:weights/tiny-bert", "masked", "7 of 64 tokens", "the model expects"),
+        ("tiny-gpt2", "folder:weights/tiny-gpt2", "causal", "5 of 64 tokens", "most likely:"),
+        ("tiny-bert", "folder:weights/tiny-bert", "masked", "7 of 64 tokens", "most likely:"),
         (
             "rather-long",
             "folder:weights/team/tiny-encoder-of-a-rather-long-name",
@@ -58,7 +58,7 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
             "7 of 64 tokens",
             "no token predictions",
         ),
-        ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted on run", "the model expects"),
+        ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted on run", "most likely:"),
     )
     before = None
     for words, name, kind, counted, prediction in seen:
@@ -104,7 +104,7 @@ def test_a_hub_id_that_is_typed_is_fetched_and_a_network_that_is_off_is_said(per
     expect(lines).to_have_text(["Fetch someone/some-thing from the hub"])
     lines.click()
     expect(person.at("model")).to_contain_text("someone/some-thing (from the hub)")
-    expect(person.at("model-state")).to_have_text("Is fetched on run")
+    expect(person.at("model-state")).to_have_text("Downloads when you press Run")
     expect(person.at("token-count")).to_have_text("tokens are counted on run")
     person.type_text("One text.")
     person.press_run()
@@ -121,7 +121,7 @@ def test_a_hub_model_that_a_run_fetched_is_in_the_picker_like_any_that_is_here(p
     """What the hub would send lies in the local cache when the run begins."""
     person.go()
     choose(person, "someone/tiny")
-    expect(person.at("model-state")).to_have_text("Is fetched on run")
+    expect(person.at("model-state")).to_have_text("Downloads when you press Run")
     repository = person.server.settings.cache_dir / "hub" / "models--someone--tiny"
     shutil.copytree(weights / "tiny-gpt2", repository / "snapshots" / "abc")
     (repository / "refs").mkdir()
@@ -176,5 +176,5 @@ def test_a_link_to_a_run_of_a_model_that_is_not_here_shows_the_model(person: Per
     person.server.store.save(header["key"], header, arrays)
     person.open_run(person.server.store.open(header["key"]), token=2, layer=0, head=0)
     expect(person.at("model")).to_contain_text("elsewhere")
-    expect(person.at("model-state")).to_have_text("Is fetched on run")
+    expect(person.at("model-state")).to_have_text("Downloads when you press Run")
     expect(person.at("text")).to_have_value("of a model that is not here")

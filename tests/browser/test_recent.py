@@ -86,7 +86,7 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
         person.at("recent-search").fill(words)
         expect(rows).to_have_count(len(keys))
         assert [found.get_attribute("data-run") for found in rows.all()] == keys
-    expect(dialog).to_contain_text("No run of yours has “no such words”")
+    expect(dialog).to_contain_text("nothing has “no such words”")
     person.at("recent-search").fill("")
     expect(rows).to_have_count(3)
 

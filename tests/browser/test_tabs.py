@@ -84,7 +84,7 @@ def test_a_place_takes_the_figures_with_it(person: Person, causal: ModelRun) -> 
     person.settled()
     assert width(person, "prediction") > 1.2 * width(person, "attention")
     person.at("attention-panel").locator(".about > summary").click()
-    expect(person.at("attention-panel").locator(".about-text")).to_contain_text("each row sums to 1")
+    expect(person.at("attention-panel").locator(".about-text")).to_contain_text("a row adds up to 100")
     person.page.keyboard.press("Escape")
     expect(person.page.get_by_role("button", name="Enlarge Predictions")).not_to_be_visible()
 

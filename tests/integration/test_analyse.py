@@ -56,7 +56,9 @@ def same(row: dict[str, str], logits: torch.Tensor, actual: int) -> None:
     entropy = -float((logprobs.exp() * logprobs).sum())
     assert float(row["Entropy (nats)"]) == pytest.approx(entropy, rel=1e-4)
     assert entropy < math.log(len(logits))
-    assert float(row["Likeliest's probability (%)"]) == pytest.approx(100 * float(logprobs.max().exp()), rel=1e-3)
+    assert float(row["Probability of the most likely token (%)"]) == pytest.approx(
+        100 * float(logprobs.max().exp()), rel=1e-3
+    )
 
 
 def test_a_table_of_a_causal_model_has_the_numbers_of_plain_hugging_face(folder: Path) -> None:

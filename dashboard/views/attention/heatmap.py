@@ -136,33 +136,36 @@ def _empty_rows(attention: Attention, lost: tuple[int, ...]) -> str:
 
 
 def _reads(attention: Attention, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
-    """One line: what a token reads of the other of two, and what it reads most from, with exact weights."""
+    """One line: how much a token attends to the other of two, and to what it attends most, with exact weights."""
     row = attention.rows(selection.layer, selection.head, query, query + 1)[0]
     answers = attention.answers
     name, strongest = token_at(attention.asks, query, class_name=f"tok {mark}"), strongest_keys(row)
     if not np.isfinite(row).all():
-        return [html.Span([name, " reads nothing that can be said: its weights are not finite"], className="lead-in")]
+        return [html.Span([name, ": its weights are not finite"], className="lead-in")]
     if other is None:
-        lead = html.Span([name, " reads most from"], className="lead-in")
+        lead = html.Span([name, " attends most to"], className="lead-in verb")
         return [lead, *(_weight(answers, item.token, item.weight) for item in strongest)]
     rest = [item for item in strongest if item.token != other][:4]  # one line in all
     if attention.allowed(selection.layer, query, query + 1)[0][other]:
-        pair = [html.Span([name, " reads"], className="lead-in"), _weight(answers, other, float(row[other]))]
+        pair = [html.Span([name, " attends to"], className="lead-in verb"), _weight(answers, other, float(row[other]))]
     else:
         later = attention.recipe(selection.layer).mask == "causal" and other > query
         why = "it comes later" if later else "it is outside the layer's window"
-        pair = [html.Span([name, " cannot read ", token_at(answers, other, True), f": {why}"], className="lead-in")]
+        there = token_at(answers, other)
+        pair = [html.Span([name, " cannot attend to ", there, f" ({other}): {why}"], className="lead-in")]
     if not rest:
         return pair
     return [
         *pair,
-        html.Span("else most from", className="lead-in"),
+        html.Span("Next", className="lead-in"),
         *(_weight(answers, item.token, item.weight) for item in rest),
     ]
 
 
 def _weight(answers: Stream, token: int, weight: float) -> html.Span:
-    return html.Span([token_at(answers, token, True), _number(weight)], className="number")
+    return html.Span(
+        [token_at(answers, token), html.Span(f" ({token})", className="pos"), _number(weight)], className="number"
+    )
 
 
 def _number(weight: float) -> html.B:
@@ -171,14 +174,14 @@ def _number(weight: float) -> html.B:
 
 def _caption(attention: Attention, selection: Selection) -> str:
     sums = (
-        "each row sums to 1"
+        "a row adds up to 100\u00a0%"
         if attention.recipe(selection.layer).sinks is None
-        else "rows sum to less than 1 (attention sink)"
+        else "a row adds up to less than 100\u00a0%, the rest goes to the attention sink"
     )
     largest = " A pixel that holds several weights shows the largest." if max(attention.shape) > LARGEST_CELLS else ""
     return (
-        f"Rows (queries) read columns (keys); {sums}. Colour follows the square root of the weight, in 255 "
-        f"steps.{largest}"
+        f"Each row shows where one token (the query) looks; {sums}. Stronger colour means more attention (square-root "
+        f"scale, 255 steps).{largest}"
     )
 
 
@@ -195,7 +198,8 @@ def heads_text(context: Context) -> Words:
         else ""
     )
     caption = (
-        f"One picture a head: rows (queries) read columns (keys){blocks}. Colour follows the square root of the weight."
+        f"One picture per head: each row shows where one token looks{blocks}. Stronger colour means more attention "
+        f"(square-root scale)."
     )
     return Words("All heads, layer × head", caption)
 

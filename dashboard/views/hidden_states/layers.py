@@ -17,8 +17,9 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, Thin, ValueAxis, decades, framed_lines, layer_lines
-from dashboard.figures.lens import ordinal, place_name
+from dashboard.figures.lens import place_name
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import minus, ordinal
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
@@ -150,7 +151,7 @@ def _number(value: float, kind: str) -> str:
     """ "476.3", "0.846"; "not defined" of a state that is all zero or not finite."""
     if math.isnan(value):
         return "not defined"
-    return (f"{value:.4g}" if kind in ("norm", "distance") else f"{value:.3f}").replace("-", "−")
+    return minus(f"{value:.4g}" if kind in ("norm", "distance") else f"{value:.3f}")
 
 
 def text(context: Context) -> Words:

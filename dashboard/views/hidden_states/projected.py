@@ -16,27 +16,28 @@ from dashboard.contracts.context import Context, Options
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Table
-from dashboard.figures.hidden import page_points, percent
+from dashboard.figures.hidden import page_points
 from dashboard.figures.space import Space, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
+from dashboard.figures.text import isolated, minus, ordinal, percent
 from dashboard.figures.theme import theme_named
-from dashboard.figures.tokens import isolated, run_labels
+from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Words, token_at
 from dashboard.views.hidden_states.left_out import left_out_caption, not_shown_note
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
 
-AXES = Choice("axes", "Components", (("2", "Two"), ("3", "Three: drag to turn")))
+AXES = Choice("axes", "Components", (("2", "Two"), ("3", "3-D (drag to rotate)")))
 AT = Choice("at", "Points", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0")))
-FIT = Choice("fit", "Fit the components on", (("layer", "The layer shown"), ("all", "All layers together")))
+FIT = Choice("fit", "Fit the components on", (("layer", "This layer only"), ("all", "All layers together")))
 SCALING = Choice(
     "scaling",
     "Scale",
     (
-        ("centred", "As they are"),
-        ("standardised", "Each dimension of equal weight"),
-        ("unit", "Each state to length 1: directions"),
+        ("centred", "None"),
+        ("standardised", "Standardise each dimension"),
+        ("unit", "Unit length (direction only)"),
     ),
 )
 FIRST = Choice(
@@ -146,9 +147,7 @@ def _spoken(stream: Stream, selection: Selection, projection: Projection, captio
     found = []
     for token in marked(selection):
         name = f"{isolated(run_labels(stream)[token])} {token}"
-        place = ", ".join(
-            f"PC {i + 1} {value:.4g}".replace("-", "−") for i, value in enumerate(projection.coordinates[token])
-        )
+        place = ", ".join(minus(f"PC {i + 1} {value:.4g}") for i, value in enumerate(projection.coordinates[token]))
         missing = np.isnan(projection.coordinates[token]).any()
         found.append(f"{name} is not shown" if missing else f"{name} lies at {place}")
     return ["; ".join(found), "; ", *(caption if isinstance(caption, list) else [caption])]
@@ -163,7 +162,7 @@ def _caption(stream: Stream, selection: Selection, options: Options, projection:
     if path:
         step = _space(stream, selection, options).step
         if len(stream) > 1:
-            tail += " Thin: the other tokens." if step == 1 else f" Thin: every {_ordinal(step)} token."
+            tail += " Thin: the other tokens." if step == 1 else f" Thin: every {ordinal(step)} token."
     if stream.final_norm and options["at"] == "layer" and (path or selection.layer == stream.layers - 1):
         side = "before" if stream.has("residual_final") else "past"
         tail += (
@@ -172,12 +171,6 @@ def _caption(stream: Stream, selection: Selection, options: Options, projection:
     if projection.approximate:
         tail += " Components from a randomised solver."
     return [f"{head} ", *left_out_caption(stream, projection, together), *([tail] if tail else [])]
-
-
-def _ordinal(number: int) -> str:
-    """ "2nd", "3rd", "11th" …"""
-    ends = {1: "st", 2: "nd", 3: "rd"}
-    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 def _variance(projection: Projection, dimensions: int) -> list[Any]:
@@ -198,7 +191,7 @@ def _pair(stream: Stream, selection: Selection, options: Options) -> list[Any]:
     found = similarity(states_at(stream, _layer(selection, options)), selection.token, selection.second)
     both = [token_at(stream, i, True) for i in (selection.token, selection.second)]
     distance = "not defined" if math.isnan(found.distance) else f"{found.distance:.4g}"
-    cosine = "not defined" if math.isnan(found.cosine) else f"{found.cosine:.3f}".replace("-", "−")
+    cosine = "not defined" if math.isnan(found.cosine) else minus(f"{found.cosine:.3f}")
     return [
         html.Span(className="line-end"),
         html.Span([both[0], " and ", both[1]], className="lead-in"),

@@ -16,8 +16,8 @@ from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.lens import LogitLens
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.lens import LensMap, framed_lens, left_out_text, lens_column, lens_map, place_name
-from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import probability_text
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels, run_names
 from dashboard.views.controls import Choice

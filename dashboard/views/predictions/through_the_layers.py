@@ -17,10 +17,10 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, ValueAxis, decades, framed_lines, layer_lines, word_style
-from dashboard.figures.prediction import probability_text
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import isolated, probability_text, quoted
 from dashboard.figures.theme import theme_named
-from dashboard.figures.tokens import isolated, quoted, token_label
+from dashboard.figures.tokens import token_label
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words, token_span
 from dashboard.views.not_finite import not_finite_message

@@ -17,11 +17,12 @@ from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
-from dashboard.figures.prediction import page_bars, prediction_bars, probability_text
+from dashboard.figures.prediction import page_bars, prediction_bars
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import ordinal, probability_text, quoted
 from dashboard.figures.theme import theme_named
-from dashboard.figures.tokens import distinct, quoted, run_names, token_label
+from dashboard.figures.tokens import distinct, run_names, token_label
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, token_at, token_span, waits
 from dashboard.views.not_finite import not_finite_message
@@ -37,6 +38,7 @@ CONTROLS = (
     ),
 )
 T = TypeVar("T")
+EXPECTED = 0.5  # probability from which on a sentence says that the model expects a token
 NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
 
 
@@ -159,9 +161,14 @@ def text(context: Context) -> Words:
     best, other, asked = prediction.candidates[0], _second(context), int(options["count"])
     labels = _labels(run, prediction, other, asked)
     expected = token_span(best.text, labels[best.id])
-    title = [*_lead(run, selection, prediction.mode), expected, f", {probability_text(best.probability)}"]
+    title = [
+        *_lead(run, selection, prediction.mode),
+        _verb(best.probability),
+        expected,
+        f", {probability_text(best.probability)}",
+    ]
     if other is not None:
-        return Words(title, _pair_caption(run, prediction, other, asked), _facts_of(run, labels, prediction, other))
+        return Words(title, _pair_caption(run, prediction, other), _facts_of(run, labels, prediction, other))
     count = min(asked, len(prediction.candidates))
     what = "next tokens" if run.model.kind == "causal" else "fills"
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
@@ -180,13 +187,12 @@ def _without_second(context: Context) -> Any:
     return html.Span(late, **waits(_request(context.run, second)))
 
 
-def _pair_caption(run: ModelRun, prediction: Prediction, other: Prediction, count: int) -> list[Any]:
-    where = "after" if run.model.kind == "causal" else "at"
-    tokens = [token_at(run, p.position, True) for p in (prediction, other)]
-    head = f"{NUMBER_WORDS.get(count, count)} likeliest at either. Filled: {where} "
-    tail = "; outlined: "
-    really = "what came next" if run.model.kind == "causal" else "what stands there"
-    return [head, tokens[0], tail, tokens[1], f". Bold: {really}."]
+def _pair_caption(run: ModelRun, prediction: Prediction, other: Prediction) -> list[Any]:
+    causal = run.model.kind == "causal"
+    where, head = ("after", "Most likely next tokens after") if causal else ("at", "Most likely tokens at")
+    one, two = (token_at(run, p.position, True) for p in (prediction, other))
+    bold = "what came next" if causal else "the actual token"
+    return [f"{head} each selected token. Filled: {where} ", one, f"; outlined: {where} ", two, f". Bold: {bold}."]
 
 
 def _facts_of(run: ModelRun, labels: Labels, *predictions: Prediction) -> list[Any]:
@@ -225,19 +231,24 @@ def _where_actual(prediction: Prediction, count: int, what: str) -> str:
     if prediction.actual is None or prediction.actual_rank is None:
         return "."
     shown = prediction.actual.id in {candidate.id for candidate in prediction.candidates[:count]}
-    return f"; the bold row is {what}." if shown else f"; {what} has rank {prediction.actual_rank:,}."
+    return f"; the bold row is {what}." if shown else f"; {what} ranks {ordinal(prediction.actual_rank)}."
 
 
 def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
     token = token_at(run, selection.token)
     if run.model.kind == "causal":
         cut, end = _end_of_text(run, selection.token)
-        return [f"After “{cut}", html.Bdi(end), "” the model expects "]
+        return [f"After “{cut}", html.Bdi(end), "”"]
     if _asks(run, selection.token):
-        return ["In place of ", token, f" ({selection.token}), the model expects "]
+        return ["In place of ", token, f" ({selection.token})"]
     if mode == "masked":
-        return ["With ", token, f" ({selection.token}) masked, the model expects "]
-    return ["Reading ", token, f" ({selection.token}) as it stands, the model expects "]
+        return ["With ", token, f" ({selection.token}) masked"]
+    return ["Reading ", token, f" ({selection.token}) as it stands"]
+
+
+def _verb(probability: float) -> str:
+    """A model expects what it holds for more likely than not."""
+    return ", the model expects " if probability >= EXPECTED else ", most likely: "
 
 
 def _end_of_text(run: ModelRun, position: int, longest: int = 20) -> tuple[str, str]:
@@ -270,7 +281,7 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
         last = _last(run) if causal else "Nothing of the text stands here."
         if _asks(run, prediction.position):
             last = "A mask stands here. It asks what belongs there, so no token of the text has a rank or a surprisal."
-        return [html.H3("What really came next" if causal else "What stands there"), html.P(last), _rows([entropy])]
+        return [html.H3("What really came next" if causal else "The actual token"), html.P(last), _rows([entropy])]
     actual = prediction.actual
     rows = [
         ("Token", token_span(actual.text, labels[actual.id], "tok strong")),
@@ -279,7 +290,7 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
         ("Surprisal", [f"{surprisal_text(actual.logprob)} ", html.Small(surprisal_unit(actual.logprob))]),
         entropy,
     ]
-    return [html.H3("What really came next" if causal else "What stands there"), _rows(rows)]
+    return [html.H3("What really came next" if causal else "The actual token"), _rows(rows)]
 
 
 def _last(run: ModelRun) -> str:
@@ -329,7 +340,7 @@ VIEW = View(
     tab="Next token",
     order=3,
     invitation=(
-        "Run a text to see what the model expects after each token.",
+        "Run a text to see which token the model expects after each token.",
         "You get its ten likeliest tokens with exact probabilities, beside the token that really came next.",
     ),
     selects_nothing="A bar is a token of the vocabulary, and none of the text.",

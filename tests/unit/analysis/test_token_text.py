@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dashboard.contracts.token import Token
-from dashboard.figures.tokens import elide, escape, labels_of, leading_marks, numbered, token_label
+from dashboard.figures.text import elide, escape
+from dashboard.figures.tokens import labels_of, leading_marks, numbered, token_label
 
 
 @pytest.mark.parametrize(

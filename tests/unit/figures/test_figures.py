@@ -26,9 +26,10 @@ from dashboard.figures.attention import LARGEST_CELLS, attention_cells, attentio
 from dashboard.figures.heads import head_sprite
 from dashboard.figures.hidden import page_points
 from dashboard.figures.pixels import held, pooled
-from dashboard.figures.prediction import page_bars, prediction_bars, probability_text
+from dashboard.figures.prediction import page_bars, prediction_bars
 from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, space_figure
 from dashboard.figures.spec import Spec
+from dashboard.figures.text import probability_text
 from dashboard.figures.theme import DARK, LIGHT, Theme
 from tests.support.synthetic import FakeTensor, array_of, make_run, tokens_of
 

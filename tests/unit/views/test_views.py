@@ -199,7 +199,7 @@ def test_attention_words_give_the_strongest_weights_exactly() -> None:
     shown = words_in(words.footer)
     assert all(f"{weight:.3f}" in shown for weight in strongest)
     assert [float(title) for title in titles_in(words.footer)] == pytest.approx(strongest, rel=1e-6)
-    assert "each row sums to 1" in words.caption
+    assert "a row adds up to 100\u00a0%" in words.caption
 
 
 def test_attention_words_give_both_tokens_rows_and_the_weights_between_them() -> None:
@@ -212,24 +212,24 @@ def test_attention_words_give_both_tokens_rows_and_the_weights_between_them() ->
         others = sorted((float(w) for k, w in enumerate(weights[query]) if k != key), reverse=True)
         expected += [float(weights[query, key]), *others[:4]]
     assert [float(title) for title in titles_in(words.footer)] == pytest.approx(expected, rel=1e-6)
-    assert words_in(words.footer).startswith("·w2 reads·w7 7")
-    assert "·w7 reads·w2 2" in words_in(words.footer)
+    assert words_in(words.footer).startswith("·w2 attends to·w7 (7)")
+    assert "·w7 attends to·w2 (2)" in words_in(words.footer)
 
 
 def test_a_second_token_that_comes_later_cannot_be_read_and_reads_itself() -> None:
     run = make_run("causal")
     words = named("attention").text(Context(run, select(run, token=1, second=4), {}))
     weights = run.attention(1, 0)
-    assert f"·it reads·cat 1{weights[4, 1]:.3f}" in words_in(words.footer)
-    assert "·cat cannot read ·it 4: it comes later" in words_in(words.footer)
-    assert "it comes later, else most from: " in alternative(words)
-    assert f"; ·it reads: ·cat 1 {weights[4, 1]:.3f}, else most from: " in alternative(words)
+    assert f"·it attends to·cat (1){weights[4, 1]:.3f}" in words_in(words.footer)
+    assert "·cat cannot attend to ·it (4): it comes later" in words_in(words.footer)
+    assert "it comes later, Next: " in alternative(words)
+    assert f"; ·it attends to ·cat (1) {weights[4, 1]:.3f}, Next: " in alternative(words)
 
 
 def test_a_token_that_is_its_own_second_is_told_once() -> None:
     run = make_run("causal")
     words = named("attention").text(Context(run, select(run, token=3, second=3), {}))
-    assert words_in(words.footer).count("reads") == 1
+    assert words_in(words.footer).count("attends") == 1
     assert float(titles_in(words.footer)[0]) == pytest.approx(float(run.attention(1, 0)[3, 3]), rel=1e-6)
 
 
@@ -419,12 +419,23 @@ def test_as_many_bars_as_asked_for_where_there_are_that_many(count: str, shown: 
 
 def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
     run, view = make_run("masked"), named("prediction")
-    for mode, phrase in (("masked", "masked, the model expects"), ("given", "as it stands, the model expects")):
+    for mode, phrase in (("masked", ") masked, "), ("given", ") as it stands, ")):
         options = defaults(view, mode=mode)
         prediction = run.prediction(3, mode)  # type: ignore[arg-type]
         assert phrase in words_in(view.text(Context(run, select(run), options)).title)
         figure = drawn_by(view, run, select(run), options, LIGHT)
         assert [c["probability"] for c in figure.data[0].customdata] == [c.probability for c in prediction.candidates]
+
+
+@pytest.mark.parametrize(
+    ("share", "verb"), [(0.927, ", the model expects "), (0.51, ", the model expects "), (0.0003, ", most likely: ")]
+)
+def test_a_model_expects_what_is_more_likely_than_not(share: float, verb: str) -> None:
+    header, arrays = make_parts("causal")
+    arrays["given/top_logprobs"] = arrays["given/top_logprobs"].copy()
+    arrays["given/top_logprobs"][3, 0] = math.log(share)
+    run, view = ModelRun(header, arrays), named("prediction")
+    assert verb in words_in(view.text(Context(run, select(run, token=3), defaults(view))).title)
 
 
 def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
@@ -507,11 +518,11 @@ def test_a_token_that_reads_the_second_alone_has_nothing_else_to_name() -> None:
     footer = view.text(Context(run, select(run, token=5, layer=1, head=0, second=other), defaults(view))).footer
     first = list(takewhile(lambda part: part.className != "line-end", footer))
     assert words_in(first).endswith("1.000")
-    assert "else most from" not in words_in(first)
+    assert "Next" not in words_in(first)
     assert "e+00" not in words_in(footer)
     plain = make_run("encoder")
     footer = view.text(Context(plain, select(plain, token=5, layer=1, head=0, second=other), defaults(view))).footer
-    assert "else most from" in words_in(footer)
+    assert "Next" in words_in(footer)
 
 
 def test_words_of_two_positions_give_both_tokens_facts() -> None:

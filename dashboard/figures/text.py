@@ -1,0 +1,80 @@
+"""How numbers and words are written, everywhere: signs, shares, ordinals, shortening, escaping, isolation of what is
+written from right to left."""
+
+from __future__ import annotations
+
+import html
+import re
+
+RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\U00010800-\U00010fff\U0001e800-\U0001efff]")
+RIGHT_TO_LEFT_RUN = re.compile(f"{RIGHT_TO_LEFT.pattern}(?:[^\\d\\n(),;:]*{RIGHT_TO_LEFT.pattern})?")
+ISOLATED = re.compile("\u2068([^\u2068\u2069]*)\u2069")
+BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate, and its end
+
+
+# numbers
+
+
+def minus(text: str) -> str:
+    """A number as it is printed, with a true minus sign."""
+    return text.replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as "15.9 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def probability_text(probability: float) -> str:
+    """A probability as "92.7 %"; what would round to nothing is given as "< 0.05 %"."""
+    if 0 < probability < 0.0005:
+        return "< 0.05 %"
+    return f"{100 * probability:.1f} %"
+
+
+def signed(points: float) -> str:
+    """ "+1.5", "−0.2", "0.0"."""
+    text = minus(f"{points:+.1f}")
+    return text if text[1:] != "0.0" else "0.0"
+
+
+def ordinal(number: int) -> str:
+    """ "2nd", "3rd", "11th", "1,203rd" …"""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number:,}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
+
+
+# words
+
+
+def elide(label: str, longest: int = 12) -> str:
+    """`label`, cut to `longest` characters with an ellipsis."""
+    return label if len(label) <= longest else label[: longest - 1] + "…"
+
+
+def escape(label: str) -> str:
+    """`label` as text that Plotly draws as it is: its own tags and entities are shown, not obeyed."""
+    return html.escape(label, quote=False)
+
+
+def isolated(label: str) -> str:
+    """`label`, such that its direction moves nothing beside it: only where it is written from right to left."""
+    return f"{ISOLATE}{label}{POP}" if RIGHT_TO_LEFT.search(label) else label
+
+
+def quoted(text: str) -> str:
+    """A part of the text as it stands in a sentence: on one line, its own marks of direction visible, so that they turn
+    nothing else. It is to be isolated (`isolated`, `<bdi>`).
+    """
+    return BIDI_CONTROLS.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", " ".join(text.split()))
+
+
+def isolate_runs(text: str) -> str:
+    """`text` with every run of right-to-left words isolated, so that numbers beside them stay where they are."""
+    return RIGHT_TO_LEFT_RUN.sub(lambda found: f"{ISOLATE}{found[0]}{POP}", text)
+
+
+def as_bdi(markup: str) -> str:
+    """Escaped HTML with isolates as elements: what is copied from it has no invisible characters."""
+    return ISOLATED.sub(r"<bdi>\1</bdi>", markup)

@@ -108,7 +108,7 @@ def _export(view: View) -> list[Component]:
     groups += [
         _formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more
     ]
-    return [*groups, tick("PNG, SVG in the page’s colours", "ground")]
+    return [*groups, tick("Use the page’s theme for PNG and SVG", "ground")]
 
 
 def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:

@@ -11,10 +11,16 @@
   const fetched = window.fetch;
   window.fetch = (...args) => {
     pending += 1;
-    return fetched(...args).finally(() => { pending -= 1; quietSince = performance.now(); });
+    return fetched(...args).finally(() => {
+      pending -= 1;
+      quietSince = performance.now();
+    });
   };
   const graphOf = (name) => document.querySelector(`#${name}-graph .js-plotly-plot`);
-  const metaOf = (name) => { const graph = graphOf(name); return (graph && graph.layout && graph.layout.meta) || {}; };
+  const metaOf = (name) => {
+    const graph = graphOf(name);
+    return (graph && graph.layout && graph.layout.meta) || {};
+  };
 
   function afterFrame(then) {
     requestAnimationFrame(() => {
@@ -44,7 +50,10 @@
       const graph = graphOf(name);
       if (!graph || typeof graph.on !== "function" || listening.has(graph)) continue;
       listening.add(graph);
-      graph.on("plotly_afterplot", () => { drawn[name] += 1; check(); });
+      graph.on("plotly_afterplot", () => {
+        drawn[name] += 1;
+        check();
+      });
     }
     const byId = (id) => document.getElementById(id);
     watch(byId("tokens"), "tokens");
@@ -59,17 +68,23 @@
     touched.clear();
     performance.clearResourceTimings();
     const names = Object.keys(tests);
-    const reached = names.map((name) => new Promise((resolve) => {
-      goals.push({ ...tests[name], resolve, reached: false });
-      setTimeout(() => resolve(null), limit);
-    }));
+    const reached = names.map(
+      (name) =>
+        new Promise((resolve) => {
+          goals.push({ ...tests[name], resolve, reached: false });
+          setTimeout(() => resolve(null), limit);
+        }),
+    );
     const start = performance.now();
     act();
     check();
     const times = await Promise.all(reached);
     goals = [];
     await quiet(limit);
-    return { ...Object.fromEntries(names.map((name, i) => [name, times[i] === null ? null : times[i] - start])), bytes: bytes() };
+    return {
+      ...Object.fromEntries(names.map((name, i) => [name, times[i] === null ? null : times[i] - start])),
+      bytes: bytes(),
+    };
   }
   async function quiet(limit) {
     const end = performance.now() + limit;
@@ -89,15 +104,22 @@
       const button = document.querySelector(`#tokens [data-token="${token}"]`);
       const before = drawn.prediction;
       const everywhere = () => ["tokens", "attention", "hidden"].every((name) => touched.has(name));
-      return measure(() => button.click(), {
-        highlights: { test: () => button.getAttribute("aria-pressed") === "true" && everywhere() },
-        predictions: { test: () => drawn.prediction > before && touched.has("words") },
-      }, 10000);
+      return measure(
+        () => button.click(),
+        {
+          highlights: { test: () => button.getAttribute("aria-pressed") === "true" && everywhere() },
+          predictions: { test: () => drawn.prediction > before && touched.has("words") },
+        },
+        10000,
+      );
     },
     head(layer, head) {
       const before = drawn.attention;
       const button = document.querySelector(`#attention-heads button[data-layer="${layer}"][data-head="${head}"]`);
-      const shown = () => { const meta = metaOf("attention"); return meta.layer === layer && meta.head === head; };
+      const shown = () => {
+        const meta = metaOf("attention");
+        return meta.layer === layer && meta.head === head;
+      };
       const heatmap = { test: () => drawn.attention > before && shown(), then: decoded };
       return measure(() => button.click(), { heatmap }, 10000);
     },
@@ -121,7 +143,7 @@
         const canvas = document.querySelector("#attention-heads canvas");
         return Boolean(canvas) && canvas.dataset.run === run;
       };
-      const look = setInterval(check, 5);  // neither the sprite's arrival nor its painting changes an element
+      const look = setInterval(check, 5); // neither the sprite's arrival nor its painting changes an element
       const tests = { all: { test: painted, then: decoded }, heads: { test: grid } };
       const start = performance.now();
       return measure(() => document.getElementById("run").click(), tests, limit)

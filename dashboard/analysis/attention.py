@@ -9,7 +9,7 @@ import numpy as np
 from dashboard.contracts.streams import Attention
 
 PATTERNS = ("previous", "next", "self", "first")
-PATTERN_NAMES = {  # as assets/53-heads.js has them (tested)
+PATTERN_NAMES = {  # as assets/components/head-grid.js has them (tested)
     "previous": "previous token",
     "next": "next token",
     "self": "the token itself",

@@ -9,7 +9,7 @@ from dash.development.base_component import Component
 
 class CardTabs(Component):
     """Buttons in a row, one of which is open, and the panel of each; a panel is made when it is first open
-    (assets/45-tabs.js).
+    (assets/components/card-tabs.js).
 
     What is not made costs nothing: at each change of anything, Dash asks every component on the page whether it
     concerns it.

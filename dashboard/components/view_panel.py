@@ -11,7 +11,7 @@ from dashboard.components.markup import Plain
 
 
 class ViewPanel(Component):
-    """A view's heading, options, figure and the words around it (assets/45-panels.js).
+    """A view's heading, options, figure and the words around it (assets/components/panels.js).
 
     Its parts and its words are plain trees (dashboard/components/markup.py) and not components: Dash would have
     to ask each of them at every change. The options are components, which are made when their menu is first opened.

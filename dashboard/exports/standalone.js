@@ -8,30 +8,56 @@
     if (typeof value === "string") return inside && key !== "ticktext" && swap[value] ? swap[value] : value;
     if (Array.isArray(value)) return value.map((item) => painted(item, inside, key));
     if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, painted(item, /color/i.test(name) || (inside && name !== "ticktext"), name)]));
+      return Object.fromEntries(
+        Object.entries(value).map(([name, item]) => [
+          name,
+          painted(item, /color/i.test(name) || (inside && name !== "ticktext"), name),
+        ]),
+      );
     }
     return value;
   }
-  function inMarkup(texts) { return texts.map((text) => text.replace(/style="color:(#[0-9A-F]{6})"/g, (all, colour) => `style="color:${swap[colour] || colour}"`)); }
+  function inMarkup(texts) {
+    return texts.map((text) =>
+      text.replace(/style="color:(#[0-9A-F]{6})"/g, (all, colour) => `style="color:${swap[colour] || colour}"`),
+    );
+  }
   function draw(box, isDark) {
     const stored = read(box.dataset.figure);
     let { data, layout } = stored.figure;
     if (isDark) {
       [data, layout] = [painted(data, false, ""), painted(layout, false, "")];
-      for (const axis of [layout.xaxis, layout.yaxis]) if (axis && Array.isArray(axis.ticktext)) axis.ticktext = inMarkup(axis.ticktext);
-      (stored.dark_images || []).forEach((source, i) => { layout.images[i].source = source; });
+      for (const axis of [layout.xaxis, layout.yaxis])
+        if (axis && Array.isArray(axis.ticktext)) axis.ticktext = inMarkup(axis.ticktext);
+      (stored.dark_images || []).forEach((source, i) => {
+        layout.images[i].source = source;
+      });
     }
     delete layout.width;
-    Plotly.react(box, data, { ...layout, autosize: true }, { displaylogo: false, displayModeBar: false, responsive: true });
+    Plotly.react(
+      box,
+      data,
+      { ...layout, autosize: true },
+      { displaylogo: false, displayModeBar: false, responsive: true },
+    );
   }
-  function all(isDark) { document.querySelectorAll(".plot").forEach((box) => draw(box, isDark)); }
+  function all(isDark) {
+    document.querySelectorAll(".plot").forEach((box) => draw(box, isDark));
+  }
   all(dark.matches);
   dark.addEventListener("change", () => all(dark.matches));
   let shut = [];
   window.addEventListener("beforeprint", () => {
     shut = [...document.querySelectorAll("details:not([open])")];
-    shut.forEach((part) => { part.open = true; });
+    shut.forEach((part) => {
+      part.open = true;
+    });
     all(false);
   });
-  window.addEventListener("afterprint", () => { shut.forEach((part) => { part.open = false; }); all(dark.matches); });
+  window.addEventListener("afterprint", () => {
+    shut.forEach((part) => {
+      part.open = false;
+    });
+    all(dark.matches);
+  });
 })();

@@ -93,14 +93,14 @@ def attention_map(
 def attention_cells(
     shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], theme: Theme = LIGHT
 ) -> Spec:
-    """The same without labels, hover and frames, which the page draws itself (assets/54-matrix.js).
+    """The same without labels, hover and frames, which the page draws itself (assets/overlays/matrix.js).
 
     Args:
         shade: (query, key) uint8, as `shades` gives them. queries, keys, theme: as of `attention_map`.
 
     Returns:
         Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS`
-        tokens axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/54-cells.js makes
+        tokens axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/overlays/cells.js makes
         pixels: one that holds several cells shows the largest.
 
     Raises:

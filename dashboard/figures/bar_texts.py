@@ -1,6 +1,6 @@
 """What is written beside bars: a token at the left of each, and columns of numbers at its right.
 
-The page writes them itself (assets/55-bars.js), which takes a tenth of the time that Plotly takes for its labels and
+The page writes them itself (assets/overlays/bars.js), which takes a tenth of the time that Plotly takes for its labels and
 notes; a figure that stands alone has them from Plotly (`written`). Both read `layout.meta.bars`.
 """
 

@@ -23,7 +23,7 @@ from dashboard.figures.tokens import labels_of
 
 def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spec:
     """The points of `count` tokens alone, as plain data; labels, marks and hover are the page's
-    (assets/55-points.js)."""
+    (assets/overlays/points.js)."""
     hidden = {*projection.left_out, *projection.not_finite}
     shown = [i for i in range(count) if i not in hidden]
     xy = np.round(projection.coordinates[shown, :2], 6)

@@ -1,5 +1,5 @@
 """Where labels beside points find room, in figures that Plotly draws alone (the page has its own:
-assets/55-points.js)."""
+assets/overlays/points.js)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours and the base layout of every figure, light and dark. assets/20-palette.css holds the same palette
+"""Colours and the base layout of every figure, light and dark. assets/style/palette.css holds the same palette
 (tested)."""
 
 from __future__ import annotations

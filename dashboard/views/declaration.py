@@ -75,7 +75,7 @@ class View:
         text: title, caption, body and footer; reads the whole selection.
         controls: what the card's options offer; a view with a table offers that, too, unless it `is_table` already.
         beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
-            figure, when the tab is first opened (assets/52-late.js): what is large to load.
+            figure, when the tab is first opened (assets/state/late.js): what is large to load.
         needs: the derived results that it shows, whether they are there or not; a worker computes those that are not.
         uses: further results that it shows where they are there already, instead of those that it would wait for.
         export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and
@@ -83,7 +83,7 @@ class View:
         table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
         more: further figures that can be exported.
         selects: what of its figure can be chosen: "points", whose `customdata` holds fields of the selection
-            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of (assets/56-axes.js); or
+            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of (assets/overlays/axes.js); or
             "drawn",
             what a script of its own draws over it. selects_nothing: why nothing can be; a view has one of the two.
     """
@@ -147,7 +147,7 @@ class View:
 
 def waits(request: DerivedRequest) -> Any:
     """What makes an element say, to be given with `**`, that it stands for a result that is computed: the browser
-    writes into it how far that is, and the reason where it fails (assets/56-derived.js).
+    writes into it how far that is, and the reason where it fails (assets/state/derived.js).
     """
     return attributes(data_waits=request.name)
 

@@ -23,7 +23,7 @@ SEPARATORS = {"p": "; ", "div": "; ", "h3": "; ", "dd": "; ", "dt": ": "}
 def shown_table(table: Table) -> list[Any]:
     """A caption, and the table's first `MOST_ROWS` rows: those around the selected one where it is not among them.
 
-    Where a row is a token (`table.row_is`), its first cell is a button that proposes it (assets/57-tables.js).
+    Where a row is a token (`table.row_is`), its first cell is a button that proposes it (assets/components/tables.js).
     """
     first = _first_row(table)
     rows = list(islice(table.rows, first, first + MOST_ROWS))

@@ -28,7 +28,7 @@ FORMATS = {
 
 
 def cards_box(views: Sequence[View]) -> html.Div:
-    """All cards; the first has the large place (assets/56-places.js moves another there)."""
+    """All cards; the first has the large place (assets/state/card-places.js moves another there)."""
     cards = cards_of(views)
     return html.Div(
         [_card(card) for card in cards], className="cards", id=ids.CARDS, **attributes(data_large=cards[0].name)
@@ -96,14 +96,14 @@ def _panel(view: View) -> ViewPanel:
 
 
 def _late(view: str, component: Component) -> html.Div:
-    """Where a component will be when its tab is first opened: its scripts are loaded then (assets/52-late.js)."""
+    """Where a component will be when its tab is first opened: its scripts are loaded then (assets/state/late.js)."""
     return html.Div(
         id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json()))
     )
 
 
 def _export(view: View) -> list[Component]:
-    """What the browser saves of a card (assets/57-export.js)."""
+    """What the browser saves of a card (assets/components/export-menu.js)."""
     groups = [_formats(view.name, "Export", ("png", "svg", "html", *(["csv"] if view.table else [])))]
     groups += [
         _formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more

@@ -33,7 +33,7 @@ def layout(
 
     Args:
         embedded: it stands inside another page and takes no new text: what needs a worker is not shown
-            (assets/45-embedded.css), and it can be opened in a tab of its own.
+            (assets/style/parts/embedded.css), and it can be opened in a tab of its own.
     """
     firsts = [card.views[0] for card in cards_of(views)]
     return html.Div(
@@ -67,7 +67,7 @@ def layout(
 
 
 def _for_asking(view: View, first: bool) -> dict[str, Any]:
-    """What the browser must know to ask for what a view shows (assets/50-show.js)."""
+    """What the browser must know to ask for what a view shows (assets/state/show.js)."""
     options = [ids.control_id(view.name, control.name) for control in view.controls if control != SHOW]
     return {
         "name": view.name,

@@ -420,13 +420,13 @@ def test_only_what_exists_answers(client: FlaskClient, run: ModelRun, path: str)
 def test_the_page_and_its_files_answer(client: FlaskClient) -> None:
     page = client.get("/")
     assert (page.status_code, "_dash-config" in page.get_data(as_text=True)) == (200, True)
-    for path in ("/_dash-layout", "/_dash-dependencies", "/_favicon.ico", "/assets/50-core.js", "/?run=abc", "/health"):
+    for path in ("/_dash-layout", "/_dash-dependencies", "/_favicon.ico", "/assets/core.js", "/?run=abc", "/health"):
         with client.get(path) as reply:
             assert reply.status_code == 200, path
 
 
 def test_headers_keep_other_sites_out(client: FlaskClient, run: ModelRun) -> None:
-    for path in ("/", "/health", "/nothing", f"/run/{run.key}/heads-light.png", "/assets/50-core.js", "/_dash-layout"):
+    for path in ("/", "/health", "/nothing", f"/run/{run.key}/heads-light.png", "/assets/core.js", "/_dash-layout"):
         with client.get(path) as reply:
             headers = reply.headers
         assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"

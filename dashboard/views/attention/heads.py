@@ -60,7 +60,7 @@ FILTER = Text("filter", "Filter: pattern, layer …")
 
 
 def draw(context: Context) -> Spec:
-    """No drawing: what assets/54-head-table.js makes the table of."""
+    """No drawing: what assets/components/head-table.js makes the table of."""
     attention = context.attention
     spec = spec_of(empty_figure(None, theme_named(context.theme)))
     tags, scores = head_tags(attention), {name: attention.score(name) for name in HEADINGS}
@@ -171,7 +171,7 @@ def table(context: Context) -> Table:
 
 
 def fitting(query: str) -> Callable[[int, int, str], bool]:
-    """Whether a head (layer, head, pattern) fits a filter, as assets/54-head-table.js has it: “layer 1” is not “layer
+    """Whether a head (layer, head, pattern) fits a filter, as assets/components/head-table.js has it: “layer 1” is not “layer
     12”."""
     words = FILTER_SPACE.sub(" ", query.lower()).strip()
     found = re.compile(r"(^|[ .])" + re.escape(words) + (r"(?!\d)" if words[-1:].isdigit() else "")) if words else None
@@ -207,7 +207,7 @@ def export(context: Context) -> go.Figure:
 
 
 def controls_line() -> html.Div:
-    """Filter, the grid's colours and how many heads are shown, over the table (assets/54-head-table.js)."""
+    """Filter, the grid's colours and how many heads are shown, over the table (assets/components/head-table.js)."""
     field = html.Div(className="head-filter-slot")
     box = [html.Option(label, value=value) for value, label in COLOUR.choices]
     colour = html.Label(

@@ -217,7 +217,7 @@ def heads_table(context: Context) -> Table:
 
 
 def heads_grid() -> html.Div:
-    """The layer × head grid; assets/53-heads.js draws it from one picture of all heads."""
+    """The layer × head grid; assets/components/head-grid.js draws it from one picture of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
     grid = html.Div(
         id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head")
@@ -227,7 +227,7 @@ def heads_grid() -> html.Div:
 
 
 def one_head_line() -> html.Div:
-    """The heatmap's heading, with the head's pattern (written by assets/53-heads.js) and the colour legend."""
+    """The heatmap's heading, with the head's pattern (written by assets/components/head-grid.js) and the colour legend."""
     ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
     swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
     legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")

@@ -1,10 +1,10 @@
 """What the views show, as plain answers that depend on nothing but their address (docs/decisions/020 and 032).
 
     /show/figure/VIEW    the view's figure as Plotly's JSON
-    /show/words/VIEW     what stands around it: plain trees for assets/45-build.js
+    /show/words/VIEW     what stands around it: plain trees for assets/components/plain-trees.js
 
 Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them
-as soon as something is selected, and one callback of Dash gives them to the cards (assets/50-show.js). A figure is
+as soon as something is selected, and one callback of Dash gives them to the cards (assets/state/show.js). A figure is
 asked for only where it depends on what has changed: it says in `layout.meta` for which selection it was drawn (each
 field by its name), on which of these it depends (`reads`), and with `whole: false` that a part of it is still being
 computed, so that it may be another one later.
@@ -136,7 +136,7 @@ def _told(services: Services, view: View, state: ViewState) -> Told:
 
 def _missing(error: MissingArrayError) -> list[Any]:
     """What a run does not hold, and where that would bring it, the offer to run its text again
-    (assets/58-versions.js)."""
+    (assets/state/versions.js)."""
     again = html.Button("Run again", type="button", className="strong", **attributes(data_run_again=""))
     return [html.B(str(error)), *([html.P(again)] if error.again else [])]
 
@@ -148,7 +148,7 @@ def _said(view: View, context: Context) -> Told:
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:
-    """The words as plain trees, which assets/45-build.js puts around the figure."""
+    """The words as plain trees, which assets/components/plain-trees.js puts around the figure."""
     heading = [html.H2(words.title), html.P(words.caption, className="caption")]
     body = words.body
     if words.message is not None:

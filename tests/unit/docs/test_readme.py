@@ -160,8 +160,8 @@ def test_limits_are_the_codes() -> None:
 
 
 def test_every_key_stands_in_the_table_and_in_the_dialogs_list() -> None:
-    """The dialog of assets/56-keys.js and the README say the same of the same keys."""
-    source = read(ROOT / "assets" / "56-keys.js")
+    """The dialog of assets/components/keyboard.js and the README say the same of the same keys."""
+    source = read(ROOT / "assets" / "components/keyboard.js")
     found = re.findall(r'show: "([^"]+)",(?: also: "([^"]+)",)? does: "([^"]+)"', source)
     assert len(found) == source.count("{ show: ")
     wanted = {("anywhere", f"{show} or {also}" if also else show, does) for show, also, does in found}
@@ -233,12 +233,12 @@ def test_what_the_browser_keeps_is_said() -> None:
         name: set(re.findall(r"window\.(localStorage|sessionStorage)\.setItem", code)) for name, code in scripts.items()
     }
     assert {name: found for name, found in stores.items() if found} == {
-        "51-form.js": {"localStorage"},  # the theme
-        "51-kept.js": {"sessionStorage"},  # the text that was not run yet, and its model
-        "56-keys.js": {"localStorage"},  # whether keys of one character are on
-        "57-history.js": {"localStorage", "sessionStorage"},  # where one was in each run; how far Redo leads
+        "state/form.js": {"localStorage"},  # the theme
+        "state/kept-text.js": {"sessionStorage"},  # the text that was not run yet, and its model
+        "components/keyboard.js": {"localStorage"},  # whether keys of one character are on
+        "state/history.js": {"localStorage", "sessionStorage"},  # where one was in each run; how far Redo leads
     }
-    [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["57-history.js"])
+    [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["state/history.js"])
     assert f"where one was in each of the last {most} runs" in prose(read(ROOT / "README.md"))
 
 

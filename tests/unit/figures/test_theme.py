@@ -10,7 +10,7 @@ import pytest
 
 from dashboard.figures.theme import DARK, LIGHT, Theme, axis, base_layout, colour_table, theme_named
 
-PALETTE = Path(__file__).resolve().parents[3] / "assets" / "20-palette.css"
+PALETTE = Path(__file__).resolve().parents[3] / "assets" / "style/palette.css"
 BLOCKS = {"light": r":root \{(.*?)\}", "dark": r':root\[data-theme="dark"\] \{(.*?)\}'}
 SINGLE = ("surface", "ink", "second_ink", "muted", "hairline", "selected", "mark")
 

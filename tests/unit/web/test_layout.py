@@ -176,7 +176,7 @@ def test_each_graph_leads_to_the_selection_or_its_view_says_why_not(app: dash.Da
             scripts = [
                 path.read_text()
                 for path in (ROOT / "assets").glob("*.js")
-                if path.name not in ("50-core.js", "56-axes.js")
+                if path.name not in ("core.js", "overlays/axes.js")
             ]
             of = [text for text in scripts if re.search(r'app\.(propose|asSecond)\(.*, (view|"[a-z-]+")\)', text)]
             assert view.selects == "axes" or any(f'"{view.name}"' in text for text in of), view.name

@@ -1,0 +1,57 @@
+/*
+ * The Dash component of dashboard/components/card_tabs.py: a row of tabs (WAI-ARIA Authoring Practices, tabs that open
+ * on focus).
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const STEPS = { ArrowLeft: (at) => at - 1, ArrowRight: (at) => at + 1, Home: () => 0, End: () => -1 };
+
+  function CardTabs({ id, label, tabs, active_tab: open, children, setProps }) {
+    const { Children, Fragment, createElement, useLayoutEffect, useRef } = window.React;
+    const made = useRef(new Set()); // the panels that have been open stay, with their figures
+    made.current.add(open);
+    useLayoutEffect(() => {
+      for (const { value, panel } of tabs) {
+        const box = document.getElementById(panel);
+        if (box) box.classList.toggle("active", value === open);
+      }
+    }, [tabs, open]);
+    function key(event) {
+      const step = STEPS[event.key];
+      if (!step || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const next = tabs.at(step(tabs.findIndex(({ value }) => value === open)) % tabs.length);
+      document.getElementById(next.id).focus();
+      setProps({ active_tab: next.value });
+    }
+    const tab = ({ id: name, value, label: words, panel }) =>
+      createElement(
+        "button",
+        {
+          key: value,
+          id: name,
+          type: "button",
+          role: "tab",
+          className: value === open ? "card-tab active" : "card-tab",
+          tabIndex: value === open ? 0 : -1,
+          "aria-selected": value === open,
+          "aria-controls": panel,
+          onClick: () => setProps({ active_tab: value }),
+        },
+        words,
+      );
+    const panels = Children.toArray(children);
+    const panel = ({ id: name, value, panel: of }, i) =>
+      made.current.has(value)
+        ? panels[i]
+        : createElement("div", { key: value, id: of, className: "view", role: "tabpanel", "aria-labelledby": name });
+    const row = createElement(
+      "div",
+      { id, className: "card-tabs", role: "tablist", "aria-label": label, onKeyDown: key },
+      tabs.map(tab),
+    );
+    return createElement(Fragment, null, row, tabs.map(panel));
+  }
+  window.dashboard_components = Object.assign(window.dashboard_components || {}, { CardTabs });
+});

@@ -1,0 +1,421 @@
+/*
+ * The layer × head grid: one picture of all heads, drawn at whole pixels, under one button a head. It stands in the
+ * Heatmap tab or in the Heads tab, whichever is open; there a score may colour it.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const LABELS = { top: 16, left: 22 };
+  const PATTERNS = {
+    previous: "previous token",
+    next: "next token",
+    self: "the token itself",
+    first: "first token",
+    spread: "spread evenly",
+    mixed: "no single pattern",
+    unknown: "weights not finite",
+  };
+  const SMALLEST_PICTURE = 10;
+  // pixels of the table of heads beside it, with gaps and a scroll bar: it need not be scrolled sideways
+  const TABLE = 524;
+  const pictures = new Map();
+  let drawn = null;
+  let coloured = "";
+
+  let size = "";
+  const resized = new ResizeObserver(() => {
+    const column = document.querySelector(".heads-column");
+    const now = `${column.clientHeight}x${column.closest(".card-middle").clientWidth}`;
+    if (now !== size) {
+      size = now;
+      build();
+    }
+  });
+  /* the tab that is open has the grid; gives whether it moved */
+  function put(node, left, top, side) {
+    node.style.cssText = `left:${left}px;top:${top}px;width:${side}px;height:${side}px`;
+  }
+  function move() {
+    const column = document.querySelector(".heads-column");
+    const panel = app.byId(`${app.isOpen("heads") ? "heads" : "attention"}-panel`);
+    const middle = panel && panel.querySelector(".card-middle"); // none in a tab that is only about to open
+    if (!column || !middle || middle.contains(column)) return false;
+    resized.observe(middle);
+    let beside = panel.querySelector(".beside");
+    if (!beside) {
+      beside = app.make("div", "beside");
+      middle.prepend(beside);
+    }
+    beside.append(column);
+    return true;
+  }
+  /* the score that colours the grid: { name, weight, most, at(layer, head) }; null for pictures */
+  function score() {
+    const name = app.isOpen("heads") && app.state.options["heads-colour"];
+    const found = name && name !== "pictures" && app.headScores();
+    const index = found ? found.columns.findIndex(({ id }) => id === name) : -1;
+    if (index < 0) return null;
+    const { heads } = app.state.info;
+    return { ...found.columns[index], at: (layer, head) => found.rows[layer * heads + head][3 + index] };
+  }
+  const step = ({ weight, most }, value) =>
+    Math.round(8 * (weight ? Math.sqrt(Math.min(1, value)) : most ? value / most : 0));
+  function legend() {
+    const box = app.byId("attention-heads-legend");
+    const by = app.state.info && score();
+    box.hidden = !by;
+    if (!by) return;
+    const swatches = app.make("span", "swatches");
+    for (let i = 0; i <= 8; i += 1) swatches.append(app.make("i", `swatch weight-${i}`));
+    const end = by.weight ? "1" : by.most.toFixed(1);
+    box.replaceChildren(`${by.name}: 0`, swatches, end);
+    box.title = by.weight ? "Stronger colour means more attention (square-root scale)." : "";
+  }
+  /** Draw the grid anew where another score colours it. */
+  app.colourHeads = function () {
+    const moved = move();
+    const by = app.state.info && score();
+    const now = by ? JSON.stringify([app.state.info.run, app.state.info.stamp, by.id]) : "";
+    if (moved || now !== coloured) build();
+  };
+
+  function shape() {
+    const { info, model } = app.state;
+    return info
+      ? { layers: info.layers, heads: info.heads }
+      : model
+        ? { layers: model.layers, heads: model.heads }
+        : null;
+  }
+  function sides(box, { layers, heads }) {
+    const column = box.closest(".heads-column");
+    if (app.narrow()) {
+      const side = Math.max(
+        18,
+        Math.min(44, Math.floor((column.closest(".card-middle").clientWidth - LABELS.left - 24) / heads) - 1),
+      );
+      return side;
+    }
+    const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
+    const wide = column.closest(".card-middle").clientWidth;
+    const beside = app.isOpen("heads");
+    const widest = Math.floor((Math.min(wide * 0.34, beside ? wide - TABLE : wide) - LABELS.left) / heads) - 1;
+    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(beside ? 4 : 8, widest)));
+  }
+  function labelled(index, side, selected) {
+    const step = side >= 12 ? (side >= 20 ? 1 : 5) : side * 5 >= 12 ? 5 : 10;
+    return index === selected || (index % step === 0 && (selected === null || Math.abs(index - selected) * side >= 11));
+  }
+
+  function build() {
+    const box = app.byId("attention-heads");
+    const size = shape();
+    if (!box || !size) return;
+    const by = app.state.info && score();
+    coloured = by ? JSON.stringify([app.state.info.run, app.state.info.stamp, by.id]) : "";
+    legend();
+    const side = sides(box, size);
+    const pitch = side + 1;
+    const inner = app.make("div", "heads-inner");
+    inner.style.width = LABELS.left + size.heads * pitch + 4 + "px";
+    inner.style.height = LABELS.top + size.layers * pitch + 4 + "px";
+    const top = app.make("div", "heads-top");
+    inner.append(top);
+    const canvas = app.make("canvas");
+    const ratio = window.devicePixelRatio || 1;
+    canvas.style.left = LABELS.left + "px";
+    canvas.style.top = LABELS.top + "px";
+    canvas.style.width = size.heads * pitch + "px";
+    canvas.style.height = size.layers * pitch + "px";
+    canvas.width = Math.round(size.heads * pitch * ratio);
+    canvas.height = Math.round(size.layers * pitch * ratio);
+    canvas.setAttribute("aria-hidden", "true");
+    inner.append(canvas);
+    if (app.state.info) addButtons(inner, size, pitch, side);
+    const frame = app.make("div", "head-frame");
+    frame.hidden = true;
+    inner.append(frame);
+    box.replaceChildren(inner);
+    drawn = { canvas, frame, inner, top, side, pitch, ratio, size, labels: [] };
+    fillCanvas();
+    mark();
+  }
+  function addButtons(inner, size, pitch, side) {
+    for (let layer = 0; layer < size.layers; layer += 1) {
+      for (let head = 0; head < size.heads; head += 1) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.tabIndex = -1;
+        button.dataset.layer = layer;
+        button.dataset.head = head;
+        button.setAttribute("aria-pressed", "false");
+        button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${patternText(layer, head)}`);
+        put(button, LABELS.left + head * pitch, LABELS.top + layer * pitch, side);
+        inner.append(button);
+      }
+    }
+  }
+  function patternText(layer, head) {
+    const { patterns } = app.state.info;
+    if (!patterns) return "its scores are not stored";
+    const [pattern, score] = patterns[layer][head];
+    if (["mixed", "spread", "unknown"].includes(pattern)) return PATTERNS[pattern];
+    return `${Math.round(100 * score)} % on the ${PATTERNS[pattern].replace("the ", "")}`;
+  }
+
+  async function picture(run, stamp, theme) {
+    const name = `${run}-${stamp}-${theme}`;
+    if (!pictures.has(name)) {
+      if (pictures.size > 8) pictures.clear();
+      pictures.set(
+        name,
+        new Promise((resolve, reject) => {
+          const image = new Image();
+          image.onload = () => resolve(image);
+          image.onerror = () => {
+            pictures.delete(name);
+            reject(new Error("no picture of the heads"));
+          };
+          image.src = app.url(
+            `run/${run}/heads-${theme}.png?${new URLSearchParams({ v: app.byId("page").dataset.version, stamp })}`,
+          );
+        }),
+      );
+    }
+    return pictures.get(name);
+  }
+  /** A run is done and will be shown: its picture is fetched meanwhile. */
+  app.expectHeads = (run, stamp) => {
+    picture(run, stamp, document.documentElement.dataset.theme).catch(() => {
+      /* it is asked for again when it is drawn */
+    });
+  };
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  /* each pixel shows the largest weight of those that it stands for: in their green, colours run from weak to strong */
+  function shrunk(image, size, cell, darker) {
+    const [wide, high] = [image.width / size.heads, image.height / size.layers];
+    const source = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
+    source.drawImage(image, 0, 0);
+    const from = new Uint32Array(source.getImageData(0, 0, image.width, image.height).data.buffer);
+    const canvas = new OffscreenCanvas(size.heads * cell, size.layers * cell);
+    const paper = canvas.getContext("2d");
+    const made = paper.createImageData(canvas.width, canvas.height);
+    const to = new Uint32Array(made.data.buffer);
+    const strength = (pixel) => (pixel >>> 24 === 0 ? -1 : darker ? 255 - ((pixel >> 8) & 255) : (pixel >> 8) & 255);
+    const blocks = (count, all) =>
+      Array.from({ length: count * cell }, (_, p) => {
+        const start = Math.floor(p / cell) * all;
+        const within = p % cell;
+        return [start + Math.floor((within * all) / cell), start + Math.ceil(((within + 1) * all) / cell)];
+      });
+    const across = blocks(size.heads, wide);
+    blocks(size.layers, high).forEach(([top, bottom], y) =>
+      across.forEach(([left, right], x) => {
+        let best = 0;
+        let most = -2;
+        for (let row = top; row < bottom; row += 1) {
+          for (let at = row * image.width + left; at < row * image.width + right; at += 1) {
+            const found = strength(from[at]);
+            if (found > most) {
+              most = found;
+              best = from[at];
+            }
+          }
+        }
+        to[y * canvas.width + x] = best;
+      }),
+    );
+    paper.putImageData(made, 0, 0);
+    return canvas;
+  }
+  async function fillCanvas() {
+    const now = drawn;
+    const { canvas, size, pitch, side, ratio } = now;
+    const paper = canvas.getContext("2d");
+    const at = (index) => Math.round(index * pitch * ratio);
+    const cell = Math.round(side * ratio);
+    const { info } = app.state;
+    const ground = info ? colour("--weight-0") : colour("--hairline");
+    const small = side < SMALLEST_PICTURE;
+    const by = info && score();
+    if (by) {
+      fillScores(paper, by, at, cell);
+      return;
+    }
+    if (!info || (small ? !info.patterns : !info.pictures)) {
+      app.byId("attention-heads-title").title = info
+        ? "This run does not hold the heads' small pictures. Run its text again to see them."
+        : "";
+      paper.fillStyle = ground;
+      paper.globalAlpha = 0.55;
+      for (let l = 0; l < size.layers; l += 1)
+        for (let h = 0; h < size.heads; h += 1) paper.fillRect(at(h), at(l), cell, cell);
+      return;
+    }
+    const { theme } = document.documentElement.dataset;
+    let image = null;
+    if (info.pictures)
+      try {
+        image = await picture(app.state.info.run, app.state.info.stamp, theme);
+      } catch (error) {
+        return;
+      }
+    if (now !== drawn) return;
+    const shrinks = !small && cell < image.width / size.heads;
+    if (shrinks) image = shrunk(image, size, cell, theme === "light");
+    app.byId("attention-heads-title").title = shrinks ? "A pixel that holds several weights shows the largest." : "";
+    const wide = image && image.width / size.heads;
+    const high = image && image.height / size.layers;
+    paper.clearRect(0, 0, canvas.width, canvas.height);
+    paper.imageSmoothingEnabled = false;
+    for (let l = 0; l < size.layers; l += 1) {
+      for (let h = 0; h < size.heads; h += 1) {
+        if (small) {
+          const score = app.state.info.patterns[l][h][1];
+          paper.fillStyle = colour(`--weight-${Math.round(8 * Math.sqrt(score))}`);
+          paper.fillRect(at(h), at(l), cell, cell);
+        } else paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
+      }
+    }
+    canvas.dataset.run = app.state.info.run;
+  }
+
+  function fillScores(paper, by, at, cell) {
+    const { canvas, size } = drawn;
+    paper.clearRect(0, 0, canvas.width, canvas.height);
+    for (let l = 0; l < size.layers; l += 1) {
+      for (let h = 0; h < size.heads; h += 1) {
+        const value = by.at(l, h);
+        paper.fillStyle = value === null ? colour("--hairline") : colour(`--weight-${step(by, value)}`);
+        paper.fillRect(at(h), at(l), cell, cell);
+      }
+    }
+    canvas.dataset.run = app.state.info.run;
+    canvas.dataset.colour = by.id;
+  }
+
+  function mark() {
+    if (!drawn) return;
+    const { inner, top, frame, side, pitch, size } = drawn;
+    const selection = app.state.info ? app.state.selection : null;
+    for (const label of drawn.labels) label.remove();
+    drawn.labels = [];
+    const place = (parent, text, selected, style) => {
+      const label = app.make("span", "axis-label" + (selected ? " selected" : ""), text);
+      label.style.cssText = style;
+      drawn.labels.push(label);
+      parent.append(label);
+    };
+    for (let h = 0; h < size.heads; h += 1) {
+      if (labelled(h, Math.max(side, size.heads <= 12 ? 20 : side), selection ? selection.head : null)) {
+        place(
+          top,
+          String(h),
+          selection && selection.head === h,
+          `left:${LABELS.left + h * pitch - 6}px;top:0;width:${side + 12}px;text-align:center`,
+        );
+      }
+    }
+    for (let l = 0; l < size.layers; l += 1) {
+      if (labelled(l, side, selection ? selection.layer : null)) {
+        place(
+          inner,
+          String(l),
+          selection && selection.layer === l,
+          `left:0;top:${LABELS.top + l * pitch + side / 2 - 6}px;width:${LABELS.left - 6}px`,
+        );
+      }
+    }
+    if (!selection) return;
+    frame.hidden = false;
+    put(frame, LABELS.left + selection.head * pitch - 2, LABELS.top + selection.layer * pitch - 2, side + 4);
+    const old = inner.querySelector('button[aria-pressed="true"]');
+    if (old) {
+      old.setAttribute("aria-pressed", "false");
+      old.tabIndex = -1;
+    }
+    const button = inner.querySelector(`button[data-layer="${selection.layer}"][data-head="${selection.head}"]`);
+    if (button) {
+      button.setAttribute("aria-pressed", "true");
+      button.tabIndex = 0;
+    }
+    if (app.narrow()) scrollTo(selection.layer);
+    else title();
+  }
+  function scrollTo(layer) {
+    const box = app.byId("attention-heads");
+    const top = LABELS.top + layer * drawn.pitch;
+    if (top < box.scrollTop + LABELS.top || top + drawn.pitch > box.scrollTop + box.clientHeight) {
+      box.scrollTop = Math.max(0, top - 2 * drawn.pitch - LABELS.top);
+    }
+    title();
+  }
+  function title() {
+    const node = app.byId("attention-heads-title");
+    if (!node || !drawn) return;
+    const text = app.narrow()
+      ? `, layers ${Math.floor(app.byId("attention-heads").scrollTop / drawn.pitch)}–${Math.min(
+          drawn.size.layers - 1,
+          Math.floor(
+            (app.byId("attention-heads").scrollTop + app.byId("attention-heads").clientHeight - LABELS.top) /
+              drawn.pitch,
+          ) - 1,
+        )} of 0–${drawn.size.layers - 1} in view`
+      : ", layer × head";
+    node.lastChild.textContent = text;
+  }
+
+  function oneHead() {
+    const node = app.byId("one-head-pattern");
+    const { selection } = app.state;
+    if (node && selection)
+      node.title = node.textContent = ": on average " + patternText(selection.layer, selection.head);
+  }
+  app.onPaint((state, what) => {
+    if (what === "selection") oneHead();
+    if (what === "run" || what === "size" || what === "theme" || what === "model") build();
+    else if (what === "selection") mark();
+    else if (what === "options") app.colourHeads();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("#attention-heads button");
+    if (button) app.propose({ layer: Number(button.dataset.layer), head: Number(button.dataset.head) });
+  });
+  document.addEventListener("keydown", (event) => {
+    const button = event.target.closest && event.target.closest("#attention-heads button");
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!button || !step || event.altKey || event.ctrlKey || event.shiftKey || event.metaKey) return;
+    event.preventDefault();
+    const layer = Math.max(0, Math.min(drawn.size.layers - 1, Number(button.dataset.layer) + step[0]));
+    const head = Math.max(0, Math.min(drawn.size.heads - 1, Number(button.dataset.head) + step[1]));
+    drawn.inner.querySelector(`button[data-layer="${layer}"][data-head="${head}"]`).focus();
+    app.propose({ layer, head });
+  });
+  document.addEventListener("mouseover", (event) => {
+    const button = event.target.closest && event.target.closest("#attention-heads button");
+    if (!button) return;
+    const { layer, head } = button.dataset;
+    const box = button.getBoundingClientRect();
+    app.tip([`Layer ${layer}, head ${head}`, patternText(Number(layer), Number(head))], box.left, box.bottom);
+  });
+  document.addEventListener("mouseout", (event) => {
+    if (event.target.closest && event.target.closest("#attention-heads button")) app.tip(null);
+  });
+  document.addEventListener(
+    "scroll",
+    (event) => {
+      if (event.target.id === "attention-heads") title();
+    },
+    true,
+  );
+  document.addEventListener("DOMContentLoaded", () => {
+    const watch = new MutationObserver(() => {
+      const column = document.querySelector(".heads-column");
+      if (!column) return;
+      watch.disconnect();
+      resized.observe(column.closest(".card-middle"));
+      build();
+    });
+    watch.observe(document.documentElement, { childList: true, subtree: true });
+  });
+});

@@ -1,0 +1,224 @@
+/*
+ * The table of all heads: rows and columns come with the figure of the Heads tab (dashboard/views/attention/heads.py),
+ * order, filter and colours are its options. A row selects its layer and head, and the selected head marks its row.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const ID = "heads-rows";
+  let api = null; // the grid's, when it is there
+  let shown = null; // what the figure says: { run, stamp, columns, rows }
+  let filled = ""; // what the grid has: run, and filter
+  let typed = null; // a filter that is not an option yet
+
+  const option = (name) => app.state.options[`heads-${name}`];
+  const set = (values) =>
+    app.history.set(Object.fromEntries(Object.entries(values).map(([name, value]) => [`heads-${name}`, value])));
+
+  /** The scores of the shown run's heads, { columns, rows }; null where they are not there. */
+  app.headScores = () =>
+    shown && app.state.info && shown.run === app.state.info.run && shown.stamp === app.state.info.stamp ? shown : null;
+
+  /* "layer 1" is not "layer 12": a number at either end is whole */
+  app.fitsHeads = function (query) {
+    const words = query.trim().toLowerCase().replace(/\s+/g, " ");
+    if (!words) return () => true;
+    const literal = words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    const found = new RegExp(`(^|[ .])${literal}${/\d$/.test(words) ? "(?!\\d)" : ""}`);
+    return ([layer, head, pattern]) => found.test(`${layer}.${head} layer ${layer} head ${head} ${pattern}`);
+  };
+
+  function cellStyle({ weight, most }) {
+    return ({ value, column }) => {
+      if (!column.getSort()) return { backgroundImage: "none", fontWeight: 400 };
+      const share = value === null ? 0 : Math.max(0, Math.min(1, weight ? value : value / (most || 1)));
+      const end = `${(100 * share).toFixed(1)}%`;
+      return {
+        backgroundImage: `linear-gradient(to right, var(--score-bar) ${end}, transparent ${end})`,
+        fontWeight: 600,
+      };
+    };
+  }
+  /* heads without a number stand last, whichever comes first */
+  function compare(a, b, one, other, isDescending) {
+    if (a === null || b === null) return a === b ? 0 : (a === null) === isDescending ? -1 : 1;
+    return a - b;
+  }
+  /* of its longest word: a heading may have two lines */
+  const widthOf = (heading) => Math.max(42, Math.max(...heading.split(" ").map((word) => word.length)) * 6 + 12);
+  function columnsOf({ columns }) {
+    const right = { cellClass: "ag-right-aligned-cell", headerClass: "ag-right-aligned-header" };
+    return [
+      {
+        colId: "head",
+        headerName: "Head",
+        valueGetter: ({ data }) => data.index,
+        valueFormatter: ({ data }) => data.id,
+        sortingOrder: ["asc", "desc"],
+        width: 44,
+        cellClass: "head-name",
+      },
+      { colId: "pattern", field: "pattern", headerName: "Pattern", sortable: false, minWidth: 104, flex: 2 },
+      ...columns.map((one) => ({
+        colId: one.id,
+        field: one.id,
+        headerName: one.name,
+        comparator: compare,
+        minWidth: widthOf(one.name),
+        flex: 1,
+        ...right,
+        cellStyle: cellStyle(one),
+        valueFormatter: ({ value }) => (value === null ? "–" : value.toFixed(one.digits)),
+      })),
+    ];
+  }
+  function rowsOf({ columns, rows }, query) {
+    const fit = app.fitsHeads(query);
+    const heads = app.state.info.heads;
+    return rows.filter(fit).map(([layer, head, pattern, ...scores]) => ({
+      id: `${layer}.${head}`,
+      index: layer * heads + head,
+      layer,
+      head,
+      pattern,
+      ...Object.fromEntries(columns.map(({ id }, i) => [id, scores[i]])),
+    }));
+  }
+
+  function fill() {
+    const found = app.headScores();
+    if (!api || !found) return;
+    const query = typed ?? option("filter") ?? "";
+    const key = JSON.stringify([`${found.run} ${found.stamp}`, query]);
+    if (key === filled) return;
+    if (!filled || JSON.parse(filled)[0] !== `${found.run} ${found.stamp}`) {
+      api.setGridOption("columnDefs", columnsOf(found));
+      sort();
+    }
+    filled = key;
+    const rows = rowsOf(found, query);
+    api.setGridOption("rowData", rows);
+    const all = found.rows.length;
+    app.byId("heads-count").textContent =
+      `${rows.length === all ? "" : `${rows.length} of `}${all} ${all === 1 ? "head" : "heads"}`;
+    mark();
+  }
+  function sort() {
+    if (!api || !option("sort")) return;
+    const colId = option("sort");
+    const down = (option("order") === "most") === (colId !== "head"); // heads begin with 0.0
+    const wanted = down ? "desc" : "asc";
+    const now = sorted();
+    if (now && now.colId === colId && now.sort === wanted) return;
+    api.applyColumnState({ state: [{ colId, sort: wanted }], defaultState: { sort: null } });
+  }
+  const sorted = () => api.getColumnState().find((column) => column.sort);
+  /* the selected head's row, in view; the table alone scrolls */
+  function mark() {
+    const { selection } = app.state;
+    if (!api || !selection) return;
+    const node = api.getRowNode(`${selection.layer}.${selection.head}`);
+    if (node) api.ensureNodeVisible(node);
+    tag();
+  }
+  /* rows come and go as the table is scrolled */
+  function tag() {
+    const { selection } = app.state;
+    const wanted = selection && `${selection.layer}.${selection.head}`;
+    for (const row of document.querySelectorAll(`#${ID} .ag-row[row-id]`)) {
+      const is = row.getAttribute("row-id") === wanted;
+      if (is !== row.hasAttribute("aria-current")) {
+        if (is) row.setAttribute("aria-current", "true");
+        else row.removeAttribute("aria-current");
+      }
+    }
+  }
+  function lines() {
+    const line = document.querySelector(".head-line");
+    if (!line) return;
+    const box = line.querySelector("input") || made(line);
+    const select = app.byId("heads-colour-box");
+    if (document.activeElement !== box) box.value = option("filter") || "";
+    if (option("colour")) select.value = option("colour");
+  }
+  function made(line) {
+    const box = app.make("input");
+    box.type = "search";
+    box.placeholder = line.dataset.placeholder;
+    box.maxLength = 80;
+    box.setAttribute("aria-label", line.dataset.placeholder);
+    line.querySelector(".head-filter-slot").append(box);
+    box.addEventListener("input", () => {
+      typed = box.value;
+      fill();
+    });
+    box.addEventListener("change", () => {
+      typed = null;
+      set({ filter: box.value.replace(/\s+/g, " ") });
+    });
+    box.addEventListener("blur", () => {
+      typed = null;
+      lines();
+      fill();
+    }); // typed and taken back is no change
+    app.byId("heads-colour-box").addEventListener("change", ({ target }) => set({ colour: target.value }));
+    return box;
+  }
+
+  function attach(found) {
+    if (api === found) return;
+    api = found;
+    filled = "";
+    new MutationObserver(tag).observe(app.byId(ID), { childList: true, subtree: true });
+    api.setGridOption("tabToNextCell", () => false); // one tab stop: arrows go about in the table
+    api.setGridOption("tabToNextHeader", () => false);
+    api.addEventListener("rowClicked", ({ data }) => app.propose({ layer: data.layer, head: data.head }, "heads"));
+    api.addEventListener("cellKeyDown", ({ event, data }) => {
+      if (event.key === "Enter") app.propose({ layer: data.layer, head: data.head }, "heads");
+    });
+    api.addEventListener("sortChanged", ({ source }) => {
+      const now = sorted();
+      api.refreshCells({ force: true });
+      if (!now) {
+        sort();
+        return;
+      }
+      // who sorts wants to see the first
+      if (source === "uiColumnSorted" && api.getDisplayedRowCount()) api.ensureIndexVisible(0, "top");
+      const most = (now.sort === "desc") === (now.colId !== "head");
+      const values = { sort: now.colId, order: most ? "most" : "least" };
+      if (values.sort !== option("sort") || values.order !== option("order")) set(values);
+    });
+    fill();
+  }
+  app.whenAdded(() => {
+    if (!document.querySelector(`#${ID} .ag-root`)) return;
+    const found = window.dash_ag_grid.getApi(ID);
+    if (found) attach(found);
+  });
+
+  app.whenGraph("heads-graph", (graph) => {
+    const take = () => {
+      const meta = graph.layout && graph.layout.meta;
+      if (!meta || !meta.heads) return;
+      shown = { run: meta.run, stamp: meta.stamp, ...meta.heads };
+      fill();
+      app.colourHeads();
+    };
+    graph.on("plotly_afterplot", take);
+    take();
+  });
+  app.onPaint((state, what) => {
+    if (what === "options") {
+      lines();
+      fill();
+      sort();
+    }
+    if (what === "run") fill();
+    if (what === "selection") mark();
+    if (what === "nothing") {
+      filled = "";
+      typed = null;
+      if (api) api.setGridOption("rowData", []);
+    }
+  });
+});

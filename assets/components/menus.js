@@ -1,0 +1,53 @@
+/* Menus stand where they fit into the window; menus and tables that hold more than they show say so. */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const EDGE = 8; // pixels that stay free at the window's edge
+  const LEAST = 160; // pixels that a menu has in the lowest window
+
+  /** Marks a box that scrolls where more is below or at the right (assets/style/parts/tables.css). */
+  app.tellMore = function (box) {
+    const below = box.scrollHeight - box.clientHeight - box.scrollTop > 2;
+    const right = box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
+    if (box.matches(".menu")) box.classList.toggle("more-below", below);
+    else {
+      box.parentElement.classList.toggle("more-right", right);
+      box.parentElement.style.setProperty("--bar", `${box.offsetWidth - box.clientWidth}px`);
+    }
+  };
+
+  /* below its button, or above it where there is more room; a card's options in two columns before they scroll */
+  function place(box) {
+    const menu = box.querySelector(":scope > .menu");
+    if (!menu) return;
+    menu.classList.remove("two", "upwards", "more-below");
+    menu.style.maxHeight = "none";
+    const below = window.innerHeight - menu.getBoundingClientRect().top - EDGE;
+    const above = menu.matches(".options") ? box.getBoundingClientRect().top - 4 - EDGE : 0;
+    const most = Math.max(below, above);
+    const fits = (room) => menu.offsetHeight <= room;
+    if (menu.matches(".options") && !fits(most) && !app.narrow()) {
+      menu.classList.add("two");
+      if (!fits(most)) menu.classList.remove("two");
+    }
+    const upwards = !fits(below) && above > below;
+    menu.classList.toggle("upwards", upwards);
+    menu.style.maxHeight = `${Math.max(LEAST, upwards ? above : below)}px`;
+    app.tellMore(menu);
+  }
+  const all = () => document.querySelectorAll("details.menu-box[open]");
+  document.addEventListener(
+    "toggle",
+    ({ target }) => {
+      if (target.matches("details.menu-box[open]")) place(target);
+    },
+    true,
+  );
+  document.addEventListener(
+    "scroll",
+    ({ target }) => {
+      if (target.matches && target.matches(".menu, .table-box")) app.tellMore(target);
+    },
+    true,
+  );
+  window.addEventListener("resize", () => all().forEach(place));
+});

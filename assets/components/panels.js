@@ -1,0 +1,116 @@
+/*
+ * The Dash component of dashboard/components/view_panel.py: what a tab shows. Its figure and options are Dash's; the
+ * words around the figure are written here, from plain trees.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const painted = new Map(); // per view: the words that stand around it
+  const PARTS = ["heading", "body", "footer"];
+
+  /** What stands around a view's figure; what says the same as before is left as it is. */
+  function words(told) {
+    const { view, of } = told;
+    const text = JSON.stringify(PARTS.concat("alternative", "table").map((name) => told[name]));
+    const changed = painted.get(view) !== text;
+    painted.set(view, text);
+    for (const part of PARTS) {
+      const box = document.getElementById(`${view}-${part}`);
+      if (changed) app.fill(box, told[part]);
+      box.dataset.of = of;
+    }
+    if (changed) explain(view);
+    document.dispatchEvent(new CustomEvent("view-words", { detail: { ...told, changed } }));
+  }
+  /* the caption once more, behind the card's "?" */
+  function explain(view) {
+    const panel = document.getElementById(`${view}-panel`);
+    const caption = panel.querySelector(".heading .caption");
+    if (!caption) return;
+    panel.querySelector(".about-text").replaceChildren(...[...caption.cloneNode(true).childNodes]);
+    panel.querySelector(".about").hidden = !caption.textContent;
+  }
+  /** A view's invitation, as before the first run. */
+  function invite(view, parts) {
+    for (const part of PARTS) {
+      const box = document.getElementById(`${view}-${part}`);
+      app.fill(box, parts[part] || []);
+      delete box.dataset.of;
+    }
+    explain(view);
+    if (painted.delete(view)) {
+      document.dispatchEvent(
+        new CustomEvent("view-words", { detail: { view, alternative: "", table: null, awaits: [], changed: true } }),
+      );
+    }
+  }
+
+  /** A box whose content is the browser's. */
+  function Tree({ nodes, ...attributes }) {
+    const { createElement, useLayoutEffect, useRef } = window.React;
+    const box = useRef(null);
+    useLayoutEffect(() => {
+      if (nodes) app.fill(box.current, nodes);
+    }, [nodes]);
+    return createElement("div", { ...attributes, ref: box });
+  }
+  /** A card's options, made when their menu is first about to open. */
+  function Options({ fields, files }) {
+    const { createElement: make, useLayoutEffect, useState } = window.React;
+    const [made, setMade] = useState(false);
+    useLayoutEffect(() => {
+      document.dispatchEvent(new CustomEvent("options-made"));
+    }, [made]);
+    const comes = () => setMade(true);
+    const summary = make("summary", { onPointerDown: comes, onFocus: comes }, "Options");
+    const menu = make(
+      "div",
+      { className: "menu options" },
+      made ? fields : null,
+      make(Tree, { className: "export-groups", nodes: files }),
+    );
+    return make("details", { className: "menu-box options-box", onToggle: comes }, summary, menu);
+  }
+  function ViewPanel({ id, view, tab, parts, words: told, options, children }) {
+    const { createElement: make, useLayoutEffect } = window.React;
+    useLayoutEffect(() => {
+      if (told) words(told);
+      else invite(view, parts);
+    }, [told]);
+    const about = make(
+      "details",
+      { className: "menu-box about" },
+      make("summary", { title: "What this shows", "aria-label": "What this shows" }, "?"),
+      make("div", { className: "menu about-text" }),
+    );
+    const head = make(
+      "div",
+      { className: "card-head" },
+      make("div", { id: `${view}-heading`, className: "heading" }),
+      about,
+      make(Options, { fields: options, files: parts.export }),
+    );
+    const figure = make("div", { className: "figure", id: `${view}-figure` }, children);
+    const column = make(
+      "div",
+      { className: "figure-column" },
+      parts.above.length ? make(Tree, { className: "above", nodes: parts.above }) : null,
+      figure,
+    );
+    const middle = make(
+      "div",
+      { className: "card-middle" },
+      parts.beside.length ? make(Tree, { className: "beside", nodes: parts.beside }) : null,
+      column,
+      make("div", { id: `${view}-body`, className: "card-side" }),
+    );
+    const footer = make("div", { id: `${view}-footer`, className: "card-footer-line" });
+    return make(
+      "div",
+      { id, className: `view view-${view}`, role: "tabpanel", "aria-labelledby": tab },
+      head,
+      middle,
+      footer,
+    );
+  }
+  window.dashboard_components = Object.assign(window.dashboard_components || {}, { ViewPanel });
+});

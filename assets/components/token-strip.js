@@ -1,0 +1,292 @@
+/* The token strip and the selection bar. */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const VALUES_UP_TO = 32;
+  let marked = [];
+
+  function shade(surprisal) {
+    return Math.max(0, Math.min(6, Math.floor((surprisal / 12) * 7)));
+  }
+  const number = (value) => (value === null ? "–" : value === Infinity ? "∞" : value.toFixed(1));
+  /** A token's surprisal in nats; Infinity where the model gives it probability 0, null where there is none. */
+  app.surprisal = (token) => {
+    const { info } = app.state;
+    if (!info.surprisal) return null;
+    return info.impossible.includes(token) ? Infinity : info.surprisal[token];
+  };
+  app.surprisalText = (value, digits) =>
+    value === Infinity ? "impossible: surprisal ∞" : `surprisal ${value.toFixed(digits)} nats`;
+
+  function draw(info) {
+    const strip = app.byId("tokens");
+    const values = info.surprisal && info.labels.length <= VALUES_UP_TO;
+    strip.classList.toggle("plain", !values);
+    const breaks = new Set(info.breaks);
+    const special = new Set(info.special);
+    const all = document.createDocumentFragment();
+    info.labels.forEach((text, i) => {
+      const button = app.make("button", "token" + (special.has(i) ? " special" : ""));
+      button.type = "button";
+      button.dataset.token = String(i);
+      button.tabIndex = -1;
+      button.setAttribute("aria-pressed", "false");
+      const surprisal = app.surprisal(i);
+      if (app.notes(i).length)
+        button.setAttribute(
+          "aria-label",
+          [app.isolated(text), values ? number(surprisal) : "", ...app.notes(i)].filter(Boolean).join(", "),
+        );
+      const chip = app.make("span", "chip" + (surprisal === null ? "" : " surprisal-" + shade(surprisal)));
+      chip.append(...app.label(i).childNodes);
+      button.append(chip);
+      if (values) button.append(app.make("span", "value", number(surprisal)));
+      all.append(button);
+      if (breaks.has(i)) all.append(app.make("span", "line-break"));
+    });
+    strip.replaceChildren(all);
+    marked = [];
+    app.captions();
+  }
+
+  app.stripCaption = function (before) {
+    const info = app.state.info;
+    const strip = app.byId("tokens");
+    const legend = app.byId("strip-legend");
+    if (!info || !strip) return;
+    legend.hidden = !info.surprisal;
+    const scrolls = strip.scrollHeight > strip.clientHeight + 2;
+    strip.classList.toggle("scrolls", scrolls);
+    let text = "click one to select it, with shift for a second";
+    if (info.surprisal) {
+      text =
+        info.labels.length <= VALUES_UP_TO
+          ? "colour and number: surprisal, in nats (how unexpected the token was)"
+          : "colour: surprisal, in nats (how unexpected the token was); the number is on hover";
+    }
+    if (scrolls) text = (info.surprisal ? "colour: surprisal · " : "") + lines(strip) + "; follows the selected token";
+    app.byId("strip-caption").textContent = before + text;
+    app.byId("strip-marks").textContent = info.legend.join(" · ");
+    app.byId("strip-marks").hidden = !info.legend.length;
+  };
+  /* distance from one line of tokens to the next */
+  function pitch(strip) {
+    const first = strip.querySelector(".token");
+    let node = first;
+    while (node && node.offsetTop <= first.offsetTop) node = node.nextElementSibling;
+    return node ? node.offsetTop - first.offsetTop : first.offsetHeight;
+  }
+  function lines(strip) {
+    const height = pitch(strip);
+    const top = Math.round(strip.scrollTop / height) + 1;
+    const seen = Math.max(1, Math.round(strip.clientHeight / height));
+    const total = Math.max(1, Math.round((strip.scrollHeight - 8) / height));
+    return `lines ${top}–${Math.min(total, top + seen - 1)} of ${total}`;
+  }
+
+  function mark(index, className, pressed) {
+    const button =
+      index === null || index === undefined ? null : app.byId("tokens").querySelector(`[data-token="${index}"]`);
+    if (!button) return;
+    button.classList.add(className);
+    if (pressed) {
+      button.setAttribute("aria-pressed", "true");
+      button.tabIndex = 0;
+    }
+    marked.push(button);
+  }
+  function marks(state, what) {
+    const strip = app.byId("tokens");
+    for (const button of marked) {
+      button.classList.remove("selected", "second", "hovered");
+      button.setAttribute("aria-pressed", "false");
+      button.tabIndex = -1;
+    }
+    marked = [];
+    const { selection, hover } = state;
+    if (hover) mark(hover.token, "hovered");
+    mark(selection.second, "second");
+    mark(selection.token, "selected", true);
+    if (what !== "hover") keepInView(strip, marked[marked.length - 1]);
+  }
+  function keepInView(strip, button) {
+    if (!button || !strip.classList.contains("scrolls")) return; // as it was measured: to ask again costs a layout
+    const top = button.offsetTop - 4;
+    if (top < strip.scrollTop || top + button.offsetHeight > strip.scrollTop + strip.clientHeight) {
+      const height = pitch(strip);
+      strip.scrollTop = Math.max(0, Math.round(top / height - 1) * height + 2);
+    }
+    app.captions();
+  }
+
+  function bar(state) {
+    const { selection, info } = state;
+    fill("selected-token", selection.token);
+    fill("second-token", selection.second);
+    app.byId("clear-second").hidden = selection.second === null;
+    for (const [name, count] of [
+      ["layer", info.layers],
+      ["head", info.heads],
+    ]) {
+      app.byId(`${name}-range`).textContent = `0–${count - 1}`;
+      app.byId(`${name}-down`).disabled = selection[name] === 0;
+      app.byId(`${name}-up`).disabled = selection[name] === count - 1;
+    }
+  }
+  function fill(id, index) {
+    const slot = app.byId(id);
+    slot.replaceChildren();
+    if (index === null || index === undefined) {
+      slot.append(
+        app.make("span", "", app.narrow() ? "None. Tap a cell to compare." : "None. Shift-click a token to compare."),
+      );
+      return;
+    }
+    slot.append(app.label(index, 20), String(index));
+  }
+
+  app.onPaint((state, what) => {
+    if (!state.info || !state.selection) return;
+    if (what === "run") {
+      draw(state.info);
+      kinds();
+      warn(state.info);
+    }
+    if (what === "selection" || what === "hover") marks(state, what);
+    if (what === "selection") bar(state);
+    if (what === "selection" || what === "history") steps();
+    if (what === "size") app.captions();
+  });
+  /* values that are not finite are said once a run, here */
+  function warn(info) {
+    if (info.warning) app.notify({ lead: "Not finite.", text: info.warning, from: "values" });
+    else app.notifyOver("values");
+  }
+  function steps() {
+    app.byId("undo").disabled = !app.history.canUndo();
+    app.byId("redo").disabled = !app.history.canRedo();
+  }
+  /* options for another kind of model are not offered */
+  function kinds() {
+    const { info } = app.state;
+    if (info)
+      document.querySelectorAll("fieldset[data-kinds]").forEach((field) => {
+        field.hidden = !field.dataset.kinds.split(" ").includes(info.kind);
+      });
+  }
+  document.addEventListener("options-made", kinds);
+
+  const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("button");
+    if (!target || !app.state.selection) return;
+    if (target.dataset.token !== undefined) {
+      const token = Number(target.dataset.token);
+      if (event.shiftKey) app.asSecond(token);
+      else app.propose({ token });
+    } else if (target.id === "clear-second") app.propose({ second: null });
+    else if (target.id === "undo") app.propose({ undo: true });
+    else if (target.id === "redo") app.propose({ redo: true });
+    else {
+      const step = /^(layer|head)-(down|up)$/.exec(target.id || "");
+      if (step) app.propose({ step: step[1], by: step[2] === "up" ? 1 : -1 });
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    const button = event.target.closest && event.target.closest("#tokens [data-token]");
+    if (button && event.key in STEPS && !event.ctrlKey && !event.altKey && !event.shiftKey && !event.metaKey) {
+      event.preventDefault();
+      const count = app.state.info.labels.length;
+      const next = Math.max(0, Math.min(count - 1, Number(button.dataset.token) + STEPS[event.key]));
+      const node = app.byId("tokens").querySelector(`[data-token="${next}"]`);
+      node.focus();
+      if (Number(button.dataset.token) === app.state.selection.token)
+        app.propose({ step: "token", by: STEPS[event.key] });
+      else app.propose({ token: next });
+    }
+    if (
+      (event.target.id === "layer" || event.target.id === "head") &&
+      (event.key === "ArrowUp" || event.key === "ArrowDown")
+    ) {
+      event.preventDefault();
+      app.propose({ step: event.target.id, by: event.key === "ArrowUp" ? 1 : -1 });
+    }
+    if ((event.target.id === "layer" || event.target.id === "head") && event.key === "Enter") typed(event.target);
+  });
+  document.addEventListener("focusout", (event) => {
+    if (event.target.id === "layer" || event.target.id === "head") typed(event.target);
+  });
+  /** Take over what was typed; what is no place of this run is said, and the field keeps the one that is shown. */
+  function typed(field) {
+    const { selection, info } = app.state;
+    if (!selection || field.value === String(selection[field.id])) return;
+    const count = field.id === "layer" ? info.layers : info.heads;
+    const raw = field.value.trim();
+    const value = /^\d{1,6}$/.test(raw) ? Number(raw) : NaN;
+    if (value < count && value !== selection[field.id]) {
+      app.propose({ [field.id]: value });
+      return;
+    }
+    if (raw && !(value < count))
+      refuse(
+        field,
+        `There is no ${field.id} ${app.elided(raw, 12)}: this model has ${field.id}s 0 to ${count - 1}. ` +
+          `Layer ${selection.layer}, head ${selection.head} stays.`,
+      );
+    setTimeout(() => {
+      // after the field itself has told Dash what was typed
+      field.value = String(selection[field.id]);
+      window.dash_clientside.set_props(field.id, { value: field.value });
+    }, 0);
+  }
+  const refusals = { layer: 0, head: 0 };
+  function refuse(field, sentence) {
+    const range = app.byId(`${field.id}-range`);
+    const box = field.closest(".stepper").getBoundingClientRect();
+    field.closest(".bar-item").classList.add("refused");
+    app.say(sentence);
+    app.tip([sentence], box.left, box.bottom);
+    range.setAttribute("title", sentence);
+    clearTimeout(refusals[field.id]);
+    refusals[field.id] = setTimeout(() => {
+      field.closest(".bar-item").classList.remove("refused");
+      range.removeAttribute("title");
+      app.tip(null);
+    }, 4000);
+  }
+  function describe(button) {
+    const token = Number(button.dataset.token);
+    const value = app.surprisal(token);
+    const lines = [[app.label(token), ` ${token}`]];
+    if (value !== null && value !== undefined) lines.push(app.surprisalText(value, 2));
+    lines.push(...app.notes(token));
+    const box = button.getBoundingClientRect();
+    app.tip(lines, box.left, box.bottom);
+    return token;
+  }
+  const tokenOf = (event) => event.target.closest && app.state.info && event.target.closest("#tokens [data-token]");
+  document.addEventListener("mouseover", (event) => {
+    const button = tokenOf(event);
+    if (button) app.hover({ token: describe(button), source: "strip" });
+  });
+  document.addEventListener("focusin", (event) => {
+    const button = tokenOf(event);
+    if (button && button.matches(":focus-visible")) describe(button);
+  });
+  document.addEventListener("focusout", (event) => {
+    // not while the pointer is on a token, whose words are shown
+    if (tokenOf(event) && !app.byId("tokens").querySelector("[data-token]:hover")) app.tip(null);
+  });
+  document.addEventListener("mouseout", (event) => {
+    if (event.target.closest && event.target.closest("#tokens [data-token]")) {
+      app.hover(null);
+      app.tip(null);
+    }
+  });
+  document.addEventListener(
+    "scroll",
+    (event) => {
+      if (event.target.id === "tokens") app.captions();
+    },
+    true,
+  );
+});

@@ -1,0 +1,159 @@
+/*
+ * The namespace of all scripts, and what each of them needs: painting, elements, plain trees, the tooltip.
+ *
+ * Every other script is a part: it pushes a function into `dashboardParts`, which is called with `app` once this script
+ * is there. So the scripts may come in any order.
+ */
+(function () {
+  "use strict";
+  const painters = [];
+
+  const app = {
+    state: { selection: null, info: null, hover: null, working: false, outcome: null },
+    prefix: "/",
+
+    /**
+     * Register a function that is called with (state, what) whenever what changes: "run", "selection", "hover",
+     * "options" (of the cards), "history", "theme", "size", "model" (another one is chosen, before a run), "nothing"
+     * (the empty page again).
+     */
+    onPaint(painter) {
+      painters.push(painter);
+    },
+    paint(what) {
+      for (const painter of painters) painter(app.state, what);
+    },
+
+    /** Mark a token everywhere; null takes the mark away. No server call. */
+    hover(mark) {
+      const old = app.state.hover;
+      if (
+        old === mark ||
+        (old && mark && old.token === mark.token && old.key === mark.key && old.source === mark.source)
+      )
+        return;
+      app.state.hover = mark;
+      app.paint("hover");
+    },
+
+    url(path) {
+      return app.prefix + path;
+    },
+    /**
+     * The stamp of the run that was opened last, and that run: of a run that is computed again, it tells which capture
+     * this page shows.
+     */
+    stamp: null,
+    stamped: null,
+
+    make(tag, className, text) {
+      const node = document.createElement(tag);
+      if (className) node.className = className;
+      if (text !== undefined) node.textContent = text;
+      return node;
+    },
+    svg(tag, attributes, parent) {
+      const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const name in attributes) node.setAttribute(name, attributes[name]);
+      if (parent) parent.append(node);
+      return node;
+    },
+
+    byId(id) {
+      return document.getElementById(id);
+    },
+    narrow() {
+      return window.matchMedia("(max-width: 767px)").matches;
+    },
+
+    /** Show the tooltip at a point of the window; `lines` are nodes or texts. */
+    tip(lines, x, y) {
+      const box = app.byId("tooltip");
+      if (!box) return;
+      if (!lines) {
+        box.hidden = true;
+        return;
+      }
+      box.replaceChildren();
+      const whole = (part) => (typeof part === "string" ? app.unparted(part) : part);
+      lines.forEach((line, i) => {
+        if (i) box.append("\n");
+        box.append(...(Array.isArray(line) ? line : [line]).map(whole));
+      });
+      box.hidden = false;
+      const { width, height } = box.getBoundingClientRect();
+      box.style.left = Math.max(4, Math.min(x + 12, window.innerWidth - width - 4)) + "px";
+      box.style.top = Math.max(4, y + 16 + height > window.innerHeight ? y - height - 8 : y + 12) + "px";
+    },
+  };
+
+  // elements from plain trees (dashboard/components/markup.py): the parts of the page that Dash need not know
+
+  const SWITCHES = new Set(["hidden", "disabled"]);
+
+  /** A text, or ["span", { class: "tok" }, child, …], as a node. */
+  function element(node) {
+    if (typeof node === "string") return document.createTextNode(node);
+    const [tag, attributes, ...children] = node;
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (SWITCHES.has(name)) made[name] = Boolean(value);
+      else if (name === "style") Object.assign(made.style, value);
+      else made.setAttribute(name, value === true ? "" : String(value));
+    }
+    made.append(...children.map(element));
+    return made;
+  }
+  function fill(box, nodes) {
+    box.replaceChildren(...nodes.map(element));
+  }
+  function look() {
+    for (const box of document.querySelectorAll("[data-tree]:not([data-built])")) {
+      box.dataset.built = "";
+      fill(box, JSON.parse(box.dataset.tree));
+    }
+  }
+  const looks = [look];
+  /** Call `act` now and whenever elements have come into the page; what is drawn (SVG) is none. */
+  function whenAdded(act) {
+    looks.push(act);
+    act();
+  }
+  const isElement = (node) =>
+    node.nodeType === Node.ELEMENT_NODE && node.namespaceURI === document.documentElement.namespaceURI;
+  new MutationObserver((changes) => {
+    if (changes.some(({ addedNodes }) => [...addedNodes].some(isElement))) for (const act of looks) act();
+  }).observe(document.documentElement, { childList: true, subtree: true });
+  app.fill = fill;
+  app.whenAdded = whenAdded;
+
+  const config = () => JSON.parse(document.getElementById("_dash-config").textContent);
+  document.addEventListener("DOMContentLoaded", () => {
+    app.prefix = config().requests_pathname_prefix || "/";
+  });
+
+  let resizing = 0;
+  window.addEventListener("resize", () => {
+    cancelAnimationFrame(resizing);
+    resizing = requestAnimationFrame(() => app.paint("size"));
+  });
+
+  /** Call `attach(graph)` once for the Plotly graph inside the element `id`, whenever it appears. */
+  app.whenGraph = function (id, attach) {
+    const attached = new WeakSet();
+    const look = () => {
+      const graph = document.querySelector(`#${id} .js-plotly-plot`);
+      if (!graph || typeof graph.on !== "function" || attached.has(graph)) return;
+      attached.add(graph);
+      attach(graph);
+    };
+    app.whenAdded(look);
+  };
+
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.dashboard = window.dash_clientside.dashboard || {};
+  window.dashboardApp = app;
+  const parts = window.dashboardParts || [];
+  window.dashboardParts = { push: (part) => part(app) };
+  for (const part of parts) part(app);
+})();

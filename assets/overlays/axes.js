@@ -1,0 +1,186 @@
+/*
+ * Marks and clicks over figures that say what their axes are of: `layout.meta.axes` is { x: "token" or "layer", y:
+ * "layer" }, one unit each, and `first_layer` the layer at 0 (−1: the embeddings). dashboard/figures/lens.py and
+ * layer_lines.py draw such figures.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const NEAR = 8; // pixels from the line of the selected layer at which it can be taken hold of
+  const over = new WeakMap();
+  const graphs = new Map(); // by the view's name
+
+  const metaOf = (graph) => (graph.layout && graph.layout.meta && graph.layout.meta.axes ? graph.layout.meta : null);
+
+  function geometry(graph) {
+    const meta = metaOf(graph);
+    const layout = graph._fullLayout;
+    const { info } = app.state;
+    if (!meta || !layout || !layout.xaxis || !info || meta.run !== info.run || meta.stamp !== info.stamp) return null;
+    const { xaxis: x, yaxis: y } = layout;
+    if (!x._length || !y._length) return null;
+    const box = { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length };
+    const left = (v) => x._offset + x.l2p(v);
+    const top = (v) => y._offset + y.l2p(v);
+    return { meta, box, left, top, across: (px) => x.p2l(px - x._offset), down: (px) => y.p2l(px - y._offset) };
+  }
+
+  function frame(svg, g, x0, y0, x1, y1, className, casing) {
+    const at = { x: Math.max(g.box.x0, x0) - 1, y: Math.max(g.box.y0, y0) - 1 };
+    at.width = Math.min(g.box.x1, x1) + 1 - at.x;
+    at.height = Math.min(g.box.y1, y1) + 1 - at.y;
+    if (at.width <= 2 || at.height <= 2) return;
+    if (casing) app.svg("rect", { ...at, class: "casing", "stroke-width": casing }, svg);
+    app.svg("rect", { ...at, class: className }, svg);
+  }
+  function column(svg, g, token, className, casing) {
+    frame(svg, g, g.left(token - 0.5), g.box.y0, g.left(token + 0.5), g.box.y1, className, casing);
+  }
+  /* labels of what is selected, in the look of the heatmap's */
+  function emphasise(graph, { axes, first_layer: first }, { token, second, layer }) {
+    const looks = {
+      token: (value) => (value === token ? "selected" : value === second ? "second" : ""),
+      layer: (value) => (value + first === layer ? "second" : ""),
+    };
+    for (const [name, of] of Object.entries(axes)) {
+      for (const tick of graph.querySelectorAll(`g.${name}tick`)) {
+        const look = tick.__data__ ? looks[of](tick.__data__.x) : "";
+        const text = tick.querySelector("text");
+        if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, look === kind);
+      }
+    }
+  }
+  function paint(graph) {
+    const svg = over.get(graph);
+    if (!svg) return;
+    svg.replaceChildren();
+    const g = geometry(graph);
+    const { selection, hover } = app.state;
+    if (!g || !selection) return;
+    emphasise(graph, g.meta, selection);
+    const { axes, first_layer: first } = g.meta;
+    const place = selection.layer - first;
+    if (axes.x === "layer") {
+      const x = g.left(place);
+      app.svg("line", { x1: x, x2: x, y1: g.box.y0, y2: g.box.y1, class: "layer-line" }, svg);
+    }
+    const end = axes.x === "token" ? g.box.x1 : g.left(0.5); // of a column alone, what its cells say stands beside them
+    if (axes.y === "layer") frame(svg, g, g.box.x0, g.top(place - 0.5), end, g.top(place + 0.5), "second-row", 3.5);
+    if (axes.x === "token") {
+      if (hover && hover.token !== undefined && hover.token !== selection.token) column(svg, g, hover.token, "thin");
+      if ((selection.second ?? null) !== null) column(svg, g, selection.second, "column", 3.5);
+      column(svg, g, selection.token, "row", 4);
+    }
+  }
+
+  /* token and layer at the pointer; beside the cells, where the labels stand, one of the two alone */
+  function at(graph, event) {
+    const g = geometry(graph);
+    if (!g) return null;
+    const around = graph.getBoundingClientRect();
+    const [px, py] = [event.clientX - around.left, event.clientY - around.top];
+    const inX = px >= g.box.x0 && px <= g.box.x1;
+    const inY = py >= g.box.y0 && py <= g.box.y1;
+    const { axes, first_layer: first } = g.meta;
+    const { counts } = app.state.info;
+    const within = (value, low, high) => Math.max(low, Math.min(high, Math.round(value)));
+    const found = { g, px };
+    if (axes.x === "token" && inX && py <= g.box.y1) found.token = within(g.across(px), 0, counts.token - 1);
+    if (axes.x === "layer" && inX) found.layer = within(g.across(px) + first, first, counts.layer - 1);
+    if (axes.y === "layer" && inY && px <= g.box.x1) found.layer = within(g.down(py) + first, first, counts.layer - 1);
+    return found.token === undefined && found.layer === undefined ? null : found;
+  }
+  /* the embeddings are no layer: Hidden states shows them, and the layer stays */
+  function choose(name, { token, layer }, second) {
+    const change = {};
+    if (token !== undefined) change[second ? "second" : "token"] = token;
+    if (layer !== undefined && !second) {
+      app.history.set(
+        Object.fromEntries(["hidden-at", "path-at"].map((option) => [option, layer < 0 ? "embeddings" : "layer"])),
+      );
+      if (layer >= 0) change.layer = layer;
+    }
+    if (second && token !== undefined) app.asSecond(token, name);
+    else if (Object.keys(change).length) app.propose(change, name);
+  }
+
+  function attach(name, graph) {
+    graphs.set(name, graph);
+    let moved = false; // the line of the selected layer was, so that the click at its end means nothing
+    const ready = () => {
+      if (metaOf(graph) && !over.has(graph)) {
+        over.set(graph, app.svg("svg", { class: "over", "aria-hidden": "true" }, app.byId(`${name}-figure`)));
+      }
+      paint(graph);
+    };
+    const nearLine = (found) =>
+      found &&
+      found.g.meta.axes.x === "layer" &&
+      Math.abs(found.px - found.g.left(app.state.selection.layer - found.g.meta.first_layer)) < NEAR;
+    graph.on("plotly_afterplot", ready);
+    graph.on("plotly_relayout", ready);
+    /* while it is held, Plotly lays a cover over the page: the window hears what the graph does not */
+    const drag = ({ clientX }) => {
+      const g = geometry(graph);
+      if (!g) return;
+      const place = g.across(clientX - graph.getBoundingClientRect().left);
+      const layer = Math.max(0, Math.min(app.state.info.counts.layer - 1, Math.round(place) + g.meta.first_layer));
+      if (layer === app.state.selection.layer) return;
+      moved = true;
+      choose(name, { layer });
+    };
+    const drop = () => {
+      window.removeEventListener("pointermove", drag, true);
+      window.removeEventListener("mousemove", drag, true);
+    };
+    graph.addEventListener(
+      "pointerdown",
+      (event) => {
+        moved = false;
+        if (!metaOf(graph) || !nearLine(at(graph, event))) return;
+        window.addEventListener("pointermove", drag, true);
+        window.addEventListener("mousemove", drag, true);
+        ["pointerup", "mouseup", "pointercancel"].forEach((ends) =>
+          window.addEventListener(ends, drop, { capture: true, once: true }),
+        );
+      },
+      true,
+    );
+    graph.addEventListener(
+      "pointermove",
+      (event) => {
+        if (!metaOf(graph)) return;
+        const found = at(graph, event);
+        graph.style.cursor = nearLine(found) ? "ew-resize" : found ? "pointer" : "";
+        app.hover(found && found.token !== undefined && !event.buttons ? { token: found.token, source: name } : null);
+      },
+      true,
+    );
+    graph.addEventListener("pointerleave", () => {
+      if (metaOf(graph)) app.hover(null);
+    });
+    graph.addEventListener("click", (event) => {
+      const found = metaOf(graph) && !moved ? at(graph, event) : null;
+      if (found) choose(name, withPoint(graph, found), event.shiftKey && found.g.meta.axes.x === "token");
+    });
+    ready();
+  }
+  /* of lines, the point under the pointer says which token it is of */
+  function withPoint(graph, found) {
+    const [point] = graph._hoverdata || [];
+    const told = point && point.customdata;
+    return found.g.meta.axes.x === "layer" && told && told.token !== undefined ? { ...told } : found;
+  }
+
+  let followed = false;
+  function follow() {
+    // as soon as there is something to mark
+    followed = true;
+    for (const { name, selects } of JSON.parse(app.byId("page").dataset.views)) {
+      if (selects === "axes") app.whenGraph(`${name}-graph`, (graph) => attach(name, graph));
+    }
+  }
+  app.onPaint((state, what) => {
+    if (!followed && state.selection) follow();
+    if (what === "selection" || what === "hover" || what === "size") graphs.forEach((graph) => paint(graph));
+  });
+});

@@ -1,0 +1,64 @@
+/*
+ * Predictions: the tokens and numbers beside the bars (dashboard/figures/bar_texts.py), and hover. Plotly draws the
+ * bars.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const LEAST = 13; // pixels a row, at which its label and numbers stand clear of its neighbours'
+  const USUAL = 10; // rows for which assets/style/parts/cards.css keeps room
+  let graph = null;
+  let over = null;
+
+  function text(content, x, y, className) {
+    app.svg("text", { x, y, "text-anchor": "end", class: className }, over).append(content);
+  }
+  function name([label, marks, bold], x, y) {
+    const node = app.svg("text", { x, y: y + 4, "text-anchor": "end", class: bold ? "strong" : "" }, over);
+    app.svgLabel(node, label, marks);
+  }
+  /* more rows than usual make the card higher */
+  function grow(rows) {
+    const figure = app.byId("prediction-figure");
+    const { t, b } = (graph.layout && graph.layout.margin) || { t: 0, b: 0 };
+    figure.classList.toggle("many-rows", rows > USUAL);
+    figure.style.minHeight = rows > USUAL ? `${t + b + LEAST * rows}px` : "";
+  }
+  function paint() {
+    over.replaceChildren();
+    const layout = graph._fullLayout;
+    const told = graph.layout && graph.layout.meta && graph.layout.meta.bars;
+    grow(told ? told.names.length : 0);
+    if (!told || !layout || !layout.xaxis) return;
+    const { xaxis: x, yaxis: y } = layout;
+    const at = (row) => y._offset + y.l2p(row);
+    const right = x._offset + x._length;
+    told.names.forEach((one, row) => name(one, x._offset - 8, at(row)));
+    for (const column of told.columns) {
+      if (column.head) text(column.head, right + column.right, y._offset - 4, "plain head");
+      column.texts.forEach(([number, bold], row) =>
+        text(number, right + column.right, at(row) + 4, bold ? "plain value strong" : "plain value"),
+      );
+    }
+  }
+  function hover({ points: [point], event }) {
+    const bar = point && point.customdata;
+    if (!bar) return;
+    const lines = [`${app.isolated(bar.label)} · vocabulary id ${bar.id}`];
+    if (bar.side) lines.push(`${bar.side}: ${bar.known ? bar.probability.toPrecision(6) : bar.text}`);
+    else
+      lines.push(
+        `probability ${bar.probability.toPrecision(6)}`,
+        bar.logprob === null ? "impossible" : `log-probability ${bar.logprob.toFixed(4)} nats`,
+      );
+    app.tip(lines, event.clientX, event.clientY);
+  }
+
+  app.whenGraph("prediction-graph", (found) => {
+    graph = found;
+    over = app.svg("svg", { class: "over", "aria-hidden": "true" }, app.byId("prediction-figure"));
+    graph.on("plotly_afterplot", paint);
+    graph.on("plotly_hover", hover);
+    graph.on("plotly_unhover", () => app.tip(null));
+    paint();
+  });
+});

@@ -1,0 +1,148 @@
+/*
+ * The cells of a long text's heatmap, as pixels of the screen: one that holds several weights shows the largest of
+ * them. The shades come packed in the figure (dashboard/figures/pixels.py); Plotly gives axes and zoom.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const NEAR = 1e-6; // of a cell: less is rounding
+  let canvas = null;
+  let source = null; // what is drawn, or is being unpacked
+  let shades = null;
+  let unpacked = null; // the source of these shades
+  let drawn = ""; // what the canvas shows: shades, range of cells and pixels
+  let waiting = Promise.resolve();
+
+  async function unpack(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
+  /* 256 pixels, by shade: 0 is transparent, 1 … 255 run through the colours */
+  function palette(colours) {
+    const table = new Uint32Array(256);
+    const rgb = colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
+    for (let shade = 1; shade < 256; shade += 1) {
+      const at = ((shade - 1) / 254) * (rgb.length - 1);
+      const low = Math.min(rgb.length - 2, Math.floor(at));
+      const [r, g, b] = [0, 1, 2].map((i) => Math.round(rgb[low][i] + (at - low) * (rgb[low + 1][i] - rgb[low][i])));
+      table[shade] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+    }
+    return table;
+  }
+  /*
+   * first and last cell of each pixel between two places of an axis, whose cell i goes from i to i + 1; last < first:
+   * none
+   */
+  function spans(from, to, pixels, count) {
+    const first = new Int32Array(pixels);
+    const last = new Int32Array(pixels);
+    const step = (to - from) / pixels;
+    let most = 1;
+    for (let p = 0; p < pixels; p += 1) {
+      const a = from + p * step;
+      const [low, high] =
+        step <= 1
+          ? [Math.floor(a + step / 2), Math.floor(a + step / 2)]
+          : [Math.floor(a + NEAR), Math.ceil(a + step - NEAR) - 1];
+      first[p] = Math.max(0, low);
+      last[p] = Math.min(count - 1, high);
+      most = Math.max(most, last[p] - first[p] + 1);
+    }
+    return { first, last, most };
+  }
+  /* the largest of each pixel's cells: first of its rows, then of its columns */
+  function fill(target, x, y, columns, table) {
+    const wide = x.first.length;
+    const row = new Uint8Array(columns);
+    const [left, right] = [x.first[0], x.last[wide - 1]];
+    for (let q = 0; q < y.first.length; q += 1) {
+      row.fill(0);
+      for (let i = y.first[q]; i <= y.last[q]; i += 1) {
+        const at = i * columns;
+        for (let j = left; j <= right; j += 1) if (shades[at + j] > row[j]) row[j] = shades[at + j];
+      }
+      for (let p = 0; p < wide; p += 1) {
+        let largest = 0;
+        for (let j = x.first[p]; j <= x.last[p]; j += 1) if (row[j] > largest) largest = row[j];
+        target[q * wide + p] = table[largest];
+      }
+    }
+  }
+  /* the box of the axes in whole pixels of the screen */
+  function place(graph, box, ratio) {
+    const at = graph.getBoundingClientRect();
+    const edge = (value, origin) => Math.round((value + origin) * ratio);
+    const [x0, x1, y0, y1] = [edge(box.x0, at.left), edge(box.x1, at.left), edge(box.y0, at.top), edge(box.y1, at.top)];
+    return {
+      left: x0 / ratio - at.left,
+      top: y0 / ratio - at.top,
+      wide: Math.max(1, x1 - x0),
+      high: Math.max(1, y1 - y0),
+    };
+  }
+  function draw(graph, { x, y, box }, shown) {
+    const { colours } = shown.cells;
+    const [rows, columns] = shown.shape;
+    const ratio = window.devicePixelRatio || 1;
+    const { left, top, wide, high } = place(graph, box, ratio);
+    const across = spans(x.p2l(0) + 0.5, x.p2l(x._length) + 0.5, wide, columns);
+    const down = spans(y.p2l(0) + 0.5, y.p2l(y._length) + 0.5, high, rows);
+    Object.assign(canvas.style, {
+      left: `${left}px`,
+      top: `${top}px`,
+      width: `${wide / ratio}px`,
+      height: `${high / ratio}px`,
+    });
+    const name = JSON.stringify([x.range, y.range, wide, high, colours]);
+    if (drawn !== name) {
+      drawn = name;
+      Object.assign(canvas, { width: wide, height: high });
+      const paper = canvas.getContext("2d");
+      const image = paper.createImageData(wide, high);
+      fill(new Uint32Array(image.data.buffer), across, down, columns, palette(colours));
+      paper.putImageData(image, 0, 0);
+    }
+    canvas.hidden = false;
+    if (unpacked === source) Object.assign(canvas.dataset, { run: shown.run, layer: shown.layer, head: shown.head });
+    return Math.max(across.most, down.most);
+  }
+  function none() {
+    if (canvas) canvas.hidden = true;
+    source = shades = unpacked = null;
+    drawn = "";
+    return 0;
+  }
+  /* new shades: the old ones stay until these are unpacked */
+  function take(graph, cells) {
+    source = cells.shades;
+    waiting = unpack(source).then((found) => {
+      if (source !== cells.shades) return;
+      shades = found;
+      unpacked = source;
+      drawn = "";
+      app.paintCells();
+    });
+  }
+
+  app.cells = {
+    /**
+     * Draw what the figure holds; gives the most cells, one way, that a pixel holds: 0 where Plotly draws them itself.
+     */
+    paint(graph, g, shown) {
+      if (!g || !shown || !shown.cells) return none();
+      if (!canvas) {
+        canvas = app.make("canvas", "cells");
+        canvas.setAttribute("aria-hidden", "true");
+        app.byId("attention-figure").prepend(canvas);
+      }
+      if (source !== shown.cells.shades) take(graph, shown.cells);
+      if (!shades || shades.length !== shown.shape[0] * shown.shape[1]) {
+        canvas.hidden = true;
+        return 0;
+      }
+      return draw(graph, g, shown);
+    },
+    /** Done when what was asked for last is drawn. */
+    ready: () => waiting,
+  };
+});

@@ -1,0 +1,350 @@
+/* The selected head's heatmap: labels, frames, hover with exact weights, and clicks. Plotly draws the cells. */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+  const LEAST = 13;
+  const POSITIONS_ABOVE = 80;
+  const rows = new Map();
+  const SMALL = 5.6; // pixels of one character of a note
+  let graph = null;
+  let over = null;
+  let shown = null;
+  let pixels = 0; // the most cells, one way, that a pixel holds
+
+  function geometry() {
+    const layout = graph && graph._fullLayout;
+    if (
+      !layout ||
+      !layout.xaxis ||
+      !shown ||
+      !shown.shape ||
+      !app.state.info ||
+      shown.run !== app.state.info.run ||
+      shown.stamp !== app.state.info.stamp
+    )
+      return null;
+    const { xaxis: x, yaxis: y } = layout;
+    if (!x._length || !y._length) return null;
+    const left = (v) => x._offset + x.l2p(v);
+    const top = (v) => y._offset + y.l2p(v);
+    const cell = left(1) - left(0);
+    return {
+      left,
+      top,
+      cell,
+      rows: shown.shape[0],
+      columns: shown.shape[1],
+      x,
+      y,
+      box: { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length },
+      key: (px) => Math.round(x.p2l(px - x._offset)),
+      query: (px) => Math.round(y.p2l(px - y._offset)),
+    };
+  }
+
+  /* which indices carry a label: every so many, the strong ones always, and they push the others out */
+  function chosen(count, cell, strong, most) {
+    const step = STEPS.find((s) => s * cell >= LEAST) || STEPS[STEPS.length - 1];
+    const far = Math.ceil(most / cell);
+    const kept = [...new Set(strong.filter((i) => i !== null && i !== undefined))];
+    const labels = kept.slice();
+    for (let i = 0; i < count; i += step) if (!kept.some((k) => Math.abs(k - i) < far)) labels.push(i);
+    return labels;
+  }
+
+  function emphasis(index, selection, hover) {
+    if (index === selection.token) return "selected";
+    if (index === selection.second) return "second";
+    return hover && (index === hover.token || index === hover.key) ? "hovered" : "";
+  }
+
+  /* the selected and the second label, moved apart where their rows are too close for both */
+  function spread([token, other], g) {
+    const moved = new Map();
+    if (other === null || other === undefined || other === token) return moved;
+    const lack = LEAST - Math.abs(g.top(token) - g.top(other));
+    if (lack <= 0) return moved;
+    const sign = token > other ? 1 : -1;
+    moved.set(token, (sign * lack) / 2);
+    moved.set(other, (-sign * lack) / 2);
+    return moved;
+  }
+
+  function drawLabels(g, state) {
+    const { selection, hover } = state;
+    const most = app.narrow() ? 8 : 12;
+    const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
+    const strong = [selection.token, selection.second];
+    const apart = spread(strong, g);
+    for (const i of chosen(g.rows, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
+      if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
+      const y = g.top(i) + (apart.get(i) || 0);
+      const position = g.rows > POSITIONS_ABOVE || app.repeated(i, most) ? " " + i : "";
+      app.svgToken(
+        i,
+        { x: g.box.x0 - 6, y: y + 4, "text-anchor": "end", class: emphasis(i, selection, hover) },
+        over,
+        most,
+        position,
+      );
+    }
+    if (g.columns > POSITIONS_ABOVE) positions(g, state, strong, inView);
+    else {
+      const angle = g.cell >= 19 ? -45 : -90;
+      for (const i of chosen(g.columns, g.cell, strong, LEAST)) {
+        if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
+        const x = g.left(i) + (angle === -90 ? 4 : 2);
+        const y = g.box.y0 - 6;
+        const position = app.repeated(i, most) ? " " + i : "";
+        app.svgToken(
+          i,
+          { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) },
+          over,
+          most,
+          position,
+        );
+      }
+    }
+    drawNotes(g);
+    const tight = g.columns > POSITIONS_ABOVE;
+    const corner = { x: g.box.x0 - (tight ? 12 : 6), "text-anchor": "end", class: "plain" };
+    const first = tight ? 13 : 6;
+    app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, over).textContent = "key →";
+    app.svg("text", { ...corner, y: g.box.y0 - first }, over).textContent = "query ↓";
+  }
+  /*
+   * below the cells: that a pixel shows the largest of several weights, and how many labels are skipped, in what room
+   * there is
+   */
+  function drawNotes(g) {
+    const largest = pixels > 1 ? `Each pixel shows the largest of up to ${pixels} × ${pixels} weights` : "";
+    const note = (text, x, anchor) => {
+      app.svg("text", { x, y: g.box.y1 + 13, "text-anchor": anchor, class: "plain note-text" }, over).textContent =
+        text;
+    };
+    if (largest) note(largest, g.box.x0, "start");
+    const step = STEPS.find((s) => s * g.cell >= LEAST) || STEPS[STEPS.length - 1];
+    if (step === 1) return;
+    ticks(g);
+    const room = g.box.x1 - g.box.x0 - SMALL * largest.length - (largest ? 16 : 0);
+    const every = `Every ${ordinal(step)} token is labelled`;
+    const text = [`${every}; hover for the rest`, every].find((words) => SMALL * words.length <= room);
+    if (text) note(text, g.box.x1, "end");
+    else if (!largest) note(every, g.box.x0, "start"); // wider than the cells, it ends beside them
+  }
+  /* where not every row and column has its label: a tick for each */
+  function ticks(g) {
+    const tick = (x1, y1, x2, y2) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, over);
+    if (g.cell < 3) return;
+    for (let y = 0; y < g.rows; y += 1)
+      if (g.top(y) >= g.box.y0 && g.top(y) <= g.box.y1) tick(g.box.x0 - 4, g.top(y), g.box.x0 - 2, g.top(y));
+    for (let x = 0; x < g.columns; x += 1)
+      if (g.left(x) >= g.box.x0 && g.left(x) <= g.box.x1) tick(g.left(x), g.box.y0 - 4, g.left(x), g.box.y0 - 2);
+  }
+  const ordinal = (step) => step + (step === 2 ? "nd" : "th");
+  function positions(g, state, strong, inView) {
+    const step = STEPS.find((s) => s * g.cell >= 30) || 5000;
+    for (let i = 0; i < g.columns; i += step) {
+      if (inView(g.left(i), g.box.x0, g.box.x1))
+        app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, over).textContent =
+          i;
+    }
+    const spans = [];
+    for (const i of strong) {
+      if (i === null || i === undefined || !inView(g.left(i), g.box.x0, g.box.x1)) continue;
+      const name = `${app.elided(app.state.info.labels[i], 12)} ${i}`;
+      const half = name.length * 3.4;
+      const clash = spans.find(([a, b]) => g.left(i) + half > a && g.left(i) - half < b);
+      const anchor = clash ? (g.left(i) < (clash[0] + clash[1]) / 2 ? "end" : "start") : "middle";
+      const x = anchor === "end" ? clash[0] - 10 : anchor === "start" ? clash[1] + 10 : g.left(i);
+      spans.push([x - half, x + half]);
+      app.svgToken(
+        i,
+        { x, y: g.box.y0 - 20, "text-anchor": anchor, class: emphasis(i, state.selection, null) },
+        over,
+        12,
+        " " + i,
+      );
+    }
+  }
+
+  function frame(g, x0, y0, x1, y1, className, casing) {
+    const at = { x: Math.max(g.box.x0 - 1.5, x0 - 1), y: Math.max(g.box.y0 - 1.5, y0 - 1) };
+    at.width = Math.min(g.box.x1 + 1.5, x1 + 1) - at.x;
+    at.height = Math.min(g.box.y1 + 1.5, y1 + 1) - at.y;
+    if (at.width <= 2 || at.height <= 2) return;
+    if (casing) app.svg("rect", { ...at, class: "casing", "stroke-width": casing }, over);
+    app.svg("rect", { ...at, class: className }, over);
+  }
+  function row(g, query, className, casing) {
+    const { layer } = app.state.selection;
+    const [first, last] = app.span(g.columns, (key) => app.canRead(layer, query, key), Math.min(query, g.columns - 1));
+    frame(g, g.left(first - 0.5), g.top(query - 0.5), g.left(last + 0.5), g.top(query + 0.5), className, casing);
+  }
+  function column(g, key, className, casing) {
+    const { layer } = app.state.selection;
+    const [first, last] = app.span(g.rows, (query) => app.canRead(layer, query, key), Math.min(key, g.rows - 1));
+    frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
+  }
+
+  function paint() {
+    if (!over) return; // asked before the page has a figure: a resize or a theme may come first
+    const { info, selection: now } = app.state;
+    const current =
+      shown &&
+      now &&
+      info &&
+      shown.stamp === info.stamp &&
+      ["run", "layer", "head"].every((name) => shown[name] === now[name]);
+    app.byId("attention-figure").classList.toggle("stale", Boolean(shown) && !current);
+    const g = geometry();
+    over.replaceChildren();
+    pixels = app.cells.paint(graph, g, shown);
+    if (!g) return;
+    const { selection, hover } = app.state;
+    drawLabels(g, app.state);
+    if (hover && hover.token !== selection.token) row(g, hover.token, "thin");
+    if ((selection.second ?? null) !== null) {
+      if (selection.second !== selection.token) row(g, selection.second, "second-row", 3.5);
+      column(g, selection.second, "column", 3.5);
+    }
+    row(g, selection.token, "row", 4);
+  }
+
+  /** The exact weights of a row: a function of the key. Fetched a block of rows at a time, and kept. */
+  app.exact = async function ({ run, stamp, layer, head, shape }, query) {
+    const { token } = app.state.info.counts;
+    const [queries, keys] = shape || [token, token];
+    const block = Math.max(1, Math.floor(16384 / keys));
+    const first = Math.floor(query / block) * block;
+    const last = Math.min(queries, first + block);
+    const name = `${run}/${stamp}/${layer}/${head}/${first}`;
+    if (!rows.has(name)) {
+      if (rows.size > 64) rows.clear();
+      const query = new URLSearchParams({ from: first, to: last, v: app.state.info.version, stamp });
+      rows.set(
+        name,
+        fetch(app.url(`run/${run}/attention/${layer}/${head}?${query}`))
+          .then((reply) => {
+            if (reply.status === app.REPLACED) app.replaced(stamp);
+            if (!reply.ok) throw new Error("no weights");
+            return reply.arrayBuffer();
+          })
+          .then((bytes) => new Float32Array(bytes))
+          .catch((error) => {
+            rows.delete(name);
+            throw error;
+          }),
+      );
+    }
+    const values = await rows.get(name);
+    return (key) => values[(query - first) * keys + key];
+  };
+
+  function cellAt(event) {
+    const g = geometry();
+    if (!g) return null;
+    const frameBox = graph.getBoundingClientRect();
+    const x = event.clientX - frameBox.left;
+    const y = event.clientY - frameBox.top;
+    const within = (index, count) => (index >= 0 && index < count ? { token: index, key: null } : null);
+    if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1) return within(g.query(y), g.rows); // a row's label
+    if (y < g.box.y0 && y > 0 && x >= g.box.x0) {
+      // a column's, along its slope
+      const slope = g.columns <= POSITIONS_ABOVE && g.cell >= 19 ? g.box.y0 - 6 - y : 0;
+      return x - slope <= g.box.x1 ? within(g.key(x - slope), g.columns) : null;
+    }
+    if (x < g.box.x0 || x > g.box.x1 || y < g.box.y0 || y > g.box.y1) return null;
+    const cell = { token: g.query(y), key: g.key(x) };
+    return cell.token >= 0 && cell.key >= 0 && cell.token < g.rows && cell.key < g.columns ? cell : null;
+  }
+  let pointer = null;
+  async function hover(event) {
+    const cell = cellAt(event);
+    pointer = cell;
+    graph.style.cursor = cell ? "pointer" : "";
+    const drag = graph.querySelector(".nsewdrag");
+    if (drag) drag.style.cursor = cell ? "pointer" : "default";
+    if (!cell) {
+      app.hover(null);
+      app.tip(null);
+      return;
+    }
+    app.hover({ ...cell, source: "matrix" });
+    if (cell.key === null) {
+      app.tip([[app.label(cell.token), ` ${cell.token}`], ...app.notes(cell.token)], event.clientX, event.clientY);
+      return;
+    }
+    const { clientX, clientY } = event;
+    const names = [app.label(cell.token), ` (${cell.token}) attends to `, app.label(cell.key), ` (${cell.key})`];
+    if (!app.canRead(shown.layer, cell.token, cell.key)) {
+      const why =
+        cell.key > cell.token && app.state.info.masks[shown.layer][0] === "causal"
+          ? "it comes later"
+          : "it is outside the layer's window";
+      app.tip(
+        [[app.label(cell.token), ` (${cell.token}) cannot attend to `, app.label(cell.key), ` (${cell.key})`], why],
+        clientX,
+        clientY,
+      );
+      return;
+    }
+    try {
+      const weight = await app.exact(shown, cell.token);
+      if (pointer === cell)
+        app.tip([names, ["weight ", app.make("b", "", precise(weight(cell.key)))]], clientX, clientY);
+    } catch (error) {
+      if (pointer === cell) app.tip([names, "the exact weight could not be fetched"], clientX, clientY);
+    }
+  }
+  function precise(value) {
+    return !Number.isFinite(value)
+      ? "not finite"
+      : value === 0
+        ? "0"
+        : value >= 0.001
+          ? value.toFixed(4)
+          : value.toExponential(2);
+  }
+  app.precise = precise;
+
+  function click(event) {
+    const cell = cellAt(event);
+    if (!cell) return;
+    const { selection } = app.state;
+    if (event.shiftKey)
+      app.asSecond(cell.key === null ? cell.token : cell.key, "attention"); // the selected token stays
+    else if (cell.key === null) app.propose({ token: cell.token }, "attention");
+    else app.propose({ token: cell.token, second: cell.key }, "attention");
+  }
+
+  app.paintCells = paint;
+  app.whenGraph("attention-graph", (found) => {
+    graph = found;
+    const holder = app.byId("attention-figure");
+    over = app.svg("svg", { class: "over", "aria-hidden": "true" }, holder);
+    graph.on("plotly_afterplot", () => {
+      const meta = graph.layout && graph.layout.meta;
+      shown = meta && meta.run ? meta : null;
+      paint();
+    });
+    graph.on("plotly_relayout", paint);
+    graph.addEventListener("mousemove", hover);
+    graph.addEventListener("mouseleave", () => {
+      pointer = null;
+      app.hover(null);
+      app.tip(null);
+    });
+    graph.addEventListener("click", click);
+    const meta = graph.layout && graph.layout.meta;
+    shown = meta && meta.run ? meta : null;
+    paint();
+  });
+  app.onPaint((state, what) => {
+    if ((what === "selection" || what === "run") && pointer) {
+      pointer = null;
+      app.tip(null);
+    } // it told of what was there before
+    if (what === "selection" || what === "hover" || what === "size") paint();
+  });
+});

@@ -1,0 +1,315 @@
+/* Map and Path of hidden states: labels and marks over the points, hover and clicks. */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const DIRECTIONS = [
+    [1, 0],
+    [-1, 0],
+    [0, -1],
+    [0, 1],
+    [1, -1],
+    [-1, -1],
+    [1, 1],
+    [-1, 1],
+  ];
+  const CHARACTER = 6.65;
+  const HEIGHT = 13;
+  const REACH = 20; // pixels from a point at which a click still means it
+  let names = null;
+
+  /* repeated and one-character labels add their position */
+  function suffixes(info) {
+    if (names && names.info === info) return names.list;
+    const counts = new Map();
+    for (const label of info.labels) counts.set(label, (counts.get(label) || 0) + 1);
+    const list = info.labels.map((label, i) =>
+      counts.get(label) > 1 || label.replace(/·/g, "").length <= 1 ? " " + i : "",
+    );
+    names = { info, list };
+    return list;
+  }
+  /* over the graph of one view */
+  function attach(view) {
+    let graph = null;
+    let over = null;
+    /* the places of all tokens in pixels: by Plotly, or by what the figure was told (assets/overlays/space.js) */
+    function points(space) {
+      const layout = graph && graph._fullLayout;
+      const trace = graph && graph.data && graph.data[0];
+      if (!layout || !layout.xaxis || !trace || !app.state.info) return [];
+      if (layout.meta && layout.meta.run !== app.state.info.run) return [];
+      const { xaxis: x, yaxis: y } = layout;
+      const found = space ? spots(space) : plotted(trace, x, y);
+      return found.filter(
+        (p) =>
+          p.x >= x._offset - 2 &&
+          p.x <= x._offset + x._length + 2 &&
+          p.y >= y._offset - 2 &&
+          p.y <= y._offset + y._length + 2,
+      );
+    }
+    function plotted(trace, x, y) {
+      const data = graph.calcdata && graph.calcdata[0];
+      if (!trace.customdata || !data) return [];
+      return trace.customdata.map(({ token }, i) => {
+        // of no point at all, Plotly makes one that has no place
+        const { x: across, y: up } = data[i];
+        return { token, at: [across, up], x: x._offset + x.l2p(across), y: y._offset + y.l2p(up) };
+      });
+    }
+    function spots(space) {
+      const found = [];
+      for (let token = 0; token < space.tokens; token += 1) {
+        const p = space.spot(space.at, token);
+        if (p) found.push({ token, at: space.coordinates(space.at, token), ...p });
+      }
+      return found;
+    }
+    /* the places of the selected and the second token's paths */
+    function stops(space) {
+      const { selection } = app.state;
+      if (!space || !space.path) return [];
+      return [selection.token, selection.second]
+        .filter((token) => token !== null && token !== undefined)
+        .flatMap((token) => way(space, token));
+    }
+    function way(space, token) {
+      const found = [];
+      for (let place = 0; place < space.places; place += 1) {
+        const p = space.spot(place, token);
+        if (p) found.push({ token, place, at: space.coordinates(place, token), ...p });
+      }
+      return found;
+    }
+
+    /* greedy placement in eight directions on a coarse grid of taken boxes */
+    function placer(bounds) {
+      const size = 40;
+      const cells = new Map();
+      const each = (box, visit) => {
+        for (let cx = Math.floor(box[0] / size); cx <= Math.floor(box[2] / size); cx += 1) {
+          for (let cy = Math.floor(box[1] / size); cy <= Math.floor(box[3] / size); cy += 1)
+            if (visit(`${cx},${cy}`)) return true;
+        }
+        return false;
+      };
+      const hit = (box) =>
+        each(box, (name) =>
+          (cells.get(name) || []).some((b) => box[0] < b[2] && box[2] > b[0] && box[1] < b[3] && box[3] > b[1]),
+        );
+      const take = (box) =>
+        each(box, (name) => {
+          if (!cells.has(name)) cells.set(name, []);
+          cells.get(name).push(box);
+          return false;
+        });
+      const inside = (box) => box[0] >= bounds[0] && box[2] <= bounds[2] && box[1] >= bounds[1] && box[3] <= bounds[3];
+      return { hit, take, inside };
+    }
+    function labelBox(p, [dx, dy], wide, gap) {
+      const x0 = dx > 0 ? p.x + gap : dx < 0 ? p.x - gap - wide : p.x - wide / 2;
+      const y = p.y + dy * (dx ? gap : gap + 3);
+      return [x0, y - HEIGHT / 2, x0 + wide, y + HEIGHT / 2];
+    }
+    function drawLabels(all, state, path, parent) {
+      const { selection, hover, info } = state;
+      const ends = suffixes(info);
+      const most = app.narrow() ? 8 : 12;
+      const { xaxis: x, yaxis: y, width } = graph._fullLayout;
+      const place = placer([x._offset, y._offset - 4, width, y._offset + y._length + 2]);
+      for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
+      const first = [selection.token, selection.second, hover ? hover.token : null];
+      const done = new Set();
+      const draw = (p) => {
+        if (!p || done.has(p.token)) return;
+        done.add(p.token);
+        const always = p.token === selection.token || p.token === selection.second;
+        const suffix = always ? " " + p.token : ends[p.token];
+        const wide = (Array.from(app.short(p.token, most)).length + suffix.length) * CHARACTER;
+        const gap = always ? 12 : 7;
+        let box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find((b) => place.inside(b) && !place.hit(b));
+        if (!box && always)
+          box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find(place.inside) || labelBox(p, [1, 0], wide, gap);
+        if (!box) return;
+        place.take(box);
+        const kind =
+          p.token === selection.token
+            ? "selected"
+            : p.token === selection.second
+              ? "second"
+              : hover && p.token === hover.token
+                ? "hovered"
+                : "";
+        app.svgToken(p.token, { x: box[0], y: box[1] + 10, class: kind }, parent, most, suffix);
+      };
+      for (const token of first) draw(all.find((p) => p.token === token));
+      layerNumbers(path, place, parent);
+      for (const p of all) draw(p);
+    }
+    /* the layers along the selected token's path, as many as find room */
+    function layerNumbers(path, place, parent) {
+      const order = [...path].sort((a, b) => importance(b, path.length) - importance(a, path.length));
+      for (const p of order) {
+        const text = p.place === 0 ? "E" : String(p.place - 1);
+        const box = DIRECTIONS.map((d) => labelBox(p, d, text.length * CHARACTER, 5)).find(
+          (b) => place.inside(b) && !place.hit(b),
+        );
+        if (!box) continue;
+        place.take(box);
+        app.svg("text", { x: box[0], y: box[1] + 10, class: "plain stop-number" }, parent).textContent = text;
+      }
+    }
+    function importance({ place }, count) {
+      return place === 0 || place === count - 1 ? 3 : (place - 1) % 5 === 0 ? 2 : 1;
+    }
+
+    function line(way, className, parent) {
+      if (way.length > 1)
+        app.svg(
+          "polyline",
+          { points: way.map((p) => `${p.x.toFixed(1)},${p.y.toFixed(1)}`).join(" "), class: className },
+          parent,
+        );
+    }
+    /* box, quiet paths and dots, where Plotly draws none */
+    function drawSpace(space, all, parent) {
+      const { selection } = app.state;
+      if (space.dimensions === 3) app.spaceBox(space, parent);
+      for (const token of space.quiet) {
+        if (token !== selection.token && token !== selection.second) line(way(space, token), "quiet", parent);
+      }
+      const far = Math.max(...all.map((p) => p.depth));
+      const range = far - Math.min(...all.map((p) => p.depth)) || 1;
+      const size = all.length <= 80 ? 3.5 : all.length <= 400 ? 3 : 2.5;
+      for (const p of [...all].sort((a, b) => b.depth - a.depth)) {
+        const close = space.dimensions === 3 ? (far - p.depth) / range : 1;
+        app.svg(
+          "circle",
+          { cx: p.x, cy: p.y, r: size * (0.75 + 0.25 * close), opacity: 0.5 + 0.5 * close, class: "dot0" },
+          parent,
+        );
+      }
+      for (const [token, name] of [
+        [selection.second, "path second-path"],
+        [selection.token, "path"],
+      ]) {
+        if (token === null || token === undefined || !space.path) continue;
+        const found = way(space, token);
+        line(found, name, parent);
+        for (const p of found)
+          app.svg("circle", { cx: p.x, cy: p.y, r: 2, class: token === selection.token ? "dot" : "dot2" }, parent);
+      }
+    }
+    function stem(space, token, className, parent) {
+      const [top, floor] = [space.spot(space.at, token), space.floor(space.at, token)];
+      if (top) app.svg("line", { x1: top.x, y1: top.y, x2: floor.x, y2: floor.y, class: className }, parent);
+    }
+    /* `moving`: the figure is being turned, and only what is selected carries its name */
+    function paint(moving) {
+      if (!over || !app.isOpen(view)) return;
+      over.replaceChildren();
+      const { selection, info } = app.state;
+      const space = app.space(graph);
+      const spatial = Boolean(space) && space.dimensions === 3;
+      app.byId(`${view}-figure`).classList.toggle("spatial", spatial);
+      if (!selection || !info) return;
+      const all = points(space);
+      if (space) drawSpace(space, all, over);
+      if (spatial) {
+        if (selection.second !== null) stem(space, selection.second, "stem", over);
+        stem(space, selection.token, "stem", over);
+      }
+      if (!all.length) return;
+      const named =
+        moving === true && all.length > 80
+          ? all.filter((p) => p.token === selection.token || p.token === selection.second)
+          : all;
+      drawLabels(named, app.state, space && space.path ? way(space, selection.token) : [], over);
+      marks(all);
+    }
+    function marks(all) {
+      const { selection, hover } = app.state;
+      const find = (token) => all.find((p) => p.token === token);
+      const hovered = hover && find(hover.token);
+      if (hovered) app.svg("circle", { cx: hovered.x, cy: hovered.y, r: 7, class: "thin" }, over);
+      const second = selection.second !== null && find(selection.second);
+      if (second) {
+        app.svg("rect", { x: second.x - 7.5, y: second.y - 7.5, width: 15, height: 15, class: "square" }, over);
+        app.svg("circle", { cx: second.x, cy: second.y, r: 3.5, class: "dot2" }, over);
+      }
+      const selected = find(selection.token);
+      if (selected) {
+        app.svg("circle", { cx: selected.x, cy: selected.y, r: 8, class: "casing", "stroke-width": 4 }, over);
+        app.svg("circle", { cx: selected.x, cy: selected.y, r: 8, class: "ring" }, over);
+        app.svg("circle", { cx: selected.x, cy: selected.y, r: 4, class: "dot" }, over);
+      }
+    }
+
+    /* the token's point, or else the place on a path, that a pointer means */
+    function nearest(event) {
+      const box = graph.getBoundingClientRect();
+      const away = (p) => Math.hypot(p.x - (event.clientX - box.left), p.y - (event.clientY - box.top));
+      const space = app.space(graph);
+      const best = [...points(space), ...stops(space)].reduce(
+        (found, p) => (found === null || away(p) < away(found) - 0.5 ? p : found),
+        null,
+      );
+      return best !== null && away(best) <= REACH ? best : null;
+    }
+    function click(event) {
+      const { selection } = app.state;
+      const found = nearest(event);
+      if (found === null || !selection) return;
+      const { token, place } = found;
+      if (place === undefined && event.shiftKey) app.asSecond(token, view);
+      else if (place === undefined) app.propose({ token }, view);
+      else goTo(place);
+    }
+    /* a place on a path is a layer, or the embeddings, which are an option of the card */
+    function goTo(place) {
+      if (graph.layout.meta.space.follows === (place === 0)) {
+        window.dash_clientside.set_props(`${view}-at`, { value: place === 0 ? "embeddings" : "layer" });
+      }
+      if (place > 0) app.propose({ layer: place - 1 }, view);
+    }
+    function hover(event) {
+      const found = event.buttons ? null : nearest(event);
+      graph.style.cursor = found ? "pointer" : "";
+      if (!found) {
+        app.hover(null);
+        app.tip(null);
+        return;
+      }
+      const { token, place, at } = found;
+      app.hover(place === undefined ? { token, source: "points" } : null);
+      const where = place === undefined ? "" : place === 0 ? ", embeddings" : `, after layer ${place - 1}`;
+      const coordinates = [...at].map((v, i) => `PC ${i + 1} ${number(v)}`).join(", ");
+      app.tip(
+        [[app.label(token), ` ${token}${where}`], coordinates, ...app.notes(token)],
+        event.clientX,
+        event.clientY,
+      );
+    }
+
+    app.whenGraph(`${view}-graph`, (found) => {
+      graph = found;
+      const holder = app.byId(`${view}-figure`);
+      over = app.svg("svg", { class: "over", "aria-hidden": "true" }, holder);
+      const hands = app.turning(graph, holder, () => holder.classList.contains("spatial"), paint);
+      graph.on("plotly_afterplot", paint);
+      graph.addEventListener("click", (event) => {
+        if (!hands.wasTurn()) click(event);
+      }); // Plotly's own click is lost within 50 ms of a quick move
+      graph.addEventListener("mousemove", hover);
+      graph.addEventListener("mouseleave", () => {
+        app.hover(null);
+        app.tip(null);
+      });
+      paint();
+    });
+    app.onPaint((state, what) => {
+      if (what === "selection" || what === "hover" || what === "size") paint();
+    });
+  }
+  const number = (value) => Number(value).toPrecision(4);
+  for (const view of ["hidden", "path"]) attach(view);
+});

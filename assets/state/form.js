@@ -1,0 +1,406 @@
+/* The form: model, text and its tokens' count, examples, what it says of the run that is shown, theme, link. */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const own = window.dash_clientside.dashboard;
+  const props = (id, values) => window.dash_clientside.set_props(id, values);
+  let catalog = {};
+  let chosen = null;
+
+  /* theme: as the system has it, or as chosen */
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  let kept = null; // where nothing can be stored: a private window, or a page inside another site's
+  function themeChoice() {
+    try {
+      return kept || window.localStorage.getItem("theme") || "system";
+    } catch (error) {
+      return "system";
+    }
+  }
+  function effectiveTheme() {
+    const choice = themeChoice();
+    return choice === "system" ? (dark.matches ? "dark" : "light") : choice;
+  }
+  function applyTheme() {
+    const theme = effectiveTheme();
+    document.documentElement.dataset.theme = theme;
+    document.documentElement.dataset.bsTheme = theme;
+    const button = app.byId("theme-switch");
+    if (button) button.textContent = "Theme: " + themeChoice();
+    return theme;
+  }
+  applyTheme();
+  dark.addEventListener("change", () => {
+    applyTheme();
+    app.paint("theme");
+  });
+  function switchTheme() {
+    const order = ["system", "light", "dark"];
+    const next = order[(order.indexOf(themeChoice()) + 1) % 3];
+    try {
+      window.localStorage.setItem("theme", next);
+    } catch (error) {
+      kept = next;
+    }
+    applyTheme();
+    app.paint("theme");
+  }
+
+  /* model and token count */
+  own.modelChosen = function (name, entries) {
+    catalog = entries || {};
+    chosen = name;
+    app.state.model = modelOf(name);
+    const composer = app.byId("composer");
+    if (composer) composer.classList.toggle("mono", Boolean(app.state.model && app.state.model.monospace));
+    count();
+    if (!app.state.info) app.paint("model");
+    captions();
+    if (name) app.keepText();
+    app.status();
+  };
+  app.chosen = () => chosen;
+  /** What is known of a model; of a hub id that was typed, only that it is fetched. */
+  app.modelOf = modelOf;
+  function modelOf(name) {
+    if (!name) return null;
+    const unknown = { title: name.split("/").pop(), kind: null, layers: 0, heads: 0, here: false, limit: null };
+    return app.arrivedModel(name) || catalog[name] || unknown;
+  }
+  let counting = 0;
+  let asked = 0;
+  function count() {
+    clearTimeout(counting);
+    counting = setTimeout(() => countNow(), 200);
+  }
+  function showCount(tokens, unknown) {
+    const node = app.byId("token-count");
+    const model = modelOf(chosen);
+    if (!node || !model) return;
+    const limit = model.limit === null ? null : model.limit.toLocaleString("en");
+    const over = tokens !== null && limit !== null && tokens > model.limit;
+    const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
+    if (limit === null) node.textContent = "tokens are counted on run";
+    else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
+    if (unknown) node.textContent = `the model does not know token ${unknown.token}`;
+    node.classList.toggle("over", over || Boolean(unknown));
+    if (unknown && node.title !== unknown.why) app.sayBeside(unknown.why); // as a run would
+    node.title = unknown
+      ? unknown.why
+      : over
+        ? "Too long for this model: shorten the text, or choose another model."
+        : "";
+  }
+  // a tokenizer that nobody has used for a while takes longer than the server waits
+  const AGAIN = { times: 3, after: 1500 };
+  async function countNow(times = AGAIN.times) {
+    const area = app.byId("text");
+    if (!area || !chosen) return;
+    fit(area);
+    asked += 1;
+    const mine = asked;
+    if (!area.value) {
+      showCount(0);
+      return;
+    }
+    if (times === AGAIN.times) app.byId("token-count").textContent = "counting …";
+    try {
+      const reply = await fetch(app.url("count"), {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ model: chosen, text: area.value }),
+      });
+      const found = reply.ok ? await reply.json() : { tokens: null };
+      if (mine !== asked) return;
+      showCount(found.too_long ? Infinity : found.tokens, found.unknown);
+      const { here } = modelOf(chosen);
+      if (reply.ok && here && found.tokens === null && times)
+        counting = setTimeout(() => countNow(times - 1), AGAIN.after);
+    } catch (error) {
+      if (mine === asked) showCount(null);
+    }
+  }
+  const MOST_HEIGHT = 180;
+  let wide = 0; // pixels for which the text was fitted
+  /* the box's own width: what stands beside it in the frame takes more or less of that */
+  const width = new ResizeObserver(([{ target }]) => {
+    if (target.offsetWidth !== wide) fit(target);
+  });
+  /**
+   * One line, all lines while they are written (and on a phone), or folded to the first one. Measured without what
+   * folding adds.
+   */
+  function fit(area) {
+    const composer = app.byId("composer");
+    const edit = app.byId("edit-text");
+    const editing = document.activeElement === area;
+    const top = area.scrollTop;
+    width.observe(area);
+    composer.classList.remove("folded");
+    edit.hidden = true;
+    Object.assign(area.style, { height: "40px", overflowY: "hidden" });
+    const lines = area.scrollHeight;
+    const long = lines > 44;
+    const folds = long && !editing && !app.narrow();
+    if (long && !folds)
+      Object.assign(area.style, {
+        height: Math.min(lines, MOST_HEIGHT) + "px",
+        overflowY: lines > MOST_HEIGHT ? "auto" : "hidden",
+      });
+    composer.classList.toggle("folded", folds);
+    edit.hidden = !folds;
+    area.scrollTop = editing ? top : 0;
+    wide = area.offsetWidth;
+  }
+  document.fonts.addEventListener("loadingdone", () => {
+    const area = app.byId("text");
+    if (area) fit(area);
+  });
+  document.addEventListener(
+    "scroll",
+    ({ target }) => {
+      // a folded text shows its beginning, whatever moved it
+      if (target.scrollTop && target.id === "text" && app.byId("composer").classList.contains("folded"))
+        target.scrollTop = 0;
+    },
+    true,
+  );
+
+  /** What the form holds: the text and the chosen model. */
+  app.written = () => ({ text: app.byId("text").value, model: chosen });
+  /** Put a text and a model into the form, then call `done`. */
+  app.write = function (text, model, done) {
+    if (catalog[model]) props("model", { value: model });
+    else app.chooseModel(model, 2);
+    put(text, () => chosen === model, done);
+  };
+
+  /* examples */
+  function chooseExample(index) {
+    const examples = app.examples || [];
+    const example = examples[index];
+    if (!example) return;
+    document.querySelectorAll("details.menu-box[open]").forEach((menu) => menu.removeAttribute("open"));
+    props("model", { value: example.model });
+    props("text", { value: example.text });
+    setTimeout(() => {
+      count();
+      app.byId("run").click();
+    }, 0);
+  }
+  own.examplesKnown = function (examples) {
+    app.examples = examples;
+    applyTheme(); // the page is there now, with the button that names it
+    // else when its run has come
+    if (!new URLSearchParams(window.location.search).has("run")) setTimeout(app.takeUpText, 0);
+  };
+
+  own.notice = function (submitted, info) {
+    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
+    if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
+    if (triggered.includes("run-info.data") && info) {
+      if (info.error) app.notify({ lead: "Error.", text: info.error });
+      else if (info.problem) app.notify({ lead: "Part of this link was ignored.", text: info.problem, plain: true });
+      if (!info.error) {
+        app.arrive(info);
+        const news = info.known && JSON.stringify(info.known.facts) !== JSON.stringify(catalog[info.model]);
+        if (news) own.modelChosen(chosen, catalog); // the run fetched it
+        if (info.opened) fillForm(info);
+        shownText = info.text;
+        entitle(info);
+      }
+      app.takeUpText();
+      app.keepText();
+    }
+    captions();
+  };
+  function outcomeNotice(outcome) {
+    app.state.outcome = outcome;
+    if (!outcome.error) {
+      app.hideNotice();
+      if (outcome.stamp) app.expectHeads(outcome.run, outcome.stamp);
+      return;
+    }
+    const keeps = app.state.info ? " The previous run is still shown." : "";
+    if (outcome.cancelled)
+      app.notify({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
+    else app.notify({ lead: "Error.", text: outcome.error, details: outcome.details, again: outcome.retry });
+  }
+  /* the text box follows the run that is shown, unless it holds something else: an edit that was not run yet */
+  let shownText = "";
+  const PAGE_TITLE = "Transformer dashboard";
+  /** The beginning of a text, in one line. */
+  app.begin = (text) => app.elided(text.split(/\s+/).join(" ").trim(), 40);
+  function entitle(info) {
+    document.title = `${info.name || app.begin(info.text)} · ${PAGE_TITLE}`;
+  }
+  /** The run that is shown has a new name; "" takes it away. */
+  app.retitle = (name) => {
+    app.state.info.name = name;
+    entitle(app.state.info);
+  };
+  function fillForm(info) {
+    const area = app.byId("text");
+    if (!area || app.textComesBack() || (area.value && area.value !== shownText)) return;
+    if (catalog[info.model] || info.known) {
+      app.write(info.text, info.model);
+      return;
+    }
+    put(info.text, () => true);
+  }
+  /*
+   * Put a text into the box, which is fitted and whose tokens are counted once Dash has done so, however long a busy
+   * browser takes for that, or somebody writes; a model that cannot be chosen is not waited for that long.
+   */
+  let filling = 0;
+  function put(text, chosenToo, done) {
+    props("text", { value: text });
+    filling += 1;
+    const mine = filling;
+    const wanted = text.replace(/\r\n?/g, "\n"); // as a text box holds it
+    const tries = { text: 1200, model: 40 };
+    let written = false;
+    const write = ({ target }) => {
+      if (target.id === "text") written = true;
+    };
+    const waits = () => {
+      if (app.byId("text").value === wanted) return !chosenToo() && (tries.model -= 1) > 0;
+      if (tries.text % 40 === 0 && tries.text < 1200 && !written) props("text", { value: text }); // once more
+      return !written && (tries.text -= 1) > 0;
+    };
+    const look = () => {
+      if (mine === filling && waits()) {
+        setTimeout(look, 50);
+        return;
+      }
+      document.removeEventListener("input", write);
+      if (mine !== filling) return;
+      filling = 0;
+      fit(app.byId("text"));
+      count();
+      captions();
+      if (done) setTimeout(done, 0);
+    };
+    document.addEventListener("input", write);
+    look();
+  }
+  app.onPaint((state, what) => {
+    if (what !== "nothing") return;
+    filling = 0; // what was on its way into the box is of a run that is left
+    const area = app.byId("text");
+    if (area.value === shownText) {
+      props("text", { value: "" });
+      setTimeout(() => {
+        fit(area);
+        count();
+      }, 50);
+    }
+    shownText = "";
+    document.title = PAGE_TITLE;
+    app.hideNotice();
+  });
+
+  /* captions of the strip: what it shows, and of which run that is while the form holds something else */
+  function captions() {
+    const info = app.state.info;
+    const title = app.byId("strip-title");
+    if (!info || !title) return;
+    const failed = app.state.outcome && app.state.outcome.error;
+    const other = Boolean(chosen) && info.model !== chosen;
+    title.textContent = (failed ? "Tokens of the previous run" : "Tokens") + (other ? ` as read by ${info.title}` : "");
+    app.stripCaption("");
+    differs(info);
+  }
+  const PAUSE = 1500;
+  let said = 0;
+  function differs(info) {
+    const box = app.byId("not-run");
+    const { text, model } = app.written();
+    const { outcome, working } = app.state;
+    const arriving = working || filling || app.textComesBack() || (outcome && outcome.run && outcome.run !== info.run);
+    const words = arriving || app.embedded() ? "" : difference(info, text, model);
+    app.byId("page").classList.toggle("differs", Boolean(words));
+    const [sentence] = box.children;
+    if (sentence.textContent === words) return;
+    sentence.textContent = sentence.title = words;
+    clearTimeout(said);
+    if (words) said = setTimeout(tell, PAUSE, words); // once, when the writing pauses
+  }
+  function tell(words) {
+    if (!app.sayBeside(words)) said = setTimeout(tell, PAUSE, words);
+  }
+  function difference(info, text, model) {
+    const same = text === info.text;
+    if (same && (!model || model === info.model)) return "";
+    const by = model && model !== info.model ? ` by ${info.title}` : "";
+    const of = `The figures show the run of “${app.begin(info.text)}”${by}.`;
+    if (!text.trim()) return of;
+    return `${of} Press Run ${same ? `to read it with ${modelOf(model).title}` : "to read the new text"}.`;
+  }
+  /* back to what is shown: its text and its model */
+  function bringBack() {
+    const { info } = app.state;
+    if (!info) return;
+    // what went wrong is put aside with its text; it is no run that was lost
+    if (app.state.outcome && app.state.outcome.error) app.state.outcome = {};
+    app.write(info.text, info.model, app.keepText);
+    app.hideNotice();
+    app.byId("text").focus({ preventScroll: true });
+  }
+  app.captions = captions;
+
+  /* link */
+  async function copyLink(button) {
+    try {
+      await navigator.clipboard.writeText(app.history.link());
+      button.textContent = "Copied";
+    } catch (error) {
+      button.textContent = "Copy from the address bar";
+    }
+    setTimeout(() => {
+      button.textContent = "Copy link";
+    }, 1500);
+  }
+
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("button, a");
+    document.querySelectorAll("details.menu-box[open]").forEach((menu) => {
+      if (!menu.contains(event.target)) menu.removeAttribute("open");
+    });
+    if (!target) return;
+    if (target.dataset.example !== undefined) chooseExample(Number(target.dataset.example));
+    else if (target.id === "theme-switch") switchTheme();
+    else if (target.id === "copy-link") copyLink(target);
+    else if (target.id === "edit-text") app.byId("text").focus();
+    else if (target.id === "shown-text") bringBack();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "text") {
+      event.preventDefault();
+      setTimeout(() => app.byId("run").click(), 0);
+    } else if (event.key === "Escape") {
+      const open = document.querySelector("details.menu-box[open]");
+      if (open) {
+        open.removeAttribute("open");
+        open.querySelector("summary").focus();
+      } else if (app.state.working && !document.querySelector("dialog[open]")) app.byId("cancel").click();
+    }
+  });
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "text") return;
+    fit(event.target);
+    count();
+    captions();
+    clearTimeout(keeping);
+    keeping = setTimeout(app.keepText, 300);
+  });
+  let keeping = 0;
+  window.addEventListener("pagehide", () => {
+    if (app.byId("text")) app.keepText();
+  });
+  document.addEventListener("focusin", (event) => {
+    if (event.target.id === "text") fit(event.target);
+  });
+  document.addEventListener("focusout", (event) => {
+    if (event.target.id === "text") fit(event.target);
+  });
+});

@@ -1,0 +1,350 @@
+/*
+ * History: every change of what is shown is one entry of the browser's, so that Undo, Redo, Back and Forward are one
+ * thing.
+ *
+ * history.state: { index, floor, selection, options }. `index` counts the entries of this page; `floor` is the first of
+ * them that shows a run; `selection` is null on the empty page; `options` holds what is not at its default. The highest
+ * index is in sessionStorage: an entry cannot know what lies beyond it.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const own = window.dash_clientside.dashboard;
+  const props = (id, values) => window.dash_clientside.set_props(id, values);
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const TOP = "history-top";
+  const JOINED = 100; // milliseconds within which two changes are one step (Chromium takes 200 writes in 10 s)
+  const HELD = 600; // the same by key: a key held down, or pressed again and again
+  const WRITE_EVERY = 120;
+  const ANSWER = 15000; // how long another run may take to open before changes are recorded again
+
+  let now = { index: 0, floor: 0, selection: null, options: {} };
+  let top = 0;
+  let last = { kind: null, at: -Infinity };
+  let byKey = false;
+  let writing = 0;
+  let asked = -Infinity; // when a run was asked for by a step
+  let landing = null; // the run that has come and is not recorded yet: { run, replace }
+  let expected = null; // options that were set and are not all told back yet: { options, at }
+  let serial = 0;
+  app.state.options = {};
+  let controls = [];
+  // inside another page the browser's list is that page's, and of all that stand in it: then it is kept here
+  const steps = [];
+
+  /* what is shown, as an entry holds it and as the address says it */
+  function chosen(options) {
+    const given = (one) =>
+      one.name in options && !isEmpty(one, options[one.name]) && options[one.name] !== one.standard;
+    return Object.fromEntries(controls.filter(given).map(({ name }) => [name, options[name]]));
+  }
+  /* a number field that is empty, or holds what is out of its bounds, says nothing */
+  const isEmpty = ({ standard }, value) =>
+    (value ?? null) === null || (typeof standard === "number" && !Number.isFinite(value));
+  const text = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : String(value));
+  function address(entry) {
+    return { ...app.history.places(entry.selection), ...app.history.asText(entry.options) };
+  }
+  const place = (entry) =>
+    entry.selection ? "?" + new URLSearchParams(address(entry)).toString() : window.location.href;
+
+  /* where each run was left, for this browser: Recent opens it there */
+  const PLACES = "places";
+  const MOST_PLACES = 200;
+  let places = null;
+  let saving = 0;
+  function leftAt() {
+    if (places) return places;
+    let raw = null;
+    try {
+      raw = JSON.parse(window.localStorage.getItem(PLACES));
+    } catch (error) {
+      /* private window: known until a reload */
+    }
+    places = new Map(
+      Array.isArray(raw) ? raw.filter((pair) => Array.isArray(pair) && typeof pair[0] === "string") : [],
+    );
+    return places;
+  }
+  function leave(entry) {
+    if (app.embedded()) return;
+    const { run, ...place } = address(entry);
+    leftAt().delete(run);
+    leftAt().set(run, place);
+    if (!saving) saving = setTimeout(() => savePlaces(), 1000);
+  }
+  function savePlaces(gone) {
+    clearTimeout(saving);
+    saving = 0;
+    const mine = [...places];
+    places = null; // another tab may have noted others
+    const all = leftAt();
+    for (const [run, place] of mine) {
+      all.delete(run);
+      all.set(run, place);
+    }
+    all.delete(gone);
+    for (const run of [...all.keys()].slice(0, -MOST_PLACES)) all.delete(run);
+    try {
+      window.localStorage.setItem(PLACES, JSON.stringify([...all]));
+    } catch (error) {
+      /* as above */
+    }
+  }
+
+  /* the browser's list */
+  function remember(index) {
+    top = index;
+    try {
+      window.sessionStorage.setItem(TOP, String(index));
+    } catch (error) {
+      /* private window: Redo is known until a reload */
+    }
+  }
+  function write() {
+    clearTimeout(writing);
+    writing = 0;
+    window.history.replaceState(now, "", place(now));
+  }
+  function writeSoon() {
+    if (!writing) writing = setTimeout(write, WRITE_EVERY);
+  }
+  function push(entry) {
+    if (writing) write();
+    if (app.embedded()) {
+      steps.length = now.index;
+      steps.push(now);
+    }
+    now = { ...entry, index: now.index + 1, floor: now.selection ? now.floor : now.index + 1 };
+    remember(now.index);
+    if (app.embedded()) {
+      steps.push(now);
+      write();
+    } else window.history.pushState(now, "", place(now));
+  }
+
+  /** The names of what differs between two entries. */
+  function difference(entry, before) {
+    if (!before.selection || entry.selection.run !== before.selection.run) return "run";
+    const names = Object.keys(entry.selection).filter((name) => entry.selection[name] !== before.selection[name]);
+    return [
+      ...names,
+      ...controls.map(({ name }) => name).filter((name) => entry.options[name] !== before.options[name]),
+    ].join();
+  }
+  function step(entry) {
+    const at = performance.now();
+    const kind = difference(entry, now);
+    const joins = kind !== "run" && (at - last.at < JOINED || (byKey && kind === last.kind && at - last.at < HELD));
+    last = { kind, at };
+    if (!joins) {
+      push(entry);
+      return;
+    }
+    now = { ...now, ...entry };
+    if (top > now.index) remember(now.index);
+    writeSoon();
+  }
+
+  app.history = {
+    canUndo: () => now.index > now.floor,
+    canRedo: () => now.index < top,
+    /** One step back (-1) or on (1), where there is one. */
+    go(by) {
+      if (by < 0 ? !app.history.canUndo() : !app.history.canRedo()) return;
+      if (writing) write();
+      if (!app.embedded()) {
+        window.history.go(by);
+        return;
+      }
+      steps[now.index] = now;
+      now = steps[now.index + by];
+      write();
+      travel(now);
+    },
+
+    /**
+     * The cards' options that are not at their default, as they are, or as they are about to be; null while none is
+     * known.
+     */
+    options: () => (controls.length ? chosen(expected ? expected.options : app.state.options) : null),
+
+    /** Options as an address writes them. */
+    asText: (options) => Object.fromEntries(Object.entries(options).map(([name, value]) => [name, text(value)])),
+    /** Set some of the options, by name. */
+    set(options) {
+      for (const { id, property, name } of controls) {
+        if (name in options && options[name] !== app.state.options[name]) props(id, { [property]: options[name] });
+      }
+    },
+    /** The cards' options are these values of the controls; gives those that are not at their default. */
+    optionsAre(known, values) {
+      controls = known;
+      app.state.options = Object.fromEntries(controls.map(({ name }, i) => [name, values[i]]));
+      return chosen(app.state.options);
+    },
+
+    /** A selection as an address says it: its fields by name, as text. */
+    places(selection) {
+      const held = app.fields().filter(({ name, address: stands }) => stands && (selection[name] ?? null) !== null);
+      return Object.fromEntries(held.map(({ name }) => [name, String(selection[name])]));
+    },
+    /** What is shown, as an address says it: selection and options by name. */
+    address: () => address({ selection: app.state.selection, options: app.history.options() }),
+    /** A link to what is shown; of the empty page, the page's own. */
+    link() {
+      const query = app.state.selection ? "?" + new URLSearchParams(app.history.address()) : "";
+      return window.location.origin + window.location.pathname + query;
+    },
+
+    /** Record what is shown now, where it is not recorded yet. */
+    note() {
+      const { selection, options } = app.state;
+      if (!selection || !controls.length) return;
+      const entry = { selection, options: chosen(options) };
+      if (expected) {
+        if (!same(entry.options, chosen(expected.options)) && performance.now() - expected.at < ANSWER) return;
+        expected = null;
+      }
+      if (landing) {
+        if (selection.run !== landing.run) return;
+        const { replace } = landing;
+        landing = null;
+        if (replace) {
+          now = { ...now, ...entry, floor: now.selection ? now.floor : now.index };
+          leave(entry);
+          write();
+          app.paint("history");
+          return;
+        }
+      } else if (performance.now() - asked < ANSWER) return;
+      leave(entry);
+      if (same(entry, { selection: now.selection, options: now.options })) return;
+      step(entry);
+      app.paint("history");
+    },
+
+    /** A run has come; it is a step of its own unless it is what an entry of the list asked for. */
+    arrives(info) {
+      asked = -Infinity;
+      if (info.error) return;
+      landing = { run: info.run, replace: Boolean(info.opened) && info.via !== "recent" };
+      // the controls may not be known yet
+      if (info.options) expected = { options: info.options, at: performance.now() };
+    },
+
+    /** Open the run that is shown once more, with what is selected, and no step of its own. */
+    again() {
+      serial += 1;
+      props("address", { data: { ...app.history.address(), via: "again", serial } });
+    },
+    /** Open a run of this server where it was left, as a step of its own. */
+    open(run) {
+      serial += 1;
+      props("address", { data: { ...leftAt().get(run), run, via: "recent", serial } });
+    },
+    /** A run is gone: so is where it was left. */
+    forget(run) {
+      leftAt().delete(run);
+      savePlaces(run);
+    },
+  };
+
+  function travel(entry) {
+    last = { kind: null, at: -Infinity };
+    landing = null;
+    expected = null;
+    if (entry.selection) entry = { ...entry, selection: app.selectionOf(entry.selection) };
+    const shown = app.state.selection;
+    const waits = performance.now() - asked < ANSWER;
+    if (!entry.selection) {
+      asked = -Infinity;
+      app.showNothing();
+    } else if (shown && shown.run === entry.selection.run && !waits) {
+      expected = { options: entry.options, at: performance.now() };
+      serial += 1;
+      props("travel", { data: { options: entry.options, serial } });
+      app.present(entry.selection);
+      app.history.note();
+    } else {
+      asked = performance.now();
+      serial += 1;
+      props("address", { data: { ...address(entry), via: "step", serial } });
+    }
+    app.paint("history");
+  }
+  window.addEventListener("popstate", (event) => {
+    clearTimeout(writing);
+    writing = 0;
+    if (event.state && Number.isInteger(event.state.index)) {
+      now = event.state;
+      travel(now);
+    } else {
+      // a link inside the page
+      now = { ...now, index: now.index + 1 };
+      remember(now.index);
+      write();
+      app.paint("history");
+    }
+  });
+  window.addEventListener("pagehide", () => {
+    if (writing) write();
+    if (saving) savePlaces();
+  });
+
+  /* how the last change was made */
+  document.addEventListener(
+    "keydown",
+    () => {
+      byKey = true;
+    },
+    true,
+  );
+  document.addEventListener(
+    "pointerdown",
+    () => {
+      byKey = false;
+    },
+    true,
+  );
+
+  /* at the start: a reload finds its entry, anything else is the first one */
+  const state = window.history.state;
+  if (state && Number.isInteger(state.index)) {
+    now = state;
+    let highest = now.index;
+    try {
+      highest = Number(window.sessionStorage.getItem(TOP)) || 0;
+    } catch (error) {
+      /* as above */
+    }
+    top = Math.max(now.index, highest);
+  } else {
+    remember(0);
+    window.history.replaceState(now, "", window.location.href);
+  }
+
+  /* called by Dash */
+
+  /** What the address bar asks for when the page is opened. */
+  own.openAddress = function () {
+    const values = Object.fromEntries(new URLSearchParams(window.location.search));
+    delete values.via;
+    return "run" in values ? values : window.dash_clientside.no_update;
+  };
+  /** The cards' options as they are now. */
+  own.optionsChosen = function (...values) {
+    app.history.optionsAre(values.pop(), values);
+    app.history.note();
+    controls.forEach((one, i) => {
+      if (isEmpty(one, values[i])) props(one.id, { [one.property]: one.standard });
+    }); // and its field shows it
+    app.paint("options");
+  };
+  /** The only writer of the cards' options beside the person: what a link, a step or an example asks for. */
+  own.placeOptions = function (info, step, known, ...values) {
+    const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
+    const wanted = triggered.includes("run-info.data") ? info && !info.error && info.options : step && step.options;
+    const next = known.map(({ name, standard }) => (wanted && name in wanted ? wanted[name] : standard));
+    return next.map((value, i) => (!wanted || value === values[i] ? window.dash_clientside.no_update : value));
+  };
+});

@@ -1,0 +1,68 @@
+/*
+ * What a reload must not lose: the text that was written, its model, and the run that is waited for. Kept for this tab
+ * alone (sessionStorage); where nothing can be kept, a reload begins as before.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const NAME = "written";
+  const AGAIN = new Set(["reload", "back_forward"]); // a link or a typed address begins afresh
+  let kept = null; // { text, model, runs } as it was before the page was loaded again
+  let resumes = false; // its run is still to be waited for
+
+  function read() {
+    try {
+      return JSON.parse(window.sessionStorage.getItem(NAME));
+    } catch (error) {
+      return null;
+    }
+  }
+  function write(value) {
+    try {
+      if (value) window.sessionStorage.setItem(NAME, JSON.stringify(value));
+      else window.sessionStorage.removeItem(NAME);
+    } catch (error) {
+      /* private window, or a text larger than the browser keeps: it is lost with a reload */
+    }
+  }
+
+  /** Note what is written now, and whether its run is under way; what is shown already needs no note. */
+  app.keepText = function () {
+    if (resumes || app.embedded()) return;
+    const { text, model } = app.written();
+    const { info, working, outcome } = app.state;
+    const shown = info && info.text === text && info.model === model;
+    const comes = outcome && outcome.run && (!info || info.run !== outcome.run); // it is done and about to be shown
+    write(text && (working || !shown) ? { text, model, runs: Boolean(working || comes) } : null);
+  };
+
+  /** The page is there, and the run of its address, if it names one: what was written comes back, its run goes on. */
+  app.takeUpText = function () {
+    if (!kept) return;
+    if (!app.state.model) {
+      setTimeout(app.takeUpText, 50);
+      return;
+    } // which models there are is not known yet
+    const { text, model, runs } = kept;
+    kept = null;
+    app.write(text, model, () => {
+      resumes = false;
+      const now = app.written();
+      if (runs && now.text === text && now.model === model) app.byId("run").click();
+      else app.keepText();
+    });
+  };
+  /** Whether a text of before the reload is about to come back: nothing else is put into the box. */
+  app.textComesBack = () => Boolean(kept) || resumes;
+
+  /*
+   * Chromium at times has no navigation timing of a page. An entry of its history then has a state if it was there
+   * before.
+   */
+  const [navigation] = performance.getEntriesByType("navigation");
+  const again = navigation ? AGAIN.has(navigation.type) : window.history.state !== null;
+  const found = again ? read() : null;
+  if (found && typeof found.text === "string" && typeof found.model === "string") {
+    kept = found;
+    resumes = true;
+  } else write(null);
+});

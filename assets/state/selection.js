@@ -1,0 +1,249 @@
+/*
+ * The selection: one value. Views propose changes, which are painted at once; Dash's `selection` follows, and what it
+ * says is shown.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const own = window.dash_clientside.dashboard;
+  const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
+  const PACE = 120; // milliseconds between two writes of the selection while a key is held
+  const FRAME = 17; // milliseconds in which the marks are painted, before Dash is told
+  let serial = 0;
+  let latest = null;
+  let telling = 0;
+  let toldAt = -Infinity;
+  let passed = null; // the second token while the selected one stands on it, on its way along the tokens
+
+  Object.assign(app, {
+    /**
+     * Propose a change of the selection: {token} {second} {layer} {head}, or {step: "layer", by: 1}, {undo: true},
+     * {redo: true}. It is painted at once; `selection` follows through `reduce`, with the whole new value, so that
+     * nothing is lost where two proposals become one. `view`: in whose figure it was chosen.
+     */
+    propose(change, view) {
+      const { selection, info } = app.state;
+      if (!selection || !info || info.run !== selection.run) return;
+      if (change.undo || change.redo) {
+        app.history.go(change.undo ? -1 : 1);
+        return;
+      }
+      const next = proposed(change, selection, info);
+      if (!next) return;
+      passBy(change, next, selection);
+      if (same(next, selection)) return;
+      app.present(next, view);
+    },
+    /** Show a selection of the run that is shown; `selection` follows. */
+    present(next, view) {
+      const { selection } = app.state;
+      if (same(next, selection)) return;
+      const now = performance.now();
+      latest = { selection: next, at: now, from: view ? `${view}-picked` : "proposal" };
+      const waits = PACE - (now - toldAt);
+      if (waits <= 0) app.request(next);
+      show(next);
+      if (!telling)
+        telling = setTimeout(
+          () => {
+            app.request(app.state.selection);
+            tell();
+          },
+          Math.max(waits, FRAME),
+        );
+    },
+    /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
+    asSecond(token, view) {
+      app.propose({ second: app.state.selection.second === token ? null : token }, view);
+    },
+    /** Move the second token by one, past the selected one; without one, it begins there. At the end it stays. */
+    moveSecond(by) {
+      const { token, second } = app.state.selection;
+      let next = (second ?? token) + by;
+      if (next === token) next += by;
+      if (next >= 0 && next < app.state.info.counts.token) app.propose({ second: next });
+    },
+    /** The empty page again: what was there before the first run. */
+    showNothing() {
+      latest = null;
+      clearTimeout(telling);
+      telling = 0;
+      Object.assign(app.state, { selection: null, info: null, hover: null, outcome: {} });
+      app.byId("page").classList.add("empty");
+      serial += 1;
+      window.dash_clientside.set_props("proposal", { data: { nothing: true, serial } });
+      app.paint("nothing");
+      app.paint("model");
+    },
+
+    /** Whether a query may read a key in a layer: what the model's mask lets through. */
+    canRead(layer, query, key) {
+      const [kind, reach] = app.state.info.masks[layer];
+      if (kind === "causal") return key <= query && (reach === null || query - key < reach);
+      return reach === null || Math.abs(query - key) <= reach;
+    },
+    /** First and last of `count` positions that `can` lets through, around one that it does. */
+    span(count, can, inside) {
+      let first = inside;
+      let last = inside;
+      while (first > 0 && can(first - 1)) first -= 1;
+      while (last < count - 1 && can(last + 1)) last += 1;
+      return [first, last];
+    },
+  });
+
+  let declared = null;
+  /**
+   * The fields of the selection as dashboard/contracts/selection.py declares them: { name, of, optional, address, was
+   * }.
+   */
+  app.fields = function () {
+    if (!declared) declared = JSON.parse(app.byId("page").dataset.fields);
+    return declared;
+  };
+  /**
+   * A selection of these values, in the fields' order; what an earlier version of the page has kept may have older
+   * names.
+   */
+  app.selectionOf = function (values) {
+    const held = app.fields().filter(({ address }) => address);
+    return Object.fromEntries(held.map(({ name, was }) => [name, values[name] ?? values[was] ?? null]));
+  };
+  const places = () => app.fields().filter(({ of }) => of !== null); // what is selected within a run
+
+  function bounded(value, count) {
+    return Math.max(0, Math.min(count - 1, value));
+  }
+
+  /** The selection that a proposal asks for, or null where it asks for nothing that exists. */
+  function proposed(change, selection, info) {
+    const next = { ...selection };
+    const stepped = change.step && places().find(({ name }) => name === change.step);
+    if (change.step) {
+      if (!stepped) return null;
+      next[change.step] = bounded(selection[change.step] + change.by, info.counts[stepped.of]);
+    }
+    for (const { name, of, optional } of places()) {
+      if (!(name in change)) continue;
+      if (optional && change[name] === null) {
+        next[name] = null;
+        continue;
+      }
+      const value = Number(change[name]);
+      if (!Number.isInteger(value)) return null;
+      next[name] = bounded(value, info.counts[of]);
+    }
+    if (next.second === next.token) {
+      // no token is its own second one
+      if (!("token" in change) && !change.step) return null;
+      next.second = null;
+    }
+    return next;
+  }
+  /* arrows go past the second token: it is one again as soon as another token is selected */
+  function passBy(change, next, selection) {
+    if (change.step !== "token") {
+      if ("token" in change || "second" in change) passed = null;
+    } else if (selection.second !== null && selection.second === next.token)
+      passed = { run: selection.run, token: next.token };
+    else if (passed && passed.run === selection.run && passed.token === selection.token && next.second === null) {
+      if (next.token !== passed.token) next.second = passed.token;
+    } else passed = null;
+  }
+
+  function tell() {
+    const { selection } = app.state;
+    clearTimeout(telling);
+    telling = 0;
+    toldAt = performance.now();
+    serial += 1;
+    const data = Object.fromEntries(places().map(({ name }) => [name, selection[name]]));
+    window.dash_clientside.set_props(latest ? latest.from : "proposal", { data: { ...data, serial } });
+    app.history.note();
+  }
+
+  function show(selection) {
+    app.state.selection = selection;
+    app.state.hover = null;
+    app.paint("selection");
+  }
+
+  /** What is known of the selection's run: newly told, or as it is shown (a later run may have failed meanwhile). */
+  function described(selection, found) {
+    if (!selection) return null;
+    if (found && !found.error && found.run === selection.run) return found;
+    const shown = app.state.info;
+    return shown && shown.run === selection.run ? shown : null;
+  }
+
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+  const triggers = () => window.dash_clientside.callback_context.triggered.map(({ prop_id }) => prop_id);
+
+  /** The selection of a run that has come; null where none has. */
+  function arrival(info) {
+    app.history.arrives(info || { error: true });
+    if (!info || info.error) return null;
+    const next = app.selectionOf({ run: info.run, ...info.start });
+    app.stamp = info.stamp;
+    app.stamped = info.run;
+    app.refresh(next);
+    return next;
+  }
+  /** The selection that the latest of these proposals asks for; null where nothing changes. */
+  function moved(proposals, selection) {
+    const known = app.state.info;
+    const proposal = proposals.filter(Boolean).reduce((a, b) => (a && a.serial > b.serial ? a : b), null);
+    if (!proposal || !selection || !known || known.run !== selection.run) return null;
+    const next = proposed(proposal, selection, known);
+    return !next || same(next, selection) ? null : next;
+  }
+
+  /** Take in what `selection` says, where it is not shown already; `found` describes a run. */
+  app.receive = function (selection, found) {
+    const info = described(selection, found);
+    if (!info) return false;
+    const isNew = app.state.info !== info;
+    if (!isNew && latest && performance.now() - latest.at < PATIENCE && !same(latest.selection, selection))
+      return false;
+    latest = null;
+    app.state.info = info;
+    app.byId("page").classList.remove("empty");
+    if (isNew) {
+      app.state.selection = selection;
+      app.paint("run");
+    }
+    if (isNew || !same(app.state.selection, selection)) show(selection);
+    app.history.note();
+    return true;
+  };
+
+  Object.assign(own, {
+    /** The only writer of `selection`. `chosen`: what was chosen in each view's figure. */
+    reduce(info, proposal, ...chosen) {
+      const selection = chosen.pop();
+      const none = window.dash_clientside.no_update;
+      if (triggers().includes("run-info.data")) return arrival(info) || none;
+      if (proposal && proposal.nothing && triggers().includes("proposal.data")) return null;
+      return moved([proposal, ...chosen], selection) || none;
+    },
+
+    /** What was chosen in a figure whose points say what they stand for. */
+    pick(clicked) {
+      const { triggered } = window.dash_clientside.callback_context;
+      const none = window.dash_clientside.no_update;
+      const point = clicked && clicked.points[0];
+      if (!point || !point.customdata || !triggered.length) return none;
+      app.propose(point.customdata, triggered[0].prop_id.replace(/-graph\.clickData$/, ""));
+      return none; // `propose` writes it, in its pace
+    },
+
+    /** Paints what `selection` says, where `propose` has not done so already; gives the steppers their values. */
+    paint(selection, found) {
+      const none = window.dash_clientside.no_update;
+      if (!selection || !app.receive(selection, found)) return [none, none];
+      return ["layer", "head"].map((name) =>
+        app.byId(name).value === String(selection[name]) ? none : String(selection[name]),
+      );
+    },
+  });
+});

@@ -1,0 +1,288 @@
+/*
+ * Gives the cards what they show of a selection: each view's figure and its words, which the server answers by their
+ * address (dashboard/web/routes/figures.py). They are asked for as soon as something is chosen; `show`, a callback of
+ * Dash, waits for them a moment and gives those that have come. What comes later calls it again, through the store
+ * `arrived`.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  const own = window.dash_clientside.dashboard;
+  const AT_ONCE = 2; // questions of one kind under way; what is wanted when one of them is answered is asked for next
+  const MOST_KINDS = 500; // views with options, of runs, of which it is known what their figures read
+  const WAIT = 40; // milliseconds: the slowest card does not hold back the others
+  const UNREACHED =
+    "The server does not answer, so some of what is shown is of the selection before. " +
+    "It follows when the server is reached again.";
+  const REQUIRED = ["token", "layer", "head"]; // an address has them, whether they matter or not
+  const reads = new Map(); // per view and options: the fields of the selection on which its figure depends
+  const asked = new Map(); // what is under way, or has come and is not shown yet
+  const given = new Map(); // per output: what the answer that it was given last says of itself
+  const unanswered = new Set(); // outputs whose last question failed
+  let serial = 0;
+  let epoch = 0; // rises when what was not whole may be so now
+  let told = 0;
+  let shownLast = null; // the selection of the latest call of `show`
+
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const pick = (values, names) =>
+    Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
+
+  let declared = null;
+  /** The outputs of `show`, in their order: all figures, then all words. */
+  function outputs() {
+    if (!declared) {
+      const views = JSON.parse(app.byId("page").dataset.views);
+      declared = ["figure", "words"].flatMap((kind) =>
+        views.map((view) => ({ name: `${kind}/${view.name}`, kind, view })),
+      );
+    }
+    return declared;
+  }
+  const isOpen = ({ name, card, first }, options) => (card in options ? options[card] === name : first);
+  const isWanted = ({ kind, view }, options) =>
+    isOpen(view, options) && (kind === "words" || options[view.show] !== "table");
+
+  /** Whether a view is the open tab of its card. */
+  app.isOpen = (name) => isOpen(outputs().find(({ view }) => view.name === name).view, app.state.options);
+
+  /*
+   * what an answer depends on: the places of the selection, and options; of a figure, as far as its server has told it
+   * by now
+   */
+  function questionOf({ kind, view, name }, selection, chosen) {
+    const options = app.history.asText(chosen);
+    const all = { ...app.history.places(selection), stamp: app.stamp };
+    if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
+    const own = { ...pick(options, view.options), theme: document.documentElement.dataset.theme };
+    const ofKind = [all.run, all.stamp, view.name, JSON.stringify(own)].join(" ");
+    const fields = ["run", "stamp", ...(reads.get(ofKind) || view.reads)];
+    if (fields.includes("second")) fields.push("token"); // no token is its own second one
+    const zero = Object.fromEntries(REQUIRED.map((field) => [field, "0"]));
+    return { name, ofKind, fields, places: { ...zero, ...pick(all, fields) }, own };
+  }
+  function addressOf({ name, places, own }) {
+    return app.url(`show/${name}?${new URLSearchParams({ ...places, ...own, build: app.byId("page").dataset.build })}`);
+  }
+
+  /** Ask for what a selection shows and is not asked for already. */
+  app.request = function (selection) {
+    const options = selection.run === app.stamped ? app.history.options() : null; // else its stamp is not known yet
+    for (const output of options ? outputs() : []) {
+      const question = questionOf(output, selection, options);
+      if (isWanted(output, options) && !fits(given.get(output) || {}, question)) request(output, question);
+    }
+  };
+  function request(output, question) {
+    const address = addressOf(question);
+    const key = `${epoch} ${address}`;
+    if (asked.has(key)) return;
+    if ([...asked.values()].filter((one) => one.output === output && !one.answer).length >= AT_ONCE) return;
+    serial += 1;
+    const one = { key, output, question, epoch, serial, waits: 0, answer: null, done: null };
+    asked.set(key, one);
+    one.done = fetched(address, question).then(
+      (answer) => come(one, answer),
+      (error) => fail(one, error),
+    );
+  }
+  async function fetched(address, { places }) {
+    const unreached = (error) => {
+      throw Object.assign(new Error(""), { cause: error });
+    };
+    const reply = await fetch(address).catch(unreached);
+    const text = await reply.text().catch(unreached);
+    if (reply.status === app.REPLACED) throw Object.assign(new Error(text), { replaced: places.stamp });
+    if (!reply.ok) throw new Error((reply.headers.get("Content-Type") || "").startsWith("text/plain") ? text : "");
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      return unreached(error);
+    } // what stands in between answered
+  }
+  /* an answer says of itself what it was asked for */
+  function come(one, answer) {
+    const { ofKind, fields: known, places, own } = one.question;
+    const meta = one.output.kind === "figure" ? answer.layout.meta : answer;
+    if (ofKind) {
+      if (reads.size > MOST_KINDS) reads.clear();
+      reads.set(ofKind, meta.reads);
+      if (!meta.reads.every((field) => known.includes(field))) {
+        asked.delete(one.key);
+        call();
+        return;
+      } // it depends on more than it was asked with
+    }
+    const fields = ofKind ? ["run", "stamp", ...meta.reads] : app.fields().map(({ name }) => name);
+    meta.asked = {
+      at: Object.fromEntries(fields.map((name) => [name, places[name] ?? null])),
+      own,
+      serial: one.serial,
+      epoch: one.epoch,
+    };
+    one.answer = answer;
+    if (!one.waits && same(shownLast, app.state.selection)) call(); // else `show` is about to be called, and finds it
+  }
+  let calling = 0;
+  let calls = 0;
+  /* `show` once more */
+  function call() {
+    if (calling) return;
+    calling = setTimeout(() => {
+      calling = 0;
+      told += 1;
+      window.dash_clientside.set_props("arrived", { data: told });
+    }, 0);
+  }
+  /** Ask again for what was not whole: a result is there, or the run is there anew. */
+  app.refresh = function (selection) {
+    epoch += 1;
+    app.request(selection);
+    call();
+  };
+  /** The server was reached: what it did not answer before is asked for again. */
+  app.reached = function () {
+    if (unanswered.size && app.state.selection) {
+      app.request(app.state.selection);
+      call();
+    }
+  };
+
+  /*
+   * the server did not answer: what is shown stays, and is asked for again when it does; unless another was asked for
+   * since
+   */
+  function fail(one, error) {
+    asked.delete(one.key);
+    if (error.replaced) {
+      app.replaced(error.replaced);
+      return;
+    }
+    const { selection } = app.state;
+    const options = app.history.options();
+    if (!selection || !options || !isWanted(one.output, options)) return;
+    if (addressOf(questionOf(one.output, selection, options)) !== addressOf(one.question)) {
+      call();
+      return;
+    }
+    const first = !unanswered.size;
+    unanswered.add(one.output);
+    if (first) app.notify({ lead: "Error.", text: error.message || UNREACHED, from: "show" });
+  }
+  /* what was asked for last is there, or is not asked for any more */
+  function settle(output) {
+    if (unanswered.delete(output) && !unanswered.size) app.notifyOver("show");
+  }
+
+  const metaOf = ({ kind }, value) => (kind === "figure" ? value && value.layout && value.layout.meta : value) || {};
+  function fits({ asked: of, whole }, { places, own }) {
+    return (
+      Boolean(of) &&
+      (whole || of.epoch === epoch) &&
+      same(of.own, own) &&
+      Object.entries(of.at).every(([name, value]) => value === (places[name] ?? null))
+    );
+  }
+  /*
+   * what an output gets: what is asked for, or else the latest that has come and is newer than what is shown, so that
+   * figures follow while a key is held; an answer of a run that is not shown yet waits
+   */
+  function next(output, question, value, isLatest) {
+    const all = question.places;
+    const shown = metaOf(output, value).asked;
+    const fitting = fits(metaOf(output, value), question);
+    /*
+     * what was given before may have been dropped by Dash, which was called again meanwhile: it stays until it is seen
+     * to be there
+     */
+    const come = [...asked.values()].filter((one) => one.output === output && one.answer);
+    for (const one of come) if (fitting || (shown && one.serial <= shown.serial)) asked.delete(one.key);
+    if (fitting) {
+      if (isLatest) settle(output);
+      return undefined;
+    }
+    const mine = come.filter(({ question: { places } }) => places.run === all.run && places.stamp === all.stamp);
+    const exact = mine.find(({ answer }) => fits(metaOf(output, answer), question));
+    const latest = mine.filter(({ serial: of }) => !shown || shown.at.run !== all.run || of > shown.serial).at(-1);
+    const one = exact || latest;
+    if (!one) return undefined;
+    if (exact) settle(output);
+    given.set(output, metaOf(output, one.answer));
+    return one.answer;
+  }
+
+  const after = (milliseconds) =>
+    new Promise((done) => {
+      setTimeout(done, milliseconds);
+    });
+
+  /** The only writer of the figures and of the cards' words. */
+  own.show = async function (selection, arrived, ...rest) {
+    const { no_update: none, PreventUpdate } = window.dash_clientside;
+    const all = outputs();
+    calls += 1;
+    shownLast = selection;
+    const mine = calls;
+    const values = rest.splice(-all.length);
+    const [info, known] = rest.splice(-2);
+    if (!selection) return all.map(({ kind }) => (kind === "words" ? null : none)); // the cards' invitations
+    app.receive(selection, info);
+    if (!app.state.info || app.state.info.run !== selection.run || app.stamped !== selection.run) throw PreventUpdate;
+    const options = app.history.optionsAre(known, rest);
+    const wanted = all.map((output) => (isWanted(output, options) ? questionOf(output, selection, options) : null));
+    const lacks = () => all.filter((output, i) => wanted[i] && !fits(metaOf(output, values[i]), wanted[i]));
+    for (const output of lacks()) request(output, wanted[all.indexOf(output)]);
+    const due = [...asked.values()].filter(
+      (one) => !one.answer && wanted.some((question) => question && addressOf(question) === addressOf(one.question)),
+    );
+    if (due.length) {
+      due.forEach((one) => {
+        one.waits += 1;
+      });
+      await Promise.race([Promise.all(due.map(({ done }) => done)), after(WAIT)]);
+      due.forEach((one) => {
+        one.waits -= 1;
+      });
+      if (mine !== calls) {
+        call();
+        throw PreventUpdate;
+      } // Dash drops what an earlier call gives
+      for (const output of lacks()) {
+        // what had no turn before
+        const question = questionOf(output, selection, options);
+        if (
+          ![...asked.values()].some(
+            (one) => one.output === output && one.answer && fits(metaOf(output, one.answer), question),
+          )
+        )
+          request(output, question);
+      }
+    }
+    const isLatest = same(selection, app.state.selection);
+    const gives = all.map((output, i) => {
+      if (!wanted[i]) {
+        settle(output);
+        return none;
+      }
+      return next(output, questionOf(output, selection, options), values[i], isLatest) ?? none;
+    });
+    // Dash takes each `no_update` for a change of its component
+    if (gives.every((value) => value === none)) throw PreventUpdate;
+    return gives;
+  };
+
+  setInterval(() => {
+    if (app.embedded()) app.reached();
+  }, 4000); // there nobody asks for the server's health
+  app.onPaint((state, what) => {
+    if (what === "nothing") {
+      asked.clear();
+      given.clear();
+      if (unanswered.size) app.notifyOver("show");
+      unanswered.clear();
+    }
+    if (what === "theme" && state.selection) {
+      app.request(state.selection);
+      call();
+    }
+  });
+});

@@ -1,0 +1,68 @@
+/*
+ * Runs are computed again: by a newer version of this program, or after they had left the server. Of one run there may
+ * so be several captures, and this page shows one of them. Where the server has another one now, the run is opened once
+ * more.
+ */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  app.REPLACED = 412; // the status of an answer that cannot be given of this page's capture
+  let reopened = null; // the stamp that was found to be of an earlier capture
+
+  /** The server has another capture of the run than the one with this stamp. */
+  app.replaced = function (stamp) {
+    if (!app.state.info || stamp !== app.stamp || stamp === reopened) return;
+    reopened = stamp;
+    app.history.again();
+  };
+
+  /* a run of an earlier version says so as long as it is shown */
+  function mark({ outdated }) {
+    const box = app.byId("outdated");
+    if (!box) return;
+    if (!outdated.length) {
+      box.replaceChildren();
+      return;
+    }
+    const what = app.make("div", "what");
+    what.append(app.make("b", "", "Computed by an earlier version of this program. "), advice());
+    what.title = `Changed since: ${outdated.join("; ")}.`;
+    const line = app.make("div", "notice plain");
+    line.append(what);
+    if (canRun()) {
+      const again = app.make("button", "strong", "Run again");
+      again.type = "button";
+      again.addEventListener("click", run);
+      line.append(again);
+    }
+    box.replaceChildren(line);
+  }
+  function canRun() {
+    const { plain, known } = app.state.info;
+    return plain && Boolean(known) && !known.facts.refusal && !app.embedded();
+  }
+  function advice() {
+    if (canRun()) return "Some of its numbers are missing or computed differently now; run it again to get them.";
+    return "Some of its numbers are missing or computed differently now; capture the text again where it was captured.";
+  }
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-run-again]")) run();
+  }); // a card that lacks what a run would bring
+  function run() {
+    const { model, text } = app.state.info;
+    app.chooseModel(model);
+    window.dash_clientside.set_props("text", { value: text });
+    setTimeout(() => app.byId("run").click(), 0);
+  }
+
+  app.onPaint((state, what) => {
+    if (what === "nothing") mark({ outdated: [] });
+    if (what !== "run") return;
+    reopened = null;
+    mark(state.info);
+    app.byId("page").classList.toggle("runs-again", canRun());
+    if (state.info.via === "again") {
+      const text = "This run was computed again meanwhile, and the page shows it as it is now.";
+      app.notify({ lead: "Computed again.", text, plain: true });
+    }
+  });
+});

@@ -130,8 +130,8 @@
           .then(dataAddress),
       );
     const [family, range] = ["font-family", "unicode-range"].map((name) => rule.style.getPropertyValue(name));
-    const source = `url("${await fonts.get(address)}") format("woff2")`;
-    return `@font-face{font-family:${family};font-weight:100 900;src:${source};unicode-range:${range}}`;
+    const from = `url("${await fonts.get(address)}") format("woff2")`;
+    return `@font-face{font-family:${family};font-weight:100 900;src:${from};unicode-range:${range}}`;
   }
   function dataAddress(blob) {
     return new Promise((resolve, reject) => {

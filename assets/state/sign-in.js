@@ -10,7 +10,6 @@
   let ended = false;
   let probing = null;
 
-  const app = () => window.dashboardApp;
   const own = (reply) => !reply.url || new URL(reply.url).origin === window.location.origin;
   const isPage = (reply) => (reply.headers.get("Content-Type") || "").startsWith("text/html");
   // this server redirects no question of the page
@@ -24,7 +23,7 @@
   function probe() {
     probing =
       probing ||
-      send(app().url("health"), { redirect: "manual", cache: "no-store" })
+      send(app.url("health"), { redirect: "manual", cache: "no-store" })
         .then(
           (reply) => note(isLogin(reply)),
           () => {},
@@ -39,12 +38,12 @@
     ended = out;
     if (out) tell();
     else {
-      app().notifyOver("sign-in");
-      app().reached();
+      app.notifyOver("sign-in");
+      app.reached();
     }
   }
   function tell() {
-    app().notify({
+    app.notify({
       lead: "Your sign-in has ended.",
       text: "Reload the page. Your text and what is shown come back.",
       from: "sign-in",

@@ -1,7 +1,7 @@
 """Markup that Dash need not know: attributes, and parts of the page that no callback addresses.
 
 Every Dash component on the page looks at Dash's state whenever any property changes, at about a tenth of a millisecond
-each (docs/decisions/014). What is only shown is therefore sent as a plain tree, which assets/components/plain-trees.js makes elements
+each (docs/decisions/014). What is only shown is therefore sent as a plain tree, which assets/core.js makes elements
 of.
 """
 

@@ -100,8 +100,8 @@ def attention_cells(
 
     Returns:
         Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS`
-        tokens axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/overlays/cells.js makes
-        pixels: one that holds several cells shows the largest.
+        tokens axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/overlays/cells.js
+        makes pixels: one that holds several cells shows the largest.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.

@@ -1,7 +1,7 @@
 """What is written beside bars: a token at the left of each, and columns of numbers at its right.
 
-The page writes them itself (assets/overlays/bars.js), which takes a tenth of the time that Plotly takes for its labels and
-notes; a figure that stands alone has them from Plotly (`written`). Both read `layout.meta.bars`.
+The page writes them itself (assets/overlays/bars.js), which takes a tenth of the time that Plotly takes for its labels
+and notes; a figure that stands alone has them from Plotly (`written`). Both read `layout.meta.bars`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Tokens in two or three principal components, and their paths through the layers.
 
-On the page the browser draws points, paths and marks itself (assets/overlays/points.js, space.js), so that a step of token
-or layer costs no new figure: `space_frame` gives it axes and coordinates. `space_figure` is the same by Plotly alone.
+On the page the browser draws points, paths and marks itself (assets/overlays/points.js, space.js), so that a step of
+token or layer costs no new figure: `space_frame` gives it axes and coordinates. `space_figure` is the same by Plotly
+alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
 SIZES = {2: {"point": 7, "stop": 4, "mark": 15}, 3: {"point": 3, "stop": 2, "mark": 7}}  # pixels, by dimensions
-TURNED, TILTED = -0.55, 0.27  # radians: the page's view of three components as it is at first (assets/overlays/space.js)
+# radians: the page's view of three components as it is at first (assets/overlays/space.js)
+TURNED, TILTED = -0.55, 0.27
 # of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
 DISTANCE = 1.7
 ASPECT = 1.15  # size of the cube

@@ -83,9 +83,8 @@ class View:
         table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
         more: further figures that can be exported.
         selects: what of its figure can be chosen: "points", whose `customdata` holds fields of the selection
-            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of (assets/overlays/axes.js); or
-            "drawn",
-            what a script of its own draws over it. selects_nothing: why nothing can be; a view has one of the two.
+            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of
+            (assets/overlays/axes.js); or "drawn", what a script of its own draws over it. selects_nothing: why nothing can be; a view has one of the two.
     """
 
     name: str

@@ -136,7 +136,7 @@ def fetched(address: str, patience: float = 0) -> bytes:
 def test_the_command_serves_the_page_with_its_assets(served: str) -> None:
     page = fetched(served, patience=120).decode()
     assets = re.findall(r'"(/assets/[^"?]+)', page)
-    scripts = {f"/assets/{path.name}" for path in (ROOT / "assets").glob("*.js")}
+    scripts = {f"/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "assets").rglob("*.js")}
     assert scripts <= set(assets)
     for asset in assets:
         assert fetched(served.rstrip("/") + asset) == (ROOT / asset.lstrip("/")).read_bytes()

@@ -171,8 +171,8 @@ def table(context: Context) -> Table:
 
 
 def fitting(query: str) -> Callable[[int, int, str], bool]:
-    """Whether a head (layer, head, pattern) fits a filter, as assets/components/head-table.js has it: “layer 1” is not “layer
-    12”."""
+    """Whether a head (layer, head, pattern) fits a filter, as assets/components/head-table.js has it: “layer 1” is not
+    “layer 12”."""
     words = FILTER_SPACE.sub(" ", query.lower()).strip()
     found = re.compile(r"(^|[ .])" + re.escape(words) + (r"(?!\d)" if words[-1:].isdigit() else "")) if words else None
 

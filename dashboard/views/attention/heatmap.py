@@ -227,7 +227,7 @@ def heads_grid() -> html.Div:
 
 
 def one_head_line() -> html.Div:
-    """The heatmap's heading, with the head's pattern (written by assets/components/head-grid.js) and the colour legend."""
+    """The heatmap's heading, with the head's pattern (assets/components/head-grid.js writes it) and the legend."""
     ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
     swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
     legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")

@@ -1,7 +1,7 @@
 """What the views show, as plain answers that depend on nothing but their address (docs/decisions/020 and 032).
 
     /show/figure/VIEW    the view's figure as Plotly's JSON
-    /show/words/VIEW     what stands around it: plain trees for assets/components/plain-trees.js
+    /show/words/VIEW     what stands around it: plain trees for assets/core.js
 
 Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them
 as soon as something is selected, and one callback of Dash gives them to the cards (assets/state/show.js). A figure is
@@ -148,7 +148,7 @@ def _said(view: View, context: Context) -> Told:
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:
-    """The words as plain trees, which assets/components/plain-trees.js puts around the figure."""
+    """The words as plain trees, which assets/core.js puts around the figure."""
     heading = [html.H2(words.title), html.P(words.caption, className="caption")]
     body = words.body
     if words.message is not None:

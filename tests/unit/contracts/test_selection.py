@@ -79,7 +79,7 @@ def test_no_second_module_and_no_script_lists_the_fields() -> None:
     lists = [path.name for path in modules for names in listings(path.read_text()) if names >= NAMES]
     scripts = {
         path.name: re.findall(r"\{([^{}]*)\}|\[([^\[\]]*)\]", path.read_text())
-        for path in (ROOT / "assets").glob("*.js")
+        for path in (ROOT / "assets").rglob("*.js")
     }
     lists += [
         name for name, braces in scripts.items() for pair in braces if set(re.findall(r"\w+", "".join(pair))) >= NAMES

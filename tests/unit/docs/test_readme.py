@@ -162,10 +162,10 @@ def test_limits_are_the_codes() -> None:
 def test_every_key_stands_in_the_table_and_in_the_dialogs_list() -> None:
     """The dialog of assets/components/keyboard.js and the README say the same of the same keys."""
     source = read(ROOT / "assets" / "components/keyboard.js")
-    found = re.findall(r'show: "([^"]+)",(?: also: "([^"]+)",)? does: "([^"]+)"', source)
-    assert len(found) == source.count("{ show: ")
+    found = re.findall(r'show: "([^"]+)",(?:\s+also: "([^"]+)",)?\s+does: "([^"]+)"', source)
+    assert len(found) == len(re.findall(r"\{\s+show: ", source))
     wanted = {("anywhere", f"{show} or {also}" if also else show, does) for show, also, does in found}
-    wanted |= set(re.findall(r'^    \["([^"]+)", "([^"]+)", "([^"]+)"\],$', source, re.M))
+    wanted |= set(re.findall(r'^    \[\s*"([^"]+)",\s+"([^"]+)",\s+"([^"]+)",?\s*\],$', source, re.M))
     section = read(ROOT / "README.md").split("### Keys and clicks")[1].split("\n## ")[0]
     rows = {tuple(row) for row in table_rows(section)}
     assert wanted - rows == set()
@@ -228,7 +228,7 @@ def test_the_code_names_every_part_of_the_package() -> None:
 
 def test_what_the_browser_keeps_is_said() -> None:
     """Every script that stores something is one that the README's paragraph was written for."""
-    scripts = {path.name: read(path) for path in sorted((ROOT / "assets").glob("*.js"))}
+    scripts = {path.relative_to(ROOT / "assets").as_posix(): read(path) for path in (ROOT / "assets").rglob("*.js")}
     stores = {
         name: set(re.findall(r"window\.(localStorage|sessionStorage)\.setItem", code)) for name, code in scripts.items()
     }

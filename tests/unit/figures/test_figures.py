@@ -285,7 +285,8 @@ def test_three_components_are_seen_as_on_the_page_and_their_labels_are_read_as_t
     figure = space_figure(space, [">>", "<b>", "&amp;", "C"], selected=(0, None))
     camera = figure.layout.scene.camera
     assert camera.projection.type == "orthographic"
-    start = re.search(r"START = \{ yaw: (\S+), pitch: (\S+),", (ASSETS / "overlays/space.js").read_text(encoding="utf-8"))
+    script = (ASSETS / "overlays" / "space.js").read_text(encoding="utf-8")
+    start = re.search(r"START = \{ yaw: (\S+), pitch: (\S+),", script)
     assert start is not None
     yaw, pitch = map(float, start.groups())
     towards = np.array([math.sin(yaw) * math.cos(pitch), -math.cos(yaw) * math.cos(pitch), math.sin(pitch)])

@@ -175,15 +175,15 @@ def test_each_graph_leads_to_the_selection_or_its_view_says_why_not(app: dash.Da
             assert picked not in written, "a script writes it"
             scripts = [
                 path.read_text()
-                for path in (ROOT / "assets").glob("*.js")
-                if path.name not in ("core.js", "overlays/axes.js")
+                for path in (ROOT / "assets").rglob("*.js")
+                if path.name not in ("selection.js", "axes.js")
             ]
             of = [text for text in scripts if re.search(r'app\.(propose|asSecond)\(.*, (view|"[a-z-]+")\)', text)]
             assert view.selects == "axes" or any(f'"{view.name}"' in text for text in of), view.name
 
 
 def test_duplicate_writers_are_nowhere_allowed() -> None:
-    sources = [*(ROOT / "dashboard").rglob("*.py"), *(ROOT / "assets").glob("*.js")]
+    sources = [*(ROOT / "dashboard").rglob("*.py"), *(ROOT / "assets").rglob("*.js")]
     assert len(sources) > 30
     assert [str(path) for path in sources if "allow_duplicate" in path.read_text()] == []
 
@@ -196,7 +196,7 @@ def test_callbacks_name_components_that_dash_knows(app: dash.Dash) -> None:
 
 
 def test_every_browser_function_that_is_called_is_defined(app: dash.Dash) -> None:
-    scripts = "".join(path.read_text() for path in sorted((ROOT / "assets").glob("*.js")))
+    scripts = "".join(path.read_text() for path in sorted((ROOT / "assets").rglob("*.js")))
     wanted = {
         d["clientside_function"]["function_name"]
         for d in get(app, "/_dash-dependencies")

@@ -2,7 +2,7 @@
  * The Dash component of dashboard/components/card_tabs.py: a row of tabs (WAI-ARIA Authoring Practices, tabs that open
  * on focus).
  */
-(window.dashboardParts = window.dashboardParts || []).push((app) => {
+(window.dashboardParts = window.dashboardParts || []).push(() => {
   "use strict";
   const STEPS = { ArrowLeft: (at) => at - 1, ArrowRight: (at) => at + 1, Home: () => 0, End: () => -1 };
 

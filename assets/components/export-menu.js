@@ -15,7 +15,7 @@
     let reply;
     try {
       reply = await fetch(app.url(`export/${path}?${values}`));
-    } catch (error) {
+    } catch {
       throw new Error("The server does not answer, so nothing was saved. Try again when it is back.");
     }
     if (reply.status === app.REPLACED) app.replaced(values.get("stamp"));
@@ -96,10 +96,10 @@
     const points = new Set(Array.from(text, (character) => character.codePointAt(0)));
     const needed = [];
     for (const sheet of document.styleSheets) {
-      let rules = [];
+      let rules;
       try {
         rules = sheet.cssRules;
-      } catch (error) {
+      } catch {
         continue;
       }
       for (const rule of rules) {
@@ -147,7 +147,7 @@
     image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(source);
     try {
       await image.decode();
-    } catch (error) {
+    } catch {
       throw new Error("This browser could not draw the picture. Save it as SVG.");
     }
     const scale = Math.min(SCALE, LARGEST_PNG / Math.max(found.width, found.height));

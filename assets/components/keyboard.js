@@ -1,7 +1,6 @@
-/* Keys that work from anywhere on the page, the dialog that lists them, and what is announced. One list serves both. */
+/* Keys that work from anywhere on the page, and the dialog that lists them. One list serves both. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const SETTLED = 400; // milliseconds after the last change before it is announced: held keys are not told one by one
   const STORED = "single-keys";
 
   /* what has keys of its own: nothing is taken from there */
@@ -113,14 +112,14 @@
   let single = true;
   try {
     single = window.localStorage.getItem(STORED) !== "off";
-  } catch (error) {
+  } catch {
     /* private window: on */
   }
   function switchSingle(on) {
     single = on;
     try {
       window.localStorage.setItem(STORED, on ? "on" : "off");
-    } catch (error) {
+    } catch {
       /* for this page alone */
     }
   }
@@ -204,54 +203,6 @@
       }, 0);
   });
 
-  /* what is typed into the picker's list is searched for, wherever in it the focus is */
-  document.addEventListener(
-    "keydown",
-    (event) => {
-      const list = event.target.closest(".dash-dropdown-content");
-      if (!list || event.target.matches(".dash-dropdown-search") || event.ctrlKey || event.altKey || event.metaKey)
-        return;
-      if (event.key.length === 1 && event.key !== " ") list.querySelector(".dash-dropdown-search").focus();
-    },
-    true,
-  );
-
-  /*
-   * Dash's picker hides a field that only hands the focus on; its button can take the focus itself, and its list has no
-   * name
-   */
-  app.whenAdded(() => {
-    for (const field of document.querySelectorAll(".dash-dropdown-focus-target:not([inert])")) {
-      field.inert = true;
-      const button = field.parentElement.querySelector("button");
-      if (button) button.tabIndex = 0;
-    }
-    for (const list of document.querySelectorAll(
-      ".dash-dropdown-content:not([aria-label]), .dash-dropdown-content [role=listbox]:not([aria-label])",
-    )) {
-      list.setAttribute("aria-label", "Models");
-    }
-  });
-
-  /* menus: arrows go through them; they close when the focus leaves */
-  const items = (menu) =>
-    [...menu.querySelectorAll("button, a[href], input")].filter((node) => node.offsetParent && !node.disabled);
-  document.addEventListener("keydown", (event) => {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const menu = by && event.target.closest && event.target.closest("details.menu-box[open]");
-    if (!menu || event.target.matches("input[type=radio], input[type=text], textarea") || event.shiftKey) return;
-    const all = items(menu);
-    const at = all.indexOf(event.target);
-    const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : (at + by + all.length) % all.length];
-    if (!next) return;
-    event.preventDefault();
-    next.focus();
-  });
-  document.addEventListener("focusout", (event) => {
-    const menu = event.target.closest && event.target.closest("details.menu-box[open]");
-    if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.removeAttribute("open");
-  });
-
   /* the dialog */
   let dialog = null;
   function row(cells) {
@@ -322,56 +273,5 @@
   }
   document.addEventListener("click", (event) => {
     if (event.target.closest("#keys")) open();
-  });
-
-  /* announcements: what is selected, when it has settled; with a second token, the weight between them */
-  const HEARD = 3000; // milliseconds in which a sentence is left alone by what matters less
-  let waiting = 0;
-  let said = 0;
-  let heard = -HEARD;
-  /** Say a sentence to those who do not see the page; what is selected is not said over it. */
-  app.say = function (sentence) {
-    heard = performance.now();
-    write(sentence);
-  };
-  /** The same of what goes on beside: it is not said over a sentence of just before. Whether it was said. */
-  app.sayBeside = function (sentence) {
-    if (performance.now() - heard < HEARD) return false;
-    write(sentence);
-    return true;
-  };
-  function write(sentence) {
-    clearTimeout(waiting);
-    said += 1;
-    const node = app.byId("announcer");
-    if (node) node.textContent = sentence;
-  }
-  async function weight(selection, { run, stamp }) {
-    const { layer, head } = selection;
-    if (!app.canRead(layer, selection.token, selection.second)) return "cannot attend to it";
-    const read = await app.exact({ run, stamp, layer, head }, selection.token);
-    return `attends to it with weight ${app.precise(read(selection.second))}`;
-  }
-  async function announce() {
-    const { selection, info } = app.state;
-    if (!selection || !info || selection.run !== info.run) return;
-    const value = app.surprisal(selection.token);
-    const before = said;
-    const parts = [app.selectedWords()];
-    if (value !== null && value !== undefined) parts.push(app.surprisalText(value, 1));
-    if ((selection.second ?? null) !== null) {
-      try {
-        parts.push(await weight(selection, info));
-      } catch (error) {
-        /* the server does not answer, or not of this capture: without it */
-      }
-    }
-    if (app.state.selection === selection && app.state.info === info && said === before)
-      app.byId("announcer").textContent = parts.filter(Boolean).join(", ");
-  }
-  app.onPaint((state, what) => {
-    if (what !== "selection") return;
-    clearTimeout(waiting);
-    waiting = setTimeout(announce, SETTLED);
   });
 });

@@ -50,4 +50,23 @@
     true,
   );
   window.addEventListener("resize", () => all().forEach(place));
+
+  /* menus: arrows go through them; they close when the focus leaves */
+  const items = (menu) =>
+    [...menu.querySelectorAll("button, a[href], input")].filter((node) => node.offsetParent && !node.disabled);
+  document.addEventListener("keydown", (event) => {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const menu = by && event.target.closest && event.target.closest("details.menu-box[open]");
+    if (!menu || event.target.matches("input[type=radio], input[type=text], textarea") || event.shiftKey) return;
+    const all = items(menu);
+    const at = all.indexOf(event.target);
+    const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : (at + by + all.length) % all.length];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  });
+  document.addEventListener("focusout", (event) => {
+    const menu = event.target.closest && event.target.closest("details.menu-box[open]");
+    if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.removeAttribute("open");
+  });
 });

@@ -3,7 +3,7 @@
   "use strict";
   const make = app.make;
   let dialog = null;
-  let box = {};
+  const box = {};
   let asked = 0;
   let typing = 0;
   let found = { runs: [], count: 0, known: true };
@@ -14,7 +14,7 @@
     let reply;
     try {
       reply = await fetch(app.url("recent" + path), { method, headers, body: body && JSON.stringify(body) });
-    } catch (error) {
+    } catch {
       throw new Error("The server does not answer. Try again when it does.");
     }
     if (!reply.ok) throw new Error(await reply.text());

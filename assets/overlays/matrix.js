@@ -4,7 +4,6 @@
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
   const LEAST = 13;
   const POSITIONS_ABOVE = 80;
-  const rows = new Map();
   const SMALL = 5.6; // pixels of one character of a note
   let graph = null;
   let over = null;
@@ -42,32 +41,10 @@
     };
   }
 
-  /* which indices carry a label: every so many, the strong ones always, and they push the others out */
-  function chosen(count, cell, strong, most) {
-    const step = STEPS.find((s) => s * cell >= LEAST) || STEPS[STEPS.length - 1];
-    const far = Math.ceil(most / cell);
-    const kept = [...new Set(strong.filter((i) => i !== null && i !== undefined))];
-    const labels = kept.slice();
-    for (let i = 0; i < count; i += step) if (!kept.some((k) => Math.abs(k - i) < far)) labels.push(i);
-    return labels;
-  }
-
   function emphasis(index, selection, hover) {
     if (index === selection.token) return "selected";
     if (index === selection.second) return "second";
     return hover && (index === hover.token || index === hover.key) ? "hovered" : "";
-  }
-
-  /* the selected and the second label, moved apart where their rows are too close for both */
-  function spread([token, other], g) {
-    const moved = new Map();
-    if (other === null || other === undefined || other === token) return moved;
-    const lack = LEAST - Math.abs(g.top(token) - g.top(other));
-    if (lack <= 0) return moved;
-    const sign = token > other ? 1 : -1;
-    moved.set(token, (sign * lack) / 2);
-    moved.set(other, (-sign * lack) / 2);
-    return moved;
   }
 
   function drawLabels(g, state) {
@@ -75,8 +52,8 @@
     const most = app.narrow() ? 8 : 12;
     const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
     const strong = [selection.token, selection.second];
-    const apart = spread(strong, g);
-    for (const i of chosen(g.rows, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
+    const apart = app.movedApart(strong, g.top, LEAST);
+    for (const i of app.labelled(g.rows, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
       if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
       const y = g.top(i) + (apart.get(i) || 0);
       const position = g.rows > POSITIONS_ABOVE || app.repeated(i, most) ? " " + i : "";
@@ -91,7 +68,7 @@
     if (g.columns > POSITIONS_ABOVE) positions(g, state, strong, inView);
     else {
       const angle = g.cell >= 19 ? -45 : -90;
-      for (const i of chosen(g.columns, g.cell, strong, LEAST)) {
+      for (const i of app.labelled(g.columns, g.cell, strong, LEAST)) {
         if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
         const x = g.left(i) + (angle === -90 ? 4 : 2);
         const y = g.box.y0 - 6;
@@ -211,36 +188,6 @@
     row(g, selection.token, "row", 4);
   }
 
-  /** The exact weights of a row: a function of the key. Fetched a block of rows at a time, and kept. */
-  app.exact = async function ({ run, stamp, layer, head, shape }, query) {
-    const { token } = app.state.info.counts;
-    const [queries, keys] = shape || [token, token];
-    const block = Math.max(1, Math.floor(16384 / keys));
-    const first = Math.floor(query / block) * block;
-    const last = Math.min(queries, first + block);
-    const name = `${run}/${stamp}/${layer}/${head}/${first}`;
-    if (!rows.has(name)) {
-      if (rows.size > 64) rows.clear();
-      const query = new URLSearchParams({ from: first, to: last, v: app.state.info.version, stamp });
-      rows.set(
-        name,
-        fetch(app.url(`run/${run}/attention/${layer}/${head}?${query}`))
-          .then((reply) => {
-            if (reply.status === app.REPLACED) app.replaced(stamp);
-            if (!reply.ok) throw new Error("no weights");
-            return reply.arrayBuffer();
-          })
-          .then((bytes) => new Float32Array(bytes))
-          .catch((error) => {
-            rows.delete(name);
-            throw error;
-          }),
-      );
-    }
-    const values = await rows.get(name);
-    return (key) => values[(query - first) * keys + key];
-  };
-
   function cellAt(event) {
     const g = geometry();
     if (!g) return null;
@@ -292,26 +239,14 @@
     try {
       const weight = await app.exact(shown, cell.token);
       if (pointer === cell)
-        app.tip([names, ["weight ", app.make("b", "", precise(weight(cell.key)))]], clientX, clientY);
-    } catch (error) {
+        app.tip([names, ["weight ", app.make("b", "", app.precise(weight(cell.key)))]], clientX, clientY);
+    } catch {
       if (pointer === cell) app.tip([names, "the exact weight could not be fetched"], clientX, clientY);
     }
   }
-  function precise(value) {
-    return !Number.isFinite(value)
-      ? "not finite"
-      : value === 0
-        ? "0"
-        : value >= 0.001
-          ? value.toFixed(4)
-          : value.toExponential(2);
-  }
-  app.precise = precise;
-
   function click(event) {
     const cell = cellAt(event);
     if (!cell) return;
-    const { selection } = app.state;
     if (event.shiftKey)
       app.asSecond(cell.key === null ? cell.token : cell.key, "attention"); // the selected token stays
     else if (cell.key === null) app.propose({ token: cell.token }, "attention");

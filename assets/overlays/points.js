@@ -12,21 +12,8 @@
     [-1, 1],
   ];
   const CHARACTER = 6.65;
-  const HEIGHT = 13;
   const REACH = 20; // pixels from a point at which a click still means it
-  let names = null;
 
-  /* repeated and one-character labels add their position */
-  function suffixes(info) {
-    if (names && names.info === info) return names.list;
-    const counts = new Map();
-    for (const label of info.labels) counts.set(label, (counts.get(label) || 0) + 1);
-    const list = info.labels.map((label, i) =>
-      counts.get(label) > 1 || label.replace(/·/g, "").length <= 1 ? " " + i : "",
-    );
-    names = { info, list };
-    return list;
-  }
   /* over the graph of one view */
   function attach(view) {
     let graph = null;
@@ -81,41 +68,12 @@
       return found;
     }
 
-    /* greedy placement in eight directions on a coarse grid of taken boxes */
-    function placer(bounds) {
-      const size = 40;
-      const cells = new Map();
-      const each = (box, visit) => {
-        for (let cx = Math.floor(box[0] / size); cx <= Math.floor(box[2] / size); cx += 1) {
-          for (let cy = Math.floor(box[1] / size); cy <= Math.floor(box[3] / size); cy += 1)
-            if (visit(`${cx},${cy}`)) return true;
-        }
-        return false;
-      };
-      const hit = (box) =>
-        each(box, (name) =>
-          (cells.get(name) || []).some((b) => box[0] < b[2] && box[2] > b[0] && box[1] < b[3] && box[3] > b[1]),
-        );
-      const take = (box) =>
-        each(box, (name) => {
-          if (!cells.has(name)) cells.set(name, []);
-          cells.get(name).push(box);
-          return false;
-        });
-      const inside = (box) => box[0] >= bounds[0] && box[2] <= bounds[2] && box[1] >= bounds[1] && box[3] <= bounds[3];
-      return { hit, take, inside };
-    }
-    function labelBox(p, [dx, dy], wide, gap) {
-      const x0 = dx > 0 ? p.x + gap : dx < 0 ? p.x - gap - wide : p.x - wide / 2;
-      const y = p.y + dy * (dx ? gap : gap + 3);
-      return [x0, y - HEIGHT / 2, x0 + wide, y + HEIGHT / 2];
-    }
     function drawLabels(all, state, path, parent) {
       const { selection, hover, info } = state;
-      const ends = suffixes(info);
+      const ends = app.suffixes(info);
       const most = app.narrow() ? 8 : 12;
       const { xaxis: x, yaxis: y, width } = graph._fullLayout;
-      const place = placer([x._offset, y._offset - 4, width, y._offset + y._length + 2]);
+      const place = app.placer([x._offset, y._offset - 4, width, y._offset + y._length + 2]);
       for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
       const first = [selection.token, selection.second, hover ? hover.token : null];
       const done = new Set();
@@ -126,9 +84,11 @@
         const suffix = always ? " " + p.token : ends[p.token];
         const wide = (Array.from(app.short(p.token, most)).length + suffix.length) * CHARACTER;
         const gap = always ? 12 : 7;
-        let box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find((b) => place.inside(b) && !place.hit(b));
+        let box = DIRECTIONS.map((d) => app.labelBox(p, d, wide, gap)).find((b) => place.inside(b) && !place.hit(b));
         if (!box && always)
-          box = DIRECTIONS.map((d) => labelBox(p, d, wide, gap)).find(place.inside) || labelBox(p, [1, 0], wide, gap);
+          box =
+            DIRECTIONS.map((d) => app.labelBox(p, d, wide, gap)).find(place.inside) ||
+            app.labelBox(p, [1, 0], wide, gap);
         if (!box) return;
         place.take(box);
         const kind =
@@ -150,7 +110,7 @@
       const order = [...path].sort((a, b) => importance(b, path.length) - importance(a, path.length));
       for (const p of order) {
         const text = p.place === 0 ? "E" : String(p.place - 1);
-        const box = DIRECTIONS.map((d) => labelBox(p, d, text.length * CHARACTER, 5)).find(
+        const box = DIRECTIONS.map((d) => app.labelBox(p, d, text.length * CHARACTER, 5)).find(
           (b) => place.inside(b) && !place.hit(b),
         );
         if (!box) continue;

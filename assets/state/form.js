@@ -1,49 +1,10 @@
-/* The form: model, text and its tokens' count, examples, what it says of the run that is shown, theme, link. */
+/* The form: model, text, examples, and what it says of the run that is shown. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const own = window.dash_clientside.dashboard;
   const props = (id, values) => window.dash_clientside.set_props(id, values);
   let catalog = {};
   let chosen = null;
-
-  /* theme: as the system has it, or as chosen */
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  let kept = null; // where nothing can be stored: a private window, or a page inside another site's
-  function themeChoice() {
-    try {
-      return kept || window.localStorage.getItem("theme") || "system";
-    } catch (error) {
-      return "system";
-    }
-  }
-  function effectiveTheme() {
-    const choice = themeChoice();
-    return choice === "system" ? (dark.matches ? "dark" : "light") : choice;
-  }
-  function applyTheme() {
-    const theme = effectiveTheme();
-    document.documentElement.dataset.theme = theme;
-    document.documentElement.dataset.bsTheme = theme;
-    const button = app.byId("theme-switch");
-    if (button) button.textContent = "Theme: " + themeChoice();
-    return theme;
-  }
-  applyTheme();
-  dark.addEventListener("change", () => {
-    applyTheme();
-    app.paint("theme");
-  });
-  function switchTheme() {
-    const order = ["system", "light", "dark"];
-    const next = order[(order.indexOf(themeChoice()) + 1) % 3];
-    try {
-      window.localStorage.setItem("theme", next);
-    } catch (error) {
-      kept = next;
-    }
-    applyTheme();
-    app.paint("theme");
-  }
 
   /* model and token count */
   own.modelChosen = function (name, entries) {
@@ -52,7 +13,7 @@
     app.state.model = modelOf(name);
     const composer = app.byId("composer");
     if (composer) composer.classList.toggle("mono", Boolean(app.state.model && app.state.model.monospace));
-    count();
+    app.countTokens();
     if (!app.state.info) app.paint("model");
     captions();
     if (name) app.keepText();
@@ -66,59 +27,6 @@
     const unknown = { title: name.split("/").pop(), kind: null, layers: 0, heads: 0, here: false, limit: null };
     return app.arrivedModel(name) || catalog[name] || unknown;
   }
-  let counting = 0;
-  let asked = 0;
-  function count() {
-    clearTimeout(counting);
-    counting = setTimeout(() => countNow(), 200);
-  }
-  function showCount(tokens, unknown) {
-    const node = app.byId("token-count");
-    const model = modelOf(chosen);
-    if (!node || !model) return;
-    const limit = model.limit === null ? null : model.limit.toLocaleString("en");
-    const over = tokens !== null && limit !== null && tokens > model.limit;
-    const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
-    if (limit === null) node.textContent = "tokens are counted on run";
-    else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
-    if (unknown) node.textContent = `the model does not know token ${unknown.token}`;
-    node.classList.toggle("over", over || Boolean(unknown));
-    if (unknown && node.title !== unknown.why) app.sayBeside(unknown.why); // as a run would
-    node.title = unknown
-      ? unknown.why
-      : over
-        ? "Too long for this model: shorten the text, or choose another model."
-        : "";
-  }
-  // a tokenizer that nobody has used for a while takes longer than the server waits
-  const AGAIN = { times: 3, after: 1500 };
-  async function countNow(times = AGAIN.times) {
-    const area = app.byId("text");
-    if (!area || !chosen) return;
-    fit(area);
-    asked += 1;
-    const mine = asked;
-    if (!area.value) {
-      showCount(0);
-      return;
-    }
-    if (times === AGAIN.times) app.byId("token-count").textContent = "counting …";
-    try {
-      const reply = await fetch(app.url("count"), {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ model: chosen, text: area.value }),
-      });
-      const found = reply.ok ? await reply.json() : { tokens: null };
-      if (mine !== asked) return;
-      showCount(found.too_long ? Infinity : found.tokens, found.unknown);
-      const { here } = modelOf(chosen);
-      if (reply.ok && here && found.tokens === null && times)
-        counting = setTimeout(() => countNow(times - 1), AGAIN.after);
-    } catch (error) {
-      if (mine === asked) showCount(null);
-    }
-  }
   const MOST_HEIGHT = 180;
   let wide = 0; // pixels for which the text was fitted
   /* the box's own width: what stands beside it in the frame takes more or less of that */
@@ -129,6 +37,7 @@
    * One line, all lines while they are written (and on a phone), or folded to the first one. Measured without what
    * folding adds.
    */
+  app.fitText = fit;
   function fit(area) {
     const composer = app.byId("composer");
     const edit = app.byId("edit-text");
@@ -183,13 +92,13 @@
     props("model", { value: example.model });
     props("text", { value: example.text });
     setTimeout(() => {
-      count();
+      app.countTokens();
       app.byId("run").click();
     }, 0);
   }
   own.examplesKnown = function (examples) {
     app.examples = examples;
-    applyTheme(); // the page is there now, with the button that names it
+    app.applyTheme(); // the page is there now, with the button that names it
     // else when its run has come
     if (!new URLSearchParams(window.location.search).has("run")) setTimeout(app.takeUpText, 0);
   };
@@ -276,7 +185,7 @@
       if (mine !== filling) return;
       filling = 0;
       fit(app.byId("text"));
-      count();
+      app.countTokens();
       captions();
       if (done) setTimeout(done, 0);
     };
@@ -291,7 +200,7 @@
       props("text", { value: "" });
       setTimeout(() => {
         fit(area);
-        count();
+        app.countTokens();
       }, 50);
     }
     shownText = "";
@@ -348,19 +257,6 @@
   }
   app.captions = captions;
 
-  /* link */
-  async function copyLink(button) {
-    try {
-      await navigator.clipboard.writeText(app.history.link());
-      button.textContent = "Copied";
-    } catch (error) {
-      button.textContent = "Copy from the address bar";
-    }
-    setTimeout(() => {
-      button.textContent = "Copy link";
-    }, 1500);
-  }
-
   document.addEventListener("click", (event) => {
     const target = event.target.closest("button, a");
     document.querySelectorAll("details.menu-box[open]").forEach((menu) => {
@@ -368,8 +264,6 @@
     });
     if (!target) return;
     if (target.dataset.example !== undefined) chooseExample(Number(target.dataset.example));
-    else if (target.id === "theme-switch") switchTheme();
-    else if (target.id === "copy-link") copyLink(target);
     else if (target.id === "edit-text") app.byId("text").focus();
     else if (target.id === "shown-text") bringBack();
   });
@@ -388,7 +282,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.id !== "text") return;
     fit(event.target);
-    count();
+    app.countTokens();
     captions();
     clearTimeout(keeping);
     keeping = setTimeout(app.keepText, 300);

@@ -12,8 +12,6 @@
   const props = (id, values) => window.dash_clientside.set_props(id, values);
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
   const TOP = "history-top";
-  const JOINED = 100; // milliseconds within which two changes are one step (Chromium takes 200 writes in 10 s)
-  const HELD = 600; // the same by key: a key held down, or pressed again and again
   const WRITE_EVERY = 120;
   const ANSWER = 15000; // how long another run may take to open before changes are recorded again
 
@@ -47,56 +45,12 @@
   const place = (entry) =>
     entry.selection ? "?" + new URLSearchParams(address(entry)).toString() : window.location.href;
 
-  /* where each run was left, for this browser: Recent opens it there */
-  const PLACES = "places";
-  const MOST_PLACES = 200;
-  let places = null;
-  let saving = 0;
-  function leftAt() {
-    if (places) return places;
-    let raw = null;
-    try {
-      raw = JSON.parse(window.localStorage.getItem(PLACES));
-    } catch (error) {
-      /* private window: known until a reload */
-    }
-    places = new Map(
-      Array.isArray(raw) ? raw.filter((pair) => Array.isArray(pair) && typeof pair[0] === "string") : [],
-    );
-    return places;
-  }
-  function leave(entry) {
-    if (app.embedded()) return;
-    const { run, ...place } = address(entry);
-    leftAt().delete(run);
-    leftAt().set(run, place);
-    if (!saving) saving = setTimeout(() => savePlaces(), 1000);
-  }
-  function savePlaces(gone) {
-    clearTimeout(saving);
-    saving = 0;
-    const mine = [...places];
-    places = null; // another tab may have noted others
-    const all = leftAt();
-    for (const [run, place] of mine) {
-      all.delete(run);
-      all.set(run, place);
-    }
-    all.delete(gone);
-    for (const run of [...all.keys()].slice(0, -MOST_PLACES)) all.delete(run);
-    try {
-      window.localStorage.setItem(PLACES, JSON.stringify([...all]));
-    } catch (error) {
-      /* as above */
-    }
-  }
-
   /* the browser's list */
   function remember(index) {
     top = index;
     try {
       window.sessionStorage.setItem(TOP, String(index));
-    } catch (error) {
+    } catch {
       /* private window: Redo is known until a reload */
     }
   }
@@ -122,19 +76,14 @@
     } else window.history.pushState(now, "", place(now));
   }
 
-  /** The names of what differs between two entries. */
-  function difference(entry, before) {
-    if (!before.selection || entry.selection.run !== before.selection.run) return "run";
-    const names = Object.keys(entry.selection).filter((name) => entry.selection[name] !== before.selection[name]);
-    return [
-      ...names,
-      ...controls.map(({ name }) => name).filter((name) => entry.options[name] !== before.options[name]),
-    ].join();
-  }
   function step(entry) {
     const at = performance.now();
-    const kind = difference(entry, now);
-    const joins = kind !== "run" && (at - last.at < JOINED || (byKey && kind === last.kind && at - last.at < HELD));
+    const kind = app.stepKind(
+      entry,
+      now,
+      controls.map(({ name }) => name),
+    );
+    const joins = app.joins(kind, last, at, byKey);
     last = { kind, at };
     if (!joins) {
       push(entry);
@@ -211,13 +160,13 @@
         landing = null;
         if (replace) {
           now = { ...now, ...entry, floor: now.selection ? now.floor : now.index };
-          leave(entry);
+          app.left.at(address(entry));
           write();
           app.paint("history");
           return;
         }
       } else if (performance.now() - asked < ANSWER) return;
-      leave(entry);
+      app.left.at(address(entry));
       if (same(entry, { selection: now.selection, options: now.options })) return;
       step(entry);
       app.paint("history");
@@ -240,12 +189,11 @@
     /** Open a run of this server where it was left, as a step of its own. */
     open(run) {
       serial += 1;
-      props("address", { data: { ...leftAt().get(run), run, via: "recent", serial } });
+      props("address", { data: { ...app.left.of(run), run, via: "recent", serial } });
     },
     /** A run is gone: so is where it was left. */
     forget(run) {
-      leftAt().delete(run);
-      savePlaces(run);
+      app.left.forget(run);
     },
   };
 
@@ -288,7 +236,6 @@
   });
   window.addEventListener("pagehide", () => {
     if (writing) write();
-    if (saving) savePlaces();
   });
 
   /* how the last change was made */
@@ -314,7 +261,7 @@
     let highest = now.index;
     try {
       highest = Number(window.sessionStorage.getItem(TOP)) || 0;
-    } catch (error) {
+    } catch {
       /* as above */
     }
     top = Math.max(now.index, highest);

@@ -12,7 +12,7 @@
   function read() {
     try {
       return JSON.parse(window.sessionStorage.getItem(NAME));
-    } catch (error) {
+    } catch {
       return null;
     }
   }
@@ -20,7 +20,7 @@
     try {
       if (value) window.sessionStorage.setItem(NAME, JSON.stringify(value));
       else window.sessionStorage.removeItem(NAME);
-    } catch (error) {
+    } catch {
       /* private window, or a text larger than the browser keeps: it is lost with a reload */
     }
   }

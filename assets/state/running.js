@@ -36,10 +36,10 @@
     if (app.state.working && performance.now() - heard > SILENCE && !document.hidden) {
       const since = performance.now();
       heard = since;
-      let reached = true;
+      let reached;
       try {
         reached = (await fetch(app.url("health"))).ok;
-      } catch (error) {
+      } catch {
         reached = false;
       }
       if (!reached) await window.dashboardSignIn.probe();
@@ -243,7 +243,7 @@
       health = reply.ok ? await reply.json() : null;
       if (health) app.reached();
       status();
-    } catch (error) {
+    } catch {
       const node = app.byId("model-state");
       if (node) node.textContent = "No connection to the server";
     }

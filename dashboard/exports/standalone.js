@@ -34,7 +34,7 @@
       });
     }
     delete layout.width;
-    Plotly.react(
+    window.Plotly.react(
       box,
       data,
       { ...layout, autosize: true },

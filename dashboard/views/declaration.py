@@ -84,7 +84,8 @@ class View:
         more: further figures that can be exported.
         selects: what of its figure can be chosen: "points", whose `customdata` holds fields of the selection
             (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of
-            (assets/overlays/axes.js); or "drawn", what a script of its own draws over it. selects_nothing: why nothing can be; a view has one of the two.
+            (assets/overlays/axes.js); or "drawn", what a script of its own draws over it. selects_nothing:
+            why nothing can be; a view has one of the two.
     """
 
     name: str

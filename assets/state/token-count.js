@@ -1,0 +1,58 @@
+/* How many tokens the text in the box has, counted by the server when the typing pauses. */
+(window.dashboardParts = window.dashboardParts || []).push((app) => {
+  "use strict";
+  let counting = 0;
+  let asked = 0;
+  app.countTokens = count;
+  function count() {
+    clearTimeout(counting);
+    counting = setTimeout(() => countNow(), 200);
+  }
+  function showCount(tokens, unknown) {
+    const node = app.byId("token-count");
+    const model = app.modelOf(app.chosen());
+    if (!node || !model) return;
+    const limit = model.limit === null ? null : model.limit.toLocaleString("en");
+    const over = tokens !== null && limit !== null && tokens > model.limit;
+    const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
+    if (limit === null) node.textContent = "tokens are counted on run";
+    else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
+    if (unknown) node.textContent = `the model does not know token ${unknown.token}`;
+    node.classList.toggle("over", over || Boolean(unknown));
+    if (unknown && node.title !== unknown.why) app.sayBeside(unknown.why); // as a run would
+    node.title = unknown
+      ? unknown.why
+      : over
+        ? "Too long for this model: shorten the text, or choose another model."
+        : "";
+  }
+  // a tokenizer that nobody has used for a while takes longer than the server waits
+  const AGAIN = { times: 3, after: 1500 };
+  async function countNow(times = AGAIN.times) {
+    const area = app.byId("text");
+    if (!area || !app.chosen()) return;
+    app.fitText(area);
+    asked += 1;
+    const mine = asked;
+    if (!area.value) {
+      showCount(0);
+      return;
+    }
+    if (times === AGAIN.times) app.byId("token-count").textContent = "counting …";
+    try {
+      const reply = await fetch(app.url("count"), {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ model: app.chosen(), text: area.value }),
+      });
+      const found = reply.ok ? await reply.json() : { tokens: null };
+      if (mine !== asked) return;
+      showCount(found.too_long ? Infinity : found.tokens, found.unknown);
+      const { here } = app.modelOf(app.chosen());
+      if (reply.ok && here && found.tokens === null && times)
+        counting = setTimeout(() => countNow(times - 1), AGAIN.after);
+    } catch {
+      if (mine === asked) showCount(null);
+    }
+  }
+});

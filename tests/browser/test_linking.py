@@ -120,7 +120,7 @@ def test_the_tooltip_gives_the_exact_weight(
     person.hover_at(person.cell(query, key))
     weight = float(run.attention(layer, head)[query, key])
     tooltip = person.at("tooltip")
-    expect(tooltip).to_contain_text(f"({query}) reads")
+    expect(tooltip).to_contain_text(f"({query}) attends to")
     expect(tooltip).to_contain_text(f"({key})")
     shown = tooltip.locator("b")
     expect(shown).to_have_text(re.compile(r"^[\d.]+(e-\d+)?$"))

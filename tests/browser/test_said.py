@@ -24,7 +24,7 @@ def test_a_weight_is_said_of_the_capture_that_is_shown(person: Person) -> None:
     with person.page.expect_request("**/attention/**") as asked:
         person.page.evaluate("() => dashboardApp.propose({ token: 3, head: 1 })")
     assert "stamp=one" in asked.value.url
-    expect(person.at("announcer")).to_contain_text(f"reads it with weight {run.attention(0, 1)[3, 1]:.4f}")
+    expect(person.at("announcer")).to_contain_text(f"attends to it with weight {run.attention(0, 1)[3, 1]:.4f}")
     saved(person, "number-two")
     person.expects_log("412")
     of = {"run": run.key, "stamp": "one", "layer": 1, "head": 0}

@@ -62,7 +62,7 @@ def test_every_view_shows_both(person: Person, causal: ModelRun) -> None:
     person.selects(token=15, second=1)
     weights = causal.attention(24, 4)
     footer = person.at("attention-footer")
-    expect(footer).to_contain_text(f"·to reads·Mary 1{weights[15, 1]:.3f}")
+    expect(footer).to_contain_text(f"·to attends to·Mary (1){weights[15, 1]:.3f}")
     expect(footer).to_contain_text("·Mary cannot attend to ·to (15): it comes later")
     expect(footer).to_contain_text(f"When 0{weights[1, 0]:.3f}")
     expect(person.frame("second-row")).to_have_count(1)

@@ -34,6 +34,12 @@ $(VENV)/.installed-dev: locks/test.txt $(VENV)/.installed-here
 	@$(INSTALL) -r locks/test.txt
 	@touch $@
 
+# Node comes with locks/test.txt; what checks the scripts is in package-lock.json, each with its hash.
+$(VENV)/.installed-scripts: package.json package-lock.json $(VENV)/.installed-dev
+	@echo "Installing what checks the scripts …"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent
+	@touch $@
+
 $(VENV)/.installed-notebook: locks/notebook.txt $(VENV)/.installed
 	@echo "Installing JupyterLab …"
 	@$(INSTALL) -r locks/notebook.txt
@@ -47,14 +53,18 @@ lock: $(BIN)/python
 models: $(VENV)/.installed
 	@$(BIN)/python -m dashboard.catalog.bundled
 
-check: $(VENV)/.installed-dev
+SCRIPTS := assets dashboard/exports/standalone.js benchmarks/probe.js tests/js eslint.config.js
+check: $(VENV)/.installed-dev $(VENV)/.installed-scripts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/node node_modules/eslint/bin/eslint.js $(SCRIPTS)
+	@$(BIN)/node node_modules/prettier/bin/prettier.cjs --check --log-level warn "assets/**/*.js" $(filter-out assets,$(SCRIPTS))
 
 # So many tests at a time, one thread each (tests/conftest.py); the slowest twenty are named at the end.
 TESTS := 2
 test: $(VENV)/.installed-dev models browser nginx
+	@$(BIN)/node --test --test-reporter=dot tests/js/*.test.js
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTS) --dist loadscope --no-loadscope-reorder --durations=20
 
 # make test-repeat N=10: ten runs in a row, and a table of them.
@@ -72,4 +82,4 @@ nginx: $(BIN)/python
 	@sh tests/integration/need-nginx.sh
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache

@@ -233,12 +233,13 @@ def test_what_the_browser_keeps_is_said() -> None:
         name: set(re.findall(r"window\.(localStorage|sessionStorage)\.setItem", code)) for name, code in scripts.items()
     }
     assert {name: found for name, found in stores.items() if found} == {
-        "state/form.js": {"localStorage"},  # the theme
+        "state/theme.js": {"localStorage"},  # the theme
         "state/kept-text.js": {"sessionStorage"},  # the text that was not run yet, and its model
         "components/keyboard.js": {"localStorage"},  # whether keys of one character are on
-        "state/history.js": {"localStorage", "sessionStorage"},  # where one was in each run; how far Redo leads
+        "state/history.js": {"sessionStorage"},  # how far Redo leads
+        "state/places-left.js": {"localStorage"},  # where one was in each run
     }
-    [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["state/history.js"])
+    [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["state/places-left.js"])
     assert f"where one was in each of the last {most} runs" in prose(read(ROOT / "README.md"))
 
 

@@ -1,0 +1,57 @@
+/* Loads scripts of assets/ as the page does: classic scripts that share one `window`, here without a document. */
+const fs = require("node:fs");
+const path = require("node:path");
+const vm = require("node:vm");
+
+const ASSETS = path.join(__dirname, "..", "..", "assets");
+
+/** An element that notes what is done to it, as far as a script does it while it is loaded. */
+function element() {
+  return { addEventListener() {}, classList: { add() {}, remove() {}, toggle() {} }, dataset: {}, children: [] };
+}
+
+/**
+ * The `window` of a page on which these scripts were loaded, in this order.
+ *
+ * @param {string[]} names - below assets/, without ".js".
+ * @param {object} fields - the selection's fields, as dashboard/contracts/selection.py declares them.
+ */
+function load(names, fields = []) {
+  const byId = { page: { ...element(), dataset: { fields: JSON.stringify(fields) } } };
+  const window = {
+    addEventListener() {},
+    matchMedia: () => ({ matches: false }),
+    performance: { now: () => window.time },
+    time: 0,
+    written: [],
+    dash_clientside: {
+      no_update: Symbol("no_update"),
+      set_props: (id, props) => window.written.push([id, props]),
+      callback_context: { triggered: [] },
+    },
+  };
+  const document = {
+    addEventListener() {},
+    documentElement: { dataset: {} },
+    getElementById: (id) => byId[id] || null,
+    querySelectorAll: () => [],
+    querySelector: () => null,
+  };
+  const nothing = class {
+    observe() {}
+  };
+  const shared = {
+    window,
+    document,
+    performance: window.performance,
+    MutationObserver: nothing,
+    Node: {},
+    URLSearchParams,
+  };
+  const context = vm.createContext({ ...shared, setTimeout: () => 1, clearTimeout() {}, cancelAnimationFrame() {} });
+  for (const name of names)
+    vm.runInContext(fs.readFileSync(path.join(ASSETS, `${name}.js`), "utf-8"), context, { filename: `${name}.js` });
+  return window;
+}
+
+module.exports = { load };

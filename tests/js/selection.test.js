@@ -1,0 +1,113 @@
+/* Proposals become selections within a run's bounds; the second token and its way past the selected one. */
+const assert = require("node:assert/strict");
+const { test } = require("node:test");
+const { load } = require("./scripts");
+
+const PARTS = ["core", "components/labels", "state/selection"];
+const FIELDS = [
+  { name: "run", of: null, optional: false, address: true },
+  { name: "token", of: "token", optional: false, address: true },
+  { name: "layer", of: "layer", optional: false, address: true },
+  { name: "head", of: "head", optional: false, address: true },
+  { name: "second", of: "token", optional: true, address: true, was: "other" },
+];
+
+/** A page that shows a run of 6 tokens, 3 layers and 2 heads. */
+function page(selection = {}, order = PARTS) {
+  const window = load(order, FIELDS);
+  const app = window.dashboardApp;
+  Object.assign(app, { history: { note() {} }, request() {} });
+  app.state.info = { run: "r", counts: { token: 6, layer: 3, head: 2 } };
+  app.state.selection = { run: "r", token: 2, layer: 1, head: 0, second: null, ...selection };
+  return window;
+}
+const chosen = ({ dashboardApp: { state } }) => {
+  const { token, layer, head, second } = state.selection;
+  return [token, layer, head, second];
+};
+
+for (const [change, expected] of [
+  [{ token: 5 }, [5, 1, 0, null]],
+  [{ token: 99 }, [5, 1, 0, null]],
+  [{ token: -3 }, [0, 1, 0, null]],
+  [{ token: "4", layer: "2" }, [4, 2, 0, null]],
+  [{ token: 2.5 }, [2, 1, 0, null]],
+  [{ layer: "x" }, [2, 1, 0, null]],
+  [{ step: "layer", by: 1 }, [2, 2, 0, null]],
+  [{ step: "layer", by: 9 }, [2, 2, 0, null]],
+  [{ step: "head", by: -1 }, [2, 1, 0, null]],
+  [{ step: "run", by: 1 }, [2, 1, 0, null]],
+  [{ second: 4 }, [2, 1, 0, 4]],
+  [{ second: 2 }, [2, 1, 0, null]],
+]) {
+  test(`${JSON.stringify(change)} selects ${expected}`, () => {
+    const window = page();
+    window.dashboardApp.propose(change);
+    assert.deepEqual(chosen(window), expected);
+  });
+}
+
+test("no token is its own second one", () => {
+  const window = page({ second: 4 });
+  window.dashboardApp.propose({ token: 4 });
+  assert.deepEqual(chosen(window), [4, 1, 0, null]);
+});
+
+test("arrows go past the second token, which is one again behind it", () => {
+  const window = page({ second: 3 });
+  window.dashboardApp.propose({ step: "token", by: 1 });
+  assert.deepEqual(chosen(window), [3, 1, 0, null]);
+  window.dashboardApp.propose({ step: "token", by: 1 });
+  assert.deepEqual(chosen(window), [4, 1, 0, 3]);
+});
+
+test("a choice of something else on the way forgets it", () => {
+  const window = page({ second: 3 });
+  window.dashboardApp.propose({ step: "token", by: 1 });
+  window.dashboardApp.propose({ token: 5 });
+  window.dashboardApp.propose({ step: "token", by: -1 });
+  assert.deepEqual(chosen(window), [4, 1, 0, null]);
+});
+
+test("the second token moves past the selected one and stays at the ends", () => {
+  const window = page({ token: 1, second: 0 });
+  window.dashboardApp.moveSecond(1);
+  assert.deepEqual(chosen(window), [1, 1, 0, 2]);
+  window.dashboardApp.moveSecond(-1);
+  window.dashboardApp.moveSecond(-1);
+  assert.deepEqual(chosen(window), [1, 1, 0, 0]);
+});
+
+test("a second token chosen once more is none", () => {
+  const window = page({ second: 3 });
+  window.dashboardApp.asSecond(3);
+  assert.deepEqual(chosen(window), [2, 1, 0, null]);
+});
+
+test("nothing is proposed of a run that is not shown", () => {
+  const window = page({ run: "another" });
+  window.dashboardApp.propose({ token: 5 });
+  assert.equal(window.dashboardApp.state.selection.token, 2);
+});
+
+test("the latest of several proposals counts, and Dash is given the whole selection", () => {
+  const window = page();
+  const own = window.dash_clientside.dashboard;
+  const selection = { ...window.dashboardApp.state.selection };
+  const found = own.reduce(null, { token: 4, serial: 2 }, { token: 5, serial: 1 }, null, selection);
+  assert.deepEqual({ ...found }, { run: "r", token: 4, layer: 1, head: 0, second: null });
+  assert.equal(own.reduce(null, { token: 2, serial: 3 }, selection), window.dash_clientside.no_update);
+});
+
+test("a kept selection of an earlier version has its second token", () => {
+  const found = page().dashboardApp.selectionOf({ run: "r", token: 1, layer: 0, head: 1, other: 3 });
+  assert.deepEqual({ ...found }, { run: "r", token: 1, layer: 0, head: 1, second: 3 });
+});
+
+test("scripts may come in any order", () => {
+  for (const order of [PARTS, [...PARTS].reverse(), [PARTS[1], PARTS[0], PARTS[2]]]) {
+    const window = page({}, order);
+    window.dashboardApp.propose({ token: 5 });
+    assert.deepEqual(chosen(window), [5, 1, 0, null]);
+  }
+});

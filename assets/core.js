@@ -11,6 +11,8 @@
   const app = {
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
     prefix: "/",
+    /** What the browser's entry of this visit held before any part wrote to it; null of a new one. */
+    entryAtStart: window.history.state,
 
     /**
      * Register a function that is called with (state, what) whenever what changes: "run", "selection", "hover",

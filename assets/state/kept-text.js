@@ -59,7 +59,7 @@
    * before.
    */
   const [navigation] = performance.getEntriesByType("navigation");
-  const again = navigation ? AGAIN.has(navigation.type) : window.history.state !== null;
+  const again = navigation ? AGAIN.has(navigation.type) : app.entryAtStart !== null;
   const found = again ? read() : null;
   if (found && typeof found.text === "string" && typeof found.model === "string") {
     kept = found;

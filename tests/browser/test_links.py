@@ -40,7 +40,7 @@ def test_a_link_without_a_second_token_shows_none(open_page: Callable[..., Perso
     one.selects(second=None)
     two.load(one.page.url.split("/")[-1]).settled()
     two.selects(second=None)
-    expect(two.at("second-token")).to_contain_text("none")
+    expect(two.at("second-token")).to_contain_text("None.")
 
 
 def test_a_link_to_another_model_chooses_it(person: Person, masked: ModelRun) -> None:

@@ -140,7 +140,7 @@ def test_three_components_can_be_turned_and_clicked_without_webgl(
     person = open_page(*size)
     person.page.add_init_script(WITHOUT_WEBGL)
     person.open_run(encoder, token=2, layer=3, head=2)
-    choose(person, "axes", "Three")
+    choose(person, "axes", "3-D")
     told(person, False, 3)
     expect(person.page.locator("#hidden-figure svg.over circle.dot0")).to_have_count(len(encoder))
     person.click_at(spot(person, None, 4))
@@ -167,7 +167,7 @@ def test_three_components_can_be_turned_and_clicked_without_webgl(
     person.still()
     assert spot(person, None, 7) != pytest.approx(turned, abs=3), "a redraw keeps the view as it was turned"
     open_path(person)
-    choose(person, "axes", "Three", "path")
+    choose(person, "axes", "3-D", "path")
     told(person, True, 3)
     person.click_at(spot(person, 6, 4))
     person.page.wait_for_function("() => dashboardApp.state.selection.layer === 5")

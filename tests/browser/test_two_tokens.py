@@ -64,7 +64,7 @@ def test_every_view_shows_both(person: Person, causal: ModelRun) -> None:
     footer = person.at("attention-footer")
     expect(footer).to_contain_text(f"·to attends to·Mary (1){weights[15, 1]:.3f}")
     expect(footer).to_contain_text("·Mary cannot attend to ·to (15): it comes later")
-    expect(footer).to_contain_text(f"When 0{weights[1, 0]:.3f}")
+    expect(footer).to_contain_text(f"When (0){weights[1, 0]:.3f}")
     expect(person.frame("second-row")).to_have_count(1)
     a, b = (np.asarray(causal.after_layer(24))[i].astype(float) for i in (15, 1))
     expect(person.at("hidden-footer")).to_contain_text(f"cosine{a @ b / np.linalg.norm(a) / np.linalg.norm(b):.3f}")

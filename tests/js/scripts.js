@@ -22,6 +22,7 @@ function load(names, fields = []) {
     addEventListener() {},
     matchMedia: () => ({ matches: false }),
     performance: { now: () => window.time },
+    history: { state: null },
     time: 0,
     written: [],
     dash_clientside: {

@@ -132,7 +132,7 @@ def test_a_filter_takes_numbers_whole() -> None:
 
 def test_page_and_python_word_patterns_alike() -> None:
     script = (ROOT / "assets" / "components/head-grid.js").read_text()
-    [line] = re.findall(r"const PATTERNS = \{(.*)\};", script)
+    [line] = re.findall(r"const PATTERNS = \{(.*?)\};", script, re.S)
     assert dict(re.findall(r'(\w+): "([^"]*)"', line)) == PATTERN_NAMES
 
 

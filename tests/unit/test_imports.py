@@ -75,7 +75,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "dash_ag_grid": ("views",),
     "flask": ("web",),
     "flask_compress": ("web.app",),
-    "werkzeug": ("notebook", "web.callback_validation"),
+    "werkzeug": ("notebook", "web.plain_line"),
     "plotly": ("figures", "views", "exports", "web.routes.figures", "web.app"),
     "sklearn": ("analysis", "web.wsgi"),
     "diskcache": ("jobs.cache", "jobs.disk"),

@@ -124,5 +124,5 @@ def _numbers(rows: Sequence[SharedCandidate], sides: tuple[Side, Side]) -> list[
     return [
         Numbers(COLUMNS[0], [(bounded_text(row.one), row.id == one.actual) for row in rows], one.name),
         Numbers(COLUMNS[1], [(bounded_text(row.other), row.id == other.actual) for row in rows], other.name),
-        Numbers(COLUMNS[2], [(difference_text(row), False) for row in rows], "difference (pp)"),
+        Numbers(COLUMNS[2], [(difference_text(row), False) for row in rows], "diff. (pp)"),
     ]

@@ -180,8 +180,8 @@ def _caption(attention: Attention, selection: Selection) -> str:
     )
     largest = " A pixel that holds several weights shows the largest." if max(attention.shape) > LARGEST_CELLS else ""
     return (
-        f"Each row shows where one token (the query) looks; {sums}. Stronger colour means more attention (square-root "
-        f"scale, 255 steps).{largest}"
+        f"Each row shows where one token looks; {sums}. Stronger colour means more attention (square-root "
+        f"scale).{largest}"
     )
 
 

@@ -26,7 +26,7 @@ from dashboard.capture.captured import arrays_of, watching
 from dashboard.capture.configuration import first_line
 from dashboard.capture.forward import Forward
 from dashboard.capture.loader import LoadedModel
-from dashboard.capture.model_probe import Anatomy, anatomy, at_each_layer, base_of, norm_module
+from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, model_probe, norm_module
 from dashboard.capture.tokens import tokenize
 from dashboard.capture.vocabulary import check_ids, embedding_rows, logits_of
 from dashboard.catalog.prediction_head import no_predictions
@@ -108,10 +108,10 @@ def capture_run(
     return ModelRun(header, arrays)
 
 
-def _known(loaded: LoadedModel) -> Anatomy:
+def _known(loaded: LoadedModel) -> ModelProbe:
     """What a short probe tells of the model; a family whose parts it cannot find is refused in a sentence."""
     try:
-        return anatomy(loaded.model, loaded.info)
+        return model_probe(loaded.model, loaded.info)
     except (AttributeError, TypeError, LookupError, NotImplementedError, AssertionError, ValueError) as error:
         raise UnsupportedModelError(
             f"{loaded.info.title} ({type(loaded.model).__name__}) is built in a way that capture does not know "
@@ -164,7 +164,7 @@ def _request(
     return request
 
 
-def _forward(loaded: LoadedModel, known: Anatomy, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:
+def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:
     """One recorded forward of the base model, or of the whole model where its head is not verified."""
     model, info = loaded.model, loaded.info
 
@@ -222,7 +222,7 @@ def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call],
 
 def _predict(
     loaded: LoadedModel,
-    known: Anatomy,
+    known: ModelProbe,
     forward: Forward,
     inputs: dict[str, torch.Tensor],
     tokens: Sequence[Token],
@@ -256,7 +256,7 @@ def _predict(
 
 def _predict_masked(
     loaded: LoadedModel,
-    known: Anatomy,
+    known: ModelProbe,
     inputs: dict[str, torch.Tensor],
     tokens: Sequence[Token],
     top_k: int,

@@ -23,7 +23,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest value; 
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ModelProbe:
     """Verified knowledge of one model. Holds no reference to the model itself, so that the model can leave memory.
 
     Attributes:
@@ -43,12 +43,12 @@ class Anatomy:
     texts: dict[int, str] = field(default_factory=dict)
 
 
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, Anatomy] = weakref.WeakKeyDictionary()
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, ModelProbe] = weakref.WeakKeyDictionary()
 _KNOWN_LOCK = threading.Lock()
 _HOOKED: ContextVar[bool] = ContextVar("hooked", default=False)  # whether layers have the hooks of `at_each_layer`
 
 
-def anatomy(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
+def model_probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
     """What is known of this model; tried once, then remembered as long as the model lives."""
     with _KNOWN_LOCK:
         if model not in _KNOWN:
@@ -66,7 +66,7 @@ def base_of(model: PreTrainedModel) -> nn.Module:
     return base
 
 
-def family_head(model: PreTrainedModel, known: Anatomy, hidden: torch.Tensor) -> torch.Tensor:
+def family_head(model: PreTrainedModel, known: ModelProbe, hidden: torch.Tensor) -> torch.Tensor:
     """(…, hidden) past any final norm → (…, vocabulary) logits, as the model makes them."""
     if not known.has_head or known.family.head is None:
         raise ValueError("The head of this family is not verified.")
@@ -111,7 +111,7 @@ def layer_modules(base: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _examine(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
+def _examine(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
     with evaluating(model), torch.inference_mode():
         return _probe(model, info)
 
@@ -129,7 +129,7 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
             module.training = True
 
 
-def _probe(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
+def _probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
     inputs = _probe_inputs(model)
     base = base_of(model)
     family = families().get(info.family)
@@ -146,7 +146,7 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> Anatomy:
     if norm is not None and residual is not None:
         normed = norm(residual)
         verified = _agree(_try_head(family, model, normed), logits) if has_head else _agree(normed, last)
-    return Anatomy(family, path if verified else None, path is not None, has_head)
+    return ModelProbe(family, path if verified else None, path is not None, has_head)
 
 
 def _probe_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:

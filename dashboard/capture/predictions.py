@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dashboard.capture.loader import LoadedModel
-from dashboard.capture.model_probe import Anatomy, anatomy, at_each_layer, base_of, family_head
+from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, family_head, model_probe
 from dashboard.capture.tokens import piece_text, tokenize
 from dashboard.capture.vocabulary import check_ids, check_mask, logits_of
 from dashboard.contracts.job import Progress
@@ -118,7 +118,7 @@ def likeliest(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Ten
     return values, ids.gather(1, places)
 
 
-def reduce_hidden(model: PreTrainedModel, known: Anatomy, hidden: torch.Tensor, reduction: Reduction) -> None:
+def reduce_hidden(model: PreTrainedModel, known: ModelProbe, hidden: torch.Tensor, reduction: Reduction) -> None:
     """Reduce the predictions of (position, hidden) states past any final norm, in chunks of rows."""
     rows = max(1, CHUNK_BYTES // (4 * model.config.get_text_config().vocab_size))
     for start in range(0, len(hidden), rows):
@@ -126,7 +126,7 @@ def reduce_hidden(model: PreTrainedModel, known: Anatomy, hidden: torch.Tensor, 
 
 
 def masked_logits(
-    model: PreTrainedModel, known: Anatomy, inputs: dict[str, torch.Tensor], mask_id: int, positions: torch.Tensor
+    model: PreTrainedModel, known: ModelProbe, inputs: dict[str, torch.Tensor], mask_id: int, positions: torch.Tensor
 ) -> Iterator[torch.Tensor]:
     """(some positions, vocabulary) logits at each of `positions` when the mask token stands there, in batches."""
     tokens = inputs["input_ids"].shape[1]
@@ -157,7 +157,7 @@ def masked_cost(model: PreTrainedModel, tokens: int) -> float:
     return float(tokens**2 * each_token)
 
 
-def vocabulary(tokenizer: Any, known: Anatomy, *ids: np.ndarray) -> np.ndarray:
+def vocabulary(tokenizer: Any, known: ModelProbe, *ids: np.ndarray) -> np.ndarray:
     """uint8, UTF-8 JSON {id: text} of all these ids (negative ones left out)."""
     unique = np.unique(np.concatenate([np.asarray(part).ravel() for part in ids]))
     met = unique[unique >= 0].tolist()
@@ -207,7 +207,7 @@ def masked_fill(
             progress(Progress("predictions", 0, 1, f"Prediction with token {position + 1} masked"))
 
     report()
-    model, known = loaded.model, anatomy(loaded.model, loaded.info)
+    model, known = loaded.model, model_probe(loaded.model, loaded.info)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     token = tokens[position]
     actual = torch.tensor([token.id if is_answer(token) else NO_TOKEN], device=model.device)

@@ -107,10 +107,10 @@ def arrays_of(
     """
     import torch
 
-    from dashboard.capture.model_probe import anatomy, base_of, family_head, norm_module
+    from dashboard.capture.model_probe import base_of, family_head, model_probe, norm_module
 
     model, info = loaded.model, loaded.info
-    known = anatomy(model, info)
+    known = model_probe(model, info)
     if not known.has_head or (known.past_norm and known.final_norm is None):
         raise MissingArrayError(f"How {info.title} makes predictions of a layer is not known. Choose another model.")
     norm = norm_module(base_of(model), known.final_norm)
@@ -151,10 +151,10 @@ def arrays_of(
 
 def with_texts(arrays: Mapping[str, np.ndarray], loaded: LoadedModel, *ids: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays, and the `vocabulary` of these ids."""
-    from dashboard.capture.model_probe import anatomy
+    from dashboard.capture.model_probe import model_probe
     from dashboard.capture.predictions import vocabulary
 
-    return {**arrays, "vocabulary": vocabulary(loaded.tokenizer, anatomy(loaded.model, loaded.info), *ids)}
+    return {**arrays, "vocabulary": vocabulary(loaded.tokenizer, model_probe(loaded.model, loaded.info), *ids)}
 
 
 def actual_ids(run: ModelRun) -> list[int]:

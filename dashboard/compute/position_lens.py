@@ -99,7 +99,7 @@ def _masked_states(
     none."""
     import torch
 
-    from dashboard.capture.model_probe import anatomy, at_each_layer, base_of
+    from dashboard.capture.model_probe import at_each_layer, base_of, model_probe
     from dashboard.capture.predictions import is_answer
     from dashboard.capture.tokens import tokenize
     from dashboard.capture.vocabulary import check_mask
@@ -115,7 +115,7 @@ def _masked_states(
     inputs, tokens = tokenize(loaded.tokenizer, run.request.text, run.request.text_pair)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     inputs["input_ids"][0, position] = mask_id
-    with anatomy(model, loaded.info).lock, torch.inference_mode(), at_each_layer(model, report):
+    with model_probe(model, loaded.info).lock, torch.inference_mode(), at_each_layer(model, report):
         found = base_of(model)(**inputs, output_hidden_states=True, return_dict=True).hidden_states
         states = [layer[0, position : position + 1].float().cpu().numpy() for layer in found]
     token = tokens[position]

@@ -64,7 +64,7 @@ class Registry:
 
 
 def registry(settings: Settings) -> Registry:
-    """The worker's own registry: "capture" and "derive", around one shelf of resident models."""
+    """The worker's own registry: "capture" and "derive", around one set of resident models."""
     models = ResidentModels(settings)
     return Registry(
         jobs={

@@ -14,7 +14,7 @@ import torch
 from dashboard.capture.capture import capture_run
 from dashboard.capture.families import Family, families, generic, register
 from dashboard.capture.loader import LoadedModel
-from dashboard.capture.model_probe import anatomy, base_of, norm_module
+from dashboard.capture.model_probe import base_of, model_probe, norm_module
 from dashboard.capture.tokens import tokenize
 from dashboard.contracts.attention_recipe import allowed_keys
 from dashboard.contracts.run import ModelRun
@@ -130,7 +130,7 @@ def test_residual_before_the_final_norm(name: str) -> None:
     run, model = found.run, found.loaded.model
     assert run.model.final_norm == spec(name).final_norm
     assert run.main.has("residual_final") == spec(name).final_norm
-    known = anatomy(model, found.loaded.info)
+    known = model_probe(model, found.loaded.info)
     assert known.has_head
     assert known.family is families()[found.loaded.info.family]
     if not spec(name).final_norm:
@@ -243,7 +243,7 @@ def test_a_wrong_family_file_costs_residual_and_nothing_else(monkeypatch: pytest
     monkeypatch.setattr("dashboard.capture.model_probe.families", lambda: {"llama": wrong})
     loaded = tiny("llama")
     run = capture_run(loaded, words(WORDS), top_k=TOP_K)
-    assert not anatomy(loaded.model, loaded.info).has_head
+    assert not model_probe(loaded.model, loaded.info).has_head
     np.testing.assert_array_equal(run.arrays["given/top_ids"], found.run.arrays["given/top_ids"])
     expected = found.run.arrays["given/top_logprobs"]
     np.testing.assert_allclose(run.arrays["given/top_logprobs"], expected, atol=1e-5)

@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import load_file
 
 from dashboard.capture.capture import capture_run
-from dashboard.capture.model_probe import anatomy, at_each_layer
+from dashboard.capture.model_probe import at_each_layer, model_probe
 from dashboard.compute import kind_named
 from dashboard.compute.declaration import Computed
 from dashboard.contracts.derived import DerivedRequest
@@ -223,7 +223,7 @@ def test_a_report_from_within_a_forward_is_told_and_lets_nobody_go_first(
         for text in range(3):
             progress(Progress("predictions", text, 3, "between"))
             with (
-                anatomy(loaded.model, loaded.info).lock,
+                model_probe(loaded.model, loaded.info).lock,
                 torch.inference_mode(),
                 at_each_layer(loaded.model, lambda: progress(Progress("predictions", 0, 3, "within"))),
             ):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dashboard import wrap_model
-from dashboard.capture import model_probe as anatomies
+from dashboard.capture import model_probe as probes
 from dashboard.capture.families import families, register
 from dashboard.catalog.bundled import BUNDLED
 from dashboard.settings import Settings
@@ -73,7 +73,7 @@ def test_the_example_family(monkeypatch: pytest.MonkeyPatch) -> None:
     config = GraniteMoeConfig(vocab_size=60, logits_scaling=7.0, **sizes, **heads, **experts)
     without = wrap_model(GraniteMoeForCausalLM(config), Tokenizer(), "tiny")
     assert without.info.parameters < 20_000
-    assert not anatomies.anatomy(without.model, without.info).has_head  # what the page says of a family without a file
+    assert not probes.model_probe(without.model, without.info).has_head  # what the page says of a family without a file
 
     example = ModuleType("granitemoe")
     exec(
@@ -81,9 +81,9 @@ def test_the_example_family(monkeypatch: pytest.MonkeyPatch) -> None:
         vars(example),
     )
     found = {**families(), **register([("granitemoe", example)])}
-    monkeypatch.setattr(anatomies, "families", lambda: found)
+    monkeypatch.setattr(probes, "families", lambda: found)
     with_file = wrap_model(GraniteMoeForCausalLM(config), Tokenizer(), "tiny")
-    known = anatomies.anatomy(with_file.model, with_file.info)
+    known = probes.model_probe(with_file.model, with_file.info)
     assert known.has_head
     assert known.final_norm == "norm"
 

@@ -106,7 +106,7 @@ def freezing(settings: Settings) -> Registry:
             freeze(os.getppid(), settings)
             os._exit(0)
         time.sleep(3600)
-    return Registry({"prepare": lambda _payload, _desk: "f" * 64})
+    return Registry({"prepare": lambda _payload, _context: "f" * 64})
 
 
 def frozen_at_first(settings: Settings) -> Registry:
@@ -238,11 +238,11 @@ def deaf(_payload: Mapping[str, Any], job_context: JobContext) -> str:
     return job_context.key
 
 
-def raising(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+def raising(_payload: Mapping[str, Any], _context: JobContext) -> str:
     raise ZeroDivisionError("a defect")
 
 
-def panicking(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+def panicking(_payload: Mapping[str, Any], _context: JobContext) -> str:
     from tokenizers import Regex, Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Split
@@ -252,15 +252,15 @@ def panicking(_payload: Mapping[str, Any], _desk: JobContext) -> str:
     return str(tokenizer.encode_batch(["a" * 40 + "b"]))  # as transformers calls it: heartbeats go on meanwhile
 
 
-def refusing(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+def refusing(_payload: Mapping[str, Any], _context: JobContext) -> str:
     raise TextTooLongError("812 tokens; this server allows 256. Shorten the text.")
 
 
-def hungry(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+def hungry(_payload: Mapping[str, Any], _context: JobContext) -> str:
     raise MemoryError
 
 
-def prolix(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+def prolix(_payload: Mapping[str, Any], _context: JobContext) -> str:
     """An error as long as a text, with what JSON and UTF-8 cannot write."""
     raise ValueError("\ud800 \x00 " + "x" * 5_000_000)
 
@@ -272,15 +272,15 @@ class UnspeakableError(Exception):
         raise RuntimeError("no words")
 
 
-def unspeakable(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+def unspeakable(_payload: Mapping[str, Any], _context: JobContext) -> str:
     raise UnspeakableError
 
 
-def odd(_payload: Mapping[str, Any], _desk: JobContext) -> str:
+def odd(_payload: Mapping[str, Any], _context: JobContext) -> str:
     raise TextTooLongError("\udfff " + "y" * 1_000_000)
 
 
-def nothing(_payload: Mapping[str, Any], _desk: JobContext) -> Any:
+def nothing(_payload: Mapping[str, Any], _context: JobContext) -> Any:
     """Returns no name."""
     return {1, 2}
 

@@ -3,6 +3,7 @@
   "use strict";
   const VALUES_UP_TO = 32;
   let marked = [];
+  let scrolling = 0;
 
   function shade(surprisal) {
     return Math.max(0, Math.min(6, Math.floor((surprisal / 12) * 7)));
@@ -106,16 +107,17 @@
     if (hover) mark(hover.token, "hovered");
     mark(selection.second, "second");
     mark(selection.token, "selected", true);
-    if (what !== "hover") keepInView(strip, marked[marked.length - 1]);
+    if (what === "hover") return;
+    cancelAnimationFrame(scrolling); // all views have been painted by then: the page is laid out once
+    scrolling = requestAnimationFrame(() => keepInView(strip, marked[marked.length - 1]));
   }
   function keepInView(strip, button) {
     if (!button || !strip.classList.contains("scrolls")) return; // as it was measured: to ask again costs a layout
     const top = button.offsetTop - 4;
     if (top < strip.scrollTop || top + button.offsetHeight > strip.scrollTop + strip.clientHeight) {
       const height = pitch(strip);
-      strip.scrollTop = Math.max(0, Math.round(top / height - 1) * height + 2);
+      strip.scrollTop = Math.max(0, Math.round(top / height - 1) * height + 2); // its event writes the caption
     }
-    app.captions();
   }
 
   function bar(state) {

@@ -164,7 +164,8 @@
     frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
   }
 
-  function paint() {
+  /** `cells`: whether the cells may have changed, too, not the marks alone; to place them costs a layout. */
+  function paint(cells = true) {
     if (!over) return; // asked before the page has a figure: a resize or a theme may come first
     const { info, selection: now } = app.state;
     const current =
@@ -176,7 +177,7 @@
     app.byId("attention-figure").classList.toggle("stale", Boolean(shown) && !current);
     const g = geometry();
     over.replaceChildren();
-    pixels = app.cells.paint(graph, g, shown);
+    if (cells) pixels = app.cells.paint(graph, g, shown);
     if (!g) return;
     const { selection, hover } = app.state;
     drawLabels(g, app.state);
@@ -280,6 +281,6 @@
       pointer = null;
       app.tip(null);
     } // it told of what was there before
-    if (what === "selection" || what === "hover" || what === "size") paint();
+    if (what === "selection" || what === "hover" || what === "size") paint(what === "size");
   });
 });

@@ -7,7 +7,7 @@
   const own = window.dash_clientside.dashboard;
   const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
   const PACE = 120; // milliseconds between two writes of the selection while a key is held
-  const FRAME = 17; // milliseconds in which the marks are painted, before Dash is told
+  const NO_FRAME = 60; // milliseconds after which Dash is told though nothing was painted: the page may be hidden
   let serial = 0;
   let latest = null;
   let telling = 0;
@@ -42,14 +42,9 @@
       const waits = PACE - (now - toldAt);
       if (waits <= 0) app.request(next);
       show(next);
-      if (!telling)
-        telling = setTimeout(
-          () => {
-            app.request(app.state.selection);
-            tell();
-          },
-          Math.max(waits, FRAME),
-        );
+      if (telling) return;
+      telling = setTimeout(tell, Math.max(waits, NO_FRAME));
+      if (waits <= 0) painted(telling);
     },
     /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
     asSecond(token, view) {
@@ -150,8 +145,17 @@
     } else passed = null;
   }
 
+  /* Dash is told once the marks are painted */
+  function painted(mine) {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      if (telling === mine) tell();
+    };
+    requestAnimationFrame(() => channel.port2.postMessage(null));
+  }
   function tell() {
     const { selection } = app.state;
+    app.request(selection);
     clearTimeout(telling);
     telling = 0;
     toldAt = performance.now();

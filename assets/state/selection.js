@@ -243,11 +243,14 @@
 
     /** Paints what `selection` says, where `propose` has not done so already; gives the steppers their values. */
     paint(selection, found) {
-      const none = window.dash_clientside.no_update;
-      if (!selection || !app.receive(selection, found)) return [none, none];
-      return ["layer", "head"].map((name) =>
+      const { no_update: none, PreventUpdate } = window.dash_clientside;
+      if (!selection || !app.receive(selection, found)) throw PreventUpdate;
+      const values = ["layer", "head"].map((name) =>
         app.byId(name).value === String(selection[name]) ? none : String(selection[name]),
       );
+      // Dash takes each `no_update` for a change of its component
+      if (values.every((value) => value === none)) throw PreventUpdate;
+      return values;
     },
   });
 });

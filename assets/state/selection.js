@@ -147,11 +147,10 @@
 
   /* Dash is told once the marks are painted */
   function painted(mine) {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = () => {
+    const once = () => {
       if (telling === mine) tell();
     };
-    requestAnimationFrame(() => channel.port2.postMessage(null));
+    requestAnimationFrame(() => setTimeout(once));
   }
   function tell() {
     const { selection } = app.state;

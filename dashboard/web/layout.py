@@ -36,7 +36,7 @@ def layout(
             (assets/style/parts/embedded.css), and it can be opened in a tab of its own.
     """
     firsts = [card.views[0] for card in cards_of(views)]
-    return html.Div(
+    page = html.Div(
         [
             html.A("Skip to the token strip", href=f"#{ids.TOKENS}", className="skip"),
             *_stores(settings, entries, views),
@@ -64,6 +64,15 @@ def layout(
             data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),
         ),
     )
+    for part in (page, *page._traverse()):
+        _count_no_clicks(part)
+    return page
+
+
+def _count_no_clicks(part: Any) -> None:
+    """Dash counts the clicks on each of its elements that has an id, and draws what holds it again each time."""
+    if getattr(part, "id", None) not in (None, ids.RUN, ids.CANCEL) and "disable_n_clicks" in part._prop_names:
+        part.disable_n_clicks = True
 
 
 def _for_asking(view: View, first: bool) -> dict[str, Any]:

@@ -91,6 +91,38 @@ def test_arrow_keys_walk_along_the_strip(person: Person, causal: ModelRun) -> No
 # the matrix
 
 
+REDRAWN = """
+() => {
+    const redrawn = [];
+    const graph = document.querySelector("#attention-graph .js-plotly-plot");
+    const note = () => redrawn.push(dashboardApp.state.selection.token);
+    graph.on("plotly_afterplot", note);
+    window.redrawn = () => {
+        graph.removeListener("plotly_afterplot", note);
+        return redrawn;
+    };
+    const footer = document.querySelector("#attention-footer");
+    window.high = () => [footer.offsetHeight, new Set([...footer.children].map((line) => line.offsetTop)).size];
+}
+"""
+
+
+def test_another_token_does_not_redraw_the_heatmap(open_page: Callable[..., Person], causal: ModelRun) -> None:
+    person = open_page(1200, 900)
+    person.open_run(causal, token=1, layer=5, head=2)
+    person.page.evaluate(REDRAWN)
+    heights, lines = set(), set()
+    for token in range(2, len(causal.tokens)):
+        person.token(token).click()
+        person.selects(token=token)
+        height, count = person.page.evaluate("() => window.high()")
+        heights.add(height)
+        lines.add(count)
+    assert len(lines) > 1, "the test needs footers of one line and of two"
+    assert len(heights) == 1
+    assert person.page.evaluate("() => window.redrawn()") == []
+
+
 def test_a_cell_selects_its_pair(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=3, layer=5, head=2)
     person.click_at(person.cell(10, 6))

@@ -128,6 +128,17 @@ def test_every_control_of_every_view_is_on_the_page(app: dash.Dash) -> None:
         assert wanted <= present
 
 
+def test_dash_counts_only_the_clicks_that_are_read(app: dash.Dash) -> None:
+    counted = {
+        node["props"]["id"]
+        for node in nodes(get(app, "/_dash-layout"))
+        if node["namespace"] == "dash_html_components"
+        and "id" in node["props"]
+        and not node["props"].get("disable_n_clicks")
+    }
+    assert counted == {ids.RUN, ids.CANCEL}
+
+
 def outputs(dependency: dict[str, Any]) -> list[str]:
     """The properties that one callback writes: "..a.data...b.data.." or "a.data"."""
     return [part for part in dependency["output"].strip(".").split("...") if part]

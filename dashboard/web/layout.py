@@ -163,7 +163,8 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
     box = html.Div(
         [html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker"
     )
-    return html.Header([html.H1("Transformer dashboard"), box, state, right], className="header")
+    title = html.Div([html.H1("Transformer dashboard"), html.P("See inside a language model")], className="title")
+    return html.Header([title, box, state, right], className="header")
 
 
 def _quiet(words: str, name: str, **more: Any) -> html.Button:

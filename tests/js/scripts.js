@@ -49,7 +49,8 @@ function load(names, fields = []) {
     Node: {},
     URLSearchParams,
   };
-  const context = vm.createContext({ ...shared, setTimeout: () => 1, clearTimeout() {}, cancelAnimationFrame() {} });
+  const never = { setTimeout: () => 1, clearTimeout() {}, requestAnimationFrame: () => 1, cancelAnimationFrame() {} };
+  const context = vm.createContext({ ...shared, ...never });
   for (const name of names)
     vm.runInContext(fs.readFileSync(path.join(ASSETS, `${name}.js`), "utf-8"), context, { filename: `${name}.js` });
   return window;

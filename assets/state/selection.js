@@ -7,6 +7,7 @@
   const own = window.dash_clientside.dashboard;
   const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
   const PACE = 120; // milliseconds between two writes of the selection while a key is held
+  const FRAME = 17; // milliseconds in which the marks are painted, before Dash is told
   const NO_FRAME = 60; // milliseconds after which Dash is told though nothing was painted: the page may be hidden
   let serial = 0;
   let latest = null;
@@ -43,7 +44,7 @@
       if (waits <= 0) app.request(next);
       show(next);
       if (telling) return;
-      telling = setTimeout(tell, Math.max(waits, NO_FRAME));
+      telling = setTimeout(tell, waits > 0 ? Math.max(waits, FRAME) : NO_FRAME);
       if (waits <= 0) painted(telling);
     },
     /** Make a token the second one, or none where it is that already; the selected token cannot be it. */

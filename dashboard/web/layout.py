@@ -70,8 +70,11 @@ def layout(
 
 
 def _count_no_clicks(part: Any) -> None:
-    """Dash counts the clicks on each of its elements that has an id, and draws what holds it again each time."""
-    if getattr(part, "id", None) not in (None, ids.RUN, ids.CANCEL) and "disable_n_clicks" in part._prop_names:
+    """Dash counts the clicks within each of its elements that has an id, and renders what holds the count again each
+    time. Only buttons and links need that."""
+    if isinstance(part, html.Button | html.A) or getattr(part, "id", None) is None or hasattr(part, "n_clicks"):
+        return
+    if "disable_n_clicks" in part._prop_names:
         part.disable_n_clicks = True
 
 

@@ -122,7 +122,9 @@ def test_actual_token_and_its_rank(name: str) -> None:
             continue
         row, token = expected[position], run.tokens[actual].id
         assert run.arrays["given/actual_logprob"][position] == pytest.approx(row[token], abs=1e-5)
-        assert run.arrays["given/actual_rank"][position] == 1 + (row > row[token]).sum()
+        # tokens whose logits differ by a rounding may stand on either side
+        above, beside = (row > row[token] + 1e-5).sum(), (abs(row - row[token]) <= 1e-5).sum()
+        assert 1 + above <= run.arrays["given/actual_rank"][position] <= above + beside
 
 
 def test_residual_before_the_final_norm(name: str) -> None:

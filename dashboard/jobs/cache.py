@@ -207,23 +207,34 @@ class HealingCache(diskcache.Cache):
         """Drop this thread's connection and see to the database; False where that cannot help."""
         if _is_full(error) or _is_busy(error):
             return False
-        with contextlib.suppress(sqlite3.Error):
-            self.close()
         try:
-            repair(self._path.parent)
+            repair(self._path.parent, self._drop)
         except (sqlite3.Error, OSError):
             log.exception("the queue's database could not be mended")
             return False
         return True
 
+    def _drop(self) -> None:
+        """Close this thread's connection, whatever state its database is in."""
+        with contextlib.suppress(sqlite3.Error):
+            self.close()
 
-def repair(folder: Path) -> None:
+
+SET_ASIDE = b"This database of the queue was found empty.\n"
+
+
+def repair(folder: Path, drop: Callable[[], None] = lambda: None) -> None:
     """See to it that the folder has a whole database, whoever asks first; a damaged one is set aside.
+
+    Args:
+        drop: closes the caller's own connection, while nobody else repairs: closing the last one deletes the database's
+            log by its name, which may be a new database's by then.
 
     Raises:
         OSError, sqlite3.Error: the folder cannot be written, or its disk is full.
     """
     with alone(folder, LOCK):
+        drop()
         for tries_left in reversed(range(TRIES)):
             try:
                 _make_whole(folder)
@@ -238,6 +249,8 @@ def _make_whole(folder: Path) -> None:
     path = folder / DATABASE
     if path.exists() and not _is_whole(path):
         log.error("the queue's database in %s is damaged; it is set aside as %s and a new one is begun", folder, ASIDE)
+        if not path.stat().st_size:  # who still has an empty database open deletes the log of that name: the new one's
+            path.write_bytes(SET_ASIDE)
         path.replace(folder / ASIDE)
     elif not path.exists():
         log.info("a new database for the queue in %s", folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -90,6 +91,23 @@ def test_a_database_damaged_before_the_start_is_begun_anew(folder: Path, damage:
     again = open_cache(folder)
     works(again)
     again.close()
+
+
+def test_who_has_an_emptied_database_open_takes_nothing_from_the_new_one(cache: HealingCache, folder: Path) -> None:
+    """SQLite deletes the log beside an empty database by its name, which is the new database's by then."""
+    filled(cache)
+    nothing(folder / DATABASE)
+    late = sqlite3.connect(folder / DATABASE, check_same_thread=False)
+    late.execute("PRAGMA page_size")  # has opened the file, and read nothing of it
+    cache.close()
+    cache.set("kept", 1)
+    with contextlib.suppress(sqlite3.DatabaseError):
+        late.execute("SELECT * FROM sqlite_master").fetchall()
+    other = open_cache(folder)
+    assert other.get("kept") == 1
+    assert cache.get("kept") == 1
+    late.close()
+    other.close()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -122,8 +122,8 @@ def test_actual_token_and_its_rank(name: str) -> None:
             continue
         row, token = expected[position], run.tokens[actual].id
         assert run.arrays["given/actual_logprob"][position] == pytest.approx(row[token], abs=1e-5)
-        # tokens whose logits differ by a rounding may stand on either side
-        above, beside = (row > row[token] + 1e-5).sum(), (abs(row - row[token]) <= 1e-5).sum()
+        # tokens whose logits differ by a rounding may stand on either side (gemma2: two by 8e-7)
+        above, beside = (row > row[token] + 2e-6).sum(), (abs(row - row[token]) <= 2e-6).sum()
         assert 1 + above <= run.arrays["given/actual_rank"][position] <= above + beside
 
 

@@ -9,8 +9,7 @@
   const read = new WeakMap();
 
   function numbers(told) {
-    if (!read.has(told))
-      read.set(told, new Float32Array(Uint8Array.from(atob(told.coordinates), (c) => c.charCodeAt(0)).buffer));
+    if (!read.has(told)) read.set(told, new Float32Array(app.bytes(told.coordinates).buffer));
     return read.get(told);
   }
 

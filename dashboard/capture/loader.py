@@ -42,9 +42,10 @@ from dashboard.catalog.fingerprint import (
 from dashboard.catalog.foreign import check_regular, shown
 from dashboard.catalog.hub import is_snapshot
 from dashboard.catalog.memory import check_room
+from dashboard.catalog.model_card import Without
 from dashboard.catalog.panics import loading_tokenizer
 from dashboard.catalog.plausible import implausible
-from dashboard.catalog.prediction_head import Judgement, Without, has_classes
+from dashboard.catalog.prediction_head import Judgement, has_classes
 from dashboard.catalog.weight_headers import read_headers
 from dashboard.contracts.job import Progress
 from dashboard.contracts.run import ModelInfo, ModelKind

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.bundled import BUNDLED, FETCH, BundledModel, is_converted
@@ -37,56 +36,14 @@ from dashboard.catalog.hub import (
     listed_model,
 )
 from dashboard.catalog.memory import check_bound
-from dashboard.catalog.prediction_head import Without
+from dashboard.catalog.model_card import ModelCard, Source
 from dashboard.contracts.request import LONGEST_NAME, longest_text
-from dashboard.contracts.run import ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
 LISTING_SECONDS = 2.0  # for models that were not looked at before; of others the list says so
 NEAR = 0.7  # of 1; how alike two names are where one may be meant by the other
-Source = Literal["bundled", "folder", "gguf", "hub"]
-
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """One model that can be chosen.
-
-    Attributes:
-        name: as in requests. title: for people. kind: what it predicts; None where that is not known here, or is
-            nothing of the three.
-        layers, heads, parameters, limit: sizes, 0 where they are not known; `limit` is the most tokens it takes.
-        here: loads without a network. folder: where its files are, or None.
-        note: "" for a bundled model that is here; otherwise what choosing it means.
-        monospace: its texts are formulas.
-        source: where it comes from. refusal: why it cannot be run, as a clause, or "".
-        without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler
-            (bert.pooler.dense)").
-        vocabulary: how many embeddings its configuration gives it, 0 where that is not known.
-    """
-
-    name: str
-    title: str
-    kind: ModelKind | None
-    layers: int
-    heads: int
-    parameters: int
-    limit: int
-    here: bool
-    folder: Path | None
-    note: str
-    monospace: bool = False
-    source: Source = "hub"
-    refusal: str = ""
-    without: Without = ""
-    unread: tuple[str, ...] = ()
-    vocabulary: int = 0
-
-    @property
-    def kind_word(self) -> str:
-        """What it predicts, in a word; "" where that is not known."""
-        return "classifier" if self.without == "classifier" else self.kind or ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +75,7 @@ class Catalog:
         self._settings = settings
         self._counter = TokenCounter(patience)
 
-    def entries(self) -> tuple[CatalogEntry, ...]:
+    def entries(self) -> tuple[ModelCard, ...]:
         """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones
         that would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download
         shows.
@@ -130,7 +87,7 @@ class Catalog:
         rest.sort(key=lambda entry: (bool(entry.refusal), not entry.here))
         return (*bundled, *rest)
 
-    def get(self, name: str, allow_folders: bool = False) -> CatalogEntry:
+    def get(self, name: str, allow_folders: bool = False) -> ModelCard:
         """The entry called `name`: of a bundled model, of one in the server's folders, or of any hub id; with
         `allow_folders`, also of the model in an absolute folder.
         """
@@ -166,7 +123,7 @@ class Catalog:
             return ()
         return tuple(dict.fromkeys(words[word] for word in difflib.get_close_matches(name.lower(), words, 2, NEAR)))
 
-    def admit(self, name: str) -> CatalogEntry:
+    def admit(self, name: str) -> ModelCard:
         """The entry called `name`, if what is known of it speaks for running it.
 
         Raises:
@@ -219,10 +176,10 @@ class Catalog:
         bundled = entry.name if entry.source == "bundled" else ""
         return self._counter.counted(entry.folder, text, text_pair, bundled, entry.vocabulary)
 
-    def _bundled(self, model: BundledModel) -> CatalogEntry:
+    def _bundled(self, model: BundledModel) -> ModelCard:
         folder = self._settings.models_folder / model.name
         here = is_converted(folder)
-        return CatalogEntry(
+        return ModelCard(
             name=model.name,
             title=model.title,
             kind=model.kind,
@@ -238,14 +195,14 @@ class Catalog:
             source="bundled",
         )
 
-    def _in_folders(self, until: float) -> Iterator[CatalogEntry]:
+    def _in_folders(self, until: float) -> Iterator[ModelCard]:
         for found in folder_models(self._settings).values():
             try:
                 yield self._found(found, until)
             except ModelError:  # it left while the list was made
                 continue
 
-    def _found(self, found: FolderModel, until: float | None = None) -> CatalogEntry:
+    def _found(self, found: FolderModel, until: float | None = None) -> ModelCard:
         """The entry of a model in the server's folders."""
         if found.trouble:
             place = "" if found.place == shown(found.path.name) else f"in {found.place}"
@@ -257,7 +214,7 @@ class Catalog:
             return _folder_entry(found.name, found.path, f"in {found.place}", until=until)
         folder = converted_folder(found.path, self._settings)
         described, ready = describe_gguf(found.path, until), is_ready(folder)
-        return CatalogEntry(
+        return ModelCard(
             name=found.name,
             title=shown(found.path.stem),
             kind=described.kind if described.layers else None,
@@ -285,7 +242,7 @@ def title_of(name: str | Path) -> str:
     )
 
 
-def _folder_of(entry: CatalogEntry, revision: str | None) -> Path | None:
+def _folder_of(entry: ModelCard, revision: str | None) -> Path | None:
     if entry.source != "hub" or revision is None:
         return entry.folder
     listed = listed_model(entry.name)
@@ -293,7 +250,7 @@ def _folder_of(entry: CatalogEntry, revision: str | None) -> Path | None:
 
 
 @contextmanager
-def _readable(entry: CatalogEntry) -> Iterator[None]:
+def _readable(entry: ModelCard) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -302,12 +259,12 @@ def _readable(entry: CatalogEntry) -> Iterator[None]:
         ) from error
 
 
-def _hub_entry(model: HubModel, until: float | None = None) -> CatalogEntry:
+def _hub_entry(model: HubModel, until: float | None = None) -> ModelCard:
     """A well-known model: as its files say where they are here, else as it is published."""
     folder = find_cached(model)
     if folder is not None:
         return _folder_entry(model.name, folder, "in the local cache", "hub", until)
-    return CatalogEntry(
+    return ModelCard(
         name=model.name,
         title=model.name.split("/")[-1],
         kind=model.kind,
@@ -321,7 +278,7 @@ def _hub_entry(model: HubModel, until: float | None = None) -> CatalogEntry:
     )
 
 
-def _surviving(entries: Iterable[CatalogEntry]) -> Iterator[CatalogEntry]:
+def _surviving(entries: Iterable[ModelCard]) -> Iterator[ModelCard]:
     """The entries of one source, as far as it gives them: what nobody foresaw must stop neither a page nor a start."""
     try:
         yield from entries
@@ -329,7 +286,7 @@ def _surviving(entries: Iterable[CatalogEntry]) -> Iterator[CatalogEntry]:
         log.exception("some models cannot be listed")
 
 
-def _cached_others(until: float) -> Iterator[CatalogEntry]:
+def _cached_others(until: float) -> Iterator[ModelCard]:
     """The text models of the hub's local cache that are not among the well-known ones."""
     for name in cached_ids():
         folder = None if listed_model(name) else cached_snapshot(name)
@@ -339,10 +296,10 @@ def _cached_others(until: float) -> Iterator[CatalogEntry]:
 
 def _folder_entry(
     name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None
-) -> CatalogEntry:
+) -> ModelCard:
     """What the files of a model folder say."""
     described = describe_folder(folder, until)
-    return CatalogEntry(
+    return ModelCard(
         name=name,
         title=shown(name.split("/")[-1] if source == "hub" else folder.name),
         kind=described.kind,
@@ -361,9 +318,9 @@ def _folder_entry(
     )
 
 
-def _unknown_entry(name: str) -> CatalogEntry:
+def _unknown_entry(name: str) -> ModelCard:
     """A hub id of which nothing is known here."""
-    return CatalogEntry(
+    return ModelCard(
         name=name,
         title=name.split("/")[-1],
         kind=None,

@@ -17,8 +17,9 @@ from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
 from dashboard.catalog.foreign import check_regular, read_object, shown
 from dashboard.catalog.leftovers import unread
+from dashboard.catalog.model_card import Without
 from dashboard.catalog.plausible import HEADS, LAYERS, LIMITS, implausible
-from dashboard.catalog.prediction_head import Without, judge
+from dashboard.catalog.prediction_head import judge
 from dashboard.catalog.weight_headers import Headers, read_headers
 from dashboard.contracts.run import ModelKind
 from dashboard.errors import ForeignFileError, ModelNotFoundError

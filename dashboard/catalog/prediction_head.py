@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dashboard.catalog.architecture import family_source
+from dashboard.catalog.model_card import Without
 from dashboard.contracts.run import ModelKind
 
-Without = Literal["", "embeddings", "classifier"]
 # weights of the heads that give logits over the vocabulary, in the families that are captured
 OVER_THE_VOCABULARY = re.compile(
     r"(lm_head|embed_out|output_projection|cls\.predictions|predictions|generator_predictions|generator_lm_head"

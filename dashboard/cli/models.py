@@ -12,7 +12,7 @@ from dashboard.errors import ModelError, ModelNotFoundError
 from dashboard.settings import Settings
 
 if TYPE_CHECKING:
-    from dashboard.catalog.catalog import CatalogEntry
+    from dashboard.catalog.model_card import ModelCard
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
@@ -70,7 +70,7 @@ def _list(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _row(entry: CatalogEntry) -> tuple[str, str, str, str, str]:
+def _row(entry: ModelCard) -> tuple[str, str, str, str, str]:
     from dashboard.catalog.foreign import shown
 
     shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
@@ -121,7 +121,7 @@ def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _removable(entry: CatalogEntry) -> Path:
+def _removable(entry: ModelCard) -> Path:
     """The folder that holds the model's files and nothing else."""
     from dashboard.catalog.hub import whole_folder
 

@@ -10,8 +10,8 @@ from typing import Any
 from dash import dcc, html
 
 from dashboard import __version__
-from dashboard.catalog.catalog import CatalogEntry
 from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
+from dashboard.catalog.model_card import ModelCard
 from dashboard.components import ids
 from dashboard.components.markup import attributes, frozen
 from dashboard.contracts.selection import fields_for_browser
@@ -26,9 +26,7 @@ from dashboard.web.card_layout import cards_box, tick
 from dashboard.web.model_picker import facts_of, line_of
 
 
-def layout(
-    settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False
-) -> html.Div:
+def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View], embedded: bool = False) -> html.Div:
     """The whole page; equal for equal arguments, so that several web processes agree.
 
     Args:
@@ -92,7 +90,7 @@ def _for_asking(view: View, first: bool) -> dict[str, Any]:
     }
 
 
-def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
+def _stores(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View]) -> list[Any]:
     names = (
         ids.SUBMITTED_RUN,
         ids.PROPOSAL,
@@ -123,7 +121,7 @@ def _settings(views: Sequence[View]) -> list[dict[str, Any]]:
     ]
 
 
-def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool) -> html.Header:
+def _header(settings: Settings, entries: Sequence[ModelCard], embedded: bool) -> html.Header:
     names = [entry.name for entry in entries]
     chosen = settings.default_model if settings.default_model in names else names[0]
     picker = dcc.Dropdown(
@@ -221,7 +219,7 @@ def _form() -> html.Section:
     return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
 
 
-def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
+def _examples(entries: Sequence[ModelCard]) -> html.Section:
     rows, previous = [], None
     by_name = {entry.name: entry for entry in entries}
     for index, example in enumerate(EXAMPLES):

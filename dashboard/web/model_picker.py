@@ -6,7 +6,8 @@ from typing import Any
 
 from dash import html
 
-from dashboard.catalog.catalog import Catalog, CatalogEntry
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.model_card import ModelCard
 from dashboard.components.markup import unparted
 from dashboard.errors import DashboardError, without_paths
 
@@ -25,14 +26,14 @@ def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None
     return {"line": line_of(entry), "facts": facts_of(entry, most)}
 
 
-def facts_of(entry: CatalogEntry, most: int) -> dict[str, Any]:
+def facts_of(entry: ModelCard, most: int) -> dict[str, Any]:
     """What the browser must know of a model before it is run."""
     fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
     found = {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
     return found | {"refusal": without_paths(entry.refusal)}
 
 
-def line_of(entry: CatalogEntry) -> dict[str, Any]:
+def line_of(entry: ModelCard) -> dict[str, Any]:
     """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
     words: list[Any] = [html.B(entry.title, dir="auto"), html.Span(model_words(entry), className="detail")]
     if entry.refusal or entry.note:
@@ -48,7 +49,7 @@ def line_of(entry: CatalogEntry) -> dict[str, Any]:
     }
 
 
-def model_words(entry: CatalogEntry) -> str:
+def model_words(entry: ModelCard) -> str:
     """Kind, layers × heads and size, as far as they are known."""
     shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
     size = size_words(entry.parameters) if entry.parameters else ""

@@ -110,6 +110,7 @@ TORCH_FREE = (  # what the page imports of models
     "catalog.plausible",
     "catalog.gguf_files",
     "catalog.memory",
+    "catalog.model_card",
     "analysis.token_text",
     "catalog.fetch",
     "catalog.parts",

@@ -8,7 +8,8 @@ import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard import __version__
-from dashboard.catalog.catalog import Catalog, CatalogEntry
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.model_card import ModelCard
 from dashboard.contracts.request import is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import REPLACED
@@ -61,7 +62,7 @@ def make_runs(services: Services) -> Blueprint:
     return routes
 
 
-def _counted(catalog: Catalog, entry: CatalogEntry, text: str) -> dict[str, Any]:
+def _counted(catalog: Catalog, entry: ModelCard, text: str) -> dict[str, Any]:
     """How many tokens a text has; of one that the model has no embedding for, its position and what a run will say."""
     if not text:
         return {"tokens": 0}

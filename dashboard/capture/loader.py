@@ -27,7 +27,7 @@ from dashboard.capture.spm import check_format, faithful
 from dashboard.capture.weights import read_model
 from dashboard.capture.wrapping import kind_in_use, unwrapped
 from dashboard.catalog.adapters import adapter_refusal
-from dashboard.catalog.bundled import BUNDLED
+from dashboard.catalog.bundled import WHEELS, bundled_card
 from dashboard.catalog.catalog import title_of
 from dashboard.catalog.description import UNBOUNDED, read_config
 from dashboard.catalog.disk import use
@@ -160,7 +160,7 @@ def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: R
     """
     memories = fingerprint_memories(settings)
     known = known_fingerprint(folder, memories)
-    if known is None and not (brings or any(name == spec.name for spec in BUNDLED)):
+    if known is None and not (brings or bundled_card(name)):
         raise not_ready(title_of(name))
     return known or folder_fingerprint(folder, memories, progress)
 
@@ -193,9 +193,9 @@ def _foreign(title: str) -> Iterator[None]:
 
 def _source(name: str, folder: Path) -> str:
     """The published version that a folder holds, by where it lies."""
-    bundled = next((spec for spec in BUNDLED if spec.name == name), None)
-    if bundled is not None:
-        return f"package {bundled.package} {bundled.version}"
+    wheel = WHEELS.get(name)
+    if wheel is not None:
+        return f"package {wheel.package} {wheel.version}"
     return f"commit {folder.name}" if is_snapshot(folder) else ""
 
 

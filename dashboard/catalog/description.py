@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,16 @@ from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
 from dashboard.catalog.foreign import check_regular, read_object, shown
 from dashboard.catalog.leftovers import unread
-from dashboard.catalog.model_card import Without
+from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.plausible import HEADS, LAYERS, LIMITS, implausible
 from dashboard.catalog.prediction_head import judge
 from dashboard.catalog.weight_headers import Headers, read_headers
-from dashboard.contracts.run import ModelKind
 from dashboard.errors import ForeignFileError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
 MOST_KNOWN = 4096  # descriptions that are remembered
-_known: dict[tuple[Path, tuple[object, ...]], Description] = {}
+_known: dict[tuple[Path, tuple[object, ...]], ModelCard] = {}
 _reading = threading.Lock()
 UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
 LONGEST_CONFIG = 4_000_000  # bytes
@@ -35,36 +34,8 @@ LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
 
 
-@dataclass(frozen=True)
-class Description:
-    """One model as its files describe it.
-
-    Attributes:
-        family: the configuration's `model_type`. kind: what it predicts; None for an encoder with a decoder.
-        layers, heads: 0 where the configuration does not say. limit: the most tokens.
-        parameters: as `weight_headers` counts them.
-        reads_text: it has a vocabulary, and no eyes or ears.
-        refusal: why it cannot be run here, as a clause; "" where nothing is known against it.
-        without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names
-            them.
-        vocabulary: how many embeddings the configuration gives it.
-    """
-
-    family: str
-    kind: ModelKind | None
-    layers: int
-    heads: int
-    parameters: int
-    limit: int
-    reads_text: bool
-    refusal: str
-    without: Without = ""
-    unread: tuple[str, ...] = ()
-    vocabulary: int = 0
-
-
-def describe_folder(folder: Path, until: float | None = None) -> Description:
-    """The description of a model folder; remembered until a file of it changes (see `contained`)."""
+def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
+    """The card of a model folder, by its files; remembered until a file of it changes (see `contained`)."""
     names = ("config.json", *TOKENIZER_FILES, SETTINGS)
     files = [*weight_files(folder), *(folder / name for name in names), folder]  # the folder: files that come and go
     stamp: list[object] = []
@@ -77,9 +48,7 @@ def describe_folder(folder: Path, until: float | None = None) -> Description:
     return contained(lambda: _read_folder(folder), folder, tuple(stamp), until)
 
 
-def contained(
-    read: Callable[[], Description], path: Path, stamp: tuple[object, ...], until: float | None
-) -> Description:
+def contained(read: Callable[[], ModelCard], path: Path, stamp: tuple[object, ...], until: float | None) -> ModelCard:
     """What `read` makes of a model's files. The one place where it ends whatever these hold: parsers of foreign content
     may raise anything, and one model must not take the list of all models with it. Such a model is described by its
     refusal.
@@ -95,7 +64,7 @@ def contained(
         return found
     left = -1.0 if until is None else max(0.0, until - time.monotonic())
     if left == 0.0 or not _reading.acquire(timeout=left):
-        return refused(NOT_YET)
+        return refused(path, NOT_YET)
     try:
         found = _known.get(key) or _described(read, path)
         _known[key] = found
@@ -106,30 +75,35 @@ def contained(
         _reading.release()
 
 
-def _described(read: Callable[[], Description], path: Path) -> Description:
+def _described(read: Callable[[], ModelCard], path: Path) -> ModelCard:
     try:
         return read()
     except ForeignFileError as error:
-        return refused(error.clause)
+        return refused(path, error.clause)
     except Exception as error:
         log.exception("%s cannot be described", shown(str(path)))
-        return refused(f"its files cannot be read ({type(error).__name__})")
+        return refused(path, f"its files cannot be read ({type(error).__name__})")
 
 
-def refused(reason: str) -> Description:
+def refused(path: Path, reason: str) -> ModelCard:
     """A model of which nothing is known but why it cannot be run."""
-    return Description("", None, 0, 0, 0, 0, True, reason)
+    return card_of(path, refusal=reason)
 
 
-def _read_folder(folder: Path) -> Description:
+def card_of(path: Path, **facts: Any) -> ModelCard:
+    """The card of a model that lies here, under the name of its folder or file."""
+    return replace(ModelCard(str(path), shown(path.name), here=True, folder=path, source="folder"), **facts)
+
+
+def _read_folder(folder: Path) -> ModelCard:
     check_regular(folder)
     adapter = adapter_refusal(folder, bool(weight_files(folder)))
     if adapter and not weight_files(folder):
-        return refused(adapter)
+        return refused(folder, adapter)
     whole = read_object(folder / "config.json", LONGEST_CONFIG)
     reason = implausible(whole)
     if reason:
-        return refused(reason)
+        return refused(folder, reason)
     inner = whole.get("text_config")
     config: dict[str, Any] = inner if isinstance(inner, dict) else whole
     family = shown(str(whole.get("model_type") or ""), 60)
@@ -139,8 +113,8 @@ def _read_folder(folder: Path) -> Description:
         headers, damage = Headers(frozenset(), 0), error.clause
     judged = judge(whole, headers.names)
     reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
-    return Description(
-        family=family,
+    return card_of(
+        folder,
         kind=None if whole.get("is_encoder_decoder") else judged.kind,
         layers=_first(config, *LAYERS),
         heads=_first(config, *HEADS),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.catalog.adapters import HELP, adapter_files, adapter_refusal
-from dashboard.catalog.bundled import BUNDLED, FETCH, is_converted
+from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
 from dashboard.catalog.disk import make_room
 from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_weights
 from dashboard.catalog.folders import PREFIX, folder_model
@@ -79,13 +79,13 @@ def resolve_folder(
         UnsupportedModelError: a GGUF file that is not converted here.
     """
     tell = report or (lambda progress: None)
-    for bundled in BUNDLED:
-        if name == bundled.name:
-            folder = settings.models_folder / bundled.name
-            if is_converted(folder):
-                return folder
-            how = f"Run {FETCH} {bundled.name}, then try again."
-            raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. {how}")
+    bundled = bundled_card(name)
+    if bundled is not None:
+        folder = settings.models_folder / bundled.name
+        if is_converted(folder):
+            return folder
+        how = f"Run {FETCH} {bundled.name}, then try again."
+        raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. {how}")
     if isinstance(name, str) and name.startswith(PREFIX):
         return _local(folder_model(name, settings).path, settings, tell, brings)
     path = Path(name).expanduser()

@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from dashboard.catalog.bundled import CARD, make_private
-from dashboard.catalog.description import Description, contained, refused
+from dashboard.catalog.description import card_of, contained, refused
 from dashboard.catalog.disk import make_room
 from dashboard.catalog.foreign import shown
 from dashboard.catalog.gguf_header import GgufHeader, read_header
 from dashboard.catalog.gguf_keys import refused_key, refused_rope, refused_sizes, refused_tokenizer
 from dashboard.catalog.memory import BYTES_A_WEIGHT, check_room
+from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.plausible import implausible
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, SettingsError, UnsupportedModelError, is_full_disk
@@ -45,7 +46,7 @@ LONGEST_CONVERSION = 86_400  # seconds
 Report = Callable[[Progress], None]
 
 
-def describe_gguf(path: Path, until: float | None = None) -> Description:
+def describe_gguf(path: Path, until: float | None = None) -> ModelCard:
     """What the file's header says; where it has none that can be read, that is its refusal."""
     try:
         status = path.stat()
@@ -54,21 +55,20 @@ def describe_gguf(path: Path, until: float | None = None) -> Description:
     return contained(lambda: _describe(path), path, (status.st_size, status.st_mtime_ns), until)
 
 
-def _describe(path: Path) -> Description:
+def _describe(path: Path) -> ModelCard:
     header = read_header(path)
     reason = _implausible(header)
     if reason:
-        return refused(reason)
+        return refused(path, reason)
     layers, heads, limit = (header.number(key) for key in ("block_count", "attention.head_count", "context_length"))
-    return Description(
-        family=shown(header.architecture, 60),
+    return card_of(
+        path,
         kind="causal",
         layers=layers,
         heads=heads,
         parameters=header.parameters,
         limit=limit,
         vocabulary=header.arrays.get("tokenizer.ggml.tokens", 0),  # others are refused when they are converted
-        reads_text=True,
         refusal=refusal(header),
     )
 

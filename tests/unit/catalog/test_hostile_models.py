@@ -174,7 +174,7 @@ def test_what_takes_too_long_to_look_at_is_looked_at_by_the_next_page(
     good_model(root / "slow")
     read = description._read_folder
 
-    def slowly(folder: Path) -> description.Description:
+    def slowly(folder: Path) -> ModelCard:
         monkeypatch.setattr(catalog_module.time, "monotonic", lambda: end)
         return read(folder)
 
@@ -195,7 +195,7 @@ def test_a_parser_may_raise_anything(settings: Settings, root: Path, monkeypatch
     ):
         good_model(root / f"bad{number}")
 
-        def raising(folder: Path, error: BaseException = error) -> description.Description:
+        def raising(folder: Path, error: BaseException = error) -> ModelCard:
             if folder.name.startswith("bad"):
                 raise error
             return read(folder)

@@ -15,7 +15,7 @@ from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
 from dashboard.catalog.counting import PATIENCE, TokenCounter
 from dashboard.catalog.counting_process import Count
-from dashboard.catalog.description import UNBOUNDED, describe_folder
+from dashboard.catalog.description import describe_folder
 from dashboard.catalog.fingerprint import (
     fingerprint_memories,
     folder_fingerprint,
@@ -36,6 +36,7 @@ from dashboard.catalog.hub import (
 )
 from dashboard.catalog.memory import check_bound
 from dashboard.catalog.model_card import ModelCard, Source
+from dashboard.catalog.sizes import UNBOUNDED
 from dashboard.contracts.request import LONGEST_NAME, longest_text
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.settings import Settings

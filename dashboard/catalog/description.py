@@ -18,8 +18,9 @@ from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_vocabulary, weigh
 from dashboard.catalog.foreign import check_regular, read_object, shown
 from dashboard.catalog.leftovers import unread
 from dashboard.catalog.model_card import ModelCard
-from dashboard.catalog.plausible import HEADS, LAYERS, LIMITS, implausible
+from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import judge
+from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in, vocabulary_in
 from dashboard.catalog.weight_headers import Headers, read_headers
 from dashboard.errors import ForeignFileError, ModelNotFoundError
 
@@ -28,7 +29,6 @@ NOT_YET = "its files were not looked at yet; load the page again in a moment"
 MOST_KNOWN = 4096  # descriptions that are remembered
 _known: dict[tuple[Path, tuple[object, ...]], ModelCard] = {}
 _reading = threading.Lock()
-UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
 LONGEST_CONFIG = 4_000_000  # bytes
 LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
@@ -112,19 +112,19 @@ def _read_folder(folder: Path) -> ModelCard:
     except ForeignFileError as error:
         headers, damage = Headers(frozenset(), 0), error.clause
     judged = judge(whole, headers.names)
-    reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
+    reads_text = bool(vocabulary_in(config)) and not {"vision_config", "audio_config"} & set(whole)
     return card_of(
         folder,
         kind=None if whole.get("is_encoder_decoder") else judged.kind,
-        layers=_first(config, *LAYERS),
-        heads=_first(config, *HEADS),
+        layers=layers_in(config),
+        heads=heads_in(config),
         parameters=headers.parameters,
         limit=_limit(config, folder),
         reads_text=reads_text,
         refusal=adapter or _refusal(whole, family, folder) or damage,
         without=judged.without,
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
-        vocabulary=_first(config, "vocab_size"),
+        vocabulary=vocabulary_in(config),
     )
 
 
@@ -156,14 +156,11 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
 
 
 def _limit(config: dict[str, Any], folder: Path) -> int:
-    limit = _first(config, *LIMITS) or UNBOUNDED
-    if config.get("model_type") in PADDED_POSITIONS:  # positions are counted from behind the padding's
-        padding = config.get("pad_token_id", 1)
-        limit = max(0, limit - (padding if isinstance(padding, int) else 1) - 1)
+    """The most tokens, where the family's name says whether positions are counted from behind the padding's."""
+    padding: int | None = None
+    if config.get("model_type") in PADDED_POSITIONS:
+        said = config.get("pad_token_id")
+        padding = said if isinstance(said, int) else 1
     path = folder / "tokenizer_config.json"
     own = read_object(path).get("model_max_length") if os.path.exists(path) else None
-    return int(min(limit, own)) if isinstance(own, (int, float)) and own > 1 else limit
-
-
-def _first(config: dict[str, Any], *names: str) -> int:
-    return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)
+    return most_tokens(positions_in(config), padding, own)

@@ -22,6 +22,7 @@ from dashboard.catalog.gguf_keys import refused_key, refused_rope, refused_sizes
 from dashboard.catalog.memory import BYTES_A_WEIGHT, check_room
 from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.plausible import implausible
+from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in
 from dashboard.contracts.job import Progress
 from dashboard.errors import ModelError, SettingsError, UnsupportedModelError, is_full_disk
 from dashboard.settings import Settings
@@ -60,14 +61,14 @@ def _describe(path: Path) -> ModelCard:
     reason = _implausible(header)
     if reason:
         return refused(path, reason)
-    layers, heads, limit = (header.number(key) for key in ("block_count", "attention.head_count", "context_length"))
+    sizes = _sizes(header)
     return card_of(
         path,
-        kind="causal",
-        layers=layers,
-        heads=heads,
+        kind="causal",  # as every architecture that is converted
+        layers=layers_in(sizes),
+        heads=heads_in(sizes),
         parameters=header.parameters,
-        limit=limit,
+        limit=most_tokens(positions_in(sizes)),
         vocabulary=header.arrays.get("tokenizer.ggml.tokens", 0),  # others are refused when they are converted
         refusal=refusal(header),
     )
@@ -86,7 +87,11 @@ def refusal(header: GgufHeader) -> str:
 
 
 def _implausible(header: GgufHeader) -> str:
-    return implausible({name: header.number(key) for name, key in SIZES.items()})
+    return implausible(_sizes(header))
+
+
+def _sizes(header: GgufHeader) -> dict[str, int]:
+    return {name: header.number(key) for name, key in SIZES.items()}
 
 
 def converted_folder(path: Path, settings: Settings) -> Path:

@@ -27,9 +27,10 @@ def plain_lens(
         UnsupportedModelError: no transformers model. RunShapeError: hidden states of more or fewer layers.
         MissingArrayError: it predicts no tokens, or its head or final norm is not one that is known for certain.
     """
+    from dashboard.capture.kind import kind_in_use
     from dashboard.capture.loader import LoadedModel
     from dashboard.capture.model_probe import evaluating
-    from dashboard.capture.wrapping import kind_in_use, unwrapped
+    from dashboard.capture.wrapping import unwrapped
 
     inner = unwrapped(model, "The model")
     with evaluating(inner):

@@ -108,6 +108,7 @@ TORCH_FREE = (  # what the page imports of models
     "catalog.counting_process",
     "catalog.panics",
     "catalog.plausible",
+    "catalog.sizes",
     "catalog.gguf_files",
     "catalog.memory",
     "catalog.model_card",

@@ -23,6 +23,7 @@ from dashboard.catalog.foreign import read_object
 from dashboard.catalog.model_card import ModelCard
 from dashboard.errors import DashboardError, ForeignFileError, ModelError, SettingsError
 from dashboard.settings import Settings
+from dashboard.system.private import private_folder
 
 Report = Callable[[str], None]
 FORMAT = 2  # raise it when a conversion changes, so that folders of an older one are made again
@@ -129,8 +130,8 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
     from filelock import FileLock
 
     try:
-        make_private(settings.cache_dir)
-        make_private(settings.models_folder)
+        private_folder(settings.cache_dir)
+        private_folder(settings.models_folder)
         for model in missing:
             with FileLock(settings.models_folder / f".{model.name}.lock"):
                 _bring(model, settings.models_folder, report)
@@ -141,13 +142,6 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
             f"The bundled models cannot be written to {settings.models_folder} ({error.strerror or error}). "
             f"Free some space (about 700 MB), or set DASHBOARD_MODELS_DIR to another folder, and try again: {FETCH}"
         ) from error
-
-
-def make_private(folder: Path) -> None:
-    """Make `folder` and what is missing above it, readable by its owner alone."""
-    for parent in (*reversed(folder.parents), folder):
-        if not parent.exists():
-            parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def _bring(model: ModelCard, models_folder: Path, report: Report) -> None:

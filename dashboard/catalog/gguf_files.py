@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dashboard.catalog.bundled import CARD, make_private
+from dashboard.catalog.bundled import CARD
 from dashboard.catalog.description import card_of, contained, refused
 from dashboard.catalog.disk import make_room
 from dashboard.catalog.foreign import shown
@@ -28,7 +28,7 @@ from dashboard.errors import ModelError, SettingsError, UnsupportedModelError, i
 from dashboard.settings import Settings
 from dashboard.store.budget import CONVERTED
 from dashboard.store.leftovers import last_written, remove_left
-from dashboard.system.private import remove_unused
+from dashboard.system.private import private_folder, remove_unused
 
 FORMAT = 2  # raise it when the conversion changes, so that folders of an older one are made again
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
@@ -131,7 +131,7 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
     from filelock import FileLock
 
     try:
-        make_private(folder.parent)
+        private_folder(folder.parent)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if not is_ready(folder):
                 check_room(path.name, header.parameters, settings.model_gigabytes)  # all of it is in memory at once

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,15 +144,12 @@ class Files:
 
     def write(self, run: ModelRun, line: int) -> Path:
         path = self._path(run.key, line)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        from dashboard.store.files import whole_file
+
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with part.open("wb") as file:
-                    self._fill(run, file)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            with whole_file(path) as part, part.open("wb") as file:
+                self._fill(run, file)
         except OSError as error:
             raise _unwritable(path, error) from error
         self._keys.add(run.key)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,7 @@ from dashboard.store.files import (
     remove,
     remove_run,
     touch,
+    whole_file,
 )
 from dashboard.store.leftovers import remove_left
 from dashboard.store.mapped import DTYPES, DamagedFileError, MappedArrays, map_arrays
@@ -329,15 +329,9 @@ class RunStore:
         self._make_room(name)
 
     def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-        part = private_folder(self.folder) / f"{name}.{uuid.uuid4().hex}.part"
-        try:
+        private_folder(self.folder)
+        with whole_file(self._path(name), name, private=True, durable=True) as part:
             save_file({label: _storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
-            part.chmod(0o600)
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(self._path(name))
-        finally:
-            part.unlink(missing_ok=True)
 
     def _make_room(self, keep: str) -> None:
         """Let go what is derived, and then the least recently used runs, until everything fits, pinned ones last; what

@@ -21,6 +21,7 @@ from dashboard.catalog.hub import HUB_MODELS
 from dashboard.catalog.model_card import ModelCard
 from dashboard.errors import ModelError, ModelNotFoundError, SettingsError
 from dashboard.settings import Settings
+from dashboard.system.private import private_folder
 
 
 @pytest.fixture
@@ -272,6 +273,6 @@ def test_a_model_is_brought_once_however_many_ask(settings: Settings, monkeypatc
 
 
 def test_the_models_folder_is_private(settings: Settings) -> None:
-    bundled.make_private(settings.models_folder)
+    private_folder(settings.models_folder)
     assert settings.models_folder.stat().st_mode & 0o777 == 0o700
     assert settings.cache_dir.stat().st_mode & 0o777 == 0o700

@@ -114,8 +114,8 @@ def likeliest(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Ten
     members = best[:, None, :] + torch.arange(0, whole, groups, device=logits.device)[:, None]
     rest = torch.arange(whole, vocabulary, device=logits.device).expand(rows, -1)
     ids = torch.cat([members.view(rows, -1), rest], dim=1)
-    values, places = torch.topk(logits.gather(1, ids), top_k, dim=1)
-    return values, ids.gather(1, places)
+    values, indices = torch.topk(logits.gather(1, ids), top_k, dim=1)
+    return values, ids.gather(1, indices)
 
 
 def reduce_hidden(model: PreTrainedModel, known: ModelProbe, hidden: torch.Tensor, reduction: Reduction) -> None:

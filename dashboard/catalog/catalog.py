@@ -190,13 +190,13 @@ class Catalog:
     def _found(self, found: FolderModel, until: float | None = None) -> ModelCard:
         """The card of a model in the server's folders."""
         if found.trouble:
-            place = "" if found.place == shown(found.path.name) else f"in {found.place}"
+            location = "" if found.location == shown(found.path.name) else f"in {found.location}"
             title = shown(found.path.name)
             return replace(
-                _unknown_card(found.name), title=title, here=True, note=place, source="folder", refusal=found.trouble
+                _unknown_card(found.name), title=title, here=True, note=location, source="folder", refusal=found.trouble
             )
         if not found.is_gguf:
-            return _folder_card(found.name, found.path, f"in {found.place}", until=until)
+            return _folder_card(found.name, found.path, f"in {found.location}", until=until)
         folder = converted_folder(found.path, self._settings)
         card, ready = describe_gguf(found.path, until), is_ready(folder)
         return replace(
@@ -207,7 +207,7 @@ class Catalog:
             kind=card.kind if card.layers else None,
             limit=card.limit or UNBOUNDED,
             folder=folder if ready else None,
-            note=f"in {found.place}" + ("" if ready else ", converted on first run"),
+            note=f"in {found.location}" + ("" if ready else ", converted on first run"),
             refusal=shown(card.refusal),
         )
 

@@ -33,7 +33,7 @@ class FolderModel:
     Attributes:
         name: as in requests. path: a folder with configuration and weights, or a GGUF file.
         trouble: why it cannot be run, as a clause, where that is known before its files are read.
-        place: where it lies, for a person: the root's name and the path in it.
+        location: where it lies, for a person: the root's name and the path in it.
     """
 
     name: str
@@ -41,7 +41,7 @@ class FolderModel:
     trouble: str = ""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return shown(self.name.removeprefix(PREFIX))
 
     @property

@@ -48,7 +48,7 @@ def _listed(endings: Sequence[str]) -> str:
     return " and ".join([*([", ".join(endings[:-1])] if endings[1:] else []), endings[-1]])
 
 
-def check_place(parsed: argparse.Namespace, model: str, layers: int, heads: int) -> None:
+def check_location(parsed: argparse.Namespace, model: str, layers: int, heads: int) -> None:
     """Raise `UsageError` for a layer or head that the model does not have; sizes of 0 are not known yet."""
     for name, value, count in (("layer", parsed.layer, layers), ("head", parsed.head, heads)):
         if value is not None and count and value >= count:
@@ -169,24 +169,24 @@ class Files:
 
 def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     from dashboard.cli._derive import options_of, position_of, requests_of, shown_in
-    from dashboard.contracts.selection import PLACES, Selection
+    from dashboard.contracts.selection import LOCATION, Selection
     from dashboard.exports.report import report
     from dashboard.views import all_views
     from dashboard.views.run_info import start_of
     from dashboard.views.state import ViewState
 
-    check_place(parsed, run.model.title, run.model.layers, run.model.heads)
+    check_location(parsed, run.model.title, run.model.layers, run.model.heads)
     check_tokens(parsed, run)
     start = start_of(run, None, None)
-    chosen = {field.name: getattr(parsed, field.name) for field in PLACES}
+    chosen = {field.name: getattr(parsed, field.name) for field in LOCATION}
     asked = requests_of(run, parsed.derive)
     run = run.with_derived(runs.results_of(run, asked).values())
     chosen["token"] = position_of(asked) if parsed.token is None else parsed.token
-    place = {**start, **{name: value for name, value in chosen.items() if value is not None}}
+    location = {**start, **{name: value for name, value in chosen.items() if value is not None}}
     if chosen["token"] is not None and parsed.second is None:
-        place["second"] = None
+        location["second"] = None
     views = all_views()
-    selection = Selection.from_json({"run": run.key, **place})
+    selection = Selection.from_json({"run": run.key, **location})
     state = ViewState(selection.checked(run), {view.name: options_of(view, asked) for view in views})
     return report(state, views, _Chosen(run, runs), also=shown_in(views, run, state, asked))
 

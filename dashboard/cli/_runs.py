@@ -41,11 +41,11 @@ class Runs:
         self._tokens, self._seconds = 0, 0.0
         folder = Path(model).expanduser()
         is_folder = has_weights(folder) and bundled_card(model) is None
-        place = str(folder.absolute()) if is_folder else model
+        name = str(folder.absolute()) if is_folder else model
         with contextlib.suppress(DashboardError):  # what is not known now is known once the model is loaded
-            entry = Catalog(settings).get(place, allow_folders=True)
+            entry = Catalog(settings).get(name, allow_folders=True)
             self.layers, self.heads = entry.layers, entry.heads
-            found = Catalog(settings).fingerprint(place, allow_folders=True)
+            found = Catalog(settings).fingerprint(name, allow_folders=True)
             self._fingerprint = None if found.startswith("unresolved:") else found
 
     def fingerprint(self) -> str:

@@ -65,8 +65,8 @@ def _list(settings: Settings, parsed: argparse.Namespace) -> int:
             print(f"DASHBOARD_MODEL_FOLDERS names {root}, which is no folder.", file=sys.stderr)
     rows = [_row(card) for card in Catalog(settings).entries()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for name, kind, shape, size, place in rows:
-        print(f"{name:{widths[0]}}  {kind:{widths[1]}}  {shape:{widths[2]}}  {size:>{widths[3]}}  {place}".rstrip())
+    for name, kind, shape, size, where in rows:
+        print(f"{name:{widths[0]}}  {kind:{widths[1]}}  {shape:{widths[2]}}  {size:>{widths[3]}}  {where}".rstrip())
     return 0
 
 
@@ -75,10 +75,10 @@ def _row(card: ModelCard) -> tuple[str, str, str, str, str]:
 
     shape = f"{card.layers} layers × {card.heads} heads" if card.layers and card.heads else ""
     size = f"{card.parameters / 1e6:,.1f} M" if card.parameters else ""
-    place = f"not supported: {card.refusal}" if card.refusal else card.note or "here"
+    where = f"not supported: {card.refusal}" if card.refusal else card.note or "here"
     if card.unread and not card.refusal:
-        place += f"; not read: {'; '.join(card.unread)}"
-    return shown(card.name), card.kind_word, shape, size, place
+        where += f"; not read: {'; '.join(card.unread)}"
+    return shown(card.name), card.kind_word, shape, size, where
 
 
 def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.memory import Memory
 from dashboard.contracts.prediction import (
-    Place,
+    PredictedPosition,
     Prediction,
     PredictionMode,
     TokenProbability,
@@ -335,7 +335,7 @@ class ModelRun:
                 f"The predictions “{mode}” are not stored in this run. Leave `mode` out for those of the text as it "
                 f"stands."
             )
-        return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)
+        return read_prediction(self.arrays, self._texts, position, self._predicted(position, mode), k)
 
     def check_current(self) -> None:
         """Raise `MissingArrayError` where what is computed now would not fit beside what the run holds."""
@@ -350,16 +350,16 @@ class ModelRun:
     def prediction_beside(self, arrays: Mapping[str, np.ndarray], position: int, k: int | None = None) -> Prediction:
         """The prediction with `position` masked, from arrays computed later (one row, see `masked_fill`)."""
         self.check(token=position)
-        return read_prediction(arrays, texts_of(arrays), 0, self._place(position, "masked"), k)
+        return read_prediction(arrays, texts_of(arrays), 0, self._predicted(position, "masked"), k)
 
     def top_k(self, position: int, k: int = 10, mode: PredictionMode = "given") -> tuple[TokenProbability, ...]:
         """The `k` likeliest tokens at `position`, likeliest first."""
         return self.prediction(position, mode, k).candidates
 
-    def _place(self, position: int, mode: PredictionMode) -> Place:
+    def _predicted(self, position: int, mode: PredictionMode) -> PredictedPosition:
         """What a prediction at `position` is about: the next token of causal models, the token there of masked ones."""
         at = position + 1 if self.model.kind == "causal" else position
-        return Place(position, mode, self.tokens[at].id if at < len(self) else None, self.model.vocabulary)
+        return PredictedPosition(position, mode, self.tokens[at].id if at < len(self) else None, self.model.vocabulary)
 
     @cached_property
     def surprisal(self) -> np.ndarray | None:

@@ -110,25 +110,25 @@ class _Attention(Mapping[str, np.ndarray]):
     """`KIND/attention/{layer}`, made when it is read."""
 
     def __init__(self, run: ModelRun) -> None:
-        self._places = {
+        self._layers = {
             f"{kind}/attention/{layer}": (attention, layer)
             for kind, attention in run.attentions.items()
             for layer in range(attention.layers)
         }
 
     def __getitem__(self, name: str) -> np.ndarray:
-        attention, layer = self._places[name]
+        attention, layer = self._layers[name]
         return np.stack([attention.weights(layer, head) for head in range(attention.heads)])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._layers)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._layers)
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """(head, query, key): how many there are."""
-        attention, _layer = self._places[name]
+        attention, _layer = self._layers[name]
         return attention.heads, *attention.shape
 
 

@@ -76,13 +76,13 @@ def draw(context: Context) -> Spec:
             PATTERN_NAMES[tags[layer][head].pattern],
             *(_known(values[layer, head]) for values in scores.values()),
         ]
-        for layer, head in _places(attention)
+        for layer, head in _all_heads(attention)
     ]
     spec["layout"]["meta"] = {"heads": {"columns": columns, "rows": rows}}
     return spec
 
 
-def _places(attention: Attention) -> list[tuple[int, int]]:
+def _all_heads(attention: Attention) -> list[tuple[int, int]]:
     return [(layer, head) for layer in range(attention.layers) for head in range(attention.heads)]
 
 
@@ -148,7 +148,7 @@ def table(context: Context) -> Table:
     tags = head_tags(attention)
     names = [name for name in COLUMNS if name in attention.scores()]
     scores = {name: np.asarray(attention.score(name)) for name in names}
-    places = _places(attention)
+    places = _all_heads(attention)
     if not context.whole:
         if sort != "head":
             attention.score(sort)  # a run without this score says so

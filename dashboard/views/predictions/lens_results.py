@@ -32,8 +32,8 @@ def masks(context: Context) -> bool:
 
 
 def is_small(context: Context) -> bool:
-    """Whether the card is in a small place."""
-    return context.place == "small"
+    """Whether the card is in a small slot."""
+    return context.slot == "small"
 
 
 def whole_request(context: Context) -> DerivedRequest:

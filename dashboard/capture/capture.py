@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,14 +31,13 @@ from dashboard.capture.tokens import tokenize
 from dashboard.capture.vocabulary import check_ids, embedding_rows, logits_of
 from dashboard.catalog.prediction_head import no_predictions
 from dashboard.contracts.finite import first_not_finite
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelInfo, ModelRun, stream_of
 from dashboard.contracts.token import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.store.upgrades import made_now
-
-OnProgress = Callable[[Progress], None]
 
 
 def capture_run(
@@ -234,7 +233,7 @@ def _predict(
     if info.kind == "encoder":
         return {}
     ids = inputs["input_ids"][0]
-    none = torch.full_like(ids[:1], predictions.NO_TOKEN)
+    none = torch.full_like(ids[:1], NO_TOKEN)
     masks = [token.sign == "mask" for token in tokens]
     actual = torch.cat([ids[1:], none]) if info.kind == "causal" else _without(ids, masks)
 
@@ -282,4 +281,4 @@ def _predict_masked(
 
 def _without(ids: torch.Tensor, left_out: Sequence[bool]) -> torch.Tensor:
     """(token,) ids; none at the positions that are left out."""
-    return torch.where(torch.tensor(left_out, device=ids.device), predictions.NO_TOKEN, ids)
+    return torch.where(torch.tensor(left_out, device=ids.device), NO_TOKEN, ids)

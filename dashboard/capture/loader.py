@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +49,7 @@ from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import Judgement
 from dashboard.catalog.sizes import most_tokens
 from dashboard.catalog.weight_headers import read_headers
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.run import ModelInfo
 from dashboard.errors import (
     DashboardError,
@@ -62,7 +62,6 @@ from dashboard.errors import (
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def load_model(
     name: str | Path,
     settings: Settings | None = None,
     revision: str | None = None,
-    progress: Report | None = None,
+    progress: OnProgress | None = None,
     folders: bool = True,
     brings: bool = True,
 ) -> LoadedModel:
@@ -126,7 +125,7 @@ def load_model(
     return loaded
 
 
-def _load(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> LoadedModel:
+def _load(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> LoadedModel:
     """The model in a folder that was found for a name."""
     title = title_of(name)
     _check_files(folder, title)
@@ -152,7 +151,7 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: Report |
     return replace(loaded, source=_source(str(name), folder), unread=left)
 
 
-def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> str:
+def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> str:
     """The hash of the files. To read gigabytes for it is a preparation's work, which can be stopped: who brings nothing
     here only takes what is known. Bundled models are small, and were read when they came.
     """

@@ -19,7 +19,8 @@ from dashboard.capture.loader import LoadedModel
 from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, family_head, model_probe
 from dashboard.capture.tokens import piece_text, tokenize
 from dashboard.capture.vocabulary import check_ids, check_mask, logits_of
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError
 
@@ -29,9 +30,6 @@ GROUP = 32  # logits that share one maximum when the likeliest are looked for
 MASKED_TOKENS = 4096  # most of one batch of masked copies
 BATCH_FLOP = 3e10  # arithmetic of one batch of masked copies: some tenths of a second
 MASKED_FLOP = 3e11  # most arithmetic that a run spends on masking every position: a few seconds
-NO_TOKEN = -1
-
-OnProgress = Callable[[Progress], None]
 
 
 class Reduction:

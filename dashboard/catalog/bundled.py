@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboard.catalog.fingerprint import fingerprint_memories, folder_fingerprint
+from dashboard.catalog.fingerprint import WEIGHTS_FILE, fingerprint_memories, folder_fingerprint
 from dashboard.catalog.foreign import read_object
 from dashboard.catalog.model_card import ModelCard
 from dashboard.errors import DashboardError, ForeignFileError, ModelError, SettingsError
@@ -108,7 +108,7 @@ def is_converted(folder: Path) -> bool:
         card = read_object(folder / CARD)
     except ForeignFileError:
         return False
-    return card.get("format") == FORMAT and (folder / "model.safetensors").is_file()
+    return card.get("format") == FORMAT and (folder / WEIGHTS_FILE).is_file()
 
 
 def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | None = None) -> None:

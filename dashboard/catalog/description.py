@@ -14,7 +14,7 @@ from typing import Any
 
 from dashboard.catalog.adapters import SETTINGS, adapter_refusal
 from dashboard.catalog.architecture import family_source
-from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
+from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_CONFIG, TOKENIZER_FILES, has_vocabulary, weight_files
 from dashboard.catalog.foreign import check_regular, read_object, shown
 from dashboard.catalog.leftovers import unread
 from dashboard.catalog.model_card import ModelCard
@@ -36,7 +36,7 @@ PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "ro
 
 def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
     """The card of a model folder, by its files; remembered until a file of it changes (see `contained`)."""
-    names = ("config.json", *TOKENIZER_FILES, SETTINGS)
+    names = (CONFIG, *TOKENIZER_FILES, SETTINGS)
     files = [*weight_files(folder), *(folder / name for name in names), folder]  # the folder: files that come and go
     stamp: list[object] = []
     for path in files:
@@ -100,7 +100,7 @@ def _read_folder(folder: Path) -> ModelCard:
     adapter = adapter_refusal(folder, bool(weight_files(folder)))
     if adapter and not weight_files(folder):
         return refused(folder, adapter)
-    whole = read_object(folder / "config.json", LONGEST_CONFIG)
+    whole = read_object(folder / CONFIG, LONGEST_CONFIG)
     reason = implausible(whole)
     if reason:
         return refused(folder, reason)
@@ -131,7 +131,7 @@ def _read_folder(folder: Path) -> ModelCard:
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration of a model folder as it stands there; raises `ModelNotFoundError` where there is none."""
     try:
-        return read_object(folder / "config.json", LONGEST_CONFIG)
+        return read_object(folder / CONFIG, LONGEST_CONFIG)
     except ForeignFileError as error:
         raise ModelNotFoundError(
             f"“{folder}”: {error.clause}. Choose a folder that save_pretrained has written."
@@ -161,6 +161,6 @@ def _limit(config: dict[str, Any], folder: Path) -> int:
     if config.get("model_type") in PADDED_POSITIONS:
         said = config.get("pad_token_id")
         padding = said if isinstance(said, int) else 1
-    path = folder / "tokenizer_config.json"
+    path = folder / TOKENIZER_CONFIG
     own = read_object(path).get("model_max_length") if os.path.exists(path) else None
     return most_tokens(positions_in(config), padding, own)

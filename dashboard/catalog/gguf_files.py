@@ -9,13 +9,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from dashboard.catalog.bundled import CARD
 from dashboard.catalog.description import card_of, contained, refused
 from dashboard.catalog.disk import make_room
+from dashboard.catalog.fingerprint import WEIGHTS_FILE
 from dashboard.catalog.foreign import shown
 from dashboard.catalog.gguf_header import GgufHeader, read_header
 from dashboard.catalog.gguf_keys import refused_key, refused_rope, refused_sizes, refused_tokenizer
@@ -23,11 +24,11 @@ from dashboard.catalog.memory import BYTES_A_WEIGHT, check_room
 from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress
 from dashboard.errors import ModelError, SettingsError, UnsupportedModelError, is_full_disk
 from dashboard.settings import Settings
 from dashboard.store.budget import CONVERTED
-from dashboard.store.leftovers import last_written, remove_left
+from dashboard.store.leftovers import DOWNLOAD_SECONDS, last_written, remove_left
 from dashboard.system.private import private_folder, remove_unused
 
 FORMAT = 2  # raise it when the conversion changes, so that folders of an older one are made again
@@ -43,8 +44,6 @@ SIZES = {  # what a configuration calls the sizes that a header names
     "vocab_size": "vocab_size",
 }
 SCRATCH = ".converting-"
-LONGEST_CONVERSION = 86_400  # seconds
-Report = Callable[[Progress], None]
 
 
 def describe_gguf(path: Path, until: float | None = None) -> ModelCard:
@@ -111,10 +110,10 @@ def _gone(path: Path) -> ModelError:
 
 def is_ready(folder: Path) -> bool:
     """Whether `folder` holds a converted model."""
-    return (folder / CARD).is_file() and (folder / "model.safetensors").is_file()
+    return (folder / CARD).is_file() and (folder / WEIGHTS_FILE).is_file()
 
 
-def convert_once(path: Path, settings: Settings, report: Report) -> Path:
+def convert_once(path: Path, settings: Settings, report: OnProgress) -> Path:
     """The converted folder of a GGUF file, made now if it is not there; a second process waits for the first.
 
     Raises:
@@ -144,8 +143,8 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
     return folder
 
 
-def _convert(path: Path, folder: Path, settings: Settings, report: Report) -> None:
-    remove_left(folder.parent, f"{SCRATCH}*", older=LONGEST_CONVERSION)
+def _convert(path: Path, folder: Path, settings: Settings, report: OnProgress) -> None:
+    remove_left(folder.parent, f"{SCRATCH}*", older=DOWNLOAD_SECONDS)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     try:
         with make_room(path.name, BYTES_A_WEIGHT * read_header(path).parameters, scratch, settings):
@@ -169,7 +168,7 @@ def remove_stale(settings: Settings) -> None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             source = Path(json.loads(card.read_text(encoding="utf-8"))["source"])
             current = source.is_file() and converted_folder(source, settings) == card.parent
-            if not current and time.time() - last_written(card.parent) > LONGEST_CONVERSION:
+            if not current and time.time() - last_written(card.parent) > DOWNLOAD_SECONDS:
                 remove_unused(card.parent)
 
 

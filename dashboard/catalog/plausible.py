@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign import LARGEST_NUMBER, shown
 from dashboard.catalog.sizes import HEADS, LAYERS, POSITIONS
 
 MOST_LAYERS = 1_000  # published models: at most some 130
@@ -27,7 +27,6 @@ LARGEST: dict[str, int] = {
 }
 COUNTS = re.compile(r".*(layers|blocks)")  # of parts of rarer families, each of which is built
 TYPES: dict[str, type] = {"architectures": list, "model_type": str, "text_config": dict, "auto_map": dict}
-LARGEST_NUMBER = 2**63 - 1
 
 
 def implausible(config: dict[str, Any]) -> str:

@@ -7,17 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dashboard.cli._steps import line_by_line, suggesting
+from dashboard.cli._steps import EXIT_CODES, line_by_line, suggesting
 from dashboard.errors import ModelError, ModelNotFoundError
 from dashboard.settings import Settings
 
 if TYPE_CHECKING:
     from dashboard.catalog.model_card import ModelCard
-
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
-    "Ctrl+C."
-)
 
 
 def add(commands: Any) -> None:

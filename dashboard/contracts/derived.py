@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.contracts.request import is_run_key
+from dashboard.contracts.request import KEY_PATTERN, is_run_key
 from dashboard.errors import BadRequestError
 
 KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
-NAME = re.compile(rf"[0-9a-f]{{64}}\.{KIND.pattern}-[0-9a-f]{{16}}")
+NAME = re.compile(rf"{KEY_PATTERN.pattern}\.{KIND.pattern}-[0-9a-f]{{16}}")
 MOST_PARAMETERS = 12
 LONGEST_VALUE = 2_000  # characters of a parameter that is text
 LARGEST_NUMBER = 2**53 - 1  # up to which Python, JSON and a browser write a number alike

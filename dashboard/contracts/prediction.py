@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+NO_TOKEN = -1  # an id where there is no token
+
 PredictionMode = Literal["given", "masked"]
 
 

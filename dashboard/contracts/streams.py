@@ -18,6 +18,8 @@ from dashboard.contracts.memory import Memory
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
+THUMBNAIL = 32  # rows and columns of one head's thumbnail, where the text has more tokens than that
+
 StreamName = Literal["encoder", "decoder"]
 AttentionKind = Literal["encoder", "decoder", "cross"]
 STREAMS: tuple[StreamName, ...] = ("decoder", "encoder")  # the first of them that a run has is its main one

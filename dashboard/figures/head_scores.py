@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures.attention import label_step
+from dashboard.figures.heads import APART, TILE
 from dashboard.figures.theme import Theme, axis, base_layout
-
-TILE = 34  # pixels of one head
-LABEL_STEPS = (1, 2, 5, 10, 20)
 
 
 def scores_map(
@@ -53,5 +52,4 @@ def scores_map(
 
 
 def _ticks(count: int, tile: int) -> dict[str, list[int]]:
-    step = next((step for step in LABEL_STEPS if step * tile >= 16), LABEL_STEPS[-1])
-    return {"tickvals": list(range(0, count, step))}
+    return {"tickvals": list(range(0, count, label_step(count, count * tile, APART)))}

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.contracts.streams import THUMBNAIL
 from dashboard.errors import RunShapeError
-from dashboard.figures.attention import as_array, png_of_shades, shades, weight_legend
+from dashboard.figures.attention import as_array, label_step, png_of_shades, shades, weight_legend
 from dashboard.figures.theme import LIGHT, Theme, axis, base_layout
 
-THUMBNAIL = 32  # rows and columns of one head's picture, where the text has more tokens than that
 GAP = 0.08  # of a head's side, between two heads
 TILE = 34  # pixels of one head in the figure
-LABEL_STEPS = (1, 2, 5, 10, 20)
+APART = 16  # pixels between two labels of an axis, at least
 
 
 def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
@@ -108,8 +108,7 @@ def _spaced(row: np.ndarray) -> np.ndarray:
 
 
 def _axis(theme: Theme, count: int, title: str, tile: int, **more: Any) -> dict[str, Any]:
-    step = next((step for step in LABEL_STEPS if step * tile >= 16), LABEL_STEPS[-1])
-    values = list(range(0, count, step))
+    values = list(range(0, count, label_step(count, count * tile, APART)))
     return axis(
         theme,
         tickvals=values,

@@ -12,11 +12,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboard.contracts.request import is_run_key
+from dashboard.contracts.request import KEY_LENGTH, KEY_PATTERN, is_run_key
 
 SUFFIX = ".safetensors"
-DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
-KEY_LENGTH = 64  # characters with which every name begins
+DERIVED_NAME = re.compile(rf"({KEY_PATTERN.pattern})\.[a-z0-9][a-z0-9-]{{0,60}}")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from dashboard.contracts.derived import Derived, DerivedRequest
-from dashboard.contracts.request import is_run_key
+from dashboard.contracts.request import KEY_LENGTH, is_run_key
 from dashboard.contracts.run import UNSTAMPED, ModelRun
 from dashboard.errors import (
     BadRequestError,
@@ -39,7 +39,6 @@ from dashboard.errors import (
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
-    KEY_LENGTH,
     SUFFIX,
     derived_from,
     file_of,
@@ -54,7 +53,7 @@ from dashboard.store.files import (
     whole_file,
 )
 from dashboard.store.leftovers import remove_left
-from dashboard.store.mapped import DTYPES, DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.mapped import READABLE, DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.refusals import MISSING, full_disk, missing, too_large
 from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
@@ -65,7 +64,6 @@ from dashboard.system.private import private_folder
 log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
-READABLE = frozenset(DTYPES.values())
 
 
 class RunStore:

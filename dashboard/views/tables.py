@@ -26,7 +26,7 @@ from dashboard.figures.text import isolated, minus, percent
 from dashboard.figures.tokens import Names, distinct, labels_of, run_labels, token_label
 
 LONGEST_IN_HEADING = 20  # characters of a token
-BLOCK = 262_144  # weights that are derived at once while a whole head is read
+BLOCK = 262_144  # weights that are derived at once while a whole head is read or drawn
 
 
 def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Sequence[float] | np.ndarray]]) -> Table:

@@ -29,12 +29,13 @@ from dashboard.capture.loader import LoadedModel
 from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, model_probe, norm_module
 from dashboard.capture.tokens import tokenize
 from dashboard.capture.vocabulary import check_ids, embedding_rows, logits_of
-from dashboard.catalog.prediction_head import no_predictions
 from dashboard.contracts.finite import first_not_finite
 from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.model_info import ModelInfo, no_predictions
 from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
-from dashboard.contracts.run import ModelInfo, ModelRun, stream_of
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.run_header import stream_of
 from dashboard.contracts.token import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.store.upgrades import made_now

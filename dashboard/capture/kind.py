@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from dashboard.capture.vocabulary import embedding_rows, logits_of
 from dashboard.catalog.prediction_head import Judgement, has_classes
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind
 
 PROBE = 4  # tokens
 log = logging.getLogger(__name__)

@@ -43,14 +43,13 @@ from dashboard.catalog.fingerprint import (
 from dashboard.catalog.foreign import check_regular, shown
 from dashboard.catalog.hub import is_snapshot
 from dashboard.catalog.memory import check_room
-from dashboard.catalog.model_card import Without
 from dashboard.catalog.panics import loading_tokenizer
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import Judgement
 from dashboard.catalog.sizes import most_tokens
 from dashboard.catalog.weight_headers import read_headers
 from dashboard.contracts.job import OnProgress, Progress
-from dashboard.contracts.run import ModelInfo
+from dashboard.contracts.model_info import ModelInfo, Without
 from dashboard.errors import (
     DashboardError,
     ModelError,

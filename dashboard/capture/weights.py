@@ -20,7 +20,7 @@ from dashboard.catalog.description import read_config
 from dashboard.catalog.leftovers import Buffer, accepted, listed, unread
 from dashboard.catalog.memory import check_room
 from dashboard.catalog.prediction_head import Judgement, judge
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ModelError, UnsupportedModelError
 
 POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # it reads hidden states and changes none

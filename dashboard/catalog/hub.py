@@ -11,7 +11,7 @@ from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.fingerprint import has_weights
 from dashboard.catalog.foreign import entries_of, read_bytes
 from dashboard.catalog.model_card import ModelCard
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ForeignFileError
 from dashboard.settings import HUB_PREFIX
 from dashboard.settings import hub_cache as cache_folder

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind, Without
 
 Source = Literal["bundled", "folder", "gguf", "hub"]
-Without = Literal["", "embeddings", "classifier"]
 
 
 @dataclass(frozen=True)

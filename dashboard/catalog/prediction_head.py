@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboard.catalog.architecture import family_source
-from dashboard.catalog.model_card import Without
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind, Without
 
 # weights of the heads that give logits over the vocabulary, in the families that are captured
 OVER_THE_VOCABULARY = re.compile(
@@ -72,13 +71,6 @@ def _reads_ahead(config: Mapping[str, Any]) -> bool:
     inner = config.get("text_config")
     parts = (config, inner if isinstance(inner, dict) else {})
     return any(part.get("use_bidirectional_attention") is True for part in parts)
-
-
-def no_predictions(title: str, without: Without) -> str:
-    """Why a model predicts no tokens, in a sentence."""
-    if without == "classifier":
-        return f"{title} is a classifier; its classes are not shown yet. It has no token predictions."
-    return f"{title} produces embeddings; it has no token predictions."
 
 
 def _by_class(config: Mapping[str, Any], masked: bool) -> Judgement:

@@ -10,7 +10,7 @@ import numpy as np
 from dashboard.compute.logit_lens import arrays_of, with_texts
 from dashboard.contracts.job import Progress
 from dashboard.contracts.lens import LogitLens
-from dashboard.contracts.run import ModelInfo
+from dashboard.contracts.model_info import ModelInfo
 from dashboard.errors import MissingArrayError, RunShapeError
 
 

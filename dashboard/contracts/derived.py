@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,3 +106,27 @@ class Derived:
     request: DerivedRequest
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
+
+
+def write_beside(results: Sequence[Derived]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a run's header says of results that stand in its file, by their suffix; and their arrays, by their names in
+    that file."""
+    rows = {
+        one.request.suffix: {
+            "kind": one.request.kind,
+            "parameters": dict(one.request.parameters),
+            "facts": dict(one.facts),
+        }
+        for one in results
+    }
+    return rows, {f"{BESIDE}/{one.request.suffix}/{name}": one.arrays[name] for one in results for name in one.arrays}
+
+
+def read_beside(request: DerivedRequest, row: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Derived | None:
+    """A result from the header's row of its suffix and the arrays of the file; None where the row is of another
+    request."""
+    if row.get("parameters") != dict(request.parameters):
+        return None
+    start = f"{BESIDE}/{request.suffix}/"
+    own = {name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)}
+    return Derived(request, own, row.get("facts", {}))

@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from dashboard.contracts.model_info import ModelKind
+
 NO_TOKEN = -1  # an id where there is no token
 
 PredictionMode = Literal["given", "masked"]
@@ -88,3 +90,11 @@ def read_prediction(
         return Prediction(at.position, mode, candidates, entropy, None, None, at.vocabulary)
     actual = TokenProbability(at.actual, texts[at.actual], math.exp(logprob), logprob)
     return Prediction(at.position, mode, candidates, entropy, actual, rank, at.vocabulary)
+
+
+def surprisal_of(arrays: Mapping[str, np.ndarray], kind: ModelKind) -> np.ndarray | None:
+    """(token,) float32 nats of a run's arrays, as `ModelRun.surprisal` has it; None where they do not hold it."""
+    if kind == "causal":
+        after = -np.asarray(arrays["given/actual_logprob"])
+        return np.concatenate([[np.nan], after[:-1]]).astype(np.float32)
+    return -np.asarray(arrays["masked/actual_logprob"]) if "masked/actual_logprob" in arrays else None

@@ -25,7 +25,8 @@ from safetensors.numpy import save_file
 
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import KEY_LENGTH, is_run_key
-from dashboard.contracts.run import UNSTAMPED, ModelRun
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.run_header import UNSTAMPED
 from dashboard.errors import (
     BadRequestError,
     DashboardError,

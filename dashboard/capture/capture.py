@@ -77,13 +77,8 @@ def capture_run(
     loaded = loaded if without is None else replace(loaded, info=replace(loaded.info, kind="encoder"))
     model, info = loaded.model, loaded.info
     check_supported(model, info.title)
-    check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
-    inputs, tokens = tokenize(
-        loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
-    )
-    check_ids(model, info.title, inputs, tokens)
+    inputs, tokens = _inputs(loaded, text, text_pair, max_tokens)
     known = _known(loaded)
-    inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with known.lock, torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
@@ -92,20 +87,37 @@ def capture_run(
     broken = first_not_finite(arrays, info.layers, stream)
     for values in arrays.values():
         values.flags.writeable = False
-    recipes = [call.recipe for call in forward.calls]
     header = ModelRun.make_header(
         request.key(loaded.fingerprint),
         request,
         replace(info, final_norm=known.past_norm),
         tokens,
-        recipes,
+        [call.recipe for call in forward.calls],
         **_origin(loaded, started),
         not_finite=None if broken is None else asdict(broken),
-        **({"source": loaded.source} if loaded.source else {}),
-        **({} if without is None else {"no_predictions": without}),
-        **({"unread": list(loaded.unread)} if loaded.unread else {}),
+        **_remarks(loaded, without),
     )
     return ModelRun(header, arrays)
+
+
+def _inputs(
+    loaded: LoadedModel, text: str, text_pair: str | None, max_tokens: int | None
+) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
+    """What the model reads, on its device, and its tokens; raises before anything is computed, as `capture_run`."""
+    model, info = loaded.model, loaded.info
+    check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
+    inputs, tokens = tokenize(
+        loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
+    )
+    check_ids(model, info.title, inputs, tokens)
+    return {name: values.to(model.device) for name, values in inputs.items()}, tokens
+
+
+def _remarks(loaded: LoadedModel, without: str | None) -> dict[str, Any]:
+    """What a header says only where there is something to say: the model's source, why it predicts nothing, weights
+    that nothing reads."""
+    said = {"source": loaded.source, "no_predictions": without, "unread": list(loaded.unread)}
+    return {name: value for name, value in said.items() if value}
 
 
 def _known(loaded: LoadedModel) -> ModelProbe:

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.figures.attention import label_step
-from dashboard.figures.heads import APART, TILE
+from dashboard.figures.heads import APART, TILE, frame_head
 from dashboard.figures.theme import Theme, axis, base_layout
 
 
@@ -38,9 +38,7 @@ def scores_map(
         ),
         layout=base_layout(theme),
     )
-    layer, head = selected
-    line = {"color": theme.selected, "width": 2}
-    figure.add_shape(type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line=line)
+    frame_head(figure, *selected, theme)
     figure.update_layout(
         xaxis=axis(theme, title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
         yaxis=axis(theme, title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),

@@ -57,7 +57,17 @@ from dashboard.contracts.prediction import (
 )
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run_header import UNSTAMPED, check_names, make_header, results_in, stamp_of, stream_of
-from dashboard.contracts.streams import ENDS, STREAMS, Attention, AttentionKind, Part, Stream, StreamName, check
+from dashboard.contracts.streams import (
+    ENDS,
+    NO_TOKENS,
+    STREAMS,
+    Attention,
+    AttentionKind,
+    Part,
+    Stream,
+    StreamName,
+    check,
+)
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
@@ -100,7 +110,7 @@ class ModelRun:
             if name in header["tokens"]
         }
         if not self.streams:
-            raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
+            raise RunShapeError(NO_TOKENS)
         self.attentions: Mapping[str, Attention] = {
             kind: self._attention(kind, found) for kind, found in recipes.items()
         }

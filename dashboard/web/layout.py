@@ -25,6 +25,8 @@ from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
 from dashboard.web.model_picker import facts_of, line_of
 
+TITLE = "Transformer dashboard"
+
 
 def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View], embedded: bool = False) -> html.Div:
     """The whole page; equal for equal arguments, so that several web processes agree.
@@ -164,7 +166,7 @@ def _header(settings: Settings, entries: Sequence[ModelCard], embedded: bool) ->
     box = html.Div(
         [html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker"
     )
-    title = html.Div([html.H1("Transformer dashboard"), html.P("See inside a language model")], className="title")
+    title = html.Div([html.H1(TITLE), html.P("See inside a language model")], className="title")
     return html.Header([title, box, state, right], className="header")
 
 

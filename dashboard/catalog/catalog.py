@@ -189,11 +189,11 @@ class Catalog:
 
     def _found(self, found: FolderModel, until: float | None = None) -> ModelCard:
         """The card of a model in the server's folders."""
-        if found.trouble:
+        if found.refusal:
             location = "" if found.location == shown(found.path.name) else f"in {found.location}"
             title = shown(found.path.name)
             return replace(
-                _unknown_card(found.name), title=title, here=True, note=location, source="folder", refusal=found.trouble
+                _unknown_card(found.name), title=title, here=True, note=location, source="folder", refusal=found.refusal
             )
         if not found.is_gguf:
             return _folder_card(found.name, found.path, f"in {found.location}", until=until)

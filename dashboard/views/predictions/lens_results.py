@@ -17,7 +17,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.figures.tokens import Names, distinct, run_names, token_label
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Words, token_at, token_span
-from dashboard.views.predictions.messages import READS_MASKED, being_computed, without_predictions
+from dashboard.views.predictions.messages import READS_MASKED, being_computed, no_predictions
 
 MODE = Choice(
     "mode",
@@ -85,7 +85,7 @@ def no_lens(run: ModelRun, title: str) -> Words | None:
         MissingArrayError: an earlier version computed the run.
     """
     if not run.has_predictions:
-        return Words(title, message=without_predictions(run))
+        return Words(title, message=no_predictions(run))
     run.check_current()
     return None
 

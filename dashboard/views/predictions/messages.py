@@ -13,7 +13,7 @@ from dashboard.views.declaration import waits
 READS_MASKED = "The model reads the text once more, with this token masked."
 
 
-def without_predictions(run: ModelRun) -> list[Any]:
+def no_predictions(run: ModelRun) -> list[Any]:
     """For a run of a model that predicts no tokens."""
     return [html.B(run.without_predictions), html.P("Attention and hidden states are available.")]
 

@@ -26,7 +26,7 @@ from dashboard.figures.tokens import distinct, run_names, token_label
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, token_at, token_span, waits
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.predictions.messages import being_computed, without_predictions
+from dashboard.views.predictions.messages import being_computed, no_predictions
 from dashboard.views.tables import candidates_table, shared_candidates_table
 
 CONTROLS = (
@@ -149,7 +149,7 @@ def export(context: Context) -> go.Figure | None:
 def text(context: Context) -> Words:
     run, selection, options = context.run, context.selection, context.options
     if not run.has_predictions:
-        return Words("Predictions", message=without_predictions(run))
+        return Words("Predictions", message=no_predictions(run))
     prediction = prediction_of(context, selection.token)
     if prediction is None:
         return Words(

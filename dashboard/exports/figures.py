@@ -17,7 +17,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.errors import AddressNotFoundError, BadRequestError, MissingArrayError
-from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
+from dashboard.exports.provenance import PROGRAM, Provenance, file_name, location_name, of_figure, settings_of
 from dashboard.figures.text import isolated
 from dashboard.figures.theme import LIGHT, Theme
 from dashboard.views.declaration import Extra, View, Words
@@ -57,7 +57,7 @@ class Standalone:
     part: Callable[[], Table | None]
 
     def file_name(self, suffix: str) -> str:
-        return file_name(self.run, self.name, *place_name(self.selection, self.reads), suffix=suffix)
+        return file_name(self.run, self.name, *location_name(self.selection, self.reads), suffix=suffix)
 
 
 def names(views: Sequence[View]) -> list[str]:

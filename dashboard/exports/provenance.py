@@ -58,10 +58,10 @@ def of_figure(
         reads: which of layer and head the figure depends on.
         figure: what it is called. settings: the options of its view, in words. now: the date of the export.
     """
-    places = _places(run, selection, reads)
+    location = _location(run, selection, reads)
     options = tuple((f"Setting: {name}", value) for name, value in (settings or {}).items())
-    entries = (("Figure", figure), *_about(run), *places, *options, *_made(run, now))
-    chosen = "; ".join(f"{name.lower()} {value}" for name, value in places)
+    entries = (("Figure", figure), *_about(run), *location, *options, *_made(run, now))
+    chosen = "; ".join(f"{name.lower()} {value}" for name, value in location)
     set_to = "; ".join(f"{name}: {value}" for name, value in (settings or {}).items())
     brief = (_preview(run), _who(run), chosen, set_to, _when(run, now))
     return Provenance(entries, tuple(line for line in brief if line))
@@ -96,13 +96,13 @@ def revision_of(run: ModelRun) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _places(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _location(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[tuple[str, str], ...]:
     indices = {"layer": selection.layer, "head": selection.head}
-    places = [(name.capitalize(), str(index)) for name, index in indices.items() if name in reads]
-    places.append(("Token", _token(run, selection.token)))
+    location = [(name.capitalize(), str(index)) for name, index in indices.items() if name in reads]
+    location.append(("Token", _token(run, selection.token)))
     if selection.second is not None:
-        places.append(("Second token", _token(run, selection.second)))
-    return tuple(places)
+        location.append(("Second token", _token(run, selection.second)))
+    return tuple(location)
 
 
 def _token(run: ModelRun, position: int) -> str:
@@ -156,7 +156,7 @@ def file_name(run: ModelRun, *parts: str, suffix: str) -> str:
     return "_".join(word for word in safe if word) + "." + suffix
 
 
-def place_name(selection: Selection, reads: Sequence[str] = ("layer", "head")) -> tuple[str, ...]:
+def location_name(selection: Selection, reads: Sequence[str] = ("layer", "head")) -> tuple[str, ...]:
     """The selection in a file's name."""
     indices = {"layer": selection.layer, "head": selection.head}
     named = tuple(f"{name}{index}" for name, index in indices.items() if name in reads)

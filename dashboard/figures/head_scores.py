@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures.attention import label_step
+from dashboard.figures.heads import APART, TILE, frame_head
 from dashboard.figures.theme import Theme, axis, base_layout
-
-TILE = 34  # pixels of one head
-LABEL_STEPS = (1, 2, 5, 10, 20)
 
 
 def scores_map(
@@ -39,9 +38,7 @@ def scores_map(
         ),
         layout=base_layout(theme),
     )
-    layer, head = selected
-    line = {"color": theme.selected, "width": 2}
-    figure.add_shape(type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line=line)
+    frame_head(figure, *selected, theme)
     figure.update_layout(
         xaxis=axis(theme, title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
         yaxis=axis(theme, title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
@@ -53,5 +50,4 @@ def scores_map(
 
 
 def _ticks(count: int, tile: int) -> dict[str, list[int]]:
-    step = next((step for step in LABEL_STEPS if step * tile >= 16), LABEL_STEPS[-1])
-    return {"tickvals": list(range(0, count, step))}
+    return {"tickvals": list(range(0, count, label_step(count, count * tile, APART)))}

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.contracts.streams import THUMBNAIL
 from dashboard.errors import RunShapeError
-from dashboard.figures.attention import as_array, png_of_shades, shades, weight_legend
+from dashboard.figures.attention import as_array, label_step, png_of_shades, shades, weight_legend
 from dashboard.figures.theme import LIGHT, Theme, axis, base_layout
 
-THUMBNAIL = 32  # rows and columns of one head's picture, where the text has more tokens than that
 GAP = 0.08  # of a head's side, between two heads
 TILE = 34  # pixels of one head in the figure
-LABEL_STEPS = (1, 2, 5, 10, 20)
+APART = 16  # pixels between two labels of an axis, at least
 
 
 def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
@@ -59,42 +59,54 @@ def heads_map(
         width=max(360, heads * tile + 144),
         height=layers * tile + 54,
     )
-    for layer in range(layers):  # a row a layer, cut by gaps of the ground's colour
+    _add_pictures(figure, thumbnails, theme)
+    _add_targets(figure, layers, heads, tile)
+    layer, head = selected
+    if layer is not None and head is not None:
+        frame_head(figure, layer, head, theme)
+    weight_legend(figure, theme)
+    return figure
+
+
+def _add_pictures(figure: go.Figure, thumbnails: np.ndarray, theme: Theme) -> None:
+    """A row of pictures a layer, cut by gaps of the ground's colour."""
+    layers, heads = thumbnails.shape[:2]
+    for layer in range(layers):
         source = base64.b64encode(head_sprite(_spaced(thumbnails[layer : layer + 1]), theme)).decode()
         figure.add_layout_image(
-            {
-                "source": "data:image/png;base64," + source,
-                "xref": "x",
-                "yref": "y",
-                "x": -0.5,
-                "y": layer - 0.5 + GAP / 2,
-            }
-            | {
-                "sizex": heads,
-                "sizey": 1 - GAP,
-                "sizing": "stretch",
-                "layer": "below",
-                "xanchor": "left",
-                "yanchor": "top",
-            }
+            source="data:image/png;base64," + source,
+            xref="x",
+            yref="y",
+            x=-0.5,
+            y=layer - 0.5 + GAP / 2,
+            sizex=heads,
+            sizey=1 - GAP,
+            sizing="stretch",
+            layer="below",
+            xanchor="left",
+            yanchor="top",
         )
-    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+
+
+def _add_targets(figure: go.Figure, layers: int, heads: int, tile: int) -> None:
+    """An invisible square over each head, which says on hover and on a click which one it is."""
+    names = [(layer, head) for layer in range(layers) for head in range(heads)]
     figure.add_trace(
         go.Scatter(
-            x=[head for _layer, head in places],
-            y=[layer for layer, _head in places],
+            x=[head for _layer, head in names],
+            y=[layer for layer, _head in names],
             mode="markers",
             marker={"symbol": "square", "size": tile - 2, "color": "rgba(0,0,0,0)"},
-            customdata=[{"layer": layer, "head": head} for layer, head in places],
+            customdata=[{"layer": layer, "head": head} for layer, head in names],
             hovertemplate="layer %{y}, head %{x}<extra></extra>",
         )
     )
-    at, which = selected
-    if at is not None and which is not None:
-        line = {"color": theme.selected, "width": 2}
-        figure.add_shape(type="rect", x0=which - 0.5, x1=which + 0.5, y0=at - 0.5, y1=at + 0.5, line=line)
-    weight_legend(figure, theme)
-    return figure
+
+
+def frame_head(figure: go.Figure, layer: int, head: int, theme: Theme) -> None:
+    """Frame one head in a figure of all: a row a layer, a column a head."""
+    line = {"color": theme.selected, "width": 2}
+    figure.add_shape(type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line=line)
 
 
 def _spaced(row: np.ndarray) -> np.ndarray:
@@ -108,8 +120,7 @@ def _spaced(row: np.ndarray) -> np.ndarray:
 
 
 def _axis(theme: Theme, count: int, title: str, tile: int, **more: Any) -> dict[str, Any]:
-    step = next((step for step in LABEL_STEPS if step * tile >= 16), LABEL_STEPS[-1])
-    values = list(range(0, count, step))
+    values = list(range(0, count, label_step(count, count * tile, APART)))
     return axis(
         theme,
         tickvals=values,

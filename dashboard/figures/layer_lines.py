@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.lens import layer_ticks, place_name
+from dashboard.figures.lens import layer_ticks
 from dashboard.figures.spec import Spec, typed
-from dashboard.figures.text import elide, escape, isolated
+from dashboard.figures.text import elide, escape, isolated, place_name
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
 
 LONGEST = 12  # characters of a name at a line's end

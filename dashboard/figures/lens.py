@@ -16,7 +16,7 @@ from dashboard.contracts.lens import LogitLens
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
 from dashboard.figures.spec import Spec, typed
-from dashboard.figures.text import elide, escape, isolated, ordinal, probability_text
+from dashboard.figures.text import elide, escape, isolated, ordinal, place_name, place_sign, probability_text
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
 from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, token_label
 
@@ -84,11 +84,6 @@ def value_text(value: float, measure: Measure) -> str:
     if measure.scale == "share":
         return probability_text(value)
     return f"{value:,.0f}" if measure.scale == "rank" else "∞" if math.isinf(value) else f"{value:.2f} nats"
-
-
-def place_name(place: int) -> str:
-    """ "embeddings", "after layer 0" …"""
-    return "embeddings" if place == 0 else f"after layer {place - 1}"
 
 
 def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
@@ -286,7 +281,7 @@ def layer_ticks(places: int, pixels: float, least: float = 15) -> dict[str, Any]
     """Ticks of an axis of places: E, then every n-th layer."""
     step = label_step(places, pixels, least)
     shown = [0, *range(1 if step == 1 else 1 + step, places, step)]
-    return {"tickvals": shown, "ticktext": ["E" if place == 0 else str(place - 1) for place in shown]}
+    return {"tickvals": shown, "ticktext": [place_sign(place) for place in shown]}
 
 
 def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:

@@ -70,6 +70,11 @@ def plot_logit_lens(
         f"Colour: {drawn.measure.title.lower()}",
         *left_out_text(drawn),
     ]
+    return _titled(figure, lines)
+
+
+def _titled(figure: go.Figure, lines: Sequence[str]) -> go.Figure:
+    """The figure with a title of these lines, the first large, and room for them above it."""
     words = [line for text in lines for line in textwrap.wrap(text, 100)]
     title = "<br>".join(f"<sub>{line}</sub>" if index else line for index, line in enumerate(words))
     margin, height = figure.layout.margin, figure.layout.height

@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
 from dashboard.figures.labels import place_labels
-from dashboard.figures.text import BIDI_CONTROLS, escape
+from dashboard.figures.text import BIDI_CONTROLS, escape, place_name, place_sign
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
 from dashboard.figures.tokens import labels_of, numbered
 
@@ -91,11 +91,6 @@ class Space:
             room = 0.06 * (high - low) if high - low > 1e-9 * largest else 1.0  # less is rounding, not a spread
             found.append([low - room, high + room])
         return found
-
-
-def place_name(place: int) -> str:
-    """ "embeddings", "after layer 0" …"""
-    return "embeddings" if place == 0 else f"after layer {place - 1}"
 
 
 def space_frame(space: Space, theme: Theme = LIGHT, follows: bool = True) -> go.Figure:
@@ -254,7 +249,7 @@ def _line(space: Space, token: int, line: dict[str, Any], **more: Any) -> go.Sca
 def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Scatter3d:
     count = len(space.coordinates)
     named = _named_places(space, token)
-    names = ["" if place not in named else "E" if place == 0 else str(place - 1) for place in range(count)]
+    names = ["" if place not in named else place_sign(place) for place in range(count)]
     return _trace(
         _along(space, token),
         mode="lines+markers+text",

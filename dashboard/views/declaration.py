@@ -65,7 +65,7 @@ class View:
     Attributes:
         name: makes the ids (`<name>-graph`). title: before there is a run. card: which card it is a tab of (`CARDS`).
         tab: what its tab says; order: its place among the tabs.
-        adapts: it draws another figure in a small place than in the large one (`Context.place`).
+        adapts: it draws another figure in a small slot than in the large one (`Context.slot`).
         invitation: headline and sentence before there is a run.
         figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
             where they change it (`fields` asks both); export_reads: of the exported figure, where it differs: what the

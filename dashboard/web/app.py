@@ -24,7 +24,7 @@ from dashboard.web.below_path import below
 from dashboard.web.build import ASSETS
 from dashboard.web.callback_validation import guard
 from dashboard.web.callbacks import connect
-from dashboard.web.layout import layout
+from dashboard.web.layout import TITLE, layout
 from dashboard.web.plain_line import answer_errors
 from dashboard.web.routes.exports import make_exports
 from dashboard.web.routes.figures import make_figures
@@ -34,7 +34,6 @@ from dashboard.web.routes.runs import make_runs
 from dashboard.web.security import asker, name_visitors, refuse_other_hosts, secure, security_policy
 from dashboard.web.services import Services
 
-TITLE = "Transformer dashboard"
 LATE = """
 <style>@keyframes late{to{visibility:visible}}
 .late{visibility:hidden;animation:late 0s 6s forwards;max-width:42em;margin:8px}

@@ -10,8 +10,8 @@ from typing import Any
 from dash import dcc, html
 
 from dashboard import __version__
-from dashboard.catalog.catalog import CatalogEntry
 from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
+from dashboard.catalog.model_card import ModelCard
 from dashboard.components import ids
 from dashboard.components.markup import attributes, frozen
 from dashboard.contracts.selection import fields_for_browser
@@ -25,10 +25,10 @@ from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
 from dashboard.web.model_picker import facts_of, line_of
 
+TITLE = "Transformer dashboard"
 
-def layout(
-    settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False
-) -> html.Div:
+
+def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View], embedded: bool = False) -> html.Div:
     """The whole page; equal for equal arguments, so that several web processes agree.
 
     Args:
@@ -92,7 +92,7 @@ def _for_asking(view: View, first: bool) -> dict[str, Any]:
     }
 
 
-def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
+def _stores(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View]) -> list[Any]:
     names = (
         ids.SUBMITTED_RUN,
         ids.PROPOSAL,
@@ -123,7 +123,7 @@ def _settings(views: Sequence[View]) -> list[dict[str, Any]]:
     ]
 
 
-def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool) -> html.Header:
+def _header(settings: Settings, entries: Sequence[ModelCard], embedded: bool) -> html.Header:
     names = [entry.name for entry in entries]
     chosen = settings.default_model if settings.default_model in names else names[0]
     picker = dcc.Dropdown(
@@ -166,7 +166,7 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
     box = html.Div(
         [html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker"
     )
-    title = html.Div([html.H1("Transformer dashboard"), html.P("See inside a language model")], className="title")
+    title = html.Div([html.H1(TITLE), html.P("See inside a language model")], className="title")
     return html.Header([title, box, state, right], className="header")
 
 
@@ -221,7 +221,7 @@ def _form() -> html.Section:
     return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
 
 
-def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
+def _examples(entries: Sequence[ModelCard]) -> html.Section:
     rows, previous = [], None
     by_name = {entry.name: entry for entry in entries}
     for index, example in enumerate(EXAMPLES):

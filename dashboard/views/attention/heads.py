@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, head_tags
+from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, PATTERNS, head_tags
 from dashboard.analysis.head_scores import by_chance
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
@@ -28,7 +28,6 @@ from dashboard.views.declaration import View, Words
 
 GRID = "heads-rows"
 FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser takes for white space
-WEIGHTS = ("previous", "next", "self", "first")
 HEADINGS = {
     **{"previous": "Previous", "next": "Next", "self": "Itself", "first": "First"},
     **{"entropy": "Entropy, nats", "distance": "Distance"},
@@ -65,7 +64,7 @@ def draw(context: Context) -> Spec:
     spec = spec_of(empty_figure(None, theme_named(context.theme)))
     tags, scores = head_tags(attention), {name: attention.score(name) for name in HEADINGS}
     columns = [
-        {"id": name, "name": heading, "digits": 2 if name in WEIGHTS else 1, "weight": name in WEIGHTS}
+        {"id": name, "name": heading, "digits": 2 if name in PATTERNS else 1, "weight": name in PATTERNS}
         | {"most": _most(name, scores[name])}
         for name, heading in HEADINGS.items()
     ]
@@ -76,13 +75,13 @@ def draw(context: Context) -> Spec:
             PATTERN_NAMES[tags[layer][head].pattern],
             *(_known(values[layer, head]) for values in scores.values()),
         ]
-        for layer, head in _places(attention)
+        for layer, head in _all_heads(attention)
     ]
     spec["layout"]["meta"] = {"heads": {"columns": columns, "rows": rows}}
     return spec
 
 
-def _places(attention: Attention) -> list[tuple[int, int]]:
+def _all_heads(attention: Attention) -> list[tuple[int, int]]:
     return [(layer, head) for layer in range(attention.layers) for head in range(attention.heads)]
 
 
@@ -95,7 +94,7 @@ def _most(name: str, values: np.ndarray) -> float:
     """Where the scale of a score ends, which begins at 0."""
     found = np.asarray(values, dtype=np.float64)
     found = found[np.isfinite(found)]
-    return 1.0 if name in WEIGHTS else float(found.max(initial=0.0))
+    return 1.0 if name in PATTERNS else float(found.max(initial=0.0))
 
 
 def text(context: Context) -> Words:
@@ -139,7 +138,7 @@ def _written(sort: str, value: float) -> str:
     if not math.isfinite(value):
         return "–"
     unit = {"entropy": " nats", "distance": " tokens"}.get(sort, "")
-    return f"{value:.2f}{unit}" if sort in WEIGHTS or value < 10 else f"{value:.1f}{unit}"
+    return f"{value:.2f}{unit}" if sort in PATTERNS or value < 10 else f"{value:.1f}{unit}"
 
 
 def table(context: Context) -> Table:
@@ -148,7 +147,7 @@ def table(context: Context) -> Table:
     tags = head_tags(attention)
     names = [name for name in COLUMNS if name in attention.scores()]
     scores = {name: np.asarray(attention.score(name)) for name in names}
-    places = _places(attention)
+    places = _all_heads(attention)
     if not context.whole:
         if sort != "head":
             attention.score(sort)  # a run without this score says so
@@ -203,7 +202,7 @@ def export(context: Context) -> go.Figure:
     chosen = next(name for name in (context.options["sort"], context.options["colour"], "previous") if name in HEADINGS)
     values = np.asarray(attention.score(chosen), dtype=np.float64)
     place, theme = (selection.layer, selection.head), theme_named(context.theme)
-    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in WEIGHTS, place, theme)
+    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in PATTERNS, place, theme)
 
 
 def controls_line() -> html.Div:

@@ -31,7 +31,7 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.theme import theme_named
 from dashboard.views.declaration import Extra, View, Words, token_at
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.tables import head_table, row_table
+from dashboard.views.tables import BLOCK, head_table, row_table
 
 SCORES = {
     "previous": Column("Weight on the previous token"),
@@ -42,7 +42,6 @@ SCORES = {
     "entropy_share": Column("Share of the largest entropy"),
     "distance": Column("Distance", "tokens"),
 }
-BLOCK = 262_144  # weights that are derived at once while drawing
 
 
 def draw(context: Context) -> Spec:

@@ -17,9 +17,8 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, Thin, ValueAxis, decades, framed_lines, layer_lines
-from dashboard.figures.lens import place_name
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import minus, ordinal
+from dashboard.figures.text import at_place, minus, ordinal, place_name, place_sign
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
@@ -175,12 +174,8 @@ def _undefined(context: Context) -> list[Any]:
 def _norm_title(names: list[Any], values: np.ndarray) -> list[Any]:
     known = np.flatnonzero(np.isfinite(values))
     first, last = (_number(float(values[known[at]]), "norm") for at in (0, -1))
-    where = "" if known[-1] == len(values) - 1 else f" {_place(int(known[-1]))}, and is not finite from there on"
+    where = "" if known[-1] == len(values) - 1 else f" {at_place(int(known[-1]))}, and is not finite from there on"
     return ["Through the layers: the norm of ", *names, f" goes from {first} to {last}{where}"]
-
-
-def _place(place: int) -> str:
-    return "at the embeddings" if place == 0 else f"after layer {place - 1}"
 
 
 def _title(context: Context, values: np.ndarray) -> list[Any]:
@@ -201,7 +196,7 @@ def _title(context: Context, values: np.ndarray) -> list[Any]:
     second = context.selection.second
     names += [] if second is None else [" and ", token_at(stream, second), f"\u00a0({second})"]
     at, what = (most, "most alike") if value == "cosine" else (least, "closest")
-    return [*names, f" are {what} {_place(at)}: {value} {_number(float(values[at]), value)}"]
+    return [*names, f" are {what} {at_place(at)}: {value} {_number(float(values[at]), value)}"]
 
 
 def _caption(stream: Stream, value: str, second: bool) -> str:
@@ -278,7 +273,7 @@ def _rows(
 ) -> Iterator[tuple[Cell, ...]]:
     labels = run_labels(stream)
     for place in range(len(found.norm)):
-        name = place_name(place) if whole else "E" if place == 0 else str(place - 1)
+        name = place_name(place) if whole else place_sign(place)
         for column, token in enumerate(tokens):
             values = [float(found.norm[place, column]), float(found.turn[place, column])]
             if both is not None:

@@ -15,9 +15,9 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.lens import LogitLens
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.figures.lens import LensMap, framed_lens, left_out_text, lens_column, lens_map, place_name
+from dashboard.figures.lens import LensMap, framed_lens, left_out_text, lens_column, lens_map
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import probability_text
+from dashboard.figures.text import at_place, place_name, place_sign, probability_text
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels, run_names
 from dashboard.views.controls import Choice
@@ -160,7 +160,7 @@ def _title(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[An
         where = "the embeddings" if since == 0 else f"layer {since - 1}"
         words: list[Any] = ["the final prediction, ", *said(last), f", leads from {where} on"]
     else:
-        before = "at the embeddings" if since == 1 else f"after layer {since - 2}"
+        before = at_place(since - 1)
         verb = (
             "the model still expects"
             if lens.top_logprobs[since - 1, 0, 0] > EXPECTS
@@ -262,7 +262,7 @@ def _rows(context: Context, lens: LogitLens, positions: list[int]) -> Iterator[t
             if whole:
                 yield (place_name(place), position, run.tokens[position].text, text, *numbers, own[position], label)
             else:
-                yield ("E" if place == 0 else str(place - 1), label or "not finite", *numbers)
+                yield (place_sign(place), label or "not finite", *numbers)
 
 
 def _numbers(lens: LogitLens, place: int, column: int, none: Cell) -> list[Cell]:

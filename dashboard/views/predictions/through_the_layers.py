@@ -18,7 +18,7 @@ from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, ValueAxis, decades, framed_lines, layer_lines, word_style
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import isolated, probability_text, quoted
+from dashboard.figures.text import isolated, place_sign, probability_text, quoted
 from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import token_label
 from dashboard.views.controls import Choice, Text
@@ -262,7 +262,7 @@ def table(context: Context) -> Table | None:
                 100 * math.exp(logprob) if known else None,
                 logprob if known else None,
             )
-            head: tuple[Cell, ...] = ("E" if place == 0 else str(place - 1), name, row.id)
+            head: tuple[Cell, ...] = (place_sign(place), name, row.id)
             cells.append((*head, *numbers, *((labels[row.id],) if whole else ())))
     columns = [
         Column("After layer"),

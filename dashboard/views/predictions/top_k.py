@@ -26,6 +26,7 @@ from dashboard.figures.tokens import distinct, run_names, token_label
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, token_at, token_span, waits
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions.messages import being_computed, no_predictions
 from dashboard.views.tables import candidates_table, shared_candidates_table
 
 CONTROLS = (
@@ -148,11 +149,13 @@ def export(context: Context) -> go.Figure | None:
 def text(context: Context) -> Words:
     run, selection, options = context.run, context.selection, context.options
     if not run.has_predictions:
-        return Words("Predictions", message=_no_head(run))
+        return Words("Predictions", message=no_predictions(run))
     prediction = prediction_of(context, selection.token)
     if prediction is None:
         return Words(
-            [*_lead(run, selection, "masked"), "…"], message=_waiting(_request(run, selection.token)), waiting=True
+            [*_lead(run, selection, "masked"), "…"],
+            message=being_computed(_request(run, selection.token)),
+            waiting=True,
         )
     if not prediction.finite:
         return Words(
@@ -259,18 +262,6 @@ def _end_of_text(run: ModelRun, position: int, longest: int = 20) -> tuple[str, 
     cut = text[-longest:]
     space = cut.find(" ")
     return "… ", quoted(cut[space + 1 :] if 0 <= space < longest // 2 else cut)
-
-
-def _no_head(run: ModelRun) -> Any:
-    return [
-        html.B(run.without_predictions),
-        html.P("Attention and hidden states are available."),
-    ]
-
-
-def _waiting(request: DerivedRequest) -> Any:
-    words = [html.B("Computing this position …"), html.P("The model reads the text once more, with this token masked.")]
-    return html.Div(words, **waits(request))
 
 
 def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:

@@ -26,7 +26,7 @@ from plotly.io.json import to_json_plotly
 from dashboard.components.markup import Plain, attributes, bound, plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.selection import PLACES, Selection
+from dashboard.contracts.selection import LOCATION, Selection
 from dashboard.errors import AddressNotFoundError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import Theme, empty_figure, theme_named
@@ -157,6 +157,6 @@ def _placed(words: Words) -> dict[str, list[Plain]]:
 
 
 def state_name(selection: Selection) -> str:
-    """What words are of: the run by its first eight digits, and each place in the order of `Selection`."""
-    places = [getattr(selection, field.name) for field in PLACES]
-    return "-".join([selection.run[:8], *("" if place is None else str(place) for place in places)])
+    """What words are of: the run by its first eight digits, and each index in the order of `Selection`."""
+    location = [getattr(selection, field.name) for field in LOCATION]
+    return "-".join([selection.run[:8], *("" if index is None else str(index) for index in location)])

@@ -21,7 +21,7 @@ from dashboard.figures.theme import LIGHT
 from dashboard.store.upgrades import SCHEMAS, upgraded
 from dashboard.views import all_views
 from dashboard.views.declaration import View
-from dashboard.views.run_info import describe_run, place_in
+from dashboard.views.run_info import describe_run, location_in
 from dashboard.views.state import ViewState
 from dashboard.web.routes.figures import words_of
 from tests.support.synthetic import (
@@ -105,11 +105,14 @@ def test_bounds_are_the_streams_own() -> None:
 
 def test_an_address_names_the_stream() -> None:
     run = make_two_streams()
-    assert place_in(run, {"token": "4", "stream": "encoder"}) == ({"stream": "encoder", "token": 4, "second": None}, [])
-    found, [problem] = place_in(run, {"token": "4"})
+    assert location_in(run, {"token": "4", "stream": "encoder"}) == (
+        {"stream": "encoder", "token": 4, "second": None},
+        [],
+    )
+    found, [problem] = location_in(run, {"token": "4"})
     assert found == {}
     assert "tokens 0 to 2" in problem
-    _found, [problem] = place_in(make_run(), {"stream": "encoder"})
+    _found, [problem] = location_in(make_run(), {"stream": "encoder"})
     assert problem == "The address names the stream “encoder”, but this run has decoder."
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import dashboard.settings
 import dashboard.views
-from dashboard.catalog.bundled import BUNDLED
+from dashboard.catalog.bundled import BUNDLED, WHEELS
 from dashboard.catalog.hub import HUB_MODELS
 from dashboard.cli import main
 from dashboard.contracts.context import Context
@@ -139,7 +139,8 @@ def test_bundled_models_stand_in_the_table(model: Any) -> None:
     assert row[2] == f"{model.layers} × {model.heads}"
     assert row[3] == f"{model.parameters / 1e6:.1f} M"
     assert row[4] == f"{model.limit:,}"
-    assert row[6:8] == [f"`{model.package}=={model.version}`", f"{model.megabytes} MB"]
+    wheel = WHEELS[model.name]
+    assert row[6:8] == [f"`{wheel.package}=={wheel.version}`", f"{model.megabytes} MB"]
 
 
 def test_downloads_add_up() -> None:

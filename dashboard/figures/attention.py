@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +10,10 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
 from dashboard.errors import RunShapeError
-from dashboard.figures.pixels import held, packed, pooled
+from dashboard.figures.pixels import grey_uri, held, packed, pooled
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import ISOLATE, escape, isolated
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
+from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, LIGHT, TOKEN_FONT, axis, base_layout, in_theme
 from dashboard.figures.tokens import axis_names, labels_of
 
 ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
@@ -42,11 +40,11 @@ def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray
     return shade if shown.all() else np.where(shown, shade, 0).astype(np.uint8)
 
 
-def colour_scale(theme: Theme) -> list[list[Any]]:
+def colour_scale() -> list[list[Any]]:
     """Plotly's colour scale of `shades`: 0 is transparent."""
     step = 1 / 255
-    count = len(theme.weights)
-    stops = [[step + (1 - step) * i / (count - 1), colour] for i, colour in enumerate(theme.weights)]
+    count = len(COLOURS.weights)
+    stops = [[step + (1 - step) * i / (count - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     return [[0, "rgba(0,0,0,0)"], [step * 0.999, "rgba(0,0,0,0)"], *stops]
 
 
@@ -56,7 +54,6 @@ def attention_map(
     keys: Sequence[Token | str],
     allowed: np.ndarray | None = None,
     selected: tuple[int | None, int | None] = (None, None),
-    theme: Theme = LIGHT,
 ) -> go.Figure:
     """The heatmap of one head, with labels, exact hover and frames.
 
@@ -65,7 +62,6 @@ def attention_map(
         queries, keys: one label a row, and one a column.
         allowed: (query, key) bool, the pairs that the model's mask lets through; the others stay empty.
         selected: the selected token, whose row is framed, and the second, whose row and column are framed dashed.
-        theme: LIGHT or DARK.
 
     Raises:
         RunShapeError: weights and tokens do not fit together.
@@ -73,12 +69,12 @@ def attention_map(
     weights = np.asarray(weights)
     _check_shape(weights, queries, keys)
     sides = labels_of(queries), labels_of(keys)
-    figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**_axes(*sides, theme, decorate=True), shapes=_frames(selected, weights.shape, allowed, theme))
+    figure = go.Figure(layout=base_layout())
+    figure.update_layout(**_axes(*sides, decorate=True), shapes=_frames(selected, weights.shape, allowed))
     names = [np.array([escape(isolated(label)) for label in labels], dtype=object) for labels in sides]
     rows, columns = np.broadcast_to(names[0][:, None], weights.shape), np.broadcast_to(names[1][None, :], weights.shape)
     shade = shades(weights, allowed)
-    figure.add_trace({**_cells(shade, theme), "z": shade})
+    figure.add_trace({**_cells(shade), "z": shade})
     exact, form = weights.astype(object), ":.6g"
     if not np.isfinite(weights).all():
         exact, form = np.where(np.isfinite(weights), np.char.mod("%.6g", weights), "not finite").astype(object), ""
@@ -90,29 +86,27 @@ def attention_map(
     return figure
 
 
-def attention_cells(
-    shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], theme: Theme = LIGHT
-) -> Spec:
+def attention_cells(shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str]) -> Spec:
     """The same without labels, hover and frames, which the page draws itself (assets/overlays/matrix.js).
 
     Args:
-        shade: (query, key) uint8, as `shades` gives them. queries, keys, theme: as of `attention_map`.
+        shade: (query, key) uint8, as `shades` gives them. queries, keys: as of `attention_map`.
 
     Returns:
         Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS`
-        tokens axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/overlays/cells.js
-        makes pixels: one that holds several cells shows the largest.
+        tokens axes alone, and under `layout.meta.cells` the shades, of which assets/overlays/cells.js makes pixels: one
+        that holds several cells shows the largest.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, queries, keys)
-    layout = {**base_layout(theme), **_axes(labels_of(queries), labels_of(keys), theme, decorate=False)}
+    layout = {**base_layout(), **_axes(labels_of(queries), labels_of(keys), decorate=False)}
     layout["meta"] = {"shape": list(shade.shape)}
     if max(shade.shape) <= LARGEST_CELLS:
-        return {"data": [{**_cells(shade, theme), "hoverinfo": "none"}], "layout": layout}
+        return {"data": [{**_cells(shade), "hoverinfo": "none"}], "layout": layout}
     empty = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
-    layout["meta"]["cells"] = {"shades": packed(shade), "colours": list(theme.weights)}
+    layout["meta"]["cells"] = {"shades": packed(shade)}
     return {"data": [empty], "layout": layout}
 
 
@@ -121,7 +115,6 @@ def attention_picture(
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
-    theme: Theme = LIGHT,
     pixels: int | None = None,
 ) -> go.Figure:
     """The heatmap of a long text as one picture, with labels and frames; it has no exact hover.
@@ -129,17 +122,17 @@ def attention_picture(
     Args:
         shade: (query, key) uint8, as `shades` gives them; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the
             largest of the weights that it holds, and the figure says so.
-        queries, keys, selected, theme: as of `attention_map`.
+        queries, keys, selected: as of `attention_map`.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, queries, keys)
-    axes = _axes(labels_of(queries), labels_of(keys), theme, decorate=True)
-    figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**axes, shapes=_frames(selected, shade.shape, shade > 0, theme))
+    axes = _axes(labels_of(queries), labels_of(keys), decorate=True)
+    figure = go.Figure(layout=base_layout())
+    figure.update_layout(**axes, shapes=_frames(selected, shade.shape, shade > 0))
     pixels = pixels or LARGEST_PICTURE
-    image = _picture(pooled(shade, pixels), theme)
+    image = _picture(pooled(shade, pixels))
     figure.add_layout_image({**image, "sizex": len(keys), "sizey": len(queries)})
     figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
     if max(shade.shape) > pixels:
@@ -152,7 +145,7 @@ def attention_picture(
     return figure
 
 
-def weight_legend(figure: go.Figure, theme: Theme) -> None:
+def weight_legend(figure: go.Figure) -> None:
     """Add the colour legend of `shades`, in real weights."""
     bar = {
         "title": {"text": "weight", "font": {"size": 11}},
@@ -166,7 +159,7 @@ def weight_legend(figure: go.Figure, theme: Theme) -> None:
         "tickvals": [1 + 254 * weight**0.5 for weight in LEGEND_WEIGHTS],
         "ticktext": ["0", "0.06", "0.25", "0.56", "1"],
     }
-    scale = [[i / (len(theme.weights) - 1), colour] for i, colour in enumerate(theme.weights)]
+    scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
     figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, hoverinfo="skip"))
 
@@ -176,17 +169,16 @@ def name_selected(
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
     selected: tuple[int | None, int | None],
-    theme: Theme,
 ) -> None:
     """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would
     collide leave.
     """
     token, other = selected
     sides = (
-        (figure.layout.yaxis, queries, other if other != token else None, theme.ink, False),
+        (figure.layout.yaxis, queries, other if other != token else None, COLOURS.ink, False),
         # last: where the two are near, the second's label leaves
-        (figure.layout.yaxis, queries, token, theme.selected, False),
-        (figure.layout.xaxis, keys, other, theme.ink, len(keys) > POSITIONS_ABOVE),
+        (figure.layout.yaxis, queries, token, COLOURS.selected, False),
+        (figure.layout.xaxis, keys, other, COLOURS.ink, len(keys) > POSITIONS_ABOVE),
     )
     for side, tokens, chosen, colour, bare in sides:
         if chosen is None or chosen >= len(tokens):  # the second token may be one of the keys alone
@@ -210,20 +202,20 @@ def _check_shape(matrix: np.ndarray, queries: Sequence[Token | str], keys: Seque
         raise RunShapeError(f"Attention weights are {matrix.shape} for {count}; give (query, key) of these tokens.")
 
 
-def _cells(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
+def _cells(shade: np.ndarray) -> dict[str, Any]:
     gap = 1 if max(shade.shape) <= GAPS_UP_TO else 0
     shared = {"type": "heatmap", "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap}
-    return {**shared, "z": typed(shade), "colorscale": colour_scale(theme)}
+    return {**shared, "z": typed(shade), "colorscale": colour_scale()}
 
 
-def _axes(queries: list[str], keys: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
+def _axes(queries: list[str], keys: list[str], decorate: bool) -> dict[str, Any]:
     rows, columns = len(queries), len(keys)
     side = round(_longest(queries, decorate) * CHARACTER_WIDTH) + 14
     top = (
         42 if columns > POSITIONS_ABOVE else round((round(_longest(keys, decorate) * CHARACTER_WIDTH) + 14) * 0.75) + 8
     )
-    x = axis(theme, range=[-0.5, columns - 0.5], side="top", constrain="domain", constraintoward="left")
-    y = axis(theme, range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
+    x = axis(range=[-0.5, columns - 0.5], side="top", constrain="domain", constraintoward="left")
+    y = axis(range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
     zooms = max(rows, columns) > POSITIONS_ABOVE
     if zooms:
         x["fixedrange"] = y["fixedrange"] = False
@@ -264,13 +256,13 @@ def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
 
 
 def _frames(
-    selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None, theme: Theme
+    selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None
 ) -> list[dict[str, Any]]:
     """The selected token's row, and the second's row and column, as far as the mask lets them reach."""
     token, other = selected
     allowed = np.ones(shape, dtype=bool) if allowed is None else allowed
     frames = []
-    line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
+    line = {"color": COLOURS.ink, "width": 1.5, "dash": "dash"}
     if other is not None and other < shape[1]:
         first, last = _span(allowed[:, other])
         frames.append(
@@ -279,7 +271,7 @@ def _frames(
     if other is not None and other < shape[0]:
         frames.append(_row(other, allowed, line))
     if token is not None:
-        frames.append(_row(token, allowed, {"color": theme.selected, "width": 2}))
+        frames.append(_row(token, allowed, {"color": COLOURS.selected, "width": 2}))
     return frames
 
 
@@ -294,11 +286,10 @@ def _span(allowed: np.ndarray) -> tuple[int, int]:
     return int(places[0]), int(places[-1])
 
 
-def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
+def _picture(shade: np.ndarray) -> dict[str, Any]:
     rows, columns = shade.shape
-    source = "data:image/png;base64," + base64.b64encode(png_of_shades(shade, theme)).decode()
     return {
-        "source": source,
+        "source": grey_uri(shade),
         "xref": "x",
         "yref": "y",
         "x": -0.5,
@@ -310,22 +301,6 @@ def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
         "sizing": "stretch",
         "layer": "below",
     }
-
-
-def png_of_shades(shade: np.ndarray, theme: Theme, effort: int = 6) -> bytes:
-    """A palette PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent. `effort`: zlib's, 1 …
-    9."""
-    from PIL import Image
-
-    image = Image.frombytes(
-        "P", (shade.shape[1], shade.shape[0]), np.ascontiguousarray(shade, dtype=np.uint8).tobytes()
-    )
-    table = np.zeros((256, 3), dtype=np.uint8)
-    table[1:] = colour_table(theme.weights, 255)
-    image.putpalette(table.tobytes())
-    out = io.BytesIO()
-    image.save(out, "PNG", transparency=0, compress_level=effort)
-    return out.getvalue()
 
 
 def plot_attention_heatmap(
@@ -363,8 +338,8 @@ def plot_attention_heatmap(
     words = "Attention: rows (queries) read columns (keys); colour follows √weight" + _not_finite_line(weights)
     title = {"text": words, "font": {"size": 13}, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 12}}
     top = figure.layout.margin.t + 42  # the title, the axis' name, the labels
-    figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=LIGHT.surface)
-    return figure
+    figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=COLOURS.surface)
+    return in_theme(figure, LIGHT)
 
 
 def _not_finite_line(weights: np.ndarray) -> str:

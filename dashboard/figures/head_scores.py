@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.theme import Theme, axis, base_layout
+from dashboard.figures.theme import COLOURS, axis, base_layout
 
 TILE = 34  # pixels of one head
 LABEL_STEPS = (1, 2, 5, 10, 20)
 
 
-def scores_map(
-    values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int], theme: Theme
-) -> go.Figure:
+def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int]) -> go.Figure:
     """Every head's score by colour: a row a layer, a column a head, the selected head framed.
 
     Args:
@@ -22,8 +20,8 @@ def scores_map(
     """
     layers, heads = values.shape
     tile = max(12, min(TILE, 900 // max(layers, heads)))
-    steps = len(theme.weights) - 1
-    scale = [[(i / steps) ** 2 if is_weight else i / steps, colour] for i, colour in enumerate(theme.weights)]
+    steps = len(COLOURS.weights) - 1
+    scale = [[(i / steps) ** 2 if is_weight else i / steps, colour] for i, colour in enumerate(COLOURS.weights)]
     bar = {"title": {"text": name, "side": "right"}, "thickness": 10, "outlinewidth": 0, "len": 1}
     figure = go.Figure(
         go.Heatmap(
@@ -37,14 +35,14 @@ def scores_map(
             hoverongaps=False,
             hovertemplate=f"layer %{{y}}, head %{{x}}: %{{z:.4f}}<extra>{name}</extra>",
         ),
-        layout=base_layout(theme),
+        layout=base_layout(),
     )
     layer, head = selected
-    line = {"color": theme.selected, "width": 2}
+    line = {"color": COLOURS.selected, "width": 2}
     figure.add_shape(type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line=line)
     figure.update_layout(
-        xaxis=axis(theme, title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
-        yaxis=axis(theme, title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
+        xaxis=axis(title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
+        yaxis=axis(title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
         margin={"l": 52, "r": 92, "t": 46, "b": 8},
         width=max(360, heads * tile + 144),
         height=max(200, layers * tile + 54),

@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 from dashboard.contracts.token import Token
 from dashboard.figures.labels import place_labels
 from dashboard.figures.text import BIDI_CONTROLS, escape
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, base_layout
 from dashboard.figures.tokens import labels_of, numbered
 
 LONGEST = 12  # characters of a token beside its point
@@ -98,13 +98,13 @@ def place_name(place: int) -> str:
     return "embeddings" if place == 0 else f"after layer {place - 1}"
 
 
-def space_frame(space: Space, theme: Theme = LIGHT, follows: bool = True) -> go.Figure:
+def space_frame(space: Space, follows: bool = True) -> go.Figure:
     """Axes without points, and under `layout.meta.space` what the browser needs to draw them.
 
     Coordinates go as base64 of little-endian float32 in the order (place, token, component). `follows`: where there are
     paths, whether the points are those of the selected layer; else they stay at `space.at`.
     """
-    figure = go.Figure(go.Scatter(x=[None], y=[None], hoverinfo="skip"), layout=base_layout(theme))
+    figure = go.Figure(go.Scatter(x=[None], y=[None], hoverinfo="skip"), layout=base_layout())
     places, tokens, _components = space.coordinates.shape
     kept = np.ascontiguousarray(space.coordinates[:, :, : space.dimensions], dtype="<f4")
     ranges = space.ranges()
@@ -119,24 +119,24 @@ def space_frame(space: Space, theme: Theme = LIGHT, follows: bool = True) -> go.
         "quiet": space.quiet,
     }
     if space.dimensions == 2:
-        figure.update_layout(**plane_axes(space.titles, theme, places * tokens))
+        figure.update_layout(**plane_axes(space.titles, places * tokens))
         figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
     else:
-        hidden = axis(theme, visible=False, range=[0, 1])
+        hidden = axis(visible=False, range=[0, 1])
         figure.update_layout(xaxis=hidden, yaxis=hidden, margin={"l": 4, "r": 4, "t": 4, "b": 4})
     figure.update_layout(meta={"space": told})
     return figure
 
 
-def plane_axes(titles: Sequence[str], theme: Theme, count: int) -> dict[str, Any]:
+def plane_axes(titles: Sequence[str], count: int) -> dict[str, Any]:
     """Axes and margins of points in two components."""
     shared = {
         "showgrid": True,
         "nticks": 6,
-        "tickfont": {"size": 11, "color": theme.muted},
+        "tickfont": {"size": 11, "color": COLOURS.muted},
         "fixedrange": count <= ZOOMS_ABOVE,
     }
-    axes = [axis(theme, title={"text": title, "font": {"size": 11}, "standoff": 4}, **shared) for title in titles]
+    axes = [axis(title={"text": title, "font": {"size": 11}, "standoff": 4}, **shared) for title in titles]
     return {
         "xaxis": axes[0],
         "yaxis": axes[1],
@@ -149,7 +149,6 @@ def space_figure(
     space: Space,
     tokens: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
-    theme: Theme = LIGHT,
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
@@ -159,21 +158,21 @@ def space_figure(
 
     Args:
         space: of these tokens. tokens: one label each. selected: the selected and the second token; what was left out
-            carries no mark. theme: LIGHT or DARK.
+            carries no mark.
     """
-    figure = go.Figure(layout=base_layout(theme))
+    figure = go.Figure(layout=base_layout())
     marked = [token for token in selected if token is not None]
     labels = numbered(labels_of(tokens), LONGEST)
     names = [(escape if space.dimensions == 2 else _plain)(label) for label in labels]
     sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked)
     side_of = dict(zip(space.shown, sides, strict=True))
-    figure.add_trace(_points(space, names, {**side_of, **dict.fromkeys(marked)}, theme))
+    figure.add_trace(_points(space, names, {**side_of, **dict.fromkeys(marked)}))
     for quiet in space.quiet:
         if quiet not in marked:
-            figure.add_trace(_line(space, quiet, {"color": theme.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
+            figure.add_trace(_line(space, quiet, {"color": COLOURS.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
     styles = (
-        ({"color": theme.selected, "width": 2}, "circle-open"),
-        ({"color": theme.ink, "width": 1.5, "dash": "dash"}, "square-open"),
+        ({"color": COLOURS.selected, "width": 2}, "circle-open"),
+        ({"color": COLOURS.ink, "width": 1.5, "dash": "dash"}, "square-open"),
     )
     for token, (line, symbol) in zip(selected, styles, strict=True):
         if token is not None and space.path and token in space.followed:
@@ -182,9 +181,9 @@ def space_figure(
             figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
     ranges = space.ranges()
     if space.dimensions == 3:
-        figure.update_layout(**_scene(space, theme))
+        figure.update_layout(**_scene(space))
     else:
-        figure.update_layout(**plane_axes(space.titles, theme, len(tokens)))
+        figure.update_layout(**plane_axes(space.titles, len(tokens)))
         figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
     left_out = sum(side is None for side in sides)
     if left_out:
@@ -199,7 +198,7 @@ def space_figure(
             "xanchor": "right",
             "yanchor": "top",
         }
-        figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": theme.muted}, **corner)
+        figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": COLOURS.muted}, **corner)
     return figure
 
 
@@ -281,18 +280,18 @@ def _named_places(space: Space, token: int) -> set[int]:
     return set(kept)
 
 
-def _points(space: Space, names: list[str], sides: dict[int, str | None], theme: Theme) -> go.Scatter | go.Scatter3d:
+def _points(space: Space, names: list[str], sides: dict[int, str | None]) -> go.Scatter | go.Scatter3d:
     """All points; a token whose side is None carries no label here."""
     return _trace(
         space.coordinates[space.at, space.shown, : space.dimensions],
         mode="markers+text",
         text=["" if sides[i] is None else names[i] for i in space.shown],
         textposition=[sides[i] or "middle right" for i in space.shown],
-        textfont={"family": TOKEN_FONT, "size": 11, "color": theme.second_ink},
+        textfont={"family": TOKEN_FONT, "size": 11, "color": COLOURS.second_ink},
         customdata=[{"token": i} for i in space.shown],
         hovertext=[names[i] for i in space.shown],
         hovertemplate="%{hovertext}<extra></extra>",
-        marker={"size": SIZES[space.dimensions]["point"], "color": theme.mark},
+        marker={"size": SIZES[space.dimensions]["point"], "color": COLOURS.mark},
     )
 
 
@@ -321,15 +320,15 @@ def _camera() -> dict[str, Any]:
     return {"eye": eye, "up": {"x": 0, "y": 0, "z": 1}, "projection": {"type": "orthographic"}}
 
 
-def _scene(space: Space, theme: Theme) -> dict[str, Any]:
+def _scene(space: Space) -> dict[str, Any]:
     def side(title: str) -> dict[str, Any]:
-        font = {"size": 11, "color": theme.second_ink}
+        font = {"size": 11, "color": COLOURS.second_ink}
         return {
             "title": {"text": title, "font": font},
-            "gridcolor": theme.hairline,
+            "gridcolor": COLOURS.hairline,
             "showbackground": False,
             "zeroline": False,
-            "tickfont": {"size": 10, "color": theme.muted},
+            "tickfont": {"size": 10, "color": COLOURS.muted},
         }
 
     axes = {f"{name}axis": side(title) for name, title in zip("xyz", space.titles, strict=True)}

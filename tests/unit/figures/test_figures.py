@@ -30,7 +30,7 @@ from dashboard.figures.prediction import page_bars, prediction_bars
 from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, space_figure
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import probability_text
-from dashboard.figures.theme import DARK, LIGHT, Theme
+from dashboard.figures.theme import COLOURS, DARK, LIGHT, Theme, in_theme
 from tests.support.synthetic import FakeTensor, array_of, make_run, tokens_of
 
 ASSETS = Path(__file__).parents[3] / "assets"
@@ -75,12 +75,12 @@ def test_shades_never_leave_their_range() -> None:
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 def test_shade_zero_is_transparent_and_the_ends_are_the_palettes(theme: Theme) -> None:
-    scale = colour_scale(theme)
-    assert scale[0] == [0, "rgba(0,0,0,0)"]
+    scale = in_theme({"data": [{"type": "heatmap", "colorscale": colour_scale()}]}, theme).data[0].colorscale
+    assert scale[0] == (0, "rgba(0,0,0,0)")
     assert scale[1][0] < 1 / 255
     assert scale[1][1] == "rgba(0,0,0,0)"
     assert (scale[2][0], scale[2][1]) == (pytest.approx(1 / 255), theme.weights[0])
-    assert scale[-1] == [pytest.approx(1), theme.weights[-1]]
+    assert scale[-1] == (pytest.approx(1), theme.weights[-1])
 
 
 @pytest.mark.parametrize("decorate", [True, False])
@@ -128,22 +128,21 @@ def test_selected_row_and_column_are_framed() -> None:
     column, second, row = as_json(attention_map(weights_of(4), list("abcd"), list("abcd"), selected=(2, 1)))["layout"][
         "shapes"
     ]
-    assert (row["line"]["color"], second["line"], column["line"]["dash"]) == (LIGHT.selected, column["line"], "dash")
+    assert (row["line"]["color"], second["line"], column["line"]["dash"]) == (COLOURS.selected, column["line"], "dash")
     assert (second["y0"], second["y1"], second["x0"], second["x1"]) == (0.5, 1.5, -0.5, 3.5)
     assert (row["y0"], row["y1"], row["x0"], row["x1"]) == (1.5, 2.5, -0.5, 3.5)
     assert (column["x0"], column["x1"], column["y0"], column["y1"]) == (0.5, 1.5, -0.5, 3.5)
     assert column["line"]["dash"] == "dash"
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
-def test_of_a_long_text_the_page_gets_every_shade_and_the_colours(theme: Theme) -> None:
+def test_of_a_long_text_the_page_gets_every_shade_and_no_colour_of_one() -> None:
     count = LARGEST_CELLS + 44
     weights, allowed = weights_of(count), np.tril(np.ones((count, count), dtype=bool))
-    figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, ["x"] * count, theme))
+    figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, ["x"] * count))
     cells = figure["layout"]["meta"]["cells"]
     found = np.frombuffer(zlib.decompress(base64.b64decode(cells["shades"])), dtype=np.uint8).reshape(count, count)
     np.testing.assert_array_equal(found, shades(weights, allowed))
-    assert (figure["layout"]["meta"]["shape"], cells["colours"]) == ([count, count], list(theme.weights))
+    assert (figure["layout"]["meta"]["shape"], set(cells)) == ([count, count], {"shades"})
     assert all(trace["type"] != "heatmap" for trace in figure["data"])
     assert "images" not in figure["layout"]
 
@@ -316,7 +315,7 @@ def test_bars_hold_exact_probabilities_likeliest_on_top() -> None:
         "&lt; 0.05 %",
     ]  # as Plotly reads text
     assert [c["probability"] for c in bars["customdata"]] == [0.7, 0.2, 0.0001]
-    assert bars["marker"]["color"] == [LIGHT.mark, LIGHT.ink, LIGHT.mark]
+    assert bars["marker"]["color"] == [COLOURS.mark, COLOURS.ink, COLOURS.mark]
 
 
 @pytest.mark.parametrize(

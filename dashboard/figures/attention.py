@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def attention_map(
     allowed: np.ndarray | None = None,
     selected: tuple[int | None, int | None] = (None, None),
 ) -> go.Figure:
-    """The heatmap of one head, with labels, exact hover and frames.
+    """The page's heatmap of one head, with labels, exact hover and frames.
 
     Args:
         weights: (query, key) float, each 0 … 1.
@@ -68,46 +68,52 @@ def attention_map(
     """
     weights = np.asarray(weights)
     _check_shape(weights, queries, keys)
-    sides = labels_of(queries), labels_of(keys)
-    figure = go.Figure(layout=base_layout())
-    figure.update_layout(**_axes(*sides, decorate=True), shapes=_frames(selected, weights.shape, allowed))
-    names = [np.array([escape(isolated(label)) for label in labels], dtype=object) for labels in sides]
-    rows, columns = np.broadcast_to(names[0][:, None], weights.shape), np.broadcast_to(names[1][None, :], weights.shape)
     shade = shades(weights, allowed)
-    figure.add_trace({**_cells(shade), "z": shade})
+    spec = attention_cells(shade, queries, keys, largest=max(shade.shape))
+    names = [
+        np.array([escape(isolated(label)) for label in labels], dtype=object)
+        for labels in (labels_of(queries), labels_of(keys))
+    ]
+    rows, columns = np.broadcast_to(names[0][:, None], weights.shape), np.broadcast_to(names[1][None, :], weights.shape)
     exact, form = weights.astype(object), ":.6g"
     if not np.isfinite(weights).all():
         exact, form = np.where(np.isfinite(weights), np.char.mod("%.6g", weights), "not finite").astype(object), ""
-    figure.update_traces(
-        customdata=np.stack([columns, rows, exact], axis=-1),
-        hovertemplate="%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
+    hover = {
+        "hoverinfo": None,
+        "customdata": np.stack([columns, rows, exact], axis=-1),
+        "hovertemplate": "%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
         f"weight <b>%{{customdata[2]{form}}}</b><extra></extra>",
-    )
-    return figure
+    }
+    [cells] = spec["data"]
+    return _labelled({**spec, "data": [{**cells, **hover, "z": shade}]}, queries, keys, selected, allowed)
 
 
-def attention_cells(shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str]) -> Spec:
-    """The same without labels, hover and frames, which the page draws itself (assets/overlays/matrix.js).
+def attention_cells(
+    shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], largest: int = LARGEST_CELLS
+) -> Spec:
+    """The page's heatmap, whose labels, hover and frames it draws itself (assets/overlays/matrix.js).
 
     Args:
         shade: (query, key) uint8, as `shades` gives them. queries, keys: as of `attention_map`.
+        largest: tokens up to which Plotly draws the cells.
 
     Returns:
-        Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS`
-        tokens axes alone, and under `layout.meta.cells` the shades, of which assets/overlays/cells.js makes pixels: one
+        Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `largest` tokens
+        axes alone, and under `layout.meta.cells` the shades, of which assets/overlays/cells.js makes pixels: one
         that holds several cells shows the largest.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, queries, keys)
-    layout = {**base_layout(), **_axes(labels_of(queries), labels_of(keys), decorate=False)}
-    layout["meta"] = {"shape": list(shade.shape)}
-    if max(shade.shape) <= LARGEST_CELLS:
-        return {"data": [{**_cells(shade), "hoverinfo": "none"}], "layout": layout}
-    empty = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
-    layout["meta"]["cells"] = {"shades": packed(shade)}
-    return {"data": [empty], "layout": layout}
+    spec = _frame(queries, keys)
+    meta: dict[str, Any] = {"shape": list(shade.shape)}
+    if max(shade.shape) <= largest:
+        spec["data"] = [{**_cells(shade), "hoverinfo": "none"}]
+    else:
+        meta["cells"] = {"shades": packed(shade)}
+    spec["layout"]["meta"] = meta
+    return spec
 
 
 def attention_picture(
@@ -128,13 +134,10 @@ def attention_picture(
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, queries, keys)
-    axes = _axes(labels_of(queries), labels_of(keys), decorate=True)
-    figure = go.Figure(layout=base_layout())
-    figure.update_layout(**axes, shapes=_frames(selected, shade.shape, shade > 0))
     pixels = pixels or LARGEST_PICTURE
+    figure = _labelled(_frame(queries, keys), queries, keys, selected, shade > 0)
     image = _picture(pooled(shade, pixels))
     figure.add_layout_image({**image, "sizex": len(keys), "sizey": len(queries)})
-    figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
     if max(shade.shape) > pixels:
         rows, columns = (held(count, pixels) for count in shade.shape)
         words = f"Each pixel shows the largest of up to {rows} × {columns} weights"
@@ -208,38 +211,60 @@ def _cells(shade: np.ndarray) -> dict[str, Any]:
     return {**shared, "z": typed(shade), "colorscale": colour_scale()}
 
 
-def _axes(queries: list[str], keys: list[str], decorate: bool) -> dict[str, Any]:
+def _frame(queries: Sequence[Token | str], keys: Sequence[Token | str]) -> Spec:
+    """Axes of queries and keys without labels, and nothing in them."""
     rows, columns = len(queries), len(keys)
-    side = round(_longest(queries, decorate) * CHARACTER_WIDTH) + 14
-    top = (
-        42 if columns > POSITIONS_ABOVE else round((round(_longest(keys, decorate) * CHARACTER_WIDTH) + 14) * 0.75) + 8
-    )
-    x = axis(range=[-0.5, columns - 0.5], side="top", constrain="domain", constraintoward="left")
-    y = axis(range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
     zooms = max(rows, columns) > POSITIONS_ABOVE
-    if zooms:
-        x["fixedrange"] = y["fixedrange"] = False
-    if decorate:
-        x.update(
-            **_ticks(keys, positions_only=columns > POSITIONS_ABOVE),
-            tickangle=-45 if columns <= 24 else -90,
-            title={**AXIS_TITLE, "text": "key", "standoff": 8},
-        )
-        y.update(**_ticks(queries), title={**AXIS_TITLE, "text": "query"})
-        side, top = side + 24, top + 24
-    else:
-        x["showticklabels"] = y["showticklabels"] = False
-    note = max(rows, columns) > ALL_LABELS_UP_TO  # needs room: on skipped labels
-    margin = {"l": side, "r": 4, "t": top, "b": 18 if note else 4}
-    return {"xaxis": x, "yaxis": y, "margin": margin, "dragmode": "zoom" if zooms else False}
+    shared = {"constrain": "domain", "showticklabels": False, "fixedrange": not zooms}
+    x = axis(range=[-0.5, columns - 0.5], side="top", constraintoward="left", **shared)
+    y = axis(range=[rows - 0.5, -0.5], scaleanchor="x", constraintoward="top", **shared)
+    margin = _margin(labels_of(queries), labels_of(keys), _longest_on_page)
+    layout = {"xaxis": x, "yaxis": y, "margin": margin, "dragmode": "zoom" if zooms else False}
+    nothing = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
+    return {"data": [nothing], "layout": {**base_layout(), **layout}}
 
 
-def _longest(labels: list[str], decorate: bool) -> int:
+def _labelled(
+    spec: Spec,
+    queries: Sequence[Token | str],
+    keys: Sequence[Token | str],
+    selected: tuple[int | None, int | None],
+    allowed: np.ndarray | None,
+) -> go.Figure:
+    """The page's figure with what the page draws over it by itself: labels, names of the axes, frames."""
+    names, columns = (labels_of(queries), labels_of(keys)), len(keys)
+    layout = {name: value for name, value in spec["layout"].items() if name != "meta"}
+    x = _ticks(names[1], positions_only=columns > POSITIONS_ABOVE) | {"tickangle": -45 if columns <= 24 else -90}
+    x |= {"title": {**AXIS_TITLE, "text": "key", "standoff": 8}, "showticklabels": True}
+    y = _ticks(names[0]) | {"title": {**AXIS_TITLE, "text": "query"}, "showticklabels": True}
+    margin = _margin(*names, _longest)
+    layout |= {
+        "xaxis": {**layout["xaxis"], **x},
+        "yaxis": {**layout["yaxis"], **y},
+        "margin": {**margin, "l": margin["l"] + 24, "t": margin["t"] + 24},  # for the names
+        "shapes": _frames(selected, (len(queries), columns), allowed),
+    }
+    return go.Figure({"data": spec["data"], "layout": layout})
+
+
+def _margin(queries: list[str], keys: list[str], longest: Callable[[list[str]], int]) -> dict[str, int]:
+    """Room for the labels along both axes."""
+    side, above = (round(longest(labels) * CHARACTER_WIDTH) + 14 for labels in (queries, keys))
+    top = 42 if len(keys) > POSITIONS_ABOVE else round(above * 0.75) + 8
+    note = max(len(queries), len(keys)) > ALL_LABELS_UP_TO  # needs room: on skipped labels
+    return {"l": side, "r": 4, "t": top, "b": 18 if note else 4}
+
+
+def _longest(labels: list[str]) -> int:
     """The characters of the longest label along an axis."""
-    if not decorate and len(labels) > POSITIONS_ABOVE:
-        # the page adds the position
-        return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))
     return max(len(name) - 2 * (name[:1] == ISOLATE) for name in axis_names(labels))
+
+
+def _longest_on_page(labels: list[str]) -> int:
+    """The same on the page, which adds the position where there are many."""
+    if len(labels) <= POSITIONS_ABOVE:
+        return _longest(labels)
+    return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))
 
 
 def _ticks(labels: list[str], positions_only: bool = False) -> dict[str, Any]:

@@ -10,35 +10,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.analysis.outliers import OUTLIER, largest_ratios, left_out
-from dashboard.analysis.projection import Projection, fit_layers, follow
+from dashboard.analysis.projection import fit_layers, follow
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.outlier_text import left_out_text, names_text, norms_text
-from dashboard.figures.space import Space, plane_axes, space_figure
-from dashboard.figures.spec import Spec, typed
-from dashboard.figures.text import escape, percent
-from dashboard.figures.theme import COLOURS, LIGHT, base_layout, empty_figure, in_theme
+from dashboard.figures.space import Space, space_figure
+from dashboard.figures.text import escape
+from dashboard.figures.theme import COLOURS, LIGHT, empty_figure, in_theme
 from dashboard.figures.tokens import labels_of
-
-
-def page_points(projection: Projection, count: int) -> Spec:
-    """The points of `count` tokens alone, as plain data; labels, marks and hover are the page's
-    (assets/overlays/points.js)."""
-    hidden = {*projection.left_out, *projection.not_finite}
-    shown = [i for i in range(count) if i not in hidden]
-    xy = np.round(projection.coordinates[shown, :2], 6)
-    points = {
-        "type": "scatter",
-        "x": typed(xy[:, 0]),
-        "y": typed(xy[:, 1]),
-        "mode": "markers",
-        "customdata": [{"token": i} for i in shown],
-        "hoverinfo": "none",
-        "marker": {"size": 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5, "color": COLOURS.mark},
-        "cliponaxis": False,
-    }
-    titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
-    return {"data": [points], "layout": {**base_layout(), **plane_axes(titles, count)}}
 
 
 def plot_hidden_pca(

@@ -1,8 +1,9 @@
 """Tokens in two or three principal components, and their paths through the layers.
 
-On the page the browser draws points, paths and marks itself (assets/overlays/points.js, space.js), so that a step of
-token or layer costs no new figure: `space_frame` gives it axes and coordinates. `space_figure` is the same by Plotly
-alone.
+On the page Plotly draws the points of one layer in the plane (`page_points`); their labels and marks, all paths, and
+everything in three components are drawn by the browser itself (assets/overlays/points.js, space.js), so that a step of
+token or layer costs no new figure: `space_frame` gives it axes and coordinates. `space_figure` is any of these by
+Plotly alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
 from dashboard.figures.labels import place_labels
-from dashboard.figures.text import BIDI_CONTROLS, escape
+from dashboard.figures.spec import Spec, typed
+from dashboard.figures.text import BIDI_CONTROLS, escape, percent
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, base_layout
 from dashboard.figures.tokens import labels_of, numbered
 
@@ -28,7 +30,7 @@ ZOOMS_ABOVE = 80  # places of tokens above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
-SIZES = {2: {"point": 7, "stop": 4, "mark": 15}, 3: {"point": 3, "stop": 2, "mark": 7}}  # pixels, by dimensions
+SIZES = {2: {"stop": 4, "mark": 15}, 3: {"stop": 2, "mark": 7}}  # pixels, by dimensions
 # radians: the page's view of three components as it is at first (assets/overlays/space.js)
 TURNED, TILTED = -0.55, 0.27
 # of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
@@ -67,7 +69,7 @@ class Space:
     @property
     def titles(self) -> list[str]:
         """An axis title per component that is drawn."""
-        return [f"PC {i + 1} ({100 * self.explained[i]:.1f} % of variance)" for i in range(self.dimensions)]
+        return [f"PC {i + 1} ({percent(self.explained[i])} of variance)" for i in range(self.dimensions)]
 
     @property
     def step(self) -> int:
@@ -96,6 +98,13 @@ class Space:
 def place_name(place: int) -> str:
     """ "embeddings", "after layer 0" …"""
     return "embeddings" if place == 0 else f"after layer {place - 1}"
+
+
+def page_points(space: Space) -> Spec:
+    """The points of one layer in the plane, as plain data."""
+    points = _points(space)
+    points |= {name: typed(np.round(points[name], 6)) for name in "xy"} | {"hoverinfo": "none"}
+    return {"data": [points], "layout": {**base_layout(), **plane_axes(space.titles, space.coordinates.shape[1])}}
 
 
 def space_frame(space: Space, follows: bool = True) -> go.Figure:
@@ -166,7 +175,7 @@ def space_figure(
     names = [(escape if space.dimensions == 2 else _plain)(label) for label in labels]
     sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked)
     side_of = dict(zip(space.shown, sides, strict=True))
-    figure.add_trace(_points(space, names, {**side_of, **dict.fromkeys(marked)}))
+    figure.add_trace({**_points(space), **_labels(space, names, {**side_of, **dict.fromkeys(marked)})})
     for quiet in space.quiet:
         if quiet not in marked:
             figure.add_trace(_line(space, quiet, {"color": COLOURS.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
@@ -280,19 +289,34 @@ def _named_places(space: Space, token: int) -> set[int]:
     return set(kept)
 
 
-def _points(space: Space, names: list[str], sides: dict[int, str | None]) -> go.Scatter | go.Scatter3d:
-    """All points; a token whose side is None carries no label here."""
-    return _trace(
-        space.coordinates[space.at, space.shown, : space.dimensions],
-        mode="markers+text",
-        text=["" if sides[i] is None else names[i] for i in space.shown],
-        textposition=[sides[i] or "middle right" for i in space.shown],
-        textfont={"family": TOKEN_FONT, "size": 11, "color": COLOURS.second_ink},
-        customdata=[{"token": i} for i in space.shown],
-        hovertext=[names[i] for i in space.shown],
-        hovertemplate="%{hovertext}<extra></extra>",
-        marker={"size": SIZES[space.dimensions]["point"], "color": COLOURS.mark},
-    )
+def _points(space: Space) -> dict[str, Any]:
+    """The point of every token that is shown."""
+    shown = space.shown
+    found = space.coordinates[space.at, shown, : space.dimensions]
+    kind: dict[str, Any] = {"type": "scatter3d"}
+    size = 3
+    if space.dimensions == 2:
+        kind = {"type": "scatter", "cliponaxis": False}
+        size = 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5
+    return {
+        **kind,
+        **{name: found[:, i] for i, name in enumerate("xyz"[: space.dimensions])},
+        "mode": "markers",
+        "customdata": [{"token": i} for i in shown],
+        "marker": {"size": size, "color": COLOURS.mark},
+    }
+
+
+def _labels(space: Space, names: list[str], sides: dict[int, str | None]) -> dict[str, Any]:
+    """What the points' trace has besides where Plotly writes at them; a token whose side is None carries no label."""
+    return {
+        "mode": "markers+text",
+        "text": ["" if sides[i] is None else names[i] for i in space.shown],
+        "textposition": [sides[i] or "middle right" for i in space.shown],
+        "textfont": {"family": TOKEN_FONT, "size": 11, "color": COLOURS.second_ink},
+        "hovertext": [names[i] for i in space.shown],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
 
 
 def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: str | None) -> go.Scatter | go.Scatter3d:

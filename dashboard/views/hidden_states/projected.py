@@ -16,8 +16,7 @@ from dashboard.contracts.context import Context, Options
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Table
-from dashboard.figures.hidden import page_points
-from dashboard.figures.space import Space, space_figure, space_frame
+from dashboard.figures.space import Space, page_points, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import isolated, minus, ordinal, percent
 from dashboard.figures.tokens import run_labels
@@ -97,7 +96,7 @@ def _empty(stream: Stream, selection: Selection, options: Options) -> bool:
 def draw(context: Context) -> Spec:
     stream, selection, options = context.stream, context.selection, context.options
     if not is_path(options) and options["axes"] == "2":
-        spec = page_points(_projection(stream, selection, options), len(stream))
+        spec = page_points(_space(stream, selection, options))
     else:
         follows = is_path(options) and options["at"] == "layer"
         spec = spec_of(space_frame(_space(stream, selection, options, follows), follows))

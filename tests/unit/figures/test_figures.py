@@ -24,10 +24,9 @@ from dashboard.contracts.run import TokenProbability
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
 from dashboard.figures.attention import LARGEST_CELLS, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite
-from dashboard.figures.hidden import page_points
 from dashboard.figures.pixels import held, pooled
 from dashboard.figures.prediction import page_bars, prediction_bars
-from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, space_figure
+from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, page_points, space_figure
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import probability_text
 from dashboard.figures.theme import COLOURS, DARK, LIGHT, Theme, in_theme
@@ -210,7 +209,7 @@ def test_the_sprite_is_a_mosaic_of_layers_by_heads() -> None:
 def test_points_are_the_projection_and_carry_their_token() -> None:
     states = RNG.normal(size=(5, 6))
     projection = project(states, 3, first="keep")
-    [trace] = as_json(page_points(projection, 5))["data"]
+    [trace] = as_json(page_points(plane(projection)))["data"]
     np.testing.assert_allclose(
         np.stack([array_of(trace["x"]), array_of(trace["y"])], 1), projection.coordinates[:, :2], atol=1e-6
     )
@@ -400,7 +399,7 @@ def hostile_figures() -> dict[str, go.Figure]:
         "heatmap alone": attention_map(weights, tokens, tokens, selected=(0, 1)),
         "heatmap for the page": attention_cells(shades(weights), tokens, tokens),
         "points alone": space_figure(plane(points), tokens, selected=(0, 1)),
-        "points for the page": page_points(points, count),
+        "points for the page": page_points(plane(points)),
         "bars alone": prediction_bars(candidates, actual=0),
         "bars for the page": page_bars(candidates, actual=0),
     }

@@ -68,20 +68,21 @@
       high: Math.max(1, y1 - y0),
     };
   }
-  function draw(graph, { x, y, box }, shown) {
+  function draw(graph, { across: key, down: query, box }, shown) {
     const table = app.shadePixels();
     const [rows, columns] = shown.shape;
     const ratio = window.devicePixelRatio || 1;
     const { left, top, wide, high } = place(graph, box, ratio);
-    const across = spans(x.p2l(0) + 0.5, x.p2l(x._length) + 0.5, wide, columns);
-    const down = spans(y.p2l(0) + 0.5, y.p2l(y._length) + 0.5, high, rows);
+    const ends = [key(box.x0), key(box.x1), query(box.y0), query(box.y1)].map((cell) => cell + 0.5);
+    const across = spans(ends[0], ends[1], wide, columns);
+    const down = spans(ends[2], ends[3], high, rows);
     Object.assign(canvas.style, {
       left: `${left}px`,
       top: `${top}px`,
       width: `${wide / ratio}px`,
       height: `${high / ratio}px`,
     });
-    const name = JSON.stringify([x.range, y.range, wide, high, table[1]]);
+    const name = JSON.stringify([ends, wide, high, table[1]]);
     if (drawn !== name) {
       drawn = name;
       Object.assign(canvas, { width: wide, height: high });

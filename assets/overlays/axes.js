@@ -13,15 +13,10 @@
 
   function geometry(graph) {
     const meta = metaOf(graph);
-    const layout = graph._fullLayout;
     const { info } = app.state;
-    if (!meta || !layout || !layout.xaxis || !info || meta.run !== info.run || meta.stamp !== info.stamp) return null;
-    const { xaxis: x, yaxis: y } = layout;
-    if (!x._length || !y._length) return null;
-    const box = { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length };
-    const left = (v) => x._offset + x.l2p(v);
-    const top = (v) => y._offset + y.l2p(v);
-    return { meta, box, left, top, across: (px) => x.p2l(px - x._offset), down: (px) => y.p2l(px - y._offset) };
+    if (!meta || !info || meta.run !== info.run || meta.stamp !== info.stamp) return null;
+    const plane = app.plane(graph);
+    return plane && { ...plane, meta };
   }
 
   function frame(svg, g, x0, y0, x1, y1, className, casing) {
@@ -42,9 +37,8 @@
       layer: (value) => (value + first === layer ? "second" : ""),
     };
     for (const [name, of] of Object.entries(axes)) {
-      for (const tick of graph.querySelectorAll(`g.${name}tick`)) {
-        const look = tick.__data__ ? looks[of](tick.__data__.x) : "";
-        const text = tick.querySelector("text");
+      for (const { value, text } of app.ticksOf(graph, name)) {
+        const look = looks[of](value);
         if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, look === kind);
       }
     }
@@ -166,7 +160,7 @@
   }
   /* of lines, the point under the pointer says which token it is of */
   function withPoint(graph, found) {
-    const [point] = graph._hoverdata || [];
+    const point = app.hoveredPoint(graph);
     const told = point && point.customdata;
     return found.g.meta.axes.x === "layer" && told && told.token !== undefined ? { ...told } : found;
   }

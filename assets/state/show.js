@@ -53,7 +53,7 @@
     const options = app.history.asText(chosen);
     const all = { ...app.history.places(selection), stamp: app.stamp };
     if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
-    const own = { ...pick(options, view.options), theme: document.documentElement.dataset.theme };
+    const own = pick(options, view.options);
     const ofKind = [all.run, all.stamp, view.name, JSON.stringify(own)].join(" ");
     const fields = ["run", "stamp", ...(reads.get(ofKind) || view.reads)];
     if (fields.includes("second")) fields.push("token"); // no token is its own second one
@@ -210,6 +210,13 @@
     return one.answer;
   }
 
+  /* a figure in the page's colours; nothing where the one that is shown is in them, and there is no other */
+  function painted(shown, next) {
+    if (next || !shown || !shown.layout) return next && app.inTheme(next);
+    const found = app.inTheme(shown);
+    return found === shown ? undefined : found;
+  }
+
   const after = (milliseconds) =>
     new Promise((done) => {
       setTimeout(done, milliseconds);
@@ -263,7 +270,8 @@
         settle(output);
         return none;
       }
-      return next(output, questionOf(output, selection, options), values[i], isLatest) ?? none;
+      const value = next(output, questionOf(output, selection, options), values[i], isLatest);
+      return (output.kind === "figure" ? painted(values[i], value) : value) ?? none;
     });
     // Dash takes each `no_update` for a change of its component
     if (gives.every((value) => value === none)) throw PreventUpdate;
@@ -280,9 +288,6 @@
       if (unanswered.size) app.notifyOver("show");
       unanswered.clear();
     }
-    if (what === "theme" && state.selection) {
-      app.request(state.selection);
-      call();
-    }
+    if (what === "theme" && state.selection) call();
   });
 });

@@ -24,7 +24,7 @@ class Context:
             by name.
         selection: what is selected in it; every place that it names is there (`Selection.checked`).
         options: the view's controls, the chosen value by the control's name.
-        theme: the name of the colours ("light", "dark"). whole: a table is asked for as a file, with all its numbers;
+        whole: a table is asked for as a file, with all its numbers;
             otherwise as the part that the selection is about, which a person can read.
         slot: where on the page it is shown, "large" or "small"; by itself, a figure has the large slot.
     """
@@ -32,7 +32,6 @@ class Context:
     run: ModelRun
     selection: Selection
     options: Options = field(default_factory=dict)
-    theme: str = "light"
     whole: bool = False
     results: Mapping[str, Derived] = field(default_factory=dict)
     slot: str = "large"

@@ -19,7 +19,7 @@ from dashboard.contracts.table import Table
 from dashboard.errors import AddressNotFoundError, BadRequestError, MissingArrayError
 from dashboard.exports.provenance import PROGRAM, Provenance, file_name, location_name, of_figure, settings_of
 from dashboard.figures.text import isolated
-from dashboard.figures.theme import LIGHT, Theme
+from dashboard.figures.theme import LIGHT, Theme, in_theme
 from dashboard.views.declaration import Extra, View, Words
 from dashboard.views.library import Library, context_of
 from dashboard.views.shown import alternative
@@ -40,7 +40,7 @@ class Standalone:
         name: of its files. title, caption, facts: words; facts is the card's line of exact numbers.
         spoken: the figure in words, for those who do not see it.
         provenance, run, selection: where it comes from. reads: the fields of the selection that it depends on.
-        paint: draws it in a theme. whole, part: its numbers, all of them or those that the selection is about.
+        drawn: draws it, its colours named. whole, part: its numbers, all of them or those that the selection is about.
     """
 
     name: str
@@ -52,9 +52,13 @@ class Standalone:
     run: ModelRun
     selection: Selection
     reads: tuple[str, ...]
-    paint: Callable[[Theme], go.Figure]
+    drawn: Callable[[], go.Figure]
     whole: Callable[[], Table | None]
     part: Callable[[], Table | None]
+
+    def paint(self, theme: Theme) -> go.Figure:
+        """The figure in a theme's colours."""
+        return in_theme(self.drawn(), theme)
 
     def file_name(self, suffix: str) -> str:
         return file_name(self.run, self.name, *location_name(self.selection, self.reads), suffix=suffix)
@@ -108,8 +112,8 @@ def _of_view(view: View, context: Context) -> Standalone:
     draw, table = view.export or view.draw, view.table
     reads = view.fields(options) if view.export_reads is None else view.export_reads(options)
 
-    def paint(theme: Theme) -> go.Figure:
-        figure = draw(replace(context, theme=theme.name))
+    def drawn() -> go.Figure:
+        figure = draw(context)
         if figure is None:
             raise MissingArrayError(
                 f"There is nothing to draw for {view.title.lower()} here. Select another token, layer or head."
@@ -126,7 +130,7 @@ def _of_view(view: View, context: Context) -> Standalone:
         run=run,
         selection=selection,
         reads=reads,
-        paint=paint,
+        drawn=drawn,
         whole=lambda: table(replace(context, whole=True)) if table else None,
         part=lambda: table(context) if table else None,
     )
@@ -150,7 +154,7 @@ def _of_extra(extra: Extra, context: Context) -> Standalone:
         run=run,
         selection=selection,
         reads=("layer", "head"),
-        paint=lambda theme: _sized(extra.draw(replace(context, theme=theme.name))),
+        drawn=lambda: _sized(extra.draw(context)),
         whole=lambda: extra.table(replace(context, whole=True)),
         part=lambda: None,
     )

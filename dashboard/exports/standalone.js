@@ -3,36 +3,15 @@
   "use strict";
   const dark = window.matchMedia("screen and (prefers-color-scheme: dark)");
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const swap = read("colours");
-  function painted(value, inside, key) {
-    if (typeof value === "string") return inside && key !== "ticktext" && swap[value] ? swap[value] : value;
-    if (Array.isArray(value)) return value.map((item) => painted(item, inside, key));
-    if (value && typeof value === "object") {
-      return Object.fromEntries(
-        Object.entries(value).map(([name, item]) => [
-          name,
-          painted(item, /color/i.test(name) || (inside && name !== "ticktext"), name),
-        ]),
-      );
-    }
-    return value;
-  }
-  function inMarkup(texts) {
-    return texts.map((text) =>
-      text.replace(/style="color:(#[0-9A-F]{6})"/g, (all, colour) => `style="color:${swap[colour] || colour}"`),
-    );
-  }
-  function draw(box, isDark) {
-    const stored = read(box.dataset.figure);
-    let { data, layout } = stored.figure;
-    if (isDark) {
-      [data, layout] = [painted(data, false, ""), painted(layout, false, "")];
-      for (const axis of [layout.xaxis, layout.yaxis])
-        if (axis && Array.isArray(axis.ticktext)) axis.ticktext = inMarkup(axis.ticktext);
-      (stored.dark_images || []).forEach((source, i) => {
-        layout.images[i].source = source;
-      });
-    }
+  const colours = read("colours");
+  const app = {};
+  for (const part of window.dashboardParts) part(app); // assets/overlays/colours.js
+  function draw(box, theme) {
+    const { figure, pictures } = read(box.dataset.figure);
+    const { data, layout } = app.coloured(figure, (name) => colours[theme][name] || name);
+    (pictures[theme] || []).forEach((source, i) => {
+      layout.images[i].source = source;
+    });
     delete layout.width;
     window.Plotly.react(
       box,
@@ -42,7 +21,7 @@
     );
   }
   function all(isDark) {
-    document.querySelectorAll(".plot").forEach((box) => draw(box, isDark));
+    document.querySelectorAll(".plot").forEach((box) => draw(box, isDark ? "dark" : "light"));
   }
   all(dark.matches);
   dark.addEventListener("change", () => all(dark.matches));

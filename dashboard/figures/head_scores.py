@@ -7,12 +7,10 @@ import plotly.graph_objects as go
 
 from dashboard.figures.attention import label_step
 from dashboard.figures.heads import APART, TILE, frame_head
-from dashboard.figures.theme import Theme, axis, base_layout
+from dashboard.figures.theme import COLOURS, axis, base_layout
 
 
-def scores_map(
-    values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int], theme: Theme
-) -> go.Figure:
+def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int]) -> go.Figure:
     """Every head's score by colour: a row a layer, a column a head, the selected head framed.
 
     Args:
@@ -21,8 +19,8 @@ def scores_map(
     """
     layers, heads = values.shape
     tile = max(12, min(TILE, 900 // max(layers, heads)))
-    steps = len(theme.weights) - 1
-    scale = [[(i / steps) ** 2 if is_weight else i / steps, colour] for i, colour in enumerate(theme.weights)]
+    steps = len(COLOURS.weights) - 1
+    scale = [[(i / steps) ** 2 if is_weight else i / steps, colour] for i, colour in enumerate(COLOURS.weights)]
     bar = {"title": {"text": name, "side": "right"}, "thickness": 10, "outlinewidth": 0, "len": 1}
     figure = go.Figure(
         go.Heatmap(
@@ -36,12 +34,12 @@ def scores_map(
             hoverongaps=False,
             hovertemplate=f"layer %{{y}}, head %{{x}}: %{{z:.4f}}<extra>{name}</extra>",
         ),
-        layout=base_layout(theme),
+        layout=base_layout(),
     )
-    frame_head(figure, *selected, theme)
+    frame_head(figure, *selected)
     figure.update_layout(
-        xaxis=axis(theme, title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
-        yaxis=axis(theme, title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
+        xaxis=axis(title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
+        yaxis=axis(title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
         margin={"l": 52, "r": 92, "t": 46, "b": 8},
         width=max(360, heads * tile + 144),
         height=max(200, layers * tile + 54),

@@ -12,6 +12,7 @@ from flask_compress import Compress
 from plotly.io.json import to_json_plotly
 
 from dashboard.catalog.catalog import Catalog
+from dashboard.components.scripts import ASSETS
 from dashboard.jobs.in_process import Compute
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.opening import open_backend
@@ -21,7 +22,6 @@ from dashboard.store.visits import VisitorLists
 from dashboard.views import all_views
 from dashboard.views.declaration import View
 from dashboard.web.below_path import below
-from dashboard.web.build import ASSETS
 from dashboard.web.callback_validation import guard
 from dashboard.web.callbacks import connect
 from dashboard.web.layout import TITLE, layout

@@ -14,7 +14,7 @@ from dashboard.components import ids
 from dashboard.components.card_tabs import CardTabs
 from dashboard.components.markup import attributes, frozen, plain
 from dashboard.components.view_panel import ViewPanel
-from dashboard.figures.theme import LIGHT, empty_figure
+from dashboard.figures.theme import LIGHT, empty_figure, in_theme
 from dashboard.views.cards import Card, cards_of
 from dashboard.views.controls import Choice, Control, Number, Slider, Switch, Text
 from dashboard.views.declaration import View
@@ -72,7 +72,7 @@ def _panel(view: View) -> ViewPanel:
     """What a tab shows: heading and options, the figure with what stands around it, and a line of exact numbers."""
     graph = dcc.Graph(
         id=ids.graph_id(view.name),
-        figure=empty_figure(None, LIGHT),
+        figure=in_theme(empty_figure(), LIGHT),
         config={"displayModeBar": False, "responsive": True, "doubleClick": "reset", "showTips": False},
         responsive=True,
         className="graph",

@@ -54,7 +54,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     ),
     "web.security": ("settings", "store.visits", *BASE),
     "web.below_path": (),
-    "web.build": (),
+    "web.build": ("components.scripts",),
     "web.plain_line": BASE,
     "notebook": ("web.app", "store", "capture", "catalog", "compute.deriving", *GROUND),
     "cli": (

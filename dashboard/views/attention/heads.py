@@ -21,7 +21,7 @@ from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
-from dashboard.figures.theme import empty_figure, theme_named
+from dashboard.figures.theme import empty_figure
 from dashboard.views.attention.heatmap import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words
@@ -61,7 +61,7 @@ FILTER = Text("filter", "Filter: pattern, layer …")
 def draw(context: Context) -> Spec:
     """No drawing: what assets/components/head-table.js makes the table of."""
     attention = context.attention
-    spec = spec_of(empty_figure(None, theme_named(context.theme)))
+    spec = spec_of(empty_figure())
     tags, scores = head_tags(attention), {name: attention.score(name) for name in HEADINGS}
     columns = [
         {"id": name, "name": heading, "digits": 2 if name in PATTERNS else 1, "weight": name in PATTERNS}
@@ -201,8 +201,8 @@ def export(context: Context) -> go.Figure:
     attention, selection = context.attention, context.selection
     chosen = next(name for name in (context.options["sort"], context.options["colour"], "previous") if name in HEADINGS)
     values = np.asarray(attention.score(chosen), dtype=np.float64)
-    place, theme = (selection.layer, selection.head), theme_named(context.theme)
-    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in PATTERNS, place, theme)
+    place = (selection.layer, selection.head)
+    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in PATTERNS, place)
 
 
 def controls_line() -> html.Div:

@@ -19,7 +19,7 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, Thin, ValueAxis, decades, framed_lines, layer_lines
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import at_place, minus, ordinal, place_name, place_sign
-from dashboard.figures.theme import theme_named
+from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, token_at
@@ -103,17 +103,12 @@ def _shown(context: Context) -> list[np.ndarray] | None:
 
 
 def draw(context: Context) -> Spec | None:
-    stream, value, theme, chosen = (
-        context.stream,
-        context.options["value"],
-        theme_named(context.theme),
-        _chosen(context),
-    )
+    stream, value, chosen = context.stream, context.options["value"], _chosen(context)
     shown = _shown(context)
     if shown is None or not np.isfinite(shown).any():
         return None
     labels = run_labels(stream)
-    looks = ((theme.selected, "solid", 2.5), (theme.ink, "dash", 1.8))
+    looks = ((COLOURS.selected, "solid", 2.5), (COLOURS.ink, "dash", 1.8))
     lines, thin = [], list[Thin]()
     for token, values, (colour, dash, width) in zip(chosen, shown, looks, strict=False):
         name = labels[token] if not VALUES[value][1] else ""
@@ -122,7 +117,7 @@ def draw(context: Context) -> Spec | None:
         tokens, found = _others(stream)
         rows = (found.norm if value == "norm" else found.turn).T
         thin = [Thin(token, row) for token, row in zip(tokens, rows, strict=True) if token not in chosen]
-    spec = layer_lines(lines[::-1], _axis(value, [*shown, *(line.values for line in thin)]), thin, theme)
+    spec = layer_lines(lines[::-1], _axis(value, [*shown, *(line.values for line in thin)]), thin)
     spec["layout"]["uirevision"] = f"{context.run.key}-{value}"
     return spec
 
@@ -143,7 +138,7 @@ def _axis(value: str, drawn: Sequence[np.ndarray]) -> ValueAxis:
 
 def export(context: Context) -> go.Figure | None:
     spec = draw(context)
-    return None if spec is None else framed_lines(spec, context.selection.layer, theme_named(context.theme))
+    return None if spec is None else framed_lines(spec, context.selection.layer)
 
 
 def _number(value: float, kind: str) -> str:

@@ -16,11 +16,9 @@ from dashboard.contracts.context import Context, Options
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Table
-from dashboard.figures.hidden import page_points
-from dashboard.figures.space import Space, space_figure, space_frame
+from dashboard.figures.space import Space, page_points, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import isolated, minus, ordinal, percent
-from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Words, token_at
@@ -96,12 +94,12 @@ def _empty(stream: Stream, selection: Selection, options: Options) -> bool:
 
 
 def draw(context: Context) -> Spec:
-    stream, selection, options, theme = context.stream, context.selection, context.options, theme_named(context.theme)
+    stream, selection, options = context.stream, context.selection, context.options
     if not is_path(options) and options["axes"] == "2":
-        spec = page_points(_projection(stream, selection, options), len(stream), theme)
+        spec = page_points(_space(stream, selection, options))
     else:
         follows = is_path(options) and options["at"] == "layer"
-        spec = spec_of(space_frame(_space(stream, selection, options, follows), theme, follows))
+        spec = spec_of(space_frame(_space(stream, selection, options, follows), follows))
     # a zoom holds as long as the axes mean the same
     basis = "" if _fit(options) == "all" else str(_layer(selection, options))
     spec["layout"]["uirevision"] = "-".join([context.run.key, stream.name, basis, *options.values()])
@@ -112,7 +110,7 @@ def export(context: Context) -> go.Figure:
     """The figure by itself, with labels and marks; in three components a scene that can be turned."""
     stream, selection = context.stream, context.selection
     space, marks = _space(stream, selection, context.options), (selection.token, selection.second)
-    figure = space_figure(space, stream.tokens, marks, theme_named(context.theme))
+    figure = space_figure(space, stream.tokens, marks)
     figure.update_layout(width=760, height=560)
     return figure
 

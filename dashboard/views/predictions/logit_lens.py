@@ -18,7 +18,6 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.lens import LensMap, framed_lens, left_out_text, lens_column, lens_map
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import at_place, place_name, place_sign, probability_text
-from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels, run_names
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, waits
@@ -85,15 +84,15 @@ def _drawn_whole(context: Context) -> LogitLens | None:
 def draw(context: Context) -> Spec | None:
     if no_lens(context.run, TITLE) is not None:
         return None
-    theme, whole = theme_named(context.theme), _drawn_whole(context)
+    whole = _drawn_whole(context)
     if whole is not None:
-        spec = lens_map(_map(context, whole), theme)
+        spec = lens_map(_map(context, whole))
         spec["layout"]["meta"]["reads"] = ["run"]  # the browser marks the selection in it
     else:
         column = _column(context)
         if column is None or not np.isfinite(column.lens.entropy).any():
             return None
-        spec = lens_column(column, context.selection.token, theme)
+        spec = lens_column(column, context.selection.token)
     spec["layout"]["uirevision"] = context.run.key
     return spec
 
@@ -102,15 +101,13 @@ def export(context: Context) -> go.Figure | None:
     """The whole lens with marks of the selection; the selected position alone where the rest is not there."""
     if no_lens(context.run, TITLE) is not None:
         return None
-    selection, theme = context.selection, theme_named(context.theme)
+    selection = context.selection
     whole = None if masks(context) else whole_lens(context)
     if whole is not None:
-        return framed_lens(_map(context, whole), selection.token, selection.second, selection.layer, theme)
+        return framed_lens(_map(context, whole), selection.token, selection.second, selection.layer)
     column = _column(context)
     return (
-        None
-        if column is None
-        else go.Figure(lens_column(column, selection.token, theme)).update_layout(width=560, height=520)
+        None if column is None else go.Figure(lens_column(column, selection.token)).update_layout(width=560, height=520)
     )
 
 

@@ -19,7 +19,7 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, ValueAxis, decades, framed_lines, layer_lines, word_style
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import isolated, place_sign, probability_text, quoted
-from dashboard.figures.theme import theme_named
+from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import token_label
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words, token_span
@@ -105,15 +105,15 @@ def draw(context: Context) -> Spec | None:
     rows = [] if found is None else followed(context, found)
     if found is None or not _any_finite(rows):
         return None
-    rank, theme = context.options["value"] == "rank", theme_named(context.theme)
+    rank = context.options["value"] == "rank"
     labels = labels_of_ids(context.run, found.lens, [row.id for row in rows])
     lines, words = [], 0
     for row in rows:
-        colour, dash = theme.ink, "solid" if row.role.startswith("final") else "dash"
+        colour, dash = COLOURS.ink, "solid" if row.role.startswith("final") else "dash"
         if row.role == "word":
-            (colour, dash), words = word_style(words, theme), words + 1
+            (colour, dash), words = word_style(words), words + 1
         lines.append(Line(labels[row.id], _values(row, rank), _texts(row, rank), colour, dash, 2))  # type: ignore[arg-type]
-    spec = layer_lines(lines[::-1], _axis(lines, rank), (), theme)
+    spec = layer_lines(lines[::-1], _axis(lines, rank))
     spec["layout"]["uirevision"] = f"{context.run.key}-{context.options['value']}"
     return spec
 
@@ -152,7 +152,7 @@ def _axis(lines: Sequence[Line], rank: bool) -> ValueAxis:
 
 def export(context: Context) -> go.Figure | None:
     spec = draw(context)
-    return None if spec is None else framed_lines(spec, context.selection.layer, theme_named(context.theme))
+    return None if spec is None else framed_lines(spec, context.selection.layer)
 
 
 def text(context: Context) -> Words:

@@ -21,7 +21,6 @@ from dashboard.figures.prediction import page_bars, prediction_bars
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import ordinal, probability_text, quoted
-from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import distinct, run_names, token_label
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import View, Words, token_at, token_span, waits
@@ -91,15 +90,15 @@ def draw(context: Context) -> Spec | None:
 def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> T | None:
     """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw
     yet."""
-    run, selection, options, theme = context.run, context.selection, context.options, theme_named(context.theme)
+    run, selection, options = context.run, context.selection, context.options
     prediction = prediction_of(context, selection.token) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
     other, known = _second(context), run_names(run)
     rows = _rows_of(prediction, other, int(options["count"]))
     if other is None:
-        return bars(rows, _actual(prediction), theme, known)
-    return pair(rows, _sides(run, prediction, other), theme, known)
+        return bars(rows, _actual(prediction), known)
+    return pair(rows, _sides(run, prediction, other), known)
 
 
 def _rows_of(

@@ -3,7 +3,7 @@
     /show/figure/VIEW    the view's figure as Plotly's JSON
     /show/words/VIEW     what stands around it: plain trees for assets/core.js
 
-Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them
+Both take the query of the page's address (`dashboard.views.state`). The browser asks for them
 as soon as something is selected, and one callback of Dash gives them to the cards (assets/state/show.js). A figure is
 asked for only where it depends on what has changed: it says in `layout.meta` for which selection it was drawn (each
 field by its name), on which of these it depends (`reads`), and with `whole: false` that a part of it is still being
@@ -29,7 +29,7 @@ from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.selection import LOCATION, Selection
 from dashboard.errors import AddressNotFoundError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
-from dashboard.figures.theme import Theme, empty_figure, theme_named
+from dashboard.figures.theme import empty_figure
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View, Words
 from dashboard.views.library import context_of
@@ -47,7 +47,7 @@ def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
     @routes.get("/figure/<name>")
     def _figure(name: str) -> Response:
         view, state = _named(name), ViewState.from_query(request.args, views)
-        found = figure_of(services, view, state, theme_named(request.args.get("theme")))
+        found = figure_of(services, view, state)
         return _answer(found, found["layout"]["meta"]["whole"])
 
     @routes.get("/words/<name>")
@@ -76,21 +76,21 @@ def _answer(found: Mapping[str, Any], whole: bool) -> Response:
     return response
 
 
-def figure_of(services: Services, view: View, state: ViewState, theme: Theme) -> Spec:
+def figure_of(services: Services, view: View, state: ViewState) -> Spec:
     """A view's figure as plain data; one with the sentence of what went wrong, where something did."""
-    found, problem = guarded(lambda: _drawn(services, view, state, theme))
+    found, problem = guarded(lambda: _drawn(services, view, state))
     if found is None:
-        found = spec_of(empty_figure(problem, theme))
+        found = spec_of(empty_figure(problem))
         told = {"run": state.selection.run, "stamp": state.selection.stamp}
         found["layout"]["meta"] = {**told, "reads": list(view.figure_reads), "whole": False}
     return found
 
 
-def _drawn(services: Services, view: View, state: ViewState, theme: Theme) -> Spec:
-    context = context_of(view, state, services, theme.name)
+def _drawn(services: Services, view: View, state: ViewState) -> Spec:
+    context = context_of(view, state, services)
     selection, options = context.selection, context.options
     figure = view.draw(context)
-    spec = spec_of(empty_figure(None, theme) if figure is None else figure)
+    spec = spec_of(empty_figure() if figure is None else figure)
     meta = spec["layout"].get("meta") or {}
     reads = meta.get("reads", list(view.fields(options)))  # a figure may depend on less than its view in general
     told = {**selection.to_json(), "reads": reads, "whole": not view.awaits(context)}

@@ -19,7 +19,6 @@ from dashboard.errors import (
     RunNotFoundError,
 )
 from dashboard.figures.heads import head_sprite
-from dashboard.figures.theme import theme_named
 from dashboard.store.run_store import RunStore
 from dashboard.web.build import FOR_EVER
 from dashboard.web.services import Services
@@ -43,11 +42,11 @@ def make_runs(services: Services) -> Blueprint:
         text = raw["text"].encode("utf-8", "replace").decode()  # half a surrogate pair is refused when it is run
         return jsonify(_counted(catalog, card, text))
 
-    @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
-    def _heads(key: str, theme: str) -> Response:
+    @routes.get("/run/<key>/heads.png")
+    def _heads(key: str) -> Response:
         run = _open(store, key)
         attention = run.attention_of(request.args.get("kind"))
-        return _kept(head_sprite(np.asarray(attention.thumbnails), theme_named(theme)), "image/png", run, theme)
+        return _kept(head_sprite(np.asarray(attention.thumbnails)), "image/png", run, "heads")
 
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:

@@ -17,7 +17,6 @@ from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 from dashboard.exports.run_files import open_run, save_run
 from dashboard.figures.attention import attention_cells, attention_map, attention_picture, name_selected, shades
 from dashboard.figures.heads import plot_attention_heads
-from dashboard.figures.theme import LIGHT
 from dashboard.store.upgrades import SCHEMAS, upgraded
 from dashboard.views import all_views
 from dashboard.views.declaration import View
@@ -161,7 +160,7 @@ def oblong() -> tuple[np.ndarray, list[str], list[str]]:
 def test_a_heatmap_has_its_own_labels_on_each_side() -> None:
     weights, queries, keys = oblong()
     figure = attention_map(weights, queries, keys, selected=(2, 1))
-    name_selected(figure, queries, keys, (2, 4), LIGHT)
+    name_selected(figure, queries, keys, (2, 4))
     assert list(figure.layout.xaxis.range) == [-0.5, 4.5]
     assert list(figure.layout.yaxis.range) == [2.5, -0.5]
     assert "z" in figure.layout.xaxis.ticktext[-1]

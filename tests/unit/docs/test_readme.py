@@ -22,7 +22,6 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection
 from dashboard.figures.attention import LARGEST_HEATMAP, LARGEST_PICTURE, POSITIONS_ABOVE
-from dashboard.figures.theme import DARK, LIGHT
 from dashboard.settings import Settings, environ_name
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
@@ -278,13 +277,12 @@ def received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     vars(dashboard.views).pop("received", None)
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
-def test_the_example_view_draws_a_run(received: Any, theme: Any) -> None:
+def test_the_example_view_draws_a_run(received: Any) -> None:
     run = make_run("causal")
     selection = Selection(run.key, token=3, layer=1, head=1)
     found = run.attention_of().received[1]
     for by, weights in (("head", found[1]), ("layer", (found[0] + found[1]) / 2)):
-        context = Context(run, selection, {"by": by}, theme.name)
+        context = Context(run, selection, {"by": by})
         figure = received.draw(context)
         assert isinstance(figure, go.Figure)
         assert [float(value) for value in figure.data[0].y] == pytest.approx([float(value) for value in weights])
@@ -304,9 +302,9 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
     run = make_run("causal")
     RunStore(tmp_path / "cache" / "runs", 10**9).save(run.key, run.header, run.arrays)
     with app.server.test_client() as client:
-        figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1&theme=light").get_json()
+        figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1").get_json()
         place = f"run={run.key}&token=3&layer=1&head=1"
-        of_layer = client.get(f"/show/figure/received?{place}&theme=light&received-by=layer").get_json()
+        of_layer = client.get(f"/show/figure/received?{place}&received-by=layer").get_json()
         words = client.get(f"/show/words/received?{place}").get_json()
     assert array_of(of_layer["data"][0]["y"]) == pytest.approx(run.attention_of().received[1].mean(axis=0))
     assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])

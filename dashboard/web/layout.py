@@ -13,6 +13,7 @@ from dashboard import __version__
 from dashboard.catalog.catalog import CatalogEntry
 from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
 from dashboard.components import ids
+from dashboard.components.glossary import GLOSSARY, term
 from dashboard.components.markup import attributes, frozen
 from dashboard.contracts.selection import fields_for_browser
 from dashboard.figures.theme import LIGHT
@@ -60,6 +61,7 @@ def layout(
         **attributes(
             data_version=__version__,
             data_build=build(),
+            data_glossary=json.dumps(dict(GLOSSARY), ensure_ascii=False),
             data_fields=json.dumps(fields_for_browser()),
             data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),
         ),
@@ -308,7 +310,7 @@ def _stepper(label: str, name: str) -> html.Span:
     up = html.Button("›", id=f"{name}-up", className="step", **attributes(aria_label=f"Next {label.lower()}"))
     return html.Span(
         [
-            html.Label(label, htmlFor=name),
+            html.Label(htmlFor=name, **frozen(term(label, label.lower()))),
             html.Span([down, field, up], className="stepper"),
             html.Span(id=f"{name}-range", className="range"),
         ],

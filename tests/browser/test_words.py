@@ -32,8 +32,8 @@ def test_the_question_mark_by_keyboard(person: Person, causal: ModelRun) -> None
     weights = causal.attention(23, 0)[15]
     assert about(person, "attention") == [
         "The model has 30 layers of 9 heads, and each head spreads its attention over the tokens in its own way.",
-        f"In layer 23, head 0, ·to (15) attends most to ·Mary ({weights.argmax()}): weight {weights.max():.3f}, where 1 "
-        f"would be all of its attention.",
+        f"In layer 23, head 0, ·to (15) attends most to ·Mary ({weights.argmax()}): weight {weights.max():.3f}, where "
+        f"1 would be all of its attention.",
         "Each of the 18 rows is a token that looks (query), each of the 18 columns a token that is looked at (key); a "
         "row adds up to 1.",
     ]
@@ -109,7 +109,7 @@ def test_axe_finds_nothing_in_it(open_page: Callable[..., Person], causal: Model
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (768, 800), (390, 844), (320, 640)])
 def test_it_fits_into_every_window(open_page: Callable[..., Person], causal: ModelRun, width: int, height: int) -> None:
-    person = open_page(width, height)
+    person = open_page(width, height, has_touch=width < 768)
     person.open_run(causal, token=15, second=1, layer=23, head=0)
     for view in ("attention", "hidden", "prediction"):
         summary = person.page.locator(f"#{view}-panel .about > summary")

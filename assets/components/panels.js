@@ -28,6 +28,7 @@
     box.hidden = !about.length;
     if (box.hidden) box.open = false;
     if (box.open) writeAbout(box, about);
+    else box.querySelector(".about-text").replaceChildren(); // never of another selection, not for a moment
     abouts.set(box, about);
   }
   function writeAbout(box, about) {

@@ -65,10 +65,10 @@
     const [most, low] = [window.innerWidth - width - EDGE, window.innerHeight - height - EDGE];
     const within = (value, end) => Math.max(EDGE, Math.min(value, end));
     const spots = [
-      [within(seen.left, most), seen.bottom + GAP],
+      [within(seen.right - width, most), seen.bottom + GAP],
       [seen.left - width - GAP, within(seen.top, low)],
       [seen.right + GAP, within(seen.top, low)],
-      [within(seen.left, most), seen.top - height - GAP],
+      [within(seen.right - width, most), seen.top - height - GAP],
     ];
     const fits = ([x, y]) => x >= EDGE && x <= most && y >= EDGE && y <= low;
     const [left, top] = (seen.width && spots.find(fits)) || [most, low];

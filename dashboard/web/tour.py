@@ -65,7 +65,7 @@ STEPS = (
         "How the model represents them",
         f"#{ids.card_id('hidden')}",
         "After layer 23, each token is a list of 576 numbers, its *hidden state*. The map shows the two directions in "
-        "which these vary most.",
+        "which the tokens on it differ most.",
         "In all 576 numbers, `·to` (15) and `·Mary` (1) have a *cosine* of 0.622.",
         tab=ids.tab_id("hidden", "hidden"),
     ),

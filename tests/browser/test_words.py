@@ -19,7 +19,9 @@ pytestmark = pytest.mark.browser
 
 def about(person: Person, view: str) -> list[str]:
     """The sentences behind an open `?`, with ordinary spaces."""
-    found = person.page.locator(f"#{view}-panel .about-text p:not(.about-caption)").all_text_contents()
+    sentences = person.page.locator(f"#{view}-panel .about-text p:not(.about-caption)")
+    expect(sentences).to_have_count(3)
+    found = sentences.all_text_contents()
     return [sentence.replace("\u00a0", " ") for sentence in found]
 
 

@@ -45,7 +45,7 @@ def test_each_step_points_at_a_part_of_the_page(tmp_path: Path) -> None:
 
 def test_the_steps_are_sent_as_plain_words() -> None:
     steps, buttons = tree()
-    shown = [node for node in steps[2:]]
+    shown = steps[2:]
     assert [node[2][2] for node in shown] == [f"Step {i} of 5" for i in range(1, 6)]
     assert [node[1]["data-step"] for node in shown] == [step.points_at for step in STEPS]
     assert [node[3][2] for node in shown] == [step.title for step in STEPS]
@@ -53,7 +53,7 @@ def test_the_steps_are_sent_as_plain_words() -> None:
     text = json.dumps(shown, ensure_ascii=False)
     assert "`" not in text
     assert "*" not in text
-    named = [part[1]["data-term"] for node in shown for line in node[4:] for part in line[2:] if part[0] == "dfn"]
+    named = [part[1]["data-term"] for node in shown for line in node[4:] for part in line[2:] if "dfn" in part]
     assert set(named) == {"token", "surprisal", "head", "attention", "hidden state", "cosine", "probability"}
     assert set(named) <= set(GLOSSARY)
 

@@ -99,10 +99,13 @@
     place();
     if (back === document.activeElement && back.disabled) next.focus();
   }
-  function leave() {
+  function close() {
     at = -1;
     mark();
     box().hidden = true;
+  }
+  function leave() {
+    close();
     const again = opener && opener.isConnected && opener.offsetParent ? opener : app.byId("tour-start");
     if (again) again.focus();
   }
@@ -146,6 +149,7 @@
     if (at < 0) return;
     if (what === "nothing") leave();
     else if (what === "run" && isShown()) show(at);
+    else if (what === "run" && !state.working) close(); // a text of one's own: it is not what the steps speak of
     else if (what === "size" || what === "options") place();
   });
 });

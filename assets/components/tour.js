@@ -149,7 +149,8 @@
     if (at < 0) return;
     if (what === "nothing") leave();
     else if (what === "run" && isShown()) show(at);
-    else if (what === "run" && !state.working) close(); // a text of one's own: it is not what the steps speak of
+    else if (what === "run" && !state.working)
+      close(); // a text of one's own: it is not what the steps speak of
     else if (what === "size" || what === "options") place();
   });
 });

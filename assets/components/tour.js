@@ -145,7 +145,7 @@
     true,
   );
   for (const name of ["scroll", "resize"]) window.addEventListener(name, place, true);
-  app.onPaint((state, what) => {
+  app.onPaint((_state, what) => {
     if (at < 0) return;
     if (what === "nothing") leave();
     else if (what === "run" && isShown()) show(at);

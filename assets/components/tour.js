@@ -8,6 +8,7 @@
   const GAP = 10; // pixels between the box and what it points at
   const EDGE = 8; // pixels that stay free at the window's edge
   let at = -1; // the step that is shown; −1 while there is none
+  let awaited = false; // whether the example is on its way
   let opener = null; // the button that had the focus before
 
   function kept() {
@@ -39,9 +40,11 @@
   function bring() {
     const { selection, working } = app.state;
     if (!isShown()) {
+      awaited = true;
       if (!working) app.chooseExample(Number(box().dataset.exampleOfTour));
       return;
     }
+    awaited = false;
     const wanted = JSON.parse(box().dataset.selection);
     if (selection && Object.entries(wanted).some(([name, value]) => selection[name] !== value)) app.propose(wanted);
     const tab = app.byId(steps()[at].dataset.tab);
@@ -149,7 +152,7 @@
     if (at < 0) return;
     if (what === "nothing") leave();
     else if (what === "run" && isShown()) show(at);
-    else if (what === "run" && !state.working)
+    else if (what === "run" && !awaited)
       close(); // a text of one's own: it is not what the steps speak of
     else if (what === "size" || what === "options") place();
   });

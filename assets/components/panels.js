@@ -5,12 +5,13 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const painted = new Map(); // per view: the words that stand around it
+  const abouts = new WeakMap(); // per card's "?": the three sentences
   const PARTS = ["heading", "body", "footer"];
 
   /** What stands around a view's figure; what says the same as before is left as it is. */
   function words(told) {
     const { view, of } = told;
-    const text = JSON.stringify(PARTS.concat("alternative", "table").map((name) => told[name]));
+    const text = JSON.stringify(PARTS.concat("about", "alternative", "table").map((name) => told[name]));
     const changed = painted.get(view) !== text;
     painted.set(view, text);
     for (const part of PARTS) {
@@ -18,17 +19,41 @@
       if (changed) app.fill(box, told[part]);
       box.dataset.of = of;
     }
-    if (changed) explain(view);
+    if (changed) explain(view, told.about);
     document.dispatchEvent(new CustomEvent("view-words", { detail: { ...told, changed } }));
   }
-  /* the caption once more, behind the card's "?" */
-  function explain(view) {
-    const panel = document.getElementById(`${view}-panel`);
-    const caption = panel.querySelector(".heading .caption");
-    if (!caption) return;
-    panel.querySelector(".about-text").replaceChildren(...[...caption.cloneNode(true).childNodes]);
-    panel.querySelector(".about").hidden = !caption.textContent;
+  /* what is behind the card's "?", written when it opens: three sentences, and the caption, which a small card hides */
+  function explain(view, about) {
+    const box = document.querySelector(`#${view}-panel .about`);
+    box.hidden = !about.length;
+    if (box.hidden) box.open = false;
+    if (box.open) writeAbout(box, about);
+    else box.querySelector(".about-text").replaceChildren(); // never of another selection, not for a moment
+    abouts.set(box, about);
   }
+  function writeAbout(box, about) {
+    const text = box.querySelector(".about-text");
+    const focused = [...text.querySelectorAll(".term")].indexOf(document.activeElement);
+    app.fill(
+      text,
+      about.map((sentence) => ["p", {}, ...sentence]),
+    );
+    const caption = box.closest(".view").querySelector(".heading .caption");
+    if (caption && caption.textContent) {
+      const copy = app.make("p", "about-caption");
+      copy.append(...caption.cloneNode(true).childNodes);
+      text.append(copy);
+    }
+    app.placeMenu(box);
+    if (focused >= 0) (text.querySelectorAll(".term")[focused] || box.querySelector("summary")).focus();
+  }
+  document.addEventListener(
+    "toggle",
+    ({ target }) => {
+      if (target.open && abouts.has(target)) writeAbout(target, abouts.get(target));
+    },
+    true,
+  );
   /** A view's invitation, as before the first run. */
   function invite(view, parts) {
     for (const part of PARTS) {
@@ -36,7 +61,7 @@
       app.fill(box, parts[part] || []);
       delete box.dataset.of;
     }
-    explain(view);
+    explain(view, []);
     if (painted.delete(view)) {
       document.dispatchEvent(
         new CustomEvent("view-words", { detail: { view, alternative: "", table: null, awaits: [], changed: true } }),
@@ -82,13 +107,14 @@
       make("summary", { title: "What this shows", "aria-label": "What this shows" }, "?"),
       make("div", { className: "menu about-text" }),
     );
-    const head = make(
+    const tools = make(
       "div",
-      { className: "card-head" },
-      make("div", { id: `${view}-heading`, className: "heading" }),
+      { className: "card-tools" },
       about,
       make(Options, { fields: options, files: parts.export }),
     );
+    const heading = make("div", { id: `${view}-heading`, className: "heading" });
+    const head = make("div", { className: "card-head" }, heading, tools);
     const figure = make("div", { className: "figure", id: `${view}-figure` }, children);
     const column = make(
       "div",

@@ -61,6 +61,8 @@ STRIP_MARKS = "strip-marks"
 THEME_SWITCH = "theme-switch"
 TOKEN_COUNT = "token-count"
 TOOLTIP = "tooltip"
+TOUR = "tour"
+TOUR_START = "tour-start"
 UNDO = "undo"
 
 

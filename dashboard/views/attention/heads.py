@@ -22,6 +22,7 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import empty_figure
+from dashboard.views.attention import explained
 from dashboard.views.attention.heatmap import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words
@@ -251,6 +252,7 @@ VIEW = View(
     selects="drawn",
     draw=draw,
     text=text,
+    explain=explained.heads,
     controls=(SORT, ORDER, FILTER, COLOUR),
     above=controls_line,
     late=rows_table,

@@ -28,6 +28,7 @@ from dashboard.figures.attention import (
 )
 from dashboard.figures.heads import heads_map
 from dashboard.figures.spec import Spec
+from dashboard.views.attention import explained
 from dashboard.views.declaration import Extra, View, Words, token_at
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import BLOCK, head_table, row_table
@@ -253,6 +254,7 @@ VIEW = View(
     figure_reads=("run", "stream", "layer", "head"),
     draw=draw,
     text=text,
+    explain=explained.heatmap,
     beside=heads_grid,
     above=one_head_line,
     table=table,

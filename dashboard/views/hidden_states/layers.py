@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.projection import states_at
+from dashboard.components.glossary import term
 from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Cell, Column, Table
@@ -22,7 +23,8 @@ from dashboard.figures.text import at_place, minus, ordinal, place_name, place_s
 from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import View, Words, token_at
+from dashboard.views.declaration import Explanation, Sentence, View, Words, token_at
+from dashboard.views.explanation import counted, named
 from dashboard.views.not_finite import not_finite_message
 
 MOST_THIN = 40  # other tokens that are drawn
@@ -237,6 +239,57 @@ def _told(name: str, value: float, kind: str) -> html.Span:
     return html.Span([name, html.B(_number(value, kind), title=f"{value:.9g}")], className="number")
 
 
+def explain(context: Context) -> Explanation:
+    stream, value, shown, chosen = context.stream, context.options["value"], _shown(context), _chosen(context)
+    each: Sentence = ["the only ", term("layer")]
+    if stream.layers > 1:
+        each = ["each of the ", *counted(stream.layers, "layer")]
+    layers: Sentence = ["the ", term("embeddings"), " (E) and after ", *each]
+    if shown is None:
+        first: Sentence = ["This choice compares the hidden states of two tokens at ", *layers, "."]
+        return first, _in_words(value, None, context.selection.layer), _no_second(stream)
+    who = named(stream, chosen[0])
+    if VALUES[value][1]:
+        first = ["The line compares ", *who, " with ", *named(stream, chosen[1]), " at ", *layers, "."]
+    else:
+        first = ["The thick line follows ", *who, " at ", *layers, "."]
+    return first, _in_words(value, shown[0], context.selection.layer), _extreme(value, shown[0])
+
+
+def _in_words(value: str, numbers: np.ndarray | None, layer: int) -> Sentence:
+    """What is shown, with its number at the selected layer; without one where there is none yet."""
+    here = "" if numbers is None else f"{_number(float(numbers[layer + 1]), value)} after layer {layer}"
+    if value == "norm":
+        return ["The ", term("norm"), " is the length of its ", term("hidden state"), f": {here}."]
+    if value == "distance":
+        return [
+            "The ",
+            term("distance"),
+            f" says how far apart they are{here and ': '}{here}; 0 would mean that they are equal.",
+        ]
+    what = "compares its state with the one before the layer" if value == "turn" else "compares their directions"
+    return ["The ", term("cosine"), f" {what}{here and ': '}{here}, where 1 means the same direction."]
+
+
+def _extreme(value: str, numbers: np.ndarray) -> Sentence:
+    """Where the number is largest or smallest."""
+    if not np.isfinite(numbers).any():
+        return ["It is not defined at any layer, because the states are zero or not finite."]
+    largest = value in ("norm", "cosine")
+    at = int(np.nanargmax(numbers) if largest else np.nanargmin(numbers))
+    if value == "turn":
+        return [f"Layer {at - 1} turns it most: {_number(float(numbers[at]), value)}."]
+    what = {"norm": "longest", "cosine": "most alike", "distance": "closest"}[value]
+    who = "They are" if VALUES[value][1] else "It is"
+    return [f"{who} {what} {at_place(at)}: {_number(float(numbers[at]), value)}."]
+
+
+def _no_second(stream: Stream) -> Sentence:
+    if len(stream) == 1:
+        return ["This text has a single token, so there is nothing to compare it with."]
+    return [f"Shift-click one of the {len(stream):,} tokens to make it the second one."]
+
+
 def table(context: Context) -> Table:
     """One row a place: of the selected token and the second; in a file, of every token."""
     stream, chosen, whole = context.stream, _chosen(context), context.whole
@@ -292,6 +345,7 @@ VIEW = View(
     figure_reads=("run", "stream", "token", "second"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     table=table,
     export=export,

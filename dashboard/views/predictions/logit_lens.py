@@ -20,8 +20,10 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.text import at_place, place_name, place_sign, probability_text
 from dashboard.figures.tokens import run_labels, run_names
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import View, Words, waits
+from dashboard.views.declaration import Explanation, View, Words, waits
+from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions import explained
 from dashboard.views.predictions.lens_results import (
     MODE,
     from_place,
@@ -227,6 +229,16 @@ def _footer(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[A
     return numbers
 
 
+def explain(context: Context) -> Explanation:
+    run = context.run
+    if not run.has_predictions:
+        return without_predictions(run)
+    run.check_current()
+    found = position_lens_of(context)
+    labels = {} if found is None else labels_of_ids(run, found.lens, found.lens.top_ids[:, 0, 0].tolist())
+    return explained.lens(context, None if found is None else found.lens, labels)
+
+
 def table(context: Context) -> Table | None:
     """One row a layer at the selected position; in a file, of every position that is there."""
     run, position = context.run, context.selection.token
@@ -296,6 +308,7 @@ VIEW = View(
     figure_reads=("run", "token"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     needs=needs,
     uses=usable,

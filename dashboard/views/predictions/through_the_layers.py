@@ -22,8 +22,10 @@ from dashboard.figures.text import isolated, place_sign, probability_text, quote
 from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import token_label
 from dashboard.views.controls import Choice, Text
-from dashboard.views.declaration import View, Words, token_span
+from dashboard.views.declaration import Explanation, View, Words, token_span
+from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions import explained
 from dashboard.views.predictions.lens_results import (
     MODE,
     actual_id,
@@ -244,6 +246,17 @@ def _footer(context: Context, found: PositionLens, rows: list[Followed], labels:
     return parts
 
 
+def explain(context: Context) -> Explanation:
+    run = context.run
+    if not run.has_predictions:
+        return without_predictions(run)
+    run.check_current()
+    found = position_lens_of(context, words_of(context))
+    rows = [] if found is None else followed(context, found)
+    labels = {} if found is None else labels_of_ids(run, found.lens, [row.id for row in rows])
+    return explained.through(context, None if found is None else found.lens, labels)
+
+
 def table(context: Context) -> Table | None:
     """One row a layer and token: rank, probability, log-probability."""
     found = position_lens_of(context, words_of(context)) if context.run.has_predictions else None
@@ -292,6 +305,7 @@ VIEW = View(
     figure_reads=("run", "token"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     needs=needs,
     uses=usable,

@@ -23,8 +23,10 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.text import ordinal, probability_text, quoted
 from dashboard.figures.tokens import distinct, run_names, token_label
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import View, Words, token_at, token_span, waits
+from dashboard.views.declaration import Explanation, View, Words, token_at, token_span, waits
+from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions import explained
 from dashboard.views.predictions.messages import being_computed, no_predictions
 from dashboard.views.tables import candidates_table, shared_candidates_table
 
@@ -311,6 +313,17 @@ def _rows(rows: list[tuple[str, Any]]) -> html.Dl:
     return html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in rows], className="facts")
 
 
+def explain(context: Context) -> Explanation:
+    run, token = context.run, context.selection.token
+    if not run.has_predictions:
+        return without_predictions(run)
+    prediction = prediction_of(context, token)
+    labels = {} if prediction is None else _labels(run, prediction, None, int(context.options["count"]))
+    mask = _asks(run, token)
+    reads = "given" if prediction is not None and prediction.mode == "given" else "masked"
+    return explained.next_token(run, token, prediction, labels, "mask" if mask else reads)
+
+
 def table(context: Context) -> Table | None:
     run, selection, options, whole = context.run, context.selection, context.options, context.whole
     prediction = prediction_of(context, selection.token) if run.has_predictions else None
@@ -337,6 +350,7 @@ VIEW = View(
     figure_reads=("run", "token", "second"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     needs=needs,
     table=table,

@@ -31,7 +31,7 @@ from dashboard.errors import AddressNotFoundError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import empty_figure
 from dashboard.views.controls import SHOW
-from dashboard.views.declaration import View, Words
+from dashboard.views.declaration import Sentence, View, Words
 from dashboard.views.library import context_of
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
@@ -104,11 +104,11 @@ def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]
     Returns:
         "view". "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be
         computed first, each as its request, with its `name`. "whole": whether they will be the same whenever they are
-        asked for. `heading`, `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain
-        tree, or None).
+        asked for. `heading`, `body`, `footer` (plain trees), `about` (the three sentences behind the card's `?`, a
+        plain tree each), `alternative` (the figure in words) and `table` (a plain tree, or None).
     """
     found, problem = guarded(lambda: _told(services, view, state))
-    words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
+    words, about, table, awaits = found or (Words(view.title, message=[html.B(problem)]), (), None, ())
     return {
         "view": view.name,
         "run": state.selection.run,
@@ -117,21 +117,23 @@ def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]
         "awaits": [{"name": one.name, **one.to_json()} for one in awaits],
         "whole": found is not None and not awaits,
         **_placed(words),
+        "about": [bound(plain(sentence)) for sentence in about],
         "alternative": alternative(words),
         "table": table,
     }
 
 
-Told = tuple[Words, list[Plain] | None, Sequence[DerivedRequest]]
+Told = tuple[Words, Sequence[Sentence], list[Plain] | None, Sequence[DerivedRequest]]
 
 
 def _told(services: Services, view: View, state: ViewState) -> Told:
-    """A view's words, the table in place of its figure where the options ask for it, and which results it waits for."""
+    """A view's words, what explains it, the table in place of its figure where the options ask for it, and which
+    results it waits for."""
     context = context_of(view, state, services)
     try:
         return _said(view, context)
     except MissingArrayError as error:
-        return Words(view.title, message=_missing(error)), None, ()
+        return Words(view.title, message=_missing(error)), (), None, ()
 
 
 def _missing(error: MissingArrayError) -> list[Any]:
@@ -144,7 +146,8 @@ def _missing(error: MissingArrayError) -> list[Any]:
 def _said(view: View, context: Context) -> Told:
     table = view.table(context) if view.table and context.options.get(SHOW.name) == "table" else None
     words = view.text(context)
-    return words, None if table is None else bound(plain(shown_table(table))), view.awaits(context)
+    shown = None if table is None else bound(plain(shown_table(table)))
+    return words, view.explanation(context), shown, view.awaits(context)
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:

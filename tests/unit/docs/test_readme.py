@@ -309,3 +309,7 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
     assert array_of(of_layer["data"][0]["y"]) == pytest.approx(run.attention_of().received[1].mean(axis=0))
     assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])
     assert "is read with weight" in json.dumps(words["heading"])
+    weights = run.attention_of().received[1, 1]
+    [_what, own, more] = words["about"]
+    assert f"has weight {weights[3]:.3f} for head 1." in own[-1]
+    assert more == [f"A larger weight goes to {(weights > weights[3]).sum()} of the other tokens."]

@@ -98,8 +98,6 @@ def _of_picture(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
         rgba = np.asarray(image.convert("RGBA")).astype(np.int32)
     colours = np.where(rgba[:, :, 3] > 0, (rgba[:, :, 0] << 16) + (rgba[:, :, 1] << 8) + rgba[:, :, 2], -1)
-    starts = [
-        np.flatnonzero(np.append(True, np.diff(colours, axis=axis).any(axis=1 - axis))) for axis in (0, 1)
-    ]
+    starts = [np.flatnonzero(np.append(True, np.diff(colours, axis=axis).any(axis=1 - axis))) for axis in (0, 1)]
     edges = [np.append(start, size) / size for start, size in zip(starts, colours.shape, strict=True)]
     return colours[np.ix_(*starts)], edges[0], edges[1]

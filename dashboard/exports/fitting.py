@@ -11,7 +11,6 @@ import math
 import re
 import textwrap
 import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,14 +38,15 @@ def fitted(figure: go.Figure, width: int) -> tuple[go.Figure, str]:
     figure = go.Figure(figure)
     old = _plot(figure)
     bar = _colour_bar(figure)
-    if bar is not None and width < NARROW:
+    below = bar is not None and (width < NARROW or text_width(bar.title.text or "", CHARACTER) > max(old[1], 200))
+    if below:
         _legend_below(figure, bar)
     _left_margin(figure)
     plot = _resized(figure, old, width)
     _slant(figure, plot)
     for name, pixels in zip(("xaxis", "yaxis"), plot, strict=True):
         _thin(figure.layout[name], pixels)
-    if bar is not None and width < NARROW:
+    if below:
         bar.len = min(180, plot[0])
     left_out = _cell_texts(figure, plot)
     _point_labels(figure)
@@ -157,11 +157,13 @@ def _thin(axis: Any, pixels: float) -> None:
     flat = axis.side in (None, "bottom", "top") and not axis.tickangle and axis.plotly_name == "xaxis"
     least = max(text_width(text) for _at, text in shown) + 8 if flat else LINE - 1
     first = 1 if shown[0][1] == "E" else 0  # the embeddings, before layer 0
-    step = next((step for step in LABEL_STEPS if step * pixel >= least), LABEL_STEPS[-1])
+    gap = shown[1][0] - shown[0][0]
+    unit = 1 if gap in LABEL_STEPS or shown[0][1] == "E" or "<b" in "".join(texts) else gap
+    step = unit * next((step for step in LABEL_STEPS if step * unit * pixel >= least), LABEL_STEPS[-1])
     bold = [at for at, text in shown if "<b" in text]
     kept = []
     for at, text in shown:
-        regular = at == 0 or (at - first) % step == 0 and (at - first >= step or first == 0 or step == 1)
+        regular = at == 0 or ((at - first) % step == 0 and (at - first >= step or first == 0 or step == 1))
         free = all(abs(at - chosen) * pixel >= least for chosen in bold)
         if "<b" in text or (regular and free):
             kept.append((at, text))
@@ -194,7 +196,9 @@ def _cut(text: str, characters: int) -> str:
 
 def _point_labels(figure: go.Figure) -> None:
     """Place the labels of points again, and drop the numbers along a path that now stand too close."""
-    named = [trace for trace in figure.data if trace.type.startswith("scatter") and "markers+text" in (trace.mode or "")]
+    named = [
+        trace for trace in figure.data if trace.type.startswith("scatter") and "markers+text" in (trace.mode or "")
+    ]
     if not named:
         return
     project, plot = _projection(figure), _plot(figure)
@@ -204,12 +208,24 @@ def _point_labels(figure: go.Figure) -> None:
     points = [trace for trace in named if trace.mode == "markers+text"]
     texts = [list(trace.hovertext or trace.text) for trace in points]
     where = np.concatenate([project(trace) for trace in points])
-    marked = np.concatenate([np.full(len(text), trace.hovertext is None) for trace, text in zip(points, texts, strict=True)])
+    marked = np.concatenate(
+        [np.full(len(text), trace.hovertext is None) for trace, text in zip(points, texts, strict=True)]
+    )
     chosen = where[marked]
-    own = [not mark and bool(len(chosen)) and (np.abs(chosen - at).max(axis=1) < 0.5).any() for at, mark in zip(where, marked, strict=True)]
+    own = [
+        not mark and bool(len(chosen)) and (np.abs(chosen - at).max(axis=1) < 0.5).any()
+        for at, mark in zip(where, marked, strict=True)
+    ]
     wide = [text_width(text) for part in texts for text in part]
     kept = [index for index in range(len(where)) if not own[index]]
-    sides = place_labels(where[kept], [wide[i] for i in kept], [bool(marked[i]) for i in kept], (plot[0] + figure.layout.margin.r, plot[1]))
+    sides = place_labels(
+        where[kept],
+        [wide[i] for i in kept],
+        [bool(marked[i]) for i in kept],
+        (plot[0] + figure.layout.margin.r, plot[1]),
+    )
+    if any(trace.mode == "lines+markers+text" for trace in named) and figure.layout.width < NARROW:
+        sides = [side if marked[i] else None for i, side in zip(kept, sides, strict=True)]  # beside numbers of paths
     side_of = dict(zip(kept, sides, strict=True))
     start = 0
     for trace, text in zip(points, texts, strict=True):
@@ -223,8 +239,11 @@ def _point_labels(figure: go.Figure) -> None:
 def _count_left_out(figure: go.Figure, left_out: int, count: int) -> None:
     for note in figure.layout.annotations:
         if "found no room" in (note.text or ""):
-            note.text = f"{left_out} of {count} labels found no room"
-            note.visible = left_out > 0
+            note.update(text=f"{left_out} of {count} labels found no room", visible=left_out > 0)
+            if figure.layout.width < NARROW and figure.layout.xaxis.title.text:  # under it, not beside it
+                note.yshift -= LINE + 2
+                figure.layout.margin.b += LINE
+                figure.layout.height += LINE
 
 
 def _apart(trace: Any, pixels: np.ndarray, least: float = 16) -> None:
@@ -251,8 +270,10 @@ def _projection(figure: go.Figure) -> Any:
         return in_plane
     every = np.concatenate([_places(trace) for trace in figure.data])
     low, high = np.nanmin(every, axis=0), np.nanmax(every, axis=0)
-    eye, up = (np.array([getattr(part, name) or 0 for name in "xyz"], dtype=float) for part in (
-        figure.layout.scene.camera.eye, figure.layout.scene.camera.up))
+    eye, up = (
+        np.array([getattr(part, name) or 0 for name in "xyz"], dtype=float)
+        for part in (figure.layout.scene.camera.eye, figure.layout.scene.camera.up)
+    )
     rightwards = np.cross(up, eye)
     rightwards /= np.linalg.norm(rightwards)
     upwards = np.cross(eye, rightwards)

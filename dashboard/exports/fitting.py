@@ -29,8 +29,11 @@ SLANTED_FROM = 19  # pixels of a column from which on its label is slanted, not 
 SHORTEST = 3  # characters that a cell must have room for
 LEAST_HEIGHT = 170  # of a plot
 ASPECT = 0.72  # height of points and lines, in widths
+SCENE_TICK = 14  # pixels that Plotly draws 10 to 11 high in three components
 CUBE = 355 / 520  # of three components' cube, in heights of the picture
+WIDEST = 100  # pixels of a token along an axis of a narrow sheet: twelve characters and a position
 MARK = re.compile("<[^>]+>")
+TICK = re.compile(r"((?:<b[^>]*>)?)(.*?)((?: \d+)?)((?:</b>)?)", re.S)
 
 
 def fitted(figure: go.Figure, width: int) -> tuple[go.Figure, str]:
@@ -41,6 +44,9 @@ def fitted(figure: go.Figure, width: int) -> tuple[go.Figure, str]:
     below = bar is not None and (width < NARROW or text_width(bar.title.text or "", CHARACTER) > max(old[1], 200))
     if below:
         _legend_below(figure, bar)
+    if width < NARROW:
+        _shorten(figure.layout.xaxis)
+        _shorten(figure.layout.yaxis)
     _left_margin(figure)
     plot = _resized(figure, old, width)
     _slant(figure, plot)
@@ -84,6 +90,16 @@ def _legend_below(figure: go.Figure, bar: Any) -> None:
     margin.update(r=8, b=(margin.b or 0) + LEGEND)
 
 
+def _shorten(axis: Any) -> None:
+    """Cut tokens that are wider than `WIDEST`; their positions, where they have them, stay."""
+    if axis.ticktext and axis.tickfont.family == TOKEN_FONT:
+        texts = []
+        for text in axis.ticktext:
+            start, plain, position, end = TICK.fullmatch(text).groups()  # type: ignore[union-attr]
+            texts.append(f"{start}{_cut(plain, WIDEST - text_width(position))}{position}{end}")
+        axis.ticktext = texts
+
+
 def _left_margin(figure: go.Figure) -> None:
     """Room for the row labels that are wider than the figure thought."""
     axis, margin = figure.layout.yaxis, figure.layout.margin
@@ -103,6 +119,8 @@ def _resized(figure: go.Figure, old: tuple[float, float], width: int) -> tuple[f
     across, down = old
     if any(trace.type == "scatter3d" for trace in figure.data):
         across, down = room, max(LEAST_HEIGHT, min(down, ASPECT * room))
+        for side in (layout.scene.xaxis, layout.scene.yaxis, layout.scene.zaxis):
+            side.update(tickfont={"size": SCENE_TICK}, nticks=5)
     elif _is_cells(figure):
         across, down = _cells(figure, old, room)
         margin.r = width - margin.l - across
@@ -180,13 +198,18 @@ def _cell_texts(figure: go.Figure, plot: tuple[float, float]) -> str:
     for trace in figure.data:
         if trace.type == "scatter" and trace.mode == "text" and trace.textposition is None:
             gone = gone or characters < SHORTEST
-            trace.text = [_cut(text, characters) if characters >= SHORTEST else "" for text in trace.text]
+            trace.text = [
+                _cut(text, characters * CHARACTER_WIDTH) if characters >= SHORTEST else "" for text in trace.text
+            ]
     return "Cells have no room for their tokens at this width." if gone else ""
 
 
-def _cut(text: str, characters: int) -> str:
+def _cut(text: str, pixels: float) -> str:
+    """`text`, which may be isolated and is escaped, cut to a width."""
+    if text_width(text) <= pixels:
+        return text
     plain = BIDI_CONTROLS.sub("", html.unescape(text))
-    while text_width(plain) > characters * CHARACTER_WIDTH and len(plain) > 2:
+    while text_width(plain) > pixels and len(plain) > 2:
         plain = plain.removesuffix("…")[:-1] + "…"
     return escape(isolated(plain))
 

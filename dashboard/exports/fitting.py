@@ -17,7 +17,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.figures.attention import LABEL_STEPS
-from dashboard.figures.labels import place_labels
+from dashboard.figures.labels import name_chosen, place_labels
 from dashboard.figures.text import BIDI_CONTROLS, escape, isolated
 from dashboard.figures.theme import CHARACTER_WIDTH, TOKEN_FONT
 
@@ -33,6 +33,7 @@ SCENE_TICK = 14  # pixels that Plotly draws 10 to 11 high in three components
 CUBE = 355 / 520  # of three components' cube, in heights of the picture
 WIDEST = 100  # pixels of a token along an axis of a narrow sheet: twelve characters and a position
 MARK = re.compile("<[^>]+>")
+CHOSEN = "<b style"  # begins the label of the selected and of the second token
 TICK = re.compile(r"((?:<b[^>]*>)?)(.*?)((?: \d+)?)((?:</b>)?)", re.S)
 
 
@@ -170,22 +171,22 @@ def _thin(axis: Any, pixels: float) -> None:
     if axis.tickvals is None or len(axis.tickvals) < 2 or axis.type == "log":
         return
     texts = axis.ticktext or [str(at) for at in axis.tickvals]
-    shown = list(zip(map(float, axis.tickvals), texts, strict=True))
+    shown = sorted(zip(map(float, axis.tickvals), texts, strict=True))
     pixel = pixels / _span(axis)
     flat = axis.side in (None, "bottom", "top") and not axis.tickangle and axis.plotly_name == "xaxis"
     least = max(text_width(text) for _at, text in shown) + 8 if flat else LINE - 1
     first = 1 if shown[0][1] == "E" else 0  # the embeddings, before layer 0
     gap = shown[1][0] - shown[0][0]
-    unit = 1 if gap in LABEL_STEPS or shown[0][1] == "E" or "<b" in "".join(texts) else gap
+    unit = 1 if gap in LABEL_STEPS or first or CHOSEN in "".join(texts) else gap
     step = unit * next((step for step in LABEL_STEPS if step * unit * pixel >= least), LABEL_STEPS[-1])
-    bold = [at for at, text in shown if "<b" in text]
-    kept = []
-    for at, text in shown:
-        regular = at == 0 or ((at - first) % step == 0 and (at - first >= step or first == 0 or step == 1))
-        free = all(abs(at - chosen) * pixel >= least for chosen in bold)
-        if "<b" in text or (regular and free):
-            kept.append((at, text))
+    kept = [(at, text) for at, text in shown if _regular(at, step, first) and CHOSEN not in text]
     axis.update(tickvals=[at for at, _text in kept], ticktext=[text for _at, text in kept])
+    name_chosen(axis, [(at, text) for at, text in shown if CHOSEN in text], least / pixel)
+
+
+def _regular(place: float, step: float, first: int) -> bool:
+    """Whether a place has a label: every `step`-th from the first on, the embeddings before it always."""
+    return place == 0 or ((place - first) % step == 0 and (place - first >= step or step == 1 or first == 0))
 
 
 def _cell_texts(figure: go.Figure, plot: tuple[float, float]) -> str:

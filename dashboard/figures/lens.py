@@ -15,6 +15,7 @@ from dashboard.analysis.lens import Measure, largest, measured, strength, ticks
 from dashboard.contracts.lens import LogitLens
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
+from dashboard.figures.labels import name_chosen
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import elide, escape, isolated, ordinal, probability_text
 from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
@@ -345,24 +346,22 @@ def framed_lens(
         if row is not None:
             shapes.append(_frame((-0.5, positions - 0.5), (row + 0.5, row + 1.5), line))
     figure = go.Figure(spec)
-    _name_columns(figure, drawn, ((second, theme.ink), (token, theme.selected)))
+    _name_columns(figure, drawn, ((second if second != token else None, theme.ink), (token, theme.selected)))
     margin = figure.layout.margin
     return figure.update_layout(
         shapes=shapes, width=margin.l + width + margin.r, height=margin.t + height + margin.b, meta=None
     )
 
 
-def _name_columns(figure: go.Figure, drawn: LensMap, chosen: Sequence[tuple[int | None, str]]) -> None:
-    """Label these columns in bold, the last before the others; labels that would collide leave."""
-    axis, positions = figure.layout.xaxis, drawn.lens.positions
-    few, names = positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
-    apart = 0.7 * label_step(positions, LARGE[0], 30 if few else 13)
-    for column, colour in chosen:
-        if column is not None:
-            ticks = list(zip(axis.tickvals, axis.ticktext, strict=True))
-            shown = [(at, text) for at, text in ticks if abs(at - column) >= apart]
-            shown.append((column, f'<b style="color:{colour}">{str(column) if few else escape(names[column])}</b>'))
-            axis.tickvals, axis.ticktext = [at for at, _text in shown], [text for _at, text in shown]
+def _name_columns(figure: go.Figure, drawn: LensMap, marks: Sequence[tuple[int | None, str]]) -> None:
+    """Label these columns in bold whatever the others' step."""
+    few, names = drawn.lens.positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
+    chosen = [
+        (column, f'<b style="color:{colour}">{column if few else escape(names[column])}</b>')
+        for column, colour in marks
+        if column is not None
+    ]
+    name_chosen(figure.layout.xaxis, chosen, 0.7 * label_step(drawn.lens.positions, LARGE[0], 30 if few else 13))
 
 
 def _frame(x: tuple[float, float], y: tuple[float, float], line: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -49,7 +48,8 @@ async () => {
         const box = text.getBBox();
         const to = text.getScreenCTM();
         const scale = Math.sqrt(Math.abs(to.a * to.d - to.b * to.c));
-        const sizes = [text, ...text.querySelectorAll("tspan")].map((part) => parseFloat(getComputedStyle(part).fontSize));
+        const parts = [text, ...text.querySelectorAll("tspan")];
+        const sizes = parts.map((part) => parseFloat(getComputedStyle(part).fontSize));
         const trim = box.height * 0.13; // above and below what is written
         const corners = [
             [box.x, box.y + trim], [box.x + box.width, box.y + trim],

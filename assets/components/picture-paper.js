@@ -1,6 +1,6 @@
 /*
- * A picture's paper: which there is to choose, a rectangle for each cell of a heatmap, of which Plotly makes an image in
- * an SVG, and the size in print.
+ * A picture's paper: what there is to choose, the size in print, and a rectangle for each cell of a heatmap, of which
+ * Plotly makes an image.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";

@@ -181,7 +181,7 @@ def _thin(axis: Any, pixels: float) -> None:
     step = unit * next((step for step in LABEL_STEPS if step * unit * pixel >= least), LABEL_STEPS[-1])
     kept = [(at, text) for at, text in shown if _regular(at, step, first) and CHOSEN not in text]
     axis.update(tickvals=[at for at, _text in kept], ticktext=[text for _at, text in kept])
-    name_chosen(axis, [(at, text) for at, text in shown if CHOSEN in text], least / pixel)
+    name_chosen(axis, [(at, str(text)) for at, text in shown if CHOSEN in text], least / pixel)
 
 
 def _regular(place: float, step: float, first: int) -> bool:

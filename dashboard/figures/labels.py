@@ -58,7 +58,7 @@ def _covers(box: np.ndarray, taken: np.ndarray) -> bool:
     return bool(((left < taken[:, 2]) & (right > taken[:, 0]) & (top < taken[:, 3]) & (bottom > taken[:, 1])).any())
 
 
-def name_chosen(axis: Any, chosen: Sequence[tuple[int, str]], least: float) -> None:
+def name_chosen(axis: Any, chosen: Sequence[tuple[float, str]], least: float) -> None:
     """Write these labels along an axis whatever the others' step; a label that is nearer to one than `least` leaves.
 
     Two of them that are near each other are moved apart, each by half of what is lacking.
@@ -66,7 +66,7 @@ def name_chosen(axis: Any, chosen: Sequence[tuple[int, str]], least: float) -> N
     Args:
         axis: of a figure, with texts at its ticks. chosen: one or two places and their labels, as Plotly's markup.
     """
-    places = [float(at) for at, _text in chosen]
+    places = [at for at, _text in chosen]
     shown = [
         (at, text)
         for at, text in zip(axis.tickvals, axis.ticktext, strict=True)

@@ -27,6 +27,8 @@ def vector_cells(figure: go.Figure) -> tuple[list[dict[str, Any]], str]:
     traces = [trace for trace in figure.data if trace.type == "heatmap"]
     found = []
     for index, trace in enumerate(traces):
+        if not _is_plain(trace, figure):
+            continue
         colours = _turned(_of_trace(trace), figure)
         if max(colours.shape) <= LARGEST_SIDE:
             rows, columns = (np.linspace(0, 1, count + 1) for count in colours.shape)
@@ -39,6 +41,12 @@ def vector_cells(figure: go.Figure) -> tuple[list[dict[str, Any]], str]:
     return found, "" if whole else _sentence(figure)
 
 
+def _is_plain(trace: go.Heatmap, figure: go.Figure) -> bool:
+    """Whether all is said that gives a cell its place and colour; else Plotly finds it out when it draws."""
+    said = (trace.colorscale, trace.zmin, trace.zmax, figure.layout.xaxis.range, figure.layout.yaxis.range)
+    return all(value is not None for value in said) and trace.x is None and trace.y is None and not trace.zsmooth
+
+
 def _is_grid(figure: go.Figure) -> bool:
     """Whether the layout's pictures are those of all heads, not the cells of one long text."""
     return len(figure.layout.images) > 1 or figure.layout.yaxis.scaleanchor is None
@@ -47,7 +55,9 @@ def _is_grid(figure: go.Figure) -> bool:
 def _sentence(figure: go.Figure) -> str:
     if figure.layout.images and _is_grid(figure):
         return f"The heads are pictures: they have more than {MOST_CELLS:,} cells in all."
-    return f"The cells are one picture: there are more than {LARGEST_SIDE} in a row or column."
+    if figure.layout.images or any(_is_plain(trace, figure) for trace in figure.data if trace.type == "heatmap"):
+        return f"The cells are one picture: there are more than {LARGEST_SIDE} in a row or column."
+    return "The cells are one picture."
 
 
 def _described(

@@ -71,6 +71,7 @@ def text_width(text: str, character: float = CHARACTER_WIDTH) -> float:
 
 def _plot(figure: go.Figure) -> tuple[float, float]:
     layout, margin = figure.layout, figure.layout.margin
+    margin.update({side: margin[side] or 0 for side in "lrtb"})
     return layout.width - margin.l - margin.r, layout.height - margin.t - margin.b
 
 
@@ -134,6 +135,8 @@ def _resized(figure: go.Figure, old: tuple[float, float], width: int) -> tuple[f
 
 
 def _cells(figure: go.Figure, old: tuple[float, float], room: float) -> tuple[float, float]:
+    if not (figure.layout.xaxis.range and figure.layout.yaxis.range):
+        return min(room, old[0]), old[1]
     columns, rows = _span(figure.layout.xaxis), _span(figure.layout.yaxis)
     side = min(old[0] / columns, room / columns)
     if figure.layout.yaxis.scaleanchor:  # square, whatever room there was
@@ -151,7 +154,7 @@ def _span(axis: Any) -> float:
 def _slant(figure: go.Figure, plot: tuple[float, float]) -> None:
     """Column labels at −45° where a column has room and none reaches over the page's edge, else upright."""
     axis, layout, margin = figure.layout.xaxis, figure.layout, figure.layout.margin
-    if not axis.ticktext or not axis.tickangle:
+    if not axis.ticktext or not axis.tickangle or axis.range is None:
         return
     pixel = plot[0] / _span(axis)
     widths = [text_width(text) for text in axis.ticktext]
@@ -168,7 +171,7 @@ def _slant(figure: go.Figure, plot: tuple[float, float]) -> None:
 
 def _thin(axis: Any, pixels: float) -> None:
     """Every 2nd, 5th, 10th … label where they would stand too close; those in bold stay and push others out."""
-    if axis.tickvals is None or len(axis.tickvals) < 2 or axis.type == "log":
+    if axis.tickvals is None or len(axis.tickvals) < 2 or axis.range is None or axis.type in ("log", "category"):
         return
     texts = axis.ticktext or [str(at) for at in axis.tickvals]
     shown = sorted(zip(map(float, axis.tickvals), texts, strict=True))
@@ -191,7 +194,7 @@ def _regular(place: float, step: float, first: int) -> bool:
 
 def _cell_texts(figure: go.Figure, plot: tuple[float, float]) -> str:
     """Cut what stands in cells to their width; below `SHORTEST` characters it goes."""
-    if not any(trace.type == "heatmap" for trace in figure.data):
+    if not any(trace.type == "heatmap" for trace in figure.data) or figure.layout.xaxis.range is None:
         return ""
     step = next(trace.dx or 1 for trace in figure.data if trace.type == "heatmap")
     characters = int((plot[0] / _span(figure.layout.xaxis) * step - 4) / CHARACTER_WIDTH)
@@ -223,7 +226,8 @@ def _point_labels(figure: go.Figure) -> None:
     named = [
         trace for trace in figure.data if trace.type.startswith("scatter") and "markers+text" in (trace.mode or "")
     ]
-    if not named:
+    in_space = any(trace.type == "scatter3d" for trace in named)
+    if not named or not (in_space or (figure.layout.xaxis.range and figure.layout.yaxis.range)):
         return
     project, plot = _projection(figure), _plot(figure)
     for trace in named:

@@ -167,3 +167,14 @@ def test_all_heads_are_cells_until_there_are_too_many() -> None:
     many = np.random.default_rng(1).integers(1, 256, size=(10, 12, 32, 32)).astype(np.uint8)
     assert many.size > MOST_CELLS
     assert vector_cells(heads_map(many)) == ([], "The heads are pictures: they have more than 100,000 cells in all.")
+
+
+def test_a_figure_that_leaves_its_axes_to_plotly_is_laid_out_too() -> None:
+    cells = go.Figure(go.Heatmap(z=[[1, 2], [3, 4]]), layout={"width": 700, "height": 400})
+    assert fitted(cells, 400)[0].layout.width == 400
+    assert vector_cells(cells) == ([], "The cells are one picture.")
+    named = {"x": ["a", "b"], "y": [1, 2], "mode": "markers+text", "text": ["one", "two"]}
+    points = go.Figure(go.Scatter(named), layout={"width": 700, "height": 400, "xaxis": {"tickvals": ["a", "b"]}})
+    figure, left_out = fitted(points, 400)
+    assert (figure.layout.width, left_out, list(figure.data[0].text)) == (400, "", ["one", "two"])
+    assert vector_cells(points) == ([], "")

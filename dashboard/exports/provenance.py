@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from dashboard.views.declaration import View
 
 PROGRAM = f"Transformer dashboard {__version__}"
 HERE = "as found on the machine that ran it"
+FILLER = "\ufdd0"  # no character, so it is in no text
 LONGEST_PREVIEW = 160  # characters of the text in a picture's foot
 
 
@@ -35,7 +37,7 @@ class Provenance:
 
     def foot(self, characters: int) -> list[str]:
         """The brief lines, wrapped."""
-        return [line for part in self.brief for line in textwrap.wrap(part, max(20, characters))]
+        return [line for part in self.brief for line in wrapped(part, max(20, characters))]
 
 
 def of_run(run: ModelRun, now: datetime | None = None) -> Provenance:
@@ -147,6 +149,15 @@ def _who(run: ModelRun) -> str:
 def _when(run: ModelRun, now: datetime | None) -> str:
     earlier = " (computed by an earlier version)" if run.outdated else ""
     return f"{PROGRAM} · {_date(now).date().isoformat()} · run {run.key[:12]}{earlier}"
+
+
+def wrapped(text: str, characters: int) -> list[str]:
+    """`textwrap.wrap`, but a Chinese or Japanese character takes the room of two."""
+    wide = {index for index, one in enumerate(text) if unicodedata.east_asian_width(one) in "WF"}
+    if not wide:
+        return textwrap.wrap(text, characters)
+    doubled = "".join(one + FILLER * (index in wide) for index, one in enumerate(text))
+    return [line.replace(FILLER, "") for line in textwrap.wrap(doubled, characters)]
 
 
 def file_name(run: ModelRun, *parts: str, suffix: str) -> str:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
 from dashboard.errors import RunShapeError
+from dashboard.figures.labels import name_chosen
 from dashboard.figures.pixels import grey_uri, held, packed, pooled
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import ISOLATE, escape, isolated
@@ -173,28 +174,22 @@ def name_selected(
     keys: Sequence[Token | str],
     selected: tuple[int | None, int | None],
 ) -> None:
-    """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would
-    collide leave.
-    """
+    """Label the selected row, and the second's row and column, in bold whatever the others' step."""
     token, other = selected
+    rows = ((other if other != token else None, COLOURS.ink), (token, COLOURS.selected))
+    columns = ((other, COLOURS.ink),)
     sides = (
-        (figure.layout.yaxis, queries, other if other != token else None, COLOURS.ink, False),
-        # last: where the two are near, the second's label leaves
-        (figure.layout.yaxis, queries, token, COLOURS.selected, False),
-        (figure.layout.xaxis, keys, other, COLOURS.ink, len(keys) > POSITIONS_ABOVE),
+        (figure.layout.yaxis, queries, rows, False),
+        (figure.layout.xaxis, keys, columns, len(keys) > POSITIONS_ABOVE),
     )
-    for side, tokens, chosen, colour, bare in sides:
-        if chosen is None or chosen >= len(tokens):  # the second token may be one of the keys alone
-            continue
-        names, step = axis_names(labels_of(tokens)), label_step(len(tokens))
-        shown = [
-            (at, text)
-            for at, text in zip(side.tickvals, side.ticktext, strict=True)
-            if at != chosen and abs(at - chosen) >= 0.7 * step
+    for side, tokens, marks, positions_only in sides:
+        names = axis_names(labels_of(tokens))
+        chosen = [
+            (at, f'<b style="color:{colour}">{at if positions_only else escape(names[at])}</b>')
+            for at, colour in marks
+            if at is not None and at < len(tokens)  # the second token may be one of the keys alone
         ]
-        text = str(chosen) if bare else escape(names[chosen])
-        shown.append((chosen, f'<b style="color:{colour}">{text}</b>'))
-        side.tickvals, side.ticktext = [at for at, _text in shown], [text for _at, text in shown]
+        name_chosen(side, chosen, 0.7 * label_step(len(tokens)))
 
 
 def _check_shape(matrix: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str]) -> None:

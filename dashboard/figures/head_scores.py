@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -38,13 +40,17 @@ def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, sele
     )
     frame_head(figure, *selected)
     figure.update_layout(
-        xaxis=axis(title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
-        yaxis=axis(title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
+        xaxis=axis(title=_title("head"), side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
+        yaxis=axis(title=_title("layer"), range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
         margin={"l": 52, "r": 92, "t": 46, "b": 8},
         width=max(360, heads * tile + 144),
         height=max(200, layers * tile + 54),
     )
     return figure
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 11}, "standoff": 6}
 
 
 def _ticks(count: int, tile: int) -> dict[str, list[int]]:

@@ -16,6 +16,7 @@ from dashboard.analysis.lens import Measure, largest, measured, strength, ticks
 from dashboard.contracts.lens import LogitLens
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
+from dashboard.figures.labels import name_chosen
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import elide, escape, isolated, ordinal, place_name, place_sign, probability_text
 from dashboard.figures.theme import (
@@ -361,10 +362,22 @@ def framed_lens(
         if row is not None:
             shapes.append(_frame((-0.5, positions - 0.5), (row + 0.5, row + 1.5), line))
     figure = go.Figure(spec)
+    _name_columns(figure, drawn, ((second if second != token else None, COLOURS.ink), (token, COLOURS.selected)))
     margin = figure.layout.margin
     return figure.update_layout(
         shapes=shapes, width=margin.l + width + margin.r, height=margin.t + height + margin.b, meta=None
     )
+
+
+def _name_columns(figure: go.Figure, drawn: LensMap, marks: Sequence[tuple[int | None, str]]) -> None:
+    """Label these columns in bold whatever the others' step."""
+    few, names = drawn.lens.positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
+    chosen = [
+        (column, f'<b style="color:{colour}">{column if few else escape(names[column])}</b>')
+        for column, colour in marks
+        if column is not None
+    ]
+    name_chosen(figure.layout.xaxis, chosen, 0.7 * label_step(drawn.lens.positions, LARGE[0], 30 if few else 13))
 
 
 def _frame(x: tuple[float, float], y: tuple[float, float], line: dict[str, Any]) -> dict[str, Any]:

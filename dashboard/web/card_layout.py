@@ -25,6 +25,11 @@ FORMATS = {
     "html": "A page with the figure, which works offline",
     "csv": "The numbers, for a spreadsheet or pandas",
 }
+WIDTHS = (
+    ("screen", "Screen", "Each figure as wide as it likes"),
+    ("170mm", "170 mm", "For print: the width of a page; PNG at 300 dpi"),
+    ("85mm", "85 mm", "For print: one of two columns; PNG at 300 dpi"),
+)
 
 
 def cards_box(views: Sequence[View]) -> html.Div:
@@ -108,7 +113,29 @@ def _export(view: View) -> list[Component]:
     groups += [
         _formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more
     ]
-    return [*groups, tick("Use the page’s theme for PNG and SVG", "ground")]
+    pictures = [
+        tick("Use the page’s theme for PNG and SVG", "ground"),
+        tick("PNG and SVG without title and source", "bare"),
+    ]
+    return [*groups, _widths(), *pictures]
+
+
+def _widths() -> html.Div:
+    """How wide pictures are: the browser remembers it (assets/components/picture-paper.js)."""
+    buttons = [
+        html.Button(
+            words,
+            className="quiet",
+            type="button",
+            role="radio",
+            title=title,
+            **attributes(data_export_choice="width", data_value=value, aria_checked="false"),
+        )
+        for value, words, title in WIDTHS
+    ]
+    legend = "Width of PNG and SVG"
+    row = html.Div(buttons, className="export-row", role="radiogroup", **attributes(aria_label=legend))
+    return html.Div([html.Span(legend, className="legend-text"), row], className="export-width")
 
 
 def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:

@@ -21,6 +21,7 @@ from dashboard.cli import main
 from dashboard.contracts.context import Context
 from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection
+from dashboard.exports.cells import LARGEST_SIDE, MOST_CELLS
 from dashboard.figures.attention import LARGEST_HEATMAP, LARGEST_PICTURE, POSITIONS_ABOVE
 from dashboard.settings import Settings, environ_name
 from dashboard.store.run_store import RunStore
@@ -155,6 +156,8 @@ def test_limits_are_the_codes() -> None:
     text = prose(read(ROOT / "README.md"))
     assert f"From {POSITIONS_ABOVE + 1} tokens on, heatmap and points zoom" in text
     assert f"Above {LARGEST_HEATMAP} tokens the exported heatmap is a" in text
+    assert f"Above {LARGEST_SIDE} tokens the cells of an SVG are one picture" in text
+    assert f"those of all heads above {MOST_CELLS:,} in all" in text
     assert f"above {LARGEST_PICTURE} each of its pixels is the largest" in text
     assert f"the {CaptureOptions().top_k} likeliest are kept" in text
 
@@ -237,6 +240,7 @@ def test_what_the_browser_keeps_is_said() -> None:
         "state/kept-text.js": {"sessionStorage"},  # the text that was not run yet, and its model
         "components/keyboard.js": {"localStorage"},  # whether keys of one character are on
         "state/history.js": {"sessionStorage"},  # how far Redo leads
+        "components/picture-paper.js": {"localStorage"},  # how pictures are saved
         "state/places-left.js": {"localStorage"},  # where one was in each run
     }
     [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["state/places-left.js"])

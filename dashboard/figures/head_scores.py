@@ -1,14 +1,47 @@
-"""One score of every head, layer × head, as a figure that stands by itself."""
+"""One number of every head, layer × head: on the page, and as a figure that stands by itself."""
 
 from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.theme import Theme, axis, base_layout
+from dashboard.figures.attention import colour_scale, shades
+from dashboard.figures.spec import Spec, typed
+from dashboard.figures.theme import LIGHT, Theme, axis, base_layout
 
 TILE = 34  # pixels of one head
+WIDE, HIGH = 600, 440  # pixels of the cells on the page, about
 LABEL_STEPS = (1, 2, 5, 10, 20)
+
+
+def page_scores(weights: np.ndarray, theme: Theme = LIGHT) -> Spec:
+    """One weight of every head as plain data; `layout.meta.axes` says what a cell is of.
+
+    Args:
+        weights: (layer, head) 0 … 1, NaN where a head has none. The colour follows the square root.
+    """
+    layers, heads = weights.shape
+    known = np.isfinite(weights)
+    hover = [
+        [f"Layer {layer}, head {head}<br>weight {weights[layer, head]:.6g}" for head in range(heads)]
+        for layer in range(layers)
+    ]
+    cells = {
+        "type": "heatmap",
+        "z": typed(shades(np.nan_to_num(weights), known)),
+        **{"zmin": 0, "zmax": 255, "showscale": False, "xgap": 1, "ygap": 1},
+        "colorscale": colour_scale(theme),
+        "hovertext": hover,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+    titled = {"font": {"size": 11}, "standoff": 4}
+    x = axis(
+        theme, range=[-0.5, heads - 0.5], side="top", title={"text": "head", **titled}, **_ticks(heads, WIDE // heads)
+    )
+    y = axis(theme, range=[layers - 0.5, -0.5], title={"text": "layer", **titled}, **_ticks(layers, HIGH // layers))
+    meta = {"axes": {"x": "head", "y": "layer"}, "first_layer": 0}
+    margin = {"l": 48, "r": 16, "t": 44, "b": 8}
+    return {"data": [cells], "layout": {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta}}
 
 
 def scores_map(

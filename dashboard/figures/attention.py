@@ -153,7 +153,12 @@ def attention_picture(
 
 
 def weight_legend(figure: go.Figure, theme: Theme) -> None:
-    """Add the colour legend of `shades`, in real weights."""
+    """Add the colour legend of `shades`."""
+    figure.add_trace(legend_trace(theme))
+
+
+def legend_trace(theme: Theme) -> dict[str, Any]:
+    """The colour legend of `shades`, in real weights, as a trace without points."""
     bar = {
         "title": {"text": "weight", "font": {"size": 11}},
         "thickness": 12,
@@ -168,7 +173,7 @@ def weight_legend(figure: go.Figure, theme: Theme) -> None:
     }
     scale = [[i / (len(theme.weights) - 1), colour] for i, colour in enumerate(theme.weights)]
     marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
-    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, hoverinfo="skip"))
+    return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
 
 
 def name_selected(

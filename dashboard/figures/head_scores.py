@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.attention import colour_scale, shades
+from dashboard.figures.attention import colour_scale, legend_trace, shades
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import LIGHT, Theme, axis, base_layout
 
@@ -40,8 +40,11 @@ def page_scores(weights: np.ndarray, theme: Theme = LIGHT) -> Spec:
     )
     y = axis(theme, range=[layers - 0.5, -0.5], title={"text": "layer", **titled}, **_ticks(layers, HIGH // layers))
     meta = {"axes": {"x": "head", "y": "layer"}, "first_layer": 0}
-    margin = {"l": 48, "r": 16, "t": 44, "b": 8}
-    return {"data": [cells], "layout": {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta}}
+    margin = {"l": 48, "r": 72, "t": 44, "b": 8}
+    return {
+        "data": [cells, legend_trace(theme)],
+        "layout": {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta},
+    }
 
 
 def scores_map(

@@ -1,7 +1,7 @@
 /*
- * Marks and clicks over figures that say what their axes are of: `layout.meta.axes` is { x: "token" or "layer", y:
- * "layer" }, one unit each, and `first_layer` the layer at 0 (−1: the embeddings). dashboard/figures/lens.py and
- * layer_lines.py draw such figures.
+ * Marks and clicks over figures that say what their axes are of: `layout.meta.axes` is { x: "token", "layer" or "head",
+ * y: "layer" }, one unit each, and `first_layer` the layer at 0 (−1: the embeddings). dashboard/figures/lens.py,
+ * layer_lines.py and head_scores.py draw such figures.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -31,10 +31,12 @@
     frame(svg, g, g.left(token - 0.5), g.box.y0, g.left(token + 0.5), g.box.y1, className, casing);
   }
   /* labels of what is selected, in the look of the heatmap's */
-  function emphasise(graph, { axes, first_layer: first }, { token, second, layer }) {
+  function emphasise(graph, { axes, first_layer: first }, selection) {
+    const strong = axes.x === "head" ? "selected" : "second"; // a head is one cell, a layer a row
     const looks = {
-      token: (value) => (value === token ? "selected" : value === second ? "second" : ""),
-      layer: (value) => (value + first === layer ? "second" : ""),
+      token: (value) => (value === selection.token ? "selected" : value === selection.second ? "second" : ""),
+      layer: (value) => (value + first === selection.layer ? strong : ""),
+      head: (value) => (value === selection.head ? strong : ""),
     };
     for (const [name, of] of Object.entries(axes)) {
       for (const { value, text } of app.ticksOf(graph, name)) {
@@ -56,6 +58,11 @@
     if (axes.x === "layer") {
       const x = g.left(place);
       app.svg("line", { x1: x, x2: x, y1: g.box.y0, y2: g.box.y1, class: "layer-line" }, svg);
+    }
+    if (axes.x === "head") {
+      const { head } = selection;
+      frame(svg, g, g.left(head - 0.5), g.top(place - 0.5), g.left(head + 0.5), g.top(place + 0.5), "row", 4);
+      return;
     }
     const end = axes.x === "token" ? g.box.x1 : g.left(0.5); // of a column alone, what its cells say stands beside them
     if (axes.y === "layer") frame(svg, g, g.box.x0, g.top(place - 0.5), end, g.top(place + 0.5), "second-row", 3.5);
@@ -79,15 +86,18 @@
     const within = (value, low, high) => Math.max(low, Math.min(high, Math.round(value)));
     const found = { g, px };
     if (axes.x === "token" && inX && py <= g.box.y1) found.token = within(g.across(px), 0, counts.token - 1);
+    if (axes.x === "head" && inX && py <= g.box.y1) found.head = within(g.across(px), 0, counts.head - 1);
     if (axes.x === "layer" && inX) found.layer = within(g.across(px) + first, first, counts.layer - 1);
     if (axes.y === "layer" && inY && px <= g.box.x1) found.layer = within(g.down(py) + first, first, counts.layer - 1);
-    return found.token === undefined && found.layer === undefined ? null : found;
+    return (found.token ?? found.layer ?? found.head) === undefined ? null : found;
   }
   /* the embeddings are no layer: Hidden states shows them, and the layer stays */
-  function choose(name, { token, layer }, second) {
+  function choose(name, { token, layer, ...found }, second) {
     const change = {};
     if (token !== undefined) change[second ? "second" : "token"] = token;
-    if (layer !== undefined && !second) {
+    if (found.head !== undefined) change.head = found.head;
+    if (found.g && found.g.meta.axes.x === "head" && layer !== undefined) change.layer = layer;
+    else if (layer !== undefined && !second) {
       app.history.set(
         Object.fromEntries(["hidden-at", "path-at"].map((option) => [option, layer < 0 ? "embeddings" : "layer"])),
       );

@@ -150,7 +150,12 @@ def attention_picture(
 
 
 def weight_legend(figure: go.Figure) -> None:
-    """Add the colour legend of `shades`, in real weights."""
+    """Add the colour legend of `shades`."""
+    figure.add_trace(legend_trace())
+
+
+def legend_trace() -> dict[str, Any]:
+    """The colour legend of `shades`, in real weights, as a trace without points."""
     bar = {
         "title": {"text": "weight", "font": {"size": 11}},
         "thickness": 12,
@@ -165,7 +170,7 @@ def weight_legend(figure: go.Figure) -> None:
     }
     scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
-    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, hoverinfo="skip"))
+    return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
 
 
 def name_selected(

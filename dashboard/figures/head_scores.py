@@ -1,4 +1,4 @@
-"""One score of every head, layer × head, as a figure that stands by itself."""
+"""One number of every head, layer × head: on the page, and as a figure that stands by itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,42 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.attention import label_step
+from dashboard.figures.attention import colour_scale, label_step, legend_trace, shades
 from dashboard.figures.heads import APART, TILE, frame_head
+from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import COLOURS, axis, base_layout
+
+WIDE, HIGH = 600, 440  # pixels of the cells on the page, about
+
+
+def page_scores(weights: np.ndarray) -> Spec:
+    """One weight of every head as plain data; `layout.meta.axes` says what a cell is of.
+
+    Args:
+        weights: (layer, head) 0 … 1, NaN where a head has none. The colour follows the square root.
+    """
+    layers, heads = weights.shape
+    known = np.isfinite(weights)
+    hover = [
+        [f"Layer {layer}, head {head}<br>weight {weights[layer, head]:.6g}" for head in range(heads)]
+        for layer in range(layers)
+    ]
+    cells = {
+        "type": "heatmap",
+        "z": typed(shades(np.nan_to_num(weights), known)),
+        **{"zmin": 0, "zmax": 255, "showscale": False, "xgap": 1, "ygap": 1},
+        "colorscale": colour_scale(),
+        "hovertext": hover,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+    x = axis(range=[-0.5, heads - 0.5], side="top", title=_title("head"), **_ticks(heads, WIDE // heads))
+    y = axis(range=[layers - 0.5, -0.5], title=_title("layer"), **_ticks(layers, HIGH // layers))
+    meta = {"axes": {"x": "head", "y": "layer"}, "first_layer": 0}
+    margin = {"l": 48, "r": 72, "t": 44, "b": 8}
+    return {
+        "data": [cells, legend_trace()],
+        "layout": {**base_layout(), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta},
+    }
 
 
 def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int]) -> go.Figure:

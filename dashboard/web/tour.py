@@ -16,6 +16,7 @@ from dashboard.catalog.examples import EXAMPLES
 from dashboard.components import ids
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes, frozen
+from dashboard.contracts.selection import LOCATION
 
 INDEX = 0  # of the example
 MARKED = re.compile(r"(`[^`]+`|\*[^*]+\*)")
@@ -87,13 +88,13 @@ def tour_box() -> html.Section:
         html.Button(label, type="button", className=look, **attributes(data_tour=act))
         for label, look, act in (("Leave", "quiet", "leave"), ("Back", "quiet", "back"), ("Next", "strong", "next"))
     ]
-    place = {"token": EXAMPLE.token, "second": EXAMPLE.second, "layer": EXAMPLE.layer, "head": EXAMPLE.head}
+    selected = {field.name: getattr(EXAMPLE, field.name) for field in LOCATION}
     return html.Section(
         id=ids.TOUR,
         className="tour",
         role="dialog",
         hidden=True,
-        **attributes(aria_label="Tour", data_example_of_tour=str(INDEX), data_selection=json.dumps(place)),
+        **attributes(aria_label="Tour", data_example_of_tour=str(INDEX), data_selection=json.dumps(selected)),
         **frozen(html.Div(steps, **attributes(aria_live="polite")), html.Div(buttons, className="tour-buttons")),
     )
 

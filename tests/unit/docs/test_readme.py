@@ -240,6 +240,7 @@ def test_what_the_browser_keeps_is_said() -> None:
         "state/kept-text.js": {"sessionStorage"},  # the text that was not run yet, and its model
         "components/keyboard.js": {"localStorage"},  # whether keys of one character are on
         "state/history.js": {"sessionStorage"},  # how far Redo leads
+        "components/tour.js": {"localStorage"},  # how far the tour has gone
         "components/picture-paper.js": {"localStorage"},  # how pictures are saved
         "state/places-left.js": {"localStorage"},  # where one was in each run
     }

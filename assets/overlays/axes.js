@@ -33,15 +33,15 @@
   /* labels of what is selected, in the look of the heatmap's */
   function emphasise(graph, { axes, first_layer: first }, selection) {
     const strong = axes.x === "head" ? "selected" : "second"; // a head is one cell, a layer a row
-    const looks = {
-      token: (value) => (value === selection.token ? "selected" : value === selection.second ? "second" : ""),
-      layer: (value) => (value + first === selection.layer ? strong : ""),
-      head: (value) => (value === selection.head ? strong : ""),
+    const look = (of, value) => {
+      if (of === "token" && value === selection.second && value !== selection.token) return "second";
+      const at = of === "layer" ? value + first : value;
+      return at !== selection[of] ? "" : of === "token" ? "selected" : strong;
     };
     for (const [name, of] of Object.entries(axes)) {
       for (const { value, text } of app.ticksOf(graph, name)) {
         const look = looks[of](value);
-        if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, look === kind);
+        if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, found === kind);
       }
     }
   }

@@ -40,7 +40,7 @@
     };
     for (const [name, of] of Object.entries(axes)) {
       for (const { value, text } of app.ticksOf(graph, name)) {
-        const look = looks[of](value);
+        const found = look(of, value);
         if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, found === kind);
       }
     }

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
+
 from dashboard.catalog.adapters import SETTINGS, adapter_refusal
 from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
@@ -26,8 +28,8 @@ from dashboard.errors import ForeignFileError, ModelNotFoundError
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
 MOST_KNOWN = 4096  # descriptions that are remembered
-_known: dict[tuple[Path, tuple[object, ...]], Description] = {}
-_reading = threading.Lock()
+_known: LRUCache[tuple[Path, tuple[object, ...]], Description] = LRUCache(MOST_KNOWN)
+_looking, _reading = threading.Lock(), threading.Lock()
 UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
 LONGEST_CONFIG = 4_000_000  # bytes
 LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
@@ -89,17 +91,20 @@ def contained(
             time.
     """
     key = (path, stamp)
-    found = _known.get(key)
+    with _looking:
+        found = _known.get(key)
     if found is not None:
         return found
     left = -1.0 if until is None else max(0.0, until - time.monotonic())
     if left == 0.0 or not _reading.acquire(timeout=left):
         return refused(NOT_YET)
     try:
-        found = _known.get(key) or _described(read, path)
-        _known[key] = found
-        while len(_known) > MOST_KNOWN:
-            del _known[next(iter(_known))]
+        with _looking:
+            found = _known.get(key)
+        if found is None:
+            found = _described(read, path)
+            with _looking:
+                _known[key] = found
         return found
     finally:
         _reading.release()

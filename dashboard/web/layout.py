@@ -20,10 +20,12 @@ from dashboard.settings import Settings
 from dashboard.views.cards import LARGE, cards_of
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View
+from dashboard.views.grid import script_address
 from dashboard.views.state import settings_of
 from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
 from dashboard.web.model_picker import facts_of, line_of
+from dashboard.web.recent_panel import recent_slot
 
 
 def layout(
@@ -52,6 +54,7 @@ def layout(
                     cards_box(views),
                 ]
             ),
+            *([] if embedded else [recent_slot()]),
             html.Div(id=ids.TOOLTIP, className="tooltip-box", role="tooltip", hidden=True),
             html.Div(id=ids.ANNOUNCER, className="visually-hidden", **attributes(aria_live="polite")),
         ],
@@ -60,6 +63,7 @@ def layout(
         **attributes(
             data_version=__version__,
             data_build=build(),
+            data_tables=script_address(),
             data_fields=json.dumps(fields_for_browser()),
             data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),
         ),

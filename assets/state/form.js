@@ -276,7 +276,7 @@
       if (open) {
         open.removeAttribute("open");
         open.querySelector("summary").focus();
-      } else if (app.state.working && !document.querySelector("dialog[open]")) app.byId("cancel").click();
+      } else if (app.state.working && !document.querySelector("dialog[open], .offcanvas")) app.byId("cancel").click();
     }
   });
   document.addEventListener("input", (event) => {

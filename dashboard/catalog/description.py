@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
+
 from dashboard.catalog.adapters import SETTINGS, adapter_refusal
 from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_CONFIG, TOKENIZER_FILES, has_vocabulary, weight_files
@@ -27,8 +29,8 @@ from dashboard.errors import ForeignFileError, ModelNotFoundError
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
 MOST_KNOWN = 4096  # descriptions that are remembered
-_known: dict[tuple[Path, tuple[object, ...]], ModelCard] = {}
-_reading = threading.Lock()
+_known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNOWN)
+_looking, _reading = threading.Lock(), threading.Lock()
 LONGEST_CONFIG = 4_000_000  # bytes
 LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
@@ -59,17 +61,20 @@ def contained(read: Callable[[], ModelCard], path: Path, stamp: tuple[object, ..
             time.
     """
     key = (path, stamp)
-    found = _known.get(key)
+    with _looking:
+        found = _known.get(key)
     if found is not None:
         return found
     left = -1.0 if until is None else max(0.0, until - time.monotonic())
     if left == 0.0 or not _reading.acquire(timeout=left):
         return refused(path, NOT_YET)
     try:
-        found = _known.get(key) or _described(read, path)
-        _known[key] = found
-        while len(_known) > MOST_KNOWN:
-            del _known[next(iter(_known))]
+        with _looking:
+            found = _known.get(key)
+        if found is None:
+            found = _described(read, path)
+            with _looking:
+                _known[key] = found
         return found
     finally:
         _reading.release()

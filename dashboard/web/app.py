@@ -21,6 +21,7 @@ from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
 from dashboard.views import all_views
 from dashboard.views.declaration import View
+from dashboard.views.grid import load_with_first
 from dashboard.web.below_path import below
 from dashboard.web.callback_validation import guard
 from dashboard.web.callbacks import connect
@@ -74,6 +75,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     """
     import_pandas()
     make_folders(settings)
+    load_with_first()
     views = all_views()
     store = RunStore.from_settings(settings)
     backend = open_backend(settings, store, embedding.compute if embedding else None)

@@ -21,10 +21,12 @@ from dashboard.settings import Settings
 from dashboard.views.cards import LARGE, cards_of
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View
+from dashboard.views.grid import script_address
 from dashboard.views.state import settings_of
 from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
 from dashboard.web.model_picker import facts_of, line_of
+from dashboard.web.recent_panel import recent_slot
 from dashboard.web.tour import EXAMPLE, tour_box
 
 TITLE = "Transformer dashboard"
@@ -57,6 +59,7 @@ def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vie
                 ]
             ),
             *([tour_box()] if toured else []),
+            *([] if embedded else [recent_slot()]),
             html.Div(id=ids.ANNOUNCER, className="visually-hidden", **attributes(aria_live="polite")),
         ],
         id=ids.PAGE,
@@ -65,6 +68,7 @@ def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vie
             data_version=__version__,
             data_build=build(),
             data_glossary=json.dumps(dict(GLOSSARY), ensure_ascii=False),
+            data_tables=script_address(),
             data_fields=json.dumps(fields_for_browser()),
             data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),
         ),

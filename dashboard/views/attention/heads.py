@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from dashboard.views.attention import explained
 from dashboard.views.attention.heatmap import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words
+from dashboard.views.grid import grid
 
 GRID = "heads-rows"
 FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser takes for white space
@@ -43,18 +43,6 @@ DO = {  # by the score: what the first rows of the table do, with the most and w
 }
 SORT = Choice("sort", "Sort by", choices=(*HEADINGS.items(), ("head", "Layer and head")))
 ORDER = Choice("order", "Order", choices=(("most", "Most first"), ("least", "Least first")))
-THEME = {  # of the table: the page's colours, light and dark
-    **{"accentColor": "var(--selected)", "foregroundColor": "var(--ink)", "headerTextColor": "var(--second-ink)"},
-    **{name: "var(--surface)" for name in ("backgroundColor", "headerBackgroundColor", "selectedRowBackgroundColor")},
-    **{
-        "borderColor": "var(--hairline)",
-        "rowHoverColor": "var(--page)",
-        "wrapperBorder": False,
-        "wrapperBorderRadius": 0,
-    },
-    **{"fontFamily": "inherit", "fontSize": 12, "headerFontSize": 12, "iconSize": 12, "browserColorScheme": "inherit"},
-    **{"rowHeight": 26, "headerHeight": 36, "cellHorizontalPadding": 5},
-}
 COLOUR = Choice("colour", "Colour the grid by", choices=(("pictures", "Pictures"), *HEADINGS.items()))
 FILTER = Text("filter", "Filter: pattern, layer …")
 
@@ -219,22 +207,7 @@ def controls_line() -> html.Div:
 
 def rows_table() -> dag.AgGrid:
     """The table; its columns and rows come with the figure."""
-    return dag.AgGrid(
-        id=GRID,
-        rowData=[],
-        columnDefs=[],
-        getRowId="params.data.id",
-        defaultColDef={
-            **{"resizable": False, "suppressMovable": True, "sortingOrder": ["desc", "asc"]},
-            "wrapHeaderText": True,
-        },
-        dashGridOptions={
-            "theme": {"function": f"themeQuartz.withParams({json.dumps(THEME)})"},
-            "animateRows": False,
-            "localeText": {"noRowsToShow": "No head fits the filter."},
-        },
-        style={"height": "100%"},
-    )
+    return grid(GRID, "id", "No head fits the filter.")
 
 
 VIEW = View(

@@ -1,4 +1,4 @@
-"""One query in every head at once: where each head of each layer looks from it."""
+"""One query in every head: where each head of each layer looks from that token."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Projection:
         explained: (component,) share of the variance of the fitted tokens.
         left_out: positions that are neither fitted nor shown.
         ratios: (token,) each token's norm over the median norm; if layers were fitted together, the largest of any
-        layer.
+            layer.
         approximate: True if a randomised solver found the components.
     """
 

@@ -24,7 +24,7 @@ def head_sprite(thumbnails: np.ndarray) -> bytes:
 
     Args:
         thumbnails: (layer, head, query, key) uint8, 255·sqrt(weight); 0 means "none or forbidden" and stays
-        transparent.
+            transparent.
 
     Returns:
         A PNG of layers·queries rows and heads·keys columns.

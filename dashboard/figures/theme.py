@@ -31,7 +31,7 @@ class Theme:
 
     Attributes:
         on_middle: of text on the middle of `weights` (figures/lens.py): ink in one theme, the surface's colour in the
-        other.
+            other.
         lines: of lines beside ink and the accent.
     """
 

@@ -20,7 +20,7 @@ class Measure:
     Attributes:
         name: in addresses and `plot_logit_lens`. title: what it is. scale: its range and unit. of: the token that it
             describes: "top" the most likely in the cell, "final" the last layer's most likely, "actual" the token in
-            the text; "" if it describes no token.
+            the text, "" if it describes no token.
     """
 
     name: str

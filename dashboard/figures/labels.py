@@ -20,8 +20,8 @@ def place_labels(
     """Choose the side of its point on which each label goes, so that labels cover neither points nor each other.
 
     Args:
-        points: (point, 2), pixels from the left and from the top. wide: width of each label in pixels. marked: points
-            whose labels are placed first, and always. room: pixels to the right and below.
+        points: (point, 2), pixels from the left and from the top. wide: width of each label in pixels.
+        marked: points whose labels are placed first, and always. room: pixels to the right and below.
 
     Returns:
         Plotly's `textposition`, one of `SIDES`, for each point; None if there is no room.

@@ -29,7 +29,8 @@ class Line:
 
     Attributes:
         name: at the end of the line and on hover. values: (place,); NaN leaves a gap. texts: what hover says at each
-            place. colour, dash, width: of the line. token: the text's token that the line shows, or None.
+            place.
+        colour, dash, width: of the line. token: the text's token that the line shows, or None.
     """
 
     name: str

@@ -46,7 +46,8 @@ class LensMap:
 
     Attributes:
         lens: all positions. measure: what the colour shows. vocabulary: how many tokens the model knows, and so the
-            last rank. tokens: the label of each position. known: labels that no other token may have.
+            last rank.
+        tokens: the label of each position. known: labels that no other token may have.
     """
 
     lens: LogitLens

@@ -46,8 +46,9 @@ def plot_logit_lens(
 
     Raises:
         RunShapeError: not hidden states of this text, or another model's. BadRequestError: no such measure.
-            BadSelectionError: no such token or layer. MissingArrayError: it is not known how this model predicts from a
-            layer. UnsupportedModelError: not a transformers model.
+        BadSelectionError: no such token or layer. MissingArrayError: it is not known how this model predicts from a
+            layer.
+        UnsupportedModelError: not a transformers model.
     """
     if measure not in MEASURES:
         raise BadRequestError(f"There is no measure {measure!r}. Choose one of {', '.join(MEASURES)}.")

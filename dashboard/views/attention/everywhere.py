@@ -1,5 +1,5 @@
-"""Everywhere: one weight in every head, layer × head (row A10 of the map). It shows which of all heads attend from one
-token to another."""
+"""Everywhere: one weight in every head, layer × head (row A10 of the map). It shows which heads attend from one token
+to another."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ READS: Mapping[str, tuple[str, ...]] = {
     FIRST: ("run", "stream", "token"),
     RECEIVED: ("run", "stream", "token"),
 }
-NAMED = 4  # heads in the footer, beside the selected one
+NAMED = 4  # heads in the footer, besides the selected one
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which weight is shown: from `query` to `key`; a mean over all queries where `query` is None."""
+    """The weight to show: from `query` to `key`; a mean over all queries if `query` is None."""
 
     query: int | None
     key: int
@@ -58,7 +58,7 @@ def reads(options: Options) -> tuple[str, ...]:
 
 
 def _asked(context: Context) -> Asked | None:
-    """None where a second token is wanted and there is none."""
+    """The weight that the options ask for; None if it needs a second token and none is selected."""
     token, weight = context.selection.token, context.options["weight"]
     if weight == FIRST:
         return Asked(token, 0)
@@ -71,14 +71,14 @@ def _asked(context: Context) -> Asked | None:
 
 
 def weights(attention: Attention, asked: Asked) -> np.ndarray:
-    """(layer, head) float32: NaN where the mask forbids it, or where it is not finite."""
+    """(layer, head) float32: NaN where the mask forbids the pair or the weight is not finite."""
     if asked.query is None:
         return np.asarray(attention.received[:, :, asked.key], dtype=np.float32)
     return rows_everywhere(attention, asked.query)[:, :, asked.key]
 
 
 def _shown(context: Context) -> np.ndarray | None:
-    """(layer, head) weights, None where there is nothing to show."""
+    """(layer, head) weights; None if there is nothing to show."""
     asked = _asked(context)
     values = None if asked is None else weights(context.attention, asked)
     return values if values is not None and np.isfinite(values).any() else None
@@ -138,7 +138,7 @@ def _allowed(attention: Attention, query: int, key: int) -> np.ndarray:
 
 
 def _empty(attention: Attention, asked: Asked, values: np.ndarray) -> str:
-    """What is said of cells without a colour."""
+    """The message about cells without a colour."""
     if np.isfinite(values).all():
         return ""
     if asked.query is not None and not _allowed(attention, asked.query, asked.key).all():
@@ -147,7 +147,7 @@ def _empty(attention: Attention, asked: Asked, values: np.ndarray) -> str:
 
 
 def _footer(values: np.ndarray, layer: int, head: int) -> list[Any]:
-    """The selected head's weight, and the heads with the largest ones."""
+    """The selected head's weight, and the heads with the largest weights."""
     order = np.argsort(-np.nan_to_num(values.ravel(), nan=-1.0), kind="stable")[: NAMED + 1]
     places = [(int(i) // values.shape[1], int(i) % values.shape[1]) for i in order]
     largest = [place for place in places if math.isfinite(values[place]) and place != (layer, head)][:NAMED]
@@ -166,7 +166,7 @@ def _number(name: str, weight: float) -> html.Span:
 
 
 def explain(context: Context) -> Explanation:
-    """What a cell is, the selected head's weight, and the largest."""
+    """What a cell is, the selected head's weight, and the largest weight."""
     attention, asked = context.attention, _asked(context)
     what: Sentence = ["The model has ", *counted(attention.layers, "layer"), " of ", *counted(attention.heads, "head")]
     what += [", and each cell is one of these heads."]
@@ -201,7 +201,7 @@ def _largest(values: np.ndarray) -> Sentence:
 
 
 def table(context: Context) -> Table | None:
-    """A row a head: in a file in the heads' order, on the page the largest weight first."""
+    """One row per head: in a file in the heads' order, on the page with the largest weight first."""
     values, selection = _shown(context), context.selection
     if values is None:
         return None

@@ -24,8 +24,7 @@ EVEN = 0.85  # the lowest share of the greatest possible entropy that counts as 
 
 @dataclass(frozen=True)
 class HeadTag:
-    """A head's pattern. `pattern`: a key of PATTERN_NAMES; `score`: the mean weight on it (or the entropy share), 0 …
-    1."""
+    """A head's pattern. `pattern`: a key of PATTERN_NAMES; `score`: mean weight on it (or entropy share), 0 … 1."""
 
     pattern: str
     score: float

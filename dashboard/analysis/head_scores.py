@@ -14,8 +14,7 @@ def by_chance(recipe: ScoreRecipe, queries: int, keys: int) -> dict[str, float]:
     run's: `previous` and `first` leave out query 0, `next` leaves out the last one.
 
     Returns:
-        previous, next, self, first (weights), entropy (nats), distance (tokens); NaN where there is no row to
-        average.
+        previous, next, self, first (weights), entropy (nats), distance (tokens); NaN if there is no row to average.
     """
     query = np.arange(queries, dtype=np.float64)
     low, high = _span(recipe, query, keys)

@@ -56,8 +56,7 @@ def measured(lens: LogitLens, measure: Measure) -> np.ndarray:
 
 
 def _known(lens: LogitLens, measure: Measure) -> np.ndarray:
-    """(place, position): whether the measure has a value; without a final prediction, the earlier layers have none
-    either."""
+    """(place, position): whether there is a value; without a final prediction, earlier layers have none either."""
     return lens.finite & lens.finite[-1] if measure.of == "final" else lens.finite
 
 

@@ -41,8 +41,7 @@ class Projection:
         coordinates: (token, component) float64; NaN for a token that is left out or whose state here is not finite.
         explained: (component,) share of the variance of the fitted tokens.
         left_out: positions that are neither fitted nor shown.
-        ratios: (token,) each token's norm over the median norm; if layers were fitted together, the largest of any
-            layer.
+        ratios: (token,) each token's norm over the median norm; for layers fitted together, the largest of any.
         approximate: True if a randomised solver found the components.
     """
 

@@ -43,8 +43,7 @@ def vector_cells(figure: go.Figure) -> tuple[list[dict[str, Any]], str]:
 
 
 def _is_plain(trace: go.Heatmap, figure: go.Figure) -> bool:
-    """Whether the trace states everything that places and colours a cell; otherwise Plotly works it out when it
-    draws."""
+    """Whether the trace states all that places and colours a cell; otherwise Plotly works it out when it draws."""
     said = (trace.colorscale, trace.zmin, trace.zmax, figure.layout.xaxis.range, figure.layout.yaxis.range)
     return all(value is not None for value in said) and trace.x is None and trace.y is None and not trace.zsmooth
 

@@ -152,7 +152,7 @@ def _span(axis: Any) -> float:
 
 
 def _slant(figure: go.Figure, plot: tuple[float, float]) -> None:
-    """Slant column labels at −45° if the columns are wide enough and no label crosses the page's edge; else set them
+    """Slant column labels at −45° if columns are wide enough and no label crosses the page's edge; else set them
     upright."""
     axis, layout, margin = figure.layout.xaxis, figure.layout, figure.layout.margin
     if not axis.ticktext or not axis.tickangle or axis.range is None:

@@ -93,8 +93,7 @@ def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
 
 
 def revision_of(run: ModelRun) -> str:
-    """The requested revision and the published version it resolved to: "main, commit 93efa2f…"; "" if neither is
-    known."""
+    """The requested revision and the version it resolved to: "main, commit 93efa2f…"; "" if neither is known."""
     parts = (run.request.revision, str(run.header.get("source") or ""))
     return ", ".join(part for part in parts if part)
 

@@ -276,8 +276,8 @@ def peek(path: Path) -> tuple[str, bool] | None:
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether it is an npz file; raises `OSError` for anything but a regular file, such as a named pipe, which would
-    block."""
+    """Whether it is an npz file; raises `OSError` for anything but a regular file, such as a named pipe (it would
+    block)."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.ENXIO, "it is no file")
     with path.open("rb") as file:

@@ -31,7 +31,7 @@ LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """(query, key) uint8: 1 … 255 for weights 0 … 1 on a square-root scale; 0 if a key is masked or the weight is not
+    """(query, key) uint8: 1 … 255 for weights 0 … 1 on a square-root scale; 0 if a key is masked or the weight not
     finite.
     """
     finite = np.isfinite(weights)

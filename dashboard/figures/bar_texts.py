@@ -28,14 +28,13 @@ class Name:
 
 
 def labels_beside(names: Sequence[Name], longest: int | None = LONGEST, known: Names = NO_NAMES) -> list[str]:
-    """The label of each bar. Different tokens get different labels, also from the text's own tokens (`known`)."""
+    """The label of each bar. Different tokens get different labels, including the text's own tokens (`known`)."""
     return distinct([token_label(name.text) for name in names], [name.id for name in names], longest, known)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers: (text, bold) per bar; `right`: pixels from the plot to its right edge; `head`: its
-    heading."""
+    """A column of numbers: (text, bold) per bar; `right`: pixels from the plot to its right edge; `head`: heading."""
 
     right: int
     texts: Sequence[tuple[str, bool]]

@@ -28,8 +28,7 @@ class Line:
     """One line.
 
     Attributes:
-        name: at the end of the line and on hover. values: (place,); NaN leaves a gap. texts: what hover says at each
-            place.
+        name: at the end of the line and on hover. values: (place,); NaN leaves a gap. texts: hover text per place.
         colour, dash, width: of the line. token: the text's token that the line shows, or None.
     """
 

@@ -13,8 +13,7 @@ URI = "data:image/png;base64,"
 
 
 def spans(cells: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first and the last cell (exclusive) that each of `pixels` equal pixels overlaps; two pixels may share a
-    cell."""
+    """The first and the last cell (exclusive) that each of `pixels` equal pixels overlaps; pixels may share a cell."""
     index = np.arange(pixels, dtype=np.int64)
     return index * cells // pixels, -(-(index + 1) * cells // pixels)
 

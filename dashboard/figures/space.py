@@ -206,8 +206,7 @@ def space_figure(
 
 
 def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> list[str | None]:
-    """Run `place_labels` on the shown tokens. `lengths`: characters of every token's label. `first`: tokens to place
-    first."""
+    """Run `place_labels` on the shown tokens. `lengths`: characters of every label. `first`: tokens to place first."""
     shown = space.shown
     points = _pixels(space, space.coordinates[space.at, shown])
     wide = [lengths[token] * CHARACTER_WIDTH for token in shown]
@@ -303,8 +302,7 @@ def _points(space: Space) -> dict[str, Any]:
 
 
 def _labels(space: Space, names: list[str], sides: dict[int, str | None]) -> dict[str, Any]:
-    """The extra entries of the points' trace if Plotly writes the labels; a token whose side is None carries no
-    label."""
+    """Additions to the points' trace if Plotly writes the labels; a token whose side is None carries no label."""
     return {
         "mode": "markers+text",
         "text": ["" if sides[i] is None else names[i] for i in space.shown],

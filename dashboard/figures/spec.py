@@ -17,8 +17,7 @@ DTYPES = {"float64": "f8", "float32": "f4", "uint8": "u1", "int32": "i4"}
 
 
 def typed(values: np.ndarray) -> dict[str, str]:
-    """A vector or matrix in the form that Plotly reads without parsing numbers: type, little-endian bytes in base64,
-    shape."""
+    """A vector or matrix that Plotly reads without parsing numbers: type, little-endian bytes in base64, shape."""
     found = {
         "dtype": DTYPES[values.dtype.name],
         "bdata": base64.b64encode(np.ascontiguousarray(values).tobytes()).decode(),

@@ -1,5 +1,4 @@
-"""Formatting of numbers and words: signs, shares, ordinals, shortening, escaping, and isolation of right-to-left
-text."""
+"""Formatting of numbers and words: signs, shares, ordinals, shortening, escaping, and isolating right-to-left text."""
 
 from __future__ import annotations
 

@@ -173,8 +173,7 @@ def run_names(run: Labelled) -> Names:
 
 
 def _of_pieces(pieces: Sequence[str]) -> list[Token]:
-    """Pieces without their text. In a SentencePiece vocabulary, the first space is assumed to be the tokenizer's
-    own."""
+    """Pieces without their text. The first space of a SentencePiece vocabulary is assumed to be the tokenizer's."""
     style, found = style_of_pieces(pieces), list[Token]()
     for index, piece in enumerate(pieces):
         if SPECIAL_NAME.fullmatch(piece) and not BYTE_PIECE.fullmatch(piece):

@@ -84,8 +84,7 @@ def show(
     - A tunnel (`ssh -L 8051:127.0.0.1:8051 …`, or VS Code's forwarded ports): `port=8051`, the same at both ends.
     - A notebook service that forwards a kernel's ports under its own address (Colab's `serve_kernel_port_as_iframe`):
       give it the result's `.port` and `.path`, and list in `origins` the addresses of the surrounding page. This has
-      not
-      been tried with each service.
+      not been tried with each service.
 
     Args:
         run: from `capture_run`, of any model, including your own. It is copied to a temporary folder that is removed
@@ -97,7 +96,7 @@ def show(
         port: of the server; 0 chooses a free one.
         proxy: see above; `{port}` becomes the port.
         origins: pages around the cell, such as "https://notebooks.example:8443", besides those of this machine.
-        other: the old name of `second`; using it raises a `DeprecationWarning`.
+        other: the old name of `second`; using it issues a `DeprecationWarning`.
 
     Returns:
         The page, which a notebook displays; `.url` opens it in a tab, `.close()` closes it.

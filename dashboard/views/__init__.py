@@ -1,5 +1,4 @@
-"""One file per view, in the folder of its card: a declaration of what the view draws and which selection fields it
-reads."""
+"""One file per view, in the folder of its card: what the view draws and which selection fields it reads."""
 
 from __future__ import annotations
 

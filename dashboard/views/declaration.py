@@ -172,8 +172,8 @@ def waits(request: DerivedRequest) -> Any:
 
 
 def token_at(run: Labelled, index: int, numbered: bool = False, class_name: str = "tok") -> html.Span:
-    """A token of a run or of one of its streams, as in the token strip; with its position in small type if
-    `numbered`."""
+    """A token of a run or of one of its streams, as in the token strip; if `numbered`, with its position in small
+    type."""
     piece = _span(run_labels(run)[index], lead_of(run.tokens[index]), class_name)
     return html.Span([piece, html.Span(f" {index}", className="pos")]) if numbered else piece
 

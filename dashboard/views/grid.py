@@ -32,8 +32,7 @@ def load_with_first() -> None:
 
 
 def script_address() -> str:
-    """The address of that script, below the page's address; named as Dash names its scripts, so that browsers cache
-    it."""
+    """The address of that script, below the page's address; named like Dash's scripts, so that browsers cache it."""
     changed = int((Path(dag.__file__).parent / SCRIPT).stat().st_mtime)
     return f"_dash-component-suites/dash_ag_grid/{build_fingerprint(SCRIPT, dag.__version__, changed)}"
 

@@ -68,8 +68,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     first requests all get the whole list of callbacks.
 
     Args:
-        embedding: for a page inside another one, which shows runs but accepts no new text; None for the server's own
-            page.
+        embedding: for a page inside another one, which shows runs but accepts no new text; None for the server's own.
 
     Raises:
         SettingsError: the cache folder cannot be written.

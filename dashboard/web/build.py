@@ -1,5 +1,5 @@
-"""The name of this build, which changes with any file that affects the page, so that answers whose address holds it can
-be cached."""
+"""The name of this build, which changes with any file that affects the page, so that answers with it in their address
+can be cached."""
 
 from __future__ import annotations
 

@@ -135,8 +135,7 @@ def _gate(settings: Settings) -> Response | None:
 
 
 def asker(visitors: VisitorLists | None) -> str:
-    """The identity of the requester, for turns and shares: the visitor, or else the address that the request comes
-    from."""
+    """The identity of the requester, for turns and shares: the visitor, or else the request's address."""
     visitor = None if visitors is None else visitors.visitor_in(request.cookies)
     return visitor or f"at {request.remote_addr}"
 
@@ -183,8 +182,7 @@ def _introduce(response: Response, visitors: VisitorLists, path: str) -> Respons
 
 
 def security_policy(script_hashes: Sequence[str], ancestors: Sequence[str] = ()) -> str:
-    """Content-Security-Policy: nothing from another host, and no page of another site around this one except
-    `ancestors`.
+    """Content-Security-Policy: nothing from another host, and no other site's page around this one except `ancestors`.
 
     Plotly's charts need no 'unsafe-eval' (its 3-D ones neither, as of plotly.js 4.1.1; see docs/decisions/015).
     """

@@ -69,8 +69,7 @@ def export(context: Context) -> go.Figure:
 
 
 def _blocks(attention: Attention, layer: int, head: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the first row and the (query, key) weights of some rows at a time, so that a long text needs no whole
-    matrix."""
+    """Yield the first row and the (query, key) weights of some rows at a time, so a long text needs no whole matrix."""
     queries, keys = attention.shape
     height = max(1, BLOCK // keys)
     for first in range(0, queries, height):

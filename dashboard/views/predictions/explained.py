@@ -82,8 +82,8 @@ def _where(context: Context) -> Sentence:
 
 
 def lens(context: Context, found: LogitLens | None, labels: Labels) -> Explanation:
-    """Explain what the lens asks, and its answer after the selected layer; `found` covers only the selected
-    position."""
+    """Explain what the lens asks, and its answer after the selected layer; `found` is for the selected position
+    only."""
     layer = context.selection.layer
     asks: Sentence = ["The ", term("logit lens"), " shows what the model would predict ", *_where(context)]
     layers = context.run.model.layers

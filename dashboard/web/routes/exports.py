@@ -111,8 +111,7 @@ def _answer(name: str, size: int | None = None) -> Response:
 
 
 def _run_size(run: ModelRun, attention: bool) -> int:
-    """The size of a run's file in bytes; a request for more than a file may hold is refused before the download
-    begins."""
+    """The size of a run's file in bytes; more than a file may hold is refused before the download begins."""
     if attention:
         check_attention(run)
     return sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)

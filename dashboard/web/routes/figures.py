@@ -40,7 +40,7 @@ from dashboard.web.services import Services, guarded
 
 
 def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
-    """Create the routes below /show/. An address of nothing gives 404, one without a view state 400, each with one
+    """Create the routes below /show/. An unknown address gives 404, one without a view state 400, each with one
     sentence."""
     routes = Blueprint("pictures", __name__)
     by_name = {view.name: view for view in views}

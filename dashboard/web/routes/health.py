@@ -57,7 +57,7 @@ def why_not_ready(health: Callable[[], object], page: Callable[[], object]) -> s
 
 
 def no_page(path: str) -> str:
-    """The sentence for an address of nothing; the page is at `path`."""
+    """The sentence for an unknown address; the page is at `path`."""
     return f"There is no page at this address. Open {path}, where the dashboard is."
 
 

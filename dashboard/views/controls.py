@@ -35,7 +35,7 @@ class Control(ABC):
 
     @abstractmethod
     def parse(self, raw: object) -> Any:
-        """Convert a component's or an address' value; anything invalid becomes the default."""
+        """Convert a value from a component or an address; anything invalid becomes the default."""
 
     def takes(self, raw: object) -> bool:
         """Whether `raw` is valid, either as a value or as another way to write one."""

@@ -70,8 +70,8 @@ class View:
         adapts: whether it draws a different figure in a small slot than in the large one (`Context.slot`).
         invitation: headline and sentence before there is a run.
         figure_reads: selection fields whose change needs a new figure. reads: the same for given options, if they
-            change the fields (`fields` combines both); export_reads: fields of the exported figure, if they differ: it
-            includes what the browser marks on the page by itself.
+            change the fields (`fields` returns the ones that apply); export_reads: fields of the exported figure, if
+            they differ: it includes the marks that the browser adds on the page.
         draw: the figure, as plain data if it is drawn often (figures/spec.py); or None if there is nothing to draw
             (then `text` gives a message).
         text: title, caption, body and footer; reads the whole selection.

@@ -1,4 +1,4 @@
-"""What the browser gets to know about a run: its tokens, its sizes, and the initial selection."""
+"""What the browser learns about a run: its tokens, its sizes, and the initial selection."""
 
 from __future__ import annotations
 

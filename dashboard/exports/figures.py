@@ -27,7 +27,7 @@ from dashboard.views.library import Library, context_of
 from dashboard.views.shown import alternative
 from dashboard.views.state import ViewState
 
-WIDTH, HEIGHT = 720, 520  # size of a figure that does not specify one
+WIDTH, HEIGHT = 720, 520  # pixels of a figure that does not specify its size
 CHARACTER = 5.9  # pixels of one character in a footer
 LINE = 15  # pixels of one of its lines
 PAD = 16

@@ -24,7 +24,7 @@ from dashboard.figures.theme import CHARACTER_WIDTH, TOKEN_FONT
 NARROW = 600  # pixels below which the colour bar goes under the figure
 LEGEND = 52  # pixels that it then takes
 CHARACTER = 5.9  # width of a character of TEXT_FONT at 11 pixels
-LINE = 14  # between labels on top of each other
+LINE = 14  # between labels one above the other
 SLANTED_FROM = 19  # pixels of a column from which its label is slanted, not upright
 SHORTEST = 3  # characters that must fit in a cell
 LEAST_HEIGHT = 170  # of a plot

@@ -92,7 +92,7 @@ def check_tokens(services: Services, request: RunRequest) -> None:
 
 
 def _derive(app: Dash, services: Services) -> None:
-    """Compute the missing derived results that the open cards want: one set, which changes with the selection."""
+    """Register the callback for the missing derived results of the open cards: one set, which follows the selection."""
 
     @app.callback(
         Output(ids.DERIVED_RESULT, "data"),
@@ -214,7 +214,7 @@ class _InBrowser:
 
 
 def _selecting(browser: _InBrowser, views: Sequence[View]) -> None:
-    """Turn clicks into the selection, which has one writer, and show it in the steppers."""
+    """Callbacks that turn clicks into the selection, which has one writer, and show it in the steppers."""
     chosen = [Input(ids.picked_id(view.name), "data") for view in views if view.selects is not None]
     browser(
         "reduce",
@@ -237,7 +237,7 @@ def _selecting(browser: _InBrowser, views: Sequence[View]) -> None:
 
 
 def _showing(browser: _InBrowser, views: Sequence[View]) -> None:
-    """Figures and text follow the selection and the options; the options follow links and steps."""
+    """Callbacks that make figures and text follow the selection and options, and options follow links and steps."""
     settings = [(one.id, one.property) for one in settings_of(views)]
     shown = [(ids.graph_id(view.name), "figure") for view in views] + [
         (ids.panel_id(view.name), "words") for view in views

@@ -14,7 +14,7 @@ from dashboard.system.container import held_bytes
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
-ENDING_SECONDS = 30.0  # time for current requests to finish; gunicorn's own `graceful_timeout`
+ENDING_SECONDS = 30.0  # for current requests to finish; gunicorn's own `graceful_timeout`
 FAR_TOO_MUCH = 2.0  # multiples of the limit; above, the process waits for nothing
 
 

@@ -21,7 +21,7 @@ from gunicorn.workers import gthread
 from dashboard.settings import Settings
 
 PIECE = 1 << 18  # bytes of an answer to accept within the limit: 13 kB a second with the default setting
-FIRST_BYTE_SECONDS = 0.05  # how long a thread waits on a new connection before handing it to the poller
+FIRST_BYTE_SECONDS = 0.05  # that a thread waits on a new connection before handing it to the poller
 T = TypeVar("T")
 
 

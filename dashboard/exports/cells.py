@@ -1,4 +1,4 @@
-"""The cells of a figure as colours, of which the browser draws one rectangle each (assets/components/picture-cells.js).
+"""The cells of a figure as colours, of which the browser draws one rectangle each (assets/components/picture-paper.js).
 
 Plotly draws a heatmap into an SVG as a picture, whatever its size; so do the small pictures of heads leave the server.
 """

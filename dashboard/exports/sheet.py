@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dashboard.errors import BadRequestError
 
-PRINT_WIDTHS = {"85mm": 85, "170mm": 170}  # one column of a page, and two
+PRINT_WIDTHS = {"170mm": 170, "85mm": 85}  # of a page, and of one of its two columns; the card's menu offers them
 PIXELS = 400 / 85  # of the layout in a millimetre of print: type of 10 pixels, the smallest there is, has 6 pt
 DPI = 300  # of a PNG for print
 

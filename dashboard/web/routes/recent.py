@@ -23,7 +23,7 @@ from dashboard.web.security import own_json
 log = logging.getLogger(__name__)
 
 
-def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
+def make_recent(store: RunStore, visitors: VisitorLists) -> Blueprint:
     """The routes; a change that another site's page asks for is refused in one plain line."""
     routes = Blueprint("recent", __name__)
 
@@ -32,7 +32,7 @@ def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
         visitor = visitors.visitor_in(request.cookies)
         runs = visitors.of(visitor) if visitor else {}
         found = rows(store, runs, request.args.get("search", ""))
-        reply = jsonify({"known": visitor is not None, "count": len(found), "runs": found})
+        reply = jsonify({"known": visitor is not None, "runs": found})
         reply.headers["Cache-Control"] = "no-store"
         return reply
 

@@ -1,5 +1,5 @@
 """The cells of a figure as colours, so that the browser can draw one rectangle per cell
-(assets/components/picture-cells.js).
+(assets/components/picture-paper.js).
 
 Plotly puts a heatmap of any size into an SVG as an image, and the server sends the heads' small pictures as images too.
 """

@@ -188,14 +188,9 @@ def _texts(nodes: Sequence[Any]) -> Iterator[str]:
             yield space + (isolated(inside) if isolates(node[0], node[1]) else inside) + space
 
 
-def framed(found: Standalone, theme: Theme = LIGHT, sheet: Sheet = SCREEN) -> go.Figure:
-    """The figure as a picture: on its background, with title and caption above and provenance below, laid out for the
-    sheet's width."""
-    return _laid_out(found, theme, sheet)[0]
-
-
-def _laid_out(found: Standalone, theme: Theme, sheet: Sheet) -> tuple[go.Figure, str]:
-    """The framed figure, and what did not fit."""
+def laid_out(found: Standalone, theme: Theme = LIGHT, sheet: Sheet = SCREEN) -> tuple[go.Figure, str]:
+    """The figure as a picture, and what did not fit: on its background, with title and caption above and provenance
+    below, laid out for the sheet's width."""
     figure, left_out = found.paint(theme), ""
     if sheet.pixels is not None:
         figure, left_out = fitted(figure, sheet.pixels)
@@ -255,7 +250,7 @@ def _lines(lines: Sequence[tuple[str, int, str, bool]], top: int) -> Iterator[tu
 def picture_json(found: Standalone, theme: Theme, sheet: Sheet = SCREEN) -> str:
     """The JSON that a browser needs to make a PNG or SVG of the figure: the figure, its size and cells, its text and
     its name."""
-    figure, left_out = _laid_out(found, theme, sheet)
+    figure, left_out = laid_out(found, theme, sheet)
     cells, picture = vector_cells(figure)
     notes = " ".join(note for note in (left_out, picture) if note)
     described: Mapping[str, Any] = {

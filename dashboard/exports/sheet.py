@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dashboard.errors import BadRequestError
 
-PRINT_WIDTHS = {"85mm": 85, "170mm": 170}  # one column of a page, and two
+PRINT_WIDTHS = {"170mm": 170, "85mm": 85}  # a page, and one of its two columns; the card's menu offers them
 PIXELS = 400 / 85  # layout pixels per millimetre of print: type of 10 pixels, the smallest, comes out at 6 pt
 DPI = 300  # for a PNG in print
 

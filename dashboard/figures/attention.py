@@ -168,6 +168,15 @@ def legend_trace() -> dict[str, Any]:
         "tickvals": [1 + 254 * weight**0.5 for weight in LEGEND_WEIGHTS],
         "ticktext": ["0", "0.06", "0.25", "0.56", "1"],
     }
+    return shade_legend(bar)
+
+
+def shade_legend(bar: dict[str, Any]) -> dict[str, Any]:
+    """A colour bar of the shades 1 … 255, as a trace without points.
+
+    Args:
+        bar: Plotly's `colorbar`, with ticks in shades.
+    """
     scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
     return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from dashboard.analysis.lens import Measure, largest, measured, strength, ticks
 from dashboard.contracts.lens import LogitLens
 from dashboard.errors import RunShapeError
-from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
+from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step, shade_legend
 from dashboard.figures.labels import name_chosen
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import elide, escape, isolated, ordinal, place_name, place_sign, probability_text
@@ -295,9 +295,7 @@ def legend(measure: Measure, most: float, title: bool = True) -> dict[str, Any]:
         "x": 1,
         "xpad": 8,
     }
-    scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
-    marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
-    return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
+    return shade_legend(bar)
 
 
 def layer_ticks(places: int, pixels: float, least: float = 15) -> dict[str, Any]:
@@ -315,16 +313,16 @@ def _layout(drawn: LensMap, x_axis: str) -> dict[str, Any]:
     top = 10
     if x_axis:
         meta["axes"] = {"x": "token", "y": "layer"}
-        names, few = axis_names(drawn.tokens), positions > POSITIONS_ABOVE
-        shown = list(range(0, positions, label_step(positions, LARGE[0], 30 if few else 13)))
-        x |= {"tickvals": shown, "ticktext": [str(i) if few else escape(names[i]) for i in shown]}
+        names, positions_only = axis_names(drawn.tokens), positions > POSITIONS_ABOVE
+        shown = list(range(0, positions, label_step(positions, LARGE[0], 30 if positions_only else 13)))
+        x |= {"tickvals": shown, "ticktext": [str(i) if positions_only else escape(names[i]) for i in shown]}
         x |= {
             "tickfont": {"family": TOKEN_FONT, "size": 11},
-            "tickangle": 0 if few else -45 if positions <= 24 else -90,
+            "tickangle": 0 if positions_only else -45 if positions <= 24 else -90,
         }
         top = (
             24
-            if few
+            if positions_only
             else round(max(len(name) for name in names) * CHARACTER_WIDTH * (0.75 if positions <= 24 else 1)) + 14
         )
     else:
@@ -372,13 +370,15 @@ def framed_lens(
 
 def _name_columns(figure: go.Figure, drawn: LensMap, marks: Sequence[tuple[int | None, str]]) -> None:
     """Label these columns in bold, even where other labels are skipped."""
-    few, names = drawn.lens.positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
+    positions_only, names = drawn.lens.positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
     chosen = [
-        (column, f'<b style="color:{colour}">{column if few else escape(names[column])}</b>')
+        (column, f'<b style="color:{colour}">{column if positions_only else escape(names[column])}</b>')
         for column, colour in marks
         if column is not None
     ]
-    name_chosen(figure.layout.xaxis, chosen, 0.7 * label_step(drawn.lens.positions, LARGE[0], 30 if few else 13))
+    name_chosen(
+        figure.layout.xaxis, chosen, 0.7 * label_step(drawn.lens.positions, LARGE[0], 30 if positions_only else 13)
+    )
 
 
 def _frame(x: tuple[float, float], y: tuple[float, float], line: dict[str, Any]) -> dict[str, Any]:

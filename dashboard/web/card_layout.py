@@ -14,6 +14,7 @@ from dashboard.components import ids
 from dashboard.components.card_tabs import CardTabs
 from dashboard.components.markup import attributes, frozen, plain
 from dashboard.components.view_panel import ViewPanel
+from dashboard.exports.sheet import DPI, PRINT_WIDTHS
 from dashboard.figures.theme import LIGHT, empty_figure, in_theme
 from dashboard.views.cards import Card, cards_of
 from dashboard.views.controls import Choice, Control, Number, Slider, Switch, Text
@@ -25,10 +26,9 @@ FORMATS = {
     "html": "A page with the figure, which works offline",
     "csv": "The numbers, for a spreadsheet or pandas",
 }
-WIDTHS = (
-    ("screen", "Screen", "Each figure as wide as it likes"),
-    ("170mm", "170 mm", "For print: the width of a page; PNG at 300 dpi"),
-    ("85mm", "85 mm", "For print: one of two columns; PNG at 300 dpi"),
+WIDTHS = (  # of pictures: value, words, what it is for
+    ("screen", "Screen", "The width of the figure on the screen"),
+    *((name, f"{millimetres} mm", f"For print; PNG at {DPI} dpi") for name, millimetres in PRINT_WIDTHS.items()),
 )
 
 
@@ -59,7 +59,7 @@ def _card(card: Card) -> html.Section:
     ]
     words = {"aria_label": f"Enlarge {card.title}", "data_enlarge": card.name, "aria_pressed": "false"}
     enlarge = html.Button(
-        "⤢", type="button", className="quiet enlarge", title="Give this card the large place", **attributes(**words)
+        "⤢", type="button", className="quiet enlarge", title="Enlarge this card", **attributes(**words)
     )
     panels = [_panel(view) for view in card.views]
     return html.Section(

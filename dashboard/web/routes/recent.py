@@ -23,8 +23,13 @@ from dashboard.web.security import own_json
 log = logging.getLogger(__name__)
 
 
+<<<<<<< HEAD:dashboard/web/routes/history.py
 def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
     """Create the routes; a change requested by another site's page is refused in one plain line."""
+=======
+def make_recent(store: RunStore, visitors: VisitorLists) -> Blueprint:
+    """The routes; a change that another site's page asks for is refused in one plain line."""
+>>>>>>> h-fix:dashboard/web/routes/recent.py
     routes = Blueprint("recent", __name__)
 
     @routes.get("/recent")
@@ -32,7 +37,7 @@ def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
         visitor = visitors.visitor_in(request.cookies)
         runs = visitors.of(visitor) if visitor else {}
         found = rows(store, runs, request.args.get("search", ""))
-        reply = jsonify({"known": visitor is not None, "count": len(found), "runs": found})
+        reply = jsonify({"known": visitor is not None, "runs": found})
         reply.headers["Cache-Control"] = "no-store"
         return reply
 

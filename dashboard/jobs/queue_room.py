@@ -1,4 +1,8 @@
-"""How much may wait in the queue, for one visitor and for all."""
+"""How much may wait in the queue, for one visitor and for all.
+
+Other limits of a job: `Settings.job_seconds` is the time it may compute (dashboard/jobs/verdicts.py ends it), and
+`Settings.worker_gigabytes` the memory (dashboard/jobs/supervisor.py).
+"""
 
 from __future__ import annotations
 

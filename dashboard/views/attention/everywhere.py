@@ -19,7 +19,6 @@ from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.head_scores import framed_scores, page_scores
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import percent
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Explanation, Sentence, View, Words, token_at
 from dashboard.views.explanation import counted, named
@@ -166,8 +165,7 @@ def _footer(values: np.ndarray, layer: int, head: int) -> list[Any]:
 def _number(name: str, weight: float) -> html.Span:
     if not math.isfinite(weight):
         return html.Span([f"{name} ", html.B("–")], className="number")
-    short = f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}"
-    return html.Span([f"{name} ", html.B(short, title=f"{weight:.9g}")], className="number")
+    return html.Span([f"{name} ", html.B(_short(weight), title=f"{weight:.9g}")], className="number")
 
 
 def explain(context: Context) -> Explanation:
@@ -179,6 +177,8 @@ def explain(context: Context) -> Explanation:
         there = f"Shift-click one of the {len(attention.asks):,} tokens to make it the second one."
         if len(attention.asks) == 1:
             there = "This text has a single token, so there is no second one to attend to."
+        if len(attention.asks) == 1:
+            return what, [there], ["Options has two weights that need only one token."]
         return what, [there], ["The map then shows how much each head attends from one of the two to the other."]
     values = weights(attention, asked)
     if not np.isfinite(values).any():
@@ -195,16 +195,21 @@ def _own_weight(context: Context, asked: Asked, values: np.ndarray) -> Sentence:
     if not math.isfinite(weight):
         return [f"The selected head {layer}.{head} has no weight here."]
     if asked.query is None:
-        over = f"On average over the {len(attention.asks):,} tokens, head {head} of layer {layer} gives "
-        return [over, *key, f" {percent(weight)} of its ", term("attention"), "."]
+        over = f"On average over the {len(attention.asks):,} tokens, head {head} of layer {layer} attends to "
+        return [over, *key, f" with weight {_short(weight)}, where 1 would be all of the ", term("attention"), "."]
     query = named(attention.asks, asked.query)
-    return [f"In head {head} of layer {layer}, ", *query, " gives ", *key, f" {percent(weight)} of its attention."]
+    there: Sentence = [f"In head {head} of layer {layer}, ", *query, " attends to ", *key]
+    return [*there, f" with weight {_short(weight)}, where 1 would be all of its attention."]
 
 
 def _largest(values: np.ndarray) -> Sentence:
     layer, head = (int(i) for i in np.unravel_index(np.nanargmax(values), values.shape))
-    share = percent(float(values[layer, head]))
-    return [f"The most is {share}, in head {head} of layer {layer}: this is where a head looks, not what it changes."]
+    most = _short(float(values[layer, head]))
+    return [f"The largest is {most}, in head {head} of layer {layer}; it shows where a head looks, not what it changes."]
+
+
+def _short(weight: float) -> str:
+    return f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}"
 
 
 def table(context: Context) -> Table | None:

@@ -148,7 +148,9 @@ def _number(value: float, kind: str) -> str:
     """ "476.3", "0.846"; "not defined" for a state that is all zero or not finite."""
     if math.isnan(value):
         return "not defined"
-    return minus(f"{value:.4g}" if kind in ("norm", "distance") else f"{value:.3f}")
+    if kind not in ("norm", "distance"):
+        return minus(f"{value:.3f}")
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def text(context: Context) -> Words:

@@ -78,7 +78,7 @@ def _where(context: Context) -> Sentence:
     token = named(context.run, context.selection.token)
     if context.run.model.kind == "causal":
         return ["after ", *token]
-    return ["with ", *token, " masked"] if masks(context) else ["at ", *token]
+    return ["with ", *token, " masked"] if masks(context) else ["at ", *token, ", in the text as it stands,"]
 
 
 def lens(context: Context, found: LogitLens | None, labels: Labels) -> Explanation:

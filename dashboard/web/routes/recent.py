@@ -23,13 +23,8 @@ from dashboard.web.security import own_json
 log = logging.getLogger(__name__)
 
 
-<<<<<<< HEAD:dashboard/web/routes/history.py
-def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
-    """Create the routes; a change requested by another site's page is refused in one plain line."""
-=======
 def make_recent(store: RunStore, visitors: VisitorLists) -> Blueprint:
-    """The routes; a change that another site's page asks for is refused in one plain line."""
->>>>>>> h-fix:dashboard/web/routes/recent.py
+    """Create the routes; a change requested by another site's page is refused in one plain line."""
     routes = Blueprint("recent", __name__)
 
     @routes.get("/recent")

@@ -12,7 +12,6 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.figures import text_of
-from dashboard.figures.text import percent
 from dashboard.views.attention.everywhere import VIEW, WEIGHT
 from tests.support.synthetic import make_parts, make_run
 
@@ -152,5 +151,6 @@ def test_an_explanation_names_the_selected_and_the_largest_weight() -> None:
     layer, head = np.unravel_index(values.argmax(), values.shape)
     first, own, most = (text_of(list(sentence)) for sentence in VIEW.explain(context(run)))
     assert first == "The model has 2 layers of 2 heads, and each cell is one of these heads."
-    assert own.replace("\u00a0", " ").endswith(f"gives ·cat (1) {percent(float(values[1, 0]))} of its attention.")
-    assert most.startswith(f"The most is {percent(float(values.max()))}, in head {head} of layer {layer}:")
+    attends = f"attends to ·cat (1) with weight {values[1, 0]:.3f}, where 1 would be all of its attention."
+    assert own.replace("\u00a0", " ").endswith(attends)
+    assert most.startswith(f"The largest is {values.max():.3f}, in head {head} of layer {layer};")

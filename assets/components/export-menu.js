@@ -6,28 +6,28 @@
   "use strict";
   const SCALE = 2; // pixels of a PNG for one of the page
   const LARGEST_PNG = 16000; // pixels of a side that every browser can draw
-  const choices = { ground: false, attention: false };
-  const fonts = new Map();
+  /** @type {Record<string, boolean>} */ const choices = { ground: false, attention: false };
+  /** @type {Map<string, Promise<string>>} */ const fonts = new Map();
 
-  const query = () => new URLSearchParams({ ...app.history.address(), stamp: app.stamp });
+  const query = () => new URLSearchParams({ ...app.history.address(), stamp: app.stamp || "" });
 
-  async function ask(path, values) {
+  async function ask(/** @type {string} */ path, /** @type {URLSearchParams} */ values) {
     let reply;
     try {
       reply = await fetch(app.url(`export/${path}?${values}`));
     } catch {
       throw new Error("The server does not answer, so nothing was saved. Try again when it is back.");
     }
-    if (reply.status === app.REPLACED) app.replaced(values.get("stamp"));
+    if (reply.status === app.REPLACED) app.replaced(values.get("stamp") || "");
     if (!reply.ok) throw new Error(await reply.text());
     return reply;
   }
-  function save(blob, name) {
+  function save(/** @type {Blob} */ blob, /** @type {string} */ name) {
     const address = URL.createObjectURL(blob);
     follow(address, name);
     setTimeout(() => URL.revokeObjectURL(address), 60000);
   }
-  function follow(address, name) {
+  function follow(/** @type {string} */ address, /** @type {string} */ name) {
     const link = document.createElement("a");
     link.href = address;
     link.download = name;
@@ -37,12 +37,13 @@
     link.click();
     link.remove();
   }
+  /** @param {number=} bytes */
   function megabytes(bytes) {
     return bytes ? `, ${(bytes / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB` : "";
   }
 
   /** A file that the server makes: first whether it can, then the download, which the browser itself shows. */
-  async function fromServer(path) {
+  async function fromServer(/** @type {string} */ path) {
     const values = query();
     if (choices.attention && path.startsWith("run.")) values.set("attention", "1");
     const { name, bytes } = await (await ask(path, new URLSearchParams([...values, ["check", "1"]]))).json();
@@ -50,11 +51,11 @@
     return name + megabytes(bytes);
   }
 
-  async function picture(path) {
+  async function picture(/** @type {string} */ path) {
     const dot = path.lastIndexOf(".");
     const format = path.slice(dot + 1);
     const values = query();
-    values.set("theme", choices.ground ? document.documentElement.dataset.theme : "light");
+    values.set("theme", (choices.ground && document.documentElement.dataset.theme) || "light");
     const found = await (await ask(`figure/${path.slice(0, dot)}.json`, values)).json();
     const drawing = await described(await drawn(found), found);
     const name = found.name + format;
@@ -65,7 +66,7 @@
   }
 
   /** The figure as an SVG element, with the page's fonts in it. */
-  async function drawn({ figure, width, height }) {
+  async function drawn(/** @type {ExportedFigure} */ { figure, width, height }) {
     await document.fonts.ready;
     const address = await window.Plotly.toImage(
       { ...figure, config: { staticPlot: true } },
@@ -74,8 +75,8 @@
     const text = decodeURIComponent(address.slice(address.indexOf(",") + 1));
     return new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
   }
-  async function described(drawing, found) {
-    const make = (tag, text) => {
+  async function described(/** @type {HTMLElement} */ drawing, /** @type {ExportedFigure} */ found) {
+    const make = (/** @type {string} */ tag, /** @type {string} */ text) => {
       const node = drawing.ownerDocument.createElementNS("http://www.w3.org/2000/svg", tag);
       node.textContent = text;
       return node;
@@ -92,9 +93,9 @@
   }
 
   /** @font-face rules with the fonts themselves, of those that `text` needs. */
-  async function facesFor(text) {
-    const points = new Set(Array.from(text, (character) => character.codePointAt(0)));
-    const needed = [];
+  async function facesFor(/** @type {string} */ text) {
+    const points = new Set(Array.from(text, (character) => Number(character.codePointAt(0))));
+    /** @type {[CSSFontFaceRule, string | null][]} */ const needed = [];
     for (const sheet of document.styleSheets) {
       let rules;
       try {
@@ -109,7 +110,7 @@
     }
     return (await Promise.all(needed.map(([rule, base]) => face(rule, base)))).join("\n");
   }
-  function holds(range, points) {
+  function holds(/** @type {string} */ range, /** @type {Set<number>} */ points) {
     for (const part of range.split(",")) {
       const found = /U\+([0-9A-F]+)(?:-([0-9A-F]+))?/i.exec(part);
       if (!found) return true;
@@ -119,8 +120,8 @@
     }
     return false;
   }
-  async function face(rule, base) {
-    const source = /url\("?([^")]+)"?\)/.exec(rule.style.getPropertyValue("src"))[1];
+  async function face(/** @type {CSSFontFaceRule} */ rule, /** @type {string | null} */ base) {
+    const [, source] = /** @type {string[]} */ (/url\("?([^")]+)"?\)/.exec(rule.style.getPropertyValue("src")));
     const address = new URL(source, base || window.location.href).href;
     if (!fonts.has(address))
       fonts.set(
@@ -133,7 +134,7 @@
     const from = `url("${await fonts.get(address)}") format("woff2")`;
     return `@font-face{font-family:${family};font-weight:100 900;src:${from};unicode-range:${range}}`;
   }
-  function dataAddress(blob) {
+  function dataAddress(/** @type {Blob} */ blob) {
     return new Promise((resolve, reject) => {
       const reader = new FileReader();
       reader.onload = () => resolve(reader.result);
@@ -142,7 +143,7 @@
     });
   }
 
-  async function raster(source, found) {
+  async function raster(/** @type {string} */ source, /** @type {ExportedFigure} */ found) {
     const image = new Image();
     image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(source);
     try {
@@ -153,7 +154,7 @@
     const scale = Math.min(SCALE, LARGEST_PNG / Math.max(found.width, found.height));
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [Math.round(found.width * scale), Math.round(found.height * scale)];
-    const paper = canvas.getContext("2d");
+    const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     paper.fillStyle = found.ground;
     paper.fillRect(0, 0, canvas.width, canvas.height);
     paper.drawImage(image, 0, 0, canvas.width, canvas.height);
@@ -173,7 +174,7 @@
     return new Blob([bytes.slice(0, head), ...chunks, bytes.slice(head)], { type: "image/png" });
   }
   /** A PNG's iTXt chunk: UTF-8, not compressed. */
-  function textChunk(name, text) {
+  function textChunk(/** @type {string} */ name, /** @type {string} */ text) {
     const encoder = new TextEncoder();
     const body = [encoder.encode("iTXt" + name), new Uint8Array(5), encoder.encode(text)];
     const size = body.reduce((sum, part) => sum + part.length, 0);
@@ -188,7 +189,7 @@
     view.setUint32(4 + size, checksum(chunk.subarray(4, 4 + size)));
     return chunk;
   }
-  function checksum(bytes) {
+  function checksum(/** @type {Uint8Array} */ bytes) {
     // CRC-32 of the PNG specification, annex D
     let sum = 0xffffffff;
     for (const byte of bytes) {
@@ -199,8 +200,8 @@
   }
 
   /** Beside the button, in its menu, and for those who do not see it. */
-  function sign(button, text) {
-    const menu = button.closest(".menu");
+  function sign(/** @type {HTMLElement} */ button, /** @type {string} */ text) {
+    const menu = /** @type {HTMLElement} */ (button.closest(".menu"));
     let line = menu.querySelector(".export-sign");
     if (!line) {
       line = app.make("div", "export-sign");
@@ -209,7 +210,7 @@
     line.textContent = text;
     app.say(text);
   }
-  async function run(button) {
+  async function run(/** @type {HTMLElement} */ button) {
     if (button.getAttribute("aria-busy") === "true") return;
     const path = button.dataset.export;
     if (!app.state.selection) {
@@ -225,7 +226,7 @@
       sign(button, `Saved: ${made}`);
     } catch (error) {
       sign(button, "Not saved.");
-      app.notify({ lead: "Not saved.", text: error.message });
+      app.notify({ lead: "Not saved.", text: /** @type {Error} */ (error).message });
     } finally {
       button.removeAttribute("aria-busy");
     }

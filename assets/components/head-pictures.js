@@ -1,11 +1,14 @@
 /* The small pictures of all heads: fetched, and made smaller without losing strong weights. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
+  /** @typedef {HTMLImageElement | OffscreenCanvas} Picture */
   const SMALLEST_PICTURE = 10; // pixels of a head below which its score is shown
-  const pictures = new Map();
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  /** @type {Map<string, Promise<Picture>>} */ const pictures = new Map();
+  const colour = (/** @type {string} */ name) =>
+    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   /** One picture of all heads of a run, fetched once. */
+  /** @param {string} run @param {string} stamp @param {string=} theme */
   async function picture(run, stamp, theme) {
     const name = `${run}-${stamp}-${theme}`;
     if (!pictures.has(name)) {
@@ -25,7 +28,7 @@
         }),
       );
     }
-    return pictures.get(name);
+    return /** @type {Picture} */ (await pictures.get(name));
   }
   /** A run is done and will be shown: its picture is fetched meanwhile. */
   app.expectHeads = (run, stamp) => {
@@ -37,17 +40,21 @@
    * A picture of all heads with cells of `cell` pixels: each pixel shows the largest of the weights that it stands for.
    * In their green, colours run from weak to strong.
    */
+  /** @param {Picture} image @param {Sizes} size @param {number} cell @param {boolean} darker */
   function shrunk(image, size, cell, darker) {
     const [wide, high] = [image.width / size.heads, image.height / size.layers];
-    const source = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
+    const source = /** @type {OffscreenCanvasRenderingContext2D} */ (
+      new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true })
+    );
     source.drawImage(image, 0, 0);
     const from = new Uint32Array(source.getImageData(0, 0, image.width, image.height).data.buffer);
     const canvas = new OffscreenCanvas(size.heads * cell, size.layers * cell);
-    const paper = canvas.getContext("2d");
+    const paper = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
     const made = paper.createImageData(canvas.width, canvas.height);
     const to = new Uint32Array(made.data.buffer);
-    const strength = (pixel) => (pixel >>> 24 === 0 ? -1 : darker ? 255 - ((pixel >> 8) & 255) : (pixel >> 8) & 255);
-    const blocks = (count, all) =>
+    const strength = (/** @type {number} */ pixel) =>
+      pixel >>> 24 === 0 ? -1 : darker ? 255 - ((pixel >> 8) & 255) : (pixel >> 8) & 255;
+    const blocks = (/** @type {number} */ count, /** @type {number} */ all) =>
       Array.from({ length: count * cell }, (_, p) => {
         const start = Math.floor(p / cell) * all;
         const within = p % cell;
@@ -80,8 +87,8 @@
    */
   app.paintHeads = async function (grid, by, isShown) {
     const { canvas, size, pitch, side, ratio } = grid;
-    const paper = canvas.getContext("2d");
-    const at = (index) => Math.round(index * pitch * ratio);
+    const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const at = (/** @type {number} */ index) => Math.round(index * pitch * ratio);
     const cell = Math.round(side * ratio);
     const { info } = app.state;
     const ground = info ? colour("--weight-0") : colour("--hairline");
@@ -101,14 +108,15 @@
       return;
     }
     const { theme } = document.documentElement.dataset;
-    let image = null;
+    /** @type {Picture | null} */ let found = null;
     if (info.pictures)
       try {
-        image = await picture(app.state.info.run, app.state.info.stamp, theme);
+        found = await picture(info.run, info.stamp, theme);
       } catch {
         return;
       }
     if (!isShown()) return;
+    let image = /** @type {Picture} */ (found); // there is one, unless heads are so small that they have none
     const shrinks = !small && cell < image.width / size.heads;
     if (shrinks) image = shrunk(image, size, cell, theme === "light");
     app.byId("attention-heads-title").title = shrinks ? "A pixel that holds several weights shows the largest." : "";
@@ -119,17 +127,21 @@
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
         if (small) {
-          const score = app.state.info.patterns[l][h][1];
+          const score = /** @type {[Pattern, number][][]} */ (info.patterns)[l][h][1];
           paper.fillStyle = colour(`--weight-${Math.round(8 * Math.sqrt(score))}`);
           paper.fillRect(at(h), at(l), cell, cell);
         } else paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
       }
     }
-    canvas.dataset.run = app.state.info.run;
+    canvas.dataset.run = info.run;
   };
 
+  /**
+   * @param {HeadGrid} parts @param {GridScore & { step(value: number): number }} by
+   * @param {(index: number) => number} at @param {number} cell
+   */
   function fillScores({ canvas, size }, by, at, cell) {
-    const paper = canvas.getContext("2d");
+    const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     paper.clearRect(0, 0, canvas.width, canvas.height);
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
@@ -138,7 +150,7 @@
         paper.fillRect(at(h), at(l), cell, cell);
       }
     }
-    canvas.dataset.run = app.state.info.run;
+    canvas.dataset.run = /** @type {Shows} */ (app.state).info.run;
     canvas.dataset.colour = by.id;
   }
 });

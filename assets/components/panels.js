@@ -4,17 +4,18 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const painted = new Map(); // per view: the words that stand around it
+  /** @type {Map<string, string>} */ const painted = new Map(); // per view: the words that stand around it
+  /** @type {("heading" | "body" | "footer")[]} */
   const PARTS = ["heading", "body", "footer"];
 
   /** What stands around a view's figure; what says the same as before is left as it is. */
-  function words(told) {
+  function words(/** @type {Words} */ told) {
     const { view, of } = told;
-    const text = JSON.stringify(PARTS.concat("alternative", "table").map((name) => told[name]));
+    const text = JSON.stringify([...PARTS.map((name) => told[name]), told.alternative, told.table]);
     const changed = painted.get(view) !== text;
     painted.set(view, text);
     for (const part of PARTS) {
-      const box = document.getElementById(`${view}-${part}`);
+      const box = app.byId(`${view}-${part}`);
       if (changed) app.fill(box, told[part]);
       box.dataset.of = of;
     }
@@ -22,17 +23,19 @@
     document.dispatchEvent(new CustomEvent("view-words", { detail: { ...told, changed } }));
   }
   /* the caption once more, behind the card's "?" */
-  function explain(view) {
-    const panel = document.getElementById(`${view}-panel`);
+  function explain(/** @type {string} */ view) {
+    const panel = app.byId(`${view}-panel`);
     const caption = panel.querySelector(".heading .caption");
     if (!caption) return;
-    panel.querySelector(".about-text").replaceChildren(...[...caption.cloneNode(true).childNodes]);
-    panel.querySelector(".about").hidden = !caption.textContent;
+    const [about, text] = [".about", ".about-text"].map((name) => panel.querySelector(name));
+    if (!about || !text) return;
+    text.replaceChildren(...[...caption.cloneNode(true).childNodes]);
+    about.hidden = !caption.textContent;
   }
   /** A view's invitation, as before the first run. */
-  function invite(view, parts) {
+  function invite(/** @type {string} */ view, /** @type {PanelParts} */ parts) {
     for (const part of PARTS) {
-      const box = document.getElementById(`${view}-${part}`);
+      const box = app.byId(`${view}-${part}`);
       app.fill(box, parts[part] || []);
       delete box.dataset.of;
     }
@@ -45,16 +48,16 @@
   }
 
   /** A box whose content is the browser's. */
-  function Tree({ nodes, ...attributes }) {
+  function Tree(/** @type {{ nodes: Tree[] } & Record<string, unknown>} */ { nodes, ...attributes }) {
     const { createElement, useLayoutEffect, useRef } = window.React;
-    const box = useRef(null);
+    const box = useRef(/** @type {Element | null} */ (null));
     useLayoutEffect(() => {
-      if (nodes) app.fill(box.current, nodes);
+      if (nodes && box.current) app.fill(box.current, nodes);
     }, [nodes]);
     return createElement("div", { ...attributes, ref: box });
   }
   /** A card's options, made when their menu is first about to open. */
-  function Options({ fields, files }) {
+  function Options(/** @type {Record<"fields" | "files", unknown>} */ { fields, files }) {
     const { createElement: make, useLayoutEffect, useState } = window.React;
     const [made, setMade] = useState(false);
     useLayoutEffect(() => {
@@ -70,7 +73,7 @@
     );
     return make("details", { className: "menu-box options-box", onToggle: comes }, summary, menu);
   }
-  function ViewPanel({ id, view, tab, parts, words: told, options, children }) {
+  function ViewPanel(/** @type {ViewPanelProps} */ { id, view, tab, parts, words: told, options, children }) {
     const { createElement: make, useLayoutEffect } = window.React;
     useLayoutEffect(() => {
       if (told) words(told);

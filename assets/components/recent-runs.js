@@ -2,15 +2,15 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const make = app.make;
-  let dialog = null;
-  const box = {};
+  /** @type {HTMLDialogElement} */ let dialog;
+  const box = /** @type {RecentBox} */ ({});
   let asked = 0;
   let typing = 0;
-  let found = { runs: [], count: 0, known: true };
+  /** @type {RecentRuns} */ let found = { runs: [], count: 0, known: true };
 
   /* what the server says */
-  async function ask(method, path, body) {
-    const headers = body ? { "Content-Type": "application/json" } : {};
+  async function ask(/** @type {string} */ method, /** @type {string} */ path, /** @type {?object} */ body = null) {
+    const headers = new Headers(body ? { "Content-Type": "application/json" } : {});
     let reply;
     try {
       reply = await fetch(app.url("recent" + path), { method, headers, body: body && JSON.stringify(body) });
@@ -30,21 +30,21 @@
       found = reply;
       draw(words);
     } catch (error) {
-      if (mine === asked) say(error.message, true);
+      if (mine === asked) say(/** @type {Error} */ (error).message, true);
     }
   }
-  function say(text, wrong) {
+  function say(/** @type {string} */ text, wrong = false) {
     box.said.textContent = text;
-    box.said.classList.toggle("wrong", Boolean(wrong));
+    box.said.classList.toggle("wrong", wrong);
   }
 
   /* words */
-  const UNITS = [
+  /** @type {[string, number][]} */ const UNITS = [
     ["day", 86400],
     ["hour", 3600],
     ["min", 60],
   ];
-  function ago(seconds) {
+  function ago(/** @type {number} */ seconds) {
     const past = Date.now() / 1000 - seconds;
     for (const [unit, size] of UNITS) {
       const count = Math.floor(past / size);
@@ -55,14 +55,14 @@
     }
     return "just now";
   }
-  const exact = (seconds) => new Date(1000 * seconds).toLocaleString();
-  const size = (bytes) =>
+  const exact = (/** @type {number} */ seconds) => new Date(1000 * seconds).toLocaleString();
+  const size = (/** @type {number} */ bytes) =>
     bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-  const tokens = (count) => (count === 1 ? "1 token" : `${count.toLocaleString("en")} tokens`);
-  const called = (run) => run.name || app.elided(run.preview, 60);
+  const tokens = (/** @type {number} */ count) => (count === 1 ? "1 token" : `${count.toLocaleString("en")} tokens`);
+  const called = (/** @type {RecentRun} */ run) => run.name || app.elided(run.preview, 60);
 
   /* the rows */
-  function draw(words) {
+  function draw(/** @type {string} */ words) {
     const { runs, count, known } = found;
     box.rows.replaceChildren(...runs.map(row));
     box.search.hidden = box.label.hidden = !runs.length && !words;
@@ -74,7 +74,7 @@
       say("This browser keeps no cookie of this page, so it has no list of runs. A link to a run still opens it.");
     else say("Runs that you make or open in this browser will be listed here: their text, model, time and size.");
   }
-  function row(run) {
+  function row(/** @type {RecentRun} */ run) {
     const line = make("li", "recent-run");
     line.dataset.run = run.key;
     const shown = app.state.info && app.state.info.run === run.key;
@@ -114,19 +114,22 @@
     line.append(open, acts);
     return line;
   }
-  function act(name, what, run) {
+  function act(/** @type {string} */ name, /** @type {string} */ what, /** @type {RecentRun} */ run) {
     const button = make("button", "quiet", name);
     button.type = "button";
     button.dataset.act = what;
     button.setAttribute("aria-label", `${name} “${called(run)}”`);
     return button;
   }
-  const runOf = (node) => found.runs.find((run) => run.key === node.closest(".recent-run").dataset.run);
-  const lineOf = (key) => box.rows.querySelector(`[data-run="${key}"]`);
+  const runOf = (/** @type {HTMLElement} */ node) =>
+    found.runs.find(({ key }) => key === /** @type {HTMLElement} */ (node.closest(".recent-run")).dataset.run);
+  const lineOf = (/** @type {string} */ key) =>
+    /** @type {HTMLElement} */ (box.rows.querySelector(`[data-run="${key}"]`));
+  /** @type {ChangeRun} */
   async function change(method, run, body, after, focus) {
     try {
       await ask(method, "/" + run.key, body);
-      if (body && "name" in body && app.state.info && app.state.info.run === run.key) app.retitle(body.name);
+      if (body && "name" in body && app.state.info && app.state.info.run === run.key) app.retitle(String(body.name));
       const shown = app.state.info && app.state.info.run === run.key;
       if (method === "DELETE") app.history.forget(run.key);
       if (method === "DELETE" && shown)
@@ -140,13 +143,19 @@
       await list();
       say(after);
       const line = focus && lineOf(run.key);
-      (line ? line.querySelector(focus) : box.rows.querySelector(".recent-open") || box.close).focus();
+      const part = line ? line.querySelector(focus) : box.rows.querySelector(".recent-open");
+      (part || box.close).focus();
     } catch (error) {
-      say(error.message, true);
+      say(/** @type {Error} */ (error).message, true);
     }
   }
 
-  function rename(run) {
+  /* a run's line in place of the form that stood in it */
+  function putBack(/** @type {RecentRun} */ run, /** @type {string} */ focus) {
+    lineOf(run.key).replaceWith(row(run));
+    /** @type {HTMLElement} */ (lineOf(run.key).querySelector(focus)).focus();
+  }
+  function rename(/** @type {RecentRun} */ run) {
     const form = make("form", "recent-form");
     const label = make("label", "visually-hidden", `Name of “${called(run)}”`);
     const field = make("input");
@@ -159,10 +168,7 @@
     const keep = make("button", "strong", "Save");
     const leave = make("button", "", "Cancel");
     leave.type = "button";
-    const back = () => {
-      lineOf(run.key).replaceWith(row(run));
-      lineOf(run.key).querySelector("[data-act=rename]").focus();
-    };
+    const back = () => putBack(run, "[data-act=rename]");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const name = field.value.trim();
@@ -181,7 +187,7 @@
     field.focus();
     field.select();
   }
-  function confirm(run) {
+  function confirm(/** @type {RecentRun} */ run) {
     const form = make("div", "recent-form");
     form.setAttribute("role", "group");
     const words = make(
@@ -194,10 +200,7 @@
     const no = make("button", "", "Keep");
     yes.type = no.type = "button";
     yes.addEventListener("click", () => change("DELETE", run, null, "Deleted."));
-    const back = () => {
-      lineOf(run.key).replaceWith(row(run));
-      lineOf(run.key).querySelector("[data-act=delete]").focus();
-    };
+    const back = () => putBack(run, "[data-act=delete]");
     no.addEventListener("click", back);
     form.addEventListener("keydown", (event) => {
       if (event.key === "Escape") {
@@ -252,7 +255,7 @@
     box.rows.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (!button || button.closest(".recent-form")) return;
-      const run = runOf(button);
+      const run = /** @type {RecentRun} */ (runOf(button));
       if (button.dataset.act === "rename") rename(run);
       else if (button.dataset.act === "delete") confirm(run);
       else if (button.dataset.act === "pin")
@@ -275,7 +278,7 @@
       event.preventDefault();
       const stops = [box.search, ...box.rows.querySelectorAll(".recent-open")];
       const line = event.target.closest(".recent-run");
-      const at = line ? stops.indexOf(line.querySelector(".recent-open")) : 0;
+      const at = line ? stops.findIndex((one) => line.contains(one)) : 0;
       stops[Math.max(0, Math.min(stops.length - 1, at + step))].focus();
     });
   }

@@ -2,8 +2,10 @@
 (function () {
   "use strict";
   const dark = window.matchMedia("screen and (prefers-color-scheme: dark)");
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const swap = read("colours");
+  const read = (/** @type {string} */ id) =>
+    JSON.parse(/** @type {HTMLElement} */ (document.getElementById(id)).textContent);
+  /** @type {Record<string, string>} */ const swap = read("colours");
+  /** @type {(value: unknown, inside: boolean, key: string) => any} */
   function painted(value, inside, key) {
     if (typeof value === "string") return inside && key !== "ticktext" && swap[value] ? swap[value] : value;
     if (Array.isArray(value)) return value.map((item) => painted(item, inside, key));
@@ -17,20 +19,20 @@
     }
     return value;
   }
-  function inMarkup(texts) {
+  function inMarkup(/** @type {string[]} */ texts) {
     return texts.map((text) =>
       text.replace(/style="color:(#[0-9A-F]{6})"/g, (all, colour) => `style="color:${swap[colour] || colour}"`),
     );
   }
-  function draw(box, isDark) {
+  function draw(/** @type {HTMLElement} */ box, /** @type {boolean} */ isDark) {
     const stored = read(box.dataset.figure);
-    let { data, layout } = stored.figure;
+    /** @type {Figure} */ let { data, layout } = stored.figure;
     if (isDark) {
       [data, layout] = [painted(data, false, ""), painted(layout, false, "")];
       for (const axis of [layout.xaxis, layout.yaxis])
         if (axis && Array.isArray(axis.ticktext)) axis.ticktext = inMarkup(axis.ticktext);
-      (stored.dark_images || []).forEach((source, i) => {
-        layout.images[i].source = source;
+      /** @type {string[]} */ (stored.dark_images || []).forEach((source, i) => {
+        /** @type {{ source: string }[]} */ (layout.images)[i].source = source;
       });
     }
     delete layout.width;
@@ -41,14 +43,14 @@
       { displaylogo: false, displayModeBar: false, responsive: true },
     );
   }
-  function all(isDark) {
+  function all(/** @type {boolean} */ isDark) {
     document.querySelectorAll(".plot").forEach((box) => draw(box, isDark));
   }
   all(dark.matches);
   dark.addEventListener("change", () => all(dark.matches));
-  let shut = [];
+  /** @type {HTMLDetailsElement[]} */ let shut = [];
   window.addEventListener("beforeprint", () => {
-    shut = [...document.querySelectorAll("details:not([open])")];
+    shut = /** @type {HTMLDetailsElement[]} */ ([...document.querySelectorAll("details:not([open])")]);
     shut.forEach((part) => {
       part.open = true;
     });

@@ -1,17 +1,9 @@
 /* Proposals become selections within a run's bounds; the second token and its way past the selected one. */
 const assert = require("node:assert/strict");
 const { test } = require("node:test");
-const { load } = require("./scripts");
+const { FIELDS, load } = require("./scripts");
 
 const PARTS = ["core", "components/labels", "state/selection"];
-const FIELDS = [
-  { name: "run", of: null, optional: false, address: true },
-  { name: "token", of: "token", optional: false, address: true },
-  { name: "layer", of: "layer", optional: false, address: true },
-  { name: "head", of: "head", optional: false, address: true },
-  { name: "second", of: "token", optional: true, address: true, was: "other" },
-];
-
 /** A page that shows a run of 6 tokens, 3 layers and 2 heads. */
 function page(selection = {}, order = PARTS) {
   const window = load(order, FIELDS);

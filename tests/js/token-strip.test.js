@@ -132,23 +132,35 @@ for (const [typed, layer] of [
   });
 }
 
-for (const typed of ["3", "-1", "1.5", "1e0", "x"]) {
-  test(`layer “${typed}” is refused in words for four seconds, and the field shows the layer again`, () => {
+for (const [name, typed, last, said = typed] of [
+  ["layer", "3", 2],
+  ["layer", "-1", 2],
+  ["layer", "1.5", 2],
+  ["layer", "1e0", 2],
+  ["layer", "x", 2],
+  ["layer", "<b>", 2],
+  ["head", "2", 1],
+  ["head", "999999999", 1],
+  ["head", "1000000000000", 1, "10000000000…"],
+]) {
+  test(`${name} “${typed}” is refused in words for four seconds, and the field shows what it was`, () => {
     const shown = page();
     const { byId, window } = shown;
-    const field = Object.assign(byId("layer"), { value: typed });
+    const field = Object.assign(byId(name), { value: typed });
     window.later.length = 0;
     shown.document.fire("focusout", field);
     assert.deepEqual(chosen(shown), [1, 1, 0, null]);
-    const words = `There is no layer ${typed}: this model has layers 0 to 2. Layer 1, head 0 stays.`;
+    const words = `There is no ${name} ${said}: this model has ${name}s 0 to ${last}. Layer 1, head 0 stays.`;
     assert.equal(byId("announcer").textContent, words);
-    assert.equal(byId("layer-range").getAttribute("title"), words);
+    assert.equal(byId("tooltip").textContent, words);
+    assert.equal(byId(`${name}-range`).getAttribute("title"), words);
     assert.equal(field.closest(".bar-item").classList.contains("refused"), true);
     for (const [act, milliseconds] of window.later) if (milliseconds <= 4000) act();
-    assert.equal(byId("layer-range").getAttribute("title"), null);
+    assert.equal(byId(`${name}-range`).getAttribute("title"), null);
     assert.equal(field.closest(".bar-item").classList.contains("refused"), false);
-    assert.equal(field.value, "1");
-    assert.deepEqual(JSON.parse(JSON.stringify(window.written.at(-1))), ["layer", { value: "1" }]);
+    const value = { layer: "1", head: "0" }[name];
+    assert.equal(field.value, value);
+    assert.deepEqual(JSON.parse(JSON.stringify(window.written.at(-1))), [name, { value }]);
   });
 }
 

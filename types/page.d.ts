@@ -444,7 +444,6 @@ interface Notice {
 /** A line of the tooltip. */
 type Line = string | Node | (string | Node)[];
 type Attributes = Record<string, string | number>;
-type Rect = Record<"x" | "y" | "width" | "height", number>;
 /** What a step of the history holds. */
 interface Shown {
   selection: Selection | null;

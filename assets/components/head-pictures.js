@@ -137,7 +137,7 @@
   };
 
   /**
-   * @param {HeadGrid} parts @param {GridScore & { step(value: number): number }} by
+   * @param {HeadGrid} grid @param {GridScore & { step(value: number): number }} by
    * @param {(index: number) => number} at @param {number} cell
    */
   function fillScores({ canvas, size }, by, at, cell) {

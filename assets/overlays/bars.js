@@ -13,7 +13,7 @@
   function text(content, x, y, className) {
     app.svg("text", { x, y, "text-anchor": "end", class: className }, over).append(content);
   }
-  /** @param {[string, number, boolean]} parts @param {number} x @param {number} y */
+  /** @param {[string, number, boolean]} label @param {number} x @param {number} y */
   function name([label, marks, bold], x, y) {
     const node = app.svg("text", { x, y: y + 4, "text-anchor": "end", class: bold ? "strong" : "" }, over);
     app.svgLabel(node, label, marks);

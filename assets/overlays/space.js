@@ -136,7 +136,7 @@
     scale(space, 2, (value) => [...left, value], parent);
   };
   /* numbers and title along one axis, on the side away from the middle */
-  /** @param {Space} parts @param {number} index @param {(value: number) => number[]} on @param {Element} parent */
+  /** @param {Space} space @param {number} index @param {(value: number) => number[]} on @param {Element} parent */
   function scale({ ranges, titles, lens, box }, index, on, parent) {
     const [low, high] = ranges[index];
     const [start, end] = [lens(on(low)), lens(on(high))];

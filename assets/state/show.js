@@ -53,7 +53,7 @@
    * what an answer depends on: the places of the selection, and options; of a figure, as far as its server has told it
    * by now
    */
-  /** @param {Output} parts @param {Selection} selection @param {Options} chosen */
+  /** @param {Output} output @param {Selection} selection @param {Options} chosen */
   function questionOf({ kind, view, name }, selection, chosen) {
     const options = app.history.asText(chosen);
     /** @type {Address} */

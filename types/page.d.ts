@@ -289,7 +289,7 @@ interface Graph extends HTMLElement {
   calcdata?: { x: number; y: number }[][];
   _fullLayout?: FullLayout;
   _hoverdata?: PlotlyPoint[];
-  on(event: "plotly_hover", act: (found: { points: PlotlyPoint[]; event: MouseEvent }) => void): void;
+  on(event: "plotly_hover" | "plotly_click", act: (found: { points: PlotlyPoint[]; event: MouseEvent }) => void): void;
   on(event: "plotly_afterplot" | "plotly_relayout" | "plotly_unhover", act: () => void): void;
 }
 interface Plotly {
@@ -392,6 +392,8 @@ interface GridCell {
   column: { getSort(): string | null };
 }
 
+/** As the console has it, and a script of a view that is added (docs/adding-a-view.md). */
+declare const dashboardApp: App;
 interface Window {
   dashboardApp: App;
   dashboardParts: { push(part: Part): unknown };

@@ -1,6 +1,7 @@
 /*
- * The DOM as the scripts meet it: what they look for by a selector is HTML, and what they hear on the document comes from
- * an element. Where it may come from the document itself ("scroll", a pointer that leaves), they ask for `closest` first.
+ * The DOM as the scripts meet it: what they look for by a selector is HTML, and what they hear on the document comes
+ * from an element. Where it may come from the document itself ("scroll", a pointer that leaves), they ask for `closest`
+ * first.
  */
 
 type Heard<E> = E & { target: HTMLElement };
@@ -11,6 +12,7 @@ interface Document {
     act: (event: Heard<DocumentEventMap[K]>) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(type: "toggle", act: (event: Event & { target: HTMLDetailsElement }) => void, capture: true): void;
   addEventListener(type: "view-words", act: (event: CustomEvent<ViewWords>) => void): void;
   addEventListener(type: "options-made", act: () => void): void;
 }
@@ -29,7 +31,7 @@ interface HTMLDialogElement {
   ): void;
 }
 interface Window {
-  addEventListener(type: "keydown", act: (event: Heard<KeyboardEvent>) => void): void;
+  addEventListener(type: "keydown", act: (event: Heard<KeyboardEvent>) => void, capture?: boolean): void;
 }
 
 interface ParentNode {
@@ -44,12 +46,4 @@ interface ParentNode {
 interface Element {
   closest<K extends keyof HTMLElementTagNameMap>(selectors: K): HTMLElementTagNameMap[K] | null;
   closest(selectors: string): HTMLElement | null;
-}
-
-/* a canvas that is asked for one context alone has it */
-interface HTMLCanvasElement {
-  getContext(kind: "2d"): CanvasRenderingContext2D;
-}
-interface OffscreenCanvas {
-  getContext(kind: "2d", options?: CanvasRenderingContext2DSettings): OffscreenCanvasRenderingContext2D;
 }

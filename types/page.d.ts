@@ -1,6 +1,6 @@
 /*
- * What the page's scripts share, for `tsc` alone (docs/decisions/036): the namespace that each of them is given, what the
- * server tells them, and what the page has from Dash and Plotly.
+ * What the page's scripts share, for `tsc` alone (docs/decisions/036): the namespace that each of them is given, what
+ * the server tells them, and what the page has from Dash and Plotly.
  */
 
 type Part = (app: App) => void;
@@ -188,6 +188,7 @@ interface Words extends Meta {
   heading: Tree[];
   body: Tree[];
   footer: Tree[];
+  about: Tree[][];
   alternative: string;
   table: Tree[] | null;
   awaits: DerivedRequest[];
@@ -232,9 +233,9 @@ interface FigureMeta extends Meta {
   layer: number;
   head: number;
   shape: [rows: number, columns: number];
-  cells?: { shades: string; colours: string[] }; // of a long text, whose cells the browser draws
+  cells?: { shades: string }; // of a long text, whose cells the browser draws
   space?: Told;
-  axes?: Partial<Record<"x" | "y", "token" | "layer">>;
+  axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
   heads?: Pick<HeadScores, "columns" | "rows">;
   bars?: {
@@ -358,16 +359,23 @@ interface ReactNode {
   readonly $$typeof: symbol;
 }
 /** The table's own interface, as far as it is used (AG Grid Community). */
-interface GridApi {
+interface GridApi<Row = GridRow> {
   setGridOption(name: string, value: unknown): void;
   applyColumnState(state: { state: GridColumn[]; defaultState: object }): void;
   getColumnState(): GridColumn[];
-  getRowNode(id: string): object | undefined;
+  setColumnsVisible(names: string[], visible: boolean): void;
+  setFocusedCell(index: number | null, column: string): void;
+  getRowNode(id: string): GridNode | undefined;
+  getDisplayedRowAtIndex(index: number): GridNode | undefined;
   ensureNodeVisible(node: object): void;
   ensureIndexVisible(index: number, where: string): void;
   getDisplayedRowCount(): number;
   refreshCells(how: { force: boolean }): void;
-  addEventListener(name: string, act: (event: GridEvent) => void): void;
+  addEventListener(name: string, act: (event: GridEvent<Row>) => void): void;
+  isDestroyed(): boolean;
+}
+interface GridNode {
+  rowIndex: number | null;
 }
 interface GridColumn {
   colId: string;
@@ -380,8 +388,9 @@ interface GridRow {
   head: number;
   pattern: string;
 }
-interface GridEvent {
-  data: GridRow;
+interface GridEvent<Row = GridRow> {
+  data: Row;
+  column: { getColId(): string };
   event: KeyboardEvent;
   source: string;
 }
@@ -400,7 +409,10 @@ interface Window {
   dashboardSignIn: { ended(): boolean; probe(): Promise<void>; tell(): void };
   dash_clientside: DashClientside;
   dashboard_components: Record<string, Function>;
-  dash_ag_grid: { getApi(id: string): GridApi | undefined };
+  dash_ag_grid: {
+    getApi(id: "recent-rows"): GridApi<RecentRun> | undefined;
+    getApi(id: string): GridApi | undefined;
+  };
   Plotly: Plotly;
   React: React;
   bench: object; // benchmarks/probe.js
@@ -461,6 +473,7 @@ interface Step {
 }
 /** Selection and options as an address says them. */
 type Address = Record<string, string>;
+type Theme = "light" | "dark";
 /** A place in pixels. */
 interface Point {
   x: number;
@@ -496,27 +509,25 @@ interface Space {
   floor(place: number, token: number): Spot;
   lens(coordinates: ArrayLike<number>): Spot;
 }
-/** The cells of the heatmap on the screen (assets/overlays/matrix.js). */
-interface Cells {
-  left(column: number): number;
-  top(row: number): number;
-  key(pixels: number): number;
-  query(pixels: number): number;
-  cell: number;
-  rows: number;
-  columns: number;
-  x: PlotlyAxis;
-  y: PlotlyAxis;
-  box: Edges;
-}
-/** Axes of tokens and layers on the screen (assets/overlays/axes.js). */
-interface TokenAxes {
-  meta: AxesMeta;
+/** Where a figure's axes are, in pixels from the corner of its graph (assets/overlays/plot.js). */
+interface Plane {
   box: Edges;
   left(value: number): number;
   top(value: number): number;
   across(pixels: number): number;
   down(pixels: number): number;
+}
+/** The cells of the heatmap on the screen (assets/overlays/matrix.js). */
+interface Cells extends Plane {
+  key(pixels: number): number;
+  query(pixels: number): number;
+  cell: number;
+  rows: number;
+  columns: number;
+}
+/** Axes of tokens, layers and heads on the screen (assets/overlays/axes.js). */
+interface TokenAxes extends Plane {
+  meta: AxesMeta;
 }
 /** What is at the pointer. */
 interface Found extends Partial<Record<Bound, number>> {
@@ -563,6 +574,12 @@ interface HeadGrid {
   ratio: number;
   size: Sizes;
   labels: HTMLElement[];
+}
+/** The shades of all heads in one picture. */
+interface HeadShades {
+  wide: number;
+  high: number;
+  shades: Uint8Array;
 }
 /** A score that colours the grid of heads. */
 interface GridScore extends Score {
@@ -652,7 +669,28 @@ interface ExportedFigure {
   ground: string;
   width: number;
   height: number;
+  millimetres: number | null; // of its width in print
+  dpi: number;
+  cells: PictureCells[];
+  notes: string;
   provenance: Record<string, string>;
+}
+/** A picture in a drawing, cell by cell: dashboard/exports/cells.py. */
+interface PictureCells {
+  of: "trace" | "image";
+  index: number;
+  columns: number[];
+  rows: number[];
+  gap: number;
+  colours: Record<string, number[]>;
+}
+/** How files are made (assets/components/picture-paper.js). */
+interface ExportChoices {
+  [name: string]: boolean | string;
+  ground: boolean;
+  attention: boolean;
+  bare: boolean;
+  width: string;
 }
 
 /** What benchmarks/probe.js waits for. */
@@ -672,16 +710,14 @@ interface RecentRuns {
   runs: RecentRun[];
   count: number;
   known: boolean;
+  words: string; // what was searched for
 }
-/** Change a run of the list, say so, and put the focus on a part of its line. */
-type ChangeRun = (method: string, run: RecentRun, body: object | null, after: string, focus?: string) => Promise<void>;
-/** The parts of the dialog of runs. */
+type RecentChange = { name: string } | { pinned: boolean };
+/** The parts of the panel of runs that are made when it opens. */
 interface RecentBox {
-  close: HTMLButtonElement;
   label: HTMLLabelElement;
   search: HTMLInputElement;
-  rows: HTMLElement;
-  said: HTMLElement;
+  ask: HTMLElement;
 }
 
 /** The elements of the layout that are more than an element. */
@@ -729,6 +765,7 @@ interface App {
   narrow(): boolean;
   tip(lines: null): void;
   tip(lines: Line[], x: number, y: number): void;
+  bytes(text: string): Uint8Array<ArrayBuffer>;
   fill(box: Element, nodes: Tree[]): void;
   whenAdded(act: () => void): void;
   whenGraph(id: string, attach: (graph: Graph) => void): void;
@@ -756,6 +793,18 @@ interface App {
   sayBeside(sentence: string): boolean;
   selectedWords(): string;
   tellMore(box: HTMLElement): void;
+  placeMenu(box: HTMLElement): void;
+  exportChoices: ExportChoices;
+  chooseExport(name: string, value: boolean | string): void;
+  recentTable: { columns(): object[]; called(run: RecentRun): string; isShown(run: RecentRun): boolean };
+  drawPicture(found: ExportedFigure): Promise<string>;
+  cellOutline(indices: number[], columns: number[], rows: number[], gap: number): string;
+  drawCells(drawing: Element, cells: PictureCells[]): void;
+  sizeDrawing(drawing: Element, found: Pick<ExportedFigure, "width" | "height" | "millimetres">): void;
+  sizeOfPng(found: Pick<ExportedFigure, "width" | "height" | "millimetres" | "dpi">): {
+    side: number[];
+    perMetre: number | null;
+  };
   headScores(): HeadScores | null;
   fitsHeads(query: string): (row: HeadRow) => boolean;
   colourHeads(): void;
@@ -767,6 +816,15 @@ interface App {
   ): Promise<void>;
 
   /* overlays/ */
+  coloured<Part extends object>(figure: Part, valueOf: (name: string) => string): Part;
+  colour(name: string): string;
+  shadePixels(): Uint32Array;
+  inTheme(figure: Figure): Figure;
+  drawnSize(graph: Graph): { width: number; height: number } | null;
+  plane(graph: Graph | null): Plane | null;
+  pointsOf(graph: Graph): { x: number; y: number }[];
+  ticksOf(graph: Graph, axis: string): { value: number; text: Element | null }[];
+  hoveredPoint(graph: Graph): PlotlyPoint | null;
   labelled(count: number, cell: number, strong: (number | null | undefined)[], most: number): number[];
   movedApart(
     tokens: [token: number, other: number | null | undefined],
@@ -840,6 +898,8 @@ interface App {
   fitText(area: HTMLTextAreaElement): void;
   written(): { text: string; model: string | null };
   write(text: string, model: string, done?: () => void): void;
+  chooseExample(index: number): void;
+  makeLate(id: string, children: unknown): Promise<boolean>;
   begin(text: string): string;
   retitle(name: string): void;
   captions(): void;
@@ -867,4 +927,12 @@ interface DOMStringMap {
   placeholder: string;
   export: string;
   exportChoice: string;
+  glossary: string;
+  term: string;
+  tables: string;
+  panel: string;
+  step: string;
+  exampleOfTour: string;
+  selection: string;
+  tab: string;
 }

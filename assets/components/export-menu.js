@@ -4,9 +4,6 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const SCALE = 2; // pixels of a PNG for one of the page
-  const LARGEST_PNG = 16000; // pixels of a side that every browser can draw
-  /** @type {Record<string, boolean>} */ const choices = { ground: false, attention: false };
   /** @type {Map<string, Promise<string>>} */ const fonts = new Map();
 
   const query = () => new URLSearchParams({ ...app.history.address(), stamp: app.stamp || "" });
@@ -45,7 +42,7 @@
   /** A file that the server makes: first whether it can, then the download, which the browser itself shows. */
   async function fromServer(/** @type {string} */ path) {
     const values = query();
-    if (choices.attention && path.startsWith("run.")) values.set("attention", "1");
+    if (app.exportChoices.attention && path.startsWith("run.")) values.set("attention", "1");
     const { name, bytes } = await (await ask(path, new URLSearchParams([...values, ["check", "1"]]))).json();
     follow(app.url(`export/${path}?${values}`), name);
     return name + megabytes(bytes);
@@ -55,15 +52,21 @@
     const dot = path.lastIndexOf(".");
     const format = path.slice(dot + 1);
     const values = query();
-    values.set("theme", (choices.ground && document.documentElement.dataset.theme) || "light");
+    values.set("theme", app.exportChoices.ground ? document.documentElement.dataset.theme : "light");
+    values.set("width", app.exportChoices.width);
+    values.set("titled", app.exportChoices.bare ? "0" : "1");
     const found = await (await ask(`figure/${path.slice(0, dot)}.json`, values)).json();
-    const drawing = await described(await drawn(found), found);
+    const source = await app.drawPicture(found);
     const name = found.name + format;
-    const source = new XMLSerializer().serializeToString(drawing);
     if (format === "svg") save(new Blob([source], { type: "image/svg+xml" }), name);
     else save(await raster(source, found), name);
-    return name;
+    return found.notes ? `${name}. ${found.notes}` : name;
   }
+
+  /** What the server gives of a figure, as the text of an SVG. */
+  app.drawPicture = async function (found) {
+    return new XMLSerializer().serializeToString(await described(await drawn(found), found));
+  };
 
   /** The figure as an SVG element, with the page's fonts in it. */
   async function drawn(/** @type {ExportedFigure} */ { figure, width, height }) {
@@ -81,6 +84,8 @@
       node.textContent = text;
       return node;
     };
+    app.drawCells(drawing, found.cells);
+    app.sizeDrawing(drawing, found);
     const faces = await facesFor(drawing.textContent);
     drawing.setAttribute("role", "img");
     drawing.prepend(
@@ -151,9 +156,9 @@
     } catch {
       throw new Error("This browser could not draw the picture. Save it as SVG.");
     }
-    const scale = Math.min(SCALE, LARGEST_PNG / Math.max(found.width, found.height));
+    const { side, perMetre } = app.sizeOfPng(found);
     const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [Math.round(found.width * scale), Math.round(found.height * scale)];
+    [canvas.width, canvas.height] = side;
     const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     paper.fillStyle = found.ground;
     paper.fillRect(0, 0, canvas.width, canvas.height);
@@ -170,24 +175,36 @@
       Comment: JSON.stringify(found.provenance),
     };
     const chunks = Object.entries(texts).map(([name, text]) => textChunk(name, text));
+    if (perMetre) chunks.unshift(densityChunk(perMetre));
     const head = 8 + 25; // the signature and the first chunk
     return new Blob([bytes.slice(0, head), ...chunks, bytes.slice(head)], { type: "image/png" });
   }
   /** A PNG's iTXt chunk: UTF-8, not compressed. */
   function textChunk(/** @type {string} */ name, /** @type {string} */ text) {
     const encoder = new TextEncoder();
-    const body = [encoder.encode("iTXt" + name), new Uint8Array(5), encoder.encode(text)];
+    return chunk("iTXt", encoder.encode(name), new Uint8Array(5), encoder.encode(text));
+  }
+  /** A PNG's pHYs chunk: pixels for a metre, both ways. */
+  function densityChunk(/** @type {number} */ perMetre) {
+    const body = new DataView(new ArrayBuffer(9));
+    body.setUint32(0, perMetre);
+    body.setUint32(4, perMetre);
+    body.setUint8(8, 1); // the unit is the metre
+    return chunk("pHYs", new Uint8Array(body.buffer));
+  }
+  function chunk(/** @type {string} */ kind, /** @type {Uint8Array[]} */ ...parts) {
+    const body = [new TextEncoder().encode(kind), ...parts];
     const size = body.reduce((sum, part) => sum + part.length, 0);
-    const chunk = new Uint8Array(8 + size);
+    const made = new Uint8Array(8 + size);
     let at = 4;
     for (const part of body) {
-      chunk.set(part, at);
+      made.set(part, at);
       at += part.length;
     }
-    const view = new DataView(chunk.buffer);
+    const view = new DataView(made.buffer);
     view.setUint32(0, size - 4);
-    view.setUint32(4 + size, checksum(chunk.subarray(4, 4 + size)));
-    return chunk;
+    view.setUint32(4 + size, checksum(made.subarray(4, 4 + size)));
+    return made;
   }
   function checksum(/** @type {Uint8Array} */ bytes) {
     // CRC-32 of the PNG specification, annex D
@@ -239,13 +256,33 @@
       run(button);
       return;
     }
-    const name = button.dataset.exportChoice;
-    choices[name] = !choices[name];
+    const { exportChoice: name, value } = button.dataset;
+    app.chooseExport(name, value === undefined ? !app.exportChoices[name] : value);
     tick();
   });
+  /** The radio buttons of one choice are one stop of the Tab key; arrows choose. */
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      const box = event.target.closest && event.target.closest('[role="radiogroup"] > button[data-export-choice]');
+      const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (!box || !by) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const all = /** @type {HTMLElement[]} */ ([.../** @type {HTMLElement} */ (box.parentElement).children]);
+      const next = all[(all.indexOf(box) + by + all.length) % all.length];
+      next.focus();
+      next.click();
+    },
+    true,
+  );
   function tick() {
-    for (const box of document.querySelectorAll("[data-export-choice]"))
-      box.setAttribute("aria-checked", String(choices[box.dataset.exportChoice]));
+    for (const box of document.querySelectorAll("[data-export-choice]")) {
+      const { exportChoice: name, value } = box.dataset;
+      const checked = value === undefined ? app.exportChoices[name] : app.exportChoices[name] === value;
+      box.setAttribute("aria-checked", String(checked));
+      if (value !== undefined) box.tabIndex = checked ? 0 : -1;
+    }
   }
   document.addEventListener("options-made", tick);
 });

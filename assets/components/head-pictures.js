@@ -1,82 +1,78 @@
 /* The small pictures of all heads: fetched, and made smaller without losing strong weights. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  /** @typedef {HTMLImageElement | OffscreenCanvas} Picture */
+  /** @typedef {OffscreenCanvasRenderingContext2D} Paper */
   const SMALLEST_PICTURE = 10; // pixels of a head below which its score is shown
-  /** @type {Map<string, Promise<Picture>>} */ const pictures = new Map();
-  const colour = (/** @type {string} */ name) =>
-    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  /** @type {Map<string, Promise<HeadShades>>} */ const pictures = new Map();
 
-  /** One picture of all heads of a run, fetched once. */
-  /** @param {string} run @param {string} stamp @param {string=} theme */
-  async function picture(run, stamp, theme) {
-    const name = `${run}-${stamp}-${theme}`;
+  /** The shades of all heads of a run, { wide, high, shades }: fetched once, and the same in both themes. */
+  async function picture(/** @type {string} */ run, /** @type {string} */ stamp) {
+    const name = `${run}-${stamp}`;
     if (!pictures.has(name)) {
       if (pictures.size > 8) pictures.clear();
       pictures.set(
         name,
         new Promise((resolve, reject) => {
           const image = new Image();
-          image.onload = () => resolve(image);
+          image.onload = () => resolve(read(image));
           image.onerror = () => {
             pictures.delete(name);
             reject(new Error("no picture of the heads"));
           };
           image.src = app.url(
-            `run/${run}/heads-${theme}.png?${new URLSearchParams({ v: app.byId("page").dataset.version, stamp })}`,
+            `run/${run}/heads.png?${new URLSearchParams({ v: app.byId("page").dataset.version, stamp })}`,
           );
         }),
       );
     }
-    return /** @type {Picture} */ (await pictures.get(name));
+    return /** @type {Promise<HeadShades>} */ (pictures.get(name));
+  }
+  /* the grey of each pixel is its shade; what is transparent has none */
+  function read(/** @type {HTMLImageElement} */ image) {
+    const { width: wide, height: high } = image;
+    const canvas = new OffscreenCanvas(wide, high);
+    const paper = /** @type {Paper} */ (canvas.getContext("2d", { willReadFrequently: true }));
+    paper.drawImage(image, 0, 0);
+    const { data } = paper.getImageData(0, 0, wide, high);
+    return { wide, high, shades: Uint8Array.from({ length: wide * high }, (_, i) => data[4 * i]) };
   }
   /** A run is done and will be shown: its picture is fetched meanwhile. */
   app.expectHeads = (run, stamp) => {
-    picture(run, stamp, document.documentElement.dataset.theme).catch(() => {
+    picture(run, stamp).catch(() => {
       /* it is asked for again when it is drawn */
     });
   };
-  /**
-   * A picture of all heads with cells of `cell` pixels: each pixel shows the largest of the weights that it stands for.
-   * In their green, colours run from weak to strong.
-   */
-  /** @param {Picture} image @param {Sizes} size @param {number} cell @param {boolean} darker */
-  function shrunk(image, size, cell, darker) {
-    const [wide, high] = [image.width / size.heads, image.height / size.layers];
-    const source = /** @type {OffscreenCanvasRenderingContext2D} */ (
-      new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true })
-    );
-    source.drawImage(image, 0, 0);
-    const from = new Uint32Array(source.getImageData(0, 0, image.width, image.height).data.buffer);
-    const canvas = new OffscreenCanvas(size.heads * cell, size.layers * cell);
-    const paper = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    const made = paper.createImageData(canvas.width, canvas.height);
-    const to = new Uint32Array(made.data.buffer);
-    const strength = (/** @type {number} */ pixel) =>
-      pixel >>> 24 === 0 ? -1 : darker ? 255 - ((pixel >> 8) & 255) : (pixel >> 8) & 255;
+  /** All heads with cells of `cell` pixels: each pixel has the largest of the shades that it stands for. */
+  /** @param {HeadShades} heads @param {Sizes} size @param {number} cell */
+  function shrunk({ wide, high, shades }, size, cell) {
+    const found = /** @type {HeadShades} */ ({ wide: size.heads * cell, high: size.layers * cell });
+    found.shades = new Uint8Array(found.wide * found.high);
     const blocks = (/** @type {number} */ count, /** @type {number} */ all) =>
       Array.from({ length: count * cell }, (_, p) => {
         const start = Math.floor(p / cell) * all;
         const within = p % cell;
         return [start + Math.floor((within * all) / cell), start + Math.ceil(((within + 1) * all) / cell)];
       });
-    const across = blocks(size.heads, wide);
-    blocks(size.layers, high).forEach(([top, bottom], y) =>
+    const across = blocks(size.heads, wide / size.heads);
+    blocks(size.layers, high / size.layers).forEach(([top, bottom], y) =>
       across.forEach(([left, right], x) => {
-        let best = 0;
-        let most = -2;
+        let most = 0;
         for (let row = top; row < bottom; row += 1) {
-          for (let at = row * image.width + left; at < row * image.width + right; at += 1) {
-            const found = strength(from[at]);
-            if (found > most) {
-              most = found;
-              best = from[at];
-            }
-          }
+          for (let at = row * wide + left; at < row * wide + right; at += 1) if (shades[at] > most) most = shades[at];
         }
-        to[y * canvas.width + x] = best;
+        found.shades[y * found.wide + x] = most;
       }),
     );
+    return found;
+  }
+  /* shades in the page's colours */
+  function coloured(/** @type {HeadShades} */ { wide, high, shades }) {
+    const canvas = new OffscreenCanvas(wide, high);
+    const paper = /** @type {Paper} */ (canvas.getContext("2d"));
+    const made = paper.createImageData(wide, high);
+    const table = app.shadePixels();
+    const pixels = new Uint32Array(made.data.buffer);
+    for (let i = 0; i < shades.length; i += 1) pixels[i] = table[shades[i]];
     paper.putImageData(made, 0, 0);
     return canvas;
   }
@@ -91,7 +87,7 @@
     const at = (/** @type {number} */ index) => Math.round(index * pitch * ratio);
     const cell = Math.round(side * ratio);
     const { info } = app.state;
-    const ground = info ? colour("--weight-0") : colour("--hairline");
+    const ground = info ? app.colour("var(--weight-0)") : app.colour("var(--hairline)");
     const small = side < SMALLEST_PICTURE;
     if (by) {
       fillScores(grid, by, at, cell);
@@ -107,30 +103,29 @@
         for (let h = 0; h < size.heads; h += 1) paper.fillRect(at(h), at(l), cell, cell);
       return;
     }
-    const { theme } = document.documentElement.dataset;
-    /** @type {Picture | null} */ let found = null;
+    /** @type {HeadShades | null} */ let heads = null; // of heads that are so small, there may be none
     if (info.pictures)
       try {
-        found = await picture(info.run, info.stamp, theme);
+        heads = await picture(info.run, info.stamp);
       } catch {
         return;
       }
     if (!isShown()) return;
-    let image = /** @type {Picture} */ (found); // there is one, unless heads are so small that they have none
-    const shrinks = !small && cell < image.width / size.heads;
-    if (shrinks) image = shrunk(image, size, cell, theme === "light");
+    const shrinks = !small && heads !== null && cell < heads.wide / size.heads;
+    if (heads && shrinks) heads = shrunk(heads, size, cell);
     app.byId("attention-heads-title").title = shrinks ? "A pixel that holds several weights shows the largest." : "";
-    const wide = image && image.width / size.heads;
-    const high = image && image.height / size.layers;
+    const image = small || !heads ? null : coloured(heads);
+    const wide = image ? image.width / size.heads : 0;
+    const high = image ? image.height / size.layers : 0;
     paper.clearRect(0, 0, canvas.width, canvas.height);
     paper.imageSmoothingEnabled = false;
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
         if (small) {
           const score = /** @type {[Pattern, number][][]} */ (info.patterns)[l][h][1];
-          paper.fillStyle = colour(`--weight-${Math.round(8 * Math.sqrt(score))}`);
+          paper.fillStyle = app.colour(`var(--weight-${Math.round(8 * Math.sqrt(score))})`);
           paper.fillRect(at(h), at(l), cell, cell);
-        } else paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
+        } else if (image) paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
       }
     }
     canvas.dataset.run = info.run;
@@ -146,7 +141,7 @@
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
         const value = by.at(l, h);
-        paper.fillStyle = value === null ? colour("--hairline") : colour(`--weight-${by.step(value)}`);
+        paper.fillStyle = app.colour(value === null ? "var(--hairline)" : `var(--weight-${by.step(value)})`);
         paper.fillRect(at(h), at(l), cell, cell);
       }
     }

@@ -5,8 +5,8 @@
 
   /* what has keys of its own: nothing is taken from there */
   const OWN_KEYS =
-    "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .table-box, .ag-root, .menu, " +
-    ".dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
+    "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .offcanvas, .table-box, .ag-root, " +
+    ".menu, .dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
 
   const step = (/** @type {string} */ name, /** @type {number} */ by) => () => app.propose({ step: name, by });
   const undo = () => app.propose({ undo: true });
@@ -97,6 +97,7 @@
     ["Layer, Head", "↑ ↓", "next value, previous value; or a number and Enter"],
     ["table of numbers", "↑ ↓ Enter", "go to a row, choose its token"],
     ["table of heads", "↑ ↓ ← → Enter", "go about; select the row’s head, or sort by the column"],
+    ["table of recent runs", "↑ ↓ ← → Enter", "go about; open the run, or pin, rename or delete it; or sort"],
     ["heatmap, points: from 81 tokens on", "drag", "zoom; a double click shows all of it again"],
     ["tabs of a card", "← →", "open the previous, the next one"],
     ["menu", "↑ ↓ Esc", "move, close"],
@@ -186,7 +187,7 @@
     (event) => {
       if (event.key !== "Escape") return;
       const box = app.byId("tooltip");
-      if (document.querySelector("dialog[open]")) return; // the browser closes it
+      if (document.querySelector("dialog[open], .offcanvas")) return; // which closes itself
       if (box && !box.hidden) app.tip(null);
       const notice = document.querySelector("#notice .notice");
       if (app.state.working || document.querySelector("details.menu-box[open], .dash-dropdown-content")) return;

@@ -23,7 +23,7 @@
     menu.classList.remove("two", "upwards", "more-below");
     menu.style.maxHeight = "none";
     const below = window.innerHeight - menu.getBoundingClientRect().top - EDGE;
-    const above = menu.matches(".options") ? box.getBoundingClientRect().top - 4 - EDGE : 0;
+    const above = menu.matches(".options, .about-text") ? box.getBoundingClientRect().top - 4 - EDGE : 0;
     const most = Math.max(below, above);
     const fits = (/** @type {number} */ room) => menu.offsetHeight <= room;
     if (menu.matches(".options") && !fits(most) && !app.narrow()) {
@@ -35,6 +35,7 @@
     menu.style.maxHeight = `${Math.max(LEAST, upwards ? above : below)}px`;
     app.tellMore(menu);
   }
+  app.placeMenu = place;
   const all = () => document.querySelectorAll("details.menu-box[open]");
   document.addEventListener(
     "toggle",

@@ -5,13 +5,14 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   /** @type {Map<string, string>} */ const painted = new Map(); // per view: the words that stand around it
-  /** @type {("heading" | "body" | "footer")[]} */
-  const PARTS = ["heading", "body", "footer"];
+  /** @type {WeakMap<HTMLElement, Tree[][]>} */ const abouts = new WeakMap(); // per card's "?": the three sentences
+  /** @type {("heading" | "body" | "footer")[]} */ const PARTS = ["heading", "body", "footer"];
 
   /** What stands around a view's figure; what says the same as before is left as it is. */
   function words(/** @type {Words} */ told) {
     const { view, of } = told;
-    const text = JSON.stringify([...PARTS.map((name) => told[name]), told.alternative, told.table]);
+    const all = /** @type {(keyof Words)[]} */ (PARTS).concat("about", "alternative", "table");
+    const text = JSON.stringify(all.map((name) => told[name]));
     const changed = painted.get(view) !== text;
     painted.set(view, text);
     for (const part of PARTS) {
@@ -19,19 +20,44 @@
       if (changed) app.fill(box, told[part]);
       box.dataset.of = of;
     }
-    if (changed) explain(view);
+    if (changed) explain(view, told.about);
     document.dispatchEvent(new CustomEvent("view-words", { detail: { ...told, changed } }));
   }
-  /* the caption once more, behind the card's "?" */
-  function explain(/** @type {string} */ view) {
-    const panel = app.byId(`${view}-panel`);
-    const caption = panel.querySelector(".heading .caption");
-    if (!caption) return;
-    const [about, text] = [".about", ".about-text"].map((name) => panel.querySelector(name));
-    if (!about || !text) return;
-    text.replaceChildren(...[...caption.cloneNode(true).childNodes]);
-    about.hidden = !caption.textContent;
+  /* what is behind the card's "?", written when it opens: three sentences, and the caption, which a small card hides */
+  function explain(/** @type {string} */ view, /** @type {Tree[][]} */ about) {
+    const box = /** @type {HTMLDetailsElement} */ (document.querySelector(`#${view}-panel .about`));
+    box.hidden = !about.length;
+    if (box.hidden) box.open = false;
+    if (box.open) writeAbout(box, about);
+    else textOf(box).replaceChildren(); // never of another selection, not for a moment
+    abouts.set(box, about);
   }
+  const textOf = (/** @type {HTMLElement} */ box) => /** @type {HTMLElement} */ (box.querySelector(".about-text"));
+  function writeAbout(/** @type {HTMLDetailsElement} */ box, /** @type {Tree[][]} */ about) {
+    const text = textOf(box);
+    const focused = [...text.querySelectorAll(".term")].findIndex((term) => term === document.activeElement);
+    app.fill(
+      text,
+      about.map((sentence) => ["p", {}, ...sentence]),
+    );
+    const caption = /** @type {HTMLElement} */ (box.closest(".view")).querySelector(".heading .caption");
+    if (caption && caption.textContent) {
+      const copy = app.make("p", "about-caption");
+      copy.append(...[...caption.cloneNode(true).childNodes]);
+      text.append(copy);
+    }
+    app.placeMenu(box);
+    const next = text.querySelectorAll(".term")[focused] || box.querySelector("summary");
+    if (focused >= 0) next.focus();
+  }
+  document.addEventListener(
+    "toggle",
+    ({ target }) => {
+      const about = target.open && abouts.get(target);
+      if (about) writeAbout(target, about);
+    },
+    true,
+  );
   /** A view's invitation, as before the first run. */
   function invite(/** @type {string} */ view, /** @type {PanelParts} */ parts) {
     for (const part of PARTS) {
@@ -39,7 +65,7 @@
       app.fill(box, parts[part] || []);
       delete box.dataset.of;
     }
-    explain(view);
+    explain(view, []);
     if (painted.delete(view)) {
       document.dispatchEvent(
         new CustomEvent("view-words", { detail: { view, alternative: "", table: null, awaits: [], changed: true } }),
@@ -85,13 +111,14 @@
       make("summary", { title: "What this shows", "aria-label": "What this shows" }, "?"),
       make("div", { className: "menu about-text" }),
     );
-    const head = make(
+    const tools = make(
       "div",
-      { className: "card-head" },
-      make("div", { id: `${view}-heading`, className: "heading" }),
+      { className: "card-tools" },
       about,
       make(Options, { fields: options, files: parts.export }),
     );
+    const heading = make("div", { id: `${view}-heading`, className: "heading" });
+    const head = make("div", { className: "card-head" }, heading, tools);
     const figure = make("div", { className: "figure", id: `${view}-figure` }, children);
     const column = make(
       "div",

@@ -1,16 +1,18 @@
-/* Recent: the runs that this browser has opened, in a dialog; to search, open, rename, pin and delete. */
+/*
+ * Recent: the runs that this browser has opened, in a panel beside the page (dashboard/web/recent_panel.py); to sort,
+ * search, open, rename, pin and delete. Its table's columns are in recent-table.js.
+ */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const make = app.make;
-  /** @type {HTMLDialogElement} */ let dialog;
-  const box = /** @type {RecentBox} */ ({});
-  let asked = 0;
-  let typing = 0;
-  /** @type {RecentRuns} */ let found = { runs: [], count: 0, known: true };
+  const box = /** @type {RecentBox} */ ({}); // parts of the open panel
+  /** @type {GridApi<RecentRun> | null} */ let api = null; // its table's
+  let [asked, typing, found] = /** @type {[number, number, RecentRuns | null]} */ ([0, 0, null]);
 
   /* what the server says */
-  async function ask(/** @type {string} */ method, /** @type {string} */ path, /** @type {?object} */ body = null) {
-    const headers = new Headers(body ? { "Content-Type": "application/json" } : {});
+  /** @param {string} method @param {string} path @param {RecentChange | null=} body */
+  async function ask(method, path, body) {
+    /** @type {Record<string, string>} */ const headers = body ? { "Content-Type": "application/json" } : {};
     let reply;
     try {
       reply = await fetch(app.url("recent" + path), { method, headers, body: body && JSON.stringify(body) });
@@ -27,112 +29,56 @@
     try {
       const reply = await ask("GET", "?" + new URLSearchParams({ search: words }));
       if (mine !== asked) return;
-      found = reply;
-      draw(words);
+      found = { ...reply, words };
+      draw();
     } catch (error) {
       if (mine === asked) say(/** @type {Error} */ (error).message, true);
     }
   }
-  function say(/** @type {string} */ text, wrong = false) {
-    box.said.textContent = text;
-    box.said.classList.toggle("wrong", wrong);
+  /** @param {string} text @param {boolean=} wrong */
+  function say(text, wrong) {
+    const said = app.byId("recent-said");
+    if (!said) return;
+    said.textContent = text;
+    said.classList.toggle("wrong", Boolean(wrong));
   }
 
-  /* words */
-  /** @type {[string, number][]} */ const UNITS = [
-    ["day", 86400],
-    ["hour", 3600],
-    ["min", 60],
-  ];
-  function ago(/** @type {number} */ seconds) {
-    const past = Date.now() / 1000 - seconds;
-    for (const [unit, size] of UNITS) {
-      const count = Math.floor(past / size);
-      if (count >= 1)
-        return unit === "day" && count > 30
-          ? new Date(1000 * seconds).toLocaleDateString()
-          : `${count} ${unit}${count > 1 && unit !== "min" ? "s" : ""} ago`;
-    }
-    return "just now";
-  }
-  const exact = (/** @type {number} */ seconds) => new Date(1000 * seconds).toLocaleString();
-  const size = (/** @type {number} */ bytes) =>
-    bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-  const tokens = (/** @type {number} */ count) => (count === 1 ? "1 token" : `${count.toLocaleString("en")} tokens`);
-  const called = (/** @type {RecentRun} */ run) => run.name || app.elided(run.preview, 60);
+  const called = (/** @type {RecentRun} */ run) => app.recentTable.called(run);
+  const isShown = (/** @type {RecentRun} */ run) => app.recentTable.isShown(run);
 
-  /* the rows */
-  function draw(/** @type {string} */ words) {
-    const { runs, count, known } = found;
-    box.rows.replaceChildren(...runs.map(row));
+  /* the table */
+  function draw() {
+    if (!api || !found || !box.search) return;
+    const { runs, known, words } = found;
+    api.setGridOption("rowData", runs);
+    api.refreshCells({ force: true });
     box.search.hidden = box.label.hidden = !runs.length && !words;
-    if (runs.length) {
-      const rest = count > runs.length ? `The latest ${runs.length} of ${count}; the search finds the others.` : "";
-      say(rest || (words ? `${count} found` : ""));
-    } else if (words) say(`No matching runs: nothing has “${app.elided(words, 40)}” in its name, text or model.`);
+    app.byId("recent-rows").hidden = !runs.length;
+    if (runs.length) say(words ? `${runs.length} found` : runs.length === 1 ? "1 run" : `${runs.length} runs`);
+    else if (words) say(`No matching runs: nothing has “${app.elided(words, 40)}” in its name, text or model.`);
     else if (!known)
       say("This browser keeps no cookie of this page, so it has no list of runs. A link to a run still opens it.");
     else say("Runs that you make or open in this browser will be listed here: their text, model, time and size.");
+    const top = /** @type {HTMLElement} */ (box.search.parentElement);
+    if (box.search.hidden && top.contains(document.activeElement)) closer().focus();
   }
-  function row(/** @type {RecentRun} */ run) {
-    const line = make("li", "recent-run");
-    line.dataset.run = run.key;
-    const shown = app.state.info && app.state.info.run === run.key;
-    const open = make("button", "recent-open");
-    open.type = "button";
-    if (shown) open.setAttribute("aria-current", "true");
-    const title = make("span", "recent-title", called(run));
-    title.dir = "auto";
-    if (run.pinned) open.append(make("span", "recent-pin", "Pinned"));
-    open.append(title);
-    if (run.name) {
-      const text = make("span", "recent-text", app.elided(run.preview, 80));
-      text.dir = "auto";
-      open.append(text);
-    }
-    const facts = make("span", "recent-facts");
-    const when = make("time", "", app.unparted(ago(run.opened)));
-    when.dateTime = new Date(1000 * run.opened).toISOString();
-    when.title = `Opened ${exact(run.opened)}; made ${exact(run.created)}`;
-    facts.append(
-      run.title,
-      " · ",
-      app.unparted(tokens(run.tokens)),
-      " · ",
-      when,
-      " · ",
-      app.unparted(size(run.bytes)),
-      shown ? " · shown now" : "",
-    );
-    open.append(facts);
-    const acts = make("span", "recent-acts");
-    acts.append(
-      act("Rename", "rename", run),
-      act(run.pinned ? "Unpin" : "Pin", "pin", run),
-      act("Delete", "delete", run),
-    );
-    line.append(open, acts);
-    return line;
+  const closer = () => /** @type {HTMLElement} */ (app.byId("recent-dialog").querySelector(".btn-close"));
+  function focus(/** @type {string} */ key, /** @type {string} */ column) {
+    const node = api && (api.getRowNode(key) || api.getDisplayedRowAtIndex(0));
+    if (!api || !node) return closer().focus();
+    api.ensureNodeVisible(node);
+    requestAnimationFrame(() => api && api.setFocusedCell(node.rowIndex, column));
   }
-  function act(/** @type {string} */ name, /** @type {string} */ what, /** @type {RecentRun} */ run) {
-    const button = make("button", "quiet", name);
-    button.type = "button";
-    button.dataset.act = what;
-    button.setAttribute("aria-label", `${name} “${called(run)}”`);
-    return button;
-  }
-  const runOf = (/** @type {HTMLElement} */ node) =>
-    found.runs.find(({ key }) => key === /** @type {HTMLElement} */ (node.closest(".recent-run")).dataset.run);
-  const lineOf = (/** @type {string} */ key) =>
-    /** @type {HTMLElement} */ (box.rows.querySelector(`[data-run="${key}"]`));
-  /** @type {ChangeRun} */
-  async function change(method, run, body, after, focus) {
+  /**
+   * @param {string} method @param {RecentRun} run @param {RecentChange | null} body @param {string} after
+   * @param {string} column
+   */
+  async function change(method, run, body, after, column) {
     try {
       await ask(method, "/" + run.key, body);
-      if (body && "name" in body && app.state.info && app.state.info.run === run.key) app.retitle(String(body.name));
-      const shown = app.state.info && app.state.info.run === run.key;
+      if (body && "name" in body && isShown(run)) app.retitle(body.name);
       if (method === "DELETE") app.history.forget(run.key);
-      if (method === "DELETE" && shown)
+      if (method === "DELETE" && isShown(run))
         app.notify({
           lead: "Deleted.",
           text:
@@ -140,161 +86,143 @@
             "Run computes its text again.",
           plain: true,
         });
+      answered();
       await list();
       say(after);
-      const line = focus && lineOf(run.key);
-      const part = line ? line.querySelector(focus) : box.rows.querySelector(".recent-open");
-      (part || box.close).focus();
+      focus(run.key, column);
     } catch (error) {
       say(/** @type {Error} */ (error).message, true);
     }
   }
 
-  /* a run's line in place of the form that stood in it */
-  function putBack(/** @type {RecentRun} */ run, /** @type {string} */ focus) {
-    lineOf(run.key).replaceWith(row(run));
-    /** @type {HTMLElement} */ (lineOf(run.key).querySelector(focus)).focus();
+  /* what is asked before a run is renamed or deleted, in place of the search; Escape takes it away */
+  /**
+   * @param {"form" | "div"} tag @param {RecentRun} run @param {string} column @param {HTMLElement[]} parts
+   * @returns {[HTMLElement, HTMLButtonElement, HTMLButtonElement]}
+   */
+  function question(tag, run, column, ...parts) {
+    /** @type {HTMLElement} */ const form = make(tag, "recent-form");
+    const back = () => {
+      answered();
+      focus(run.key, column);
+    };
+    form.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation();
+      back();
+    });
+    const [yes, no] = /** @type {HTMLButtonElement[]} */ (parts.slice(-2));
+    no.type = "button";
+    no.addEventListener("click", back);
+    form.append(...parts);
+    box.ask.replaceChildren(form);
+    /** @type {HTMLElement} */ (box.ask.parentElement).classList.add("asking");
+    return [form, yes, no];
+  }
+  function answered() {
+    box.ask.replaceChildren();
+    /** @type {HTMLElement} */ (box.ask.parentElement).classList.remove("asking");
   }
   function rename(/** @type {RecentRun} */ run) {
-    const form = make("form", "recent-form");
     const label = make("label", "visually-hidden", `Name of “${called(run)}”`);
     const field = make("input");
-    field.type = "text";
-    field.maxLength = 80;
-    field.value = run.name;
-    field.id = "recent-name";
-    field.placeholder = "Your name for this run (leave empty to remove it)";
+    Object.assign(field, { type: "text", maxLength: 80, value: run.name, id: "recent-name" });
     label.htmlFor = field.id;
-    const keep = make("button", "strong", "Save");
-    const leave = make("button", "", "Cancel");
-    leave.type = "button";
-    const back = () => putBack(run, "[data-act=rename]");
+    field.placeholder = "Your name for this run (leave empty to remove it)";
+    const buttons = [make("button", "strong", "Save"), make("button", "", "Cancel")];
+    const [form] = question("form", run, "rename", label, field, ...buttons);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const name = field.value.trim();
-      change("POST", run, { name }, name ? "Renamed." : "Name removed.", "[data-act=rename]");
+      change("POST", run, { name }, name ? "Renamed." : "Name removed.", "rename");
     });
-    leave.addEventListener("click", back);
-    form.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") {
-        event.preventDefault();
-        event.stopPropagation();
-        back();
-      }
-    });
-    form.append(label, field, keep, leave);
-    lineOf(run.key).replaceChildren(form);
     field.focus();
     field.select();
   }
   function confirm(/** @type {RecentRun} */ run) {
-    const form = make("div", "recent-form");
-    form.setAttribute("role", "group");
     const words = make(
       "span",
       "recent-question",
       `Delete “${called(run)}”? It leaves your list; ` +
         "the saved run leaves the server too, unless it is in someone else's list.",
     );
-    const yes = make("button", "strong", "Delete");
-    const no = make("button", "", "Keep");
-    yes.type = no.type = "button";
-    yes.addEventListener("click", () => change("DELETE", run, null, "Deleted."));
-    const back = () => putBack(run, "[data-act=delete]");
-    no.addEventListener("click", back);
-    form.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") {
-        event.preventDefault();
-        event.stopPropagation();
-        back();
-      }
-    });
-    form.append(words, yes, no);
-    lineOf(run.key).replaceChildren(form);
+    const buttons = [make("button", "strong", "Delete"), make("button", "", "Keep")];
+    const [form, yes, no] = question("div", run, "delete", words, ...buttons);
+    form.setAttribute("role", "group");
+    yes.type = "button";
+    yes.addEventListener("click", () => change("DELETE", run, null, "Deleted.", "delete"));
     no.focus();
   }
+  function act(/** @type {GridEvent<RecentRun>} */ { data: run, column }) {
+    const what = column.getColId();
+    if (what === "rename") rename(run);
+    else if (what === "delete") confirm(run);
+    else if (what === "pin") {
+      const after = run.pinned ? "No longer pinned." : "Pinned: it leaves this server last.";
+      change("POST", run, { pinned: !run.pinned }, after, "pin");
+    } else {
+      window.dash_clientside.set_props("recent-dialog", { is_open: false });
+      if (!isShown(run)) app.history.open(run.key);
+    }
+  }
 
-  /* the dialog */
-  function build() {
-    dialog = make("dialog", "recent");
-    dialog.id = "recent-dialog";
-    dialog.setAttribute("aria-labelledby", "recent-title");
-    const head = make("div", "recent-head");
-    const title = make("h2", "", "Recent runs");
-    title.id = "recent-title";
-    box.close = make("button", "quiet", "Close");
-    box.close.type = "button";
-    head.append(title, box.close);
-    const caption = make(
-      "p",
-      "caption",
-      "Only this browser sees this list. " +
-        "When storage is full, the least recently used runs are deleted first, pinned runs last.",
-    );
+  /* the panel: its parts are made anew each time it is opened */
+  function build(/** @type {HTMLElement} */ top) {
     box.label = make("label", "visually-hidden", "Search in names, texts and models");
     box.search = make("input", "recent-search");
-    box.search.type = "search";
-    box.search.id = box.label.htmlFor = "recent-search";
-    box.search.placeholder = "Search in names, texts and models";
-    box.search.autocomplete = "off";
-    box.search.spellcheck = false;
-    box.rows = make("ul", "recent-rows");
-    box.said = make("p", "recent-said");
-    box.said.setAttribute("role", "status");
-    dialog.append(head, caption, box.label, box.search, box.rows, box.said);
-    (app.byId("page") || document.body).append(dialog);
-
-    box.close.addEventListener("click", () => dialog.close());
-    dialog.addEventListener("click", (event) => {
-      if (event.target === dialog) dialog.close();
-    }); // beside it
+    box.label.htmlFor = "recent-search";
+    const placeholder = box.label.textContent;
+    Object.assign(box.search, {
+      type: "search",
+      id: "recent-search",
+      autocomplete: "off",
+      spellcheck: false,
+      placeholder,
+    });
+    box.ask = make("div");
+    top.append(box.label, box.search, box.ask);
     box.search.addEventListener("input", () => {
       clearTimeout(typing);
       typing = setTimeout(list, 150);
     });
-    box.rows.addEventListener("click", (event) => {
-      const button = event.target.closest("button");
-      if (!button || button.closest(".recent-form")) return;
-      const run = /** @type {RecentRun} */ (runOf(button));
-      if (button.dataset.act === "rename") rename(run);
-      else if (button.dataset.act === "delete") confirm(run);
-      else if (button.dataset.act === "pin")
-        change(
-          "POST",
-          run,
-          { pinned: !run.pinned },
-          run.pinned ? "No longer pinned." : "Pinned: it leaves this server last.",
-          "[data-act=pin]",
-        );
-      else {
-        dialog.close();
-        if (button.getAttribute("aria-current") !== "true") app.history.open(run.key);
-      }
-    });
-    dialog.addEventListener("keydown", (event) => {
-      event.stopPropagation(); // the page's keys are not this dialog's
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (!step || event.target.closest(".recent-form")) return;
+    box.search.addEventListener("keydown", (event) => {
+      if (event.key !== "ArrowDown" || !api || !api.getDisplayedRowCount()) return;
       event.preventDefault();
-      const stops = [box.search, ...box.rows.querySelectorAll(".recent-open")];
-      const line = event.target.closest(".recent-run");
-      const at = line ? stops.findIndex((one) => line.contains(one)) : 0;
-      stops[Math.max(0, Math.min(stops.length - 1, at + step))].focus();
+      api.setFocusedCell(0, "run");
     });
-  }
-  async function open() {
-    if (!dialog) build();
-    if (dialog.open) return;
-    box.search.value = "";
-    box.rows.replaceChildren();
-    box.search.hidden = false;
+    found = null;
     say("Reading the list …");
-    dialog.showModal();
     box.search.focus();
-    await list();
-    if (box.search.hidden) box.close.focus();
+    list();
   }
-  document.addEventListener("click", (event) => {
-    if (event.target.closest("#recent")) open();
+  function attach(/** @type {GridApi<RecentRun>} */ grid) {
+    api = grid;
+    api.setGridOption("tabToNextCell", () => false); // one tab stop: arrows go about in the table
+    api.setGridOption("tabToNextHeader", () => false);
+    api.setGridOption("columnDefs", app.recentTable.columns());
+    api.setColumnsVisible(["model", "tokens", "opened", "size"], !app.narrow());
+    api.addEventListener("cellClicked", act);
+    api.addEventListener("cellKeyDown", (told) => {
+      if (told.event.key !== "Enter" && told.event.key !== " ") return;
+      told.event.preventDefault();
+      act(told);
+    });
+    draw();
+  }
+  app.whenAdded(() => {
+    const top = app.byId("recent-top");
+    if (!top) return;
+    if (!top.childElementCount) build(top);
+    const grid = document.querySelector("#recent-rows .ag-root") && window.dash_ag_grid.getApi("recent-rows");
+    if (grid && grid !== api && !grid.isDestroyed()) attach(grid);
+  });
+  /** @type {boolean | null} */ let made = false; // null: it comes
+  document.addEventListener("click", async (event) => {
+    if (!event.target.closest("#recent")) return;
+    if (made) window.dash_clientside.set_props("recent-dialog", { is_open: true });
+    if (made !== false) return;
+    made = null;
+    made = await app.makeLate("recent-slot", JSON.parse(app.byId("recent-slot").dataset.panel));
   });
 });

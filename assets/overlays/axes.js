@@ -1,7 +1,7 @@
 /*
- * Marks and clicks over figures that say what their axes are of: `layout.meta.axes` is { x: "token" or "layer", y:
- * "layer" }, one unit each, and `first_layer` the layer at 0 (−1: the embeddings). dashboard/figures/lens.py and
- * layer_lines.py draw such figures.
+ * Marks and clicks over figures that say what their axes are of: `layout.meta.axes` is { x: "token", "layer" or "head",
+ * y: "layer" }, one unit each, and `first_layer` the layer at 0 (−1: the embeddings). dashboard/figures/lens.py,
+ * layer_lines.py and head_scores.py draw such figures.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -15,22 +15,10 @@
   /** @returns {TokenAxes | null} */
   function geometry(/** @type {Graph} */ graph) {
     const meta = metaOf(graph);
-    const layout = graph._fullLayout;
     const { info } = app.state;
-    if (!meta || !layout || !layout.xaxis || !info || meta.run !== info.run || meta.stamp !== info.stamp) return null;
-    const { xaxis: x, yaxis: y } = layout;
-    if (!x._length || !y._length) return null;
-    const box = { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length };
-    const left = (/** @type {number} */ v) => x._offset + x.l2p(v);
-    const top = (/** @type {number} */ v) => y._offset + y.l2p(v);
-    return {
-      meta,
-      box,
-      left,
-      top,
-      across: (px) => x.p2l(px - x._offset),
-      down: (px) => y.p2l(px - y._offset),
-    };
+    if (!meta || !info || meta.run !== info.run || meta.stamp !== info.stamp) return null;
+    const plane = app.plane(graph);
+    return plane && { ...plane, meta };
   }
 
   /**
@@ -53,16 +41,17 @@
   }
   /* labels of what is selected, in the look of the heatmap's */
   /** @param {Graph} graph @param {AxesMeta} meta @param {Selection} selection */
-  function emphasise(graph, { axes, first_layer: first }, { token, second, layer }) {
-    const looks = {
-      token: (/** @type {number} */ value) => (value === token ? "selected" : value === second ? "second" : ""),
-      layer: (/** @type {number} */ value) => (value + first === layer ? "second" : ""),
+  function emphasise(graph, { axes, first_layer: first }, selection) {
+    const strong = axes.x === "head" ? "selected" : "second"; // a head is one cell, a layer a row
+    const look = (/** @type {Bound} */ of, /** @type {number} */ value) => {
+      if (of === "token" && value === selection.second && value !== selection.token) return "second";
+      const at = of === "layer" ? value + first : value;
+      return at !== selection[of] ? "" : of === "token" ? "selected" : strong;
     };
     for (const [name, of] of Object.entries(axes)) {
-      for (const tick of graph.querySelectorAll(`g.${name}tick`)) {
-        const look = tick.__data__ ? looks[of](tick.__data__.x) : "";
-        const text = tick.querySelector("text");
-        if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, look === kind);
+      for (const { value, text } of app.ticksOf(graph, name)) {
+        const found = look(of, value);
+        if (text) for (const kind of ["selected", "second"]) text.classList.toggle(`tick-${kind}`, found === kind);
       }
     }
   }
@@ -79,6 +68,11 @@
     if (axes.x === "layer") {
       const x = g.left(place);
       app.svg("line", { x1: x, x2: x, y1: g.box.y0, y2: g.box.y1, class: "layer-line" }, svg);
+    }
+    if (axes.x === "head") {
+      const { head } = selection;
+      frame(svg, g, g.left(head - 0.5), g.top(place - 0.5), g.left(head + 0.5), g.top(place + 0.5), "row", 4);
+      return;
     }
     const end = axes.x === "token" ? g.box.x1 : g.left(0.5); // of a column alone, what its cells say stands beside them
     if (axes.y === "layer") frame(svg, g, g.box.x0, g.top(place - 0.5), end, g.top(place + 0.5), "second-row", 3.5);
@@ -103,16 +97,19 @@
       Math.max(low, Math.min(high, Math.round(value)));
     /** @type {Found} */ const found = { g, px };
     if (axes.x === "token" && inX && py <= g.box.y1) found.token = within(g.across(px), 0, counts.token - 1);
+    if (axes.x === "head" && inX && py <= g.box.y1) found.head = within(g.across(px), 0, counts.head - 1);
     if (axes.x === "layer" && inX) found.layer = within(g.across(px) + first, first, counts.layer - 1);
     if (axes.y === "layer" && inY && px <= g.box.x1) found.layer = within(g.down(py) + first, first, counts.layer - 1);
-    return found.token === undefined && found.layer === undefined ? null : found;
+    return (found.token ?? found.layer ?? found.head) === undefined ? null : found;
   }
   /* the embeddings are no layer: Hidden states shows them, and the layer stays */
-  /** @param {string} name @param {Partial<Record<Bound, number>>} found @param {boolean=} second */
-  function choose(name, { token, layer }, second) {
+  /** @param {string} name @param {Partial<Found>} found @param {boolean=} second */
+  function choose(name, { token, layer, ...found }, second) {
     /** @type {Change} */ const change = {};
     if (token !== undefined) change[second ? "second" : "token"] = token;
-    if (layer !== undefined && !second) {
+    if (found.head !== undefined) change.head = found.head;
+    if (found.g && found.g.meta.axes.x === "head" && layer !== undefined) change.layer = layer;
+    else if (layer !== undefined && !second) {
       app.history.set(
         Object.fromEntries(["hidden-at", "path-at"].map((option) => [option, layer < 0 ? "embeddings" : "layer"])),
       );
@@ -187,7 +184,7 @@
   }
   /* of lines, the point under the pointer says which token it is of */
   function withPoint(/** @type {Graph} */ graph, /** @type {Found} */ found) {
-    const [point] = graph._hoverdata || [];
+    const point = app.hoveredPoint(graph);
     const told = point && point.customdata;
     return found.g.meta.axes.x === "layer" && told && told.token !== undefined ? { ...told } : found;
   }

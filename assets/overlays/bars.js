@@ -27,18 +27,16 @@
   }
   function paint() {
     over.replaceChildren();
-    const layout = graph._fullLayout;
+    const plane = app.plane(graph);
     const told = graph.layout && graph.layout.meta && graph.layout.meta.bars;
     grow(told ? told.names.length : 0);
-    if (!told || !layout || !layout.xaxis) return;
-    const { xaxis: x, yaxis: y } = layout;
-    const at = (/** @type {number} */ row) => y._offset + y.l2p(row);
-    const right = x._offset + x._length;
-    told.names.forEach((one, row) => name(one, x._offset - 8, at(row)));
+    if (!told || !plane) return;
+    const { x0: left, x1: right, y0 } = plane.box;
+    told.names.forEach((one, row) => name(one, left - 8, plane.top(row)));
     for (const column of told.columns) {
-      if (column.head) text(column.head, right + column.right, y._offset - 4, "plain head");
+      if (column.head) text(column.head, right + column.right, y0 - 4, "plain head");
       column.texts.forEach(([number, bold], row) =>
-        text(number, right + column.right, at(row) + 4, bold ? "plain value strong" : "plain value"),
+        text(number, right + column.right, plane.top(row) + 4, bold ? "plain value strong" : "plain value"),
       );
     }
   }

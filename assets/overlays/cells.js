@@ -13,21 +13,8 @@
   let waiting = Promise.resolve();
 
   async function unpack(/** @type {string} */ text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const stream = new Blob([app.bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
-  }
-  /* 256 pixels, by shade: 0 is transparent, 1 … 255 run through the colours */
-  function palette(/** @type {string[]} */ colours) {
-    const table = new Uint32Array(256);
-    const rgb = colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
-    for (let shade = 1; shade < 256; shade += 1) {
-      const at = ((shade - 1) / 254) * (rgb.length - 1);
-      const low = Math.min(rgb.length - 2, Math.floor(at));
-      const [r, g, b] = [0, 1, 2].map((i) => Math.round(rgb[low][i] + (at - low) * (rgb[low + 1][i] - rgb[low][i])));
-      table[shade] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
-    }
-    return table;
   }
   /*
    * first and last cell of each pixel between two places of an axis, whose cell i goes from i to i + 1; last < first:
@@ -85,26 +72,28 @@
       high: Math.max(1, y1 - y0),
     };
   }
-  function draw(/** @type {Graph} */ graph, /** @type {Cells} */ { x, y, box }, /** @type {FigureMeta} */ shown) {
-    const { colours } = /** @type {{ colours: string[] }} */ (shown.cells);
+  /** @param {Graph} graph @param {Plane} plane @param {FigureMeta} shown */
+  function draw(graph, { across: key, down: query, box }, shown) {
+    const table = app.shadePixels();
     const [rows, columns] = shown.shape;
     const ratio = window.devicePixelRatio || 1;
     const { left, top, wide, high } = place(graph, box, ratio);
-    const across = spans(x.p2l(0) + 0.5, x.p2l(x._length) + 0.5, wide, columns);
-    const down = spans(y.p2l(0) + 0.5, y.p2l(y._length) + 0.5, high, rows);
+    const ends = [key(box.x0), key(box.x1), query(box.y0), query(box.y1)].map((cell) => cell + 0.5);
+    const across = spans(ends[0], ends[1], wide, columns);
+    const down = spans(ends[2], ends[3], high, rows);
     Object.assign(canvas.style, {
       left: `${left}px`,
       top: `${top}px`,
       width: `${wide / ratio}px`,
       height: `${high / ratio}px`,
     });
-    const name = JSON.stringify([x.range, y.range, wide, high, colours]);
+    const name = JSON.stringify([ends, wide, high, table[1]]);
     if (drawn !== name) {
       drawn = name;
       Object.assign(canvas, { width: wide, height: high });
       const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
       const image = paper.createImageData(wide, high);
-      fill(new Uint32Array(image.data.buffer), across, down, columns, palette(colours));
+      fill(new Uint32Array(image.data.buffer), across, down, columns, table);
       paper.putImageData(image, 0, 0);
     }
     canvas.hidden = false;

@@ -10,34 +10,19 @@
   /** @type {FigureMeta | null} */ let shown = null;
   let pixels = 0; // the most cells, one way, that a pixel holds
 
+  /** @returns {Cells | null} */
   function geometry() {
-    const layout = graph && graph._fullLayout;
-    if (
-      !layout ||
-      !layout.xaxis ||
-      !shown ||
-      !shown.shape ||
-      !app.state.info ||
-      shown.run !== app.state.info.run ||
-      shown.stamp !== app.state.info.stamp
-    )
-      return null;
-    const { xaxis: x, yaxis: y } = layout;
-    if (!x._length || !y._length) return null;
-    const left = (/** @type {number} */ v) => x._offset + x.l2p(v);
-    const top = (/** @type {number} */ v) => y._offset + y.l2p(v);
-    const cell = left(1) - left(0);
+    const { info } = app.state;
+    if (!shown || !shown.shape || !info || shown.run !== info.run || shown.stamp !== info.stamp) return null;
+    const plane = app.plane(graph);
+    if (!plane) return null;
     return {
-      left,
-      top,
-      cell,
+      ...plane,
+      cell: plane.left(1) - plane.left(0),
       rows: shown.shape[0],
       columns: shown.shape[1],
-      x,
-      y,
-      box: { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length },
-      key: (/** @type {number} */ px) => Math.round(x.p2l(px - x._offset)),
-      query: (/** @type {number} */ px) => Math.round(y.p2l(px - y._offset)),
+      key: (px) => Math.round(plane.across(px)),
+      query: (px) => Math.round(plane.down(px)),
     };
   }
 

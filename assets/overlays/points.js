@@ -20,28 +20,22 @@
     /** @type {SVGElement | null} */ let over = null;
     /* the places of all tokens in pixels: by Plotly, or by what the figure was told (assets/overlays/space.js) */
     function points(/** @type {Space | null} */ space) {
-      const layout = graph && graph._fullLayout;
-      const trace = graph && graph.data && graph.data[0];
-      if (!layout || !layout.xaxis || !trace || !app.state.info) return [];
-      if (layout.meta && layout.meta.run !== app.state.info.run) return [];
-      const { xaxis: x, yaxis: y } = layout;
-      const found = space ? spots(space) : plotted(trace, x, y);
-      return found.filter(
-        (p) =>
-          p.x >= x._offset - 2 &&
-          p.x <= x._offset + x._length + 2 &&
-          p.y >= y._offset - 2 &&
-          p.y <= y._offset + y._length + 2,
-      );
+      const plane = app.plane(graph);
+      const trace = plane && graph.data && graph.data[0];
+      if (!trace || !app.state.info) return [];
+      const { meta } = /** @type {FigureLayout} */ (graph.layout);
+      if (meta && meta.run !== app.state.info.run) return [];
+      const { x0, x1, y0, y1 } = plane.box;
+      const found = space ? spots(space) : plotted(trace, plane);
+      return found.filter((p) => p.x >= x0 - 2 && p.x <= x1 + 2 && p.y >= y0 - 2 && p.y <= y1 + 2);
     }
-    /** @param {{ customdata?: { token: number }[] }} trace @param {PlotlyAxis} x @param {PlotlyAxis} y */
-    function plotted(trace, x, y) {
-      const data = graph.calcdata && graph.calcdata[0];
-      if (!trace.customdata || !data) return [];
+    /** @param {{ customdata?: { token: number }[] }} trace @param {Plane} plane */
+    function plotted(trace, plane) {
+      const places = app.pointsOf(graph);
+      if (!trace.customdata || !places.length) return [];
       return trace.customdata.map(({ token }, i) => {
-        // of no point at all, Plotly makes one that has no place
-        const { x: across, y: up } = data[i];
-        return { token, at: [across, up], x: x._offset + x.l2p(across), y: y._offset + y.l2p(up) };
+        const { x, y } = places[i];
+        return { token, at: [x, y], x: plane.left(x), y: plane.top(y) };
       });
     }
     function spots(/** @type {Space} */ space) {
@@ -74,8 +68,9 @@
       const { selection, hover, info } = state;
       const ends = app.suffixes(info);
       const most = app.narrow() ? 8 : 12;
-      const { xaxis: x, yaxis: y, width } = /** @type {FullLayout} */ (graph._fullLayout);
-      const place = app.placer([x._offset, y._offset - 4, width, y._offset + y._length + 2]);
+      const { x0, y0, y1 } = /** @type {Plane} */ (app.plane(graph)).box;
+      const { width } = /** @type {{ width: number }} */ (app.drawnSize(graph));
+      const place = app.placer([x0, y0 - 4, width, y1 + 2]);
       for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
       const first = [selection.token, selection.second, hover ? hover.token : null];
       const done = new Set();

@@ -9,8 +9,7 @@
   /** @type {WeakMap<Told, Float32Array>} */ const read = new WeakMap();
 
   function numbers(/** @type {Told} */ told) {
-    if (!read.has(told))
-      read.set(told, new Float32Array(Uint8Array.from(atob(told.coordinates), (c) => c.charCodeAt(0)).buffer));
+    if (!read.has(told)) read.set(told, new Float32Array(app.bytes(told.coordinates).buffer));
     return /** @type {Float32Array} */ (read.get(told));
   }
 
@@ -19,32 +18,17 @@
    */
   app.space = function (graph) {
     const { info, selection } = app.state;
-    const layout = graph && graph._fullLayout;
-    const meta = graph && graph.layout && graph.layout.meta;
-    if (
-      !meta ||
-      !meta.space ||
-      !layout ||
-      !layout.xaxis ||
-      !layout.xaxis._length ||
-      !info ||
-      !selection ||
-      meta.run !== info.run
-    )
-      return null;
+    const plane = app.plane(graph);
+    const meta = plane && graph && graph.layout && graph.layout.meta;
+    if (!meta || !meta.space || !info || !selection || meta.run !== info.run) return null;
     const told = meta.space;
     const [places, tokens, dimensions] = told.shape;
-    const { xaxis: x, yaxis: y } = layout;
-    const box = { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length };
+    const { box } = plane;
     const values = numbers(told);
     const lens =
       dimensions === 3
         ? perspective(box, told.ranges)
-        : (/** @type {ArrayLike<number>} */ c) => ({
-            x: x._offset + x.l2p(c[0]),
-            y: y._offset + y.l2p(c[1]),
-            depth: 0,
-          });
+        : (/** @type {ArrayLike<number>} */ c) => ({ x: plane.left(c[0]), y: plane.top(c[1]), depth: 0 });
     const coordinates = (/** @type {number} */ place, /** @type {number} */ token) => {
       const start = (place * tokens + token) * dimensions;
       return values.subarray(start, start + dimensions);

@@ -84,7 +84,7 @@
   };
 
   /* examples */
-  function chooseExample(/** @type {number} */ index) {
+  app.chooseExample = function (index) {
     const examples = app.examples || [];
     const example = examples[index];
     if (!example) return;
@@ -95,7 +95,7 @@
       app.countTokens();
       app.byId("run").click();
     }, 0);
-  }
+  };
   own.examplesKnown = function (examples) {
     app.examples = examples;
     app.applyTheme(); // the page is there now, with the button that names it
@@ -263,7 +263,7 @@
       if (!menu.contains(event.target)) menu.removeAttribute("open");
     });
     if (!target) return;
-    if (target.dataset.example !== undefined) chooseExample(Number(target.dataset.example));
+    if (target.dataset.example !== undefined) app.chooseExample(Number(target.dataset.example));
     else if (target.id === "edit-text") app.byId("text").focus();
     else if (target.id === "shown-text") bringBack();
   });
@@ -276,7 +276,7 @@
       if (open) {
         open.removeAttribute("open");
         /** @type {HTMLElement} */ (open.querySelector("summary")).focus();
-      } else if (app.state.working && !document.querySelector("dialog[open]")) app.byId("cancel").click();
+      } else if (app.state.working && !document.querySelector("dialog[open], .offcanvas")) app.byId("cancel").click();
     }
   });
   document.addEventListener("input", (event) => {

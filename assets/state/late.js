@@ -1,12 +1,42 @@
-/* Components of tabs that are large to load: each is made when its tab is first opened (`View.late`). */
+/*
+ * Tables, whose script is a seventh of all that the page loads: it is loaded with the first of them, and each is made
+ * when it is first seen. Those of tabs (`View.late`) are made here.
+ */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  app.onPaint((state, what) => {
+  /** @type {Promise<unknown> | null} */ let loading = null;
+
+  function load() {
+    return new Promise((resolve, reject) => {
+      const script = app.make("script");
+      script.src = app.url(app.byId("page").dataset.tables);
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", reject);
+      document.head.append(script);
+    });
+  }
+  /** Fill a box of Dash's with components that hold a table; whether they could be loaded. */
+  app.makeLate = async function (id, children) {
+    loading = loading || load();
+    try {
+      await loading;
+    } catch {
+      loading = null;
+      app.notify({
+        lead: "The table could not be loaded.",
+        text: "The server does not answer. Try again when it does.",
+      });
+      return false;
+    }
+    window.dash_clientside.set_props(id, { children });
+    return true;
+  };
+  app.onPaint(async (state, what) => {
     if (what !== "options" && what !== "run") return;
     for (const box of document.querySelectorAll("[data-late]:not([data-made])")) {
       if (!app.isOpen(box.id.replace(/-late$/, ""))) continue;
       box.dataset.made = "";
-      window.dash_clientside.set_props(box.id, { children: JSON.parse(box.dataset.late) });
+      if (!(await app.makeLate(box.id, JSON.parse(box.dataset.late)))) delete box.dataset.made;
     }
   });
 });

@@ -158,7 +158,7 @@
     if (!app.state.info || !window.Plotly) return;
     for (const graph of document.querySelectorAll(".figure .js-plotly-plot")) {
       const box = graph.getBoundingClientRect();
-      const { width, height } = graph._fullLayout || box;
+      const { width, height } = app.drawnSize(graph) || box;
       if (box.height && (Math.abs(width - box.width) > 1 || Math.abs(height - box.height) > 1))
         window.Plotly.relayout(graph, { autosize: true });
     }

@@ -33,8 +33,7 @@
   /** The outputs of `show`, in their order: all figures, then all words. */
   function outputs() {
     if (!declared) {
-      /** @type {ViewFacts[]} */
-      const views = JSON.parse(app.byId("page").dataset.views);
+      /** @type {ViewFacts[]} */ const views = JSON.parse(app.byId("page").dataset.views);
       declared = /** @type {const} */ (["figure", "words"]).flatMap((kind) =>
         views.map((view) => ({ name: `${kind}/${view.name}`, kind, view })),
       );
@@ -56,10 +55,9 @@
   /** @param {Output} output @param {Selection} selection @param {Options} chosen */
   function questionOf({ kind, view, name }, selection, chosen) {
     const options = app.history.asText(chosen);
-    /** @type {Address} */
-    const all = { ...app.history.places(selection), stamp: app.stamp || "" };
+    /** @type {Address} */ const all = { ...app.history.places(selection), stamp: app.stamp || "" };
     if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
-    const own = { ...pick(options, view.options), theme: document.documentElement.dataset.theme };
+    const own = pick(options, view.options);
     const ofKind = [all.run, all.stamp, view.name, JSON.stringify(own)].join(" ");
     const fields = ["run", "stamp", ...(reads.get(ofKind) || view.reads)];
     if (fields.includes("second")) fields.push("token"); // no token is its own second one
@@ -200,10 +198,7 @@
     const all = question.places;
     const shown = metaOf(output, value).asked;
     const fitting = fits(metaOf(output, value), question);
-    /*
-     * what was given before may have been dropped by Dash, which was called again meanwhile: it stays until it is seen
-     * to be there
-     */
+    // what was given may have been dropped by Dash, called again meanwhile: it stays until it is seen to be there
     const come = [...asked.values()].filter((one) => one.output === output && one.answer);
     for (const one of come) if (fitting || (shown && one.serial <= shown.serial)) asked.delete(one.key);
     if (fitting) {
@@ -218,6 +213,14 @@
     if (exact) settle(output);
     given.set(output, metaOf(output, one.answer));
     return one.answer;
+  }
+
+  /* a figure in the page's colours; nothing where the one that is shown is in them, and there is no other */
+  /** @param {Figure | null} shown @param {Answer | null | undefined} next */
+  function painted(shown, next) {
+    if (next || !shown || !shown.layout) return next && app.inTheme(/** @type {Figure} */ (next));
+    const found = app.inTheme(shown);
+    return found === shown ? undefined : found;
   }
 
   const after = (/** @type {number} */ milliseconds) =>
@@ -273,7 +276,8 @@
         settle(output);
         return none;
       }
-      return next(output, questionOf(output, selection, options), values[i], isLatest) ?? none;
+      const value = next(output, questionOf(output, selection, options), values[i], isLatest);
+      return (output.kind === "figure" ? painted(values[i], value) : value) ?? none;
     });
     // Dash takes each `no_update` for a change of its component
     if (gives.every((value) => value === none)) throw PreventUpdate;
@@ -290,9 +294,6 @@
       if (unanswered.size) app.notifyOver("show");
       unanswered.clear();
     }
-    if (what === "theme" && state.selection) {
-      app.request(state.selection);
-      call();
-    }
+    if (what === "theme" && state.selection) call();
   });
 });

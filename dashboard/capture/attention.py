@@ -21,6 +21,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
+from dashboard.capture.configuration import refuse_encoder_decoder
 from dashboard.capture.tiles import Operands, RawStatistics, TiledAttention
 from dashboard.contracts.attention_recipe import MaskKind, ScoreRecipe
 from dashboard.errors import UnsupportedModelError
@@ -250,10 +251,7 @@ def recording(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
 
 def check_supported(model: PreTrainedModel, name: str) -> None:
     """Raise `UnsupportedModelError` where it is clear beforehand that `model` cannot be captured."""
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(
-            f"{name} is an encoder with a decoder; only one of the two alone can be captured. Choose another model."
-        )
+    refuse_encoder_decoder(model.config, name)
     if not model._can_set_attn_implementation():
         raise not_exposed(model, name)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -29,16 +29,16 @@ from dashboard.capture.loader import LoadedModel
 from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, model_probe, norm_module
 from dashboard.capture.tokens import tokenize
 from dashboard.capture.vocabulary import check_ids, embedding_rows, logits_of
-from dashboard.catalog.prediction_head import no_predictions
 from dashboard.contracts.finite import first_not_finite
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.model_info import ModelInfo, no_predictions
+from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
-from dashboard.contracts.run import ModelInfo, ModelRun, stream_of
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.run_header import stream_of
 from dashboard.contracts.token import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.store.upgrades import made_now
-
-OnProgress = Callable[[Progress], None]
 
 
 def capture_run(
@@ -77,13 +77,8 @@ def capture_run(
     loaded = loaded if without is None else replace(loaded, info=replace(loaded.info, kind="encoder"))
     model, info = loaded.model, loaded.info
     check_supported(model, info.title)
-    check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
-    inputs, tokens = tokenize(
-        loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
-    )
-    check_ids(model, info.title, inputs, tokens)
+    inputs, tokens = _inputs(loaded, text, text_pair, max_tokens)
     known = _known(loaded)
-    inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with known.lock, torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
@@ -92,20 +87,37 @@ def capture_run(
     broken = first_not_finite(arrays, info.layers, stream)
     for values in arrays.values():
         values.flags.writeable = False
-    recipes = [call.recipe for call in forward.calls]
     header = ModelRun.make_header(
         request.key(loaded.fingerprint),
         request,
         replace(info, final_norm=known.past_norm),
         tokens,
-        recipes,
+        [call.recipe for call in forward.calls],
         **_origin(loaded, started),
         not_finite=None if broken is None else asdict(broken),
-        **({"source": loaded.source} if loaded.source else {}),
-        **({} if without is None else {"no_predictions": without}),
-        **({"unread": list(loaded.unread)} if loaded.unread else {}),
+        **_remarks(loaded, without),
     )
     return ModelRun(header, arrays)
+
+
+def _inputs(
+    loaded: LoadedModel, text: str, text_pair: str | None, max_tokens: int | None
+) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
+    """What the model reads, on its device, and its tokens; raises before anything is computed, as `capture_run`."""
+    model, info = loaded.model, loaded.info
+    check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
+    inputs, tokens = tokenize(
+        loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
+    )
+    check_ids(model, info.title, inputs, tokens)
+    return {name: values.to(model.device) for name, values in inputs.items()}, tokens
+
+
+def _remarks(loaded: LoadedModel, without: str | None) -> dict[str, Any]:
+    """What a header says only where there is something to say: the model's source, why it predicts nothing, weights
+    that nothing reads."""
+    said = {"source": loaded.source, "no_predictions": without, "unread": list(loaded.unread)}
+    return {name: value for name, value in said.items() if value}
 
 
 def _known(loaded: LoadedModel) -> ModelProbe:
@@ -234,7 +246,7 @@ def _predict(
     if info.kind == "encoder":
         return {}
     ids = inputs["input_ids"][0]
-    none = torch.full_like(ids[:1], predictions.NO_TOKEN)
+    none = torch.full_like(ids[:1], NO_TOKEN)
     masks = [token.sign == "mask" for token in tokens]
     actual = torch.cat([ids[1:], none]) if info.kind == "causal" else _without(ids, masks)
 
@@ -282,4 +294,4 @@ def _predict_masked(
 
 def _without(ids: torch.Tensor, left_out: Sequence[bool]) -> torch.Tensor:
     """(token,) ids; none at the positions that are left out."""
-    return torch.where(torch.tensor(left_out, device=ids.device), predictions.NO_TOKEN, ids)
+    return torch.where(torch.tensor(left_out, device=ids.device), NO_TOKEN, ids)

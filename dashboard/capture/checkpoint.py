@@ -123,9 +123,9 @@ class Plan:
 
     def unlike(self, checkpoint: Checkpoint) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
         """The first of the model's names whose weight has another shape: (name, the weight's shape, the model's)."""
-        places = self.model.state_dict()
+        slots = self.model.state_dict()
         for target, names in self.targets.items():
-            ours = tuple(places[target].shape)
+            ours = tuple(slots[target].shape)
             if target not in self.made and checkpoint.shape(names[0]) != ours:
                 return target, checkpoint.shape(names[0]), ours
         return None
@@ -140,7 +140,7 @@ class Plan:
 def plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint) -> Plan:
     """Where each weight goes in a model of this class, by transformers' own rules of names; nothing is read."""
     model = skeleton(model_class, config)
-    places = model.state_dict()
+    slots = model.state_dict()
     transforms = get_model_conversion_mapping(model)
     renamings = [entry for entry in transforms if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in transforms if isinstance(entry, WeightConverter)]
@@ -149,10 +149,10 @@ def plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint) -> 
     leftovers: list[str] = []
     made: set[str] = set()
     for name in sorted(checkpoint.tensors):
-        target, pattern = rename_source_key(name, renamings, converters, prefix, places)
-        if target not in places and name in places:
-            target, pattern = rename_source_key(name, [], [], prefix, places)
-        if target in places:
+        target, pattern = rename_source_key(name, renamings, converters, prefix, slots)
+        if target not in slots and name in slots:
+            target, pattern = rename_source_key(name, [], [], prefix, slots)
+        if target in slots:
             targets.setdefault(target, []).append((name, pattern))
             made.update(_made(target, pattern, converters))
         else:

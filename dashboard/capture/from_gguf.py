@@ -30,7 +30,7 @@ from dashboard.capture.checkpoint import skeleton
 from dashboard.capture.convert import LLAMA_NAMES, byte_level_tokenizer, paired_to_halves, save_model, save_tokenizer
 from dashboard.catalog.gguf_header import GgufHeader, read_header
 from dashboard.catalog.gguf_keys import SPLITTING, Ends, Words, ends_of, rope_of
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import ModelError, UnsupportedModelError
 
 FAMILIES: Mapping[str, tuple[type[PretrainedConfig], Callable[[Any], PreTrainedModel]]] = {
@@ -47,7 +47,7 @@ WHOLE = {
 PROBE = "It's 12345 cafe\u0301s,  we'LL\n\n see x=1; \u65e5\u672c \U0001f600"
 
 
-def convert(path: Path, folder: Path, report: Callable[[Progress], None]) -> None:
+def convert(path: Path, folder: Path, report: OnProgress) -> None:
     """Write model.safetensors, config.json and the tokenizer of `path` into `folder`; `report` may raise to stop.
 
     The header was found to be one that can be converted (`gguf_keys`).

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,13 +23,14 @@ from transformers import (
 )
 
 from dashboard.capture.configuration import first_line, load_config, refuse_encoder_decoder
+from dashboard.capture.kind import judge_in_memory
 from dashboard.capture.spm import check_format, faithful
 from dashboard.capture.weights import read_model
-from dashboard.capture.wrapping import kind_in_use, unwrapped
+from dashboard.capture.wrapping import unwrapped
 from dashboard.catalog.adapters import adapter_refusal
-from dashboard.catalog.bundled import BUNDLED
+from dashboard.catalog.bundled import WHEELS, bundled_card
 from dashboard.catalog.catalog import title_of
-from dashboard.catalog.description import UNBOUNDED, read_config
+from dashboard.catalog.description import read_config
 from dashboard.catalog.disk import use
 from dashboard.catalog.fetch import not_ready, resolve_folder
 from dashboard.catalog.fingerprint import (
@@ -44,10 +45,11 @@ from dashboard.catalog.hub import is_snapshot
 from dashboard.catalog.memory import check_room
 from dashboard.catalog.panics import loading_tokenizer
 from dashboard.catalog.plausible import implausible
-from dashboard.catalog.prediction_head import Judgement, Without, has_classes
+from dashboard.catalog.prediction_head import Judgement
+from dashboard.catalog.sizes import most_tokens
 from dashboard.catalog.weight_headers import read_headers
-from dashboard.contracts.job import Progress
-from dashboard.contracts.run import ModelInfo, ModelKind
+from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.model_info import ModelInfo, Without
 from dashboard.errors import (
     DashboardError,
     ModelError,
@@ -59,7 +61,6 @@ from dashboard.errors import (
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def load_model(
     name: str | Path,
     settings: Settings | None = None,
     revision: str | None = None,
-    progress: Report | None = None,
+    progress: OnProgress | None = None,
     folders: bool = True,
     brings: bool = True,
 ) -> LoadedModel:
@@ -123,7 +124,7 @@ def load_model(
     return loaded
 
 
-def _load(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> LoadedModel:
+def _load(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> LoadedModel:
     """The model in a folder that was found for a name."""
     title = title_of(name)
     _check_files(folder, title)
@@ -145,21 +146,17 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: Report |
         model, judged, left = read_model(folder, config, title, settings.model_gigabytes)
     if known_fingerprint(folder, fingerprint_memories(settings)) != fingerprint:
         raise NotReadyError(f"The files of {title} changed while they were read. Try again.")
-    loaded = _finish(model, tokenizer, str(name), title, judged.kind, fingerprint)
-    # it reads ahead, so it cannot predict what comes next
-    if judged.kind == "causal" and kind_in_use(model) == "masked":
-        judged = Judgement("encoder", "embeddings")
-        loaded = replace(loaded, info=replace(loaded.info, kind="encoder"))
-    return replace(loaded, source=_source(str(name), folder), without=judged.without, unread=left)
+    loaded = _finish(model, tokenizer, str(name), title, judged, fingerprint)
+    return replace(loaded, source=_source(str(name), folder), unread=left)
 
 
-def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: Report | None, brings: bool) -> str:
+def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> str:
     """The hash of the files. To read gigabytes for it is a preparation's work, which can be stopped: who brings nothing
     here only takes what is known. Bundled models are small, and were read when they came.
     """
     memories = fingerprint_memories(settings)
     known = known_fingerprint(folder, memories)
-    if known is None and not (brings or any(name == spec.name for spec in BUNDLED)):
+    if known is None and not (brings or bundled_card(name)):
         raise not_ready(title_of(name))
     return known or folder_fingerprint(folder, memories, progress)
 
@@ -192,9 +189,9 @@ def _foreign(title: str) -> Iterator[None]:
 
 def _source(name: str, folder: Path) -> str:
     """The published version that a folder holds, by where it lies."""
-    bundled = next((spec for spec in BUNDLED if spec.name == name), None)
-    if bundled is not None:
-        return f"package {bundled.package} {bundled.version}"
+    wheel = WHEELS.get(name)
+    if wheel is not None:
+        return f"package {wheel.package} {wheel.version}"
     return f"commit {folder.name}" if is_snapshot(folder) else ""
 
 
@@ -226,26 +223,27 @@ def wrap_model(
     """
     model = unwrapped(model, title or name)
     refuse_encoder_decoder(model.config, title or name)
-    names = list(model.state_dict())
-    finished = _finish(model, tokenizer, name, title or name, "encoder", fingerprint or _state_fingerprint(model))
-    kind = kind_in_use(model)
-    if kind is None:
-        return replace(finished, without="classifier" if has_classes(names) else "embeddings")
-    return replace(finished, info=replace(finished.info, kind=kind))
+    return _finish(model, tokenizer, name, title or name, None, fingerprint or _state_fingerprint(model))
 
 
 def _finish(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, title: str, kind: ModelKind, fingerprint: str
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    title: str,
+    judged: Judgement | None,
+    fingerprint: str,
 ) -> LoadedModel:
     model.eval()
     model.requires_grad_(False)
+    judged = judge_in_memory(model, judged)
     config = model.config.get_text_config()
     heads = config.num_attention_heads
     info = ModelInfo(
         name=name,
         title=title,
         family=model.config.model_type,
-        kind=kind,
+        kind=judged.kind,
         layers=config.num_hidden_layers,
         heads=heads,
         key_heads=getattr(config, "num_key_value_heads", None) or heads,
@@ -254,19 +252,16 @@ def _finish(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         limit=_limit(model, config, tokenizer),
     )
-    return LoadedModel(model, tokenizer, info, fingerprint)
+    return LoadedModel(model, tokenizer, info, fingerprint, without=judged.without)
 
 
 def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The most tokens: learned positions less those a padding index takes (RoBERTa: 514 − 2), or the tokenizer's
-    limit."""
-    limit = getattr(config, "max_position_embeddings", None) or UNBOUNDED
-    for path, module in model.named_modules():
-        if path.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            limit -= int(module.padding_idx) + 1
-            break
-    own = tokenizer.model_max_length
-    return int(min(limit, own)) if own and own > 1 else int(limit)
+    """The most tokens, where the model's own module says whether positions are counted from behind the padding's."""
+    tables = (module for path, module in model.named_modules() if path.endswith("position_embeddings"))
+    padding = next(
+        (int(table.padding_idx) for table in tables if getattr(table, "padding_idx", None) is not None), None
+    )
+    return most_tokens(getattr(config, "max_position_embeddings", None) or 0, padding, tokenizer.model_max_length)
 
 
 def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from dashboard.capture.families import Family, families, generic
 from dashboard.capture.vocabulary import embedding_rows, logits_of
-from dashboard.contracts.run import ModelInfo
+from dashboard.contracts.model_info import ModelInfo
 
 PROBE_TOKENS = 5
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest value; other dtypes are coarse: 3e-2

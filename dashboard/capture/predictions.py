@@ -19,7 +19,8 @@ from dashboard.capture.loader import LoadedModel
 from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, family_head, model_probe
 from dashboard.capture.tokens import piece_text, tokenize
 from dashboard.capture.vocabulary import check_ids, check_mask, logits_of
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError
 
@@ -29,9 +30,6 @@ GROUP = 32  # logits that share one maximum when the likeliest are looked for
 MASKED_TOKENS = 4096  # most of one batch of masked copies
 BATCH_FLOP = 3e10  # arithmetic of one batch of masked copies: some tenths of a second
 MASKED_FLOP = 3e11  # most arithmetic that a run spends on masking every position: a few seconds
-NO_TOKEN = -1
-
-OnProgress = Callable[[Progress], None]
 
 
 class Reduction:
@@ -114,8 +112,8 @@ def likeliest(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Ten
     members = best[:, None, :] + torch.arange(0, whole, groups, device=logits.device)[:, None]
     rest = torch.arange(whole, vocabulary, device=logits.device).expand(rows, -1)
     ids = torch.cat([members.view(rows, -1), rest], dim=1)
-    values, places = torch.topk(logits.gather(1, ids), top_k, dim=1)
-    return values, ids.gather(1, places)
+    values, indices = torch.topk(logits.gather(1, ids), top_k, dim=1)
+    return values, ids.gather(1, indices)
 
 
 def reduce_hidden(model: PreTrainedModel, known: ModelProbe, hidden: torch.Tensor, reduction: Reduction) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
+from dashboard.contracts.streams import THUMBNAIL
 
 TILE_FLOATS = 131_072  # of one tile's scores for each core; with its weights that is 1 MiB, a common level-2 cache
 FEW_BINS = 4  # a tile that touches at most so many thumbnail bins pools them one by one
-THUMBNAIL = 32  # rows and columns of a thumbnail where the text has more tokens than that
 FORBIDDEN = torch.finfo(torch.float32).min / 2  # finite, so that a forbidden weight times its score is 0 and not NaN
 ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass")
 PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS = range(len(ROWS))

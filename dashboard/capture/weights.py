@@ -20,7 +20,7 @@ from dashboard.catalog.description import read_config
 from dashboard.catalog.leftovers import Buffer, accepted, listed, unread
 from dashboard.catalog.memory import check_room
 from dashboard.catalog.prediction_head import Judgement, judge
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ModelError, UnsupportedModelError
 
 POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # it reads hidden states and changes none
@@ -45,7 +45,7 @@ def read_model(
         model_class, text_config = _model_class(judged.kind, config, title)
         plan = _plan(model_class, text_config, checkpoint, title)
         left = _check_leftovers(plan, checkpoint, raw, title)
-        _check_places(plan, checkpoint, title)
+        _check_slots(plan, checkpoint, title)
         parameters, beside = plan.numbers()
         check_room(title, parameters, bound, beside)
         model = _load(model_class, text_config, {name: checkpoint.tensors[name] for name in plan.used()}, title)
@@ -89,9 +89,9 @@ def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any],
             f"would be "
             "wrong. Check config.json (layers, biases, kind of positions), or choose another model."
         )
-    places = plan.model.state_dict()
+    slots = plan.model.state_dict()
     for target, names in plan.targets.items():
-        whole = [name for name in names if places[target].is_floating_point() and not checkpoint.is_real(name)]
+        whole = [name for name in names if slots[target].is_floating_point() and not checkpoint.is_real(name)]
         if whole:
             raise UnsupportedModelError(
                 f"{title} holds {whole[0]} as whole numbers (quantised), which is not read here. "
@@ -100,7 +100,7 @@ def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any],
     return {name: entry.buffer for name, entry in entries.items() if entry is not None and entry.buffer}
 
 
-def _check_places(plan: Plan, checkpoint: Checkpoint, title: str) -> None:
+def _check_slots(plan: Plan, checkpoint: Checkpoint, title: str) -> None:
     """Refuse a checkpoint whose weights are not those of its configuration, before room is taken for what it lacks."""
     unlike = plan.unlike(checkpoint)
     if unlike is not None:

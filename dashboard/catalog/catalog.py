@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from dashboard.catalog.adapters import has_adapter
-from dashboard.catalog.bundled import BUNDLED, FETCH, BundledModel, is_converted
+from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
 from dashboard.catalog.counting import PATIENCE, TokenCounter
 from dashboard.catalog.counting_process import Count
-from dashboard.catalog.description import UNBOUNDED, describe_folder
+from dashboard.catalog.description import describe_folder
 from dashboard.catalog.fingerprint import (
     fingerprint_memories,
     folder_fingerprint,
@@ -29,7 +28,6 @@ from dashboard.catalog.foreign import shown
 from dashboard.catalog.gguf_files import converted_folder, describe_gguf, is_ready
 from dashboard.catalog.hub import (
     HUB_MODELS,
-    HubModel,
     cached_ids,
     cached_snapshot,
     find_cached,
@@ -37,56 +35,15 @@ from dashboard.catalog.hub import (
     listed_model,
 )
 from dashboard.catalog.memory import check_bound
-from dashboard.catalog.prediction_head import Without
+from dashboard.catalog.model_card import ModelCard, Source
+from dashboard.catalog.sizes import UNBOUNDED
 from dashboard.contracts.request import LONGEST_NAME, longest_text
-from dashboard.contracts.run import ModelKind
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
 LISTING_SECONDS = 2.0  # for models that were not looked at before; of others the list says so
 NEAR = 0.7  # of 1; how alike two names are where one may be meant by the other
-Source = Literal["bundled", "folder", "gguf", "hub"]
-
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """One model that can be chosen.
-
-    Attributes:
-        name: as in requests. title: for people. kind: what it predicts; None where that is not known here, or is
-            nothing of the three.
-        layers, heads, parameters, limit: sizes, 0 where they are not known; `limit` is the most tokens it takes.
-        here: loads without a network. folder: where its files are, or None.
-        note: "" for a bundled model that is here; otherwise what choosing it means.
-        monospace: its texts are formulas.
-        source: where it comes from. refusal: why it cannot be run, as a clause, or "".
-        without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler
-            (bert.pooler.dense)").
-        vocabulary: how many embeddings its configuration gives it, 0 where that is not known.
-    """
-
-    name: str
-    title: str
-    kind: ModelKind | None
-    layers: int
-    heads: int
-    parameters: int
-    limit: int
-    here: bool
-    folder: Path | None
-    note: str
-    monospace: bool = False
-    source: Source = "hub"
-    refusal: str = ""
-    without: Without = ""
-    unread: tuple[str, ...] = ()
-    vocabulary: int = 0
-
-    @property
-    def kind_word(self) -> str:
-        """What it predicts, in a word; "" where that is not known."""
-        return "classifier" if self.without == "classifier" else self.kind or ""
 
 
 @dataclass(frozen=True)
@@ -118,90 +75,88 @@ class Catalog:
         self._settings = settings
         self._counter = TokenCounter(patience)
 
-    def entries(self) -> tuple[CatalogEntry, ...]:
+    def entries(self) -> tuple[ModelCard, ...]:
         """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones
         that would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download
         shows.
         """
         bundled = [self._bundled(model) for model in BUNDLED]
         until = time.monotonic() + LISTING_SECONDS
-        sources = (self._in_folders(until), _cached_others(until), (_hub_entry(model, until) for model in HUB_MODELS))
-        rest = [entry for source in sources for entry in _surviving(source)]
-        rest.sort(key=lambda entry: (bool(entry.refusal), not entry.here))
+        sources = (self._in_folders(until), _cached_others(until), (_hub_card(model, until) for model in HUB_MODELS))
+        rest = [card for source in sources for card in _surviving(source)]
+        rest.sort(key=lambda card: (bool(card.refusal), not card.here))
         return (*bundled, *rest)
 
-    def get(self, name: str, allow_folders: bool = False) -> CatalogEntry:
-        """The entry called `name`: of a bundled model, of one in the server's folders, or of any hub id; with
+    def get(self, name: str, allow_folders: bool = False) -> ModelCard:
+        """The card called `name`: of a bundled model, of one in the server's folders, or of any hub id; with
         `allow_folders`, also of the model in an absolute folder.
         """
         if len(name) > LONGEST_NAME:  # before anything is made of it
             raise ModelNotFoundError("No model has so long a name. Choose one of the listed models.")
-        for model in BUNDLED:
-            if model.name == name:
-                return self._bundled(model)
+        bundled = bundled_card(name)
+        if bundled is not None:
+            return self._bundled(bundled)
         if name.startswith(PREFIX):
             return self._found(folder_model(name, self._settings))
         listed = listed_model(name)
         if listed is not None:
-            return _hub_entry(listed)
+            return _hub_card(listed)
         if allow_folders and Path(name).is_absolute() and (has_weights(Path(name)) or has_adapter(Path(name))):
-            return _folder_entry(str(name), Path(name), "a folder on this machine")
+            return _folder_card(str(name), Path(name), "a folder on this machine")
         if not is_hub_id(name):
             raise ModelNotFoundError(
                 f"“{shown(name, 200)}” is no model of this server and no hub id (ORGANISATION/NAME). "
                 "Choose one of the listed models."
             )
         folder = cached_snapshot(name)
-        return _unknown_entry(name) if folder is None else _folder_entry(name, folder, "in the local cache", "hub")
+        return _unknown_card(name) if folder is None else _folder_card(name, folder, "in the local cache", "hub")
 
     def near(self, name: str) -> tuple[str, ...]:
         """The names that may be meant by `name`, the likeliest first; none where a model is called so."""
         words: dict[str, str] = {}
         if len(name) > LONGEST_NAME:
             return ()
-        for entry in self.entries():
-            for word in (entry.name, entry.title):
-                words.setdefault(word.lower(), entry.name)
+        for card in self.entries():
+            for word in (card.name, card.title):
+                words.setdefault(word.lower(), card.name)
         if name in words.values():
             return ()
         return tuple(dict.fromkeys(words[word] for word in difflib.get_close_matches(name.lower(), words, 2, NEAR)))
 
-    def admit(self, name: str) -> CatalogEntry:
-        """The entry called `name`, if what is known of it speaks for running it.
+    def admit(self, name: str) -> ModelCard:
+        """The card called `name`, if what is known of it speaks for running it.
 
         Raises:
             UnsupportedModelError: its family, tokenizer or files. ModelTooLargeError: it is larger than this server
                 allows.
         """
-        entry = self.get(name)
-        if entry.refusal:
-            raise UnsupportedModelError(f"{entry.title} cannot be run: {entry.refusal}. Choose another model.")
-        check_bound(entry.title, entry.parameters, self._settings.model_gigabytes)
-        return entry
+        card = self.get(name)
+        if card.refusal:
+            raise UnsupportedModelError(f"{card.title} cannot be run: {card.refusal}. Choose another model.")
+        check_bound(card.title, card.parameters, self._settings.model_gigabytes)
+        return card
 
     def fingerprint(self, name: str, revision: str | None = None, allow_folders: bool = False) -> str:
         """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not
         here. Reads all of them where they were not read before, which may take a minute.
         """
-        entry = self.get(name, allow_folders)
-        folder = _folder_of(entry, revision)
+        card = self.get(name, allow_folders)
+        folder = _folder_of(card, revision)
         if folder is None:
-            return unresolved(entry.name, revision)
-        with _readable(entry):
+            return unresolved(card.name, revision)
+        with _readable(card):
             return folder_fingerprint(folder, fingerprint_memories(self._settings))
 
     def readiness(self, name: str, revision: str | None = None) -> Readiness:
         """What names the model's files, as far as that is known at once."""
-        entry = self.get(name)
-        folder = _folder_of(entry, revision)
+        card = self.get(name)
+        folder = _folder_of(card, revision)
         if folder is not None:
-            with _readable(entry):
+            with _readable(card):
                 known = known_fingerprint(folder, fingerprint_memories(self._settings))
             if known is not None:
                 return Readiness(known, ready=True)
-        return Readiness(
-            unresolved(entry.name, revision), ready=False, preparable=entry.source != "bundled" or entry.here
-        )
+        return Readiness(unresolved(card.name, revision), ready=False, preparable=card.source != "bundled" or card.here)
 
     def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
         """How many tokens a run of `text` will have, special ones included; None where only the run can tell, or where
@@ -213,115 +168,85 @@ class Catalog:
 
     def count(self, name: str, text: str, text_pair: str | None = None) -> Count:
         """As `count_tokens`, and the first token that the model has no embedding for, where the files say so."""
-        entry = self.get(name)
-        if entry.folder is None or entry.refusal or len(text) + len(text_pair or "") > longest_text(entry.limit):
+        card = self.get(name)
+        if card.folder is None or card.refusal or len(text) + len(text_pair or "") > longest_text(card.limit):
             return Count()
-        bundled = entry.name if entry.source == "bundled" else ""
-        return self._counter.counted(entry.folder, text, text_pair, bundled, entry.vocabulary)
+        bundled = card.name if card.source == "bundled" else ""
+        return self._counter.counted(card.folder, text, text_pair, bundled, card.vocabulary)
 
-    def _bundled(self, model: BundledModel) -> CatalogEntry:
-        folder = self._settings.models_folder / model.name
-        here = is_converted(folder)
-        return CatalogEntry(
-            name=model.name,
-            title=model.title,
-            kind=model.kind,
-            layers=model.layers,
-            heads=model.heads,
-            parameters=model.parameters,
-            limit=model.limit,
-            vocabulary=model.vocabulary,
-            here=here,
-            folder=folder if here else None,
-            note="" if here else f"not fetched yet: {FETCH}",
-            monospace=model.monospace,
-            source="bundled",
-        )
+    def _bundled(self, card: ModelCard) -> ModelCard:
+        folder = self._settings.models_folder / card.name
+        if is_converted(folder):
+            return replace(card, here=True, folder=folder)
+        return replace(card, note=f"not fetched yet: {FETCH}")
 
-    def _in_folders(self, until: float) -> Iterator[CatalogEntry]:
+    def _in_folders(self, until: float) -> Iterator[ModelCard]:
         for found in folder_models(self._settings).values():
             try:
                 yield self._found(found, until)
             except ModelError:  # it left while the list was made
                 continue
 
-    def _found(self, found: FolderModel, until: float | None = None) -> CatalogEntry:
-        """The entry of a model in the server's folders."""
-        if found.trouble:
-            place = "" if found.place == shown(found.path.name) else f"in {found.place}"
-            entry = replace(
-                _unknown_entry(found.name), title=shown(found.path.name), here=True, note=place, source="folder"
+    def _found(self, found: FolderModel, until: float | None = None) -> ModelCard:
+        """The card of a model in the server's folders."""
+        if found.refusal:
+            location = "" if found.location == shown(found.path.name) else f"in {found.location}"
+            title = shown(found.path.name)
+            return replace(
+                _unknown_card(found.name), title=title, here=True, note=location, source="folder", refusal=found.refusal
             )
-            return replace(entry, refusal=found.trouble)
         if not found.is_gguf:
-            return _folder_entry(found.name, found.path, f"in {found.place}", until=until)
+            return _folder_card(found.name, found.path, f"in {found.location}", until=until)
         folder = converted_folder(found.path, self._settings)
-        described, ready = describe_gguf(found.path, until), is_ready(folder)
-        return CatalogEntry(
+        card, ready = describe_gguf(found.path, until), is_ready(folder)
+        return replace(
+            card,
             name=found.name,
             title=shown(found.path.stem),
-            kind=described.kind if described.layers else None,
-            layers=described.layers,
-            heads=described.heads,
-            parameters=described.parameters,
-            limit=described.limit or UNBOUNDED,
-            vocabulary=described.vocabulary,
-            here=True,
-            folder=folder if ready else None,
-            note=f"in {found.place}" + ("" if ready else ", converted on first run"),
             source="gguf",
-            refusal=shown(described.refusal),
+            kind=card.kind if card.layers else None,
+            limit=card.limit or UNBOUNDED,
+            folder=folder if ready else None,
+            note=f"in {found.location}" + ("" if ready else ", converted on first run"),
+            refusal=shown(card.refusal),
         )
 
 
 def title_of(name: str | Path) -> str:
     """A model's name for people, without looking at its files: no organisation, folder or root."""
-    for bundled in BUNDLED:
-        if name == bundled.name:
-            return bundled.title
+    bundled = bundled_card(name)
+    if bundled is not None:
+        return bundled.title
     path = Path(name).expanduser()
     return shown(
         path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf")
     )
 
 
-def _folder_of(entry: CatalogEntry, revision: str | None) -> Path | None:
-    if entry.source != "hub" or revision is None:
-        return entry.folder
-    listed = listed_model(entry.name)
-    return find_cached(listed, revision) if listed is not None else cached_snapshot(entry.name, revision)
+def _folder_of(card: ModelCard, revision: str | None) -> Path | None:
+    if card.source != "hub" or revision is None:
+        return card.folder
+    listed = listed_model(card.name)
+    return find_cached(listed, revision) if listed is not None else cached_snapshot(card.name, revision)
 
 
 @contextmanager
-def _readable(entry: CatalogEntry) -> Iterator[None]:
+def _readable(card: ModelCard) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ModelNotFoundError(
-            f"The files of {entry.title} cannot be read ({error.strerror}). Choose another model."
+            f"The files of {card.title} cannot be read ({error.strerror}). Choose another model."
         ) from error
 
 
-def _hub_entry(model: HubModel, until: float | None = None) -> CatalogEntry:
+def _hub_card(listed: ModelCard, until: float | None = None) -> ModelCard:
     """A well-known model: as its files say where they are here, else as it is published."""
-    folder = find_cached(model)
-    if folder is not None:
-        return _folder_entry(model.name, folder, "in the local cache", "hub", until)
-    return CatalogEntry(
-        name=model.name,
-        title=model.name.split("/")[-1],
-        kind=model.kind,
-        layers=model.layers,
-        heads=model.heads,
-        parameters=model.parameters,
-        limit=model.limit,
-        here=False,
-        folder=None,
-        note=f"downloads about {model.megabytes:,} MB on first use",
-    )
+    folder = find_cached(listed)
+    return listed if folder is None else _folder_card(listed.name, folder, "in the local cache", "hub", until)
 
 
-def _surviving(entries: Iterable[CatalogEntry]) -> Iterator[CatalogEntry]:
+def _surviving(entries: Iterable[ModelCard]) -> Iterator[ModelCard]:
     """The entries of one source, as far as it gives them: what nobody foresaw must stop neither a page nor a start."""
     try:
         yield from entries
@@ -329,49 +254,30 @@ def _surviving(entries: Iterable[CatalogEntry]) -> Iterator[CatalogEntry]:
         log.exception("some models cannot be listed")
 
 
-def _cached_others(until: float) -> Iterator[CatalogEntry]:
+def _cached_others(until: float) -> Iterator[ModelCard]:
     """The text models of the hub's local cache that are not among the well-known ones."""
     for name in cached_ids():
         folder = None if listed_model(name) else cached_snapshot(name)
         if folder is not None and (describe_folder(folder, until).reads_text or has_adapter(folder)):
-            yield _folder_entry(name, folder, "in the local cache", "hub", until)
+            yield _folder_card(name, folder, "in the local cache", "hub", until)
 
 
-def _folder_entry(
+def _folder_card(
     name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None
-) -> CatalogEntry:
+) -> ModelCard:
     """What the files of a model folder say."""
-    described = describe_folder(folder, until)
-    return CatalogEntry(
+    card = describe_folder(folder, until)
+    return replace(
+        card,
         name=name,
-        title=shown(name.split("/")[-1] if source == "hub" else folder.name),
-        kind=described.kind,
-        layers=described.layers,
-        heads=described.heads,
-        parameters=described.parameters,
-        limit=described.limit,
-        here=True,
-        folder=folder,
+        title=shown(name.split("/")[-1]) if source == "hub" else card.title,
         note=note,
         source=source,
-        refusal=shown(described.refusal) or ("" if described.reads_text else "it does not read text"),
-        without=described.without,
-        unread=tuple(shown(line) for line in described.unread),
-        vocabulary=described.vocabulary,
+        refusal=shown(card.refusal) or ("" if card.reads_text else "it does not read text"),
+        unread=tuple(shown(line) for line in card.unread),
     )
 
 
-def _unknown_entry(name: str) -> CatalogEntry:
+def _unknown_card(name: str) -> ModelCard:
     """A hub id of which nothing is known here."""
-    return CatalogEntry(
-        name=name,
-        title=name.split("/")[-1],
-        kind=None,
-        layers=0,
-        heads=0,
-        parameters=0,
-        limit=UNBOUNDED,
-        here=False,
-        folder=None,
-        note="downloads on first use",
-    )
+    return ModelCard(name, name.split("/")[-1], limit=UNBOUNDED, note="downloads on first use")

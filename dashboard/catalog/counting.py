@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dashboard.catalog.beyond import first_beyond
 from dashboard.catalog.counting_process import Count, CountingProcess
+from dashboard.catalog.fingerprint import TOKENIZER
 from dashboard.errors import is_panic
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TokenCounter:
             bundled: the model's name, where it is a bundled one. rows: the model's embeddings, 0 where they are not
                 known.
         """
-        path = folder / "tokenizer.json"
+        path = folder / TOKENIZER
         try:
             stamp = path.stat().st_mtime_ns
         except OSError:

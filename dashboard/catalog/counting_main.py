@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections import OrderedDict
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from cachetools import LRUCache
 
 from dashboard.catalog.beyond import first_beyond
 from dashboard.catalog.foreign import read_bytes
@@ -44,23 +45,20 @@ def limit_time() -> None:
 def main() -> None:
     """Answer until the input ends."""
     limit()
-    kept: OrderedDict[tuple[str, int], Tokenizer] = OrderedDict()
+    kept: LRUCache[tuple[str, int], Tokenizer] = LRUCache(KEPT)
     for line in sys.stdin.buffer:
         limit_time()
         sys.stdout.write(json.dumps(answer(json.loads(line), kept)) + "\n")
         sys.stdout.flush()
 
 
-def answer(asked: dict[str, Any], kept: OrderedDict[tuple[str, int], Tokenizer]) -> dict[str, Any]:
+def answer(asked: dict[str, Any], kept: LRUCache[tuple[str, int], Tokenizer]) -> dict[str, Any]:
     """{"tokens": how many} or {"error": what kind}; where an id is not below `rows`, "beyond": [position, id, text,
     given]."""
     try:
         key = (asked["path"], asked["stamp"])
         if key not in kept:
             kept[key] = _read(Path(asked["path"]))
-        kept.move_to_end(key)
-        while len(kept) > KEPT:
-            kept.popitem(last=False)
         encoding = kept[key].encode(asked["text"], asked["pair"])
         beyond = first_beyond(encoding, asked["text"], asked.get("rows", 0))
         return {"tokens": len(encoding), **({} if beyond is None else {"beyond": astuple(beyond)})}

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cachetools import FIFOCache
+
 from dashboard.catalog.beyond import Beyond
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,7 @@ class CountingProcess:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._pauses: dict[tuple[str, int], _Pause] = {}
+        self._pauses: FIFOCache[tuple[str, int], _Pause] = FIFOCache(MOST_FAILURES)
 
     def count(self, path: Path, stamp: int, text: str, pair: str | None, patience: float) -> int | None:
         """The number of tokens; None where it is not known within `patience` seconds."""
@@ -81,7 +83,8 @@ class CountingProcess:
     def counted(self, path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int = 0) -> Count:
         """The same, and the first token whose id is not below `rows`, the model's embeddings; 0 where these are not
         known."""
-        pause = self._pauses.get((str(path), stamp))
+        with self._lock:
+            pause = self._pauses.get((str(path), stamp))
         if (pause is not None and time.monotonic() < pause.until) or not self._waiters.acquire(blocking=False):
             return Count()
         try:
@@ -128,15 +131,15 @@ class CountingProcess:
         if isinstance(reply.get("tokens"), int):
             beyond = reply.get("beyond")
             question.found = Count(reply["tokens"], Beyond(*beyond) if beyond else None)
-            self._pauses.pop((question.path, question.stamp), None)
+            with self._lock:
+                self._pauses.pop((question.path, question.stamp), None)
         else:
             log.info("the tokenizer %s cannot count: %s", question.path, reply.get("error"))
             self._pause(question, SHORT_PAUSE)
 
     def _pause(self, question: _Question, seconds: float) -> None:
-        self._pauses[question.path, question.stamp] = _Pause(time.monotonic() + seconds, seconds)
-        while len(self._pauses) > MOST_FAILURES:
-            del self._pauses[next(iter(self._pauses))]
+        with self._lock:
+            self._pauses[question.path, question.stamp] = _Pause(time.monotonic() + seconds, seconds)
 
     def _ask(self, question: _Question) -> dict[str, Any]:
         """The process's answer.

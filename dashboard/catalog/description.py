@@ -8,63 +8,37 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
+
 from dashboard.catalog.adapters import SETTINGS, adapter_refusal
 from dashboard.catalog.architecture import family_source
-from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_vocabulary, weight_files
+from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_CONFIG, TOKENIZER_FILES, has_vocabulary, weight_files
 from dashboard.catalog.foreign import check_regular, read_object, shown
 from dashboard.catalog.leftovers import unread
-from dashboard.catalog.plausible import HEADS, LAYERS, LIMITS, implausible
-from dashboard.catalog.prediction_head import Without, judge
+from dashboard.catalog.model_card import ModelCard
+from dashboard.catalog.plausible import implausible
+from dashboard.catalog.prediction_head import judge
+from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in, vocabulary_in
 from dashboard.catalog.weight_headers import Headers, read_headers
-from dashboard.contracts.run import ModelKind
 from dashboard.errors import ForeignFileError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
 MOST_KNOWN = 4096  # descriptions that are remembered
-_known: dict[tuple[Path, tuple[object, ...]], Description] = {}
-_reading = threading.Lock()
-UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
+_known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNOWN)
+_looking, _reading = threading.Lock(), threading.Lock()
 LONGEST_CONFIG = 4_000_000  # bytes
 LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
 
 
-@dataclass(frozen=True)
-class Description:
-    """One model as its files describe it.
-
-    Attributes:
-        family: the configuration's `model_type`. kind: what it predicts; None for an encoder with a decoder.
-        layers, heads: 0 where the configuration does not say. limit: the most tokens.
-        parameters: as `weight_headers` counts them.
-        reads_text: it has a vocabulary, and no eyes or ears.
-        refusal: why it cannot be run here, as a clause; "" where nothing is known against it.
-        without: what it is where it predicts no tokens. unread: weights that nothing here reads, as `leftovers` names
-            them.
-        vocabulary: how many embeddings the configuration gives it.
-    """
-
-    family: str
-    kind: ModelKind | None
-    layers: int
-    heads: int
-    parameters: int
-    limit: int
-    reads_text: bool
-    refusal: str
-    without: Without = ""
-    unread: tuple[str, ...] = ()
-    vocabulary: int = 0
-
-
-def describe_folder(folder: Path, until: float | None = None) -> Description:
-    """The description of a model folder; remembered until a file of it changes (see `contained`)."""
-    names = ("config.json", *TOKENIZER_FILES, SETTINGS)
+def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
+    """The card of a model folder, by its files; remembered until a file of it changes (see `contained`)."""
+    names = (CONFIG, *TOKENIZER_FILES, SETTINGS)
     files = [*weight_files(folder), *(folder / name for name in names), folder]  # the folder: files that come and go
     stamp: list[object] = []
     for path in files:
@@ -76,9 +50,7 @@ def describe_folder(folder: Path, until: float | None = None) -> Description:
     return contained(lambda: _read_folder(folder), folder, tuple(stamp), until)
 
 
-def contained(
-    read: Callable[[], Description], path: Path, stamp: tuple[object, ...], until: float | None
-) -> Description:
+def contained(read: Callable[[], ModelCard], path: Path, stamp: tuple[object, ...], until: float | None) -> ModelCard:
     """What `read` makes of a model's files. The one place where it ends whatever these hold: parsers of foreign content
     may raise anything, and one model must not take the list of all models with it. Such a model is described by its
     refusal.
@@ -89,46 +61,54 @@ def contained(
             time.
     """
     key = (path, stamp)
-    found = _known.get(key)
+    with _looking:
+        found = _known.get(key)
     if found is not None:
         return found
     left = -1.0 if until is None else max(0.0, until - time.monotonic())
     if left == 0.0 or not _reading.acquire(timeout=left):
-        return refused(NOT_YET)
+        return refused(path, NOT_YET)
     try:
-        found = _known.get(key) or _described(read, path)
-        _known[key] = found
-        while len(_known) > MOST_KNOWN:
-            del _known[next(iter(_known))]
+        with _looking:
+            found = _known.get(key)
+        if found is None:
+            found = _described(read, path)
+            with _looking:
+                _known[key] = found
         return found
     finally:
         _reading.release()
 
 
-def _described(read: Callable[[], Description], path: Path) -> Description:
+def _described(read: Callable[[], ModelCard], path: Path) -> ModelCard:
     try:
         return read()
     except ForeignFileError as error:
-        return refused(error.clause)
+        return refused(path, error.clause)
     except Exception as error:
         log.exception("%s cannot be described", shown(str(path)))
-        return refused(f"its files cannot be read ({type(error).__name__})")
+        return refused(path, f"its files cannot be read ({type(error).__name__})")
 
 
-def refused(reason: str) -> Description:
+def refused(path: Path, reason: str) -> ModelCard:
     """A model of which nothing is known but why it cannot be run."""
-    return Description("", None, 0, 0, 0, 0, True, reason)
+    return card_of(path, refusal=reason)
 
 
-def _read_folder(folder: Path) -> Description:
+def card_of(path: Path, **facts: Any) -> ModelCard:
+    """The card of a model that lies here, under the name of its folder or file."""
+    return replace(ModelCard(str(path), shown(path.name), here=True, folder=path, source="folder"), **facts)
+
+
+def _read_folder(folder: Path) -> ModelCard:
     check_regular(folder)
     adapter = adapter_refusal(folder, bool(weight_files(folder)))
     if adapter and not weight_files(folder):
-        return refused(adapter)
-    whole = read_object(folder / "config.json", LONGEST_CONFIG)
+        return refused(folder, adapter)
+    whole = read_object(folder / CONFIG, LONGEST_CONFIG)
     reason = implausible(whole)
     if reason:
-        return refused(reason)
+        return refused(folder, reason)
     inner = whole.get("text_config")
     config: dict[str, Any] = inner if isinstance(inner, dict) else whole
     family = shown(str(whole.get("model_type") or ""), 60)
@@ -137,26 +117,26 @@ def _read_folder(folder: Path) -> Description:
     except ForeignFileError as error:
         headers, damage = Headers(frozenset(), 0), error.clause
     judged = judge(whole, headers.names)
-    reads_text = bool(_first(config, "vocab_size")) and not {"vision_config", "audio_config"} & set(whole)
-    return Description(
-        family=family,
+    reads_text = bool(vocabulary_in(config)) and not {"vision_config", "audio_config"} & set(whole)
+    return card_of(
+        folder,
         kind=None if whole.get("is_encoder_decoder") else judged.kind,
-        layers=_first(config, *LAYERS),
-        heads=_first(config, *HEADS),
+        layers=layers_in(config),
+        heads=heads_in(config),
         parameters=headers.parameters,
         limit=_limit(config, folder),
         reads_text=reads_text,
         refusal=adapter or _refusal(whole, family, folder) or damage,
         without=judged.without,
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
-        vocabulary=_first(config, "vocab_size"),
+        vocabulary=vocabulary_in(config),
     )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration of a model folder as it stands there; raises `ModelNotFoundError` where there is none."""
     try:
-        return read_object(folder / "config.json", LONGEST_CONFIG)
+        return read_object(folder / CONFIG, LONGEST_CONFIG)
     except ForeignFileError as error:
         raise ModelNotFoundError(
             f"“{folder}”: {error.clause}. Choose a folder that save_pretrained has written."
@@ -181,14 +161,11 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
 
 
 def _limit(config: dict[str, Any], folder: Path) -> int:
-    limit = _first(config, *LIMITS) or UNBOUNDED
-    if config.get("model_type") in PADDED_POSITIONS:  # positions are counted from behind the padding's
-        padding = config.get("pad_token_id", 1)
-        limit = max(0, limit - (padding if isinstance(padding, int) else 1) - 1)
-    path = folder / "tokenizer_config.json"
+    """The most tokens, where the family's name says whether positions are counted from behind the padding's."""
+    padding: int | None = None
+    if config.get("model_type") in PADDED_POSITIONS:
+        said = config.get("pad_token_id")
+        padding = said if isinstance(said, int) else 1
+    path = folder / TOKENIZER_CONFIG
     own = read_object(path).get("model_max_length") if os.path.exists(path) else None
-    return int(min(limit, own)) if isinstance(own, (int, float)) and own > 1 else limit
-
-
-def _first(config: dict[str, Any], *names: str) -> int:
-    return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)
+    return most_tokens(positions_in(config), padding, own)

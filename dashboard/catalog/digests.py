@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 
 from dashboard.catalog.foreign import open_regular
+from dashboard.store.files import whole_file
 from dashboard.system.private import alone
 
 UNFINISHED = ".fingerprints-"  # begins the name of a memory that is being written
@@ -104,10 +104,8 @@ def _remember(memory: Path, path: str, entry: Entry) -> bool:
     try:
         with alone(memory.parent, f"{memory.stem}.lock"):
             kept = {name: old for name, old in _read_memory(memory).items() if os.path.exists(name)}
-            handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=memory.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump({**kept, path: entry}, stream)
-            os.replace(name, memory)
+            with whole_file(memory, UNFINISHED, private=True) as part:
+                part.write_text(json.dumps({**kept, path: entry}), encoding="utf-8")
     except OSError:
         return False
     return True

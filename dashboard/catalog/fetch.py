@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dashboard.catalog.adapters import HELP, adapter_files, adapter_refusal
-from dashboard.catalog.bundled import BUNDLED, FETCH, is_converted
+from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
 from dashboard.catalog.disk import make_room
-from dashboard.catalog.fingerprint import TOKENIZER_FILES, has_weights
+from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_FILES, has_weights
 from dashboard.catalog.folders import PREFIX, folder_model
 from dashboard.catalog.gguf_files import convert_once, converted_folder, is_ready
 from dashboard.catalog.hub import cached_snapshot, find_cached, is_hub_id, listed_model, repository_of
-from dashboard.catalog.memory import check_bound, check_room
+from dashboard.catalog.memory import BYTES_A_WEIGHT, check_bound, check_room
 from dashboard.catalog.transfer import TransferError, beside, bytes_to_come, download
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import (
     HubUnreachableError,
     ModelError,
@@ -34,10 +33,9 @@ from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
-SMALL_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
+SMALL_FILES = (CONFIG, "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
 SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def resolve_folder(
     name: str | Path,
     settings: Settings,
     revision: str | None,
-    report: Report | None = None,
+    report: OnProgress | None = None,
     folders: bool = True,
     loads: bool = True,
     brings: bool = True,
@@ -79,13 +77,13 @@ def resolve_folder(
         UnsupportedModelError: a GGUF file that is not converted here.
     """
     tell = report or (lambda progress: None)
-    for bundled in BUNDLED:
-        if name == bundled.name:
-            folder = settings.models_folder / bundled.name
-            if is_converted(folder):
-                return folder
-            how = f"Run {FETCH} {bundled.name}, then try again."
-            raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. {how}")
+    bundled = bundled_card(name)
+    if bundled is not None:
+        folder = settings.models_folder / bundled.name
+        if is_converted(folder):
+            return folder
+        how = f"Run {FETCH} {bundled.name}, then try again."
+        raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. {how}")
     if isinstance(name, str) and name.startswith(PREFIX):
         return _local(folder_model(name, settings).path, settings, tell, brings)
     path = Path(name).expanduser()
@@ -111,7 +109,7 @@ def _is_path(name: str | Path) -> bool:
     return isinstance(name, Path) or name.startswith((".", "~", "/"))
 
 
-def _local(path: Path, settings: Settings, report: Report, brings: bool) -> Path:
+def _local(path: Path, settings: Settings, report: OnProgress, brings: bool) -> Path:
     if path.suffix == ".gguf" and path.is_file():
         if not brings and not is_ready(converted_folder(path, settings)):
             raise not_ready(path.name)
@@ -129,7 +127,7 @@ def _local(path: Path, settings: Settings, report: Report, brings: bool) -> Path
     return path
 
 
-def _fetch(name: str, revision: str | None, settings: Settings, report: Report, loads: bool) -> Path:
+def _fetch(name: str, revision: str | None, settings: Settings, report: OnProgress, loads: bool) -> Path:
     found = _found(name, revision, settings.stall_seconds, report)
     check = check_room if loads else check_bound
     check(name, found.parameters, settings.model_gigabytes)
@@ -147,7 +145,7 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: Report, 
     return folder
 
 
-def _found(name: str, revision: str | None, patience: float, report: Report) -> HubFiles:
+def _found(name: str, revision: str | None, patience: float, report: OnProgress) -> HubFiles:
     """What the hub says of a model, within `patience` seconds."""
     until = time.monotonic() + patience
 
@@ -174,7 +172,7 @@ def _look_up(name: str, revision: str | None) -> HubFiles:
     sizes = {item.rfilename: int(item.size or 0) for item in info.siblings or ()}
     files = _files_to_load(name, list(sizes))
     weights = sum(sizes[file] for file in files if file.endswith((".safetensors", ".bin")))
-    return HubFiles(str(info.sha), {file: sizes[file] for file in files}, _counted(info) or weights // 4)
+    return HubFiles(str(info.sha), {file: sizes[file] for file in files}, _counted(info) or weights // BYTES_A_WEIGHT)
 
 
 def _counted(info: Any) -> int:

@@ -6,22 +6,25 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dashboard.catalog.digests import Digests
 from dashboard.catalog.foreign import entries_of, read_object
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import ForeignFileError
 from dashboard.settings import Settings
 
-Report = Callable[[Progress], None]
 READ_AT_ONCE = 16_000_000  # bytes of files not read before that may be hashed while a person waits for a click
 
+CONFIG = "config.json"
+WEIGHTS_FILE = "model.safetensors"  # where they are in one file
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
+    TOKENIZER,
+    TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
@@ -41,7 +44,7 @@ FURTHER_FILES = (  # what tokenizers of rarer families read, and what is laid ov
     re.compile(r"dict\.txt"),
 )
 VOCABULARY_FILES = (
-    "tokenizer.json",
+    TOKENIZER,
     "vocab.json",
     "vocab.txt",
     "tokenizer.model",
@@ -95,7 +98,7 @@ def strange_weights(folder: Path) -> str | None:
     """
     own = {path.name for path in weight_files(folder)}
     index = index_file(folder)
-    named = [_read(folder / "config.json").get("transformers_weights")]
+    named = [_read(folder / CONFIG).get("transformers_weights")]
     if index is not None:
         parts = _read(index).get("weight_map")
         named += list(parts.values()) if isinstance(parts, dict) else []
@@ -111,7 +114,7 @@ def model_files(folder: Path) -> list[Path]:
 
     What says nothing about a run's numbers stays out: descriptions, chat templates, settings of text generation.
     """
-    named = {folder / name for name in ("config.json", *TOKENIZER_FILES)} | _further(folder)
+    named = {folder / name for name in (CONFIG, *TOKENIZER_FILES)} | _further(folder)
     index = index_file(folder)
     named |= set() if index is None else {index}
     return sorted({*weight_files(folder), *(path for path in named if path.is_file())})
@@ -128,7 +131,7 @@ def _further(folder: Path) -> set[Path]:
 def has_weights(folder: Path) -> bool:
     """Whether `folder` holds a configuration and all of its weights."""
     # no error where the folder cannot be read
-    return os.path.exists(folder / "config.json") and bool(weight_files(folder))
+    return os.path.exists(folder / CONFIG) and bool(weight_files(folder))
 
 
 def has_vocabulary(folder: Path) -> bool:
@@ -137,7 +140,7 @@ def has_vocabulary(folder: Path) -> bool:
     return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
-def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: Report | None = None) -> str:
+def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: OnProgress | None = None) -> str:
     """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
     Args:

@@ -28,20 +28,20 @@ MOST_SECONDS = 2.0  # to look through one root
 
 @dataclass(frozen=True)
 class FolderModel:
-    """A model in one of the roots.
+    """Where a model lies in one of the roots; what it is, its `ModelCard` says.
 
     Attributes:
         name: as in requests. path: a folder with configuration and weights, or a GGUF file.
-        trouble: why it cannot be run, as a clause, where that is known before its files are read.
-        place: where it lies, for a person: the root's name and the path in it.
+        refusal: why it cannot be run, as a clause, where that is known before its files are read.
+        location: where it lies, for a person: the root's name and the path in it.
     """
 
     name: str
     path: Path
-    trouble: str = ""
+    refusal: str = ""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return shown(self.name.removeprefix(PREFIX))
 
     @property

@@ -20,6 +20,7 @@ from dashboard.errors import ForeignFileError
 MOST_BYTES = 16_000_000  # of one JSON file, or of one header
 MOST_ITEMS = 1_000_000  # values of one JSON file: ten times what the largest configuration of a tokenizer has
 MOST_NAMES = 10_000  # entries of one folder
+LARGEST_NUMBER = 2**63 - 1
 LONGEST_SHOWN = 300  # characters of foreign text that a page or a log shows
 KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 

@@ -9,24 +9,27 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dashboard.catalog.bundled import CARD, make_private
-from dashboard.catalog.description import Description, contained, refused
+from dashboard.catalog.bundled import CARD
+from dashboard.catalog.description import card_of, contained, refused
 from dashboard.catalog.disk import make_room
+from dashboard.catalog.fingerprint import WEIGHTS_FILE
 from dashboard.catalog.foreign import shown
 from dashboard.catalog.gguf_header import GgufHeader, read_header
 from dashboard.catalog.gguf_keys import refused_key, refused_rope, refused_sizes, refused_tokenizer
 from dashboard.catalog.memory import BYTES_A_WEIGHT, check_room
+from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.plausible import implausible
-from dashboard.contracts.job import Progress
+from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in
+from dashboard.contracts.job import OnProgress
 from dashboard.errors import ModelError, SettingsError, UnsupportedModelError, is_full_disk
 from dashboard.settings import Settings
 from dashboard.store.budget import CONVERTED
-from dashboard.store.leftovers import last_written, remove_left
-from dashboard.system.private import remove_unused
+from dashboard.store.leftovers import DOWNLOAD_SECONDS, last_written, remove_left
+from dashboard.system.private import private_folder, remove_unused
 
 FORMAT = 2  # raise it when the conversion changes, so that folders of an older one are made again
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
@@ -41,11 +44,9 @@ SIZES = {  # what a configuration calls the sizes that a header names
     "vocab_size": "vocab_size",
 }
 SCRATCH = ".converting-"
-LONGEST_CONVERSION = 86_400  # seconds
-Report = Callable[[Progress], None]
 
 
-def describe_gguf(path: Path, until: float | None = None) -> Description:
+def describe_gguf(path: Path, until: float | None = None) -> ModelCard:
     """What the file's header says; where it has none that can be read, that is its refusal."""
     try:
         status = path.stat()
@@ -54,21 +55,20 @@ def describe_gguf(path: Path, until: float | None = None) -> Description:
     return contained(lambda: _describe(path), path, (status.st_size, status.st_mtime_ns), until)
 
 
-def _describe(path: Path) -> Description:
+def _describe(path: Path) -> ModelCard:
     header = read_header(path)
     reason = _implausible(header)
     if reason:
-        return refused(reason)
-    layers, heads, limit = (header.number(key) for key in ("block_count", "attention.head_count", "context_length"))
-    return Description(
-        family=shown(header.architecture, 60),
-        kind="causal",
-        layers=layers,
-        heads=heads,
+        return refused(path, reason)
+    sizes = _sizes(header)
+    return card_of(
+        path,
+        kind="causal",  # as every architecture that is converted
+        layers=layers_in(sizes),
+        heads=heads_in(sizes),
         parameters=header.parameters,
-        limit=limit,
+        limit=most_tokens(positions_in(sizes)),
         vocabulary=header.arrays.get("tokenizer.ggml.tokens", 0),  # others are refused when they are converted
-        reads_text=True,
         refusal=refusal(header),
     )
 
@@ -86,7 +86,11 @@ def refusal(header: GgufHeader) -> str:
 
 
 def _implausible(header: GgufHeader) -> str:
-    return implausible({name: header.number(key) for name, key in SIZES.items()})
+    return implausible(_sizes(header))
+
+
+def _sizes(header: GgufHeader) -> dict[str, int]:
+    return {name: header.number(key) for name, key in SIZES.items()}
 
 
 def converted_folder(path: Path, settings: Settings) -> Path:
@@ -106,10 +110,10 @@ def _gone(path: Path) -> ModelError:
 
 def is_ready(folder: Path) -> bool:
     """Whether `folder` holds a converted model."""
-    return (folder / CARD).is_file() and (folder / "model.safetensors").is_file()
+    return (folder / CARD).is_file() and (folder / WEIGHTS_FILE).is_file()
 
 
-def convert_once(path: Path, settings: Settings, report: Report) -> Path:
+def convert_once(path: Path, settings: Settings, report: OnProgress) -> Path:
     """The converted folder of a GGUF file, made now if it is not there; a second process waits for the first.
 
     Raises:
@@ -126,7 +130,7 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
     from filelock import FileLock
 
     try:
-        make_private(folder.parent)
+        private_folder(folder.parent)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if not is_ready(folder):
                 check_room(path.name, header.parameters, settings.model_gigabytes)  # all of it is in memory at once
@@ -139,8 +143,8 @@ def convert_once(path: Path, settings: Settings, report: Report) -> Path:
     return folder
 
 
-def _convert(path: Path, folder: Path, settings: Settings, report: Report) -> None:
-    remove_left(folder.parent, f"{SCRATCH}*", older=LONGEST_CONVERSION)
+def _convert(path: Path, folder: Path, settings: Settings, report: OnProgress) -> None:
+    remove_left(folder.parent, f"{SCRATCH}*", older=DOWNLOAD_SECONDS)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     try:
         with make_room(path.name, BYTES_A_WEIGHT * read_header(path).parameters, scratch, settings):
@@ -164,7 +168,7 @@ def remove_stale(settings: Settings) -> None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             source = Path(json.loads(card.read_text(encoding="utf-8"))["source"])
             current = source.is_file() and converted_folder(source, settings) == card.parent
-            if not current and time.time() - last_written(card.parent) > LONGEST_CONVERSION:
+            if not current and time.time() - last_written(card.parent) > DOWNLOAD_SECONDS:
                 remove_unused(card.parent)
 
 

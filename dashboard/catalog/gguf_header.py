@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dashboard.catalog.foreign import open_regular, shown
+from dashboard.catalog.foreign import LARGEST_NUMBER, open_regular, shown
 from dashboard.errors import ForeignFileError
 
 MAGIC = b"GGUF"
@@ -37,7 +37,6 @@ MOST_ENTRIES = 1_000_000  # keys or tensors: more is no header
 MOST_ITEMS = 2_000_000
 MOST_BYTES = 100_000_000  # of one header; the largest vocabularies take 15 MB
 MOST_DIMENSIONS = 8  # of one tensor; the format has 4
-LARGEST_NUMBER = 2**63 - 1
 PIECE = 1 << 20  # bytes that are read at once
 
 

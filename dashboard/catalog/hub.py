@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.fingerprint import has_weights
 from dashboard.catalog.foreign import entries_of, read_bytes
-from dashboard.contracts.run import ModelKind
+from dashboard.catalog.model_card import ModelCard
+from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ForeignFileError
 from dashboard.settings import HUB_PREFIX
 from dashboard.settings import hub_cache as cache_folder
@@ -25,39 +25,38 @@ COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # a folder below `snaps
 LONGEST_REVISION = 200
 
 
-@dataclass(frozen=True)
-class HubModel:
-    """One entry. `parameters`: of the model with its prediction head, tied weights counted once. `megabytes`: the
-    download.
-
-    `alias` is the id under an organisation to which the hub has moved the model; a cache may hold either.
-    """
-
-    name: str
-    kind: ModelKind
-    layers: int
-    heads: int
-    parameters: int
-    limit: int
-    megabytes: int
-    alias: str | None = None
+def _published(
+    name: str, kind: ModelKind, layers: int, heads: int, parameters: int, limit: int, megabytes: int
+) -> ModelCard:
+    """A well-known model as it is published; `parameters` are those with its prediction head."""
+    note = f"downloads about {megabytes:,} MB on first use"
+    title = name.split("/")[-1]
+    return ModelCard(name, title, kind, layers, heads, parameters, limit, note=note, megabytes=megabytes)
 
 
 # Sizes follow from the published configurations; parameters were counted on models built from these.
 HUB_MODELS = (
-    HubModel("gpt2", "causal", 12, 12, 124_439_808, 1024, 548, "openai-community/gpt2"),
-    HubModel("distilgpt2", "causal", 6, 12, 81_912_576, 1024, 353, "distilbert/distilgpt2"),
-    HubModel("bert-base-uncased", "masked", 12, 12, 109_514_298, 512, 440, "google-bert/bert-base-uncased"),
-    HubModel("distilbert-base-uncased", "masked", 6, 12, 66_985_530, 512, 268, "distilbert/distilbert-base-uncased"),
-    HubModel("roberta-base", "masked", 12, 12, 124_697_433, 512, 499, "FacebookAI/roberta-base"),
-    HubModel("albert-base-v2", "masked", 12, 12, 11_221_680, 512, 47, "albert/albert-base-v2"),
-    HubModel("google/electra-small-generator", "masked", 12, 4, 13_546_682, 512, 54),
-    HubModel("answerdotai/ModernBERT-base", "masked", 22, 12, 149_655_232, 8192, 599),
-    HubModel("EleutherAI/pythia-70m", "causal", 6, 8, 70_426_624, 2048, 166),
-    HubModel("EleutherAI/pythia-160m", "causal", 12, 12, 162_322_944, 2048, 375),
-    HubModel("facebook/opt-125m", "causal", 12, 12, 125_239_296, 2048, 251),
-    HubModel("Qwen/Qwen3-0.6B", "causal", 28, 16, 596_049_920, 40_960, 1503),
+    _published("gpt2", "causal", 12, 12, 124_439_808, 1024, 548),
+    _published("distilgpt2", "causal", 6, 12, 81_912_576, 1024, 353),
+    _published("bert-base-uncased", "masked", 12, 12, 109_514_298, 512, 440),
+    _published("distilbert-base-uncased", "masked", 6, 12, 66_985_530, 512, 268),
+    _published("roberta-base", "masked", 12, 12, 124_697_433, 512, 499),
+    _published("albert-base-v2", "masked", 12, 12, 11_221_680, 512, 47),
+    _published("google/electra-small-generator", "masked", 12, 4, 13_546_682, 512, 54),
+    _published("answerdotai/ModernBERT-base", "masked", 22, 12, 149_655_232, 8192, 599),
+    _published("EleutherAI/pythia-70m", "causal", 6, 8, 70_426_624, 2048, 166),
+    _published("EleutherAI/pythia-160m", "causal", 12, 12, 162_322_944, 2048, 375),
+    _published("facebook/opt-125m", "causal", 12, 12, 125_239_296, 2048, 251),
+    _published("Qwen/Qwen3-0.6B", "causal", 28, 16, 596_049_920, 40_960, 1503),
 )
+ALIASES = {  # the id under an organisation to which the hub has moved a model; a cache may hold either
+    "gpt2": "openai-community/gpt2",
+    "distilgpt2": "distilbert/distilgpt2",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+    "roberta-base": "FacebookAI/roberta-base",
+    "albert-base-v2": "albert/albert-base-v2",
+}
 
 
 def is_hub_id(name: str) -> bool:
@@ -65,9 +64,9 @@ def is_hub_id(name: str) -> bool:
     return len(name) <= LONGEST_ID and HUB_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
 
 
-def listed_model(name: str) -> HubModel | None:
+def listed_model(name: str) -> ModelCard | None:
     """The well-known model of this name or alias."""
-    return next((model for model in HUB_MODELS if name in (model.name, model.alias)), None)
+    return next((model for model in HUB_MODELS if name in (model.name, ALIASES.get(model.name))), None)
 
 
 def cached_ids() -> tuple[str, ...]:
@@ -120,9 +119,9 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
     return folder if has_weights(folder) or has_adapter(folder) else None
 
 
-def find_cached(model: HubModel, revision: str | None = None) -> Path | None:
+def find_cached(model: ModelCard, revision: str | None = None) -> Path | None:
     """`cached_snapshot` under the model's name or its alias."""
-    for hub_id in (model.name, model.alias):
+    for hub_id in (model.name, ALIASES.get(model.name)):
         found = cached_snapshot(hub_id, revision) if hub_id else None
         if found is not None:
             return found

@@ -6,11 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign import LARGEST_NUMBER, shown
+from dashboard.catalog.sizes import HEADS, LAYERS, POSITIONS
 
-LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
-LIMITS = ("max_position_embeddings", "n_positions", "n_ctx")
 MOST_LAYERS = 1_000  # published models: at most some 130
 MOST_HEADS = 4_096
 LARGEST: dict[str, int] = {
@@ -23,13 +21,12 @@ LARGEST: dict[str, int] = {
         ("intermediate_size", "n_inner", "hidden_dim", "ffn_dim", "d_ff", "moe_intermediate_size"), 10_000_000
     ),
     **dict.fromkeys(("vocab_size", "type_vocab_size"), 20_000_000),
-    **dict.fromkeys(LIMITS, 100_000_000),
+    **dict.fromkeys(POSITIONS, 100_000_000),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 10_000),
     "num_labels": 1_000_000,
 }
 COUNTS = re.compile(r".*(layers|blocks)")  # of parts of rarer families, each of which is built
 TYPES: dict[str, type] = {"architectures": list, "model_type": str, "text_config": dict, "auto_map": dict}
-LARGEST_NUMBER = 2**63 - 1
 
 
 def implausible(config: dict[str, Any]) -> str:

@@ -6,12 +6,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dashboard.catalog.architecture import family_source
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind, Without
 
-Without = Literal["", "embeddings", "classifier"]
 # weights of the heads that give logits over the vocabulary, in the families that are captured
 OVER_THE_VOCABULARY = re.compile(
     r"(lm_head|embed_out|output_projection|cls\.predictions|predictions|generator_predictions|generator_lm_head"
@@ -72,13 +71,6 @@ def _reads_ahead(config: Mapping[str, Any]) -> bool:
     inner = config.get("text_config")
     parts = (config, inner if isinstance(inner, dict) else {})
     return any(part.get("use_bidirectional_attention") is True for part in parts)
-
-
-def no_predictions(title: str, without: Without) -> str:
-    """Why a model predicts no tokens, in a sentence."""
-    if without == "classifier":
-        return f"{title} is a classifier; its classes are not shown yet. It has no token predictions."
-    return f"{title} produces embeddings; it has no token predictions."
 
 
 def _by_class(config: Mapping[str, Any], masked: bool) -> Judgement:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from dashboard.catalog.hub import repository_of, snapshot_of
 from dashboard.catalog.parts import PART, bring_blob
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import HubUnreachableError
 
 LOOK_SECONDS = 0.2
@@ -104,7 +104,7 @@ def bytes_to_come(name: str, commit: str, sizes: Mapping[str, int]) -> int:
 
 
 def download(
-    name: str, commit: str, branch: str, sizes: Mapping[str, int], report: Callable[[Progress], None], patience: float
+    name: str, commit: str, branch: str, sizes: Mapping[str, int], report: OnProgress, patience: float
 ) -> Path:
     """Bring files of a hub model into the local cache.
 

@@ -17,17 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboard.cli._steps import STOPPED
+from dashboard.cli._steps import EXIT_CODES, STOPPED
 from dashboard.errors import DashboardError, UsageError
 from dashboard.settings import Settings
 
 COMMAND = "transformer-dashboard"  # pyproject.toml
+EPILOG = f"{EXIT_CODES} Settings are environment variables; README.md lists them."
 PIPE_CLOSED = 141  # as a shell counts a program that SIGPIPE ended
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
-    "Ctrl+C. "
-    "Settings are environment variables; README.md lists them."
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,9 +53,7 @@ def _called_as() -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands, in the order of their names."""
-    parser = argparse.ArgumentParser(
-        prog=_called_as(), description="See what a transformer is doing.", epilog=EXIT_CODES
-    )
+    parser = argparse.ArgumentParser(prog=_called_as(), description="See what a transformer is doing.", epilog=EPILOG)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for found in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         if not found.name.startswith("_"):

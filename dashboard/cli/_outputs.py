@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ def _listed(endings: Sequence[str]) -> str:
     return " and ".join([*([", ".join(endings[:-1])] if endings[1:] else []), endings[-1]])
 
 
-def check_place(parsed: argparse.Namespace, model: str, layers: int, heads: int) -> None:
+def check_location(parsed: argparse.Namespace, model: str, layers: int, heads: int) -> None:
     """Raise `UsageError` for a layer or head that the model does not have; sizes of 0 are not known yet."""
     for name, value, count in (("layer", parsed.layer, layers), ("head", parsed.head, heads)):
         if value is not None and count and value >= count:
@@ -145,15 +144,12 @@ class Files:
 
     def write(self, run: ModelRun, line: int) -> Path:
         path = self._path(run.key, line)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        from dashboard.store.files import whole_file
+
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with part.open("wb") as file:
-                    self._fill(run, file)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            with whole_file(path) as part, part.open("wb") as file:
+                self._fill(run, file)
         except OSError as error:
             raise _unwritable(path, error) from error
         self._keys.add(run.key)
@@ -173,24 +169,24 @@ class Files:
 
 def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     from dashboard.cli._derive import options_of, position_of, requests_of, shown_in
-    from dashboard.contracts.selection import PLACES, Selection
+    from dashboard.contracts.selection import LOCATION, Selection
     from dashboard.exports.report import report
     from dashboard.views import all_views
     from dashboard.views.run_info import start_of
     from dashboard.views.state import ViewState
 
-    check_place(parsed, run.model.title, run.model.layers, run.model.heads)
+    check_location(parsed, run.model.title, run.model.layers, run.model.heads)
     check_tokens(parsed, run)
     start = start_of(run, None, None)
-    chosen = {field.name: getattr(parsed, field.name) for field in PLACES}
+    chosen = {field.name: getattr(parsed, field.name) for field in LOCATION}
     asked = requests_of(run, parsed.derive)
     run = run.with_derived(runs.results_of(run, asked).values())
     chosen["token"] = position_of(asked) if parsed.token is None else parsed.token
-    place = {**start, **{name: value for name, value in chosen.items() if value is not None}}
+    location = {**start, **{name: value for name, value in chosen.items() if value is not None}}
     if chosen["token"] is not None and parsed.second is None:
-        place["second"] = None
+        location["second"] = None
     views = all_views()
-    selection = Selection.from_json({"run": run.key, **place})
+    selection = Selection.from_json({"run": run.key, **location})
     state = ViewState(selection.checked(run), {view.name: options_of(view, asked) for view in views})
     return report(state, views, _Chosen(run, runs), also=shown_in(views, run, state, asked))
 

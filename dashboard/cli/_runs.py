@@ -25,7 +25,7 @@ class Runs:
     """Runs of one model: from the store where this version's are there, else computed in this process and kept."""
 
     def __init__(self, settings: Settings, model: str, say: Callable[[str], None]) -> None:
-        from dashboard.catalog.bundled import BUNDLED
+        from dashboard.catalog.bundled import bundled_card
         from dashboard.catalog.catalog import Catalog
         from dashboard.catalog.fingerprint import has_weights
         from dashboard.settings import make_folders
@@ -40,12 +40,12 @@ class Runs:
         self._fingerprint: str | None = None
         self._tokens, self._seconds = 0, 0.0
         folder = Path(model).expanduser()
-        is_folder = has_weights(folder) and all(model != bundled.name for bundled in BUNDLED)
-        place = str(folder.absolute()) if is_folder else model
+        is_folder = has_weights(folder) and bundled_card(model) is None
+        name = str(folder.absolute()) if is_folder else model
         with contextlib.suppress(DashboardError):  # what is not known now is known once the model is loaded
-            entry = Catalog(settings).get(place, allow_folders=True)
+            entry = Catalog(settings).get(name, allow_folders=True)
             self.layers, self.heads = entry.layers, entry.heads
-            found = Catalog(settings).fingerprint(place, allow_folders=True)
+            found = Catalog(settings).fingerprint(name, allow_folders=True)
             self._fingerprint = None if found.startswith("unresolved:") else found
 
     def fingerprint(self) -> str:

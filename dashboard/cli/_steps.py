@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import ModelNotFoundError
 from dashboard.settings import Settings
 
 STOPPED = 130  # as a shell counts a program that Ctrl+C ended
+EXIT_CODES = (  # of a command that comes to an end
+    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
+    "Ctrl+C."
+)
+EXIT_CODES_OF_SERVICES = (
+    "Exit codes: 0 ended; 1 it could not start, and a sentence on standard error says why; 2 wrong usage."
+)
 
 
-def line_by_line(say: Callable[[str], None]) -> Callable[[Progress], None]:
+def line_by_line(say: Callable[[str], None]) -> OnProgress:
     """A progress function that says each step once, and of a download or conversion every tenth."""
     said: list[tuple[str, str, int]] = []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.cli._derive import check_words
-from dashboard.cli._outputs import Files, OutputError, Table, check_place, check_usage
+from dashboard.cli._outputs import Files, OutputError, Table, check_location, check_usage
 from dashboard.cli._runs import Runs
 from dashboard.cli._steps import STOPPED, suggesting
 from dashboard.errors import BadRequestError, DashboardError, ModelError, UsageError
@@ -102,7 +102,7 @@ def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     with suggesting(parsed.model, settings):
         runs = Runs(settings, parsed.model, say)
-        check_place(parsed, parsed.model, runs.layers, runs.heads)
+        check_location(parsed, parsed.model, runs.layers, runs.heads)
         suffix = parsed.out.suffix.lower()
         output = Table(parsed.out, runs) if suffix == ".csv" else Files(parsed, suffix, runs)
         return _each(runs, output, texts, say)

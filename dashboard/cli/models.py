@@ -7,17 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dashboard.cli._steps import line_by_line, suggesting
+from dashboard.cli._steps import EXIT_CODES, line_by_line, suggesting
 from dashboard.errors import ModelError, ModelNotFoundError
 from dashboard.settings import Settings
 
 if TYPE_CHECKING:
-    from dashboard.catalog.catalog import CatalogEntry
-
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
-    "Ctrl+C."
-)
+    from dashboard.catalog.model_card import ModelCard
 
 
 def add(commands: Any) -> None:
@@ -63,22 +58,22 @@ def _list(settings: Settings, parsed: argparse.Namespace) -> int:
     for root in settings.model_folders:
         if not root.is_dir():
             print(f"DASHBOARD_MODEL_FOLDERS names {root}, which is no folder.", file=sys.stderr)
-    rows = [_row(entry) for entry in Catalog(settings).entries()]
+    rows = [_row(card) for card in Catalog(settings).entries()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for name, kind, shape, size, place in rows:
-        print(f"{name:{widths[0]}}  {kind:{widths[1]}}  {shape:{widths[2]}}  {size:>{widths[3]}}  {place}".rstrip())
+    for name, kind, shape, size, where in rows:
+        print(f"{name:{widths[0]}}  {kind:{widths[1]}}  {shape:{widths[2]}}  {size:>{widths[3]}}  {where}".rstrip())
     return 0
 
 
-def _row(entry: CatalogEntry) -> tuple[str, str, str, str, str]:
+def _row(card: ModelCard) -> tuple[str, str, str, str, str]:
     from dashboard.catalog.foreign import shown
 
-    shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
-    size = f"{entry.parameters / 1e6:,.1f} M" if entry.parameters else ""
-    place = f"not supported: {entry.refusal}" if entry.refusal else entry.note or "here"
-    if entry.unread and not entry.refusal:
-        place += f"; not read: {'; '.join(entry.unread)}"
-    return shown(entry.name), entry.kind_word, shape, size, place
+    shape = f"{card.layers} layers × {card.heads} heads" if card.layers and card.heads else ""
+    size = f"{card.parameters / 1e6:,.1f} M" if card.parameters else ""
+    where = f"not supported: {card.refusal}" if card.refusal else card.note or "here"
+    if card.unread and not card.refusal:
+        where += f"; not read: {'; '.join(card.unread)}"
+    return shown(card.name), card.kind_word, shape, size, where
 
 
 def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -98,10 +93,10 @@ def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:
         fetch_bundled(settings, say, tuple(model.name for model in bundled))
         return 0
     with suggesting(parsed.name, settings):
-        entry = Catalog(settings).admit(parsed.name)
-        folder = resolve_folder(entry.name, settings, None, line_by_line(say), folders=False, loads=False)
-        admitted = Catalog(settings).admit(entry.name)
-    say(f"{admitted.title} is here{'' if entry.folder is None else ' already'}: {folder}")
+        card = Catalog(settings).admit(parsed.name)
+        folder = resolve_folder(card.name, settings, None, line_by_line(say), folders=False, loads=False)
+        admitted = Catalog(settings).admit(card.name)
+    say(f"{admitted.title} is here{'' if card.folder is None else ' already'}: {folder}")
     return 0
 
 
@@ -110,28 +105,28 @@ def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
     from dashboard.catalog.disk import remove
 
     with suggesting(parsed.name, settings):
-        entry = Catalog(settings).get(parsed.name)
-        folder = _removable(entry)
+        card = Catalog(settings).get(parsed.name)
+        folder = _removable(card)
     size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     if not parsed.yes and not _agreed(f"Delete {folder} ({size / 1e6:,.0f} MB)? [y/N] "):
         print("Nothing was deleted.")
         return 0
-    remove(entry.title, folder)
-    print(f"{entry.title} was deleted: {size / 1e6:,.0f} MB.")
+    remove(card.title, folder)
+    print(f"{card.title} was deleted: {size / 1e6:,.0f} MB.")
     return 0
 
 
-def _removable(entry: CatalogEntry) -> Path:
+def _removable(card: ModelCard) -> Path:
     """The folder that holds the model's files and nothing else."""
     from dashboard.catalog.hub import whole_folder
 
-    if entry.source == "folder":
-        raise ModelError(f"{entry.title} is a folder of yours ({entry.folder}); delete it yourself.")
-    if entry.folder is None:
+    if card.source == "folder":
+        raise ModelError(f"{card.title} is a folder of yours ({card.folder}); delete it yourself.")
+    if card.folder is None:
         raise ModelNotFoundError(
-            f"{entry.title} has no files here that could be deleted. List those that have: python -m dashboard models"
+            f"{card.title} has no files here that could be deleted. List those that have: python -m dashboard models"
         )
-    return whole_folder(entry.folder)
+    return whole_folder(card.folder)
 
 
 def _agreed(question: str) -> bool:

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
+from dashboard.cli._steps import EXIT_CODES_OF_SERVICES
 from dashboard.settings import Settings
 
 
@@ -15,7 +16,7 @@ def add(commands: Any) -> None:
         "serve",
         help="the page and its worker together",
         description="Serve the page with one worker, for one person. Both end with this command (Ctrl+C).",
-        epilog="Exit codes: 0 ended; 1 it could not start, and a sentence on standard error says why; 2 wrong usage.",
+        epilog=EXIT_CODES_OF_SERVICES,
     )
     serve.add_argument("--host", help="address to serve on (HOST)")
     serve.add_argument("--port", type=int, help="port to serve on (PORT)")

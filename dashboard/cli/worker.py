@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from dashboard.cli._steps import EXIT_CODES_OF_SERVICES
 from dashboard.settings import Settings
 
 
@@ -15,7 +16,7 @@ def add(commands: Any) -> None:
         help="the worker alone, beside web processes started elsewhere",
         description="Start the processes that hold models and replace them when they end (the Procfile's "
         "worker: line). It must see the same DASHBOARD_CACHE_DIR as the web processes.",
-        epilog="Exit codes: 0 ended; 1 it could not start, and a sentence on standard error says why; 2 wrong usage.",
+        epilog=EXIT_CODES_OF_SERVICES,
     )
     worker.add_argument("--parent", type=int, help="process id; end when that process does")
     worker.set_defaults(command=_worker)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dashboard.contracts.derived import Derived, DerivedRequest, Value
-from dashboard.contracts.job import Progress, Rank
+from dashboard.contracts.job import OnProgress, Rank
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import check
 from dashboard.errors import BadRequestError
@@ -19,7 +19,6 @@ from dashboard.errors import BadRequestError
 if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
 
-OnProgress = Callable[[Progress], None]
 Parameters = Mapping[str, Any]
 
 

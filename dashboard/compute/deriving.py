@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dashboard.compute import kind_named
-from dashboard.compute.declaration import Kind, OnProgress
+from dashboard.compute.declaration import Kind
 from dashboard.contracts.derived import Derived, DerivedRequest, Value
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import ModelError
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dashboard.compute.declaration import Computed, Kind, OnProgress, Parameters
+from dashboard.compute.declaration import Computed, Kind, Parameters
 from dashboard.contracts.derived import Derived
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.lens import NAMES, LogitLens
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import MissingArrayError

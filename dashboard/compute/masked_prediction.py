@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dashboard.compute.declaration import Computed, Kind, OnProgress, Parameter, Parameters
+from dashboard.compute.declaration import Computed, Kind, Parameter, Parameters
 from dashboard.contracts.derived import Derived
+from dashboard.contracts.job import OnProgress
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import MissingArrayError

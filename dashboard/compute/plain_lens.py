@@ -10,7 +10,7 @@ import numpy as np
 from dashboard.compute.logit_lens import arrays_of, with_texts
 from dashboard.contracts.job import Progress
 from dashboard.contracts.lens import LogitLens
-from dashboard.contracts.run import ModelInfo
+from dashboard.contracts.model_info import ModelInfo
 from dashboard.errors import MissingArrayError, RunShapeError
 
 
@@ -27,9 +27,10 @@ def plain_lens(
         UnsupportedModelError: no transformers model. RunShapeError: hidden states of more or fewer layers.
         MissingArrayError: it predicts no tokens, or its head or final norm is not one that is known for certain.
     """
+    from dashboard.capture.kind import kind_in_use
     from dashboard.capture.loader import LoadedModel
     from dashboard.capture.model_probe import evaluating
-    from dashboard.capture.wrapping import kind_in_use, unwrapped
+    from dashboard.capture.wrapping import unwrapped
 
     inner = unwrapped(model, "The model")
     with evaluating(inner):

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dashboard.compute.declaration import Computed, Kind, OnProgress, Parameter, Parameters
+from dashboard.compute.declaration import Computed, Kind, Parameter, Parameters
 from dashboard.compute.logit_lens import WORD_NAMES, actual_ids, arrays_of, saying_why, with_texts
 from dashboard.compute.logit_lens import check as check_lens
 from dashboard.contracts.derived import Derived
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.lens import NAMES, LogitLens
+from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BadRequestError, MissingArrayError
 
@@ -76,7 +77,7 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
     Raises:
         MissingArrayError: as of the whole lens.
     """
-    from dashboard.capture.words import NO_TOKEN, as_token
+    from dashboard.capture.words import as_token
 
     position = parameters["position"]
     words = [as_token(loaded.tokenizer, typed, loaded.info.vocabulary) for typed in words_in(parameters["words"])]

@@ -24,18 +24,17 @@ class Context:
             by name.
         selection: what is selected in it; every place that it names is there (`Selection.checked`).
         options: the view's controls, the chosen value by the control's name.
-        theme: the name of the colours ("light", "dark"). whole: a table is asked for as a file, with all its numbers;
+        whole: a table is asked for as a file, with all its numbers;
             otherwise as the part that the selection is about, which a person can read.
-        place: where on the page it is shown, "large" or "small"; by itself, a figure has the large place.
+        slot: where on the page it is shown, "large" or "small"; by itself, a figure has the large slot.
     """
 
     run: ModelRun
     selection: Selection
     options: Options = field(default_factory=dict)
-    theme: str = "light"
     whole: bool = False
     results: Mapping[str, Derived] = field(default_factory=dict)
-    place: str = "large"
+    slot: str = "large"
 
     def result(self, request: DerivedRequest) -> Derived | None:
         """A derived result of the run; None where it is not computed yet."""

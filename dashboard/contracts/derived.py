@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dashboard.contracts.request import is_run_key
+from dashboard.contracts.request import KEY_PATTERN, is_run_key
 from dashboard.errors import BadRequestError
 
 KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
-NAME = re.compile(rf"[0-9a-f]{{64}}\.{KIND.pattern}-[0-9a-f]{{16}}")
+NAME = re.compile(rf"{KEY_PATTERN.pattern}\.{KIND.pattern}-[0-9a-f]{{16}}")
 MOST_PARAMETERS = 12
 LONGEST_VALUE = 2_000  # characters of a parameter that is text
 LARGEST_NUMBER = 2**53 - 1  # up to which Python, JSON and a browser write a number alike
@@ -106,3 +106,27 @@ class Derived:
     request: DerivedRequest
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
+
+
+def write_beside(results: Sequence[Derived]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a run's header says of results that stand in its file, by their suffix; and their arrays, by their names in
+    that file."""
+    rows = {
+        one.request.suffix: {
+            "kind": one.request.kind,
+            "parameters": dict(one.request.parameters),
+            "facts": dict(one.facts),
+        }
+        for one in results
+    }
+    return rows, {f"{BESIDE}/{one.request.suffix}/{name}": one.arrays[name] for one in results for name in one.arrays}
+
+
+def read_beside(request: DerivedRequest, row: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Derived | None:
+    """A result from the header's row of its suffix and the arrays of the file; None where the row is of another
+    request."""
+    if row.get("parameters") != dict(request.parameters):
+        return None
+    start = f"{BESIDE}/{request.suffix}/"
+    own = {name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)}
+    return Derived(request, own, row.get("facts", {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
@@ -90,3 +90,6 @@ class Progress:
     done: int = 0
     total: int = 0
     message: str = ""
+
+
+OnProgress = Callable[[Progress], None]  # is called with each step; what it raises stops the work

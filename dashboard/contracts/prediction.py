@@ -10,6 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from dashboard.contracts.model_info import ModelKind
+
+NO_TOKEN = -1  # an id where there is no token
+
 PredictionMode = Literal["given", "masked"]
 
 
@@ -52,7 +56,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Place:
+class PredictedPosition:
     """Where a prediction is read.
 
     Attributes:
@@ -73,16 +77,24 @@ def texts_of(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
 
 
 def read_prediction(
-    arrays: Mapping[str, np.ndarray], texts: Mapping[int, str], row: int, place: Place, k: int | None = None
+    arrays: Mapping[str, np.ndarray], texts: Mapping[int, str], row: int, at: PredictedPosition, k: int | None = None
 ) -> Prediction:
     """The prediction in `row` of the arrays `<mode>/…` (see `dashboard.contracts.run`), its `k` likeliest tokens."""
-    mode = place.mode
+    mode = at.mode
     ids, logprobs = arrays[f"{mode}/top_ids"][row], arrays[f"{mode}/top_logprobs"][row]
     pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
     candidates = tuple(TokenProbability(i, texts[i], math.exp(p), p) for i, p in pairs)
     entropy = float(arrays[f"{mode}/entropy"][row])
     logprob, rank = float(arrays[f"{mode}/actual_logprob"][row]), int(arrays[f"{mode}/actual_rank"][row])
-    if rank == 0 or place.actual is None:
-        return Prediction(place.position, mode, candidates, entropy, None, None, place.vocabulary)
-    actual = TokenProbability(place.actual, texts[place.actual], math.exp(logprob), logprob)
-    return Prediction(place.position, mode, candidates, entropy, actual, rank, place.vocabulary)
+    if rank == 0 or at.actual is None:
+        return Prediction(at.position, mode, candidates, entropy, None, None, at.vocabulary)
+    actual = TokenProbability(at.actual, texts[at.actual], math.exp(logprob), logprob)
+    return Prediction(at.position, mode, candidates, entropy, actual, rank, at.vocabulary)
+
+
+def surprisal_of(arrays: Mapping[str, np.ndarray], kind: ModelKind) -> np.ndarray | None:
+    """(token,) float32 nats of a run's arrays, as `ModelRun.surprisal` has it; None where they do not hold it."""
+    if kind == "causal":
+        after = -np.asarray(arrays["given/actual_logprob"])
+        return np.concatenate([[np.nan], after[:-1]]).astype(np.float32)
+    return -np.asarray(arrays["masked/actual_logprob"]) if "masked/actual_logprob" in arrays else None

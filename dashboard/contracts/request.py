@@ -13,7 +13,8 @@ from dashboard.errors import BadRequestError, BadTextError, EmptyTextError, Text
 
 KEY_VERSION = 1  # of how keys are made; never raised, since every stored run, link and list has its key
 FIRST_FIELDS = frozenset({"model", "text", "revision", "text_pair", "options", "top_k"})  # in every key; see `_keyed`
-KEY_PATTERN = re.compile(r"[0-9a-f]{64}")
+KEY_LENGTH = 64
+KEY_PATTERN = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")  # of a run's key
 ALLOWED_CONTROLS = frozenset("\t\n\r")
 CHARACTERS_A_TOKEN = 64  # more than any text has for each of its tokens
 LONGEST_NAME = 1_000  # characters of a model's name

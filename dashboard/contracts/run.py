@@ -34,106 +34,47 @@ to get it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections import ChainMap
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
-from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest
+from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest, read_beside, write_beside
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.memory import Memory
+from dashboard.contracts.model_info import ModelInfo, ModelKind, no_predictions
 from dashboard.contracts.prediction import (
-    Place,
+    PredictedPosition,
     Prediction,
     PredictionMode,
     TokenProbability,
     read_prediction,
+    surprisal_of,
     texts_of,
 )
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.streams import ENDS, STREAMS, Attention, AttentionKind, Part, Stream, StreamName, check
+from dashboard.contracts.run_header import UNSTAMPED, check_names, make_header, results_in, stamp_of, stream_of
+from dashboard.contracts.streams import (
+    ENDS,
+    NO_TOKENS,
+    STREAMS,
+    Attention,
+    AttentionKind,
+    Part,
+    Stream,
+    StreamName,
+    check,
+)
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
-ModelKind = Literal["causal", "encoder", "masked"]
+__all__ = ["UNSTAMPED", "ModelInfo", "ModelKind", "ModelRun", "stamp_of", "stream_of"]
+
 REMEMBERED = 64  # results that one run keeps of its own analysis
-STAMP = re.compile(r"[0-9a-z-]{1,64}")
-UNSTAMPED = "old-"  # begins the stamps of runs that were captured before there were stamps
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a run says of its model.
-
-    Attributes:
-        name: catalog name, folder or hub id. title: how a person names it. family: Hugging Face's `model_type`.
-        kind: "causal" (predicts the next token), "masked" (fills masked tokens), "encoder" (no prediction head).
-        layers, heads, key_heads, hidden_size, vocabulary, parameters: sizes; limit: the most tokens it takes.
-        final_norm: whether `hidden_states[-1]` is already past a final norm.
-    """
-
-    name: str
-    title: str
-    family: str
-    kind: ModelKind
-    layers: int
-    heads: int
-    key_heads: int
-    hidden_size: int
-    vocabulary: int
-    parameters: int
-    limit: int
-    final_norm: bool = False
-
-
-def stream_of(masks: Iterable[str]) -> StreamName:
-    """The name of a model's one stream, by the masks of its layers: what reads only what came before is a decoder."""
-    return "decoder" if "causal" in masks else "encoder"
-
-
-def stamp_of(header: Mapping[str, Any]) -> str:
-    """What tells this capture from others of the same key; of a header without a stamp, a hash of what it says."""
-    stamp = header.get("stamp")
-    if isinstance(stamp, str) and STAMP.fullmatch(stamp):
-        return stamp
-    content = json.dumps(header, sort_keys=True, default=str)
-    return UNSTAMPED + hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _results_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a header says of the derived results in its file, by their suffix: kind, parameters and facts."""
-    found = header.get(BESIDE, {})
-    rows = [found, *found.values()] if isinstance(found, Mapping) else [found]
-    rows += [row.get(name, {}) for row in rows[1:] if isinstance(row, Mapping) for name in ("parameters", "facts")]
-    if not all(isinstance(row, Mapping) for row in rows):
-        raise RunShapeError("The run's derived results cannot be read. Export the run again.")
-    return dict(found)
-
-
-def _check_names(tokens: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
-    """Raise `RunShapeError`, with the name, for a stream or an attention that this version does not know or that lacks
-    a part."""
-    for what, names, known in (("stream", tokens, STREAMS), ("attention", recipes, tuple(ENDS))):
-        unknown = next((str(name) for name in names if name not in known), None)
-        if unknown is not None:
-            raise RunShapeError(
-                f"The run has {what} “{unknown[:40]}”, and this version knows {' and '.join(known)} alone. Run its "
-                f"text again."
-            )
-    lacking = [name for name in tokens if name not in recipes]
-    lacking += [end for kind in recipes for end in ENDS[kind] if end not in tokens]  # type: ignore[index]
-    if lacking:
-        raise RunShapeError(
-            f"The run names the stream “{lacking[0]}” and lacks its tokens or its attention. Run its text again."
-        )
 
 
 class ModelRun:
@@ -159,9 +100,9 @@ class ModelRun:
         self.model = ModelInfo(**header["model"])
         self.outdated: tuple[str, ...] = tuple(header.get("outdated", ()))
         self.stamp: str = stamp_of(header)
-        self._beside = _results_in(header)
+        self._beside = results_in(header)
         self._memory = Memory(REMEMBERED)
-        _check_names(header["tokens"], header["recipes"])
+        check_names(header["tokens"], header["recipes"])
         recipes = {kind: [ScoreRecipe(**recipe) for recipe in rows] for kind, rows in header["recipes"].items()}
         self.streams: Mapping[str, Stream] = {
             name: self._stream(name, header["tokens"][name], len(recipes[name]))
@@ -169,7 +110,7 @@ class ModelRun:
             if name in header["tokens"]
         }
         if not self.streams:
-            raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
+            raise RunShapeError(NO_TOKENS)
         self.attentions: Mapping[str, Attention] = {
             kind: self._attention(kind, found) for kind, found in recipes.items()
         }
@@ -189,32 +130,7 @@ class ModelRun:
         asks, answers = ENDS[kind]
         return Attention(self._part(kind), self.streams[asks], self.streams[answers], self.model.heads, recipes)
 
-    @staticmethod
-    def make_header(
-        key: str,
-        request: RunRequest,
-        model: ModelInfo,
-        tokens: Sequence[Token] | Mapping[str, Sequence[Token]],
-        recipes: Sequence[ScoreRecipe] | Mapping[str, Sequence[ScoreRecipe]],
-        **extra: Any,
-    ) -> dict[str, Any]:
-        """The JSON-able header of a run.
-
-        Args:
-            tokens: by stream; of a model with one stream, as they are. recipes: one a layer, by kind of attention,
-                likewise.
-            extra: goes in as it is (seconds, created, fingerprint, version …).
-        """
-        by_kind = recipes if isinstance(recipes, Mapping) else {stream_of(recipe.mask for recipe in recipes): recipes}
-        by_stream = tokens if isinstance(tokens, Mapping) else {next(iter(by_kind)): tokens}
-        return {
-            **extra,
-            "key": key,
-            "request": request.to_json(),
-            "model": asdict(model),
-            "tokens": {name: [token.to_row() for token in found] for name, found in by_stream.items()},
-            "recipes": {kind: [asdict(recipe) for recipe in found] for kind, found in by_kind.items()},
-        }
+    make_header = staticmethod(make_header)
 
     @property
     def header(self) -> dict[str, Any]:
@@ -312,10 +228,7 @@ class ModelRun:
     @property
     def without_predictions(self) -> str:
         """Why the run has no predictions, in a sentence."""
-        return str(
-            self._header.get("no_predictions")
-            or f"{self.model.title} produces embeddings; it has no token predictions."
-        )
+        return str(self._header.get("no_predictions") or no_predictions(self.model.title))
 
     def has_masked(self, position: int) -> bool:
         """Whether the prediction with `position` masked is stored in this run."""
@@ -335,7 +248,7 @@ class ModelRun:
                 f"The predictions “{mode}” are not stored in this run. Leave `mode` out for those of the text as it "
                 f"stands."
             )
-        return read_prediction(self.arrays, self._texts, position, self._place(position, mode), k)
+        return read_prediction(self.arrays, self._texts, position, self._predicted(position, mode), k)
 
     def check_current(self) -> None:
         """Raise `MissingArrayError` where what is computed now would not fit beside what the run holds."""
@@ -350,16 +263,16 @@ class ModelRun:
     def prediction_beside(self, arrays: Mapping[str, np.ndarray], position: int, k: int | None = None) -> Prediction:
         """The prediction with `position` masked, from arrays computed later (one row, see `masked_fill`)."""
         self.check(token=position)
-        return read_prediction(arrays, texts_of(arrays), 0, self._place(position, "masked"), k)
+        return read_prediction(arrays, texts_of(arrays), 0, self._predicted(position, "masked"), k)
 
     def top_k(self, position: int, k: int = 10, mode: PredictionMode = "given") -> tuple[TokenProbability, ...]:
         """The `k` likeliest tokens at `position`, likeliest first."""
         return self.prediction(position, mode, k).candidates
 
-    def _place(self, position: int, mode: PredictionMode) -> Place:
+    def _predicted(self, position: int, mode: PredictionMode) -> PredictedPosition:
         """What a prediction at `position` is about: the next token of causal models, the token there of masked ones."""
         at = position + 1 if self.model.kind == "causal" else position
-        return Place(position, mode, self.tokens[at].id if at < len(self) else None, self.model.vocabulary)
+        return PredictedPosition(position, mode, self.tokens[at].id if at < len(self) else None, self.model.vocabulary)
 
     @cached_property
     def surprisal(self) -> np.ndarray | None:
@@ -368,14 +281,7 @@ class ModelRun:
         Causal models: −log p(token | what came before). Masked models: −log p(token | the rest, with it masked), where
         that was computed for every position.
         """
-        if not self.has_predictions:
-            return None
-        if self.model.kind == "causal":
-            after = -np.asarray(self.arrays["given/actual_logprob"])
-            return np.concatenate([[np.nan], after[:-1]]).astype(np.float32)
-        if "masked/actual_logprob" not in self.arrays:
-            return None
-        return -np.asarray(self.arrays["masked/actual_logprob"])
+        return surprisal_of(self.arrays, self.model.kind) if self.has_predictions else None
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed once for this run, also by several threads: only for results that depend on
@@ -385,27 +291,16 @@ class ModelRun:
 
     def derived(self, request: DerivedRequest) -> Derived | None:
         """A derived result that stands in this run (`with_derived`); None where it does not."""
-        beside, facts = f"{BESIDE}/{request.suffix}/", self._beside.get(request.suffix)
-        if facts is None or facts.get("parameters") != dict(request.parameters):
-            return None
-        arrays = {name.removeprefix(beside): self.arrays[name] for name in self.arrays if name.startswith(beside)}
-        return Derived(request, arrays, facts.get("facts", {}))
+        row = self._beside.get(request.suffix)
+        return None if row is None else read_beside(request, row, self.arrays)
 
     def with_derived(self, results: Iterable[Derived]) -> ModelRun:
         """A run that holds these results as well, for a file of its own: arrays as `derived/KIND-…/…`."""
         found = list(results)
         if not found:
             return self
-        told = {
-            one.request.suffix: {
-                "kind": one.request.kind,
-                "parameters": dict(one.request.parameters),
-                "facts": dict(one.facts),
-            }
-            for one in found
-        }
-        header = {**self._header, BESIDE: {**self._beside, **told}}
-        arrays = {f"{BESIDE}/{one.request.suffix}/{name}": one.arrays[name] for one in found for name in one.arrays}
+        rows, arrays = write_beside(found)
+        header = {**self._header, BESIDE: {**self._beside, **rows}}
         return ModelRun(header, ChainMap(arrays, self.arrays))  # type: ignore[arg-type]
 
     def with_arrays(self, extra: Mapping[str, np.ndarray]) -> ModelRun:

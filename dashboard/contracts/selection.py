@@ -163,7 +163,7 @@ class Selection:
         """
         if self.stamp is not None and self.stamp != run.stamp:
             raise ReplacedRunError(REPLACED)
-        for field in PLACES:
+        for field in LOCATION:
             run.check(**{field.kind.of: getattr(self, field.name)}, stream=self.stream)
         return self
 
@@ -206,12 +206,12 @@ def _declared() -> tuple[SelectionField, ...]:
 
 
 FIELDS = _declared()
-PLACES = tuple(field for field in FIELDS if isinstance(field.kind, Index))  # what is selected within a run
+LOCATION = tuple(field for field in FIELDS if isinstance(field.kind, Index))  # what is selected within a run
 
 
-def apart(places: Mapping[str, Any]) -> dict[str, Any]:
-    """The same places by name; no token is its own second one."""
-    return {**places, "second": None if places.get("second") == places.get("token") else places.get("second")}
+def apart(location: Mapping[str, Any]) -> dict[str, Any]:
+    """The same location, by its fields' names; no token is its own second one."""
+    return {**location, "second": None if location.get("second") == location.get("token") else location.get("second")}
 
 
 def fields_for_browser() -> list[dict[str, Any]]:
@@ -221,7 +221,7 @@ def fields_for_browser() -> list[dict[str, Any]]:
     return [
         {
             "name": field.name,
-            "of": field.kind.of if field in PLACES else None,
+            "of": field.kind.of if field in LOCATION else None,
             "optional": field.optional,
             "address": field.in_address,
             "was": field.kind.was,

@@ -18,6 +18,9 @@ from dashboard.contracts.memory import Memory
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
+NO_TOKENS = "A run without tokens cannot be shown. Run its text again."
+THUMBNAIL = 32  # rows and columns of one head's thumbnail, where the text has more tokens than that
+
 StreamName = Literal["encoder", "decoder"]
 AttentionKind = Literal["encoder", "decoder", "cross"]
 STREAMS: tuple[StreamName, ...] = ("decoder", "encoder")  # the first of them that a run has is its main one
@@ -117,7 +120,7 @@ class Stream(Holder):
 
     def __init__(self, part: Part, tokens: Sequence[Token], layers: int, final_norm: bool, title: str) -> None:
         if not tokens:
-            raise RunShapeError("A run without tokens cannot be shown. Run its text again.")
+            raise RunShapeError(NO_TOKENS)
         super().__init__(part)
         self.name = part.name
         self.tokens, self.layers, self.final_norm = tuple(tokens), layers, final_norm

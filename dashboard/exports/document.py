@@ -1,27 +1,27 @@
 """A page that stands by itself: styles, figures and plotly.js in one file, light or dark as the reader's system is.
 
-It asks no other host for anything, and its own policy forbids that. A figure is drawn in the light theme; in a dark
-system and on the screen its colours are exchanged for the dark theme's, one by one (`_exchange`), and its pictures for
-dark ones.
+It asks no other host for anything, and its own policy forbids that. A figure names its colours; the page holds the
+palettes of both themes, and puts one in their places as the dashboard does (assets/overlays/colours.js). Pictures are
+there in both.
 """
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 import plotly.graph_objects as go
 import plotly.offline
 
+from dashboard.components.scripts import ASSETS
 from dashboard.contracts.table import Cell, Table
 from dashboard.exports.figures import Standalone
 from dashboard.exports.provenance import PROGRAM, Provenance
 from dashboard.figures.text import as_bdi, isolate_runs
-from dashboard.figures.theme import DARK, LIGHT, Theme
+from dashboard.figures.theme import DARK, LIGHT, colours_of, in_theme
 
 LONGEST_TABLE = 60  # rows of a table in a page
 NEEDS_EVAL = {"scatter3d", "surface", "mesh3d", "cone", "streamtube", "volume", "isosurface"}  # Plotly's WebGL charts
@@ -32,6 +32,11 @@ STYLE, SCRIPT = "standalone.css", "standalone.js"
 @cache
 def _beside(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+@cache
+def _colouring() -> str:
+    return (ASSETS / "overlays" / "colours.js").read_text(encoding="utf-8")
 
 
 def _strip_colours() -> str:
@@ -53,8 +58,8 @@ def figure_page(found: Standalone) -> str:
 
 def page(title: str, body: Iterable[str], figures: Sequence[Standalone], provenance: Provenance) -> str:
     """A whole file; `figures` are drawn into the parts that `figure_part` made, in that order."""
-    stored = [found.paint(LIGHT) for found in figures]
-    scripts = [_stored(f"figure-{i}-data", _figure_json(found, stored[i])) for i, found in enumerate(figures)]
+    stored = [found.drawn() for found in figures]
+    scripts = [_stored(f"figure-{i}-data", _figure_json(figure)) for i, figure in enumerate(stored)]
     evaluates = any(trace.type in NEEDS_EVAL for figure in stored for trace in figure.data)
     policy = f"default-src 'none'; script-src 'unsafe-inline'{' ' + repr('unsafe-eval') if evaluates else ''}; " + (
         "style-src 'unsafe-inline'; img-src data: blob:"
@@ -73,10 +78,10 @@ def page(title: str, body: Iterable[str], figures: Sequence[Standalone], provena
             *body,
             "<noscript><p>The figures are drawn by JavaScript in this file; the tables and sentences need "
             "none.</p></noscript>",
-            _stored("colours", json.dumps(_exchange())),
+            _stored("colours", json.dumps({theme.name: colours_of(theme) for theme in (LIGHT, DARK)})),
             *scripts,
             f"<script>{plotly.offline.get_plotlyjs()}</script>" if figures else "",
-            f"<script>{_beside(SCRIPT)}</script>" if figures else "",
+            *([f"<script>{script}</script>" for script in (_colouring(), _beside(SCRIPT))] if figures else []),
             "</body>\n</html>\n",
         ]
     )
@@ -84,7 +89,7 @@ def page(title: str, body: Iterable[str], figures: Sequence[Standalone], provena
 
 def figure_part(found: Standalone, name: str, heading: str = "h2") -> str:
     """Heading, caption, place of the figure and exact numbers."""
-    figure = found.paint(LIGHT)
+    figure = found.drawn()
     size = f"width:{int(figure.layout.width)}px;height:{int(figure.layout.height)}px"
     label = _attribute(found.spoken)
     return "\n".join(
@@ -147,22 +152,16 @@ def _metas(provenance: Provenance) -> list[tuple[str, str]]:
     ]
 
 
-def _figure_json(found: Standalone, figure: go.Figure) -> str:
-    """The light figure, and the sources of its pictures in the dark theme."""
-    dark: list[str] = []
+def _figure_json(figure: go.Figure) -> str:
+    """The figure, and apart from it the sources of its pictures by theme."""
+    pictures: dict[str, list[str]] = {}
     if figure.layout.images:
-        dark = [image.source for image in found.paint(DARK).layout.images]
-    return '{"figure": ' + str(figure.to_json()) + ', "dark_images": ' + json.dumps(dark) + "}"
-
-
-def _exchange() -> Mapping[str, str]:
-    """Each colour of the light theme → that of the dark one."""
-    pairs: dict[str, str] = {}
-    for item in fields(Theme):
-        light, dark = getattr(LIGHT, item.name), getattr(DARK, item.name)
-        if item.name != "name":
-            pairs.update(zip(light, dark, strict=True) if isinstance(light, tuple) else [(light, dark)])
-    return pairs
+        pictures = {
+            theme.name: [image.source for image in in_theme(figure, theme).layout.images] for theme in (LIGHT, DARK)
+        }
+    for image in figure.layout.images:
+        image.source = ""
+    return '{"figure": ' + str(figure.to_json()) + ', "pictures": ' + json.dumps(pictures) + "}"
 
 
 def _stored(name: str, content: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,9 +16,12 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.errors import AddressNotFoundError, BadRequestError, MissingArrayError
-from dashboard.exports.provenance import PROGRAM, Provenance, file_name, of_figure, place_name, settings_of
+from dashboard.exports.cells import vector_cells
+from dashboard.exports.fitting import fitted
+from dashboard.exports.provenance import PROGRAM, Provenance, file_name, location_name, of_figure, settings_of, wrapped
+from dashboard.exports.sheet import DPI, SCREEN, Sheet
 from dashboard.figures.text import isolated
-from dashboard.figures.theme import LIGHT, Theme
+from dashboard.figures.theme import LIGHT, Theme, in_theme
 from dashboard.views.declaration import Extra, View, Words
 from dashboard.views.library import Library, context_of
 from dashboard.views.shown import alternative
@@ -40,7 +42,7 @@ class Standalone:
         name: of its files. title, caption, facts: words; facts is the card's line of exact numbers.
         spoken: the figure in words, for those who do not see it.
         provenance, run, selection: where it comes from. reads: the fields of the selection that it depends on.
-        paint: draws it in a theme. whole, part: its numbers, all of them or those that the selection is about.
+        drawn: draws it, its colours named. whole, part: its numbers, all of them or those that the selection is about.
     """
 
     name: str
@@ -52,12 +54,16 @@ class Standalone:
     run: ModelRun
     selection: Selection
     reads: tuple[str, ...]
-    paint: Callable[[Theme], go.Figure]
+    drawn: Callable[[], go.Figure]
     whole: Callable[[], Table | None]
     part: Callable[[], Table | None]
 
-    def file_name(self, suffix: str) -> str:
-        return file_name(self.run, self.name, *place_name(self.selection, self.reads), suffix=suffix)
+    def paint(self, theme: Theme) -> go.Figure:
+        """The figure in a theme's colours."""
+        return in_theme(self.drawn(), theme)
+
+    def file_name(self, suffix: str, *more: str) -> str:
+        return file_name(self.run, self.name, *location_name(self.selection, self.reads), *more, suffix=suffix)
 
 
 def names(views: Sequence[View]) -> list[str]:
@@ -108,8 +114,8 @@ def _of_view(view: View, context: Context) -> Standalone:
     draw, table = view.export or view.draw, view.table
     reads = view.fields(options) if view.export_reads is None else view.export_reads(options)
 
-    def paint(theme: Theme) -> go.Figure:
-        figure = draw(replace(context, theme=theme.name))
+    def drawn() -> go.Figure:
+        figure = draw(context)
         if figure is None:
             raise MissingArrayError(
                 f"There is nothing to draw for {view.title.lower()} here. Select another token, layer or head."
@@ -126,7 +132,7 @@ def _of_view(view: View, context: Context) -> Standalone:
         run=run,
         selection=selection,
         reads=reads,
-        paint=paint,
+        drawn=drawn,
         whole=lambda: table(replace(context, whole=True)) if table else None,
         part=lambda: table(context) if table else None,
     )
@@ -150,7 +156,7 @@ def _of_extra(extra: Extra, context: Context) -> Standalone:
         run=run,
         selection=selection,
         reads=("layer", "head"),
-        paint=lambda theme: _sized(extra.draw(replace(context, theme=theme.name))),
+        drawn=lambda: _sized(extra.draw(context)),
         whole=lambda: extra.table(replace(context, whole=True)),
         part=lambda: None,
     )
@@ -182,26 +188,41 @@ def _texts(nodes: Sequence[Any]) -> Iterator[str]:
             yield space + (isolated(inside) if isolates(node[0], node[1]) else inside) + space
 
 
-def framed(found: Standalone, theme: Theme = LIGHT) -> go.Figure:
-    """The figure as a picture: on its ground, title and caption above it, where it comes from below."""
-    figure = found.paint(theme)
+def framed(found: Standalone, theme: Theme = LIGHT, sheet: Sheet = SCREEN) -> go.Figure:
+    """The figure as a picture: on its ground, title and caption above it, where it comes from below; laid out for the
+    sheet's width."""
+    return _laid_out(found, theme, sheet)[0]
+
+
+def _laid_out(found: Standalone, theme: Theme, sheet: Sheet) -> tuple[go.Figure, str]:
+    """The same, and what there was no room for."""
+    figure, left_out = found.paint(theme), ""
+    if sheet.pixels is not None:
+        figure, left_out = fitted(figure, sheet.pixels)
+    figure.update_layout(paper_bgcolor=theme.surface, title=None)
+    if sheet.titled:
+        _add_words(figure, found, theme, sheet)
+    if figure.layout.height - figure.layout.margin.t - figure.layout.margin.b <= 0:
+        raise BadRequestError("The figure has no room left. Choose a smaller part of it.")
+    return figure, left_out
+
+
+def _add_words(figure: go.Figure, found: Standalone, theme: Theme, sheet: Sheet) -> None:
+    """Title and caption above the figure, its source below."""
     margin = figure.layout.margin.to_plotly_json()
     top, right, bottom, left = (margin.get(side) or 0 for side in ("t", "r", "b", "l"))
-    width = max(int(figure.layout.width), 480)
+    width = sheet.pixels or max(int(figure.layout.width), 480)
     inside = (width - 2 * PAD) / CHARACTER
-    head = [(line, 15, theme.ink, True) for line in textwrap.wrap(found.title, int(inside * 0.72))]
-    head += [(line, 11, theme.second_ink, False) for line in textwrap.wrap(found.caption, int(inside))]
+    head = [(line, 15, theme.ink, True) for line in wrapped(found.title, int(inside * 0.72))]
+    head += [(line, 11, theme.second_ink, False) for line in wrapped(found.caption, int(inside))]
     foot = [(line, 10, theme.muted, False) for line in found.provenance.foot(int(inside * 1.06))]
     above, below = _heights(head) + PAD, _heights(foot) + PAD
     figure.update_layout(
         width=width,
         height=int(figure.layout.height) + above + below,
         margin={"t": top + above, "r": right + width - int(figure.layout.width), "b": bottom + below, "l": left},
-        paper_bgcolor=theme.surface,
-        title=None,
     )
     lines = [*_lines(head, PAD), *_lines(foot, int(figure.layout.height) - below + PAD // 2)]
-    inner = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
     for text, y, size, colour in lines:
         figure.add_annotation(
             text=text,
@@ -218,9 +239,6 @@ def framed(found: Standalone, theme: Theme = LIGHT) -> go.Figure:
             borderpad=0,
             font={"size": size, "color": colour},
         )
-    if inner <= 0:
-        raise BadRequestError("The figure has no room left. Choose a smaller part of it.")
-    return figure
 
 
 def _heights(lines: Sequence[tuple[str, int, str, bool]]) -> int:
@@ -234,18 +252,24 @@ def _lines(lines: Sequence[tuple[str, int, str, bool]], top: int) -> Iterator[tu
         top += LINE + (4 if size > 12 else 0)
 
 
-def picture_json(found: Standalone, theme: Theme) -> str:
-    """What a browser needs to make a PNG or SVG of the figure, as JSON: the figure, its size, its words and its
-    name."""
-    figure = framed(found, theme)
+def picture_json(found: Standalone, theme: Theme, sheet: Sheet = SCREEN) -> str:
+    """What a browser needs to make a PNG or SVG of the figure, as JSON: the figure, its size and cells, its words and
+    its name."""
+    figure, left_out = _laid_out(found, theme, sheet)
+    cells, picture = vector_cells(figure)
+    notes = " ".join(note for note in (left_out, picture) if note)
     described: Mapping[str, Any] = {
         "title": found.title,
-        "description": found.spoken,
+        "description": " ".join(part for part in (found.spoken, notes) if part),
         "program": PROGRAM,
         "provenance": dict(found.provenance.entries),
         "ground": theme.surface,
         "width": figure.layout.width,
         "height": figure.layout.height,
-        "name": found.file_name(""),
+        "millimetres": sheet.width,
+        "dpi": DPI,
+        "cells": cells,
+        "notes": notes,
+        "name": found.file_name("", *sheet.words),
     }
     return json.dumps(described, ensure_ascii=False)[:-1] + ', "figure": ' + str(figure.to_json()) + "}"

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from dashboard.store.mapped import DTYPES, DamagedFileError
+from dashboard.store.mapped import READABLE, DamagedFileError
 
 MOST_EXPANSION = 20  # times a file's own size that all its members may take; a run's numbers hardly shrink
 # bytes of a header's length
@@ -32,7 +32,6 @@ HEADER = re.compile(
     r"\} *\n"
 )
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes of memory
-NUMBERS = frozenset(DTYPES.values())
 
 
 class NpzFile:
@@ -110,7 +109,7 @@ def _layout(raw: bytes, texts: bool) -> tuple[np.dtype[Any], tuple[int, ...], bo
     if found is None:
         raise DamagedFileError("no header of an array of numbers")
     kind = np.dtype(found["type"])
-    if (kind.kind != "U" or kind.itemsize == 0) if texts else kind not in NUMBERS:
+    if (kind.kind != "U" or kind.itemsize == 0) if texts else kind not in READABLE:
         raise DamagedFileError(f"an array of {found['type']}")
     return (
         kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from dashboard.views.declaration import View
 
 PROGRAM = f"Transformer dashboard {__version__}"
 HERE = "as found on the machine that ran it"
+FILLER = "\ufdd0"  # no character, so it is in no text
 LONGEST_PREVIEW = 160  # characters of the text in a picture's foot
 
 
@@ -35,7 +37,7 @@ class Provenance:
 
     def foot(self, characters: int) -> list[str]:
         """The brief lines, wrapped."""
-        return [line for part in self.brief for line in textwrap.wrap(part, max(20, characters))]
+        return [line for part in self.brief for line in wrapped(part, max(20, characters))]
 
 
 def of_run(run: ModelRun, now: datetime | None = None) -> Provenance:
@@ -58,10 +60,10 @@ def of_figure(
         reads: which of layer and head the figure depends on.
         figure: what it is called. settings: the options of its view, in words. now: the date of the export.
     """
-    places = _places(run, selection, reads)
+    location = _location(run, selection, reads)
     options = tuple((f"Setting: {name}", value) for name, value in (settings or {}).items())
-    entries = (("Figure", figure), *_about(run), *places, *options, *_made(run, now))
-    chosen = "; ".join(f"{name.lower()} {value}" for name, value in places)
+    entries = (("Figure", figure), *_about(run), *location, *options, *_made(run, now))
+    chosen = "; ".join(f"{name.lower()} {value}" for name, value in location)
     set_to = "; ".join(f"{name}: {value}" for name, value in (settings or {}).items())
     brief = (_preview(run), _who(run), chosen, set_to, _when(run, now))
     return Provenance(entries, tuple(line for line in brief if line))
@@ -96,13 +98,13 @@ def revision_of(run: ModelRun) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _places(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _location(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[tuple[str, str], ...]:
     indices = {"layer": selection.layer, "head": selection.head}
-    places = [(name.capitalize(), str(index)) for name, index in indices.items() if name in reads]
-    places.append(("Token", _token(run, selection.token)))
+    location = [(name.capitalize(), str(index)) for name, index in indices.items() if name in reads]
+    location.append(("Token", _token(run, selection.token)))
     if selection.second is not None:
-        places.append(("Second token", _token(run, selection.second)))
-    return tuple(places)
+        location.append(("Second token", _token(run, selection.second)))
+    return tuple(location)
 
 
 def _token(run: ModelRun, position: int) -> str:
@@ -149,6 +151,15 @@ def _when(run: ModelRun, now: datetime | None) -> str:
     return f"{PROGRAM} · {_date(now).date().isoformat()} · run {run.key[:12]}{earlier}"
 
 
+def wrapped(text: str, characters: int) -> list[str]:
+    """`textwrap.wrap`, but a Chinese or Japanese character takes the room of two."""
+    wide = {index for index, one in enumerate(text) if unicodedata.east_asian_width(one) in "WF"}
+    if not wide:
+        return textwrap.wrap(text, characters)
+    doubled = "".join(one + FILLER * (index in wide) for index, one in enumerate(text))
+    return [line.replace(FILLER, "") for line in textwrap.wrap(doubled, characters)]
+
+
 def file_name(run: ModelRun, *parts: str, suffix: str) -> str:
     """A name that says what the file is, safe on every system: letters, digits, dot, hyphen and underscore."""
     words = [run.model.name.rsplit("/", 1)[-1], *parts, run.key[:8]]
@@ -156,7 +167,7 @@ def file_name(run: ModelRun, *parts: str, suffix: str) -> str:
     return "_".join(word for word in safe if word) + "." + suffix
 
 
-def place_name(selection: Selection, reads: Sequence[str] = ("layer", "head")) -> tuple[str, ...]:
+def location_name(selection: Selection, reads: Sequence[str] = ("layer", "head")) -> tuple[str, ...]:
     """The selection in a file's name."""
     indices = {"layer": selection.layer, "head": selection.head}
     named = tuple(f"{name}{index}" for name, index in indices.items() if name in reads)

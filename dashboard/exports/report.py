@@ -12,7 +12,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.document import figure_part, page, provenance_part, table_part
 from dashboard.exports.figures import Standalone, all_standalone
-from dashboard.exports.provenance import Provenance, file_name, of_run, place_name
+from dashboard.exports.provenance import Provenance, file_name, location_name, of_run
 from dashboard.figures.text import as_bdi, isolated, quoted
 from dashboard.figures.theme import LIGHT
 from dashboard.figures.tokens import legend_of, notes_of, run_labels
@@ -62,7 +62,7 @@ def _warning(run: ModelRun) -> str:
 
 def report_name(run: ModelRun, selection: Selection) -> str:
     """The file's name."""
-    return file_name(run, "report", *place_name(selection), suffix="html")
+    return file_name(run, "report", *location_name(selection), suffix="html")
 
 
 def _section(found: Standalone, name: str) -> str:

@@ -17,7 +17,6 @@ import json
 import math
 import stat
 import struct
-import uuid
 import zipfile
 import zlib
 from collections import ChainMap
@@ -33,6 +32,7 @@ from dashboard.contracts.streams import Attention
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, RunShapeError, disk_error
 from dashboard.exports.npz import NpzFile
 from dashboard.exports.provenance import PROGRAM, of_run
+from dashboard.store.files import whole_file
 from dashboard.store.mapped import DTYPES, DamagedFileError, map_arrays, parse_header
 from dashboard.store.upgrades import upgraded
 
@@ -95,18 +95,14 @@ def save_run(run: ModelRun, path: str | Path, attention: bool = False) -> Path:
         BadRequestError: another ending, or too large attention weights. DashboardError: it cannot be written.
     """
     path = Path(path).expanduser()
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
+        with whole_file(path) as part, part.open("wb") as file:
             write_run(run, file, cast(RunFormat, path.suffix.lower().removeprefix(".")), attention)
-        part.replace(path)
     except (OSError, ValueError) as error:
         problem = disk_error(error)
         if problem is None:
             raise
         raise DashboardError(f"{path} cannot be written ({problem.strerror}). Choose another place.") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -114,25 +110,25 @@ class _Attention(Mapping[str, np.ndarray]):
     """`KIND/attention/{layer}`, made when it is read."""
 
     def __init__(self, run: ModelRun) -> None:
-        self._places = {
+        self._layers = {
             f"{kind}/attention/{layer}": (attention, layer)
             for kind, attention in run.attentions.items()
             for layer in range(attention.layers)
         }
 
     def __getitem__(self, name: str) -> np.ndarray:
-        attention, layer = self._places[name]
+        attention, layer = self._layers[name]
         return np.stack([attention.weights(layer, head) for head in range(attention.heads)])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._layers)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._layers)
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """(head, query, key): how many there are."""
-        attention, _layer = self._places[name]
+        attention, _layer = self._layers[name]
         return attention.heads, *attention.shape
 
 

@@ -4,37 +4,16 @@
   const dark = window.matchMedia("screen and (prefers-color-scheme: dark)");
   const read = (/** @type {string} */ id) =>
     JSON.parse(/** @type {HTMLElement} */ (document.getElementById(id)).textContent);
-  /** @type {Record<string, string>} */ const swap = read("colours");
-  /** @type {(value: unknown, inside: boolean, key: string) => any} */
-  function painted(value, inside, key) {
-    if (typeof value === "string") return inside && key !== "ticktext" && swap[value] ? swap[value] : value;
-    if (Array.isArray(value)) return value.map((item) => painted(item, inside, key));
-    if (value && typeof value === "object") {
-      return Object.fromEntries(
-        Object.entries(value).map(([name, item]) => [
-          name,
-          painted(item, /color/i.test(name) || (inside && name !== "ticktext"), name),
-        ]),
-      );
-    }
-    return value;
-  }
-  function inMarkup(/** @type {string[]} */ texts) {
-    return texts.map((text) =>
-      text.replace(/style="color:(#[0-9A-F]{6})"/g, (all, colour) => `style="color:${swap[colour] || colour}"`),
-    );
-  }
-  function draw(/** @type {HTMLElement} */ box, /** @type {boolean} */ isDark) {
-    const stored = read(box.dataset.figure);
-    /** @type {Figure} */ let { data, layout } = stored.figure;
-    if (isDark) {
-      [data, layout] = [painted(data, false, ""), painted(layout, false, "")];
-      for (const axis of [layout.xaxis, layout.yaxis])
-        if (axis && Array.isArray(axis.ticktext)) axis.ticktext = inMarkup(axis.ticktext);
-      /** @type {string[]} */ (stored.dark_images || []).forEach((source, i) => {
-        /** @type {{ source: string }[]} */ (layout.images)[i].source = source;
-      });
-    }
+  /** @type {Record<Theme, Record<string, string>>} */ const colours = read("colours");
+  const app = /** @type {App} */ ({});
+  for (const part of /** @type {Part[]} */ (window.dashboardParts)) part(app); // assets/overlays/colours.js
+  function draw(/** @type {HTMLElement} */ box, /** @type {Theme} */ theme) {
+    const { figure, pictures } = read(box.dataset.figure);
+    /** @type {Figure} */ const { data, layout } = app.coloured(figure, (name) => colours[theme][name] || name);
+    const images = layout.images || [];
+    (pictures[theme] || []).forEach((/** @type {string} */ source, /** @type {number} */ i) => {
+      images[i].source = source;
+    });
     delete layout.width;
     window.Plotly.react(
       box,
@@ -44,7 +23,7 @@
     );
   }
   function all(/** @type {boolean} */ isDark) {
-    document.querySelectorAll(".plot").forEach((box) => draw(box, isDark));
+    document.querySelectorAll(".plot").forEach((box) => draw(box, isDark ? "dark" : "light"));
   }
   all(dark.matches);
   dark.addEventListener("change", () => all(dark.matches));

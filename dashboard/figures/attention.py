@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +10,11 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
 from dashboard.errors import RunShapeError
-from dashboard.figures.pixels import held, packed, pooled
+from dashboard.figures.labels import name_chosen
+from dashboard.figures.pixels import grey_uri, held, packed, pooled
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import ISOLATE, escape, isolated
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
+from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, LIGHT, TOKEN_FONT, axis, base_layout, in_theme
 from dashboard.figures.tokens import axis_names, labels_of
 
 ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
@@ -42,11 +41,11 @@ def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray
     return shade if shown.all() else np.where(shown, shade, 0).astype(np.uint8)
 
 
-def colour_scale(theme: Theme) -> list[list[Any]]:
+def colour_scale() -> list[list[Any]]:
     """Plotly's colour scale of `shades`: 0 is transparent."""
     step = 1 / 255
-    count = len(theme.weights)
-    stops = [[step + (1 - step) * i / (count - 1), colour] for i, colour in enumerate(theme.weights)]
+    count = len(COLOURS.weights)
+    stops = [[step + (1 - step) * i / (count - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     return [[0, "rgba(0,0,0,0)"], [step * 0.999, "rgba(0,0,0,0)"], *stops]
 
 
@@ -56,64 +55,66 @@ def attention_map(
     keys: Sequence[Token | str],
     allowed: np.ndarray | None = None,
     selected: tuple[int | None, int | None] = (None, None),
-    theme: Theme = LIGHT,
 ) -> go.Figure:
-    """The heatmap of one head, with labels, exact hover and frames.
+    """The page's heatmap of one head, with labels, exact hover and frames.
 
     Args:
         weights: (query, key) float, each 0 … 1.
         queries, keys: one label a row, and one a column.
         allowed: (query, key) bool, the pairs that the model's mask lets through; the others stay empty.
         selected: the selected token, whose row is framed, and the second, whose row and column are framed dashed.
-        theme: LIGHT or DARK.
 
     Raises:
         RunShapeError: weights and tokens do not fit together.
     """
     weights = np.asarray(weights)
     _check_shape(weights, queries, keys)
-    sides = labels_of(queries), labels_of(keys)
-    figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**_axes(*sides, theme, decorate=True), shapes=_frames(selected, weights.shape, allowed, theme))
-    names = [np.array([escape(isolated(label)) for label in labels], dtype=object) for labels in sides]
-    rows, columns = np.broadcast_to(names[0][:, None], weights.shape), np.broadcast_to(names[1][None, :], weights.shape)
     shade = shades(weights, allowed)
-    figure.add_trace({**_cells(shade, theme), "z": shade})
+    spec = attention_cells(shade, queries, keys, largest=max(shade.shape))
+    names = [
+        np.array([escape(isolated(label)) for label in labels], dtype=object)
+        for labels in (labels_of(queries), labels_of(keys))
+    ]
+    rows, columns = np.broadcast_to(names[0][:, None], weights.shape), np.broadcast_to(names[1][None, :], weights.shape)
     exact, form = weights.astype(object), ":.6g"
     if not np.isfinite(weights).all():
         exact, form = np.where(np.isfinite(weights), np.char.mod("%.6g", weights), "not finite").astype(object), ""
-    figure.update_traces(
-        customdata=np.stack([columns, rows, exact], axis=-1),
-        hovertemplate="%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
+    hover = {
+        "hoverinfo": None,
+        "customdata": np.stack([columns, rows, exact], axis=-1),
+        "hovertemplate": "%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
         f"weight <b>%{{customdata[2]{form}}}</b><extra></extra>",
-    )
-    return figure
+    }
+    [cells] = spec["data"]
+    return _labelled({**spec, "data": [{**cells, **hover, "z": shade}]}, queries, keys, selected, allowed)
 
 
 def attention_cells(
-    shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], theme: Theme = LIGHT
+    shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], largest: int = LARGEST_CELLS
 ) -> Spec:
-    """The same without labels, hover and frames, which the page draws itself (assets/overlays/matrix.js).
+    """The page's heatmap, whose labels, hover and frames it draws itself (assets/overlays/matrix.js).
 
     Args:
-        shade: (query, key) uint8, as `shades` gives them. queries, keys, theme: as of `attention_map`.
+        shade: (query, key) uint8, as `shades` gives them. queries, keys: as of `attention_map`.
+        largest: tokens up to which Plotly draws the cells.
 
     Returns:
-        Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `LARGEST_CELLS`
-        tokens axes alone, and under `layout.meta.cells` the shades and the colours, of which assets/overlays/cells.js
-        makes pixels: one that holds several cells shows the largest.
+        Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `largest` tokens
+        axes alone, and under `layout.meta.cells` the shades, of which assets/overlays/cells.js makes pixels: one
+        that holds several cells shows the largest.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, queries, keys)
-    layout = {**base_layout(theme), **_axes(labels_of(queries), labels_of(keys), theme, decorate=False)}
-    layout["meta"] = {"shape": list(shade.shape)}
-    if max(shade.shape) <= LARGEST_CELLS:
-        return {"data": [{**_cells(shade, theme), "hoverinfo": "none"}], "layout": layout}
-    empty = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
-    layout["meta"]["cells"] = {"shades": packed(shade), "colours": list(theme.weights)}
-    return {"data": [empty], "layout": layout}
+    spec = _frame(queries, keys)
+    meta: dict[str, Any] = {"shape": list(shade.shape)}
+    if max(shade.shape) <= largest:
+        spec["data"] = [{**_cells(shade), "hoverinfo": "none"}]
+    else:
+        meta["cells"] = {"shades": packed(shade)}
+    spec["layout"]["meta"] = meta
+    return spec
 
 
 def attention_picture(
@@ -121,7 +122,6 @@ def attention_picture(
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
-    theme: Theme = LIGHT,
     pixels: int | None = None,
 ) -> go.Figure:
     """The heatmap of a long text as one picture, with labels and frames; it has no exact hover.
@@ -129,19 +129,16 @@ def attention_picture(
     Args:
         shade: (query, key) uint8, as `shades` gives them; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the
             largest of the weights that it holds, and the figure says so.
-        queries, keys, selected, theme: as of `attention_map`.
+        queries, keys, selected: as of `attention_map`.
 
     Raises:
         RunShapeError: shades and tokens do not fit together.
     """
     _check_shape(shade, queries, keys)
-    axes = _axes(labels_of(queries), labels_of(keys), theme, decorate=True)
-    figure = go.Figure(layout=base_layout(theme))
-    figure.update_layout(**axes, shapes=_frames(selected, shade.shape, shade > 0, theme))
     pixels = pixels or LARGEST_PICTURE
-    image = _picture(pooled(shade, pixels), theme)
+    figure = _labelled(_frame(queries, keys), queries, keys, selected, shade > 0)
+    image = _picture(pooled(shade, pixels))
     figure.add_layout_image({**image, "sizex": len(keys), "sizey": len(queries)})
-    figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip"))
     if max(shade.shape) > pixels:
         rows, columns = (held(count, pixels) for count in shade.shape)
         words = f"Each pixel shows the largest of up to {rows} × {columns} weights"
@@ -152,8 +149,13 @@ def attention_picture(
     return figure
 
 
-def weight_legend(figure: go.Figure, theme: Theme) -> None:
-    """Add the colour legend of `shades`, in real weights."""
+def weight_legend(figure: go.Figure) -> None:
+    """Add the colour legend of `shades`."""
+    figure.add_trace(legend_trace())
+
+
+def legend_trace() -> dict[str, Any]:
+    """The colour legend of `shades`, in real weights, as a trace without points."""
     bar = {
         "title": {"text": "weight", "font": {"size": 11}},
         "thickness": 12,
@@ -166,9 +168,9 @@ def weight_legend(figure: go.Figure, theme: Theme) -> None:
         "tickvals": [1 + 254 * weight**0.5 for weight in LEGEND_WEIGHTS],
         "ticktext": ["0", "0.06", "0.25", "0.56", "1"],
     }
-    scale = [[i / (len(theme.weights) - 1), colour] for i, colour in enumerate(theme.weights)]
+    scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
-    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, hoverinfo="skip"))
+    return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
 
 
 def name_selected(
@@ -176,30 +178,23 @@ def name_selected(
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
     selected: tuple[int | None, int | None],
-    theme: Theme,
 ) -> None:
-    """Label the selected row, and the second's row and column, in bold whatever the others' step; labels that would
-    collide leave.
-    """
+    """Label the selected row, and the second's row and column, in bold whatever the others' step."""
     token, other = selected
+    rows = ((other if other != token else None, COLOURS.ink), (token, COLOURS.selected))
+    columns = ((other, COLOURS.ink),)
     sides = (
-        (figure.layout.yaxis, queries, other if other != token else None, theme.ink, False),
-        # last: where the two are near, the second's label leaves
-        (figure.layout.yaxis, queries, token, theme.selected, False),
-        (figure.layout.xaxis, keys, other, theme.ink, len(keys) > POSITIONS_ABOVE),
+        (figure.layout.yaxis, queries, rows, False),
+        (figure.layout.xaxis, keys, columns, len(keys) > POSITIONS_ABOVE),
     )
-    for side, tokens, chosen, colour, bare in sides:
-        if chosen is None or chosen >= len(tokens):  # the second token may be one of the keys alone
-            continue
-        names, step = axis_names(labels_of(tokens)), label_step(len(tokens))
-        shown = [
-            (at, text)
-            for at, text in zip(side.tickvals, side.ticktext, strict=True)
-            if at != chosen and abs(at - chosen) >= 0.7 * step
+    for side, tokens, marks, positions_only in sides:
+        names = axis_names(labels_of(tokens))
+        chosen = [
+            (at, f'<b style="color:{colour}">{at if positions_only else escape(names[at])}</b>')
+            for at, colour in marks
+            if at is not None and at < len(tokens)  # the second token may be one of the keys alone
         ]
-        text = str(chosen) if bare else escape(names[chosen])
-        shown.append((chosen, f'<b style="color:{colour}">{text}</b>'))
-        side.tickvals, side.ticktext = [at for at, _text in shown], [text for _at, text in shown]
+        name_chosen(side, chosen, 0.7 * label_step(len(tokens)))
 
 
 def _check_shape(matrix: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str]) -> None:
@@ -210,44 +205,66 @@ def _check_shape(matrix: np.ndarray, queries: Sequence[Token | str], keys: Seque
         raise RunShapeError(f"Attention weights are {matrix.shape} for {count}; give (query, key) of these tokens.")
 
 
-def _cells(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
+def _cells(shade: np.ndarray) -> dict[str, Any]:
     gap = 1 if max(shade.shape) <= GAPS_UP_TO else 0
     shared = {"type": "heatmap", "showscale": False, "zmin": 0, "zmax": 255, "xgap": gap, "ygap": gap}
-    return {**shared, "z": typed(shade), "colorscale": colour_scale(theme)}
+    return {**shared, "z": typed(shade), "colorscale": colour_scale()}
 
 
-def _axes(queries: list[str], keys: list[str], theme: Theme, decorate: bool) -> dict[str, Any]:
+def _frame(queries: Sequence[Token | str], keys: Sequence[Token | str]) -> Spec:
+    """Axes of queries and keys without labels, and nothing in them."""
     rows, columns = len(queries), len(keys)
-    side = round(_longest(queries, decorate) * CHARACTER_WIDTH) + 14
-    top = (
-        42 if columns > POSITIONS_ABOVE else round((round(_longest(keys, decorate) * CHARACTER_WIDTH) + 14) * 0.75) + 8
-    )
-    x = axis(theme, range=[-0.5, columns - 0.5], side="top", constrain="domain", constraintoward="left")
-    y = axis(theme, range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain", constraintoward="top")
     zooms = max(rows, columns) > POSITIONS_ABOVE
-    if zooms:
-        x["fixedrange"] = y["fixedrange"] = False
-    if decorate:
-        x.update(
-            **_ticks(keys, positions_only=columns > POSITIONS_ABOVE),
-            tickangle=-45 if columns <= 24 else -90,
-            title={**AXIS_TITLE, "text": "key", "standoff": 8},
-        )
-        y.update(**_ticks(queries), title={**AXIS_TITLE, "text": "query"})
-        side, top = side + 24, top + 24
-    else:
-        x["showticklabels"] = y["showticklabels"] = False
-    note = max(rows, columns) > ALL_LABELS_UP_TO  # needs room: on skipped labels
-    margin = {"l": side, "r": 4, "t": top, "b": 18 if note else 4}
-    return {"xaxis": x, "yaxis": y, "margin": margin, "dragmode": "zoom" if zooms else False}
+    shared = {"constrain": "domain", "showticklabels": False, "fixedrange": not zooms}
+    x = axis(range=[-0.5, columns - 0.5], side="top", constraintoward="left", **shared)
+    y = axis(range=[rows - 0.5, -0.5], scaleanchor="x", constraintoward="top", **shared)
+    margin = _margin(labels_of(queries), labels_of(keys), _longest_on_page)
+    layout = {"xaxis": x, "yaxis": y, "margin": margin, "dragmode": "zoom" if zooms else False}
+    nothing = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
+    return {"data": [nothing], "layout": {**base_layout(), **layout}}
 
 
-def _longest(labels: list[str], decorate: bool) -> int:
+def _labelled(
+    spec: Spec,
+    queries: Sequence[Token | str],
+    keys: Sequence[Token | str],
+    selected: tuple[int | None, int | None],
+    allowed: np.ndarray | None,
+) -> go.Figure:
+    """The page's figure with what the page draws over it by itself: labels, names of the axes, frames."""
+    names, columns = (labels_of(queries), labels_of(keys)), len(keys)
+    layout = {name: value for name, value in spec["layout"].items() if name != "meta"}
+    x = _ticks(names[1], positions_only=columns > POSITIONS_ABOVE) | {"tickangle": -45 if columns <= 24 else -90}
+    x |= {"title": {**AXIS_TITLE, "text": "key", "standoff": 8}, "showticklabels": True}
+    y = _ticks(names[0]) | {"title": {**AXIS_TITLE, "text": "query"}, "showticklabels": True}
+    margin = _margin(*names, _longest)
+    layout |= {
+        "xaxis": {**layout["xaxis"], **x},
+        "yaxis": {**layout["yaxis"], **y},
+        "margin": {**margin, "l": margin["l"] + 24, "t": margin["t"] + 24},  # for the names
+        "shapes": _frames(selected, (len(queries), columns), allowed),
+    }
+    return go.Figure({"data": spec["data"], "layout": layout})
+
+
+def _margin(queries: list[str], keys: list[str], longest: Callable[[list[str]], int]) -> dict[str, int]:
+    """Room for the labels along both axes."""
+    side, above = (round(longest(labels) * CHARACTER_WIDTH) + 14 for labels in (queries, keys))
+    top = 42 if len(keys) > POSITIONS_ABOVE else round(above * 0.75) + 8
+    note = max(len(queries), len(keys)) > ALL_LABELS_UP_TO  # needs room: on skipped labels
+    return {"l": side, "r": 4, "t": top, "b": 18 if note else 4}
+
+
+def _longest(labels: list[str]) -> int:
     """The characters of the longest label along an axis."""
-    if not decorate and len(labels) > POSITIONS_ABOVE:
-        # the page adds the position
-        return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))
     return max(len(name) - 2 * (name[:1] == ISOLATE) for name in axis_names(labels))
+
+
+def _longest_on_page(labels: list[str]) -> int:
+    """The same on the page, which adds the position where there are many."""
+    if len(labels) <= POSITIONS_ABOVE:
+        return _longest(labels)
+    return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))
 
 
 def _ticks(labels: list[str], positions_only: bool = False) -> dict[str, Any]:
@@ -264,13 +281,13 @@ def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
 
 
 def _frames(
-    selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None, theme: Theme
+    selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None
 ) -> list[dict[str, Any]]:
     """The selected token's row, and the second's row and column, as far as the mask lets them reach."""
     token, other = selected
     allowed = np.ones(shape, dtype=bool) if allowed is None else allowed
     frames = []
-    line = {"color": theme.ink, "width": 1.5, "dash": "dash"}
+    line = {"color": COLOURS.ink, "width": 1.5, "dash": "dash"}
     if other is not None and other < shape[1]:
         first, last = _span(allowed[:, other])
         frames.append(
@@ -279,7 +296,7 @@ def _frames(
     if other is not None and other < shape[0]:
         frames.append(_row(other, allowed, line))
     if token is not None:
-        frames.append(_row(token, allowed, {"color": theme.selected, "width": 2}))
+        frames.append(_row(token, allowed, {"color": COLOURS.selected, "width": 2}))
     return frames
 
 
@@ -294,11 +311,10 @@ def _span(allowed: np.ndarray) -> tuple[int, int]:
     return int(places[0]), int(places[-1])
 
 
-def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
+def _picture(shade: np.ndarray) -> dict[str, Any]:
     rows, columns = shade.shape
-    source = "data:image/png;base64," + base64.b64encode(png_of_shades(shade, theme)).decode()
     return {
-        "source": source,
+        "source": grey_uri(shade),
         "xref": "x",
         "yref": "y",
         "x": -0.5,
@@ -310,22 +326,6 @@ def _picture(shade: np.ndarray, theme: Theme) -> dict[str, Any]:
         "sizing": "stretch",
         "layer": "below",
     }
-
-
-def png_of_shades(shade: np.ndarray, theme: Theme, effort: int = 6) -> bytes:
-    """A palette PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent. `effort`: zlib's, 1 …
-    9."""
-    from PIL import Image
-
-    image = Image.frombytes(
-        "P", (shade.shape[1], shade.shape[0]), np.ascontiguousarray(shade, dtype=np.uint8).tobytes()
-    )
-    table = np.zeros((256, 3), dtype=np.uint8)
-    table[1:] = colour_table(theme.weights, 255)
-    image.putpalette(table.tobytes())
-    out = io.BytesIO()
-    image.save(out, "PNG", transparency=0, compress_level=effort)
-    return out.getvalue()
 
 
 def plot_attention_heatmap(
@@ -363,8 +363,8 @@ def plot_attention_heatmap(
     words = "Attention: rows (queries) read columns (keys); colour follows √weight" + _not_finite_line(weights)
     title = {"text": words, "font": {"size": 13}, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 12}}
     top = figure.layout.margin.t + 42  # the title, the axis' name, the labels
-    figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=LIGHT.surface)
-    return figure
+    figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=COLOURS.surface)
+    return in_theme(figure, LIGHT)
 
 
 def _not_finite_line(weights: np.ndarray) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import escape, isolated
-from dashboard.figures.theme import TOKEN_FONT, Theme
+from dashboard.figures.theme import COLOURS, TOKEN_FONT
 from dashboard.figures.tokens import NO_NAMES, Names, distinct, leading_marks, token_label
 
 LONGEST = 14  # characters of a token beside a bar
@@ -59,7 +59,7 @@ def written_by_page(names: Sequence[Name], columns: Sequence[Numbers], known: Na
     }
 
 
-def written(spec: Spec, theme: Theme) -> Spec:
+def written(spec: Spec) -> Spec:
     """The same figure with its texts as Plotly's tick labels and annotations."""
     layout = dict(spec["layout"])
     meta = dict(layout.pop("meta"))
@@ -67,18 +67,18 @@ def written(spec: Spec, theme: Theme) -> Spec:
     names = [_strong(isolated(text), bold) for text, _marks, bold in told["names"]]
     ticks = {"showticklabels": True, "tickvals": list(range(len(names))), "ticktext": names}
     layout["yaxis"] = {**layout["yaxis"], **ticks, "tickfont": {"family": TOKEN_FONT, "size": 11}}
-    layout["annotations"] = [note for column in told["columns"] for note in _notes(column, theme)]
+    layout["annotations"] = [note for column in told["columns"] for note in _notes(column)]
     return {**spec, "layout": layout | ({"meta": meta} if meta else {})}
 
 
-def _notes(column: dict[str, Any], theme: Theme) -> list[dict[str, Any]]:
+def _notes(column: dict[str, Any]) -> list[dict[str, Any]]:
     shared = {"xref": "paper", "x": 1, "xanchor": "right", "xshift": column["right"], "showarrow": False}
-    font = {"size": 12, "color": theme.ink}
+    font = {"size": 12, "color": COLOURS.ink}
     notes = [
         {**shared, "y": y, "text": _strong(text, bold), "font": font} for y, (text, bold) in enumerate(column["texts"])
     ]
     if column["head"]:
-        above = {"yref": "paper", "y": 1, "yanchor": "bottom", "font": {"size": 11, "color": theme.muted}}
+        above = {"yref": "paper", "y": 1, "yanchor": "bottom", "font": {"size": 11, "color": COLOURS.muted}}
         notes.insert(0, {**shared, **above, "text": escape(column["head"])})
     return notes
 

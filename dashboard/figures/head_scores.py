@@ -1,19 +1,51 @@
-"""One score of every head, layer × head, as a figure that stands by itself."""
+"""One number of every head, layer × head: on the page, and as a figure that stands by itself."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.theme import Theme, axis, base_layout
+from dashboard.figures.attention import colour_scale, label_step, legend_trace, shades
+from dashboard.figures.heads import APART, TILE, frame_head
+from dashboard.figures.spec import Spec, typed
+from dashboard.figures.theme import COLOURS, axis, base_layout
 
-TILE = 34  # pixels of one head
-LABEL_STEPS = (1, 2, 5, 10, 20)
+WIDE, HIGH = 600, 440  # pixels of the cells on the page, about
 
 
-def scores_map(
-    values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int], theme: Theme
-) -> go.Figure:
+def page_scores(weights: np.ndarray) -> Spec:
+    """One weight of every head as plain data; `layout.meta.axes` says what a cell is of.
+
+    Args:
+        weights: (layer, head) 0 … 1, NaN where a head has none. The colour follows the square root.
+    """
+    layers, heads = weights.shape
+    known = np.isfinite(weights)
+    hover = [
+        [f"Layer {layer}, head {head}<br>weight {weights[layer, head]:.6g}" for head in range(heads)]
+        for layer in range(layers)
+    ]
+    cells = {
+        "type": "heatmap",
+        "z": typed(shades(np.nan_to_num(weights), known)),
+        **{"zmin": 0, "zmax": 255, "showscale": False, "xgap": 1, "ygap": 1},
+        "colorscale": colour_scale(),
+        "hovertext": hover,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+    x = axis(range=[-0.5, heads - 0.5], side="top", title=_title("head"), **_ticks(heads, WIDE // heads))
+    y = axis(range=[layers - 0.5, -0.5], title=_title("layer"), **_ticks(layers, HIGH // layers))
+    meta = {"axes": {"x": "head", "y": "layer"}, "first_layer": 0}
+    margin = {"l": 48, "r": 72, "t": 44, "b": 8}
+    return {
+        "data": [cells, legend_trace()],
+        "layout": {**base_layout(), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta},
+    }
+
+
+def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int]) -> go.Figure:
     """Every head's score by colour: a row a layer, a column a head, the selected head framed.
 
     Args:
@@ -22,8 +54,8 @@ def scores_map(
     """
     layers, heads = values.shape
     tile = max(12, min(TILE, 900 // max(layers, heads)))
-    steps = len(theme.weights) - 1
-    scale = [[(i / steps) ** 2 if is_weight else i / steps, colour] for i, colour in enumerate(theme.weights)]
+    steps = len(COLOURS.weights) - 1
+    scale = [[(i / steps) ** 2 if is_weight else i / steps, colour] for i, colour in enumerate(COLOURS.weights)]
     bar = {"title": {"text": name, "side": "right"}, "thickness": 10, "outlinewidth": 0, "len": 1}
     figure = go.Figure(
         go.Heatmap(
@@ -37,14 +69,12 @@ def scores_map(
             hoverongaps=False,
             hovertemplate=f"layer %{{y}}, head %{{x}}: %{{z:.4f}}<extra>{name}</extra>",
         ),
-        layout=base_layout(theme),
+        layout=base_layout(),
     )
-    layer, head = selected
-    line = {"color": theme.selected, "width": 2}
-    figure.add_shape(type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line=line)
+    frame_head(figure, *selected)
     figure.update_layout(
-        xaxis=axis(theme, title="head", side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
-        yaxis=axis(theme, title="layer", range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
+        xaxis=axis(title=_title("head"), side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
+        yaxis=axis(title=_title("layer"), range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
         margin={"l": 52, "r": 92, "t": 46, "b": 8},
         width=max(360, heads * tile + 144),
         height=max(200, layers * tile + 54),
@@ -52,6 +82,9 @@ def scores_map(
     return figure
 
 
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 11}, "standoff": 6}
+
+
 def _ticks(count: int, tile: int) -> dict[str, list[int]]:
-    step = next((step for step in LABEL_STEPS if step * tile >= 16), LABEL_STEPS[-1])
-    return {"tickvals": list(range(0, count, step))}
+    return {"tickvals": list(range(0, count, label_step(count, count * tile, APART)))}

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.contracts.streams import THUMBNAIL
 from dashboard.errors import RunShapeError
-from dashboard.figures.attention import as_array, png_of_shades, shades, weight_legend
-from dashboard.figures.theme import LIGHT, Theme, axis, base_layout
+from dashboard.figures.attention import as_array, label_step, shades, weight_legend
+from dashboard.figures.pixels import grey_png, grey_uri
+from dashboard.figures.theme import COLOURS, LIGHT, axis, base_layout, in_theme
 
-THUMBNAIL = 32  # rows and columns of one head's picture, where the text has more tokens than that
 GAP = 0.08  # of a head's side, between two heads
 TILE = 34  # pixels of one head in the figure
-LABEL_STEPS = (1, 2, 5, 10, 20)
+APART = 16  # pixels between two labels of an axis, at least
 
 
-def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
-    """One PNG of all heads: layers from top to bottom, heads from left to right, without gaps.
+def head_sprite(thumbnails: np.ndarray) -> bytes:
+    """One grey PNG of all heads: layers from top to bottom, heads from left to right, without gaps.
 
     Args:
         thumbnails: (layer, head, query, key) uint8, 255·sqrt(weight); 0 is "none or forbidden" and stays transparent.
@@ -28,21 +28,21 @@ def head_sprite(thumbnails: np.ndarray, theme: Theme = LIGHT) -> bytes:
     Returns:
         PNG of layers·queries rows and heads·keys columns.
     """
+    return grey_png(_mosaic(thumbnails), effort=2)  # half the time of 6, 3 % more bytes
+
+
+def _mosaic(thumbnails: np.ndarray) -> np.ndarray:
     layers, heads, rows, columns = thumbnails.shape
-    mosaic = thumbnails.transpose(0, 2, 1, 3).reshape(layers * rows, heads * columns)
-    return png_of_shades(np.asarray(mosaic, dtype=np.uint8), theme, effort=2)  # half the time of 6, 3 % more bytes
+    return thumbnails.transpose(0, 2, 1, 3).reshape(layers * rows, heads * columns)
 
 
-def heads_map(
-    thumbnails: np.ndarray, selected: tuple[int | None, int | None] = (None, None), theme: Theme = LIGHT
-) -> go.Figure:
+def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = (None, None)) -> go.Figure:
     """Every head's attention in small: a row a layer, a column a head, with labels and the selected head framed.
 
     Args:
         thumbnails: (layer, head, query, key) uint8 as of `head_sprite`; within a picture, rows are queries and columns
             keys.
         selected: layer and head, or None.
-        theme: LIGHT or DARK.
 
     Raises:
         RunShapeError: not thumbnails of heads.
@@ -51,50 +51,61 @@ def heads_map(
         raise RunShapeError(f"Pictures of heads are {thumbnails.shape}; give (layer, head, query, key).")
     layers, heads = thumbnails.shape[:2]
     tile = max(12, min(TILE, 900 // max(layers, heads)))
-    figure = go.Figure(layout=base_layout(theme))
+    figure = go.Figure(layout=base_layout())
     figure.update_layout(
-        xaxis=_axis(theme, heads, "head", tile, side="top", range=[-0.5, heads - 0.5]),
-        yaxis=_axis(theme, layers, "layer", tile, range=[layers - 0.5, -0.5]),
+        xaxis=_axis(heads, "head", tile, side="top", range=[-0.5, heads - 0.5]),
+        yaxis=_axis(layers, "layer", tile, range=[layers - 0.5, -0.5]),
         margin={"l": 52, "r": 92, "t": 46, "b": 8},
         width=max(360, heads * tile + 144),
         height=layers * tile + 54,
     )
-    for layer in range(layers):  # a row a layer, cut by gaps of the ground's colour
-        source = base64.b64encode(head_sprite(_spaced(thumbnails[layer : layer + 1]), theme)).decode()
+    _add_pictures(figure, thumbnails)
+    _add_targets(figure, layers, heads, tile)
+    layer, head = selected
+    if layer is not None and head is not None:
+        frame_head(figure, layer, head)
+    weight_legend(figure)
+    return figure
+
+
+def _add_pictures(figure: go.Figure, thumbnails: np.ndarray) -> None:
+    """A row of pictures a layer, cut by gaps of the ground's colour."""
+    layers, heads = thumbnails.shape[:2]
+    for layer in range(layers):
         figure.add_layout_image(
-            {
-                "source": "data:image/png;base64," + source,
-                "xref": "x",
-                "yref": "y",
-                "x": -0.5,
-                "y": layer - 0.5 + GAP / 2,
-            }
-            | {
-                "sizex": heads,
-                "sizey": 1 - GAP,
-                "sizing": "stretch",
-                "layer": "below",
-                "xanchor": "left",
-                "yanchor": "top",
-            }
+            source=grey_uri(_mosaic(_spaced(thumbnails[layer : layer + 1])), effort=2),
+            xref="x",
+            yref="y",
+            x=-0.5,
+            y=layer - 0.5 + GAP / 2,
+            sizex=heads,
+            sizey=1 - GAP,
+            sizing="stretch",
+            layer="below",
+            xanchor="left",
+            yanchor="top",
         )
-    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+
+
+def _add_targets(figure: go.Figure, layers: int, heads: int, tile: int) -> None:
+    """An invisible square over each head, which says on hover and on a click which one it is."""
+    names = [(layer, head) for layer in range(layers) for head in range(heads)]
     figure.add_trace(
         go.Scatter(
-            x=[head for _layer, head in places],
-            y=[layer for layer, _head in places],
+            x=[head for _layer, head in names],
+            y=[layer for layer, _head in names],
             mode="markers",
             marker={"symbol": "square", "size": tile - 2, "color": "rgba(0,0,0,0)"},
-            customdata=[{"layer": layer, "head": head} for layer, head in places],
+            customdata=[{"layer": layer, "head": head} for layer, head in names],
             hovertemplate="layer %{y}, head %{x}<extra></extra>",
         )
     )
-    at, which = selected
-    if at is not None and which is not None:
-        line = {"color": theme.selected, "width": 2}
-        figure.add_shape(type="rect", x0=which - 0.5, x1=which + 0.5, y0=at - 0.5, y1=at + 0.5, line=line)
-    weight_legend(figure, theme)
-    return figure
+
+
+def frame_head(figure: go.Figure, layer: int, head: int) -> None:
+    """Frame one head in a figure of all: a row a layer, a column a head."""
+    line = {"color": COLOURS.selected, "width": 2}
+    figure.add_shape(type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line=line)
 
 
 def _spaced(row: np.ndarray) -> np.ndarray:
@@ -107,11 +118,9 @@ def _spaced(row: np.ndarray) -> np.ndarray:
     return wide
 
 
-def _axis(theme: Theme, count: int, title: str, tile: int, **more: Any) -> dict[str, Any]:
-    step = next((step for step in LABEL_STEPS if step * tile >= 16), LABEL_STEPS[-1])
-    values = list(range(0, count, step))
+def _axis(count: int, title: str, tile: int, **more: Any) -> dict[str, Any]:
+    values = list(range(0, count, label_step(count, count * tile, APART)))
     return axis(
-        theme,
         tickvals=values,
         ticktext=[str(i) for i in values],
         title={"text": title, "standoff": 6, "font": {"size": 11}},
@@ -136,9 +145,9 @@ def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | 
         title={"text": "All heads, layer × head; colour follows √weight", "font": {"size": 13}},
         margin={"t": figure.layout.margin.t + 30},
         height=figure.layout.height + 30,
-        paper_bgcolor=LIGHT.surface,
+        paper_bgcolor=COLOURS.surface,
     )
-    return figure
+    return in_theme(figure, LIGHT)
 
 
 def _heads(attentions: Any) -> Iterator[np.ndarray]:

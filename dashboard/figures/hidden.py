@@ -10,35 +10,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.analysis.outliers import OUTLIER, largest_ratios, left_out
-from dashboard.analysis.projection import Projection, fit_layers, follow
+from dashboard.analysis.projection import fit_layers, follow
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.outlier_text import left_out_text, names_text, norms_text
-from dashboard.figures.space import Space, plane_axes, space_figure
-from dashboard.figures.spec import Spec, typed
-from dashboard.figures.text import escape, percent
-from dashboard.figures.theme import LIGHT, Theme, base_layout, empty_figure
+from dashboard.figures.space import Space, space_figure
+from dashboard.figures.text import escape
+from dashboard.figures.theme import COLOURS, LIGHT, empty_figure, in_theme
 from dashboard.figures.tokens import labels_of
-
-
-def page_points(projection: Projection, count: int, theme: Theme = LIGHT) -> Spec:
-    """The points of `count` tokens alone, as plain data; labels, marks and hover are the page's
-    (assets/overlays/points.js)."""
-    hidden = {*projection.left_out, *projection.not_finite}
-    shown = [i for i in range(count) if i not in hidden]
-    xy = np.round(projection.coordinates[shown, :2], 6)
-    points = {
-        "type": "scatter",
-        "x": typed(xy[:, 0]),
-        "y": typed(xy[:, 1]),
-        "mode": "markers",
-        "customdata": [{"token": i} for i in shown],
-        "hoverinfo": "none",
-        "marker": {"size": 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5, "color": theme.mark},
-        "cliponaxis": False,
-    }
-    titles = [f"PC {i + 1} ({percent(projection.explained[i])} of variance)" for i in range(2)]
-    return {"data": [points], "layout": {**base_layout(theme), **plane_axes(titles, theme, count)}}
 
 
 def plot_hidden_pca(
@@ -80,7 +59,8 @@ def plot_hidden_pca(
         words = (
             "No hidden state is finite (NaN or ∞), so nothing is drawn; likely half-precision weights that overflowed."
         )
-        return empty_figure(words, LIGHT).update_layout(width=720, height=160, paper_bgcolor=LIGHT.surface)
+        nothing = empty_figure(words).update_layout(width=720, height=160, paper_bgcolor=COLOURS.surface)
+        return in_theme(nothing, LIGHT)
     space = Space(
         found.coordinates, found.explained, len(layers) - 1, token is not None and len(layers) > 1, dimensions
     )
@@ -92,8 +72,7 @@ def plot_hidden_pca(
     figure.update_layout(
         title={"text": text, "font": {"size": 13}}, margin={"t": 28 + 16 * len(lines)}, width=720, height=540
     )
-    figure.update_layout(paper_bgcolor=LIGHT.surface)
-    return figure
+    return in_theme(figure.update_layout(paper_bgcolor=COLOURS.surface), LIGHT)
 
 
 def _not_finite_line(coordinates: np.ndarray, left: tuple[int, ...]) -> list[str]:

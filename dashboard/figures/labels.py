@@ -4,6 +4,7 @@ assets/overlays/points.js)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,3 +56,34 @@ def _box(point: np.ndarray, direction: tuple[int, int], wide: float, gap: float)
 def _covers(box: np.ndarray, taken: np.ndarray) -> bool:
     left, top, right, bottom = box
     return bool(((left < taken[:, 2]) & (right > taken[:, 0]) & (top < taken[:, 3]) & (bottom > taken[:, 1])).any())
+
+
+def name_chosen(axis: Any, chosen: Sequence[tuple[float, str]], least: float) -> None:
+    """Write these labels along an axis whatever the others' step; a label that is nearer to one than `least` leaves.
+
+    Two of them that are near each other are moved apart, each by half of what is lacking.
+
+    Args:
+        axis: of a figure, with texts at its ticks. chosen: one or two places and their labels, as Plotly's markup.
+    """
+    places = [at for at, _text in chosen]
+    shown = [
+        (at, text)
+        for at, text in zip(axis.tickvals, axis.ticktext, strict=True)
+        if all(abs(at - place) >= least for place in places)
+    ]
+    if len(places) == 2:
+        first, last = sorted(map(float, axis.range))
+        places = list(spread((places[0], places[1]), least, (first, last)))
+    shown += [(place, text) for place, (_at, text) in zip(places, chosen, strict=True)]
+    axis.tickvals, axis.ticktext = [at for at, _text in shown], [text for _at, text in shown]
+
+
+def spread(places: tuple[float, float], least: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """Two places between two ends, moved apart where they are nearer than `least`."""
+    low, high = sorted(places)
+    lacking = max(0.0, least - (high - low))
+    low, high = low - lacking / 2, high + lacking / 2
+    shift = max(0.0, ends[0] - low) - max(0.0, high - ends[1])
+    low, high = low + shift, high + shift
+    return (low, high) if places[0] <= places[1] else (high, low)

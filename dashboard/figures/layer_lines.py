@@ -10,19 +10,15 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.lens import layer_ticks, place_name
+from dashboard.figures.lens import layer_ticks
 from dashboard.figures.spec import Spec, typed
-from dashboard.figures.text import elide, escape, isolated
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.text import elide, escape, isolated, place_name
+from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, base_layout
 
 LONGEST = 12  # characters of a name at a line's end
 HEIGHT = 170  # pixels of a small place's plot, for which names at the ends are set apart
 WIDTH = 380
 APART = 14  # pixels
-COLOURS = {
-    "light": ("#2151A2", "#0F766E", "#9333EA"),
-    "dark": ("#7EC2F7", "#5EC9BA", "#C79BFF"),
-}  # of lines beside ink and accent
 DASHES = ("dash", "dot", "dashdot", "longdash")
 Dash = Literal["solid", "dash", "dot", "dashdot", "longdash"]
 
@@ -69,21 +65,19 @@ class ValueAxis:
     at: Sequence[float] = ()
     texts: Sequence[str] = ()
 
-    def to_axis(self, theme: Theme) -> dict[str, Any]:
+    def to_axis(self) -> dict[str, Any]:
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
         room = 0.04 * (high - low) or 0.5
         ends = [low - room, high + room]
-        found = axis(
-            theme, type="log" if self.log else "linear", range=ends[::-1] if self.down else ends, showgrid=True
-        )
-        found["tickfont"] = {"size": 11, "color": theme.muted}
+        found = axis(type="log" if self.log else "linear", range=ends[::-1] if self.down else ends, showgrid=True)
+        found["tickfont"] = {"size": 11, "color": COLOURS.muted}
         return found | ({"tickvals": list(self.at), "ticktext": list(self.texts)} if self.at else {"nticks": 5})
 
 
-def word_style(index: int, theme: Theme) -> tuple[str, Dash]:
+def word_style(index: int) -> tuple[str, Dash]:
     """Colour and dash of the index-th of several words: no two of twelve share both."""
     dashes: tuple[Dash, ...] = ("dash", "dot", "dashdot", "longdash")
-    return COLOURS[theme.name][index % 3], dashes[(index + index // 12) % 4]
+    return COLOURS.lines[index % 3], dashes[(index + index // 12) % 4]
 
 
 def decades(low: float, high: float) -> tuple[list[float], list[str]]:
@@ -93,22 +87,22 @@ def decades(low: float, high: float) -> tuple[list[float], list[str]]:
     return at, [f"{value:,.0f}" if value >= 1 else f"{value:g}" for value in at]
 
 
-def layer_lines(lines: Sequence[Line], vertical: ValueAxis, thin: Sequence[Thin] = (), theme: Theme = LIGHT) -> Spec:
+def layer_lines(lines: Sequence[Line], vertical: ValueAxis, thin: Sequence[Thin] = ()) -> Spec:
     """Lines over places as plain data; the last lies on top, the thin ones below. `layout.meta.axes` says what a place
     is of."""
     count = max([len(line.values) for line in lines] + [len(line.values) for line in thin], default=1)
-    traces = [*_thin(thin, theme), *(_line(line) for line in lines), *_names(lines, vertical, count, theme)]
+    traces = [*_thin(thin), *(_line(line) for line in lines), *_names(lines, vertical, count)]
     longest = max((len(elide(line.name, LONGEST)) for line in lines if line.name), default=0)
-    x = axis(theme, range=[-0.3, count - 0.7], **layer_ticks(count, WIDTH, 24))
+    x = axis(range=[-0.3, count - 0.7], **layer_ticks(count, WIDTH, 24))
     x |= {
         "title": {"text": "after layer", "font": {"size": 11}, "standoff": 4},
-        "tickfont": {"size": 11, "color": theme.muted},
+        "tickfont": {"size": 11, "color": COLOURS.muted},
     }
     margin = {"l": 54, "r": round(longest * CHARACTER_WIDTH) + 14, "t": 8, "b": 38}
     meta = {"axes": {"x": "layer"}, "first_layer": -1}
     return {
         "data": traces,
-        "layout": {**base_layout(theme), "xaxis": x, "yaxis": vertical.to_axis(theme), "margin": margin, "meta": meta},
+        "layout": {**base_layout(), "xaxis": x, "yaxis": vertical.to_axis(), "margin": margin, "meta": meta},
     }
 
 
@@ -130,7 +124,7 @@ def _line(line: Line) -> dict[str, Any]:
     }
 
 
-def _thin(thin: Sequence[Thin], theme: Theme) -> list[dict[str, Any]]:
+def _thin(thin: Sequence[Thin]) -> list[dict[str, Any]]:
     """One trace for all, with gaps between them."""
     if not thin:
         return []
@@ -141,13 +135,13 @@ def _thin(thin: Sequence[Thin], theme: Theme) -> list[dict[str, Any]]:
         x += [*places, None]
         told += [*({"token": line.token, "layer": place - 1} for place in places), None]
     y = np.concatenate([np.append(np.asarray(line.values, dtype=np.float64), np.nan) for line in thin])
-    look = {"line": {"color": theme.mark, "width": 1}, "opacity": 0.4}
+    look = {"line": {"color": COLOURS.mark, "width": 1}, "opacity": 0.4}
     shared = {"type": "scatter", "mode": "lines", "connectgaps": False}
     hover = "token %{customdata.token}: %{y:.4g}<extra></extra>"  # no label: there may be a thousand points
     return [{**shared, **look, "x": x, "y": typed(y.astype(np.float32)), "customdata": told, "hovertemplate": hover}]
 
 
-def _names(lines: Sequence[Line], vertical: ValueAxis, count: int, theme: Theme) -> list[dict[str, Any]]:
+def _names(lines: Sequence[Line], vertical: ValueAxis, count: int) -> list[dict[str, Any]]:
     """Each line's name at its last value, moved apart where two would overlap."""
     there = {index: _drawn(line.values, vertical) for index, line in enumerate(lines)}
     named = [(line, there[index][-1]) for index, line in enumerate(lines) if line.name and there[index].size]
@@ -194,9 +188,9 @@ def _apart(values: Sequence[float], least: float, low: float, high: float) -> li
     return found
 
 
-def framed_lines(spec: Spec, layer: int | None, theme: Theme = LIGHT) -> go.Figure:
+def framed_lines(spec: Spec, layer: int | None) -> go.Figure:
     """The lines as they stand by themselves: with the selected layer (−1: the embeddings) and a size."""
     figure = go.Figure(spec)
     if layer is not None:
-        figure.add_vline(x=layer + 1, line={"color": theme.selected, "width": 1.5})
+        figure.add_vline(x=layer + 1, line={"color": COLOURS.selected, "width": 1.5})
     return figure.update_layout(width=720, height=420, meta=None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,20 @@ from dashboard.analysis.lens import Measure, largest, measured, strength, ticks
 from dashboard.contracts.lens import LogitLens
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
+from dashboard.figures.labels import name_chosen
 from dashboard.figures.spec import Spec, typed
-from dashboard.figures.text import elide, escape, isolated, ordinal, probability_text
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout, colour_table
+from dashboard.figures.text import elide, escape, isolated, ordinal, place_name, place_sign, probability_text
+from dashboard.figures.theme import (
+    CHARACTER_WIDTH,
+    COLOURS,
+    DARK,
+    LIGHT,
+    TOKEN_FONT,
+    Theme,
+    axis,
+    base_layout,
+    colour_table,
+)
 from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, token_label
 
 TEXT_BELOW = 60  # columns from which on cells have no text
@@ -86,17 +98,12 @@ def value_text(value: float, measure: Measure) -> str:
     return f"{value:,.0f}" if measure.scale == "rank" else "∞" if math.isinf(value) else f"{value:.2f} nats"
 
 
-def place_name(place: int) -> str:
-    """ "embeddings", "after layer 0" …"""
-    return "embeddings" if place == 0 else f"after layer {place - 1}"
-
-
-def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
+def lens_map(drawn: LensMap) -> Spec:
     """All layers and positions as plain data; `layout.meta.axes` says what a cell is of."""
     lens, columns = drawn.lens, drawn.columns
     shown = lens.at(columns)
     values, names = measured(shown, drawn.measure), drawn.names(shown)
-    cells = _heatmap(values, drawn, theme)
+    cells = _heatmap(values, drawn)
     cells |= {"x0": 0, "dx": drawn.step, "hovertext": _hover(shown, values, names, drawn)}
     if len(columns) <= EXACT_UP_TO:
         cells["customdata"] = [
@@ -105,17 +112,17 @@ def lens_map(drawn: LensMap, theme: Theme = LIGHT) -> Spec:
     texts: list[dict[str, Any]] = []
     if len(columns) < TEXT_BELOW:
         room = max(1, int((LARGE[0] / len(columns) - 4) / CHARACTER_WIDTH))
-        texts = _texts(values, [[elide(name, min(room, 12)) for name in row] for row in names], drawn, theme)
+        texts = _texts(values, [[elide(name, min(room, 12)) for name in row] for row in names], drawn)
     traces = [
         cells,
         *texts,
-        *_hatched(values, columns, drawn, theme),
-        legend(drawn.measure, _most(values, drawn), theme),
+        *_hatched(values, columns, drawn),
+        legend(drawn.measure, _most(values, drawn)),
     ]
-    return {"data": traces, "layout": _layout(drawn, theme, "x")}
+    return {"data": traces, "layout": _layout(drawn, "x")}
 
 
-def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
+def lens_column(drawn: LensMap, position: int) -> Spec:
     """One position's layers alone, with token and value beside each row that has room.
 
     Args:
@@ -124,7 +131,7 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
     lens = drawn.lens
     values, names = measured(lens, drawn.measure), drawn.names(lens)
     step = label_step(lens.places, SMALL_HEIGHT)
-    cells = _heatmap(values, drawn, theme) | {"hovertext": _hover(lens, values, names, drawn)}
+    cells = _heatmap(values, drawn) | {"hovertext": _hover(lens, values, names, drawn)}
     cells["customdata"] = [[{"token": position, "layer": place - 1}] for place in range(lens.places)]
     rows = range(0, lens.places, step)
     said = [
@@ -139,14 +146,14 @@ def lens_column(drawn: LensMap, position: int, theme: Theme = LIGHT) -> Spec:
         "hoverinfo": "skip",
         "cliponaxis": False,
     }
-    beside |= {"textposition": "middle right", "textfont": {"family": TOKEN_FONT, "size": 11, "color": theme.ink}}
+    beside |= {"textposition": "middle right", "textfont": {"family": TOKEN_FONT, "size": 11, "color": COLOURS.ink}}
     traces = [
         cells,
         beside,
-        *_hatched(values, [0], drawn, theme),
-        legend(drawn.measure, _most(values, drawn), theme, title=False),
+        *_hatched(values, [0], drawn),
+        legend(drawn.measure, _most(values, drawn), title=False),
     ]
-    layout = _layout(drawn, theme, "")
+    layout = _layout(drawn, "")
     layout["xaxis"]["range"] = [-0.5, 4]  # of which the cells are the first unit, and what they say the rest
     return {"data": traces, "layout": layout}
 
@@ -172,7 +179,7 @@ def _shades(values: np.ndarray, drawn: LensMap) -> np.ndarray:
     return np.where(np.isnan(strong), 0, 1 + np.round(254 * np.nan_to_num(strong))).astype(np.uint8)
 
 
-def _heatmap(values: np.ndarray, drawn: LensMap, theme: Theme) -> dict[str, Any]:
+def _heatmap(values: np.ndarray, drawn: LensMap) -> dict[str, Any]:
     gap = 1 if values.shape[1] < TEXT_BELOW else 0
     shared = {
         "type": "heatmap",
@@ -183,25 +190,35 @@ def _heatmap(values: np.ndarray, drawn: LensMap, theme: Theme) -> dict[str, Any]
         "ygap": gap,
         "hovertemplate": HOVER,
     }
-    return {**shared, "z": typed(_shades(values, drawn)), "colorscale": colour_scale(theme)}
+    return {**shared, "z": typed(_shades(values, drawn)), "colorscale": colour_scale()}
 
 
-def _texts(values: np.ndarray, names: list[list[str]], drawn: LensMap, theme: Theme) -> list[dict[str, Any]]:
-    """What stands in the cells, in ink or in the surface's colour, whichever stands out more from the cell's."""
+def _texts(values: np.ndarray, names: list[list[str]], drawn: LensMap) -> list[dict[str, Any]]:
+    """What stands in the cells, in ink or in the surface's colour, whichever stands out more from the cell's: on weak
+    shades it is ink in both themes, on strong ones the surface's, and in between ink in one of them."""
     shades = _shades(values, drawn)
-    ground = np.concatenate([_luminance((theme.surface,)), _luminance(theme.weights, 255)])[shades]
+    weak, strong = sorted(map(_last_for_ink, (LIGHT, DARK)))
+    looks = (
+        (COLOURS.ink, shades <= weak),
+        (COLOURS.on_middle, (shades > weak) & (shades <= strong)),
+        (COLOURS.surface, shades > strong),
+    )
     found = []
-    for colour in (theme.ink, theme.surface):
-        [mine], [other] = (_luminance((one,)) for one in (colour, theme.surface if colour == theme.ink else theme.ink))
-        more = _contrast(ground, mine) >= _contrast(ground, other)
-        places, columns = np.nonzero(
-            more if colour == theme.ink else more & (_contrast(ground, mine) > _contrast(ground, other))
-        )
+    for colour, here in looks:
+        places, columns = np.nonzero(here)
         font = {"family": TOKEN_FONT, "size": 11, "color": colour}
         written = [escape(isolated(names[i][j])) for i, j in zip(places.tolist(), columns.tolist(), strict=True)]
         shared = {"type": "scatter", "mode": "text", "hoverinfo": "skip", "textfont": font, "text": written}
         found.append({**shared, "x": (columns * drawn.step).tolist(), "y": places.tolist()})
     return found
+
+
+@cache
+def _last_for_ink(theme: Theme) -> int:
+    """The strongest shade on which ink stands out at least as much as the surface's colour does."""
+    ground = _luminance(theme.weights, 255)
+    ink, surface = (_contrast(ground, _luminance((colour,))[0]) for colour in (theme.ink, theme.surface))
+    return int(np.flatnonzero(ink >= surface)[-1]) + 1
 
 
 def _luminance(stops: tuple[str, ...], size: int = 1) -> np.ndarray:
@@ -241,7 +258,7 @@ def _named(value: float, measure: Measure) -> str:
     return f"{measure.title}: {value_text(value, measure)}"
 
 
-def _hatched(values: np.ndarray, columns: Sequence[int], drawn: LensMap, theme: Theme) -> list[dict[str, Any]]:
+def _hatched(values: np.ndarray, columns: Sequence[int], drawn: LensMap) -> list[dict[str, Any]]:
     """Columns without an actual token, hatched: not the same as a low value."""
     if drawn.measure.of != "actual":
         return []
@@ -254,12 +271,12 @@ def _hatched(values: np.ndarray, columns: Sequence[int], drawn: LensMap, theme: 
         left, right, low = column - drawn.step / 2, column + drawn.step / 2, len(values) - 0.5
         x += [left, right, right, left, left, None]
         y += [-0.5, -0.5, low, low, -0.5, None]
-    pattern = {"shape": "/", "fgcolor": theme.muted, "bgcolor": "rgba(0,0,0,0)", "size": 6, "solidity": 0.15}
+    pattern = {"shape": "/", "fgcolor": COLOURS.muted, "bgcolor": "rgba(0,0,0,0)", "size": 6, "solidity": 0.15}
     area = {"type": "scatter", "mode": "none", "fill": "toself", "fillcolor": "rgba(0,0,0,0)", "fillpattern": pattern}
     return [{**area, "x": x, "y": y, "hoverinfo": "skip"}]
 
 
-def legend(measure: Measure, most: float, theme: Theme, title: bool = True) -> dict[str, Any]:
+def legend(measure: Measure, most: float, title: bool = True) -> dict[str, Any]:
     """A trace without points whose colour bar is the legend, in real values."""
     named = ticks(measure.scale, most)
     at = 1 + 254 * strength(np.asarray(named, dtype=np.float64), measure.scale, most)
@@ -277,7 +294,7 @@ def legend(measure: Measure, most: float, theme: Theme, title: bool = True) -> d
         "x": 1,
         "xpad": 8,
     }
-    scale = [[i / (len(theme.weights) - 1), colour] for i, colour in enumerate(theme.weights)]
+    scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
     return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
 
@@ -286,13 +303,13 @@ def layer_ticks(places: int, pixels: float, least: float = 15) -> dict[str, Any]
     """Ticks of an axis of places: E, then every n-th layer."""
     step = label_step(places, pixels, least)
     shown = [0, *range(1 if step == 1 else 1 + step, places, step)]
-    return {"tickvals": shown, "ticktext": ["E" if place == 0 else str(place - 1) for place in shown]}
+    return {"tickvals": shown, "ticktext": [place_sign(place) for place in shown]}
 
 
-def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:
+def _layout(drawn: LensMap, x_axis: str) -> dict[str, Any]:
     places, positions = drawn.lens.places, drawn.lens.positions
-    y = axis(theme, range=[places - 0.5, -0.5], **layer_ticks(places, LARGE[1] if x_axis else SMALL_HEIGHT))
-    x = axis(theme, range=[-drawn.step / 2, (len(drawn.columns) - 0.5) * drawn.step], side="top")
+    y = axis(range=[places - 0.5, -0.5], **layer_ticks(places, LARGE[1] if x_axis else SMALL_HEIGHT))
+    x = axis(range=[-drawn.step / 2, (len(drawn.columns) - 0.5) * drawn.step], side="top")
     meta = {"axes": {"y": "layer"}, "first_layer": -1}
     top = 10
     if x_axis:
@@ -316,7 +333,7 @@ def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:
     zooms = bool(x_axis) and positions > POSITIONS_ABOVE
     margin = {"l": 34, "r": 84, "t": top, "b": 4}
     return {
-        **base_layout(theme),
+        **base_layout(),
         "xaxis": x,
         "yaxis": y,
         "margin": margin,
@@ -326,16 +343,16 @@ def _layout(drawn: LensMap, theme: Theme, x_axis: str) -> dict[str, Any]:
 
 
 def framed_lens(
-    drawn: LensMap, token: int | None = None, second: int | None = None, layer: int | None = None, theme: Theme = LIGHT
+    drawn: LensMap, token: int | None = None, second: int | None = None, layer: int | None = None
 ) -> go.Figure:
     """The map as it stands by itself: with marks of the selection and a size. `layer`: −1 marks the embeddings."""
-    spec = lens_map(drawn, theme)
+    spec = lens_map(drawn)
     places, positions = drawn.lens.places, drawn.lens.positions
     width, height = max(240, min(44 * len(drawn.columns), 1_100)), max(120, min(17 * places, 900))
     marks = [
-        (second, None, {"color": theme.ink, "width": 1.5, "dash": "dash"}),
-        (None, layer, {"color": theme.ink, "width": 1.5, "dash": "dash"}),
-        (token, None, {"color": theme.selected, "width": 2}),
+        (second, None, {"color": COLOURS.ink, "width": 1.5, "dash": "dash"}),
+        (None, layer, {"color": COLOURS.ink, "width": 1.5, "dash": "dash"}),
+        (token, None, {"color": COLOURS.selected, "width": 2}),
     ]
     shapes = []
     for column, row, line in marks:
@@ -345,10 +362,22 @@ def framed_lens(
         if row is not None:
             shapes.append(_frame((-0.5, positions - 0.5), (row + 0.5, row + 1.5), line))
     figure = go.Figure(spec)
+    _name_columns(figure, drawn, ((second if second != token else None, COLOURS.ink), (token, COLOURS.selected)))
     margin = figure.layout.margin
     return figure.update_layout(
         shapes=shapes, width=margin.l + width + margin.r, height=margin.t + height + margin.b, meta=None
     )
+
+
+def _name_columns(figure: go.Figure, drawn: LensMap, marks: Sequence[tuple[int | None, str]]) -> None:
+    """Label these columns in bold whatever the others' step."""
+    few, names = drawn.lens.positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
+    chosen = [
+        (column, f'<b style="color:{colour}">{column if few else escape(names[column])}</b>')
+        for column, colour in marks
+        if column is not None
+    ]
+    name_chosen(figure.layout.xaxis, chosen, 0.7 * label_step(drawn.lens.positions, LARGE[0], 30 if few else 13))
 
 
 def _frame(x: tuple[float, float], y: tuple[float, float], line: dict[str, Any]) -> dict[str, Any]:

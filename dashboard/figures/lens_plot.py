@@ -14,7 +14,7 @@ from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
 from dashboard.figures.attention import as_array
 from dashboard.figures.hidden import layers_of
 from dashboard.figures.lens import LensMap, framed_lens, left_out_text
-from dashboard.figures.theme import LIGHT
+from dashboard.figures.theme import COLOURS, LIGHT, in_theme
 from dashboard.figures.tokens import labels_of
 
 
@@ -70,14 +70,19 @@ def plot_logit_lens(
         f"Colour: {drawn.measure.title.lower()}",
         *left_out_text(drawn),
     ]
+    return _titled(figure, lines)
+
+
+def _titled(figure: go.Figure, lines: Sequence[str]) -> go.Figure:
+    """The figure with a title of these lines, the first large, and room for them above it."""
     words = [line for text in lines for line in textwrap.wrap(text, 100)]
     title = "<br>".join(f"<sub>{line}</sub>" if index else line for index, line in enumerate(words))
     margin, height = figure.layout.margin, figure.layout.height
     figure.update_layout(title={"text": title, "font": {"size": 13}, "y": 1, "yref": "container", "yanchor": "top"})
     figure.update_layout(
-        title={"pad": {"t": 10}}, margin={"t": margin.t + 22 + 18 * len(words)}, paper_bgcolor=LIGHT.surface
+        title={"pad": {"t": 10}}, margin={"t": margin.t + 22 + 18 * len(words)}, paper_bgcolor=COLOURS.surface
     )
-    return figure.update_layout(height=height + 22 + 18 * len(words))
+    return in_theme(figure.update_layout(height=height + 22 + 18 * len(words)), LIGHT)
 
 
 def _ids(input_ids: Any) -> Sequence[int]:

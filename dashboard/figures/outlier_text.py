@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dashboard.contracts.finite import NBSP
 from dashboard.figures.text import isolated
 
 MOST_NAMED = 6  # tokens that a sentence names; of more, those with the largest norms
-THIN = "\u00a0"  # a number and its sign do not part at a line's end
 
 
 def named(tokens: Sequence[int], ratios: np.ndarray) -> list[int]:
@@ -40,12 +40,12 @@ def norms_text(tokens: Sequence[int], ratios: np.ndarray, layers: bool = False) 
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}{THIN}×" if ratio >= 10 else f"{ratio:.1f}{THIN}×"
+    return f"{ratio:,.0f}{NBSP}×" if ratio >= 10 else f"{ratio:.1f}{NBSP}×"
 
 
 def names_text(labels: Sequence[str], tokens: Sequence[int], ratios: np.ndarray) -> str:
     """ "When (0), ↵ (17) and 24 more"; `labels`: of all tokens."""
-    return ", ".join(f"{isolated(labels[token])}{THIN}({token})" for token in named(tokens, ratios)) + and_more(tokens)
+    return ", ".join(f"{isolated(labels[token])}{NBSP}({token})" for token in named(tokens, ratios)) + and_more(tokens)
 
 
 def left_out_text(labels: Sequence[str], tokens: Sequence[int], ratios: np.ndarray, layers: bool = False) -> str:

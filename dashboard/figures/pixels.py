@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import zlib
 
 import numpy as np
 
-EFFORT = 6  # of zlib, 1 … 9
+EFFORT = 2  # of zlib, 1 … 9; 6 takes four times as long for 8 % fewer bytes
+URI = "data:image/png;base64,"
 
 
 def spans(cells: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,3 +39,31 @@ def held(cells: int, pixels: int) -> int:
 def packed(shade: np.ndarray) -> str:
     """(row, column) uint8 as base64 of zlib of its bytes, row by row, which the browser unpacks by itself."""
     return base64.b64encode(zlib.compress(np.ascontiguousarray(shade, dtype=np.uint8).tobytes(), EFFORT)).decode()
+
+
+def grey_png(shade: np.ndarray, effort: int = EFFORT) -> bytes:
+    """A grey PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent. `effort`: zlib's, 1 … 9."""
+    from PIL import Image
+
+    size = (shade.shape[1], shade.shape[0])
+    image = Image.frombytes("L", size, np.ascontiguousarray(shade, dtype=np.uint8).tobytes())
+    out = io.BytesIO()
+    image.save(out, "PNG", transparency=0, compress_level=effort)
+    return out.getvalue()
+
+
+def grey_uri(shade: np.ndarray, effort: int = EFFORT) -> str:
+    """The same as the source of a figure's picture, which is coloured with the rest (`figures.theme.in_theme`)."""
+    return URI + base64.b64encode(grey_png(shade, effort)).decode()
+
+
+def coloured_png(source: str, table: np.ndarray) -> str:
+    """A source of `grey_uri` with a colour for each shade. `table`: (256, 3) uint8."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(source.removeprefix(URI)))) as grey:
+        image = Image.frombytes("P", grey.size, grey.tobytes())
+    image.putpalette(table.tobytes())
+    out = io.BytesIO()
+    image.save(out, "PNG", transparency=0, compress_level=EFFORT)
+    return URI + base64.b64encode(out.getvalue()).decode()

@@ -15,30 +15,28 @@ from dashboard.figures.attention import as_array
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import escape, isolated, probability_text
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout, empty_figure
+from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, LIGHT, axis, base_layout, empty_figure, in_theme
 from dashboard.figures.tokens import NO_NAMES, Names
 
 
 def prediction_bars(
-    candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT, known: Names = NO_NAMES
+    candidates: Sequence[TokenProbability], actual: int | None = None, known: Names = NO_NAMES
 ) -> go.Figure:
     """Horizontal bars, likeliest on top, with exact values on hover.
 
     Args:
         candidates: likeliest first.
         actual: vocabulary id of the token that really stands there; its row is bold.
-        theme: LIGHT or DARK. known: labels of the text's own tokens, which no other token is given.
+        known: labels of the text's own tokens, which no other token is given.
     """
-    spec = written(page_bars(candidates, actual, theme, known), theme)
+    spec = written(page_bars(candidates, actual, known))
     [bars] = spec["data"]
     labels = [{**data, "label": escape(isolated(data["label"]))} for data in bars["customdata"]]
     hover = "%{customdata.label}: %{x:.6g} %<extra></extra>"
     return go.Figure({**spec, "data": [{**bars, "customdata": labels, "hovertemplate": hover, "hoverinfo": None}]})
 
 
-def page_bars(
-    candidates: Sequence[TokenProbability], actual: int | None = None, theme: Theme = LIGHT, known: Names = NO_NAMES
-) -> Spec:
+def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None, known: Names = NO_NAMES) -> Spec:
     """The same as plain data without texts and hover, which the page adds itself."""
     names = [Name(c.text, c.id == actual, c.id) for c in candidates]
     whole = labels_beside(names, None, known)
@@ -49,7 +47,7 @@ def page_bars(
         "y": rows,
         "orientation": "h",
         "width": 0.62,
-        "marker": {"color": [theme.ink if name.bold else theme.mark for name in names], "line": {"width": 0}},
+        "marker": {"color": [COLOURS.ink if name.bold else COLOURS.mark for name in names], "line": {"width": 0}},
         "customdata": [
             {"id": c.id, "probability": c.probability, "logprob": c.logprob, "label": label}
             for c, label in zip(candidates, whole, strict=True)
@@ -57,11 +55,9 @@ def page_bars(
         "hoverinfo": "none",
     }
     width = round(max(map(len, labels_beside(names, known=known))) * CHARACTER_WIDTH) + 16 if names else 20
-    y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
-    x = axis(
-        theme, range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True
-    )
-    layout = {**base_layout(theme), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": 62, "t": 2, "b": 22}}
+    y = axis(range=[len(rows) - 0.5, -0.5], showticklabels=False)
+    x = axis(range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100 %"], showgrid=True)
+    layout = {**base_layout(), "xaxis": x, "yaxis": y, "margin": {"l": width, "r": 62, "t": 2, "b": 22}}
     texts = [(probability_text(c.probability), name.bold) for c, name in zip(candidates, names, strict=True)]
     return {"data": [bars], "layout": {**layout, "meta": written_by_page(names, [Numbers(60, texts)], known)}}
 
@@ -96,7 +92,8 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
             "The logits here are not finite (NaN or +∞): no probabilities; likely half-precision weights that "
             "overflowed."
         )
-        return empty_figure(words, LIGHT).update_layout(width=560, height=160, paper_bgcolor=LIGHT.surface)
+        nothing = empty_figure(words).update_layout(width=560, height=160, paper_bgcolor=COLOURS.surface)
+        return in_theme(nothing, LIGHT)
     logprobs = row - row.max()
     logprobs -= np.log(np.exp(logprobs).sum())
     order = np.argsort(-logprobs, kind="stable")[: max(1, top_k)]
@@ -108,5 +105,5 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
     where = "" if alone else f" at position {position % len(values)}"
     title = f"{len(order)} likeliest of {values.shape[1]:,} tokens{where}"
     figure.update_layout(title={"text": title, "font": {"size": 13}})
-    figure.update_layout(margin={"t": 40}, width=560, height=80 + 24 * len(order), paper_bgcolor=LIGHT.surface)
-    return figure
+    figure.update_layout(margin={"t": 40}, width=560, height=80 + 24 * len(order), paper_bgcolor=COLOURS.surface)
+    return in_theme(figure, LIGHT)

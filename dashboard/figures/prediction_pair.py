@@ -13,7 +13,7 @@ from dashboard.analysis.prediction import BoundedProbability, SharedCandidate
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import escape, isolated, probability_text, signed
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, Theme, axis, base_layout
+from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, axis, base_layout
 from dashboard.figures.tokens import NO_NAMES, Names
 
 COLUMNS = (56, 118, 190)  # pixels from the plot to the right edges of: the first, the second, the difference
@@ -42,16 +42,14 @@ def difference_text(candidate: SharedCandidate) -> str:
     return f"> {signed(math.floor(10 * low) / 10)}" if candidate.one.known else f"< {signed(math.ceil(10 * high) / 10)}"
 
 
-def prediction_pair(
-    rows: Sequence[SharedCandidate], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
-) -> go.Figure:
+def prediction_pair(rows: Sequence[SharedCandidate], sides: tuple[Side, Side], known: Names = NO_NAMES) -> go.Figure:
     """Two bars a token, filled for the first position, outlined for the second, with exact values on hover.
 
     Args:
         rows: likeliest first. sides: the two positions; a token that is really there is bold in its column.
-        theme: LIGHT or DARK. known: labels of the text's own tokens, which no other token is given.
+        known: labels of the text's own tokens, which no other token is given.
     """
-    spec = written(page_pair(rows, sides, theme, known), theme)
+    spec = written(page_pair(rows, sides, known))
     hover = {
         "hovertemplate": "%{customdata.label}, %{customdata.side}: %{customdata.text}<extra></extra>",
         "hoverinfo": None,
@@ -63,26 +61,23 @@ def prediction_pair(
     return go.Figure({**spec, "data": bars})
 
 
-def page_pair(
-    rows: Sequence[SharedCandidate], sides: tuple[Side, Side], theme: Theme = LIGHT, known: Names = NO_NAMES
-) -> Spec:
+def page_pair(rows: Sequence[SharedCandidate], sides: tuple[Side, Side], known: Names = NO_NAMES) -> Spec:
     """The same as plain data without texts and hover, which the page adds itself."""
     styles = (
-        {"color": theme.mark, "line": {"width": 0}},
-        {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": theme.ink}},
+        {"color": COLOURS.mark, "line": {"width": 0}},
+        {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": COLOURS.ink}},
     )
     labels = labels_beside([Name(row.text, False, row.id) for row in rows], None, known)
     bars = [
-        _bars(rows, labels, side, place, style, theme)
-        for place, (side, style) in enumerate(zip(sides, styles, strict=True))
+        _bars(rows, labels, side, place, style) for place, (side, style) in enumerate(zip(sides, styles, strict=True))
     ]
     actual = {side.actual for side in sides}
     names = [Name(row.text, row.id in actual, row.id) for row in rows]
     width = round(max(map(len, labels_beside(names, known=known)), default=1) * CHARACTER_WIDTH) + 16
-    y = axis(theme, range=[len(rows) - 0.5, -0.5], showticklabels=False)
-    x = axis(theme, range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
+    y = axis(range=[len(rows) - 0.5, -0.5], showticklabels=False)
+    x = axis(range=[0, 100], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], tickangle=0, showgrid=True)
     layout = {
-        **base_layout(theme),
+        **base_layout(),
         "xaxis": x,
         "yaxis": y,
         "margin": {"l": width, "r": COLUMNS[-1] + 4, "t": 16, "b": 20},
@@ -94,12 +89,12 @@ def page_pair(
 
 
 def _bars(
-    rows: Sequence[SharedCandidate], labels: Sequence[str], side: Side, place: int, style: dict[str, Any], theme: Theme
+    rows: Sequence[SharedCandidate], labels: Sequence[str], side: Side, place: int, style: dict[str, Any]
 ) -> dict[str, Any]:
     chances = [row.one if place == 0 else row.other for row in rows]
     marker = dict(style)
     if place == 0:
-        marker["color"] = [theme.ink if row.id == side.actual else theme.mark for row in rows]
+        marker["color"] = [COLOURS.ink if row.id == side.actual else COLOURS.mark for row in rows]
     told = [
         {"id": row.id, "label": label, "side": side.name}
         | {"probability": chance.probability, "known": chance.known, "text": bounded_text(chance)}

@@ -1,8 +1,9 @@
 """Tokens in two or three principal components, and their paths through the layers.
 
-On the page the browser draws points, paths and marks itself (assets/overlays/points.js, space.js), so that a step of
-token or layer costs no new figure: `space_frame` gives it axes and coordinates. `space_figure` is the same by Plotly
-alone.
+On the page Plotly draws the points of one layer in the plane (`page_points`); their labels and marks, all paths, and
+everything in three components are drawn by the browser itself (assets/overlays/points.js, space.js), so that a step of
+token or layer costs no new figure: `space_frame` gives it axes and coordinates. `space_figure` is any of these by
+Plotly alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
 from dashboard.figures.labels import place_labels
-from dashboard.figures.text import BIDI_CONTROLS, escape
-from dashboard.figures.theme import CHARACTER_WIDTH, LIGHT, TOKEN_FONT, Theme, axis, base_layout
+from dashboard.figures.spec import Spec, typed
+from dashboard.figures.text import BIDI_CONTROLS, escape, percent, place_name, place_sign
+from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, base_layout
 from dashboard.figures.tokens import labels_of, numbered
 
 LONGEST = 12  # characters of a token beside its point
@@ -28,7 +30,7 @@ ZOOMS_ABOVE = 80  # places of tokens above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
-SIZES = {2: {"point": 7, "stop": 4, "mark": 15}, 3: {"point": 3, "stop": 2, "mark": 7}}  # pixels, by dimensions
+SIZES = {2: {"stop": 4, "mark": 15}, 3: {"stop": 2, "mark": 7}}  # pixels, by dimensions
 # radians: the page's view of three components as it is at first (assets/overlays/space.js)
 TURNED, TILTED = -0.55, 0.27
 # of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
@@ -67,7 +69,7 @@ class Space:
     @property
     def titles(self) -> list[str]:
         """An axis title per component that is drawn."""
-        return [f"PC {i + 1} ({100 * self.explained[i]:.1f} % of variance)" for i in range(self.dimensions)]
+        return [f"PC {i + 1} ({percent(self.explained[i])} of variance)" for i in range(self.dimensions)]
 
     @property
     def step(self) -> int:
@@ -93,18 +95,20 @@ class Space:
         return found
 
 
-def place_name(place: int) -> str:
-    """ "embeddings", "after layer 0" …"""
-    return "embeddings" if place == 0 else f"after layer {place - 1}"
+def page_points(space: Space) -> Spec:
+    """The points of one layer in the plane, as plain data."""
+    points = _points(space)
+    points |= {name: typed(np.round(points[name], 6)) for name in "xy"} | {"hoverinfo": "none"}
+    return {"data": [points], "layout": {**base_layout(), **plane_axes(space.titles, space.coordinates.shape[1])}}
 
 
-def space_frame(space: Space, theme: Theme = LIGHT, follows: bool = True) -> go.Figure:
+def space_frame(space: Space, follows: bool = True) -> go.Figure:
     """Axes without points, and under `layout.meta.space` what the browser needs to draw them.
 
     Coordinates go as base64 of little-endian float32 in the order (place, token, component). `follows`: where there are
     paths, whether the points are those of the selected layer; else they stay at `space.at`.
     """
-    figure = go.Figure(go.Scatter(x=[None], y=[None], hoverinfo="skip"), layout=base_layout(theme))
+    figure = go.Figure(go.Scatter(x=[None], y=[None], hoverinfo="skip"), layout=base_layout())
     places, tokens, _components = space.coordinates.shape
     kept = np.ascontiguousarray(space.coordinates[:, :, : space.dimensions], dtype="<f4")
     ranges = space.ranges()
@@ -119,24 +123,24 @@ def space_frame(space: Space, theme: Theme = LIGHT, follows: bool = True) -> go.
         "quiet": space.quiet,
     }
     if space.dimensions == 2:
-        figure.update_layout(**plane_axes(space.titles, theme, places * tokens))
+        figure.update_layout(**plane_axes(space.titles, places * tokens))
         figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
     else:
-        hidden = axis(theme, visible=False, range=[0, 1])
+        hidden = axis(visible=False, range=[0, 1])
         figure.update_layout(xaxis=hidden, yaxis=hidden, margin={"l": 4, "r": 4, "t": 4, "b": 4})
     figure.update_layout(meta={"space": told})
     return figure
 
 
-def plane_axes(titles: Sequence[str], theme: Theme, count: int) -> dict[str, Any]:
+def plane_axes(titles: Sequence[str], count: int) -> dict[str, Any]:
     """Axes and margins of points in two components."""
     shared = {
         "showgrid": True,
         "nticks": 6,
-        "tickfont": {"size": 11, "color": theme.muted},
+        "tickfont": {"size": 11, "color": COLOURS.muted},
         "fixedrange": count <= ZOOMS_ABOVE,
     }
-    axes = [axis(theme, title={"text": title, "font": {"size": 11}, "standoff": 4}, **shared) for title in titles]
+    axes = [axis(title={"text": title, "font": {"size": 11}, "standoff": 4}, **shared) for title in titles]
     return {
         "xaxis": axes[0],
         "yaxis": axes[1],
@@ -149,7 +153,6 @@ def space_figure(
     space: Space,
     tokens: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
-    theme: Theme = LIGHT,
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
@@ -159,21 +162,21 @@ def space_figure(
 
     Args:
         space: of these tokens. tokens: one label each. selected: the selected and the second token; what was left out
-            carries no mark. theme: LIGHT or DARK.
+            carries no mark.
     """
-    figure = go.Figure(layout=base_layout(theme))
+    figure = go.Figure(layout=base_layout())
     marked = [token for token in selected if token is not None]
     labels = numbered(labels_of(tokens), LONGEST)
     names = [(escape if space.dimensions == 2 else _plain)(label) for label in labels]
     sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked)
     side_of = dict(zip(space.shown, sides, strict=True))
-    figure.add_trace(_points(space, names, {**side_of, **dict.fromkeys(marked)}, theme))
+    figure.add_trace({**_points(space), **_labels(space, names, {**side_of, **dict.fromkeys(marked)})})
     for quiet in space.quiet:
         if quiet not in marked:
-            figure.add_trace(_line(space, quiet, {"color": theme.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
+            figure.add_trace(_line(space, quiet, {"color": COLOURS.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
     styles = (
-        ({"color": theme.selected, "width": 2}, "circle-open"),
-        ({"color": theme.ink, "width": 1.5, "dash": "dash"}, "square-open"),
+        ({"color": COLOURS.selected, "width": 2}, "circle-open"),
+        ({"color": COLOURS.ink, "width": 1.5, "dash": "dash"}, "square-open"),
     )
     for token, (line, symbol) in zip(selected, styles, strict=True):
         if token is not None and space.path and token in space.followed:
@@ -182,9 +185,9 @@ def space_figure(
             figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
     ranges = space.ranges()
     if space.dimensions == 3:
-        figure.update_layout(**_scene(space, theme))
+        figure.update_layout(**_scene(space))
     else:
-        figure.update_layout(**plane_axes(space.titles, theme, len(tokens)))
+        figure.update_layout(**plane_axes(space.titles, len(tokens)))
         figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
     left_out = sum(side is None for side in sides)
     if left_out:
@@ -199,7 +202,7 @@ def space_figure(
             "xanchor": "right",
             "yanchor": "top",
         }
-        figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": theme.muted}, **corner)
+        figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": COLOURS.muted}, **corner)
     return figure
 
 
@@ -254,7 +257,7 @@ def _line(space: Space, token: int, line: dict[str, Any], **more: Any) -> go.Sca
 def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Scatter3d:
     count = len(space.coordinates)
     named = _named_places(space, token)
-    names = ["" if place not in named else "E" if place == 0 else str(place - 1) for place in range(count)]
+    names = ["" if place not in named else place_sign(place) for place in range(count)]
     return _trace(
         _along(space, token),
         mode="lines+markers+text",
@@ -281,19 +284,34 @@ def _named_places(space: Space, token: int) -> set[int]:
     return set(kept)
 
 
-def _points(space: Space, names: list[str], sides: dict[int, str | None], theme: Theme) -> go.Scatter | go.Scatter3d:
-    """All points; a token whose side is None carries no label here."""
-    return _trace(
-        space.coordinates[space.at, space.shown, : space.dimensions],
-        mode="markers+text",
-        text=["" if sides[i] is None else names[i] for i in space.shown],
-        textposition=[sides[i] or "middle right" for i in space.shown],
-        textfont={"family": TOKEN_FONT, "size": 11, "color": theme.second_ink},
-        customdata=[{"token": i} for i in space.shown],
-        hovertext=[names[i] for i in space.shown],
-        hovertemplate="%{hovertext}<extra></extra>",
-        marker={"size": SIZES[space.dimensions]["point"], "color": theme.mark},
-    )
+def _points(space: Space) -> dict[str, Any]:
+    """The point of every token that is shown."""
+    shown = space.shown
+    found = space.coordinates[space.at, shown, : space.dimensions]
+    kind: dict[str, Any] = {"type": "scatter3d"}
+    size = 3
+    if space.dimensions == 2:
+        kind = {"type": "scatter", "cliponaxis": False}
+        size = 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5
+    return {
+        **kind,
+        **{name: found[:, i] for i, name in enumerate("xyz"[: space.dimensions])},
+        "mode": "markers",
+        "customdata": [{"token": i} for i in shown],
+        "marker": {"size": size, "color": COLOURS.mark},
+    }
+
+
+def _labels(space: Space, names: list[str], sides: dict[int, str | None]) -> dict[str, Any]:
+    """What the points' trace has besides where Plotly writes at them; a token whose side is None carries no label."""
+    return {
+        "mode": "markers+text",
+        "text": ["" if sides[i] is None else names[i] for i in space.shown],
+        "textposition": [sides[i] or "middle right" for i in space.shown],
+        "textfont": {"family": TOKEN_FONT, "size": 11, "color": COLOURS.second_ink},
+        "hovertext": [names[i] for i in space.shown],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
 
 
 def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: str | None) -> go.Scatter | go.Scatter3d:
@@ -321,15 +339,15 @@ def _camera() -> dict[str, Any]:
     return {"eye": eye, "up": {"x": 0, "y": 0, "z": 1}, "projection": {"type": "orthographic"}}
 
 
-def _scene(space: Space, theme: Theme) -> dict[str, Any]:
+def _scene(space: Space) -> dict[str, Any]:
     def side(title: str) -> dict[str, Any]:
-        font = {"size": 11, "color": theme.second_ink}
+        font = {"size": 11, "color": COLOURS.second_ink}
         return {
             "title": {"text": title, "font": font},
-            "gridcolor": theme.hairline,
+            "gridcolor": COLOURS.hairline,
             "showbackground": False,
             "zeroline": False,
-            "tickfont": {"size": 10, "color": theme.muted},
+            "tickfont": {"size": 10, "color": COLOURS.muted},
         }
 
     axes = {f"{name}axis": side(title) for name, title in zip("xyz", space.titles, strict=True)}

@@ -45,6 +45,24 @@ def ordinal(number: int) -> str:
     return f"{number:,}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
+# places: the embeddings, and after each layer (docs/glossary.md)
+
+
+def place_name(place: int) -> str:
+    """ "embeddings", "after layer 0" …"""
+    return "embeddings" if place == 0 else f"after layer {place - 1}"
+
+
+def at_place(place: int) -> str:
+    """ "at the embeddings", "after layer 0" …"""
+    return f"at the {place_name(place)}" if place == 0 else place_name(place)
+
+
+def place_sign(place: int) -> str:
+    """ "E" for the embeddings, "0" after layer 0 …"""
+    return "E" if place == 0 else str(place - 1)
+
+
 # words
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from cachetools import FIFOCache
 
 from dashboard.contracts.job import JobSpec
 from dashboard.errors import DashboardError, unforeseen
@@ -30,6 +32,14 @@ Compute = Callable[[JobSpec, RunStore], None]
 MOST_KEPT = 1_000  # outcomes, and watchers
 
 
+@dataclass
+class _Kept:
+    """An outcome, and whether it was told."""
+
+    outcome: Outcome
+    told: bool = False
+
+
 class InProcessBackend:
     """`JobBackend` without queue or worker: every outcome is known at once, and is kept in memory.
 
@@ -43,10 +53,9 @@ class InProcessBackend:
 
     def __init__(self, store: RunStore, compute: Compute) -> None:
         self._store, self._compute = store, compute
-        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
-        self._told: set[str] = set()
+        self._outcomes: FIFOCache[str, _Kept] = FIFOCache(MOST_KEPT)
         # their keys, and which turn that is
-        self._watches: OrderedDict[str, tuple[tuple[str, ...], int]] = OrderedDict()
+        self._watches: FIFOCache[str, tuple[tuple[str, ...], int]] = FIFOCache(MOST_KEPT)
         self._lock = threading.Lock()
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
@@ -54,31 +63,28 @@ class InProcessBackend:
 
     def deliver(self, subscriber: str, outcome: Outcome) -> None:
         with self._lock:
-            self._outcomes[subscriber] = outcome
-            self._outcomes.move_to_end(subscriber)
-            self._told.discard(subscriber)
-            while len(self._outcomes) > MOST_KEPT:
-                oldest, _outcome = self._outcomes.popitem(last=False)
-                self._told.discard(oldest)
+            self._outcomes[subscriber] = _Kept(outcome)
 
     def poll(self, subscriber: str) -> Outcome:
         return self._told_of(subscriber, Failed(JobFailure(FORGOTTEN)))
 
     def _told_of(self, subscriber: str, otherwise: Outcome) -> Outcome:
         with self._lock:
-            if subscriber not in self._outcomes:
+            kept = self._outcomes.get(subscriber)
+            if kept is None:
                 return otherwise
-            self._told.add(subscriber)
-            return self._outcomes[subscriber]
+            kept.told = True
+            return kept.outcome
 
     def progress(self, subscriber: str) -> Underway | None:
         return None
 
     def standing(self, subscriber: str) -> Standing:
         with self._lock:
-            if subscriber not in self._outcomes:
+            kept = self._outcomes.get(subscriber)
+            if kept is None:
                 return "unknown"
-            return "told" if subscriber in self._told else "known"
+            return "told" if kept.told else "known"
 
     def cancel(self, subscriber: str) -> None:
         return None
@@ -99,9 +105,6 @@ class InProcessBackend:
                 chosen, refused = {}, NOTHING
             else:
                 self._watches[watcher] = tuple({**chosen, **refused}), turn
-                self._watches.move_to_end(watcher)
-            while len(self._watches) > MOST_KEPT:
-                self._watches.popitem(last=False)
         for key, spec in chosen.items():
             subscriber = watched_as(watcher, key)
             if key not in before or key in again or self.standing(subscriber) == "unknown":

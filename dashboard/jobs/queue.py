@@ -27,7 +27,7 @@ from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, RESULT_CANCELLED, RESULT_FORGOTTEN, JobFailure, is_result
 from dashboard.jobs.job_table import BOARDS, JobTable
 from dashboard.jobs.limits import check_room
-from dashboard.jobs.places import Places
+from dashboard.jobs.queue_positions import QueuePositions
 from dashboard.jobs.records import Claim, JobRecord, Subscription, Told, worker_lost
 from dashboard.jobs.transitions import Transitions
 from dashboard.jobs.verdicts import Verdicts
@@ -44,7 +44,7 @@ class JobQueue:
         self.worker_table = WorkerTable(cache, self.settings)
         self._step = Transitions(self.job_table, self.settings)
         self._verdicts = Verdicts(self._step, self.worker_table, self.settings)
-        self._places = Places(self.job_table, self.worker_table)
+        self._positions = QueuePositions(self.job_table, self.worker_table)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> JobQueue:
@@ -119,7 +119,7 @@ class JobQueue:
         """Where the job is, for a person; None once the outcome is known."""
         found = self.job_table.subscription(subscriber)
         record = self.job_table.job(found.job) if found is not None and found.outcome is None else None
-        return None if record is None or not record.active else self._places.of(record)
+        return None if record is None or not record.active else self._positions.of(record)
 
     def standing(self, subscriber: str) -> Standing:
         """Whether the outcome is open, known, or known and told."""
@@ -130,7 +130,7 @@ class JobQueue:
 
     def health(self) -> Health:
         """The workers in one word, and how many jobs wait."""
-        return self._places.health()
+        return self._positions.health()
 
     # ---- workers -----------------------------------------------------------------------------------------------------
 

@@ -62,8 +62,8 @@ def run_worker(
 
 
 @dataclass
-class _Place:
-    """A place for one worker of a lane: who has it now, and how often its workers died before they were ready."""
+class _Slot:
+    """A slot for one worker of a lane: who has it now, and how often its workers died before they were ready."""
 
     lane: Lane = "compute"
     process: SpawnProcess | None = None
@@ -87,8 +87,8 @@ class Supervisor:
         self._registries: dict[Lane, str] = {"compute": registry, "prepare": preparation}
         self._queue = JobQueue.from_settings(settings)
         self._spawn = multiprocessing.get_context("spawn")
-        self._places = [_Place() for _ in range(settings.workers)]
-        self._places += [_Place("prepare") for _ in range(settings.preparations)]
+        self._slots = [_Slot() for _ in range(settings.workers)]
+        self._slots += [_Slot("prepare") for _ in range(settings.preparations)]
         self._watch_at = self._beat_at = 0.0
         self._entered = False  # whether it counts as a supervisor
         self._given_up: list[SpawnProcess] = []  # that could not be ended
@@ -96,23 +96,23 @@ class Supervisor:
     def tick(self) -> None:
         """One round: start, replace, stop, watch; then wait for a death or a tenth of a second."""
         now = time.monotonic()
-        for place in self._places:
-            if place.process is None:
-                if now >= place.start_at and (place.lane == "compute" or self._is_due()):
-                    self._start(place)
-            elif not place.process.is_alive():
-                self._bury(place)
+        for slot in self._slots:
+            if slot.process is None:
+                if now >= slot.start_at and (slot.lane == "compute" or self._is_due()):
+                    self._start(slot)
+            elif not slot.process.is_alive():
+                self._bury(slot)
             else:
-                self._stop_unwanted(place, now)
+                self._stop_unwanted(slot, now)
         if now >= self._beat_at:
             self._beat_at = now + BEAT_SECONDS
             self._beat()
         if now >= self._watch_at:
             self._watch_at = now + WATCH_SECONDS
-            for place in self._places:
-                self._stop_greedy(place)
+            for slot in self._slots:
+                self._stop_greedy(slot)
             self._queue.watch()
-        alive = [place.process.sentinel for place in self._places if place.process is not None]
+        alive = [slot.process.sentinel for slot in self._slots if slot.process is not None]
         if alive:
             wait(alive, timeout=TICK_SECONDS)
         else:
@@ -121,9 +121,9 @@ class Supervisor:
     def processes(self) -> list[int]:
         """The ids of the workers' processes; safe in any thread."""
         found = []
-        for place in self._places:
+        for slot in self._slots:
             with contextlib.suppress(AttributeError, ValueError):  # it has just ended
-                found.append(place.process.pid)  # type: ignore[union-attr]
+                found.append(slot.process.pid)  # type: ignore[union-attr]
         return [pid for pid in found if pid is not None]
 
     def end(self) -> bool:
@@ -134,7 +134,7 @@ class Supervisor:
         """
         with contextlib.suppress(StorageError):
             self._queue.worker_table.supervise(idle=True)
-        running = [place.process for place in self._places if place.process is not None]
+        running = [slot.process for slot in self._slots if slot.process is not None]
         for process in running:
             process.terminate()
         deadline = time.monotonic() + END_SECONDS
@@ -143,10 +143,10 @@ class Supervisor:
             if process.is_alive():
                 process.kill()
             self._let_go(process)
-        for place in self._places:
+        for slot in self._slots:
             with contextlib.suppress(StorageError):  # whoever watches finds that its process is gone
-                self._queue.lose_worker(place.worker, by_order=True)
-            place.process = None
+                self._queue.lose_worker(slot.worker, by_order=True)
+            slot.process = None
         with contextlib.suppress(StorageError):
             self._queue.worker_table.retire()
         self._queue.close()
@@ -155,60 +155,60 @@ class Supervisor:
     def _is_due(self) -> bool:
         """Whether a preparation waits for which no process has been started yet."""
         due = self._queue.preparations_due()
-        return due > 0 and due > sum(self._has_begun(place) for place in self._places if place.lane == "prepare")
+        return due > 0 and due > sum(self._has_begun(slot) for slot in self._slots if slot.lane == "prepare")
 
-    def _has_begun(self, place: _Place) -> bool:
-        """Whether a place's process is there and has no job yet."""
-        record = None if place.process is None else self._queue.worker_table.get(place.worker)
+    def _has_begun(self, slot: _Slot) -> bool:
+        """Whether a slot's process is there and has no job yet."""
+        record = None if slot.process is None else self._queue.worker_table.get(slot.worker)
         return record is not None and record.state == "starting"
 
-    def _start(self, place: _Place) -> None:
-        before, place.worker = place.worker, uuid.uuid4().hex
+    def _start(self, slot: _Slot) -> None:
+        before, slot.worker = slot.worker, uuid.uuid4().hex
         process = self._spawn.Process(
-            target=work if place.lane == "compute" else prepare_one,
-            args=(self._settings, place.worker, os.getpid(), self._registries[place.lane]),
+            target=work if slot.lane == "compute" else prepare_one,
+            args=(self._settings, slot.worker, os.getpid(), self._registries[slot.lane]),
             name="dashboard-worker",
             daemon=True,
         )
         # entered before it runs, so that the queue is served all the while; it says itself when it is ready
-        self._queue.worker_table.publish(entry(place.worker, os.getpid(), os.getpid(), place.lane))
+        self._queue.worker_table.publish(entry(slot.worker, os.getpid(), os.getpid(), slot.lane))
         process.start()
-        place.process, place.unwanted_since, place.missed_since = process, None, None
-        place.heard_at, place.lent = time.monotonic(), 0.0
-        log.info("worker %s started, process %s", place.worker[:8], process.pid)
-        self._queue.worker_table.change(place.worker, pid=process.pid)
+        slot.process, slot.unwanted_since, slot.missed_since = process, None, None
+        slot.heard_at, slot.lent = time.monotonic(), 0.0
+        log.info("worker %s started, process %s", slot.worker[:8], process.pid)
+        self._queue.worker_table.change(slot.worker, pid=process.pid)
         if before:
             self._queue.lose_worker(before)
 
-    def _bury(self, place: _Place) -> None:
+    def _bury(self, slot: _Slot) -> None:
         """A worker has died: its job failed; start another, at once unless they keep dying before they are ready. One
         that prepares ends by itself, and has no successor before there is something to do."""
-        if place.process is None:
+        if slot.process is None:
             return
-        record = self._queue.worker_table.get(place.worker)
-        code, place.process = self._let_go(place.process), None
+        record = self._queue.worker_table.get(slot.worker)
+        code, slot.process = self._let_go(slot.process), None
         never_ready = record is not None and record.state == "starting" and code != 0
-        log.log(logging.INFO if code == 0 else logging.WARNING, "worker %s ended with code %s", place.worker[:8], code)
+        log.log(logging.INFO if code == 0 else logging.WARNING, "worker %s ended with code %s", slot.worker[:8], code)
         if code == -signal.SIGTERM:  # someone stops the service, all its processes at once
-            self._queue.lose_worker(place.worker, by_order=True)
-        pause = self._pause(place, never_ready)
+            self._queue.lose_worker(slot.worker, by_order=True)
+        pause = self._pause(slot, never_ready)
         if pause:
             log.error("workers end before they are ready; the next is started in %.0f s", pause)
-        if pause or place.lane == "prepare":
-            self._queue.lose_worker(place.worker)
-            place.worker = ""
+        if pause or slot.lane == "prepare":
+            self._queue.lose_worker(slot.worker)
+            slot.worker = ""
         else:
-            self._start(place)
-        if pause and place.lane == "prepare":
+            self._start(slot)
+        if pause and slot.lane == "prepare":
             self._queue.fail_waiting("prepare", JobFailure(NEVER_READY))
 
-    def _pause(self, place: _Place, never_ready: bool) -> float:
-        """Seconds until another worker may start in a place whose worker ended; preparations share their luck."""
-        deaths = place.deaths + 1 if never_ready else 0
+    def _pause(self, slot: _Slot, never_ready: bool) -> float:
+        """Seconds until another worker may start in a slot whose worker ended; preparations share their luck."""
+        deaths = slot.deaths + 1 if never_ready else 0
         excess = deaths - QUICK_DEATHS
         pause = min(LONGEST_WAIT_SECONDS, 2.0**excess) if excess >= 0 else 0.0
-        for other in self._places:
-            if other is place or other.lane == place.lane == "prepare":
+        for other in self._slots:
+            if other is slot or other.lane == slot.lane == "prepare":
                 other.deaths, other.start_at = deaths, time.monotonic() + pause
         return pause
 
@@ -226,43 +226,43 @@ class Supervisor:
             process.close()
         return code
 
-    def _stop_unwanted(self, place: _Place, now: float) -> None:
+    def _stop_unwanted(self, slot: _Slot, now: float) -> None:
         """Replace a worker that goes on with what nobody waits for, or that has been silent for too long."""
-        record = self._queue.worker_table.get(place.worker)
+        record = self._queue.worker_table.get(slot.worker)
         wanted = record is None or record.job is None or self._queue.is_wanted(record.job, record.attempt or 0)
-        if not wanted and place.unwanted_since is None:
-            place.unwanted_since = now
+        if not wanted and slot.unwanted_since is None:
+            slot.unwanted_since = now
         elif wanted:
-            place.unwanted_since = None
+            slot.unwanted_since = None
         grace = self._settings.cancel_grace_seconds
         if record is not None and record.state in ("loading", "saving"):
             grace *= LOADING_GRACE
-        late = place.unwanted_since is not None and now - place.unwanted_since > grace
-        if late or self._is_silent(place, record, now):
-            self._replace(place, "did not stop" if late else "is silent")
+        late = slot.unwanted_since is not None and now - slot.unwanted_since > grace
+        if late or self._is_silent(slot, record, now):
+            self._replace(slot, "did not stop" if late else "is silent")
 
-    def _is_silent(self, place: _Place, record: WorkerRecord | None, now: float) -> bool:
+    def _is_silent(self, slot: _Slot, record: WorkerRecord | None, now: float) -> bool:
         """Whether a worker gives no sign of life; one that is missing from the table has a moment to enter
         itself again."""
         if record is not None:
-            place.missed_since = None
+            slot.missed_since = None
             return self._queue.worker_table.is_gone(record) and self._queue.worker_table.can_write()
-        if place.missed_since is None:
-            place.missed_since = now
-        return now - place.missed_since > self._settings.heartbeat_seconds
+        if slot.missed_since is None:
+            slot.missed_since = now
+        return now - slot.missed_since > self._settings.heartbeat_seconds
 
-    def _stop_greedy(self, place: _Place) -> None:
+    def _stop_greedy(self, slot: _Slot) -> None:
         """Replace a worker that holds more memory than it may, before it takes that of everyone else."""
-        if place.process is None or held_bytes(place.process.pid) <= self._settings.worker_gigabytes * 1e9:
+        if slot.process is None or held_bytes(slot.process.pid) <= self._settings.worker_gigabytes * 1e9:
             return
-        self._queue.lose_worker(place.worker, lambda record: over_memory(record, self._settings.worker_gigabytes))
-        self._replace(place, "holds too much memory")
+        self._queue.lose_worker(slot.worker, lambda record: over_memory(record, self._settings.worker_gigabytes))
+        self._replace(slot, "holds too much memory")
 
-    def _replace(self, place: _Place, why: str) -> None:
-        if place.process is not None:
-            log.warning("worker %s %s; it is replaced", place.worker[:8], why)
-            place.process.kill()
-            self._bury(place)
+    def _replace(self, slot: _Slot, why: str) -> None:
+        if slot.process is not None:
+            log.warning("worker %s %s; it is replaced", slot.worker[:8], why)
+            slot.process.kill()
+            self._bury(slot)
 
     def _beat(self) -> None:
         """Signs of life: its own, and of workers that cannot give them (importing torch, loading a model).
@@ -274,21 +274,21 @@ class Supervisor:
             self._queue.watch_running()
             self._entered = True
         self._queue.worker_table.supervise(
-            idle=all(place.process is None for place in self._places if place.lane == "compute")
+            idle=all(slot.process is None for slot in self._slots if slot.lane == "compute")
         )
-        for place in self._places:
-            record = self._queue.worker_table.get(place.worker)
-            if record is not None and record.state in ("starting", "loading") and not self._is_frozen(place, record):
-                place.lent = time.time()
-                self._queue.worker_table.change(place.worker, beat=place.lent)
+        for slot in self._slots:
+            record = self._queue.worker_table.get(slot.worker)
+            if record is not None and record.state in ("starting", "loading") and not self._is_frozen(slot, record):
+                slot.lent = time.time()
+                self._queue.worker_table.change(slot.worker, beat=slot.lent)
 
-    def _is_frozen(self, place: _Place, record: WorkerRecord) -> bool:
+    def _is_frozen(self, slot: _Slot, record: WorkerRecord) -> bool:
         """Whether a process has neither given a sign of life of its own nor computed anything for as long as a download
         may stall. One that imports torch or writes a large file gives none meanwhile, but computes."""
-        now, computed = time.monotonic(), 0.0 if place.process is None else processor_seconds(place.process.pid)
-        if record.beat != place.lent or computed != place.computed:
-            place.heard_at, place.computed = now, computed
-        return now - place.heard_at > max(self._settings.stall_seconds, self._settings.heartbeat_seconds)
+        now, computed = time.monotonic(), 0.0 if slot.process is None else processor_seconds(slot.process.pid)
+        if record.beat != slot.lent or computed != slot.computed:
+            slot.heard_at, slot.computed = now, computed
+        return now - slot.heard_at > max(self._settings.stall_seconds, self._settings.heartbeat_seconds)
 
 
 def _survive(tick: Callable[[], None]) -> None:

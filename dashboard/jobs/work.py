@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.job import Progress
+from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import DashboardError, NoRoomError, NotReadyError
 from dashboard.settings import Settings
@@ -43,7 +43,7 @@ class JobContext:
 
     key: str
     store: RunStore
-    progress: Callable[[Progress], None]
+    progress: OnProgress
     announce: Announce
     give_way: Callable[[], None] = lambda: None
 
@@ -135,7 +135,7 @@ class ResidentModels:
             job_context.announce(state="busy", message="")
 
     def _load(
-        self, name: str, revision: str | None, announce: Announce, progress: Callable[[Progress], None] | None = None
+        self, name: str, revision: str | None, announce: Announce, progress: OnProgress | None = None
     ) -> LoadedModel:
         from dashboard.catalog.catalog import title_of
 
@@ -229,7 +229,7 @@ def derive(payload: Mapping[str, Any], job_context: JobContext, models: Resident
     return asked.name
 
 
-def _giving_way(job_context: JobContext) -> Callable[[Progress], None]:
+def _giving_way(job_context: JobContext) -> OnProgress:
     """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job; not in
     the middle of a forward, while the model has hooks.
     """

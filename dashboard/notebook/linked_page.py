@@ -107,24 +107,29 @@ def show(
         ModelError: `loaded` is not the model of this run.
         SettingsError: the port is taken.
     """
-    if not isinstance(run, ModelRun):
-        raise BadRequestError(
-            f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns."
-        )
-    if loaded is not None and loaded.fingerprint != run.header.get("fingerprint", loaded.fingerprint):
-        raise ModelError(f"{loaded.info.title} is not the model that made this run ({run.model.title}). Pass that one.")
+    _check_arguments(run, loaded)
     if other is not None:
         warnings.warn("show(other=…) is now show(second=…).", DeprecationWarning, stacklevel=2)
         second = other if second is None else second
-    place = {"token": token, "second": second, "layer": layer, "head": head}
+    location = {"token": token, "second": second, "layer": layer, "head": head}
     run.check(token=token, layer=layer, head=head)
     run.check(token=second)
     reach = Reach(int(port), proxy, tuple(origins))
     with _CHANGE:
         server = server_for(reach)
         server.add(run, loaded)
-    query = urlencode({"run": run.key, **{name: value for name, value in place.items() if value is not None}})
+    query = urlencode({"run": run.key, **{name: value for name, value in location.items() if value is not None}})
     return LinkedPage(server, run, f"?{query}", int(height))
+
+
+def _check_arguments(run: object, loaded: LoadedModel | None) -> None:
+    """Raise what `show` raises for another object than a run, or another model than the run's."""
+    if not isinstance(run, ModelRun):
+        raise BadRequestError(
+            f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns."
+        )
+    if loaded is not None and loaded.fingerprint != run.header.get("fingerprint", loaded.fingerprint):
+        raise ModelError(f"{loaded.info.title} is not the model that made this run ({run.model.title}). Pass that one.")
 
 
 @dataclass(frozen=True)

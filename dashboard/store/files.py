@@ -1,4 +1,5 @@
-"""The files of the run store, by name: which there are, how large they are, when each run was used last."""
+"""How a file is written, whole or not at all; and the files of the run store by name: which there are, how large they
+are, when each run was used last."""
 
 from __future__ import annotations
 
@@ -6,15 +7,53 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Collection, Iterable
+import uuid
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboard.contracts.request import is_run_key
+from dashboard.contracts.request import KEY_LENGTH, KEY_PATTERN, is_run_key
 
 SUFFIX = ".safetensors"
-DERIVED_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9][a-z0-9-]{0,60}")
-KEY_LENGTH = 64  # characters with which every name begins
+DERIVED_NAME = re.compile(rf"({KEY_PATTERN.pattern})\.[a-z0-9][a-z0-9-]{{0,60}}")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, name: str | None = None, private: bool = False, durable: bool = False) -> Iterator[Path]:
+    """A file that is written under another name and takes the place of `path` at the end: whoever reads that sees all
+    of it or what was there before. An error leaves nothing behind; only a killed writer leaves its part.
+
+    Args:
+        name, private: as of `part_of`. durable: its content is on the disk before its name is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with part_of(path, name, private) as part:
+        yield part
+        if private:
+            part.chmod(0o600)  # a library may have put a file of its own there
+        if durable:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        part.replace(path)
+
+
+@contextlib.contextmanager
+def part_of(path: Path, name: str | None = None, private: bool = False) -> Iterator[Path]:
+    """The name of a part beside `path`, NAME.RANDOM.part, to write to; what still has that name at the end is removed.
+
+    Args:
+        name: what the part's name begins with; by default, all of the file's name.
+        private: nobody but its owner may read it at any time.
+    """
+    part = path.with_name(f"{name or path.name}.{uuid.uuid4().hex}.part")
+    try:
+        if private:
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

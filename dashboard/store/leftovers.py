@@ -51,7 +51,7 @@ def last_written(path: Path) -> float:
 def _states(path: Path) -> Iterator[os.stat_result]:
     """Of a file, or of a folder and everything in it, links not followed; what leaves while we look is passed over."""
     walked = () if path.is_symlink() else os.walk(path)
-    inner = (Path(place) / name for place, folders, files in walked for name in (*folders, *files))
+    inner = (Path(parent) / name for parent, folders, files in walked for name in (*folders, *files))
     for item in (path, *inner):
         with contextlib.suppress(OSError):
             yield item.lstat()

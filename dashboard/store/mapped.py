@@ -34,6 +34,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "BOOL": np.dtype("?"),
     }
 )
+READABLE = frozenset(DTYPES.values())
 
 
 LONGEST_HEADER = 64_000_000  # bytes; a run of the longest texts has some

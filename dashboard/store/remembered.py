@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 T = TypeVar("T")
 
@@ -38,8 +39,8 @@ class Remembered(Generic[T]):
     """Values by key, each of one file; the least recently used leaves. Safe for threads."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
-        self._values: OrderedDict[str, tuple[Identity, T]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._values: LRUCache[str, tuple[Identity, T]] = LRUCache(most)
 
     def get(self, key: str, identity: Identity) -> T | None:
         """The value of a key, if it is of this very file; else it is forgotten."""
@@ -48,16 +49,12 @@ class Remembered(Generic[T]):
             if found is None or found[0] != identity:
                 self._values.pop(key, None)
                 return None
-            self._values.move_to_end(key)
             return found[1]
 
     def keep(self, key: str, identity: Identity, value: T) -> None:
         """Remember a value of a file."""
         with self._lock:
             self._values[key] = identity, value
-            self._values.move_to_end(key)
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
 
     def forget_gone(self, path_of: Callable[[str], Path]) -> None:
         """Forget what is of a file that has left or was replaced."""

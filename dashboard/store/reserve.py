@@ -16,7 +16,7 @@ def reserved_bytes(folder: Path) -> int:
 
 def there(folder: Path) -> Path:
     """A folder, or where it is missing the nearest one above it."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def disk_of(folder: Path) -> int:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from dashboard.contracts.derived import Derived, DerivedRequest
-from dashboard.contracts.request import is_run_key
-from dashboard.contracts.run import UNSTAMPED, ModelRun
+from dashboard.contracts.request import KEY_LENGTH, is_run_key
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.run_header import UNSTAMPED
 from dashboard.errors import (
     BadRequestError,
     DashboardError,
@@ -40,7 +40,6 @@ from dashboard.errors import (
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
-    KEY_LENGTH,
     SUFFIX,
     derived_from,
     file_of,
@@ -52,9 +51,10 @@ from dashboard.store.files import (
     remove,
     remove_run,
     touch,
+    whole_file,
 )
 from dashboard.store.leftovers import remove_left
-from dashboard.store.mapped import DTYPES, DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.mapped import READABLE, DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.refusals import MISSING, full_disk, missing, too_large
 from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
@@ -65,7 +65,6 @@ from dashboard.system.private import private_folder
 log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that one process keeps open
 KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
-READABLE = frozenset(DTYPES.values())
 
 
 class RunStore:
@@ -329,15 +328,9 @@ class RunStore:
         self._make_room(name)
 
     def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-        part = private_folder(self.folder) / f"{name}.{uuid.uuid4().hex}.part"
-        try:
+        private_folder(self.folder)
+        with whole_file(self._path(name), name, private=True, durable=True) as part:
             save_file({label: _storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
-            part.chmod(0o600)
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(self._path(name))
-        finally:
-            part.unlink(missing_ok=True)
 
     def _make_room(self, keep: str) -> None:
         """Let go what is derived, and then the least recently used runs, until everything fits, pinned ones last; what

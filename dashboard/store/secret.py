@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from dashboard.store.files import part_of
 from dashboard.system.private import private_folder
 
 SECRET_FILE = "signing-secret"
@@ -41,17 +41,13 @@ def kept_secret(path: Path, generate: Callable[[], bytes]) -> bytes:
     """
     if not _secret_in(path):
         private_folder(path.parent)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(generate())
+        with part_of(path, private=True) as part:  # and not `whole_file`: who comes second must not replace it
+            part.write_bytes(generate())
             try:
                 os.link(part, path)
             except FileExistsError:  # another process was first, or it was made on a full disk
                 if not _secret_in(path):
                     part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     return _secret_in(path)
 
 

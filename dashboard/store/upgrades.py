@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.run import stamp_of, stream_of
+from dashboard.contracts.run_header import stamp_of, stream_of
 from dashboard.errors import NewerRunError
 
 Header = dict[str, Any]

@@ -29,6 +29,7 @@ from itsdangerous import BadSignature, Signer
 from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError, RunNotFoundError
 from dashboard.settings import Settings
+from dashboard.store.files import whole_file
 from dashboard.store.leftovers import remove_left
 from dashboard.store.secret import SECRET_FILE, Secret
 from dashboard.system.private import alone, private_folder
@@ -203,16 +204,10 @@ class VisitorLists:
             new = not path.exists()
             runs = self._read(path)
             result = apply(runs)
-            part = path.with_suffix(f".{secrets.token_hex(8)}.part")
-            try:
-                private_folder(self.folder)
-                part.touch(mode=0o600)
-                part.write_text(
-                    json.dumps({"runs": {key: asdict(visit) for key, visit in runs.items()}}), encoding="utf-8"
-                )
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            private_folder(self.folder)
+            with whole_file(path, path.stem, private=True) as part:
+                told = {"runs": {key: asdict(visit) for key, visit in runs.items()}}
+                part.write_text(json.dumps(told), encoding="utf-8")
         if new and secrets.randbelow(SWEEP_EVERY) == 0:
             self.sweep()
         return result

@@ -15,12 +15,12 @@ def all_views() -> tuple[View, ...]:
         ValueError: two views have one name.
     """
     modules = [importlib.import_module(info.name) for info in pkgutil.walk_packages(__path__, f"{__name__}.")]
-    views = sorted((module.VIEW for module in modules if hasattr(module, "VIEW")), key=_place)
+    views = sorted((module.VIEW for module in modules if hasattr(module, "VIEW")), key=_order)
     names = [view.name for view in views]
     if len(set(names)) != len(names):
         raise ValueError(f"Two views have one name: {names}")
     return tuple(views)
 
 
-def _place(view: View) -> tuple[int, int]:
+def _order(view: View) -> tuple[int, int]:
     return list(CARDS).index(view.card), view.order

@@ -1,4 +1,4 @@
-"""The cards of the page: each holds several views as tabs, and one of the cards has the large place."""
+"""The cards of the page: each holds several views as tabs, and one of the cards has the large slot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import CARDS, View
 
-LARGE = "large"  # parameter of the address: which card has the large place
+LARGE = "large"  # parameter of the address: which card has the large slot
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,5 @@ def cards_of(views: Sequence[View]) -> tuple[Card, ...]:
 
 
 def large_of(cards: Sequence[Card]) -> Choice:
-    """Which card has the large place."""
+    """Which card has the large slot."""
     return Choice(LARGE, "Large card", tuple((card.name, card.title) for card in cards))

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind
 
 ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 

@@ -15,10 +15,13 @@ from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.table import Table
+from dashboard.errors import MissingArrayError
 from dashboard.figures.spec import Spec
 from dashboard.figures.tokens import Labelled, lead_of, leading_marks, run_labels, token_label
 from dashboard.views.controls import SHOW, Control
 
+Sentence = list[Any]  # texts, tokens and terms of the glossary, as children of a Dash component
+Explanation = tuple[Sentence, Sentence, Sentence]
 CARDS = {"attention": "Attention", "hidden": "Hidden states", "prediction": "Predictions"}  # by name, in their order
 
 
@@ -65,7 +68,7 @@ class View:
     Attributes:
         name: makes the ids (`<name>-graph`). title: before there is a run. card: which card it is a tab of (`CARDS`).
         tab: what its tab says; order: its place among the tabs.
-        adapts: it draws another figure in a small place than in the large one (`Context.place`).
+        adapts: it draws another figure in a small slot than in the large one (`Context.slot`).
         invitation: headline and sentence before there is a run.
         figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
             where they change it (`fields` asks both); export_reads: of the exported figure, where it differs: what the
@@ -73,6 +76,8 @@ class View:
         draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to
             draw (then `text` gives a message).
         text: title, caption, body and footer; reads the whole selection.
+        explain: what stands behind the card's `?`: three short sentences for people who are new to the field, true of
+            every run, with its own numbers (dashboard/views/explanation.py).
         controls: what the card's options offer; a view with a table offers that, too, unless it `is_table` already.
         beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
             figure, when the tab is first opened (assets/state/late.js): what is large to load.
@@ -97,6 +102,7 @@ class View:
     figure_reads: tuple[str, ...]
     draw: Callable[[Context], go.Figure | Spec | None]
     text: Callable[[Context], Words]
+    explain: Callable[[Context], Explanation]
     controls: tuple[Control, ...] = ()
     beside: Callable[[], Any] | None = None
     above: Callable[[], Any] | None = None
@@ -130,6 +136,20 @@ class View:
     def wanted(self, context: Context) -> tuple[DerivedRequest, ...]:
         """The derived results that it shows."""
         return () if self.needs is None else self.needs(context)
+
+    def explanation(self, context: Context) -> tuple[Sentence, ...]:
+        """The three sentences; none where the run lacks an array that they are about, which the card says itself.
+
+        Raises:
+            ValueError: there are not three.
+        """
+        try:
+            sentences = self.explain(context)
+        except MissingArrayError:
+            return ()
+        if len(sentences) != 3:
+            raise ValueError(f"{self.name} is explained in {len(sentences)} sentences; explain gives three.")
+        return sentences
 
     def awaits(self, context: Context) -> tuple[DerivedRequest, ...]:
         """Those of them that must be computed first; none where everything can be shown."""

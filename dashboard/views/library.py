@@ -28,10 +28,10 @@ class Library(Protocol):
         """The same, of results that nobody is to compute where they are not there."""
 
 
-def context_of(view: View, state: ViewState, library: Library, theme: str = "light") -> Context:
+def context_of(view: View, state: ViewState, library: Library) -> Context:
     """All that a view may look at in this state, with those of the results it needs that are there."""
     selection = state.selection
-    context = Context(library.run_of(selection), selection, state.options[view.name], theme, place=state.place_of(view))
+    context = Context(library.run_of(selection), selection, state.options[view.name], slot=state.slot_of(view))
     used = library.kept_of(context.run, view.uses(context)) if view.uses else {}
     context = replace(context, results=used)
     wanted = [request for request in view.wanted(context) if request.name not in used]

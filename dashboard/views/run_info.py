@@ -13,7 +13,7 @@ from dashboard.analysis.attention import head_tags
 from dashboard.catalog.examples import Example, example_for
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.selection import PLACES, Selection, apart
+from dashboard.contracts.selection import LOCATION, Selection, apart
 from dashboard.errors import MissingArrayError
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 
@@ -80,7 +80,7 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
     """
     example = opened_example(run, before)
     if example is not None:
-        return {field.name: getattr(example, field.name) for field in PLACES}
+        return {field.name: getattr(example, field.name) for field in LOCATION}
     last = max((i for i, token in enumerate(run.tokens) if not token.given), default=len(run) - 1)
     masks = [] if before is not None and before.key == run.key else typed_masks(run)
     if before is None or selection is None:
@@ -140,9 +140,9 @@ def _shared(old: Sequence[str], new: Sequence[str]) -> int:
     return next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
-def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The valid places that an address names, and a sentence for each that is not; one that names a token and no second
-    token means that there is none.
+def location_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The location that an address names, as far as the run has it, and a sentence for each index that it has not; one
+    that names a token and no second token means that there is none.
 
     Args:
         address: the address bar's values as text.
@@ -157,7 +157,7 @@ def place_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any], li
             f"The address names the stream “{str(stream)[:40]}”, but this run has {' and '.join(run.streams)}."
         )
     counts = run.counts(found.get("stream"))
-    for field in PLACES:
+    for field in LOCATION:
         raw, count, what = field.value_in(address), counts[field.kind.of], field.kind.title
         if raw is None:
             continue

@@ -119,8 +119,8 @@ class ViewState:
         tabs = {card.name: card.tabs.parse(query.get(card.name)) for card in cards}
         return cls(Selection.from_json(query), options, tabs, large_of(cards).parse(query.get(LARGE)))
 
-    def place_of(self, view: View) -> str:
-        """The place that a view's card is in."""
+    def slot_of(self, view: View) -> str:
+        """The slot of the page that a view's card is in."""
         return "large" if view.card == self.large else "small"
 
     def open_views(self, views: Sequence[View]) -> list[View]:

@@ -21,12 +21,11 @@ from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.contracts.token import Token
 from dashboard.figures.outlier_text import names_text
-from dashboard.figures.space import place_name
-from dashboard.figures.text import isolated, minus, percent
+from dashboard.figures.text import isolated, minus, percent, place_name, place_sign
 from dashboard.figures.tokens import Names, distinct, labels_of, run_labels, token_label
 
 LONGEST_IN_HEADING = 20  # characters of a token
-BLOCK = 262_144  # weights that are derived at once while a whole head is read
+BLOCK = 262_144  # weights that are derived at once while a whole head is read or drawn
 
 
 def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Sequence[float] | np.ndarray]]) -> Table:
@@ -159,7 +158,7 @@ def path_table(
         if other is not None and not whole:
             found = similarity(layer, token, other)
             pair = [found.cosine if np.isfinite(found.cosine) else "not defined", found.distance]
-        name = place_name(index) if whole else str(index - 1) if index else "E"
+        name = place_name(index) if whole else place_sign(index)
         for row, position in enumerate(followed):
             at = _coordinates(paths.coordinates[index, position], position in paths.left_out, whole)
             text = tokens[position].text if whole else labels[position]

@@ -12,6 +12,7 @@ from flask_compress import Compress
 from plotly.io.json import to_json_plotly
 
 from dashboard.catalog.catalog import Catalog
+from dashboard.components.scripts import ASSETS
 from dashboard.jobs.in_process import Compute
 from dashboard.jobs.manager import ResidentWorkerManager
 from dashboard.jobs.opening import open_backend
@@ -20,11 +21,11 @@ from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
 from dashboard.views import all_views
 from dashboard.views.declaration import View
+from dashboard.views.grid import load_with_first
 from dashboard.web.below_path import below
-from dashboard.web.build import ASSETS
 from dashboard.web.callback_validation import guard
 from dashboard.web.callbacks import connect
-from dashboard.web.layout import layout
+from dashboard.web.layout import TITLE, layout
 from dashboard.web.plain_line import answer_errors
 from dashboard.web.routes.exports import make_exports
 from dashboard.web.routes.figures import make_figures
@@ -34,7 +35,6 @@ from dashboard.web.routes.runs import make_runs
 from dashboard.web.security import asker, name_visitors, refuse_other_hosts, secure, security_policy
 from dashboard.web.services import Services
 
-TITLE = "Transformer dashboard"
 LATE = """
 <style>@keyframes late{to{visibility:visible}}
 .late{visibility:hidden;animation:late 0s 6s forwards;max-width:42em;margin:8px}
@@ -75,6 +75,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     """
     import_pandas()
     make_folders(settings)
+    load_with_first()
     views = all_views()
     store = RunStore.from_settings(settings)
     backend = open_backend(settings, store, embedding.compute if embedding else None)

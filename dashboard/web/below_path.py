@@ -27,8 +27,8 @@ def below(application: Wsgi, path: str) -> Wsgi:
         asked = environ.get("PATH_INFO", "")
         if asked == script:
             query = environ.get("QUERY_STRING", "")
-            place = f"{path}?{query}" if query else path
-            start_response("308 Permanent Redirect", [("Location", place), ("Content-Length", "0")])
+            location = f"{path}?{query}" if query else path
+            start_response("308 Permanent Redirect", [("Location", location), ("Content-Length", "0")])
             return []
         rest = asked.removeprefix(script) if asked.startswith(path) else asked
         return application({**environ, "SCRIPT_NAME": script, "PATH_INFO": rest}, start_response)

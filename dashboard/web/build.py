@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from dashboard.components.scripts import ASSETS, PACKAGE
+
 FOR_EVER = "private, max-age=31536000, immutable"  # of an answer whose address names all that it depends on
-INSTALLED, BESIDE = PACKAGE / "assets", PACKAGE.parent / "assets"
-# as pyproject.toml puts them into a wheel, or as they lie in the checkout
-ASSETS = INSTALLED if INSTALLED.is_dir() else BESIDE
 PARTS = ((PACKAGE, "*.py"), (ASSETS, "*"))
 
 

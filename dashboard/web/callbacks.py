@@ -28,7 +28,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, UnreadableRunError
 from dashboard.views.declaration import View
-from dashboard.views.run_info import apart, describe_run, opened_example, place_in, start_of
+from dashboard.views.run_info import apart, describe_run, location_in, opened_example, start_of
 from dashboard.views.state import options_in, settings_of
 from dashboard.web.model_picker import known_model
 from dashboard.web.services import Services, guarded
@@ -198,7 +198,7 @@ def _from_address(services: Services, views: Sequence[View], address: object) ->
         raise
     except RunNotFoundError as error:
         raise RunNotFoundError(GONE[via]) from error
-    found, problems = place_in(run, address)
+    found, problems = location_in(run, address)
     options, unknown = options_in(address, views)
     start, problem = apart({**start_of(run, None, None), **found}), " ".join([*problems, *unknown]) or None
     return {**describe_run(run), "start": start, "options": options, "problem": problem, "opened": True, "via": via}

@@ -14,7 +14,7 @@ from dashboard.components import ids
 from dashboard.components.card_tabs import CardTabs
 from dashboard.components.markup import attributes, frozen, plain
 from dashboard.components.view_panel import ViewPanel
-from dashboard.figures.theme import LIGHT, empty_figure
+from dashboard.figures.theme import LIGHT, empty_figure, in_theme
 from dashboard.views.cards import Card, cards_of
 from dashboard.views.controls import Choice, Control, Number, Slider, Switch, Text
 from dashboard.views.declaration import View
@@ -25,6 +25,11 @@ FORMATS = {
     "html": "A page with the figure, which works offline",
     "csv": "The numbers, for a spreadsheet or pandas",
 }
+WIDTHS = (
+    ("screen", "Screen", "Each figure as wide as it likes"),
+    ("170mm", "170 mm", "For print: the width of a page; PNG at 300 dpi"),
+    ("85mm", "85 mm", "For print: one of two columns; PNG at 300 dpi"),
+)
 
 
 def cards_box(views: Sequence[View]) -> html.Div:
@@ -72,7 +77,7 @@ def _panel(view: View) -> ViewPanel:
     """What a tab shows: heading and options, the figure with what stands around it, and a line of exact numbers."""
     graph = dcc.Graph(
         id=ids.graph_id(view.name),
-        figure=empty_figure(None, LIGHT),
+        figure=in_theme(empty_figure(), LIGHT),
         config={"displayModeBar": False, "responsive": True, "doubleClick": "reset", "showTips": False},
         responsive=True,
         className="graph",
@@ -108,7 +113,29 @@ def _export(view: View) -> list[Component]:
     groups += [
         _formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more
     ]
-    return [*groups, tick("Use the page’s theme for PNG and SVG", "ground")]
+    pictures = [
+        tick("Use the page’s theme for PNG and SVG", "ground"),
+        tick("PNG and SVG without title and source", "bare"),
+    ]
+    return [*groups, _widths(), *pictures]
+
+
+def _widths() -> html.Div:
+    """How wide pictures are: the browser remembers it (assets/components/picture-paper.js)."""
+    buttons = [
+        html.Button(
+            words,
+            className="quiet",
+            type="button",
+            role="radio",
+            title=title,
+            **attributes(data_export_choice="width", data_value=value, aria_checked="false"),
+        )
+        for value, words, title in WIDTHS
+    ]
+    legend = "Width of PNG and SVG"
+    row = html.Div(buttons, className="export-row", role="radiogroup", **attributes(aria_label=legend))
+    return html.Div([html.Span(legend, className="legend-text"), row], className="export-width")
 
 
 def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:

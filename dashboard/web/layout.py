@@ -10,9 +10,10 @@ from typing import Any
 from dash import dcc, html
 
 from dashboard import __version__
-from dashboard.catalog.catalog import CatalogEntry
 from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
+from dashboard.catalog.model_card import ModelCard
 from dashboard.components import ids
+from dashboard.components.glossary import GLOSSARY, term
 from dashboard.components.markup import attributes, frozen
 from dashboard.contracts.selection import fields_for_browser
 from dashboard.figures.theme import LIGHT
@@ -20,39 +21,45 @@ from dashboard.settings import Settings
 from dashboard.views.cards import LARGE, cards_of
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View
+from dashboard.views.grid import script_address
 from dashboard.views.state import settings_of
 from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
 from dashboard.web.model_picker import facts_of, line_of
+from dashboard.web.recent_panel import recent_slot
+from dashboard.web.tour import EXAMPLE, tour_box
+
+TITLE = "Transformer dashboard"
 
 
-def layout(
-    settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View], embedded: bool = False
-) -> html.Div:
+def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View], embedded: bool = False) -> html.Div:
     """The whole page; equal for equal arguments, so that several web processes agree.
 
     Args:
         embedded: it stands inside another page and takes no new text: what needs a worker is not shown
             (assets/style/parts/embedded.css), and it can be opened in a tab of its own.
     """
+    toured = not embedded and EXAMPLE.model in [entry.name for entry in entries]
     firsts = [card.views[0] for card in cards_of(views)]
     page = html.Div(
         [
             html.A("Skip to the token strip", href=f"#{ids.TOKENS}", className="skip"),
             *_stores(settings, entries, views),
-            _header(settings, entries, embedded),
+            _header(settings, entries, embedded, toured),
             html.Main(
                 [
                     _form(),
                     html.Div(id=ids.NOTICE, role="alert"),
                     html.Div(id=ids.OUTDATED, role="status"),
-                    _examples(entries),
+                    _examples(entries, toured),
                     _strip(),
                     _selection_bar(),
                     cards_box(views),
+                    html.Div(id=ids.TOOLTIP, className="tooltip-box", role="tooltip", hidden=True),
                 ]
             ),
-            html.Div(id=ids.TOOLTIP, className="tooltip-box", role="tooltip", hidden=True),
+            *([tour_box()] if toured else []),
+            *([] if embedded else [recent_slot()]),
             html.Div(id=ids.ANNOUNCER, className="visually-hidden", **attributes(aria_live="polite")),
         ],
         id=ids.PAGE,
@@ -60,6 +67,8 @@ def layout(
         **attributes(
             data_version=__version__,
             data_build=build(),
+            data_glossary=json.dumps(dict(GLOSSARY), ensure_ascii=False),
+            data_tables=script_address(),
             data_fields=json.dumps(fields_for_browser()),
             data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),
         ),
@@ -92,7 +101,7 @@ def _for_asking(view: View, first: bool) -> dict[str, Any]:
     }
 
 
-def _stores(settings: Settings, entries: Sequence[CatalogEntry], views: Sequence[View]) -> list[Any]:
+def _stores(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View]) -> list[Any]:
     names = (
         ids.SUBMITTED_RUN,
         ids.PROPOSAL,
@@ -123,7 +132,7 @@ def _settings(views: Sequence[View]) -> list[dict[str, Any]]:
     ]
 
 
-def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool) -> html.Header:
+def _header(settings: Settings, entries: Sequence[ModelCard], embedded: bool, toured: bool) -> html.Header:
     names = [entry.name for entry in entries]
     chosen = settings.default_model if settings.default_model in names else names[0]
     picker = dcc.Dropdown(
@@ -158,6 +167,11 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
             ),
             _export_menu(),
             _quiet("Copy link", ids.COPY_LINK, title="Copy a link to this run and selection"),
+            *(
+                [_quiet("Tour", ids.TOUR_START, title="One example in five steps", **attributes(data_tour_start=""))]
+                if toured
+                else []
+            ),
             _quiet("Keys", ids.KEYS, title="What keys do"),
             _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or as the system has it"),
         ),
@@ -166,7 +180,7 @@ def _header(settings: Settings, entries: Sequence[CatalogEntry], embedded: bool)
     box = html.Div(
         [html.Label("Model", htmlFor=ids.MODEL, className="visually-hidden"), picker], className="model-picker"
     )
-    title = html.Div([html.H1("Transformer dashboard"), html.P("See inside a language model")], className="title")
+    title = html.Div([html.H1(TITLE), html.P("See inside a language model")], className="title")
     return html.Header([title, box, state, right], className="header")
 
 
@@ -221,7 +235,7 @@ def _form() -> html.Section:
     return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
 
 
-def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
+def _examples(entries: Sequence[ModelCard], toured: bool) -> html.Section:
     rows, previous = [], None
     by_name = {entry.name: entry for entry in entries}
     for index, example in enumerate(EXAMPLES):
@@ -243,9 +257,18 @@ def _examples(entries: Sequence[CatalogEntry]) -> html.Section:
         rows.append(html.Tr(cells, className="first" if first else ""))
         previous = example.model
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in ("Model", "Text", "What to look for")]))
+    caption = html.P("Choosing one picks its model, fills the text box and runs it.", className="caption")
+    offer = html.Button(
+        "Take the tour: one example, five steps",
+        type="button",
+        className="tour-offer",
+        **attributes(data_tour_start=""),
+    )
     content = (
-        html.H2("Start with an example"),
-        html.P("Choosing one picks its model, fills the text box and runs it.", className="caption"),
+        html.Div(
+            [html.Div([html.H2("Start with an example"), caption]), *([offer] if toured else [])],
+            className="examples-head",
+        ),
         html.Table([head, html.Tbody(rows)], className="examples-table"),
     )
     return html.Section(className="card-box examples-card", id=ids.EXAMPLES_CARD, **frozen(*content))
@@ -308,7 +331,7 @@ def _stepper(label: str, name: str) -> html.Span:
     up = html.Button("›", id=f"{name}-up", className="step", **attributes(aria_label=f"Next {label.lower()}"))
     return html.Span(
         [
-            html.Label(label, htmlFor=name),
+            html.Label(htmlFor=name, **frozen(term(label, label.lower()))),
             html.Span([down, field, up], className="stepper"),
             html.Span(id=f"{name}-range", className="range"),
         ],

@@ -6,7 +6,8 @@ from typing import Any
 
 from dash import html
 
-from dashboard.catalog.catalog import Catalog, CatalogEntry
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.model_card import ModelCard
 from dashboard.components.markup import unparted
 from dashboard.errors import DashboardError, without_paths
 
@@ -19,40 +20,40 @@ def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None
         most: tokens that this server takes at most.
     """
     try:
-        entry = catalog.get(name)
+        card = catalog.get(name)
     except DashboardError:
         return None
-    return {"line": line_of(entry), "facts": facts_of(entry, most)}
+    return {"line": line_of(card), "facts": facts_of(card, most)}
 
 
-def facts_of(entry: CatalogEntry, most: int) -> dict[str, Any]:
+def facts_of(card: ModelCard, most: int) -> dict[str, Any]:
     """What the browser must know of a model before it is run."""
     fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
-    found = {name: getattr(entry, name) for name in fields} | {"limit": min(entry.limit, most)}
-    return found | {"refusal": without_paths(entry.refusal)}
+    found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, most)}
+    return found | {"refusal": without_paths(card.refusal)}
 
 
-def line_of(entry: CatalogEntry) -> dict[str, Any]:
+def line_of(card: ModelCard) -> dict[str, Any]:
     """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
-    words: list[Any] = [html.B(entry.title, dir="auto"), html.Span(model_words(entry), className="detail")]
-    if entry.refusal or entry.note:
-        note = without_paths(f"not supported: {entry.refusal}" if entry.refusal else entry.note)
+    words: list[Any] = [html.B(card.title, dir="auto"), html.Span(model_words(card), className="detail")]
+    if card.refusal or card.note:
+        note = without_paths(f"not supported: {card.refusal}" if card.refusal else card.note)
         words.append(html.Span(unparted(note), className="model-note"))
-    if entry.unread and not entry.refusal:
-        words.append(html.Span(f"not read: {'; '.join(entry.unread)}", className="model-note"))
+    if card.unread and not card.refusal:
+        words.append(html.Span(f"not read: {'; '.join(card.unread)}", className="model-note"))
     return {
         "label": html.Span(words, className="model-option"),
-        "value": entry.name,
-        "search": f"{entry.name} {entry.title} {entry.kind}",
-        "disabled": bool(entry.refusal),
+        "value": card.name,
+        "search": f"{card.name} {card.title} {card.kind}",
+        "disabled": bool(card.refusal),
     }
 
 
-def model_words(entry: CatalogEntry) -> str:
+def model_words(card: ModelCard) -> str:
     """Kind, layers × heads and size, as far as they are known."""
-    shape = f"{entry.layers} layers × {entry.heads} heads" if entry.layers and entry.heads else ""
-    size = size_words(entry.parameters) if entry.parameters else ""
-    return unparted(" · ".join(part for part in (entry.kind_word, shape, size) if part))
+    shape = f"{card.layers} layers × {card.heads} heads" if card.layers and card.heads else ""
+    size = size_words(card.parameters) if card.parameters else ""
+    return unparted(" · ".join(part for part in (card.kind_word, shape, size) if part))
 
 
 def size_words(parameters: int) -> str:

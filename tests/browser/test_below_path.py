@@ -196,7 +196,7 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         person.page.keyboard.press("Escape")
 
         person.at("recent").click()
-        expect(person.at("recent-dialog").locator(".recent-run")).to_have_count(2)
+        expect(person.at("recent-dialog").locator(".ag-row")).to_have_count(2)
         person.page.keyboard.press("Escape")
         [cookie] = context.cookies()
         assert (cookie["name"], cookie["path"]) == ("dashboard-visitor", PATH)

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from dashboard.contracts.run import ModelRun
-from dashboard.figures.theme import DARK, LIGHT
+from dashboard.figures.theme import DARK, LIGHT, colour_table, colours_of
+from dashboard.views import all_views
 from tests.support.person import Person, cut_above_the_heatmap, unreadable
 
 pytestmark = pytest.mark.browser
@@ -39,12 +40,80 @@ def test_the_page_follows_the_system(open_page: Callable[..., Person], causal: M
     person = open_page(color_scheme=scheme)
     person.open_run(causal, token=6, layer=10, head=2)
     looks(person, scheme)
-    assert any(f"heads-{scheme}.png" in url for url in person.requests)
     other: Scheme = "dark" if scheme == "light" else "light"
     person.page.emulate_media(color_scheme=other)
     looks(person, other)
-    person.page.wait_for_timeout(200)
-    assert any(f"heads-{other}.png" in url for url in person.requests)
+
+
+def coloured(person: Person, view: str) -> list[str]:
+    """The colours of a figure's words and lines, as they are drawn."""
+    return person.page.evaluate(
+        """(view) => [...new Set([...document.querySelectorAll(`#${view}-graph .main-svg text, #${view}-graph path`)]
+            .filter((node) => node.checkVisibility()).map((node) => getComputedStyle(node))
+            .flatMap(({ fill, stroke }) => [fill, stroke]).filter((value) => value.startsWith("rgb(")))].sort()""",
+        view,
+    )
+
+
+def heads(person: Person) -> set[str]:
+    """The colours in the pictures of all heads."""
+    found = person.page.evaluate(
+        """() => {
+            const canvas = document.querySelector("#attention-heads canvas");
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const pixels = Array.from({ length: data.length / 4 }, (_, i) => [...data.slice(4 * i, 4 * i + 4)]);
+            return [...new Set(pixels.filter(([, , , a]) => a === 255).map(([r, g, b]) => `rgb(${r}, ${g}, ${b})`))];
+        }"""
+    )
+    return set(found)
+
+
+@pytest.mark.fresh
+def test_another_theme_colours_every_figure_and_asks_for_nothing(
+    open_page: Callable[..., Person], causal: ModelRun
+) -> None:
+    """No colour of the theme before is left in what Plotly draws; `looks` sees the heatmap's cells."""
+    tabs = [(view.card, view.name) for view in all_views() if view.card != "attention"]
+    seen: dict[str, dict[str, list[str]]] = {"light": {}, "dark": {}}
+    person = open_page(color_scheme="light")
+    person.open_run(causal, token=6, layer=10, head=2, second=3)
+    for card, view in tabs:
+        person.open_tab(card, view)
+        expect(person.page.locator(f"#{card}-card .view.active [data-waits]")).to_have_count(0)
+        seen["light"][view] = coloured(person, view)
+        before = len(person.requests)
+        person.page.emulate_media(color_scheme="dark")
+        looks(person.still(), "dark")
+        person.page.wait_for_timeout(300)
+        seen["dark"][view] = coloured(person, view)
+        person.page.emulate_media(color_scheme="light")
+        looks(person.still(), "light")
+        person.page.wait_for_timeout(300)
+        assert coloured(person, view) == seen["light"][view]
+        asked = [url for url in person.requests[before:] if not url.endswith("/health")]
+        assert asked == []
+    light, dark = ({rgb(colour) for colour in colours_of(theme).values()} for theme in (LIGHT, DARK))
+    for view, found in seen["light"].items():
+        assert set(found) & light, view
+        assert not set(found) & (dark - light), view
+        assert not set(seen["dark"][view]) & (light - dark), view
+        assert len(seen["dark"][view]) == len(found), view
+
+
+@pytest.mark.fresh
+def test_the_pictures_of_all_heads_have_the_colours_of_their_shades(
+    open_page: Callable[..., Person], causal: ModelRun
+) -> None:
+    person = open_page(color_scheme="dark")
+    person.open_run(causal, token=6, layer=10, head=2)
+    for scheme, theme in (("dark", DARK), ("light", LIGHT)):
+        person.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        looks(person, scheme)
+        scale = {rgb("#" + "".join(f"{part:02X}" for part in colour)) for colour in colour_table(theme.weights, 255)}
+        found = heads(person)
+        assert len(found) > 20
+        assert found <= scale
+    assert len([url for url in person.requests if "heads.png" in url]) == 1
 
 
 @pytest.mark.fresh

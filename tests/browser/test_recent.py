@@ -23,7 +23,16 @@ def recent(person: Person) -> Locator:
 
 
 def row(person: Person, key: str) -> Locator:
-    return person.page.locator(f'#recent-dialog .recent-run[data-run="{key}"]')
+    return person.page.locator(f'#recent-dialog .ag-row[row-id="{key}"]')
+
+
+def asked(person: Person) -> Locator:
+    """What is asked before a run is deleted."""
+    return person.at("recent-dialog").locator(".recent-form")
+
+
+def listed(rows: Locator) -> list[str | None]:
+    return [found.get_attribute("row-id") for found in rows.all()]
 
 
 def test_nobody_sees_another_ones_list(open_page: Callable[..., Person]) -> None:
@@ -35,8 +44,9 @@ def test_nobody_sees_another_ones_list(open_page: Callable[..., Person]) -> None
     expect(bob.at("recent-dialog")).to_be_hidden()
     run = ann.go().run("Only Ann has made this run.", "minilm-l6")
     expect(recent(ann)).to_contain_text("Only Ann has made this run.")
-    expect(row(ann, run.key)).to_contain_text(f"{run.model.title} · {len(run)} tokens · just now")
-    assert recent(bob).locator(".recent-run").count() == 0
+    cells = [row(ann, run.key).locator(f'[col-id="{name}"]') for name in ("model", "tokens", "opened")]
+    assert [cell.text_content() for cell in cells] == [run.model.title, str(len(run)), "just now"]
+    assert recent(bob).locator(".ag-row").count() == 0
     bob.page.keyboard.press("Escape")
     cookies = {cookie["name"]: cookie for cookie in ann.page.context.cookies()}
     assert (cookies["dashboard-visitor"]["httpOnly"], cookies["dashboard-visitor"]["sameSite"]) == (True, "Strict")
@@ -47,7 +57,7 @@ def test_nobody_sees_another_ones_list(open_page: Callable[..., Person]) -> None
     expect(recent(bob)).to_contain_text("Only Ann has made this run.")
     for person, left in ((ann, True), (bob, False)):
         row(person, run.key).get_by_role("button", name="Delete").click()
-        row(person, run.key).get_by_role("button", name="Delete", exact=True).click()
+        asked(person).get_by_role("button", name="Delete", exact=True).click()
         expect(row(person, run.key)).to_have_count(0)
         assert person.server.store.has(run.key) is left  # the file stays as long as someone has it
 
@@ -59,8 +69,9 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     three = other_tab.run("Another tab has this one.", "minilm-l6")
     other_tab.page.close()
     dialog = recent(person)
-    rows = dialog.locator(".recent-run")
-    assert [found.get_attribute("data-run") for found in rows.all()] == [three.key, two.key, one.key]
+    rows = dialog.locator(".ag-row")
+    expect(rows).to_have_count(3)
+    assert listed(rows) == [three.key, two.key, one.key]
     expect(row(person, two.key)).to_contain_text(HOSTILE)
     expect(row(person, two.key)).to_contain_text("shown now")
 
@@ -70,7 +81,7 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     expect(row(person, one.key).locator(".recent-title")).to_have_text("Moby <b>")
     row(person, one.key).get_by_role("button", name="Pin").click()
     expect(rows.first).to_contain_text("Pinned")
-    assert rows.first.get_attribute("data-run") == one.key
+    assert listed(rows)[0] == one.key
     row(person, two.key).get_by_role("button", name="Rename").click()
     person.page.keyboard.type("The one shown")
     person.page.keyboard.press("Enter")
@@ -85,7 +96,7 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     ):
         person.at("recent-search").fill(words)
         expect(rows).to_have_count(len(keys))
-        assert [found.get_attribute("data-run") for found in rows.all()] == keys
+        assert listed(rows) == keys
     expect(dialog).to_contain_text("nothing has “no such words”")
     person.at("recent-search").fill("")
     expect(rows).to_have_count(3)
@@ -103,18 +114,18 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     person.page.reload()
     person.drawn(HOSTILE)
     expect(person.page).to_have_title("The one shown · Transformer dashboard")
-    assert recent(person).locator(".recent-run").count() == 3
+    expect(recent(person).locator(".ag-row")).to_have_count(3)
     row(person, three.key).get_by_role("button", name="Delete").click()
-    expect(row(person, three.key)).to_contain_text("unless it is in someone else's list")
+    expect(asked(person)).to_contain_text("unless it is in someone else's list")
     person.page.keyboard.press("Escape")  # no: keep it
     expect(row(person, three.key).get_by_role("button", name="Pin")).to_be_visible()
     row(person, three.key).get_by_role("button", name="Delete").click()
-    row(person, three.key).get_by_role("button", name="Delete", exact=True).click()
+    asked(person).get_by_role("button", name="Delete", exact=True).click()
     expect(rows).to_have_count(2)
     assert not person.server.store.has(three.key)
     expect(person.notice()).to_be_empty()
     row(person, two.key).get_by_role("button", name="Delete").click()
-    row(person, two.key).get_by_role("button", name="Delete", exact=True).click()  # the one that is shown
+    asked(person).get_by_role("button", name="Delete", exact=True).click()  # the one that is shown
     expect(rows).to_have_count(1)
     expect(person.notice()).to_contain_text("Deleted. The run below is gone from your list")
     assert person.page.evaluate("() => window.__x") is None

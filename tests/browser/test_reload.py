@@ -225,7 +225,7 @@ def test_recent_opens_a_run_where_it_was_left(person: Person, causal: ModelRun, 
         (causal, {**place, "token": 11}),
     ):
         person.at("recent").click()
-        person.page.locator(f'#recent-dialog .recent-run[data-run="{run.key}"] .recent-open').click()
+        person.page.locator(f'#recent-dialog .ag-row[row-id="{run.key}"] .recent-open').click()
         person.page.wait_for_function("(key) => dashboardApp.state.selection.run === key", arg=run.key)
         person.settled()
         expect(person.notice()).to_be_empty()

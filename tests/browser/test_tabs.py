@@ -80,11 +80,15 @@ def test_a_place_takes_the_figures_with_it(person: Person, causal: ModelRun) -> 
     person.page.get_by_role("button", name="Enlarge Predictions").click()
     expect(person.page.locator("#attention-heads")).not_to_be_visible()
     expect(person.at("attention-panel").locator(".about > summary")).to_be_visible()
-    expect(person.at("prediction-panel").locator(".about > summary")).not_to_be_visible()
     person.settled()
     assert width(person, "prediction") > 1.2 * width(person, "attention")
     person.at("attention-panel").locator(".about > summary").click()
-    expect(person.at("attention-panel").locator(".about-text")).to_contain_text("a row adds up to 100")
+    caption = person.page.locator("#attention-panel .about-caption")
+    expect(caption).to_be_visible()  # a small card has it here alone
+    expect(caption).to_contain_text("a row adds up to 100")
+    person.at("prediction-panel").locator(".about > summary").click()
+    expect(person.page.locator("#prediction-panel .about-text p").first).to_be_visible()
+    expect(person.page.locator("#prediction-panel .about-caption")).to_be_hidden()
     person.page.keyboard.press("Escape")
     expect(person.page.get_by_role("button", name="Enlarge Predictions")).not_to_be_visible()
 

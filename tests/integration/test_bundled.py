@@ -7,8 +7,9 @@ import torch
 
 from dashboard.capture.loader import LoadedModel
 from dashboard.capture.tokens import tokenize
-from dashboard.catalog.bundled import BUNDLED, BundledModel
+from dashboard.catalog.bundled import BUNDLED, WHEELS
 from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.model_card import ModelCard
 from dashboard.settings import Settings
 from tests.support.bundled_models import bundled_model
 
@@ -27,13 +28,13 @@ def rxnmapper() -> LoadedModel:
 
 
 @pytest.mark.parametrize("spec", BUNDLED, ids=lambda spec: spec.name)
-def test_the_catalog_says_what_the_model_is(spec: BundledModel) -> None:
+def test_the_catalog_says_what_the_model_is(spec: ModelCard) -> None:
     loaded = bundled_model(spec.name)
     info = loaded.info
     said = (spec.name, spec.title, spec.kind, spec.layers, spec.heads, spec.parameters, spec.limit)
     assert (info.name, info.title, info.kind, info.layers, info.heads, info.parameters, info.limit) == said
     assert loaded.fingerprint == Catalog(Settings.from_env()).fingerprint(spec.name)
-    assert loaded.source == f"package {spec.package} {spec.version}"
+    assert loaded.source == f"package {WHEELS[spec.name].package} {WHEELS[spec.name].version}"
     assert not loaded.model.training
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())

@@ -21,6 +21,7 @@ from dashboard.analysis.attention import head_tags
 from dashboard.analysis.projection import project_stream
 from dashboard.catalog.examples import EXAMPLES, Example
 from dashboard.contracts.run import ModelRun
+from dashboard.web import tour
 from tests.support.bundled_models import bundled_model
 
 pytestmark = pytest.mark.integration
@@ -152,6 +153,44 @@ def test_what_the_tour_says_of_tokens_and_states() -> None:
     said("(`·Mary` cannot attend to `·to`, which comes later)")
     assert plain.attentions[:, :, 1, 15].max() == 0
     said(f"*Hidden states* the cosine of their states, {cosine(plain.hidden_states[24], 15, 1):.3f}")
+
+
+def test_what_the_steps_of_the_tour_say() -> None:
+    """Every number and every comparison of the page's tour."""
+    plain, run = reading(0), run_of(0)
+    assert (tour.EXAMPLE, place_of(tour.EXAMPLE)) == (NAME, (23, 0, 15, 1))
+    text, strip, attention, hidden, predictions = tour.STEPS
+    texts = [token.text for token in run.tokens]
+    assert (texts[1], texts[7], texts[15], texts[16]) == (" Mary", " shops", " to", " Mary")
+    assert f"cuts this sentence into {len(plain.ids)} *tokens" in text.first
+
+    logprobs = plain.logits.log_softmax(-1)
+    shops, mary = (-float(logprobs[i - 1, plain.ids[i]]) for i in (7, 16))
+    assert (
+        f"`·shops` was hard to foresee ({shops:.1f} nats), the second `·Mary` was not ({mary:.1f} nats)" in strip.first
+    )
+    assert "Selected is `·to` (15)" in strip.second
+
+    weights = plain.weights(23, 0, 15)
+    assert weights.argmax() == 1
+    heads = plain.attentions.shape[0] * plain.attentions.shape[1]
+    assert attention.first == (
+        f"This is one *head* of {heads}: in it, `·to` (15) attends to `·Mary` (1) with weight {weights[1]:.3f}, more "
+        f"than to any other token."
+    )
+    states = plain.hidden_states[24]
+    assert f"After layer 23, each token is a list of {states.shape[1]} numbers" in hidden.first
+    alike = cosine(states, 15, 1)
+    assert (
+        f"In all {states.shape[1]} numbers, `·to` (15) and `·Mary` (1) have a *cosine* of {alike:.3f}." in hidden.second
+    )
+
+    name, before = int(plain.ids[16]), plain.probability(15, int(plain.ids[16]))
+    assert int(plain.logits[15].argmax()) == name
+    assert run.text[: run.tokens[15].end].endswith(" a bottle of milk to")
+    assert f"`·Mary` a *probability* of {percent(before)}, and `·Mary` is what comes next." in predictions.first
+    said_there = " ".join(f"{step.title} {step.first} {step.second}" for step in tour.STEPS)
+    assert not re.search(r"\b(causes?|because|makes?|thinks|knows|reads which)\b", said_there)
 
 
 def test_what_the_notebook_says_of_the_lens() -> None:

@@ -136,6 +136,18 @@ def test_a_figures_json_follows_the_theme_and_the_options(client: FlaskClient, s
     assert light["program"] == f"Transformer dashboard {__version__}"
 
 
+def test_a_figures_json_is_laid_out_for_its_paper(client: FlaskClient, settings: Settings) -> None:
+    run = saved(settings)
+    found = client.get(f"/export/figure/attention.json?{query(run, width='85mm', titled='0')}").get_json()
+    assert (found["millimetres"], found["width"]) == (85, 400)
+    assert found["provenance"]["Run"] == run.key
+    assert not any(run.key[:12] in note["text"] for note in found["figure"]["layout"].get("annotations", []))
+    for bad, said in (({"width": "1e9mm"}, "No picture is “1e9mm” wide."), ({"titled": "2"}, "titled is “2”.")):
+        refused = client.get(f"/export/figure/attention.json?{query(run, **bad)}")
+        assert refused.status_code == 400
+        assert refused.get_data(as_text=True).startswith(said)
+
+
 def test_a_run_file_has_its_length_and_leaves_nothing_behind(client: FlaskClient, settings: Settings) -> None:
     run = saved(settings)
     before = sorted(settings.cache_dir.iterdir())

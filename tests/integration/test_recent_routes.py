@@ -102,6 +102,18 @@ def test_search_finds_text_model_and_name(app: dash.Dash, runs: list[ModelRun]) 
     assert listed(ann, "whale bank") == []
 
 
+def test_a_list_comes_whole(app: dash.Dash, settings: Settings) -> None:
+    store, ann = RunStore.from_settings(settings), someone(app)
+    keys = []
+    for index in range(120):
+        header, arrays = make_parts(texts=["A", f" {index}"])
+        store.save(header["key"], header, arrays)
+        open_run(ann, header["key"])
+        keys.append(header["key"])
+    assert listed(ann) == keys[::-1]
+    assert ann.get("/recent").get_json()["count"] == 120
+
+
 def test_names_and_pins_are_ones_own(app: dash.Dash, runs: list[ModelRun], settings: Settings) -> None:
     ann, bob = someone(app), someone(app)
     for client in (ann, bob):

@@ -171,7 +171,7 @@ def test_a_list_of_the_first_version_has_its_runs(client: FlaskClient) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_every_view_shows_a_run_of_the_first_version(client: FlaskClient, name: str, stamped: bool) -> None:
     link = RUNS[name]["link"]
-    query = {**link, "theme": "light"} | ({"stamp": opened(client, link)["stamp"]} if stamped else {})
+    query = link | ({"stamp": opened(client, link)["stamp"]} if stamped else {})
     for view in all_views():
         meta = shown(client, f"/show/figure/{view.name}", query)["layout"]["meta"]
         assert meta["run"] == link["run"]
@@ -205,8 +205,8 @@ def test_what_is_exported_of_an_earlier_run_says_so(client: FlaskClient, tmp_pat
 def test_no_answer_is_of_another_capture_than_the_page_has(client: FlaskClient, store: RunStore) -> None:
     link = RUNS["bert"]["link"]
     old = opened(client, link)["stamp"]
-    query = {**link, "theme": "light", "stamp": old}
-    heads, weights = f"/run/{link['run']}/heads-light.png", f"/run/{link['run']}/attention/1/1?from=0&to=2"
+    query = {**link, "stamp": old}
+    heads, weights = f"/run/{link['run']}/heads.png", f"/run/{link['run']}/attention/1/1?from=0&to=2"
     paths = [f"/show/{kind}/{view.name}" for view in all_views() for kind in ("figure", "words")]
     paths += ["/export/figure/attention.html", "/export/run.npz", "/export/report.html", heads, weights]
     # 202: waits for a result
@@ -228,7 +228,7 @@ def test_no_answer_is_of_another_capture_than_the_page_has(client: FlaskClient, 
 
 def test_an_address_without_a_stamp_is_asked_for_each_time(client: FlaskClient) -> None:
     """Else a browser would go on showing what the run was, where such an address stands in a page of someone's own."""
-    for path in ("heads-light.png", "attention/1/1?from=0&to=2"):
+    for path in ("heads.png", "attention/1/1?from=0&to=2"):
         reply = client.get(f"/run/{RUNS['llama']['key']}/{path}")
         assert reply.status_code == 200
         assert reply.headers["Cache-Control"] == "private, no-cache"

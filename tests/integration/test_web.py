@@ -327,14 +327,13 @@ def test_exact_weights_are_those_of_the_run(client: FlaskClient, run: ModelRun) 
     np.testing.assert_array_equal(np.frombuffer(rows.data, dtype="<f4").reshape(2, len(run)), found[2:4])
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_heads_are_one_picture(client: FlaskClient, run: ModelRun, theme: str) -> None:
-    reply = client.get(f"/run/{run.key}/heads-{theme}.png")
+def test_the_heads_are_one_picture(client: FlaskClient, run: ModelRun) -> None:
+    reply = client.get(f"/run/{run.key}/heads.png")
     assert reply.mimetype == "image/png"
     assert reply.data.startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("path", ["attention/0/0?from=0&to=6", "attention/0/0?from=1&to=2", "heads-light.png"])
+@pytest.mark.parametrize("path", ["attention/0/0?from=0&to=6", "attention/0/0?from=1&to=2", "heads.png"])
 def test_what_never_changes_is_kept_by_the_browser(client: FlaskClient, run: ModelRun, path: str) -> None:
     address = f"/run/{run.key}/{path}{'&' if '?' in path else '?'}stamp={run.stamp}"
     reply = client.get(address)
@@ -348,7 +347,7 @@ def test_different_numbers_have_different_tags(client: FlaskClient, run: ModelRu
     weights = [
         f"attention/{place}" for place in ("0/0?from=0&to=6", "0/1?from=0&to=6", "1/0?from=0&to=6", "0/0?from=1&to=2")
     ]
-    paths = (*weights, "heads-light.png", "heads-dark.png")
+    paths = (*weights, "heads.png")
     tags = {client.get(f"/run/{run.key}/{path}").headers["ETag"] for path in paths}
     assert len(tags) == len(paths)
 
@@ -360,9 +359,9 @@ ROWS = "?from=0&to=6"
     ("path", "status"),
     [
         (f"/run/{NO_RUN}/attention/0/0{ROWS}", 404),
-        (f"/run/{NO_RUN}/heads-light.png", 404),
+        (f"/run/{NO_RUN}/heads.png", 404),
         (f"/run/short/attention/0/0{ROWS}", 404),
-        (f"/run/{'A' * 64}/heads-light.png", 404),
+        (f"/run/{'A' * 64}/heads.png", 404),
         (f"/run/KEY/attention/3/0{ROWS}", 400),
         (f"/run/KEY/attention/0/2{ROWS}", 400),
         (f"/run/KEY/attention/999999999999/0{ROWS}", 400),
@@ -389,8 +388,8 @@ def test_what_is_not_there_is_a_plain_line(client: FlaskClient, run: ModelRun, p
         "/run/KEY/attention/-1/0",
         "/run/KEY/attention/x/0",
         "/run/KEY/attention/0",
-        "/run/KEY/heads-light.gif",
-        "/run/..%2F..%2Fetc/heads-light.png",
+        "/run/KEY/heads.gif",
+        "/run/..%2F..%2Fetc/heads.png",
     ],
 )
 def test_addresses_of_nothing_are_not_found(client: FlaskClient, run: ModelRun, path: str) -> None:
@@ -426,7 +425,7 @@ def test_the_page_and_its_files_answer(client: FlaskClient) -> None:
 
 
 def test_headers_keep_other_sites_out(client: FlaskClient, run: ModelRun) -> None:
-    for path in ("/", "/health", "/nothing", f"/run/{run.key}/heads-light.png", "/assets/core.js", "/_dash-layout"):
+    for path in ("/", "/health", "/nothing", f"/run/{run.key}/heads.png", "/assets/core.js", "/_dash-layout"):
         with client.get(path) as reply:
             headers = reply.headers
         assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"

@@ -27,7 +27,7 @@ from dashboard.settings import Settings
 from tests.support.fake_backend import FakeBackend
 
 # modules of jobs/ that ask for the time
-TIMED = ("diskcache_backend", "places", "queue", "workers", "transitions", "verdicts")
+TIMED = ("diskcache_backend", "queue", "queue_positions", "workers", "transitions", "verdicts")
 
 
 class Hands(Protocol):

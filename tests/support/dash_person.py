@@ -110,9 +110,7 @@ class Person:
 
     def drawn(self, selection: dict[str, Any]) -> dict[str, Any]:
         """What the heatmap for a selection says that it is of: run, layer and head."""
-        code, found = self.ask(
-            "GET", f"/show/figure/attention?{urllib.parse.urlencode({**selection, 'theme': 'light'})}"
-        )
+        code, found = self.ask("GET", f"/show/figure/attention?{urllib.parse.urlencode(selection)}")
         assert code == 200, found
         meta = json.loads(found)["layout"]["meta"]
         return {name: meta.get(name) for name in ("run", "layer", "head")}

@@ -52,3 +52,10 @@ def test_the_version_stands_once() -> None:
     ]
     assert holding == ["__init__.py"]
     assert dashboard.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_one_script_reads_the_private_parts_of_plotly() -> None:
+    private = re.compile(r"\._(?:full\w+|context|hoverdata|offset|length)\b|\bcalcdata\b|__data__|\.[lp]2[lp]\b")
+    scripts = (ROOT / "assets").rglob("*.js")
+    found = {path.name for path in scripts if private.search(path.read_text(encoding="utf-8"))}
+    assert found == {"plot.js"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, head_tags
+from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, PATTERNS, head_tags
 from dashboard.analysis.head_scores import by_chance
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
@@ -21,14 +20,15 @@ from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
-from dashboard.figures.theme import empty_figure, theme_named
+from dashboard.figures.theme import empty_figure
+from dashboard.views.attention import explained
 from dashboard.views.attention.heatmap import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import View, Words
+from dashboard.views.grid import grid
 
 GRID = "heads-rows"
 FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser takes for white space
-WEIGHTS = ("previous", "next", "self", "first")
 HEADINGS = {
     **{"previous": "Previous", "next": "Next", "self": "Itself", "first": "First"},
     **{"entropy": "Entropy, nats", "distance": "Distance"},
@@ -43,18 +43,6 @@ DO = {  # by the score: what the first rows of the table do, with the most and w
 }
 SORT = Choice("sort", "Sort by", choices=(*HEADINGS.items(), ("head", "Layer and head")))
 ORDER = Choice("order", "Order", choices=(("most", "Most first"), ("least", "Least first")))
-THEME = {  # of the table: the page's colours, light and dark
-    **{"accentColor": "var(--selected)", "foregroundColor": "var(--ink)", "headerTextColor": "var(--second-ink)"},
-    **{name: "var(--surface)" for name in ("backgroundColor", "headerBackgroundColor", "selectedRowBackgroundColor")},
-    **{
-        "borderColor": "var(--hairline)",
-        "rowHoverColor": "var(--page)",
-        "wrapperBorder": False,
-        "wrapperBorderRadius": 0,
-    },
-    **{"fontFamily": "inherit", "fontSize": 12, "headerFontSize": 12, "iconSize": 12, "browserColorScheme": "inherit"},
-    **{"rowHeight": 26, "headerHeight": 36, "cellHorizontalPadding": 5},
-}
 COLOUR = Choice("colour", "Colour the grid by", choices=(("pictures", "Pictures"), *HEADINGS.items()))
 FILTER = Text("filter", "Filter: pattern, layer …")
 
@@ -62,10 +50,10 @@ FILTER = Text("filter", "Filter: pattern, layer …")
 def draw(context: Context) -> Spec:
     """No drawing: what assets/components/head-table.js makes the table of."""
     attention = context.attention
-    spec = spec_of(empty_figure(None, theme_named(context.theme)))
+    spec = spec_of(empty_figure())
     tags, scores = head_tags(attention), {name: attention.score(name) for name in HEADINGS}
     columns = [
-        {"id": name, "name": heading, "digits": 2 if name in WEIGHTS else 1, "weight": name in WEIGHTS}
+        {"id": name, "name": heading, "digits": 2 if name in PATTERNS else 1, "weight": name in PATTERNS}
         | {"most": _most(name, scores[name])}
         for name, heading in HEADINGS.items()
     ]
@@ -76,13 +64,13 @@ def draw(context: Context) -> Spec:
             PATTERN_NAMES[tags[layer][head].pattern],
             *(_known(values[layer, head]) for values in scores.values()),
         ]
-        for layer, head in _places(attention)
+        for layer, head in _all_heads(attention)
     ]
     spec["layout"]["meta"] = {"heads": {"columns": columns, "rows": rows}}
     return spec
 
 
-def _places(attention: Attention) -> list[tuple[int, int]]:
+def _all_heads(attention: Attention) -> list[tuple[int, int]]:
     return [(layer, head) for layer in range(attention.layers) for head in range(attention.heads)]
 
 
@@ -95,7 +83,7 @@ def _most(name: str, values: np.ndarray) -> float:
     """Where the scale of a score ends, which begins at 0."""
     found = np.asarray(values, dtype=np.float64)
     found = found[np.isfinite(found)]
-    return 1.0 if name in WEIGHTS else float(found.max(initial=0.0))
+    return 1.0 if name in PATTERNS else float(found.max(initial=0.0))
 
 
 def text(context: Context) -> Words:
@@ -139,7 +127,7 @@ def _written(sort: str, value: float) -> str:
     if not math.isfinite(value):
         return "–"
     unit = {"entropy": " nats", "distance": " tokens"}.get(sort, "")
-    return f"{value:.2f}{unit}" if sort in WEIGHTS or value < 10 else f"{value:.1f}{unit}"
+    return f"{value:.2f}{unit}" if sort in PATTERNS or value < 10 else f"{value:.1f}{unit}"
 
 
 def table(context: Context) -> Table:
@@ -148,7 +136,7 @@ def table(context: Context) -> Table:
     tags = head_tags(attention)
     names = [name for name in COLUMNS if name in attention.scores()]
     scores = {name: np.asarray(attention.score(name)) for name in names}
-    places = _places(attention)
+    places = _all_heads(attention)
     if not context.whole:
         if sort != "head":
             attention.score(sort)  # a run without this score says so
@@ -202,8 +190,8 @@ def export(context: Context) -> go.Figure:
     attention, selection = context.attention, context.selection
     chosen = next(name for name in (context.options["sort"], context.options["colour"], "previous") if name in HEADINGS)
     values = np.asarray(attention.score(chosen), dtype=np.float64)
-    place, theme = (selection.layer, selection.head), theme_named(context.theme)
-    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in WEIGHTS, place, theme)
+    place = (selection.layer, selection.head)
+    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in PATTERNS, place)
 
 
 def controls_line() -> html.Div:
@@ -219,22 +207,7 @@ def controls_line() -> html.Div:
 
 def rows_table() -> dag.AgGrid:
     """The table; its columns and rows come with the figure."""
-    return dag.AgGrid(
-        id=GRID,
-        rowData=[],
-        columnDefs=[],
-        getRowId="params.data.id",
-        defaultColDef={
-            **{"resizable": False, "suppressMovable": True, "sortingOrder": ["desc", "asc"]},
-            "wrapHeaderText": True,
-        },
-        dashGridOptions={
-            "theme": {"function": f"themeQuartz.withParams({json.dumps(THEME)})"},
-            "animateRows": False,
-            "localeText": {"noRowsToShow": "No head fits the filter."},
-        },
-        style={"height": "100%"},
-    )
+    return grid(GRID, "id", "No head fits the filter.")
 
 
 VIEW = View(
@@ -252,6 +225,7 @@ VIEW = View(
     selects="drawn",
     draw=draw,
     text=text,
+    explain=explained.heads,
     controls=(SORT, ORDER, FILTER, COLOUR),
     above=controls_line,
     late=rows_table,

@@ -28,10 +28,10 @@ from dashboard.figures.attention import (
 )
 from dashboard.figures.heads import heads_map
 from dashboard.figures.spec import Spec
-from dashboard.figures.theme import theme_named
+from dashboard.views.attention import explained
 from dashboard.views.declaration import Extra, View, Words, token_at
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.tables import head_table, row_table
+from dashboard.views.tables import BLOCK, head_table, row_table
 
 SCORES = {
     "previous": Column("Weight on the previous token"),
@@ -42,27 +42,26 @@ SCORES = {
     "entropy_share": Column("Share of the largest entropy"),
     "distance": Column("Distance", "tokens"),
 }
-BLOCK = 262_144  # weights that are derived at once while drawing
 
 
 def draw(context: Context) -> Spec:
     attention, selection = context.attention, context.selection
     shade = _shades(attention, selection.layer, selection.head)
-    spec = attention_cells(shade, attention.asks.tokens, attention.answers.tokens, theme_named(context.theme))
+    spec = attention_cells(shade, attention.asks.tokens, attention.answers.tokens)
     spec["layout"]["uirevision"] = f"{context.run.key}-{attention.kind}"
     return spec
 
 
 def export(context: Context) -> go.Figure:
-    attention, selection, theme = context.attention, context.selection, theme_named(context.theme)
+    attention, selection = context.attention, context.selection
     layer, head = selection.layer, selection.head
     selected, sides = (selection.token, selection.second), (attention.asks.tokens, attention.answers.tokens)
     if max(attention.shape) <= LARGEST_HEATMAP:
-        figure = attention_map(attention.weights(layer, head), *sides, attention.allowed(layer), selected, theme)
+        figure = attention_map(attention.weights(layer, head), *sides, attention.allowed(layer), selected)
     else:
-        figure = attention_picture(_shades(attention, layer, head), *sides, selected, theme)
-    name_selected(figure, *sides, selected, theme)
-    weight_legend(figure, theme)
+        figure = attention_picture(_shades(attention, layer, head), *sides, selected)
+    name_selected(figure, *sides, selected)
+    weight_legend(figure)
     margin = figure.layout.margin
     rows, columns = (min(640, max(260, 34 * count)) for count in attention.shape)
     figure.update_layout(margin={"r": 84}, width=margin.l + columns + 84, height=margin.t + rows + margin.b)
@@ -187,7 +186,7 @@ def _caption(attention: Attention, selection: Selection) -> str:
 
 def export_heads(context: Context) -> go.Figure:
     place = (context.selection.layer, context.selection.head)
-    return heads_map(np.asarray(context.attention.thumbnails), place, theme_named(context.theme))
+    return heads_map(np.asarray(context.attention.thumbnails), place)
 
 
 def heads_text(context: Context) -> Words:
@@ -255,6 +254,7 @@ VIEW = View(
     figure_reads=("run", "stream", "layer", "head"),
     draw=draw,
     text=text,
+    explain=explained.heatmap,
     beside=heads_grid,
     above=one_head_line,
     table=table,

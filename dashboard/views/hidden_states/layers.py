@@ -13,17 +13,18 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.projection import states_at
+from dashboard.components.glossary import term
 from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, Thin, ValueAxis, decades, framed_lines, layer_lines
-from dashboard.figures.lens import place_name
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import minus, ordinal
-from dashboard.figures.theme import theme_named
+from dashboard.figures.text import at_place, minus, ordinal, place_name, place_sign
+from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import View, Words, token_at
+from dashboard.views.declaration import Explanation, Sentence, View, Words, token_at
+from dashboard.views.explanation import counted, named
 from dashboard.views.not_finite import not_finite_message
 
 MOST_THIN = 40  # other tokens that are drawn
@@ -104,17 +105,12 @@ def _shown(context: Context) -> list[np.ndarray] | None:
 
 
 def draw(context: Context) -> Spec | None:
-    stream, value, theme, chosen = (
-        context.stream,
-        context.options["value"],
-        theme_named(context.theme),
-        _chosen(context),
-    )
+    stream, value, chosen = context.stream, context.options["value"], _chosen(context)
     shown = _shown(context)
     if shown is None or not np.isfinite(shown).any():
         return None
     labels = run_labels(stream)
-    looks = ((theme.selected, "solid", 2.5), (theme.ink, "dash", 1.8))
+    looks = ((COLOURS.selected, "solid", 2.5), (COLOURS.ink, "dash", 1.8))
     lines, thin = [], list[Thin]()
     for token, values, (colour, dash, width) in zip(chosen, shown, looks, strict=False):
         name = labels[token] if not VALUES[value][1] else ""
@@ -123,7 +119,7 @@ def draw(context: Context) -> Spec | None:
         tokens, found = _others(stream)
         rows = (found.norm if value == "norm" else found.turn).T
         thin = [Thin(token, row) for token, row in zip(tokens, rows, strict=True) if token not in chosen]
-    spec = layer_lines(lines[::-1], _axis(value, [*shown, *(line.values for line in thin)]), thin, theme)
+    spec = layer_lines(lines[::-1], _axis(value, [*shown, *(line.values for line in thin)]), thin)
     spec["layout"]["uirevision"] = f"{context.run.key}-{value}"
     return spec
 
@@ -144,7 +140,7 @@ def _axis(value: str, drawn: Sequence[np.ndarray]) -> ValueAxis:
 
 def export(context: Context) -> go.Figure | None:
     spec = draw(context)
-    return None if spec is None else framed_lines(spec, context.selection.layer, theme_named(context.theme))
+    return None if spec is None else framed_lines(spec, context.selection.layer)
 
 
 def _number(value: float, kind: str) -> str:
@@ -175,12 +171,8 @@ def _undefined(context: Context) -> list[Any]:
 def _norm_title(names: list[Any], values: np.ndarray) -> list[Any]:
     known = np.flatnonzero(np.isfinite(values))
     first, last = (_number(float(values[known[at]]), "norm") for at in (0, -1))
-    where = "" if known[-1] == len(values) - 1 else f" {_place(int(known[-1]))}, and is not finite from there on"
+    where = "" if known[-1] == len(values) - 1 else f" {at_place(int(known[-1]))}, and is not finite from there on"
     return ["Through the layers: the norm of ", *names, f" goes from {first} to {last}{where}"]
-
-
-def _place(place: int) -> str:
-    return "at the embeddings" if place == 0 else f"after layer {place - 1}"
 
 
 def _title(context: Context, values: np.ndarray) -> list[Any]:
@@ -201,7 +193,7 @@ def _title(context: Context, values: np.ndarray) -> list[Any]:
     second = context.selection.second
     names += [] if second is None else [" and ", token_at(stream, second), f"\u00a0({second})"]
     at, what = (most, "most alike") if value == "cosine" else (least, "closest")
-    return [*names, f" are {what} {_place(at)}: {value} {_number(float(values[at]), value)}"]
+    return [*names, f" are {what} {at_place(at)}: {value} {_number(float(values[at]), value)}"]
 
 
 def _caption(stream: Stream, value: str, second: bool) -> str:
@@ -247,6 +239,57 @@ def _told(name: str, value: float, kind: str) -> html.Span:
     return html.Span([name, html.B(_number(value, kind), title=f"{value:.9g}")], className="number")
 
 
+def explain(context: Context) -> Explanation:
+    stream, value, shown, chosen = context.stream, context.options["value"], _shown(context), _chosen(context)
+    each: Sentence = ["the only ", term("layer")]
+    if stream.layers > 1:
+        each = ["each of the ", *counted(stream.layers, "layer")]
+    layers: Sentence = ["the ", term("embeddings"), " (E) and after ", *each]
+    if shown is None:
+        first: Sentence = ["This choice compares the hidden states of two tokens at ", *layers, "."]
+        return first, _in_words(value, None, context.selection.layer), _no_second(stream)
+    who = named(stream, chosen[0])
+    if VALUES[value][1]:
+        first = ["The line compares ", *who, " with ", *named(stream, chosen[1]), " at ", *layers, "."]
+    else:
+        first = ["The thick line follows ", *who, " at ", *layers, "."]
+    return first, _in_words(value, shown[0], context.selection.layer), _extreme(value, shown[0])
+
+
+def _in_words(value: str, numbers: np.ndarray | None, layer: int) -> Sentence:
+    """What is shown, with its number at the selected layer; without one where there is none yet."""
+    here = "" if numbers is None else f"{_number(float(numbers[layer + 1]), value)} after layer {layer}"
+    if value == "norm":
+        return ["The ", term("norm"), " is the length of its ", term("hidden state"), f": {here}."]
+    if value == "distance":
+        return [
+            "The ",
+            term("distance"),
+            f" says how far apart they are{here and ': '}{here}; 0 would mean that they are equal.",
+        ]
+    what = "compares its state with the one before the layer" if value == "turn" else "compares their directions"
+    return ["The ", term("cosine"), f" {what}{here and ': '}{here}, where 1 means the same direction."]
+
+
+def _extreme(value: str, numbers: np.ndarray) -> Sentence:
+    """Where the number is largest or smallest."""
+    if not np.isfinite(numbers).any():
+        return ["It is not defined at any layer, because the states are zero or not finite."]
+    largest = value in ("norm", "cosine")
+    at = int(np.nanargmax(numbers) if largest else np.nanargmin(numbers))
+    if value == "turn":
+        return [f"Layer {at - 1} turns it most: {_number(float(numbers[at]), value)}."]
+    what = {"norm": "longest", "cosine": "most alike", "distance": "closest"}[value]
+    who = "They are" if VALUES[value][1] else "It is"
+    return [f"{who} {what} {at_place(at)}: {_number(float(numbers[at]), value)}."]
+
+
+def _no_second(stream: Stream) -> Sentence:
+    if len(stream) == 1:
+        return ["This text has a single token, so there is nothing to compare it with."]
+    return [f"Shift-click one of the {len(stream):,} tokens to make it the second one."]
+
+
 def table(context: Context) -> Table:
     """One row a place: of the selected token and the second; in a file, of every token."""
     stream, chosen, whole = context.stream, _chosen(context), context.whole
@@ -278,7 +321,7 @@ def _rows(
 ) -> Iterator[tuple[Cell, ...]]:
     labels = run_labels(stream)
     for place in range(len(found.norm)):
-        name = place_name(place) if whole else "E" if place == 0 else str(place - 1)
+        name = place_name(place) if whole else place_sign(place)
         for column, token in enumerate(tokens):
             values = [float(found.norm[place, column]), float(found.turn[place, column])]
             if both is not None:
@@ -302,6 +345,7 @@ VIEW = View(
     figure_reads=("run", "stream", "token", "second"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     table=table,
     export=export,

@@ -20,6 +20,7 @@ VIEW = View(
     export_reads=projected.export_reads,
     draw=projected.draw,
     text=projected.text,
+    explain=projected.explain,
     controls=(projected.AXES, projected.AT, projected.SCALING, projected.FIRST),
     table=projected.table,
     export=projected.export,

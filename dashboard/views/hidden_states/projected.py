@@ -12,18 +12,18 @@ from dash import html
 
 from dashboard.analysis.projection import Fit, Projection, project_stream, states_at, trajectories
 from dashboard.analysis.similarity import similarity
+from dashboard.components.glossary import term
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.table import Table
-from dashboard.figures.hidden import page_points
-from dashboard.figures.space import Space, space_figure, space_frame
+from dashboard.figures.space import Space, page_points, space_figure, space_frame
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import isolated, minus, ordinal, percent
-from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Words, token_at
+from dashboard.views.declaration import Explanation, Sentence, Words, token_at
+from dashboard.views.explanation import counted, named
 from dashboard.views.hidden_states.left_out import left_out_caption, not_shown_note
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
@@ -96,12 +96,12 @@ def _empty(stream: Stream, selection: Selection, options: Options) -> bool:
 
 
 def draw(context: Context) -> Spec:
-    stream, selection, options, theme = context.stream, context.selection, context.options, theme_named(context.theme)
+    stream, selection, options = context.stream, context.selection, context.options
     if not is_path(options) and options["axes"] == "2":
-        spec = page_points(_projection(stream, selection, options), len(stream), theme)
+        spec = page_points(_space(stream, selection, options))
     else:
         follows = is_path(options) and options["at"] == "layer"
-        spec = spec_of(space_frame(_space(stream, selection, options, follows), theme, follows))
+        spec = spec_of(space_frame(_space(stream, selection, options, follows), follows))
     # a zoom holds as long as the axes mean the same
     basis = "" if _fit(options) == "all" else str(_layer(selection, options))
     spec["layout"]["uirevision"] = "-".join([context.run.key, stream.name, basis, *options.values()])
@@ -112,7 +112,7 @@ def export(context: Context) -> go.Figure:
     """The figure by itself, with labels and marks; in three components a scene that can be turned."""
     stream, selection = context.stream, context.selection
     space, marks = _space(stream, selection, context.options), (selection.token, selection.second)
-    figure = space_figure(space, stream.tokens, marks, theme_named(context.theme))
+    figure = space_figure(space, stream.tokens, marks)
     figure.update_layout(width=760, height=560)
     return figure
 
@@ -208,6 +208,80 @@ def _note(stream: Stream, selection: Selection, options: Options, projection: Pr
     if not np.any(projection.explained):
         return html.P("All tokens have the same representation here, so there is nothing to plot.", className="note")
     return ()
+
+
+def explain(context: Context) -> Explanation:
+    stream, selection, options = context.stream, context.selection, context.options
+    projection = _projection(stream, selection, options)
+    share = float(projection.explained[: int(options["axes"])].sum())
+    what = (
+        _path_in_words(stream, selection, options)
+        if is_path(options)
+        else _points(stream, options, selection, projection)
+    )
+    if _empty(stream, selection, options):
+        return what, ["What is not finite has no place in a plane."], ["Select another layer, or run another text."]
+    if not share:
+        coincide: Sentence = ["All points coincide here, so there is no direction in which they vary."]
+        return (
+            what,
+            coincide,
+            ["With more tokens that differ, a ", term("PCA"), " shows which of them lie close together."],
+        )
+    states = "the hidden states of all layers vary" if _fit(options) == "all" else "these hidden states vary"
+    number = "two" if options["axes"] == "2" else "three"
+    spread: Sentence = [term("PCA"), f" finds the directions in which {states} most: the {number} shown hold "]
+    spread += [f"{percent(share)} of the ", term("variance"), "."]
+    rest = f"The other {percent(1 - share)} cannot be seen here, so points that lie close together may still differ."
+    if 1 - share < 0.0005:
+        rest = "That is nearly all of it, so points that lie close together stand for similar hidden states."
+    return what, spread, [rest]
+
+
+def _points(stream: Stream, options: Options, selection: Selection, projection: Projection) -> Sentence:
+    """How many tokens are shown, and where their hidden states are taken."""
+    many, shown = len(stream), int((~np.isnan(projection.coordinates).any(axis=1)).sum())
+    place = "before layer 0" if options["at"] == "embeddings" else f"after layer {selection.layer}"
+    where: Sentence = [", placed by its ", term("hidden state"), f" {place}, a list of {_width(stream):,} numbers."]
+    if not shown:
+        return ["No ", term("hidden state"), f" {place} is finite, so no token can be shown."]
+    if many == 1:
+        return ["The only ", term("token"), " of this text is a point", *where]
+    if shown < many:
+        return [
+            f"{shown:,} of the {many:,} ",
+            term("tokens", "token"),
+            " of this text are points, each",
+            where[0][1:],
+            *where[1:],
+        ]
+    return [f"Each of the {many:,} ", term("tokens", "token"), " of this text is a point", *where]
+
+
+def _width(stream: Stream) -> int:
+    """How many numbers a hidden state has."""
+    return int(stream.hidden_states[0].shape[1])
+
+
+def _path_in_words(stream: Stream, selection: Selection, options: Options) -> Sentence:
+    """Whose path it is, or why there is none."""
+    token, found = selection.token, trajectories(stream, options["first"], options["scaling"])
+    places = int((~np.isnan(found.coordinates[:, token]).any(axis=1)).sum())
+    who = named(stream, token)
+    if token in found.left_out:
+        return [*who, " has no path here, because it is left out; Options can keep it."]
+    if not places:
+        return [*who, " has no path here, because none of its ", term("hidden states", "hidden state"), " is finite."]
+    stops: Sentence = [": each stop is a ", term("hidden state"), f" of {_width(stream):,} numbers."]
+    if places < stream.layers + 1:
+        return [
+            "The path follows ",
+            *who,
+            f" through the stops at which its values are finite, {places:,} of {stream.layers + 1:,}",
+            *stops,
+        ]
+    layers = counted(stream.layers, "layer")
+    return ["The path follows ", *who, " from the ", term("embeddings"), " through ", *layers, *stops]
 
 
 def table(context: Context) -> Table:

@@ -16,7 +16,8 @@ from dashboard.contracts.lens import LogitLens
 from dashboard.contracts.run import ModelRun
 from dashboard.figures.tokens import Names, distinct, run_names, token_label
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Words, token_at, token_span, waits
+from dashboard.views.declaration import Words, token_at, token_span
+from dashboard.views.predictions.messages import READS_MASKED, being_computed, no_predictions
 
 MODE = Choice(
     "mode",
@@ -32,8 +33,8 @@ def masks(context: Context) -> bool:
 
 
 def is_small(context: Context) -> bool:
-    """Whether the card is in a small place."""
-    return context.place == "small"
+    """Whether the card is in a small slot."""
+    return context.slot == "small"
 
 
 def whole_request(context: Context) -> DerivedRequest:
@@ -84,22 +85,15 @@ def no_lens(run: ModelRun, title: str) -> Words | None:
         MissingArrayError: an earlier version computed the run.
     """
     if not run.has_predictions:
-        return Words(
-            title, message=[html.B(run.without_predictions), html.P("Attention and hidden states are available.")]
-        )
+        return Words(title, message=no_predictions(run))
     run.check_current()
     return None
 
 
 def waiting(context: Context, title: Any, request: DerivedRequest) -> Words:
     """While nothing can be shown yet."""
-    how = (
-        "The model reads the text once more, with this token masked."
-        if masks(context)
-        else "Its prediction head reads what this token is after each layer."
-    )
-    words = [html.B("Computing this position …"), html.P(how)]
-    return Words(title, message=html.Div(words, **waits(request)), waiting=True)
+    how = READS_MASKED if masks(context) else "Its prediction head reads what this token is after each layer."
+    return Words(title, message=being_computed(request, how), waiting=True)
 
 
 def from_place(lens: LogitLens) -> str:

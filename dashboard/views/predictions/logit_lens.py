@@ -15,14 +15,15 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.lens import LogitLens
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.figures.lens import LensMap, framed_lens, left_out_text, lens_column, lens_map, place_name
+from dashboard.figures.lens import LensMap, framed_lens, left_out_text, lens_column, lens_map
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import probability_text
-from dashboard.figures.theme import theme_named
+from dashboard.figures.text import at_place, place_name, place_sign, probability_text
 from dashboard.figures.tokens import run_labels, run_names
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import View, Words, waits
+from dashboard.views.declaration import Explanation, View, Words, waits
+from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions import explained
 from dashboard.views.predictions.lens_results import (
     MODE,
     from_place,
@@ -85,15 +86,15 @@ def _drawn_whole(context: Context) -> LogitLens | None:
 def draw(context: Context) -> Spec | None:
     if no_lens(context.run, TITLE) is not None:
         return None
-    theme, whole = theme_named(context.theme), _drawn_whole(context)
+    whole = _drawn_whole(context)
     if whole is not None:
-        spec = lens_map(_map(context, whole), theme)
+        spec = lens_map(_map(context, whole))
         spec["layout"]["meta"]["reads"] = ["run"]  # the browser marks the selection in it
     else:
         column = _column(context)
         if column is None or not np.isfinite(column.lens.entropy).any():
             return None
-        spec = lens_column(column, context.selection.token, theme)
+        spec = lens_column(column, context.selection.token)
     spec["layout"]["uirevision"] = context.run.key
     return spec
 
@@ -102,15 +103,13 @@ def export(context: Context) -> go.Figure | None:
     """The whole lens with marks of the selection; the selected position alone where the rest is not there."""
     if no_lens(context.run, TITLE) is not None:
         return None
-    selection, theme = context.selection, theme_named(context.theme)
+    selection = context.selection
     whole = None if masks(context) else whole_lens(context)
     if whole is not None:
-        return framed_lens(_map(context, whole), selection.token, selection.second, selection.layer, theme)
+        return framed_lens(_map(context, whole), selection.token, selection.second, selection.layer)
     column = _column(context)
     return (
-        None
-        if column is None
-        else go.Figure(lens_column(column, selection.token, theme)).update_layout(width=560, height=520)
+        None if column is None else go.Figure(lens_column(column, selection.token)).update_layout(width=560, height=520)
     )
 
 
@@ -160,7 +159,7 @@ def _title(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[An
         where = "the embeddings" if since == 0 else f"layer {since - 1}"
         words: list[Any] = ["the final prediction, ", *said(last), f", leads from {where} on"]
     else:
-        before = "at the embeddings" if since == 1 else f"after layer {since - 2}"
+        before = at_place(since - 1)
         verb = (
             "the model still expects"
             if lens.top_logprobs[since - 1, 0, 0] > EXPECTS
@@ -230,6 +229,16 @@ def _footer(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[A
     return numbers
 
 
+def explain(context: Context) -> Explanation:
+    run = context.run
+    if not run.has_predictions:
+        return without_predictions(run)
+    run.check_current()
+    found = position_lens_of(context)
+    labels = {} if found is None else labels_of_ids(run, found.lens, found.lens.top_ids[:, 0, 0].tolist())
+    return explained.lens(context, None if found is None else found.lens, labels)
+
+
 def table(context: Context) -> Table | None:
     """One row a layer at the selected position; in a file, of every position that is there."""
     run, position = context.run, context.selection.token
@@ -262,7 +271,7 @@ def _rows(context: Context, lens: LogitLens, positions: list[int]) -> Iterator[t
             if whole:
                 yield (place_name(place), position, run.tokens[position].text, text, *numbers, own[position], label)
             else:
-                yield ("E" if place == 0 else str(place - 1), label or "not finite", *numbers)
+                yield (place_sign(place), label or "not finite", *numbers)
 
 
 def _numbers(lens: LogitLens, place: int, column: int, none: Cell) -> list[Cell]:
@@ -299,6 +308,7 @@ VIEW = View(
     figure_reads=("run", "token"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     needs=needs,
     uses=usable,

@@ -18,12 +18,14 @@ from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, ValueAxis, decades, framed_lines, layer_lines, word_style
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import isolated, probability_text, quoted
-from dashboard.figures.theme import theme_named
+from dashboard.figures.text import isolated, place_sign, probability_text, quoted
+from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import token_label
 from dashboard.views.controls import Choice, Text
-from dashboard.views.declaration import View, Words, token_span
+from dashboard.views.declaration import Explanation, View, Words, token_span
+from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions import explained
 from dashboard.views.predictions.lens_results import (
     MODE,
     actual_id,
@@ -105,15 +107,15 @@ def draw(context: Context) -> Spec | None:
     rows = [] if found is None else followed(context, found)
     if found is None or not _any_finite(rows):
         return None
-    rank, theme = context.options["value"] == "rank", theme_named(context.theme)
+    rank = context.options["value"] == "rank"
     labels = labels_of_ids(context.run, found.lens, [row.id for row in rows])
     lines, words = [], 0
     for row in rows:
-        colour, dash = theme.ink, "solid" if row.role.startswith("final") else "dash"
+        colour, dash = COLOURS.ink, "solid" if row.role.startswith("final") else "dash"
         if row.role == "word":
-            (colour, dash), words = word_style(words, theme), words + 1
+            (colour, dash), words = word_style(words), words + 1
         lines.append(Line(labels[row.id], _values(row, rank), _texts(row, rank), colour, dash, 2))  # type: ignore[arg-type]
-    spec = layer_lines(lines[::-1], _axis(lines, rank), (), theme)
+    spec = layer_lines(lines[::-1], _axis(lines, rank))
     spec["layout"]["uirevision"] = f"{context.run.key}-{context.options['value']}"
     return spec
 
@@ -152,7 +154,7 @@ def _axis(lines: Sequence[Line], rank: bool) -> ValueAxis:
 
 def export(context: Context) -> go.Figure | None:
     spec = draw(context)
-    return None if spec is None else framed_lines(spec, context.selection.layer, theme_named(context.theme))
+    return None if spec is None else framed_lines(spec, context.selection.layer)
 
 
 def text(context: Context) -> Words:
@@ -244,6 +246,17 @@ def _footer(context: Context, found: PositionLens, rows: list[Followed], labels:
     return parts
 
 
+def explain(context: Context) -> Explanation:
+    run = context.run
+    if not run.has_predictions:
+        return without_predictions(run)
+    run.check_current()
+    found = position_lens_of(context, words_of(context))
+    rows = [] if found is None else followed(context, found)
+    labels = {} if found is None else labels_of_ids(run, found.lens, [row.id for row in rows])
+    return explained.through(context, None if found is None else found.lens, labels)
+
+
 def table(context: Context) -> Table | None:
     """One row a layer and token: rank, probability, log-probability."""
     found = position_lens_of(context, words_of(context)) if context.run.has_predictions else None
@@ -262,7 +275,7 @@ def table(context: Context) -> Table | None:
                 100 * math.exp(logprob) if known else None,
                 logprob if known else None,
             )
-            head: tuple[Cell, ...] = ("E" if place == 0 else str(place - 1), name, row.id)
+            head: tuple[Cell, ...] = (place_sign(place), name, row.id)
             cells.append((*head, *numbers, *((labels[row.id],) if whole else ())))
     columns = [
         Column("After layer"),
@@ -292,6 +305,7 @@ VIEW = View(
     figure_reads=("run", "token"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     needs=needs,
     uses=usable,

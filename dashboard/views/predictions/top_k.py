@@ -21,11 +21,13 @@ from dashboard.figures.prediction import page_bars, prediction_bars
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import ordinal, probability_text, quoted
-from dashboard.figures.theme import theme_named
 from dashboard.figures.tokens import distinct, run_names, token_label
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import View, Words, token_at, token_span, waits
+from dashboard.views.declaration import Explanation, View, Words, token_at, token_span, waits
+from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.predictions import explained
+from dashboard.views.predictions.messages import being_computed, no_predictions
 from dashboard.views.tables import candidates_table, shared_candidates_table
 
 CONTROLS = (
@@ -90,15 +92,15 @@ def draw(context: Context) -> Spec | None:
 def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> T | None:
     """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw
     yet."""
-    run, selection, options, theme = context.run, context.selection, context.options, theme_named(context.theme)
+    run, selection, options = context.run, context.selection, context.options
     prediction = prediction_of(context, selection.token) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
     other, known = _second(context), run_names(run)
     rows = _rows_of(prediction, other, int(options["count"]))
     if other is None:
-        return bars(rows, _actual(prediction), theme, known)
-    return pair(rows, _sides(run, prediction, other), theme, known)
+        return bars(rows, _actual(prediction), known)
+    return pair(rows, _sides(run, prediction, other), known)
 
 
 def _rows_of(
@@ -148,11 +150,13 @@ def export(context: Context) -> go.Figure | None:
 def text(context: Context) -> Words:
     run, selection, options = context.run, context.selection, context.options
     if not run.has_predictions:
-        return Words("Predictions", message=_no_head(run))
+        return Words("Predictions", message=no_predictions(run))
     prediction = prediction_of(context, selection.token)
     if prediction is None:
         return Words(
-            [*_lead(run, selection, "masked"), "…"], message=_waiting(_request(run, selection.token)), waiting=True
+            [*_lead(run, selection, "masked"), "…"],
+            message=being_computed(_request(run, selection.token)),
+            waiting=True,
         )
     if not prediction.finite:
         return Words(
@@ -261,18 +265,6 @@ def _end_of_text(run: ModelRun, position: int, longest: int = 20) -> tuple[str, 
     return "… ", quoted(cut[space + 1 :] if 0 <= space < longest // 2 else cut)
 
 
-def _no_head(run: ModelRun) -> Any:
-    return [
-        html.B(run.without_predictions),
-        html.P("Attention and hidden states are available."),
-    ]
-
-
-def _waiting(request: DerivedRequest) -> Any:
-    words = [html.B("Computing this position …"), html.P("The model reads the text once more, with this token masked.")]
-    return html.Div(words, **waits(request))
-
-
 def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
     causal = run.model.kind == "causal"
     share = prediction.entropy / math.log(prediction.vocabulary) if prediction.vocabulary > 1 else 0.0
@@ -321,6 +313,17 @@ def _rows(rows: list[tuple[str, Any]]) -> html.Dl:
     return html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in rows], className="facts")
 
 
+def explain(context: Context) -> Explanation:
+    run, token = context.run, context.selection.token
+    if not run.has_predictions:
+        return without_predictions(run)
+    prediction = prediction_of(context, token)
+    labels = {} if prediction is None else _labels(run, prediction, None, int(context.options["count"]))
+    mask = _asks(run, token)
+    reads = "given" if prediction is not None and prediction.mode == "given" else "masked"
+    return explained.next_token(run, token, prediction, labels, "mask" if mask else reads)
+
+
 def table(context: Context) -> Table | None:
     run, selection, options, whole = context.run, context.selection, context.options, context.whole
     prediction = prediction_of(context, selection.token) if run.has_predictions else None
@@ -347,6 +350,7 @@ VIEW = View(
     figure_reads=("run", "token", "second"),
     draw=draw,
     text=text,
+    explain=explain,
     controls=CONTROLS,
     needs=needs,
     table=table,

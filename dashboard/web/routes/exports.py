@@ -1,7 +1,8 @@
 """Plain routes that give files: figures, tables, runs and the report of the view state that an address names.
 
     /export/figure/NAME.json|html|csv    NAME: a view, or a further figure of one; json: what the browser makes PNG and
-    SVG of /export/run.npz|safetensors          attention=1: with the derived weights
+                                         SVG of; theme=dark, width=screen|170mm|85mm, titled=1|0
+    /export/run.npz|safetensors          attention=1: with the derived weights
     /export/report.html
 
 Each takes the query of the page's address; `check=1` answers with the file's name and size alone, or with what is
@@ -30,6 +31,7 @@ from dashboard.exports.figures import Standalone, picture_json, standalone
 from dashboard.exports.provenance import file_name
 from dashboard.exports.report import report, report_name
 from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
+from dashboard.exports.sheet import Sheet
 from dashboard.exports.tables import csv_of
 from dashboard.figures.theme import theme_named
 from dashboard.store.exports import ExportFile, ExportRoom
@@ -52,7 +54,8 @@ def make_exports(services: Services, views: Sequence[View]) -> Blueprint:
     def _figure(name: str, suffix: str) -> Response:
         found = standalone(name, state(), views, services)
         if suffix == "json":
-            return Response(picture_json(found, theme_named(request.args.get("theme"))), mimetype="application/json")
+            theme, sheet = theme_named(request.args.get("theme")), Sheet.from_query(request.args)
+            return Response(picture_json(found, theme, sheet), mimetype="application/json")
         if suffix == "csv":
             return _table(found)
         title = found.file_name("html")

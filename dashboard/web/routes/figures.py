@@ -3,7 +3,7 @@
     /show/figure/VIEW    the view's figure as Plotly's JSON
     /show/words/VIEW     what stands around it: plain trees for assets/core.js
 
-Both take the query of the page's address (`dashboard.views.state`), a figure the theme, too. The browser asks for them
+Both take the query of the page's address (`dashboard.views.state`). The browser asks for them
 as soon as something is selected, and one callback of Dash gives them to the cards (assets/state/show.js). A figure is
 asked for only where it depends on what has changed: it says in `layout.meta` for which selection it was drawn (each
 field by its name), on which of these it depends (`reads`), and with `whole: false` that a part of it is still being
@@ -26,12 +26,12 @@ from plotly.io.json import to_json_plotly
 from dashboard.components.markup import Plain, attributes, bound, plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.selection import PLACES, Selection
+from dashboard.contracts.selection import LOCATION, Selection
 from dashboard.errors import AddressNotFoundError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
-from dashboard.figures.theme import Theme, empty_figure, theme_named
+from dashboard.figures.theme import empty_figure
 from dashboard.views.controls import SHOW
-from dashboard.views.declaration import View, Words
+from dashboard.views.declaration import Sentence, View, Words
 from dashboard.views.library import context_of
 from dashboard.views.shown import alternative, shown_table
 from dashboard.views.state import ViewState
@@ -47,7 +47,7 @@ def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
     @routes.get("/figure/<name>")
     def _figure(name: str) -> Response:
         view, state = _named(name), ViewState.from_query(request.args, views)
-        found = figure_of(services, view, state, theme_named(request.args.get("theme")))
+        found = figure_of(services, view, state)
         return _answer(found, found["layout"]["meta"]["whole"])
 
     @routes.get("/words/<name>")
@@ -76,21 +76,21 @@ def _answer(found: Mapping[str, Any], whole: bool) -> Response:
     return response
 
 
-def figure_of(services: Services, view: View, state: ViewState, theme: Theme) -> Spec:
+def figure_of(services: Services, view: View, state: ViewState) -> Spec:
     """A view's figure as plain data; one with the sentence of what went wrong, where something did."""
-    found, problem = guarded(lambda: _drawn(services, view, state, theme))
+    found, problem = guarded(lambda: _drawn(services, view, state))
     if found is None:
-        found = spec_of(empty_figure(problem, theme))
+        found = spec_of(empty_figure(problem))
         told = {"run": state.selection.run, "stamp": state.selection.stamp}
         found["layout"]["meta"] = {**told, "reads": list(view.figure_reads), "whole": False}
     return found
 
 
-def _drawn(services: Services, view: View, state: ViewState, theme: Theme) -> Spec:
-    context = context_of(view, state, services, theme.name)
+def _drawn(services: Services, view: View, state: ViewState) -> Spec:
+    context = context_of(view, state, services)
     selection, options = context.selection, context.options
     figure = view.draw(context)
-    spec = spec_of(empty_figure(None, theme) if figure is None else figure)
+    spec = spec_of(empty_figure() if figure is None else figure)
     meta = spec["layout"].get("meta") or {}
     reads = meta.get("reads", list(view.fields(options)))  # a figure may depend on less than its view in general
     told = {**selection.to_json(), "reads": reads, "whole": not view.awaits(context)}
@@ -104,11 +104,11 @@ def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]
     Returns:
         "view". "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be
         computed first, each as its request, with its `name`. "whole": whether they will be the same whenever they are
-        asked for. `heading`, `body`, `footer` (plain trees), `alternative` (the figure in words) and `table` (a plain
-        tree, or None).
+        asked for. `heading`, `body`, `footer` (plain trees), `about` (the three sentences behind the card's `?`, a
+        plain tree each), `alternative` (the figure in words) and `table` (a plain tree, or None).
     """
     found, problem = guarded(lambda: _told(services, view, state))
-    words, table, awaits = found or (Words(view.title, message=[html.B(problem)]), None, ())
+    words, about, table, awaits = found or (Words(view.title, message=[html.B(problem)]), (), None, ())
     return {
         "view": view.name,
         "run": state.selection.run,
@@ -117,21 +117,23 @@ def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]
         "awaits": [{"name": one.name, **one.to_json()} for one in awaits],
         "whole": found is not None and not awaits,
         **_placed(words),
+        "about": [bound(plain(sentence)) for sentence in about],
         "alternative": alternative(words),
         "table": table,
     }
 
 
-Told = tuple[Words, list[Plain] | None, Sequence[DerivedRequest]]
+Told = tuple[Words, Sequence[Sentence], list[Plain] | None, Sequence[DerivedRequest]]
 
 
 def _told(services: Services, view: View, state: ViewState) -> Told:
-    """A view's words, the table in place of its figure where the options ask for it, and which results it waits for."""
+    """A view's words, what explains it, the table in place of its figure where the options ask for it, and which
+    results it waits for."""
     context = context_of(view, state, services)
     try:
         return _said(view, context)
     except MissingArrayError as error:
-        return Words(view.title, message=_missing(error)), None, ()
+        return Words(view.title, message=_missing(error)), (), None, ()
 
 
 def _missing(error: MissingArrayError) -> list[Any]:
@@ -144,7 +146,8 @@ def _missing(error: MissingArrayError) -> list[Any]:
 def _said(view: View, context: Context) -> Told:
     table = view.table(context) if view.table and context.options.get(SHOW.name) == "table" else None
     words = view.text(context)
-    return words, None if table is None else bound(plain(shown_table(table))), view.awaits(context)
+    shown = None if table is None else bound(plain(shown_table(table)))
+    return words, view.explanation(context), shown, view.awaits(context)
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:
@@ -157,6 +160,6 @@ def _placed(words: Words) -> dict[str, list[Plain]]:
 
 
 def state_name(selection: Selection) -> str:
-    """What words are of: the run by its first eight digits, and each place in the order of `Selection`."""
-    places = [getattr(selection, field.name) for field in PLACES]
-    return "-".join([selection.run[:8], *("" if place is None else str(place) for place in places)])
+    """What words are of: the run by its first eight digits, and each index in the order of `Selection`."""
+    location = [getattr(selection, field.name) for field in LOCATION]
+    return "-".join([selection.run[:8], *("" if index is None else str(index) for index in location)])

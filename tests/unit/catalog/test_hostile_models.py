@@ -15,10 +15,11 @@ from plotly.io.json import to_json_plotly
 from dashboard.catalog import catalog as catalog_module
 from dashboard.catalog import description, folders, foreign, weight_headers
 from dashboard.catalog.adapters import adapter_refusal, has_adapter
-from dashboard.catalog.catalog import Catalog, CatalogEntry
+from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.fingerprint import folder_fingerprint, model_files, strange_weights
 from dashboard.catalog.foreign import parse_object, read_bytes, shown
 from dashboard.catalog.hub import cached_ids, cached_snapshot
+from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.weight_headers import Headers, read_headers
 from dashboard.errors import ForeignFileError, ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.settings import Settings
@@ -60,7 +61,7 @@ def cached_model(tmp_path: Path, name: str) -> Path:
     return good_model(repository / "snapshots" / "abc")
 
 
-def listed(settings: Settings) -> dict[str, CatalogEntry]:
+def listed(settings: Settings) -> dict[str, ModelCard]:
     """The entries by name, once the page was made of them, too."""
     entries = Catalog(settings).entries()
     assert len(to_json_plotly(layout(settings, entries, all_views()))) < 1_000_000
@@ -69,7 +70,7 @@ def listed(settings: Settings) -> dict[str, CatalogEntry]:
     return {entry.name: entry for entry in entries}
 
 
-def check(entry: CatalogEntry) -> None:
+def check(entry: ModelCard) -> None:
     assert entry.refusal
     assert len(entry.refusal) <= 300
     assert entry.refusal.isprintable()
@@ -173,7 +174,7 @@ def test_what_takes_too_long_to_look_at_is_looked_at_by_the_next_page(
     good_model(root / "slow")
     read = description._read_folder
 
-    def slowly(folder: Path) -> description.Description:
+    def slowly(folder: Path) -> ModelCard:
         monkeypatch.setattr(catalog_module.time, "monotonic", lambda: end)
         return read(folder)
 
@@ -194,7 +195,7 @@ def test_a_parser_may_raise_anything(settings: Settings, root: Path, monkeypatch
     ):
         good_model(root / f"bad{number}")
 
-        def raising(folder: Path, error: BaseException = error) -> description.Description:
+        def raising(folder: Path, error: BaseException = error) -> ModelCard:
             if folder.name.startswith("bad"):
                 raise error
             return read(folder)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.contracts.selection import FIELDS, PLACES, Selection, fields_for_browser
+from dashboard.contracts.selection import FIELDS, LOCATION, Selection, fields_for_browser
 from dashboard.errors import BadSelectionError
 from tests.support.synthetic import make_run
 
@@ -55,7 +55,7 @@ def test_the_browser_is_told_every_field_and_its_bound() -> None:
     assert {field["of"] for field in told.values()} - {None} <= set(make_run().counts())
 
 
-NAMES = {field.name for field in PLACES}
+NAMES = {field.name for field in LOCATION}
 ROOT = Path(__file__).resolve().parents[3]
 MAY_LIST = {
     "linked_page.py": "parameters that people write",

@@ -17,11 +17,10 @@ from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 from dashboard.exports.run_files import open_run, save_run
 from dashboard.figures.attention import attention_cells, attention_map, attention_picture, name_selected, shades
 from dashboard.figures.heads import plot_attention_heads
-from dashboard.figures.theme import LIGHT
 from dashboard.store.upgrades import SCHEMAS, upgraded
 from dashboard.views import all_views
 from dashboard.views.declaration import View
-from dashboard.views.run_info import describe_run, place_in
+from dashboard.views.run_info import describe_run, location_in
 from dashboard.views.state import ViewState
 from dashboard.web.routes.figures import words_of
 from tests.support.synthetic import (
@@ -105,11 +104,14 @@ def test_bounds_are_the_streams_own() -> None:
 
 def test_an_address_names_the_stream() -> None:
     run = make_two_streams()
-    assert place_in(run, {"token": "4", "stream": "encoder"}) == ({"stream": "encoder", "token": 4, "second": None}, [])
-    found, [problem] = place_in(run, {"token": "4"})
+    assert location_in(run, {"token": "4", "stream": "encoder"}) == (
+        {"stream": "encoder", "token": 4, "second": None},
+        [],
+    )
+    found, [problem] = location_in(run, {"token": "4"})
     assert found == {}
     assert "tokens 0 to 2" in problem
-    _found, [problem] = place_in(make_run(), {"stream": "encoder"})
+    _found, [problem] = location_in(make_run(), {"stream": "encoder"})
     assert problem == "The address names the stream “encoder”, but this run has decoder."
 
 
@@ -158,7 +160,7 @@ def oblong() -> tuple[np.ndarray, list[str], list[str]]:
 def test_a_heatmap_has_its_own_labels_on_each_side() -> None:
     weights, queries, keys = oblong()
     figure = attention_map(weights, queries, keys, selected=(2, 1))
-    name_selected(figure, queries, keys, (2, 4), LIGHT)
+    name_selected(figure, queries, keys, (2, 4))
     assert list(figure.layout.xaxis.range) == [-0.5, 4.5]
     assert list(figure.layout.yaxis.range) == [2.5, -0.5]
     assert "z" in figure.layout.xaxis.ticktext[-1]

@@ -15,14 +15,14 @@ import pytest
 
 import dashboard.settings
 import dashboard.views
-from dashboard.catalog.bundled import BUNDLED
+from dashboard.catalog.bundled import BUNDLED, WHEELS
 from dashboard.catalog.hub import HUB_MODELS
 from dashboard.cli import main
 from dashboard.contracts.context import Context
 from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection
+from dashboard.exports.cells import LARGEST_SIDE, MOST_CELLS
 from dashboard.figures.attention import LARGEST_HEATMAP, LARGEST_PICTURE, POSITIONS_ABOVE
-from dashboard.figures.theme import DARK, LIGHT
 from dashboard.settings import Settings, environ_name
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
@@ -139,7 +139,8 @@ def test_bundled_models_stand_in_the_table(model: Any) -> None:
     assert row[2] == f"{model.layers} × {model.heads}"
     assert row[3] == f"{model.parameters / 1e6:.1f} M"
     assert row[4] == f"{model.limit:,}"
-    assert row[6:8] == [f"`{model.package}=={model.version}`", f"{model.megabytes} MB"]
+    wheel = WHEELS[model.name]
+    assert row[6:8] == [f"`{wheel.package}=={wheel.version}`", f"{model.megabytes} MB"]
 
 
 def test_downloads_add_up() -> None:
@@ -155,6 +156,8 @@ def test_limits_are_the_codes() -> None:
     text = prose(read(ROOT / "README.md"))
     assert f"From {POSITIONS_ABOVE + 1} tokens on, heatmap and points zoom" in text
     assert f"Above {LARGEST_HEATMAP} tokens the exported heatmap is a" in text
+    assert f"Above {LARGEST_SIDE} tokens the cells of an SVG are one picture" in text
+    assert f"those of all heads above {MOST_CELLS:,} in all" in text
     assert f"above {LARGEST_PICTURE} each of its pixels is the largest" in text
     assert f"the {CaptureOptions().top_k} likeliest are kept" in text
 
@@ -237,6 +240,8 @@ def test_what_the_browser_keeps_is_said() -> None:
         "state/kept-text.js": {"sessionStorage"},  # the text that was not run yet, and its model
         "components/keyboard.js": {"localStorage"},  # whether keys of one character are on
         "state/history.js": {"sessionStorage"},  # how far Redo leads
+        "components/tour.js": {"localStorage"},  # how far the tour has gone
+        "components/picture-paper.js": {"localStorage"},  # how pictures are saved
         "state/places-left.js": {"localStorage"},  # where one was in each run
     }
     [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["state/places-left.js"])
@@ -277,13 +282,12 @@ def received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     vars(dashboard.views).pop("received", None)
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
-def test_the_example_view_draws_a_run(received: Any, theme: Any) -> None:
+def test_the_example_view_draws_a_run(received: Any) -> None:
     run = make_run("causal")
     selection = Selection(run.key, token=3, layer=1, head=1)
     found = run.attention_of().received[1]
     for by, weights in (("head", found[1]), ("layer", (found[0] + found[1]) / 2)):
-        context = Context(run, selection, {"by": by}, theme.name)
+        context = Context(run, selection, {"by": by})
         figure = received.draw(context)
         assert isinstance(figure, go.Figure)
         assert [float(value) for value in figure.data[0].y] == pytest.approx([float(value) for value in weights])
@@ -303,10 +307,14 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
     run = make_run("causal")
     RunStore(tmp_path / "cache" / "runs", 10**9).save(run.key, run.header, run.arrays)
     with app.server.test_client() as client:
-        figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1&theme=light").get_json()
+        figure = client.get(f"/show/figure/received?run={run.key}&token=3&layer=1&head=1").get_json()
         place = f"run={run.key}&token=3&layer=1&head=1"
-        of_layer = client.get(f"/show/figure/received?{place}&theme=light&received-by=layer").get_json()
+        of_layer = client.get(f"/show/figure/received?{place}&received-by=layer").get_json()
         words = client.get(f"/show/words/received?{place}").get_json()
     assert array_of(of_layer["data"][0]["y"]) == pytest.approx(run.attention_of().received[1].mean(axis=0))
     assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])
     assert "is read with weight" in json.dumps(words["heading"])
+    weights = run.attention_of().received[1, 1]
+    [_what, own, more] = words["about"]
+    assert f"has weight {weights[3]:.3f} for head 1." in own[-1]
+    assert more == [f"A larger weight goes to {(weights > weights[3]).sum()} of the other tokens."]

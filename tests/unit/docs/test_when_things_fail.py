@@ -68,11 +68,9 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
         *("catalog.counting_process.MOST_FAILURES", "catalog.description.MOST_KNOWN", "jobs.cache.LARGEST_LOG"),
         *("jobs.in_process.MOST_KEPT", "views.run_info.LONGEST_DIFF"),
     ),
-    "pauses, which stand under *The numbers*, or are as long as one there": (
-        *("jobs.supervisor.LONGEST_WAIT_SECONDS", "catalog.gguf_files.LONGEST_CONVERSION"),
-    ),
+    "pauses, which stand under *The numbers*, or are as long as one there": ("jobs.supervisor.LONGEST_WAIT_SECONDS",),
     "between two processes of this program": ("catalog.counting_process.LONGEST_ANSWER",),
-    "what a whole number of 64 bits holds": ("catalog.gguf_header.LARGEST_NUMBER", "catalog.plausible.LARGEST_NUMBER"),
+    "what a whole number of 64 bits holds": ("catalog.foreign.LARGEST_NUMBER",),
 }
 
 

@@ -101,6 +101,8 @@ def test_every_figure_stands_alone_with_where_it_comes_from(kind: ModelKind, nam
     ):
         assert any(part in text for text in texts), part
     assert figure.layout.paper_bgcolor == theme.surface
+    assert "var(--" not in figure.to_json()
+    assert not re.search(r"#[0-9A-Fa-f]{6}\b", one.drawn().to_json()), "it names its colours"
     plain = one.paint(theme).layout
     assert figure.layout.height - figure.layout.margin.t - figure.layout.margin.b == pytest.approx(
         plain.height - plain.margin.t - (plain.margin.b or 0)
@@ -160,9 +162,7 @@ def test_a_long_text_becomes_a_picture_of_blocks_and_says_so(monkeypatch: pytest
     monkeypatch.setattr(attention_figures, "LARGEST_PICTURE", 4)
     shade = np.arange(100, dtype=np.uint8).reshape(10, 10)
     pooled: list[np.ndarray] = []
-    monkeypatch.setattr(
-        attention_figures, "_picture", lambda cells, _theme: pooled.append(cells) or {"source": "data:,"}
-    )
+    monkeypatch.setattr(attention_figures, "_picture", lambda cells: pooled.append(cells) or {"source": "data:,"})
     figure = attention_picture(shade, [str(i) for i in range(10)], [str(i) for i in range(10)])
     parts = [(0, 3), (2, 5), (5, 8), (7, 10)]  # 2.5 tokens each
     assert pooled[0].tolist() == [[int(shade[a:b, c:d].max()) for c, d in parts] for a, b in parts]
@@ -330,7 +330,7 @@ def test_a_figures_page_stands_alone_and_says_where_it_comes_from(name: str) -> 
     page = Page(content)
     assert page.addresses == []
     assert "default-src 'none'" in content
-    assert len(page.scripts) == 4  # colours, figure, plotly.js, and what draws
+    assert len(page.scripts) == 5  # palettes, figure, plotly.js, what puts the colours in, and what draws
     assert page.metas["dashboard:model"] == "Tiny model (tiny)"
     assert page.metas["dashboard:text"] == run.text
     assert page.metas["generator"] == f"Transformer dashboard {__version__}"

@@ -24,13 +24,12 @@ from dashboard.contracts.run import TokenProbability
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
 from dashboard.figures.attention import LARGEST_CELLS, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite
-from dashboard.figures.hidden import page_points
 from dashboard.figures.pixels import held, pooled
 from dashboard.figures.prediction import page_bars, prediction_bars
-from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, space_figure
+from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, page_points, space_figure
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import probability_text
-from dashboard.figures.theme import DARK, LIGHT, Theme
+from dashboard.figures.theme import COLOURS, DARK, LIGHT, Theme, in_theme
 from tests.support.synthetic import FakeTensor, array_of, make_run, tokens_of
 
 ASSETS = Path(__file__).parents[3] / "assets"
@@ -75,12 +74,12 @@ def test_shades_never_leave_their_range() -> None:
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 def test_shade_zero_is_transparent_and_the_ends_are_the_palettes(theme: Theme) -> None:
-    scale = colour_scale(theme)
-    assert scale[0] == [0, "rgba(0,0,0,0)"]
+    scale = in_theme({"data": [{"type": "heatmap", "colorscale": colour_scale()}]}, theme).data[0].colorscale
+    assert scale[0] == (0, "rgba(0,0,0,0)")
     assert scale[1][0] < 1 / 255
     assert scale[1][1] == "rgba(0,0,0,0)"
     assert (scale[2][0], scale[2][1]) == (pytest.approx(1 / 255), theme.weights[0])
-    assert scale[-1] == [pytest.approx(1), theme.weights[-1]]
+    assert scale[-1] == (pytest.approx(1), theme.weights[-1])
 
 
 @pytest.mark.parametrize("decorate", [True, False])
@@ -128,22 +127,21 @@ def test_selected_row_and_column_are_framed() -> None:
     column, second, row = as_json(attention_map(weights_of(4), list("abcd"), list("abcd"), selected=(2, 1)))["layout"][
         "shapes"
     ]
-    assert (row["line"]["color"], second["line"], column["line"]["dash"]) == (LIGHT.selected, column["line"], "dash")
+    assert (row["line"]["color"], second["line"], column["line"]["dash"]) == (COLOURS.selected, column["line"], "dash")
     assert (second["y0"], second["y1"], second["x0"], second["x1"]) == (0.5, 1.5, -0.5, 3.5)
     assert (row["y0"], row["y1"], row["x0"], row["x1"]) == (1.5, 2.5, -0.5, 3.5)
     assert (column["x0"], column["x1"], column["y0"], column["y1"]) == (0.5, 1.5, -0.5, 3.5)
     assert column["line"]["dash"] == "dash"
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
-def test_of_a_long_text_the_page_gets_every_shade_and_the_colours(theme: Theme) -> None:
+def test_of_a_long_text_the_page_gets_every_shade_and_no_colour_of_one() -> None:
     count = LARGEST_CELLS + 44
     weights, allowed = weights_of(count), np.tril(np.ones((count, count), dtype=bool))
-    figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, ["x"] * count, theme))
+    figure = as_json(attention_cells(shades(weights, allowed), ["x"] * count, ["x"] * count))
     cells = figure["layout"]["meta"]["cells"]
     found = np.frombuffer(zlib.decompress(base64.b64decode(cells["shades"])), dtype=np.uint8).reshape(count, count)
     np.testing.assert_array_equal(found, shades(weights, allowed))
-    assert (figure["layout"]["meta"]["shape"], cells["colours"]) == ([count, count], list(theme.weights))
+    assert (figure["layout"]["meta"]["shape"], set(cells)) == ([count, count], {"shades"})
     assert all(trace["type"] != "heatmap" for trace in figure["data"])
     assert "images" not in figure["layout"]
 
@@ -211,7 +209,7 @@ def test_the_sprite_is_a_mosaic_of_layers_by_heads() -> None:
 def test_points_are_the_projection_and_carry_their_token() -> None:
     states = RNG.normal(size=(5, 6))
     projection = project(states, 3, first="keep")
-    [trace] = as_json(page_points(projection, 5))["data"]
+    [trace] = as_json(page_points(plane(projection)))["data"]
     np.testing.assert_allclose(
         np.stack([array_of(trace["x"]), array_of(trace["y"])], 1), projection.coordinates[:, :2], atol=1e-6
     )
@@ -316,7 +314,7 @@ def test_bars_hold_exact_probabilities_likeliest_on_top() -> None:
         "&lt; 0.05 %",
     ]  # as Plotly reads text
     assert [c["probability"] for c in bars["customdata"]] == [0.7, 0.2, 0.0001]
-    assert bars["marker"]["color"] == [LIGHT.mark, LIGHT.ink, LIGHT.mark]
+    assert bars["marker"]["color"] == [COLOURS.mark, COLOURS.ink, COLOURS.mark]
 
 
 @pytest.mark.parametrize(
@@ -401,7 +399,7 @@ def hostile_figures() -> dict[str, go.Figure]:
         "heatmap alone": attention_map(weights, tokens, tokens, selected=(0, 1)),
         "heatmap for the page": attention_cells(shades(weights), tokens, tokens),
         "points alone": space_figure(plane(points), tokens, selected=(0, 1)),
-        "points for the page": page_points(points, count),
+        "points for the page": page_points(plane(points)),
         "bars alone": prediction_bars(candidates, actual=0),
         "bars for the page": page_bars(candidates, actual=0),
     }

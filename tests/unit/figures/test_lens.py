@@ -22,7 +22,7 @@ from dashboard.figures.lens import (
     lens_map,
     value_text,
 )
-from dashboard.figures.theme import DARK, LIGHT
+from dashboard.figures.theme import COLOURS, DARK, LIGHT, in_theme
 from tests.support.synthetic import array_of
 
 WORDS = ("the", " cat", " sat", "<b>", " on", "\n")
@@ -86,10 +86,10 @@ def test_the_text_of_a_cell_stands_out_from_it(theme: Any) -> None:
             for w, v in zip((0.2126, 0.7152, 0.0722), values, strict=True)
         )
 
-    spec = lens_map(drawn_of(lens_of(places=40, positions=20)), theme)
+    spec = in_theme(lens_map(drawn_of(lens_of(places=40, positions=20))), theme).to_plotly_json()
     shades = array_of(spec["data"][0]["z"])
     assert all("" not in row for row in texts_of(spec))
-    for trace in spec["data"][1:3]:
+    for trace in spec["data"][1:4]:
         mine = luminance(trace["textfont"]["color"])
         for x, y in zip(trace["x"], trace["y"], strict=True):
             at = (shades[y, x] - 1) / 254 * (len(theme.weights) - 1)
@@ -124,11 +124,10 @@ def test_measures_are_the_lens_own_numbers() -> None:
     assert np.isnan(measured(lens, MEASURES["actual-probability"])[:, -1]).all()
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 @pytest.mark.parametrize("measure", list(MEASURES))
-def test_the_map_shows_layers_from_the_embeddings_down(measure: str, theme: Any) -> None:
+def test_the_map_shows_layers_from_the_embeddings_down(measure: str) -> None:
     lens = lens_of()
-    spec = lens_map(drawn_of(lens, measure), theme)
+    spec = lens_map(drawn_of(lens, measure))
     go.Figure(spec)
     cells, values = spec["data"][0], measured(lens, MEASURES[measure])
     most = 6 if measure.endswith("rank") else largest(values)
@@ -155,12 +154,12 @@ def test_a_cell_names_its_likeliest_token_and_hover_gives_the_number() -> None:
 
 
 def test_cells_without_an_actual_token_are_hatched() -> None:
-    [_cells, _ink, _surface, hatched, _legend] = lens_map(drawn_of(lens_of(), "actual-rank"))["data"]
+    [_cells, *_texts, hatched, _legend] = lens_map(drawn_of(lens_of(), "actual-rank"))["data"]
     assert hatched["fillpattern"]["shape"] == "/"
     assert (min(hatched["x"][:5]), max(hatched["x"][:5])) == (2.5, 3.5)
     assert array_of(lens_map(drawn_of(lens_of(), "actual-rank"))["data"][0]["z"])[:, -1].tolist() == [0, 0, 0]
-    assert len(lens_map(drawn_of(lens_of(causal=False), "actual-rank"))["data"]) == 4, "nothing to hatch"
-    assert len(lens_map(drawn_of(lens_of(), "final-rank"))["data"]) == 4
+    assert len(lens_map(drawn_of(lens_of(causal=False), "actual-rank"))["data"]) == 5, "nothing to hatch"
+    assert len(lens_map(drawn_of(lens_of(), "final-rank"))["data"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_the_legend_is_in_real_values() -> None:
 def test_the_exported_map_frames_column_second_column_and_layer() -> None:
     figure = framed_lens(drawn_of(lens_of()), 1, 3, -1)
     second, layer, token = figure.layout.shapes
-    assert (token.x0, token.x1, token.y0, token.y1, token.line.color) == (0.5, 1.5, -0.5, 2.5, LIGHT.selected)
+    assert (token.x0, token.x1, token.y0, token.y1, token.line.color) == (0.5, 1.5, -0.5, 2.5, COLOURS.selected)
     assert (second.x0, second.x1, second.line.dash) == (2.5, 3.5, "dash")
     assert (layer.x0, layer.x1, layer.y0, layer.y1) == (-0.5, 3.5, -0.5, 0.5)
     assert figure.layout.width

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
+from PIL import Image
 
-from dashboard.figures.theme import DARK, LIGHT, Theme, axis, base_layout, colour_table, theme_named
+from dashboard.figures.pixels import URI, coloured_png, grey_png, grey_uri
+from dashboard.figures.theme import (
+    COLOURS,
+    DARK,
+    LIGHT,
+    Theme,
+    axis,
+    base_layout,
+    colour_table,
+    colours_of,
+    in_theme,
+    theme_named,
+)
 
 PALETTE = Path(__file__).resolve().parents[3] / "assets" / "style/palette.css"
 BLOCKS = {"light": r":root \{(.*?)\}", "dark": r':root\[data-theme="dark"\] \{(.*?)\}'}
-SINGLE = ("surface", "ink", "second_ink", "muted", "hairline", "selected", "mark")
 
 
 def stylesheet(name: str) -> dict[str, str]:
@@ -43,10 +58,11 @@ def test_the_contrast_formula_is_right_at_its_ends() -> None:
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 def test_the_stylesheet_holds_the_figures_colours(theme: Theme) -> None:
     colours = stylesheet(theme.name)
-    assert {name: colours[name.replace("_", "-")] for name in SINGLE} == {name: getattr(theme, name) for name in SINGLE}
-    for scale, prefix in ((theme.weights, "weight"), (theme.surprisal, "surprisal")):
+    alone = {"page", "border", "error", "error-ground"}  # the page's own
+    assert colours_of(theme) == {f"var(--{name})": colour for name, colour in colours.items() if name not in alone}
+    assert (colours["ink"], colours["second-ink"]) == (theme.ink, theme.second_ink)
+    for scale, prefix in ((theme.weights, "weight"), (theme.surprisal, "surprisal"), (theme.lines, "line")):
         assert tuple(colours[f"{prefix}-{i}"] for i in range(len(scale))) == scale
-        assert f"{prefix}-{len(scale)}" not in colours
 
 
 def test_both_themes_name_the_same_properties() -> None:
@@ -115,7 +131,53 @@ def test_an_unknown_theme_is_light(name: object, theme: Theme) -> None:
 
 
 def test_layouts_are_made_anew_each_time() -> None:
-    base_layout(LIGHT)["margin"]["l"] = 99
-    assert base_layout(LIGHT)["margin"]["l"] == 8
-    assert axis(LIGHT, showgrid=True)["showgrid"] is True
-    assert axis(LIGHT)["showgrid"] is False
+    base_layout()["margin"]["l"] = 99
+    assert base_layout()["margin"]["l"] == 8
+    assert axis(showgrid=True)["showgrid"] is True
+    assert axis()["showgrid"] is False
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+def test_names_of_colours_get_a_theme_s_values_and_texts_stay(theme: Theme) -> None:
+    ink, weak, strong = COLOURS.ink, COLOURS.weights[0], COLOURS.weights[-1]
+    markup = f'<b style="color:{COLOURS.selected}">var(--ink)</b>'
+    bars = {"type": "bar", "x": [1, 2], "text": [ink, "b"], "customdata": [ink, ink]}
+    bars["marker"] = {"color": [ink, "rgba(0,0,0,0)"], "line": {"color": COLOURS.mark}}
+    cells = {"type": "heatmap", "z": [[1]], "colorscale": [[0, weak], [1, strong]]}
+    layout = {"title": {"text": ink}, "xaxis": {"tickvals": [1], "ticktext": [markup], "gridcolor": COLOURS.hairline}}
+    layout |= {"shapes": [{"type": "rect", "line": {"color": COLOURS.selected}}], "meta": {"color": ink}}
+    figure = in_theme({"data": [bars, cells], "layout": layout}, theme)
+    one, other = figure.data
+    assert one.marker.color == (theme.ink, "rgba(0,0,0,0)")
+    assert one.marker.line.color == theme.mark
+    assert other.colorscale == ((0, theme.weights[0]), (1, theme.weights[-1]))
+    assert (one.text, one.customdata, figure.layout.title.text) == ((ink, "b"), (ink, ink), ink)
+    assert figure.layout.xaxis.ticktext == (f'<b style="color:{theme.selected}">var(--ink)</b>',)
+    assert (figure.layout.xaxis.gridcolor, figure.layout.shapes[0].line.color) == (theme.hairline, theme.selected)
+    assert figure.layout.meta == {"color": ink}, "the page's own data"
+
+
+def test_a_figure_s_names_outlast_it_being_shown() -> None:
+    figure = go.Figure(
+        {"data": [{"type": "bar", "x": [1], "marker": {"color": [COLOURS.ink]}}], "layout": base_layout()}
+    )
+    light, dark = in_theme(figure, LIGHT), in_theme(figure, DARK)
+    assert [one.data[0].marker.color for one in (figure, light, dark)] == [(COLOURS.ink,), (LIGHT.ink,), (DARK.ink,)]
+    assert [one.layout.font.color for one in (light, dark)] == [LIGHT.second_ink, DARK.second_ink]
+
+
+def test_a_picture_of_shades_is_grey_until_it_has_a_theme() -> None:
+    shade = np.array([[0, 1, 128], [255, 2, 0]], dtype=np.uint8)
+    with Image.open(io.BytesIO(grey_png(shade))) as grey:
+        assert (grey.mode, grey.info["transparency"]) == ("L", 0)
+        np.testing.assert_array_equal(np.asarray(grey), shade)
+    table = np.arange(768, dtype=np.int64).reshape(256, 3).astype(np.uint8)
+    with Image.open(io.BytesIO(base64.b64decode(coloured_png(grey_uri(shade), table).removeprefix(URI)))) as picture:
+        pixels = np.asarray(picture.convert("RGBA"))
+    np.testing.assert_array_equal(pixels[:, :, 3], np.where(shade == 0, 0, 255))
+    np.testing.assert_array_equal(pixels[:, :, :3][shade > 0], table[shade[shade > 0]])
+    layout = {"images": [{"source": grey_uri(shade)}]}
+    [image] = in_theme({"data": [], "layout": layout}, DARK).layout.images
+    with Image.open(io.BytesIO(base64.b64decode(image.source.removeprefix(URI)))) as picture:
+        assert picture.convert("RGB").getpixel((0, 1)) == (0xDE, 0xF2, 0xFF)
+        assert picture.convert("RGB").getpixel((1, 0)) == (0x23, 0x25, 0x2A)

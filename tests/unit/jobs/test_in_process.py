@@ -51,7 +51,11 @@ def kernel() -> Kernel:
 
 @pytest.fixture
 def backend(tmp_path: Path, kernel: Kernel) -> JobBackend:
-    settings = Settings(cache_dir=tmp_path)
+    return opened(tmp_path, kernel)
+
+
+def opened(folder: Path, kernel: Kernel) -> JobBackend:
+    settings = Settings(cache_dir=folder)
     return open_backend(settings, RunStore.from_settings(settings), kernel)
 
 
@@ -100,8 +104,9 @@ def test_a_set_is_computed_and_each_of_it_once(backend: JobBackend, kernel: Kern
     assert backend.watch("w", [], turn=3) == backend.watched("w") == {}
 
 
-def test_only_so_much_is_remembered(backend: JobBackend, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_much_is_remembered(tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_process, "MOST_KEPT", 3)
+    backend = opened(tmp_path, kernel)
     for position in range(5):
         backend.submit(spec(position), f"s{position}")
         backend.watch(f"w{position}", [])
@@ -122,9 +127,10 @@ def test_a_page_without_a_worker_says_so_and_leaves_no_queue(backend: JobBackend
 
 
 def test_a_result_that_is_not_kept_any_more_is_not_called_a_run(
-    backend: JobBackend, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_process, "MOST_KEPT", 1)
+    backend = opened(tmp_path, kernel)
     first = backend.watch("page", [spec(1), spec(2)])[name(1)]
     assert isinstance(first, Failed)
     assert first.failure.message == RESULT_FORGOTTEN

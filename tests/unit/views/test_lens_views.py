@@ -83,7 +83,7 @@ def test_the_whole_map_depends_on_the_run_alone_and_says_so() -> None:
     run = make_run()
     context = replace(context_of(LENS, run, 2, None, lens_result(run)), selection=Forbidden(run.key, 2, 1, 0))
     assert LENS.draw(context)["layout"]["meta"]["reads"] == ["run"]
-    alone = LENS.draw(replace(context_of(LENS, run, 2, None, lens_result(run)), place="small"))
+    alone = LENS.draw(replace(context_of(LENS, run, 2, None, lens_result(run)), slot="small"))
     assert "reads" not in alone["layout"]["meta"]
     assert array_of(alone["data"][0]["z"]).shape == (3, 1)
 

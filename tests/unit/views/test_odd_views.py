@@ -92,7 +92,7 @@ def test_cells_of_a_broken_lens_name_no_token() -> None:
         hover = np.array(lens_map(drawn)["data"][0]["hovertext"])
         assert all(told.endswith("<br>not finite") for told in hover[2:].ravel())
         assert not any("not finite" in told for told in hover[:2].ravel())
-    column = LENS.draw(replace(context_of(LENS, run, 2, None, broken_from(2, lens_result(run))), place="small"))
+    column = LENS.draw(replace(context_of(LENS, run, 2, None, broken_from(2, lens_result(run))), slot="small"))
     assert column is not None
     assert column["data"][1]["text"][2:] == ["not finite", "not finite"]
 
@@ -139,7 +139,7 @@ def test_a_text_of_one_token_has_no_others_to_compute() -> None:
 def test_a_small_card_waits_for_nothing_that_the_whole_lens_has(view: View, kind: ModelKind) -> None:
     run = make_run(kind)
     state = ViewState.from_query({"run": run.key, "token": "2", "layer": "1", "head": "0"}, all_views())
-    assert state.place_of(view) == "small"
+    assert state.slot_of(view) == "small"
     alone = context_of_page(view, state, OneRun(run, position_result(run, 2)))
     assert view.awaits(alone) == ()
     context = context_of_page(view, state, OneRun(run, lens_result(run)))
@@ -279,8 +279,8 @@ def lenses_of(run: ModelRun) -> list[list[Derived]]:
 def shown_of(view: View, context: Context, exports: bool) -> str:
     """Everything that a card says in words, at every place where it can say it."""
     told = ""
-    for place in ("small", "large") if view.adapts else ("large",):
-        at = replace(context, place=place)
+    for slot in ("small", "large") if view.adapts else ("large",):
+        at = replace(context, slot=slot)
         try:
             view.draw(at)
             words = view.text(at)

@@ -9,7 +9,7 @@ import pytest
 from dashboard.catalog.examples import EXAMPLES
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.views.run_info import LONGEST_DIFF, describe_run, opened_example, place_in, start_of
+from dashboard.views.run_info import LONGEST_DIFF, describe_run, location_in, opened_example, start_of
 from tests.support.synthetic import WORDS, make_run
 
 
@@ -134,19 +134,19 @@ def test_the_start_is_always_inside_the_run() -> None:
 
 
 def test_an_address_gives_its_valid_places() -> None:
-    found, problems = place_in(make_run(), {"run": "x", "token": "5", "layer": "1", "head": "0", "second": ""})
+    found, problems = location_in(make_run(), {"run": "x", "token": "5", "layer": "1", "head": "0", "second": ""})
     assert found == {"token": 5, "layer": 1, "head": 0, "second": None}
     assert problems == []
 
 
 def test_an_address_without_a_token_leaves_the_second_token_open() -> None:
-    assert place_in(make_run(), {"layer": "1"}) == ({"layer": 1}, [])
-    assert place_in(make_run(), {"token": "1", "second": "2"}) == ({"token": 1, "second": 2}, [])
+    assert location_in(make_run(), {"layer": "1"}) == ({"layer": 1}, [])
+    assert location_in(make_run(), {"token": "1", "second": "2"}) == ({"token": 1, "second": 2}, [])
 
 
 @pytest.mark.parametrize("value", ["6", "-1", "x", "1.0", " 1", "٣", "9" * 5000, 3, ["1"], None.__class__, "<b>"])
 def test_a_bad_place_in_an_address_is_a_sentence_and_the_rest_is_used(value: object) -> None:
-    found, problems = place_in(make_run(), {"token": value, "layer": "1"})
+    found, problems = location_in(make_run(), {"token": value, "layer": "1"})
     assert found == {"layer": 1}
     assert len(problems) == 1
     assert "tokens 0 to 5" in problems[0]
@@ -154,7 +154,7 @@ def test_a_bad_place_in_an_address_is_a_sentence_and_the_rest_is_used(value: obj
 
 
 def test_every_bad_place_is_named() -> None:
-    _found, problems = place_in(make_run(), {"token": "9", "layer": "9", "head": "9", "second": "9"})
+    _found, problems = location_in(make_run(), {"token": "9", "layer": "9", "head": "9", "second": "9"})
     assert [
         name for name in ("token “9”", "layer “9”", "head “9”", "second token “9”") if name in " ".join(problems)
     ] == [

@@ -55,7 +55,7 @@ def test_what_an_address_says_of_the_controls() -> None:
 
 def test_tabs_and_the_large_card_stand_in_the_address() -> None:
     state = ViewState.from_query({**PLACES, "large": "prediction"}, all_views())
-    assert {view.card: state.place_of(view) for view in all_views()} == {
+    assert {view.card: state.slot_of(view) for view in all_views()} == {
         "attention": "small",
         "hidden": "small",
         "prediction": "large",

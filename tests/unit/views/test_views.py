@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import math
+import re
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,7 +24,7 @@ from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import FIELDS, Selection
 from dashboard.figures.attention import shades
 from dashboard.figures.prediction_pair import bounded_text, difference_text
-from dashboard.figures.theme import DARK, LIGHT
+from dashboard.figures.theme import COLOURS, LIGHT, colours_of
 from dashboard.views import all_views
 from dashboard.views.cards import cards_of
 from dashboard.views.controls import Choice
@@ -54,11 +56,10 @@ def drawn_by(
     run: ModelRun,
     selection: Selection,
     options: dict[str, str],
-    theme: Any,
     there: dict[str, Derived] | None = None,
 ) -> go.Figure | None:
     """A view's figure, as Plotly reads and checks it; `there`: the derived results."""
-    figure = view.draw(Context(run, selection, options, theme.name, results=there or {}))
+    figure = view.draw(Context(run, selection, options, results=there or {}))
     return None if figure is None else go.Figure(figure)
 
 
@@ -134,21 +135,46 @@ def test_a_declaration_is_whole(view: View) -> None:
         assert len(set(values)) == len(values)
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
-def test_every_view_draws_every_kind_of_run_or_says_why_not(view: View, kind: ModelKind, theme: Any) -> None:
+def test_every_view_draws_every_kind_of_run_or_says_why_not(view: View, kind: ModelKind) -> None:
     run = make_run(kind, outlier=kind == "causal")
     for options in combinations(view):
         for token in (0, 3, 5):
             selection = select(run, token=token, second=0)
-            figure, words = drawn_by(view, run, selection, options, theme), view.text(Context(run, selection, options))
+            figure, words = drawn_by(view, run, selection, options), view.text(Context(run, selection, options))
             assert words_in(words.title)
             if figure is None:
                 assert words_in(words.message)
             else:
                 assert words.message is None
                 json.loads(figure.to_json())
+
+
+def colours_in(value: object, key: str = "") -> Iterator[str]:
+    """Everything that stands where a figure has a colour."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from colours_in(item, name)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from colours_in(item, key)
+    elif isinstance(value, str) and "color" in key:
+        yield value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
+def test_a_figure_is_the_same_in_both_themes(view: View, kind: ModelKind) -> None:
+    """It names its colours: none is of one theme."""
+    assert "theme" not in {field.name for field in dataclasses.fields(Context)}
+    run = make_run(kind)
+    for options in combinations(view):
+        figure = drawn_by(view, run, select(run, second=0), options)
+        if figure is not None:
+            found = set(colours_in(figure.to_plotly_json()))
+            assert found - {"rgba(0,0,0,0)"} <= set(colours_of(LIGHT))
+            assert not re.search(r"#[0-9A-Fa-f]{6}\b", figure.to_json())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,7 +184,7 @@ def test_every_view_draws_the_shortest_texts(view: View, kind: ModelKind, count:
     run = make_run(kind, WORDS[:count])
     for options in combinations(view):
         selection = select(run, token=count - 1)
-        drawn_by(view, run, selection, options, LIGHT)
+        drawn_by(view, run, selection, options)
         assert words_in(view.text(Context(run, selection, options)).title)
 
 
@@ -185,7 +211,7 @@ def test_the_heatmap_is_of_the_selected_head_with_forbidden_cells_empty() -> Non
     view = named("attention")
     for layer, head in ((0, 0), (1, 1)):
         weights = run.attention(layer, head)
-        z = array_z(drawn_by(view, run, select(run, layer=layer, head=head), {}, LIGHT))
+        z = array_z(drawn_by(view, run, select(run, layer=layer, head=head), {}))
         allowed = [[j <= i for j in range(6)] for i in range(6)]
         assert z == [[int(shades(weights)[i, j]) if allowed[i][j] else 0 for j in range(6)] for i in range(6)]
 
@@ -308,9 +334,7 @@ def test_a_redraw_keeps_the_persons_zoom_while_the_axes_mean_the_same() -> None:
 
     def revision(layer: int, token: int = 0, **options: str) -> str:
         return str(
-            drawn_by(
-                view, run, select(run, token=token, layer=layer), defaults(view, **options), LIGHT
-            ).layout.uirevision
+            drawn_by(view, run, select(run, token=token, layer=layer), defaults(view, **options)).layout.uirevision
         )
 
     assert revision(0, token=1) == revision(0, token=2)
@@ -323,7 +347,7 @@ def test_a_path_needs_no_new_figure_for_a_layer() -> None:
     view = named("path")
     assert view.fields(defaults(view)) == ("run", "stream")
     run = make_run("causal")
-    drawn = [drawn_by(view, run, select(run, token=2, layer=layer), defaults(view), LIGHT) for layer in (0, 1)]
+    drawn = [drawn_by(view, run, select(run, token=2, layer=layer), defaults(view)) for layer in (0, 1)]
     assert drawn[0] == drawn[1]
     assert drawn[0].layout.meta["space"]["follows"]
 
@@ -331,7 +355,7 @@ def test_a_path_needs_no_new_figure_for_a_layer() -> None:
 @pytest.mark.parametrize("axes", [2, 3])
 def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> None:
     run, view = make_run("causal"), named("path")
-    told = drawn_by(view, run, select(run), defaults(view, axes=str(axes)), LIGHT).layout.meta["space"]
+    told = drawn_by(view, run, select(run), defaults(view, axes=str(axes))).layout.meta["space"]
     found = np.frombuffer(base64.b64decode(told["coordinates"]), "<f4").reshape(told["shape"])
     np.testing.assert_allclose(found, trajectories(run.main, "auto", "centred").coordinates[:, :, :axes], rtol=1e-6)
     for component, (low, high) in enumerate(told["ranges"]):
@@ -342,7 +366,7 @@ def test_what_the_browser_is_told_of_paths_are_their_coordinates(axes: int) -> N
 def test_of_a_long_text_every_so_many_paths_are_drawn_and_the_caption_says_so() -> None:
     run, view = make_run("causal", [f" w{i}" for i in range(100)]), named("path")
     options = defaults(view)
-    told = drawn_by(view, run, select(run), options, LIGHT).layout.meta["space"]
+    told = drawn_by(view, run, select(run), options).layout.meta["space"]
     assert told["quiet"] == list(range(0, 100, 3))
     assert "every 3rd token" in words_in(view.text(Context(run, select(run), options)).caption)
 
@@ -383,7 +407,7 @@ def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
             np.stack([trace[name] for name in names], 1), paths[:, token, : int(axes)], rtol=1e-6
         )
         assert [c["place"] for c in trace.customdata] == [0, 1, 2]
-    assert (selected.line.color, second.line.dash) == (LIGHT.selected, "dash")
+    assert (selected.line.color, second.line.dash) == (COLOURS.selected, "dash")
     points = next(trace for trace in figure.data if trace.mode == "markers+text")
     np.testing.assert_allclose(points.x, paths[2, :, 0], rtol=1e-6)
 
@@ -414,7 +438,7 @@ def test_at_the_end_there_is_no_next_token() -> None:
 @pytest.mark.parametrize(("count", "shown"), [("5", 5), ("20", 5)])
 def test_as_many_bars_as_asked_for_where_there_are_that_many(count: str, shown: int) -> None:
     run, view = make_run("causal"), named("prediction")
-    assert len(drawn_by(view, run, select(run), defaults(view, count=count), LIGHT).data[0].x) == shown
+    assert len(drawn_by(view, run, select(run), defaults(view, count=count)).data[0].x) == shown
 
 
 def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
@@ -423,7 +447,7 @@ def test_a_masked_model_is_read_masked_or_as_it_stands() -> None:
         options = defaults(view, mode=mode)
         prediction = run.prediction(3, mode)  # type: ignore[arg-type]
         assert phrase in words_in(view.text(Context(run, select(run), options)).title)
-        figure = drawn_by(view, run, select(run), options, LIGHT)
+        figure = drawn_by(view, run, select(run), options)
         assert [c["probability"] for c in figure.data[0].customdata] == [c.probability for c in prediction.candidates]
 
 
@@ -443,15 +467,15 @@ def test_a_masked_position_that_is_not_computed_waits_and_then_shows() -> None:
     selection, options = select(run, token=2), defaults(view)
     words = view.text(Context(run, selection, options))
     assert words.waiting
-    assert drawn_by(view, run, selection, options, LIGHT) is None
+    assert drawn_by(view, run, selection, options) is None
     there = results(masked_result(run.key))
     assert not view.text(Context(run, selection, options, results=there)).waiting
-    assert drawn_by(view, run, selection, options, LIGHT, there) is not None
+    assert drawn_by(view, run, selection, options, there) is not None
 
 
 def test_a_model_without_a_head_says_so_and_draws_nothing() -> None:
     run, view = make_run("encoder", title="MiniLM-L6"), named("prediction")
-    assert drawn_by(view, run, select(run), defaults(view), LIGHT) is None
+    assert drawn_by(view, run, select(run), defaults(view)) is None
     assert "MiniLM-L6 produces embeddings; it has no token predictions" in words_in(
         view.text(Context(run, select(run), defaults(view))).message
     )
@@ -478,7 +502,7 @@ def expected_pairs(run: ModelRun, mode: str, one: int, other: int) -> dict[int, 
 def test_two_positions_are_drawn_side_by_side_with_exact_probabilities(kind: ModelKind, mode: str) -> None:
     run, view = make_run(kind), named("prediction")
     options = defaults(view, count="50") | ({"mode": mode} if kind == "masked" else {})
-    figure = drawn_by(view, run, select(run, token=3, second=1), options, LIGHT)
+    figure = drawn_by(view, run, select(run, token=3, second=1), options)
     filled, outlined = figure.data
     expected = expected_pairs(run, mode, 3, 1)
     shown = {a["id"]: (a, b) for a, b in zip(filled.customdata, outlined.customdata, strict=True)}
@@ -542,8 +566,8 @@ def test_a_second_masked_position_is_shown_when_it_is_there() -> None:
     selection, options = select(run, token=2, second=4), defaults(view)
     first, second = masked_result(run.key, 2), masked_result(run.key, 4)
     assert "not computed yet" in words_in(view.text(Context(run, selection, options, results=results(first))).caption)
-    assert len(drawn_by(view, run, selection, options, LIGHT, results(first)).data) == 1
-    assert len(drawn_by(view, run, selection, options, LIGHT, results(first, second)).data) == 2
+    assert len(drawn_by(view, run, selection, options, results(first)).data) == 1
+    assert len(drawn_by(view, run, selection, options, results(first, second)).data) == 2
     assert view.text(Context(run, selection, options, results=results(second))).waiting
 
 

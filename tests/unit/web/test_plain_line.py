@@ -15,7 +15,7 @@ import dash
 import pytest
 from flask.testing import FlaskClient
 
-from dashboard.catalog.catalog import CatalogEntry
+from dashboard.catalog.model_card import ModelCard
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import (
     BROKEN,
@@ -65,7 +65,7 @@ class Site:
         client, query = self.client, self.query
         return {
             "weights": lambda: client.get(f"/run/{self.run.key}/attention/0/0?from=0&to=2"),
-            "heads": lambda: client.get(f"/run/{self.run.key}/heads-light.png"),
+            "heads": lambda: client.get(f"/run/{self.run.key}/heads.png"),
             "figure": lambda: client.get(f"/show/figure/attention?{query}"),
             "words": lambda: client.get(f"/show/words/hidden?{query}"),
             "export": lambda: client.get(f"/export/figure/attention.csv?{query}"),
@@ -307,7 +307,7 @@ def test_readiness_says_what_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_list_of_models_names_no_folder() -> None:
-    entry = CatalogEntry(
+    entry = ModelCard(
         "folder:mine/x", "x", "causal", 1, 1, 1, 1, False, None, "", source="folder", refusal="no file “/srv/a b/c”"
     )
     assert "/srv" not in str(line_of(entry))

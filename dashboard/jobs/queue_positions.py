@@ -15,7 +15,7 @@ from dashboard.jobs.workers import WorkerTable
 WORDS = (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("saving", "busy"), ("idle", "ready"))
 
 
-class Places:
+class QueuePositions:
     """Looks at jobs and workers through their tables."""
 
     def __init__(self, job_table: JobTable, worker_table: WorkerTable) -> None:

@@ -1,0 +1,60 @@
+"""The words of the field that the page explains: what each of them means, in a sentence or two for a tooltip.
+
+docs/glossary.md lists the same entries (tested).
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from dash import html
+
+from dashboard.components.markup import attributes
+
+GLOSSARY = MappingProxyType(
+    {
+        "token": "A piece of text that the model reads as one unit: a word, part of a word, or a sign.",
+        "vocabulary": "All the tokens that a model knows.",
+        "layer": "One step of the model. Each layer reads the tokens' hidden states and changes them; the first is "
+        "layer 0.",
+        "head": "Part of a layer. All heads of a layer work side by side, each with an attention of its own.",
+        "attention": "How much each token takes from every token that it may read, itself included. A head gives each "
+        "pair of tokens a weight from 0 to 1.",
+        "query": "The token that looks: a row of the heatmap.",
+        "key": "A token that is looked at: a column of the heatmap.",
+        "attention sink": "In some models, a place for attention that goes to no token. There, the weights of a row "
+        "add up to less than 1.",
+        "hidden state": "The list of numbers that stands for one token at one point of the model.",
+        "embeddings": "The tokens' hidden states before the first layer.",
+        "PCA": "Principal component analysis. It finds the directions in which a set of points varies most.",
+        "variance": "How far points are spread around their mean. PCA says how much of it each direction holds.",
+        "norm": "The length of a hidden state: the square root of the sum of its squared numbers.",
+        "cosine": "How closely two hidden states point the same way: 1 is the same direction, 0 a right angle, −1 the "
+        "opposite direction.",
+        "distance": "How far apart two hidden states are: the norm of their difference.",
+        "probability": "How likely the model finds a token, from 0 to 100 %. The probabilities of the whole vocabulary "
+        "add up to 100 %.",
+        "rank": "A token's place when the vocabulary is sorted by probability. Rank 1 is the most likely token.",
+        "surprisal": "How unexpected a token is: −ln of its probability, in nats. A certain token has 0 nats, one with "
+        "a probability of 50 % has 0.69 nats.",
+        "prediction head": "The last part of a model. It makes the probabilities of all tokens from a hidden state.",
+        "mask": "A stand-in that hides a token from the model, which then says what could stand there.",
+        "logit lens": "Feeds the hidden state after each layer to the prediction head, as if that layer were the last.",
+        "final prediction": "The token that is most likely after the last layer.",
+    }
+)
+
+
+def term(words: str, entry: str | None = None) -> html.Dfn:
+    """Words whose meaning the page shows on hover and on focus (assets/components/glossary.js).
+
+    Args:
+        entry: the glossary's entry, where the words are not that themselves ("heads" is "head").
+
+    Raises:
+        ValueError: the glossary has no such entry.
+    """
+    name = words if entry is None else entry
+    if name not in GLOSSARY:
+        raise ValueError(f"The glossary has no “{name}”. Add it to GLOSSARY and to docs/glossary.md.")
+    return html.Dfn(words, className="term", tabIndex=0, **attributes(data_term=name))

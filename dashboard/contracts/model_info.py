@@ -1,0 +1,41 @@
+"""What a run says of the model that computed it: kind, sizes, and why it predicts nothing where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ModelKind = Literal["causal", "encoder", "masked"]
+Without = Literal["", "embeddings", "classifier"]  # what an encoder is
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a run says of its model.
+
+    Attributes:
+        name: catalog name, folder or hub id. title: how a person names it. family: Hugging Face's `model_type`.
+        kind: "causal" (predicts the next token), "masked" (fills masked tokens), "encoder" (no prediction head).
+        layers, heads, key_heads, hidden_size, vocabulary, parameters: sizes; limit: the most tokens it takes.
+        final_norm: whether `hidden_states[-1]` is already past a final norm.
+    """
+
+    name: str
+    title: str
+    family: str
+    kind: ModelKind
+    layers: int
+    heads: int
+    key_heads: int
+    hidden_size: int
+    vocabulary: int
+    parameters: int
+    limit: int
+    final_norm: bool = False
+
+
+def no_predictions(title: str, without: Without = "embeddings") -> str:
+    """Why a model predicts no tokens, in a sentence."""
+    if without == "classifier":
+        return f"{title} is a classifier; its classes are not shown yet. It has no token predictions."
+    return f"{title} produces embeddings; it has no token predictions."

@@ -1,0 +1,336 @@
+"""A figure laid out again for the width of a printed column: type keeps its size, so there is less of it.
+
+What is done follows from what a figure has (a colour bar, cells, ticks with texts, points with labels), so a view need
+not know of print. Cells keep their sides' ratio, and never grow; all else takes the width that there is.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import textwrap
+import unicodedata
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.figures.attention import LABEL_STEPS
+from dashboard.figures.labels import name_chosen, place_labels
+from dashboard.figures.text import BIDI_CONTROLS, escape, isolated
+from dashboard.figures.theme import CHARACTER_WIDTH, TOKEN_FONT
+
+NARROW = 600  # pixels below which the colour bar stands under the figure
+LEGEND = 52  # pixels that it then takes
+CHARACTER = 5.9  # of TEXT_FONT at 11 pixels
+LINE = 14  # between labels that are written one above the other
+SLANTED_FROM = 19  # pixels of a column from which on its label is slanted, not upright
+SHORTEST = 3  # characters that a cell must have room for
+LEAST_HEIGHT = 170  # of a plot
+ASPECT = 0.72  # height of points and lines, in widths
+SCENE_TICK = 12  # pixels of a number along an axis of three components, which Plotly draws smaller than it is asked to
+CUBE = 355 / 520  # of three components' cube, in heights of the picture
+WIDEST = 100  # pixels of a token along an axis of a narrow sheet: twelve characters and a position
+MARK = re.compile("<[^>]+>")
+CHOSEN = "<b style"  # begins the label of the selected and of the second token
+TICK = re.compile(r"((?:<b[^>]*>)?)(.*?)((?: \d+)?)((?:</b>)?)", re.S)
+
+
+def fitted(figure: go.Figure, width: int) -> tuple[go.Figure, str]:
+    """The figure, `width` pixels wide, and a sentence on what it had to leave out."""
+    figure = go.Figure(figure)
+    old = _plot(figure)
+    bar = _colour_bar(figure)
+    below = bar is not None and (width < NARROW or text_width(bar.title.text or "", CHARACTER) > max(old[1], 200))
+    if below:
+        _legend_below(figure, bar)
+    if width < NARROW:
+        _shorten(figure.layout.xaxis)
+        _shorten(figure.layout.yaxis)
+    _left_margin(figure)
+    plot = _resized(figure, old, width)
+    _slant(figure, plot)
+    for name, pixels in zip(("xaxis", "yaxis"), plot, strict=True):
+        _thin(figure.layout[name], pixels)
+    if below:
+        bar.len = min(180, plot[0])
+    left_out = _cell_texts(figure, plot)
+    _point_labels(figure)
+    _notes(figure, width)
+    return figure, left_out
+
+
+def text_width(text: str, character: float = CHARACTER_WIDTH) -> float:
+    """Pixels of a label, about: a character of Chinese or Japanese is wider."""
+    plain = BIDI_CONTROLS.sub("", html.unescape(MARK.sub("", text)))
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in plain)
+    narrow = sum(unicodedata.combining(one) == 0 for one in plain) - wide
+    return narrow * character + wide * 11.5
+
+
+def _plot(figure: go.Figure) -> tuple[float, float]:
+    layout, margin = figure.layout, figure.layout.margin
+    margin.update({side: margin[side] or 0 for side in "lrtb"})
+    return layout.width - margin.l - margin.r, layout.height - margin.t - margin.b
+
+
+def _colour_bar(figure: go.Figure) -> Any:
+    for trace in figure.data:
+        if trace.type == "heatmap" and trace.showscale is not False:
+            return trace.colorbar
+        if trace.type == "scatter" and trace.marker.showscale:
+            return trace.marker.colorbar
+    return None
+
+
+def _legend_below(figure: go.Figure, bar: Any) -> None:
+    title = {"text": bar.title.text, "font": {"size": 11}, "side": "top"}
+    bar.update(orientation="h", x=0, xanchor="left", y=0, yanchor="top", lenmode="pixels", xpad=0, ypad=10)
+    bar.update(title=title, thickness=10)
+    margin = figure.layout.margin
+    margin.update(r=8, b=(margin.b or 0) + LEGEND)
+
+
+def _shorten(axis: Any) -> None:
+    """Cut tokens that are wider than `WIDEST`; their positions, where they have them, stay."""
+    if axis.ticktext and axis.tickfont.family == TOKEN_FONT:
+        texts = []
+        for text in axis.ticktext:
+            start, plain, position, end = TICK.fullmatch(text).groups()  # type: ignore[union-attr]
+            texts.append(f"{start}{_cut(plain, WIDEST - text_width(position))}{position}{end}")
+        axis.ticktext = texts
+
+
+def _left_margin(figure: go.Figure) -> None:
+    """Room for the row labels that are wider than the figure thought."""
+    axis, margin = figure.layout.yaxis, figure.layout.margin
+    if axis.ticktext and axis.tickfont.family == TOKEN_FONT:
+        longest = max(map(text_width, axis.ticktext))
+        margin.l = max(margin.l, math.ceil(longest) + (38 if axis.title.text else 14))
+
+
+def _is_cells(figure: go.Figure) -> bool:
+    return bool(figure.layout.images) or any(trace.type == "heatmap" for trace in figure.data)
+
+
+def _resized(figure: go.Figure, old: tuple[float, float], width: int) -> tuple[float, float]:
+    """Set width, height and right margin; the plot's own width and height."""
+    layout, margin = figure.layout, figure.layout.margin
+    room = width - margin.l - margin.r
+    across, down = old
+    if any(trace.type == "scatter3d" for trace in figure.data):
+        across, down = room, max(LEAST_HEIGHT, min(down, ASPECT * room))
+        for side in (layout.scene.xaxis, layout.scene.yaxis, layout.scene.zaxis):
+            side.update(tickfont={"size": SCENE_TICK}, nticks=5)
+    elif _is_cells(figure):
+        across, down = _cells(figure, old, room)
+        margin.r = width - margin.l - across
+    elif any(trace.type == "bar" for trace in figure.data):
+        across = room
+    else:
+        across, down = room, max(LEAST_HEIGHT, min(down, ASPECT * room))
+    layout.update(width=width, height=margin.t + down + margin.b)
+    return across, down
+
+
+def _cells(figure: go.Figure, old: tuple[float, float], room: float) -> tuple[float, float]:
+    if not (figure.layout.xaxis.range and figure.layout.yaxis.range):
+        return min(room, old[0]), old[1]
+    columns, rows = _span(figure.layout.xaxis), _span(figure.layout.yaxis)
+    side = min(old[0] / columns, room / columns)
+    if figure.layout.yaxis.scaleanchor:  # square, whatever room there was
+        side = min(side, old[1] / rows)
+        return side * columns, side * rows
+    if figure.layout.images or any(trace.type == "heatmap" and trace.showscale is not False for trace in figure.data):
+        return side * columns, old[1] * side * columns / old[0]  # all heads
+    return side * columns, old[1]  # a row has a layer's name: it keeps its height
+
+
+def _span(axis: Any) -> float:
+    return abs(float(axis.range[1]) - float(axis.range[0]))
+
+
+def _slant(figure: go.Figure, plot: tuple[float, float]) -> None:
+    """Column labels at −45° where a column has room and none reaches over the page's edge, else upright."""
+    axis, layout, margin = figure.layout.xaxis, figure.layout, figure.layout.margin
+    if not axis.ticktext or not axis.tickangle or axis.range is None:
+        return
+    pixel = plot[0] / _span(axis)
+    widths = [text_width(text) for text in axis.ticktext]
+    over = max(
+        0.71 * wide - (float(axis.range[1]) - at) * pixel for at, wide in zip(axis.tickvals, widths, strict=True)
+    )
+    slanted = pixel >= SLANTED_FROM and over <= margin.r - 4
+    axis.tickangle = -45 if slanted else -90
+    tall = 0.71 * (max(widths) + 11) if slanted else max(widths)
+    top = math.ceil(tall) + 10 + (26 if axis.title.text else 0)
+    layout.height += top - margin.t
+    margin.t = top
+
+
+def _thin(axis: Any, pixels: float) -> None:
+    """Every 2nd, 5th, 10th … label where they would stand too close; those in bold stay and push others out."""
+    if axis.tickvals is None or len(axis.tickvals) < 2 or axis.range is None or axis.type in ("log", "category"):
+        return
+    texts = axis.ticktext or [str(at) for at in axis.tickvals]
+    shown = sorted(zip(map(float, axis.tickvals), texts, strict=True))
+    pixel = pixels / _span(axis)
+    flat = axis.side in (None, "bottom", "top") and not axis.tickangle and axis.plotly_name == "xaxis"
+    least = max(text_width(text) for _at, text in shown) + 8 if flat else LINE - 1
+    first = 1 if shown[0][1] == "E" else 0  # the embeddings, before layer 0
+    gap = shown[1][0] - shown[0][0]
+    unit = 1 if gap in LABEL_STEPS or first or CHOSEN in "".join(texts) else gap
+    step = unit * next((step for step in LABEL_STEPS if step * unit * pixel >= least), LABEL_STEPS[-1])
+    kept = [(at, text) for at, text in shown if _regular(at, step, first) and CHOSEN not in text]
+    axis.update(tickvals=[at for at, _text in kept], ticktext=[text for _at, text in kept])
+    name_chosen(axis, [(at, str(text)) for at, text in shown if CHOSEN in text], least / pixel)
+
+
+def _regular(place: float, step: float, first: int) -> bool:
+    """Whether a place has a label: every `step`-th from the first on, the embeddings before it always."""
+    return place == 0 or ((place - first) % step == 0 and (place - first >= step or step == 1 or first == 0))
+
+
+def _cell_texts(figure: go.Figure, plot: tuple[float, float]) -> str:
+    """Cut what stands in cells to their width; below `SHORTEST` characters it goes."""
+    if not any(trace.type == "heatmap" for trace in figure.data) or figure.layout.xaxis.range is None:
+        return ""
+    step = next(trace.dx or 1 for trace in figure.data if trace.type == "heatmap")
+    characters = int((plot[0] / _span(figure.layout.xaxis) * step - 4) / CHARACTER_WIDTH)
+    gone = False
+    for trace in figure.data:
+        if trace.type == "scatter" and trace.mode == "text" and trace.textposition is None:
+            gone = gone or characters < SHORTEST
+            trace.text = [
+                _cut(text, characters * CHARACTER_WIDTH) if characters >= SHORTEST else "" for text in trace.text
+            ]
+    return "Cells have no room for their tokens at this width." if gone else ""
+
+
+def _cut(text: str, pixels: float) -> str:
+    """`text`, which may be isolated and is escaped, cut to a width."""
+    if text_width(text) <= pixels:
+        return text
+    plain = BIDI_CONTROLS.sub("", html.unescape(text))
+    while text_width(plain) > pixels and len(plain) > 2:
+        plain = plain.removesuffix("…")[:-1] + "…"
+    return escape(isolated(plain))
+
+
+# points
+
+
+def _point_labels(figure: go.Figure) -> None:
+    """Place the labels of points again, and drop the numbers along a path that now stand too close."""
+    named = [
+        trace for trace in figure.data if trace.type.startswith("scatter") and "markers+text" in (trace.mode or "")
+    ]
+    in_space = any(trace.type == "scatter3d" for trace in named)
+    if not named or not (in_space or (figure.layout.xaxis.range and figure.layout.yaxis.range)):
+        return
+    project, plot = _projection(figure), _plot(figure)
+    for trace in named:
+        if trace.mode == "lines+markers+text":
+            _apart(trace, project(trace))
+    points = [trace for trace in named if trace.mode == "markers+text"]
+    texts = [list(trace.hovertext or trace.text) for trace in points]
+    where = np.concatenate([project(trace) for trace in points])
+    marked = np.concatenate(
+        [np.full(len(text), trace.hovertext is None) for trace, text in zip(points, texts, strict=True)]
+    )
+    chosen = where[marked]
+    own = [
+        not mark and bool(len(chosen)) and (np.abs(chosen - at).max(axis=1) < 0.5).any()
+        for at, mark in zip(where, marked, strict=True)
+    ]
+    wide = [text_width(text) for part in texts for text in part]
+    kept = [index for index in range(len(where)) if not own[index]]
+    sides = place_labels(
+        where[kept],
+        [wide[i] for i in kept],
+        [bool(marked[i]) for i in kept],
+        (plot[0] + figure.layout.margin.r, plot[1]),
+    )
+    if any(trace.mode == "lines+markers+text" for trace in named) and figure.layout.width < NARROW:
+        sides = [side if marked[i] else None for i, side in zip(kept, sides, strict=True)]  # beside numbers of paths
+    side_of = dict(zip(kept, sides, strict=True))
+    start = 0
+    for trace, text in zip(points, texts, strict=True):
+        mine = [side_of.get(start + i) for i in range(len(text))]
+        trace.text = [word if side else "" for word, side in zip(text, mine, strict=True)]
+        trace.textposition = [side or "middle right" for side in mine]
+        start += len(text)
+    _count_left_out(figure, sum(side is None for side in sides), len(sides))
+
+
+def _count_left_out(figure: go.Figure, left_out: int, count: int) -> None:
+    for note in figure.layout.annotations:
+        if "found no room" in (note.text or ""):
+            note.update(text=f"{left_out} of {count} labels found no room", visible=left_out > 0)
+            if figure.layout.width < NARROW and figure.layout.xaxis.title.text:  # under it, not beside it
+                note.yshift -= LINE + 2
+                figure.layout.margin.b += LINE
+                figure.layout.height += LINE
+
+
+def _apart(trace: Any, pixels: np.ndarray, least: float = 16) -> None:
+    """Keep the numbers of a path's ends, and of places between that stand apart."""
+    numbered = [index for index, text in enumerate(trace.text) if text]
+    order = [*numbered[:1], *numbered[-1:], *numbered[1:-1]]
+    kept: list[int] = []
+    for index in order:
+        if all(np.abs(pixels[index] - pixels[other]).max() >= least for other in kept):
+            kept.append(index)
+    trace.text = [text if index in kept else "" for index, text in enumerate(trace.text)]
+
+
+def _projection(figure: go.Figure) -> Any:
+    """From a trace to (point, 2) pixels from the left and the top of the plot."""
+    across, down = _plot(figure)
+    if not any(trace.type == "scatter3d" for trace in figure.data):
+        (left, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
+
+        def in_plane(trace: Any) -> np.ndarray:
+            x, y = (np.asarray(values, dtype=float) for values in (trace.x, trace.y))
+            return np.stack([(x - left) / (right - left) * across, (top - y) / (top - bottom) * down], axis=1)
+
+        return in_plane
+    every = np.concatenate([_places(trace) for trace in figure.data])
+    low, high = np.nanmin(every, axis=0), np.nanmax(every, axis=0)
+    eye, up = (
+        np.array([getattr(part, name) or 0 for name in "xyz"], dtype=float)
+        for part in (figure.layout.scene.camera.eye, figure.layout.scene.camera.up)
+    )
+    rightwards = np.cross(up, eye)
+    rightwards /= np.linalg.norm(rightwards)
+    upwards = np.cross(eye, rightwards)
+    upwards /= np.linalg.norm(upwards)
+
+    def in_space(trace: Any) -> np.ndarray:
+        share = (_places(trace) - low) / np.where(high > low, high - low, 1) - 0.5
+        x, y = share @ rightwards, share @ upwards
+        return np.stack([across / 2 + x * CUBE * down, down / 2 - y * CUBE * down], axis=1)
+
+    return in_space
+
+
+def _places(trace: Any) -> np.ndarray:
+    return np.stack([np.asarray(values, dtype=float) for values in (trace.x, trace.y, trace.z)], axis=1)
+
+
+def _notes(figure: go.Figure, width: int) -> None:
+    """Notes below a plot begin at the page's edge and are broken into lines where they are longer than it."""
+    margin = figure.layout.margin
+    for note in figure.layout.annotations:
+        if note.xref != "paper" or note.x != 0 or note.y != 0:
+            continue
+        lines = textwrap.wrap(note.text, int((width - 24) / CHARACTER))
+        note.update(text="<br>".join(lines), xshift=12 - margin.l, align="left")
+        more = LINE * (len(lines) - 1)
+        below = _colour_bar(figure)
+        if below is not None and below.orientation == "h":
+            below.ypad = 10 + LINE * len(lines)
+            more += LINE
+        margin.b += more
+        figure.layout.height += more

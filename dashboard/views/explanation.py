@@ -1,0 +1,35 @@
+"""What the sentences behind a card's `?` are made of; each view makes its own three (`View.explain`)."""
+
+from __future__ import annotations
+
+from dashboard.components.glossary import term
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import Stream
+from dashboard.views.declaration import Explanation, Sentence, token_at
+
+
+def counted(number: int, noun: str) -> Sentence:
+    """ "1 layer", "30 layers"; the noun is a term of the glossary."""
+    return [f"{number:,}\u00a0", term(noun if number == 1 else f"{noun}s", noun)]
+
+
+def named(tokens: ModelRun | Stream, index: int) -> Sentence:
+    """ "·to (15)"."""
+    return [token_at(tokens, index), f"\u00a0({index})"]
+
+
+def without_predictions(run: ModelRun) -> Explanation:
+    """Of a model that has no prediction head."""
+    return (
+        [run.without_predictions],
+        ["Predictions are what a ", term("prediction head"), " makes of the last layer’s hidden states."],
+        [
+            "This run has the ",
+            term("hidden states", "hidden state"),
+            " of ",
+            *counted(len(run), "token"),
+            f" instead, {run.model.hidden_size:,} numbers each, and the ",
+            term("attention"),
+            " between them.",
+        ],
+    )

@@ -1,0 +1,104 @@
+"""One weight in every head: which weight, what is said of it, and what cannot be shown."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dashboard.components.markup import plain
+from dashboard.contracts.context import Context
+from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.exports.figures import text_of
+from dashboard.views.attention.everywhere import VIEW, WEIGHT
+from tests.support.synthetic import make_run
+
+
+def context(
+    run: ModelRun, weight: str = "pair", token: int = 3, second: int | None = 1, whole: bool = False
+) -> Context:
+    selection = Selection(run.key, token, 1, 0, second=second)
+    return Context(run, selection, {"weight": weight, "show": "figure"}, whole=whole)
+
+
+def shown(found: Context) -> np.ndarray:
+    """(layer, head) uint8 of the figure."""
+    spec: Any = VIEW.draw(found)
+    cells = spec["data"][0]["z"]
+    sides = [int(side) for side in cells["shape"].split(", ")]
+    return np.frombuffer(base64.b64decode(cells["bdata"]), np.uint8).reshape(sides)
+
+
+def wanted(run: ModelRun, weight: str, token: int = 3, second: int = 1) -> np.ndarray:
+    """(layer, head), out of whole matrices of weights."""
+    attention = run.attention_of()
+    matrices = np.array(
+        [[attention.weights(layer, head) for head in range(attention.heads)] for layer in range(attention.layers)]
+    )
+    return {
+        "pair": matrices[:, :, token, second],
+        "back": matrices[:, :, second, token],
+        "first": matrices[:, :, token, 0],
+        "received": run.arrays[f"{attention.kind}/received"][:, :, token],  # of every head, as it was captured
+    }[weight]
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "encoder"])
+@pytest.mark.parametrize("weight", [value for value, _label in WEIGHT.choices])
+def test_each_cell_is_that_heads_weight(kind: ModelKind, weight: str) -> None:
+    run = make_run(kind)
+    found, values = context(run, weight), wanted(run, weight)
+    if kind == "causal" and weight == "back":
+        assert VIEW.draw(found) is None
+        assert "No head can attend from" in text_of(VIEW.text(found).message)
+        assert "it comes later" in text_of(VIEW.text(found).message)
+        return
+    np.testing.assert_allclose(shown(found), 1 + 254 * np.sqrt(values), atol=0.51)  # rounded
+    footer = text_of(VIEW.text(found).footer)
+    assert f"selected 1.0 {values[1, 0]:.3f}" in footer
+    layer, head = np.unravel_index(values.argmax(), values.shape)
+    best = "" if (layer, head) == (1, 0) else f"{layer}.{head} "
+    assert f"{best}{values.max():.3f}" in footer
+
+
+def test_a_file_has_every_head_in_order_and_the_page_the_largest_first() -> None:
+    run = make_run("causal")
+    values = wanted(run, "pair")
+    places = [(layer, head) for layer in range(values.shape[0]) for head in range(values.shape[1])]
+    whole, page = (VIEW.table(context(run, whole=whole)) for whole in (True, False))  # type: ignore[misc]
+    assert whole is not None
+    assert page is not None
+    written = list(whole.rows)
+    assert [row[:2] for row in written] == places
+    assert [row[2] for row in written] == pytest.approx([values[place] for place in places])
+    rows = list(page.rows)
+    assert [row[2] for row in rows] == pytest.approx(sorted(values.ravel(), reverse=True))
+    assert [rows[i][:2] for i in page.selected] == [(1, 0)]
+
+
+def test_without_a_second_token_it_says_how_to_choose_one() -> None:
+    run = make_run("causal")
+    for weight in ("pair", "back"):
+        found = context(run, weight, second=None)
+        assert VIEW.draw(found) is None
+        assert VIEW.table is not None
+        assert VIEW.table(found) is None
+        assert "Shift-click a second token" in text_of(VIEW.text(found).message)
+    assert VIEW.draw(context(run, "first", second=None)) is not None
+
+
+def test_the_exported_map_has_the_weights_themselves_and_frames_the_selected_head() -> None:
+    run = make_run("masked")
+    figure: Any = VIEW.export(context(run)) if VIEW.export else None
+    np.testing.assert_allclose(figure.data[0].z, wanted(run, "pair"), rtol=1e-6)
+    frame = figure.layout.shapes[0]
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (-0.5, 0.5, 0.5, 1.5)
+
+
+def test_its_words_are_plain_trees() -> None:
+    words = VIEW.text(context(make_run("causal")))
+    assert plain(words.title)
+    assert plain(words.footer)

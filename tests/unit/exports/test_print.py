@@ -18,7 +18,7 @@ from dashboard.exports.sheet import DPI, SCREEN, Sheet
 from dashboard.figures.attention import attention_map, attention_picture, name_selected
 from dashboard.figures.heads import heads_map
 from dashboard.figures.labels import spread
-from dashboard.figures.theme import LIGHT
+from dashboard.figures.theme import LIGHT, in_theme
 from dashboard.views import all_views
 from dashboard.views.state import ViewState
 from tests.support.synthetic import OneRun, make_whole_run
@@ -30,8 +30,8 @@ def heatmap(count: int, selected: tuple[int | None, int | None] = (None, None)) 
     weights = np.tril(np.full((count, count), 0.25))
     tokens = [f"t{i}" for i in range(count)]
     figure = attention_map(weights, tokens, tokens, np.tril(np.ones((count, count), dtype=bool)), selected)
-    name_selected(figure, tokens, tokens, selected, LIGHT)
-    margin = figure.layout.margin
+    name_selected(figure, tokens, tokens, selected)
+    figure, margin = in_theme(figure, LIGHT), figure.layout.margin
     return figure.update_layout(width=margin.l + 640 + margin.r, height=margin.t + 640 + margin.b)
 
 
@@ -156,7 +156,7 @@ def test_above_64_tokens_the_cells_stay_a_picture() -> None:
 def test_all_heads_are_cells_until_there_are_too_many() -> None:
     shades = np.zeros((2, 1, 2, 2), dtype=np.uint8)
     shades[0, 0] = [[255, 0], [1, 128]]
-    first, second = vector_cells(heads_map(shades))[0]
+    first, second = vector_cells(in_theme(heads_map(shades), LIGHT))[0]
     assert second["colours"] == {}
     assert {colour: len(cells) for colour, cells in first["colours"].items()} == {
         LIGHT.weights[0]: 1,  # the lowest weight
@@ -166,7 +166,10 @@ def test_all_heads_are_cells_until_there_are_too_many() -> None:
     assert len(first["columns"]) - 1 == 4  # two cells, and what stands around the head
     many = np.random.default_rng(1).integers(1, 256, size=(10, 12, 32, 32)).astype(np.uint8)
     assert many.size > MOST_CELLS
-    assert vector_cells(heads_map(many)) == ([], "The heads are pictures: they have more than 100,000 cells in all.")
+    assert vector_cells(in_theme(heads_map(many), LIGHT)) == (
+        [],
+        "The heads are pictures: they have more than 100,000 cells in all.",
+    )
 
 
 def test_a_figure_that_leaves_its_axes_to_plotly_is_laid_out_too() -> None:

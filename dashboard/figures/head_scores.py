@@ -23,9 +23,9 @@ def page_scores(weights: np.ndarray) -> Spec:
     """
     layers, heads = weights.shape
     known = np.isfinite(weights)
+    written = np.where(known, np.char.mod("weight %.6g", weights), "no weight")
     hover = [
-        [f"Layer {layer}, head {head}<br>weight {weights[layer, head]:.6g}" for head in range(heads)]
-        for layer in range(layers)
+        [f"Layer {layer}, head {head}<br>{written[layer, head]}" for head in range(heads)] for layer in range(layers)
     ]
     cells = {
         "type": "heatmap",
@@ -43,6 +43,20 @@ def page_scores(weights: np.ndarray) -> Spec:
         "data": [cells, legend_trace()],
         "layout": {**base_layout(), "xaxis": x, "yaxis": y, "margin": margin, "meta": meta},
     }
+
+
+def framed_scores(weights: np.ndarray, selected: tuple[int, int]) -> go.Figure:
+    """The same for use outside the page, with the selected head framed."""
+    layers, heads = weights.shape
+    figure = go.Figure(page_scores(weights))
+    frame_head(figure, *selected)
+    tile = max(12, min(TILE, 900 // max(layers, heads)))
+    margin = figure.layout.margin
+    size = {
+        "width": margin.l + max(200, heads * tile) + margin.r,
+        "height": margin.t + max(190, layers * tile) + margin.b,
+    }
+    return figure.update_layout(meta=None, **size)
 
 
 def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int]) -> go.Figure:

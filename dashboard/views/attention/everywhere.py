@@ -12,12 +12,12 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.everywhere import rows_everywhere
+from dashboard.analysis.everywhere import weights_everywhere
 from dashboard.components.glossary import term
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.figures.head_scores import page_scores, scores_map
+from dashboard.figures.head_scores import framed_scores, page_scores
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import percent
 from dashboard.views.controls import Choice
@@ -74,7 +74,7 @@ def weights(attention: Attention, asked: Asked) -> np.ndarray:
     """(layer, head) float32: NaN where the mask forbids it, or where it is not finite."""
     if asked.query is None:
         return np.asarray(attention.received[:, :, asked.key], dtype=np.float32)
-    return rows_everywhere(attention, asked.query)[:, :, asked.key]
+    return weights_everywhere(attention, asked.query, asked.key)
 
 
 def _shown(context: Context) -> np.ndarray | None:
@@ -93,13 +93,13 @@ def export(context: Context) -> go.Figure | None:
     values, selection = _shown(context), context.selection
     if values is None:
         return None
-    return scores_map(values, "weight", 1.0, True, (selection.layer, selection.head))
+    return framed_scores(values, (selection.layer, selection.head))
 
 
 def text(context: Context) -> Words:
     attention, selection, asked = context.attention, context.selection, _asked(context)
     if asked is None:
-        return Words("Every head", message=_no_second())
+        return Words("Every head", message=_no_second(len(attention.asks)))
     values = weights(attention, asked)
     key = [token_at(attention.answers, asked.key), f" ({asked.key})"]
     if asked.query is None:
@@ -117,7 +117,12 @@ def text(context: Context) -> Words:
     return Words(title, caption + _empty(attention, asked, values), _footer(values, selection.layer, selection.head))
 
 
-def _no_second() -> list[Any]:
+def _no_second(tokens: int) -> list[Any]:
+    if tokens == 1:
+        return [
+            html.B("This text has a single token."),
+            html.P("Choose another weight in Options, or run a longer text."),
+        ]
     sentence = "The map then shows how much each head attends from the selected token to the second one."
     return [html.B("Shift-click a second token."), html.P([sentence, " Options has other weights."])]
 
@@ -177,6 +182,8 @@ def explain(context: Context) -> Explanation:
         return what, [there], ["The map then shows how much each head attends from one of the two to the other."]
     values = weights(attention, asked)
     if not np.isfinite(values).any():
+        if asked.query is None or _allowed(attention, asked.query, asked.key).any():
+            return what, ["The weights are not finite here."], ["So no head can be compared with another."]
         why = "A token that comes later, or lies outside a layer’s window, gets no "
         return what, ["No head has a weight here."], [why, term("attention"), ": the mask forbids it."]
     return what, _own_weight(context, asked, values), _largest(values)

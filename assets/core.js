@@ -72,6 +72,10 @@
     byId(id) {
       return document.getElementById(id);
     },
+    /** Whether a dialog or the side panel is over the page; it has the keys. */
+    isCovered() {
+      return Boolean(document.querySelector("dialog[open], .offcanvas"));
+    },
     narrow() {
       return window.matchMedia("(max-width: 767px)").matches;
     },

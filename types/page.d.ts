@@ -763,6 +763,7 @@ interface App {
   /** An element of the layout: null only until Dash has rendered it, which a caller that comes so early looks at. */
   byId<Id extends string>(id: Id): Id extends keyof Elements ? Elements[Id] : HTMLElement;
   narrow(): boolean;
+  isCovered(): boolean;
   tip(lines: null): void;
   tip(lines: Line[], x: number, y: number): void;
   bytes(text: string): Uint8Array<ArrayBuffer>;
@@ -900,6 +901,7 @@ interface App {
   write(text: string, model: string, done?: () => void): void;
   chooseExample(index: number): void;
   makeLate(id: string, children: unknown): Promise<boolean>;
+  loadTables(): Promise<unknown>;
   begin(text: string): string;
   retitle(name: string): void;
   captions(): void;

@@ -16,10 +16,13 @@
 
   function show(/** @type {HTMLElement} */ term) {
     if (shown && shown !== term) hide();
-    const { left, bottom } = term.getBoundingClientRect();
+    const { left, top, bottom } = term.getBoundingClientRect();
     shown = term;
     term.setAttribute("aria-describedby", "tooltip");
     app.tip([meaning(term.dataset.term)], left - 12, bottom - 6);
+    const box = app.byId("tooltip");
+    const above = top - box.offsetHeight - 4;
+    if (above >= 4) box.style.top = `${above}px`; // it covers no sentence that is still to be read
   }
   function hide() {
     if (!shown) return;

@@ -187,7 +187,7 @@
     (event) => {
       if (event.key !== "Escape") return;
       const box = app.byId("tooltip");
-      if (document.querySelector("dialog[open], .offcanvas")) return; // which closes itself
+      if (app.isCovered()) return; // it closes itself
       if (box && !box.hidden) app.tip(null);
       const notice = document.querySelector("#notice .notice");
       if (app.state.working || document.querySelector("details.menu-box[open], .dash-dropdown-content")) return;

@@ -69,9 +69,15 @@
     event.preventDefault();
     next.focus();
   });
+  /* a card's explanation is about the selection: it stays while another token, head or cell is chosen */
+  const stays = (/** @type {Element} */ menu, /** @type {Element} */ next) =>
+    menu.contains(next) || (menu.matches(".about") && Boolean(next.closest(".tokens, .heads, .figure")));
   document.addEventListener("focusout", (event) => {
     const menu = event.target.closest && event.target.closest("details.menu-box[open]");
-    if (menu && event.relatedTarget && !menu.contains(/** @type {Node} */ (event.relatedTarget)))
-      menu.removeAttribute("open");
+    const next = /** @type {Element | null} */ (event.relatedTarget);
+    if (menu && next && !stays(menu, next)) menu.removeAttribute("open");
+  });
+  document.addEventListener("click", ({ target }) => {
+    for (const menu of all()) if (!stays(menu, target)) menu.removeAttribute("open");
   });
 });

@@ -33,7 +33,7 @@
     }
   }
 
-  /** How files are made; set with `choose`, which keeps it for the next visit. */
+  /** How files are made; set with `chooseExport`, which keeps it for the next visit. */
   app.exportChoices = choices;
   app.chooseExport = function (name, value) {
     choices[name] = value;

@@ -191,17 +191,20 @@
       event.preventDefault();
       api.setFocusedCell(0, "run");
     });
-    found = null;
+    [found, api] = [null, null]; // the table that was there before is gone
     say("Reading the list …");
     box.search.focus();
     list();
+  }
+  function fit() {
+    if (api) api.setColumnsVisible(["model", "tokens", "opened", "size"], !app.narrow());
   }
   function attach(/** @type {GridApi<RecentRun>} */ grid) {
     api = grid;
     api.setGridOption("tabToNextCell", () => false); // one tab stop: arrows go about in the table
     api.setGridOption("tabToNextHeader", () => false);
     api.setGridOption("columnDefs", app.recentTable.columns());
-    api.setColumnsVisible(["model", "tokens", "opened", "size"], !app.narrow());
+    fit();
     api.addEventListener("cellClicked", act);
     api.addEventListener("cellKeyDown", (told) => {
       if (told.event.key !== "Enter" && told.event.key !== " ") return;
@@ -217,6 +220,17 @@
     const grid = document.querySelector("#recent-rows .ag-root") && window.dash_ag_grid.getApi("recent-rows");
     if (grid && grid !== api && !grid.isDestroyed()) attach(grid);
   });
+  app.onPaint((_state, what) => {
+    if (what === "size" && api && !api.isDestroyed()) {
+      fit();
+      draw();
+    }
+  });
+  for (const name of ["pointerover", "focusin"]) {
+    document.addEventListener(name, ({ target }) => {
+      if (target.closest && target.closest("#recent")) app.loadTables().catch(() => {}); // said when it is opened
+    });
+  }
   /** @type {boolean | null} */ let made = false; // null: it comes
   document.addEventListener("click", async (event) => {
     if (!event.target.closest("#recent")) return;

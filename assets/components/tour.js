@@ -8,7 +8,8 @@
   const GAP = 10; // pixels between the box and what it points at
   const EDGE = 8; // pixels that stay free at the window's edge
   let at = -1; // the step that is shown; −1 while there is none
-  let awaited = false; // whether the example is on its way
+  /** @type {"" | "other" | "asked"} */ let awaited = ""; // what is waited for: another run's end, or the example
+  let draft = ""; // a text that was in the box and not run
   /** @type {HTMLElement | null} */ let opener = null; // the button that had the focus before
 
   function kept() {
@@ -40,11 +41,15 @@
   function bring() {
     const { selection, working } = app.state;
     if (!isShown()) {
-      awaited = true;
-      if (!working) app.chooseExample(Number(box().dataset.exampleOfTour));
+      if (awaited === "asked") return;
+      awaited = working ? "other" : "asked";
+      if (working) return;
+      const { value } = app.byId("text");
+      if (value.trim() && value !== (app.state.info || {}).text) draft = value;
+      app.chooseExample(Number(box().dataset.exampleOfTour));
       return;
     }
-    awaited = false;
+    awaited = "";
     /** @type {Partial<Selection>} */ const wanted = JSON.parse(box().dataset.selection);
     const names = /** @type {(keyof Selection)[]} */ (Object.keys(wanted));
     if (selection && names.some((name) => selection[name] !== wanted[name])) app.propose(wanted);
@@ -105,8 +110,12 @@
   }
   function close() {
     at = -1;
+    awaited = "";
     mark();
     box().hidden = true;
+    if (draft && example() && app.byId("text").value === example().text)
+      app.write(draft, example().model, app.keepText);
+    draft = "";
   }
   function leave() {
     close();
@@ -141,7 +150,8 @@
     "keydown",
     (event) => {
       if (event.key !== "Escape" || at < 0 || event.defaultPrevented) return;
-      if (document.querySelector("details.menu-box[open], dialog[open], .dash-dropdown-content")) return;
+      if (document.querySelector("details.menu-box[open], .dash-dropdown-content")) return;
+      if (app.isCovered()) return;
       if (document.activeElement !== document.body && !box().contains(document.activeElement)) return;
       event.stopImmediatePropagation();
       leave();
@@ -153,7 +163,10 @@
     if (at < 0) return;
     if (what === "nothing") leave();
     else if (what === "run" && isShown()) show(at);
-    else if (what === "run" && !awaited)
+    else if (what === "run" && awaited === "other") {
+      awaited = "";
+      setTimeout(bring, 0);
+    } else if (what === "run")
       close(); // a text of one's own: it is not what the steps speak of
     else if (what === "size" || what === "options") place();
   });

@@ -259,9 +259,6 @@
 
   document.addEventListener("click", (event) => {
     const target = event.target.closest("button, a");
-    document.querySelectorAll("details.menu-box[open]").forEach((menu) => {
-      if (!menu.contains(event.target)) menu.removeAttribute("open");
-    });
     if (!target) return;
     if (target.dataset.example !== undefined) app.chooseExample(Number(target.dataset.example));
     else if (target.id === "edit-text") app.byId("text").focus();
@@ -276,7 +273,7 @@
       if (open) {
         open.removeAttribute("open");
         /** @type {HTMLElement} */ (open.querySelector("summary")).focus();
-      } else if (app.state.working && !document.querySelector("dialog[open], .offcanvas")) app.byId("cancel").click();
+      } else if (app.state.working && !app.isCovered()) app.byId("cancel").click();
     }
   });
   document.addEventListener("input", (event) => {

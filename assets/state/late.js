@@ -15,11 +15,15 @@
       document.head.append(script);
     });
   }
+  /** Load the script of tables, before it is needed. */
+  app.loadTables = () => {
+    loading = loading || load();
+    return loading;
+  };
   /** Fill a box of Dash's with components that hold a table; whether they could be loaded. */
   app.makeLate = async function (id, children) {
-    loading = loading || load();
     try {
-      await loading;
+      await app.loadTables();
     } catch {
       loading = null;
       app.notify({

@@ -50,11 +50,11 @@ def framed_scores(weights: np.ndarray, selected: tuple[int, int]) -> go.Figure:
     layers, heads = weights.shape
     figure = go.Figure(page_scores(weights))
     frame_head(figure, *selected)
-    tile = max(12, min(TILE, 900 // max(layers, heads)))
+    wide, high = _tile(layers, heads)
     margin = figure.layout.margin
     size = {
-        "width": margin.l + max(200, heads * tile) + margin.r,
-        "height": margin.t + max(190, layers * tile) + margin.b,
+        "width": margin.l + max(200, heads * wide) + margin.r,
+        "height": margin.t + max(190, layers * high) + margin.b,
     }
     return figure.update_layout(meta=None, **size)
 
@@ -67,7 +67,7 @@ def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, sele
         is_weight: whether colour uses a square-root scale, as for all weights.
     """
     layers, heads = values.shape
-    tile = max(12, min(TILE, 900 // max(layers, heads)))
+    wide, high = _tile(layers, heads)
     steps = len(COLOURS.weights) - 1
     scale = [[(i / steps) ** 2 if is_weight else i / steps, colour] for i, colour in enumerate(COLOURS.weights)]
     bar = {"title": {"text": name, "side": "right"}, "thickness": 10, "outlinewidth": 0, "len": 1}
@@ -87,13 +87,18 @@ def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, sele
     )
     frame_head(figure, *selected)
     figure.update_layout(
-        xaxis=axis(title=_title("head"), side="top", range=[-0.5, heads - 0.5], **_ticks(heads, tile)),
-        yaxis=axis(title=_title("layer"), range=[layers - 0.5, -0.5], **_ticks(layers, tile)),
+        xaxis=axis(title=_title("head"), side="top", range=[-0.5, heads - 0.5], **_ticks(heads, wide)),
+        yaxis=axis(title=_title("layer"), range=[layers - 0.5, -0.5], **_ticks(layers, high)),
         margin={"l": 52, "r": 92, "t": 46, "b": 8},
-        width=max(360, heads * tile + 144),
-        height=max(200, layers * tile + 54),
+        width=max(360, heads * wide + 144),
+        height=max(200, layers * high + 54),
     )
     return figure
+
+
+def _tile(layers: int, heads: int) -> tuple[int, int]:
+    """Pixels of one head, wide and high: many layers are drawn flat, so that all of them fit on a page."""
+    return max(12, min(TILE, 900 // heads)), max(12, min(TILE, 480 // layers))
 
 
 def _title(text: str) -> dict[str, Any]:

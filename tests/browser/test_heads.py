@@ -74,7 +74,7 @@ def test_a_heading_sorts_and_the_address_says_so(person: Person, causal: ModelRu
     open_heads(person, causal, layer=int(best[0].split(".")[0]), head=int(best[0].split(".")[1]))
     person.page.locator('#heads-rows .ag-header-cell[col-id="first"]').click()
     expect(person.page.locator("#heads-heading h2")).to_have_text(
-        "All 270 heads by what they do: which read the first token"
+        "All 270 heads, sorted by attention to the first token"
     )
     assert person.address()["heads-sort"] == "first"
     marked(person, best[0])

@@ -75,7 +75,7 @@ def run_of(count: int, long: bool) -> ModelRun:
 
 
 def asked(name: str, run: ModelRun, sheet: Sheet, theme: Theme = LIGHT, second: int | None = 9) -> dict[str, Any]:
-    query = {"run": run.key, "token": "7", "layer": "1", "head": "1"}
+    query = {"run": run.key, "token": "7", "layer": "1", "head": "1", "everywhere-weight": "first"}
     state = ViewState.from_query(query if second is None else query | {"second": str(second)}, VIEWS)
     return dict(json.loads(picture_json(standalone(name, state, VIEWS, OneRun(run)), theme, sheet)))
 

@@ -205,7 +205,7 @@ def _own_weight(context: Context, asked: Asked, values: np.ndarray) -> Sentence:
 def _largest(values: np.ndarray) -> Sentence:
     layer, head = (int(i) for i in np.unravel_index(np.nanargmax(values), values.shape))
     most = _short(float(values[layer, head]))
-    return [f"The largest is {most}, in head {head} of layer {layer}; it shows where a head looks, not what it changes."]
+    return [f"The largest is {most}, in head {head} of layer {layer}; it says where a head looks, not what it does."]
 
 
 def _short(weight: float) -> str:

@@ -33,18 +33,19 @@ HEADINGS = {
     **{"previous": "Previous", "next": "Next", "self": "Itself", "first": "First"},
     **{"entropy": "Entropy, nats", "distance": "Distance"},
 }
-DO = {  # by score: what the table's first rows do, sorted by most and by least
-    "previous": ("read the previous token", "read the previous token least"),
-    "next": ("read the next token", "read the next token least"),
-    "self": ("read the token itself", "read the token itself least"),
-    "first": ("read the first token", "read the first token least"),
-    "entropy": ("read many tokens", "read few tokens"),
-    "distance": ("read far away", "read nearby"),
+SORTED_BY = {
+    "previous": "attention to the previous token",
+    "next": "attention to the next token",
+    "self": "attention to the token itself",
+    "first": "attention to the first token",
+    "entropy": "entropy",
+    "distance": "distance",
 }
 SORT = Choice("sort", "Sort by", choices=(*HEADINGS.items(), ("head", "Layer and head")))
 ORDER = Choice("order", "Order", choices=(("most", "Most first"), ("least", "Least first")))
 COLOUR = Choice("colour", "Colour the grid by", choices=(("pictures", "Pictures"), *HEADINGS.items()))
-FILTER = Text("filter", "Filter: pattern, layer …")
+FILTER = Text("filter", "Filter")
+PLACEHOLDER = "Filter: pattern, layer …"
 
 
 def draw(context: Context) -> Spec:
@@ -90,9 +91,9 @@ def text(context: Context) -> Words:
     attention, selection, sort = context.attention, context.selection, context.options["sort"]
     count = attention.layers * attention.heads
     many = "The only head" if count == 1 else f"All {count:,} heads"
-    what = "" if count == 1 else "which "
     least = context.options["order"] == "least"
-    title = f"{many}, layer by layer" if sort == "head" else f"{many} by what they do: {what}{DO[sort][least]}"
+    title = f"{many}, layer by layer" if sort == "head" else f"{many}, sorted by {SORTED_BY[sort]}"
+    title += ", least first" if least and sort != "head" else ""
     caption = f"Means over this text. A pattern is named where at least {CLEAR} of the weight is on it."
     place = f"{selection.layer}.{selection.head}"
     attention.score("previous")  # raises if the run has no scores
@@ -203,7 +204,7 @@ def controls_line() -> html.Div:
         [html.Span("Colour the grid by "), html.Select(box, id="heads-colour-box")], className="head-colour"
     )
     count = html.Span("", id="heads-count", className="head-count", role="status")
-    return html.Div([field, colour, count], className="head-line", **attributes(data_placeholder=FILTER.label))
+    return html.Div([field, colour, count], className="head-line", **attributes(data_placeholder=PLACEHOLDER))
 
 
 def rows_table() -> dag.AgGrid:

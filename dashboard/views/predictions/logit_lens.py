@@ -193,7 +193,9 @@ def _caption(context: Context) -> list[Any]:
     if not is_small(context) and not masks(context):
         words += [
             " ",
-            html.Span("Only the selected token so far; the others are being computed.", **waits(whole_request(context))),
+            html.Span(
+                "Only the selected token so far; the others are being computed.", **waits(whole_request(context))
+            ),
         ]
     else:
         words.append(" The selected token alone" + ("; enlarge the card for all." if not masks(context) else "."))

@@ -162,7 +162,7 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
 
 
 def _limit(config: dict[str, Any], folder: Path) -> int:
-    """Return the most tokens; the family's name tells whether positions are counted from after the padding position."""
+    """Return the most tokens; the family's name tells whether positions start after the padding position."""
     padding: int | None = None
     if config.get("model_type") in PADDED_POSITIONS:
         said = config.get("pad_token_id")

@@ -122,7 +122,7 @@ class Plan:
         return [name for name in names if not any(re.search(pattern, name) for pattern in optional)]
 
     def unlike(self, checkpoint: Checkpoint) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
-        """Return the first name whose weight has another shape in the model: (name, the weight's shape, the model's)."""
+        """Return the first name whose weight has a different shape: (name, the weight's shape, the model's)."""
         slots = self.model.state_dict()
         for target, names in self.targets.items():
             ours = tuple(slots[target].shape)

@@ -104,7 +104,7 @@ def has_hooks() -> bool:
 
 
 def layer_modules(base: nn.Module) -> list[nn.Module]:
-    """Return the modules in the outermost module lists: a model's layers, or the group that ALBERT uses for them all."""
+    """Return the items of the outermost module lists: a model's layers, or the group that ALBERT uses for them all."""
     found: list[nn.Module] = []
     for child in base.children():
         found += list(child) if isinstance(child, nn.ModuleList) else layer_modules(child)

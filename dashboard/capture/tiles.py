@@ -187,7 +187,7 @@ class TiledAttention:
         """Compute one layer's output (token, head, d_value) and its raw statistics.
 
         Args:
-            between: called between two tiles; an exception from it stops the layer, which takes a second on a long text.
+            between: called between two tiles; an exception from it stops the layer (a second, for a long text).
         """
         heads, tokens = operands.heads, operands.tokens
         new = operands.query.new_zeros

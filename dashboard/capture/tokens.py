@@ -36,7 +36,7 @@ def tokenize(
 
     Args:
         check: called with the number of tokens before they are aligned, which costs time and memory per token; may
-        raise.
+            raise.
 
     Returns:
         inputs: `input_ids`, and `attention_mask` and `token_type_ids` if the tokenizer gives them: each (1, token)

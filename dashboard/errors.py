@@ -52,8 +52,10 @@ _PATHS = (  # a quoted path may contain spaces
 
 
 def without_paths(text: str) -> str:
-    """Shorten every absolute path in a sentence for a page to its last part. The log has the full paths, for whoever
-    runs the server."""
+    """Shorten every absolute path in a sentence for a page to its last part.
+
+    The log has the full paths, for whoever runs the server.
+    """
     for pattern in _PATHS:
         text = pattern.sub("…/", text)
     return text

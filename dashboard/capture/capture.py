@@ -274,8 +274,10 @@ def _predict_masked(
     top_k: int,
     report: OnProgress,
 ) -> dict[str, np.ndarray]:
-    """Return `masked/…`: every position masked in turn. The tokenizer's special tokens, and masks, have candidates but
-    no actual token; a typed mask stays in place while other positions are masked.
+    """Return `masked/…`: every position masked in turn.
+
+    The tokenizer's special tokens, and masks, have candidates but no actual token; a typed mask stays in place while
+    other positions are masked.
     """
     ids = inputs["input_ids"][0]
     actual = _without(ids, [not predictions.is_answer(token) for token in tokens])

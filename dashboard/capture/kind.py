@@ -1,5 +1,7 @@
-"""What a model in memory predicts. Its files speak first (`catalog.prediction_head`); its outputs have the last
-word."""
+"""What a model in memory predicts.
+
+Its files speak first (`catalog.prediction_head`); its outputs have the last word.
+"""
 
 from __future__ import annotations
 

@@ -152,8 +152,10 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: OnProgre
 
 
 def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> str:
-    """Return the hash of the files. Reading gigabytes for it is a preparation's work, which can be stopped: with
-    `brings` False, only a known hash is used. Bundled models are small, and were read when they were fetched.
+    """Return the hash of the files.
+
+    Reading gigabytes for it is a preparation's work, which can be stopped: with `brings` False, only a known hash is
+    used. Bundled models are small, and were read when they were fetched.
     """
     memories = fingerprint_memories(settings)
     known = known_fingerprint(folder, memories)

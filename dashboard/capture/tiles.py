@@ -164,8 +164,10 @@ def _members(bins: tuple[tuple[int, int, int], ...], heads: int, height: int, de
 
 
 def _pool(values: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
-    """(head, row, column) → (head, bins, column): the largest of each bin's rows. Copies whole rows, which is
-    fastest."""
+    """(head, row, column) → (head, bins, column): the largest of each bin's rows.
+
+    Copies whole rows, which is fastest.
+    """
     rows = values.view(-1, values.shape[2]).index_select(0, members.view(-1))
     return rows.view(*members.shape, -1).amax(dim=2)
 

@@ -1,5 +1,7 @@
-"""A token whose id is beyond a model's embeddings: model and tokenizer are published separately and may not fit. No
-torch."""
+"""A token whose id is beyond a model's embeddings: model and tokenizer are published separately and may not fit.
+
+No torch.
+"""
 
 from __future__ import annotations
 

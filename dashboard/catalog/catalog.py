@@ -1,5 +1,7 @@
-"""The models to choose from, what is known of each without loading it, and live token counts. No torch: the page
-imports this."""
+"""The models to choose from, what is known of each without loading it, and live token counts.
+
+No torch: the page imports this.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Live token counts. Bundled models' tokenizers count here, for texts of bounded length; all others in a process of
-their own (`counting_process`), because a foreign pattern may take forever, use all memory, or crash its process. No
-torch.
+"""Live token counts.
+
+Bundled models' tokenizers count here, for texts of bounded length; all others in a process of their own
+(`counting_process`), because a foreign pattern may take forever, use all memory, or crash its process. No torch.
 """
 
 from __future__ import annotations

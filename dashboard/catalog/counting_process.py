@@ -1,5 +1,7 @@
-"""The counting process as its parent handles it: started on demand, given little time, killed and restarted. No
-torch."""
+"""The counting process as its parent handles it: started on demand, given little time, killed and restarted.
+
+No torch.
+"""
 
 from __future__ import annotations
 

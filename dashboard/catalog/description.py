@@ -1,5 +1,7 @@
-"""What a model folder says about its model: family, kind, sizes, and whether it can be run here. Loads nothing; no
-torch."""
+"""What a model folder says about its model: family, kind, sizes, and whether it can be run here.
+
+Loads nothing; no torch.
+"""
 
 from __future__ import annotations
 

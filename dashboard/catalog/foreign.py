@@ -1,5 +1,6 @@
-"""Reading files that others have written: regular files only, bounded in bytes and items; errors are one clause. No
-torch.
+"""Reading files that others have written: regular files only, bounded in bytes and items; errors are one clause.
+
+No torch.
 
 Model folders, GGUF files and the hub's local cache may hold anything. A named pipe would block its reader forever, a
 device or a huge file would fill the memory, and parsers of strange content raise whatever they like.

@@ -1,5 +1,6 @@
-"""What each key of a GGUF header means here: applied, without effect on the numbers, or a reason to refuse the file. No
-torch.
+"""What each key of a GGUF header means here: applied, without effect on the numbers, or a reason to refuse the file.
+
+No torch.
 
 Defaults are llama.cpp's for the same header (src/llama-vocab.cpp and src/llama-model.cpp, read in November 2026).
 """

@@ -1,5 +1,6 @@
-"""Weights in a checkpoint that nothing here reads: one list says which may be left over; all others are refused. No
-torch.
+"""Weights in a checkpoint that nothing here reads: one list says which may be left over; all others are refused.
+
+No torch.
 
 Nothing on the list can change hidden states, attention or predictions: other heads, poolers, and buffers that hold
 what the code computes by itself. A buffer is accepted only if it holds exactly that (`dashboard.capture.buffers`

@@ -1,5 +1,7 @@
-"""A model as the program describes it: one value, whether it is bundled, in a folder, a GGUF file, or on the hub. No
-torch."""
+"""A model as the program describes it: one value, whether it is bundled, in a folder, a GGUF file, or on the hub.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ Source = Literal["bundled", "folder", "gguf", "hub"]
 
 @dataclass(frozen=True)
 class ModelCard:
-    """One model to choose from. Every source of models gives such cards; a run's description of the model that computed
-    it is `ModelInfo`.
+    """One model to choose from.
+
+    Every source of models gives such cards; a run's description of the model that computed it is `ModelInfo`.
 
     Attributes:
         name: as in requests. title: for people. kind: what it predicts; None if that is unknown here, or none of the

@@ -1,5 +1,7 @@
-"""Tokenizers are foreign native code: a panic in one becomes an error with a message, not the end of the process. No
-torch."""
+"""Tokenizers are foreign native code: a panic in one becomes an error with a message, not the end of the process.
+
+No torch.
+"""
 
 from __future__ import annotations
 

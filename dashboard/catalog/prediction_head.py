@@ -1,5 +1,7 @@
-"""What a checkpoint predicts, judged by its weights: its class name may be missing, misspelled, or claim too much. No
-torch."""
+"""What a checkpoint predicts, judged by its weights: its class name may be missing, misspelled, or claim too much.
+
+No torch.
+"""
 
 from __future__ import annotations
 

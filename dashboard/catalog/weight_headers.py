@@ -139,6 +139,7 @@ def _shape(sides: list[int]) -> list[int]:
 
 def _indexed(path: Path, allowance: Allowance) -> set[str]:
     """Return the texts in a PyTorch checkpoint's index that could be names of weights; the index is read, not run.
+
     Empty if the file has another format, whose names show only on loading.
     """
     try:

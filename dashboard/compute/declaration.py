@@ -1,5 +1,7 @@
-"""What a kind of derived result declares. No torch here: the web process only reads the declaration, a worker
-computes."""
+"""What a kind of derived result declares.
+
+No torch here: the web process only reads the declaration, a worker computes.
+"""
 
 from __future__ import annotations
 

@@ -95,8 +95,9 @@ def arrays_of(
     progress: OnProgress,
     words: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
-    """Compute the arrays of `LogitLens` except the vocabulary. Works on some positions at a time, so that layers ×
-    positions × vocabulary is never held.
+    """Compute the arrays of `LogitLens` except the vocabulary.
+
+    Works on some positions at a time, so that layers × positions × vocabulary is never held.
 
     Args:
         hidden_states: per place (position, hidden), as Hugging Face gives them. actual: (position,) ids, −1 for none.
@@ -192,8 +193,10 @@ def _reduced(
 def _block(
     logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None
 ) -> tuple[torch.Tensor, ...]:
-    """Reduce one block. With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy =
-    ln Z − Σ p·(logit − m), and KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
+    """Reduce one block.
+
+    With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m), and
+    KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
     """
     import torch
 

@@ -100,8 +100,10 @@ def _plain(value: Value) -> Value:
 
 @dataclass(frozen=True)
 class Derived:
-    """A result: `arrays` by name, and `facts`, JSON beside them. The kind's file in `dashboard.compute` says what they
-    mean."""
+    """A result: `arrays` by name, and `facts`, JSON beside them.
+
+    The kind's file in `dashboard.compute` says what they mean.
+    """
 
     request: DerivedRequest
     arrays: Mapping[str, np.ndarray]

@@ -57,6 +57,7 @@ class NotFinite:
 
 def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str) -> NotFinite | None:
     """Find the first place in a run's arrays (dashboard/contracts/run.py) with a non-finite value, or None.
+
     Checks the states of `stream`, its attention and the predictions.
 
     It costs one sum over every hidden state, which is finite if all values are.

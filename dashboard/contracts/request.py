@@ -103,8 +103,10 @@ class RunRequest:
 
 
 def _keyed(value: Any) -> dict[str, Any]:
-    """Return a request's fields as they enter a key. A field that is not among the first ones enters only if it differs
-    from its default, so that adding a field leaves existing keys unchanged.
+    """Return a request's fields as they enter a key.
+
+    A field that is not among the first ones enters only if it differs from its default, so that adding a field leaves
+    existing keys unchanged.
     """
     found = {}
     for one in fields(value):

@@ -209,8 +209,10 @@ class ModelRun:
 
     @cached_property
     def not_finite(self) -> NotFinite | None:
-        """Where non-finite values begin; None if all are finite. Read from the header, or for older runs from the
-        arrays."""
+        """Where non-finite values begin; None if all are finite.
+
+        Read from the header, or for older runs from the arrays.
+        """
         known = self._header.get("not_finite")
         if known is not None:
             return NotFinite(**known)

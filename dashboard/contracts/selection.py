@@ -130,8 +130,9 @@ class Selection:
 
     @classmethod
     def from_json(cls, raw: object) -> Selection:
-        """Parse a decoded JSON object, or an address, whose numbers may come as text. A second token equal to the first
-        counts as none.
+        """Parse a decoded JSON object, or an address, whose numbers may come as text.
+
+        A second token equal to the first counts as none.
 
         Raises:
             BadSelectionError: a field is missing or has a bad value.

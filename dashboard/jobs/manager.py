@@ -54,8 +54,9 @@ UNTAKEN = "untaken-"  # prefix of a handle that carries its outcome, because sto
 
 
 class ResidentWorkerManager(BaseBackgroundCallbackManager):
-    """One manager for the whole app: Dash cancels through the app's manager, whatever a callback says. It stores
-    nothing itself: everything that outlasts a request is in the backend, which every web process asks.
+    """One manager for the whole app: Dash cancels through the app's manager, whatever a callback says.
+
+    It stores nothing itself: everything that outlasts a request is in the backend, which every web process asks.
 
     `visitor` returns the name of the visitor who makes the current request; visitors take turns.
     """
@@ -82,8 +83,9 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return build
 
     def build_cache_key(self, fn: Any, args: Any, cache_args_to_ignore: Any, triggered: Any) -> str:
-        """Return the subscription's id: new for each submit, since subscribers share the job and not the waiting. Dash
-        asks for progress by this id alone, so it also names the page and its turn, if there are any.
+        """Return the subscription's id: new for each submit, since subscribers share the job and not the waiting.
+
+        Dash asks for progress by this id alone, so it also names the page and its turn, if there are any.
         """
         told = args[0] if isinstance(args, list) and args else None
         page, turn = (told.get("page"), told.get("serial")) if isinstance(told, dict) else (None, None)
@@ -93,8 +95,11 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return uuid.uuid4().hex
 
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
-        """Return the secret that signs the pages' handles. It has its own file, so that it outlasts the backend's
-        records: all web processes, now and later, sign with the same secret."""
+        """Return the secret that signs the pages' handles.
+
+        It has its own file, so that it outlasts the backend's records: all web processes, now and later, sign with the
+        same secret.
+        """
         return self._secret.read(generate)
 
     def call_job_fn(self, key: str, job_fn: Builder, args: Any, context: Any) -> str:
@@ -222,8 +227,9 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
             return False
 
     def terminate_job(self, job: str | None) -> None:
-        """End this page's wait (cancel, or another submit); nothing for a job that has ended. A set ends with the next
-        one, which may be empty.
+        """End this page's wait (cancel, or another submit); nothing for a job that has ended.
+
+        A set ends with the next one, which may be empty.
         """
         if job is not None and not str(job).startswith((UNTAKEN, SET)):
             with contextlib.suppress(StorageError):  # its lease then ends by itself

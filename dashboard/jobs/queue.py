@@ -80,8 +80,9 @@ class JobQueue:
         self.job_table.put_subscription(subscriber, Subscription("", name, time.time(), outcome))
 
     def poll(self, subscriber: str) -> Told | None:
-        """Return the job's outcome, or None while that is open. Renews the lease and checks whether the job still
-        lives.
+        """Return the job's outcome, or None while that is open.
+
+        Renews the lease and checks whether the job still lives.
 
         A briefly full disk is tolerated as long as the lease lasts.
         """

@@ -213,8 +213,10 @@ class Supervisor:
         return pause
 
     def _let_go(self, process: SpawnProcess) -> int | None:
-        """Free what is kept of a process that is ending; return its exit code. One that hangs in the system (on a dying
-        disk, say) cannot be ended, and is abandoned rather than waited for."""
+        """Free what is kept of a process that is ending; return its exit code.
+
+        One that hangs in the system (on a dying disk, say) cannot be ended, and is abandoned rather than waited for.
+        """
         process.join(END_SECONDS)
         code = process.exitcode
         if code is None:

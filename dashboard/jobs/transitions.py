@@ -169,8 +169,10 @@ class Transitions:
                 self.fail(dependent, failure)
 
     def end(self, record: JobRecord, state: JobState, **changes: Any) -> JobRecord:
-        """End the job. Deletes its payload, unless its pages only went silent: they may come back, and the job begins
-        again."""
+        """End the job.
+
+        Deletes its payload, unless its pages only went silent: they may come back, and the job begins again.
+        """
         ended = replace(record, state=state, ended=time.time(), **changes)
         self._ledger.put_job(ended)
         self._ledger.put_board(self._ledger.board(record.lane).without(record.key), record.lane)

@@ -44,8 +44,10 @@ class Verdicts:
         return record.cancel_at is None and record.attempt < MOST_ATTEMPTS and self._roster.supervised(but=worker)
 
     def _on_loss(self, record: JobRecord, worker: WorkerRecord | None) -> Verdict:
-        """Judge a running job whose worker is gone. If its supervisor is alive, it will report the loss itself in a
-        moment."""
+        """Judge a running job whose worker is gone.
+
+        If its supervisor is alive, it will report the loss itself in a moment.
+        """
         if worker is None:
             return worker_lost(record)
         if self._roster.has_supervisor(worker):

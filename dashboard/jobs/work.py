@@ -186,8 +186,9 @@ class ResidentModels:
 
 
 def capture(payload: Mapping[str, Any], job_context: JobContext, models: ResidentModels) -> str:
-    """Run a text and store the run; its key is that of the weights actually used. A run stored by an earlier version is
-    computed again.
+    """Run a text and store the run; its key is that of the weights actually used.
+
+    A run stored by an earlier version is computed again.
     """
     request = RunRequest.from_json(payload.get("request"))
     loaded = models.get(request.model, request.revision, payload.get("fingerprint"), job_context)

@@ -189,9 +189,10 @@ def insist(step: Callable[[], T]) -> T:
 
 
 def _set_threads(settings: Settings) -> None:
-    """Set what OpenMP reads when torch is imported: its waiting threads go to sleep soon. Spinning, their default,
-    saves 0.07 s a run on idle cores, but makes a run ten times as long if anything else wants a core (0.3 s against 1
-    to 6 s).
+    """Set what OpenMP reads when torch is imported: its waiting threads go to sleep soon.
+
+    Spinning, their default, saves 0.07 s a run on idle cores, but makes a run ten times as long if anything else wants
+    a core (0.3 s against 1 to 6 s).
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.worker_threads))
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

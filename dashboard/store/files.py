@@ -21,6 +21,7 @@ DERIVED_NAME = re.compile(rf"({KEY_PATTERN.pattern})\.[a-z0-9][a-z0-9-]{{0,60}}"
 @contextlib.contextmanager
 def whole_file(path: Path, name: str | None = None, private: bool = False, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` at the end: a reader of `path` sees all of it or the old content.
+
     After an error nothing remains; only a killed writer leaves its part.
 
     Args:

@@ -45,8 +45,10 @@ def memory_limit(root: Path = ROOT) -> int | None:
 
 
 def memory_left(root: Path = ROOT) -> int | None:
-    """Return how many bytes of the limit a process may still take. Files that the kernel keeps in memory (such as
-    weights just read or downloaded) count as used, but are freed when someone needs the room.
+    """Return how many bytes of the limit a process may still take.
+
+    Files that the kernel keeps in memory (such as weights just read or downloaded) count as used, but are freed when
+    someone needs the room.
     """
     for version in VERSIONS:
         with suppress(OSError, ValueError):

@@ -185,8 +185,10 @@ class UnsafeModelError(ModelError):
 
 
 class ForeignFileError(ModelError):
-    """A file of a model cannot be read within bounds; `clause` says which and why, worded to follow "cannot be
-    run:"."""
+    """A file of a model cannot be read within bounds.
+
+    `clause` says which and why, worded to follow "cannot be run:".
+    """
 
     def __init__(self, clause: str) -> None:
         super().__init__(f"A file of this model cannot be used: {clause}. Put it right, or choose another model.")
@@ -273,6 +275,5 @@ class SettingsError(DashboardError):
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether native code written in Rust panicked: its bindings raise that as a `BaseException` with no importable
-    class."""
+    """Whether native Rust code panicked: its bindings raise that as a `BaseException` with no importable class."""
     return type(error).__name__ == "PanicException" and type(error).__module__.startswith("pyo3")

@@ -202,8 +202,7 @@ def finite(raw: str) -> float:
 
 
 def hub_cache() -> Path:
-    """Return Hugging Face's own cache of models, located as its library does (HF_HUB_CACHE, HF_HOME,
-    XDG_CACHE_HOME)."""
+    """Return Hugging Face's own model cache, located as its library does (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
     direct = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if direct:
         return Path(direct).expanduser()

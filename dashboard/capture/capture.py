@@ -114,8 +114,7 @@ def _inputs(
 
 
 def _remarks(loaded: LoadedModel, without: str | None) -> dict[str, Any]:
-    """Return header fields that appear only if they have content: the model's source, why it predicts nothing, unread
-    weights."""
+    """Return the header fields that need content to appear: source, why nothing is predicted, unread weights."""
     said = {"source": loaded.source, "no_predictions": without, "unread": list(loaded.unread)}
     return {name: value for name, value in said.items() if value}
 
@@ -144,8 +143,7 @@ def _why_no_predictions(loaded: LoadedModel) -> str | None:
 
 
 def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
-    """Return how a run was made: schema and numerics, fingerprint of the weights, program version, time and
-    duration."""
+    """Return how a run was made: schema and numbers, fingerprint of the weights, version, time and duration."""
     return {
         **made_now(),
         "stamp": uuid.uuid4().hex[:16],

@@ -92,8 +92,7 @@ def load_model(
     folders: bool = True,
     brings: bool = True,
 ) -> LoadedModel:
-    """Load a bundled model by its catalog name, a model folder or GGUF file, or a hub model (downloaded if it is not
-    here).
+    """Load a bundled model by its catalog name, a model folder, a GGUF file, or a hub model (downloaded if needed).
 
     Never runs code that comes with a model, and reads pickled weights only as plain tensors.
 

@@ -42,8 +42,7 @@ def _only_file(folder: Path) -> Path | None:
 
 
 def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
-    """Make the tokenizer split texts as the folder's SentencePiece model does; leave it alone if there is nothing to
-    compare it with.
+    """Make the tokenizer split texts as the folder's SentencePiece model does, if the folder has one.
 
     transformers' classes assume some of what a model file specifies (no normalisation, every space kept). If that makes
     a difference, the file's own normalisation replaces theirs.
@@ -73,8 +72,7 @@ def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
 
 
 def _opened(content: bytes) -> tuple[Any, Any] | None:
-    """Open (SentencePiece's own tokenizer, the file's specification); None if it is not a SentencePiece model but
-    tiktoken's."""
+    """Return (SentencePiece's own tokenizer, the file's specification); None for another format (tiktoken's)."""
     from google.protobuf.message import DecodeError
     from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 

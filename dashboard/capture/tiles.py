@@ -273,8 +273,7 @@ class TiledAttention:
 
 
 def _take(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
-    """Store diagonals, the first column, the column sums and the pooled rows of one tile of (head, row, column)
-    weights."""
+    """Store diagonals, first column, column sums and pooled rows of one tile of (head, row, column) weights."""
     raw.received[:, tile.columns] += weights.sum(dim=1)
     _copy_diagonal(raw.rows[PREVIOUS], weights, tile, -1)
     _copy_diagonal(raw.rows[SELF], weights, tile, 0)

@@ -28,8 +28,7 @@ def tokenize(
     text_pair: str | None = None,
     check: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
-    """Return the model's inputs and their tokens; nothing is cut or padded, and nothing added except by the
-    tokenizer.
+    """Return the model's inputs and their tokens, without cutting or padding; only the tokenizer adds tokens.
 
     Offsets count Python characters of the source. Offsets of a second text continue from the end of the first: they are
     offsets into `text + text_pair`.
@@ -138,7 +137,7 @@ class _Reader:
         return added is not None and bool(added.special) and not BYTE_PIECE.fullmatch(added.content)
 
     def sign(self, identifier: int, piece: str) -> str:
-        """Return a token's sign, judged by its id and piece, if it does not stand for characters of the text."""
+        """Return a token's sign (`Token.sign`), judged by its id and piece; "" if it has none."""
         if identifier == self.mask:
             return "mask"
         if identifier == self.unknown and not (self.special_elsewhere(identifier) and self.style == "bytes"):

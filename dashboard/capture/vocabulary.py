@@ -1,5 +1,4 @@
-"""Whether a model has an embedding for each id that its tokenizer gives; the two are published separately and may not
-fit."""
+"""Whether a model has an embedding for each id from its tokenizer: the two are published separately and may not fit."""
 
 from __future__ import annotations
 
@@ -50,8 +49,7 @@ def check_mask(model: PreTrainedModel, title: str, mask_id: int) -> None:
 
 
 def logits_of(outputs: Any) -> torch.Tensor | None:
-    """Return the (batch, token, vocabulary) logits in a model's outputs; classes for pretraining call them
-    `prediction_logits`."""
+    """Return a model's (batch, token, vocabulary) logits; classes for pretraining call them `prediction_logits`."""
     found = getattr(outputs, "logits", None)
     return getattr(outputs, "prediction_logits", None) if found is None else found
 

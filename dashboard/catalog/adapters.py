@@ -1,5 +1,7 @@
-"""Adapters (LoRA and others) beside or instead of a model's weights: refused by name, because nothing here applies
-them. No torch."""
+"""Adapters (LoRA and others) beside or instead of a model's weights: refused by name, since nothing applies them.
+
+No torch.
+"""
 
 from __future__ import annotations
 

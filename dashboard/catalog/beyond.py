@@ -33,8 +33,10 @@ class Beyond:
 
 
 def first_beyond(encoding: Encoding, text: str, rows: int) -> Beyond | None:
-    """Return the first token of an encoded text whose id is not below `rows`, the number of embeddings (0 if that is
-    unknown); None if there is no such token."""
+    """Return the first token of an encoded text whose id is not below `rows`, or None.
+
+    `rows` is the model's number of embeddings, 0 if unknown.
+    """
     position = next((i for i, number in enumerate(encoding.ids) if number >= rows), None) if rows else None
     if position is None:
         return None

@@ -161,8 +161,9 @@ class Catalog:
         return Readiness(unresolved(card.name, revision), ready=False, preparable=card.source != "bundled" or card.here)
 
     def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
-        """Return how many tokens a run of `text` will have, special ones included; None if only the run can tell, or if
-        the count takes too long.
+        """Return how many tokens a run of `text` will have, special ones included.
+
+        None if only the run can tell, or if the count takes too long.
 
         Equals the number of tokens that `dashboard.capture.tokens.tokenize` returns.
         """

@@ -53,8 +53,10 @@ def main() -> None:
 
 
 def answer(asked: dict[str, Any], kept: LRUCache[tuple[str, int], Tokenizer]) -> dict[str, Any]:
-    """Return {"tokens": how many} or {"error": what kind}; if an id is not below `rows`, also "beyond": [position, id,
-    text, given]."""
+    """Return {"tokens": how many} or {"error": what kind}.
+
+    If an id is not below `rows`, the result also has "beyond": [position, id, text, given].
+    """
     try:
         key = (asked["path"], asked["stamp"])
         if key not in kept:

@@ -38,8 +38,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Count:
-    """How many tokens a text has (None if that took too long to learn), and the first of them that the model does not
-    have."""
+    """How many tokens a text has (None if counting took too long), and the first of them that the model lacks."""
 
     tokens: int | None = None
     beyond: Beyond | None = None
@@ -83,8 +82,7 @@ class CountingProcess:
         return self.counted(path, stamp, text, pair, patience).tokens
 
     def counted(self, path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int = 0) -> Count:
-        """Like `count`, with the first token whose id is not below `rows`, the model's embeddings (0 if their number is
-        unknown)."""
+        """Like `count`, with the first token whose id is not below `rows`, the number of embeddings (0 if unknown)."""
         with self._lock:
             pause = self._pauses.get((str(path), stamp))
         if (pause is not None and time.monotonic() < pause.until) or not self._waiters.acquire(blocking=False):

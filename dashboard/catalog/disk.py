@@ -64,8 +64,9 @@ def _lacking(needed: int, folder: Path, settings: Settings) -> tuple[int, int]:
 
 
 def use(folder: Path, settings: Settings) -> int | None:
-    """Mark a model's folder as in use by this process, so that nothing in this program removes it
-    (`dashboard.system.private`); pass the returned value to `os.close` to end that.
+    """Mark a model's folder as in use by this process, so that nothing in this program removes it.
+
+    Pass the returned value to `os.close` to end that (`dashboard.system.private`).
 
     Args:
         folder: holds the model's files; for a hub model, one of its snapshots.

@@ -36,7 +36,7 @@ TOKENIZER_FILES = (
 )
 FURTHER_FILES = (  # read by tokenizers of rarer families, or applied over the weights
     re.compile(r"adapter_config\.json|adapter_model\.(safetensors|bin)"),
-    re.compile(r"tokenizer\.[0-9][0-9.]*\.json"),  # of one version of transformers
+    re.compile(r"tokenizer\.[0-9][0-9.]*\.json"),  # for one version of transformers
     re.compile(r"[^.].*\.(model|spm|tiktoken|codes)|(sentencepiece|vocab)\.[^.]+|tekken\.json|prophetnet\.tokenizer"),
     re.compile(
         r"(vocab-src|vocab-tgt|target_vocab|entity_vocab|emoji|normalizer|byte_maps|word_shape|word_pronunciation)\.json"
@@ -58,8 +58,7 @@ WEIGHTS = (  # the first kind present is the one that is loaded
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files with the weights, by name; empty if there are none, or if a part of a split checkpoint is
-    missing."""
+    """Return the files with the weights, by name; empty if there are none or a part of a split checkpoint is missing."""
     try:
         entries = entries_of(folder)
     except ForeignFileError:  # not a folder, or not a model's

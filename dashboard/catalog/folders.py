@@ -82,8 +82,7 @@ def writable(name: str) -> str:
 
 
 def _at(root: Path, inside: str) -> Path | None:
-    """Return the model that `_walk` would find at this path in a root, without walking through all of it; None if there
-    is none."""
+    """Return the model that `_walk` would find at this path in a root, without walking through all of it, or None."""
     try:
         real = root.resolve(strict=True)
     except OSError:

@@ -27,8 +27,7 @@ KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: 
 
 
 def shown(text: str, most: int = LONGEST_SHOWN) -> str:
-    """Return `text` in a form that is safe on a page: one printable line of bounded length, without marks that change
-    the writing direction."""
+    """Return `text` as one printable line of bounded length, without marks that change the writing direction."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)
 
@@ -105,8 +104,7 @@ def entries_of(folder: Path, most: int = MOST_NAMES) -> list[os.DirEntry[str]]:
 
 
 def check_regular(folder: Path) -> None:
-    """Raise `ForeignFileError` if the folder holds a pipe, a socket or a device, which could block the loader
-    forever."""
+    """Raise `ForeignFileError` if the folder holds a pipe, a socket or a device: a loader might wait on it forever."""
     for entry in entries_of(folder):
         try:
             mode = entry.stat().st_mode

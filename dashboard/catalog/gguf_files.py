@@ -1,5 +1,7 @@
-"""GGUF files as models to choose from: what they are, and where their converted folders go. from_gguf.py converts
-them."""
+"""GGUF files as models to choose from: what they are, and where their converted folders go.
+
+from_gguf.py converts them.
+"""
 
 from __future__ import annotations
 

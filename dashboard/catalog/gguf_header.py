@@ -119,8 +119,7 @@ def _header(reader: _Reader) -> GgufHeader:
 
 
 class _Reader:
-    """Reads values in order, little-endian, from the start of the file; never more than the file has or a header may
-    have.
+    """Reads values in order, little-endian, from the start of the file, never past its end or a header's limit.
 
     The file is read, not mapped: if someone truncates a mapped file, reading it ends the process.
     """

@@ -91,8 +91,7 @@ def accepted(name: str, names: Collection[str], config: Mapping[str, Any]) -> Ac
 
 
 def _is_further_layer(name: str, config: Mapping[str, Any]) -> bool:
-    """Whether a weight belongs to layers after the last one, which the configuration declares as predicting further
-    tokens."""
+    """Whether a weight belongs to layers after the last one, which the configuration says predict more tokens."""
     layers, further = config.get("num_hidden_layers"), config.get("num_nextn_predict_layers")
     found = LAYER.search(name)
     if found is None or not isinstance(layers, int) or not isinstance(further, int):

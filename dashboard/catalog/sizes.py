@@ -1,5 +1,7 @@
-"""A model's sizes from its configuration, under the names that families give them; and the most tokens that a model
-takes. No torch."""
+"""A model's sizes from its configuration, under the names that families give them; and the most tokens it takes.
+
+No torch.
+"""
 
 from __future__ import annotations
 

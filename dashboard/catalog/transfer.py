@@ -31,8 +31,7 @@ class StoppedError(Exception):
 
 
 class TransferError(Exception):
-    """The transfer itself failed; `error` is what the hub's library raised, `begun` whether any data had arrived
-    before."""
+    """The transfer itself failed; `error` is what the hub's library raised, `begun` whether any data had arrived."""
 
     def __init__(self, error: Exception, begun: bool = False) -> None:
         super().__init__(str(error))

@@ -1,5 +1,4 @@
-"""A masked model's prediction at one position, replaced by the mask token, for texts too long to mask at every
-position."""
+"""A masked model's prediction at one masked position, for texts too long to mask at every position."""
 
 from __future__ import annotations
 

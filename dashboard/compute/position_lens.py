@@ -62,8 +62,7 @@ def words_in(typed: str) -> list[str]:
 
 
 def check(run: ModelRun, parameters: Parameters) -> None:
-    """Raise `MissingArrayError` if the model predicts nothing, or cannot mask, and `BadRequestError` for too many
-    words."""
+    """Raise `MissingArrayError` if the model cannot predict or mask, `BadRequestError` for too many words."""
     check_lens(run, parameters)
     if parameters["mode"] == "masked" and run.model.kind != "masked":
         raise MissingArrayError(f"{run.model.title} fills no masked tokens. Choose a masked language model.")

@@ -75,8 +75,7 @@ class DerivedRequest:
 
     @property
     def name(self) -> str:
-        """The result's name everywhere: the job that computes it, its file in the store, its place on the
-        page."""
+        """The result's name everywhere: of its job, of its file in the store, of its place on the page."""
         return f"{self.run}.{self.suffix}"
 
 
@@ -125,8 +124,7 @@ def write_beside(results: Sequence[Derived]) -> tuple[dict[str, Any], dict[str, 
 
 
 def read_beside(request: DerivedRequest, row: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Derived | None:
-    """Read a result from the header's row for its suffix and the arrays of the file; None if the row belongs to another
-    request."""
+    """Read a result from its header row and the file's arrays; None if the row belongs to another request."""
     if row.get("parameters") != dict(request.parameters):
         return None
     start = f"{BESIDE}/{request.suffix}/"

@@ -89,8 +89,7 @@ def _first_attention(received: np.ndarray | None) -> int | None:
 
 
 def _bad(by_token: np.ndarray | None) -> tuple[str, int, int] | None:
-    """Say which values of (token, …) are not finite, at how many tokens, of how many; None if all are finite, or the
-    array is missing."""
+    """Say which values of (token, …) are not finite, at how many tokens, of how many; None if all are or none exist."""
     if by_token is None:
         return None
     with np.errstate(all="ignore"):

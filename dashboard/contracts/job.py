@@ -58,8 +58,8 @@ def artifact_of(key: str) -> str:
 
 @dataclass(frozen=True)
 class JobSet:
-    """Jobs wanted together, each with a state of its own; jobs that were wanted before and are not in here no longer
-    are.
+    """Jobs wanted together, each with a state of its own; this set replaces the one wanted before.
+
     Attributes:
         refused: why some could not become jobs, by the keys they would have had.
     """
@@ -69,8 +69,7 @@ class JobSet:
 
 
 def preparation(model: str, revision: str | None) -> JobSpec:
-    """Return the job that makes a model ready for runs: fetches it, converts it and reads it through, as far as
-    needed."""
+    """Return the job that makes a model ready for runs: it fetches, converts and reads the model, as far as needed."""
     payload = {"model": model, "revision": revision}
     return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}", payload, rank=Rank.LONG)
 

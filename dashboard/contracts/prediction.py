@@ -50,8 +50,7 @@ class Prediction:
 
     @property
     def finite(self) -> bool:
-        """Whether there is a prediction: the model's logits at this position are numbers (−∞ makes a token
-        impossible)."""
+        """Whether there is a prediction: the logits at this position are numbers (−∞ makes a token impossible)."""
         return math.isfinite(self.entropy) and not any(math.isnan(c.logprob) for c in self.candidates)
 
 

@@ -73,8 +73,7 @@ def results_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_names(tokens: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
-    """Raise `RunShapeError`, with the name, for a stream or an attention that this version does not know or that lacks
-    a part."""
+    """Raise `RunShapeError`, with the name, for a stream or an attention that is unknown here or lacks a part."""
     for what, names, known in (("stream", tokens, STREAMS), ("attention", recipes, tuple(ENDS))):
         unknown = next((str(name) for name in names if name not in known), None)
         if unknown is not None:

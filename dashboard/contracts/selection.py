@@ -187,8 +187,7 @@ class SelectionField:
         return not isinstance(self.kind, Stamp)
 
     def value_in(self, raw: Mapping[str, Any]) -> Any:
-        """Return what an object or an address says of this field, under its name or an older one; None if it says
-        nothing."""
+        """Return the field's value in an object or an address, under its name or an older one; None if it has none."""
         value = raw.get(self.name)
         return (
             raw.get(self.kind.was)

@@ -71,8 +71,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job without a result, or a request that was refused before it became a job: then `job` and `key` may be
-    empty."""
+    """A job without a result, or a request refused before it became a job: then `job` and `key` may be empty."""
 
     failure: JobFailure
     job: str = ""
@@ -162,8 +161,7 @@ def wanted(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
 class JobBackend(Protocol):
     """See the module docstring for what holds for all methods."""
 
-    # ---- one job
-    # ---------------------------------------------------------------------------------------------------------
+    # ---- one job -----------------------------------------------------------------------------------------------------
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
         """Wait for a job, starting it unless it is under way, after the preparation that it needs.
@@ -200,8 +198,7 @@ class JobBackend(Protocol):
         its work so far. After an outcome, or for an unknown subscriber, nothing happens.
         """
 
-    # ---- a set of jobs
-    # ---------------------------------------------------------------------------------------------------
+    # ---- a set of jobs -----------------------------------------------------------------------------------------------
 
     def watch(
         self,
@@ -212,8 +209,7 @@ class JobBackend(Protocol):
         turn: int = 0,
         refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
-        """Want exactly these jobs, in place of those that this watcher wanted before; return the state of each by its
-        key.
+        """Want exactly these jobs, instead of this watcher's previous ones; return the state of each by its key.
 
         Jobs that stay in the set go on untouched, with their progress or outcome. New ones are submitted. Those that
         have left the set are no longer wanted by this watcher: they stop unless others want them, and their outcomes
@@ -240,8 +236,7 @@ class JobBackend(Protocol):
         None for a watcher that is unknown, or was forgotten with the backend's records: it must watch again.
         """
 
-    # ---- the server
-    # ------------------------------------------------------------------------------------------------------
+    # ---- the server --------------------------------------------------------------------------------------------------
 
     def health(self) -> Health:
         """Return the state of the workers."""

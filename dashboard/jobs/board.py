@@ -21,8 +21,9 @@ class Waiting:
     """A waiting job.
 
     `owners`: the visitors who wait for it ("" for those without a name). `size`: its payload in bytes. `ready`: whether
-    a worker may take it; a job whose model is being prepared has no turn yet. `left`: whether everybody has left it, so
-    that it is about to be dropped unless somebody comes back, and counts for nobody until then.
+    a worker may take it; a job whose model is being prepared has no turn yet. `rank`: as in its `JobSpec`. `left`:
+    whether everybody has left it, so that it is about to be dropped unless somebody comes back, and counts for nobody
+    until then.
     """
 
     key: str
@@ -35,8 +36,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Board:
-    """The waiting jobs in order of arrival, the owners in the order of their turns, and the keys of the running
-    jobs."""
+    """The waiting jobs in order of arrival, the owners in order of their turns, and the keys of the running jobs."""
 
     waiting: tuple[Waiting, ...] = ()
     turns: tuple[str, ...] = ()

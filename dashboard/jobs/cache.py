@@ -85,8 +85,7 @@ class HealingCache(diskcache.Cache):
         self._path = folder / DATABASE
         super().__init__(str(folder), **_options())
 
-    # ---- connections: one a thread, of the file that is there now
-    # -----------------------------------------------------
+    # ---- connections: one per thread, to the current file ------------------------------------------------------------
 
     @property
     def _txn_id(self) -> int | None:
@@ -117,8 +116,7 @@ class HealingCache(diskcache.Cache):
             return connection
         return super()._con
 
-    # ---- what the tables of jobs and workers use
-    # ----------------------------------------------------------------------------
+    # ---- used by the tables of jobs and workers ----------------------------------------------------------------------
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         return self._safely(lambda: diskcache.Cache.get(self, *args, **kwargs))

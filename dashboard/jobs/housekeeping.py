@@ -1,5 +1,4 @@
-"""Housekeeping, once a minute, beside the supervisor: sweep up after killed processes, and keep the cache folder within
-its budget."""
+"""Housekeeping, once a minute, beside the supervisor: sweeping leftovers and keeping the cache folder in its budget."""
 
 from __future__ import annotations
 

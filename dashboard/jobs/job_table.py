@@ -61,8 +61,7 @@ class JobTable:
         self._cache.delete(f"payload:{key}", retry=True)
 
     def lapse_payload(self, key: str, size: int) -> None:
-        """Keep the payload of a job that ended because its pages went silent, as long as there is room, in case one
-        comes back."""
+        """Keep the payload of a job whose pages went silent, as long as there is room, in case one comes back."""
         entries = [*(entry for entry in self._lapsed() if entry[0] != key), (key, size)]
         while sum(size for _key, size in entries) > MOST_LAPSED_BYTES:
             self.drop_payload(entries.pop(0)[0])

@@ -1,5 +1,4 @@
-"""Watches who holds the queue's lock: a process that freezes while writing would keep everyone else from writing
-forever.
+"""Watches who holds the queue's lock: a process that freezes while writing would block all other writers forever.
 
 That includes its supervisor, which cannot judge who is silent if it cannot write. So a thread of the supervisor checks
 what the system says about the lock (Linux: /proc/locks), which requires no writing, and ends the process, which frees

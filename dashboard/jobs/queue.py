@@ -51,7 +51,7 @@ class JobQueue:
         """Open the queue of this server."""
         return cls(open_cache(settings.queue_folder), settings)
 
-    # ---- those who wait ----------------------------------------------------------------------------------------------
+    # ---- subscribers -------------------------------------------------------------------------------------------------
 
     def submit(self, spec: JobSpec, subscriber: str | None = None, owner: str = "") -> str:
         """Wait for a job, starting it unless it is under way; return the subscription's id.
@@ -137,8 +137,7 @@ class JobQueue:
     # ---- workers -----------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str, lane: Lane = "compute", before: Claim | None = None) -> Claim | None:
-        """Take the next job: of the first rank, of the visitor who was served longest ago, the one that has waited
-        longest.
+        """Take the next job: of the first rank, for the visitor served longest ago, the one that has waited longest.
 
         Args:
             before: the worker's current job, if it may rest: then only a job that comes before it by rank is taken, and
@@ -187,8 +186,7 @@ class JobQueue:
         return len(list(self._candidates("prepare")))
 
     def _candidates(self, lane: Lane) -> Iterator[tuple[str, str]]:
-        """Yield the jobs that may be taken, in turn; a visitor has one long job at a time, so that nobody occupies
-        every worker."""
+        """Yield the jobs that may be taken, in turn; a visitor gets one long job at a time, not every worker."""
         board = self.job_table.board(lane)
         running = [
             record
@@ -326,7 +324,7 @@ class JobQueue:
                 self.job_table.put_subscription(subscriber, renewed)
 
     def _adds(self, record: JobRecord, owner: str) -> bool:
-        """Whether it takes room in the queue if a visitor waits for a known job, too."""
+        """Whether a visitor who joins the wait for a known job takes room in the queue."""
         return not record.active or (not self._step.goes_on(record) and owner not in self._step.owners(record))
 
     def _running(self, key: str, attempt: int) -> JobRecord | None:

@@ -127,8 +127,7 @@ class Supervisor:
         return [pid for pid in found if pid is not None]
 
     def end(self) -> bool:
-        """End every worker; their jobs go to another server with this cache folder, else fail with a message that says
-        so.
+        """End every worker; their jobs go to another server with this cache folder, else fail and say so.
 
         Returns: whether every process has ended, including those of replaced workers.
         """
@@ -244,8 +243,7 @@ class Supervisor:
             self._replace(slot, "did not stop" if late else "is silent")
 
     def _is_silent(self, slot: _Slot, record: WorkerRecord | None, now: float) -> bool:
-        """Whether a worker gives no sign of life; one that is missing from the table has a moment to enter
-        itself again."""
+        """Whether a worker gives no sign of life; one missing from the table has a moment to enter itself again."""
         if record is not None:
             slot.missed_since = None
             return self._queue.worker_table.is_gone(record) and self._queue.worker_table.can_write()

@@ -93,8 +93,7 @@ class ResidentModels:
         return self._settings.max_tokens
 
     def preload(self, announce: Announce) -> None:
-        """Load the default model before anyone asks for it, and run it once: the first run takes three times as long as
-        the second."""
+        """Load the default model before anyone asks for it, and run it once: a first run takes three times as long."""
         name = self._settings.default_model
         try:
             loaded = self._load(name, None, announce)

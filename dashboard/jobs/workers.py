@@ -88,8 +88,7 @@ class WorkerTable:
                 self._unserved_since = now
             return now - self._unserved_since < (SECOND_LOOK_SECONDS if workers else heartbeat)
 
-    # ---- supervisors
-    # ---------------------------------------------------------------------------------------------------
+    # ---- supervisors -------------------------------------------------------------------------------------------------
 
     def supervisors(self) -> list[SupervisorRecord]:
         """Return every supervisor's record, including those of dead ones."""

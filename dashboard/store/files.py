@@ -102,8 +102,7 @@ def remove_run(folder: Path, key: str) -> None:
 
 
 def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
-    """Return names and states of all files in the store; none if someone deleted the folder (the next write makes it
-    again)."""
+    """Return names and states of all files in the store; none if someone deleted the folder (a write recreates it)."""
     found: list[tuple[str, os.stat_result]] = []
     if not folder.is_dir():
         return found

@@ -265,8 +265,7 @@ class RunStore:
         return arrays
 
     def _derived(self, name: str, stamp: str | None = None) -> MappedArrays:
-        """Map derived arrays, if they belong to the capture with this stamp; by default, to the stored run, if there is
-        one."""
+        """Map derived arrays that belong to the capture with this stamp; by default, to the stored run, if any."""
         arrays, stamp = self._map(name), stamp or self._stamp(name)
         of = arrays.metadata.get("of")
         if stamp is not None and of != stamp and not (of is None and stamp.startswith(UNSTAMPED)):
@@ -311,8 +310,7 @@ class RunStore:
         return header, found
 
     def _close_gone(self) -> None:
-        """Close the runs whose file was deleted or replaced: as long as a file is mapped, it keeps its space on the
-        disk."""
+        """Close the runs whose file was deleted or replaced: a mapped file keeps its space on the disk."""
         self._runs.forget_gone(self._path)
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -346,8 +344,7 @@ class RunStore:
         self._freed(0, keep)
 
     def _freed(self, needed: int, keep: str) -> bool:
-        """Make room for `needed` bytes and the reserve if disk or budget lack it; return whether anything was
-        deleted."""
+        """Make room for `needed` bytes and the reserve, in disk and budget; return whether anything was deleted."""
         if self.budget is None:
             return self._let_go(needed + missing_bytes(self.folder), keep)
         gone = self.budget.make_room(needed, keep, full=needed > 0).gone

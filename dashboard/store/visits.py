@@ -52,8 +52,7 @@ def new_visitor() -> str:
 
 @dataclass(frozen=True)
 class Visit:
-    """One run in a visitor's list: when they last opened it (seconds since 1970), their name for it, whether it is
-    pinned."""
+    """One run in a visitor's list: last opened (seconds since 1970), the visitor's name for it, whether pinned."""
 
     opened: float
     name: str = ""
@@ -89,8 +88,7 @@ class VisitorLists:
         return cls(settings.visitors_folder)
 
     def visitor_in(self, cookies: Mapping[str, Any]) -> str | None:
-        """Return the visitor that a request's cookies name; None if they name none, or one whom this server did not
-        name."""
+        """Return the visitor that a request's cookies name; None if there is none, or the name is not this server's."""
         raw = cookies.get(COOKIE)
         if not isinstance(raw, str) or len(raw) > LONGEST_COOKIE:
             return None
@@ -136,8 +134,7 @@ class VisitorLists:
         return self._change(visitor, note)
 
     def change(self, visitor: str, key: str, name: str | None = None, pinned: bool | None = None) -> Visit:
-        """Rename a run in a visitor's list, or pin it; `None` changes nothing, an empty name removes the
-        name.
+        """Rename a run in a visitor's list, or pin it; `None` changes nothing, an empty name removes the name.
 
         Raises:
             RunNotFoundError: the run is not in their list.

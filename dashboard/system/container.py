@@ -1,5 +1,4 @@
-"""The memory that a process holds, and that its container allows and uses (Linux control groups, 2 or
-1).
+"""The memory that a process holds, and that its container allows and uses (Linux control groups, 2 or 1).
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files and cgroup-v1/memory.html
 """

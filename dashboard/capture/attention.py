@@ -4,7 +4,7 @@ transformers lets a program register an attention function and hands it query an
 normalisation, whatever the family. `recording` selects ours for the length of one forward. It computes the layer's
 output, keeps query, key and the score recipe, and has the statistics computed tile by tile.
 
-It refuses by name anything it does not know, and ignores nothing: an ignored softcap or sink gives weights that look
+It refuses by name anything it does not know, rather than ignore it: an ignored softcap or sink gives weights that look
 right but are not.
 """
 

@@ -98,7 +98,8 @@ def load_model(
 
     Args:
         progress: called with each step; an exception from it stops a download, a conversion or the reading of a
-        checksum. folders: accept the path of any folder, not only of those that `settings` names.
+            checksum.
+        folders: accept the path of any folder, not only of those that `settings` names.
         brings: download or convert what is not here, and read the checksum of files not read before.
 
     Raises:

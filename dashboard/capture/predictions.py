@@ -126,7 +126,7 @@ def reduce_hidden(model: PreTrainedModel, known: ModelProbe, hidden: torch.Tenso
 def masked_logits(
     model: PreTrainedModel, known: ModelProbe, inputs: dict[str, torch.Tensor], mask_id: int, positions: torch.Tensor
 ) -> Iterator[torch.Tensor]:
-    """Yield (some positions, vocabulary) logits at each of `positions`, replaced by the mask token, in batches."""
+    """Yield (some positions, vocabulary) logits at each of `positions` with the mask token there, in batches."""
     tokens = inputs["input_ids"].shape[1]
     size = max(1, min(MASKED_TOKENS // tokens, int(BATCH_FLOP * tokens / masked_cost(model, tokens))))
     if not known.has_head:  # a batch's logits then come whole
@@ -179,7 +179,7 @@ def masked_fill(
     text_pair: str | None = None,
     progress: OnProgress | None = None,
 ) -> dict[str, np.ndarray]:
-    """Predict one position with a masked model, replaced by the mask token.
+    """Predict one position with a masked model, after replacing the token there with the mask token.
 
     Returns:
         `masked/top_ids`, `masked/top_logprobs` (1, k), `masked/entropy`, `masked/actual_logprob`, `masked/actual_rank`

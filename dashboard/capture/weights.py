@@ -99,7 +99,7 @@ def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any],
 
 
 def _check_slots(plan: Plan, checkpoint: Checkpoint, title: str) -> None:
-    """Refuse a checkpoint whose weights do not match its configuration, before memory is allocated for the missing."""
+    """Refuse a checkpoint whose weights do not match its configuration, before allocating memory for missing ones."""
     unlike = plan.unlike(checkpoint)
     if unlike is not None:
         raise _wrong_shape(title, *unlike)

@@ -58,7 +58,7 @@ WEIGHTS = (  # the first kind present is the one that is loaded
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files with the weights, by name; empty if there are none or a part of a split checkpoint is missing."""
+    """Return the files with the weights, by name; empty if there are none, or if a split checkpoint lacks a part."""
     try:
         entries = entries_of(folder)
     except ForeignFileError:  # not a folder, or not a model's

@@ -16,8 +16,8 @@ Lane = Literal["compute", "prepare"]
 class Rank(IntEnum):
     """Order of the jobs in a lane: all jobs of one rank run before any of the next.
 
-    QUICK: a small result for what a person is looking at. USUAL: a run. LONG: any other result, and a preparation; a
-    visitor has one of these at a time.
+    QUICK: a small result that a person waits for, about what is on show. USUAL: a run. LONG: any other result, and a
+    preparation; a visitor has one of these at a time.
     """
 
     QUICK = 0

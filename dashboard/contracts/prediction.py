@@ -78,7 +78,7 @@ def texts_of(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
 def read_prediction(
     arrays: Mapping[str, np.ndarray], texts: Mapping[int, str], row: int, at: PredictedPosition, k: int | None = None
 ) -> Prediction:
-    """Read a prediction in `row` of the arrays `<mode>/…` (see `dashboard.contracts.run`): `k` likeliest tokens."""
+    """Read the prediction in `row` of the arrays `<mode>/…` (`dashboard.contracts.run`), its `k` likeliest tokens."""
     mode = at.mode
     ids, logprobs = arrays[f"{mode}/top_ids"][row], arrays[f"{mode}/top_logprobs"][row]
     pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)

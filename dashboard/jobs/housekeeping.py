@@ -1,4 +1,4 @@
-"""Housekeeping, once a minute, beside the supervisor: sweeping leftovers and keeping the cache folder in its budget."""
+"""Housekeeping, once a minute, beside the supervisor: sweep leftovers and keep the cache folder within its budget."""
 
 from __future__ import annotations
 

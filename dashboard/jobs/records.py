@@ -53,7 +53,8 @@ class JobRecord(_Record):
         result: key of the artifact.
         lane: whose workers do it. needs: the preparation that it waits for (fields of its `JobSpec`), while it does.
         dependents: keys of the jobs that wait for this preparation; it goes on as long as somebody waits for one of
-        them. rank: of its `JobSpec`. resting: since when it has let others go first, between two of its steps.
+            them.
+        rank: of its `JobSpec`. resting: since when it has let others go first, between two of its steps.
     """
 
     key: str

@@ -35,7 +35,7 @@ from dashboard.system.private import private_folder, remove_unused
 
 FORMAT = 2  # raise it when the conversion changes, so that folders of an older format are rebuilt
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
-SIZES = {  # configuration's names for the sizes that a header names
+SIZES = {  # names in a configuration for the sizes that a header gives
     "num_hidden_layers": "block_count",
     "num_attention_heads": "attention.head_count",
     "num_key_value_heads": "attention.head_count_kv",

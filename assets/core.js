@@ -6,9 +6,9 @@
  */
 (function () {
   "use strict";
-  const painters = [];
+  /** @type {((state: State, what: What) => void)[]} */ const painters = [];
 
-  const app = {
+  const app = /** @type {App} */ ({
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
     prefix: "/",
     /** What the browser's entry of this visit held before any part wrote to it; null of a new one. */
@@ -20,7 +20,7 @@
      * (the empty page again).
      */
     onPaint(painter) {
-      painters.push(painter);
+      painters.push(/** @type {(state: State, what: What) => void} */ (painter));
     },
     paint(what) {
       for (const painter of painters) painter(app.state, what);
@@ -56,7 +56,7 @@
     },
     svg(tag, attributes, parent) {
       const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-      for (const name in attributes) node.setAttribute(name, attributes[name]);
+      for (const name in attributes) node.setAttribute(name, String(attributes[name]));
       if (parent) parent.append(node);
       return node;
     },
@@ -77,7 +77,7 @@
     },
 
     /** Show the tooltip at a point of the window; `lines` are nodes or texts. */
-    tip(lines, x, y) {
+    tip(/** @type {Line[] | null} */ lines, /** @type {number} */ x, /** @type {number} */ y) {
       const box = app.byId("tooltip");
       if (!box) return;
       if (!lines) {
@@ -85,7 +85,7 @@
         return;
       }
       box.replaceChildren();
-      const whole = (part) => (typeof part === "string" ? app.unparted(part) : part);
+      const whole = (/** @type {string | Node} */ part) => (typeof part === "string" ? app.unparted(part) : part);
       lines.forEach((line, i) => {
         if (i) box.append("\n");
         box.append(...(Array.isArray(line) ? line : [line]).map(whole));
@@ -95,26 +95,26 @@
       box.style.left = Math.max(4, Math.min(x + 12, window.innerWidth - width - 4)) + "px";
       box.style.top = Math.max(4, y + 16 + height > window.innerHeight ? y - height - 8 : y + 12) + "px";
     },
-  };
+  });
 
   // elements from plain trees (dashboard/components/markup.py): the parts of the page that Dash need not know
 
   const SWITCHES = new Set(["hidden", "disabled"]);
 
   /** A text, or ["span", { class: "tok" }, child, …], as a node. */
-  function element(node) {
+  function element(/** @type {Tree} */ node) {
     if (typeof node === "string") return document.createTextNode(node);
     const [tag, attributes, ...children] = node;
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
-      if (SWITCHES.has(name)) made[name] = Boolean(value);
+      if (SWITCHES.has(name)) Object.assign(made, { [name]: Boolean(value) });
       else if (name === "style") Object.assign(made.style, value);
       else made.setAttribute(name, value === true ? "" : String(value));
     }
     made.append(...children.map(element));
     return made;
   }
-  function fill(box, nodes) {
+  function fill(/** @type {Element} */ box, /** @type {Tree[]} */ nodes) {
     box.replaceChildren(...nodes.map(element));
   }
   function look() {
@@ -125,19 +125,20 @@
   }
   const looks = [look];
   /** Call `act` now and whenever elements have come into the page; what is drawn (SVG) is none. */
-  function whenAdded(act) {
+  function whenAdded(/** @type {() => void} */ act) {
     looks.push(act);
     act();
   }
-  const isElement = (node) =>
-    node.nodeType === Node.ELEMENT_NODE && node.namespaceURI === document.documentElement.namespaceURI;
+  const isElement = (/** @type {Node} */ node) =>
+    node.nodeType === Node.ELEMENT_NODE &&
+    /** @type {Element} */ (node).namespaceURI === document.documentElement.namespaceURI;
   new MutationObserver((changes) => {
     if (changes.some(({ addedNodes }) => [...addedNodes].some(isElement))) for (const act of looks) act();
   }).observe(document.documentElement, { childList: true, subtree: true });
   app.fill = fill;
   app.whenAdded = whenAdded;
 
-  const config = () => JSON.parse(document.getElementById("_dash-config").textContent);
+  const config = () => JSON.parse(/** @type {HTMLElement} */ (document.getElementById("_dash-config")).textContent);
   document.addEventListener("DOMContentLoaded", () => {
     app.prefix = config().requests_pathname_prefix || "/";
   });
@@ -160,10 +161,10 @@
     app.whenAdded(look);
   };
 
-  window.dash_clientside = window.dash_clientside || {};
-  window.dash_clientside.dashboard = window.dash_clientside.dashboard || {};
+  window.dash_clientside = window.dash_clientside || /** @type {DashClientside} */ ({});
+  window.dash_clientside.dashboard = window.dash_clientside.dashboard || /** @type {Callbacks} */ ({});
   window.dashboardApp = app;
-  const parts = window.dashboardParts || [];
+  const parts = /** @type {Part[]} */ (window.dashboardParts || []);
   window.dashboardParts = { push: (part) => part(app) };
   for (const part of parts) part(app);
 })();

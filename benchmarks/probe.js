@@ -1,10 +1,11 @@
 /* Measures in the page, for benchmarks/interaction.py: from a click to the frame that shows its result. */
 (() => {
   const drawn = { attention: 0, hidden: 0, prediction: 0 };
+  const CARDS = /** @type {(keyof typeof drawn)[]} */ (Object.keys(drawn));
   const listening = new WeakSet();
   const watched = new WeakSet();
   const touched = new Set();
-  let goals = [];
+  /** @type {Goal[]} */ let goals = [];
   let pending = 0;
   let quietSince = 0;
 
@@ -16,13 +17,13 @@
       quietSince = performance.now();
     });
   };
-  const graphOf = (name) => document.querySelector(`#${name}-graph .js-plotly-plot`);
-  const metaOf = (name) => {
+  const graphOf = (/** @type {string} */ name) => document.querySelector(`#${name}-graph .js-plotly-plot`);
+  const metaOf = (/** @type {string} */ name) => {
     const graph = graphOf(name);
-    return (graph && graph.layout && graph.layout.meta) || {};
+    return /** @type {Partial<FigureMeta>} */ ((graph && graph.layout && graph.layout.meta) || {});
   };
 
-  function afterFrame(then) {
+  function afterFrame(/** @type {() => void} */ then) {
     requestAnimationFrame(() => {
       const channel = new MessageChannel();
       channel.port1.onmessage = then;
@@ -36,17 +37,18 @@
       Promise.resolve(goal.then && goal.then()).then(() => afterFrame(() => goal.resolve(performance.now())));
     }
   }
+  /** @param {Element | null} element @param {string} name @param {string=} only */
   function watch(element, name, only) {
     if (!element || watched.has(element)) return;
     watched.add(element);
     new MutationObserver((records) => {
-      if (only && !records.some((record) => record.target.closest && record.target.closest(only))) return;
+      if (only && !records.some((record) => record.target instanceof Element && record.target.closest(only))) return;
       touched.add(name);
       check();
     }).observe(element, { childList: true, subtree: true, attributes: true, characterData: true });
   }
   function attach() {
-    for (const name of Object.keys(drawn)) {
+    for (const name of CARDS) {
       const graph = graphOf(name);
       if (!graph || typeof graph.on !== "function" || listening.has(graph)) continue;
       listening.add(graph);
@@ -55,7 +57,7 @@
         check();
       });
     }
-    const byId = (id) => document.getElementById(id);
+    const byId = (/** @type {string} */ id) => document.getElementById(id);
     watch(byId("tokens"), "tokens");
     watch(byId("attention-figure"), "attention", "svg.over");
     watch(byId("hidden-figure"), "hidden", "svg.over");
@@ -63,6 +65,7 @@
     watch(byId("prediction-body"), "words");
   }
   /* milliseconds from act() to each goal's painting, null where it is not reached */
+  /** @param {() => void} act @param {Record<string, Pick<Goal, "test" | "then">>} tests @param {number} limit */
   async function measure(act, tests, limit) {
     attach();
     touched.clear();
@@ -81,18 +84,21 @@
     const times = await Promise.all(reached);
     goals = [];
     await quiet(limit);
-    return {
+    /** @type {Record<string, number | null>} */
+    const found = {
       ...Object.fromEntries(names.map((name, i) => [name, times[i] === null ? null : times[i] - start])),
       bytes: bytes(),
     };
+    return found;
   }
-  async function quiet(limit) {
+  async function quiet(/** @type {number} */ limit) {
     const end = performance.now() + limit;
     const busy = () => pending || performance.now() - quietSince < 150;
     while (busy() && performance.now() < end) await new Promise((done) => setTimeout(done, 30));
   }
   function bytes() {
-    const own = performance.getEntriesByType("resource").filter((entry) => !entry.name.endsWith("/health"));
+    const all = /** @type {PerformanceResourceTiming[]} */ (performance.getEntriesByType("resource"));
+    const own = all.filter((entry) => !entry.name.endsWith("/health"));
     return own.reduce((sum, entry) => sum + entry.encodedBodySize, 0);
   }
   const decoded = () => window.dashboardApp.cells.ready();
@@ -100,8 +106,8 @@
 
   window.bench = {
     quiet,
-    token(token) {
-      const button = document.querySelector(`#tokens [data-token="${token}"]`);
+    token(/** @type {number} */ token) {
+      const button = /** @type {HTMLElement} */ (document.querySelector(`#tokens [data-token="${token}"]`));
       const before = drawn.prediction;
       const everywhere = () => ["tokens", "attention", "hidden"].every((name) => touched.has(name));
       return measure(
@@ -113,9 +119,11 @@
         10000,
       );
     },
-    head(layer, head) {
+    head(/** @type {number} */ layer, /** @type {number} */ head) {
       const before = drawn.attention;
-      const button = document.querySelector(`#attention-heads button[data-layer="${layer}"][data-head="${head}"]`);
+      const button = /** @type {HTMLElement} */ (
+        document.querySelector(`#attention-heads button[data-layer="${layer}"][data-head="${head}"]`)
+      );
       const shown = () => {
         const meta = metaOf("attention");
         return meta.layer === layer && meta.head === head;
@@ -123,7 +131,7 @@
       const heatmap = { test: () => drawn.attention > before && shown(), then: decoded };
       return measure(() => button.click(), { heatmap }, 10000);
     },
-    run(limit) {
+    run(/** @type {number} */ limit) {
       const state = window.dashboardApp.state;
       const old = state.selection ? state.selection.run : null;
       const before = { ...drawn };
@@ -132,22 +140,23 @@
         if (!run || run === old) return false;
         const loaded = performance.getEntriesByType("resource");
         const sprite = loaded.some((entry) => entry.name.includes(`/run/${run}/heads-`));
-        const redrawn = (name) => drawn[name] > before[name] && metaOf(name).run === run;
-        return sprite && touched.has("words") && Object.keys(drawn).every(redrawn);
+        const redrawn = (/** @type {keyof typeof drawn} */ name) =>
+          drawn[name] > before[name] && metaOf(name).run === run;
+        return sprite && touched.has("words") && CARDS.every(redrawn);
       };
-      let known = null;
+      /** @type {number | null} */ let known = null;
       const grid = () => {
         const run = state.info && state.info.run;
         if (!run || run === old) return false;
         if (known === null) known = performance.now();
         const canvas = document.querySelector("#attention-heads canvas");
-        return Boolean(canvas) && canvas.dataset.run === run;
+        return canvas !== null && canvas.dataset.run === run;
       };
       const look = setInterval(check, 5); // neither the sprite's arrival nor its painting changes an element
       const tests = { all: { test: painted, then: decoded }, heads: { test: grid } };
       const start = performance.now();
-      return measure(() => document.getElementById("run").click(), tests, limit)
-        .then((found) => ({ ...found, heads: found.heads === null ? null : found.heads - (known - start) }))
+      return measure(() => window.dashboardApp.byId("run").click(), tests, limit)
+        .then((found) => ({ ...found, heads: found.heads === null ? null : found.heads - (Number(known) - start) }))
         .finally(() => clearInterval(look));
     },
   };

@@ -1,10 +1,10 @@
-"""See what a transformer is doing: attention, hidden states and token predictions, linked.
+"""Show what a transformer is doing: attention, hidden states and token predictions, linked.
 
     from dashboard import load_model, capture_run
     run = capture_run(load_model("smollm2-135m"), "When Mary and John went to the shops")
     run.attention(24, 4), run.hidden_states[3], run.top_k(5)
 
-Everything is imported when it is first used, so that `import dashboard` costs nothing and never imports torch.
+Each name is imported when it is first used, so that `import dashboard` costs nothing and never imports torch.
 """
 
 from __future__ import annotations

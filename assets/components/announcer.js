@@ -18,13 +18,13 @@
     write(sentence);
     return true;
   };
-  function write(sentence) {
+  function write(/** @type {string} */ sentence) {
     clearTimeout(waiting);
     said += 1;
     const node = app.byId("announcer");
     if (node) node.textContent = sentence;
   }
-  async function weight(selection, { run, stamp }) {
+  async function weight(/** @type {Selection & { second: number }} */ selection, /** @type {Info} */ { run, stamp }) {
     const { layer, head } = selection;
     if (!app.canRead(layer, selection.token, selection.second)) return "cannot attend to it";
     const read = await app.exact({ run, stamp, layer, head }, selection.token);
@@ -37,9 +37,9 @@
     const before = said;
     const parts = [app.selectedWords()];
     if (value !== null && value !== undefined) parts.push(app.surprisalText(value, 1));
-    if ((selection.second ?? null) !== null) {
+    if (typeof selection.second === "number") {
       try {
-        parts.push(await weight(selection, info));
+        parts.push(await weight({ ...selection, second: selection.second }, info));
       } catch {
         /* the server does not answer, or not of this capture: without it */
       }

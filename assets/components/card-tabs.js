@@ -4,9 +4,10 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push(() => {
   "use strict";
+  /** @type {Record<string, (at: number) => number>} */
   const STEPS = { ArrowLeft: (at) => at - 1, ArrowRight: (at) => at + 1, Home: () => 0, End: () => -1 };
 
-  function CardTabs({ id, label, tabs, active_tab: open, children, setProps }) {
+  function CardTabs(/** @type {CardTabsProps} */ { id, label, tabs, active_tab: open, children, setProps }) {
     const { Children, Fragment, createElement, useLayoutEffect, useRef } = window.React;
     const made = useRef(new Set()); // the panels that have been open stay, with their figures
     made.current.add(open);
@@ -16,16 +17,16 @@
         if (box) box.classList.toggle("active", value === open);
       }
     }, [tabs, open]);
-    function key(event) {
+    function key(/** @type {KeyboardEvent} */ event) {
       const step = STEPS[event.key];
       if (!step || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       event.stopPropagation();
-      const next = tabs.at(step(tabs.findIndex(({ value }) => value === open)) % tabs.length);
-      document.getElementById(next.id).focus();
+      const next = /** @type {Tab} */ (tabs.at(step(tabs.findIndex(({ value }) => value === open)) % tabs.length));
+      /** @type {HTMLElement} */ (document.getElementById(next.id)).focus();
       setProps({ active_tab: next.value });
     }
-    const tab = ({ id: name, value, label: words, panel }) =>
+    const tab = (/** @type {Tab} */ { id: name, value, label: words, panel }) =>
       createElement(
         "button",
         {
@@ -42,7 +43,7 @@
         words,
       );
     const panels = Children.toArray(children);
-    const panel = ({ id: name, value, panel: of }, i) =>
+    const panel = (/** @type {Tab} */ { id: name, value, panel: of }, /** @type {number} */ i) =>
       made.current.has(value)
         ? panels[i]
         : createElement("div", { key: value, id: of, className: "view", role: "tabpanel", "aria-labelledby": name });

@@ -4,27 +4,27 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const fonts = new Map();
+  /** @type {Map<string, Promise<string>>} */ const fonts = new Map();
 
-  const query = () => new URLSearchParams({ ...app.history.address(), stamp: app.stamp });
+  const query = () => new URLSearchParams({ ...app.history.address(), stamp: app.stamp || "" });
 
-  async function ask(path, values) {
+  async function ask(/** @type {string} */ path, /** @type {URLSearchParams} */ values) {
     let reply;
     try {
       reply = await fetch(app.url(`export/${path}?${values}`));
     } catch {
       throw new Error("The server does not answer, so nothing was saved. Try again when it is back.");
     }
-    if (reply.status === app.REPLACED) app.replaced(values.get("stamp"));
+    if (reply.status === app.REPLACED) app.replaced(values.get("stamp") || "");
     if (!reply.ok) throw new Error(await reply.text());
     return reply;
   }
-  function save(blob, name) {
+  function save(/** @type {Blob} */ blob, /** @type {string} */ name) {
     const address = URL.createObjectURL(blob);
     follow(address, name);
     setTimeout(() => URL.revokeObjectURL(address), 60000);
   }
-  function follow(address, name) {
+  function follow(/** @type {string} */ address, /** @type {string} */ name) {
     const link = document.createElement("a");
     link.href = address;
     link.download = name;
@@ -34,12 +34,13 @@
     link.click();
     link.remove();
   }
+  /** @param {number=} bytes */
   function megabytes(bytes) {
     return bytes ? `, ${(bytes / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB` : "";
   }
 
   /** A file that the server makes: first whether it can, then the download, which the browser itself shows. */
-  async function fromServer(path) {
+  async function fromServer(/** @type {string} */ path) {
     const values = query();
     if (app.exportChoices.attention && path.startsWith("run.")) values.set("attention", "1");
     const { name, bytes } = await (await ask(path, new URLSearchParams([...values, ["check", "1"]]))).json();
@@ -47,7 +48,7 @@
     return name + megabytes(bytes);
   }
 
-  async function picture(path) {
+  async function picture(/** @type {string} */ path) {
     const dot = path.lastIndexOf(".");
     const format = path.slice(dot + 1);
     const values = query();
@@ -68,7 +69,7 @@
   };
 
   /** The figure as an SVG element, with the page's fonts in it. */
-  async function drawn({ figure, width, height }) {
+  async function drawn(/** @type {ExportedFigure} */ { figure, width, height }) {
     await document.fonts.ready;
     const address = await window.Plotly.toImage(
       { ...figure, config: { staticPlot: true } },
@@ -77,8 +78,8 @@
     const text = decodeURIComponent(address.slice(address.indexOf(",") + 1));
     return new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
   }
-  async function described(drawing, found) {
-    const make = (tag, text) => {
+  async function described(/** @type {HTMLElement} */ drawing, /** @type {ExportedFigure} */ found) {
+    const make = (/** @type {string} */ tag, /** @type {string} */ text) => {
       const node = drawing.ownerDocument.createElementNS("http://www.w3.org/2000/svg", tag);
       node.textContent = text;
       return node;
@@ -97,9 +98,9 @@
   }
 
   /** @font-face rules with the fonts themselves, of those that `text` needs. */
-  async function facesFor(text) {
-    const points = new Set(Array.from(text, (character) => character.codePointAt(0)));
-    const needed = [];
+  async function facesFor(/** @type {string} */ text) {
+    const points = new Set(Array.from(text, (character) => Number(character.codePointAt(0))));
+    /** @type {[CSSFontFaceRule, string | null][]} */ const needed = [];
     for (const sheet of document.styleSheets) {
       let rules;
       try {
@@ -114,7 +115,7 @@
     }
     return (await Promise.all(needed.map(([rule, base]) => face(rule, base)))).join("\n");
   }
-  function holds(range, points) {
+  function holds(/** @type {string} */ range, /** @type {Set<number>} */ points) {
     for (const part of range.split(",")) {
       const found = /U\+([0-9A-F]+)(?:-([0-9A-F]+))?/i.exec(part);
       if (!found) return true;
@@ -124,8 +125,8 @@
     }
     return false;
   }
-  async function face(rule, base) {
-    const source = /url\("?([^")]+)"?\)/.exec(rule.style.getPropertyValue("src"))[1];
+  async function face(/** @type {CSSFontFaceRule} */ rule, /** @type {string | null} */ base) {
+    const [, source] = /** @type {string[]} */ (/url\("?([^")]+)"?\)/.exec(rule.style.getPropertyValue("src")));
     const address = new URL(source, base || window.location.href).href;
     if (!fonts.has(address))
       fonts.set(
@@ -138,7 +139,7 @@
     const from = `url("${await fonts.get(address)}") format("woff2")`;
     return `@font-face{font-family:${family};font-weight:100 900;src:${from};unicode-range:${range}}`;
   }
-  function dataAddress(blob) {
+  function dataAddress(/** @type {Blob} */ blob) {
     return new Promise((resolve, reject) => {
       const reader = new FileReader();
       reader.onload = () => resolve(reader.result);
@@ -147,7 +148,7 @@
     });
   }
 
-  async function raster(source, found) {
+  async function raster(/** @type {string} */ source, /** @type {ExportedFigure} */ found) {
     const image = new Image();
     image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(source);
     try {
@@ -158,7 +159,7 @@
     const { side, perMetre } = app.sizeOfPng(found);
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = side;
-    const paper = canvas.getContext("2d");
+    const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     paper.fillStyle = found.ground;
     paper.fillRect(0, 0, canvas.width, canvas.height);
     paper.drawImage(image, 0, 0, canvas.width, canvas.height);
@@ -179,19 +180,19 @@
     return new Blob([bytes.slice(0, head), ...chunks, bytes.slice(head)], { type: "image/png" });
   }
   /** A PNG's iTXt chunk: UTF-8, not compressed. */
-  function textChunk(name, text) {
+  function textChunk(/** @type {string} */ name, /** @type {string} */ text) {
     const encoder = new TextEncoder();
     return chunk("iTXt", encoder.encode(name), new Uint8Array(5), encoder.encode(text));
   }
   /** A PNG's pHYs chunk: pixels for a metre, both ways. */
-  function densityChunk(perMetre) {
+  function densityChunk(/** @type {number} */ perMetre) {
     const body = new DataView(new ArrayBuffer(9));
     body.setUint32(0, perMetre);
     body.setUint32(4, perMetre);
     body.setUint8(8, 1); // the unit is the metre
     return chunk("pHYs", new Uint8Array(body.buffer));
   }
-  function chunk(kind, ...parts) {
+  function chunk(/** @type {string} */ kind, /** @type {Uint8Array[]} */ ...parts) {
     const body = [new TextEncoder().encode(kind), ...parts];
     const size = body.reduce((sum, part) => sum + part.length, 0);
     const made = new Uint8Array(8 + size);
@@ -205,7 +206,7 @@
     view.setUint32(4 + size, checksum(made.subarray(4, 4 + size)));
     return made;
   }
-  function checksum(bytes) {
+  function checksum(/** @type {Uint8Array} */ bytes) {
     // CRC-32 of the PNG specification, annex D
     let sum = 0xffffffff;
     for (const byte of bytes) {
@@ -216,8 +217,8 @@
   }
 
   /** Beside the button, in its menu, and for those who do not see it. */
-  function sign(button, text) {
-    const menu = button.closest(".menu");
+  function sign(/** @type {HTMLElement} */ button, /** @type {string} */ text) {
+    const menu = /** @type {HTMLElement} */ (button.closest(".menu"));
     let line = menu.querySelector(".export-sign");
     if (!line) {
       line = app.make("div", "export-sign");
@@ -226,7 +227,7 @@
     line.textContent = text;
     app.say(text);
   }
-  async function run(button) {
+  async function run(/** @type {HTMLElement} */ button) {
     if (button.getAttribute("aria-busy") === "true") return;
     const path = button.dataset.export;
     if (!app.state.selection) {
@@ -242,7 +243,7 @@
       sign(button, `Saved: ${made}`);
     } catch (error) {
       sign(button, "Not saved.");
-      app.notify({ lead: "Not saved.", text: error.message });
+      app.notify({ lead: "Not saved.", text: /** @type {Error} */ (error).message });
     } finally {
       button.removeAttribute("aria-busy");
     }
@@ -268,7 +269,7 @@
       if (!box || !by) return;
       event.preventDefault();
       event.stopPropagation();
-      const all = [...box.parentElement.children];
+      const all = /** @type {HTMLElement[]} */ ([.../** @type {HTMLElement} */ (box.parentElement).children]);
       const next = all[(all.indexOf(box) + by + all.length) % all.length];
       next.focus();
       next.click();

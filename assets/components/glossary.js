@@ -4,16 +4,17 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  let shown = null; // the term whose meaning is shown
+  /** @type {HTMLElement | null} */ let shown = null; // the term whose meaning is shown
 
-  let glossary = null;
-  function meaning(name) {
-    glossary = glossary || JSON.parse(app.byId("page").dataset.glossary);
-    return glossary[name];
+  /** @type {Record<string, string> | null} */ let glossary = null;
+  function meaning(/** @type {string} */ name) {
+    const found = glossary || JSON.parse(app.byId("page").dataset.glossary);
+    glossary = found;
+    return found[name];
   }
-  const termOf = (node) => (node && node.closest ? node.closest(".term") : null);
+  const termOf = (/** @type {Element | null} */ node) => (node && node.closest ? node.closest(".term") : null);
 
-  function show(term) {
+  function show(/** @type {HTMLElement} */ term) {
     if (shown && shown !== term) hide();
     const { left, bottom } = term.getBoundingClientRect();
     shown = term;
@@ -38,7 +39,8 @@
     if (term) show(term);
   });
   document.addEventListener("pointerout", ({ target, relatedTarget }) => {
-    if (termOf(target) && termOf(target) !== termOf(relatedTarget)) back();
+    const next = /** @type {Element | null} */ (relatedTarget);
+    if (termOf(target) && termOf(target) !== termOf(next)) back();
   });
   document.addEventListener("focusin", ({ target }) => {
     if (termOf(target) === target) show(target);

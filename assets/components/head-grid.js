@@ -16,19 +16,21 @@
   };
   // pixels of the table of heads beside it, with gaps and a scroll bar: it need not be scrolled sideways
   const TABLE = 524;
-  let drawn = null;
+  /** @type {HeadGrid} */ let drawn;
   let coloured = "";
 
   let size = "";
+  const middleOf = (/** @type {Element} */ column) => /** @type {HTMLElement} */ (column.closest(".card-middle"));
   const resized = new ResizeObserver(() => {
-    const column = document.querySelector(".heads-column");
-    const now = `${column.clientHeight}x${column.closest(".card-middle").clientWidth}`;
+    const column = /** @type {HTMLElement} */ (document.querySelector(".heads-column"));
+    const now = `${column.clientHeight}x${middleOf(column).clientWidth}`;
     if (now !== size) {
       size = now;
       build();
     }
   });
   /* the tab that is open has the grid; gives whether it moved */
+  /** @param {HTMLElement} node @param {number} left @param {number} top @param {number} side */
   function put(node, left, top, side) {
     node.style.cssText = `left:${left}px;top:${top}px;width:${side}px;height:${side}px`;
   }
@@ -47,19 +49,23 @@
     return true;
   }
   /* the score that colours the grid: { name, weight, most, at(layer, head) }; null for pictures */
+  /** @returns {GridScore | null} */
   function score() {
     const name = app.isOpen("heads") && app.state.options["heads-colour"];
     const found = name && name !== "pictures" && app.headScores();
     const index = found ? found.columns.findIndex(({ id }) => id === name) : -1;
-    if (index < 0) return null;
-    const { heads } = app.state.info;
-    return { ...found.columns[index], at: (layer, head) => found.rows[layer * heads + head][3 + index] };
+    const { info } = app.state;
+    if (!found || !info || index < 0) return null;
+    return {
+      ...found.columns[index],
+      at: (layer, head) => /** @type {number | null} */ (found.rows[layer * info.heads + head][3 + index]),
+    };
   }
-  const step = ({ weight, most }, value) =>
+  const step = (/** @type {Score} */ { weight, most }, /** @type {number} */ value) =>
     Math.round(8 * (weight ? Math.sqrt(Math.min(1, value)) : most ? value / most : 0));
   function legend() {
     const box = app.byId("attention-heads-legend");
-    const by = app.state.info && score();
+    const by = score();
     box.hidden = !by;
     if (!by) return;
     const swatches = app.make("span", "swatches");
@@ -68,12 +74,15 @@
     box.replaceChildren(`${by.name}: 0`, swatches, end);
     box.title = by.weight ? "Stronger colour means more attention (square-root scale)." : "";
   }
+  /* what its colours say: of which run, which score */
+  function colouring(/** @type {GridScore | null} */ by) {
+    const { info } = app.state;
+    return info && by ? JSON.stringify([info.run, info.stamp, by.id]) : "";
+  }
   /** Draw the grid anew where another score colours it. */
   app.colourHeads = function () {
     const moved = move();
-    const by = app.state.info && score();
-    const now = by ? JSON.stringify([app.state.info.run, app.state.info.stamp, by.id]) : "";
-    if (moved || now !== coloured) build();
+    if (moved || colouring(score()) !== coloured) build();
   };
 
   function shape() {
@@ -84,22 +93,22 @@
         ? { layers: model.layers, heads: model.heads }
         : null;
   }
-  function sides(box, { layers, heads }) {
-    const column = box.closest(".heads-column");
+  function sides(/** @type {HTMLElement} */ box, /** @type {Sizes} */ { layers, heads }) {
+    const column = /** @type {HTMLElement} */ (box.closest(".heads-column"));
     if (app.narrow()) {
       const side = Math.max(
         18,
-        Math.min(44, Math.floor((column.closest(".card-middle").clientWidth - LABELS.left - 24) / heads) - 1),
+        Math.min(44, Math.floor((middleOf(column).clientWidth - LABELS.left - 24) / heads) - 1),
       );
       return side;
     }
     const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
-    const wide = column.closest(".card-middle").clientWidth;
+    const wide = middleOf(column).clientWidth;
     const beside = app.isOpen("heads");
     const widest = Math.floor((Math.min(wide * 0.34, beside ? wide - TABLE : wide) - LABELS.left) / heads) - 1;
     return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(beside ? 4 : 8, widest)));
   }
-  function labelled(index, side, selected) {
+  function labelled(/** @type {number} */ index, /** @type {number} */ side, /** @type {number | null} */ selected) {
     const step = side >= 12 ? (side >= 20 ? 1 : 5) : side * 5 >= 12 ? 5 : 10;
     return index === selected || (index % step === 0 && (selected === null || Math.abs(index - selected) * side >= 11));
   }
@@ -108,8 +117,8 @@
     const box = app.byId("attention-heads");
     const size = shape();
     if (!box || !size) return;
-    const by = app.state.info && score();
-    coloured = by ? JSON.stringify([app.state.info.run, app.state.info.stamp, by.id]) : "";
+    const by = score();
+    coloured = colouring(by);
     legend();
     const side = sides(box, size);
     const pitch = side + 1;
@@ -138,14 +147,15 @@
     app.paintHeads(grid, by && { ...by, step: (value) => step(by, value) }, () => grid === drawn);
     mark();
   }
+  /** @param {HTMLElement} inner @param {Sizes} size @param {number} pitch @param {number} side */
   function addButtons(inner, size, pitch, side) {
     for (let layer = 0; layer < size.layers; layer += 1) {
       for (let head = 0; head < size.heads; head += 1) {
         const button = document.createElement("button");
         button.type = "button";
         button.tabIndex = -1;
-        button.dataset.layer = layer;
-        button.dataset.head = head;
+        button.dataset.layer = `${layer}`;
+        button.dataset.head = `${head}`;
         button.setAttribute("aria-pressed", "false");
         button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${patternText(layer, head)}`);
         put(button, LABELS.left + head * pitch, LABELS.top + layer * pitch, side);
@@ -153,8 +163,8 @@
       }
     }
   }
-  function patternText(layer, head) {
-    const { patterns } = app.state.info;
+  function patternText(/** @type {number} */ layer, /** @type {number} */ head) {
+    const { patterns } = /** @type {Shows} */ (app.state).info;
     if (!patterns) return "its scores are not stored";
     const [pattern, score] = patterns[layer][head];
     if (["mixed", "spread", "unknown"].includes(pattern)) return PATTERNS[pattern];
@@ -167,6 +177,7 @@
     const selection = app.state.info ? app.state.selection : null;
     for (const label of drawn.labels) label.remove();
     drawn.labels = [];
+    /** @type {(parent: HTMLElement, text: string, selected: boolean | null, style: string) => void} */
     const place = (parent, text, selected, style) => {
       const label = app.make("span", "axis-label" + (selected ? " selected" : ""), text);
       label.style.cssText = style;
@@ -209,7 +220,7 @@
     if (app.narrow()) scrollTo(selection.layer);
     else title();
   }
-  function scrollTo(layer) {
+  function scrollTo(/** @type {number} */ layer) {
     const box = app.byId("attention-heads");
     const top = LABELS.top + layer * drawn.pitch;
     if (top < box.scrollTop + LABELS.top || top + drawn.pitch > box.scrollTop + box.clientHeight) {
@@ -229,7 +240,7 @@
           ) - 1,
         )} of 0–${drawn.size.layers - 1} in view`
       : ", layer × head";
-    node.lastChild.textContent = text;
+    /** @type {ChildNode} */ (node.lastChild).textContent = text;
   }
 
   function oneHead() {
@@ -255,7 +266,8 @@
     event.preventDefault();
     const layer = Math.max(0, Math.min(drawn.size.layers - 1, Number(button.dataset.layer) + step[0]));
     const head = Math.max(0, Math.min(drawn.size.heads - 1, Number(button.dataset.head) + step[1]));
-    drawn.inner.querySelector(`button[data-layer="${layer}"][data-head="${head}"]`).focus();
+    const next = drawn.inner.querySelector(`button[data-layer="${layer}"][data-head="${head}"]`);
+    if (next) next.focus();
     app.propose({ layer, head });
   });
   document.addEventListener("mouseover", (event) => {
@@ -280,7 +292,7 @@
       const column = document.querySelector(".heads-column");
       if (!column) return;
       watch.disconnect();
-      resized.observe(column.closest(".card-middle"));
+      resized.observe(middleOf(column));
       build();
     });
     watch.observe(document.documentElement, { childList: true, subtree: true });

@@ -1,11 +1,12 @@
 /* The small pictures of all heads: fetched, and made smaller without losing strong weights. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
+  /** @typedef {OffscreenCanvasRenderingContext2D} Paper */
   const SMALLEST_PICTURE = 10; // pixels of a head below which its score is shown
-  const pictures = new Map();
+  /** @type {Map<string, Promise<HeadShades>>} */ const pictures = new Map();
 
   /** The shades of all heads of a run, { wide, high, shades }: fetched once, and the same in both themes. */
-  async function picture(run, stamp) {
+  async function picture(/** @type {string} */ run, /** @type {string} */ stamp) {
     const name = `${run}-${stamp}`;
     if (!pictures.has(name)) {
       if (pictures.size > 8) pictures.clear();
@@ -24,12 +25,13 @@
         }),
       );
     }
-    return pictures.get(name);
+    return /** @type {Promise<HeadShades>} */ (pictures.get(name));
   }
   /* the grey of each pixel is its shade; what is transparent has none */
-  function read(image) {
+  function read(/** @type {HTMLImageElement} */ image) {
     const { width: wide, height: high } = image;
-    const paper = new OffscreenCanvas(wide, high).getContext("2d", { willReadFrequently: true });
+    const canvas = new OffscreenCanvas(wide, high);
+    const paper = /** @type {Paper} */ (canvas.getContext("2d", { willReadFrequently: true }));
     paper.drawImage(image, 0, 0);
     const { data } = paper.getImageData(0, 0, wide, high);
     return { wide, high, shades: Uint8Array.from({ length: wide * high }, (_, i) => data[4 * i]) };
@@ -41,10 +43,11 @@
     });
   };
   /** All heads with cells of `cell` pixels: each pixel has the largest of the shades that it stands for. */
+  /** @param {HeadShades} heads @param {Sizes} size @param {number} cell */
   function shrunk({ wide, high, shades }, size, cell) {
-    const found = { wide: size.heads * cell, high: size.layers * cell };
+    const found = /** @type {HeadShades} */ ({ wide: size.heads * cell, high: size.layers * cell });
     found.shades = new Uint8Array(found.wide * found.high);
-    const blocks = (count, all) =>
+    const blocks = (/** @type {number} */ count, /** @type {number} */ all) =>
       Array.from({ length: count * cell }, (_, p) => {
         const start = Math.floor(p / cell) * all;
         const within = p % cell;
@@ -63,9 +66,9 @@
     return found;
   }
   /* shades in the page's colours */
-  function coloured({ wide, high, shades }) {
+  function coloured(/** @type {HeadShades} */ { wide, high, shades }) {
     const canvas = new OffscreenCanvas(wide, high);
-    const paper = canvas.getContext("2d");
+    const paper = /** @type {Paper} */ (canvas.getContext("2d"));
     const made = paper.createImageData(wide, high);
     const table = app.shadePixels();
     const pixels = new Uint32Array(made.data.buffer);
@@ -80,8 +83,8 @@
    */
   app.paintHeads = async function (grid, by, isShown) {
     const { canvas, size, pitch, side, ratio } = grid;
-    const paper = canvas.getContext("2d");
-    const at = (index) => Math.round(index * pitch * ratio);
+    const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const at = (/** @type {number} */ index) => Math.round(index * pitch * ratio);
     const cell = Math.round(side * ratio);
     const { info } = app.state;
     const ground = info ? app.colour("var(--weight-0)") : app.colour("var(--hairline)");
@@ -100,36 +103,40 @@
         for (let h = 0; h < size.heads; h += 1) paper.fillRect(at(h), at(l), cell, cell);
       return;
     }
-    let heads = null;
+    /** @type {HeadShades | null} */ let heads = null; // of heads that are so small, there may be none
     if (info.pictures)
       try {
-        heads = await picture(app.state.info.run, app.state.info.stamp);
+        heads = await picture(info.run, info.stamp);
       } catch {
         return;
       }
     if (!isShown()) return;
-    const shrinks = !small && cell < heads.wide / size.heads;
-    if (shrinks) heads = shrunk(heads, size, cell);
+    const shrinks = !small && heads !== null && cell < heads.wide / size.heads;
+    if (heads && shrinks) heads = shrunk(heads, size, cell);
     app.byId("attention-heads-title").title = shrinks ? "A pixel that holds several weights shows the largest." : "";
-    const image = small ? null : coloured(heads);
-    const wide = image && image.width / size.heads;
-    const high = image && image.height / size.layers;
+    const image = small || !heads ? null : coloured(heads);
+    const wide = image ? image.width / size.heads : 0;
+    const high = image ? image.height / size.layers : 0;
     paper.clearRect(0, 0, canvas.width, canvas.height);
     paper.imageSmoothingEnabled = false;
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
         if (small) {
-          const score = app.state.info.patterns[l][h][1];
+          const score = /** @type {[Pattern, number][][]} */ (info.patterns)[l][h][1];
           paper.fillStyle = app.colour(`var(--weight-${Math.round(8 * Math.sqrt(score))})`);
           paper.fillRect(at(h), at(l), cell, cell);
-        } else paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
+        } else if (image) paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
       }
     }
-    canvas.dataset.run = app.state.info.run;
+    canvas.dataset.run = info.run;
   };
 
+  /**
+   * @param {HeadGrid} grid @param {GridScore & { step(value: number): number }} by
+   * @param {(index: number) => number} at @param {number} cell
+   */
   function fillScores({ canvas, size }, by, at, cell) {
-    const paper = canvas.getContext("2d");
+    const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     paper.clearRect(0, 0, canvas.width, canvas.height);
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
@@ -138,7 +145,7 @@
         paper.fillRect(at(h), at(l), cell, cell);
       }
     }
-    canvas.dataset.run = app.state.info.run;
+    canvas.dataset.run = /** @type {Shows} */ (app.state).info.run;
     canvas.dataset.colour = by.id;
   }
 });

@@ -5,13 +5,13 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const ID = "heads-rows";
-  let api = null; // the grid's, when it is there
-  let shown = null; // what the figure says: { run, stamp, columns, rows }
+  /** @type {GridApi} */ let api; // the grid's, when it is there
+  /** @type {HeadScores | null} */ let shown = null; // what the figure says: { run, stamp, columns, rows }
   let filled = ""; // what the grid has: run, and filter
-  let typed = null; // a filter that is not an option yet
+  /** @type {string | null} */ let typed = null; // a filter that is not an option yet
 
-  const option = (name) => app.state.options[`heads-${name}`];
-  const set = (values) =>
+  const option = (/** @type {string} */ name) => /** @type {string | undefined} */ (app.state.options[`heads-${name}`]);
+  const set = (/** @type {Options} */ values) =>
     app.history.set(Object.fromEntries(Object.entries(values).map(([name, value]) => [`heads-${name}`, value])));
 
   /** The scores of the shown run's heads, { columns, rows }; null where they are not there. */
@@ -27,8 +27,8 @@
     return ([layer, head, pattern]) => found.test(`${layer}.${head} layer ${layer} head ${head} ${pattern}`);
   };
 
-  function cellStyle({ weight, most }) {
-    return ({ value, column }) => {
+  function cellStyle(/** @type {Score} */ { weight, most }) {
+    return (/** @type {GridCell} */ { value, column }) => {
       if (!column.getSort()) return { backgroundImage: "none", fontWeight: 400 };
       const share = value === null ? 0 : Math.max(0, Math.min(1, weight ? value : value / (most || 1)));
       const end = `${(100 * share).toFixed(1)}%`;
@@ -39,20 +39,25 @@
     };
   }
   /* heads without a number stand last, whichever comes first */
+  /**
+   * @param {number | null} a @param {number | null} b @param {unknown} one @param {unknown} other
+   * @param {boolean} isDescending
+   */
   function compare(a, b, one, other, isDescending) {
     if (a === null || b === null) return a === b ? 0 : (a === null) === isDescending ? -1 : 1;
     return a - b;
   }
   /* of its longest word: a heading may have two lines */
-  const widthOf = (heading) => Math.max(42, Math.max(...heading.split(" ").map((word) => word.length)) * 6 + 12);
-  function columnsOf({ columns }) {
+  const widthOf = (/** @type {string} */ heading) =>
+    Math.max(42, Math.max(...heading.split(" ").map((word) => word.length)) * 6 + 12);
+  function columnsOf(/** @type {HeadScores} */ { columns }) {
     const right = { cellClass: "ag-right-aligned-cell", headerClass: "ag-right-aligned-header" };
     return [
       {
         colId: "head",
         headerName: "Head",
-        valueGetter: ({ data }) => data.index,
-        valueFormatter: ({ data }) => data.id,
+        valueGetter: (/** @type {GridCell} */ { data }) => data.index,
+        valueFormatter: (/** @type {GridCell} */ { data }) => data.id,
         sortingOrder: ["asc", "desc"],
         width: 44,
         cellClass: "head-name",
@@ -67,13 +72,14 @@
         flex: 1,
         ...right,
         cellStyle: cellStyle(one),
-        valueFormatter: ({ value }) => (value === null ? "–" : value.toFixed(one.digits)),
+        valueFormatter: (/** @type {Pick<GridCell, "value">} */ { value }) =>
+          value === null ? "–" : value.toFixed(one.digits),
       })),
     ];
   }
-  function rowsOf({ columns, rows }, query) {
+  function rowsOf(/** @type {HeadScores} */ { columns, rows }, /** @type {string} */ query) {
     const fit = app.fitsHeads(query);
-    const heads = app.state.info.heads;
+    const { heads } = /** @type {Shows} */ (app.state).info;
     return rows.filter(fit).map(([layer, head, pattern, ...scores]) => ({
       id: `${layer}.${head}`,
       index: layer * heads + head,
@@ -103,8 +109,8 @@
     mark();
   }
   function sort() {
-    if (!api || !option("sort")) return;
     const colId = option("sort");
+    if (!api || !colId) return;
     const down = (option("order") === "most") === (colId !== "head"); // heads begin with 0.0
     const wanted = down ? "desc" : "asc";
     const now = sorted();
@@ -138,15 +144,16 @@
     const box = line.querySelector("input") || made(line);
     const select = app.byId("heads-colour-box");
     if (document.activeElement !== box) box.value = option("filter") || "";
-    if (option("colour")) select.value = option("colour");
+    const colour = option("colour");
+    if (colour) select.value = colour;
   }
-  function made(line) {
+  function made(/** @type {HTMLElement} */ line) {
     const box = app.make("input");
     box.type = "search";
     box.placeholder = line.dataset.placeholder;
     box.maxLength = 80;
     box.setAttribute("aria-label", line.dataset.placeholder);
-    line.querySelector(".head-filter-slot").append(box);
+    /** @type {HTMLElement} */ (line.querySelector(".head-filter-slot")).append(box);
     box.addEventListener("input", () => {
       typed = box.value;
       fill();
@@ -160,11 +167,12 @@
       lines();
       fill();
     }); // typed and taken back is no change
-    app.byId("heads-colour-box").addEventListener("change", ({ target }) => set({ colour: target.value }));
+    const colours = app.byId("heads-colour-box");
+    colours.addEventListener("change", () => set({ colour: colours.value }));
     return box;
   }
 
-  function attach(found) {
+  function attach(/** @type {GridApi} */ found) {
     if (api === found) return;
     api = found;
     filled = "";

@@ -8,11 +8,11 @@
     "input:not([type=checkbox]), textarea, select, [contenteditable=true], dialog, .offcanvas, .table-box, .ag-root, " +
     ".menu, .dash-dropdown, .dash-dropdown-content, [role=listbox], [role=combobox], [role=slider]";
 
-  const step = (name, by) => () => app.propose({ step: name, by });
+  const step = (/** @type {string} */ name, /** @type {number} */ by) => () => app.propose({ step: name, by });
   const undo = () => app.propose({ undo: true });
   const redo = () => app.propose({ redo: true });
-  const lastToken = () => app.state.info.labels.length - 1;
-  const second = (by) => () => app.moveSecond(by);
+  const lastToken = () => /** @type {Shows} */ (app.state).info.labels.length - 1;
+  const second = (/** @type {number} */ by) => () => app.moveSecond(by);
   function run() {
     const button = app.byId("run");
     if (button && button.offsetParent) button.click();
@@ -116,7 +116,7 @@
   } catch {
     /* private window: on */
   }
-  function switchSingle(on) {
+  function switchSingle(/** @type {boolean} */ on) {
     single = on;
     try {
       window.localStorage.setItem(STORED, on ? "on" : "off");
@@ -130,8 +130,9 @@
    * Latin one
    */
   const LATIN = /^\p{Script=Latin}$/u;
+  /** @type {Record<string, string>} */
   const PLACED = { BracketLeft: "[", BracketRight: "]", Comma: ",", Period: ".", Slash: "/" };
-  function latin(event) {
+  function latin(/** @type {KeyboardEvent} */ event) {
     const letter = /^Key([A-Z])$/.exec(event.code);
     if (letter) return letter[1].toLowerCase();
     const printed = PLACED[event.code];
@@ -140,14 +141,14 @@
   /**
    * A key by its name, whatever Caps Lock and the layout make of it: letters are small, "Shift+z" is one with Shift.
    */
-  function keyOf(event, ctrl) {
+  function keyOf(/** @type {KeyboardEvent} */ event, /** @type {boolean} */ ctrl) {
     const { key } = event;
     if (key.length > 1 && key !== "Process" && key !== "Unidentified") return key;
     const foreign = key.length > 1 || (/[^\0-\x7f]/.test(key) && !LATIN.test(key));
     const name = foreign || (ctrl && !LATIN.test(key)) ? latin(event) : key.toLowerCase();
     return event.shiftKey && LATIN.test(name) ? `Shift+${name}` : name;
   }
-  function entryOf(event) {
+  function entryOf(/** @type {KeyboardEvent} */ event) {
     const ctrl = event.ctrlKey || event.metaKey;
     const printed = !(ctrl || event.altKey) || event.getModifierState("AltGraph");
     const key = keyOf(event, ctrl && !printed);
@@ -190,7 +191,7 @@
       if (box && !box.hidden) app.tip(null);
       const notice = document.querySelector("#notice .notice");
       if (app.state.working || document.querySelector("details.menu-box[open], .dash-dropdown-content")) return;
-      if (notice) notice.querySelector("button:last-of-type").click();
+      if (notice) /** @type {HTMLElement} */ (notice.querySelector("button:last-of-type")).click();
       else if (document.activeElement === app.byId("text")) focusToken();
     },
     true,
@@ -205,8 +206,8 @@
   });
 
   /* the dialog */
-  let dialog = null;
-  function row(cells) {
+  /** @type {HTMLDialogElement | null} */ let dialog = null;
+  function row(/** @type {string[]} */ cells) {
     const line = app.make("tr");
     for (const [i, text] of cells.entries()) {
       const cell = app.make("td");
@@ -217,7 +218,7 @@
     }
     return line;
   }
-  function listing(title, headings, rows) {
+  function listing(/** @type {string} */ title, /** @type {string[]} */ headings, /** @type {string[][]} */ rows) {
     const table = app.make("table", "keys-table");
     table.append(app.make("caption", "", title));
     const head = app.make("tr");

@@ -9,12 +9,14 @@
     ].join("|"),
     "g",
   );
-  let shortened = { info: null, lists: {} };
+  /** @typedef {string[] & { counts?: Map<string, number> }} Cut */
+  /** @type {{ info: Info | null; lists: Record<number, Cut> }} */ let shortened = { info: null, lists: {} };
 
-  Object.assign(app, {
+  /** @type {Partial<App>} */
+  const own = {
     /** A token's label as DOM: the marks of leading white space in second ink. */
     label(index, longest) {
-      const info = app.state.info;
+      const { info } = /** @type {Shows} */ (app.state);
       const node = document.createElement("span");
       node.className = "tok";
       node.dir = "auto";
@@ -31,7 +33,7 @@
     },
     /** A token's label cut to `longest` characters; of labels that would become alike the end is kept as well. */
     short(index, longest) {
-      const { info } = app.state;
+      const { info } = /** @type {Shows} */ (app.state);
       if (!longest) return info.labels[index];
       if (shortened.info !== info) shortened = { info, lists: {} };
       if (!shortened.lists[longest]) shortened.lists[longest] = cut(info.labels, longest);
@@ -45,11 +47,11 @@
         list.counts = new Map();
         for (const label of list) list.counts.set(label, (list.counts.get(label) || 0) + 1);
       }
-      return list.counts.get(text) > 1;
+      return Number(list.counts.get(text)) > 1;
     },
     /** What a token's marks mean, a phrase each. */
     notes(index) {
-      return app.state.info.notes[index] || [];
+      return /** @type {Shows} */ (app.state).info.notes[index] || [];
     },
     /** A label as it stands in a sentence: one that is written from right to left moves nothing beside it. */
     isolated(text) {
@@ -63,7 +65,7 @@
 
     /** An SVG text of one token. */
     svgToken(index, attributes, parent, longest, suffix) {
-      const info = app.state.info;
+      const { info } = /** @type {Shows} */ (app.state);
       const node = app.svg("text", attributes, parent);
       const text = app.short(index, longest);
       app.svgLabel(node, text, Math.min(info.leads[index], text.length));
@@ -84,15 +86,19 @@
       if (lead) app.svg("tspan", { class: "ws" }, node).textContent = text.slice(0, lead);
       node.append(text.slice(lead) + close);
     },
-  });
+  };
+  Object.assign(app, own);
 
-  function cut(labels, longest) {
+  function cut(/** @type {string[]} */ labels, /** @type {number} */ longest) {
     const short = labels.map((label) => app.elided(label, longest));
+    /** @type {Map<string, Set<string>>} */
     const whole = new Map(); // short label → the labels that become it
     labels.forEach((label, i) => whole.set(short[i], (whole.get(short[i]) || new Set()).add(label)));
-    return short.map((text, i) => (whole.get(text).size > 1 ? bothEnds(labels[i], longest) : text));
+    return short.map((text, i) =>
+      /** @type {Set<string>} */ (whole.get(text)).size > 1 ? bothEnds(labels[i], longest) : text,
+    );
   }
-  function bothEnds(label, longest) {
+  function bothEnds(/** @type {string} */ label, /** @type {number} */ longest) {
     const characters = Array.from(label);
     if (characters.length <= longest) return label;
     const tail = Math.floor((longest - 1) / 2);

@@ -10,13 +10,14 @@
     const right = box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
     if (box.matches(".menu")) box.classList.toggle("more-below", below);
     else {
-      box.parentElement.classList.toggle("more-right", right);
-      box.parentElement.style.setProperty("--bar", `${box.offsetWidth - box.clientWidth}px`);
+      const parent = /** @type {HTMLElement} */ (box.parentElement);
+      parent.classList.toggle("more-right", right);
+      parent.style.setProperty("--bar", `${box.offsetWidth - box.clientWidth}px`);
     }
   };
 
   /* below its button, or above it where there is more room; a card's options in two columns before they scroll */
-  function place(box) {
+  function place(/** @type {HTMLElement} */ box) {
     const menu = box.querySelector(":scope > .menu");
     if (!menu) return;
     menu.classList.remove("two", "upwards", "more-below");
@@ -24,7 +25,7 @@
     const below = window.innerHeight - menu.getBoundingClientRect().top - EDGE;
     const above = menu.matches(".options, .about-text") ? box.getBoundingClientRect().top - 4 - EDGE : 0;
     const most = Math.max(below, above);
-    const fits = (room) => menu.offsetHeight <= room;
+    const fits = (/** @type {number} */ room) => menu.offsetHeight <= room;
     if (menu.matches(".options") && !fits(most) && !app.narrow()) {
       menu.classList.add("two");
       if (!fits(most)) menu.classList.remove("two");
@@ -53,8 +54,10 @@
   window.addEventListener("resize", () => all().forEach(place));
 
   /* menus: arrows go through them; they close when the focus leaves */
-  const items = (menu) =>
-    [...menu.querySelectorAll("button, a[href], input")].filter((node) => node.offsetParent && !node.disabled);
+  const items = (/** @type {HTMLElement} */ menu) =>
+    [...menu.querySelectorAll("button, a[href], input")].filter(
+      (node) => node.offsetParent && !node.matches(":disabled"),
+    );
   document.addEventListener("keydown", (event) => {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const menu = by && event.target.closest && event.target.closest("details.menu-box[open]");
@@ -68,6 +71,7 @@
   });
   document.addEventListener("focusout", (event) => {
     const menu = event.target.closest && event.target.closest("details.menu-box[open]");
-    if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.removeAttribute("open");
+    if (menu && event.relatedTarget && !menu.contains(/** @type {Node} */ (event.relatedTarget)))
+      menu.removeAttribute("open");
   });
 });

@@ -8,7 +8,8 @@
       const list = event.target.closest(".dash-dropdown-content");
       if (!list || event.target.matches(".dash-dropdown-search") || event.ctrlKey || event.altKey || event.metaKey)
         return;
-      if (event.key.length === 1 && event.key !== " ") list.querySelector(".dash-dropdown-search").focus();
+      if (event.key.length === 1 && event.key !== " ")
+        /** @type {HTMLElement} */ (list.querySelector(".dash-dropdown-search")).focus();
     },
     true,
   );
@@ -20,7 +21,7 @@
   app.whenAdded(() => {
     for (const field of document.querySelectorAll(".dash-dropdown-focus-target:not([inert])")) {
       field.inert = true;
-      const button = field.parentElement.querySelector("button");
+      const button = /** @type {HTMLElement} */ (field.parentElement).querySelector("button");
       if (button) button.tabIndex = 0;
     }
     for (const list of document.querySelectorAll(

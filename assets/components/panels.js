@@ -4,18 +4,19 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const painted = new Map(); // per view: the words that stand around it
-  const abouts = new WeakMap(); // per card's "?": the three sentences
-  const PARTS = ["heading", "body", "footer"];
+  /** @type {Map<string, string>} */ const painted = new Map(); // per view: the words that stand around it
+  /** @type {WeakMap<HTMLElement, Tree[][]>} */ const abouts = new WeakMap(); // per card's "?": the three sentences
+  /** @type {("heading" | "body" | "footer")[]} */ const PARTS = ["heading", "body", "footer"];
 
   /** What stands around a view's figure; what says the same as before is left as it is. */
-  function words(told) {
+  function words(/** @type {Words} */ told) {
     const { view, of } = told;
-    const text = JSON.stringify(PARTS.concat("about", "alternative", "table").map((name) => told[name]));
+    const all = /** @type {(keyof Words)[]} */ (PARTS).concat("about", "alternative", "table");
+    const text = JSON.stringify(all.map((name) => told[name]));
     const changed = painted.get(view) !== text;
     painted.set(view, text);
     for (const part of PARTS) {
-      const box = document.getElementById(`${view}-${part}`);
+      const box = app.byId(`${view}-${part}`);
       if (changed) app.fill(box, told[part]);
       box.dataset.of = of;
     }
@@ -23,41 +24,44 @@
     document.dispatchEvent(new CustomEvent("view-words", { detail: { ...told, changed } }));
   }
   /* what is behind the card's "?", written when it opens: three sentences, and the caption, which a small card hides */
-  function explain(view, about) {
-    const box = document.querySelector(`#${view}-panel .about`);
+  function explain(/** @type {string} */ view, /** @type {Tree[][]} */ about) {
+    const box = /** @type {HTMLDetailsElement} */ (document.querySelector(`#${view}-panel .about`));
     box.hidden = !about.length;
     if (box.hidden) box.open = false;
     if (box.open) writeAbout(box, about);
-    else box.querySelector(".about-text").replaceChildren(); // never of another selection, not for a moment
+    else textOf(box).replaceChildren(); // never of another selection, not for a moment
     abouts.set(box, about);
   }
-  function writeAbout(box, about) {
-    const text = box.querySelector(".about-text");
-    const focused = [...text.querySelectorAll(".term")].indexOf(document.activeElement);
+  const textOf = (/** @type {HTMLElement} */ box) => /** @type {HTMLElement} */ (box.querySelector(".about-text"));
+  function writeAbout(/** @type {HTMLDetailsElement} */ box, /** @type {Tree[][]} */ about) {
+    const text = textOf(box);
+    const focused = [...text.querySelectorAll(".term")].findIndex((term) => term === document.activeElement);
     app.fill(
       text,
       about.map((sentence) => ["p", {}, ...sentence]),
     );
-    const caption = box.closest(".view").querySelector(".heading .caption");
+    const caption = /** @type {HTMLElement} */ (box.closest(".view")).querySelector(".heading .caption");
     if (caption && caption.textContent) {
       const copy = app.make("p", "about-caption");
-      copy.append(...caption.cloneNode(true).childNodes);
+      copy.append(...[...caption.cloneNode(true).childNodes]);
       text.append(copy);
     }
     app.placeMenu(box);
-    if (focused >= 0) (text.querySelectorAll(".term")[focused] || box.querySelector("summary")).focus();
+    const next = text.querySelectorAll(".term")[focused] || box.querySelector("summary");
+    if (focused >= 0) next.focus();
   }
   document.addEventListener(
     "toggle",
     ({ target }) => {
-      if (target.open && abouts.has(target)) writeAbout(target, abouts.get(target));
+      const about = target.open && abouts.get(target);
+      if (about) writeAbout(target, about);
     },
     true,
   );
   /** A view's invitation, as before the first run. */
-  function invite(view, parts) {
+  function invite(/** @type {string} */ view, /** @type {PanelParts} */ parts) {
     for (const part of PARTS) {
-      const box = document.getElementById(`${view}-${part}`);
+      const box = app.byId(`${view}-${part}`);
       app.fill(box, parts[part] || []);
       delete box.dataset.of;
     }
@@ -70,16 +74,16 @@
   }
 
   /** A box whose content is the browser's. */
-  function Tree({ nodes, ...attributes }) {
+  function Tree(/** @type {{ nodes: Tree[] } & Record<string, unknown>} */ { nodes, ...attributes }) {
     const { createElement, useLayoutEffect, useRef } = window.React;
-    const box = useRef(null);
+    const box = useRef(/** @type {Element | null} */ (null));
     useLayoutEffect(() => {
-      if (nodes) app.fill(box.current, nodes);
+      if (nodes && box.current) app.fill(box.current, nodes);
     }, [nodes]);
     return createElement("div", { ...attributes, ref: box });
   }
   /** A card's options, made when their menu is first about to open. */
-  function Options({ fields, files }) {
+  function Options(/** @type {Record<"fields" | "files", unknown>} */ { fields, files }) {
     const { createElement: make, useLayoutEffect, useState } = window.React;
     const [made, setMade] = useState(false);
     useLayoutEffect(() => {
@@ -95,7 +99,7 @@
     );
     return make("details", { className: "menu-box options-box", onToggle: comes }, summary, menu);
   }
-  function ViewPanel({ id, view, tab, parts, words: told, options, children }) {
+  function ViewPanel(/** @type {ViewPanelProps} */ { id, view, tab, parts, words: told, options, children }) {
     const { createElement: make, useLayoutEffect } = window.React;
     useLayoutEffect(() => {
       if (told) words(told);

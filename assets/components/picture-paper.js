@@ -11,13 +11,14 @@
   const KEPT = "export"; // in localStorage
   const WIDTHS = ["screen", "170mm", "85mm"];
 
-  const choices = { ground: false, attention: false, bare: false, width: "screen" };
+  /** @type {ExportChoices} */ const choices = { ground: false, attention: false, bare: false, width: "screen" };
+  /** @type {Record<string, (boolean | string)[]>} */
   const remembered = { ground: [false, true], bare: [false, true], width: WIDTHS };
 
   function recall() {
     let kept = null;
     try {
-      kept = JSON.parse(window.localStorage.getItem(KEPT));
+      kept = JSON.parse(window.localStorage.getItem(KEPT) || "null");
     } catch {
       /* private window, or not ours */
     }
@@ -39,7 +40,7 @@
     if (name in remembered) remember();
   };
 
-  const short = (value) => String(Math.round(value * 100) / 100);
+  const short = (/** @type {number} */ value) => String(Math.round(value * 100) / 100);
 
   /** The outline of cells: their indices row by row, the edges in pixels, and the pixels between two cells. */
   app.cellOutline = function (indices, columns, rows, gap) {
@@ -62,7 +63,7 @@
     );
     for (const { of, index, columns, rows, gap, colours } of cells) {
       const image = images[of][index];
-      const at = (name) => Number(image.getAttribute(name));
+      const at = (/** @type {string} */ name) => Number(image.getAttribute(name));
       const xs = columns.map((share) => at("x") + share * at("width"));
       const ys = rows.map((share) => at("y") + share * at("height"));
       const group = drawing.ownerDocument.createElementNS(drawing.namespaceURI, "g");

@@ -1,17 +1,18 @@
 /*
  * Recent: the runs that this browser has opened, in a panel beside the page (dashboard/web/recent_panel.py); to sort,
- * search, open, rename, pin and delete.
+ * search, open, rename, pin and delete. Its table's columns are in recent-table.js.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const make = app.make;
-  const box = {}; // parts of the open panel
-  let api = null; // its table's
-  let [asked, typing, found] = [0, 0, null];
+  const box = /** @type {RecentBox} */ ({}); // parts of the open panel
+  /** @type {GridApi<RecentRun> | null} */ let api = null; // its table's
+  let [asked, typing, found] = /** @type {[number, number, RecentRuns | null]} */ ([0, 0, null]);
 
   /* what the server says */
+  /** @param {string} method @param {string} path @param {RecentChange | null=} body */
   async function ask(method, path, body) {
-    const headers = body ? { "Content-Type": "application/json" } : {};
+    /** @type {Record<string, string>} */ const headers = body ? { "Content-Type": "application/json" } : {};
     let reply;
     try {
       reply = await fetch(app.url("recent" + path), { method, headers, body: body && JSON.stringify(body) });
@@ -31,9 +32,10 @@
       found = { ...reply, words };
       draw();
     } catch (error) {
-      if (mine === asked) say(error.message, true);
+      if (mine === asked) say(/** @type {Error} */ (error).message, true);
     }
   }
+  /** @param {string} text @param {boolean=} wrong */
   function say(text, wrong) {
     const said = app.byId("recent-said");
     if (!said) return;
@@ -41,92 +43,10 @@
     said.classList.toggle("wrong", Boolean(wrong));
   }
 
-  /* words */
-  const UNITS = { day: 86400, hour: 3600, min: 60 };
-  function ago(seconds) {
-    const past = Date.now() / 1000 - seconds;
-    for (const [unit, size] of Object.entries(UNITS)) {
-      const count = Math.floor(past / size);
-      if (count >= 1)
-        return unit === "day" && count > 30
-          ? new Date(1000 * seconds).toLocaleDateString()
-          : `${count} ${unit}${count > 1 && unit !== "min" ? "s" : ""} ago`;
-    }
-    return "just now";
-  }
-  const exact = (seconds) => new Date(1000 * seconds).toLocaleString();
-  const size = (bytes) =>
-    bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-  const tokens = (count) => (count === 1 ? "1 token" : `${count.toLocaleString("en")} tokens`);
-  const called = (run) => run.name || app.elided(run.preview, 60);
-  const isShown = (run) => Boolean(app.state.info) && app.state.info.run === run.key;
+  const called = (/** @type {RecentRun} */ run) => app.recentTable.called(run);
+  const isShown = (/** @type {RecentRun} */ run) => app.recentTable.isShown(run);
 
   /* the table */
-  class Cell {
-    getGui() {
-      return this.node;
-    }
-    refresh() {
-      return false; // made anew
-    }
-  }
-  class Title extends Cell {
-    init({ data: run }) {
-      this.node = make("div", "recent-open");
-      const title = make("span", "recent-title", called(run));
-      title.dir = "auto";
-      const first = make("span", "recent-line");
-      if (run.pinned) first.append(make("span", "recent-pin", "Pinned"), " ");
-      first.append(title);
-      if (isShown(run)) this.node.setAttribute("aria-current", "true");
-      const shown = isShown(run) ? "shown now" : "";
-      const facts = app.narrow()
-        ? [run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), shown]
-        : [run.name && app.elided(run.preview, 80), shown];
-      const second = make("span", "recent-text", facts.filter(Boolean).join(" · "));
-      second.dir = "auto";
-      this.node.append(first, second);
-    }
-  }
-  class Act extends Cell {
-    init({ data: run, colDef }) {
-      const name = colDef.colId === "pin" && run.pinned ? "Unpin" : colDef.headerName;
-      this.node = make("button", "quiet", name);
-      this.node.type = "button";
-      this.node.tabIndex = -1; // arrows go to its cell
-      this.node.setAttribute("aria-label", `${name} “${called(run)}”`);
-    }
-  }
-  function columns() {
-    const right = { cellClass: "ag-right-aligned-cell", headerClass: "ag-right-aligned-header" };
-    const up = { sortingOrder: ["asc", "desc", null] }; // null: pinned ones first, then as they were opened
-    const down = { sortingOrder: ["desc", "asc", null] };
-    const act = (headerName) => ({
-      ...{ colId: headerName.toLowerCase(), headerName, width: 68, cellRenderer: Act, headerClass: "recent-act" },
-      ...{ cellClass: "recent-acts", valueGetter: () => null, sortable: false },
-    });
-    return [
-      {
-        ...{ colId: "run", headerName: "Run", flex: 1, minWidth: 150, cellRenderer: Title },
-        ...{ valueGetter: ({ data }) => called(data).toLowerCase(), ...up },
-      },
-      { colId: "model", field: "title", headerName: "Model", width: 150, ...up },
-      {
-        ...{ colId: "tokens", field: "tokens", headerName: "Tokens", width: 68, ...right, ...down },
-        valueFormatter: ({ value }) => value.toLocaleString("en"),
-      },
-      {
-        ...{ colId: "opened", field: "opened", headerName: "Opened", width: 96, ...down },
-        valueFormatter: ({ value }) => app.unparted(ago(value)),
-        tooltipValueGetter: ({ data }) => `Opened ${exact(data.opened)}; made ${exact(data.created)}`,
-      },
-      {
-        ...{ colId: "size", field: "bytes", headerName: "Size", width: 76, ...right, ...down },
-        valueFormatter: ({ value }) => app.unparted(size(value)),
-      },
-      ...["Pin", "Rename", "Delete"].map(act),
-    ];
-  }
   function draw() {
     if (!api || !found || !box.search) return;
     const { runs, known, words } = found;
@@ -139,15 +59,20 @@
     else if (!known)
       say("This browser keeps no cookie of this page, so it has no list of runs. A link to a run still opens it.");
     else say("Runs that you make or open in this browser will be listed here: their text, model, time and size.");
-    if (box.search.hidden && box.search.parentElement.contains(document.activeElement)) closer().focus();
+    const top = /** @type {HTMLElement} */ (box.search.parentElement);
+    if (box.search.hidden && top.contains(document.activeElement)) closer().focus();
   }
-  const closer = () => app.byId("recent-dialog").querySelector(".btn-close");
-  function focus(key, column) {
+  const closer = () => /** @type {HTMLElement} */ (app.byId("recent-dialog").querySelector(".btn-close"));
+  function focus(/** @type {string} */ key, /** @type {string} */ column) {
     const node = api && (api.getRowNode(key) || api.getDisplayedRowAtIndex(0));
-    if (!node) return closer().focus();
+    if (!api || !node) return closer().focus();
     api.ensureNodeVisible(node);
-    requestAnimationFrame(() => api.setFocusedCell(node.rowIndex, column));
+    requestAnimationFrame(() => api && api.setFocusedCell(node.rowIndex, column));
   }
+  /**
+   * @param {string} method @param {RecentRun} run @param {RecentChange | null} body @param {string} after
+   * @param {string} column
+   */
   async function change(method, run, body, after, column) {
     try {
       await ask(method, "/" + run.key, body);
@@ -166,13 +91,17 @@
       say(after);
       focus(run.key, column);
     } catch (error) {
-      say(error.message, true);
+      say(/** @type {Error} */ (error).message, true);
     }
   }
 
   /* what is asked before a run is renamed or deleted, in place of the search; Escape takes it away */
+  /**
+   * @param {"form" | "div"} tag @param {RecentRun} run @param {string} column @param {HTMLElement[]} parts
+   * @returns {[HTMLElement, HTMLButtonElement, HTMLButtonElement]}
+   */
   function question(tag, run, column, ...parts) {
-    const form = make(tag, "recent-form");
+    /** @type {HTMLElement} */ const form = make(tag, "recent-form");
     const back = () => {
       answered();
       focus(run.key, column);
@@ -183,19 +112,19 @@
       event.stopPropagation();
       back();
     });
-    const [yes, no] = parts.slice(-2);
+    const [yes, no] = /** @type {HTMLButtonElement[]} */ (parts.slice(-2));
     no.type = "button";
     no.addEventListener("click", back);
     form.append(...parts);
     box.ask.replaceChildren(form);
-    box.ask.parentElement.classList.add("asking");
+    /** @type {HTMLElement} */ (box.ask.parentElement).classList.add("asking");
     return [form, yes, no];
   }
   function answered() {
     box.ask.replaceChildren();
-    box.ask.parentElement.classList.remove("asking");
+    /** @type {HTMLElement} */ (box.ask.parentElement).classList.remove("asking");
   }
-  function rename(run) {
+  function rename(/** @type {RecentRun} */ run) {
     const label = make("label", "visually-hidden", `Name of “${called(run)}”`);
     const field = make("input");
     Object.assign(field, { type: "text", maxLength: 80, value: run.name, id: "recent-name" });
@@ -211,7 +140,7 @@
     field.focus();
     field.select();
   }
-  function confirm(run) {
+  function confirm(/** @type {RecentRun} */ run) {
     const words = make(
       "span",
       "recent-question",
@@ -225,7 +154,7 @@
     yes.addEventListener("click", () => change("DELETE", run, null, "Deleted.", "delete"));
     no.focus();
   }
-  function act({ data: run, column }) {
+  function act(/** @type {GridEvent<RecentRun>} */ { data: run, column }) {
     const what = column.getColId();
     if (what === "rename") rename(run);
     else if (what === "delete") confirm(run);
@@ -239,7 +168,7 @@
   }
 
   /* the panel: its parts are made anew each time it is opened */
-  function build(top) {
+  function build(/** @type {HTMLElement} */ top) {
     box.label = make("label", "visually-hidden", "Search in names, texts and models");
     box.search = make("input", "recent-search");
     box.label.htmlFor = "recent-search";
@@ -267,11 +196,11 @@
     box.search.focus();
     list();
   }
-  function attach(grid) {
+  function attach(/** @type {GridApi<RecentRun>} */ grid) {
     api = grid;
     api.setGridOption("tabToNextCell", () => false); // one tab stop: arrows go about in the table
     api.setGridOption("tabToNextHeader", () => false);
-    api.setGridOption("columnDefs", columns());
+    api.setGridOption("columnDefs", app.recentTable.columns());
     api.setColumnsVisible(["model", "tokens", "opened", "size"], !app.narrow());
     api.addEventListener("cellClicked", act);
     api.addEventListener("cellKeyDown", (told) => {
@@ -288,7 +217,7 @@
     const grid = document.querySelector("#recent-rows .ag-root") && window.dash_ag_grid.getApi("recent-rows");
     if (grid && grid !== api && !grid.isDestroyed()) attach(grid);
   });
-  let made = false; // null: it comes
+  /** @type {boolean | null} */ let made = false; // null: it comes
   document.addEventListener("click", async (event) => {
     if (!event.target.closest("#recent")) return;
     if (made) window.dash_clientside.set_props("recent-dialog", { is_open: true });

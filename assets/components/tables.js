@@ -1,12 +1,15 @@
 /* A card's table in place of its figure, and its figure's words for who does not see it. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const spoken = {}; // per view: what the server says of its figure
+  /** @type {Record<string, string>} */ const spoken = {}; // per view: what the server says of its figure
 
-  const tableOf = (node) => node.closest && node.closest(".table-box");
-  const focusedRow = (box) => (box.contains(document.activeElement) ? document.activeElement.dataset.row : undefined);
+  const tableOf = (/** @type {HTMLElement} */ node) => node.closest && node.closest(".table-box");
+  const focusedRow = (/** @type {HTMLElement} */ box) => {
+    const focused = document.activeElement;
+    return focused instanceof HTMLElement && box.contains(focused) ? focused.dataset.row : undefined;
+  };
 
-  function show({ view, table, of }) {
+  function show(/** @type {ViewWords} */ { view, table, of }) {
     const card = app.byId(`${view}-panel`);
     if (!card) return;
     const box = app.byId(`${view}-table`) || added(view);
@@ -23,7 +26,8 @@
     box.dataset.of = of;
     box.tabIndex = 0;
     box.setAttribute("role", "region");
-    box.setAttribute("aria-label", `Table of numbers. ${box.querySelector("caption").firstChild.textContent}`);
+    const caption = /** @type {HTMLElement} */ (box.querySelector("caption"));
+    box.setAttribute("aria-label", `Table of numbers. ${/** @type {Node} */ (caption.firstChild).textContent}`);
     for (const button of box.querySelectorAll("[data-row]")) button.tabIndex = -1;
     const marked = box.querySelector("tr.selected [data-row], tr.second [data-row]") || box.querySelector("[data-row]");
     if (marked) marked.tabIndex = 0;
@@ -34,7 +38,7 @@
     inView(box, again ? again.closest("tr") : box.querySelector("tr.selected"));
     app.tellMore(box);
   }
-  function added(view) {
+  function added(/** @type {string} */ view) {
     const box = app.make("div", "table-box");
     box.id = `${view}-table`;
     app.byId(`${view}-figure`).after(box);
@@ -42,9 +46,9 @@
     return box;
   }
   /* scrolls the table alone, never the page */
-  function inView(box, row) {
+  function inView(/** @type {HTMLElement} */ box, /** @type {HTMLElement | null} */ row) {
     if (!row) return;
-    const head = box.querySelector("thead").offsetHeight;
+    const head = /** @type {HTMLElement} */ (box.querySelector("thead")).offsetHeight;
     const top = row.offsetTop - head;
     if (top < box.scrollTop) box.scrollTop = top - row.offsetHeight;
     else if (row.offsetTop + row.offsetHeight > box.scrollTop + box.clientHeight) {
@@ -56,15 +60,15 @@
   app.selectedWords = function () {
     const { selection, info } = app.state;
     if (!selection || !info) return "";
-    const name = (index) => `${app.isolated(info.labels[index])} ${index}`;
-    const second = (selection.second ?? null) === null ? "" : `, second token ${name(selection.second)}`;
+    const name = (/** @type {number} */ index) => `${app.isolated(info.labels[index])} ${index}`;
+    const second = typeof selection.second !== "number" ? "" : `, second token ${name(selection.second)}`;
     return `Token ${name(selection.token)}${second}; layer ${selection.layer}, head ${selection.head}`;
   };
   /* Plotly's picture alone is the image: buttons may stand beside it; before a run the card says what will be drawn */
   function describe() {
     for (const graph of document.querySelectorAll(".figure > [id$=-graph]")) {
       const words = spoken[graph.id.slice(0, -"-graph".length)];
-      const title = graph.closest(".view").querySelector("h2");
+      const title = /** @type {HTMLElement} */ (graph.closest(".view")).querySelector("h2");
       const label = words
         ? `${words} Selected: ${app.selectedWords()}.`
         : `${title ? title.textContent : "Figure"}: nothing is drawn yet.`;
@@ -87,7 +91,7 @@
     const box = tableOf(event.target);
     const row = box && event.target.closest("tbody tr");
     const button = row && row.querySelector("[data-row]");
-    if (button) app.propose({ [button.dataset.rowIs]: Number(button.dataset.row) });
+    if (button) app.propose({ [String(button.dataset.rowIs)]: Number(button.dataset.row) });
   });
   document.addEventListener("keydown", (event) => {
     const box = tableOf(event.target);

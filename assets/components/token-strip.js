@@ -2,23 +2,25 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const VALUES_UP_TO = 32;
-  let marked = [];
+  const AXES = /** @type {const} */ (["layer", "head"]); // what the steppers are of
+  /** @type {HTMLElement[]} */ let marked = [];
   let scrolling = 0;
 
-  function shade(surprisal) {
+  function shade(/** @type {number} */ surprisal) {
     return Math.max(0, Math.min(6, Math.floor((surprisal / 12) * 7)));
   }
-  const number = (value) => (value === null ? "–" : value === Infinity ? "∞" : value.toFixed(1));
+  const number = (/** @type {number | null} */ value) =>
+    value === null ? "–" : value === Infinity ? "∞" : value.toFixed(1);
   /** A token's surprisal in nats; Infinity where the model gives it probability 0, null where there is none. */
   app.surprisal = (token) => {
-    const { info } = app.state;
+    const { info } = /** @type {Shows} */ (app.state);
     if (!info.surprisal) return null;
     return info.impossible.includes(token) ? Infinity : info.surprisal[token];
   };
   app.surprisalText = (value, digits) =>
     value === Infinity ? "impossible: surprisal ∞" : `surprisal ${value.toFixed(digits)} nats`;
 
-  function draw(info) {
+  function draw(/** @type {Info} */ info) {
     const strip = app.byId("tokens");
     const values = info.surprisal && info.labels.length <= VALUES_UP_TO;
     strip.classList.toggle("plain", !values);
@@ -70,13 +72,13 @@
     app.byId("strip-marks").hidden = !info.legend.length;
   };
   /* distance from one line of tokens to the next */
-  function pitch(strip) {
-    const first = strip.querySelector(".token");
+  function pitch(/** @type {HTMLElement} */ strip) {
+    const first = /** @type {HTMLElement} */ (strip.querySelector(".token"));
     let node = first;
-    while (node && node.offsetTop <= first.offsetTop) node = node.nextElementSibling;
+    while (node && node.offsetTop <= first.offsetTop) node = /** @type {HTMLElement} */ (node.nextElementSibling);
     return node ? node.offsetTop - first.offsetTop : first.offsetHeight;
   }
-  function lines(strip) {
+  function lines(/** @type {HTMLElement} */ strip) {
     const height = pitch(strip);
     const top = Math.round(strip.scrollTop / height) + 1;
     const seen = Math.max(1, Math.round(strip.clientHeight / height));
@@ -84,6 +86,7 @@
     return `lines ${top}–${Math.min(total, top + seen - 1)} of ${total}`;
   }
 
+  /** @param {number | null} index @param {string} className @param {boolean=} pressed */
   function mark(index, className, pressed) {
     const button =
       index === null || index === undefined ? null : app.byId("tokens").querySelector(`[data-token="${index}"]`);
@@ -95,7 +98,7 @@
     }
     marked.push(button);
   }
-  function marks(state, what) {
+  function marks(/** @type {Shows} */ state, /** @type {What} */ what) {
     const strip = app.byId("tokens");
     for (const button of marked) {
       button.classList.remove("selected", "second", "hovered");
@@ -111,7 +114,7 @@
     cancelAnimationFrame(scrolling); // all views have been painted by then: the page is laid out once
     scrolling = requestAnimationFrame(() => keepInView(strip, marked[marked.length - 1]));
   }
-  function keepInView(strip, button) {
+  function keepInView(/** @type {HTMLElement} */ strip, /** @type {HTMLElement | undefined} */ button) {
     if (!button || !strip.classList.contains("scrolls")) return; // as it was measured: to ask again costs a layout
     const top = button.offsetTop - 4;
     if (top < strip.scrollTop || top + button.offsetHeight > strip.scrollTop + strip.clientHeight) {
@@ -120,21 +123,19 @@
     }
   }
 
-  function bar(state) {
+  function bar(/** @type {Shows} */ state) {
     const { selection, info } = state;
     fill("selected-token", selection.token);
     fill("second-token", selection.second);
     app.byId("clear-second").hidden = selection.second === null;
-    for (const [name, count] of [
-      ["layer", info.layers],
-      ["head", info.heads],
-    ]) {
+    for (const name of AXES) {
+      const count = info[`${name}s`];
       app.byId(`${name}-range`).textContent = `0–${count - 1}`;
       app.byId(`${name}-down`).disabled = selection[name] === 0;
       app.byId(`${name}-up`).disabled = selection[name] === count - 1;
     }
   }
-  function fill(id, index) {
+  function fill(/** @type {string} */ id, /** @type {number | null} */ index) {
     const slot = app.byId(id);
     slot.replaceChildren();
     if (index === null || index === undefined) {
@@ -159,7 +160,7 @@
     if (what === "size") app.captions();
   });
   /* values that are not finite are said once a run, here */
-  function warn(info) {
+  function warn(/** @type {Info} */ info) {
     if (info.warning) app.notify({ lead: "Not finite.", text: info.warning, from: "values" });
     else app.notifyOver("values");
   }
@@ -177,7 +178,7 @@
   }
   document.addEventListener("options-made", kinds);
 
-  const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
+  /** @type {Record<string, number>} */ const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
   document.addEventListener("click", (event) => {
     const target = event.target.closest("button");
     if (!target || !app.state.selection) return;
@@ -197,12 +198,12 @@
     const button = event.target.closest && event.target.closest("#tokens [data-token]");
     if (button && event.key in STEPS && !event.ctrlKey && !event.altKey && !event.shiftKey && !event.metaKey) {
       event.preventDefault();
-      const count = app.state.info.labels.length;
+      const { info, selection } = /** @type {Shows} */ (app.state);
+      const count = info.labels.length;
       const next = Math.max(0, Math.min(count - 1, Number(button.dataset.token) + STEPS[event.key]));
       const node = app.byId("tokens").querySelector(`[data-token="${next}"]`);
-      node.focus();
-      if (Number(button.dataset.token) === app.state.selection.token)
-        app.propose({ step: "token", by: STEPS[event.key] });
+      if (node) node.focus();
+      if (Number(button.dataset.token) === selection.token) app.propose({ step: "token", by: STEPS[event.key] });
       else app.propose({ token: next });
     }
     if (
@@ -212,14 +213,15 @@
       event.preventDefault();
       app.propose({ step: event.target.id, by: event.key === "ArrowUp" ? 1 : -1 });
     }
-    if ((event.target.id === "layer" || event.target.id === "head") && event.key === "Enter") typed(event.target);
+    if ((event.target.id === "layer" || event.target.id === "head") && event.key === "Enter")
+      typed(/** @type {Stepper} */ (event.target));
   });
   document.addEventListener("focusout", (event) => {
-    if (event.target.id === "layer" || event.target.id === "head") typed(event.target);
+    if (event.target.id === "layer" || event.target.id === "head") typed(/** @type {Stepper} */ (event.target));
   });
   /** Take over what was typed; what is no place of this run is said, and the field keeps the one that is shown. */
-  function typed(field) {
-    const { selection, info } = app.state;
+  function typed(/** @type {Stepper} */ field) {
+    const { selection, info } = /** @type {Shows} */ (app.state);
     if (!selection || field.value === String(selection[field.id])) return;
     const count = field.id === "layer" ? info.layers : info.heads;
     const raw = field.value.trim();
@@ -241,31 +243,33 @@
     }, 0);
   }
   const refusals = { layer: 0, head: 0 };
-  function refuse(field, sentence) {
+  function refuse(/** @type {Stepper} */ field, /** @type {string} */ sentence) {
     const range = app.byId(`${field.id}-range`);
-    const box = field.closest(".stepper").getBoundingClientRect();
-    field.closest(".bar-item").classList.add("refused");
+    const box = /** @type {HTMLElement} */ (field.closest(".stepper")).getBoundingClientRect();
+    const item = /** @type {HTMLElement} */ (field.closest(".bar-item"));
+    item.classList.add("refused");
     app.say(sentence);
     app.tip([sentence], box.left, box.bottom);
     range.setAttribute("title", sentence);
     clearTimeout(refusals[field.id]);
     refusals[field.id] = setTimeout(() => {
-      field.closest(".bar-item").classList.remove("refused");
+      item.classList.remove("refused");
       range.removeAttribute("title");
       app.tip(null);
     }, 4000);
   }
-  function describe(button) {
+  function describe(/** @type {HTMLElement} */ button) {
     const token = Number(button.dataset.token);
     const value = app.surprisal(token);
-    const lines = [[app.label(token), ` ${token}`]];
+    /** @type {Line[]} */ const lines = [[app.label(token), ` ${token}`]];
     if (value !== null && value !== undefined) lines.push(app.surprisalText(value, 2));
     lines.push(...app.notes(token));
     const box = button.getBoundingClientRect();
     app.tip(lines, box.left, box.bottom);
     return token;
   }
-  const tokenOf = (event) => event.target.closest && app.state.info && event.target.closest("#tokens [data-token]");
+  const tokenOf = (/** @type {Heard<Event>} */ event) =>
+    event.target.closest && app.state.info && event.target.closest("#tokens [data-token]");
   document.addEventListener("mouseover", (event) => {
     const button = tokenOf(event);
     if (button) app.hover({ token: describe(button), source: "strip" });

@@ -9,7 +9,7 @@
   const EDGE = 8; // pixels that stay free at the window's edge
   let at = -1; // the step that is shown; −1 while there is none
   let awaited = false; // whether the example is on its way
-  let opener = null; // the button that had the focus before
+  /** @type {HTMLElement | null} */ let opener = null; // the button that had the focus before
 
   function kept() {
     try {
@@ -18,7 +18,7 @@
       return 0;
     }
   }
-  function keep(step) {
+  function keep(/** @type {number} */ step) {
     try {
       if (step) window.localStorage.setItem(STORED, String(step));
       else window.localStorage.removeItem(STORED);
@@ -29,7 +29,7 @@
 
   const box = () => app.byId("tour");
   const steps = () => [...box().querySelectorAll("[data-step]")];
-  const part = () => document.querySelector(steps()[at].dataset.step);
+  const part = () => /** @type {HTMLElement} */ (document.querySelector(steps()[at].dataset.step));
   const example = () => (app.examples || [])[Number(box().dataset.exampleOfTour)];
   function isShown() {
     const { info } = app.state;
@@ -45,8 +45,9 @@
       return;
     }
     awaited = false;
-    const wanted = JSON.parse(box().dataset.selection);
-    if (selection && Object.entries(wanted).some(([name, value]) => selection[name] !== value)) app.propose(wanted);
+    /** @type {Partial<Selection>} */ const wanted = JSON.parse(box().dataset.selection);
+    const names = /** @type {(keyof Selection)[]} */ (Object.keys(wanted));
+    if (selection && names.some((name) => selection[name] !== wanted[name])) app.propose(wanted);
     const tab = app.byId(steps()[at].dataset.tab);
     if (tab && tab.getAttribute("aria-selected") === "false") tab.click();
   }
@@ -66,14 +67,14 @@
     const { offsetWidth: width, offsetHeight: height } = node;
     const seen = part().getBoundingClientRect();
     const [most, low] = [window.innerWidth - width - EDGE, window.innerHeight - height - EDGE];
-    const within = (value, end) => Math.max(EDGE, Math.min(value, end));
+    const within = (/** @type {number} */ value, /** @type {number} */ end) => Math.max(EDGE, Math.min(value, end));
     const spots = [
       [within(seen.right - width, most), seen.bottom + GAP],
       [seen.left - width - GAP, within(seen.top, low)],
       [seen.right + GAP, within(seen.top, low)],
       [within(seen.right - width, most), seen.top - height - GAP],
     ];
-    const fits = ([x, y]) => x >= EDGE && x <= most && y >= EDGE && y <= low;
+    const fits = (/** @type {number[]} */ [x, y]) => x >= EDGE && x <= most && y >= EDGE && y <= low;
     const [left, top] = (seen.width && spots.find(fits)) || [most, low];
     node.style.left = `${left}px`;
     node.style.top = `${top}px`;
@@ -85,7 +86,7 @@
       part().scrollIntoView({ block: app.narrow() || seen.height > room ? "start" : "nearest", behavior: "instant" });
   }
 
-  function show(step) {
+  function show(/** @type {number} */ step) {
     const all = steps();
     at = Math.max(0, Math.min(step, all.length - 1));
     keep(at);
@@ -93,7 +94,7 @@
     all.forEach((node, i) => {
       node.hidden = i !== at;
     });
-    const [, back, next] = box().querySelectorAll("[data-tour]");
+    const [, back, next] = /** @type {NodeListOf<HTMLButtonElement>} */ (box().querySelectorAll("[data-tour]"));
     back.disabled = at === 0;
     next.textContent = at === all.length - 1 ? "Done" : "Next";
     bring();
@@ -112,12 +113,12 @@
     const again = opener && opener.isConnected && opener.offsetParent ? opener : app.byId("tour-start");
     if (again) again.focus();
   }
-  function start(button) {
+  function start(/** @type {HTMLButtonElement} */ button) {
     opener = button;
     show(kept());
-    box().querySelector("[data-tour=next]").focus();
+    /** @type {HTMLElement} */ (box().querySelector("[data-tour=next]")).focus();
   }
-  const acts = {
+  /** @type {Record<string, () => void>} */ const acts = {
     leave,
     back: () => show(at - 1),
     next() {

@@ -6,18 +6,20 @@
   "use strict";
   const LEAST = 13; // pixels a row, at which its label and numbers stand clear of its neighbours'
   const USUAL = 10; // rows for which assets/style/parts/cards.css keeps room
-  let graph = null;
-  let over = null;
+  /** @type {Graph} */ let graph;
+  /** @type {SVGElement} */ let over;
 
+  /** @param {string} content @param {number} x @param {number} y @param {string} className */
   function text(content, x, y, className) {
     app.svg("text", { x, y, "text-anchor": "end", class: className }, over).append(content);
   }
+  /** @param {[string, number, boolean]} label @param {number} x @param {number} y */
   function name([label, marks, bold], x, y) {
     const node = app.svg("text", { x, y: y + 4, "text-anchor": "end", class: bold ? "strong" : "" }, over);
     app.svgLabel(node, label, marks);
   }
   /* more rows than usual make the card higher */
-  function grow(rows) {
+  function grow(/** @type {number} */ rows) {
     const figure = app.byId("prediction-figure");
     const { t, b } = (graph.layout && graph.layout.margin) || { t: 0, b: 0 };
     figure.classList.toggle("many-rows", rows > USUAL);
@@ -38,7 +40,7 @@
       );
     }
   }
-  function hover({ points: [point], event }) {
+  function hover(/** @type {{ points: PlotlyPoint[]; event: MouseEvent }} */ { points: [point], event }) {
     const bar = point && point.customdata;
     if (!bar) return;
     const lines = [`${app.isolated(bar.label)} · vocabulary id ${bar.id}`];

@@ -5,14 +5,14 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const NEAR = 1e-6; // of a cell: less is rounding
-  let canvas = null;
-  let source = null; // what is drawn, or is being unpacked
-  let shades = null;
-  let unpacked = null; // the source of these shades
+  /** @type {HTMLCanvasElement} */ let canvas;
+  /** @type {string | null} */ let source = null; // what is drawn, or is being unpacked
+  /** @type {Uint8Array | null} */ let shades = null;
+  /** @type {string | null} */ let unpacked = null; // the source of these shades
   let drawn = ""; // what the canvas shows: shades, range of cells and pixels
   let waiting = Promise.resolve();
 
-  async function unpack(text) {
+  async function unpack(/** @type {string} */ text) {
     const stream = new Blob([app.bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
@@ -20,6 +20,7 @@
    * first and last cell of each pixel between two places of an axis, whose cell i goes from i to i + 1; last < first:
    * none
    */
+  /** @param {number} from @param {number} to @param {number} pixels @param {number} count */
   function spans(from, to, pixels, count) {
     const first = new Int32Array(pixels);
     const last = new Int32Array(pixels);
@@ -38,15 +39,19 @@
     return { first, last, most };
   }
   /* the largest of each pixel's cells: first of its rows, then of its columns */
+  /**
+   * @param {Uint32Array} target @param {Spans} x @param {Spans} y @param {number} columns @param {Uint32Array} table
+   */
   function fill(target, x, y, columns, table) {
     const wide = x.first.length;
     const row = new Uint8Array(columns);
+    const all = /** @type {Uint8Array} */ (shades);
     const [left, right] = [x.first[0], x.last[wide - 1]];
     for (let q = 0; q < y.first.length; q += 1) {
       row.fill(0);
       for (let i = y.first[q]; i <= y.last[q]; i += 1) {
         const at = i * columns;
-        for (let j = left; j <= right; j += 1) if (shades[at + j] > row[j]) row[j] = shades[at + j];
+        for (let j = left; j <= right; j += 1) if (all[at + j] > row[j]) row[j] = all[at + j];
       }
       for (let p = 0; p < wide; p += 1) {
         let largest = 0;
@@ -56,9 +61,9 @@
     }
   }
   /* the box of the axes in whole pixels of the screen */
-  function place(graph, box, ratio) {
+  function place(/** @type {Graph} */ graph, /** @type {Edges} */ box, /** @type {number} */ ratio) {
     const at = graph.getBoundingClientRect();
-    const edge = (value, origin) => Math.round((value + origin) * ratio);
+    const edge = (/** @type {number} */ value, /** @type {number} */ origin) => Math.round((value + origin) * ratio);
     const [x0, x1, y0, y1] = [edge(box.x0, at.left), edge(box.x1, at.left), edge(box.y0, at.top), edge(box.y1, at.top)];
     return {
       left: x0 / ratio - at.left,
@@ -67,6 +72,7 @@
       high: Math.max(1, y1 - y0),
     };
   }
+  /** @param {Graph} graph @param {Plane} plane @param {FigureMeta} shown */
   function draw(graph, { across: key, down: query, box }, shown) {
     const table = app.shadePixels();
     const [rows, columns] = shown.shape;
@@ -85,7 +91,7 @@
     if (drawn !== name) {
       drawn = name;
       Object.assign(canvas, { width: wide, height: high });
-      const paper = canvas.getContext("2d");
+      const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
       const image = paper.createImageData(wide, high);
       fill(new Uint32Array(image.data.buffer), across, down, columns, table);
       paper.putImageData(image, 0, 0);
@@ -101,7 +107,7 @@
     return 0;
   }
   /* new shades: the old ones stay until these are unpacked */
-  function take(graph, cells) {
+  function take(/** @type {Graph} */ graph, /** @type {{ shades: string }} */ cells) {
     source = cells.shades;
     waiting = unpack(source).then((found) => {
       if (source !== cells.shades) return;

@@ -4,6 +4,7 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
+  /** @typedef {Record<string, unknown>} Part */
   const NAME = "var(--"; // how a name begins
   const COLOUR = /color/; // in the names of properties that are colours
   const MARKUP = /(style="color:)(var\(--[a-z0-9-]+\))/g;
@@ -14,23 +15,26 @@
    * are the same objects as before.
    */
   app.coloured = function (figure, valueOf) {
+    /** @type {(value: unknown) => unknown} */
     const ofColour = (value) => {
       if (Array.isArray(value)) return typeof value[0] === "number" && value.length > 2 ? value : value.map(ofColour);
       return typeof value === "string" && value.startsWith(NAME) ? valueOf(value) : value;
     };
-    const ofMarkup = (text) => String(text).replace(MARKUP, (all, style, name) => style + valueOf(name));
-    function ofList(name, list) {
+    const ofMarkup = (/** @type {unknown} */ text) =>
+      String(text).replace(MARKUP, (all, style, name) => style + valueOf(name));
+    function ofList(/** @type {string} */ name, /** @type {unknown[]} */ list) {
       if (COLOUR.test(name)) return ofColour(list);
       if (name === "ticktext") return list.map(ofMarkup);
       const isOfParts = list.length && list[0] !== null && typeof list[0] === "object" && !Array.isArray(list[0]);
-      return isOfParts ? list.map(ofPart) : list;
+      return isOfParts ? /** @type {Part[]} */ (list).map(ofPart) : list;
     }
+    /** @type {(name: string, value: unknown) => unknown} */
     function ofValue(name, value) {
       if (typeof value === "string") return value.startsWith(NAME) && COLOUR.test(name) ? valueOf(value) : value;
       if (value === null || typeof value !== "object" || ArrayBuffer.isView(value) || ELSEWHERE.has(name)) return value;
-      return Array.isArray(value) ? ofList(name, value) : ofPart(value);
+      return Array.isArray(value) ? ofList(name, value) : ofPart(/** @type {Part} */ (value));
     }
-    function ofPart(part) {
+    function ofPart(/** @type {Part} */ part) {
       let copy = part;
       for (const name of Object.keys(part)) {
         const found = ofValue(name, part[name]);
@@ -40,12 +44,12 @@
       }
       return copy;
     }
-    return ofPart(figure);
+    return /** @type {typeof figure} */ (ofPart(/** @type {Part} */ (figure)));
   };
 
-  let theme = null;
-  let shades = null;
-  const values = new Map();
+  /** @type {string | null} */ let theme = null;
+  /** @type {Uint32Array | null} */ let shades = null;
+  /** @type {Map<string, string>} */ const values = new Map();
   /* what was read of a theme's style sheet is kept until there is another one */
   function current() {
     const now = document.documentElement.dataset.theme;
@@ -61,7 +65,7 @@
       const value = getComputedStyle(document.documentElement).getPropertyValue(name.slice("var(".length, -1));
       values.set(name, value.trim() || name);
     }
-    return values.get(name);
+    return /** @type {string} */ (values.get(name));
   };
   /** 256 pixels, by shade: 0 is transparent, 1 … 255 run through the colours of weights. */
   app.shadePixels = function () {
@@ -79,7 +83,8 @@
     return shades;
   };
 
-  const painted = new WeakMap(); // of a layout in a theme's colours: the theme, and the figure as it was answered
+  /* of a layout in a theme's colours: the theme, and the figure as it was answered */
+  /** @type {WeakMap<FigureLayout, { theme: string | null; answer: Figure }>} */ const painted = new WeakMap();
   /** A figure in the page's colours, whether it names them or has those of the other theme. */
   app.inTheme = function (figure) {
     current();

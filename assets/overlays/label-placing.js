@@ -4,7 +4,7 @@
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
   const LEAST = 13; // pixels from one label to the next
   const HEIGHT = 13; // of a label, in pixels
-  let names = null;
+  /** @type {{ info: Info; list: string[] } | null} */ let names = null;
 
   /**
    * Which of `count` indices carry a label: every so many, the strong ones always, and they push the others out.
@@ -21,7 +21,7 @@
 
   /** Two labels, moved apart where their rows are closer than `least`: in pixels by index. `top(index)`: a row's. */
   app.movedApart = function ([token, other], top, least) {
-    const moved = new Map();
+    /** @type {Map<number, number>} */ const moved = new Map();
     if (other === null || other === undefined || other === token) return moved;
     const lack = least - Math.abs(top(token) - top(other));
     if (lack <= 0) return moved;
@@ -34,25 +34,26 @@
   /** Boxes [left, top, right, bottom] that are taken, on a coarse grid; within `bounds`. */
   app.placer = function (bounds) {
     const size = 40;
-    const cells = new Map();
-    const each = (box, visit) => {
+    /** @type {Map<string, Box[]>} */ const cells = new Map();
+    const each = (/** @type {Box} */ box, /** @type {(cell: string) => boolean} */ visit) => {
       for (let cx = Math.floor(box[0] / size); cx <= Math.floor(box[2] / size); cx += 1) {
         for (let cy = Math.floor(box[1] / size); cy <= Math.floor(box[3] / size); cy += 1)
           if (visit(`${cx},${cy}`)) return true;
       }
       return false;
     };
-    const hit = (box) =>
+    const hit = (/** @type {Box} */ box) =>
       each(box, (name) =>
         (cells.get(name) || []).some((b) => box[0] < b[2] && box[2] > b[0] && box[1] < b[3] && box[3] > b[1]),
       );
-    const take = (box) =>
+    const take = (/** @type {Box} */ box) =>
       each(box, (name) => {
         if (!cells.has(name)) cells.set(name, []);
-        cells.get(name).push(box);
+        /** @type {Box[]} */ (cells.get(name)).push(box);
         return false;
       });
-    const inside = (box) => box[0] >= bounds[0] && box[2] <= bounds[2] && box[1] >= bounds[1] && box[3] <= bounds[3];
+    const inside = (/** @type {Box} */ box) =>
+      box[0] >= bounds[0] && box[2] <= bounds[2] && box[1] >= bounds[1] && box[3] <= bounds[3];
     return { hit, take, inside };
   };
 
@@ -66,10 +67,10 @@
   /** What each label of a run adds: its position, where it is repeated or of one character. */
   app.suffixes = function (info) {
     if (names && names.info === info) return names.list;
-    const counts = new Map();
+    /** @type {Map<string, number>} */ const counts = new Map();
     for (const label of info.labels) counts.set(label, (counts.get(label) || 0) + 1);
     const list = info.labels.map((label, i) =>
-      counts.get(label) > 1 || label.replace(/·/g, "").length <= 1 ? " " + i : "",
+      Number(counts.get(label)) > 1 || label.replace(/·/g, "").length <= 1 ? " " + i : "",
     );
     names = { info, list };
     return list;

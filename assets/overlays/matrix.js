@@ -5,11 +5,12 @@
   const LEAST = 13;
   const POSITIONS_ABOVE = 80;
   const SMALL = 5.6; // pixels of one character of a note
-  let graph = null;
-  let over = null;
-  let shown = null;
+  /** @type {Graph} */ let graph;
+  /** @type {SVGElement | null} */ let over = null;
+  /** @type {FigureMeta | null} */ let shown = null;
   let pixels = 0; // the most cells, one way, that a pixel holds
 
+  /** @returns {Cells | null} */
   function geometry() {
     const { info } = app.state;
     if (!shown || !shown.shape || !info || shown.run !== info.run || shown.stamp !== info.stamp) return null;
@@ -25,17 +26,18 @@
     };
   }
 
+  /** @param {number} index @param {Selection} selection @param {Hover | null} hover */
   function emphasis(index, selection, hover) {
     if (index === selection.token) return "selected";
     if (index === selection.second) return "second";
     return hover && (index === hover.token || index === hover.key) ? "hovered" : "";
   }
 
-  function drawLabels(g, state) {
+  function drawLabels(/** @type {Cells} */ g, /** @type {Shows} */ state) {
     const { selection, hover } = state;
     const most = app.narrow() ? 8 : 12;
-    const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
-    const strong = [selection.token, selection.second];
+    /** @type {InView} */ const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
+    /** @type {[number, number | null]} */ const strong = [selection.token, selection.second];
     const apart = app.movedApart(strong, g.top, LEAST);
     for (const i of app.labelled(g.rows, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
       if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
@@ -77,9 +79,9 @@
    * below the cells: that a pixel shows the largest of several weights, and how many labels are skipped, in what room
    * there is
    */
-  function drawNotes(g) {
+  function drawNotes(/** @type {Cells} */ g) {
     const largest = pixels > 1 ? `Each pixel shows the largest of up to ${pixels} × ${pixels} weights` : "";
-    const note = (text, x, anchor) => {
+    const note = (/** @type {string} */ text, /** @type {number} */ x, /** @type {string} */ anchor) => {
       app.svg("text", { x, y: g.box.y1 + 13, "text-anchor": anchor, class: "plain note-text" }, over).textContent =
         text;
     };
@@ -94,30 +96,32 @@
     else if (!largest) note(every, g.box.x0, "start"); // wider than the cells, it ends beside them
   }
   /* where not every row and column has its label: a tick for each */
-  function ticks(g) {
-    const tick = (x1, y1, x2, y2) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, over);
+  function ticks(/** @type {Cells} */ g) {
+    /** @param {number[]} ends */
+    const tick = (...[x1, y1, x2, y2]) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, over);
     if (g.cell < 3) return;
     for (let y = 0; y < g.rows; y += 1)
       if (g.top(y) >= g.box.y0 && g.top(y) <= g.box.y1) tick(g.box.x0 - 4, g.top(y), g.box.x0 - 2, g.top(y));
     for (let x = 0; x < g.columns; x += 1)
       if (g.left(x) >= g.box.x0 && g.left(x) <= g.box.x1) tick(g.left(x), g.box.y0 - 4, g.left(x), g.box.y0 - 2);
   }
-  const ordinal = (step) => step + (step === 2 ? "nd" : "th");
+  const ordinal = (/** @type {number} */ step) => step + (step === 2 ? "nd" : "th");
+  /** @param {Cells} g @param {Shows} state @param {(number | null)[]} strong @param {InView} inView */
   function positions(g, state, strong, inView) {
     const step = STEPS.find((s) => s * g.cell >= 30) || 5000;
     for (let i = 0; i < g.columns; i += step) {
       if (inView(g.left(i), g.box.x0, g.box.x1))
         app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, over).textContent =
-          i;
+          `${i}`;
     }
-    const spans = [];
+    /** @type {[number, number][]} */ const spans = [];
     for (const i of strong) {
       if (i === null || i === undefined || !inView(g.left(i), g.box.x0, g.box.x1)) continue;
-      const name = `${app.elided(app.state.info.labels[i], 12)} ${i}`;
+      const name = `${app.elided(state.info.labels[i], 12)} ${i}`;
       const half = name.length * 3.4;
       const clash = spans.find(([a, b]) => g.left(i) + half > a && g.left(i) - half < b);
       const anchor = clash ? (g.left(i) < (clash[0] + clash[1]) / 2 ? "end" : "start") : "middle";
-      const x = anchor === "end" ? clash[0] - 10 : anchor === "start" ? clash[1] + 10 : g.left(i);
+      const x = clash ? (anchor === "end" ? clash[0] - 10 : clash[1] + 10) : g.left(i);
       spans.push([x - half, x + half]);
       app.svgToken(
         i,
@@ -129,21 +133,23 @@
     }
   }
 
+  /** @type {FrameCells} */
   function frame(g, x0, y0, x1, y1, className, casing) {
-    const at = { x: Math.max(g.box.x0 - 1.5, x0 - 1), y: Math.max(g.box.y0 - 1.5, y0 - 1) };
-    at.width = Math.min(g.box.x1 + 1.5, x1 + 1) - at.x;
-    at.height = Math.min(g.box.y1 + 1.5, y1 + 1) - at.y;
+    const [x, y] = [Math.max(g.box.x0 - 1.5, x0 - 1), Math.max(g.box.y0 - 1.5, y0 - 1)];
+    const at = { x, y, width: Math.min(g.box.x1 + 1.5, x1 + 1) - x, height: Math.min(g.box.y1 + 1.5, y1 + 1) - y };
     if (at.width <= 2 || at.height <= 2) return;
     if (casing) app.svg("rect", { ...at, class: "casing", "stroke-width": casing }, over);
     app.svg("rect", { ...at, class: className }, over);
   }
+  /** @param {Cells} g @param {number} query @param {string} className @param {number=} casing */
   function row(g, query, className, casing) {
-    const { layer } = app.state.selection;
+    const { layer } = /** @type {Shows} */ (app.state).selection;
     const [first, last] = app.span(g.columns, (key) => app.canRead(layer, query, key), Math.min(query, g.columns - 1));
     frame(g, g.left(first - 0.5), g.top(query - 0.5), g.left(last + 0.5), g.top(query + 0.5), className, casing);
   }
+  /** @param {Cells} g @param {number} key @param {string} className @param {number=} casing */
   function column(g, key, className, casing) {
-    const { layer } = app.state.selection;
+    const { layer } = /** @type {Shows} */ (app.state).selection;
     const [first, last] = app.span(g.rows, (query) => app.canRead(layer, query, key), Math.min(key, g.rows - 1));
     frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
   }
@@ -157,29 +163,33 @@
       now &&
       info &&
       shown.stamp === info.stamp &&
-      ["run", "layer", "head"].every((name) => shown[name] === now[name]);
+      shown.run === now.run &&
+      shown.layer === now.layer &&
+      shown.head === now.head;
     app.byId("attention-figure").classList.toggle("stale", Boolean(shown) && !current);
     const g = geometry();
     over.replaceChildren();
     if (cells) pixels = app.cells.paint(graph, g, shown);
     if (!g) return;
-    const { selection, hover } = app.state;
-    drawLabels(g, app.state);
+    const state = /** @type {Shows} */ (app.state);
+    const { selection, hover } = state;
+    drawLabels(g, state);
     if (hover && hover.token !== selection.token) row(g, hover.token, "thin");
-    if ((selection.second ?? null) !== null) {
+    if (typeof selection.second === "number") {
       if (selection.second !== selection.token) row(g, selection.second, "second-row", 3.5);
       column(g, selection.second, "column", 3.5);
     }
     row(g, selection.token, "row", 4);
   }
 
-  function cellAt(event) {
+  function cellAt(/** @type {MouseEvent} */ event) {
     const g = geometry();
     if (!g) return null;
     const frameBox = graph.getBoundingClientRect();
     const x = event.clientX - frameBox.left;
     const y = event.clientY - frameBox.top;
-    const within = (index, count) => (index >= 0 && index < count ? { token: index, key: null } : null);
+    const within = (/** @type {number} */ index, /** @type {number} */ count) =>
+      index >= 0 && index < count ? { token: index, key: null } : null;
     if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1) return within(g.query(y), g.rows); // a row's label
     if (y < g.box.y0 && y > 0 && x >= g.box.x0) {
       // a column's, along its slope
@@ -190,8 +200,8 @@
     const cell = { token: g.query(y), key: g.key(x) };
     return cell.token >= 0 && cell.key >= 0 && cell.token < g.rows && cell.key < g.columns ? cell : null;
   }
-  let pointer = null;
-  async function hover(event) {
+  /** @type {ReturnType<typeof cellAt>} */ let pointer = null;
+  async function hover(/** @type {MouseEvent} */ event) {
     const cell = cellAt(event);
     pointer = cell;
     graph.style.cursor = cell ? "pointer" : "";
@@ -208,10 +218,11 @@
       return;
     }
     const { clientX, clientY } = event;
+    const of = /** @type {FigureMeta} */ (shown);
     const names = [app.label(cell.token), ` (${cell.token}) attends to `, app.label(cell.key), ` (${cell.key})`];
-    if (!app.canRead(shown.layer, cell.token, cell.key)) {
+    if (!app.canRead(of.layer, cell.token, cell.key)) {
       const why =
-        cell.key > cell.token && app.state.info.masks[shown.layer][0] === "causal"
+        cell.key > cell.token && /** @type {Shows} */ (app.state).info.masks[of.layer][0] === "causal"
           ? "it comes later"
           : "it is outside the layer's window";
       app.tip(
@@ -222,14 +233,14 @@
       return;
     }
     try {
-      const weight = await app.exact(shown, cell.token);
+      const weight = await app.exact(of, cell.token);
       if (pointer === cell)
         app.tip([names, ["weight ", app.make("b", "", app.precise(weight(cell.key)))]], clientX, clientY);
     } catch {
       if (pointer === cell) app.tip([names, "the exact weight could not be fetched"], clientX, clientY);
     }
   }
-  function click(event) {
+  function click(/** @type {MouseEvent} */ event) {
     const cell = cellAt(event);
     if (!cell) return;
     if (event.shiftKey)

@@ -17,8 +17,9 @@
    */
   app.plane = function (graph) {
     const layout = graph && graph._fullLayout;
-    const { xaxis: x, yaxis: y } = layout || {};
-    if (!x || !y || !x._length || !y._length) return null;
+    if (!layout || !layout.xaxis || !layout.yaxis) return null;
+    const { xaxis: x, yaxis: y } = layout;
+    if (!x._length || !y._length) return null;
     return {
       box: { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length },
       left: (value) => x._offset + x.l2p(value),
@@ -34,7 +35,7 @@
   /** The ticks of an axis, "x" or "y": the value of each, and the element that is its text. */
   app.ticksOf = (graph, axis) =>
     [...graph.querySelectorAll(`g.${axis}tick`)].map((tick) => ({
-      value: (tick.__data__ || {}).x,
+      value: tick.__data__ ? tick.__data__.x : NaN,
       text: tick.querySelector("text"),
     }));
 

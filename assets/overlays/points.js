@@ -15,20 +15,21 @@
   const REACH = 20; // pixels from a point at which a click still means it
 
   /* over the graph of one view */
-  function attach(view) {
-    let graph = null;
-    let over = null;
+  function attach(/** @type {string} */ view) {
+    /** @type {Graph} */ let graph;
+    /** @type {SVGElement | null} */ let over = null;
     /* the places of all tokens in pixels: by Plotly, or by what the figure was told (assets/overlays/space.js) */
-    function points(space) {
+    function points(/** @type {Space | null} */ space) {
       const plane = app.plane(graph);
       const trace = plane && graph.data && graph.data[0];
       if (!trace || !app.state.info) return [];
-      const { meta } = graph.layout;
+      const { meta } = /** @type {FigureLayout} */ (graph.layout);
       if (meta && meta.run !== app.state.info.run) return [];
       const { x0, x1, y0, y1 } = plane.box;
       const found = space ? spots(space) : plotted(trace, plane);
       return found.filter((p) => p.x >= x0 - 2 && p.x <= x1 + 2 && p.y >= y0 - 2 && p.y <= y1 + 2);
     }
+    /** @param {{ customdata?: { token: number }[] }} trace @param {Plane} plane */
     function plotted(trace, plane) {
       const places = app.pointsOf(graph);
       if (!trace.customdata || !places.length) return [];
@@ -37,7 +38,7 @@
         return { token, at: [x, y], x: plane.left(x), y: plane.top(y) };
       });
     }
-    function spots(space) {
+    function spots(/** @type {Space} */ space) {
       const found = [];
       for (let token = 0; token < space.tokens; token += 1) {
         const p = space.spot(space.at, token);
@@ -46,14 +47,14 @@
       return found;
     }
     /* the places of the selected and the second token's paths */
-    function stops(space) {
-      const { selection } = app.state;
+    function stops(/** @type {Space | null} */ space) {
+      const { selection } = /** @type {Shows} */ (app.state);
       if (!space || !space.path) return [];
       return [selection.token, selection.second]
-        .filter((token) => token !== null && token !== undefined)
+        .filter((token) => typeof token === "number")
         .flatMap((token) => way(space, token));
     }
-    function way(space, token) {
+    function way(/** @type {Space} */ space, /** @type {number} */ token) {
       const found = [];
       for (let place = 0; place < space.places; place += 1) {
         const p = space.spot(place, token);
@@ -62,16 +63,18 @@
       return found;
     }
 
+    /** @param {Dot[]} all @param {Shows} state @param {Dot[]} path @param {Element} parent */
     function drawLabels(all, state, path, parent) {
       const { selection, hover, info } = state;
       const ends = app.suffixes(info);
       const most = app.narrow() ? 8 : 12;
-      const { x0, y0, y1 } = app.plane(graph).box;
-      const place = app.placer([x0, y0 - 4, app.drawnSize(graph).width, y1 + 2]);
+      const { x0, y0, y1 } = /** @type {Plane} */ (app.plane(graph)).box;
+      const { width } = /** @type {{ width: number }} */ (app.drawnSize(graph));
+      const place = app.placer([x0, y0 - 4, width, y1 + 2]);
       for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
       const first = [selection.token, selection.second, hover ? hover.token : null];
       const done = new Set();
-      const draw = (p) => {
+      const draw = (/** @type {Dot | undefined} */ p) => {
         if (!p || done.has(p.token)) return;
         done.add(p.token);
         const always = p.token === selection.token || p.token === selection.second;
@@ -100,10 +103,11 @@
       for (const p of all) draw(p);
     }
     /* the layers along the selected token's path, as many as find room */
+    /** @param {Dot[]} path @param {ReturnType<App["placer"]>} place @param {Element} parent */
     function layerNumbers(path, place, parent) {
       const order = [...path].sort((a, b) => importance(b, path.length) - importance(a, path.length));
       for (const p of order) {
-        const text = p.place === 0 ? "E" : String(p.place - 1);
+        const text = p.place ? String(p.place - 1) : "E";
         const box = DIRECTIONS.map((d) => app.labelBox(p, d, text.length * CHARACTER, 5)).find(
           (b) => place.inside(b) && !place.hit(b),
         );
@@ -112,11 +116,11 @@
         app.svg("text", { x: box[0], y: box[1] + 10, class: "plain stop-number" }, parent).textContent = text;
       }
     }
-    function importance({ place }, count) {
+    function importance(/** @type {Dot} */ { place = 0 }, /** @type {number} */ count) {
       return place === 0 || place === count - 1 ? 3 : (place - 1) % 5 === 0 ? 2 : 1;
     }
 
-    function line(way, className, parent) {
+    function line(/** @type {Dot[]} */ way, /** @type {string} */ className, /** @type {Element} */ parent) {
       if (way.length > 1)
         app.svg(
           "polyline",
@@ -125,27 +129,28 @@
         );
     }
     /* box, quiet paths and dots, where Plotly draws none */
-    function drawSpace(space, all, parent) {
-      const { selection } = app.state;
+    function drawSpace(/** @type {Space} */ space, /** @type {Dot[]} */ all, /** @type {Element} */ parent) {
+      const { selection } = /** @type {Shows} */ (app.state);
+      const depth = ({ depth: away = 0 }) => away;
       if (space.dimensions === 3) app.spaceBox(space, parent);
       for (const token of space.quiet) {
         if (token !== selection.token && token !== selection.second) line(way(space, token), "quiet", parent);
       }
-      const far = Math.max(...all.map((p) => p.depth));
-      const range = far - Math.min(...all.map((p) => p.depth)) || 1;
+      const far = Math.max(...all.map(depth));
+      const range = far - Math.min(...all.map(depth)) || 1;
       const size = all.length <= 80 ? 3.5 : all.length <= 400 ? 3 : 2.5;
-      for (const p of [...all].sort((a, b) => b.depth - a.depth)) {
-        const close = space.dimensions === 3 ? (far - p.depth) / range : 1;
+      for (const p of [...all].sort((a, b) => depth(b) - depth(a))) {
+        const close = space.dimensions === 3 ? (far - depth(p)) / range : 1;
         app.svg(
           "circle",
           { cx: p.x, cy: p.y, r: size * (0.75 + 0.25 * close), opacity: 0.5 + 0.5 * close, class: "dot0" },
           parent,
         );
       }
-      for (const [token, name] of [
+      for (const [token, name] of /** @type {[number | null, string][]} */ ([
         [selection.second, "path second-path"],
         [selection.token, "path"],
-      ]) {
+      ])) {
         if (token === null || token === undefined || !space.path) continue;
         const found = way(space, token);
         line(found, name, parent);
@@ -153,17 +158,20 @@
           app.svg("circle", { cx: p.x, cy: p.y, r: 2, class: token === selection.token ? "dot" : "dot2" }, parent);
       }
     }
+    /** @param {Space} space @param {number} token @param {string} className @param {Element} parent */
     function stem(space, token, className, parent) {
       const [top, floor] = [space.spot(space.at, token), space.floor(space.at, token)];
       if (top) app.svg("line", { x1: top.x, y1: top.y, x2: floor.x, y2: floor.y, class: className }, parent);
     }
     /* `moving`: the figure is being turned, and only what is selected carries its name */
+    /** @param {boolean=} moving */
     function paint(moving) {
       if (!over || !app.isOpen(view)) return;
       over.replaceChildren();
-      const { selection, info } = app.state;
+      const state = /** @type {Shows} */ (app.state);
+      const { selection, info } = state;
       const space = app.space(graph);
-      const spatial = Boolean(space) && space.dimensions === 3;
+      const spatial = space !== null && space.dimensions === 3;
       app.byId(`${view}-figure`).classList.toggle("spatial", spatial);
       if (!selection || !info) return;
       const all = points(space);
@@ -177,12 +185,12 @@
         moving === true && all.length > 80
           ? all.filter((p) => p.token === selection.token || p.token === selection.second)
           : all;
-      drawLabels(named, app.state, space && space.path ? way(space, selection.token) : [], over);
+      drawLabels(named, state, space && space.path ? way(space, selection.token) : [], over);
       marks(all);
     }
-    function marks(all) {
-      const { selection, hover } = app.state;
-      const find = (token) => all.find((p) => p.token === token);
+    function marks(/** @type {Dot[]} */ all) {
+      const { selection, hover } = /** @type {Shows} */ (app.state);
+      const find = (/** @type {number} */ token) => all.find((p) => p.token === token);
       const hovered = hover && find(hover.token);
       if (hovered) app.svg("circle", { cx: hovered.x, cy: hovered.y, r: 7, class: "thin" }, over);
       const second = selection.second !== null && find(selection.second);
@@ -199,17 +207,19 @@
     }
 
     /* the token's point, or else the place on a path, that a pointer means */
-    function nearest(event) {
+    function nearest(/** @type {MouseEvent} */ event) {
       const box = graph.getBoundingClientRect();
-      const away = (p) => Math.hypot(p.x - (event.clientX - box.left), p.y - (event.clientY - box.top));
+      const away = (/** @type {Dot} */ p) =>
+        Math.hypot(p.x - (event.clientX - box.left), p.y - (event.clientY - box.top));
       const space = app.space(graph);
-      const best = [...points(space), ...stops(space)].reduce(
+      /** @type {Dot[]} */ const all = [...points(space), ...stops(space)];
+      const best = all.reduce(
         (found, p) => (found === null || away(p) < away(found) - 0.5 ? p : found),
-        null,
+        /** @type {Dot | null} */ (null),
       );
       return best !== null && away(best) <= REACH ? best : null;
     }
-    function click(event) {
+    function click(/** @type {MouseEvent} */ event) {
       const { selection } = app.state;
       const found = nearest(event);
       if (found === null || !selection) return;
@@ -219,13 +229,14 @@
       else goTo(place);
     }
     /* a place on a path is a layer, or the embeddings, which are an option of the card */
-    function goTo(place) {
-      if (graph.layout.meta.space.follows === (place === 0)) {
+    function goTo(/** @type {number} */ place) {
+      const space = app.space(graph);
+      if (space && space.follows === (place === 0)) {
         window.dash_clientside.set_props(`${view}-at`, { value: place === 0 ? "embeddings" : "layer" });
       }
       if (place > 0) app.propose({ layer: place - 1 }, view);
     }
-    function hover(event) {
+    function hover(/** @type {MouseEvent} */ event) {
       const found = event.buttons ? null : nearest(event);
       graph.style.cursor = found ? "pointer" : "";
       if (!found) {
@@ -264,6 +275,6 @@
       if (what === "selection" || what === "hover" || what === "size") paint();
     });
   }
-  const number = (value) => Number(value).toPrecision(4);
+  const number = (/** @type {number} */ value) => Number(value).toPrecision(4);
   for (const view of ["hidden", "path"]) attach(view);
 });

@@ -6,11 +6,11 @@
   const START = { yaw: -0.55, pitch: 0.27, zoom: 1 };
   const STEP = Math.PI / 12;
   const camera = { ...START };
-  const read = new WeakMap();
+  /** @type {WeakMap<Told, Float32Array>} */ const read = new WeakMap();
 
-  function numbers(told) {
+  function numbers(/** @type {Told} */ told) {
     if (!read.has(told)) read.set(told, new Float32Array(app.bytes(told.coordinates).buffer));
-    return read.get(told);
+    return /** @type {Float32Array} */ (read.get(told));
   }
 
   /**
@@ -19,15 +19,17 @@
   app.space = function (graph) {
     const { info, selection } = app.state;
     const plane = app.plane(graph);
-    const meta = plane && graph.layout && graph.layout.meta;
+    const meta = plane && graph && graph.layout && graph.layout.meta;
     if (!meta || !meta.space || !info || !selection || meta.run !== info.run) return null;
     const told = meta.space;
     const [places, tokens, dimensions] = told.shape;
     const { box } = plane;
     const values = numbers(told);
     const lens =
-      dimensions === 3 ? perspective(box, told.ranges) : (c) => ({ x: plane.left(c[0]), y: plane.top(c[1]), depth: 0 });
-    const coordinates = (place, token) => {
+      dimensions === 3
+        ? perspective(box, told.ranges)
+        : (/** @type {ArrayLike<number>} */ c) => ({ x: plane.left(c[0]), y: plane.top(c[1]), depth: 0 });
+    const coordinates = (/** @type {number} */ place, /** @type {number} */ token) => {
       const start = (place * tokens + token) * dimensions;
       return values.subarray(start, start + dimensions);
     };
@@ -39,6 +41,7 @@
       coordinates,
       path: told.path,
       quiet: told.quiet,
+      follows: told.follows,
       titles: told.titles,
       ranges: told.ranges,
       at: told.follows ? selection.layer + 1 : told.at,
@@ -56,7 +59,7 @@
   };
 
   /* three components to pixels: parallel lines stay parallel, so that lengths along one axis can be compared */
-  function perspective({ x0, x1, y0, y1 }, ranges) {
+  function perspective(/** @type {Edges} */ { x0, x1, y0, y1 }, /** @type {[number, number][]} */ ranges) {
     const wide = Math.max(1, Math.min(1.8, (0.62 * (x1 - x0)) / (y1 - y0)));
     const [cy, sy, cp, sp] = [
       Math.cos(camera.yaw),
@@ -66,7 +69,7 @@
     ];
     const high = Math.abs(cp) + wide * 1.3 * Math.abs(sp) + 0.12;
     const scale = camera.zoom * Math.min((y1 - y0) / 2 / high, (x1 - x0) / 2 / (wide * 1.42 + 0.35));
-    return (c) => {
+    return (/** @type {ArrayLike<number>} */ c) => {
       const [a, b, up] = ranges.map(([low, top], i) => ((2 * (c[i] - low)) / (top - low) - 1) * (i < 2 ? wide : 1));
       const away = b * cy - a * sy;
       return {
@@ -77,26 +80,26 @@
     };
   }
 
-  function ticks([low, high]) {
+  function ticks(/** @type {[number, number]} */ [low, high]) {
     const rough = (high - low) / 4;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough) || rough;
     const found = [];
     for (let value = Math.ceil(low / step) * step; value <= high; value += step)
       found.push(Math.abs(value) < step / 1e6 ? 0 : value);
     return found;
   }
-  const short = (value) => String(Number(value.toPrecision(6))).replace("-", "−");
+  const short = (/** @type {number} */ value) => String(Number(value.toPrecision(6))).replace("-", "−");
 
   /** The box around three components: its floor with a grid, the far edges, and the axes nearest to the viewer. */
   app.spaceBox = function (space, parent) {
     const { ranges, lens } = space;
-    const line = (a, b, name) => {
+    const line = (/** @type {number[]} */ a, /** @type {number[]} */ b, /** @type {string} */ name) => {
       const [p, q] = [lens(a), lens(b)];
       app.svg("line", { x1: p.x, y1: p.y, x2: q.x, y2: q.y, class: name }, parent);
     };
     const [low, high] = [0, 1].map((side) => ranges.map((range) => range[side]));
-    const depth = (i, value) => {
+    const depth = (/** @type {number} */ i, /** @type {number} */ value) => {
       const c = ranges.map(([a, b]) => (a + b) / 2);
       c[i] = value;
       return lens(c).depth;
@@ -117,6 +120,7 @@
     scale(space, 2, (value) => [...left, value], parent);
   };
   /* numbers and title along one axis, on the side away from the middle */
+  /** @param {Space} space @param {number} index @param {(value: number) => number[]} on @param {Element} parent */
   function scale({ ranges, titles, lens, box }, index, on, parent) {
     const [low, high] = ranges[index];
     const [start, end] = [lens(on(low)), lens(on(high))];
@@ -163,18 +167,18 @@
 
   /** Let hands turn the figure: drags, keys on its buttons; `redraw(moving)` paints. */
   app.turning = function (graph, holder, active, redraw) {
-    let from = null;
+    /** @type {{ x: number; y: number; far: number } | null} */ let from = null;
     let asked = 0;
-    const later = (moving) => {
+    const later = (/** @type {boolean} */ moving) => {
       cancelAnimationFrame(asked);
       asked = requestAnimationFrame(() => redraw(moving));
     };
-    const turn = (yaw, pitch, moving) => {
+    const turn = (/** @type {number} */ yaw, /** @type {number} */ pitch, moving = false) => {
       camera.yaw += yaw;
       camera.pitch = Math.max(-1.5, Math.min(1.5, camera.pitch + pitch));
       later(moving);
     };
-    const nearer = (factor) => {
+    const nearer = (/** @type {number} */ factor) => {
       camera.zoom = Math.max(0.5, Math.min(8, camera.zoom * factor));
       later(false);
     };
@@ -211,6 +215,7 @@
     });
     let turned = false;
     const keys = app.make("div", "turners");
+    /** @type {[sign: string, name: string, act: () => void][]} */
     const buttons = [
       ["‹", "Turn left", () => turn(STEP, 0)],
       ["›", "Turn right", () => turn(-STEP, 0)],

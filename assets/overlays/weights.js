@@ -1,19 +1,19 @@
 /* Exact attention weights, fetched and kept; how one is written. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const rows = new Map();
+  /** @type {Map<string, Promise<Float32Array>>} */ const rows = new Map();
 
   /** The exact weights of a row: a function of the key. Fetched a block of rows at a time, and kept. */
   app.exact = async function ({ run, stamp, layer, head, shape }, query) {
-    const { token } = app.state.info.counts;
-    const [queries, keys] = shape || [token, token];
+    const { counts, version } = /** @type {Shows} */ (app.state).info;
+    const [queries, keys] = shape || [counts.token, counts.token];
     const block = Math.max(1, Math.floor(16384 / keys));
     const first = Math.floor(query / block) * block;
     const last = Math.min(queries, first + block);
     const name = `${run}/${stamp}/${layer}/${head}/${first}`;
     if (!rows.has(name)) {
       if (rows.size > 64) rows.clear();
-      const query = new URLSearchParams({ from: first, to: last, v: app.state.info.version, stamp });
+      const query = new URLSearchParams({ from: `${first}`, to: `${last}`, v: version, stamp });
       rows.set(
         name,
         fetch(app.url(`run/${run}/attention/${layer}/${head}?${query}`))
@@ -29,11 +29,11 @@
           }),
       );
     }
-    const values = await rows.get(name);
+    const values = /** @type {Float32Array} */ (await rows.get(name));
     return (key) => values[(query - first) * keys + key];
   };
 
-  function precise(value) {
+  function precise(/** @type {number} */ value) {
     return !Number.isFinite(value)
       ? "not finite"
       : value === 0

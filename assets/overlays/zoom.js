@@ -3,12 +3,13 @@
   "use strict";
   const WORDS = "Drag to zoom; double-click to show all again.";
 
-  function tell(graph) {
+  function tell(/** @type {Graph} */ graph) {
     const figure = graph.closest(".figure");
     if (!figure) return;
-    const zooms = Boolean(graph.layout) && graph.layout.dragmode === "zoom";
-    const told = figure.parentElement.querySelector(":scope > .zoom-hint");
-    if (zooms && !told) figure.parentElement.append(app.make("p", "zoom-hint", WORDS));
+    const zooms = graph.layout && graph.layout.dragmode === "zoom";
+    const card = /** @type {HTMLElement} */ (figure.parentElement);
+    const told = card.querySelector(":scope > .zoom-hint");
+    if (zooms && !told) card.append(app.make("p", "zoom-hint", WORDS));
     if (!zooms && told) told.remove();
   }
   for (const view of ["attention", "hidden", "path", "prediction"]) {

@@ -8,7 +8,7 @@
     const box = app.byId("cards");
     if (!box || !large) return;
     const moved = box.dataset.large !== large;
-    box.dataset.large = large;
+    box.dataset.large = String(large);
     for (const button of box.querySelectorAll("[data-enlarge]")) {
       const is = button.dataset.enlarge === large;
       button.setAttribute("aria-pressed", String(is));
@@ -31,7 +31,8 @@
     const button = event.target.closest("[data-enlarge]");
     if (!button) return;
     window.dash_clientside.set_props("large", { data: button.dataset.enlarge });
-    const tab = button.closest(".card-of-views").querySelector(".card-tab.active");
+    const card = /** @type {HTMLElement} */ (button.closest(".card-of-views"));
+    const tab = /** @type {HTMLElement} */ (card.querySelector(".card-tab.active"));
     setTimeout(() => tab.focus(), 0); // the button goes
   });
   app.onPaint((state, what) => {

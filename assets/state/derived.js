@@ -12,22 +12,24 @@
     byte.toString(16).padStart(2, "0"),
   ).join("");
   const OFTEN = 2; // times that a result may be said to be there and yet be missing
-  const failed = new Map(); // result of a capture → why it is not asked for
-  const came = new Map(); // result of a capture → how often it was said to be there, while it is missing
-  const waiting = new WeakMap(); // place of an error → the words that stood there while it was computed
-  let wanted = []; // the requests of the set that was asked for last, but for those that are done
+  /** @type {Map<string, { error: string }>} */ const failed = new Map(); // why a result is not asked for
+  // how often a result of a capture was said to be there, while it is missing
+  /** @type {Map<string, number>} */ const came = new Map();
+  // place of an error → the words that stood there while it was computed
+  /** @type {WeakMap<Element, ChildNode[]>} */ const waiting = new WeakMap();
+  /** @type {DerivedRequest[]} */ let wanted = []; // of the set that was asked for last, what is not done
   let silent = 0;
   let serial = 0;
 
-  const ofCapture = (name) => `${app.stamp} ${name}`;
-  const places = (name) => document.querySelectorAll(`[data-waits="${name}"]`);
-  const names = (requests) =>
+  const ofCapture = (/** @type {string} */ name) => `${app.stamp} ${name}`;
+  const places = (/** @type {string} */ name) => document.querySelectorAll(`[data-waits="${name}"]`);
+  const names = (/** @type {DerivedRequest[]} */ requests) =>
     requests
       .map(({ name }) => name)
       .sort()
       .join();
 
-  function ask(requests) {
+  function ask(/** @type {DerivedRequest[]} */ requests) {
     if (names(requests) === names(wanted)) return;
     wanted = requests;
     send();
@@ -50,20 +52,20 @@
     send();
   }
   /* it is not asked for again by itself */
-  function fails(name, outcome) {
+  function fails(/** @type {string} */ name, /** @type {{ error: string }} */ outcome) {
     wanted = wanted.filter((request) => request.name !== name);
     failed.set(ofCapture(name), outcome);
     say(name, outcome);
     if (!wanted.length) clearTimeout(silent);
   }
-  function button(text, act) {
+  function button(/** @type {string} */ text, /** @type {() => void} */ act) {
     const node = app.make("button", "quiet", text);
     node.type = "button";
     node.addEventListener("click", act);
     return node;
   }
   /* the reason in place of the words that say that it is computed */
-  function say(name, outcome) {
+  function say(/** @type {string} */ name, /** @type {{ error: string }} */ outcome) {
     for (const place of places(name)) {
       if (!waiting.has(place)) waiting.set(place, [...place.childNodes]);
       const why = place.tagName === "DIV" ? app.make("b", "", outcome.error) : outcome.error;
@@ -75,48 +77,50 @@
     }
     if (places(name).length) app.say(outcome.error);
   }
-  function retry(name) {
+  function retry(/** @type {string} */ name) {
     failed.delete(ofCapture(name));
     came.delete(ofCapture(name));
-    for (const place of places(name)) if (waiting.has(place)) place.replaceChildren(...waiting.get(place));
-    app.refresh(app.state.selection);
+    for (const place of places(name)) if (waiting.has(place)) place.replaceChildren(...(waiting.get(place) || []));
+    app.refresh(/** @type {Shows} */ (app.state).selection);
   }
-  function cancel(name) {
+  function cancel(/** @type {string} */ name) {
     const rest = wanted.filter((request) => request.name !== name);
     failed.set(ofCapture(name), { error: "Cancelled." });
     ask(rest);
     say(name, { error: "Cancelled." });
   }
   /* how far a result is, below the words that say that it is computed */
-  function tell(name, { ahead, message }) {
+  function tell(/** @type {string} */ name, /** @type {DerivedState} */ { ahead, message }) {
     const words = ahead ? `${ahead} before this one` : message || "";
     for (const place of places(name)) {
-      let line = place.querySelector(".how-far");
-      if (!line) {
-        line = app.make(place.tagName === "DIV" ? "p" : "span", "how-far");
+      const told = place.querySelector(".how-far");
+      const line = told || app.make(place.tagName === "DIV" ? "p" : "span", "how-far");
+      if (!told) {
         line.append(app.make("span"), " ");
         place.append(" ", line);
         setTimeout(() => {
           if (line.isConnected) line.append(button("Cancel", () => cancel(name)));
         }, PATIENCE);
       }
-      line.firstChild.textContent = words;
+      /** @type {ChildNode} */ (line.firstChild).textContent = words;
     }
   }
 
+  /** @type {Map<string, { awaits: DerivedRequest[]; at: Asked["at"] }>} */
   const awaited = new Map(); // per view: what its words wait for
   document.addEventListener("view-words", ({ detail: { view, awaits, asked } }) => {
     awaited.set(view, { awaits, at: asked ? asked.at : {} });
     renew(awaits);
   });
   /* words of another selection, as those of a tab that was closed meanwhile, want nothing any more */
-  function isNow({ at }) {
+  function isNow(/** @type {{ at: Asked["at"] }} */ { at }) {
     const { selection } = app.state;
+    /** @type {Record<string, string | null>} */
     const now = selection ? { ...app.history.places(selection), stamp: app.stamp } : {};
     return Object.entries(at).every(([name, value]) => value === (now[name] ?? null));
   }
   /* the set is what the open tabs wait for; `news`: what has just been said to be awaited */
-  function renew(news) {
+  function renew(/** @type {DerivedRequest[]} */ news) {
     const open = [...awaited]
       .filter(([view, words]) => app.isOpen(view) && isNow(words))
       .flatMap(([, words]) => words.awaits);
@@ -126,7 +130,8 @@
     for (const { name } of news) {
       if ((came.get(ofCapture(name)) || 0) >= OFTEN)
         failed.set(ofCapture(name), { error: "This result did not come." });
-      if (failed.has(ofCapture(name))) say(name, failed.get(ofCapture(name)));
+      const outcome = failed.get(ofCapture(name));
+      if (outcome) say(name, outcome);
     }
     ask(all.filter(({ name }) => !failed.has(ofCapture(name))));
   }
@@ -142,19 +147,19 @@
   own.derivedProgress = (told) => hear(told, false);
   /** What they came to: the same, and of one that is not named that it was there before. */
   own.derivedResult = (told) => hear(told, true);
-  function hear(told, ends) {
+  function hear(/** @type {DerivedTold | null} */ told, /** @type {boolean} */ ends) {
     if (!told) return;
     const mine = told.serial === `${PAGE}-${serial}`; // else of a set that another has taken the place of
     if (told.error) {
       // the set as a whole was refused
-      if (mine) wanted.slice().forEach(({ name }) => fails(name, told));
+      if (mine) wanted.slice().forEach(({ name }) => fails(name, { error: String(told.error) }));
       return;
     }
     let news = false;
     for (const { name } of wanted.slice()) {
       const state = (told.watched || {})[name];
       if (state && state.error) {
-        if (!state.cancelled) fails(name, state);
+        if (!state.cancelled) fails(name, { error: state.error });
       } else if (state && !state.run) tell(name, state);
       else if (state || (ends && mine)) {
         // it is there; one that is not named was there before

@@ -11,14 +11,15 @@
     if (what !== "run" || !app.embedded()) return;
     const { title, layers, heads, labels } = state.info;
     const tokens = labels.length === 1 ? "1 token" : `${labels.length.toLocaleString("en")} tokens`;
-    document.querySelector(".header h1").textContent = `${title}: ${tokens}, ${layers} layers × ${heads} heads`;
+    /** @type {HTMLElement} */ (document.querySelector(".header h1")).textContent =
+      `${title}: ${tokens}, ${layers} layers × ${heads} heads`;
   });
   document.addEventListener(
     "click",
     (event) => {
       // before the browser follows the link: to what is selected now
       const link = event.target.closest("#open-tab");
-      if (link) link.href = window.location.href;
+      if (link) link.setAttribute("href", window.location.href);
     },
     true,
   );

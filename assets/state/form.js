@@ -2,9 +2,9 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const own = window.dash_clientside.dashboard;
-  const props = (id, values) => window.dash_clientside.set_props(id, values);
-  let catalog = {};
-  let chosen = null;
+  /** @type {SetProps} */ const props = (id, values) => window.dash_clientside.set_props(id, values);
+  /** @type {Record<string, ModelFacts>} */ let catalog = {};
+  /** @type {string | null} */ let chosen = null;
 
   /* model and token count */
   own.modelChosen = function (name, entries) {
@@ -22,7 +22,7 @@
   app.chosen = () => chosen;
   /** What is known of a model; of a hub id that was typed, only that it is fetched. */
   app.modelOf = modelOf;
-  function modelOf(name) {
+  function modelOf(/** @type {string | null} */ name) {
     if (!name) return null;
     const unknown = { title: name.split("/").pop(), kind: null, layers: 0, heads: 0, here: false, limit: null };
     return app.arrivedModel(name) || catalog[name] || unknown;
@@ -31,14 +31,14 @@
   let wide = 0; // pixels for which the text was fitted
   /* the box's own width: what stands beside it in the frame takes more or less of that */
   const width = new ResizeObserver(([{ target }]) => {
-    if (target.offsetWidth !== wide) fit(target);
+    if (target instanceof HTMLTextAreaElement && target.offsetWidth !== wide) fit(target);
   });
   /**
    * One line, all lines while they are written (and on a phone), or folded to the first one. Measured without what
    * folding adds.
    */
   app.fitText = fit;
-  function fit(area) {
+  function fit(/** @type {HTMLTextAreaElement} */ area) {
     const composer = app.byId("composer");
     const edit = app.byId("edit-text");
     const editing = document.activeElement === area;
@@ -107,7 +107,7 @@
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
     if (triggered.includes("run-info.data") && info) {
-      if (info.error) app.notify({ lead: "Error.", text: info.error });
+      if (info.error) app.notify({ lead: "Error.", text: String(info.error) });
       else if (info.problem) app.notify({ lead: "Part of this link was ignored.", text: info.problem, plain: true });
       if (!info.error) {
         app.arrive(info);
@@ -122,32 +122,32 @@
     }
     captions();
   };
-  function outcomeNotice(outcome) {
+  function outcomeNotice(/** @type {Outcome} */ outcome) {
     app.state.outcome = outcome;
     if (!outcome.error) {
       app.hideNotice();
-      if (outcome.stamp) app.expectHeads(outcome.run, outcome.stamp);
+      if (outcome.run && outcome.stamp) app.expectHeads(outcome.run, outcome.stamp);
       return;
     }
     const keeps = app.state.info ? " The previous run is still shown." : "";
     if (outcome.cancelled)
       app.notify({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
-    else app.notify({ lead: "Error.", text: outcome.error, details: outcome.details, again: outcome.retry });
+    else app.notify({ lead: "Error.", text: String(outcome.error), details: outcome.details, again: outcome.retry });
   }
   /* the text box follows the run that is shown, unless it holds something else: an edit that was not run yet */
   let shownText = "";
   const PAGE_TITLE = "Transformer dashboard";
   /** The beginning of a text, in one line. */
   app.begin = (text) => app.elided(text.split(/\s+/).join(" ").trim(), 40);
-  function entitle(info) {
+  function entitle(/** @type {Info} */ info) {
     document.title = `${info.name || app.begin(info.text)} · ${PAGE_TITLE}`;
   }
   /** The run that is shown has a new name; "" takes it away. */
   app.retitle = (name) => {
-    app.state.info.name = name;
-    entitle(app.state.info);
+    const { info } = app.state;
+    if (info) entitle(Object.assign(info, { name }));
   };
-  function fillForm(info) {
+  function fillForm(/** @type {Info} */ info) {
     const area = app.byId("text");
     if (!area || app.textComesBack() || (area.value && area.value !== shownText)) return;
     if (catalog[info.model] || info.known) {
@@ -161,15 +161,15 @@
    * browser takes for that, or somebody writes; a model that cannot be chosen is not waited for that long.
    */
   let filling = 0;
-  function put(text, chosenToo, done) {
+  function put(/** @type {string} */ text, /** @type {() => boolean} */ chosenToo, done = () => {}) {
     props("text", { value: text });
     filling += 1;
     const mine = filling;
     const wanted = text.replace(/\r\n?/g, "\n"); // as a text box holds it
     const tries = { text: 1200, model: 40 };
     let written = false;
-    const write = ({ target }) => {
-      if (target.id === "text") written = true;
+    const write = (/** @type {Event} */ { target }) => {
+      if (target === app.byId("text")) written = true;
     };
     const waits = () => {
       if (app.byId("text").value === wanted) return !chosenToo() && (tries.model -= 1) > 0;
@@ -187,7 +187,7 @@
       fit(app.byId("text"));
       app.countTokens();
       captions();
-      if (done) setTimeout(done, 0);
+      setTimeout(done, 0);
     };
     document.addEventListener("input", write);
     look();
@@ -221,29 +221,29 @@
   }
   const PAUSE = 1500;
   let said = 0;
-  function differs(info) {
+  function differs(/** @type {Info} */ info) {
     const box = app.byId("not-run");
     const { text, model } = app.written();
     const { outcome, working } = app.state;
     const arriving = working || filling || app.textComesBack() || (outcome && outcome.run && outcome.run !== info.run);
     const words = arriving || app.embedded() ? "" : difference(info, text, model);
     app.byId("page").classList.toggle("differs", Boolean(words));
-    const [sentence] = box.children;
+    const sentence = /** @type {HTMLElement} */ (box.firstElementChild);
     if (sentence.textContent === words) return;
     sentence.textContent = sentence.title = words;
     clearTimeout(said);
     if (words) said = setTimeout(tell, PAUSE, words); // once, when the writing pauses
   }
-  function tell(words) {
+  function tell(/** @type {string} */ words) {
     if (!app.sayBeside(words)) said = setTimeout(tell, PAUSE, words);
   }
-  function difference(info, text, model) {
+  function difference(/** @type {Info} */ info, /** @type {string} */ text, /** @type {string | null} */ model) {
     const same = text === info.text;
     if (same && (!model || model === info.model)) return "";
     const by = model && model !== info.model ? ` by ${info.title}` : "";
     const of = `The figures show the run of “${app.begin(info.text)}”${by}.`;
     if (!text.trim()) return of;
-    return `${of} Press Run ${same ? `to read it with ${modelOf(model).title}` : "to read the new text"}.`;
+    return `${of} Press Run ${same ? `to read it with ${(modelOf(model) || info).title}` : "to read the new text"}.`;
   }
   /* back to what is shown: its text and its model */
   function bringBack() {
@@ -275,13 +275,13 @@
       const open = document.querySelector("details.menu-box[open]");
       if (open) {
         open.removeAttribute("open");
-        open.querySelector("summary").focus();
+        /** @type {HTMLElement} */ (open.querySelector("summary")).focus();
       } else if (app.state.working && !document.querySelector("dialog[open], .offcanvas")) app.byId("cancel").click();
     }
   });
   document.addEventListener("input", (event) => {
     if (event.target.id !== "text") return;
-    fit(event.target);
+    fit(app.byId("text"));
     app.countTokens();
     captions();
     clearTimeout(keeping);
@@ -292,9 +292,9 @@
     if (app.byId("text")) app.keepText();
   });
   document.addEventListener("focusin", (event) => {
-    if (event.target.id === "text") fit(event.target);
+    if (event.target.id === "text") fit(app.byId("text"));
   });
   document.addEventListener("focusout", (event) => {
-    if (event.target.id === "text") fit(event.target);
+    if (event.target.id === "text") fit(app.byId("text"));
   });
 });

@@ -9,44 +9,46 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const own = window.dash_clientside.dashboard;
-  const props = (id, values) => window.dash_clientside.set_props(id, values);
-  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  /** @type {SetProps} */ const props = (id, values) => window.dash_clientside.set_props(id, values);
+  const same = (/** @type {unknown} */ a, /** @type {unknown} */ b) => JSON.stringify(a) === JSON.stringify(b);
   const TOP = "history-top";
   const WRITE_EVERY = 120;
   const ANSWER = 15000; // how long another run may take to open before changes are recorded again
 
-  let now = { index: 0, floor: 0, selection: null, options: {} };
+  /** @type {Entry} */ let now = { index: 0, floor: 0, selection: null, options: {} };
   let top = 0;
-  let last = { kind: null, at: -Infinity };
+  /** @type {Step} */ let last = { kind: null, at: -Infinity };
   let byKey = false;
   let writing = 0;
   let asked = -Infinity; // when a run was asked for by a step
-  let landing = null; // the run that has come and is not recorded yet: { run, replace }
-  let expected = null; // options that were set and are not all told back yet: { options, at }
+  /** @type {{ run: string; replace: boolean } | null} */ let landing = null; // the run that has come, unrecorded
+  /** @type {{ options: Options; at: number } | null} */
+  let expected = null; // options that were set and are not all told back yet
   let serial = 0;
   app.state.options = {};
-  let controls = [];
+  /** @type {Control[]} */ let controls = [];
   // inside another page the browser's list is that page's, and of all that stand in it: then it is kept here
-  const steps = [];
+  /** @type {Entry[]} */ const steps = [];
 
   /* what is shown, as an entry holds it and as the address says it */
-  function chosen(options) {
-    const given = (one) =>
+  function chosen(/** @type {Options} */ options) {
+    const given = (/** @type {Control} */ one) =>
       one.name in options && !isEmpty(one, options[one.name]) && options[one.name] !== one.standard;
     return Object.fromEntries(controls.filter(given).map(({ name }) => [name, options[name]]));
   }
   /* a number field that is empty, or holds what is out of its bounds, says nothing */
-  const isEmpty = ({ standard }, value) =>
+  const isEmpty = (/** @type {Control} */ { standard }, /** @type {OptionValue | undefined} */ value) =>
     (value ?? null) === null || (typeof standard === "number" && !Number.isFinite(value));
-  const text = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : String(value));
-  function address(entry) {
-    return { ...app.history.places(entry.selection), ...app.history.asText(entry.options) };
+  const text = (/** @type {OptionValue} */ value) =>
+    typeof value === "boolean" ? (value ? "on" : "off") : String(value);
+  function address(/** @type {Shown} */ entry) {
+    return { ...(entry.selection && app.history.places(entry.selection)), ...app.history.asText(entry.options) };
   }
-  const place = (entry) =>
+  const place = (/** @type {Shown} */ entry) =>
     entry.selection ? "?" + new URLSearchParams(address(entry)).toString() : window.location.href;
 
   /* the browser's list */
-  function remember(index) {
+  function remember(/** @type {number} */ index) {
     top = index;
     try {
       window.sessionStorage.setItem(TOP, String(index));
@@ -62,7 +64,7 @@
   function writeSoon() {
     if (!writing) writing = setTimeout(write, WRITE_EVERY);
   }
-  function push(entry) {
+  function push(/** @type {Shown} */ entry) {
     if (writing) write();
     if (app.embedded()) {
       steps.length = now.index;
@@ -76,7 +78,7 @@
     } else window.history.pushState(now, "", place(now));
   }
 
-  function step(entry) {
+  function step(/** @type {Shown} */ entry) {
     const at = performance.now();
     const kind = app.stepKind(
       entry,
@@ -138,7 +140,7 @@
       return Object.fromEntries(held.map(({ name }) => [name, String(selection[name])]));
     },
     /** What is shown, as an address says it: selection and options by name. */
-    address: () => address({ selection: app.state.selection, options: app.history.options() }),
+    address: () => address({ selection: app.state.selection, options: app.history.options() || {} }),
     /** A link to what is shown; of the empty page, the page's own. */
     link() {
       const query = app.state.selection ? "?" + new URLSearchParams(app.history.address()) : "";
@@ -197,7 +199,7 @@
     },
   };
 
-  function travel(entry) {
+  function travel(/** @type {Entry} */ entry) {
     last = { kind: null, at: -Infinity };
     landing = null;
     expected = null;

@@ -6,17 +6,17 @@
   "use strict";
   const NAME = "written";
   const AGAIN = new Set(["reload", "back_forward"]); // a link or a typed address begins afresh
-  let kept = null; // { text, model, runs } as it was before the page was loaded again
+  /** @type {Kept | null} */ let kept = null; // { text, model, runs } as it was before the page was loaded again
   let resumes = false; // its run is still to be waited for
 
   function read() {
     try {
-      return JSON.parse(window.sessionStorage.getItem(NAME));
+      return JSON.parse(window.sessionStorage.getItem(NAME) || "null");
     } catch {
       return null;
     }
   }
-  function write(value) {
+  function write(/** @type {Kept | null} */ value) {
     try {
       if (value) window.sessionStorage.setItem(NAME, JSON.stringify(value));
       else window.sessionStorage.removeItem(NAME);
@@ -32,7 +32,7 @@
     const { info, working, outcome } = app.state;
     const shown = info && info.text === text && info.model === model;
     const comes = outcome && outcome.run && (!info || info.run !== outcome.run); // it is done and about to be shown
-    write(text && (working || !shown) ? { text, model, runs: Boolean(working || comes) } : null);
+    write(text && model && (working || !shown) ? { text, model, runs: Boolean(working || comes) } : null);
   };
 
   /** The page is there, and the run of its address, if it names one: what was written comes back, its run goes on. */
@@ -58,7 +58,7 @@
    * Chromium at times has no navigation timing of a page. An entry of its history then has a state if it was there
    * before.
    */
-  const [navigation] = performance.getEntriesByType("navigation");
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
   const again = navigation ? AGAIN.has(navigation.type) : app.entryAtStart !== null;
   const found = again ? read() : null;
   if (found && typeof found.text === "string" && typeof found.model === "string") {

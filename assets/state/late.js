@@ -4,7 +4,7 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  let loading = null;
+  /** @type {Promise<unknown> | null} */ let loading = null;
 
   function load() {
     return new Promise((resolve, reject) => {

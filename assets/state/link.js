@@ -1,7 +1,7 @@
 /* The link to what is shown. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  async function copyLink(button) {
+  async function copyLink(/** @type {HTMLElement} */ button) {
     try {
       await navigator.clipboard.writeText(app.history.link());
       button.textContent = "Copied";

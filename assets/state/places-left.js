@@ -3,13 +3,13 @@
   "use strict";
   const PLACES = "places";
   const MOST_PLACES = 200;
-  let places = null;
+  /** @type {Map<string, Address> | null} */ let places = null;
   let saving = 0;
   function leftAt() {
     if (places) return places;
     let raw = null;
     try {
-      raw = JSON.parse(window.localStorage.getItem(PLACES));
+      raw = JSON.parse(window.localStorage.getItem(PLACES) || "null");
     } catch {
       /* private window: known until a reload */
     }
@@ -18,23 +18,24 @@
     );
     return places;
   }
-  function leave({ run, ...place }) {
+  function leave(/** @type {Address} */ { run, ...place }) {
     if (app.embedded()) return;
     leftAt().delete(run);
     leftAt().set(run, place);
     if (!saving) saving = setTimeout(() => savePlaces(), 1000);
   }
+  /** @param {string=} gone */
   function savePlaces(gone) {
     clearTimeout(saving);
     saving = 0;
-    const mine = [...places];
+    const mine = [...leftAt()];
     places = null; // another tab may have noted others
     const all = leftAt();
     for (const [run, place] of mine) {
       all.delete(run);
       all.set(run, place);
     }
-    all.delete(gone);
+    if (gone) all.delete(gone);
     for (const run of [...all.keys()].slice(0, -MOST_PLACES)) all.delete(run);
     try {
       window.localStorage.setItem(PLACES, JSON.stringify([...all]));

@@ -2,16 +2,16 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const own = window.dash_clientside.dashboard;
-  const props = (id, values) => window.dash_clientside.set_props(id, values);
+  /** @type {SetProps} */ const props = (id, values) => window.dash_clientside.set_props(id, values);
   const PHASES = [
     ["load", "Model in memory"],
     ["layers", "Layers"],
     ["predictions", "Predictions"],
     ["save", "Save"],
   ];
-  let health = null;
+  /** @type {Health | null} */ let health = null;
   let started = 0;
-  let progress = null;
+  /** @type {RunProgress | null} */ let progress = null;
   let clock = 0;
   let appear = 0;
 
@@ -48,7 +48,7 @@
       lose(reached ? "The page lost track of its run." : "The server does not answer.");
     }
   }
-  function lose(what) {
+  function lose(/** @type {string} */ what) {
     app.state.outcome = { error: true };
     if (window.dashboardSignIn.ended()) window.dashboardSignIn.tell();
     else
@@ -94,18 +94,18 @@
     app.captions();
     status();
   };
-  function phaseAt(now) {
+  function phaseAt(/** @type {RunProgress | null} */ now) {
     return now && now.phase === "fetch" ? "load" : now && now.phase;
   } // a download stands where loading does
-  function phaseText(name, title, now) {
+  function phaseText(/** @type {string} */ name, /** @type {string} */ title, /** @type {RunProgress | null} */ now) {
     if (!now || name !== phaseAt(now)) return title;
     if (name === "layers" && now.total) return `Layer ${now.done} of ${now.total}`;
     if (name === "load") return now.message || "Loading the model";
     return now.total ? `${title} ${now.done} of ${now.total}` : title;
   }
-  function share(now) {
+  function share(/** @type {RunProgress | null} */ now) {
     if (!now) return 0.02;
-    const part = now.total ? now.done / now.total : 0;
+    const part = now.total ? (now.done || 0) / now.total : 0;
     return (
       {
         queued: 0.02,
@@ -120,7 +120,8 @@
   function drawProgress() {
     const line = app.byId("progress");
     if (!line || !app.byId("page").classList.contains("working")) return;
-    document.querySelector(".bar-fill").style.width = (100 * share(progress)).toFixed(1) + "%";
+    /** @type {HTMLElement} */ (document.querySelector(".bar-fill")).style.width =
+      (100 * share(progress)).toFixed(1) + "%";
     line.replaceChildren();
     if (!progress || progress.phase === "queued") {
       line.append(app.make("span", "now", (progress && progress.message) || "Waiting for the worker"));
@@ -168,7 +169,7 @@
   app.notifyOver = (from) => {
     if (app.byId("notice").dataset.from === from) hideNotice();
   };
-  function showNotice({ lead, text, details, again, plain, from, reload }) {
+  function showNotice(/** @type {Notice} */ { lead, text, details, again, plain, from, reload }) {
     const box = app.byId("notice");
     if (window.dashboardSignIn.ended() && from !== "sign-in") return; // all else that fails now comes of that
     box.dataset.from = from || "";
@@ -224,7 +225,7 @@
     };
     const chosen = app.chosen();
     const entry = app.modelOf(chosen);
-    const loads = health.worker === "ready" && entry && !(health.models || []).includes(chosen);
+    const loads = health.worker === "ready" && entry && !(health.models || []).includes(chosen || "");
     if (loads && !entry.here) {
       node.textContent = "Downloads when you press Run";
       return;

@@ -10,12 +10,14 @@
   const FRAME = 17; // milliseconds in which the marks are painted, before Dash is told
   const NO_FRAME = 60; // milliseconds after which Dash is told though nothing was painted: the page may be hidden
   let serial = 0;
-  let latest = null;
+  /** @type {{ selection: Selection; at: number; from: string } | null} */ let latest = null;
   let telling = 0;
   let toldAt = -Infinity;
-  let passed = null; // the second token while the selected one stands on it, on its way along the tokens
+  // the second token while the selected one stands on it, on its way along the tokens
+  /** @type {{ run: string; token: number } | null} */ let passed = null;
 
-  Object.assign(app, {
+  /** @type {Partial<App>} */
+  const ways = {
     /**
      * Propose a change of the selection: {token} {second} {layer} {head}, or {step: "layer", by: 1}, {undo: true},
      * {redo: true}. It is painted at once; `selection` follows through `reduce`, with the whole new value, so that
@@ -49,14 +51,16 @@
     },
     /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
     asSecond(token, view) {
-      app.propose({ second: app.state.selection.second === token ? null : token }, view);
+      const { selection } = /** @type {Shows} */ (app.state);
+      app.propose({ second: selection.second === token ? null : token }, view);
     },
     /** Move the second token by one, past the selected one; without one, it begins there. At the end it stays. */
     moveSecond(by) {
-      const { token, second } = app.state.selection;
+      const { selection, info } = /** @type {Shows} */ (app.state);
+      const { token, second } = selection;
       let next = (second ?? token) + by;
       if (next === token) next += by;
-      if (next >= 0 && next < app.state.info.counts.token) app.propose({ second: next });
+      if (next >= 0 && next < info.counts.token) app.propose({ second: next });
     },
     /** The empty page again: what was there before the first run. */
     showNothing() {
@@ -73,7 +77,7 @@
 
     /** Whether a query may read a key in a layer: what the model's mask lets through. */
     canRead(layer, query, key) {
-      const [kind, reach] = app.state.info.masks[layer];
+      const [kind, reach] = /** @type {Shows} */ (app.state).info.masks[layer];
       if (kind === "causal") return key <= query && (reach === null || query - key < reach);
       return reach === null || Math.abs(query - key) <= reach;
     },
@@ -85,15 +89,16 @@
       while (last < count - 1 && can(last + 1)) last += 1;
       return [first, last];
     },
-  });
+  };
+  Object.assign(app, ways);
 
-  let declared = null;
+  /** @type {Field[] | null} */ let declared = null;
   /**
    * The fields of the selection as dashboard/contracts/selection.py declares them: { name, of, optional, address, was
    * }.
    */
   app.fields = function () {
-    if (!declared) declared = JSON.parse(app.byId("page").dataset.fields);
+    declared = declared || /** @type {Field[]} */ (JSON.parse(app.byId("page").dataset.fields));
     return declared;
   };
   /**
@@ -102,26 +107,28 @@
    */
   app.selectionOf = function (values) {
     const held = app.fields().filter(({ address }) => address);
-    return Object.fromEntries(held.map(({ name, was }) => [name, values[name] ?? values[was] ?? null]));
+    const pairs = held.map(({ name, was }) => [name, values[name] ?? (was ? values[was] : null) ?? null]);
+    return /** @type {Selection} */ (Object.fromEntries(pairs));
   };
-  const places = () => app.fields().filter(({ of }) => of !== null); // what is selected within a run
+  /* what is selected within a run */
+  const places = () => /** @type {PlaceField[]} */ (app.fields().filter(({ of }) => of !== null));
 
-  function bounded(value, count) {
+  function bounded(/** @type {number} */ value, /** @type {number} */ count) {
     return Math.max(0, Math.min(count - 1, value));
   }
 
   /** The selection that a proposal asks for, or null where it asks for nothing that exists. */
-  function proposed(change, selection, info) {
+  function proposed(/** @type {Change} */ change, /** @type {Selection} */ selection, /** @type {Info} */ info) {
     const next = { ...selection };
     const stepped = change.step && places().find(({ name }) => name === change.step);
     if (change.step) {
       if (!stepped) return null;
-      next[change.step] = bounded(selection[change.step] + change.by, info.counts[stepped.of]);
+      next[stepped.name] = bounded(Number(selection[stepped.name]) + Number(change.by), info.counts[stepped.of]);
     }
     for (const { name, of, optional } of places()) {
       if (!(name in change)) continue;
       if (optional && change[name] === null) {
-        next[name] = null;
+        Object.assign(next, { [name]: null });
         continue;
       }
       const value = Number(change[name]);
@@ -136,7 +143,7 @@
     return next;
   }
   /* arrows go past the second token: it is one again as soon as another token is selected */
-  function passBy(change, next, selection) {
+  function passBy(/** @type {Change} */ change, /** @type {Selection} */ next, /** @type {Selection} */ selection) {
     if (change.step !== "token") {
       if ("token" in change || "second" in change) passed = null;
     } else if (selection.second !== null && selection.second === next.token)
@@ -147,14 +154,14 @@
   }
 
   /* Dash is told once the marks are painted */
-  function painted(mine) {
+  function painted(/** @type {number} */ mine) {
     const once = () => {
       if (telling === mine) tell();
     };
     requestAnimationFrame(() => setTimeout(once));
   }
   function tell() {
-    const { selection } = app.state;
+    const { selection } = /** @type {Shows} */ (app.state);
     app.request(selection);
     clearTimeout(telling);
     telling = 0;
@@ -165,26 +172,26 @@
     app.history.note();
   }
 
-  function show(selection) {
+  function show(/** @type {Selection} */ selection) {
     app.state.selection = selection;
     app.state.hover = null;
     app.paint("selection");
   }
 
   /** What is known of the selection's run: newly told, or as it is shown (a later run may have failed meanwhile). */
-  function described(selection, found) {
+  function described(/** @type {Selection | null} */ selection, /** @type {Info | Failure | null} */ found) {
     if (!selection) return null;
     if (found && !found.error && found.run === selection.run) return found;
     const shown = app.state.info;
     return shown && shown.run === selection.run ? shown : null;
   }
 
-  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const same = (/** @type {unknown} */ a, /** @type {unknown} */ b) => JSON.stringify(a) === JSON.stringify(b);
 
   const triggers = () => window.dash_clientside.callback_context.triggered.map(({ prop_id }) => prop_id);
 
   /** The selection of a run that has come; null where none has. */
-  function arrival(info) {
+  function arrival(/** @type {Info | Failure | null} */ info) {
     app.history.arrives(info || { error: true });
     if (!info || info.error) return null;
     const next = app.selectionOf({ run: info.run, ...info.start });
@@ -194,9 +201,9 @@
     return next;
   }
   /** The selection that the latest of these proposals asks for; null where nothing changes. */
-  function moved(proposals, selection) {
+  function moved(/** @type {(Proposal | null)[]} */ proposals, /** @type {Selection | null} */ selection) {
     const known = app.state.info;
-    const proposal = proposals.filter(Boolean).reduce((a, b) => (a && a.serial > b.serial ? a : b), null);
+    const proposal = proposals.filter(Boolean).reduce((a, b) => (a && b && a.serial > b.serial ? a : b), null);
     if (!proposal || !selection || !known || known.run !== selection.run) return null;
     const next = proposed(proposal, selection, known);
     return !next || same(next, selection) ? null : next;
@@ -221,7 +228,8 @@
     return true;
   };
 
-  Object.assign(own, {
+  /** @type {Partial<Callbacks>} */
+  const callbacks = {
     /** The only writer of `selection`. `chosen`: what was chosen in each view's figure. */
     reduce(info, proposal, ...chosen) {
       const selection = chosen.pop();
@@ -245,12 +253,13 @@
     paint(selection, found) {
       const { no_update: none, PreventUpdate } = window.dash_clientside;
       if (!selection || !app.receive(selection, found)) throw PreventUpdate;
-      const values = ["layer", "head"].map((name) =>
+      const values = /** @type {const} */ (["layer", "head"]).map((name) =>
         app.byId(name).value === String(selection[name]) ? none : String(selection[name]),
       );
       // Dash takes each `no_update` for a change of its component
       if (values.every((value) => value === none)) throw PreventUpdate;
       return values;
     },
-  });
+  };
+  Object.assign(own, callbacks);
 });

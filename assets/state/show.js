@@ -14,44 +14,48 @@
     "The server does not answer, so some of what is shown is of the selection before. " +
     "It follows when the server is reached again.";
   const REQUIRED = ["token", "layer", "head"]; // an address has them, whether they matter or not
-  const reads = new Map(); // per view and options: the fields of the selection on which its figure depends
-  const asked = new Map(); // what is under way, or has come and is not shown yet
-  const given = new Map(); // per output: what the answer that it was given last says of itself
-  const unanswered = new Set(); // outputs whose last question failed
+  // per view and options: the fields of the selection on which its figure depends
+  /** @type {Map<string, string[]>} */ const reads = new Map();
+  /** @type {Map<string, Answered>} */ const asked = new Map(); // what is under way, or has come and is not shown yet
+  // per output: what the answer that it was given last says of itself
+  /** @type {Map<Output, Partial<Meta>>} */ const given = new Map();
+  /** @type {Set<Output>} */ const unanswered = new Set(); // outputs whose last question failed
   let serial = 0;
   let epoch = 0; // rises when what was not whole may be so now
   let told = 0;
-  let shownLast = null; // the selection of the latest call of `show`
+  /** @type {Selection | null} */ let shownLast = null; // the selection of the latest call of `show`
 
-  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-  const pick = (values, names) =>
+  const same = (/** @type {unknown} */ a, /** @type {unknown} */ b) => JSON.stringify(a) === JSON.stringify(b);
+  const pick = (/** @type {Record<string, any>} */ values, /** @type {string[]} */ names) =>
     Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
 
-  let declared = null;
+  /** @type {Output[] | null} */ let declared = null;
   /** The outputs of `show`, in their order: all figures, then all words. */
   function outputs() {
     if (!declared) {
-      const views = JSON.parse(app.byId("page").dataset.views);
-      declared = ["figure", "words"].flatMap((kind) =>
+      /** @type {ViewFacts[]} */ const views = JSON.parse(app.byId("page").dataset.views);
+      declared = /** @type {const} */ (["figure", "words"]).flatMap((kind) =>
         views.map((view) => ({ name: `${kind}/${view.name}`, kind, view })),
       );
     }
     return declared;
   }
-  const isOpen = ({ name, card, first }, options) => (card in options ? options[card] === name : first);
-  const isWanted = ({ kind, view }, options) =>
+  const isOpen = (/** @type {ViewFacts} */ { name, card, first }, /** @type {Options} */ options) =>
+    card in options ? options[card] === name : first;
+  const isWanted = (/** @type {Output} */ { kind, view }, /** @type {Options} */ options) =>
     isOpen(view, options) && (kind === "words" || options[view.show] !== "table");
 
   /** Whether a view is the open tab of its card. */
-  app.isOpen = (name) => isOpen(outputs().find(({ view }) => view.name === name).view, app.state.options);
+  app.isOpen = (name) => outputs().some(({ view }) => view.name === name && isOpen(view, app.state.options));
 
   /*
    * what an answer depends on: the places of the selection, and options; of a figure, as far as its server has told it
    * by now
    */
+  /** @param {Output} output @param {Selection} selection @param {Options} chosen */
   function questionOf({ kind, view, name }, selection, chosen) {
     const options = app.history.asText(chosen);
-    const all = { ...app.history.places(selection), stamp: app.stamp };
+    /** @type {Address} */ const all = { ...app.history.places(selection), stamp: app.stamp || "" };
     if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
     const own = pick(options, view.options);
     const ofKind = [all.run, all.stamp, view.name, JSON.stringify(own)].join(" ");
@@ -60,24 +64,26 @@
     const zero = Object.fromEntries(REQUIRED.map((field) => [field, "0"]));
     return { name, ofKind, fields, places: { ...zero, ...pick(all, fields) }, own };
   }
-  function addressOf({ name, places, own }) {
+  function addressOf(/** @type {Question} */ { name, places, own }) {
     return app.url(`show/${name}?${new URLSearchParams({ ...places, ...own, build: app.byId("page").dataset.build })}`);
   }
 
   /** Ask for what a selection shows and is not asked for already. */
   app.request = function (selection) {
     const options = selection.run === app.stamped ? app.history.options() : null; // else its stamp is not known yet
-    for (const output of options ? outputs() : []) {
+    if (!options) return;
+    for (const output of outputs()) {
       const question = questionOf(output, selection, options);
       if (isWanted(output, options) && !fits(given.get(output) || {}, question)) request(output, question);
     }
   };
-  function request(output, question) {
+  function request(/** @type {Output} */ output, /** @type {Question} */ question) {
     const address = addressOf(question);
     const key = `${epoch} ${address}`;
     if (asked.has(key)) return;
     if ([...asked.values()].filter((one) => one.output === output && !one.answer).length >= AT_ONCE) return;
     serial += 1;
+    /** @type {Answered} */
     const one = { key, output, question, epoch, serial, waits: 0, answer: null, done: null };
     asked.set(key, one);
     one.done = fetched(address, question).then(
@@ -85,8 +91,8 @@
       (error) => fail(one, error),
     );
   }
-  async function fetched(address, { places }) {
-    const unreached = (error) => {
+  async function fetched(/** @type {string} */ address, /** @type {Question} */ { places }) {
+    const unreached = (/** @type {unknown} */ error) => {
       throw Object.assign(new Error(""), { cause: error });
     };
     const reply = await fetch(address).catch(unreached);
@@ -100,13 +106,13 @@
     } // what stands in between answered
   }
   /* an answer says of itself what it was asked for */
-  function come(one, answer) {
+  function come(/** @type {Answered} */ one, /** @type {Answer} */ answer) {
     const { ofKind, fields: known, places, own } = one.question;
-    const meta = one.output.kind === "figure" ? answer.layout.meta : answer;
+    const meta = /** @type {Meta} */ ("layout" in answer ? answer.layout.meta : answer);
     if (ofKind) {
       if (reads.size > MOST_KINDS) reads.clear();
       reads.set(ofKind, meta.reads);
-      if (!meta.reads.every((field) => known.includes(field))) {
+      if (!meta.reads.every((field) => /** @type {string[]} */ (known).includes(field))) {
         asked.delete(one.key);
         call();
         return;
@@ -151,7 +157,7 @@
    * the server did not answer: what is shown stays, and is asked for again when it does; unless another was asked for
    * since
    */
-  function fail(one, error) {
+  function fail(/** @type {Answered} */ one, /** @type {Problem} */ error) {
     asked.delete(one.key);
     if (error.replaced) {
       app.replaced(error.replaced);
@@ -169,14 +175,15 @@
     if (first) app.notify({ lead: "Error.", text: error.message || UNREACHED, from: "show" });
   }
   /* what was asked for last is there, or is not asked for any more */
-  function settle(output) {
+  function settle(/** @type {Output} */ output) {
     if (unanswered.delete(output) && !unanswered.size) app.notifyOver("show");
   }
 
+  /** @type {(output: Output, value: any) => Partial<Meta>} */
   const metaOf = ({ kind }, value) => (kind === "figure" ? value && value.layout && value.layout.meta : value) || {};
-  function fits({ asked: of, whole }, { places, own }) {
+  function fits(/** @type {Partial<Meta>} */ { asked: of, whole }, /** @type {Question} */ { places, own }) {
     return (
-      Boolean(of) &&
+      of !== undefined &&
       (whole || of.epoch === epoch) &&
       same(of.own, own) &&
       Object.entries(of.at).every(([name, value]) => value === (places[name] ?? null))
@@ -186,14 +193,12 @@
    * what an output gets: what is asked for, or else the latest that has come and is newer than what is shown, so that
    * figures follow while a key is held; an answer of a run that is not shown yet waits
    */
+  /** @param {Output} output @param {Question} question @param {any} value @param {boolean} isLatest */
   function next(output, question, value, isLatest) {
     const all = question.places;
     const shown = metaOf(output, value).asked;
     const fitting = fits(metaOf(output, value), question);
-    /*
-     * what was given before may have been dropped by Dash, which was called again meanwhile: it stays until it is seen
-     * to be there
-     */
+    // what was given may have been dropped by Dash, called again meanwhile: it stays until it is seen to be there
     const come = [...asked.values()].filter((one) => one.output === output && one.answer);
     for (const one of come) if (fitting || (shown && one.serial <= shown.serial)) asked.delete(one.key);
     if (fitting) {
@@ -211,13 +216,14 @@
   }
 
   /* a figure in the page's colours; nothing where the one that is shown is in them, and there is no other */
+  /** @param {Figure | null} shown @param {Answer | null | undefined} next */
   function painted(shown, next) {
-    if (next || !shown || !shown.layout) return next && app.inTheme(next);
+    if (next || !shown || !shown.layout) return next && app.inTheme(/** @type {Figure} */ (next));
     const found = app.inTheme(shown);
     return found === shown ? undefined : found;
   }
 
-  const after = (milliseconds) =>
+  const after = (/** @type {number} */ milliseconds) =>
     new Promise((done) => {
       setTimeout(done, milliseconds);
     });
@@ -237,7 +243,7 @@
     const options = app.history.optionsAre(known, rest);
     const wanted = all.map((output) => (isWanted(output, options) ? questionOf(output, selection, options) : null));
     const lacks = () => all.filter((output, i) => wanted[i] && !fits(metaOf(output, values[i]), wanted[i]));
-    for (const output of lacks()) request(output, wanted[all.indexOf(output)]);
+    for (const output of lacks()) request(output, questionOf(output, selection, options));
     const due = [...asked.values()].filter(
       (one) => !one.answer && wanted.some((question) => question && addressOf(question) === addressOf(one.question)),
     );

@@ -8,12 +8,12 @@
   const send = window.fetch.bind(window);
   const REFUSED = [401, 403, 407, 511]; // which this server never answers
   let ended = false;
-  let probing = null;
+  /** @type {Promise<void> | null} */ let probing = null;
 
-  const own = (reply) => !reply.url || new URL(reply.url).origin === window.location.origin;
-  const isPage = (reply) => (reply.headers.get("Content-Type") || "").startsWith("text/html");
+  const own = (/** @type {Response} */ reply) => !reply.url || new URL(reply.url).origin === window.location.origin;
+  const isPage = (/** @type {Response} */ reply) => (reply.headers.get("Content-Type") || "").startsWith("text/html");
   // this server redirects no question of the page
-  const isLogin = (reply) =>
+  const isLogin = (/** @type {Response} */ reply) =>
     reply.redirected ||
     reply.type === "opaqueredirect" ||
     REFUSED.includes(reply.status) ||
@@ -33,7 +33,7 @@
         });
     return probing;
   }
-  function note(out) {
+  function note(/** @type {boolean} */ out) {
     if (out === ended) return;
     ended = out;
     if (out) tell();
@@ -57,7 +57,8 @@
       if (reply.type !== "opaque") note(isLogin(reply));
       return reply;
     } catch (error) {
-      if (error.name !== "AbortError" && !ended) probe(); // a redirect to another site's login page looks like this
+      // a redirect to another site's login page looks like this
+      if (/** @type {Error} */ (error).name !== "AbortError" && !ended) probe();
       throw error;
     }
   };

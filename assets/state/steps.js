@@ -6,8 +6,9 @@
 
   /** What kind of step leads to an entry { selection, options }: "run", or the names of what differs. */
   app.stepKind = function (entry, before, controls) {
-    if (!before.selection || entry.selection.run !== before.selection.run) return "run";
-    const names = Object.keys(entry.selection).filter((name) => entry.selection[name] !== before.selection[name]);
+    const [now, then] = [entry.selection, before.selection];
+    if (!now || !then || now.run !== then.run) return "run";
+    const names = /** @type {(keyof Selection)[]} */ (Object.keys(now)).filter((name) => now[name] !== then[name]);
     return [...names, ...controls.filter((name) => entry.options[name] !== before.options[name])].join();
   };
   /** Whether a step at a time `at` is part of the last one { kind, at }; `byKey`: it was made with a key. */

@@ -3,7 +3,8 @@
   "use strict";
   /* theme: as the system has it, or as chosen */
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  let kept = null; // where nothing can be stored: a private window, or a page inside another site's
+  // where nothing can be stored: a private window, or a page inside another site's
+  /** @type {string | null} */ let kept = null;
   function themeChoice() {
     try {
       return kept || window.localStorage.getItem("theme") || "system";

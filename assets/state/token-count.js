@@ -8,12 +8,13 @@
     clearTimeout(counting);
     counting = setTimeout(() => countNow(), 200);
   }
+  /** @param {number | null} tokens @param {{ token: string; why: string }=} unknown */
   function showCount(tokens, unknown) {
     const node = app.byId("token-count");
     const model = app.modelOf(app.chosen());
     if (!node || !model) return;
     const limit = model.limit === null ? null : model.limit.toLocaleString("en");
-    const over = tokens !== null && limit !== null && tokens > model.limit;
+    const over = tokens !== null && limit !== null && tokens > Number(model.limit);
     const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
     if (limit === null) node.textContent = "tokens are counted on run";
     else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
@@ -48,8 +49,8 @@
       const found = reply.ok ? await reply.json() : { tokens: null };
       if (mine !== asked) return;
       showCount(found.too_long ? Infinity : found.tokens, found.unknown);
-      const { here } = app.modelOf(app.chosen());
-      if (reply.ok && here && found.tokens === null && times)
+      const model = app.modelOf(app.chosen());
+      if (reply.ok && model && model.here && found.tokens === null && times)
         counting = setTimeout(() => countNow(times - 1), AGAIN.after);
     } catch {
       if (mine === asked) showCount(null);

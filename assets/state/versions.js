@@ -6,7 +6,7 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   app.REPLACED = 412; // the status of an answer that cannot be given of this page's capture
-  let reopened = null; // the stamp that was found to be of an earlier capture
+  /** @type {string | null} */ let reopened = null; // the stamp that was found to be of an earlier capture
 
   /** The server has another capture of the run than the one with this stamp. */
   app.replaced = function (stamp) {
@@ -16,7 +16,7 @@
   };
 
   /* a run of an earlier version says so as long as it is shown */
-  function mark({ outdated }) {
+  function mark(/** @type {Pick<Info, "outdated">} */ { outdated }) {
     const box = app.byId("outdated");
     if (!box) return;
     if (!outdated.length) {
@@ -37,8 +37,8 @@
     box.replaceChildren(line);
   }
   function canRun() {
-    const { plain, known } = app.state.info;
-    return plain && Boolean(known) && !known.facts.refusal && !app.embedded();
+    const { plain, known } = /** @type {Shows} */ (app.state).info;
+    return Boolean(plain && known && !known.facts.refusal && !app.embedded());
   }
   function advice() {
     if (canRun()) return "Some of its numbers are missing or computed differently now; run it again to get them.";
@@ -48,7 +48,7 @@
     if (event.target.closest("[data-run-again]")) run();
   }); // a card that lacks what a run would bring
   function run() {
-    const { model, text } = app.state.info;
+    const { model, text } = /** @type {Shows} */ (app.state).info;
     app.chooseModel(model);
     window.dash_clientside.set_props("text", { value: text });
     setTimeout(() => app.byId("run").click(), 0);

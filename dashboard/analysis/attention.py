@@ -9,7 +9,7 @@ import numpy as np
 from dashboard.contracts.streams import Attention
 
 PATTERNS = ("previous", "next", "self", "first")
-PATTERN_NAMES = {  # as assets/components/head-grid.js has them (tested)
+PATTERN_NAMES = {  # must match assets/components/head-grid.js (tested)
     "previous": "previous token",
     "next": "next token",
     "self": "the token itself",
@@ -18,13 +18,13 @@ PATTERN_NAMES = {  # as assets/components/head-grid.js has them (tested)
     "mixed": "no single pattern",
     "unknown": "weights not finite",
 }
-CLEAR = 0.4  # the least mean weight that names a pattern
-EVEN = 0.85  # the least share of the greatest entropy that counts as spread
+CLEAR = 0.4  # the lowest mean weight that names a pattern
+EVEN = 0.85  # the lowest share of the greatest possible entropy that counts as spread
 
 
 @dataclass(frozen=True)
 class HeadTag:
-    """A head's pattern. `pattern`: a key of PATTERN_NAMES; `score`: mean weight on it (or the entropy share), 0 … 1."""
+    """A head's pattern. `pattern`: a key of PATTERN_NAMES; `score`: mean weight on it (or entropy share), 0 … 1."""
 
     pattern: str
     score: float
@@ -32,21 +32,21 @@ class HeadTag:
 
 @dataclass(frozen=True)
 class KeyWeight:
-    """One key that a query reads, and the exact weight."""
+    """One key that a query attends to, and the exact weight."""
 
     token: int
     weight: float
 
 
 def head_tags(attention: Attention) -> list[list[HeadTag]]:
-    """Per layer, per head: what it attends to on average over the queries of this text.
+    """What each head of each layer attends to on average over the queries of this text.
 
     Raises:
         MissingArrayError: the run does not hold the scores.
     """
     names = (*PATTERNS, "entropy_share")
-    scores = {name: np.nan_to_num(attention.score(name), nan=-1.0) for name in names}  # NaN: of no token here
-    scores["self"] = np.asarray(attention.score("self"))  # which every text has, so NaN: not finite
+    scores = {name: np.nan_to_num(attention.score(name), nan=-1.0) for name in names}  # NaN: no token has this score
+    scores["self"] = np.asarray(attention.score("self"))  # every text has this score, so NaN means not finite
     return [[_tag(scores, layer, head) for head in range(attention.heads)] for layer in range(attention.layers)]
 
 
@@ -62,7 +62,7 @@ def _tag(scores: dict[str, np.ndarray], layer: int, head: int) -> HeadTag:
 
 
 def strongest_keys(row: np.ndarray, count: int = 5) -> list[KeyWeight]:
-    """The keys that one query reads most from, greatest weight first; weights below 0.0005 are left out.
+    """The keys that one query attends to most, greatest weight first; weights below 0.0005 are left out.
 
     Args:
         row: (key,) float32, the query's weights.

@@ -1,4 +1,4 @@
-"""One query in every head at once: where each head of each layer looks from it."""
+"""One weight in every head at once."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import numpy as np
 from dashboard.contracts.streams import Attention
 
 
-def rows_everywhere(attention: Attention, query: int) -> np.ndarray:
-    """(layer, head, key) float32: the weights of one query in every head, NaN where the mask forbids the key.
+def weights_everywhere(attention: Attention, query: int, key: int) -> np.ndarray:
+    """Return (layer, head) float32: how much each head attends from `query` to `key`, NaN where the mask forbids it.
 
     Raises:
         MissingArrayError: the run does not hold queries and keys.
     """
 
     def look() -> np.ndarray:
-        found = np.empty((attention.layers, attention.heads, len(attention.answers)), dtype=np.float32)
+        found = np.full((attention.layers, attention.heads), np.nan, dtype=np.float32)
         for layer in range(attention.layers):
-            forbidden = ~attention.allowed(layer, query, query + 1)[0]
-            for head in range(attention.heads):
-                row = attention.rows(layer, head, query, query + 1)[0]
-                found[layer, head] = np.where(forbidden, np.nan, row)
+            if attention.allowed(layer, query, query + 1)[0][key]:
+                for head in range(attention.heads):
+                    found[layer, head] = attention.rows(layer, head, query, query + 1)[0][key]
         return found
 
-    found: np.ndarray = attention.remember(("everywhere", query), look)
+    found: np.ndarray = attention.remember(("everywhere", query, key), look)
     return found

@@ -1,4 +1,4 @@
-"""What the scores of a head would be by chance: if it spread each row evenly over the keys that it may read."""
+"""The scores a head would have by chance, if it spread each row evenly over the keys that the mask allows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dashboard.contracts.attention_recipe import ScoreRecipe
 
 
 def by_chance(recipe: ScoreRecipe, queries: int, keys: int) -> dict[str, float]:
-    """The scores of a head that reads every key it may read alike, by their names in a run (`scores/…`).
+    """The scores of a head that attends equally to every allowed key, by their names in a run (`scores/…`).
 
-    Query i may read the keys low … high, so each gets 1 / (high − low + 1). The means are over the same rows as a
-    run's: `previous` and `first` leave out query 0, `next` the last one.
+    Query i may attend to the keys low … high, so each gets 1 / (high − low + 1). The means cover the same rows as a
+    run's: `previous` and `first` leave out query 0, `next` leaves out the last one.
 
     Returns:
-        previous, next, self, first (weights), entropy (nats), distance (tokens); NaN where there is no row to take a
-        mean of.
+        previous, next, self, first (weights), entropy (nats), distance (tokens); NaN if there is no row to average.
     """
     query = np.arange(queries, dtype=np.float64)
     low, high = _span(recipe, query, keys)
@@ -38,7 +37,7 @@ def by_chance(recipe: ScoreRecipe, queries: int, keys: int) -> dict[str, float]:
 
 
 def _span(recipe: ScoreRecipe, query: np.ndarray, keys: int) -> tuple[np.ndarray, np.ndarray]:
-    """(query,) each: the first and the last key that a query may read."""
+    """(query,) each: the first and the last key that a query may attend to."""
     zero, last = np.zeros_like(query), np.full_like(query, keys - 1)
     reach = np.inf if recipe.window is None else recipe.window
     if recipe.mask == "causal":

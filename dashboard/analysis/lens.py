@@ -1,4 +1,4 @@
-"""What a logit lens can be coloured by: each number with its name, unit and scale."""
+"""The measures that can colour a logit lens, each with its name, unit and scale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dashboard.contracts.lens import LogitLens
 
-Scale = Literal["share", "rank", "nats"]  # 0 … 1; whole numbers from 1; from 0, without end
+Scale = Literal["share", "rank", "nats"]  # 0 … 1; whole numbers from 1; 0 upwards, without bound
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Measure:
     """A number that each cell of a lens has.
 
     Attributes:
-        name: in addresses and `plot_logit_lens`. title: what it is. scale: its range and unit. of: the token that it is
-            of: "top" the likeliest in the cell, "final" the last layer's likeliest, "actual" what really stands there;
-            "" of none.
+        name: in addresses and `plot_logit_lens`. title: what it is. scale: its range and unit. of: the token that it
+            describes: "top" the most likely in the cell, "final" the last layer's most likely, "actual" the token in
+            the text, "" if it describes no token.
     """
 
     name: str
@@ -44,7 +44,7 @@ MEASURES = {
 
 
 def measured(lens: LogitLens, measure: Measure) -> np.ndarray:
-    """(place, position) float64; NaN where there is none: no actual token, no final prediction, or values that are not
+    """(place, position) float64. NaN where there is no actual token or no final prediction, or where values are not
     finite. KL may be ∞."""
     if measure.name == "entropy" or measure.name == "kl":
         return np.asarray(getattr(lens, measure.name), dtype=np.float64)
@@ -56,21 +56,21 @@ def measured(lens: LogitLens, measure: Measure) -> np.ndarray:
 
 
 def _known(lens: LogitLens, measure: Measure) -> np.ndarray:
-    """(place, position): without a final prediction there is nothing of it in the layers before either."""
+    """(place, position): whether there is a value; without a final prediction, earlier layers have none either."""
     return lens.finite & lens.finite[-1] if measure.of == "final" else lens.finite
 
 
 def largest(values: np.ndarray) -> float:
-    """The largest finite value; 0 where there is none."""
+    """The largest finite value; 0 if there is none."""
     finite = values[np.isfinite(values)]
     return float(finite.max()) if finite.size else 0.0
 
 
 def strength(values: np.ndarray, scale: Scale, most: float) -> np.ndarray:
-    """How strong each value's colour is, 0 … 1, NaN where there is no value.
+    """How strong each value's colour is, 0 … 1; NaN where there is no value.
 
-    A share on the square root, as attention weights are; a rank on the logarithm, 1 (the likeliest) strongest and
-    `most` weakest; nats from 0 to `most`.
+    Shares use a square-root scale, as attention weights do. Ranks use a logarithmic scale on which 1 (the most likely)
+    is strongest and `most` weakest. Nats run from 0 to `most`.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         if scale == "share":
@@ -83,7 +83,7 @@ def strength(values: np.ndarray, scale: Scale, most: float) -> np.ndarray:
 
 
 def ticks(scale: Scale, most: float) -> list[float]:
-    """Values that a legend names, from the weakest."""
+    """The values that a legend names, weakest first."""
     if scale == "share":
         return [0, 0.0625, 0.25, 0.5625, 1]
     if scale == "rank":

@@ -1,5 +1,4 @@
-"""Tokens whose hidden states are far longer than the others': one of them takes a whole principal component for
-itself."""
+"""Tokens whose hidden states are far longer than the others': one such token takes up a whole principal component."""
 
 from __future__ import annotations
 
@@ -8,21 +7,21 @@ from typing import Literal
 
 import numpy as np
 
-# left out by their norm; all kept; the first token left out, whatever its norm
+# "auto" leaves tokens out by their norm; "keep" keeps all; "leave" leaves out the first token, whatever its norm
 Outliers = Literal["auto", "keep", "leave"]
 OUTLIER = 5.0  # a token whose norm is more than this many times the median is left out by default
 LEAST_KEPT = 2  # tokens that always remain
 
 
 def finite_tokens(states: np.ndarray) -> np.ndarray:
-    """(token,) bool: whether every value of a token's state, (token, hidden), is a finite number."""
+    """(token,) bool: whether every value of a token's state, from (token, hidden), is finite."""
     return np.asarray(np.isfinite(states).all(axis=1))
 
 
 def norm_ratios(states: np.ndarray) -> np.ndarray:
     """(token,) float64: each token's norm over the median norm of all tokens.
 
-    NaN where the token's state is not finite, which the median leaves out; 1 everywhere where the median is 0.
+    NaN where the token's state is not finite (the median ignores such tokens); 1 everywhere if the median is 0.
     """
     finite = finite_tokens(states)
     ratios = np.full(len(states), np.nan)
@@ -33,16 +32,16 @@ def norm_ratios(states: np.ndarray) -> np.ndarray:
 
 
 def largest_ratios(layers: Sequence[np.ndarray]) -> np.ndarray:
-    """(token,): the largest of `norm_ratios` in any of the layers; NaN for a token whose state is finite in none."""
+    """(token,): each token's largest `norm_ratios` over the layers; NaN for a token whose state is finite in none."""
     return np.asarray(np.fmax.reduce([norm_ratios(layer) for layer in layers]))
 
 
 def left_out(ratios: np.ndarray, choice: Outliers) -> tuple[int, ...]:
-    """The tokens that take no part in the components, in their order; never so many that fewer than two remain.
+    """The tokens that are left out of the fit, in order; at least two tokens always remain.
 
     Args:
-        ratios: (token,) as of `norm_ratios` or `largest_ratios`.
-        choice: "auto" leaves out every token above `OUTLIER`, "keep" none, "leave" the first one.
+        ratios: (token,) from `norm_ratios` or `largest_ratios`.
+        choice: "auto" leaves out every token above `OUTLIER`, "keep" none, "leave" the first token.
     """
     known = int(np.isfinite(ratios).sum())
     room = max(0, known - LEAST_KEPT)

@@ -1,4 +1,4 @@
-"""Two predictions side by side: what either position expects, with both probabilities."""
+"""Two predictions side by side: what the model predicts at each position, with both probabilities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dashboard.contracts.prediction import Prediction
 
 @dataclass(frozen=True)
 class BoundedProbability:
-    """A token's probability at one position, 0 … 1; where it is not among those kept there, the most that it can be."""
+    """A token's probability at one position, 0 … 1; for a token that was not kept there, the upper bound."""
 
     probability: float
     known: bool = True
@@ -17,7 +17,7 @@ class BoundedProbability:
 
 @dataclass(frozen=True)
 class SharedCandidate:
-    """One token that either position expects: its vocabulary id and text, and its probabilities there."""
+    """One token that is likely at either position: its vocabulary id and text, and its probability at each."""
 
     id: int
     text: str
@@ -26,14 +26,14 @@ class SharedCandidate:
 
     @property
     def difference(self) -> tuple[float, float]:
-        """The least and the most that `one` can be above `other` (negative: below); equal where both are known."""
+        """The smallest and largest possible excess of `one` over `other` (negative: below); equal if both are known."""
         low = (self.one.probability if self.one.known else 0.0) - self.other.probability
         high = self.one.probability - (self.other.probability if self.other.known else 0.0)
         return low, high
 
 
 def shared_candidates(one: Prediction, other: Prediction, count: int) -> tuple[SharedCandidate, ...]:
-    """The `count` tokens that are likeliest at either position, by the greater of their two probabilities."""
+    """The `count` tokens that are most likely at either position, by the greater of their two probabilities."""
     chances = [_chances(one), _chances(other)]
     names = {c.id: c.text for prediction in (one, other) for c in prediction.candidates}
     order = sorted(names, key=lambda i: (-max(chance.get(i, 0.0) for chance in chances), i))[:count]
@@ -43,7 +43,7 @@ def shared_candidates(one: Prediction, other: Prediction, count: int) -> tuple[S
 
 
 def _chances(prediction: Prediction) -> dict[int, float]:
-    """Every probability that is kept of one prediction, by vocabulary id."""
+    """Every probability that one prediction keeps, by vocabulary id."""
     found = {c.id: c.probability for c in prediction.candidates}
     if prediction.actual is not None:
         found.setdefault(prediction.actual.id, prediction.actual.probability)

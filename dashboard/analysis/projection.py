@@ -1,4 +1,4 @@
-"""PCA of token representations (Pearson 1901; scikit-learn's implementation), with signs that do not flip."""
+"""PCA of token representations (Pearson 1901; scikit-learn's implementation), with signs that never flip."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dashboard.errors import RunShapeError
 
 Fit = Literal["layer", "all"]
 Scaling = Literal["centred", "standardised", "unit"]
-SOLVER_WIDTH = 2048  # up to this width the covariance is solved exactly; above, seeded randomised SVD
+SOLVER_WIDTH = 2048  # up to this width the covariance is solved exactly; above it, by seeded randomised SVD
 
 
 @dataclass(frozen=True)
 class Basis:
     """A fitted basis. `components`: (component, hidden); `explained`: (component,) share of variance, sums to at most
-    1; `approximate`: they come from a randomised solver."""
+    1; `approximate`: a randomised solver found the components."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -38,11 +38,11 @@ class Projection:
     """Tokens in the plane (or space) of their greatest variance.
 
     Attributes:
-        coordinates: (token, component) float64; NaN for a token that was left out, or whose state here is not finite.
-        explained: (component,) share of the variance of the tokens that were fitted.
-        left_out: positions that are not fitted and not shown.
-        ratios: (token,) each token's norm over the median norm; where layers were fitted together, the largest of any.
-        approximate: True where the components come from a randomised solver.
+        coordinates: (token, component) float64; NaN for a token that is left out or whose state here is not finite.
+        explained: (component,) share of the variance of the fitted tokens.
+        left_out: positions that are neither fitted nor shown.
+        ratios: (token,) each token's norm over the median norm; for layers fitted together, the largest of any.
+        approximate: True if a randomised solver found the components.
     """
 
     coordinates: np.ndarray
@@ -60,12 +60,12 @@ class Projection:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Every token's path through the layers, in one basis that was fitted on all layers together.
+    """Every token's path through the layers, in one basis fitted on all layers together.
 
     Attributes:
         coordinates: (place, token, component) float64; place 0 is the embeddings, place i + 1 comes after layer i; NaN
-            for a token that was left out, and at the places where its state is not finite.
-        explained: (component,) share of the variance of all layers' tokens. left_out: positions that take no part.
+            for a token that is left out, and at the places where its state is not finite.
+        explained: (component,) share of the variance of all layers' tokens. left_out: positions that are not fitted.
         ratios: (token,) each token's norm over the median norm, the largest of any layer.
     """
 
@@ -76,16 +76,16 @@ class Trajectories:
 
 
 def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scaling = "centred") -> Basis:
-    """Fit PCA on the tokens of one layer, or of several together.
+    """Fit PCA on the tokens of one layer, or of several layers together.
 
     Args:
         layers: (token, hidden) each, any float.
-        components: at most this many; fewer where there are fewer tokens or dimensions.
-        scaling: "centred" takes the mean away; "standardised" also divides each dimension by its deviation; "unit" is
-            "centred" of states that `prepared` has scaled to length 1.
+        components: at most this many; fewer if there are fewer tokens or dimensions.
+        scaling: "centred" subtracts the mean; "standardised" also divides each dimension by its standard deviation;
+            "unit" is "centred" on states that `prepared` has scaled to length 1.
 
     Returns:
-        A basis whose components have their largest loading positive, so that a redraw never flips an axis.
+        A basis in which each component's largest loading is positive, so that a redraw never flips an axis.
     """
     if not layers or any(layer.ndim != 2 or layer.shape[1] != layers[0].shape[1] for layer in layers):
         raise RunShapeError(
@@ -114,8 +114,8 @@ def fit_basis(layers: Sequence[np.ndarray], components: int = 3, scaling: Scalin
 def _by_library(
     layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Components and shares by scikit-learn."""
-    from sklearn.decomposition import PCA  # 80 MB and a second: only when a projection is wanted
+    """Fit components and shares with scikit-learn."""
+    from sklearn.decomposition import PCA  # 80 MB and a second: import only when a projection is needed
 
     data = np.concatenate([(layer - mean) / scale for layer in layers])
     exact = min(data.shape) <= SOLVER_WIDTH
@@ -127,8 +127,7 @@ def _by_library(
 def _by_covariance(
     layers: Sequence[np.ndarray], mean: np.ndarray, scale: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same for many layers, whose (hidden, hidden) covariance is summed layer by layer: they are never copied
-    together."""
+    """Fit many layers by summing their (hidden, hidden) covariance layer by layer, which never copies them together."""
     from scipy.linalg import eigh
 
     hidden = len(mean)
@@ -143,8 +142,7 @@ def _by_covariance(
 def fit_layers(
     layers: Sequence[np.ndarray], left: Sequence[int] = (), components: int = 3, scaling: Scaling = "centred"
 ) -> Basis:
-    """`fit_basis` of the layers' tokens, without those in `left`, and in each layer without what is not finite
-    there."""
+    """Run `fit_basis` on the layers' tokens, without those in `left` and without each layer's non-finite states."""
     return fit_basis([_fitted(layer, left) for layer in layers], components, scaling)
 
 
@@ -157,7 +155,7 @@ def _fitted(states: np.ndarray, left: Sequence[int]) -> np.ndarray:
 def place(
     states: np.ndarray, basis: Basis, left: tuple[int, ...] = (), components: int = 3, ratios: np.ndarray | None = None
 ) -> Projection:
-    """The tokens of one layer in a fitted basis; components that the basis lacks are 0. `ratios`: where they are
+    """Place one layer's tokens in a fitted basis; components that the basis lacks are 0. `ratios`: pass them if
     known."""
     found, finite = len(basis.components), finite_tokens(states)
     coordinates = np.zeros((len(states), components))
@@ -177,10 +175,10 @@ def project(
     """Fit one layer's tokens and project them.
 
     Args:
-        states: (token, hidden), the layer that is shown.
+        states: (token, hidden), the layer to show.
         components: how many; missing ones (few tokens) are 0.
-        first: which tokens take no part: "auto", those whose norm is more than `OUTLIER` times the median of all;
-            "keep", none; "leave", the first token. Whatever it says, a state that is not finite takes no part.
+        first: which tokens to leave out: "auto", those whose norm is more than `OUTLIER` times the median of all;
+            "keep", none; "leave", the first token. A state that is not finite is always left out.
         scaling: see `fit_basis`.
     """
     if states.ndim != 2:
@@ -191,12 +189,12 @@ def project(
 
 
 def states_at(stream: Stream, layer: int) -> np.ndarray:
-    """(token, hidden) float32 after `layer`, before any final norm where that is known; −1: the embeddings."""
+    """(token, hidden) float32 after `layer`, before any final norm if that state is known; −1: the embeddings."""
     return np.asarray(stream.hidden_states[0] if layer < 0 else stream.after_layer(layer))
 
 
 def prepared(states: np.ndarray, scaling: Scaling) -> np.ndarray:
-    """(token, hidden) as they are fitted: with `scaling` "unit" each token's state is divided by its length."""
+    """(token, hidden) states ready to be fitted: with `scaling` "unit", each token's state is divided by its length."""
     if scaling != "unit":
         return states
     finite = np.where(finite_tokens(states)[:, None], states.astype(np.float64), np.nan)
@@ -206,7 +204,7 @@ def prepared(states: np.ndarray, scaling: Scaling) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Common:
-    """The basis of all layers together, the tokens that it leaves out, and each token's largest ratio in any layer."""
+    """The basis of all layers together, the tokens it leaves out, and each token's largest ratio in any layer."""
 
     basis: Basis
     left: tuple[int, ...]
@@ -214,7 +212,7 @@ class _Common:
 
 
 def _common(stream: Stream, first: Outliers, scaling: Scaling) -> _Common:
-    """Fitted once for a stream."""
+    """Fit the common basis, once per stream."""
 
     def fit() -> _Common:
         layers = _all_layers(stream, scaling)
@@ -230,8 +228,8 @@ def _all_layers(stream: Stream, scaling: Scaling) -> list[np.ndarray]:
 
 
 def project_stream(stream: Stream, layer: int, fit: Fit, first: Outliers, scaling: Scaling) -> Projection:
-    """The projection after `layer` (−1: the embeddings), remembered by the stream; layers that are fitted together
-    share one basis, which is fitted once."""
+    """Project the tokens after `layer` (−1: the embeddings). The stream caches the result, and layers that are fitted
+    together share one basis, fitted once."""
 
     def compute() -> Projection:
         states = prepared(states_at(stream, layer), scaling)
@@ -244,7 +242,7 @@ def project_stream(stream: Stream, layer: int, fit: Fit, first: Outliers, scalin
 
 
 def trajectories(stream: Stream, first: Outliers, scaling: Scaling) -> Trajectories:
-    """All tokens' paths in the common basis, remembered by the stream."""
+    """All tokens' paths in the common basis; the stream caches them."""
 
     def compute() -> Trajectories:
         common = _common(stream, first, scaling)
@@ -260,7 +258,7 @@ def follow(
     components: int = 3,
     ratios: np.ndarray | None = None,
 ) -> Trajectories:
-    """The tokens of all `layers`, (token, hidden) each, in a basis that was fitted on all of them."""
+    """Place the tokens of all `layers`, (token, hidden) each, in a basis fitted on all of them."""
     ratios = largest_ratios(layers) if ratios is None else ratios
     placed = [place(states, basis, left, components, ratios) for states in layers]
     return Trajectories(np.stack([p.coordinates for p in placed]), placed[0].explained, left, ratios)

@@ -1,4 +1,4 @@
-"""How alike two tokens are represented, in all dimensions of the hidden states."""
+"""How similar two tokens' representations are, in all dimensions of the hidden states."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Similarity:
-    """Two tokens' states side by side.
+    """Two tokens' states compared.
 
     Attributes:
-        cosine: of the angle between them, −1 … 1; NaN where one of them is all zero or not finite.
-        distance: Euclidean, in the units of the hidden states; NaN where one of them is not finite.
-        dimensions: how many there are.
+        cosine: of the angle between them, −1 … 1; NaN if either state is all zero or not finite.
+        distance: Euclidean, in the units of the hidden states; NaN if either state is not finite.
+        dimensions: how many dimensions the states have.
     """
 
     cosine: float
@@ -23,7 +23,7 @@ class Similarity:
 
 
 def similarity(states: np.ndarray, one: int, other: int) -> Similarity:
-    """Compare two rows of (token, hidden) as they are: neither centred nor scaled, in float64."""
+    """Compare two rows of (token, hidden) in float64, neither centred nor scaled."""
     a, b = states[one].astype(np.float64), states[other].astype(np.float64)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return Similarity(float("nan"), float("nan"), len(a))

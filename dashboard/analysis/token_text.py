@@ -1,6 +1,6 @@
-"""What a vocabulary's pieces stand for: bytes for byte-level BPE, text for SentencePiece, themselves for the rest.
+"""What a vocabulary's pieces mean: bytes for byte-level BPE, text for SentencePiece, the pieces themselves otherwise.
 
-`dashboard.figures.tokens` writes what this module reads; it needs neither torch nor transformers.
+`dashboard.figures.tokens` formats what this module decodes. This module needs neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _byte_of() -> dict[str, int]:
 
 
 def style_of(tokenizer: Any) -> Style:
-    """How the pieces of a fast tokenizer (a `PreTrainedTokenizerFast`) are to be read."""
+    """How to decode the pieces of a fast tokenizer (a `PreTrainedTokenizerFast`)."""
     backend = tokenizer.backend_tokenizer
     parts = f"{backend.pre_tokenizer!r} {backend.decoder!r}"
     if "ByteLevel" in parts:
@@ -40,7 +40,7 @@ def style_of(tokenizer: Any) -> Style:
 
 
 def piece_bytes(piece: str, style: Style) -> bytes | None:
-    """The UTF-8 bytes that a piece stands for; None where the style does not say (read its offsets instead)."""
+    """The UTF-8 bytes that a piece stands for; None if the style does not say (use the piece's offsets instead)."""
     if style == "bytes":
         table = _byte_of()
         if all(character in table for character in piece):
@@ -55,7 +55,7 @@ def piece_bytes(piece: str, style: Style) -> bytes | None:
 
 
 def bytes_text(raw: bytes) -> str:
-    """`raw` as text; bytes that are not whole characters as ⟨F0 9F⟩."""
+    """`raw` as text; bytes that do not form whole characters appear as ⟨F0 9F⟩."""
     parts: list[str] = []
     loose: list[str] = []
 
@@ -80,11 +80,11 @@ def bytes_text(raw: bytes) -> str:
 
 
 def piece_text(tokenizer: Any, token_id: int) -> str:
-    """How a token is shown where there is no source text: in a list of predictions.
+    """The text of a token without a source text, such as one in a list of predictions.
 
-    Its leading space is kept (" Mary"), special tokens go by their name, bytes that are only part of a character are
-    ⟨F0 9F⟩, a WordPiece continuation keeps its sign ("##ing"). An id that the tokenizer lacks (a model's vocabulary may
-    be padded) is ⟨id 50300⟩.
+    A leading space is kept (" Mary"), special tokens appear by name, bytes that are only part of a character appear as
+    ⟨F0 9F⟩, and a WordPiece continuation keeps its sign ("##ing"). An id that the tokenizer lacks (a model's vocabulary
+    may be padded) is ⟨id 50300⟩.
     """
     added = getattr(tokenizer, "added_tokens_decoder", {}).get(token_id)
     if added is not None and not BYTE_PIECE.fullmatch(added.content):
@@ -100,10 +100,9 @@ def piece_text(tokenizer: Any, token_id: int) -> str:
 
 
 def style_of_pieces(pieces: Sequence[str]) -> Style:
-    """How pieces are to be read where their tokenizer is not at hand: by the signs that only one kind of vocabulary
-    has.
+    """How to decode pieces when their tokenizer is not at hand, judging by signs that only one kind of vocabulary uses.
 
-    Byte-level pieces are recognised by Ġ, Ċ or ĉ, or by letters that are UTF-8 once they are read as bytes.
+    Byte-level pieces are recognised by Ġ, Ċ or ĉ, or by letters that are valid UTF-8 when read as bytes.
     """
     if any(BYTE_PIECE.fullmatch(piece) for piece in pieces):
         return "spaces"
@@ -117,7 +116,7 @@ def style_of_pieces(pieces: Sequence[str]) -> Style:
 
 
 def _reads_as_text(letters: str) -> bool:
-    """Whether byte-level `letters` are UTF-8, but for a character that is cut at either end."""
+    """Whether byte-level `letters` are UTF-8, allowing for a character that is cut off at either end."""
     table = _byte_of()
     raw = bytes(table[letter] for letter in letters)
     cut = next((i for i, byte in enumerate(raw[:3]) if byte & 0xC0 != 0x80), min(3, len(raw)))

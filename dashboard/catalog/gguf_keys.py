@@ -161,7 +161,7 @@ class Rope:
 
 
 def rope_of(header: GgufHeader) -> Rope:
-    """Read base and linear scaling (llama.cpp's defaults: a factor without a type is linear; the older key counts too)."""
+    """Read base and linear scaling (llama.cpp's defaults: a factor without a type is linear; the older key counts)."""
     base = float(header.said("rope.freq_base", 10_000.0))
     factor = float(header.said("rope.scaling.factor", 0) or header.said("rope.scale_linear", 0) or 1)
     return Rope(base, 1.0 if header.said("rope.scaling.type", "linear") == "none" else factor)

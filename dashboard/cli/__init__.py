@@ -1,9 +1,9 @@
-"""The shell: `python -m dashboard COMMAND`. Each command is one module of this package, found by discovery
-(those whose names begin with _ are none).
+"""The command line: `python -m dashboard COMMAND`. Each command is one module of this package, found by discovery
+(modules whose names begin with _ are not commands).
 
-A command's module has a function `add(commands)`: it adds a parser to argparse's subparsers, whose default `command` is
-called with (settings, parsed arguments) and returns the exit code. What it needs of torch, dash or the like it imports
-when it is called, so that `--help` is quick.
+A command's module has a function `add(commands)` that adds a parser to argparse's subparsers. The parser's default
+`command` is called with (settings, parsed arguments) and returns the exit code. It imports torch, dash and the like
+only when it is called, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from dashboard.cli._steps import EXIT_CODES, STOPPED
 from dashboard.errors import DashboardError, UsageError
 from dashboard.settings import Settings
 
-COMMAND = "transformer-dashboard"  # pyproject.toml
+COMMAND = "transformer-dashboard"  # the same as in pyproject.toml
 EPILOG = f"{EXIT_CODES} Settings are environment variables; README.md lists them."
-PIPE_CLOSED = 141  # as a shell counts a program that SIGPIPE ended
+PIPE_CLOSED = 141  # a shell's exit code for a program ended by SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a `DashboardError` is one line on standard error and exit code 1, a `UsageError` 2."""
+    """Run one command. A `DashboardError` prints one line on standard error and gives exit code 1, a `UsageError` 2."""
     parsed = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:
         code = int(parsed.command(Settings.from_env(), parsed))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # who reads the output has enough of it: `… models | head`
+    except BrokenPipeError:  # the reader of the output has had enough: `… models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except DashboardError as error:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _called_as() -> str:
-    """The program's name as it was typed: an installed package has one of its own."""
+    """The program's name as it was typed: an installed package has its own."""
     typed = Path(sys.argv[0]).stem
     return typed if typed == COMMAND else "python -m dashboard"
 

@@ -1,4 +1,4 @@
-"""`--derive KIND NAME=VALUE …`: derived results that a run's file holds as well, and whose tabs a report shows."""
+"""`--derive KIND NAME=VALUE …`: derived results to add to a run's file, and whose tabs a report shows."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from dashboard.views.declaration import View
     from dashboard.views.state import ViewState
 
-ALL = "all"  # in place of an index: each that the run has
+ALL = "all"  # in place of an index: all that the run has
 
 
 def requests_of(run: ModelRun, asked: Sequence[Sequence[str]]) -> list[DerivedRequest]:
-    """The requests that the words of each `--derive` mean for a run.
+    """The requests that the words of each `--derive` make of a run.
 
     Raises:
-        UsageError: a word is no NAME=VALUE. DashboardError: no such kind or parameter, or one out of its bounds.
+        UsageError: a word is not NAME=VALUE. DashboardError: no such kind or parameter, or a value out of bounds.
     """
     return [request for words in asked for request in _of_one(run, words)]
 
 
 def check_words(asked: Sequence[Sequence[str]]) -> None:
-    """Raise `UsageError` for what no run can be asked, before a model is loaded."""
+    """Raise `UsageError`, before a model is loaded, for anything that is invalid for every run."""
     from dashboard.compute import all_kinds
 
     kinds = all_kinds()
@@ -43,20 +43,19 @@ def check_words(asked: Sequence[Sequence[str]]) -> None:
 
 
 def position_of(asked: Sequence[DerivedRequest]) -> int | None:
-    """The token that all of the results are of, where they are of one alone."""
+    """The token of all the results, if they share one."""
     found = {dict(request.parameters)["position"] for request in asked if "position" in dict(request.parameters)}
     return int(found.pop()) if len(found) == 1 else None
 
 
 def options_of(view: View, asked: Sequence[DerivedRequest]) -> dict[str, Any]:
-    """A view's options: its defaults, but for those that are a parameter of a result that is asked for, by the same
-    name."""
+    """A view's options: the defaults, overridden by the parameters of requested results that have the same name."""
     given = {name: value for request in reversed(asked) for name, value in request.parameters}
     return {one.name: one.parse(given.get(one.name)) if view.needs else one.default for one in view.controls}
 
 
 def shown_in(views: Sequence[View], run: ModelRun, state: ViewState, asked: Sequence[DerivedRequest]) -> set[str]:
-    """The names of the views that show nothing but kinds of results that are asked for. `run` holds these results."""
+    """The names of the views that need only kinds of results that were requested. `run` holds these results."""
     from dashboard.contracts.context import Context
 
     kinds = {request.kind for request in asked}

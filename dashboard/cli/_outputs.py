@@ -1,4 +1,4 @@
-"""What `analyse` writes: one table of all texts, or one file a text (a run or a report)."""
+"""The output of `analyse`: one table of all texts, or one file per text (a run or a report)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
     from dashboard.contracts.selection import Selection
 
-USED_BY = {  # option → the endings of --out that it changes something in
+USED_BY = {  # option → the endings of --out for which it changes something
     "attention": (".npz", ".safetensors"),
     "derive": (".npz", ".safetensors", ".html"),
     **dict.fromkeys(("layer", "head", "token", "second"), (".html",)),
@@ -26,11 +26,11 @@ SUFFIXES = (".csv", ".npz", ".safetensors", ".html")
 
 
 class OutputError(DashboardError):
-    """The output cannot be written, so no further text can be done."""
+    """The output cannot be written, so no further text can be processed."""
 
 
 def check_usage(parsed: argparse.Namespace) -> None:
-    """Raise `UsageError` for an ending that is no output, or an option that changes nothing in it."""
+    """Raise `UsageError` for an unknown ending, or for an option that has no effect with this ending."""
     suffix = parsed.out.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"--out is {parsed.out}; give it one of these endings: {', '.join(SUFFIXES)}.")
@@ -56,8 +56,7 @@ def check_location(parsed: argparse.Namespace, model: str, layers: int, heads: i
 
 
 def check_tokens(parsed: argparse.Namespace, run: ModelRun) -> None:
-    """Raise `UsageError` for a token that the text does not have, or `BadSelectionError` where other texts may have
-    it."""
+    """Raise `UsageError` for a token that the text does not have, or `BadSelectionError` if other texts may have it."""
     for name, value in (("token", parsed.token), ("second", parsed.second)):
         if value is not None and value >= len(run):
             error = UsageError if parsed.file is None else BadSelectionError
@@ -69,7 +68,7 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
 
 
 class Table:
-    """One CSV file of all texts; what an interruption left unfinished at its end is cut off first."""
+    """One CSV file of all texts; an unfinished text at its end, left by an interruption, is cut off first."""
 
     resumes = True
 
@@ -116,7 +115,7 @@ class Table:
 
 
 class Files:
-    """One file a text, written under another name and renamed, so that each is whole."""
+    """One file per text, written under another name and then renamed, so that each is complete."""
 
     def __init__(self, parsed: argparse.Namespace, suffix: str, runs: Runs) -> None:
         self._parsed, self._suffix, self._runs = parsed, suffix, runs
@@ -131,7 +130,7 @@ class Files:
         return Path(self._pattern.replace("{line}", f"{line:04}").replace("{key}", key[:16]))
 
     def has(self, key: str, line: int) -> bool:
-        """Whether the file of this run is there: a text that stands twice is done once."""
+        """Whether this run's file exists: a text that occurs twice is processed once."""
         if key in self._keys:
             return True
         if self._suffix == ".html" or self._parsed.derive:  # depends on other options too, and costs little
@@ -193,7 +192,7 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """One run, and its derived results, which are computed where they are not kept."""
+    """One run and its derived results, which are computed if they are not stored."""
 
     run: ModelRun
     runs: Runs

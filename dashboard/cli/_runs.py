@@ -1,4 +1,4 @@
-"""The runs of one model for `analyse`: each is computed once and kept in the store, which the page reads, too."""
+"""The runs of one model for `analyse`: each is computed once and kept in the store, which the page reads too."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
     from dashboard.store.run_store import RunStore
 
-FEWEST_TIMED = 100  # tokens; the first ones are slow (weights are read when they are used), so fewer tell no speed
+FEWEST_TIMED = 100  # tokens; the first ones are slow (weights are read on first use), so fewer say nothing about speed
 
 
 class Runs:
-    """Runs of one model: from the store where this version's are there, else computed in this process and kept."""
+    """Runs of one model: from the store if this version computed them, else computed in this process and stored."""
 
     def __init__(self, settings: Settings, model: str, say: Callable[[str], None]) -> None:
         from dashboard.catalog.bundled import bundled_card
@@ -42,21 +42,21 @@ class Runs:
         folder = Path(model).expanduser()
         is_folder = has_weights(folder) and bundled_card(model) is None
         name = str(folder.absolute()) if is_folder else model
-        with contextlib.suppress(DashboardError):  # what is not known now is known once the model is loaded
+        with contextlib.suppress(DashboardError):  # what is not known yet is known once the model is loaded
             entry = Catalog(settings).get(name, allow_folders=True)
             self.layers, self.heads = entry.layers, entry.heads
             found = Catalog(settings).fingerprint(name, allow_folders=True)
             self._fingerprint = None if found.startswith("unresolved:") else found
 
     def fingerprint(self) -> str:
-        """What names the weights; the model is loaded where it is not known."""
+        """The fingerprint of the weights, loading the model if it is not known."""
         return self._fingerprint or self._load().fingerprint
 
     def key(self, text: str) -> str:
-        """The name of the run of a text."""
+        """The key of a text's run."""
         from dashboard.contracts.request import RunRequest
 
-        request = RunRequest(self.model, text)  # a text that cannot be run is refused before the model is loaded
+        request = RunRequest(self.model, text)  # rejects an invalid text before the model is loaded
         return request.key(self.fingerprint())
 
     def get(self, text: str) -> tuple[ModelRun, bool]:
@@ -76,11 +76,11 @@ class Runs:
         return run, True
 
     def speed(self) -> float | None:
-        """Tokens a second of what was computed so far, loading left out; None where that is little (`FEWEST_TIMED`)."""
+        """Tokens per second so far, without loading; None if there are too few tokens (`FEWEST_TIMED`)."""
         return self._tokens / self._seconds if self._tokens >= FEWEST_TIMED else None
 
     def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> dict[str, Derived]:
-        """Derived results of a run; what is not in the store is computed now."""
+        """Derived results of a run; those that are not in the store are computed now."""
         return {
             request.name: self._store.derived(request, run.stamp) or self._derive(run, request) for request in requests
         }

@@ -1,4 +1,4 @@
-"""What the commands say while a model is fetched and loaded, and where there is none of that name."""
+"""What the commands print while a model is fetched and loaded, and if there is no model of that name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import ModelNotFoundError
 from dashboard.settings import Settings
 
-STOPPED = 130  # as a shell counts a program that Ctrl+C ended
-EXIT_CODES = (  # of a command that comes to an end
+STOPPED = 130  # a shell's exit code for a program ended by Ctrl+C
+EXIT_CODES = (  # of a command that finishes
     "Exit codes: 0 done; 1 it failed, and a sentence on standard error says why; 2 wrong usage; 130 stopped with "
     "Ctrl+C."
 )
@@ -20,7 +20,7 @@ EXIT_CODES_OF_SERVICES = (
 
 
 def line_by_line(say: Callable[[str], None]) -> OnProgress:
-    """A progress function that says each step once, and of a download or conversion every tenth."""
+    """A progress function that prints each step once, and every tenth of a download or conversion."""
     said: list[tuple[str, str, int]] = []
 
     def progress(step: Progress) -> None:
@@ -35,7 +35,7 @@ def line_by_line(say: Callable[[str], None]) -> OnProgress:
 
 @contextmanager
 def suggesting(name: str, settings: Settings) -> Iterator[None]:
-    """Where the model `name` is not found, the error also says which names are near."""
+    """Add similar names to the error if the model `name` is not found."""
     from dashboard.catalog.catalog import Catalog
 
     try:

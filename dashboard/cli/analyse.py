@@ -1,4 +1,4 @@
-"""`analyse`: texts in, files out, without the page."""
+"""`analyse`: turn texts into files, without the page."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ exit codes: 0 every text is done; 1 nothing could be done, and a sentence on sta
 
 @dataclass(frozen=True)
 class Text:
-    """One text and the line of the file it stands on (1 is the first; 1 for --text)."""
+    """One text and the number of its line in the file (1 is the first; 1 for --text)."""
 
     line: int
     text: str
@@ -109,7 +109,7 @@ def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _each(runs: Runs, output: Table | Files, texts: list[Text], say: Callable[[str], None]) -> int:
-    """Do the texts one by one; returns the exit code."""
+    """Process the texts one by one; return the exit code."""
     failed, lines = 0, dict[str, int]()
     for count, text in enumerate(texts, start=1):
         place = f"line {text.line} ({count} of {len(texts)})"
@@ -136,7 +136,7 @@ def _say(line: str) -> None:
 
 
 def _one(runs: Runs, output: Table | Files, text: Text, lines: dict[str, int]) -> str:
-    """Do one text; says what was done. `lines`: run → the first line of this command that has its text."""
+    """Process one text; return what was done. `lines`: run → the first line of this command that has its text."""
     key = runs.key(text.text)
     if key in lines:
         return f"is the same text as line {lines[key]}, which is done"
@@ -153,7 +153,7 @@ def _one(runs: Runs, output: Table | Files, text: Text, lines: dict[str, int]) -
 
 
 def read_texts(parsed: argparse.Namespace) -> Iterator[Text]:
-    """The text, or the file's lines that are not empty.
+    """Yield the text, or the file's lines that are not empty.
 
     Raises:
         BadRequestError: the file cannot be read, is not UTF-8, or holds no text.

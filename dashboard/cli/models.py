@@ -1,4 +1,4 @@
-"""`models`: which models there are, bringing one here, and removing one that is here."""
+"""`models`: list the models, fetch one, or remove a fetched one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`worker`: what holds the models, beside web processes that are started elsewhere."""
+"""`worker`: the process that holds the models, beside web processes that are started elsewhere."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Dash components of this program: a Python class each; what it does in the browser is in assets/."""
+"""This program's Dash components, one Python class each; their browser code is in assets/."""

@@ -8,19 +8,19 @@ from dash.development.base_component import Component
 
 
 class CardTabs(Component):
-    """Buttons in a row, one of which is open, and the panel of each; a panel is made when it is first open
+    """A row of tab buttons, one of them open, and a panel per tab, created when it is first opened
     (assets/components/card-tabs.js).
 
-    What is not made costs nothing: at each change of anything, Dash asks every component on the page whether it
-    concerns it.
+    A panel that does not exist yet costs nothing: on every change, Dash asks each component on the page whether the
+    change concerns it.
 
-    The tabs of dash-bootstrap-components name panels that do not exist and cannot be gone through by key, and those of
-    dash.dcc have no roles and cannot take the focus (docs/decisions/033).
+    The tabs of dash-bootstrap-components point to panels that do not exist and cannot be moved through by keyboard;
+    those of dash.dcc have no roles and cannot take the focus (docs/decisions/033).
 
     Args:
         children: the panels, in the order of the tabs.
-        id: of the row. label: what it is called by who does not see it.
-        tabs: each with `id`, `value`, `label` and `panel`, the id of what it shows. active_tab: the open tab's value.
+        id: of the row. label: the row's accessible name.
+        tabs: each with `id`, `value`, `label` and `panel`, the id of its panel. active_tab: the open tab's value.
     """
 
     _children_props: list[str] = []  # noqa: RUF012 - as Dash declares them

@@ -1,4 +1,4 @@
-"""The words of the field that the page explains: what each of them means, in a sentence or two for a tooltip.
+"""The technical terms that the page explains, each with one or two sentences for a tooltip.
 
 docs/glossary.md lists the same entries (tested).
 """
@@ -49,7 +49,7 @@ def term(words: str, entry: str | None = None) -> html.Dfn:
     """Words whose meaning the page shows on hover and on focus (assets/components/glossary.js).
 
     Args:
-        entry: the glossary's entry, where the words are not that themselves ("heads" is "head").
+        entry: the glossary's entry, if it differs from the words ("heads" is "head").
 
     Raises:
         ValueError: the glossary has no such entry.

@@ -1,4 +1,4 @@
-"""Every component id, as plain strings. Tests, links and scripts rely on the first group."""
+"""Every component id, as plain strings. Tests, links and scripts depend on the first group."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ARRIVED = "arrived"
 PROGRESS_STATE = "progress-state"
 TRAVEL = "travel"
 
-# what only the browser's code (assets/) looks for
+# used only by the browser's code (assets/)
 ANNOUNCER = "announcer"
 CARDS = "cards"
 CLEAR_SECOND = "clear-second"
@@ -88,7 +88,7 @@ def tab_id(card: str, view: str) -> str:
 
 
 def panel_id(view: str) -> str:
-    """The id of what a tab shows."""
+    """The id of a tab's panel."""
     return f"{view}-panel"
 
 
@@ -98,12 +98,12 @@ def graph_id(view: str) -> str:
 
 
 def late_id(view: str) -> str:
-    """The id of where a view's component comes when its tab is first opened."""
+    """The id of the element that receives a view's component when its tab is first opened."""
     return f"{view}-late"
 
 
 def picked_id(view: str) -> str:
-    """The id of the store of what was chosen in a view's figure."""
+    """The id of the store that holds what was selected in a view's figure."""
     return f"{view}-picked"
 
 

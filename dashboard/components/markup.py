@@ -1,8 +1,8 @@
-"""Markup that Dash need not know: attributes, and parts of the page that no callback addresses.
+"""Markup outside Dash: attributes, and parts of the page that no callback addresses.
 
-Every Dash component on the page looks at Dash's state whenever any property changes, at about a tenth of a millisecond
-each (docs/decisions/014). What is only shown is therefore sent as a plain tree, which assets/core.js makes elements
-of.
+Every Dash component on the page checks Dash's state whenever any property changes, at about a tenth of a millisecond
+each (docs/decisions/014). Content that is only displayed is therefore sent as a plain tree, which assets/core.js turns
+into elements.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Plain = str | list[Any]  # a text, or ["span", {"class": "tok"}, child, …]
 
 
 def attributes(**values: str) -> Any:
-    """`attributes(aria_label="Page")` as `{"aria-label": "Page"}`, to be given with `**`."""
+    """Convert `attributes(aria_label="Page")` to `{"aria-label": "Page"}`; pass it with `**`."""
     return {name.replace("_", "-"): value for name, value in values.items()}
 
 
 def plain(children: Any) -> list[Plain]:
-    """Components of `dash.html`, texts and numbers, nested as Dash allows it, as a list of plain nodes.
+    """Convert components of `dash.html`, text and numbers, nested as Dash allows, to a list of plain nodes.
 
     Raises:
-        TypeError: a component of another library, which only Dash can show.
+        TypeError: a component of another library, which only Dash can render.
     """
     if children is None:
         return []
@@ -44,23 +44,22 @@ def plain(children: Any) -> list[Plain]:
     return [[children._type.lower(), found, *inside]]
 
 
-# a number and its unit, and what stands before a number: "92.7 %", "0.08 nats", "< 0.05 %", "49 times", "135 M"
+# a number and its unit, and anything attached before a number: "92.7 %", "0.08 nats", "< 0.05 %", "49 times", "135 M"
 PARTING = re.compile(
     r"(?<=\d) (?=(?:%|×|(?:nats?|pp|percentage points?|points?|px|[kMGT]?B|[kMBT]|s|min|times|tokens?)(?!\w)))"
     r"|(?<=[<>≈≤≥]) (?=[\d−-])"
 )
 INLINE = {"b", "small"}
-OF_THE_TEXT = {"tok", "ws", "text"}  # classes of what is shown as it stands in a text
+OF_THE_TEXT = {"tok", "ws", "text"}  # classes of content shown verbatim from a text
 
 
 def unparted(text: str) -> str:
-    """A sentence whose numbers and units no line's end parts."""
+    """A sentence whose numbers stay on one line with their units."""
     return PARTING.sub("\u00a0", text)
 
 
 def bound(nodes: list[Plain]) -> list[Plain]:
-    """Plain nodes whose numbers and units no line's end parts, also where they stand in two of them: "0.56 " and
-    "nats"."""
+    """Plain nodes whose numbers stay on one line with their units, even across two nodes: "0.56 " and "nats"."""
     leaves: list[tuple[list[Any], int]] = []
     texts: list[str] = []
 
@@ -77,7 +76,7 @@ def bound(nodes: list[Plain]) -> list[Plain]:
                 copy(inside, to[-1], quoted or tag == "bdi" or bool(classes & OF_THE_TEXT))
                 if tag not in INLINE:
                     leaves.append(([], 0))
-                    texts.append("\0")  # what comes next is another thing
+                    texts.append("\0")  # the text that follows is separate
 
     made: list[Any] = []
     copy(nodes, made, False)
@@ -90,10 +89,10 @@ def bound(nodes: list[Plain]) -> list[Plain]:
 
 
 def isolates(tag: str, found: dict[str, Any]) -> bool:
-    """Whether an element's direction moves nothing beside it (`dir` or `<bdi>`)."""
+    """Whether an element keeps its text direction from affecting its neighbours (`dir` or `<bdi>`)."""
     return tag == "bdi" or "dir" in found
 
 
 def frozen(*children: Any) -> Any:
-    """What makes a Dash component show `children` without Dash knowing of them, to be given with `**`."""
+    """Attributes, passed with `**`, that make a Dash component show `children` without Dash managing them."""
     return {"data-tree": json.dumps(plain(children), ensure_ascii=False, separators=(",", ":"))}

@@ -1,4 +1,4 @@
-"""Where the page's scripts and styles lie."""
+"""The location of the page's scripts and styles."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 INSTALLED, BESIDE = PACKAGE / "assets", PACKAGE.parent / "assets"
-# as pyproject.toml puts them into a wheel, or as they lie in the checkout
+# in a wheel (see pyproject.toml), or in the checkout
 ASSETS = INSTALLED if INSTALLED.is_dir() else BESIDE

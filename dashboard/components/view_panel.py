@@ -1,4 +1,4 @@
-"""What a tab shows, as a Dash component, so that callbacks give it its words."""
+"""A tab's content as a Dash component, so that callbacks can set its text."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dashboard.components.markup import Plain
 
 
 class ViewPanel(Component):
-    """A view's heading, options, figure and the words around it (assets/components/panels.js).
+    """A view's heading, options and figure, with the text around it (assets/components/panels.js).
 
-    Its parts and its words are plain trees (dashboard/components/markup.py) and not components: Dash would have
-    to ask each of them at every change. The options are components, which are made when their menu is first opened.
+    Its parts and text are plain trees (dashboard/components/markup.py) instead of components, because Dash would check
+    each component on every change. The options are components, created when their menu is first opened.
 
     Args:
-        children: the view's graph, and what stands over it.
+        children: the view's graph, and anything above it.
         options: the components in the menu *Options*.
         id: of the component. view: the view's name. tab: the id of its tab.
-        parts: the trees that stand in it from the start, by place: heading, beside, above, body, export.
-        words: what `/show/words/VIEW` answers (dashboard/web/routes/figures.py); None for the card's invitation.
+        parts: the trees that are there from the start, by slot: heading, beside, above, body, export.
+        words: the answer of `/show/words/VIEW` (dashboard/web/routes/figures.py); None for the card's invitation.
     """
 
     _children_props: list[str] = ["options"]  # noqa: RUF012 - as Dash declares them

@@ -1,4 +1,4 @@
-"""What leaves the page as a file: figures, tables, runs and the report, each with where it comes from.
+"""Exported files: figures, tables, runs and the report, each with its provenance.
 
-Everything here is made of a run and a view state alone, without Dash, Flask and torch: routes and shell call it.
+This package needs only a run and a view state, not Flask or torch; both the routes and the command line use it.
 """

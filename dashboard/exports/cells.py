@@ -1,6 +1,7 @@
-"""The cells of a figure as colours, of which the browser draws one rectangle each (assets/components/picture-cells.js).
+"""The cells of a figure as colours, so that the browser can draw one rectangle per cell
+(assets/components/picture-paper.js).
 
-Plotly draws a heatmap into an SVG as a picture, whatever its size; so do the small pictures of heads leave the server.
+Plotly puts a heatmap of any size into an SVG as an image, and the server sends the heads' small pictures as images too.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 LARGEST_SIDE = 64  # rows and columns of a heatmap whose cells are drawn one by one
-MOST_CELLS = 100_000  # of all heads' pictures together
+MOST_CELLS = 100_000  # in all heads' pictures together
 HEX = 16
 
 
 def vector_cells(figure: go.Figure) -> tuple[list[dict[str, Any]], str]:
-    """What the browser needs to draw each cell by itself, and a sentence where cells stay a picture.
+    """The data for drawing each cell by itself, and a sentence if some cells stay an image.
 
-    One dict stands for one picture of the drawing: `of` ("trace" or "image") and `index` say which of them; `columns`
-    and `rows` are the edges of its cells, from 0 to 1 and downwards; `gap` has the pixels between cells, and `colours`
-    the indices of its cells, row by row, by their colour. A cell that is empty is in none.
+    Each dict describes one image of the drawing: `of` ("trace" or "image") and `index` identify it; `columns` and
+    `rows` are the edges of its cells, from 0 to 1 and downwards; `gap` is the pixels between cells, and `colours` maps
+    each colour to the indices of its cells, row by row. Empty cells appear nowhere.
     """
     traces = [trace for trace in figure.data if trace.type == "heatmap"]
     found = []
@@ -42,13 +43,13 @@ def vector_cells(figure: go.Figure) -> tuple[list[dict[str, Any]], str]:
 
 
 def _is_plain(trace: go.Heatmap, figure: go.Figure) -> bool:
-    """Whether all is said that gives a cell its place and colour; else Plotly finds it out when it draws."""
+    """Whether the trace states all that places and colours a cell; otherwise Plotly works it out when it draws."""
     said = (trace.colorscale, trace.zmin, trace.zmax, figure.layout.xaxis.range, figure.layout.yaxis.range)
     return all(value is not None for value in said) and trace.x is None and trace.y is None and not trace.zsmooth
 
 
 def _is_grid(figure: go.Figure) -> bool:
-    """Whether the layout's pictures are those of all heads, not the cells of one long text."""
+    """Whether the layout's images are those of all heads, not the cells of one long text."""
     return len(figure.layout.images) > 1 or figure.layout.yaxis.scaleanchor is None
 
 
@@ -70,14 +71,14 @@ def _described(
 
 
 def _turned(colours: np.ndarray, figure: go.Figure) -> np.ndarray:
-    """Rows from the top and columns from the left, as the axes run."""
+    """Flip rows to start at the top and columns at the left, following the axes."""
     (left, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
     colours = colours if bottom > top else colours[::-1]
     return colours if left < right else colours[:, ::-1]
 
 
 def _of_trace(trace: go.Heatmap) -> np.ndarray:
-    """(row, column) int32 colours, 0xRRGGBB; −1 where there is none."""
+    """(row, column) int32 colours, 0xRRGGBB; −1 for no colour."""
     values = _matrix(trace.z)
     stops, colours = zip(*trace.colorscale, strict=True)
     rgba = np.array([_rgba(colour) for colour in colours])
@@ -88,10 +89,10 @@ def _of_trace(trace: go.Heatmap) -> np.ndarray:
 
 
 def _matrix(value: Any) -> np.ndarray:
-    if isinstance(value, dict):  # as `figures.spec.typed` writes it
+    if isinstance(value, dict):  # in the form of `figures.spec.typed`
         shape = [int(side) for side in str(value["shape"]).split(",")]
         return np.frombuffer(base64.b64decode(value["bdata"]), dtype=value["dtype"]).reshape(shape).astype(np.float64)
-    return np.array(value, dtype=np.float64)  # None is NaN
+    return np.array(value, dtype=np.float64)  # None becomes NaN
 
 
 def _rgba(colour: str) -> list[float]:
@@ -101,8 +102,8 @@ def _rgba(colour: str) -> list[float]:
 
 
 def _of_picture(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colours of a palette PNG as of `_of_trace`, and the edges of rows and columns, from 0 to 1; equal lines that
-    follow one another, of which the picture has many where it was enlarged, are one."""
+    """The colours of a palette PNG, as in `_of_trace`, and the edges of rows and columns, from 0 to 1. Identical
+    neighbouring lines, common in an enlarged image, are merged."""
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:

@@ -1,8 +1,8 @@
-"""A page that stands by itself: styles, figures and plotly.js in one file, light or dark as the reader's system is.
+"""A self-contained page: styles, figures and plotly.js in one file, light or dark to match the reader's system.
 
-It asks no other host for anything, and its own policy forbids that. A figure names its colours; the page holds the
-palettes of both themes, and puts one in their places as the dashboard does (assets/overlays/colours.js). Pictures are
-there in both.
+The page requests nothing from any other host, and its own policy forbids it. A figure refers to colours by name; the
+page holds the palettes of both themes and substitutes them as the dashboard does (assets/overlays/colours.js). Images
+are included in both themes.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def _colouring() -> str:
 
 
 def _strip_colours() -> str:
-    """The strip's steps of surprisal, light and dark."""
+    """The strip's steps of surprisal, in light and dark."""
     light = "".join(f'li[data-step="{i}"] {{ background: {colour}; }} ' for i, colour in enumerate(LIGHT.surprisal))
     dark = "".join(f'li[data-step="{i}"] {{ background: {colour}; }} ' for i, colour in enumerate(DARK.surprisal))
     return f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n"
 
 
 def figure_page(found: Standalone) -> str:
-    """One figure as a page: title, caption, figure, exact numbers in words, where it comes from."""
+    """One figure as a page: title, caption, figure, exact numbers in words, and provenance."""
     body = [
         f"<main><section>{figure_part(found, 'figure-0', 'h1')}</section>",
         provenance_part(found.provenance),
@@ -57,7 +57,7 @@ def figure_page(found: Standalone) -> str:
 
 
 def page(title: str, body: Iterable[str], figures: Sequence[Standalone], provenance: Provenance) -> str:
-    """A whole file; `figures` are drawn into the parts that `figure_part` made, in that order."""
+    """A whole file; `figures` are drawn into the parts from `figure_part`, in that order."""
     stored = [found.drawn() for found in figures]
     scripts = [_stored(f"figure-{i}-data", _figure_json(figure)) for i, figure in enumerate(stored)]
     evaluates = any(trace.type in NEEDS_EVAL for figure in stored for trace in figure.data)
@@ -88,7 +88,7 @@ def page(title: str, body: Iterable[str], figures: Sequence[Standalone], provena
 
 
 def figure_part(found: Standalone, name: str, heading: str = "h2") -> str:
-    """Heading, caption, place of the figure and exact numbers."""
+    """Heading, caption, a container for the figure, and exact numbers."""
     figure = found.drawn()
     size = f"width:{int(figure.layout.width)}px;height:{int(figure.layout.height)}px"
     label = _attribute(found.spoken)
@@ -105,7 +105,7 @@ def figure_part(found: Standalone, name: str, heading: str = "h2") -> str:
 
 
 def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
-    """A table behind a summary; one of more than `longest` rows is cut, and says so."""
+    """A table behind a summary; a table of more than `longest` rows is cut, and says so."""
     rows = []
     for index, cells in enumerate(table.rows):
         if index == longest:
@@ -123,7 +123,7 @@ def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
 
 
 def provenance_part(provenance: Provenance) -> str:
-    """Where it comes from, as visible text."""
+    """The provenance as visible text."""
     rows = "".join(f"<dt>{_text(name)}</dt>{_value(name, value)}" for name, value in provenance.entries)
     return (
         f'<section aria-labelledby="provenance"><h2 id="provenance">Where this comes from</h2><dl>{rows}</dl></section>'
@@ -153,7 +153,7 @@ def _metas(provenance: Provenance) -> list[tuple[str, str]]:
 
 
 def _figure_json(figure: go.Figure) -> str:
-    """The figure, and apart from it the sources of its pictures by theme."""
+    """The figure, and separately the sources of its images by theme."""
     pictures: dict[str, list[str]] = {}
     if figure.layout.images:
         pictures = {
@@ -165,7 +165,7 @@ def _figure_json(figure: go.Figure) -> str:
 
 
 def _stored(name: str, content: str) -> str:
-    """JSON inside a script element that is not run; `<` is written so that no token can end the element."""
+    """JSON inside a script element that does not run; `<` is escaped so that no token can close the element."""
     return f'<script type="application/json" id="{name}">{content.replace("<", chr(92) + "u003c")}</script>'
 
 

@@ -1,4 +1,4 @@
-"""A view's figure as it leaves the page: by itself, with its title, caption and where it comes from."""
+"""A view's figure as a standalone file, with its title, caption and provenance."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from dashboard.views.library import Library, context_of
 from dashboard.views.shown import alternative
 from dashboard.views.state import ViewState
 
-WIDTH, HEIGHT = 720, 520  # pixels of a figure that does not say how large it is
-CHARACTER = 5.9  # pixels of one character of a foot's type
+WIDTH, HEIGHT = 720, 520  # pixels of a figure that does not specify its size
+CHARACTER = 5.9  # pixels of one character in a footer
 LINE = 15  # pixels of one of its lines
 PAD = 16
-APART = {"b", "p", "div", "dt", "dd"}  # elements that a space or more sets apart on the page
+APART = {"b", "p", "div", "dt", "dd"}  # elements that the page separates with space
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Standalone:
     """One figure of a view state.
 
     Attributes:
-        name: of its files. title, caption, facts: words; facts is the card's line of exact numbers.
-        spoken: the figure in words, for those who do not see it.
-        provenance, run, selection: where it comes from. reads: the fields of the selection that it depends on.
-        drawn: draws it, its colours named. whole, part: its numbers, all of them or those that the selection is about.
+        name: of its files. title, caption, facts: text; facts is the card's line of exact numbers.
+        spoken: the figure in words, for people who cannot see it.
+        provenance, run, selection: where it comes from. reads: the selection fields that it depends on.
+        drawn: draws it with named colours. whole, part: its numbers, all of them or those that the selection is about.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Standalone:
 
 
 def names(views: Sequence[View]) -> list[str]:
-    """The names of every figure that can be exported."""
+    """The names of all figures that can be exported."""
     return [name for view in views for name in (view.name, *(extra.name for extra in view.more))]
 
 
@@ -76,7 +76,7 @@ def standalone(name: str, state: ViewState, views: Sequence[View], library: Libr
 
     Raises:
         AddressNotFoundError: no figure has this name.
-        MissingArrayError: there is nothing to draw; the message is what the card says instead.
+        MissingArrayError: there is nothing to draw; the message is the card's own.
     """
     for view in views:
         if name == view.name:
@@ -90,8 +90,8 @@ def standalone(name: str, state: ViewState, views: Sequence[View], library: Libr
 def all_standalone(
     state: ViewState, views: Sequence[View], library: Library, also: Collection[str] = ()
 ) -> Iterator[tuple[str, Standalone | str]]:
-    """Every figure of the open tabs, and of the views named in `also`, with its title; a sentence in place of one that
-    cannot be drawn."""
+    """Every figure of the open tabs and of the views named in `also`, with its title; a sentence in place of a figure
+    that cannot be drawn."""
     shown = {view.name for view in state.open_views(views)} | set(also)
     for view in (view for view in views if view.name in shown):
         for name, title in ((view.name, view.title), *((extra.name, extra.title) for extra in view.more)):
@@ -139,7 +139,7 @@ def _of_view(view: View, context: Context) -> Standalone:
 
 
 def _lasting(caption: Any) -> Any:
-    """A caption without what is said of results that are still computed: a file does not get them."""
+    """A caption without remarks on results that are still being computed: a file never gets them."""
     return [part for part in caption if not hasattr(part, "data-waits")] if isinstance(caption, list) else caption
 
 
@@ -169,12 +169,12 @@ def _sized(figure: go.Figure) -> go.Figure:
 
 
 def _facts(words: Words) -> str:
-    """The card's exact numbers, with the signs between them that the page makes by distance."""
+    """The card's exact numbers, with separators where the page uses space."""
     return alternative(Words("", footer=words.footer)) if text_of(words.footer) else ""
 
 
 def text_of(children: Any, between: str = "") -> str:
-    """The words of a tree of Dash components, as one line."""
+    """The text of a tree of Dash components, as one line."""
     return " ".join(between.join(_texts(plain(children))).split())
 
 
@@ -188,14 +188,9 @@ def _texts(nodes: Sequence[Any]) -> Iterator[str]:
             yield space + (isolated(inside) if isolates(node[0], node[1]) else inside) + space
 
 
-def framed(found: Standalone, theme: Theme = LIGHT, sheet: Sheet = SCREEN) -> go.Figure:
-    """The figure as a picture: on its ground, title and caption above it, where it comes from below; laid out for the
-    sheet's width."""
-    return _laid_out(found, theme, sheet)[0]
-
-
-def _laid_out(found: Standalone, theme: Theme, sheet: Sheet) -> tuple[go.Figure, str]:
-    """The same, and what there was no room for."""
+def laid_out(found: Standalone, theme: Theme = LIGHT, sheet: Sheet = SCREEN) -> tuple[go.Figure, str]:
+    """The figure as a picture, and what did not fit: on its background, with title and caption above and provenance
+    below, laid out for the sheet's width."""
     figure, left_out = found.paint(theme), ""
     if sheet.pixels is not None:
         figure, left_out = fitted(figure, sheet.pixels)
@@ -208,7 +203,7 @@ def _laid_out(found: Standalone, theme: Theme, sheet: Sheet) -> tuple[go.Figure,
 
 
 def _add_words(figure: go.Figure, found: Standalone, theme: Theme, sheet: Sheet) -> None:
-    """Title and caption above the figure, its source below."""
+    """Add title and caption above the figure, and its source below."""
     margin = figure.layout.margin.to_plotly_json()
     top, right, bottom, left = (margin.get(side) or 0 for side in ("t", "r", "b", "l"))
     width = sheet.pixels or max(int(figure.layout.width), 480)
@@ -253,9 +248,9 @@ def _lines(lines: Sequence[tuple[str, int, str, bool]], top: int) -> Iterator[tu
 
 
 def picture_json(found: Standalone, theme: Theme, sheet: Sheet = SCREEN) -> str:
-    """What a browser needs to make a PNG or SVG of the figure, as JSON: the figure, its size and cells, its words and
+    """The JSON that a browser needs to make a PNG or SVG of the figure: the figure, its size and cells, its text and
     its name."""
-    figure, left_out = _laid_out(found, theme, sheet)
+    figure, left_out = laid_out(found, theme, sheet)
     cells, picture = vector_cells(figure)
     notes = " ".join(note for note in (left_out, picture) if note)
     described: Mapping[str, Any] = {

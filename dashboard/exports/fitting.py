@@ -1,7 +1,7 @@
-"""A figure laid out again for the width of a printed column: type keeps its size, so there is less of it.
+"""Re-layout of a figure for the width of a printed column: type keeps its size, so less of it fits.
 
-What is done follows from what a figure has (a colour bar, cells, ticks with texts, points with labels), so a view need
-not know of print. Cells keep their sides' ratio, and never grow; all else takes the width that there is.
+The steps depend on what a figure has (a colour bar, cells, ticks with text, points with labels), so views need not know
+about print. Cells keep their aspect ratio and never grow; everything else takes the available width.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from dashboard.figures.labels import name_chosen, place_labels
 from dashboard.figures.text import BIDI_CONTROLS, escape, isolated
 from dashboard.figures.theme import CHARACTER_WIDTH, TOKEN_FONT
 
-NARROW = 600  # pixels below which the colour bar stands under the figure
+NARROW = 600  # pixels below which the colour bar goes under the figure
 LEGEND = 52  # pixels that it then takes
-CHARACTER = 5.9  # of TEXT_FONT at 11 pixels
-LINE = 14  # between labels that are written one above the other
-SLANTED_FROM = 19  # pixels of a column from which on its label is slanted, not upright
-SHORTEST = 3  # characters that a cell must have room for
+CHARACTER = 5.9  # width of a character of TEXT_FONT at 11 pixels
+LINE = 14  # between labels one above the other
+SLANTED_FROM = 19  # pixels of a column from which its label is slanted, not upright
+SHORTEST = 3  # characters that must fit in a cell
 LEAST_HEIGHT = 170  # of a plot
-ASPECT = 0.72  # height of points and lines, in widths
-SCENE_TICK = 12  # pixels of a number along an axis of three components, which Plotly draws smaller than it is asked to
-CUBE = 355 / 520  # of three components' cube, in heights of the picture
+ASPECT = 0.72  # height of points and lines, relative to the width
+SCENE_TICK = 12  # pixels of a number along an axis of three components, which Plotly draws smaller than asked
+CUBE = 355 / 520  # side of the cube of three components, relative to the figure's height
 WIDEST = 100  # pixels of a token along an axis of a narrow sheet: twelve characters and a position
 MARK = re.compile("<[^>]+>")
-CHOSEN = "<b style"  # begins the label of the selected and of the second token
+CHOSEN = "<b style"  # start of the label of the selected and of the second token
 TICK = re.compile(r"((?:<b[^>]*>)?)(.*?)((?: \d+)?)((?:</b>)?)", re.S)
 
 
@@ -62,7 +62,7 @@ def fitted(figure: go.Figure, width: int) -> tuple[go.Figure, str]:
 
 
 def text_width(text: str, character: float = CHARACTER_WIDTH) -> float:
-    """Pixels of a label, about: a character of Chinese or Japanese is wider."""
+    """The approximate width of a label in pixels: Chinese and Japanese characters are wider."""
     plain = BIDI_CONTROLS.sub("", html.unescape(MARK.sub("", text)))
     wide = sum(unicodedata.east_asian_width(one) in "WF" for one in plain)
     narrow = sum(unicodedata.combining(one) == 0 for one in plain) - wide
@@ -93,7 +93,7 @@ def _legend_below(figure: go.Figure, bar: Any) -> None:
 
 
 def _shorten(axis: Any) -> None:
-    """Cut tokens that are wider than `WIDEST`; their positions, where they have them, stay."""
+    """Cut tokens that are wider than `WIDEST`, but keep their positions if they have them."""
     if axis.ticktext and axis.tickfont.family == TOKEN_FONT:
         texts = []
         for text in axis.ticktext:
@@ -103,7 +103,7 @@ def _shorten(axis: Any) -> None:
 
 
 def _left_margin(figure: go.Figure) -> None:
-    """Room for the row labels that are wider than the figure thought."""
+    """Make room for row labels that are wider than the figure assumed."""
     axis, margin = figure.layout.yaxis, figure.layout.margin
     if axis.ticktext and axis.tickfont.family == TOKEN_FONT:
         longest = max(map(text_width, axis.ticktext))
@@ -115,7 +115,7 @@ def _is_cells(figure: go.Figure) -> bool:
 
 
 def _resized(figure: go.Figure, old: tuple[float, float], width: int) -> tuple[float, float]:
-    """Set width, height and right margin; the plot's own width and height."""
+    """Set width, height and right margin; return the plot's own width and height."""
     layout, margin = figure.layout, figure.layout.margin
     room = width - margin.l - margin.r
     across, down = old
@@ -139,12 +139,12 @@ def _cells(figure: go.Figure, old: tuple[float, float], room: float) -> tuple[fl
         return min(room, old[0]), old[1]
     columns, rows = _span(figure.layout.xaxis), _span(figure.layout.yaxis)
     side = min(old[0] / columns, room / columns)
-    if figure.layout.yaxis.scaleanchor:  # square, whatever room there was
+    if figure.layout.yaxis.scaleanchor:  # square, however much room there was
         side = min(side, old[1] / rows)
         return side * columns, side * rows
     if figure.layout.images or any(trace.type == "heatmap" and trace.showscale is not False for trace in figure.data):
         return side * columns, old[1] * side * columns / old[0]  # all heads
-    return side * columns, old[1]  # a row has a layer's name: it keeps its height
+    return side * columns, old[1]  # a row carries a layer's name, so it keeps its height
 
 
 def _span(axis: Any) -> float:
@@ -152,7 +152,8 @@ def _span(axis: Any) -> float:
 
 
 def _slant(figure: go.Figure, plot: tuple[float, float]) -> None:
-    """Column labels at −45° where a column has room and none reaches over the page's edge, else upright."""
+    """Slant column labels at −45° if columns are wide enough and no label crosses the page's edge; else set them
+    upright."""
     axis, layout, margin = figure.layout.xaxis, figure.layout, figure.layout.margin
     if not axis.ticktext or not axis.tickangle or axis.range is None:
         return
@@ -170,7 +171,7 @@ def _slant(figure: go.Figure, plot: tuple[float, float]) -> None:
 
 
 def _thin(axis: Any, pixels: float) -> None:
-    """Every 2nd, 5th, 10th … label where they would stand too close; those in bold stay and push others out."""
+    """Keep every 2nd, 5th, 10th … label if labels would be too close; bold ones stay and push others out."""
     if axis.tickvals is None or len(axis.tickvals) < 2 or axis.range is None or axis.type in ("log", "category"):
         return
     texts = axis.ticktext or [str(at) for at in axis.tickvals]
@@ -188,12 +189,12 @@ def _thin(axis: Any, pixels: float) -> None:
 
 
 def _regular(place: float, step: float, first: int) -> bool:
-    """Whether a place has a label: every `step`-th from the first on, the embeddings before it always."""
+    """Whether a place has a label: every `step`-th from the first on, and always the embeddings before it."""
     return place == 0 or ((place - first) % step == 0 and (place - first >= step or step == 1 or first == 0))
 
 
 def _cell_texts(figure: go.Figure, plot: tuple[float, float]) -> str:
-    """Cut what stands in cells to their width; below `SHORTEST` characters it goes."""
+    """Cut the text in cells to the cells' width; drop it if fewer than `SHORTEST` characters fit."""
     if not any(trace.type == "heatmap" for trace in figure.data) or figure.layout.xaxis.range is None:
         return ""
     step = next(trace.dx or 1 for trace in figure.data if trace.type == "heatmap")
@@ -222,7 +223,7 @@ def _cut(text: str, pixels: float) -> str:
 
 
 def _point_labels(figure: go.Figure) -> None:
-    """Place the labels of points again, and drop the numbers along a path that now stand too close."""
+    """Place the labels of points again, and drop numbers along a path that are now too close."""
     named = [
         trace for trace in figure.data if trace.type.startswith("scatter") and "markers+text" in (trace.mode or "")
     ]
@@ -253,7 +254,7 @@ def _point_labels(figure: go.Figure) -> None:
         (plot[0] + figure.layout.margin.r, plot[1]),
     )
     if any(trace.mode == "lines+markers+text" for trace in named) and figure.layout.width < NARROW:
-        sides = [side if marked[i] else None for i, side in zip(kept, sides, strict=True)]  # beside numbers of paths
+        sides = [side if marked[i] else None for i, side in zip(kept, sides, strict=True)]  # room for path numbers
     side_of = dict(zip(kept, sides, strict=True))
     start = 0
     for trace, text in zip(points, texts, strict=True):
@@ -268,14 +269,14 @@ def _count_left_out(figure: go.Figure, left_out: int, count: int) -> None:
     for note in figure.layout.annotations:
         if "found no room" in (note.text or ""):
             note.update(text=f"{left_out} of {count} labels found no room", visible=left_out > 0)
-            if figure.layout.width < NARROW and figure.layout.xaxis.title.text:  # under it, not beside it
+            if figure.layout.width < NARROW and figure.layout.xaxis.title.text:  # below the axis title, not beside it
                 note.yshift -= LINE + 2
                 figure.layout.margin.b += LINE
                 figure.layout.height += LINE
 
 
 def _apart(trace: Any, pixels: np.ndarray, least: float = 16) -> None:
-    """Keep the numbers of a path's ends, and of places between that stand apart."""
+    """Keep the numbers at a path's ends, and those in between that are far enough apart."""
     numbered = [index for index, text in enumerate(trace.text) if text]
     order = [*numbered[:1], *numbered[-1:], *numbered[1:-1]]
     kept: list[int] = []
@@ -286,7 +287,7 @@ def _apart(trace: Any, pixels: np.ndarray, least: float = 16) -> None:
 
 
 def _projection(figure: go.Figure) -> Any:
-    """From a trace to (point, 2) pixels from the left and the top of the plot."""
+    """A function from a trace to (point, 2) pixels from the left and the top of the plot."""
     across, down = _plot(figure)
     if not any(trace.type == "scatter3d" for trace in figure.data):
         (left, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
@@ -320,7 +321,7 @@ def _places(trace: Any) -> np.ndarray:
 
 
 def _notes(figure: go.Figure, width: int) -> None:
-    """Notes below a plot begin at the page's edge and are broken into lines where they are longer than it."""
+    """Start notes below a plot at the page's edge, and break them into lines if they are too long."""
     margin = figure.layout.margin
     for note in figure.layout.annotations:
         if note.xref != "paper" or note.x != 0 or note.y != 0:

@@ -1,4 +1,4 @@
-"""A CSV file of this program as a pandas data frame: every text what it was, every number a number."""
+"""This program's CSV files as pandas data frames: text stays text, and numbers stay numbers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def read_table(path: str | Path) -> pandas.DataFrame:
-    """The rows of a CSV file that the page or `analyse` wrote. Needs pandas, which is not installed with this program.
+    """Read a CSV file that the page or `analyse` wrote. Needs pandas, which this program does not install.
 
-    Tokens such as "null", "nan" or "1e5" are texts, as pandas alone does not read them; the apostrophe that keeps a
-    spreadsheet from taking a text for a formula is gone; an empty number is NaN.
+    Tokens such as "null", "nan" or "1e5" stay text, unlike with pandas alone; the apostrophe that keeps a spreadsheet
+    from reading text as a formula is removed; an empty number becomes NaN.
 
     Raises:
-        DashboardError: pandas is not installed. BadRequestError: the file cannot be read, or is no such table.
+        DashboardError: pandas is not installed. BadRequestError: the file cannot be read, or is not such a table.
     """
     try:
         import pandas
@@ -31,10 +31,10 @@ def read_table(path: str | Path) -> pandas.DataFrame:
     frame = pandas.read_csv(
         Path(path).expanduser(),
         comment="#",
-        keep_default_na=False,  # of texts
+        keep_default_na=False,  # for text
         dtype=dict.fromkeys(texts, str),
         na_values={name: [""] for name in headings if name not in texts},
-        low_memory=False,  # a column has one type
+        low_memory=False,  # each column has one type
     )
     for name in texts:
         frame[name] = frame[name].map(original)
@@ -42,7 +42,7 @@ def read_table(path: str | Path) -> pandas.DataFrame:
 
 
 def _headings(path: Path) -> list[str]:
-    """The first row that is no comment."""
+    """The first row that is not a comment."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return next(csv.reader(line for line in file if not line.startswith("#")))

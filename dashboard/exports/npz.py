@@ -1,11 +1,11 @@
-"""Reads a run's npz file within bounds: what its members say of their size is compared with the file before any is
-read.
+"""Bounded reading of a run's npz file: the sizes that its members declare are checked against the file before reading
+any.
 
     a zip archive of NAME.npy: magic, version, length of the header | header: {'descr', 'fortran_order', 'shape'} | the
         values
 
-numpy's own reader takes room for what a header declares, whatever stands behind it, and its parser of headers raises
-what it likes. Here a header must be as `numpy.save` writes it, and its array as large as what follows it.
+numpy's own reader allocates what a header declares, no matter what follows it, and its header parser raises arbitrary
+errors. Here a header must be exactly as `numpy.save` writes it, and its array as large as what follows it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 
 from dashboard.store.mapped import READABLE, DamagedFileError
 
-MOST_EXPANSION = 20  # times a file's own size that all its members may take; a run's numbers hardly shrink
-# bytes of a header's length
+MOST_EXPANSION = 20  # largest size of all members, in multiples of the file's size; a run's numbers hardly compress
+# bytes of the field that holds a header's length
 LENGTHS: Mapping[bytes, int] = MappingProxyType({b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4})
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 4_096  # bytes of one array's header
@@ -31,15 +31,15 @@ HEADER = re.compile(
     r"\{'descr': '(?P<type>[<|][a-zA-Z]\d+)', 'fortran_order': (?P<order>True|False), 'shape': \((?P<shape>[\d, ]*)\), "
     r"\} *\n"
 )
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes of memory
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods may ask for gigabytes of memory
 
 
 class NpzFile:
     """The members of an npz file by name; `with` closes it.
 
     Raises:
-        DamagedFileError: two members have one name, one is no array, or all together would be out of proportion.
-            zipfile's errors, where it is no archive.
+        DamagedFileError: two members have the same name, one is not an array, or together they are out of proportion.
+            zipfile's own errors, if it is not an archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class NpzFile:
         return list(self._entries)
 
     def text(self, name: str) -> str:
-        """The text that stands as an array without axes."""
+        """The text stored as an array without axes."""
         return str(self._read(name, texts=True))
 
     def numbers(self, name: str) -> np.ndarray:
@@ -97,14 +97,14 @@ class NpzFile:
             size = entry.file_size - len(start) - digits - length
             if math.prod(shape) * kind.itemsize != size or max(shape, default=0) > entry.file_size:
                 raise DamagedFileError(f"{name[:80]!r} is said to be {shape}, and has {size} bytes")
-            values = np.frombuffer(stream.read(size), kind)  # of bytes, so it is read-only
+            values = np.frombuffer(stream.read(size), kind)  # bytes are read-only, and so is the array
         if values.size != math.prod(shape):
             raise DamagedFileError(f"{name[:80]!r} was cut short")
         return values.reshape(shape[::-1]).T if by_columns else values.reshape(shape)
 
 
 def _layout(raw: bytes, texts: bool) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    """(type, shape, whether by columns) that a header declares: of numbers, or, with `texts`, of text."""
+    """(type, shape, whether in column order) that a header declares: of numbers or, with `texts`, of text."""
     found = HEADER.fullmatch(raw.decode("latin-1"))
     if found is None:
         raise DamagedFileError("no header of an array of numbers")

@@ -1,4 +1,4 @@
-"""Where an exported file comes from: model, revision, weights, text, what was selected and set, program and date."""
+"""The provenance of an exported file: model, revision, weights, text, selection and settings, program and date."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from dashboard.views.declaration import View
 
 PROGRAM = f"Transformer dashboard {__version__}"
 HERE = "as found on the machine that ran it"
-FILLER = "\ufdd0"  # no character, so it is in no text
-LONGEST_PREVIEW = 160  # characters of the text in a picture's foot
+FILLER = "\ufdd0"  # a noncharacter, so no text contains it
+LONGEST_PREVIEW = 160  # characters of the text in a picture's footer
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Names and values, in the order in which a person reads them; `brief` is what a picture's foot has room for."""
+    """Names and values, in reading order; `brief` is the part that fits in a picture's footer."""
 
     entries: tuple[tuple[str, str], ...]
     brief: tuple[str, ...]
 
     def to_json(self) -> str:
-        """The entries as one JSON object, in one line."""
+        """The entries as one JSON object, on one line."""
         return json.dumps(dict(self.entries), ensure_ascii=False)
 
     def foot(self, characters: int) -> list[str]:
@@ -41,7 +41,7 @@ class Provenance:
 
 
 def of_run(run: ModelRun, now: datetime | None = None) -> Provenance:
-    """Where a file about a whole run comes from."""
+    """The provenance of a file about a whole run."""
     entries = (*_about(run), *_made(run, now))
     return Provenance(entries, (_preview(run), _who(run), _when(run, now)))
 
@@ -54,11 +54,11 @@ def of_figure(
     reads: Sequence[str] = ("layer", "head"),
     now: datetime | None = None,
 ) -> Provenance:
-    """Where a file about one figure comes from.
+    """The provenance of a file about one figure.
 
     Args:
         reads: which of layer and head the figure depends on.
-        figure: what it is called. settings: the options of its view, in words. now: the date of the export.
+        figure: its name. settings: the options of its view, in words. now: the date of the export.
     """
     location = _location(run, selection, reads)
     options = tuple((f"Setting: {name}", value) for name, value in (settings or {}).items())
@@ -70,7 +70,7 @@ def of_figure(
 
 
 def settings_of(view: View, options: Mapping[str, Any], run: ModelRun) -> dict[str, str]:
-    """A view's options in words, those that mean something for this kind of model."""
+    """A view's options in words, only those that apply to this kind of model."""
     return {
         control.label: control.words(options[control.name])
         for control in view.controls
@@ -93,7 +93,7 @@ def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
 
 
 def revision_of(run: ModelRun) -> str:
-    """What was asked for and which published version that was: "main, commit 93efa2f…"; "" where neither is known."""
+    """The requested revision and the version it resolved to: "main, commit 93efa2f…"; "" if neither is known."""
     parts = (run.request.revision, str(run.header.get("source") or ""))
     return ", ".join(part for part in parts if part)
 
@@ -126,8 +126,8 @@ def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:
 
 
 def outdated_of(run: ModelRun) -> tuple[tuple[str, str], ...]:
-    """That an earlier version of this program computed the run, and what has changed since; nothing where it is up to
-    date."""
+    """A note that an earlier version of this program computed the run, and what has changed since; empty if the run is
+    up to date."""
     return (("Computed by an earlier version", f"changed since: {'; '.join(run.outdated)}"),) if run.outdated else ()
 
 
@@ -152,7 +152,7 @@ def _when(run: ModelRun, now: datetime | None) -> str:
 
 
 def wrapped(text: str, characters: int) -> list[str]:
-    """`textwrap.wrap`, but a Chinese or Japanese character takes the room of two."""
+    """Like `textwrap.wrap`, but a Chinese or Japanese character counts as two."""
     wide = {index for index, one in enumerate(text) if unicodedata.east_asian_width(one) in "WF"}
     if not wide:
         return textwrap.wrap(text, characters)
@@ -161,14 +161,14 @@ def wrapped(text: str, characters: int) -> list[str]:
 
 
 def file_name(run: ModelRun, *parts: str, suffix: str) -> str:
-    """A name that says what the file is, safe on every system: letters, digits, dot, hyphen and underscore."""
+    """A descriptive file name that is safe on every system: letters, digits, dot, hyphen and underscore."""
     words = [run.model.name.rsplit("/", 1)[-1], *parts, run.key[:8]]
     safe = [re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-.")[:60] for word in words]
     return "_".join(word for word in safe if word) + "." + suffix
 
 
 def location_name(selection: Selection, reads: Sequence[str] = ("layer", "head")) -> tuple[str, ...]:
-    """The selection in a file's name."""
+    """The selection, as parts of a file name."""
     indices = {"layer": selection.layer, "head": selection.head}
     named = tuple(f"{name}{index}" for name, index in indices.items() if name in reads)
     other = () if selection.second is None else (f"second{selection.second}",)

@@ -1,4 +1,4 @@
-"""The report: one page with the token strip, every figure of a view state, its key numbers and where they come from."""
+"""The report: one page with the token strip, every figure of a view state, its key numbers and its provenance."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from dashboard.views.declaration import View
 from dashboard.views.library import Library
 from dashboard.views.state import ViewState
 
-MOST_SURPRISAL = 12.0  # nats, where the strip's colours end
-LONGEST_STRIP = 600  # tokens of the strip; longer texts stand under "Where this comes from"
+MOST_SURPRISAL = 12.0  # nats at which the strip's colours end
+LONGEST_STRIP = 600  # tokens of the strip; longer texts go under "Where this comes from"
 
 
 def report(
@@ -30,8 +30,8 @@ def report(
     """The report of a view state as one HTML file.
 
     Args:
-        server: the address of the page that shows it, where there is one. also: names of views that it has beside the
-            open tabs.
+        server: the address of the page that shows the state, if there is one. also: names of views to include besides
+            the open tabs.
     """
     run = library.run_of(state.selection)
     parts: list[str] = []
@@ -56,12 +56,12 @@ def report(
 
 
 def _warning(run: ModelRun) -> str:
-    """Where the model's values are not finite: said once."""
+    """A warning, given once, that the model's values are not finite."""
     return "" if run.not_finite is None else f"<p><b>{_text(run.not_finite.sentence)}</b></p>"
 
 
 def report_name(run: ModelRun, selection: Selection) -> str:
-    """The file's name."""
+    """The name of the report file."""
     return file_name(run, "report", *location_name(selection), suffix="html")
 
 
@@ -73,7 +73,7 @@ def _section(found: Standalone, name: str) -> str:
 def _provenance(
     run: ModelRun, state: ViewState, views: Sequence[View], figures: Sequence[Standalone], server: str | None
 ) -> Provenance:
-    """The run's, what is selected, each view's settings, and the address of the same view on the page."""
+    """The run's provenance, the selection, each view's settings, and the address of the same view on the page."""
     base = of_run(run)
     own = {name for name, _value in base.entries} | {"Figure"}
     extra: dict[str, str] = {}
@@ -88,7 +88,7 @@ def _provenance(
 
 
 def _strip(run: ModelRun, selection: Selection) -> str:
-    """The tokens in order, coloured by surprisal where the model has one; the number under each of a short text."""
+    """The tokens in order, coloured by surprisal if the model has it; in a short text with the number under each."""
     surprisal = run.surprisal
     items = [
         _item(run, i, selection, None if surprisal is None else float(surprisal[i]))

@@ -1,11 +1,11 @@
 """A whole run as one file, npz or safetensors, and back.
 
-Both hold the arrays of dashboard/contracts/run.py under the same names, and beside them
+Both formats hold the arrays of dashboard/contracts/run.py under the same names, and in addition
 
     header      the run's header: model, request (text, revision, options), tokens, recipes, schema, version, key (JSON)
-    about       where it comes from, in words, and how to go on with it (JSON)
+    about       where the run comes from, in words, and how to continue with it (JSON)
     tokens      (token,) text of each token (npz only; safetensors holds numbers only, its tokens are in the header)
-    KIND/attention/{layer}   (head, query, key) float32, where asked for: derived from query, key and recipe
+    KIND/attention/{layer}   (head, query, key) float32, if requested: derived from query, key and recipe
 
 npz: `np.load(path)["header"]`, never pickled. safetensors: `safe_open(path, "np").metadata()["header"]`.
 """
@@ -50,12 +50,12 @@ WRITTEN_AT_ONCE = 1 << 22  # bytes
 
 
 def attention_bytes(run: ModelRun) -> int:
-    """The size of all attention weights of a run."""
+    """The size of all attention weights of a run, in bytes."""
     return 4 * sum(one.layers * one.heads * one.shape[0] * one.shape[1] for one in run.attentions.values())
 
 
 def check_attention(run: ModelRun) -> None:
-    """Raise `BadRequestError` where the attention weights are more than a file may hold (`MOST_ATTENTION`)."""
+    """Raise `BadRequestError` if the attention weights exceed what a file may hold (`MOST_ATTENTION`)."""
     if attention_bytes(run) > MOST_ATTENTION:
         raise BadRequestError(
             f"The attention weights of this run take {attention_bytes(run) / 1e6:,.0f} MB; at most "
@@ -66,13 +66,13 @@ def check_attention(run: ModelRun) -> None:
 
 
 def write_run(run: ModelRun, file: IO[bytes], kind: RunFormat, attention: bool = False) -> None:
-    """Write a run to an open file, one array after the other: no second copy of the run is held.
+    """Write a run to an open file, one array after the other, without a second copy of the run in memory.
 
     Args:
         attention: also write the derived attention weights.
 
     Raises:
-        BadRequestError: an unknown format, or attention weights of more than `MOST_ATTENTION` bytes.
+        BadRequestError: an unknown format, or more than `MOST_ATTENTION` bytes of attention weights.
     """
     if kind not in FORMATS:
         raise BadRequestError(f"A run cannot be written as “{kind}”. Choose {' or '.join(FORMATS)}.")
@@ -87,12 +87,12 @@ def write_run(run: ModelRun, file: IO[bytes], kind: RunFormat, attention: bool =
 
 
 def save_run(run: ModelRun, path: str | Path, attention: bool = False) -> Path:
-    """Write a run to a file that ends in .npz or .safetensors; `open_run` reads it again.
+    """Write a run to a file whose name ends in .npz or .safetensors; `open_run` reads it back.
 
-    The file is written under another name and renamed, so that it is whole or not there.
+    The file is written under another name and then renamed, so it is either complete or absent.
 
     Raises:
-        BadRequestError: another ending, or too large attention weights. DashboardError: it cannot be written.
+        BadRequestError: another ending, or attention weights that are too large. DashboardError: it cannot be written.
     """
     path = Path(path).expanduser()
     try:
@@ -107,7 +107,7 @@ def save_run(run: ModelRun, path: str | Path, attention: bool = False) -> Path:
 
 
 class _Attention(Mapping[str, np.ndarray]):
-    """`KIND/attention/{layer}`, made when it is read."""
+    """`KIND/attention/{layer}`, computed when it is read."""
 
     def __init__(self, run: ModelRun) -> None:
         self._layers = {
@@ -127,7 +127,7 @@ class _Attention(Mapping[str, np.ndarray]):
         return len(self._layers)
 
     def shape(self, name: str) -> tuple[int, int, int]:
-        """(head, query, key): how many there are."""
+        """(head, query, key): the size of each axis."""
         attention, _layer = self._layers[name]
         return attention.heads, *attention.shape
 
@@ -175,7 +175,7 @@ def _write_safetensors(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO
 
 
 def _kind(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """An array's type and shape; attention weights are not made only to be measured."""
+    """An array's type and shape, without computing attention weights just to measure them."""
     first = arrays.maps[0] if isinstance(arrays, ChainMap) else {}
     if isinstance(first, _Attention) and name in list(first):
         return np.dtype("<f4"), first.shape(name)
@@ -184,12 +184,12 @@ def _kind(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.dtype[Any], t
 
 
 def _natural(name: str) -> tuple[str, int]:
-    """`query/10` after `query/9`."""
+    """A sort key that puts `query/10` after `query/9`."""
     head, _, tail = name.rpartition("/")
     return (head, int(tail)) if tail.isdigit() else (name, -1)
 
 
-# what reading a file raises that holds no run: nested deeply, encrypted, cut short …
+# raised when reading a file that is not a run: deeply nested, encrypted, cut short …
 NO_RUN: tuple[type[Exception], ...] = (
     *(DashboardError, DamagedFileError, zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError),
@@ -198,14 +198,14 @@ UNREADABLE: tuple[type[Exception], ...] = (OSError, *NO_RUN)
 
 
 def open_run(path: str | Path) -> ModelRun:
-    """The run of an exported file (npz or safetensors), or of a file of the run store; equal to the one it was made of.
-    One that an earlier version of this program made is read as it is; `run.outdated` says what has changed since.
+    """Open an exported file (npz or safetensors), or a file of the run store, as a run equal to the one it was made
+    from. A run from an earlier version of this program is read unchanged; `run.outdated` lists what has changed since.
 
-    A safetensors file is mapped and read where it is needed; an npz file is read whole.
+    A safetensors file is mapped and read on demand; an npz file is read whole.
 
     Raises:
         RunNotFoundError: there is no such file. NewerRunError: a newer version of this program made it.
-        BadRequestError: it is not a run. DashboardError: the memory has no room for it.
+        BadRequestError: it is not a run. DashboardError: it does not fit in memory.
     """
     path = Path(path).expanduser()
     try:
@@ -217,7 +217,7 @@ def open_run(path: str | Path) -> ModelRun:
             f"{path} was made by a newer version of this program. Open it with that version."
         ) from error
     except UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a place before a file's beginning is
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the start of a file
             raise RunNotFoundError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
         raise BadRequestError(
             f"{path} is not a run of this program, or was cut short. Export the run again."
@@ -231,8 +231,7 @@ def open_run(path: str | Path) -> ModelRun:
 
 
 def _check_whole(run: ModelRun) -> None:
-    """Raise `RunShapeError` unless hidden states are there for every layer, and queries and keys, if any, fit the
-    header."""
+    """Raise `RunShapeError` unless every layer has hidden states, and queries and keys, if any, match the header."""
     whole = all(
         {states.shape[:-1] for states in stream.hidden_states} == {(len(stream),)} for stream in run.streams.values()
     )
@@ -242,8 +241,7 @@ def _check_whole(run: ModelRun) -> None:
 
 
 def _fits(attention: Attention) -> bool:
-    """Whether queries and keys, with what their recipes name, are there for every layer or for none, in the header's
-    shapes."""
+    """Whether all layers or none have queries and keys, with what their recipes name, in the header's shapes."""
     there = {attention.has(f"{name}/{layer}") for name in ("query", "key") for layer in range(attention.layers)}
     if there == {False}:
         return True
@@ -261,8 +259,8 @@ def _fits(attention: Attention) -> bool:
 
 
 def peek(path: Path) -> tuple[str, bool] | None:
-    """The name of the run that a file holds and whether its attention weights are there; None where it holds no run, or
-    one that this version of the program would compute otherwise.
+    """The name of the run that a file holds, and whether its attention weights are included; None if it holds no run,
+    or a run that this version of the program would compute differently.
     """
     try:
         if _is_zip(path):
@@ -278,7 +276,8 @@ def peek(path: Path) -> tuple[str, bool] | None:
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether it is an npz file; raises `OSError` for what is no file: a named pipe would be waited for."""
+    """Whether it is an npz file; raises `OSError` for anything but a regular file, such as a named pipe (it would
+    block)."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.ENXIO, "it is no file")
     with path.open("rb") as file:

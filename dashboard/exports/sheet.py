@@ -1,4 +1,4 @@
-"""What a picture is made for: the screen or a column of print, with or without its words."""
+"""The target of a picture: the screen or a column of print, with or without its text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from dashboard.errors import BadRequestError
 
-PRINT_WIDTHS = {"85mm": 85, "170mm": 170}  # one column of a page, and two
-PIXELS = 400 / 85  # of the layout in a millimetre of print: type of 10 pixels, the smallest there is, has 6 pt
-DPI = 300  # of a PNG for print
+PRINT_WIDTHS = {"170mm": 170, "85mm": 85}  # a page, and one of its two columns; the card's menu offers them
+PIXELS = 400 / 85  # layout pixels per millimetre of print: type of 10 pixels, the smallest, comes out at 6 pt
+DPI = 300  # for a PNG in print
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Sheet:
     """The paper of one picture.
 
     Attributes:
-        width: in millimetres; None for the screen, where each figure is as wide as it likes.
-        titled: whether title, caption and source stand in the picture; the file's metadata have them always.
+        width: in millimetres; None for the screen, where each figure chooses its own width.
+        titled: whether title, caption and source appear in the picture; the file's metadata always has them.
     """
 
     width: int | None = None
@@ -40,12 +40,12 @@ class Sheet:
 
     @property
     def pixels(self) -> int | None:
-        """The width in pixels of the layout."""
+        """The width in layout pixels."""
         return None if self.width is None else round(self.width * PIXELS)
 
     @property
     def words(self) -> tuple[str, ...]:
-        """In a file's name: what differs from the screen's picture."""
+        """Parts of a file name: whatever differs from the picture for the screen."""
         width = () if self.width is None else (f"{self.width}mm",)
         return (*width, *(() if self.titled else ("bare",)))
 

@@ -2,15 +2,17 @@
 (function () {
   "use strict";
   const dark = window.matchMedia("screen and (prefers-color-scheme: dark)");
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const colours = read("colours");
-  const app = {};
-  for (const part of window.dashboardParts) part(app); // assets/overlays/colours.js
-  function draw(box, theme) {
+  const read = (/** @type {string} */ id) =>
+    JSON.parse(/** @type {HTMLElement} */ (document.getElementById(id)).textContent);
+  /** @type {Record<Theme, Record<string, string>>} */ const colours = read("colours");
+  const app = /** @type {App} */ ({});
+  for (const part of /** @type {Part[]} */ (window.dashboardParts)) part(app); // assets/overlays/colours.js
+  function draw(/** @type {HTMLElement} */ box, /** @type {Theme} */ theme) {
     const { figure, pictures } = read(box.dataset.figure);
-    const { data, layout } = app.coloured(figure, (name) => colours[theme][name] || name);
-    (pictures[theme] || []).forEach((source, i) => {
-      layout.images[i].source = source;
+    /** @type {Figure} */ const { data, layout } = app.coloured(figure, (name) => colours[theme][name] || name);
+    const images = layout.images || [];
+    (pictures[theme] || []).forEach((/** @type {string} */ source, /** @type {number} */ i) => {
+      images[i].source = source;
     });
     delete layout.width;
     window.Plotly.react(
@@ -20,14 +22,14 @@
       { displaylogo: false, displayModeBar: false, responsive: true },
     );
   }
-  function all(isDark) {
+  function all(/** @type {boolean} */ isDark) {
     document.querySelectorAll(".plot").forEach((box) => draw(box, isDark ? "dark" : "light"));
   }
   all(dark.matches);
   dark.addEventListener("change", () => all(dark.matches));
-  let shut = [];
+  /** @type {HTMLDetailsElement[]} */ let shut = [];
   window.addEventListener("beforeprint", () => {
-    shut = [...document.querySelectorAll("details:not([open])")];
+    shut = /** @type {HTMLDetailsElement[]} */ ([...document.querySelectorAll("details:not([open])")]);
     shut.forEach((part) => {
       part.open = true;
     });

@@ -1,15 +1,14 @@
-"""Tables as CSV: RFC 4180 in UTF-8, made row by row.
+"""Tables as CSV: RFC 4180 in UTF-8, written row by row.
 
-    # Figure: Attention            lines of where it comes from
+    # Figure: Attention            lines of provenance
     "query","key","weight"         headings with their unit in brackets
-    0,1,0.848125041                numbers with nine digits, which is all that float32 has
+    0,1,0.848125041                numbers with nine digits, the full precision of float32
 
-Every text is quoted, so a `#` or a comma in a token is safe. A text that a spreadsheet would take for a formula (it
-begins with = + - @, a tab or a return) gets an apostrophe in front, as does one that has such a start after
-apostrophes; `original` takes it away again. The file begins with a byte order mark, without which Excel takes UTF-8 for
-something else.
+Every text is quoted, so a `#` or a comma in a token is safe. A text that a spreadsheet would read as a formula (it
+begins with = + - @, a tab or a return) gets an apostrophe in front, as does a text with such a start after apostrophes;
+`original` removes it again. The file begins with a byte order mark, without which Excel does not recognise UTF-8.
 
-pandas takes quoted words such as "null" and "nan" for missing numbers unless it is told which columns are text, as
+pandas reads quoted words such as "null" and "nan" as missing numbers unless it knows which columns are text;
 `dashboard.exports.frames.read_table` tells it.
 """
 
@@ -24,7 +23,7 @@ from dashboard.contracts.table import Cell, Table
 from dashboard.exports.provenance import Provenance
 
 MARK = "\ufeff"
-BLOCK = 500  # rows that go out together
+BLOCK = 500  # rows that are sent together
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 APOSTROPHE = "'"
 _CUT = re.compile(r"[,;|\t][\s\"']*(?=[=+\-@])")  # where a cell may begin, before the sign of a formula
@@ -32,7 +31,7 @@ _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
 def csv_of(table: Table, provenance: Provenance) -> Iterator[str]:
-    """The file in pieces."""
+    """Yield the file in pieces."""
     entries = (*provenance.entries, ("Rows", table.title))
     yield MARK + "".join(comment(name, value) for name, value in entries)
     yield row([column.heading for column in table.columns])
@@ -40,8 +39,8 @@ def csv_of(table: Table, provenance: Provenance) -> Iterator[str]:
 
 
 def comment(name: str, value: str) -> str:
-    """One line of where a file comes from; a value with line breaks stands as JSON. A spreadsheet cuts the line at its
-    commas, so what follows one as a formula gets an apostrophe in front, too.
+    """One line of provenance; a value with line breaks is written as JSON. A spreadsheet splits the line at its commas,
+    so a formula after a comma gets an apostrophe too.
     """
     shown = value if value.isprintable() else json.dumps(value, ensure_ascii=False)
     return f"# {name}: {_CUT.sub(lambda cut: cut[0] + APOSTROPHE, shown)}\r\n"
@@ -63,12 +62,12 @@ def _cell(cell: Cell) -> str:
 
 
 def guarded(text: str) -> str:
-    """`text`, with an apostrophe in front where a spreadsheet would take it for a formula."""
+    """`text`, with an apostrophe in front if a spreadsheet would read it as a formula."""
     return "'" + text if _FORMULA.match(text) else text
 
 
 def original(text: str) -> str:
-    """What `guarded` was given."""
+    """Undo `guarded`."""
     return text[1:] if _GUARDED.match(text) else text
 
 

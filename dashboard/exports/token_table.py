@@ -1,12 +1,12 @@
-"""One row a token: how a model expected it. Runs of many texts go into one CSV file, text after text.
+"""One row per token: how well a model predicted it. Runs of many texts go into one CSV file, text after text.
 
     "Line","Run","Tokens","Position","Token","Vocabulary id","Surprisal (nats)","Rank","Entropy (nats)","Likeliest", …
 
-`Run` is the run's whole name: `?run=RUN&token=POSITION` after the page's address opens it at that token. `Text` stands
-in the first row of each text alone, so that a long text does not stand in every row.
+`Run` is the run's full key: `?run=RUN&token=POSITION` after the page's address opens the run at that token. Only the
+first row of each text holds `Text`, so that a long text is not repeated in every row.
 
-A text's rows are appended by one write, so a file that was interrupted ends inside one text at most; `done_in` finds
-what is whole and where it ends.
+Each text's rows are appended in one write, so an interrupted file is incomplete in at most its last text; `done_in`
+finds the complete texts and where they end.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from dashboard.figures.tokens import distinct, notes_of, run_labels, run_names, 
 from dashboard.store import upgrades
 
 UNRECORDED = "not recorded"
-NUMBERS = "Numbers"  # heads of earlier versions do not have this line, and their rows the first numbers
-KEY = 64  # hex digits of a run's key in its rows: all of them, so that a link can be made of it
+NUMBERS = "Numbers"  # files of earlier versions lack this line in their header, and their rows hold the first numbers
+KEY = 64  # hex digits of a run's key in its rows: all of them, so that they can form a link
 COLUMNS = (
     Column("Line"),
     Column("Run"),
@@ -66,12 +66,12 @@ PERPLEXITY = MappingProxyType(
     }
 )
 LINK = "ADDRESS-OF-THE-PAGE/?run=RUN&token=POSITION opens a row's run at its token, while the server keeps the run"
-_LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may hold a return by itself
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may contain a lone return
 _ENTRY = re.compile(r"# ([^:\r\n]+): ([^\r\n]*)\r\n")
 
 
 def names_for(kind: str) -> list[str]:
-    """The headings; what a masked model has is a pseudo-perplexity, and is named so."""
+    """The headings; a masked model's perplexity is a pseudo-perplexity, and is named so."""
     names = [column.heading for column in COLUMNS]
     return [PSEUDO if kind == "masked" and name == "Perplexity" else name for name in names]
 
@@ -84,8 +84,7 @@ class Done:
     """What a file holds.
 
     Attributes:
-        runs: keys of those that are whole in it. size: how many bytes of it are good. head: what stands before the
-            headings.
+        runs: keys of the runs that are complete. size: number of valid bytes. head: the lines before the headings.
     """
 
     runs: frozenset[str]
@@ -94,7 +93,7 @@ class Done:
 
 
 def head_of(run: ModelRun) -> str:
-    """What stands before the first row."""
+    """The lines before the first row."""
     entries = (
         ("Model", f"{run.model.title} ({run.model.name})"),
         ("Revision", revision_of(run) or HERE),
@@ -132,15 +131,15 @@ def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
 
 
 def _likeliest_labels(run: ModelRun, expected: Sequence[Prediction | None]) -> list[str]:
-    """How the likeliest tokens of all finite predictions are written, in their order."""
+    """The labels of the most likely tokens of all finite predictions, in order."""
     best = [found.candidates[0] for found in expected if found is not None and found.finite]
     return distinct([token_label(one.text) for one in best], [one.id for one in best], known=run_names(run))
 
 
 def perplexity(run: ModelRun) -> float | None:
-    """exp of the mean surprisal over the tokens that have one; of a masked model that is the pseudo-perplexity.
+    """exp of the mean surprisal over the tokens that have one; for a masked model, this is the pseudo-perplexity.
 
-    None where no token has a surprisal.
+    None if no token has a surprisal.
     """
     surprisal = run.surprisal
     known = np.empty(0) if surprisal is None else surprisal[~np.isnan(surprisal)].astype(np.float64)
@@ -148,7 +147,7 @@ def perplexity(run: ModelRun) -> float | None:
 
 
 def _expected(run: ModelRun, position: int) -> Prediction | None:
-    """The prediction of the token at `position`: causal models make it one position before."""
+    """The prediction of the token at `position`: causal models make it one position earlier."""
     if not run.has_predictions:
         return None
     if run.model.kind == "causal":
@@ -157,7 +156,7 @@ def _expected(run: ModelRun, position: int) -> Prediction | None:
 
 
 def done_in(content: bytes) -> Done:
-    """What is whole in a file that `head_of` and `rows_of` made; an unfinished text at its end does not count."""
+    """What is complete in a file from `head_of` and `rows_of`; an unfinished text at its end does not count."""
     text = content.decode("utf-8", "replace")
     found = [(text.find(names), names) for names in _NAMES if names in text]
     if not found:
@@ -180,8 +179,8 @@ def done_in(content: bytes) -> Done:
 
 
 def clash(head: str, model: str, fingerprint: str) -> str:
-    """Where rows of this model, these weights and this program would belie a file's head: what both are, as a clause;
-    else ""."""
+    """How rows of this model, these weights and this program would contradict a file's header, as a clause that
+    describes both; "" if they would not."""
     weights, found = "Weights (SHA-256)", dict(_ENTRY.findall(head))
     unknown = found.get(weights) == UNRECORDED
     wanted = {"Model": f"({model})", weights: UNRECORDED if unknown else fingerprint, "Program": PROGRAM}
@@ -197,5 +196,5 @@ def clash(head: str, model: str, fingerprint: str) -> str:
 
 
 def _shown(value: str) -> str:
-    """The end of a value as a line of the head shows it."""
+    """The end of a value as it appears in a header line."""
     return comment("", value).removeprefix("# : ").removesuffix("\r\n").lstrip('"')

@@ -1,1 +1,1 @@
-"""Results and a selection in, a `plotly.graph_objects.Figure` out; pure functions."""
+"""Pure functions that turn results and a selection into a `plotly.graph_objects.Figure`."""

@@ -1,4 +1,4 @@
-"""One head's attention as a heatmap: query rows, key columns, colour on the square root of the weight."""
+"""One head's attention as a heatmap: queries as rows, keys as columns, colour on a square-root scale."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from dashboard.figures.text import ISOLATE, escape, isolated
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, LIGHT, TOKEN_FONT, axis, base_layout, in_theme
 from dashboard.figures.tokens import axis_names, labels_of
 
-ALL_LABELS_UP_TO = 26  # tokens whose labels all find room on a phone
-# tokens up to which Plotly draws the page's heatmap; above, the page makes pixels of the cells itself
+ALL_LABELS_UP_TO = 26  # tokens up to which all labels fit on a phone
+# tokens up to which Plotly draws the page's heatmap; above, the page draws the cells as pixels itself
 LARGEST_CELLS = 128
-LARGEST_HEATMAP = 256  # tokens up to which a heatmap leaves the page as one; above, as a picture
-LARGEST_PICTURE = 640  # rows and columns of that picture: its pixels on a screen, so that none of them is shrunk away
+LARGEST_HEATMAP = 256  # tokens up to which a heatmap is exported as one; above, it becomes an image
+LARGEST_PICTURE = 640  # rows and columns of that image: its pixels on a screen, so that none is lost to scaling
 PLOT_PIXELS = 480  # between the margins of a notebook's heatmap
 AXIS_TITLE = {"font": {"size": 11}, "standoff": 4}
 LEGEND_WEIGHTS = (0, 0.0625, 0.25, 0.5625, 1)
-GAPS_UP_TO = 40  # tokens up to which cells are set apart
-POSITIONS_ABOVE = 80  # tokens above which columns carry positions only
+GAPS_UP_TO = 40  # tokens up to which cells have gaps between them
+POSITIONS_ABOVE = 80  # tokens above which columns carry only positions
 LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """(query, key) uint8: 1 … 255 for weights 0 … 1 on the square root; 0 where a key may not be read, or the weight is
-    not finite.
+    """(query, key) uint8: 1 … 255 for weights 0 … 1 on a square-root scale; 0 if a key is masked or the weight not
+    finite.
     """
     finite = np.isfinite(weights)
     known = weights if finite.all() else np.where(finite, weights, 0)
@@ -42,7 +42,7 @@ def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray
 
 
 def colour_scale() -> list[list[Any]]:
-    """Plotly's colour scale of `shades`: 0 is transparent."""
+    """Plotly's colour scale for `shades`: 0 is transparent."""
     step = 1 / 255
     count = len(COLOURS.weights)
     stops = [[step + (1 - step) * i / (count - 1), colour] for i, colour in enumerate(COLOURS.weights)]
@@ -56,16 +56,16 @@ def attention_map(
     allowed: np.ndarray | None = None,
     selected: tuple[int | None, int | None] = (None, None),
 ) -> go.Figure:
-    """The page's heatmap of one head, with labels, exact hover and frames.
+    """The page's heatmap of one head, with labels, exact values on hover, and frames.
 
     Args:
         weights: (query, key) float, each 0 … 1.
-        queries, keys: one label a row, and one a column.
-        allowed: (query, key) bool, the pairs that the model's mask lets through; the others stay empty.
-        selected: the selected token, whose row is framed, and the second, whose row and column are framed dashed.
+        queries, keys: one label per row, and one per column.
+        allowed: (query, key) bool, the pairs that the model's mask allows; the others stay empty.
+        selected: the selected token, whose row is framed, and the second, whose row and column have dashed frames.
 
     Raises:
-        RunShapeError: weights and tokens do not fit together.
+        RunShapeError: weights and tokens do not match.
     """
     weights = np.asarray(weights)
     _check_shape(weights, queries, keys)
@@ -92,19 +92,19 @@ def attention_map(
 def attention_cells(
     shade: np.ndarray, queries: Sequence[Token | str], keys: Sequence[Token | str], largest: int = LARGEST_CELLS
 ) -> Spec:
-    """The page's heatmap, whose labels, hover and frames it draws itself (assets/overlays/matrix.js).
+    """The page's heatmap, for which the page draws labels, hover and frames itself (assets/overlays/matrix.js).
 
     Args:
-        shade: (query, key) uint8, as `shades` gives them. queries, keys: as of `attention_map`.
+        shade: (query, key) uint8, from `shades`. queries, keys: as in `attention_map`.
         largest: tokens up to which Plotly draws the cells.
 
     Returns:
         Plain data, with the number of queries and of keys under `layout.meta.shape`: a heatmap; above `largest` tokens
-        axes alone, and under `layout.meta.cells` the shades, of which assets/overlays/cells.js makes pixels: one
-        that holds several cells shows the largest.
+        only axes, and under `layout.meta.cells` the shades, which assets/overlays/cells.js turns into pixels: a pixel
+        that covers several cells shows the largest.
 
     Raises:
-        RunShapeError: shades and tokens do not fit together.
+        RunShapeError: shades and tokens do not match.
     """
     _check_shape(shade, queries, keys)
     spec = _frame(queries, keys)
@@ -124,15 +124,15 @@ def attention_picture(
     selected: tuple[int | None, int | None] = (None, None),
     pixels: int | None = None,
 ) -> go.Figure:
-    """The heatmap of a long text as one picture, with labels and frames; it has no exact hover.
+    """The heatmap of a long text as one image, with labels and frames but without exact values on hover.
 
     Args:
-        shade: (query, key) uint8, as `shades` gives them; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the
-            largest of the weights that it holds, and the figure says so.
-        queries, keys, selected: as of `attention_map`.
+        shade: (query, key) uint8, from `shades`; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the largest of
+            the weights that it covers, and the figure says so.
+        queries, keys, selected: as in `attention_map`.
 
     Raises:
-        RunShapeError: shades and tokens do not fit together.
+        RunShapeError: shades and tokens do not match.
     """
     _check_shape(shade, queries, keys)
     pixels = pixels or LARGEST_PICTURE
@@ -150,12 +150,12 @@ def attention_picture(
 
 
 def weight_legend(figure: go.Figure) -> None:
-    """Add the colour legend of `shades`."""
+    """Add the colour legend for `shades`."""
     figure.add_trace(legend_trace())
 
 
 def legend_trace() -> dict[str, Any]:
-    """The colour legend of `shades`, in real weights, as a trace without points."""
+    """The colour legend for `shades`, in real weights, as a trace without points."""
     bar = {
         "title": {"text": "weight", "font": {"size": 11}},
         "thickness": 12,
@@ -168,6 +168,15 @@ def legend_trace() -> dict[str, Any]:
         "tickvals": [1 + 254 * weight**0.5 for weight in LEGEND_WEIGHTS],
         "ticktext": ["0", "0.06", "0.25", "0.56", "1"],
     }
+    return shade_legend(bar)
+
+
+def shade_legend(bar: dict[str, Any]) -> dict[str, Any]:
+    """A colour bar of the shades 1 … 255, as a trace without points.
+
+    Args:
+        bar: Plotly's `colorbar`, with ticks in shades.
+    """
     scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
     marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
     return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
@@ -179,7 +188,7 @@ def name_selected(
     keys: Sequence[Token | str],
     selected: tuple[int | None, int | None],
 ) -> None:
-    """Label the selected row, and the second's row and column, in bold whatever the others' step."""
+    """Label the selected row, and the second token's row and column, in bold, even where other labels are skipped."""
     token, other = selected
     rows = ((other if other != token else None, COLOURS.ink), (token, COLOURS.selected))
     columns = ((other, COLOURS.ink),)
@@ -192,7 +201,7 @@ def name_selected(
         chosen = [
             (at, f'<b style="color:{colour}">{at if positions_only else escape(names[at])}</b>')
             for at, colour in marks
-            if at is not None and at < len(tokens)  # the second token may be one of the keys alone
+            if at is not None and at < len(tokens)  # the second token may be a key only
         ]
         name_chosen(side, chosen, 0.7 * label_step(len(tokens)))
 
@@ -212,7 +221,7 @@ def _cells(shade: np.ndarray) -> dict[str, Any]:
 
 
 def _frame(queries: Sequence[Token | str], keys: Sequence[Token | str]) -> Spec:
-    """Axes of queries and keys without labels, and nothing in them."""
+    """Empty axes of queries and keys, without labels."""
     rows, columns = len(queries), len(keys)
     zooms = max(rows, columns) > POSITIONS_ABOVE
     shared = {"constrain": "domain", "showticklabels": False, "fixedrange": not zooms}
@@ -231,7 +240,7 @@ def _labelled(
     selected: tuple[int | None, int | None],
     allowed: np.ndarray | None,
 ) -> go.Figure:
-    """The page's figure with what the page draws over it by itself: labels, names of the axes, frames."""
+    """The page's figure plus what the page draws itself: labels, axis names, frames."""
     names, columns = (labels_of(queries), labels_of(keys)), len(keys)
     layout = {name: value for name, value in spec["layout"].items() if name != "meta"}
     x = _ticks(names[1], positions_only=columns > POSITIONS_ABOVE) | {"tickangle": -45 if columns <= 24 else -90}
@@ -241,7 +250,7 @@ def _labelled(
     layout |= {
         "xaxis": {**layout["xaxis"], **x},
         "yaxis": {**layout["yaxis"], **y},
-        "margin": {**margin, "l": margin["l"] + 24, "t": margin["t"] + 24},  # for the names
+        "margin": {**margin, "l": margin["l"] + 24, "t": margin["t"] + 24},  # for the axis names
         "shapes": _frames(selected, (len(queries), columns), allowed),
     }
     return go.Figure({"data": spec["data"], "layout": layout})
@@ -251,24 +260,24 @@ def _margin(queries: list[str], keys: list[str], longest: Callable[[list[str]], 
     """Room for the labels along both axes."""
     side, above = (round(longest(labels) * CHARACTER_WIDTH) + 14 for labels in (queries, keys))
     top = 42 if len(keys) > POSITIONS_ABOVE else round(above * 0.75) + 8
-    note = max(len(queries), len(keys)) > ALL_LABELS_UP_TO  # needs room: on skipped labels
+    note = max(len(queries), len(keys)) > ALL_LABELS_UP_TO  # room for the note on skipped labels
     return {"l": side, "r": 4, "t": top, "b": 18 if note else 4}
 
 
 def _longest(labels: list[str]) -> int:
-    """The characters of the longest label along an axis."""
+    """The number of characters in the longest label along an axis."""
     return max(len(name) - 2 * (name[:1] == ISOLATE) for name in axis_names(labels))
 
 
 def _longest_on_page(labels: list[str]) -> int:
-    """The same on the page, which adds the position where there are many."""
+    """The longest label as the page draws it, which adds the position when there are many."""
     if len(labels) <= POSITIONS_ABOVE:
         return _longest(labels)
     return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))
 
 
 def _ticks(labels: list[str], positions_only: bool = False) -> dict[str, Any]:
-    """As many labels as find room along an axis."""
+    """As many labels as fit along an axis."""
     shown = list(range(0, len(labels), label_step(len(labels))))
     written = axis_names(labels)
     names = [str(i) if positions_only else escape(written[i]) for i in shown]
@@ -276,14 +285,14 @@ def _ticks(labels: list[str], positions_only: bool = False) -> dict[str, Any]:
 
 
 def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
-    """Every how many tokens carry a label, so that labels stand at least `least` pixels apart."""
+    """The step between labelled tokens that keeps labels at least `least` pixels apart."""
     return next((step for step in LABEL_STEPS if step * pixels / count >= least), LABEL_STEPS[-1])
 
 
 def _frames(
     selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None
 ) -> list[dict[str, Any]]:
-    """The selected token's row, and the second's row and column, as far as the mask lets them reach."""
+    """Frames for the selected token's row, and the second token's row and column, as far as the mask allows."""
     token, other = selected
     allowed = np.ones(shape, dtype=bool) if allowed is None else allowed
     frames = []
@@ -306,7 +315,7 @@ def _row(query: int, allowed: np.ndarray, line: dict[str, Any]) -> dict[str, Any
 
 
 def _span(allowed: np.ndarray) -> tuple[int, int]:
-    """First and last place that is allowed."""
+    """The first and the last allowed position."""
     places = np.flatnonzero(allowed)
     return int(places[0]), int(places[-1])
 
@@ -331,17 +340,17 @@ def _picture(shade: np.ndarray) -> dict[str, Any]:
 def plot_attention_heatmap(
     attention_weights: Any, tokens: Sequence[Any], key_tokens: Sequence[Any] | None = None
 ) -> go.Figure:
-    """Heatmap of one head's attention, from plain Hugging Face outputs.
+    """Draw one head's attention as a heatmap, from plain Hugging Face outputs.
 
     Args:
         attention_weights: (query, key), as `attentions[layer][batch, head]` or `attentions[layer][head]`; a tensor or
-            array; leading axes of length 1 are dropped. Weights that are not finite stay empty, which the title says.
-            Above 480 tokens the figure is a picture whose pixels each show the largest of the weights that they hold.
-        tokens: one label a query, as `tokenizer.convert_ids_to_tokens` gives them, or `run.tokens`.
-        key_tokens: one label a key, where these are others: `cross_attentions` of an encoder–decoder model.
+            array; leading axes of length 1 are dropped. Weights that are not finite stay empty, and the title says so.
+            Above 480 tokens the figure is an image in which each pixel shows the largest of the weights that it covers.
+        tokens: one label per query, as `tokenizer.convert_ids_to_tokens` gives them, or `run.tokens`.
+        key_tokens: one label per key, if these differ: `cross_attentions` of an encoder–decoder model.
 
     Raises:
-        RunShapeError: not one head's matrix, or not as many tokens as rows and columns.
+        RunShapeError: not one head's matrix, or the number of tokens does not match its rows and columns.
     """
     weights = as_array(attention_weights)
     while weights.ndim > 2 and weights.shape[0] == 1:
@@ -362,7 +371,7 @@ def plot_attention_heatmap(
         figure = attention_picture(shades(weights, allowed), queries, keys, pixels=PLOT_PIXELS)
     words = "Attention: rows (queries) read columns (keys); colour follows √weight" + _not_finite_line(weights)
     title = {"text": words, "font": {"size": 13}, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 12}}
-    top = figure.layout.margin.t + 42  # the title, the axis' name, the labels
+    top = figure.layout.margin.t + 42  # the title, the axis name, the labels
     figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=COLOURS.surface)
     return in_theme(figure, LIGHT)
 

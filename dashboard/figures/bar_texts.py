@@ -1,7 +1,7 @@
-"""What is written beside bars: a token at the left of each, and columns of numbers at its right.
+"""Text beside bars: a token to the left of each bar, and columns of numbers to the right.
 
-The page writes them itself (assets/overlays/bars.js), which takes a tenth of the time that Plotly takes for its labels
-and notes; a figure that stands alone has them from Plotly (`written`). Both read `layout.meta.bars`.
+The page writes this text itself (assets/overlays/bars.js), in a tenth of the time that Plotly needs for its labels and
+annotations. In a standalone figure Plotly writes it (`written`). Both read `layout.meta.bars`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ LONGEST = 14  # characters of a token beside a bar
 
 @dataclass(frozen=True)
 class Name:
-    """The token at the left of a bar: `text` and `id` as the vocabulary has them; `bold` where it really stands
-    there."""
+    """The token to the left of a bar: `text` and `id` from the vocabulary; `bold` if it is the actual token."""
 
     text: str
     bold: bool
@@ -29,13 +28,13 @@ class Name:
 
 
 def labels_beside(names: Sequence[Name], longest: int | None = LONGEST, known: Names = NO_NAMES) -> list[str]:
-    """The label of each bar; different tokens have different ones, those of the text (`known`) among them."""
+    """The label of each bar. Different tokens get different labels, including the text's own tokens (`known`)."""
     return distinct([token_label(name.text) for name in names], [name.id for name in names], longest, known)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers: (text, bold) a bar; `right`: pixels from the plot to its right edge; `head`: above it."""
+    """A column of numbers: (text, bold) per bar; `right`: pixels from the plot to its right edge; `head`: heading."""
 
     right: int
     texts: Sequence[tuple[str, bool]]
@@ -43,7 +42,7 @@ class Numbers:
 
 
 def written_by_page(names: Sequence[Name], columns: Sequence[Numbers], known: Names = NO_NAMES) -> dict[str, Any]:
-    """`layout.meta` of a figure whose texts the page writes: names are (text, characters of leading white space,
+    """`layout.meta` of a figure whose text the page writes: names are (text, characters of leading white space,
     bold)."""
     labels = labels_beside(names, known=known)
     told = [
@@ -60,7 +59,7 @@ def written_by_page(names: Sequence[Name], columns: Sequence[Numbers], known: Na
 
 
 def written(spec: Spec) -> Spec:
-    """The same figure with its texts as Plotly's tick labels and annotations."""
+    """The same figure with its text as Plotly's tick labels and annotations."""
     layout = dict(spec["layout"])
     meta = dict(layout.pop("meta"))
     told = meta.pop("bars")

@@ -1,4 +1,4 @@
-"""One number of every head, layer × head: on the page, and as a figure that stands by itself."""
+"""One number per head, layer × head: on the page, and as a standalone figure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dashboard.figures.heads import APART, TILE, frame_head
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import COLOURS, axis, base_layout
 
-WIDE, HIGH = 600, 440  # pixels of the cells on the page, about
+WIDE, HIGH = 600, 440  # approximate size of the cells on the page, in pixels
 
 
 def page_scores(weights: np.ndarray) -> Spec:
-    """One weight of every head as plain data; `layout.meta.axes` says what a cell is of.
+    """One weight per head as plain data; `layout.meta.axes` says what each cell stands for.
 
     Args:
-        weights: (layer, head) 0 … 1, NaN where a head has none. The colour follows the square root.
+        weights: (layer, head) 0 … 1, NaN where a head has none. Colour uses a square-root scale.
     """
     layers, heads = weights.shape
     known = np.isfinite(weights)
+    written = np.where(known, np.char.mod("weight %.6g", weights), "no weight")
     hover = [
-        [f"Layer {layer}, head {head}<br>weight {weights[layer, head]:.6g}" for head in range(heads)]
-        for layer in range(layers)
+        [f"Layer {layer}, head {head}<br>{written[layer, head]}" for head in range(heads)] for layer in range(layers)
     ]
     cells = {
         "type": "heatmap",
@@ -45,12 +45,26 @@ def page_scores(weights: np.ndarray) -> Spec:
     }
 
 
+def framed_scores(weights: np.ndarray, selected: tuple[int, int]) -> go.Figure:
+    """The scores of `page_scores` as a standalone figure, with the selected head framed."""
+    layers, heads = weights.shape
+    figure = go.Figure(page_scores(weights))
+    frame_head(figure, *selected)
+    tile = max(12, min(TILE, 900 // max(layers, heads)))
+    margin = figure.layout.margin
+    size = {
+        "width": margin.l + max(200, heads * tile) + margin.r,
+        "height": margin.t + max(190, layers * tile) + margin.b,
+    }
+    return figure.update_layout(meta=None, **size)
+
+
 def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int]) -> go.Figure:
-    """Every head's score by colour: a row a layer, a column a head, the selected head framed.
+    """Every head's score as a colour: one row per layer, one column per head, the selected head framed.
 
     Args:
         values: (layer, head), NaN where a head has none. name: of the score, with its unit. most: where the scale ends.
-        is_weight: the colour follows the square root, as everywhere for weights.
+        is_weight: whether colour uses a square-root scale, as for all weights.
     """
     layers, heads = values.shape
     tile = max(12, min(TILE, 900 // max(layers, heads)))

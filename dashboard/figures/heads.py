@@ -1,4 +1,4 @@
-"""All heads at once: the layer × head grid as one picture, and as a figure that stands by itself."""
+"""All heads at once: the layer × head grid as one image, and as a standalone figure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from dashboard.figures.attention import as_array, label_step, shades, weight_leg
 from dashboard.figures.pixels import grey_png, grey_uri
 from dashboard.figures.theme import COLOURS, LIGHT, axis, base_layout, in_theme
 
-GAP = 0.08  # of a head's side, between two heads
+GAP = 0.08  # gap between two heads, as a share of a head's side
 TILE = 34  # pixels of one head in the figure
-APART = 16  # pixels between two labels of an axis, at least
+APART = 16  # minimum pixels between two labels of an axis
 
 
 def head_sprite(thumbnails: np.ndarray) -> bytes:
     """One grey PNG of all heads: layers from top to bottom, heads from left to right, without gaps.
 
     Args:
-        thumbnails: (layer, head, query, key) uint8, 255·sqrt(weight); 0 is "none or forbidden" and stays transparent.
+        thumbnails: (layer, head, query, key) uint8, 255·sqrt(weight); 0 means "none or forbidden" and stays
+            transparent.
 
     Returns:
-        PNG of layers·queries rows and heads·keys columns.
+        A PNG of layers·queries rows and heads·keys columns.
     """
-    return grey_png(_mosaic(thumbnails), effort=2)  # half the time of 6, 3 % more bytes
+    return grey_png(_mosaic(thumbnails), effort=2)  # half the time of effort 6, for 3 % more bytes
 
 
 def _mosaic(thumbnails: np.ndarray) -> np.ndarray:
@@ -37,15 +38,15 @@ def _mosaic(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = (None, None)) -> go.Figure:
-    """Every head's attention in small: a row a layer, a column a head, with labels and the selected head framed.
+    """A small picture of every head's attention: one row per layer, one column per head, with the selected head framed.
 
     Args:
-        thumbnails: (layer, head, query, key) uint8 as of `head_sprite`; within a picture, rows are queries and columns
-            keys.
+        thumbnails: (layer, head, query, key) uint8, as in `head_sprite`; within a picture, rows are queries and columns
+            are keys.
         selected: layer and head, or None.
 
     Raises:
-        RunShapeError: not thumbnails of heads.
+        RunShapeError: these are not thumbnails of heads.
     """
     if thumbnails.ndim != 4 or 0 in thumbnails.shape:
         raise RunShapeError(f"Pictures of heads are {thumbnails.shape}; give (layer, head, query, key).")
@@ -69,7 +70,7 @@ def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = 
 
 
 def _add_pictures(figure: go.Figure, thumbnails: np.ndarray) -> None:
-    """A row of pictures a layer, cut by gaps of the ground's colour."""
+    """Add one row of pictures per layer, separated by gaps in the background colour."""
     layers, heads = thumbnails.shape[:2]
     for layer in range(layers):
         figure.add_layout_image(
@@ -88,7 +89,7 @@ def _add_pictures(figure: go.Figure, thumbnails: np.ndarray) -> None:
 
 
 def _add_targets(figure: go.Figure, layers: int, heads: int, tile: int) -> None:
-    """An invisible square over each head, which says on hover and on a click which one it is."""
+    """Add an invisible square over each head, which names the head on hover and on a click."""
     names = [(layer, head) for layer in range(layers) for head in range(heads)]
     figure.add_trace(
         go.Scatter(
@@ -103,13 +104,13 @@ def _add_targets(figure: go.Figure, layers: int, heads: int, tile: int) -> None:
 
 
 def frame_head(figure: go.Figure, layer: int, head: int) -> None:
-    """Frame one head in a figure of all: a row a layer, a column a head."""
+    """Frame one head in a figure of all heads: one row per layer, one column per head."""
     line = {"color": COLOURS.selected, "width": 2}
     figure.add_shape(type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line=line)
 
 
 def _spaced(row: np.ndarray) -> np.ndarray:
-    """One layer's (1, head, t, t) pictures, each with columns of nothing around it, enlarged so that they may be
+    """One layer's (1, head, t, t) pictures, each between empty columns, and enlarged so that these columns may be
     thin."""
     factor = max(1, round(96 / row.shape[2]))
     large = row.repeat(factor, axis=2).repeat(factor, axis=3)
@@ -129,15 +130,15 @@ def _axis(count: int, title: str, tile: int, **more: Any) -> dict[str, Any]:
 
 
 def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | None = None) -> go.Figure:
-    """All heads of all layers in small, from plain Hugging Face outputs.
+    """Draw all heads of all layers as small pictures, from plain Hugging Face outputs.
 
     Args:
-        attentions: the model's `attentions`: a sequence of (head, query, key) per layer, a batch axis of 1 in each or
-            not; tensors or arrays. Above 32 tokens each picture takes the largest weight of each block of tokens.
-        layer, head: the head to be framed.
+        attentions: the model's `attentions`: a sequence of (head, query, key) per layer, with or without a batch axis
+            of 1; tensors or arrays. Above 32 tokens each pixel shows the largest weight of a block of tokens.
+        layer, head: the head to frame.
 
     Raises:
-        RunShapeError: not the attention of one text.
+        RunShapeError: this is not the attention of one text.
     """
     pictures = np.stack([np.stack([_thumbnail(weights) for weights in one]) for one in _heads(attentions)])
     figure = heads_map(pictures, (layer, head))
@@ -151,7 +152,7 @@ def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | 
 
 
 def _heads(attentions: Any) -> Iterator[np.ndarray]:
-    """(head, query, key) of each layer; all layers have the same heads and tokens."""
+    """Yield (head, query, key) for each layer, checking that all layers have the same heads and tokens."""
     first: Sequence[int] | None = None
     for values in attentions:
         weights = as_array(values)
@@ -165,7 +166,7 @@ def _heads(attentions: Any) -> Iterator[np.ndarray]:
 
 
 def _thumbnail(weights: np.ndarray) -> np.ndarray:
-    """(query, key) uint8: the largest weight of each block; 0 where nothing is read."""
+    """(query, key) uint8: the largest weight of each block; 0 where there is no attention."""
     pooled = np.where(np.isfinite(weights), weights, 0)
     for axis_, count in enumerate(weights.shape):
         bins = min(count, THUMBNAIL)

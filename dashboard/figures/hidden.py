@@ -1,4 +1,4 @@
-"""PCA of token representations as points; from plain Hugging Face outputs, one token's path through the layers too."""
+"""PCA of token representations as points, and one token's path through the layers, from plain Hugging Face outputs."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def plot_hidden_pca(
     other_idx: int | None = None,
     dimensions: int = 2,
 ) -> go.Figure:
-    """One token's path through the layers among the others', from plain Hugging Face outputs.
+    """Draw one token's path through the layers among the other tokens', from plain Hugging Face outputs.
 
-    All layers and tokens are fitted together by one PCA, so that the layers share a basis. A token whose norm is more
-    than 5 times the median in some layer takes no part, and the title names it; one that is asked for is kept.
+    One PCA is fitted on all layers and tokens together, so that the layers share a basis. A token whose norm is more
+    than 5 times the median in some layer is left out, and the title names it; a token you ask for is always kept.
 
     Args:
-        hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, a batch axis of 1 in each
-            or not; or one array (layer, token, hidden). One (token, hidden) layer draws points without a path.
-        token_idx: the token whose path is drawn; None draws the last layer's points alone.
-        tokens: labels; positions where there are none.
-        other_idx: a second token, whose path is drawn dashed.
-        dimensions: 2, or 3 for a figure that can be turned.
+        hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, with or without a batch
+            axis of 1; or one array (layer, token, hidden). One (token, hidden) layer draws points without a path.
+        token_idx: the token whose path is drawn; None draws only the last layer's points.
+        tokens: labels; by default, positions.
+        other_idx: a second token, whose path is dashed.
+        dimensions: 2, or 3 for a figure that can be rotated.
 
     Raises:
         RunShapeError: not hidden states, or dimensions other than 2 and 3. BadSelectionError: no such token.
@@ -76,7 +76,7 @@ def plot_hidden_pca(
 
 
 def _not_finite_line(coordinates: np.ndarray, left: tuple[int, ...]) -> list[str]:
-    """How many states of (layer, token, component) are missing because they are not finite."""
+    """Say how many states of (layer, token, component) are missing because they are not finite."""
     missing = np.isnan(coordinates[:, :, 0])
     missing[:, list(left)] = False
     return [f"{missing.sum()} of {missing.size} states are not finite (NaN, ∞) and not drawn"] if missing.any() else []
@@ -85,7 +85,7 @@ def _not_finite_line(coordinates: np.ndarray, left: tuple[int, ...]) -> list[str
 def _outlier_lines(
     labels: Sequence[str], left: tuple[int, ...], asked: tuple[int | None, int | None], ratios: np.ndarray, layers: bool
 ) -> list[str]:
-    """Which tokens are left out, and which are kept because they were asked for, in lines for a title."""
+    """Name the tokens that are left out, and those that are kept because the caller asked for them, as title lines."""
     kept = [token for token in dict.fromkeys(asked) if token is not None and ratios[token] > OUTLIER]
     words = [left_out_text(labels, left, ratios, layers)]
     if kept:
@@ -103,10 +103,10 @@ def layers_of(hidden_states: Any, one_width: bool = True) -> list[np.ndarray]:
     """(token, hidden) of each layer of one text.
 
     Args:
-        one_width: whether all must be equally wide (OPT's last may be narrower).
+        one_width: whether all layers must be equally wide (OPT's last may be narrower).
 
     Raises:
-        RunShapeError: these are no hidden states of one text.
+        RunShapeError: these are not the hidden states of one text.
     """
     whole = as_array(hidden_states) if hasattr(hidden_states, "shape") else None
     if whole is not None:

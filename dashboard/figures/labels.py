@@ -1,4 +1,4 @@
-"""Where labels beside points find room, in figures that Plotly draws alone (the page has its own:
+"""Placement of labels beside points, in figures that only Plotly draws (the page has its own:
 assets/overlays/points.js)."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 HEIGHT = 14  # pixels of a label
-POINT = 4  # pixels around a point that no label covers
+POINT = 4  # pixels around a point that no label may cover
 GAP, MARKED_GAP = 6, 10  # pixels between a point and its label
 SIDES = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, -1), "bottom center": (0, 1)}
 
@@ -17,14 +17,14 @@ SIDES = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, -1), 
 def place_labels(
     points: np.ndarray, wide: Sequence[float], marked: Sequence[bool], room: tuple[float, float]
 ) -> list[str | None]:
-    """On which side of its point each label stands, so that labels cover neither points nor each other.
+    """Choose the side of its point on which each label goes, so that labels cover neither points nor each other.
 
     Args:
-        points: (point, 2), pixels from the left and from the top. wide: pixels of each label.
-        marked: points whose labels are placed before the others, and always. room: pixels to the right and below.
+        points: (point, 2), pixels from the left and from the top. wide: width of each label in pixels.
+        marked: points whose labels are placed first, and always. room: pixels to the right and below.
 
     Returns:
-        Plotly's `textposition`, one of `SIDES`, for each point; None where there is no room.
+        Plotly's `textposition`, one of `SIDES`, for each point; None if there is no room.
     """
     taken = np.concatenate([points - POINT, points + POINT], axis=1)
     found: list[str | None] = [None] * len(points)
@@ -33,7 +33,7 @@ def place_labels(
         boxes = {side: _box(points[index], direction, wide[index], gap) for side, direction in SIDES.items()}
         inside = [side for side, box in boxes.items() if (box[:2] >= 0).all() and (box[2:] <= room).all()]
         free = [side for side in inside if not _covers(boxes[side], taken)]
-        if not free and marked[index]:  # over points, but not over a label if it can be had
+        if not free and marked[index]:  # may cover points, but avoids other labels if possible
             free = (
                 [side for side in inside if not _covers(boxes[side], taken[len(points) :])]
                 or inside
@@ -59,12 +59,12 @@ def _covers(box: np.ndarray, taken: np.ndarray) -> bool:
 
 
 def name_chosen(axis: Any, chosen: Sequence[tuple[float, str]], least: float) -> None:
-    """Write these labels along an axis whatever the others' step; a label that is nearer to one than `least` leaves.
+    """Write these labels along an axis, even where others are skipped, and drop labels closer to them than `least`.
 
-    Two of them that are near each other are moved apart, each by half of what is lacking.
+    Two chosen labels that are too close move apart, each by half of the missing distance.
 
     Args:
-        axis: of a figure, with texts at its ticks. chosen: one or two places and their labels, as Plotly's markup.
+        axis: of a figure with text at its ticks. chosen: one or two locations and their labels, as Plotly markup.
     """
     places = [at for at, _text in chosen]
     shown = [
@@ -80,7 +80,7 @@ def name_chosen(axis: Any, chosen: Sequence[tuple[float, str]], least: float) ->
 
 
 def spread(places: tuple[float, float], least: float, ends: tuple[float, float]) -> tuple[float, float]:
-    """Two places between two ends, moved apart where they are nearer than `least`."""
+    """Move two locations apart, between two ends, if they are closer than `least`."""
     low, high = sorted(places)
     lacking = max(0.0, least - (high - low))
     low, high = low - lacking / 2, high + lacking / 2

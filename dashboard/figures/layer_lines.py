@@ -1,4 +1,4 @@
-"""Numbers through the layers as lines: the embeddings (E) first, then after each layer."""
+"""Numbers through the layers as lines: first the embeddings (E), then after each layer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import elide, escape, isolated, place_name
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, base_layout
 
-LONGEST = 12  # characters of a name at a line's end
-HEIGHT = 170  # pixels of a small place's plot, for which names at the ends are set apart
+LONGEST = 12  # characters of a name at the end of a line
+HEIGHT = 170  # pixels of the plot in a small slot; names at the line ends are spaced for this height
 WIDTH = 380
 APART = 14  # pixels
 DASHES = ("dash", "dot", "dashdot", "longdash")
@@ -28,8 +28,8 @@ class Line:
     """One line.
 
     Attributes:
-        name: at its end and on hover. values: (place,); NaN leaves a gap. texts: what hover says of each place.
-        colour, dash, width: of the line. token: the text's token that it is of, or None.
+        name: at the end of the line and on hover. values: (place,); NaN leaves a gap. texts: hover text per place.
+        colour, dash, width: of the line. token: the text's token that the line shows, or None.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Thin:
-    """A line of another token, thin and grey, without a name."""
+    """The line of another token: thin, grey and unnamed."""
 
     token: int
     values: np.ndarray
@@ -54,8 +54,8 @@ class ValueAxis:
     """The vertical axis.
 
     Attributes:
-        low, high: its ends, in values. log: logarithmic. down: the low end is at the top, as ranks are drawn.
-        at, texts: its ticks; none for Plotly's own.
+        low, high: its ends, in values. log: logarithmic. down: the low end is at the top, as for ranks.
+        at, texts: its ticks; none to use Plotly's own.
     """
 
     low: float
@@ -81,15 +81,15 @@ def word_style(index: int) -> tuple[str, Dash]:
 
 
 def decades(low: float, high: float) -> tuple[list[float], list[str]]:
-    """Powers of ten between two values, and how they are written."""
+    """Powers of ten between two values, and their tick texts."""
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     at = [10.0**power for power in range(first, last + 1)]
     return at, [f"{value:,.0f}" if value >= 1 else f"{value:g}" for value in at]
 
 
 def layer_lines(lines: Sequence[Line], vertical: ValueAxis, thin: Sequence[Thin] = ()) -> Spec:
-    """Lines over places as plain data; the last lies on top, the thin ones below. `layout.meta.axes` says what a place
-    is of."""
+    """Lines over places as plain data; the last is on top, the thin ones below. `layout.meta.axes` says what each place
+    stands for."""
     count = max([len(line.values) for line in lines] + [len(line.values) for line in thin], default=1)
     traces = [*_thin(thin), *(_line(line) for line in lines), *_names(lines, vertical, count)]
     longest = max((len(elide(line.name, LONGEST)) for line in lines if line.name), default=0)
@@ -125,7 +125,7 @@ def _line(line: Line) -> dict[str, Any]:
 
 
 def _thin(thin: Sequence[Thin]) -> list[dict[str, Any]]:
-    """One trace for all, with gaps between them."""
+    """One trace for all thin lines, with gaps between them."""
     if not thin:
         return []
     x: list[float | None] = []
@@ -142,7 +142,7 @@ def _thin(thin: Sequence[Thin]) -> list[dict[str, Any]]:
 
 
 def _names(lines: Sequence[Line], vertical: ValueAxis, count: int) -> list[dict[str, Any]]:
-    """Each line's name at its last value, moved apart where two would overlap."""
+    """Each line's name at its last value; names that would overlap are moved apart."""
     there = {index: _drawn(line.values, vertical) for index, line in enumerate(lines)}
     named = [(line, there[index][-1]) for index, line in enumerate(lines) if line.name and there[index].size]
     if not named:
@@ -170,13 +170,12 @@ def _names(lines: Sequence[Line], vertical: ValueAxis, count: int) -> list[dict[
 
 
 def _drawn(values: np.ndarray, vertical: ValueAxis) -> np.ndarray:
-    """The places at which a line is seen: a logarithmic axis has no place for 0."""
+    """The places where a line is visible: a logarithmic axis cannot show 0."""
     return np.flatnonzero(np.isfinite(values) & (values > 0)) if vertical.log else np.flatnonzero(np.isfinite(values))
 
 
 def _apart(values: Sequence[float], least: float, low: float, high: float) -> list[float]:
-    """Rising `values`, moved so that neighbours are `least` apart and, where there is room, none lies beyond the
-    ends."""
+    """Rising `values`, moved so that neighbours are `least` apart and, if there is room, none goes beyond the ends."""
     found = list(values)
     for index in range(1, len(found)):
         found[index] = max(found[index], found[index - 1] + least)
@@ -189,7 +188,7 @@ def _apart(values: Sequence[float], least: float, low: float, high: float) -> li
 
 
 def framed_lines(spec: Spec, layer: int | None) -> go.Figure:
-    """The lines as they stand by themselves: with the selected layer (−1: the embeddings) and a size."""
+    """The lines as a standalone figure: with the selected layer (−1: the embeddings) and a size."""
     figure = go.Figure(spec)
     if layer is not None:
         figure.add_vline(x=layer + 1, line={"color": COLOURS.selected, "width": 1.5})

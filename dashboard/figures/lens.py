@@ -1,5 +1,5 @@
-"""The logit lens as a picture: rows are layers, from the embeddings (E) down, columns tokens; a cell names its
-likeliest one."""
+"""The logit lens as a heatmap: rows are layers, from the embeddings (E) down, and columns are tokens; a cell names its
+most likely token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from dashboard.analysis.lens import Measure, largest, measured, strength, ticks
 from dashboard.contracts.lens import LogitLens
 from dashboard.errors import RunShapeError
-from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step
+from dashboard.figures.attention import POSITIONS_ABOVE, colour_scale, label_step, shade_legend
 from dashboard.figures.labels import name_chosen
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import elide, escape, isolated, ordinal, place_name, place_sign, probability_text
@@ -32,21 +32,22 @@ from dashboard.figures.theme import (
 )
 from dashboard.figures.tokens import NO_NAMES, Names, axis_names, distinct, token_label
 
-TEXT_BELOW = 60  # columns from which on cells have no text
-MOST_COLUMNS = 1_024  # that are drawn; of more tokens, every 2nd, 3rd …
-EXACT_UP_TO = 128  # columns whose cells carry what they are of; of more, the axes say it
-LARGE = (600, 430)  # pixels of the cells of the page's large place, about
-SMALL_HEIGHT = 130  # of a small one, where the window is low
+TEXT_BELOW = 60  # number of columns from which cells have no text
+MOST_COLUMNS = 1_024  # columns drawn at most; of more tokens, every 2nd, 3rd …
+EXACT_UP_TO = 128  # columns up to which each cell carries its meaning; above, the axes carry it
+LARGE = (600, 430)  # approximate size of the cells in the page's large slot, in pixels
+SMALL_HEIGHT = 130  # height in a small slot of a low window
 HOVER = "%{hovertext}<extra></extra>"
 
 
 @dataclass(frozen=True)
 class LensMap:
-    """What is drawn.
+    """What to draw.
 
     Attributes:
-        lens: all positions. measure: what the colour is. vocabulary: how many tokens the model knows: the last rank.
-        tokens: the label of each position. known: labels that no other token is given.
+        lens: all positions. measure: what the colour shows. vocabulary: how many tokens the model knows, and so the
+            last rank.
+        tokens: the label of each position. known: labels that no other token may have.
     """
 
     lens: LogitLens
@@ -63,7 +64,7 @@ class LensMap:
 
     @property
     def step(self) -> int:
-        """Every how many tokens a column is drawn."""
+        """The step between drawn columns, in tokens."""
         return max(1, math.ceil(self.lens.positions / MOST_COLUMNS))
 
     @property
@@ -72,7 +73,7 @@ class LensMap:
         return list(range(0, self.lens.positions, self.step))
 
     def names(self, lens: LogitLens) -> list[list[str]]:
-        """How the likeliest token is written, per place and position of a part of the lens; a dash where there is
+        """The label of the most likely token at each place and position of a part of the lens; a dash if there is
         none."""
         labels, ids = self.labels(), lens.top_ids[:, :, 0].tolist()
         return [
@@ -81,7 +82,7 @@ class LensMap:
         ]
 
     def labels(self) -> dict[int, str]:
-        """How the likeliest tokens are written, by id; different ones differently."""
+        """The labels of the most likely tokens, by id; different tokens get different labels."""
         met: list[int] = np.unique(self.lens.top_ids[:, :, 0]).tolist()
         ids: list[Hashable] = list(met)
         return dict(
@@ -90,7 +91,7 @@ class LensMap:
 
 
 def value_text(value: float, measure: Measure) -> str:
-    """ "92.7 %", "1,204", "0.47 nats"; "none" where there is no value."""
+    """ "92.7 %", "1,204", "0.47 nats"; "none" if there is no value."""
     if math.isnan(value):
         return "none"
     if measure.scale == "share":
@@ -99,7 +100,7 @@ def value_text(value: float, measure: Measure) -> str:
 
 
 def lens_map(drawn: LensMap) -> Spec:
-    """All layers and positions as plain data; `layout.meta.axes` says what a cell is of."""
+    """All layers and positions as plain data; `layout.meta.axes` says what each cell stands for."""
     lens, columns = drawn.lens, drawn.columns
     shown = lens.at(columns)
     values, names = measured(shown, drawn.measure), drawn.names(shown)
@@ -123,10 +124,10 @@ def lens_map(drawn: LensMap) -> Spec:
 
 
 def lens_column(drawn: LensMap, position: int) -> Spec:
-    """One position's layers alone, with token and value beside each row that has room.
+    """One position's layers, with token and value beside each row that has room.
 
     Args:
-        drawn: a lens of that position alone. position: which it is, in the text.
+        drawn: a lens of that position alone. position: its index in the text.
     """
     lens = drawn.lens
     values, names = measured(lens, drawn.measure), drawn.names(lens)
@@ -154,7 +155,7 @@ def lens_column(drawn: LensMap, position: int) -> Spec:
         legend(drawn.measure, _most(values, drawn), title=False),
     ]
     layout = _layout(drawn, "")
-    layout["xaxis"]["range"] = [-0.5, 4]  # of which the cells are the first unit, and what they say the rest
+    layout["xaxis"]["range"] = [-0.5, 4]  # the cells take the first unit, their text the rest
     return {"data": traces, "layout": layout}
 
 
@@ -163,13 +164,13 @@ def _beside(name: str, value: float, measure: Measure) -> str:
 
 
 def left_out_text(drawn: LensMap) -> list[str]:
-    """What of a lens is not drawn, a sentence each."""
+    """What the figure does not draw of a lens, one sentence each."""
     total, shown = drawn.lens.positions, len(drawn.columns)
     return [f"Every {ordinal(drawn.step)} token is drawn: {shown:,} of {total:,}."] if drawn.step > 1 else []
 
 
 def _most(values: np.ndarray, drawn: LensMap) -> float:
-    """The weakest rank, or the largest of the values in nats that are shown."""
+    """The weakest rank, or the largest shown value in nats."""
     return float(drawn.vocabulary) if drawn.measure.scale == "rank" else largest(values)
 
 
@@ -194,8 +195,8 @@ def _heatmap(values: np.ndarray, drawn: LensMap) -> dict[str, Any]:
 
 
 def _texts(values: np.ndarray, names: list[list[str]], drawn: LensMap) -> list[dict[str, Any]]:
-    """What stands in the cells, in ink or in the surface's colour, whichever stands out more from the cell's: on weak
-    shades it is ink in both themes, on strong ones the surface's, and in between ink in one of them."""
+    """The text in the cells, in ink or in the surface's colour, whichever contrasts more with the cell: ink on weak
+    shades and the surface's colour on strong ones in both themes; in between, ink in only one of them."""
     shades = _shades(values, drawn)
     weak, strong = sorted(map(_last_for_ink, (LIGHT, DARK)))
     looks = (
@@ -215,7 +216,7 @@ def _texts(values: np.ndarray, names: list[list[str]], drawn: LensMap) -> list[d
 
 @cache
 def _last_for_ink(theme: Theme) -> int:
-    """The strongest shade on which ink stands out at least as much as the surface's colour does."""
+    """The strongest shade on which ink contrasts at least as much as the surface's colour does."""
     ground = _luminance(theme.weights, 255)
     ink, surface = (_contrast(ground, _luminance((colour,))[0]) for colour in (theme.ink, theme.surface))
     return int(np.flatnonzero(ink >= surface)[-1]) + 1
@@ -234,7 +235,7 @@ def _contrast(one: np.ndarray, other: float) -> np.ndarray:
 
 
 def _hover(lens: LogitLens, values: np.ndarray, names: list[list[str]], drawn: LensMap) -> list[list[str]]:
-    """What each cell says: its token, its probability, and the measure where that is another one."""
+    """Hover text of each cell: its token, its probability, and the measure if that is a different number."""
     shares = np.exp(lens.top_logprobs[:, :, 0])
     columns = drawn.columns
     heads = [f"{escape(isolated(drawn.tokens[token]))} ({token})" for token in columns] if len(columns) > 1 else [""]
@@ -259,7 +260,7 @@ def _named(value: float, measure: Measure) -> str:
 
 
 def _hatched(values: np.ndarray, columns: Sequence[int], drawn: LensMap) -> list[dict[str, Any]]:
-    """Columns without an actual token, hatched: not the same as a low value."""
+    """Hatching over columns without an actual token, so that they do not look like low values."""
     if drawn.measure.of != "actual":
         return []
     none = [columns[index] for index in np.flatnonzero((drawn.lens.at(columns).actual_rank == 0).all(axis=0)).tolist()]
@@ -277,7 +278,7 @@ def _hatched(values: np.ndarray, columns: Sequence[int], drawn: LensMap) -> list
 
 
 def legend(measure: Measure, most: float, title: bool = True) -> dict[str, Any]:
-    """A trace without points whose colour bar is the legend, in real values."""
+    """A trace without points, whose colour bar is the legend in real values."""
     named = ticks(measure.scale, most)
     at = 1 + 254 * strength(np.asarray(named, dtype=np.float64), measure.scale, most)
     texts = [f"{100 * value:.0f} %" if measure.scale == "share" else f"{value:,.3g}" for value in named]
@@ -294,9 +295,7 @@ def legend(measure: Measure, most: float, title: bool = True) -> dict[str, Any]:
         "x": 1,
         "xpad": 8,
     }
-    scale = [[i / (len(COLOURS.weights) - 1), colour] for i, colour in enumerate(COLOURS.weights)]
-    marker = {"color": [1], "colorscale": scale, "cmin": 1, "cmax": 255, "showscale": True, "colorbar": bar}
-    return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "marker": marker, "hoverinfo": "skip"}
+    return shade_legend(bar)
 
 
 def layer_ticks(places: int, pixels: float, least: float = 15) -> dict[str, Any]:
@@ -314,16 +313,16 @@ def _layout(drawn: LensMap, x_axis: str) -> dict[str, Any]:
     top = 10
     if x_axis:
         meta["axes"] = {"x": "token", "y": "layer"}
-        names, few = axis_names(drawn.tokens), positions > POSITIONS_ABOVE
-        shown = list(range(0, positions, label_step(positions, LARGE[0], 30 if few else 13)))
-        x |= {"tickvals": shown, "ticktext": [str(i) if few else escape(names[i]) for i in shown]}
+        names, positions_only = axis_names(drawn.tokens), positions > POSITIONS_ABOVE
+        shown = list(range(0, positions, label_step(positions, LARGE[0], 30 if positions_only else 13)))
+        x |= {"tickvals": shown, "ticktext": [str(i) if positions_only else escape(names[i]) for i in shown]}
         x |= {
             "tickfont": {"family": TOKEN_FONT, "size": 11},
-            "tickangle": 0 if few else -45 if positions <= 24 else -90,
+            "tickangle": 0 if positions_only else -45 if positions <= 24 else -90,
         }
         top = (
             24
-            if few
+            if positions_only
             else round(max(len(name) for name in names) * CHARACTER_WIDTH * (0.75 if positions <= 24 else 1)) + 14
         )
     else:
@@ -345,7 +344,7 @@ def _layout(drawn: LensMap, x_axis: str) -> dict[str, Any]:
 def framed_lens(
     drawn: LensMap, token: int | None = None, second: int | None = None, layer: int | None = None
 ) -> go.Figure:
-    """The map as it stands by itself: with marks of the selection and a size. `layer`: −1 marks the embeddings."""
+    """The lens as a standalone figure: with marks of the selection and a size. `layer`: −1 marks the embeddings."""
     spec = lens_map(drawn)
     places, positions = drawn.lens.places, drawn.lens.positions
     width, height = max(240, min(44 * len(drawn.columns), 1_100)), max(120, min(17 * places, 900))
@@ -370,14 +369,16 @@ def framed_lens(
 
 
 def _name_columns(figure: go.Figure, drawn: LensMap, marks: Sequence[tuple[int | None, str]]) -> None:
-    """Label these columns in bold whatever the others' step."""
-    few, names = drawn.lens.positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
+    """Label these columns in bold, even where other labels are skipped."""
+    positions_only, names = drawn.lens.positions > POSITIONS_ABOVE, axis_names(drawn.tokens)
     chosen = [
-        (column, f'<b style="color:{colour}">{column if few else escape(names[column])}</b>')
+        (column, f'<b style="color:{colour}">{column if positions_only else escape(names[column])}</b>')
         for column, colour in marks
         if column is not None
     ]
-    name_chosen(figure.layout.xaxis, chosen, 0.7 * label_step(drawn.lens.positions, LARGE[0], 30 if few else 13))
+    name_chosen(
+        figure.layout.xaxis, chosen, 0.7 * label_step(drawn.lens.positions, LARGE[0], 30 if positions_only else 13)
+    )
 
 
 def _frame(x: tuple[float, float], y: tuple[float, float], line: dict[str, Any]) -> dict[str, Any]:

@@ -28,25 +28,26 @@ def plot_logit_lens(
     token_idx: int | None = None,
     layer: int | None = None,
 ) -> go.Figure:
-    """What the model would predict at each position if it stopped after each layer, from plain Hugging Face outputs.
+    """Draw what the model would predict if it stopped after each layer, from plain Hugging Face outputs.
 
-    Each layer goes through the model's own final norm and prediction head; the last of `hidden_states` is past that
-    norm already and does not go through it again, so the last row is the model's own prediction.
+    Each layer goes through the model's own final norm and prediction head. The last of `hidden_states` is already past
+    that norm and skips it, so the last row is the model's own prediction.
 
     Args:
-        hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, a batch axis of 1 in each
-            or not.
-        model: the transformers model that gave them, with its prediction head. tokenizer: its tokenizer.
-        input_ids: (token,) ids of the text, a batch axis of 1 or not.
-        measure: what the colour is: "probability" of the likeliest token, "entropy", "final-probability" and
-            "final-rank" of the model's final prediction, "actual-probability" and "actual-rank" of the token that
-            really comes next (masked models: stands there), or "kl", the divergence of the final prediction from each
-            layer's.
-        token_idx, layer: a column and a row to be framed; layer −1 is the embeddings.
+        hidden_states: the model's `hidden_states`: a sequence of (token, hidden) per layer, with or without a batch
+            axis of 1.
+        model: the transformers model that produced them, with its prediction head. tokenizer: its tokenizer.
+        input_ids: (token,) ids of the text, with or without a batch axis of 1.
+        measure: what the colour shows: "probability" of the most likely token, "entropy", "final-probability" and
+            "final-rank" of the model's final prediction, "actual-probability" and "actual-rank" of the token that comes
+            next in the text (masked models: the token at the position), or "kl", the divergence of the final prediction
+            from each layer's.
+        token_idx, layer: a column and a row to frame; layer −1 is the embeddings.
 
     Raises:
         RunShapeError: not hidden states of this text, or another model's. BadRequestError: no such measure.
-        BadSelectionError: no such token or layer. MissingArrayError: how this model predicts of a layer is not known.
+        BadSelectionError: no such token or layer. MissingArrayError: it is not known how this model predicts from a
+            layer.
         UnsupportedModelError: not a transformers model.
     """
     if measure not in MEASURES:
@@ -74,7 +75,7 @@ def plot_logit_lens(
 
 
 def _titled(figure: go.Figure, lines: Sequence[str]) -> go.Figure:
-    """The figure with a title of these lines, the first large, and room for them above it."""
+    """The figure with a title of these lines, the first one large, and room for them above it."""
     words = [line for text in lines for line in textwrap.wrap(text, 100)]
     title = "<br>".join(f"<sub>{line}</sub>" if index else line for index, line in enumerate(words))
     margin, height = figure.layout.margin, figure.layout.height

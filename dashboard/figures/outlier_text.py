@@ -1,4 +1,4 @@
-"""Which tokens a PCA leaves out, in words: "When (0), ↵ (17)", "norms 106 × and 80 × the median"."""
+"""Text that names the tokens a PCA leaves out: "When (0), ↵ (17)", "norms 106 × and 80 × the median"."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from dashboard.contracts.finite import NBSP
 from dashboard.figures.text import isolated
 
-MOST_NAMED = 6  # tokens that a sentence names; of more, those with the largest norms
+MOST_NAMED = 6  # tokens that a sentence names at most; of more, those with the largest norms
 
 
 def named(tokens: Sequence[int], ratios: np.ndarray) -> list[int]:
-    """The tokens that a sentence names, in their order: all, or those with the largest norms."""
+    """The tokens that a sentence names, in order: all of them, or those with the largest norms."""
     largest = sorted(tokens, key=lambda token: (-np.nan_to_num(ratios[token], nan=np.inf), token))
     return sorted(largest[:MOST_NAMED])
 
 
 def and_more(tokens: Sequence[int]) -> str:
-    """ " and 24 more" of the tokens that `named` passes over; nothing where it names all."""
+    """ " and 24 more" for the tokens that `named` passes over; empty if it names all."""
     return f" and {len(tokens) - MOST_NAMED} more" if len(tokens) > MOST_NAMED else ""
 
 
 def norms_text(tokens: Sequence[int], ratios: np.ndarray, layers: bool = False) -> str:
-    """ "norm 106 × the median", "norms 106 × and 80 × the median"; of many, the largest and the smallest.
+    """ "norm 106 × the median", "norms 106 × and 80 × the median"; for many tokens, the largest and the smallest norm.
 
     Args:
         ratios: (token,) norms over the median. layers: whether each is the largest of several layers.
@@ -49,7 +49,7 @@ def names_text(labels: Sequence[str], tokens: Sequence[int], ratios: np.ndarray)
 
 
 def left_out_text(labels: Sequence[str], tokens: Sequence[int], ratios: np.ndarray, layers: bool = False) -> str:
-    """ "Left out: When (0), ↵ (17): norms 106 × and 80 × the median"; nothing where no token is left out."""
+    """ "Left out: When (0), ↵ (17): norms 106 × and 80 × the median"; empty if no token is left out."""
     if not tokens:
         return ""
     return f"Left out: {names_text(labels, tokens, ratios)}: {norms_text(tokens, ratios, layers)}"

@@ -1,4 +1,4 @@
-"""Cells and pixels: a pixel that holds several weights shows the largest of them, so that no strong weight is lost."""
+"""Cells and pixels: a pixel that covers several weights shows the largest, so that no strong weight is lost."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ URI = "data:image/png;base64,"
 
 
 def spans(cells: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """First and last cell (exclusive) that each of `pixels` equal pixels holds a part of; a cell may lie in two."""
+    """The first and the last cell (exclusive) that each of `pixels` equal pixels overlaps; pixels may share a cell."""
     index = np.arange(pixels, dtype=np.int64)
     return index * cells // pixels, -(-(index + 1) * cells // pixels)
 
 
 def pooled(shade: np.ndarray, pixels: int) -> np.ndarray:
-    """(row, column) → the same with at most `pixels` rows and columns, each the largest of the cells that it holds."""
+    """Shrink (row, column) to at most `pixels` rows and columns, each the largest of the cells that it covers."""
     for axis in (0, 1):
         cells = shade.shape[axis]
         if cells > pixels:
@@ -31,18 +31,18 @@ def pooled(shade: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def held(cells: int, pixels: int) -> int:
-    """The most cells, one way, that one of `pixels` pixels holds a part of."""
+    """The most cells, along one axis, that one of `pixels` pixels overlaps."""
     starts, stops = spans(cells, max(1, min(cells, pixels)))
     return int((stops - starts).max())
 
 
 def packed(shade: np.ndarray) -> str:
-    """(row, column) uint8 as base64 of zlib of its bytes, row by row, which the browser unpacks by itself."""
+    """(row, column) uint8 as base64 of its zlib-compressed bytes, row by row, which the browser can unpack natively."""
     return base64.b64encode(zlib.compress(np.ascontiguousarray(shade, dtype=np.uint8).tobytes(), EFFORT)).decode()
 
 
 def grey_png(shade: np.ndarray, effort: int = EFFORT) -> bytes:
-    """A grey PNG of (row, column) uint8 shades, one pixel a cell; shade 0 is transparent. `effort`: zlib's, 1 … 9."""
+    """A grey PNG of (row, column) uint8 shades, one pixel per cell; shade 0 is transparent. `effort`: zlib's, 1 … 9."""
     from PIL import Image
 
     size = (shade.shape[1], shade.shape[0])
@@ -53,12 +53,12 @@ def grey_png(shade: np.ndarray, effort: int = EFFORT) -> bytes:
 
 
 def grey_uri(shade: np.ndarray, effort: int = EFFORT) -> str:
-    """The same as the source of a figure's picture, which is coloured with the rest (`figures.theme.in_theme`)."""
+    """A grey PNG as the source of a figure's image; `figures.theme.in_theme` colours it with the rest of the figure."""
     return URI + base64.b64encode(grey_png(shade, effort)).decode()
 
 
 def coloured_png(source: str, table: np.ndarray) -> str:
-    """A source of `grey_uri` with a colour for each shade. `table`: (256, 3) uint8."""
+    """Colour a source from `grey_uri`, shade by shade. `table`: (256, 3) uint8."""
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(source.removeprefix(URI)))) as grey:

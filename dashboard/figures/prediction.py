@@ -1,4 +1,4 @@
-"""The likeliest tokens at one position as bars, with exact probabilities."""
+"""The most likely tokens at one position as bars, with exact probabilities."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from dashboard.figures.tokens import NO_NAMES, Names
 def prediction_bars(
     candidates: Sequence[TokenProbability], actual: int | None = None, known: Names = NO_NAMES
 ) -> go.Figure:
-    """Horizontal bars, likeliest on top, with exact values on hover.
+    """Horizontal bars, the most likely token on top, with exact values on hover.
 
     Args:
-        candidates: likeliest first.
-        actual: vocabulary id of the token that really stands there; its row is bold.
-        known: labels of the text's own tokens, which no other token is given.
+        candidates: most likely first.
+        actual: vocabulary id of the actual token; its row is bold.
+        known: labels of the text's own tokens, which no other token may have.
     """
     spec = written(page_bars(candidates, actual, known))
     [bars] = spec["data"]
@@ -37,7 +37,7 @@ def prediction_bars(
 
 
 def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None, known: Names = NO_NAMES) -> Spec:
-    """The same as plain data without texts and hover, which the page adds itself."""
+    """The same bars as plain data without text and hover, which the page adds itself."""
     names = [Name(c.text, c.id == actual, c.id) for c in candidates]
     whole = labels_beside(names, None, known)
     rows = list(range(len(candidates)))
@@ -63,16 +63,16 @@ def page_bars(candidates: Sequence[TokenProbability], actual: int | None = None,
 
 
 def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, top_k: int = 10) -> go.Figure:
-    """The likeliest tokens at one position, from plain Hugging Face outputs.
+    """Draw the most likely tokens at one position, from plain Hugging Face outputs.
 
     Args:
-        logits: (position, vocabulary) or (vocabulary,), a batch axis of 1 or not; a tensor or array.
-        tokenizer: gives each id's piece (`convert_ids_to_tokens`; else its text, `decode`), written as on the page.
+        logits: (position, vocabulary) or (vocabulary,), with or without a batch axis of 1; a tensor or array.
+        tokenizer: gives each id's piece (`convert_ids_to_tokens`; else its text, `decode`), labelled as on the page.
         position: which position; the last by default.
         top_k: how many tokens.
 
     Raises:
-        RunShapeError: not logits of one text, or no such position. BadRequestError: not a tokenizer.
+        RunShapeError: not the logits of one text, or no such position. BadRequestError: not a tokenizer.
     """
     if not (hasattr(tokenizer, "convert_ids_to_tokens") or hasattr(tokenizer, "decode")):
         raise BadRequestError(f"The second argument is a {type(tokenizer).__name__}; give the model's tokenizer.")

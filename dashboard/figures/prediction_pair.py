@@ -1,4 +1,4 @@
-"""What a model expects at two positions, as pairs of bars on one axis, with the differences."""
+"""What a model predicts at two positions, as pairs of bars on one axis, with the differences."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from dashboard.figures.text import escape, isolated, probability_text, signed
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, axis, base_layout
 from dashboard.figures.tokens import NO_NAMES, Names
 
-COLUMNS = (56, 118, 190)  # pixels from the plot to the right edges of: the first, the second, the difference
+COLUMNS = (56, 118, 190)  # pixels from the plot to the right edges of the first, the second and the difference column
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of two positions: `name` heads its column; `actual` is the vocabulary id of what is really there, or None."""
+    """One of two positions: `name` heads its column; `actual` is the vocabulary id of its actual token, or None."""
 
     name: str
     actual: int | None
 
 
 def bounded_text(chance: BoundedProbability) -> str:
-    """ "92.7 %", "< 0.05 %"; of a probability that is only known to be below some bound, that bound, rounded up."""
+    """ "92.7 %", "< 0.05 %"; if only an upper bound is known, that bound, rounded up."""
     if chance.known or chance.probability < 0.0005:
         return probability_text(chance.probability) if chance.known else "< 0.05 %"
     return f"< {math.ceil(1000 * chance.probability) / 10:.1f} %"
 
 
 def difference_text(candidate: SharedCandidate) -> str:
-    """ "+92.4" percentage points; "> +1.8" where only a bound is known."""
+    """ "+92.4" percentage points; "> +1.8" if only a bound is known."""
     low, high = (100 * value for value in candidate.difference)
     if f"{low:.1f}" == f"{high:.1f}":
         return signed(high)
@@ -43,11 +43,11 @@ def difference_text(candidate: SharedCandidate) -> str:
 
 
 def prediction_pair(rows: Sequence[SharedCandidate], sides: tuple[Side, Side], known: Names = NO_NAMES) -> go.Figure:
-    """Two bars a token, filled for the first position, outlined for the second, with exact values on hover.
+    """Two bars per token, filled for the first position, outlined for the second, with exact values on hover.
 
     Args:
-        rows: likeliest first. sides: the two positions; a token that is really there is bold in its column.
-        known: labels of the text's own tokens, which no other token is given.
+        rows: most likely first. sides: the two positions; an actual token is bold in its column.
+        known: labels of the text's own tokens, which no other token may have.
     """
     spec = written(page_pair(rows, sides, known))
     hover = {
@@ -62,7 +62,7 @@ def prediction_pair(rows: Sequence[SharedCandidate], sides: tuple[Side, Side], k
 
 
 def page_pair(rows: Sequence[SharedCandidate], sides: tuple[Side, Side], known: Names = NO_NAMES) -> Spec:
-    """The same as plain data without texts and hover, which the page adds itself."""
+    """The same bars as plain data without text and hover, which the page adds itself."""
     styles = (
         {"color": COLOURS.mark, "line": {"width": 0}},
         {"color": "rgba(0,0,0,0)", "line": {"width": 1.25, "color": COLOURS.ink}},

@@ -1,8 +1,8 @@
 """Tokens in two or three principal components, and their paths through the layers.
 
-On the page Plotly draws the points of one layer in the plane (`page_points`); their labels and marks, all paths, and
-everything in three components are drawn by the browser itself (assets/overlays/points.js, space.js), so that a step of
-token or layer costs no new figure: `space_frame` gives it axes and coordinates. `space_figure` is any of these by
+On the page, Plotly draws the points of one layer in the plane (`page_points`). The browser itself draws their labels
+and marks, all paths, and everything in three components (assets/overlays/points.js, space.js), so that changing the
+token or layer needs no new figure: `space_frame` gives it axes and coordinates. `space_figure` draws any of these with
 Plotly alone.
 """
 
@@ -25,18 +25,18 @@ from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, 
 from dashboard.figures.tokens import labels_of, numbered
 
 LONGEST = 12  # characters of a token beside its point
-MOST_PATHS = 40  # other tokens' paths that are drawn; above, every 2nd, 3rd … token's
-ZOOMS_ABOVE = 80  # places of tokens above which dragging zooms
+MOST_PATHS = 40  # other tokens' paths drawn at most; above, every 2nd, 3rd … token's
+ZOOMS_ABOVE = 80  # number of points above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
 SIZES = {2: {"stop": 4, "mark": 15}, 3: {"stop": 2, "mark": 7}}  # pixels, by dimensions
-# radians: the page's view of three components as it is at first (assets/overlays/space.js)
+# radians: the page's initial view of three components (assets/overlays/space.js)
 TURNED, TILTED = -0.55, 0.27
-# of the eye from the middle of three components' cube, in its sides; in parallel projection of no effect
+# from the eye to the middle of the cube of three components, in sides of the cube; no effect in parallel projection
 DISTANCE = 1.7
 ASPECT = 1.15  # size of the cube
-CUBE = 355  # pixels that Plotly makes of one side of it, in a picture 520 high
+CUBE = 355  # pixels of one side of the cube as Plotly draws it, in a figure 520 high
 APART = 18  # pixels between the numbers along a path
 
 
@@ -45,8 +45,8 @@ class Space:
     """Places of tokens.
 
     Attributes:
-        coordinates: (place, token, component): one place, or the embeddings and every layer where paths are drawn; NaN
-            for a token that was left out. explained: (component,) shares of variance, 0 … 1.
+        coordinates: (place, token, component): one place, or the embeddings and every layer if paths are drawn; NaN for
+            a token that was left out. explained: (component,) shares of variance, 0 … 1.
         at: index of the place whose points are shown. path: whether paths are drawn. dimensions: 2 or 3.
     """
 
@@ -58,31 +58,31 @@ class Space:
 
     @property
     def shown(self) -> list[int]:
-        """The tokens whose points are drawn: neither left out nor without finite values there."""
+        """The tokens whose points are drawn: neither left out nor lacking finite values at this place."""
         return [int(i) for i in np.flatnonzero(np.isfinite(self.coordinates[self.at, :, 0]))]
 
     @property
     def followed(self) -> list[int]:
-        """The tokens that have a place somewhere: what was left out has none."""
+        """The tokens that have coordinates at some place; those that were left out have none."""
         return [int(i) for i in np.flatnonzero(np.isfinite(self.coordinates[:, :, 0]).any(axis=0))]
 
     @property
     def titles(self) -> list[str]:
-        """An axis title per component that is drawn."""
+        """One axis title per drawn component."""
         return [f"PC {i + 1} ({percent(self.explained[i])} of variance)" for i in range(self.dimensions)]
 
     @property
     def step(self) -> int:
-        """Every how many tokens a quiet path is drawn."""
+        """The step between drawn quiet paths, in tokens."""
         return max(1, math.ceil(self.coordinates.shape[1] / MOST_PATHS))
 
     @property
     def quiet(self) -> list[int]:
-        """The tokens whose paths are drawn thin, beside those of the selected and the second token."""
+        """The tokens with thin paths, besides the selected and the second token."""
         return [token for token in self.followed if token % self.step == 0] if self.path else []
 
     def ranges(self) -> list[list[float]]:
-        """[low, high] per component, with some room; the same for every place, so that a step moves no axis."""
+        """[low, high] per component, with some margin; the same for every place, so that no step moves an axis."""
         found = []
         if not self.followed:
             return [[-1.0, 1.0]] * self.dimensions
@@ -90,7 +90,7 @@ class Space:
         for component in range(self.dimensions):
             values = self.coordinates[:, self.followed, component]
             low, high = float(np.nanmin(values)), float(np.nanmax(values))
-            room = 0.06 * (high - low) if high - low > 1e-9 * largest else 1.0  # less is rounding, not a spread
+            room = 0.06 * (high - low) if high - low > 1e-9 * largest else 1.0  # a smaller range is rounding error
             found.append([low - room, high + room])
         return found
 
@@ -103,10 +103,10 @@ def page_points(space: Space) -> Spec:
 
 
 def space_frame(space: Space, follows: bool = True) -> go.Figure:
-    """Axes without points, and under `layout.meta.space` what the browser needs to draw them.
+    """Axes without points, and under `layout.meta.space` what the browser needs to draw the points.
 
-    Coordinates go as base64 of little-endian float32 in the order (place, token, component). `follows`: where there are
-    paths, whether the points are those of the selected layer; else they stay at `space.at`.
+    Coordinates go as base64 of little-endian float32 in the order (place, token, component). `follows`: with paths,
+    whether the points are those of the selected layer; otherwise they stay at `space.at`.
     """
     figure = go.Figure(go.Scatter(x=[None], y=[None], hoverinfo="skip"), layout=base_layout())
     places, tokens, _components = space.coordinates.shape
@@ -156,13 +156,12 @@ def space_figure(
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
-    A token carries its label where that finds room beside the others' (and the figure says how many do not); the
-    selected and the second token always carry theirs. Three components are seen in parallel projection, as on the page
-    at first.
+    A token carries its label if it fits beside the others' (and the figure says how many do not); the selected and the
+    second token always carry theirs. Three components are shown in parallel projection, as in the page's initial view.
 
     Args:
-        space: of these tokens. tokens: one label each. selected: the selected and the second token; what was left out
-            carries no mark.
+        space: of these tokens. tokens: one label each. selected: the selected and the second token; a token that was
+            left out carries no mark.
     """
     figure = go.Figure(layout=base_layout())
     marked = [token for token in selected if token is not None]
@@ -207,7 +206,7 @@ def space_figure(
 
 
 def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> list[str | None]:
-    """`place_labels` of the tokens that are shown. `lengths`: characters of every token's label. `first`: tokens."""
+    """Run `place_labels` on the shown tokens. `lengths`: characters of every label. `first`: tokens to place first."""
     shown = space.shown
     points = _pixels(space, space.coordinates[space.at, shown])
     wide = [lengths[token] * CHARACTER_WIDTH for token in shown]
@@ -227,14 +226,14 @@ def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
 
 
 def _view() -> tuple[np.ndarray, np.ndarray]:
-    """The directions in the cube of three components that point to the right and up on the picture."""
+    """The directions in the cube of three components that point right and up in the figure."""
     cy, sy, cp, sp = math.cos(TURNED), math.sin(TURNED), math.cos(TILTED), math.sin(TILTED)
     return np.array([cy, sy, 0.0]), np.array([-sy * sp, cy * sp, cp])
 
 
 def _plain(label: str) -> str:
-    """A label for three components, whose text Plotly draws without entities: a mark without width breaks what looks
-    like one of its own elements.
+    """A label for three components, whose text Plotly draws without decoding entities: a zero-width mark breaks up
+    anything that looks like one of its own elements.
     """
     return label.replace("<", "<\u2060")
 
@@ -273,7 +272,7 @@ def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Sca
 
 
 def _named_places(space: Space, token: int) -> set[int]:
-    """The places on a token's path that carry their layer's number: its ends, and about twelve that stand apart."""
+    """The places on a token's path that carry their layer's number: its ends, and about twelve that are well apart."""
     there = np.flatnonzero(np.isfinite(_along(space, token)[:, 0])).tolist()
     step = max(1, math.ceil(len(there) / 12))
     wanted = [there[0], there[-1], *there[1:-1:step]]
@@ -285,7 +284,7 @@ def _named_places(space: Space, token: int) -> set[int]:
 
 
 def _points(space: Space) -> dict[str, Any]:
-    """The point of every token that is shown."""
+    """The point of every shown token."""
     shown = space.shown
     found = space.coordinates[space.at, shown, : space.dimensions]
     kind: dict[str, Any] = {"type": "scatter3d"}
@@ -303,7 +302,7 @@ def _points(space: Space) -> dict[str, Any]:
 
 
 def _labels(space: Space, names: list[str], sides: dict[int, str | None]) -> dict[str, Any]:
-    """What the points' trace has besides where Plotly writes at them; a token whose side is None carries no label."""
+    """Additions to the points' trace if Plotly writes the labels; a token whose side is None carries no label."""
     return {
         "mode": "markers+text",
         "text": ["" if sides[i] is None else names[i] for i in space.shown],

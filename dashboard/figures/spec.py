@@ -1,7 +1,7 @@
-"""A figure as plain data: what Plotly's JSON has, without the time that checking it takes.
+"""A figure as plain data: the content of Plotly's JSON without the cost of validating it.
 
-`go.Figure` looks at every property that it is given, which takes 12 to 20 ms a figure: longer than to draw it. What the
-page draws at every click is made as plain data; `go.Figure(spec)` checks it, which the tests do and a notebook gets.
+`go.Figure` checks every property, which takes 12 to 20 ms per figure, longer than drawing it. The page draws from plain
+data on every click; `go.Figure(spec)` validates it, as the tests do, and is what a notebook gets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DTYPES = {"float64": "f8", "float32": "f4", "uint8": "u1", "int32": "i4"}
 
 
 def typed(values: np.ndarray) -> dict[str, str]:
-    """A vector or matrix as Plotly reads it without parsing numbers: type, little-endian bytes in base64, shape."""
+    """A vector or matrix that Plotly reads without parsing numbers: type, little-endian bytes in base64, shape."""
     found = {
         "dtype": DTYPES[values.dtype.name],
         "bdata": base64.b64encode(np.ascontiguousarray(values).tobytes()).decode(),
@@ -26,6 +26,6 @@ def typed(values: np.ndarray) -> dict[str, str]:
 
 
 def spec_of(figure: go.Figure | Spec) -> Spec:
-    """`figure` as plain data, its layout a dict of its own."""
+    """`figure` as plain data, with its own copy of the layout dict."""
     spec = figure if isinstance(figure, dict) else figure.to_plotly_json()
     return {**spec, "layout": dict(spec.get("layout") or {})}

@@ -1,5 +1,4 @@
-"""How numbers and words are written, everywhere: signs, shares, ordinals, shortening, escaping, isolation of what is
-written from right to left."""
+"""Formatting of numbers and words: signs, shares, ordinals, shortening, escaping, and isolating right-to-left text."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate, and its end
 
 
 def minus(text: str) -> str:
-    """A number as it is printed, with a true minus sign."""
+    """A formatted number with a true minus sign."""
     return text.replace("-", "−")
 
 
@@ -27,7 +26,7 @@ def percent(share: float) -> str:
 
 
 def probability_text(probability: float) -> str:
-    """A probability as "92.7 %"; what would round to nothing is given as "< 0.05 %"."""
+    """A probability as "92.7 %"; one that would round to zero is "< 0.05 %"."""
     if 0 < probability < 0.0005:
         return "< 0.05 %"
     return f"{100 * probability:.1f} %"
@@ -72,18 +71,18 @@ def elide(label: str, longest: int = 12) -> str:
 
 
 def escape(label: str) -> str:
-    """`label` as text that Plotly draws as it is: its own tags and entities are shown, not obeyed."""
+    """`label` as text that Plotly shows literally, with its own tags and entities escaped."""
     return html.escape(label, quote=False)
 
 
 def isolated(label: str) -> str:
-    """`label`, such that its direction moves nothing beside it: only where it is written from right to left."""
+    """`label`, isolated if it is right-to-left, so that its direction moves nothing beside it."""
     return f"{ISOLATE}{label}{POP}" if RIGHT_TO_LEFT.search(label) else label
 
 
 def quoted(text: str) -> str:
-    """A part of the text as it stands in a sentence: on one line, its own marks of direction visible, so that they turn
-    nothing else. It is to be isolated (`isolated`, `<bdi>`).
+    """Part of the text, ready for a sentence: on one line, with its direction marks visible so that they affect nothing
+    else. The caller must isolate it (`isolated`, `<bdi>`).
     """
     return BIDI_CONTROLS.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", " ".join(text.split()))
 
@@ -94,5 +93,5 @@ def isolate_runs(text: str) -> str:
 
 
 def as_bdi(markup: str) -> str:
-    """Escaped HTML with isolates as elements: what is copied from it has no invisible characters."""
+    """Escaped HTML with isolates as elements, so that text copied from it has no invisible characters."""
     return ISOLATED.sub(r"<bdi>\1</bdi>", markup)

@@ -1,8 +1,8 @@
 """Colours and the base layout of every figure.
 
-A figure names its colours (`COLOURS`): "var(--ink)" is the custom property of that name in assets/style/palette.css,
-which holds the same palettes as LIGHT and DARK (tested). So one figure is right in both themes: the page puts its own
-colours in their places (assets/overlays/colours.js), and for files and notebooks `in_theme` does.
+A figure refers to colours by name (`COLOURS`): "var(--ink)" is the custom property of that name in
+assets/style/palette.css, which holds the same palettes as LIGHT and DARK (tested). One figure therefore suits both
+themes: the page substitutes its own colours (assets/overlays/colours.js); `in_theme` does so for files and notebooks.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ CHARACTER_WIDTH = 6.65  # pixels of one character of TOKEN_FONT at 11 pixels
 
 @dataclass(frozen=True)
 class Theme:
-    """One palette. Scales run from their low to their high end, with steps even in OKLab.
+    """One palette. Scales run from their low to their high end, in steps that are even in OKLab.
 
     Attributes:
-        on_middle: of text on the middle of `weights` (figures/lens.py): ink in one theme, the surface's in the other.
+        on_middle: of text on the middle of `weights` (figures/lens.py): ink in one theme, the surface's colour in the
+            other.
         lines: of lines beside ink and the accent.
     """
 
@@ -84,7 +85,7 @@ PROPERTY = re.compile(r'(?<=style="color:)var\(--[a-z0-9-]+\)')  # in the markup
 
 
 def _named() -> Theme:
-    """Each colour's name, as a style sheet writes it."""
+    """Name each colour as a style sheet does."""
     found: dict[str, Any] = {"name": "named"}
     for item in fields(Theme):
         value = getattr(LIGHT, item.name)
@@ -112,7 +113,7 @@ def colour_table(stops: tuple[str, ...], size: int) -> np.ndarray:
 
 
 def colours_of(theme: Theme) -> dict[str, str]:
-    """Each name of a colour → what it is in a theme."""
+    """Map each colour name to its value in a theme."""
     pairs: dict[str, str] = {}
     for item in fields(Theme):
         name, colour = getattr(COLOURS, item.name), getattr(theme, item.name)
@@ -122,8 +123,8 @@ def colours_of(theme: Theme) -> dict[str, str]:
 
 
 def in_theme(figure: go.Figure | Spec, theme: Theme) -> go.Figure:
-    """The same figure with a theme's colours in place of their names, and its pictures of shades in colour."""
-    if isinstance(figure, go.Figure):  # part by part: as a whole, its arrays would become bytes
+    """The same figure with a theme's colours in place of their names, and its shade images in colour."""
+    if isinstance(figure, go.Figure):  # part by part: converted as a whole, its arrays would become bytes
         figure = {"data": [trace.to_plotly_json() for trace in figure.data], "layout": figure.layout.to_plotly_json()}
     found: Spec = _coloured(figure, "", colours_of(theme))
     table = np.zeros((256, 3), dtype=np.uint8)
@@ -134,7 +135,7 @@ def in_theme(figure: go.Figure | Spec, theme: Theme) -> go.Figure:
 
 
 def _coloured(value: Any, key: str, colours: Mapping[str, str]) -> Any:
-    """`value` of a figure's property `key`; a name counts where a colour stands, and in a label's markup."""
+    """`value` of a figure's property `key`, with names replaced in colour properties and in a label's markup."""
     if isinstance(value, dict):
         return {name: item if name == "meta" else _coloured(item, name, colours) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -147,7 +148,7 @@ def _coloured(value: Any, key: str, colours: Mapping[str, str]) -> Any:
 
 
 def base_layout() -> dict[str, Any]:
-    """What every figure shares: transparent grounds, no zero lines, the page's type."""
+    """What every figure shares: transparent backgrounds, no zero lines, the page's font."""
     return {
         "template": {},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -166,7 +167,7 @@ def base_layout() -> dict[str, Any]:
 
 
 def axis(**more: Any) -> dict[str, Any]:
-    """An axis without lines and ticks; gridlines only where `showgrid=True` is given."""
+    """An axis without lines and ticks, and with gridlines only if `showgrid=True`."""
     return {
         "showgrid": False,
         "zeroline": False,
@@ -180,7 +181,7 @@ def axis(**more: Any) -> dict[str, Any]:
 
 
 def empty_figure(message: str | None = None) -> go.Figure:
-    """Nothing, or one sentence in the middle of nothing."""
+    """An empty figure, or one with a single sentence in the middle."""
     figure = go.Figure(layout=base_layout())
     figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
     if message:

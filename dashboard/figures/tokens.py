@@ -1,15 +1,15 @@
-"""How a token is written, everywhere: white space and what cannot be seen as signs, what its text does not show as
-marks.
+"""Token labels: visible signs for white space and invisible characters, and marks for what a token's text does not
+show.
 
     ·the   ↵ ⇥ ␍ ⍽     white space of the text                ⟨U+200D⟩   a character that cannot be seen
     ▁the   ▁           a space that the tokenizer adds         ⟨F0 9F⟩    part of a character, as bytes
-    ##ing              goes on a word                          ½⟨1⟩       what was made of part of a character
+    ##ing              continues a word                        ½⟨1⟩       made from part of a character
     ⟨?⟩𓀀               unknown: the model does not see it      cafe⟦◌́⟧    dropped: the model does not read it
 
-Tokens with different vocabulary ids never share a label in one list (`labels_of`, `distinct`). What is said of a run
-takes its tokens' labels from the run's one list (`run_labels`), and names no other token as one of them is named
+Tokens with different vocabulary ids never share a label in one list (`labels_of`, `distinct`). Text about a run takes
+its tokens' labels from the run's one list (`run_labels`), and gives none of these labels to any other token
 (`run_names`). What could be read as markup is escaped where Plotly draws it (`escape`); right-to-left labels are
-isolated where they stand in a sentence (`isolated`).
+isolated within sentences (`isolated`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from dashboard.contracts.token import Token
 from dashboard.figures.text import elide, isolated
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
-Labelled = ModelRun | Stream  # what has tokens, and remembers their labels
+Labelled = ModelRun | Stream  # has tokens, and caches their labels
 BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # part of a character, as contracts.token.Token writes it
 SIGNS = {"added": SPACE_SIGN, "continuation": "##", "unknown": "⟨?⟩"}
 UNREAD = ("⟦", "⟧")
-# letters and marks without a picture
+# letters and marks without a visible shape
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")
 UNSEEN_CODE = re.compile("⟨(U\\+[0-9A-F]+)⟩")
-SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # seen in what they follow
+SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # visible only in the character before them
 Names = Mapping[str, frozenset[Hashable]]  # the vocabulary ids of each label
 NO_NAMES: Names = MappingProxyType({})
 LEGEND = {
@@ -48,7 +48,7 @@ LEGEND = {
 def token_label(text: str) -> str:
     """`text` with white space as signs (· ↵ ⇥), invisible characters as ⟨U+200D⟩ and a bare accent on a ◌.
 
-    Bytes of a character that is only there in part stay as they are written, ⟨F0 9F⟩.
+    Bytes of an incomplete character stay as they are, ⟨F0 9F⟩.
     """
     if not text:
         return "∅"
@@ -57,12 +57,12 @@ def token_label(text: str) -> str:
 
 
 def label_of(token: Token) -> str:
-    """One token by itself; beside others it may need its vocabulary id (`run_labels`, `labels_of`)."""
+    """The label of one token by itself; beside others it may need its vocabulary id (`run_labels`, `labels_of`)."""
     return "".join(text for text, _quiet in _parts(token))
 
 
 def lead_of(token: Token) -> int:
-    """How many characters of `label_of(token)` come before what it says: its sign, and leading white space."""
+    """The number of characters in `label_of(token)` before its text: its sign, and leading white space."""
     lead = 0
     for text, quiet in _parts(token):
         if not quiet:
@@ -72,7 +72,7 @@ def lead_of(token: Token) -> int:
 
 
 def _parts(token: Token) -> list[tuple[str, bool]]:
-    """The label in parts: what it says, and (quiet) its sign, leading white space, and what is not read."""
+    """The label in parts: its text, and (quiet) its sign, leading white space, and unread characters."""
     if not token.text and not token.special:
         made = token.read if token.read not in (None, " ") else ""
         return [(f"⟨+{token_label(made)}⟩" if made else SPACE_SIGN, False)]
@@ -108,17 +108,17 @@ def _visible(character: str, alone: bool) -> str:
 
 
 def leading_marks(text: str) -> int:
-    """How many characters of `token_label(text)` stand for leading white space."""
+    """The number of characters in `token_label(text)` that stand for leading white space."""
     return len(text) - len(text.lstrip(" \n\t\r\u00a0"))
 
 
 def distinct(
     labels: Sequence[str], ids: Sequence[Hashable], longest: int | None = None, known: Names = NO_NAMES
 ) -> list[str]:
-    """The labels of one list, cut to `longest` characters, such that no two ids share one, and none has that of another
-    id elsewhere (`known`).
+    """The labels of one list, cut to `longest` characters so that no two ids share one, and none equals another id's
+    label elsewhere (`known`).
 
-    Of labels that are alike when they are cut, the end is kept as well; those that are alike as a whole add their id.
+    Labels that look the same once cut keep their end as well; those that are the same as a whole add their id.
     """
     short = [label if longest is None else elide(label, longest) for label in labels]
     if longest is not None:
@@ -127,7 +127,7 @@ def distinct(
 
 
 def _clashes(labels: Sequence[str], ids: Sequence[Hashable], known: Names = NO_NAMES) -> list[bool]:
-    """Whether another id has the same label."""
+    """Whether another id has the same label, for each label."""
     here = _names(labels, ids)
     return [len(here[label] | known.get(label, frozenset())) > 1 for label in labels]
 
@@ -147,9 +147,9 @@ def _both_ends(label: str, longest: int) -> str:
 
 
 def labels_of(tokens: Sequence[Token | str]) -> list[str]:
-    """The label of each token; different tokens have different ones.
+    """The label of each token; different tokens get different labels.
 
-    Plain strings are pieces as `tokenizer.convert_ids_to_tokens` gives them (Ġ and ▁ are a leading space, `Ã©` is é).
+    Plain strings are pieces from `tokenizer.convert_ids_to_tokens` (Ġ and ▁ are a leading space, `Ã©` is é).
     """
     strings = iter(_of_pieces([token for token in tokens if isinstance(token, str)]))
     read = [token if isinstance(token, Token) else next(strings) for token in tokens]
@@ -158,7 +158,7 @@ def labels_of(tokens: Sequence[Token | str]) -> list[str]:
 
 
 def run_labels(run: Labelled, longest: int | None = None) -> list[str]:
-    """The label of each token of a run, or of one of its streams, cut to `longest` characters, wherever it is named."""
+    """The label of each token of a run, or of one of its streams, cut to `longest` characters, for use everywhere."""
     tokens = run.tokens
     return run.remember(
         ("labels", longest),
@@ -167,13 +167,13 @@ def run_labels(run: Labelled, longest: int | None = None) -> list[str]:
 
 
 def run_names(run: Labelled) -> Names:
-    """Which ids a run's tokens have by their labels: for labels of other tokens that stand beside them (`distinct`)."""
+    """The ids behind the labels of a run's tokens, so that other tokens beside them get other labels (`distinct`)."""
     tokens = run.tokens
     return run.remember("names", lambda: _names([label_of(token) for token in tokens], [token.id for token in tokens]))
 
 
 def _of_pieces(pieces: Sequence[str]) -> list[Token]:
-    """Pieces without their text. A SentencePiece vocabulary's first space is taken as the tokenizer's own."""
+    """Pieces without their text. The first space of a SentencePiece vocabulary is assumed to be the tokenizer's."""
     style, found = style_of_pieces(pieces), list[Token]()
     for index, piece in enumerate(pieces):
         if SPECIAL_NAME.fullmatch(piece) and not BYTE_PIECE.fullmatch(piece):
@@ -190,8 +190,7 @@ def _of_pieces(pieces: Sequence[str]) -> list[Token]:
 
 
 def numbered(labels: Sequence[str], longest: int | None = None) -> list[str]:
-    """Labels that can be told apart, cut to `longest` characters: repeated and one-character ones add their
-    position."""
+    """Distinguishable labels, cut to `longest` characters: repeated and one-character labels add their position."""
     short = [label if longest is None else elide(label, longest) for label in labels]
     counts = Counter(short)
     alone = [counts[label] > 1 or len(label.strip("·")) <= 1 for label in short]
@@ -199,14 +198,14 @@ def numbered(labels: Sequence[str], longest: int | None = None) -> list[str]:
 
 
 def axis_names(labels: Sequence[str], longest: int = 12) -> list[str]:
-    """Labels along an axis, cut; those that are alike add their position."""
+    """Labels along an axis, cut; identical ones add their position."""
     short = [elide(label, longest) for label in labels]
     counts = Counter(short)
     return [f"{isolated(label)} {i}" if counts[label] > 1 else isolated(label) for i, label in enumerate(short)]
 
 
 def notes_of(token: Token, source: str) -> list[str]:
-    """What a token's marks mean, a phrase each. `source`: the text that its offsets are of."""
+    """What a token's marks mean, one phrase each. `source`: the text that its offsets refer to."""
     found = []
     if token.special and token.sign != "mask":
         found.append("special token" if token.given else "special token, typed")
@@ -233,7 +232,7 @@ def notes_of(token: Token, source: str) -> list[str]:
 
 
 def legend_of(tokens: Sequence[Token]) -> list[str]:
-    """What the marks mean that these tokens carry, a phrase each."""
+    """What the marks on these tokens mean, one phrase each."""
     kinds = {token.sign for token in tokens if not token.special} | (
         {"unread"} if any(t.unread for t in tokens) else set()
     )

@@ -26,8 +26,8 @@ from dashboard.jobs.backend import Failed, Health, Standing, Underway
 from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, RESULT_CANCELLED, RESULT_FORGOTTEN, JobFailure, is_result
 from dashboard.jobs.job_table import BOARDS, JobTable
-from dashboard.jobs.limits import check_room
 from dashboard.jobs.queue_positions import QueuePositions
+from dashboard.jobs.queue_room import check_room
 from dashboard.jobs.records import Claim, JobRecord, Subscription, Told, worker_lost
 from dashboard.jobs.transitions import Transitions
 from dashboard.jobs.verdicts import Verdicts

@@ -1,8 +1,8 @@
 """The linked page of a run in a notebook's cell: `dashboard.show(run)`.
 
-One server a kernel and way of reaching it, in a thread of the kernel, on 127.0.0.1 and a free port, below a path that
-cannot be guessed. It has no worker: it shows runs that were captured in the kernel, and with a loaded model it computes
-what a run does not hold (derived results). Its runs are in a temporary folder of the kernel.
+Each kernel runs one server per way of reaching it, in a thread of the kernel, on 127.0.0.1 and a free port, below a
+path that cannot be guessed. The server has no worker: it shows runs that were captured in the kernel, and with a loaded
+model it computes what a run does not hold (derived results). Its runs are in a temporary folder of the kernel.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
 
 HOST = "127.0.0.1"
-NOTEBOOKS = (  # where notebooks are served on one's own machine; the last two are VS Code's
+NOTEBOOKS = (  # origins of notebooks served on the user's own machine; the last two are VS Code's
     "http://127.0.0.1:*",
     "http://localhost:*",
     "https://127.0.0.1:*",
@@ -49,7 +49,7 @@ NOTEBOOKS = (  # where notebooks are served on one's own machine; the last two a
     "vscode-file:",
 )
 ORIGIN = re.compile(r"https?://(\*\.)?[\w.-]+(:(\d+|\*))?|[a-z][a-z0-9+.-]*:")
-FOLDER = "transformer-dashboard-notebook-"  # and a random end
+FOLDER = "transformer-dashboard-notebook-"  # followed by a random suffix
 LOCK = "lock"
 HEIGHT = 1060
 NEEDS_MODEL = (
@@ -74,35 +74,35 @@ def show(
     origins: Iterable[str] = (),
     other: int | None = None,
 ) -> LinkedPage:
-    """The dashboard's linked page of one run, as the value of a notebook's cell: a click selects, and all cards follow.
+    """Show the dashboard's linked page of one run in a notebook's cell: a click selects, and all cards follow.
 
-    The browser must reach the kernel's machine. On one machine (JupyterLab, Notebook, VS Code) nothing is to be said.
-    Elsewhere:
+    The browser must be able to reach the kernel's machine. On one machine (JupyterLab, Notebook, VS Code) this needs no
+    options. Otherwise:
 
     - JupyterHub or a remote Jupyter with jupyter-server-proxy: `proxy="/proxy/{port}"`, on JupyterHub
-      `proxy="/user/NAME/proxy/{port}"`: the path below which the notebook's own server passes requests on.
+      `proxy="/user/NAME/proxy/{port}"`: the path below which the notebook's own server forwards requests.
     - A tunnel (`ssh -L 8051:127.0.0.1:8051 …`, or VS Code's forwarded ports): `port=8051`, the same at both ends.
-    - A notebook service that passes a kernel's ports on under its own address (Colab's `serve_kernel_port_as_iframe`):
-      give it the result's `.port` and `.path`, and name in `origins` the addresses that such a page stands in. This
-      has not been tried with each service.
+    - A notebook service that forwards a kernel's ports under its own address (Colab's `serve_kernel_port_as_iframe`):
+      give it the result's `.port` and `.path`, and list in `origins` the addresses of the surrounding page. This has
+      not been tried with each service.
 
     Args:
-        run: as `capture_run` gives it, of any model, one's own too. It is copied to a temporary folder, which goes with
-            the kernel.
-        loaded: the model of the run, kept as long as its page is open. Only a masked model with a long text needs it,
-            for the prediction at a position that the run does not hold; without it the card says so.
-        token, second, layer, head: what is selected at first; by default the last token in the middle layer.
+        run: from `capture_run`, of any model, including your own. It is copied to a temporary folder that is removed
+            with the kernel.
+        loaded: the run's model, kept as long as its page is open. Only a masked model with a long text needs it, for
+            the prediction at a position that the run does not hold; without it, the card says so.
+        token, second, layer, head: the initial selection; by default the last token in the middle layer.
         height: of the cell, in pixels.
-        port: of the server; 0 takes a free one.
+        port: of the server; 0 chooses a free one.
         proxy: see above; `{port}` becomes the port.
-        origins: pages around the cell, as "https://notebooks.example:8443", besides those of this machine.
-        other: the old name of `second`; it gives a `DeprecationWarning`.
+        origins: pages around the cell, such as "https://notebooks.example:8443", besides those of this machine.
+        other: the old name of `second`; using it issues a `DeprecationWarning`.
 
     Returns:
-        The page, which a notebook displays; `.url` opens it in a tab, `.close()` lets it go.
+        The page, which a notebook displays; `.url` opens it in a tab, `.close()` closes it.
 
     Raises:
-        BadRequestError: not a run, or an option that cannot be used.
+        BadRequestError: not a run, or an invalid option.
         BadSelectionError: the run has no such token, layer or head.
         ModelError: `loaded` is not the model of this run.
         SettingsError: the port is taken.
@@ -123,7 +123,7 @@ def show(
 
 
 def _check_arguments(run: object, loaded: LoadedModel | None) -> None:
-    """Raise what `show` raises for another object than a run, or another model than the run's."""
+    """Raise the errors of `show` for anything but a run, or for a model other than the run's."""
     if not isinstance(run, ModelRun):
         raise BadRequestError(
             f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns."
@@ -134,7 +134,7 @@ def _check_arguments(run: object, loaded: LoadedModel | None) -> None:
 
 @dataclass(frozen=True)
 class Reach:
-    """How a browser gets to a kernel's server; the fields are those of `show`."""
+    """How a browser reaches a kernel's server; the fields are those of `show`."""
 
     port: int
     proxy: str | None
@@ -154,8 +154,8 @@ class LinkedPage:
     """One run's page in the kernel's server; a notebook shows it as a frame.
 
     Attributes:
-        run: whose page it is. height: of the frame, in pixels.
-        port, path: where the page is on this machine; `url`: where the browser finds it.
+        run: the run that the page shows. height: of the frame, in pixels.
+        port, path: where the page is on this machine; `url`: its address in the browser.
     """
 
     def __init__(self, server: NotebookServer, run: ModelRun, query: str, height: int) -> None:
@@ -176,8 +176,8 @@ class LinkedPage:
         return self._server.address + self._query
 
     def close(self) -> None:
-        """Let this page go; its run goes with the last of its pages, the server with the last run. Closing twice does
-        nothing."""
+        """Close this page. The run is removed with its last page, and the server stops with the last run. Closing twice
+        does nothing."""
         with _CHANGE:
             if not self._open:
                 return
@@ -204,12 +204,12 @@ class LinkedPage:
 
 
 class NotebookServer:
-    """The server of one kernel: a thread, for the runs that are shown.
+    """The server of one kernel: a thread that serves the shown runs.
 
     Attributes:
-        folder: its runs, made for it alone. port: on this machine.
-        path: below which everything is; not to be guessed. address: where the browser finds that.
-        runs: the keys that are shown, each with the model that was given.
+        folder: the folder created for its runs. port: on this machine.
+        path: the path below which everything is; cannot be guessed. address: the same place as the browser sees it.
+        runs: the keys of the shown runs, each with its model if one was given.
 
     Raises:
         SettingsError: the port is taken, or the temporary folder cannot be written.
@@ -242,15 +242,14 @@ class NotebookServer:
         threading.Thread(target=self._server.serve_forever, name="dashboard.show", daemon=True).start()
 
     def add(self, run: ModelRun, loaded: LoadedModel | None) -> None:
-        """Show this run too, in place of an earlier capture of the same text; a model that was given before stays
-        known."""
+        """Also show this run, in place of an earlier capture of the same text. A model given earlier is kept."""
         if not self.store.has(run.key) or self.store.open(run.key).stamp != run.stamp:
             self.store.save(run.key, run.header, run.arrays)
         self.runs[run.key] = loaded or self.runs.get(run.key)
         self._pages[run.key] += 1
 
     def remove(self, key: str) -> None:
-        """One page less of this run; without any it is shown no longer."""
+        """Remove one page of this run; with its last page, the run is no longer shown."""
         self._pages[key] -= 1
         if not self._pages[key]:
             del self._pages[key], self.runs[key]
@@ -267,7 +266,7 @@ class NotebookServer:
         self._lock.close()
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """The application; connections that a browser keeps open outlive the server, and get nothing any more."""
+        """The application. Connections that a browser keeps open outlive the server, and then get no answer."""
         if self._ended:
             start_response("410 Gone", [("Content-Type", "text/plain"), ("Connection", "close")])
             return [b"This page was closed. Run its cell again."]
@@ -275,7 +274,7 @@ class NotebookServer:
         return answer
 
     def _compute(self, spec: JobSpec, store: RunStore) -> None:
-        """What a worker would do: a derived result of a run that is shown."""
+        """Do a worker's job: compute a derived result of a shown run."""
         if spec.name != "derive":
             raise BadRequestError("This page shows runs of a notebook. Capture another text there.")
         from dashboard.compute.deriving import compute
@@ -289,7 +288,7 @@ class NotebookServer:
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Writes nothing into the notebook, and sends small answers at once."""
+    """A request handler that writes nothing into the notebook and sends small answers at once."""
 
     disable_nagle_algorithm = True
 
@@ -298,11 +297,11 @@ class QuietHandler(WSGIRequestHandler):
 
 
 def private_folder() -> tuple[Path, IO[bytes]]:
-    """A temporary folder for this user alone, and the lock that says that its kernel lives; folders that killed kernels
-    left are removed.
+    """Create a temporary folder for this user alone, with a lock that shows that its kernel is alive, after removing
+    the folders of killed kernels.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        with contextlib.suppress(OSError), (left / LOCK).open("r+b") as held:  # someone else's, or one that lives
+        with contextlib.suppress(OSError), (left / LOCK).open("r+b") as held:  # another user's, or still in use
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=FOLDER))
@@ -313,7 +312,7 @@ def private_folder() -> tuple[Path, IO[bytes]]:
 
 
 def server_for(reach: Reach) -> NotebookServer:
-    """This kernel's server that is reached so; started where there is none."""
+    """This kernel's server for this way of reaching it, started if necessary."""
     if not _SERVERS:
         atexit.unregister(_end_all)
         atexit.register(_end_all)

@@ -1,4 +1,4 @@
-"""One file per view, in the folder of its card: a declaration of what it draws and what of the selection it reads."""
+"""One file per view, in the folder of its card: what the view draws and which selection fields it reads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dashboard.views.declaration import CARDS, View
 
 
 def all_views() -> tuple[View, ...]:
-    """Every view of these folders (each module with a `VIEW`), in the order of the cards and their tabs.
+    """Every view in these folders (each module with a `VIEW`), in the order of the cards and their tabs.
 
     Raises:
-        ValueError: two views have one name.
+        ValueError: two views have the same name.
     """
     modules = [importlib.import_module(info.name) for info in pkgutil.walk_packages(__path__, f"{__name__}.")]
     views = sorted((module.VIEW for module in modules if hasattr(module, "VIEW")), key=_order)

@@ -1,4 +1,4 @@
-"""The cards of the page: each holds several views as tabs, and one of the cards has the large slot."""
+"""The cards of the page: each holds several views as tabs, and one card has the large slot."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import CARDS, View
 
-LARGE = "large"  # parameter of the address: which card has the large slot
+LARGE = "large"  # address parameter: which card has the large slot
 
 
 @dataclass(frozen=True)
 class Card:
-    """A card with its tabs, in their order; the first is open until another is chosen."""
+    """A card with its tabs in order; the first is open until the visitor chooses another."""
 
     name: str
     title: str
@@ -21,14 +21,14 @@ class Card:
 
     @property
     def tabs(self) -> Choice:
-        """Which tab is open; the card's name is the parameter of the address."""
+        """Which tab is open; the address parameter is the card's name."""
         return Choice(
             self.name, f"Tab of {self.title}", tuple((view.name, view.tab or view.title) for view in self.views)
         )
 
 
 def cards_of(views: Sequence[View]) -> tuple[Card, ...]:
-    """Every card that has a view, in their order on the page."""
+    """Every card that has a view, in page order."""
     cards = (Card(name, title, tuple(view for view in views if view.card == name)) for name, title in CARDS.items())
     return tuple(card for card in cards if card.views)
 

@@ -1,4 +1,4 @@
-"""The controls in a view's options. Each knows its default, its bounds, and how an address writes its value."""
+"""The controls in a view's options. Each has a default and bounds, and knows how an address writes its value."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ ALL_KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 
 @dataclass(frozen=True)
 class Control(ABC):
-    """What all have.
+    """What all controls have in common.
 
     Attributes:
-        name: makes the component's id and the parameter of the address, `<view>-<name>`. label: what a person reads.
-        kinds: the model kinds for which it means something. help: one more sentence, where the label does not say it
-            all.
+        name: makes the component's id and the address parameter, `<view>-<name>`. label: what a person reads.
+        kinds: the model kinds that it applies to. help: an extra sentence if the label is not enough.
     """
 
     name: str
@@ -32,28 +31,28 @@ class Control(ABC):
     @property
     @abstractmethod
     def default(self) -> Any:
-        """The value before anyone has chosen."""
+        """The value before anyone has chosen one."""
 
     @abstractmethod
     def parse(self, raw: object) -> Any:
-        """The value that a component or an address means; the default for anything else."""
+        """Convert a value from a component or an address; anything invalid becomes the default."""
 
     def takes(self, raw: object) -> bool:
-        """Whether `raw` is understood, as itself or as another way to write the value."""
+        """Whether `raw` is valid, either as a value or as another way to write one."""
         return self.parse(raw) != self.default or raw == self.text(self.default)
 
     def words(self, value: Any) -> str:
-        """A value as a person reads it."""
+        """Format a value for a person."""
         return self.text(value) or "none"
 
     def text(self, value: Any) -> str:
-        """A value as an address holds it."""
+        """Format a value for an address."""
         return str(value)
 
 
 @dataclass(frozen=True)
 class Choice(Control):
-    """One of a few: `choices` are (value, label) pairs, the first the default."""
+    """One choice of a few: `choices` are (value, label) pairs, and the first is the default."""
 
     choices: tuple[tuple[str, str], ...]
 
@@ -70,7 +69,7 @@ class Choice(Control):
 
 @dataclass(frozen=True)
 class Number(Control):
-    """A number from `least` to `most` in steps of `step`, typed."""
+    """A typed number from `least` to `most` in steps of `step`."""
 
     least: float
     most: float
@@ -98,7 +97,7 @@ class Number(Control):
 
 @dataclass(frozen=True)
 class Slider(Number):
-    """A number that is drawn along a line."""
+    """A number set with a slider."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class Switch(Control):
 
 @dataclass(frozen=True)
 class Text(Control):
-    """A line of at most `longest` characters."""
+    """A line of text with at most `longest` characters."""
 
     longest: int = 80
 
@@ -142,7 +141,7 @@ class Text(Control):
 
 @dataclass(frozen=True)
 class Tokens(Control):
-    """Positions of several tokens of the text, at most `most`, typed with commas between them: "3, 8"."""
+    """Positions of at most `most` tokens of the text, typed with commas between them: "3, 8"."""
 
     most: int = 8
 
@@ -157,7 +156,7 @@ class Tokens(Control):
 
     @staticmethod
     def positions(value: str) -> tuple[int, ...]:
-        """The positions that a value names."""
+        """The positions in a value."""
         return tuple(int(part) for part in value.split(",") if part.strip())
 
 

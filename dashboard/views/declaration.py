@@ -1,5 +1,4 @@
-"""What a view declares. Views hold no callbacks; dashboard/web/routes/figures.py gives their figures and words by their
-address."""
+"""What a view declares. Views hold no callbacks; dashboard/web/routes/figures.py serves each view's figure and text."""
 
 from __future__ import annotations
 
@@ -20,20 +19,20 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.tokens import Labelled, lead_of, leading_marks, run_labels, token_label
 from dashboard.views.controls import SHOW, Control
 
-Sentence = list[Any]  # texts, tokens and terms of the glossary, as children of a Dash component
+Sentence = list[Any]  # text, tokens and glossary terms, as children of a Dash component
 Explanation = tuple[Sentence, Sentence, Sentence]
-CARDS = {"attention": "Attention", "hidden": "Hidden states", "prediction": "Predictions"}  # by name, in their order
+CARDS = {"attention": "Attention", "hidden": "Hidden states", "prediction": "Predictions"}  # by name, in page order
 
 
 @dataclass(frozen=True)
 class Words:
-    """What stands around a figure: Dash children each.
+    """The text around a figure, each part as Dash children.
 
     Attributes:
-        title, caption: the card's sentence and the line below. footer: exact numbers.
-        body: beside the figure. message: in place of the figure, where there is nothing to draw.
-        waiting: the message is for the time until a job is done.
-        spoken: numbers for who does not see the figure, where title, body and footer do not say them.
+        title, caption: the card's sentence and the line below it. footer: exact numbers.
+        body: beside the figure. message: replaces the figure if there is nothing to draw.
+        waiting: whether the message only lasts until a job is done.
+        spoken: numbers for people who cannot see the figure, unless title, body and footer already give them.
     """
 
     title: Any
@@ -47,11 +46,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Extra:
-    """A further figure of a card, which leaves the page as a file only: on the page something else shows the same.
+    """An additional figure of a card that exists only as a file: on the page, something else shows the same content.
 
     Attributes:
-        name: of its files, different from every view's and every other extra's. title: in the menu.
-        draw, text, table: as of `View`; they read no options.
+        name: of its files, different from that of every view and every other extra. title: in the menu.
+        draw, text, table: as in `View`; they read no options.
     """
 
     name: str
@@ -63,34 +62,34 @@ class Extra:
 
 @dataclass(frozen=True)
 class View:
-    """One tab of a card. What it shows it makes of a `Context` alone, by pure functions.
+    """One tab of a card. Pure functions make everything it shows from a `Context` alone.
 
     Attributes:
         name: makes the ids (`<name>-graph`). title: before there is a run. card: which card it is a tab of (`CARDS`).
-        tab: what its tab says; order: its place among the tabs.
-        adapts: it draws another figure in a small slot than in the large one (`Context.slot`).
+        tab: its label; order: its place among the tabs.
+        adapts: whether it draws a different figure in a small slot than in the large one (`Context.slot`).
         invitation: headline and sentence before there is a run.
-        figure_reads: fields of the selection whose change needs a new figure. reads: the same for given options,
-            where they change it (`fields` asks both); export_reads: of the exported figure, where it differs: what the
-            browser marks by itself is a part of it.
-        draw: the figure, as plain data where it is drawn often (figures/spec.py); or None where there is nothing to
-            draw (then `text` gives a message).
+        figure_reads: selection fields whose change needs a new figure. reads: the same for given options, if they
+            change the fields (`fields` returns the ones that apply); export_reads: fields of the exported figure, if
+            they differ: it includes the marks that the browser adds on the page.
+        draw: the figure, as plain data if it is drawn often (figures/spec.py); or None if there is nothing to draw
+            (then `text` gives a message).
         text: title, caption, body and footer; reads the whole selection.
-        explain: what stands behind the card's `?`: three short sentences for people who are new to the field, true of
-            every run, with its own numbers (dashboard/views/explanation.py).
-        controls: what the card's options offer; a view with a table offers that, too, unless it `is_table` already.
+        explain: the content of the card's `?`: three short sentences for people who are new to the field, true of every
+            run, with its own numbers (dashboard/views/explanation.py).
+        controls: what the card's options offer; a view with a table offers that too, unless it `is_table` already.
         beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
-            figure, when the tab is first opened (assets/state/late.js): what is large to load.
-        needs: the derived results that it shows, whether they are there or not; a worker computes those that are not.
-        uses: further results that it shows where they are there already, instead of those that it would wait for.
-        export: the figure as it stands by itself, outside the page: with labels, marks of the selection, units and
-            hover; None where there is nothing to draw. Without one, `draw` is exported.
-        table: the numbers behind the figure (`Context.whole`). None where there is nothing to show.
+            figure when the tab is first opened (assets/state/late.js), for anything large to load.
+        needs: the derived results that it shows, whether they exist or not; a worker computes the missing ones.
+        uses: other results that, if they already exist, it shows instead of those it would wait for.
+        export: the standalone figure, with labels, marks of the selection, units and hover; None if there is nothing to
+            draw. A view without an export uses `draw`.
+        table: the numbers behind the figure (`Context.whole`). None if there is nothing to show.
         more: further figures that can be exported.
-        selects: what of its figure can be chosen: "points", whose `customdata` holds fields of the selection
-            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes are of
-            (assets/overlays/axes.js); or "drawn", what a script of its own draws over it. selects_nothing:
-            why nothing can be; a view has one of the two.
+        selects: what can be selected in its figure: "points", whose `customdata` holds fields of the selection
+            (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes stand for
+            (assets/overlays/axes.js); or "drawn", which the view's own script draws over it. selects_nothing: why
+            nothing can be selected; a view has one of the two.
     """
 
     name: str
@@ -130,18 +129,18 @@ class View:
             object.__setattr__(self, "controls", (SHOW, *self.controls))
 
     def fields(self, options: Options) -> tuple[str, ...]:
-        """Fields of the selection on which the figure depends with these options."""
+        """The selection fields that the figure depends on with these options."""
         return self.figure_reads if self.reads is None else self.reads(options)
 
     def wanted(self, context: Context) -> tuple[DerivedRequest, ...]:
-        """The derived results that it shows."""
+        """The derived results that the view shows."""
         return () if self.needs is None else self.needs(context)
 
     def explanation(self, context: Context) -> tuple[Sentence, ...]:
-        """The three sentences; none where the run lacks an array that they are about, which the card says itself.
+        """The three sentences; none if the run lacks an array that they describe, which the card says itself.
 
         Raises:
-            ValueError: there are not three.
+            ValueError: there are not exactly three.
         """
         try:
             sentences = self.explain(context)
@@ -152,40 +151,40 @@ class View:
         return sentences
 
     def awaits(self, context: Context) -> tuple[DerivedRequest, ...]:
-        """Those of them that must be computed first; none where everything can be shown."""
+        """The wanted results that must be computed first; empty if everything can be shown."""
         return tuple(request for request in self.wanted(context) if context.result(request) is None)
 
     def invited(self) -> Words:
-        """What the card says before there is a run."""
+        """The card's text before there is a run."""
         headline, sentence = self.invitation
         return Words(self.title, message=[html.B(headline), html.P(sentence)])
 
     def options(self, raw: tuple[Any, ...]) -> dict[str, Any]:
-        """The controls' values, in their order, as a mapping; anything unknown becomes the default."""
+        """Map each control's name to its value, in order; anything unknown becomes the default."""
         return {control.name: control.parse(value) for control, value in zip(self.controls, raw, strict=True)}
 
 
 def waits(request: DerivedRequest) -> Any:
-    """What makes an element say, to be given with `**`, that it stands for a result that is computed: the browser
-    writes into it how far that is, and the reason where it fails (assets/state/derived.js).
+    """Attributes, passed with `**`, that mark an element as waiting for a computed result: the browser shows the
+    progress in it, and the reason if the job fails (assets/state/derived.js).
     """
     return attributes(data_waits=request.name)
 
 
 def token_at(run: Labelled, index: int, numbered: bool = False, class_name: str = "tok") -> html.Span:
-    """A token of a run or of one of its streams, as the strip writes it; its position in small where `numbered`."""
+    """A token of a run or of one of its streams, as in the token strip; if `numbered`, with its position in small
+    type."""
     piece = _span(run_labels(run)[index], lead_of(run.tokens[index]), class_name)
     return html.Span([piece, html.Span(f" {index}", className="pos")]) if numbered else piece
 
 
 def token_span(text: str, label: str | None = None, class_name: str = "tok") -> html.Span:
-    """A token of the vocabulary in the token type: its text, and its label where others stand beside it
-    (`distinct`)."""
+    """A vocabulary token in the token font: its text, or its label if others are beside it (`distinct`)."""
     return _span(token_label(text) if label is None else label, leading_marks(text), class_name)
 
 
 def _span(label: str, marks: int, class_name: str) -> html.Span:
-    """Sign and leading white space in second ink. Its direction (`dir="auto"`) isolates it: a right-to-left token moves
-    no number beside it.
+    """A token with its sign and leading white space in secondary ink. `dir="auto"` isolates it, so that a right-to-left
+    token moves no number beside it.
     """
     return html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")

@@ -1,4 +1,4 @@
-"""What the sentences behind a card's `?` are made of; each view makes its own three (`View.explain`)."""
+"""Building blocks of the sentences behind a card's `?`; each view makes its own three (`View.explain`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dashboard.views.declaration import Explanation, Sentence, token_at
 
 
 def counted(number: int, noun: str) -> Sentence:
-    """ "1 layer", "30 layers"; the noun is a term of the glossary."""
+    """ "1 layer", "30 layers"; the noun is a glossary term."""
     return [f"{number:,}\u00a0", term(noun if number == 1 else f"{noun}s", noun)]
 
 
@@ -19,7 +19,7 @@ def named(tokens: ModelRun | Stream, index: int) -> Sentence:
 
 
 def without_predictions(run: ModelRun) -> Explanation:
-    """Of a model that has no prediction head."""
+    """The explanation for a model without a prediction head."""
     return (
         [run.without_predictions],
         ["Predictions are what a ", term("prediction head"), " makes of the last layer’s hidden states."],

@@ -1,4 +1,4 @@
-"""Tables of many rows: dash-ag-grid in the page's colours; a script of assets/components sets rows and columns."""
+"""Tables with many rows: dash-ag-grid in the page's colours; a script in assets/components sets rows and columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import dash_ag_grid as dag
 from dash.fingerprint import build_fingerprint
 
 SCRIPT = "dash_ag_grid.min.js"
-THEME = {  # of the table: the page's colours, light and dark
+THEME = {  # the page's colours, light and dark
     **{"accentColor": "var(--selected)", "foregroundColor": "var(--ink)", "headerTextColor": "var(--second-ink)"},
     **{name: "var(--surface)" for name in ("backgroundColor", "headerBackgroundColor", "selectedRowBackgroundColor")},
     **{
@@ -25,14 +25,14 @@ THEME = {  # of the table: the page's colours, light and dark
 
 
 def load_with_first() -> None:
-    """Leave ag-grid's script out of the page: assets/state/late.js loads it with the first table."""
+    """Leave ag-grid's script out of the page; assets/state/late.js loads it with the first table."""
     for script in dag._js_dist:
         if script["relative_package_path"] == SCRIPT:
             script["dynamic"] = True
 
 
 def script_address() -> str:
-    """Where that script is, below the page's address; as Dash names its scripts, so that a browser keeps it."""
+    """The address of that script, below the page's address; named like Dash's scripts, so that browsers cache it."""
     changed = int((Path(dag.__file__).parent / SCRIPT).stat().st_mtime)
     return f"_dash-component-suites/dash_ag_grid/{build_fingerprint(SCRIPT, dag.__version__, changed)}"
 
@@ -41,7 +41,7 @@ def grid(name: str, row_id: str, nothing: str, **options: Any) -> dag.AgGrid:
     """An empty table.
 
     Args:
-        name: its id. row_id: which field of a row names it. nothing: what it says without rows. options: more of
+        name: its id. row_id: the field that identifies a row. nothing: the message without rows. options: more of
             ag-grid's own.
     """
     return dag.AgGrid(

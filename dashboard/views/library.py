@@ -1,4 +1,4 @@
-"""Where views get what they show: runs, and the derived results that are there."""
+"""The source of what views show: runs and their existing derived results."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ class Library(Protocol):
     """Runs and their derived results: a server's store, or what a command has computed."""
 
     def run_of(self, selection: Selection) -> ModelRun:
-        """The selection's run, which has every place that the selection names; a `DashboardError` where there is
-        none."""
+        """The selection's run, checked to have every location that the selection names.
+
+        Raises:
+            DashboardError: there is no such run or location.
+        """
 
     def results_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
-        """Those of the results that are there, by the name of their request."""
+        """The existing ones among these results, by the name of their request."""
 
     def kept_of(self, run: ModelRun, requests: Iterable[DerivedRequest]) -> Mapping[str, Derived]:
-        """The same, of results that nobody is to compute where they are not there."""
+        """The same for results that nobody should compute if they are missing."""
 
 
 def context_of(view: View, state: ViewState, library: Library) -> Context:
-    """All that a view may look at in this state, with those of the results it needs that are there."""
+    """All that a view may look at in this state, with the existing ones of the results that it needs."""
     selection = state.selection
     context = Context(library.run_of(selection), selection, state.options[view.name], slot=state.slot_of(view))
     used = library.kept_of(context.run, view.uses(context)) if view.uses else {}

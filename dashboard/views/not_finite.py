@@ -1,4 +1,4 @@
-"""What a card says where the values that it would show are not finite numbers."""
+"""A card's message when the values it would show are not finite."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dashboard.contracts.run import ModelRun
 
 
 def not_finite_message(run: ModelRun, otherwise: str) -> list[Any]:
-    """Where the values stop being finite, and what can still be seen; the page's notice says the rest, once.
+    """Say where the values stop being finite, and what can still be seen; the page's notice says the rest, once.
 
     Args:
-        otherwise: the headline where the run as a whole says nothing.
+        otherwise: the headline to use if the run as a whole has no message.
     """
     broken = run.not_finite
     if broken is None:

@@ -1,4 +1,4 @@
-"""What the browser is told of a run: its tokens, its sizes, and where the selection starts."""
+"""What the browser learns about a run: its tokens, its sizes, and the initial selection."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dashboard.contracts.selection import LOCATION, Selection, apart
 from dashboard.errors import MissingArrayError
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 
-LONGEST_DIFF = 256  # tokens of an edit that are compared one by one: the comparison grows with their product
+LONGEST_DIFF = 256  # tokens of an edit that are compared one by one; the cost grows with the product of the two lengths
 
 
 def describe_run(run: ModelRun) -> dict[str, Any]:
     """Tokens, sizes and head patterns as JSON: about 40 bytes a token.
 
-    `stamp` tells this capture of the run from another one. `outdated` says what is computed otherwise today; `plain`,
-    whether the form of the page can ask for the run.
+    `stamp` distinguishes this capture of the run from another. `outdated` lists what the program computes differently
+    today; `plain` says whether the page's form can request the run.
     """
     surprisal = run.surprisal
     return {
@@ -58,7 +58,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
 
 
 def _patterns(run: ModelRun) -> list[list[list[Any]]] | None:
-    """Each head's pattern and its score, by layer; None where the run does not hold the heads' scores."""
+    """Each head's pattern and its score, by layer; None if the run does not hold the heads' scores."""
     attention = run.attention_of()
     try:
         tags = attention.remember("head tags", lambda: head_tags(attention))
@@ -74,9 +74,9 @@ def _notes(run: ModelRun) -> list[list[str]]:
 
 
 def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None) -> dict[str, int | None]:
-    """Where the selection starts in `run`: the example's own place; a mask that was typed; what was selected before
-    where it still makes sense (the same token of an edited text; layer and head of a model that has them); or the last
-    token, in the middle layer.
+    """The initial selection in `run`: the example's own; a typed mask; the previous selection as far as it still makes
+    sense (the same token of an edited text; layer and head if the model has them); or the last token, in the middle
+    layer.
     """
     example = opened_example(run, before)
     if example is not None:
@@ -100,12 +100,12 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
 
 
 def typed_masks(run: ModelRun) -> list[int]:
-    """Where the text asks a masked model what stands there."""
+    """The positions where the text has a mask for a masked model to fill."""
     return [i for i, token in enumerate(run.tokens) if token.sign == "mask"] if run.model.kind == "masked" else []
 
 
 def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:
-    """The example that `run` is of, where it is opened anew: an example starts at its own place, with default
+    """The example that `run` shows, if it is newly opened: an example starts at its own location, with default
     options."""
     same = before is not None and before.key == run.key
     example = None if same else example_for(run.model.name, run.text)
@@ -113,10 +113,9 @@ def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:
 
 
 def _same_token(before: ModelRun, run: ModelRun, position: int) -> int | None:
-    """Where the token at `position` of `before` stands in `run`, by what the two texts have in common; None where it is
-    gone.
+    """Find the token at `position` of `before` in `run`, by what the two texts have in common; None if it is gone.
 
-    What is equal at the start and at the end is the same; of what lies between, `difflib` says what was kept.
+    Equal tokens at the start and at the end are the same; in between, `difflib` says which were kept.
     """
     old, new = [token.text for token in before.tokens], [token.text for token in run.tokens]
     if not 0 <= position < len(old):
@@ -136,13 +135,13 @@ def _same_token(before: ModelRun, run: ModelRun, position: int) -> int | None:
 
 
 def _shared(old: Sequence[str], new: Sequence[str]) -> int:
-    """How many tokens are equal at the start."""
+    """How many tokens at the start are equal."""
     return next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
 def location_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The location that an address names, as far as the run has it, and a sentence for each index that it has not; one
-    that names a token and no second token means that there is none.
+    """The location that an address names, as far as the run has it, and a sentence for each index out of range. An
+    address with a token but no second token means that there is no second token.
 
     Args:
         address: the address bar's values as text.

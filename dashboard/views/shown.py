@@ -1,4 +1,4 @@
-"""What stands in place of a figure: its numbers as a table to read, and its words for who does not see it."""
+"""Alternatives to a figure: its numbers as a table, and a text for people who cannot see it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.text import isolated
 from dashboard.views.declaration import Words
 
-MOST_ROWS = 500  # that a card shows; a file has all
-DIGITS = 6  # of a column's largest number
+MOST_ROWS = 500  # rows that a card shows; a file has all
+DIGITS = 6  # digits of a column's largest number
 SEPARATORS = {"p": "; ", "div": "; ", "h3": "; ", "dd": "; ", "dt": ": "}
 
 
 def shown_table(table: Table) -> list[Any]:
-    """A caption, and the table's first `MOST_ROWS` rows: those around the selected one where it is not among them.
+    """A caption, and the table's first `MOST_ROWS` rows, or the rows around the selected one if it is not among them.
 
-    Where a row is a token (`table.row_is`), its first cell is a button that proposes it (assets/components/tables.js).
+    If a row is a token (`table.row_is`), its first cell is a button that selects it (assets/components/tables.js).
     """
     first = _first_row(table)
     rows = list(islice(table.rows, first, first + MOST_ROWS))
@@ -52,7 +52,7 @@ def _rest(table: Table, first: int, shown: int) -> list[Any]:
 
 
 def _heading(column: Column, number: bool) -> html.Th:
-    """Name and unit as a file has them, "Probability at 15 (%)": a number at the name's end is not the unit's."""
+    """Name and unit as in a file, "Probability at 15 (%)"; a number that ends the name is not the unit's."""
     unit: list[Any] = [" ", html.Small(f"({column.unit})")] if column.unit else []
     return html.Th([column.name, *unit], scope="col", className="number" if number else "")
 
@@ -81,7 +81,7 @@ def _cell(value: Cell, decimals: int, number: bool) -> html.Td:
 
 
 def number_text(value: float, decimals: int) -> str:
-    """`value` with so many decimals; what would round to 0 in scientific notation."""
+    """`value` with this many decimals, or in scientific notation if it would round to 0."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -92,7 +92,7 @@ def number_text(value: float, decimals: int) -> str:
 
 
 def _decimals(values: Sequence[Cell]) -> int:
-    """So many decimals that the column's largest number has `DIGITS` digits."""
+    """The number of decimals that gives the column's largest number `DIGITS` digits."""
     largest = max((abs(value) for value in values if isinstance(value, float) and math.isfinite(value)), default=0.0)
     if largest == 0:
         return 1
@@ -100,7 +100,7 @@ def _decimals(values: Sequence[Cell]) -> int:
 
 
 def alternative(words: Words) -> str:
-    """A figure's words in one line, for who does not see it: title, numbers beside and below."""
+    """A figure's text in one line, for people who cannot see it: title, and the numbers beside and below."""
     parts = [words.title, words.spoken, words.footer, words.body]
     lines = [re.sub(r"([\s,]*;)+\s*", "; ", re.sub(r"\s+", " ", _spoken(plain(part)))).strip(" ;,.") for part in parts]
     return ". ".join(line for line in lines if line) + "."
@@ -122,7 +122,7 @@ def _spoken(nodes: Sequence[Plain]) -> str:
 
 
 def _sign(names: Sequence[str], said: str) -> str:
-    """What the page says by distance after an element of these classes."""
+    """The separator after an element of these classes, which the page shows as space."""
     if "verb" in names:
         return " "
     if "lead-in" in names and ": " not in said:

@@ -1,5 +1,4 @@
-"""The whole view state as one value: the selection, open tabs, and every view's options, as the address bar holds
-them."""
+"""The whole view state as one value: the selection, open tabs, and every view's options, as in the address bar."""
 
 from __future__ import annotations
 
@@ -13,20 +12,20 @@ from dashboard.views.cards import LARGE, cards_of, large_of
 from dashboard.views.controls import Control
 from dashboard.views.declaration import View
 
-MOVED = {  # choices of earlier versions that are tabs now: what an address said → what it says today
+MOVED = {  # choices of earlier versions that are tabs today: what an address said → what it says today
     ("hidden-draw", "path"): {"hidden": "path"},
 }
 MOVED_WITH = {
     ("hidden", "path"): ("axes", "at", "scaling", "first", "show")
-}  # whose options were those of the view that it was a choice of
+}  # tabs that kept the options of the view that they used to be a choice of
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that a person sets beside the selection.
+    """A setting besides the selection.
 
     Attributes:
-        id, property: the component that holds it. name: its parameter in the address. control: what it may be.
+        id, property: the component that holds it. name: its address parameter. control: the values it may have.
         title: of the card or view that it belongs to.
     """
 
@@ -49,7 +48,7 @@ def settings_of(views: Sequence[View]) -> list[Setting]:
 
 
 def todays(query: Mapping[str, object], views: Sequence[View]) -> dict[str, object]:
-    """A query, with what earlier versions wrote otherwise as it is written today."""
+    """A query in today's terms, converted from what earlier versions wrote."""
     found = dict(query)
     names = {view.name for view in views}
     for (name, value), means in MOVED.items():
@@ -65,10 +64,10 @@ def todays(query: Mapping[str, object], views: Sequence[View]) -> dict[str, obje
 
 
 def options_in(raw: Mapping[str, object], views: Sequence[View]) -> tuple[dict[str, Any], list[str]]:
-    """What an address says of every setting, by its name, and a sentence for each value that it cannot have.
+    """The value of every setting in an address, by name, and a sentence for each invalid value.
 
     Args:
-        raw: the address bar's values; whatever else it holds is not looked at.
+        raw: the address bar's values; anything else in it is ignored.
     """
     query = todays(raw, views)
     found, problems = {}, []
@@ -86,13 +85,12 @@ def options_in(raw: Mapping[str, object], views: Sequence[View]) -> tuple[dict[s
 
 @dataclass(frozen=True)
 class ViewState:
-    """What one person looks at.
+    """What one person is looking at.
 
     Attributes:
         selection: run, token, layer, head and second token.
-        options: per view's name, per control's name, the chosen value.
-        tabs: per card's name, the view that is open; the first one where it is not said. large: the card in the large
-            place.
+        options: by view name and control name, the chosen value.
+        tabs: by card name, the open view; by default the first. large: the card in the large slot.
     """
 
     selection: Selection
@@ -102,11 +100,11 @@ class ViewState:
 
     @classmethod
     def from_query(cls, raw: Mapping[str, str], views: Sequence[View]) -> ViewState:
-        """The state that an address names: the selection's fields, and `<view>-<control>`, `<card>` and `large` where
-        they are not at their default. An unknown choice is the default.
+        """The state that an address names: the selection's fields, and `<view>-<control>`, `<card>` and `large` if they
+        differ from their defaults. An unknown choice becomes the default.
 
         Raises:
-            BadSelectionError: it names no run, or a place is not a number.
+            BadSelectionError: it names no run, or an index is not a number.
         """
         query = todays(raw, views)
         options = {
@@ -120,7 +118,7 @@ class ViewState:
         return cls(Selection.from_json(query), options, tabs, large_of(cards).parse(query.get(LARGE)))
 
     def slot_of(self, view: View) -> str:
-        """The slot of the page that a view's card is in."""
+        """The slot that a view's card is in."""
         return "large" if view.card == self.large else "small"
 
     def open_views(self, views: Sequence[View]) -> list[View]:
@@ -133,7 +131,7 @@ class ViewState:
         ]
 
     def to_query(self, views: Sequence[View]) -> dict[str, str]:
-        """The address of this state; only what differs from the defaults."""
+        """The address of this state, with only what differs from the defaults."""
         query = self.selection.to_query()
         values = {
             ids.control_id(name, control): value for name, own in self.options.items() for control, value in own.items()

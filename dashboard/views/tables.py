@@ -1,8 +1,8 @@
-"""The numbers behind the figures as tables, made of the results that the figures draw.
+"""The numbers behind the figures as tables, made from the same results as the figures.
 
-Tokens are written as the page writes them (`·cat`). A table that is whole, for a file, has them as they are (` cat`)
-too: its columns "Token" have the text, its columns "Label" what the page writes. A cell without a number says why for a
-person, and is empty (None) in a file.
+Tokens appear as on the page (`·cat`). A whole table, for a file, also has their raw text (` cat`): its "Token" columns
+hold the text, its "Label" columns what the page shows. A cell without a number explains why to a person, and is empty
+(None) in a file.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from dashboard.figures.text import isolated, minus, percent, place_name, place_s
 from dashboard.figures.tokens import Names, distinct, labels_of, run_labels, token_label
 
 LONGEST_IN_HEADING = 20  # characters of a token
-BLOCK = 262_144  # weights that are derived at once while a whole head is read or drawn
+BLOCK = 262_144  # weights that are derived at a time while a whole head is read or drawn
 
 
 def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Sequence[float] | np.ndarray]]) -> Table:
-    """One row a token of the selection's stream, which selects it: position, token, and numbers; NaN is an empty
+    """One row per token of the selection's stream, which selects it: position, token, and numbers; NaN becomes an empty
     cell."""
     stream, whole = context.stream, context.whole
     rows: list[tuple[Cell, ...]] = []
@@ -42,7 +42,7 @@ def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Se
 
 
 def row_table(attention: Attention, selection: Selection) -> Table:
-    """One row a key: what the selected query reads in the selected head, and what the second one does."""
+    """One row per key: the selected query's weight in the selected head, and the second query's."""
     layer, head, keys = selection.layer, selection.head, run_labels(attention.answers)
     queries = marked(selection)
     read: list[list[Cell]] = []
@@ -59,9 +59,9 @@ def row_table(attention: Attention, selection: Selection) -> Table:
 
 
 def head_table(attention: Attention, layer: int, head: int) -> Table:
-    """Every (query, key) pair of one head, row by row; the weight is None where the model's mask lets no key through.
+    """Every (query, key) pair of one head, row by row; the weight is None where the model's mask forbids the key.
 
-    The rows are derived as they are read, some queries at a time: a long text needs no whole matrix.
+    The rows are derived while they are read, some queries at a time, so a long text needs no whole matrix.
     """
     queries, keys = attention.shape
     names = ("Query", "Query token", "Key", "Key token", "Weight", "Query label", "Key label")
@@ -94,11 +94,11 @@ def points_table(
     selected: tuple[int, ...],
     whole: bool,
 ) -> Table:
-    """One row a token: where it is drawn, and its length before the projection.
+    """One row per token: its coordinates, and its norm before the projection.
 
     Args:
-        projection: of these tokens. states: (token, hidden), what was projected.
-        place: what they are of, "After layer 3". selected: rows to be marked. whole: for a file.
+        projection: of these tokens. states: (token, hidden), the projected states.
+        place: where the states come from, "After layer 3". selected: rows to mark. whole: for a file.
     """
     norms = np.linalg.norm(np.asarray(states, dtype=np.float64), axis=1)
     components = projection.coordinates.shape[1]
@@ -117,18 +117,18 @@ def points_table(
 
 
 def _label_column(whole: bool) -> tuple[Column, ...]:
-    """The last column of a file: the token as the page writes it."""
+    """The last column of a file: the token as the page shows it."""
     return (Column("Label"),) if whole else ()
 
 
 def _coordinates(values: np.ndarray, left: bool, whole: bool) -> list[Cell]:
-    """A token's place; for a person, why there is none."""
+    """A token's coordinates; for a person, the reason if it has none."""
     why = None if whole else "left out" if left else "not finite"
     return [why if np.isnan(value) else float(value) for value in values]
 
 
 def _left_out(tokens: Sequence[Token], left: tuple[int, ...], ratios: np.ndarray) -> str:
-    """A sentence that names the tokens that take no part in the components; nothing where all do."""
+    """A sentence that names the tokens left out of the fit; empty if there are none."""
     names = names_text(labels_of(tokens), left, ratios)
     return f" Left out of the components: {names}." if left else ""
 
@@ -141,12 +141,12 @@ def path_table(
     whole: bool,
     place: int,
 ) -> Table:
-    """One row a place on the way through the layers: of the selected token and of the second, or of every token.
+    """One row per place on the path through the layers: for the selected and the second token, or for every token.
 
     Args:
-        paths: of these tokens. states: (token, hidden) per place, what was projected.
+        paths: of these tokens. states: (token, hidden) per place, the projected states.
         chosen: the selected and the second token; with a second, each place has their cosine and distance.
-        whole: for a file. place: index of the place that is shown.
+        whole: for a file. place: index of the shown place.
     """
     token, other = chosen
     followed = list(range(len(tokens))) if whole else [token] if other is None else [token, other]
@@ -183,11 +183,11 @@ def path_table(
 
 
 def candidates_table(prediction: Prediction, count: int | None, what: str, whole: bool, known: Names) -> Table:
-    """One row a candidate, likeliest first; the token that is really there stands last where it is not among them.
+    """One row per candidate, most likely first; the actual token comes last if it is not among them.
 
     Args:
         count: how many candidates, None for all that are kept. what: "Came next" or "Stands there".
-        known: labels of the text's own tokens, which no other token is given.
+        known: labels of the text's own tokens, which no other token may have.
     """
     candidates = prediction.candidates[:count]
     actual = prediction.actual
@@ -222,13 +222,13 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
 
 
 def shared_candidates_table(one: Prediction, other: Prediction, count: int | None, whole: bool, known: Names) -> Table:
-    """One row a token that either position expects: both probabilities and their difference.
+    """One row per token that is likely at either position: both probabilities and their difference.
 
-    Where a position has not kept a token, its probability there is below the least that it kept: said to a person, and
-    in columns of its own in a file.
+    If a position did not keep a token, its probability there is below the lowest one kept: a person reads that bound,
+    and a file has it in columns of its own.
 
     Args:
-        count: how many tokens, None for all that are kept of either. known: as of `candidates_table`.
+        count: how many tokens, None for all that either position keeps. known: as in `candidates_table`.
     """
     found = shared_candidates(one, other, 10**9 if count is None else count)
 
@@ -275,7 +275,7 @@ def _facts(prediction: Prediction) -> str:
 
 
 def bounds_text(low: float, high: float) -> str:
-    """ "−2.61 to −0.549"; one number where both bounds round to it, as the figure writes it."""
+    """ "−2.61 to −0.549"; one number if both bounds round to it, as in the figure."""
     bounds = dict.fromkeys(minus(f"{bound:.3g}") for bound in (low, high))
     return " to ".join(bounds)
 
@@ -285,5 +285,5 @@ def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:
 
 
 def marked(selection: Selection) -> tuple[int, ...]:
-    """The selected and the second token's rows, in a table of one row a token."""
+    """The rows of the selected and the second token, in a table with one row per token."""
     return (selection.token,) if selection.second in (None, selection.token) else (selection.token, selection.second)

@@ -1,1 +1,1 @@
-"""The web process: the Dash app, its layout and callbacks, the plain routes, and what guards them."""
+"""The web process: the Dash app, its layout and callbacks, the plain routes, and its security."""

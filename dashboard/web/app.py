@@ -1,4 +1,4 @@
-"""Joins the parts: settings, store, job backend, catalog, page and callbacks. Nothing else does."""
+"""The only module that joins the parts: settings, store, job backend, catalog, page and callbacks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dashboard.web.plain_line import answer_errors
 from dashboard.web.routes.exports import make_exports
 from dashboard.web.routes.figures import make_figures
 from dashboard.web.routes.health import make_health
-from dashboard.web.routes.history import make_history
+from dashboard.web.routes.recent import make_recent
 from dashboard.web.routes.runs import make_runs
 from dashboard.web.security import asker, name_visitors, refuse_other_hosts, secure, security_policy
 from dashboard.web.services import Services
@@ -44,17 +44,17 @@ They come from the same server as this line.</p>
 <p>If this stays: where a proxy serves the dashboard below a path, the dashboard must be started with that path, such as
 <code>DASHBOARD_PATH=/tools/dash/</code> (its README says how). Otherwise reload the page.</p></div>
 <noscript><p>This page needs JavaScript.</p></noscript>"""
-LARGEST_REQUEST = 12_000_000  # bytes: the longest text as JSON, and no more
+LARGEST_REQUEST = 12_000_000  # bytes; the longest text as JSON fits, and no more
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """A page that stands inside another program's page and has no worker (`dashboard.notebook`).
+    """A page inside another program's page, without a worker (`dashboard.notebook`).
 
     Attributes:
-        compute: does here what a worker would do.
-        ancestors: which pages may stand around it, as Content-Security-Policy names them.
-        path: where the application is on this server, "/…/". public_path: where the browser finds it.
+        compute: does a worker's job in this process.
+        ancestors: the pages that may contain this one, in Content-Security-Policy terms.
+        path: where the application is on this server, "/…/". public_path: the same for the browser.
     """
 
     compute: Compute
@@ -64,11 +64,11 @@ class Embedding:
 
 
 def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.Dash:
-    """The whole application, ready to serve: Dash's first-request set-up is done here, so that many first requests at
-    once all get the whole list of callbacks.
+    """Create the whole application, ready to serve. Dash's first-request set-up is done here, so that many simultaneous
+    first requests all get the whole list of callbacks.
 
     Args:
-        embedding: for a page inside another one, which shows runs and takes no new text; None for the server's own.
+        embedding: for a page inside another one, which shows runs but accepts no new text; None for the server's own.
 
     Raises:
         SettingsError: the cache folder cannot be written.
@@ -97,7 +97,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace(
         "{%app_entry%}", "{%app_entry%}" + LATE
     )
-    # models are fetched meanwhile
+    # a function, because models may be fetched in the meantime
     app.layout = lambda: layout(settings, catalog.entries(), views, embedding is not None)
     services = Services(settings, store, catalog, visitors)
     connect(app, services, views)
@@ -115,7 +115,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
 def _add_routes(
     app: dash.Dash, services: Services, views: Sequence[View], health: Callable[[], dict[str, Any]]
 ) -> None:
-    """All addresses beside Dash's own; the list of runs where there are visitors."""
+    """Add all addresses besides Dash's own, and the list of runs if the server has visitors."""
     prefix = app.config.routes_pathname_prefix.rstrip("/")
     well = make_health(health, lambda: to_json_plotly(app.layout()), app.config.requests_pathname_prefix)
     app.server.register_blueprint(well, url_prefix=prefix or None)
@@ -123,11 +123,11 @@ def _add_routes(
     app.server.register_blueprint(make_figures(services, views), url_prefix=f"{prefix}/show")
     app.server.register_blueprint(make_exports(services, views), url_prefix=f"{prefix}/export")
     if services.visitors is not None:
-        app.server.register_blueprint(make_history(services.store, services.visitors))
+        app.server.register_blueprint(make_recent(services.store, services.visitors))
 
 
 def _secure(app: dash.Dash, services: Services, ancestors: Sequence[str]) -> None:
-    """Headers for every answer; the check of hosts and the visitor's cookie where there are visitors."""
+    """Set the headers of every answer, and check hosts and set the visitor's cookie if the server has visitors."""
     secure(app.server, security_policy(app.csp_hashes(), ancestors), embedded=bool(ancestors))
     if services.visitors is not None:
         refuse_other_hosts(app.server, services.settings)
@@ -135,18 +135,17 @@ def _secure(app: dash.Dash, services: Services, ancestors: Sequence[str]) -> Non
 
 
 def import_pandas() -> None:
-    """Import pandas, where it is installed, before anyone asks for anything.
+    """Import pandas, if it is installed, before the first request.
 
-    scikit-learn imports it with the first projection, in some thread. Plotly looks for it in `sys.modules` whenever it
-    writes JSON, and in any other thread would find it half imported: whatever was asked for meanwhile would be an
-    error.
+    scikit-learn imports pandas with the first projection, in some thread. Plotly looks for it in `sys.modules` whenever
+    it writes JSON; in any other thread it would find a half-imported module, and every request in that time would fail.
     """
     with contextlib.suppress(ImportError):
         import pandas  # noqa: F401
 
 
 def complete_setup(app: dash.Dash) -> None:
-    """Let Dash finish what it would do at the first request (it is not safe under threads)."""
+    """Let Dash do its first-request set-up now, because that set-up is not thread-safe."""
     with app.server.test_client() as client:
         for path in ("/_dash-layout", "/_dash-dependencies"):
             client.get(app.config.routes_pathname_prefix.rstrip("/") + path).close()

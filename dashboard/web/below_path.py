@@ -1,8 +1,8 @@
-"""The application below a path of its host, behind a proxy that takes the path away or leaves it: a WSGI layer in front
-of it.
+"""WSGI middleware that serves the application below a path of its host, behind a proxy that may or may not strip the
+path.
 
-A browser is told the path (`requests_pathname_prefix`) and asks below it; the application answers as if it stood at
-"/".
+The browser knows the path (`requests_pathname_prefix`) and sends requests below it; the application answers as if it
+were at "/".
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def below(application: Wsgi, path: str) -> Wsgi:
-    """`application` for requests with and without `path` ("/tools/dash/") in front; "/tools/dash" leads to
-    "/tools/dash/".
+    """Serve `application` with or without `path` ("/tools/dash/") in front; "/tools/dash" redirects to "/tools/dash/".
 
-    WSGI's SCRIPT_NAME has the path either way, so addresses that the application makes have it, too.
+    WSGI's SCRIPT_NAME holds the path either way, so the application's own addresses include it.
     """
     script = path.rstrip("/")
     if not script:

@@ -1,5 +1,5 @@
-"""The name of this build, which changes with any file that makes what the page shows; an address that holds it may be
-kept."""
+"""The name of this build, which changes with any file that affects the page, so that answers with it in their address
+can be cached."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import cache
 
 from dashboard.components.scripts import ASSETS, PACKAGE
 
-FOR_EVER = "private, max-age=31536000, immutable"  # of an answer whose address names all that it depends on
+FOR_EVER = "private, max-age=31536000, immutable"  # for an answer whose address names everything that it depends on
 PARTS = ((PACKAGE, "*.py"), (ASSETS, "*"))
 
 
 @cache
 def build() -> str:
-    """16 hex digits, a hash over the program's files; the same in every process that serves them."""
+    """16 hex digits, a hash of the program's files; the same in every process that serves them."""
     whole = hashlib.sha256()
     for folder, pattern in PARTS:
         for path in sorted(path for path in folder.rglob(pattern) if path.is_file()):

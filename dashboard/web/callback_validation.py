@@ -1,8 +1,8 @@
-"""Guards Dash's own routes: a callback request that no page of ours would send gets 400 and one sentence, not a
+"""Checks for Dash's own routes: a callback request that the page would never send gets 400 and one sentence, not a
 traceback.
 
-Dash looks a callback up by the name of its outputs and hands it whatever stands in the request's list of values. Here
-the list is compared with what the callback declares, so a callback function gets as many values as it reads, in their
+Dash looks a callback up by the name of its outputs and passes it whatever values the request lists. This module
+compares the list with the callback's declaration, so that a callback function gets exactly the values that it reads, in
 order.
 """
 
@@ -20,7 +20,7 @@ STALE = "Reload the page."
 
 
 def check_envelope(body: object, callbacks: Mapping[str, Any]) -> None:
-    """Raise `BadRequestError` unless `body` asks for one of the `callbacks` with the values that it reads.
+    """Raise `BadRequestError` unless `body` calls one of the `callbacks` with the values that it reads.
 
     Args:
         body: decoded JSON. callbacks: Dash's `callback_map`, by output.
@@ -42,9 +42,9 @@ def check_envelope(body: object, callbacks: Mapping[str, Any]) -> None:
 
 
 def check_words(words: Iterable[str]) -> None:
-    """Raise `BadRequestError` where a word that Dash has signed (of what job or page) cannot be one.
+    """Raise `BadRequestError` if a word signed by Dash (the name of a job or page) cannot be valid.
 
-    Dash compares signatures in ASCII only, and fails at others.
+    Dash compares signatures in ASCII only, and fails on others.
     """
     if not all(word.isascii() for word in words):
         raise BadRequestError(f"The request's address has words that this server never gave. {STALE}")
@@ -54,7 +54,7 @@ def guard(server: Flask, callbacks: Mapping[str, Any], prefix: str = "") -> None
     """Check every callback's request before Dash sees it.
 
     Args:
-        server: Dash's. callbacks: its `callback_map`. prefix: what stands before Dash's own routes.
+        server: Dash's. callbacks: its `callback_map`. prefix: the path in front of Dash's own routes.
     """
 
     @server.before_request
@@ -75,7 +75,7 @@ def _fits(values: object, declared: list[dict[str, Any]]) -> bool:
     if not isinstance(values, list) or len(values) != len(declared):
         return False
     for value, dependency in zip(values, declared, strict=True):
-        if dependency["id"].startswith("{"):  # a pattern: a list of whatever matches
+        if dependency["id"].startswith("{"):  # a pattern: a list of all matches
             if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
                 return False
         elif not _is_part(value, dependency["id"], dependency["property"]):
@@ -84,7 +84,7 @@ def _fits(values: object, declared: list[dict[str, Any]]) -> bool:
 
 
 def _are_outputs(values: object, output: str) -> bool:
-    """Whether the outputs are those that the callback's name is made of ("..a.data...b.data.." or "a.data@hash")."""
+    """Whether the outputs are the ones in the callback's name ("..a.data...b.data.." or "a.data@hash")."""
     several = output.startswith("..")
     names = output[2:-2].split("...") if several else [output]
     found = values if isinstance(values, list) else [values]

@@ -5,9 +5,9 @@ address bar ───► address ───────┴─► run-info ──r
 graphs ────────► VIEW-picked ──────────────────reduce──► selection
 strip, keys … ─► proposal ─────────────────────reduce──► selection
 
-`show` waits in the browser for answers of dashboard/web/routes/figures.py, asked for when something was chosen; what
-has not come by then, `arrived` brings. Views' words say which derived results they wait for; the page wants these
-through one background callback more:
+In the browser, `show` waits for answers from dashboard/web/routes/figures.py, which are requested as soon as something
+is selected; `arrived` delivers those that come later. The text of a view says which derived results it waits for; the
+page requests these through one more background callback:
 
 open cards ──derived-request──► derive (background) ──derived-progress, derived-result──► arrived ──show──► …
 """
@@ -33,7 +33,7 @@ from dashboard.views.state import options_in, settings_of
 from dashboard.web.model_picker import known_model
 from dashboard.web.services import Services, guarded
 
-MOST_WANTED = 24  # derived results that one page asks for at a time
+MOST_WANTED = 24  # derived results that one page may request at a time
 GONE = {  # by what asked for the run
     "link": "This server no longer has the run that the link names. Run its text again to see it.",
     "step": "This server no longer has the run of this step. What was shown stays: go on from here with Undo or Redo.",
@@ -73,8 +73,8 @@ def _submit(app: Dash, services: Services) -> None:
 
 
 def capture_job(services: Services, request: RunRequest) -> JobSpec:
-    """The job of a run, with what its model needs first. Until that is done it has a provisional name, for the true one
-    holds a hash of the model's files, which may be gigabytes.
+    """The job of a run, after what its model needs. Until that is done the job has a provisional name, because the
+    final name holds a hash of the model's files, which may be gigabytes.
     """
     model = services.catalog.readiness(request.model, request.revision)
     payload = {"request": request.to_json(), "fingerprint": model.fingerprint}
@@ -83,7 +83,7 @@ def capture_job(services: Services, request: RunRequest) -> JobSpec:
 
 
 def check_tokens(services: Services, request: RunRequest) -> None:
-    """Raise `TextTooLongError` at once where the tokens can be counted here; else the worker counts them."""
+    """Raise `TextTooLongError` at once if the tokens can be counted here; otherwise the worker counts them."""
     entry, most = services.catalog.admit(request.model), services.settings.max_tokens
     check_characters(len(request.text), entry.title, entry.limit, most)
     tokens = services.catalog.count_tokens(entry.name, request.text)
@@ -92,8 +92,7 @@ def check_tokens(services: Services, request: RunRequest) -> None:
 
 
 def _derive(app: Dash, services: Services) -> None:
-    """The derived results that the open cards want and that are not there: one set, which changes with what is
-    selected."""
+    """Register the callback for the missing derived results of the open cards: one set, which follows the selection."""
 
     @app.callback(
         Output(ids.DERIVED_RESULT, "data"),
@@ -110,7 +109,7 @@ def _derive(app: Dash, services: Services) -> None:
 
 
 def derived_jobs(services: Services, wants: Sequence[object]) -> JobSet:
-    """The jobs of those derived results that are not there; one that is refused says why, and holds up no other.
+    """The jobs of the missing derived results; a refused one states its reason and holds up no other.
 
     Raises:
         BadRequestError: one cannot be read, and has no name by which the page knows it.
@@ -131,7 +130,7 @@ def derived_jobs(services: Services, wants: Sequence[object]) -> JobSet:
 
 
 def derived_job(services: Services, request: DerivedRequest) -> JobSpec | None:
-    """The job of a derived result, with what its model needs first; None where the result is there.
+    """The job of a derived result, after what its model needs; None if the result exists.
 
     Raises:
         DashboardError: the run is not here, or cannot have this result.
@@ -149,7 +148,7 @@ def _needed_by(run: ModelRun, services: Services) -> JobSpec | None:
     """The preparation of a run's model, if it needs one."""
     try:
         ready = services.catalog.readiness(run.request.model, run.request.revision)
-    except DashboardError:  # a notebook's own model, or one that left: who computes says what is wrong
+    except DashboardError:  # a notebook's own model, or a deleted one; the job itself will say what is wrong
         return None
     return preparation(run.request.model, run.request.revision) if ready.preparable else None
 
@@ -183,8 +182,8 @@ def _from_submit(services: Services, submitted: dict[str, Any], raw: object) -> 
             selection = Selection.from_json(raw)
             before = services.store.open(selection.run)
         except DashboardError:
-            selection = None  # the run that was shown has left the store: nothing to carry over
-    options: dict[str, Any] | None = {} if opened_example(run, before) else None  # an example is shown as it was meant
+            selection = None  # the previous run is no longer in the store, so there is nothing to carry over
+    options: dict[str, Any] | None = {} if opened_example(run, before) else None  # examples use default options
     return {**describe_run(run), "start": start_of(run, before, selection), "options": options}
 
 
@@ -205,7 +204,7 @@ def _from_address(services: Services, views: Sequence[View], address: object) ->
 
 
 class _InBrowser:
-    """Callbacks that run in the browser alone; the functions are in assets/."""
+    """Callbacks that run only in the browser; their functions are in assets/."""
 
     def __init__(self, app: Dash) -> None:
         self._app = app
@@ -215,7 +214,7 @@ class _InBrowser:
 
 
 def _selecting(browser: _InBrowser, views: Sequence[View]) -> None:
-    """What is chosen becomes the selection, which has one writer; then the steppers show it."""
+    """Callbacks that turn clicks into the selection, which has one writer, and show it in the steppers."""
     chosen = [Input(ids.picked_id(view.name), "data") for view in views if view.selects is not None]
     browser(
         "reduce",
@@ -238,7 +237,7 @@ def _selecting(browser: _InBrowser, views: Sequence[View]) -> None:
 
 
 def _showing(browser: _InBrowser, views: Sequence[View]) -> None:
-    """Figures and words follow the selection and the options; options follow links and steps."""
+    """Callbacks that make figures and text follow the selection and options, and options follow links and steps."""
     settings = [(one.id, one.property) for one in settings_of(views)]
     shown = [(ids.graph_id(view.name), "figure") for view in views] + [
         (ids.panel_id(view.name), "words") for view in views
@@ -265,7 +264,7 @@ def _showing(browser: _InBrowser, views: Sequence[View]) -> None:
 
 
 def _around(browser: _InBrowser) -> None:
-    """Address, picker, form, notices, and what is heard of derived results."""
+    """Callbacks for the address, picker, form, notices, and news of derived results."""
     browser("openAddress", Output(ids.ADDRESS, "data"), Input(ids.CATALOG, "data"), initial=True)
     browser(
         "pickerLines",
@@ -278,7 +277,7 @@ def _around(browser: _InBrowser) -> None:
     )
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
-    # alone: Dash holds back what waits for a result as well
+    # a callback of its own: Dash holds back one that also waits for a result
     browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))
     browser("derivedResult", Input(ids.DERIVED_RESULT, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))

@@ -1,4 +1,4 @@
-"""The layout of the cards: a row of tabs each, and below it what the open one shows. No callbacks here."""
+"""The layout of the cards: each a row of tabs above the open tab's content. No callbacks here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dashboard.components import ids
 from dashboard.components.card_tabs import CardTabs
 from dashboard.components.markup import attributes, frozen, plain
 from dashboard.components.view_panel import ViewPanel
+from dashboard.exports.sheet import DPI, PRINT_WIDTHS
 from dashboard.figures.theme import LIGHT, empty_figure, in_theme
 from dashboard.views.cards import Card, cards_of
 from dashboard.views.controls import Choice, Control, Number, Slider, Switch, Text
@@ -25,15 +26,14 @@ FORMATS = {
     "html": "A page with the figure, which works offline",
     "csv": "The numbers, for a spreadsheet or pandas",
 }
-WIDTHS = (
-    ("screen", "Screen", "Each figure as wide as it likes"),
-    ("170mm", "170 mm", "For print: the width of a page; PNG at 300 dpi"),
-    ("85mm", "85 mm", "For print: one of two columns; PNG at 300 dpi"),
+WIDTHS = (  # of pictures: value, words, what it is for
+    ("screen", "Screen", "The width of the figure on the screen"),
+    *((name, f"{millimetres} mm", f"For print; PNG at {DPI} dpi") for name, millimetres in PRINT_WIDTHS.items()),
 )
 
 
 def cards_box(views: Sequence[View]) -> html.Div:
-    """All cards; the first has the large place (assets/state/card-places.js moves another there)."""
+    """All cards; the first has the large slot (assets/state/card-places.js moves another there)."""
     cards = cards_of(views)
     return html.Div(
         [_card(card) for card in cards], className="cards", id=ids.CARDS, **attributes(data_large=cards[0].name)
@@ -41,13 +41,13 @@ def cards_box(views: Sequence[View]) -> html.Div:
 
 
 def tick(words: str, name: str) -> html.Button:
-    """A choice of how files are made; the browser keeps all of one name alike."""
+    """A checkbox for how files are made; the browser keeps all checkboxes of the same name in sync."""
     state = attributes(data_export_choice=name, aria_checked="false")
     return html.Button(words, className="tick", type="button", role="checkbox", **state)
 
 
 def _card(card: Card) -> html.Section:
-    """A row of tabs, and below it what the open one shows; *Enlarge* gives the card the large place."""
+    """A row of tabs above the open tab's content; *Enlarge* gives the card the large slot."""
     tabs = [
         {
             "id": ids.tab_id(card.name, view.name),
@@ -59,7 +59,7 @@ def _card(card: Card) -> html.Section:
     ]
     words = {"aria_label": f"Enlarge {card.title}", "data_enlarge": card.name, "aria_pressed": "false"}
     enlarge = html.Button(
-        "⤢", type="button", className="quiet enlarge", title="Give this card the large place", **attributes(**words)
+        "⤢", type="button", className="quiet enlarge", title="Enlarge this card", **attributes(**words)
     )
     panels = [_panel(view) for view in card.views]
     return html.Section(
@@ -74,7 +74,7 @@ def _card(card: Card) -> html.Section:
 
 
 def _panel(view: View) -> ViewPanel:
-    """What a tab shows: heading and options, the figure with what stands around it, and a line of exact numbers."""
+    """The content of a tab: heading and options, the figure and the text around it, and a line of exact numbers."""
     graph = dcc.Graph(
         id=ids.graph_id(view.name),
         figure=in_theme(empty_figure(), LIGHT),
@@ -101,14 +101,14 @@ def _panel(view: View) -> ViewPanel:
 
 
 def _late(view: str, component: Component) -> html.Div:
-    """Where a component will be when its tab is first opened: its scripts are loaded then (assets/state/late.js)."""
+    """A slot for a component whose scripts are loaded when its tab is first opened (assets/state/late.js)."""
     return html.Div(
         id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json()))
     )
 
 
 def _export(view: View) -> list[Component]:
-    """What the browser saves of a card (assets/components/export-menu.js)."""
+    """A card's export menu; the browser saves the files (assets/components/export-menu.js)."""
     groups = [_formats(view.name, "Export", ("png", "svg", "html", *(["csv"] if view.table else [])))]
     groups += [
         _formats(extra.name, f"Export: {extra.title.lower()}", ("png", "svg", "html", "csv")) for extra in view.more
@@ -121,7 +121,7 @@ def _export(view: View) -> list[Component]:
 
 
 def _widths() -> html.Div:
-    """How wide pictures are: the browser remembers it (assets/components/picture-paper.js)."""
+    """The choice of picture widths, which the browser remembers (assets/components/picture-paper.js)."""
     buttons = [
         html.Button(
             words,

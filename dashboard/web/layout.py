@@ -33,11 +33,11 @@ TITLE = "Transformer dashboard"
 
 
 def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[View], embedded: bool = False) -> html.Div:
-    """The whole page; equal for equal arguments, so that several web processes agree.
+    """The whole page; equal arguments give equal layouts, so that several web processes agree.
 
     Args:
-        embedded: it stands inside another page and takes no new text: what needs a worker is not shown
-            (assets/style/parts/embedded.css), and it can be opened in a tab of its own.
+        embedded: the page is inside another page and accepts no new text. Anything that needs a worker is hidden
+            (assets/style/parts/embedded.css), and the page can be opened in a tab of its own.
     """
     toured = not embedded and EXAMPLE.model in [entry.name for entry in entries]
     firsts = [card.views[0] for card in cards_of(views)]
@@ -79,8 +79,8 @@ def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vie
 
 
 def _count_no_clicks(part: Any) -> None:
-    """Dash counts the clicks within each of its elements that has an id, and renders what holds the count again each
-    time. Only buttons and links need that."""
+    """Stop Dash from counting clicks within an element with an id, which renders its container again each time. Only
+    buttons and links need the count."""
     if isinstance(part, html.Button | html.A) or getattr(part, "id", None) is None or hasattr(part, "n_clicks"):
         return
     if "disable_n_clicks" in part._prop_names:
@@ -88,7 +88,7 @@ def _count_no_clicks(part: Any) -> None:
 
 
 def _for_asking(view: View, first: bool) -> dict[str, Any]:
-    """What the browser must know to ask for what a view shows (assets/state/show.js)."""
+    """What the browser must know to request a view's content (assets/state/show.js)."""
     options = [ids.control_id(view.name, control.name) for control in view.controls if control != SHOW]
     return {
         "name": view.name,
@@ -125,7 +125,7 @@ def _stores(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vi
 
 
 def _settings(views: Sequence[View]) -> list[dict[str, Any]]:
-    """What can be set on the page, for the browser: component, name in the address, default."""
+    """The page's settings for the browser: component, address parameter, default."""
     return [
         {"id": one.id, "property": one.property, "name": one.name, "standard": one.control.default}
         for one in settings_of(views)
@@ -185,7 +185,7 @@ def _header(settings: Settings, entries: Sequence[ModelCard], embedded: bool, to
 
 
 def _quiet(words: str, name: str, **more: Any) -> html.Button:
-    """A button without a border, which assets/ listens to."""
+    """A button without a border, for code in assets/ to listen to."""
     return html.Button(words, id=name, className="quiet", **more)
 
 
@@ -340,7 +340,7 @@ def _stepper(label: str, name: str) -> html.Span:
 
 
 def _export_menu() -> html.Details:
-    """What the browser saves of the whole page."""
+    """The export menu of the whole page; the browser saves the files."""
     rows = (
         (
             "report.html",

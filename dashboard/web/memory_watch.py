@@ -1,5 +1,5 @@
-"""A web process that holds too much memory makes room for a fresh one, as a worker does. It needs nothing but
-gunicorn."""
+"""A memory limit for a web process: one that holds too much ends to make room for a fresh one, as a worker does. Needs
+only gunicorn."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from dashboard.system.container import held_bytes
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
-ENDING_SECONDS = 30.0  # in which the requests under way may end; gunicorn's own `graceful_timeout`
-FAR_TOO_MUCH = 2.0  # times the limit: then nothing is waited for
+ENDING_SECONDS = 30.0  # for current requests to finish; gunicorn's own `graceful_timeout`
+FAR_TOO_MUCH = 2.0  # multiples of the limit; above, the process waits for nothing
 
 
 def watch_memory(settings: Settings) -> None:
-    """Begin to watch this process, in a thread. Above `settings.web_gigabytes` it takes no more requests, answers those
-    it has, and ends; gunicorn, which keeps the port, starts another, and who asks meanwhile waits for that one.
+    """Start a thread that watches this process. Above `settings.web_gigabytes` the process accepts no more requests,
+    answers those it has, and ends. gunicorn, which keeps the port open, starts another, and requests in between wait
+    for it.
     """
     limit = settings.web_gigabytes * 1e9
     threading.Thread(target=_watch, args=(limit,), name="memory-watch", daemon=True).start()

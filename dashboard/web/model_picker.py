@@ -1,4 +1,4 @@
-"""A model as the page knows it: its line in the picker, and the facts that the form and the empty cards need."""
+"""A model as the page sees it: its line in the picker, and the facts that the form and the empty cards need."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from dashboard.errors import DashboardError, without_paths
 
 
 def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None:
-    """`line` and `facts` of a model as they are now (a run may have fetched it); None where the catalog no longer has
-    it.
+    """The current `line` and `facts` of a model (a run may have fetched it); None if it is no longer in the catalog.
 
     Args:
-        most: tokens that this server takes at most.
+        most: tokens that this server accepts at most.
     """
     try:
         card = catalog.get(name)
@@ -27,14 +26,14 @@ def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None
 
 
 def facts_of(card: ModelCard, most: int) -> dict[str, Any]:
-    """What the browser must know of a model before it is run."""
+    """What the browser must know about a model before running it."""
     fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
     found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, most)}
     return found | {"refusal": without_paths(card.refusal)}
 
 
 def line_of(card: ModelCard) -> dict[str, Any]:
-    """One line of the picker; a model that cannot be run is there with the reason, and cannot be chosen."""
+    """One line of the picker; a model that cannot be run is listed with the reason and is disabled."""
     words: list[Any] = [html.B(card.title, dir="auto"), html.Span(model_words(card), className="detail")]
     if card.refusal or card.note:
         note = without_paths(f"not supported: {card.refusal}" if card.refusal else card.note)

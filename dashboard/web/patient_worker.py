@@ -1,10 +1,10 @@
-"""gunicorn's threaded worker, with time limits: a client that sends or reads slowly holds a thread for so long and no
-longer.
+"""gunicorn's threaded worker with time limits: a client that sends or reads slowly holds a thread only for a limited
+time.
 
-A thread reads a request and sends its answer. gunicorn bounds neither, so 16 half-sent bodies or unread downloads would
-hold every thread. Here a request must arrive whole within `Settings.request_seconds`, and each piece of an answer must
-be taken within `Settings.send_seconds`; otherwise the connection ends. Downloads of any length come through as long as
-they move. A connection on which nothing was sent yet takes no thread at all.
+A thread reads a request and sends its answer. gunicorn limits neither, so 16 half-sent bodies or unread downloads would
+hold every thread. Here a whole request must arrive within `Settings.request_seconds`, and the client must accept each
+piece of an answer within `Settings.send_seconds`; otherwise the connection is closed. Downloads of any length succeed
+as long as they keep moving. A connection that has sent nothing yet holds no thread at all.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from gunicorn.workers import gthread
 
 from dashboard.settings import Settings
 
-PIECE = 1 << 18  # bytes of an answer that must be taken within the limit: 13 kB a second, as the setting is by default
-FIRST_BYTE_SECONDS = 0.05  # for which a thread waits on a new connection before the poller does
+PIECE = 1 << 18  # bytes of an answer to accept within the limit: 13 kB a second with the default setting
+FIRST_BYTE_SECONDS = 0.05  # that a thread waits on a new connection before handing it to the poller
 T = TypeVar("T")
 
 
 class BoundedSocket(socket.socket):
-    """A client's connection whose waits end; it then raises what a broken connection raises, which gunicorn takes in
-    silence.
+    """A client's connection with limited waits; at the limit it raises the error of a broken connection, which gunicorn
+    ignores silently.
 
     Attributes:
-        read_until: monotonic time at which the request must be here. send_seconds: for each piece of an answer.
+        read_until: monotonic time by which the request must have arrived. send_seconds: for each piece of an answer.
     """
 
     read_until = math.inf
@@ -48,14 +48,14 @@ class BoundedSocket(socket.socket):
             self._send_piece(whole[start : start + PIECE], flags)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Each wait for the client is bounded, not the whole of it."""
+        """Send a file; each wait for the client is limited, not the whole transfer."""
         return self._within(self.send_seconds, lambda: socket.socket.sendfile(self, file, offset, count))
 
     def _send_piece(self, piece: memoryview, flags: int) -> None:
         self._within(self.send_seconds, lambda: socket.socket.sendall(self, piece, flags))
 
     def _within(self, seconds: float, work: Callable[[], T]) -> T:
-        if self.gettimeout() == 0:  # gunicorn only looks whether something has come
+        if self.gettimeout() == 0:  # gunicorn is only checking for input
             return work()
         try:
             if seconds <= 0:
@@ -74,7 +74,7 @@ class PatientWorker(gthread.ThreadWorker):
         super().init_process()
 
     def handle(self, conn: gthread.TConn) -> Any:
-        """Answer one request of a connection; gunicorn's own, on a bounded socket."""
+        """Answer one request of a connection with gunicorn's own code, on a bounded socket."""
         if not isinstance(conn.sock, BoundedSocket):
             conn.sock = BoundedSocket(fileno=conn.sock.detach())
             conn.sock.send_seconds = self.settings.send_seconds

@@ -1,5 +1,5 @@
-"""Recent: this browser's own runs, in a panel beside the page. It is made when it is first opened
-(assets/components/recent-runs.js), so the page does not pay for it before."""
+"""Recent: this browser's own runs, in a side panel. The panel is created when it is first opened
+(assets/components/recent-runs.js), so it costs the page nothing before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROW_HEIGHT = 44  # pixels: two lines
 
 
 def recent_slot() -> html.Div:
-    """Where the panel will be; until then, a description of it."""
+    """The panel's slot; until the panel is opened, it holds only a description."""
     return html.Div(
         id=ids.RECENT_SLOT, **attributes(data_panel=json.dumps(_panel(), default=lambda part: part.to_plotly_json()))
     )

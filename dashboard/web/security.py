@@ -1,5 +1,4 @@
-"""Who may ask, and what answers say for a browser's safety: hosts, requests of this server's own pages, the cookie that
-names a visitor, headers."""
+"""Security of requests and answers: hosts, requests from this server's own pages, the visitor's cookie, and headers."""
 
 from __future__ import annotations
 
@@ -22,23 +21,23 @@ UNUSED = (
     *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
 )
 PERMISSIONS = ", ".join([*(f"{name}=()" for name in UNUSED), "clipboard-write=(self)"])
-# the page's own first one: the navigation before it may come from a link on another site, and then a browser sends no
-# SameSite=Strict cookie, though it has one
+# the page's own first request: the navigation before it may come from a link on another site, and the browser then
+# sends no SameSite=Strict cookie, even if it has one
 FIRST_REQUEST = "_dash-layout"
 LOOPBACK_NAMES = ("localhost", "*.localhost")
 
 
 def secure(app: Flask, policy: str, embedded: bool) -> None:
-    """Give every answer the headers that browsers ask for.
+    """Add security headers to every answer.
 
     Args:
-        policy: Content-Security-Policy. embedded: whether pages of other origins may stand around this one.
+        policy: Content-Security-Policy. embedded: whether pages of other origins may contain this one.
     """
     app.after_request(lambda response: _finish(response, policy, embedded))
 
 
 def refuse_other_hosts(app: Flask, settings: Settings) -> None:
-    """Answer requests for this server's own hosts only (`answers_for`)."""
+    """Answer only requests for this server's own hosts (`answers_for`)."""
     app.before_request(lambda: _gate(settings))
 
 
@@ -51,7 +50,7 @@ def name_visitors(app: Flask, visitors: VisitorLists, path: str) -> None:
 
 
 def host_name(raw: str) -> str:
-    """The name of a Host header or an origin's `host:port`: without port and brackets, in small letters."""
+    """The name in a Host header or in an origin's `host:port`: without port and brackets, in lower case."""
     try:
         return (urlsplit(f"//{raw}").hostname or "").rstrip(".")
     except ValueError:
@@ -67,7 +66,7 @@ def is_loopback(name: str) -> bool:
 
 
 class _Asked(Protocol):
-    """What is read of a request."""
+    """The parts of a request that are read here."""
 
     @property
     def is_secure(self) -> bool: ...
@@ -77,20 +76,20 @@ class _Asked(Protocol):
 
 
 def is_encrypted(asked: _Asked) -> bool:
-    """Whether the browser's connection is encrypted, as far as this server or the proxy in front of it says."""
+    """Whether the browser's connection is encrypted, as far as this server or the proxy in front of it can tell."""
     return asked.is_secure or asked.headers.get("X-Forwarded-Proto") == "https"
 
 
 def answers_for(raw: str, bound: str, host: str, allowed: str | None) -> bool:
     """Whether this server answers a request for a host.
 
-    A page elsewhere can give its own name this machine's address after it was loaded (DNS rebinding), and then read
-    what the server says; the name in the request gives it away. A server of this machine alone answers for this
-    machine's names; one that others reach cannot know its names, and answers for all unless it is told.
+    A page elsewhere can point its own name to this machine's address after it was loaded (DNS rebinding), and then read
+    what the server says; the name in the request gives it away. A server that only this machine can reach answers for
+    this machine's names. A server that others can reach cannot know its names, and answers for all unless configured.
 
     Args:
         raw: the request's Host header. bound: the address that the server listens on. host: the HOST setting.
-        allowed: the DASHBOARD_HOSTS setting: names with commas between, `*.team.example` for every name below, `*` for
+        allowed: the DASHBOARD_HOSTS setting: names separated by commas, `*.team.example` for every name below, `*` for
             all.
     """
     named = [name.strip() for name in (allowed or "").split(",") if name.strip()]
@@ -109,14 +108,14 @@ def from_own_page(headers: Mapping[str, str], host: str) -> bool:
     """Whether a request that changes something comes from a page of this server, as far as the browser says.
 
     Args:
-        headers: the request's. host: the host that it was sent to, with its port.
+        headers: the request's. host: the requested host, with its port.
     """
     site = headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
     origin = headers.get("Origin")
     if origin is None:
-        return True  # a program, not a page: it has no one else's cookie
+        return True  # a program, not a page: it has nobody else's cookie
     hosts = {host.lower(), headers.get("X-Forwarded-Host", "").split(",")[0].strip().lower()}
     return urlsplit(origin).netloc.lower() in hosts - {""}
 
@@ -136,13 +135,13 @@ def _gate(settings: Settings) -> Response | None:
 
 
 def asker(visitors: VisitorLists | None) -> str:
-    """Whose request this is, for turns and shares: the visitor, else the address that it comes from."""
+    """The identity of the requester, for turns and shares: the visitor, or else the request's address."""
     visitor = None if visitors is None else visitors.visitor_in(request.cookies)
     return visitor or f"at {request.remote_addr}"
 
 
 def own_json(asked: Request, needs_json: bool) -> dict[str, Any]:
-    """The JSON of a request from a page of this server; {} where none is needed."""
+    """The JSON of a request from a page of this server; {} if no JSON is needed."""
     if not from_own_page(dict(asked.headers), asked.host):
         raise BadRequestError(
             "This did not come from this server's own page. Reload the page; behind a proxy, whoever keeps it must "
@@ -151,7 +150,7 @@ def own_json(asked: Request, needs_json: bool) -> dict[str, Any]:
         )
     try:
         raw = asked.get_json(silent=True) if needs_json and asked.is_json else {}
-    except RecursionError:  # brackets in brackets in brackets
+    except RecursionError:  # brackets nested too deeply
         raw = None
     if not isinstance(raw, dict) or (needs_json and not raw):
         raise BadRequestError("Send JSON (Content-Type: application/json) with name or pinned.")
@@ -159,11 +158,11 @@ def own_json(asked: Request, needs_json: bool) -> dict[str, Any]:
 
 
 def _introduce(response: Response, visitors: VisitorLists, path: str) -> Response:
-    """Give a browser that has none its visitor's name, and let the one it has last as long again."""
+    """Give a new browser its visitor's name, and renew the name of a known one."""
     if request.path.endswith(FIRST_REQUEST) and response.status_code == 200:
         try:
             cookie = visitors.cookie_of(visitors.visitor_in(request.cookies) or new_visitor())
-        except OSError:  # the disk is full, perhaps: a page without a list of runs is better than none
+        except OSError:  # perhaps a full disk: a page without a list of runs is better than none
             log.exception("visitors cannot be named: the server's secret is missing")
             return response
         response.headers["Cache-Control"] = "no-store"
@@ -183,7 +182,7 @@ def _introduce(response: Response, visitors: VisitorLists, path: str) -> Respons
 
 
 def security_policy(script_hashes: Sequence[str], ancestors: Sequence[str] = ()) -> str:
-    """Content-Security-Policy: nothing from another host, and no page of another site around this one but `ancestors`.
+    """Content-Security-Policy: nothing from another host, and no other site's page around this one except `ancestors`.
 
     Plotly's charts need no 'unsafe-eval' (its 3-D ones neither, as of plotly.js 4.1.1; see docs/decisions/015).
     """
@@ -200,16 +199,16 @@ def security_policy(script_hashes: Sequence[str], ancestors: Sequence[str] = ())
 
 
 def _finish(response: Response, policy: str, embedded: bool) -> Response:
-    """A run's address is all that it takes to read it, so it is not told to other sites, and no other site may hold
-    it."""
+    """Set the security headers. A run's address is all it takes to read the run, so other sites must neither learn nor
+    load it."""
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("Permissions-Policy", PERMISSIONS)
     response.headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if embedded else "same-origin")
-    # elsewhere browsers only warn of it
+    # elsewhere, browsers ignore it with a warning
     if not embedded and (is_encrypted(request) or is_loopback(host_name(request.host))):
         response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    if request.path.endswith("favicon.ico"):  # else a browser asks again whenever the address changes
+    if request.path.endswith("favicon.ico"):  # otherwise a browser requests it again whenever the address changes
         response.headers["Cache-Control"] = "public, max-age=86400"
     return response

@@ -1,4 +1,4 @@
-"""What callbacks and routes read: runs, models, settings, and the visitors' lists."""
+"""The services that callbacks and routes use: runs, models, settings, and the visitors' lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Services:
-    """Runs, models, settings, and where there are any, the visitors' lists of runs."""
+    """Runs, models, settings and, if the server has visitors, their lists of runs."""
 
     settings: Settings
     store: RunStore
@@ -32,13 +32,14 @@ class Services:
     visitors: VisitorLists | None = None
 
     def opened(self, key: str) -> str:
-        """Note that this request's visitor has opened a run; gives their name for it. What fails here fails no run."""
+        """Record that this request's visitor has opened a run, and return their name for it. Errors here never fail a
+        run."""
         visitor = None if self.visitors is None else self.visitors.visitor_in(ctx.cookies or {})
         if self.visitors is None or visitor is None:
             return ""
         try:
             return self.visitors.opened(visitor, key).name
-        except OSError:  # the disk is full, perhaps
+        except OSError:  # perhaps the disk is full
             log.exception("a visitor's list of runs cannot be kept")
             return ""
 
@@ -46,8 +47,8 @@ class Services:
         """The selection's run.
 
         Raises:
-            RunNotFoundError: it is not there. BadSelectionError: it has no such token, layer or head.
-            ReplacedRunError: it was computed again since the page that asks has opened it.
+            RunNotFoundError: there is no such run. BadSelectionError: it has no such token, layer or head.
+            ReplacedRunError: it was computed again after the requesting page opened it.
         """
         run = self.store.open(selection.run)
         selection.checked(run)
@@ -62,10 +63,10 @@ class Services:
 
 
 def guarded(function: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Call a function; an error is its sentence (`said`), and one that nobody foresaw is logged.
+    """Call a function and turn an error into its sentence (`said`); unexpected errors are logged.
 
     Raises:
-        ReplacedRunError: a run was computed again; nothing of the new one may be shown beside what there is.
+        ReplacedRunError: a run was computed again; nothing of the new one may be shown beside the old one.
     """
     try:
         return function(), None

@@ -1,4 +1,4 @@
-"""`python -m dashboard serve`: web and worker together, for one person; both end with it."""
+"""`python -m dashboard serve`: web process and worker together, for one person; both end with this process."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from dashboard.system.parent_watch import end_with
 
 log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds for the page to come up
-ENDING = 8.0  # seconds that web and worker have to end
-FIRST_WAIT = 1.0  # seconds before a worker that ended is started again
-LONGEST_WAIT = 10.0  # where it keeps ending
-LONG_LIFE = 60.0  # seconds after which a worker that ends is no longer one that keeps ending
+ENDING = 8.0  # seconds that web process and worker have to end
+FIRST_WAIT = 1.0  # seconds before a worker that ended is restarted
+LONGEST_WAIT = 10.0  # the longest such wait for a worker that keeps ending
+LONG_LIFE = 60.0  # seconds after which a worker that ends does not count as one that keeps ending
 
 
 def location(settings: Settings) -> str:
-    """`host:port` as gunicorn and addresses write it: an IPv6 host stands in brackets."""
+    """`host:port` as in addresses and for gunicorn: with brackets around an IPv6 host."""
     host = bare_host(settings)
     return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
 
 
 def bare_host(settings: Settings) -> str:
-    """The host as a socket takes it: without brackets."""
+    """The host in the form that sockets take: without brackets."""
     return settings.host.removeprefix("[").removesuffix("]")
 
 
 def check_port(settings: Settings) -> None:
-    """Raise `SettingsError` where the port cannot be served on."""
+    """Raise `SettingsError` if the port cannot be used."""
     host = bare_host(settings)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -58,7 +58,7 @@ def check_port(settings: Settings) -> None:
 
 
 def check_model(settings: Settings) -> None:
-    """Raise `SettingsError` where the model that is loaded at the start is a bundled one that has not been fetched."""
+    """Raise `SettingsError` if the model to load at the start is a bundled one that has not been fetched."""
     entry = Catalog(settings).get(settings.default_model)
     if entry.source == "bundled" and not entry.here:
         raise SettingsError(
@@ -68,7 +68,7 @@ def check_model(settings: Settings) -> None:
 
 
 def web_command(settings: Settings) -> list[str]:
-    """gunicorn with threads; the Procfile's `web:` line names the same options."""
+    """The command for gunicorn with threads; the Procfile's `web:` line has the same options."""
     return [
         sys.executable,
         "-m",
@@ -89,8 +89,7 @@ class ProcessGroup:
     """The two children of `serve`.
 
     Attributes:
-        started: when the worker was started last. due: when it is started again, while it is not there (both
-            monotonic).
+        started: when the worker was last started. due: when to restart it, while it is not running (both monotonic).
         wait: seconds between its last end and its next start.
     """
 
@@ -116,8 +115,7 @@ class ProcessGroup:
             self.started, self.due = time.monotonic(), None
 
     def tend_worker(self) -> None:
-        """Start the worker's supervisor again where it has ended; one that keeps ending waits longer each time, 1 … 10
-        s."""
+        """Restart the worker's supervisor if it has ended; one that keeps ending waits longer each time, 1 … 10 s."""
         if self.children["worker"].poll() is None:
             return
         now = time.monotonic()
@@ -139,7 +137,7 @@ class ProcessGroup:
                 child.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
-                with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the system
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it is stuck in a system call
                     child.wait(ENDING)
 
 
@@ -150,7 +148,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         settings: where and how. say: prints a line for the person who started it.
 
     Returns:
-        The exit code: 0 after an interrupt, 1 where the web process did not start or ended by itself.
+        The exit code: 0 after an interrupt, 1 if the web process did not start or ended by itself.
 
     Raises:
         SettingsError: the port or the cache folder cannot be used, or the model is missing.

@@ -1,6 +1,6 @@
-"""A tour of one example in five steps, each of which points at a part of the page (assets/components/tour.js).
+"""A tour of one example in five steps, each pointing at a part of the page (assets/components/tour.js).
 
-What the steps say of the model is computed in tests/integration/test_claims.py.
+The steps' claims about the model are computed in tests/integration/test_claims.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dashboard.components.glossary import term
 from dashboard.components.markup import attributes, frozen
 from dashboard.contracts.selection import LOCATION
 
-INDEX = 0  # of the example
+INDEX = 0  # index of the example
 MARKED = re.compile(r"(`[^`]+`|\*[^*]+\*)")
 EXAMPLE = EXAMPLES[INDEX]
 
@@ -28,9 +28,9 @@ class Step:
     """One step.
 
     Attributes:
-        title: its heading. points_at: the CSS selector of the part. first, second: what it says, a paragraph each; in
-            it `·to` is a token, *head* a term of the glossary, and *heads|head* one that is written otherwise.
-        tab: the id of the tab that must be open there.
+        title: its heading. points_at: the CSS selector of the part. first, second: its text, one paragraph each, in
+            which `·to` is a token, *head* a glossary term, and *heads|head* a term in a different form.
+        tab: the id of the tab that must be open for the step.
     """
 
     title: str
@@ -107,7 +107,7 @@ def _step(step: Step, number: int) -> html.Div:
 
 
 def _marked(piece: str) -> Any:
-    """A part of a paragraph: a token, a term, or text."""
+    """A part of a paragraph: a token, a term, or plain text."""
     if piece.startswith("`"):
         return html.Span(piece.strip("`"), className="tok")
     if piece.startswith("*"):

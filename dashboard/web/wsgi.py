@@ -1,4 +1,4 @@
-"""The one module whose import has an effect: `server` is what gunicorn serves."""
+"""The only module whose import has an effect: gunicorn serves its `server`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ watch_memory(settings)
 
 
 def _import_early() -> None:
-    """scikit-learn takes a second to import: better now than in front of the first figure."""
+    """Import scikit-learn, which takes a second, now rather than before the first figure."""
     import sklearn.decomposition  # noqa: F401
 
 

@@ -63,16 +63,15 @@ test("what holds no name is not copied, and the figure itself stays as it was", 
   assert.strictEqual(app.coloured(before.data[2], valueOf), before.data[2]);
 });
 
-test("a figure of a thousand tokens takes less than a millisecond", () => {
+test("cells, texts and lists of a thousand tokens are handed on, not copied", () => {
   const large = figure();
   large.data[0].z = { dtype: "u1", bdata: "A".repeat((4 * 1024 * 1024) / 3), shape: "1024, 1024" };
   large.data[0].hovertext = Array.from({ length: 30 }, () => new Array(1024).fill("a token and its layer"));
   large.data[0].customdata = Array.from({ length: 1024 }, (_, token) => ({ token }));
   large.data[0].x = Array.from({ length: 1024 }, (_, i) => i);
-  const times = Array.from({ length: 50 }, () => {
-    const start = process.hrtime.bigint();
-    app.coloured(large, valueOf);
-    return Number(process.hrtime.bigint() - start) / 1e6;
-  }).sort((a, b) => a - b);
-  assert.ok(times[25] < 1, `${times[25]} ms`);
+  const found = app.coloured(large, valueOf);
+  assert.notStrictEqual(found.data[0], large.data[0]); // its colours are resolved
+  for (const name of ["z", "hovertext", "customdata", "x"]) {
+    assert.strictEqual(found.data[0][name], large.data[0][name], name);
+  }
 });

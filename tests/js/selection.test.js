@@ -1,17 +1,9 @@
 /* Proposals become selections within a run's bounds; the second token and its way past the selected one. */
 const assert = require("node:assert/strict");
 const { test } = require("node:test");
-const { load } = require("./scripts");
+const { FIELDS, load } = require("./scripts");
 
 const PARTS = ["core", "components/labels", "state/selection"];
-const FIELDS = [
-  { name: "run", of: null, optional: false, address: true },
-  { name: "token", of: "token", optional: false, address: true },
-  { name: "layer", of: "layer", optional: false, address: true },
-  { name: "head", of: "head", optional: false, address: true },
-  { name: "second", of: "token", optional: true, address: true, was: "other" },
-];
-
 /** A page that shows a run of 6 tokens, 3 layers and 2 heads. */
 function page(selection = {}, order = PARTS) {
   const window = load(order, FIELDS);
@@ -55,10 +47,19 @@ test("no token is its own second one", () => {
 
 test("arrows go past the second token, which is one again behind it", () => {
   const window = page({ second: 3 });
-  window.dashboardApp.propose({ step: "token", by: 1 });
-  assert.deepEqual(chosen(window), [3, 1, 0, null]);
-  window.dashboardApp.propose({ step: "token", by: 1 });
-  assert.deepEqual(chosen(window), [4, 1, 0, 3]);
+  for (const [change, expected] of [
+    [{ step: "token", by: 1 }, [3, 1, 0, null]],
+    [{ step: "token", by: 1 }, [4, 1, 0, 3]],
+    [{ step: "token", by: -1 }, [3, 1, 0, null]],
+    [{ step: "layer", by: 1 }, [3, 2, 0, null]],
+    [{ step: "token", by: -1 }, [2, 2, 0, 3]],
+    [{ step: "token", by: 1 }, [3, 2, 0, null]],
+    [{ second: null }, [3, 2, 0, null]],
+    [{ step: "token", by: 1 }, [4, 2, 0, null]],
+  ]) {
+    window.dashboardApp.propose(change);
+    assert.deepEqual(chosen(window), expected);
+  }
 });
 
 test("a choice of something else on the way forgets it", () => {
@@ -69,14 +70,76 @@ test("a choice of something else on the way forgets it", () => {
   assert.deepEqual(chosen(window), [4, 1, 0, null]);
 });
 
-test("the second token moves past the selected one and stays at the ends", () => {
-  const window = page({ token: 1, second: 0 });
-  window.dashboardApp.moveSecond(1);
-  assert.deepEqual(chosen(window), [1, 1, 0, 2]);
-  window.dashboardApp.moveSecond(-1);
-  window.dashboardApp.moveSecond(-1);
-  assert.deepEqual(chosen(window), [1, 1, 0, 0]);
-});
+for (const [token, second, moves] of [
+  [
+    5,
+    null,
+    [
+      [1, null],
+      [1, null],
+    ],
+  ],
+  [
+    5,
+    null,
+    [
+      [-1, 4],
+      [-1, 3],
+    ],
+  ],
+  [
+    0,
+    null,
+    [
+      [-1, null],
+      [-1, null],
+    ],
+  ],
+  [
+    0,
+    null,
+    [
+      [1, 1],
+      [1, 2],
+    ],
+  ],
+  [
+    2,
+    null,
+    [
+      [-1, 1],
+      [-1, 0],
+      [-1, 0],
+    ],
+  ],
+  [
+    4,
+    3,
+    [
+      [1, 5],
+      [-1, 3],
+    ],
+  ],
+  [
+    1,
+    0,
+    [
+      [1, 2],
+      [-1, 0],
+      [-1, 0],
+    ],
+  ],
+  [5, 4, [[1, 4]]],
+  [0, 1, [[-1, 1]]],
+]) {
+  test(`of ${token} and ${second}, the second token moves to ${moves.map(([, to]) => to)}`, () => {
+    const window = page({ token, second });
+    for (const [by, to] of moves) {
+      window.dashboardApp.moveSecond(by);
+      assert.deepEqual(chosen(window), [token, 1, 0, to]);
+    }
+  });
+}
 
 test("a second token chosen once more is none", () => {
   const window = page({ second: 3 });

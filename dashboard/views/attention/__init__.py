@@ -1,1 +1,1 @@
-"""The attention card: one head as a heatmap with the grid of all heads, and their scores as a table."""
+"""The attention card: one head as a heatmap beside the grid of all heads, and a table of their scores."""

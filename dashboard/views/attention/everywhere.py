@@ -1,5 +1,5 @@
-"""Everywhere: one weight in every head, layer × head (row A10 of the map). It shows which of all heads attend from one
-token to another."""
+"""Everywhere: one weight in every head, layer × head (row A10 of the map). It shows which heads attend from one token
+to another."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.everywhere import rows_everywhere
+from dashboard.analysis.everywhere import weights_everywhere
 from dashboard.components.glossary import term
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.figures.head_scores import page_scores, scores_map
+from dashboard.figures.head_scores import framed_scores, page_scores
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import percent
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Explanation, Sentence, View, Words, token_at
 from dashboard.views.explanation import counted, named
@@ -42,12 +41,12 @@ READS: Mapping[str, tuple[str, ...]] = {
     FIRST: ("run", "stream", "token"),
     RECEIVED: ("run", "stream", "token"),
 }
-NAMED = 4  # heads in the footer, beside the selected one
+NAMED = 4  # heads in the footer, besides the selected one
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which weight is shown: from `query` to `key`; a mean over all queries where `query` is None."""
+    """The weight to show: from `query` to `key`; a mean over all queries if `query` is None."""
 
     query: int | None
     key: int
@@ -58,7 +57,7 @@ def reads(options: Options) -> tuple[str, ...]:
 
 
 def _asked(context: Context) -> Asked | None:
-    """None where a second token is wanted and there is none."""
+    """The weight that the options ask for; None if it needs a second token and none is selected."""
     token, weight = context.selection.token, context.options["weight"]
     if weight == FIRST:
         return Asked(token, 0)
@@ -71,14 +70,14 @@ def _asked(context: Context) -> Asked | None:
 
 
 def weights(attention: Attention, asked: Asked) -> np.ndarray:
-    """(layer, head) float32: NaN where the mask forbids it, or where it is not finite."""
+    """(layer, head) float32: NaN where the mask forbids the pair or the weight is not finite."""
     if asked.query is None:
         return np.asarray(attention.received[:, :, asked.key], dtype=np.float32)
-    return rows_everywhere(attention, asked.query)[:, :, asked.key]
+    return weights_everywhere(attention, asked.query, asked.key)
 
 
 def _shown(context: Context) -> np.ndarray | None:
-    """(layer, head) weights, None where there is nothing to show."""
+    """(layer, head) weights; None if there is nothing to show."""
     asked = _asked(context)
     values = None if asked is None else weights(context.attention, asked)
     return values if values is not None and np.isfinite(values).any() else None
@@ -93,13 +92,13 @@ def export(context: Context) -> go.Figure | None:
     values, selection = _shown(context), context.selection
     if values is None:
         return None
-    return scores_map(values, "weight", 1.0, True, (selection.layer, selection.head))
+    return framed_scores(values, (selection.layer, selection.head))
 
 
 def text(context: Context) -> Words:
     attention, selection, asked = context.attention, context.selection, _asked(context)
     if asked is None:
-        return Words("Every head", message=_no_second())
+        return Words("Every head", message=_no_second(len(attention.asks)))
     values = weights(attention, asked)
     key = [token_at(attention.answers, asked.key), f" ({asked.key})"]
     if asked.query is None:
@@ -117,7 +116,12 @@ def text(context: Context) -> Words:
     return Words(title, caption + _empty(attention, asked, values), _footer(values, selection.layer, selection.head))
 
 
-def _no_second() -> list[Any]:
+def _no_second(tokens: int) -> list[Any]:
+    if tokens == 1:
+        return [
+            html.B("This text has a single token."),
+            html.P("Choose another weight in Options, or run a longer text."),
+        ]
     sentence = "The map then shows how much each head attends from the selected token to the second one."
     return [html.B("Shift-click a second token."), html.P([sentence, " Options has other weights."])]
 
@@ -138,7 +142,7 @@ def _allowed(attention: Attention, query: int, key: int) -> np.ndarray:
 
 
 def _empty(attention: Attention, asked: Asked, values: np.ndarray) -> str:
-    """What is said of cells without a colour."""
+    """The message about cells without a colour."""
     if np.isfinite(values).all():
         return ""
     if asked.query is not None and not _allowed(attention, asked.query, asked.key).all():
@@ -147,7 +151,7 @@ def _empty(attention: Attention, asked: Asked, values: np.ndarray) -> str:
 
 
 def _footer(values: np.ndarray, layer: int, head: int) -> list[Any]:
-    """The selected head's weight, and the heads with the largest ones."""
+    """The selected head's weight, and the heads with the largest weights."""
     order = np.argsort(-np.nan_to_num(values.ravel(), nan=-1.0), kind="stable")[: NAMED + 1]
     places = [(int(i) // values.shape[1], int(i) % values.shape[1]) for i in order]
     largest = [place for place in places if math.isfinite(values[place]) and place != (layer, head)][:NAMED]
@@ -161,12 +165,11 @@ def _footer(values: np.ndarray, layer: int, head: int) -> list[Any]:
 def _number(name: str, weight: float) -> html.Span:
     if not math.isfinite(weight):
         return html.Span([f"{name} ", html.B("–")], className="number")
-    short = f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}"
-    return html.Span([f"{name} ", html.B(short, title=f"{weight:.9g}")], className="number")
+    return html.Span([f"{name} ", html.B(_short(weight), title=f"{weight:.9g}")], className="number")
 
 
 def explain(context: Context) -> Explanation:
-    """What a cell is, the selected head's weight, and the largest."""
+    """What a cell is, the selected head's weight, and the largest weight."""
     attention, asked = context.attention, _asked(context)
     what: Sentence = ["The model has ", *counted(attention.layers, "layer"), " of ", *counted(attention.heads, "head")]
     what += [", and each cell is one of these heads."]
@@ -174,9 +177,13 @@ def explain(context: Context) -> Explanation:
         there = f"Shift-click one of the {len(attention.asks):,} tokens to make it the second one."
         if len(attention.asks) == 1:
             there = "This text has a single token, so there is no second one to attend to."
+        if len(attention.asks) == 1:
+            return what, [there], ["Options has two weights that need only one token."]
         return what, [there], ["The map then shows how much each head attends from one of the two to the other."]
     values = weights(attention, asked)
     if not np.isfinite(values).any():
+        if asked.query is None or _allowed(attention, asked.query, asked.key).any():
+            return what, ["The weights are not finite here."], ["So no head can be compared with another."]
         why = "A token that comes later, or lies outside a layer’s window, gets no "
         return what, ["No head has a weight here."], [why, term("attention"), ": the mask forbids it."]
     return what, _own_weight(context, asked, values), _largest(values)
@@ -188,20 +195,25 @@ def _own_weight(context: Context, asked: Asked, values: np.ndarray) -> Sentence:
     if not math.isfinite(weight):
         return [f"The selected head {layer}.{head} has no weight here."]
     if asked.query is None:
-        over = f"On average over the {len(attention.asks):,} tokens, head {head} of layer {layer} gives "
-        return [over, *key, f" {percent(weight)} of its ", term("attention"), "."]
+        over = f"On average over the {len(attention.asks):,} tokens, head {head} of layer {layer} attends to "
+        return [over, *key, f" with weight {_short(weight)}, where 1 would be all of the ", term("attention"), "."]
     query = named(attention.asks, asked.query)
-    return [f"In head {head} of layer {layer}, ", *query, " gives ", *key, f" {percent(weight)} of its attention."]
+    there: Sentence = [f"In head {head} of layer {layer}, ", *query, " attends to ", *key]
+    return [*there, f" with weight {_short(weight)}, where 1 would be all of its attention."]
 
 
 def _largest(values: np.ndarray) -> Sentence:
     layer, head = (int(i) for i in np.unravel_index(np.nanargmax(values), values.shape))
-    share = percent(float(values[layer, head]))
-    return [f"The most is {share}, in head {head} of layer {layer}: this is where a head looks, not what it changes."]
+    most = _short(float(values[layer, head]))
+    return [f"The largest is {most}, in head {head} of layer {layer}; it shows where a head looks, not what it changes."]
+
+
+def _short(weight: float) -> str:
+    return f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}"
 
 
 def table(context: Context) -> Table | None:
-    """A row a head: in a file in the heads' order, on the page the largest weight first."""
+    """One row per head: in a file in the heads' order, on the page with the largest weight first."""
     values, selection = _shown(context), context.selection
     if values is None:
         return None

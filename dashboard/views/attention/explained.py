@@ -1,4 +1,4 @@
-"""What the tabs of Attention show, in three sentences each."""
+"""Three sentences on what each tab of Attention shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboard.views.explanation import counted, named
 
 
 def heatmap(context: Context) -> Explanation:
-    """Heads, the selected row, and how to read it."""
+    """Explain heads, the selected row, and how to read it."""
     attention, selection = context.attention, context.selection
     row = attention.rows(selection.layer, selection.head, selection.token, selection.token + 1)[0]
     place: Sentence = [f"In layer {selection.layer}, head {selection.head}, "]
@@ -77,7 +77,7 @@ def _reading(attention: Attention, layer: int) -> Sentence:
 
 
 def heads(context: Context) -> Explanation:
-    """Means, those of the selected head, and what they would be by chance."""
+    """Explain the mean scores, the selected head's own, and their values by chance."""
     attention, selection = context.attention, context.selection
     first, previous = (float(attention.score(name)[selection.layer, selection.head]) for name in ("first", "previous"))
     many, tokens, head = (

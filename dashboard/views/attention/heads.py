@@ -1,4 +1,4 @@
-"""Heads: every head's scores as a table, beside the layer × head grid."""
+"""Heads: a table of every head's scores, beside the layer × head grid."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from dashboard.views.declaration import View, Words
 from dashboard.views.grid import grid
 
 GRID = "heads-rows"
-FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser takes for white space
+FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser treats as white space
 HEADINGS = {
     **{"previous": "Previous", "next": "Next", "self": "Itself", "first": "First"},
     **{"entropy": "Entropy, nats", "distance": "Distance"},
 }
-DO = {  # by the score: what the first rows of the table do, with the most and with the least of it
+DO = {  # by score: what the table's first rows do, sorted by most and by least
     "previous": ("read the previous token", "read the previous token least"),
     "next": ("read the next token", "read the next token least"),
     "self": ("read the token itself", "read the token itself least"),
@@ -48,7 +48,7 @@ FILTER = Text("filter", "Filter: pattern, layer …")
 
 
 def draw(context: Context) -> Spec:
-    """No drawing: what assets/components/head-table.js makes the table of."""
+    """The data that assets/components/head-table.js builds the table from; there is no drawing."""
     attention = context.attention
     spec = spec_of(empty_figure())
     tags, scores = head_tags(attention), {name: attention.score(name) for name in HEADINGS}
@@ -75,12 +75,12 @@ def _all_heads(attention: Attention) -> list[tuple[int, int]]:
 
 
 def _known(value: float) -> float | None:
-    """A score with six digits, which is what a browser is sent; None where there is no number."""
+    """A score with the six digits that a browser receives; None if it is not a number."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _most(name: str, values: np.ndarray) -> float:
-    """Where the scale of a score ends, which begins at 0."""
+    """The upper end of a score's scale, which starts at 0."""
     found = np.asarray(values, dtype=np.float64)
     found = found[np.isfinite(found)]
     return 1.0 if name in PATTERNS else float(found.max(initial=0.0))
@@ -95,7 +95,7 @@ def text(context: Context) -> Words:
     title = f"{many}, layer by layer" if sort == "head" else f"{many} by what they do: {what}{DO[sort][least]}"
     caption = f"Means over this text. A pattern is named where at least {CLEAR} of the weight is on it."
     place = f"{selection.layer}.{selection.head}"
-    attention.score("previous")  # a run without scores says so
+    attention.score("previous")  # raises if the run has no scores
     if sort == "head":
         return Words(title, caption, [_number("selected", place)])
     values = attention.score(sort)
@@ -111,7 +111,7 @@ def text(context: Context) -> Words:
 
 
 def _best(sort: str, values: np.ndarray, least: bool) -> list[Any]:
-    """The head that leads the table."""
+    """The head at the top of the table."""
     if not np.isfinite(values).any():
         return []
     at = np.nanargmin(values) if least else np.nanargmax(values)
@@ -131,7 +131,7 @@ def _written(sort: str, value: float) -> str:
 
 
 def table(context: Context) -> Table:
-    """A file has the heads in their order; a person reads them as the page's table has them."""
+    """A file lists the heads in their order; the page's table lists them as sorted."""
     attention, selection, sort = context.attention, context.selection, context.options["sort"]
     tags = head_tags(attention)
     names = [name for name in COLUMNS if name in attention.scores()]
@@ -139,7 +139,7 @@ def table(context: Context) -> Table:
     places = _all_heads(attention)
     if not context.whole:
         if sort != "head":
-            attention.score(sort)  # a run without this score says so
+            attention.score(sort)  # raises if the run lacks this score
         places = _sorted(places, scores, sort, context.options["order"] == "least")
         fits = fitting(context.options["filter"])
         places = [place for place in places if fits(*place, PATTERN_NAMES[tags[place[0]][place[1]].pattern])]
@@ -159,8 +159,8 @@ def table(context: Context) -> Table:
 
 
 def fitting(query: str) -> Callable[[int, int, str], bool]:
-    """Whether a head (layer, head, pattern) fits a filter, as assets/components/head-table.js has it: “layer 1” is not
-    “layer 12”."""
+    """A test of whether a head (layer, head, pattern) matches a filter, the same as in assets/components/head-table.js:
+    “layer 1” does not match “layer 12”."""
     words = FILTER_SPACE.sub(" ", query.lower()).strip()
     found = re.compile(r"(^|[ .])" + re.escape(words) + (r"(?!\d)" if words[-1:].isdigit() else "")) if words else None
 
@@ -173,20 +173,20 @@ def fitting(query: str) -> Callable[[int, int, str], bool]:
 def _sorted(
     places: list[tuple[int, int]], scores: dict[str, np.ndarray], sort: str, least: bool
 ) -> list[tuple[int, int]]:
-    """By a score, heads without one last; equal ones in the order of layers and heads."""
+    """Sort by a score, heads without one last; ties stay in the order of layers and heads."""
     if sort == "head":
         return places[:: -1 if least else 1]
     sign = 1 if least else -1
 
     def rank(place: tuple[int, int]) -> tuple[bool, float]:
-        value = _known(float(scores[sort][place]))  # as the page's table has it: what is equal there is equal here
+        value = _known(float(scores[sort][place]))  # rounded as in the page's table, so that ties there are ties here
         return (True, 0.0) if value is None else (False, sign * value)
 
     return sorted(places, key=rank)
 
 
 def export(context: Context) -> go.Figure:
-    """The score by which the table is sorted, layer × head."""
+    """The score that sorts the table, layer × head."""
     attention, selection = context.attention, context.selection
     chosen = next(name for name in (context.options["sort"], context.options["colour"], "previous") if name in HEADINGS)
     values = np.asarray(attention.score(chosen), dtype=np.float64)
@@ -195,7 +195,8 @@ def export(context: Context) -> go.Figure:
 
 
 def controls_line() -> html.Div:
-    """Filter, the grid's colours and how many heads are shown, over the table (assets/components/head-table.js)."""
+    """The line above the table: filter, grid colours and the number of heads shown
+    (assets/components/head-table.js)."""
     field = html.Div(className="head-filter-slot")
     box = [html.Option(label, value=value) for value, label in COLOUR.choices]
     colour = html.Label(
@@ -206,7 +207,7 @@ def controls_line() -> html.Div:
 
 
 def rows_table() -> dag.AgGrid:
-    """The table; its columns and rows come with the figure."""
+    """The table; its columns and rows arrive with the figure."""
     return grid(GRID, "id", "No head fits the filter.")
 
 

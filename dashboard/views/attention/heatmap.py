@@ -69,7 +69,7 @@ def export(context: Context) -> go.Figure:
 
 
 def _blocks(attention: Attention, layer: int, head: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The first row, and (query, key) weights, of some rows at a time: a long text needs no whole matrix of weights."""
+    """Yield the first row and the (query, key) weights of some rows at a time, so a long text needs no whole matrix."""
     queries, keys = attention.shape
     height = max(1, BLOCK // keys)
     for first in range(0, queries, height):
@@ -99,7 +99,7 @@ def _lost(attention: Attention, layer: int, head: int) -> tuple[int, ...]:
 
 
 def _known(attention: Attention, layer: int) -> bool:
-    """Whether query and key of a layer are finite."""
+    """Whether a layer's queries and keys are finite."""
 
     def look() -> bool:
         with np.errstate(all="ignore"):
@@ -135,7 +135,7 @@ def _empty_rows(attention: Attention, lost: tuple[int, ...]) -> str:
 
 
 def _reads(attention: Attention, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
-    """One line: how much a token attends to the other of two, and to what it attends most, with exact weights."""
+    """One line: how much a token attends to the other of two, and what it attends to most, with exact weights."""
     row = attention.rows(selection.layer, selection.head, query, query + 1)[0]
     answers = attention.answers
     name, strongest = token_at(attention.asks, query, class_name=f"tok {mark}"), strongest_keys(row)
@@ -144,7 +144,7 @@ def _reads(attention: Attention, selection: Selection, query: int, mark: str, ot
     if other is None:
         lead = html.Span([name, " attends most to"], className="lead-in verb")
         return [lead, *(_weight(answers, item.token, item.weight) for item in strongest)]
-    rest = [item for item in strongest if item.token != other][:4]  # one line in all
+    rest = [item for item in strongest if item.token != other][:4]  # all of it fits on one line
     if attention.allowed(selection.layer, query, query + 1)[0][other]:
         pair = [html.Span([name, " attends to"], className="lead-in verb"), _weight(answers, other, float(row[other]))]
     else:
@@ -204,7 +204,7 @@ def heads_text(context: Context) -> Words:
 
 
 def heads_table(context: Context) -> Table:
-    """Means over the queries of the text, as of `scores/…` in dashboard/contracts/run.py."""
+    """Means over the queries of the text, like `scores/…` in dashboard/contracts/run.py."""
     attention, selection = context.attention, context.selection
     names = [name for name in SCORES if name in attention.scores()]
     arrays = [np.asarray(attention.score(name)) for name in names]
@@ -216,7 +216,7 @@ def heads_table(context: Context) -> Table:
 
 
 def heads_grid() -> html.Div:
-    """The layer × head grid; assets/components/head-grid.js draws it from one picture of all heads."""
+    """The layer × head grid, which assets/components/head-grid.js draws from one image of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
     grid = html.Div(
         id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head")
@@ -226,7 +226,7 @@ def heads_grid() -> html.Div:
 
 
 def one_head_line() -> html.Div:
-    """The heatmap's heading, with the head's pattern (assets/components/head-grid.js writes it) and the legend."""
+    """The heatmap's heading, with the legend and the head's pattern, which assets/components/head-grid.js writes."""
     ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
     swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
     legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")

@@ -1,4 +1,4 @@
-"""Layers: the norm of the selected and the second token after each layer, and how alike they are (rows H5 and H7 of the
+"""Layers: the norm of the selected and the second token after each layer, and their similarity (rows H5 and H7 of the
 map)."""
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from dashboard.views.declaration import Explanation, Sentence, View, Words, toke
 from dashboard.views.explanation import counted, named
 from dashboard.views.not_finite import not_finite_message
 
-MOST_THIN = 40  # other tokens that are drawn
-VALUES = {  # per choice: what the vertical axis is, and whether it is of two tokens
+MOST_THIN = 40  # other tokens drawn at most
+VALUES = {  # per choice: what the vertical axis is, and whether it needs two tokens
     "norm": ("Norm of each state", False),
     "turn": ("Cosine with the layer before", False),
     "cosine": ("Cosine of the two tokens", True),
@@ -39,15 +39,16 @@ CONTROLS = (Choice("value", "Show", tuple((name, title) for name, (title, _pair)
 
 @dataclass(frozen=True)
 class Curves:
-    """Of some tokens, per place (0: the embeddings, i + 1: after layer i), float64: `norm` (place, token), and `turn`,
-    the cosine with the state one place before; NaN at the first place, and where a state is all zero or not finite."""
+    """The curves of some tokens, per place (0: the embeddings, i + 1: after layer i), float64: `norm` (place, token),
+    and `turn`, the cosine with the state one place before; NaN at the first place, and where a state is all zero or not
+    finite."""
 
     norm: np.ndarray
     turn: np.ndarray
 
 
 def curves(states: Iterable[np.ndarray]) -> Curves:
-    """Of (token, hidden) states per place; two places at a time are held."""
+    """The curves of (token, hidden) states per place; only two places are in memory at a time."""
     norms, turns = [], []
     before: np.ndarray | None = None
     for layer in states:
@@ -59,7 +60,7 @@ def curves(states: Iterable[np.ndarray]) -> Curves:
 
 
 def pair(states: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(place,) cosine and Euclidean distance of two tokens, from (2, hidden) states per place."""
+    """(place,) cosine and Euclidean distance of two tokens, from their (2, hidden) states at each place."""
     found = [np.where(np.isfinite(layer), layer, np.nan).astype(np.float64) for layer in states]
     cosines = [_cosines(layer[:1], layer[1:])[0] for layer in found]
     return np.array(cosines), np.array([np.linalg.norm(layer[0] - layer[1]) for layer in found])
@@ -72,29 +73,29 @@ def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _states(stream: Stream, tokens: Sequence[int]) -> list[np.ndarray]:
-    """(token, hidden) of these tokens per place."""
+    """(token, hidden) of these tokens at each place."""
     return [states_at(stream, layer)[list(tokens)] for layer in range(-1, stream.layers)]
 
 
 def _step(stream: Stream) -> int:
-    """Every how many tokens a thin line is drawn."""
+    """The step between thin lines, in tokens."""
     return max(1, math.ceil(len(stream) / MOST_THIN))
 
 
 def _others(stream: Stream) -> tuple[list[int], Curves]:
-    """The tokens that are drawn thin, and their curves, remembered by the stream."""
+    """The tokens drawn as thin lines, and their curves; the stream caches them."""
     tokens = list(range(0, len(stream), _step(stream)))
     return tokens, stream.remember("layer curves", lambda: curves(_states(stream, tokens)))
 
 
 def _chosen(context: Context) -> list[int]:
-    """The selected token, and the second where there is one."""
+    """The selected token, and the second if there is one."""
     token, second = context.selection.token, context.selection.second
     return [token] if second in (None, token) else [token, second]
 
 
 def _shown(context: Context) -> list[np.ndarray] | None:
-    """The (place,) values of each line; None where a second token is wanted and there is none."""
+    """The (place,) values of each line; None if they need a second token and there is none."""
     stream, value, chosen = context.stream, context.options["value"], _chosen(context)
     if not VALUES[value][1]:
         found = curves(_states(stream, chosen))
@@ -125,7 +126,7 @@ def draw(context: Context) -> Spec | None:
 
 
 def _axis(value: str, drawn: Sequence[np.ndarray]) -> ValueAxis:
-    """The vertical axis that holds all that is drawn."""
+    """A vertical axis that covers everything drawn."""
     finite = np.concatenate(drawn)
     finite = finite[np.isfinite(finite)]
     if value == "norm":
@@ -144,10 +145,12 @@ def export(context: Context) -> go.Figure | None:
 
 
 def _number(value: float, kind: str) -> str:
-    """ "476.3", "0.846"; "not defined" of a state that is all zero or not finite."""
+    """ "476.3", "0.846"; "not defined" for a state that is all zero or not finite."""
     if math.isnan(value):
         return "not defined"
-    return minus(f"{value:.4g}" if kind in ("norm", "distance") else f"{value:.3f}")
+    if kind not in ("norm", "distance"):
+        return minus(f"{value:.3f}")
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def text(context: Context) -> Words:
@@ -161,7 +164,7 @@ def text(context: Context) -> Words:
 
 
 def _undefined(context: Context) -> list[Any]:
-    """Why there is not one number: values that are not finite, or states of zeros, which have no direction."""
+    """Why there is no number at all: values are not finite, or states are all zero and so have no direction."""
     if all(np.isfinite(layer).all() for layer in _states(context.stream, _chosen(context))):
         why = "Select another token, or choose the norm in Options: it is 0."
         return [html.B("The hidden states of this token are all zero: they have no direction."), html.P(why)]
@@ -176,10 +179,10 @@ def _norm_title(names: list[Any], values: np.ndarray) -> list[Any]:
 
 
 def _title(context: Context, values: np.ndarray) -> list[Any]:
-    """What the selected token's line says, in a sentence with its own numbers."""
+    """A sentence on the selected token's line, with its own numbers."""
     stream, value = context.stream, context.options["value"]
     names: list[Any] = [token_at(stream, context.selection.token), f"\u00a0({context.selection.token})"]
-    if not np.isfinite(values).any():  # the second token alone has numbers
+    if not np.isfinite(values).any():  # only the second token has numbers
         return ["Through the layers: what is asked for is not defined for ", *names]
     if value == "norm":
         return _norm_title(names, values)
@@ -257,7 +260,7 @@ def explain(context: Context) -> Explanation:
 
 
 def _in_words(value: str, numbers: np.ndarray | None, layer: int) -> Sentence:
-    """What is shown, with its number at the selected layer; without one where there is none yet."""
+    """What is shown, with its number at the selected layer, if there is one yet."""
     here = "" if numbers is None else f"{_number(float(numbers[layer + 1]), value)} after layer {layer}"
     if value == "norm":
         return ["The ", term("norm"), " is the length of its ", term("hidden state"), f": {here}."]
@@ -291,7 +294,7 @@ def _no_second(stream: Stream) -> Sentence:
 
 
 def table(context: Context) -> Table:
-    """One row a place: of the selected token and the second; in a file, of every token."""
+    """One row per place: for the selected and the second token; in a file, for every token."""
     stream, chosen, whole = context.stream, _chosen(context), context.whole
     tokens = list(range(len(stream))) if whole else chosen
     states = (states_at(stream, layer) for layer in range(-1, stream.layers)) if whole else _states(stream, tokens)

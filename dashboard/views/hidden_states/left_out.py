@@ -1,4 +1,4 @@
-"""Which tokens the card of hidden states does not show, and why."""
+"""The tokens that the hidden states card does not show, and why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def left_out_caption(stream: Stream, projection: Projection, layers: bool) -> li
     """ "Left out: When (0), ↵ (17): norms 106 × and 80 × the median."
 
     Args:
-        layers: whether several layers were fitted together, so that a norm is the largest of any of them.
+        layers: whether several layers were fitted together, so that each norm is the largest of any of them.
     """
     left, ratios = projection.left_out, projection.ratios
     large = [token for token in np.flatnonzero(ratios > OUTLIER).tolist() if token not in left]
@@ -48,7 +48,7 @@ def _names(stream: Stream, tokens: Sequence[int], ratios: np.ndarray) -> list[An
 
 
 def not_shown_note(stream: Stream, selection: Selection, projection: Projection, layers: bool) -> Any:
-    """What a person reads beside the points where the selected or the second token is not among them; else nothing."""
+    """A note beside the points if the selected or the second token is not among them; otherwise nothing."""
     lines: list[Any] = []
     for name, token in (("selected", selection.token), ("second", selection.second)):
         if token is None or (name == "second" and token == selection.token):

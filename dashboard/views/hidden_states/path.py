@@ -1,4 +1,4 @@
-"""The selected token's path through the layers, in one basis for all of them (rows H3 and H4 of the map)."""
+"""The selected token's path through the layers, in one basis for all layers (rows H3 and H4 of the map)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VIEW = View(
         "Each layer moves it a little further; the path shows all of them in one plane.",
     ),
     selects="drawn",
-    figure_reads=("run", "stream"),  # the browser marks token and layer by itself: it holds all coordinates
+    figure_reads=("run", "stream"),  # the browser has all coordinates, so it marks token and layer itself
     export_reads=projected.export_reads,
     draw=projected.draw,
     text=projected.text,

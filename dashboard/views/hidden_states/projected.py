@@ -1,4 +1,4 @@
-"""What the Map and the Path of hidden states share: PCA of all tokens at a layer, or of their ways through the
+"""What the Map and the Path of hidden states share: PCA of all tokens at one layer, or of their paths through the
 layers."""
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ SCALED = {"standardised": "Dimensions standardised.", "unit": "Each state scaled
 
 
 def _layer(selection: Selection, options: Options) -> int:
-    """The layer whose states are the points; −1 for the embeddings."""
+    """The layer whose states are shown as points; −1 for the embeddings."""
     return -1 if options["at"] == "embeddings" else selection.layer
 
 
 def is_path(options: Options) -> bool:
-    """Whether the options are those of the Path: it has one basis for all layers, and so no choice of it."""
+    """Whether the options are the Path's: it has one basis for all layers, and so does not offer the choice."""
     return FIT.name not in options
 
 
@@ -68,7 +68,7 @@ def _fit(options: Options) -> Fit:
 
 
 def export_reads(options: Options) -> tuple[str, ...]:
-    """A figure that stands alone marks the layer; the embeddings are of none."""
+    """A standalone figure marks the layer; the embeddings belong to no layer."""
     return ("run", "stream") if options["at"] == "embeddings" else ("run", "stream", "layer")
 
 
@@ -77,8 +77,8 @@ def _projection(stream: Stream, selection: Selection, options: Options) -> Proje
 
 
 def _space(stream: Stream, selection: Selection, options: Options, follows: bool = False) -> Space:
-    """What the options show, with every layer's coordinates where paths are drawn; `follows`: the browser chooses among
-    them."""
+    """The points or paths that the options ask for, with every layer's coordinates if paths are drawn; `follows`: the
+    browser chooses the layer."""
     dimensions = int(options["axes"])
     if is_path(options):
         found = trajectories(stream, options["first"], options["scaling"])
@@ -89,7 +89,7 @@ def _space(stream: Stream, selection: Selection, options: Options, follows: bool
 
 
 def _empty(stream: Stream, selection: Selection, options: Options) -> bool:
-    """Whether there is no place to draw: of no token there, or, where paths are drawn, of none in any layer."""
+    """Whether there is nothing to draw: no token here has finite values or, for paths, none in any layer."""
     if is_path(options):
         return not _space(stream, selection, options).followed
     return len(_projection(stream, selection, options).not_finite) == len(stream)
@@ -102,14 +102,14 @@ def draw(context: Context) -> Spec:
     else:
         follows = is_path(options) and options["at"] == "layer"
         spec = spec_of(space_frame(_space(stream, selection, options, follows), follows))
-    # a zoom holds as long as the axes mean the same
+    # keep the zoom as long as the axes mean the same
     basis = "" if _fit(options) == "all" else str(_layer(selection, options))
     spec["layout"]["uirevision"] = "-".join([context.run.key, stream.name, basis, *options.values()])
     return spec
 
 
 def export(context: Context) -> go.Figure:
-    """The figure by itself, with labels and marks; in three components a scene that can be turned."""
+    """The standalone figure, with labels and marks; in three components, a scene that can be rotated."""
     stream, selection = context.stream, context.selection
     space, marks = _space(stream, selection, context.options), (selection.token, selection.second)
     figure = space_figure(space, stream.tokens, marks)
@@ -143,7 +143,7 @@ def text(context: Context) -> Words:
 
 
 def _spoken(stream: Stream, selection: Selection, projection: Projection, caption: Any) -> list[Any]:
-    """Where the selected and the second token lie, and what is left out, for who does not see the points."""
+    """Where the selected and the second token are, and what is left out, for people who cannot see the points."""
     found = []
     for token in marked(selection):
         name = f"{isolated(run_labels(stream)[token])} {token}"
@@ -185,7 +185,7 @@ def _variance(projection: Projection, dimensions: int) -> list[Any]:
 
 
 def _pair(stream: Stream, selection: Selection, options: Options) -> list[Any]:
-    """A line on how alike the selected and the second token are, in the states as they are."""
+    """A line on how similar the selected and the second token are, from their unscaled states."""
     if selection.second is None:
         return []
     found = similarity(states_at(stream, _layer(selection, options)), selection.token, selection.second)
@@ -239,7 +239,7 @@ def explain(context: Context) -> Explanation:
 
 
 def _points(stream: Stream, options: Options, selection: Selection, projection: Projection) -> Sentence:
-    """How many tokens are shown, and where their hidden states are taken."""
+    """How many tokens are shown, and where their hidden states come from."""
     many, shown = len(stream), int((~np.isnan(projection.coordinates).any(axis=1)).sum())
     place = "before layer 0" if options["at"] == "embeddings" else f"after layer {selection.layer}"
     where: Sentence = [", placed by its ", term("hidden state"), f" {place}, a list of {_width(stream):,} numbers."]

@@ -1,1 +1,1 @@
-"""The predictions card: the most likely tokens, and what the layers before the last would predict."""
+"""The predictions card: the most likely tokens, and what the earlier layers would predict."""

@@ -1,4 +1,4 @@
-"""What the tabs of Predictions show, in three sentences each."""
+"""Three sentences on what each tab of Predictions shows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ NOT_THERE: Sentence = ["It has not been computed yet."]
 
 
 def next_token(run: ModelRun, token: int, prediction: Prediction | None, labels: Labels, reads: str) -> Explanation:
-    """Probabilities, the likeliest tokens, and the one that is really there.
+    """Explain probabilities, the most likely tokens, and the actual token.
 
     Args:
-        prediction: None where it must be computed first. reads: "given", "masked", or "mask" where the text has a mask.
+        prediction: None if it must be computed first. reads: "given", "masked", or "mask" if the text has a mask there.
     """
     leads = {"given": ["Reading ", " as it stands"], "masked": ["With ", " masked"], "mask": ["In place of ", ""]}
     before, after = ["After ", ""] if run.model.kind == "causal" else leads[reads]
@@ -74,15 +74,16 @@ def _token(token: TokenProbability, labels: Labels) -> object:
 
 
 def _where(context: Context) -> Sentence:
-    """ "after ·to (15)": where a prediction is read."""
+    """ "after ·to (15)": where the model predicts."""
     token = named(context.run, context.selection.token)
     if context.run.model.kind == "causal":
         return ["after ", *token]
-    return ["with ", *token, " masked"] if masks(context) else ["at ", *token]
+    return ["with ", *token, " masked"] if masks(context) else ["at ", *token, ", in the text as it stands,"]
 
 
 def lens(context: Context, found: LogitLens | None, labels: Labels) -> Explanation:
-    """What the lens asks, and what it answers after the selected layer; `found` is of the selected position alone."""
+    """Explain what the lens asks, and its answer after the selected layer; `found` is for the selected position
+    only."""
     layer = context.selection.layer
     asks: Sentence = ["The ", term("logit lens"), " shows what the model would predict ", *_where(context)]
     layers = context.run.model.layers
@@ -108,7 +109,7 @@ def lens(context: Context, found: LogitLens | None, labels: Labels) -> Explanati
 
 
 def through(context: Context, found: LogitLens | None, labels: Labels) -> Explanation:
-    """What a line is, where the final prediction stands after the selected layer, and from where on it leads."""
+    """Explain what a line is, the final prediction's rank after the selected layer, and where it starts to lead."""
     layer, vocabulary = context.selection.layer, context.run.model.vocabulary
     ranks: Sentence = [f"Of all {vocabulary:,} tokens, the most likely one has ", term("rank"), "\u00a01."]
     asks: Sentence = ["Each line follows one token and shows how likely it would be ", *_where(context)]

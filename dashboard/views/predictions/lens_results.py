@@ -1,4 +1,4 @@
-"""The derived results of a logit lens that the views of predictions show: of one position, soon, and of all."""
+"""The derived lens results that the prediction views show: one position, which is quick, and all positions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODE = Choice(
 
 
 def masks(context: Context) -> bool:
-    """Whether the selected position is asked for with the mask there."""
+    """Whether the options ask for the selected position with a mask there."""
     return context.run.model.kind == "masked" and context.options[MODE.name] == "masked"
 
 
@@ -38,12 +38,12 @@ def is_small(context: Context) -> bool:
 
 
 def whole_request(context: Context) -> DerivedRequest:
-    """The lens of every position."""
+    """Request the lens of every position."""
     return DerivedRequest.of(context.run.key, logit_lens.NAME)
 
 
 def position_request(context: Context, words: str = "") -> DerivedRequest:
-    """The lens of the selected position, and of these words there."""
+    """Request the lens of the selected position, including these words."""
     mode = "masked" if masks(context) else "given"
     return DerivedRequest.of(
         context.run.key, position_lens.NAME, position=context.selection.token, mode=mode, words=" ".join(words.split())
@@ -51,19 +51,19 @@ def position_request(context: Context, words: str = "") -> DerivedRequest:
 
 
 def usable(context: Context) -> tuple[DerivedRequest, ...]:
-    """The lens of every position, which has the selected one's, too, in the text as it stands."""
+    """The lens of every position, which also covers the selected one if the text is read as it is."""
     run = context.run
     return (whole_request(context),) if run.has_predictions and not run.outdated and not masks(context) else ()
 
 
 def whole_lens(context: Context) -> LogitLens | None:
-    """The lens of every position, where it is there."""
+    """The lens of every position, if it exists."""
     found = context.result(whole_request(context))
     return None if found is None else logit_lens.read(context.run, found)
 
 
 def position_lens_of(context: Context, words: str = "") -> PositionLens | None:
-    """The lens of the selected position, where it is there: by itself, or as a part of the whole one."""
+    """The lens of the selected position, if it exists: by itself, or as part of the whole lens."""
     found = context.result(position_request(context, words))
     if found is not None:
         return position_lens.read(context.run, found)
@@ -72,14 +72,14 @@ def position_lens_of(context: Context, words: str = "") -> PositionLens | None:
 
 
 def labels_of_ids(run: ModelRun, lens: LogitLens, ids: Sequence[int]) -> dict[int, str]:
-    """How a card writes tokens of the vocabulary: each otherwise than all others of card and text."""
+    """A card's labels for vocabulary tokens: each differs from all others in the card and the text."""
     known: Names = run_names(run)
     met = list(dict.fromkeys(ids))
     return dict(zip(met, distinct([token_label(lens.texts[i]) for i in met], met, known=known), strict=True))
 
 
 def no_lens(run: ModelRun, title: str) -> Words | None:
-    """Why there is no lens; None where there can be one.
+    """Why there is no lens; None if there can be one.
 
     Raises:
         MissingArrayError: an earlier version computed the run.
@@ -91,7 +91,7 @@ def no_lens(run: ModelRun, title: str) -> Words | None:
 
 
 def waiting(context: Context, title: Any, request: DerivedRequest) -> Words:
-    """While nothing can be shown yet."""
+    """The card's text while there is nothing to show yet."""
     how = READS_MASKED if masks(context) else "Its prediction head reads what this token is after each layer."
     return Words(title, message=being_computed(request, how), waiting=True)
 
@@ -103,7 +103,7 @@ def from_place(lens: LogitLens) -> str:
 
 
 def position_words(context: Context) -> list[Any]:
-    """ "After ·to (15)", "At ·to (15)", "With ·to (15) masked": where a prediction is read."""
+    """ "After ·to (15)", "At ·to (15)", "With ·to (15) masked": where the model predicts."""
     token = [token_at(context.run, context.selection.token), f"\u00a0({context.selection.token})"]
     if context.run.model.kind == "causal":
         return ["After ", *token]
@@ -111,12 +111,12 @@ def position_words(context: Context) -> list[Any]:
 
 
 def vocabulary_token(lens: LogitLens, labels: dict[int, str], identifier: int, strong: bool = False) -> html.Span:
-    """A token of the vocabulary in the token type."""
+    """A vocabulary token in the token font."""
     return token_span(lens.texts[identifier], labels[identifier], "tok strong" if strong else "tok")
 
 
 def actual_id(context: Context, lens: PositionLens) -> int | None:
-    """The token that really comes next (masked models: stands there), or None."""
+    """The token that comes next in the text (masked models: the token at the position), or None."""
     run, position = context.run, context.selection.token
     at = position + 1 if run.model.kind == "causal" else position
     return run.tokens[at].id if at < len(run) and int(lens.lens.actual_rank[-1, 0]) > 0 else None

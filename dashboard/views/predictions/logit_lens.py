@@ -42,12 +42,12 @@ from dashboard.views.predictions.lens_results import (
 )
 
 TITLE = "Logit lens"
-EXPECTS = math.log(0.2)  # nats from which on a probability carries the word
+EXPECTS = math.log(0.2)  # nats from which the sentence may say that the model "expects" a token
 CONTROLS = (Choice("colour", "Colour", tuple((name, measure.title) for name, measure in MEASURES.items())), MODE)
 
 
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
-    """The selected position first, then the others, which a small place does not show; the position is one of these."""
+    """The selected position first, then all positions, which include it and which a small slot does not show."""
     run = context.run
     if not run.has_predictions or run.outdated:
         return ()
@@ -70,7 +70,7 @@ def _map(context: Context, lens: LogitLens) -> LensMap:
 
 
 def _column(context: Context) -> LensMap | None:
-    """The selected position alone, where that is there."""
+    """The selected position alone, if its lens exists."""
     run, position = context.run, context.selection.token
     found = position_lens_of(context)
     if found is None:
@@ -79,7 +79,7 @@ def _column(context: Context) -> LensMap | None:
 
 
 def _drawn_whole(context: Context) -> LogitLens | None:
-    """The lens of all positions where the whole of it is drawn: in the large place, of the text as it stands."""
+    """The lens of all positions if it is drawn whole: in the large slot, with the text read as it is."""
     return None if masks(context) or is_small(context) else whole_lens(context)
 
 
@@ -89,7 +89,7 @@ def draw(context: Context) -> Spec | None:
     whole = _drawn_whole(context)
     if whole is not None:
         spec = lens_map(_map(context, whole))
-        spec["layout"]["meta"]["reads"] = ["run"]  # the browser marks the selection in it
+        spec["layout"]["meta"]["reads"] = ["run"]  # the browser marks the selection itself
     else:
         column = _column(context)
         if column is None or not np.isfinite(column.lens.entropy).any():
@@ -100,7 +100,7 @@ def draw(context: Context) -> Spec | None:
 
 
 def export(context: Context) -> go.Figure | None:
-    """The whole lens with marks of the selection; the selected position alone where the rest is not there."""
+    """The whole lens with marks of the selection; only the selected position if the rest does not exist."""
     if no_lens(context.run, TITLE) is not None:
         return None
     selection = context.selection
@@ -135,7 +135,7 @@ def _lower(words: list[Any]) -> list[Any]:
 
 
 def _title(context: Context, lens: LogitLens, labels: dict[int, str]) -> list[Any]:
-    """Where the final prediction began to lead, and what the layer before it still expected."""
+    """Where the final prediction started to lead, and what the layer before it still predicted."""
     last = lens.places - 1
     best = [
         identifier if known else -1
@@ -192,8 +192,8 @@ def _caption(context: Context) -> list[Any]:
         return words
     if not is_small(context) and not masks(context):
         words += [
-            " So far the selected token alone. ",
-            html.Span("The others are being computed.", **waits(whole_request(context))),
+            " ",
+            html.Span("Only the selected token so far; the others are being computed.", **waits(whole_request(context))),
         ]
     else:
         words.append(" The selected token alone" + ("; enlarge the card for all." if not masks(context) else "."))
@@ -240,7 +240,7 @@ def explain(context: Context) -> Explanation:
 
 
 def table(context: Context) -> Table | None:
-    """One row a layer at the selected position; in a file, of every position that is there."""
+    """One row per layer at the selected position; in a file, for every existing position."""
     run, position = context.run, context.selection.token
     found = position_lens_of(context)
     if found is None:
@@ -275,7 +275,7 @@ def _rows(context: Context, lens: LogitLens, positions: list[int]) -> Iterator[t
 
 
 def _numbers(lens: LogitLens, place: int, column: int, none: Cell) -> list[Cell]:
-    """The numbers of a row. `none`: where there is no actual token; NaN where the values are not finite."""
+    """The numbers of a row. `none`: the cell if there is no actual token; NaN if the values are not finite."""
     known = bool(lens.finite[place, column])
     final, actual = known and bool(lens.finite[-1, column]), int(lens.actual_rank[place, column])
     return [

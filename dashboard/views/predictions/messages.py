@@ -1,4 +1,4 @@
-"""What the views of predictions say in place of a figure."""
+"""What the prediction views say in place of a figure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ READS_MASKED = "The model reads the text once more, with this token masked."
 
 
 def no_predictions(run: ModelRun) -> list[Any]:
-    """For a run of a model that predicts no tokens."""
+    """The message for a run of a model that has no token predictions."""
     return [html.B(run.without_predictions), html.P("Attention and hidden states are available.")]
 
 
 def being_computed(request: DerivedRequest, how: str = READS_MASKED) -> html.Div:
-    """While the result of one position is being computed."""
+    """The message while a worker computes the result of one position."""
     return html.Div([html.B("Computing this position …"), html.P(how)], **waits(request))

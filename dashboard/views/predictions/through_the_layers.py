@@ -1,5 +1,5 @@
-"""Through the layers: rank and probability of chosen tokens at the selected position, were each layer the last (row
-P4)."""
+"""Through the layers: rank and probability of chosen tokens at the selected position, if the model stopped after each
+layer (row P4)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Followed:
     """One token through the layers.
 
     Attributes:
-        id: of the vocabulary. role: "final", "actual", "final and actual" or "word". logprob: (place,) nats; rank:
+        id: in the vocabulary. role: "final", "actual", "final and actual" or "word". logprob: (place,) nats; rank:
             (place,).
     """
 
@@ -68,7 +68,7 @@ class Followed:
 
 
 def words_of(context: Context) -> str:
-    """The words that are typed, as many as can be followed."""
+    """The typed words, as many as can be followed."""
     return " ".join(words_in(str(context.options["words"])[:LONGEST])[:MOST_WORDS])
 
 
@@ -82,8 +82,8 @@ def needs(context: Context) -> tuple[DerivedRequest, ...]:
 
 
 def followed(context: Context, found: PositionLens) -> list[Followed]:
-    """The final prediction, the actual token, and the words, each token once; no final one where the last layer is not
-    finite."""
+    """The final prediction, the actual token and the words, each token once; no final prediction if the last layer is
+    not finite."""
     lens = found.lens
     final, actual = int(lens.top_ids[-1, 0, 0]) if lens.finite[-1, 0] else -1, actual_id(context, found)
     rows = []
@@ -131,7 +131,7 @@ def _values(row: Followed, rank: bool) -> np.ndarray:
 
 
 def _texts(row: Followed, rank: bool) -> list[str]:
-    """Rank and probability of each place."""
+    """Rank and probability at each place."""
     return [_both(row, place, rank) for place in range(len(row.rank))]
 
 
@@ -174,7 +174,7 @@ def text(context: Context) -> Words:
 
 
 def _title(context: Context, found: PositionLens, rows: list[Followed], labels: dict[int, str]) -> list[Any]:
-    """Since which layer the final prediction leads."""
+    """The layer from which the final prediction leads."""
     final, last = rows[0], found.lens.places - 1
     if not final.role.startswith("final"):
         return [*position_words(context), f": the values are not finite {from_place(found.lens)}"]
@@ -216,7 +216,7 @@ def _caption(context: Context, found: PositionLens) -> list[Any]:
 
 
 def _note(word: FollowedWord) -> str:
-    """What became of a word that is not one token."""
+    """A note on a word that is not exactly one token."""
     typed = isolated(quoted(word.typed))
     if word.id < 0:
         return f"No token for “{typed}” in this vocabulary."
@@ -258,7 +258,7 @@ def explain(context: Context) -> Explanation:
 
 
 def table(context: Context) -> Table | None:
-    """One row a layer and token: rank, probability, log-probability."""
+    """One row per layer and token: rank, probability, log-probability."""
     found = position_lens_of(context, words_of(context)) if context.run.has_predictions else None
     if found is None:
         return None

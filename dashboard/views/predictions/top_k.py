@@ -1,4 +1,4 @@
-"""Predictions: the likeliest tokens at the selected position (rows P1 and P2 of the map)."""
+"""Predictions: the most likely tokens at the selected position (rows P1 and P2 of the map)."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ CONTROLS = (
     ),
 )
 T = TypeVar("T")
-EXPECTED = 0.5  # probability from which on a sentence says that the model expects a token
+EXPECTED = 0.5  # probability from which a sentence says that the model expects a token
 NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
 
 
 def prediction_of(context: Context, position: int) -> Prediction | None:
-    """The prediction that the options ask for; None where it must be computed first. A mask in the text is its own
-    question: what the model says there as it reads the text.
+    """The prediction that the options ask for; None if it must be computed first. A mask in the text is its own
+    question: what the model predicts there when it reads the text.
     """
     run = context.run
     if run.model.kind != "masked" or context.options["mode"] == "given" or _asks(run, position):
@@ -58,17 +58,17 @@ def prediction_of(context: Context, position: int) -> Prediction | None:
 
 
 def _request(run: ModelRun, position: int) -> DerivedRequest:
-    """The prediction with this position masked, computed later."""
+    """Request the prediction with this position masked, for a worker to compute."""
     return DerivedRequest.of(run.key, masked_prediction.NAME, position=position)
 
 
 def _asks(run: ModelRun, position: int) -> bool:
-    """Whether a mask of the text stands there."""
+    """Whether the text has a mask at this position."""
     return run.model.kind == "masked" and run.tokens[position].sign == "mask"
 
 
 def _second(context: Context) -> Prediction | None:
-    """The second token's prediction, where there is a second token, and its prediction is there already and finite."""
+    """The second token's prediction, if there is a second token and its prediction exists and is finite."""
     selection = context.selection
     if selection.second is None or selection.second == selection.token:
         return None
@@ -77,7 +77,7 @@ def _second(context: Context) -> Prediction | None:
 
 
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
-    """The predictions at the selected and the second position, where the run does not hold them."""
+    """The predictions at the selected and the second position that the run does not hold."""
     run, selection = context.run, context.selection
     if not run.has_predictions or run.model.kind != "masked" or context.options["mode"] == "given":
         return ()
@@ -90,7 +90,7 @@ def draw(context: Context) -> Spec | None:
 
 
 def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> T | None:
-    """What `bars` makes of one position's candidates, or `pair` of two positions'; None where there is nothing to draw
+    """What `bars` makes of one position's candidates, or `pair` of two positions'; None if there is nothing to draw
     yet."""
     run, selection, options = context.run, context.selection, context.options
     prediction = prediction_of(context, selection.token) if run.has_predictions else None
@@ -106,7 +106,7 @@ def _drawn(context: Context, bars: Callable[..., T], pair: Callable[..., T]) -> 
 def _rows_of(
     prediction: Prediction, other: Prediction | None, count: int
 ) -> Sequence[TokenProbability] | Sequence[SharedCandidate]:
-    """What the figure shows a bar of, or two."""
+    """The candidates that the figure shows with one bar or two."""
     return prediction.candidates[:count] if other is None else shared_candidates(prediction, other, count)
 
 
@@ -114,8 +114,8 @@ Labels = dict[int, str]  # by vocabulary id
 
 
 def _labels(run: ModelRun, prediction: Prediction, other: Prediction | None, count: int) -> Labels:
-    """How the card writes the tokens that it names, as beside their bars: each otherwise than all others of card and
-    text."""
+    """The card's labels for the tokens it names, the same as beside their bars: each differs from all others in the
+    card and the text."""
     named = [*_rows_of(prediction, other, count), prediction.candidates[0], prediction.actual, other and other.actual]
     texts = {token.id: token.text for token in named if token is not None}
     labels = distinct([token_label(text) for text in texts.values()], list(texts), known=run_names(run))
@@ -136,7 +136,7 @@ def _side(run: ModelRun, prediction: Prediction) -> str:
 
 
 def export(context: Context) -> go.Figure | None:
-    """The figure by itself, with exact values on hover."""
+    """The standalone figure, with exact values on hover."""
     figure = _drawn(context, prediction_bars, prediction_pair)
     if figure is None:
         return None
@@ -183,7 +183,7 @@ def text(context: Context) -> Words:
 
 
 def _without_second(context: Context) -> Any:
-    """Why the second token's prediction is not shown beside the selected one's."""
+    """Why the second token's prediction is not shown beside the selected token's."""
     second = context.selection.second
     if second is None or prediction_of(context, second) is not None:
         return "The model's values at the second token's position are not finite."
@@ -225,7 +225,7 @@ def _facts_of(run: ModelRun, labels: Labels, *predictions: Prediction) -> list[A
 
 
 def _nothing(run: ModelRun, position: int) -> str:
-    """What stands in place of a token that could be compared."""
+    """What to show instead of a token to compare with."""
     if run.model.kind == "causal":
         return "no next token"
     return "a mask" if _asks(run, position) else "nothing of the text"
@@ -251,12 +251,12 @@ def _lead(run: ModelRun, selection: Selection, mode: str) -> list[Any]:
 
 
 def _verb(probability: float) -> str:
-    """A model expects what it holds for more likely than not."""
+    """The verb for a probability: a model "expects" a token that it finds more likely than not."""
     return ", the model expects " if probability >= EXPECTED else ", most likely: "
 
 
 def _end_of_text(run: ModelRun, position: int, longest: int = 20) -> tuple[str, str]:
-    """The end of the text up to a token: "… " where it is cut, and the words."""
+    """The end of the text up to a token: "… " if it is cut, and the words."""
     text = " ".join(run.text[: run.tokens[position].end].split())
     if len(text) <= longest:
         return "", quoted(text or run.tokens[position].text)
@@ -286,8 +286,8 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
 
 
 def _last(run: ModelRun) -> str:
-    """Why no token came next: only the last one has none; one that the tokenizer put there stands behind the text's
-    end."""
+    """Why no token came next: only the last one has none; a last token that the tokenizer added comes after the end of
+    the text."""
     return (
         f"{'Nothing comes after the last token' if run.tokens[-1].special else 'The text ends here'}, so there is no "
         f"next token."
@@ -295,12 +295,12 @@ def _last(run: ModelRun) -> str:
 
 
 def surprisal_text(logprob: float) -> str:
-    """ "15.63"; "∞" of a token with probability 0."""
+    """ "15.63"; "∞" for a token with probability 0."""
     return "∞" if math.isinf(logprob) else f"{abs(logprob):.2f}"
 
 
 def surprisal_unit(logprob: float) -> str:
-    """What follows `surprisal_text`."""
+    """The unit after `surprisal_text`."""
     return "nats (impossible)" if math.isinf(logprob) else "nats"
 
 

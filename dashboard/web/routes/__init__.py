@@ -1,1 +1,1 @@
-"""Plain routes beside Dash's: figures, runs, exports and a visitor's history."""
+"""Plain routes besides Dash's: figures, runs, exports and a visitor's history."""

@@ -1,12 +1,12 @@
-"""Plain routes that give files: figures, tables, runs and the report of the view state that an address names.
+"""Plain routes for files: figures, tables, runs and the report of the view state in an address.
 
-    /export/figure/NAME.json|html|csv    NAME: a view, or a further figure of one; json: what the browser makes PNG and
-                                         SVG of; theme=dark, width=screen|170mm|85mm, titled=1|0
+    /export/figure/NAME.json|html|csv    NAME: a view, or an extra figure of one; json: the input for the browser's PNG
+                                         and SVG; theme=dark, width=screen|170mm|85mm, titled=1|0
     /export/run.npz|safetensors          attention=1: with the derived weights
     /export/report.html
 
-Each takes the query of the page's address; `check=1` answers with the file's name and size alone, or with what is
-wrong, so that a page can say it before a download begins. Errors are one plain sentence.
+Each takes the query of the page's address. With `check=1` it answers only with the file's name and size, or with the
+error, so that a page can show it before a download begins. Errors are one plain sentence.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from dashboard.views.state import ViewState
 from dashboard.web.security import asker
 from dashboard.web.services import Services
 
-PIECE = 1 << 18  # bytes that are read from a temporary file at once
+PIECE = 1 << 18  # bytes to read from a temporary file at a time
 
 
 def make_exports(services: Services, views: Sequence[View]) -> Blueprint:
-    """/export/…"""
+    """Create the routes below /export/."""
     routes = Blueprint("exports", __name__)
 
     def state() -> ViewState:
@@ -84,7 +84,7 @@ def make_exports(services: Services, views: Sequence[View]) -> Blueprint:
         return _sent(made, name)
 
     @routes.get("/<path:rest>")
-    def _unknown(rest: str) -> Response:  # else Dash answers with the page
+    def _unknown(rest: str) -> Response:  # otherwise Dash answers with the page
         raise AddressNotFoundError(
             f"There is no file “{rest[:60]}” to export. Choose one in the Export menus of the page."
         )
@@ -93,8 +93,7 @@ def make_exports(services: Services, views: Sequence[View]) -> Blueprint:
 
 
 def _server() -> str:
-    """The page's own address: as the page that asks for this file says it (a proxy may have told another host), or as
-    it was asked for."""
+    """The page's own address: from the requesting page (a proxy may report another host), or else from the request."""
     page = urlsplit(request.headers.get("Referer", ""))
     if page.netloc and request.headers.get("Sec-Fetch-Site") == "same-origin":
         return f"{page.scheme}://{page.netloc}{page.path}"
@@ -102,7 +101,7 @@ def _server() -> str:
 
 
 def _is_question() -> bool:
-    """Whether it is asked, before a download, what a file is called and whether it can be had now."""
+    """Whether the page asks, before a download, for the file's name and whether it is available now."""
     return request.args.get("check") == "1"
 
 
@@ -112,7 +111,7 @@ def _answer(name: str, size: int | None = None) -> Response:
 
 
 def _run_size(run: ModelRun, attention: bool) -> int:
-    """Bytes of a run's file; what no file holds is refused before the download begins."""
+    """The size of a run's file in bytes; more than a file may hold is refused before the download begins."""
     if attention:
         check_attention(run)
     return sum(run.arrays[array].nbytes for array in run.arrays) + attention * attention_bytes(run)
@@ -127,10 +126,10 @@ def _table(found: Standalone) -> Response:
 
 
 def _write(made: ExportFile, run: ModelRun, kind: RunFormat, attention: bool) -> None:
-    """Write a run's file on the cache folder's disk, where it takes no memory; what fails leaves nothing of it.
+    """Write a run's file to the disk of the cache folder, where it uses no memory; a failure leaves no file behind.
 
     Raises:
-        NoSpaceError: the disk is full. OSError: the machine refused something else.
+        NoSpaceError: the disk is full. OSError: any other error of the machine.
     """
     try:
         write_run(run, made.file, kind, attention)
@@ -146,11 +145,11 @@ def _write(made: ExportFile, run: ModelRun, kind: RunFormat, attention: bool) ->
             ) from error
         if problem is None or problem is error:
             raise
-        raise problem from error  # closing the file failed, too, and hid why
+        raise problem from error  # closing the file failed too, and hid the reason
 
 
 def _sent(made: ExportFile, name: str) -> Response:
-    """The answer with a file that was written, which leaves the disk once it has been sent."""
+    """The answer with a written file, which is deleted once it has been sent."""
     size = made.file.tell()
     made.file.seek(0)
     response = _attached(Response(_pieces(made), mimetype="application/octet-stream"), name)

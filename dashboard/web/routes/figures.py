@@ -1,17 +1,17 @@
-"""What the views show, as plain answers that depend on nothing but their address (docs/decisions/020 and 032).
+"""The content of the views, as plain answers that depend only on their address (docs/decisions/020 and 032).
 
     /show/figure/VIEW    the view's figure as Plotly's JSON
-    /show/words/VIEW     what stands around it: plain trees for assets/core.js
+    /show/words/VIEW     the text around it: plain trees for assets/core.js
 
-Both take the query of the page's address (`dashboard.views.state`). The browser asks for them
-as soon as something is selected, and one callback of Dash gives them to the cards (assets/state/show.js). A figure is
-asked for only where it depends on what has changed: it says in `layout.meta` for which selection it was drawn (each
-field by its name), on which of these it depends (`reads`), and with `whole: false` that a part of it is still being
-computed, so that it may be another one later.
+Both take the query of the page's address (`dashboard.views.state`). The browser requests them as soon as something is
+selected, and one Dash callback passes them to the cards (assets/state/show.js). A figure is requested only if it
+depends on what has changed: its `layout.meta` says for which selection it was drawn (each field by name), on which
+fields it depends (`reads`), and, with `whole: false`, that a part is still being computed, so that a later answer may
+differ.
 
-An answer that is whole has status 200, and a browser keeps it where its address names the capture of the run (`stamp`)
-and the program's build. Any other one has status 202 and is never kept. Where the run was computed again since, the
-answer is 412, and the page opens the run again: what it shows is never of two captures.
+A complete answer has status 200, and the browser caches it if its address names the capture of the run (`stamp`) and
+the program's build. Any other answer has status 202 and is never cached. If the run has since been computed again, the
+answer is 412 and the page opens the run again, so that it never mixes two captures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from dashboard.web.services import Services, guarded
 
 
 def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
-    """/show/…; an address that leads to nothing gives 404, one that names no view state 400, and one sentence."""
+    """Create the routes below /show/. An unknown address gives 404, one without a view state 400, each with one
+    sentence."""
     routes = Blueprint("pictures", __name__)
     by_name = {view.name: view for view in views}
 
@@ -62,7 +63,7 @@ def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
         return by_name[name]
 
     @routes.get("/<path:rest>")
-    def _unknown(rest: str) -> Response:  # else Dash answers with the page
+    def _unknown(rest: str) -> Response:  # otherwise Dash answers with the page
         raise AddressNotFoundError(f"There is nothing to show at “{rest[:60]}”. Reload the page.")
 
     return routes
@@ -71,13 +72,13 @@ def make_figures(services: Services, views: Sequence[View]) -> Blueprint:
 def _answer(found: Mapping[str, Any], whole: bool) -> Response:
     response = Response(to_json_plotly(found), 200 if whole else 202, mimetype="application/json")
     lasts = whole and request.args.get("stamp") and request.args.get("build") == build()
-    # another version of this program may show another
+    # another version of this program may answer differently
     response.headers["Cache-Control"] = FOR_EVER if lasts else "no-store"
     return response
 
 
 def figure_of(services: Services, view: View, state: ViewState) -> Spec:
-    """A view's figure as plain data; one with the sentence of what went wrong, where something did."""
+    """A view's figure as plain data; on an error, an empty figure with the error's sentence."""
     found, problem = guarded(lambda: _drawn(services, view, state))
     if found is None:
         found = spec_of(empty_figure(problem))
@@ -92,20 +93,20 @@ def _drawn(services: Services, view: View, state: ViewState) -> Spec:
     figure = view.draw(context)
     spec = spec_of(empty_figure() if figure is None else figure)
     meta = spec["layout"].get("meta") or {}
-    reads = meta.get("reads", list(view.fields(options)))  # a figure may depend on less than its view in general
+    reads = meta.get("reads", list(view.fields(options)))  # a figure may depend on less than its view does in general
     told = {**selection.to_json(), "reads": reads, "whole": not view.awaits(context)}
     spec["layout"]["meta"] = {**meta, **told}
     return spec
 
 
 def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]:
-    """A view's words.
+    """A view's text.
 
     Returns:
-        "view". "run", "stamp", "of": what they are of (`state_name`). "awaits": the derived results that must be
-        computed first, each as its request, with its `name`. "whole": whether they will be the same whenever they are
-        asked for. `heading`, `body`, `footer` (plain trees), `about` (the three sentences behind the card's `?`, a
-        plain tree each), `alternative` (the figure in words) and `table` (a plain tree, or None).
+        "view". "run", "stamp", "of": what the text describes (`state_name`). "awaits": the derived results that must be
+        computed first, each as its request, with its `name`. "whole": whether every later answer will be the same.
+        `heading`, `body`, `footer` (plain trees), `about` (the three sentences behind the card's `?`, a plain tree
+        each), `alternative` (the figure in words) and `table` (a plain tree, or None).
     """
     found, problem = guarded(lambda: _told(services, view, state))
     words, about, table, awaits = found or (Words(view.title, message=[html.B(problem)]), (), None, ())
@@ -127,8 +128,8 @@ Told = tuple[Words, Sequence[Sentence], list[Plain] | None, Sequence[DerivedRequ
 
 
 def _told(services: Services, view: View, state: ViewState) -> Told:
-    """A view's words, what explains it, the table in place of its figure where the options ask for it, and which
-    results it waits for."""
+    """A view's text, its explanation, the table that replaces its figure if the options ask for it, and the results
+    that it waits for."""
     context = context_of(view, state, services)
     try:
         return _said(view, context)
@@ -137,8 +138,7 @@ def _told(services: Services, view: View, state: ViewState) -> Told:
 
 
 def _missing(error: MissingArrayError) -> list[Any]:
-    """What a run does not hold, and where that would bring it, the offer to run its text again
-    (assets/state/versions.js)."""
+    """What a run does not hold and, if that would help, the offer to run its text again (assets/state/versions.js)."""
     again = html.Button("Run again", type="button", className="strong", **attributes(data_run_again=""))
     return [html.B(str(error)), *([html.P(again)] if error.again else [])]
 
@@ -151,7 +151,7 @@ def _said(view: View, context: Context) -> Told:
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:
-    """The words as plain trees, which assets/core.js puts around the figure."""
+    """The text as plain trees, which assets/core.js puts around the figure."""
     heading = [html.H2(words.title), html.P(words.caption, className="caption")]
     body = words.body
     if words.message is not None:
@@ -160,6 +160,7 @@ def _placed(words: Words) -> dict[str, list[Plain]]:
 
 
 def state_name(selection: Selection) -> str:
-    """What words are of: the run by its first eight digits, and each index in the order of `Selection`."""
+    """The name of the state that a text describes: the first eight digits of the run's key, and each index in the order
+    of `Selection`."""
     location = [getattr(selection, field.name) for field in LOCATION]
     return "-".join([selection.run[:8], *("" if index is None else str(index) for index in location)])

@@ -1,4 +1,4 @@
-"""Whether the server is well: /health is cheap, /ready makes the page. And the answer for an address without a page."""
+"""Health checks: /health is cheap, /ready renders the page. Also the answer for an address without a page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ ANY_PATH = "/<path:path>"
 
 
 def make_health(health: Callable[[], dict[str, Any]], page: Callable[[], object], path: str) -> Blueprint:
-    """/health and /ready.
+    """Create the routes /health and /ready.
 
     Args:
-        health: what /health says of worker and queue. page: makes the whole page, models and all, as a visitor would
-            get it. path: where a browser finds the page on this host, "/…/".
+        health: what /health says about worker and queue. page: renders the whole page, models and all, as a visitor
+            would get it.
+        path: where a browser finds the page on this host, "/…/".
     """
     routes = Blueprint("health", __name__)
 
@@ -41,7 +42,7 @@ def make_health(health: Callable[[], dict[str, Any]], page: Callable[[], object]
 
 
 def why_not_ready(health: Callable[[], object], page: Callable[[], object]) -> str:
-    """Why a visitor would get no page now, in a plain sentence; "" where one would."""
+    """Why a visitor would not get the page now, in a plain sentence; "" if they would."""
     try:
         page()
         health()
@@ -56,12 +57,12 @@ def why_not_ready(health: Callable[[], object], page: Callable[[], object]) -> s
 
 
 def no_page(path: str) -> str:
-    """The sentence for an address that leads to nothing; the page is at `path`."""
+    """The sentence for an unknown address; the page is at `path`."""
     return f"There is no page at this address. Open {path}, where the dashboard is."
 
 
 def _unknown_page(path: str) -> Response | None:
-    """Dash answers every address that it does not know with the page; here that is a 404."""
+    """Return 404 for unknown addresses, which Dash would answer with the page."""
     if request.url_rule is None or not request.url_rule.rule.endswith(ANY_PATH):
         return None
     return Response(no_page(path), 404, mimetype="text/plain")

@@ -1,4 +1,4 @@
-"""Plain routes of runs: a text's tokens counted, and pictures and exact numbers that a browser may keep for ever."""
+"""Plain routes for runs: token counts of a text, and pictures and exact numbers that a browser may cache for ever."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_WEIGHTS = 65_536  # attention weights in one answer
 
 
 def make_runs(services: Services) -> Blueprint:
-    """/count and /run/KEY/…; a name that is not a run's gives 404 and one plain line."""
+    """Create the routes /count and /run/KEY/…; an unknown run gives 404 and one plain line."""
     routes = Blueprint("runs", __name__)
     settings, store, catalog = services.settings, services.store, services.catalog
 
@@ -36,10 +36,10 @@ def make_runs(services: Services) -> Blueprint:
         raw = request.get_json(silent=True)
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
             raise BadRequestError("Send JSON with model and text.")
-        card = catalog.admit(raw["model"])  # what a run would refuse is not counted, either
+        card = catalog.admit(raw["model"])  # what a run would refuse is not counted either
         if len(raw["text"]) > longest_text(min(card.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
-        text = raw["text"].encode("utf-8", "replace").decode()  # half a surrogate pair is refused when it is run
+        text = raw["text"].encode("utf-8", "replace").decode()  # running the text rejects half a surrogate pair
         return jsonify(_counted(catalog, card, text))
 
     @routes.get("/run/<key>/heads.png")
@@ -62,7 +62,7 @@ def make_runs(services: Services) -> Blueprint:
 
 
 def _counted(catalog: Catalog, card: ModelCard, text: str) -> dict[str, Any]:
-    """How many tokens a text has; of one that the model has no embedding for, its position and what a run will say."""
+    """How many tokens a text has; if the model has no embedding for one, its position and the error of a run."""
     if not text:
         return {"tokens": 0}
     found = catalog.count(card.name, text)
@@ -82,7 +82,7 @@ def _open(store: RunStore, key: str) -> ModelRun:
 
 
 def _kept(content: bytes, kind: str, run: ModelRun, tag: str) -> Response:
-    """An answer that a browser may keep: for ever where its address says of which capture of the run it is."""
+    """An answer that a browser may cache: for ever if its address names the capture of the run."""
     response = Response(content, mimetype=kind)
     response.headers["Cache-Control"] = FOR_EVER if "stamp" in request.args else "private, no-cache"
     response.set_etag(f"{__version__}-{run.key}-{run.stamp}-{tag}")

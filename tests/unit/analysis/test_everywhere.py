@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dashboard.analysis.everywhere import rows_everywhere
+from dashboard.analysis.everywhere import weights_everywhere
 from dashboard.contracts.run import ModelKind, ModelRun
 from tests.support.synthetic import make_run
 
@@ -28,6 +28,7 @@ def by_hand(run: ModelRun, query: int) -> np.ndarray:
 @pytest.mark.parametrize("query", [0, 3, 5])
 def test_every_heads_row_is_a_softmax_by_hand(kind: ModelKind, query: int) -> None:
     run = make_run(kind)
-    found = rows_everywhere(run.attention_of(), query)
+    attention = run.attention_of()
+    found = np.stack([weights_everywhere(attention, query, key) for key in range(len(run))], axis=2)
     np.testing.assert_allclose(found, by_hand(run, query), rtol=1e-5)  # NaN where the mask forbids it, in both
     assert np.isnan(found).any() == (kind == "causal" and query < len(run) - 1)

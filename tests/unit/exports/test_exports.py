@@ -25,7 +25,7 @@ from dashboard.contracts.table import Column, Table
 from dashboard.errors import BadRequestError, MissingArrayError, RunNotFoundError, RunShapeError
 from dashboard.exports import run_files
 from dashboard.exports.document import figure_page
-from dashboard.exports.figures import Standalone, framed, names, picture_json, standalone, text_of
+from dashboard.exports.figures import Standalone, laid_out, names, picture_json, standalone, text_of
 from dashboard.exports.provenance import file_name, of_run
 from dashboard.exports.report import report
 from dashboard.exports.tables import comment, csv_of, guarded, original
@@ -90,7 +90,7 @@ def test_every_figure_stands_alone_with_where_it_comes_from(kind: ModelKind, nam
             found(name, run)
         return
     one = found(name, run)
-    figure = framed(one, theme)
+    figure, _notes = laid_out(one, theme)
     texts = [note.text for note in figure.layout.annotations]
     assert any(one.title.split()[0] in text for text in texts)
     for part in (

@@ -51,8 +51,8 @@ def test_an_address_names_a_sheet(query: dict[str, str], sheet: Sheet) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({"width": "84mm"}, "No picture is “84mm” wide. Choose screen, 85mm or 170mm."),
-        ({"width": "9" * 500}, f"No picture is “{'9' * 20}” wide. Choose screen, 85mm or 170mm."),
+        ({"width": "84mm"}, "No picture is “84mm” wide. Choose screen, 170mm or 85mm."),
+        ({"width": "9" * 500}, f"No picture is “{'9' * 20}” wide. Choose screen, 170mm or 85mm."),
         ({"titled": "yes"}, "titled is “yes”. Give 1 for a picture with title and source, 0 without."),
     ],
 )

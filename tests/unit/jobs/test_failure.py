@@ -16,7 +16,7 @@ from dashboard.errors import QueueFullError
 from dashboard.jobs import failure
 from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.failure import JobFailure
-from dashboard.jobs.limits import check_room
+from dashboard.jobs.queue_room import check_room
 from dashboard.jobs.records import JobRecord, over_memory, overtime, worker_lost
 from dashboard.jobs.worker import explain
 from dashboard.settings import Settings

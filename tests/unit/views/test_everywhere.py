@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboard.components.markup import plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelKind, ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.figures import text_of
 from dashboard.views.attention.everywhere import VIEW, WEIGHT
-from tests.support.synthetic import make_run
+from tests.support.synthetic import make_parts, make_run
 
 
 def context(
@@ -90,15 +89,68 @@ def test_without_a_second_token_it_says_how_to_choose_one() -> None:
     assert VIEW.draw(context(run, "first", second=None)) is not None
 
 
-def test_the_exported_map_has_the_weights_themselves_and_frames_the_selected_head() -> None:
+def test_the_exported_map_is_the_pages_with_the_selected_head_framed() -> None:
     run = make_run("masked")
-    figure: Any = VIEW.export(context(run)) if VIEW.export else None
-    np.testing.assert_allclose(figure.data[0].z, wanted(run, "pair"), rtol=1e-6)
+    found = context(run)
+    figure: Any = VIEW.export(found) if VIEW.export else None
+    page: Any = VIEW.draw(found)
+    assert figure.to_dict()["data"][0]["z"] == page["data"][0]["z"]
     frame = figure.layout.shapes[0]
     assert (frame.x0, frame.x1, frame.y0, frame.y1) == (-0.5, 0.5, 0.5, 1.5)
 
 
-def test_its_words_are_plain_trees() -> None:
-    words = VIEW.text(context(make_run("causal")))
-    assert plain(words.title)
-    assert plain(words.footer)
+def test_its_title_says_which_weight() -> None:
+    run = make_run("causal")
+    titles = {weight: text_of(VIEW.text(context(run, weight)).title) for weight in ("pair", "first", "received")}
+    assert titles == {
+        "pair": "How much ·on (3) attends to ·cat (1) in every head",
+        "first": "How much ·on (3) attends to The (0) in every head",
+        "received": "How much attention ·on (3) receives in every head",
+    }
+
+
+def windowed() -> ModelRun:
+    """A run whose layer 1 reads two tokens back at most, itself included."""
+    header, arrays = make_parts("causal")
+    header["recipes"]["decoder"][1]["window"] = 2
+    return ModelRun(header, arrays)
+
+
+def test_a_layer_whose_window_forbids_it_has_an_empty_row() -> None:
+    found = context(windowed())
+    assert (shown(found)[0] > 0).all()
+    assert not shown(found)[1].any()
+    spec: Any = VIEW.draw(found)
+    assert [text.partition("<br>")[2] for text in spec["data"][0]["hovertext"][1]] == ["no weight", "no weight"]
+    assert "Empty rows: outside that layer" in text_of(VIEW.text(found).caption)
+    assert "selected 1.0 –" in text_of(VIEW.text(found).footer)
+    assert text_of(list(VIEW.explain(found)[1])) == "The selected head 1.0 has no weight here."
+
+
+def test_values_that_are_not_finite_are_not_said_to_be_forbidden() -> None:
+    header, arrays = make_parts("causal")
+    for layer in range(2):
+        arrays[f"decoder/query/{layer}"] = np.full_like(arrays[f"decoder/query/{layer}"], np.nan)
+    found = context(ModelRun(header, arrays))
+    assert VIEW.draw(found) is None
+    assert "not finite" in text_of(VIEW.text(found).message)
+    sentences = [text_of(list(sentence)) for sentence in VIEW.explain(found)]
+    assert sentences[1:] == ["The weights are not finite here.", "So no head can be compared with another."]
+
+
+def test_a_single_token_has_no_second_one() -> None:
+    header, arrays = make_parts("causal", ["The"])
+    found = context(ModelRun(header, arrays), token=0, second=None)
+    assert "This text has a single token." in text_of(VIEW.text(found).message)
+    assert text_of(list(VIEW.explain(found)[1])).startswith("This text has a single token")
+
+
+def test_an_explanation_names_the_selected_and_the_largest_weight() -> None:
+    run = make_run("causal")
+    values = wanted(run, "pair")
+    layer, head = np.unravel_index(values.argmax(), values.shape)
+    first, own, most = (text_of(list(sentence)) for sentence in VIEW.explain(context(run)))
+    assert first == "The model has 2 layers of 2 heads, and each cell is one of these heads."
+    attends = f"attends to ·cat (1) with weight {values[1, 0]:.3f}, where 1 would be all of its attention."
+    assert own.replace("\u00a0", " ").endswith(attends)
+    assert most.startswith(f"The largest is {values.max():.3f}, in head {head} of layer {layer};")

@@ -1,4 +1,8 @@
-"""Limits on what may wait in the queue, for one visitor and for all."""
+"""Limits on what may wait in the queue, for one visitor and for all.
+
+Two other settings limit a job: `Settings.job_seconds`, its computing time (dashboard/jobs/verdicts.py ends it), and
+`Settings.worker_gigabytes`, its memory (dashboard/jobs/supervisor.py).
+"""
 
 from __future__ import annotations
 

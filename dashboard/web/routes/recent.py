@@ -1,8 +1,8 @@
-"""Plain routes of a visitor's list of runs.
+"""Plain routes for a visitor's list of runs.
 
 GET    /recent?search=words   the visitor's runs, as JSON
 POST   /recent/KEY            {"name": "…"} or {"pinned": true}
-DELETE /recent/KEY            from the list; the run's file too, where nobody else's list has it
+DELETE /recent/KEY            remove from the list; also delete the run's file if it is in nobody else's list
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from dashboard.web.security import own_json
 log = logging.getLogger(__name__)
 
 
-def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
-    """The routes; a change that another site's page asks for is refused in one plain line."""
+def make_recent(store: RunStore, visitors: VisitorLists) -> Blueprint:
+    """Create the routes; a change requested by another site's page is refused in one plain line."""
     routes = Blueprint("recent", __name__)
 
     @routes.get("/recent")
@@ -32,7 +32,7 @@ def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
         visitor = visitors.visitor_in(request.cookies)
         runs = visitors.of(visitor) if visitor else {}
         found = rows(store, runs, request.args.get("search", ""))
-        reply = jsonify({"known": visitor is not None, "count": len(found), "runs": found})
+        reply = jsonify({"known": visitor is not None, "runs": found})
         reply.headers["Cache-Control"] = "no-store"
         return reply
 
@@ -63,7 +63,7 @@ def make_history(store: RunStore, visitors: VisitorLists) -> Blueprint:
 
 
 def rows(store: RunStore, runs: dict[str, Visit], search: str) -> list[dict[str, Any]]:
-    """The runs of a list that the store still has and that match every word of `search`, as JSON."""
+    """The runs of a list that are still in the store and match every word of `search`, as JSON."""
     words = search.casefold().split()
     found = []
     for key, visit in runs.items():
@@ -74,7 +74,7 @@ def rows(store: RunStore, runs: dict[str, Visit], search: str) -> list[dict[str,
 
 
 def matches(summary: RunSummary, visit: Visit, words: list[str]) -> bool:
-    """Whether each word stands in the run's name, text or model."""
+    """Whether every word appears in the run's name, text or model."""
     where = f"{visit.name}\n{summary.text}\n{summary.title}\n{summary.model}".casefold()
     return all(word in where for word in words)
 

@@ -1,6 +1,6 @@
 """The tree of errors. Each message is one or two sentences: what happened, and what to do next.
 
-Anything that a person can cause or meet derives from `DashboardError` and reaches the page as a notice;
+Anything that a person can cause or encounter derives from `DashboardError` and reaches the page as a notice;
 an error outside this tree is a defect of ours, and the page says so without a traceback.
 """
 
@@ -38,29 +38,31 @@ TOO_MANY_FILES = "The server has too many files open. Nothing is lost: try again
 NO_ANSWER = "Something that the server needs did not answer. Nothing is lost: try again in a moment."
 NO_MEMORY = "The server is short of memory. Nothing is lost: try again in a moment, or ask for less at once."
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSALS = {  # by what the machine says
+_REFUSALS = {  # by the machine's error number
     **dict.fromkeys(FULL_DISK, NO_DISK),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), NO_ACCESS),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), NO_LONGER_THERE),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), TOO_MANY_FILES),
     errno.ENOMEM: NO_MEMORY,
 }
-_PATHS = (  # what stands between quotes may have spaces in it
+_PATHS = (  # a quoted path may contain spaces
     re.compile(r"""(?<=['"“‘])(?:file://)?/[^'"”’\n]*/(?=[^/'"”’\n]*['"”’])"""),
     re.compile(r"""(?<![\w:/.…])(?:file://)?/(?:[^\s/'"”’]+/)+"""),
 )
 
 
 def without_paths(text: str) -> str:
-    """A sentence for a page: of each absolute path its last part alone. Who keeps the server finds the whole in the
-    log."""
+    """Shorten every absolute path in a sentence for a page to its last part.
+
+    The log has the full paths, for whoever runs the server.
+    """
     for pattern in _PATHS:
         text = pattern.sub("…/", text)
     return text
 
 
 def disk_error(error: BaseException | None) -> OSError | None:
-    """The `OSError` that an error is, or came of: what fails while a failure is cleaned up hides it."""
+    """Return the `OSError` that an error is, or was caused by: an error during cleanup hides the first one."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, OSError):
@@ -72,14 +74,14 @@ def disk_error(error: BaseException | None) -> OSError | None:
 
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error says that a disk (or a quota of it) is full."""
-    told = "".join(traceback.format_exception_only(error))  # of an error that cannot be written, too
+    told = "".join(traceback.format_exception_only(error))  # works even for an error that cannot be printed
     return getattr(disk_error(error), "errno", None) in FULL_DISK or "No space left" in told or "disk is full" in told
 
 
 def unforeseen(error: BaseException) -> str:
-    """The sentence for an error outside the tree below: what the machine refused is not called a fault of ours.
+    """Return the sentence for an error outside the tree below: it does not call the machine's refusal a fault of ours.
 
-    An `OSError` without a number is none of the machine's: a library raised it for reasons of its own.
+    An `OSError` without a number does not come from the machine: a library raised it for reasons of its own.
     """
     if is_full_disk(error):
         return NO_DISK
@@ -92,23 +94,23 @@ def unforeseen(error: BaseException) -> str:
 
 
 def said(error: BaseException) -> str:
-    """The sentence for a page: an error's own, without the server's paths, or that of `unforeseen`."""
+    """Return the sentence for a page: the error's own, without the server's paths, or that of `unforeseen`."""
     return without_paths(str(error)) if isinstance(error, DashboardError) else unforeseen(error)
 
 
 class DashboardError(Exception):
-    """Base of every error that a person may see; `str(error)` is the sentence shown in the page.
+    """Base of every error that a person may see; `str(error)` is the sentence shown on the page.
 
     Attributes:
         retry: whether doing the same again may help.
-        status: of an HTTP answer that says so.
+        status: HTTP status of an answer that reports the error.
     """
 
     retry: bool = False
     status: int = 404
 
     def __str__(self) -> str:
-        """One printable line, whatever the words hold that an address or a file gave."""
+        """Return one printable line, whatever an address or a file put into the message."""
         return "".join(letter if letter.isprintable() else " " for letter in super().__str__())
 
 
@@ -119,13 +121,13 @@ class BadRequestError(DashboardError):
 
 
 class AddressNotFoundError(BadRequestError):
-    """An address of this server that leads to nothing."""
+    """No page or file has this address on this server."""
 
     status = 404
 
 
 class UsageError(BadRequestError):
-    """A command of the shell is given an option or a value that it does not take."""
+    """A shell command was given an option or a value that it does not accept."""
 
 
 class EmptyTextError(BadRequestError):
@@ -153,20 +155,19 @@ class ModelNotFoundError(ModelError):
 
 
 class HubUnreachableError(ModelNotFoundError):
-    """The model is not here, and the network did not give it."""
+    """The model is not here, and the network could not provide it."""
 
     retry = True
 
 
 class NotReadyError(ModelError):
-    """The model's files are not here, or not in a form that can be loaded, where they should have been made ready
-    before."""
+    """The model's files are not here, or not in a loadable form, though they should have been made ready before."""
 
     retry = True
 
 
 class ModelTooLargeError(ModelError):
-    """The model needs more memory than this server gives to one."""
+    """The model needs more memory than this server gives to a single model."""
 
 
 class NoRoomError(ModelTooLargeError):
@@ -184,8 +185,10 @@ class UnsafeModelError(ModelError):
 
 
 class ForeignFileError(ModelError):
-    """A file of a model cannot be read within bounds; `clause` says which and why, as it stands behind "cannot be
-    run:"."""
+    """A file of a model cannot be read within bounds.
+
+    `clause` says which and why, worded to follow "cannot be run:".
+    """
 
     def __init__(self, clause: str) -> None:
         super().__init__(f"A file of this model cannot be used: {clause}. Put it right, or choose another model.")
@@ -197,10 +200,10 @@ class RunShapeError(DashboardError):
 
 
 class MissingArrayError(DashboardError):
-    """A run does not hold the array asked for (say, predictions of a model without a prediction head).
+    """A run does not hold the requested array (say, predictions of a model without a prediction head).
 
     Attributes:
-        again: whether to run the text again would provide it, which a card then offers.
+        again: whether running the text again would provide it, which a card then offers.
     """
 
     status = 409
@@ -219,23 +222,23 @@ class RunNotFoundError(DashboardError):
 
 
 class UnreadableRunError(RunNotFoundError):
-    """A run's file is there, and the machine does not let it be read."""
+    """A run's file exists, but the machine does not let it be read."""
 
     status = 500
 
 
 class NewerRunError(RunNotFoundError):
-    """A run's file was made by a newer version of this program, and this one cannot read it."""
+    """A newer version of this program made the run's file, and this version cannot read it."""
 
 
 class ReplacedRunError(DashboardError):
-    """A run was computed again, and what was asked for is of the capture before."""
+    """A run was computed again, and the request is about the previous capture."""
 
     status = 412
 
 
 class JobError(DashboardError):
-    """A job ended without a result; `details` is for the person who keeps the server."""
+    """A job ended without a result; `details` is for the person who runs the server."""
 
     retry = True
 
@@ -249,14 +252,14 @@ class StorageError(JobError):
 
 
 class QueueFullError(DashboardError):
-    """So many runs wait already, of this visitor or of all, that no more are taken now."""
+    """So many runs of this visitor, or of all, are already waiting that no more are accepted now."""
 
     retry = True
     status = 429
 
 
 class NoSpaceError(DashboardError):
-    """A file that someone asked for could not be written."""
+    """A file that someone asked for could not be written for lack of space."""
 
     status = 507
 
@@ -272,6 +275,5 @@ class SettingsError(DashboardError):
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether native code written in Rust panicked: its bindings raise that as a `BaseException` with no importable
-    class."""
+    """Whether native Rust code panicked: its bindings raise that as a `BaseException` with no importable class."""
     return type(error).__name__ == "PanicException" and type(error).__module__.startswith("pyo3")

@@ -15,9 +15,9 @@ from dashboard.system.container import memory_limit
 from dashboard.system.private import private_folder
 
 PREFIX = "DASHBOARD_"
-HUB_PREFIX = "models--"  # begins the name of a model's folder in Hugging Face's own cache
-PROBE = ".write-test-"  # begins the name of a file that is written to see whether a folder can be
-LEAST_MODELS_GIGABYTES = 20.0  # in the cache folder, where no setting says how much it may hold
+HUB_PREFIX = "models--"  # prefix of a model's folder in Hugging Face's own cache
+PROBE = ".write-test-"  # prefix of a file written to test whether a folder is writable
+LEAST_MODELS_GIGABYTES = 20.0  # in the cache folder, if no setting says how much it may hold
 LEAST_WEB_GIGABYTES = 0.4  # a web process takes half of that when it has just started
 
 
@@ -26,7 +26,7 @@ def _cache_home() -> Path:
 
 
 def memory_bytes() -> int:
-    """The memory of this computer, or the part of it that the container may use."""
+    """Return the memory of this computer, or the part of it that the container may use."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     allowed = memory_limit()
     return whole if allowed is None else min(whole, allowed)
@@ -139,7 +139,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Settings from the environment.
+        """Read the settings from the environment.
 
         Raises:
             SettingsError: a value cannot be read, or makes no sense.
@@ -153,16 +153,16 @@ class Settings:
         return cls(**values)
 
     def to_env(self) -> dict[str, str]:
-        """The environment that gives these settings again in a child process."""
+        """Return the environment that gives a child process these settings."""
         values = {environ_name(item): getattr(self, item.name) for item in fields(self)}
         return {name: _written(value) for name, value in values.items() if value not in (None, ())}
 
 
 def whole_path(raw: str) -> str:
-    """A path with a slash at both ends: "/tools/dash/"; "/" for none.
+    """Return a path with a slash at both ends: "/tools/dash/"; "/" for none.
 
     Raises:
-        SettingsError: it is a whole address, or has something in it that a path's parts cannot have.
+        SettingsError: it is a full URL, or contains something that parts of a path cannot have.
     """
     parts = [part for part in raw.strip().strip("/").split("/") if raw.strip("/ ")]
     if any(not re.fullmatch(r"[\w.~@-]+", part, re.ASCII) or set(part) == {"."} for part in parts):
@@ -171,7 +171,7 @@ def whole_path(raw: str) -> str:
 
 
 def environ_name(item: Field[Any]) -> str:
-    """The environment variable of one setting."""
+    """Return the environment variable of one setting."""
     return item.metadata["environ"] or PREFIX + item.name.upper()
 
 
@@ -194,7 +194,7 @@ def _read(item: Field[Any], raw: str) -> Any:
 
 
 def finite(raw: str) -> float:
-    """`raw` as a number; `ValueError` for nan and inf too."""
+    """Parse `raw` as a number; `ValueError` for nan and inf, too."""
     value = float(raw)
     if not math.isfinite(value):
         raise ValueError(raw)
@@ -202,7 +202,7 @@ def finite(raw: str) -> float:
 
 
 def hub_cache() -> Path:
-    """Hugging Face's own cache of models, found as its library finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
+    """Return Hugging Face's own model cache, located as its library does (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
     direct = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if direct:
         return Path(direct).expanduser()
@@ -212,7 +212,7 @@ def hub_cache() -> Path:
 
 
 def make_folders(settings: Settings) -> None:
-    """Make the cache folders, for their owner alone; raise `SettingsError` where they cannot be written."""
+    """Create the cache folders, for their owner alone; raise `SettingsError` if they cannot be written."""
     for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder, settings.visitors_folder):
         try:
             private_folder(folder).chmod(0o700)

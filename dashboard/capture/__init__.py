@@ -1,1 +1,1 @@
-"""Loads models and captures runs: the forward pass, attention, statistics. With `compute`, the only place for torch."""
+"""Loading models and capturing runs: forward pass, attention, statistics. Only this and `compute` use torch."""

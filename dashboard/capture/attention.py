@@ -1,11 +1,11 @@
-"""The one attention function through which every family is captured.
+"""The attention function that captures every family.
 
 transformers lets a program register an attention function and hands it query and key after rotary embedding and
 normalisation, whatever the family. `recording` selects ours for the length of one forward. It computes the layer's
-output, keeps query, key and the recipe of the scores, and has the statistics taken tile by tile.
+output, keeps query, key and the score recipe, and has the statistics computed tile by tile.
 
-Anything that it does not know is refused by name and never ignored: an ignored softcap or sink gives weights that look
-right and are not.
+It refuses by name anything it does not know, rather than ignore it: an ignored softcap or sink gives weights that look
+right but are not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dashboard.contracts.attention_recipe import MaskKind, ScoreRecipe
 from dashboard.errors import UnsupportedModelError
 
 IMPLEMENTATION = "dashboard_capture"  # no "flash" in it: transformers would look for a kernel to download
-HARMLESS = frozenset(  # keywords that say nothing of the scores that the mask does not say
+HARMLESS = frozenset(  # keywords that say no more about the scores than the mask does
     {
         *("cache_position", "position_embeddings", "position_ids", "past_key_values", "token_type_ids", "use_cache"),
         *("cu_seq_lens_k", "cu_seq_lens_q", "max_length_k", "max_length_q", "num_items_in_batch"),
@@ -39,9 +39,9 @@ HARMLESS = frozenset(  # keywords that say nothing of the scores that the mask d
 
 @dataclass(frozen=True)
 class Call:
-    """One layer's attention as it was computed: (head, token, d_head) query, (key_head, token, d_head) key, float32.
+    """One layer's attention call: (head, token, d_head) query, (key_head, token, d_head) key, float32.
 
-    `bias` (head, query, key) and `sinks` (head,) are None where the layer has none.
+    `bias` (head, query, key) and `sinks` (head,) are None if the layer has none.
     """
 
     query: torch.Tensor
@@ -57,9 +57,9 @@ class Recorder:
     """The attention calls of one forward, in order: ALBERT uses one module for all its layers, so calls are counted.
 
     Attributes:
-        name: of the model, for messages.
-        on_call: told the index of each call before it is computed, and again between its tiles; may raise to stop the
-            forward.
+        name: the model's name, for messages.
+        on_call: called with the index of each call before it is computed, and again between its tiles; may raise to
+            stop the forward.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Recorder:
     _tiled: TiledAttention | None = None
 
     def compute(self, operands: Operands) -> torch.Tensor:
-        """The layer's output, (token, head, d_value) float32; its query, key and statistics are kept."""
+        """Return the layer's output, (token, head, d_value) float32; keep its query, key and statistics."""
         if self._tiled is None:
             self._tiled = TiledAttention(operands.query.device)
         output, raw = self._tiled.layer(operands, lambda: self.on_call(len(self.calls)))
@@ -78,7 +78,7 @@ class Recorder:
         return output
 
     def bias_name(self, bias: torch.Tensor) -> str:
-        """Name of a position bias; layers that share one (T5) share its name."""
+        """Name a position bias; layers that share one (T5) share its name."""
         for index, known in enumerate(self._biases):
             if known is bias:
                 return f"bias/{index}"
@@ -86,10 +86,10 @@ class Recorder:
         return f"bias/{len(self._biases) - 1}"
 
     def mask(self, mask: torch.Tensor | None, tokens: int, causal: bool) -> tuple[MaskKind, int | None]:
-        """(kind, window) of the additive mask, read and verified once for each mask that the model makes.
+        """Return (kind, window) of the additive mask, read and verified once for each mask that the model makes.
 
         Raises:
-            UnsupportedModelError: the mask is none that a score recipe can say.
+            UnsupportedModelError: no score recipe can express the mask.
         """
         if mask is None:
             return "full", None
@@ -105,15 +105,15 @@ _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 
 def read_mask(mask: torch.Tensor, tokens: int, causal: bool, name: str = "This model") -> tuple[MaskKind, int | None]:
-    """What an additive attention mask says, as (kind, window) of a `ScoreRecipe`.
+    """Read an additive attention mask as (kind, window) of a `ScoreRecipe`.
 
     Args:
         mask: (1, 1, query, key), 0 where a key may be read and the dtype's lowest value (or −inf) where it may not.
         tokens: N; the mask must be N × N.
-        causal: which kind to name where the mask cannot tell (N = 1).
+        causal: the kind to return if the mask does not tell (N = 1).
 
     Raises:
-        UnsupportedModelError: it is neither full nor causal, with or without one sliding window.
+        UnsupportedModelError: the mask is neither full nor causal, with or without one sliding window.
     """
     message = (
         f"{name} uses an attention mask that is neither full, causal nor a sliding window, so it cannot be captured. "
@@ -136,7 +136,7 @@ def read_mask(mask: torch.Tensor, tokens: int, causal: bool, name: str = "This m
 
 
 def _allowed(kind: MaskKind, window: int | None, tokens: int, device: torch.device) -> torch.Tensor:
-    """(query, key) bool of a recipe, as `contracts.scores.allowed_keys` has it."""
+    """(query, key) bool of a recipe, like `contracts.attention_recipe.allowed_keys`."""
     ones = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
     if kind == "causal":
         return ones.tril() if window is None else ones.tril().triu(1 - window)
@@ -157,20 +157,20 @@ def captured_attention(
     s_aux: torch.Tensor | None = None,
     **keywords: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The registered function: attention of one layer, recorded.
+    """The registered attention function: compute and record one layer.
 
     Args:
         module: the attention module that calls.
         query: (1, head, token, d_head). key, value: (1, key_head, token, d_head).
         attention_mask: (1, 1, query, key) additive, or None: every token reads every token.
-        scaling: factor on q·k; d_head^−½ where it is not given. softcap: as in Gemma 2.
+        scaling: factor on q·k; d_head^−½ if not given. softcap: as in Gemma 2.
         position_bias: (1, head, query, key) added to the scores, as in T5. s_aux: (head,) sink logits, as in gpt-oss.
 
     Returns:
         The output (1, token, head, d_value) in the model's dtype, and no weights.
 
     Raises:
-        UnsupportedModelError: the layer does something that is not in the recipe; the message names it.
+        UnsupportedModelError: the layer does something that a recipe cannot express; the message names it.
     """
     recorder = _RECORDER.get()
     if recorder is None:
@@ -195,7 +195,7 @@ def captured_attention(
 
 
 def _refuse_unlike(name: str, query: torch.Tensor, key: torch.Tensor) -> None:
-    """Raise unless the layer attends from one text to the same text."""
+    """Raise unless the layer's queries and keys come from the same text."""
     if query.shape[0] != 1 or key.shape[2] != query.shape[2] or query.shape[1] % key.shape[1]:
         raise UnsupportedModelError(
             f"{name} attends from {tuple(query.shape[:3])} to {tuple(key.shape[:3])} (batch, head, token); "
@@ -204,12 +204,12 @@ def _refuse_unlike(name: str, query: torch.Tensor, key: torch.Tensor) -> None:
 
 
 def _plain(states: torch.Tensor) -> torch.Tensor:
-    """(1, head, token, d) → (head, token, d) float32 that shares no memory with what the model still uses."""
+    """(1, head, token, d) → (head, token, d) float32, sharing no memory with what the model still uses."""
     return states[0].to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
 
 def refuse_unknown(name: str, keywords: dict[str, Any], dropout: float = 0.0) -> None:
-    """Raise `UnsupportedModelError` for a score keyword that says something and that is not known here."""
+    """Raise `UnsupportedModelError` for a keyword that changes the scores in a way unknown here."""
     if dropout:
         raise UnsupportedModelError(f"{name} applies dropout {dropout} to its attention; put it in evaluation mode.")
     for keyword, value in keywords.items():
@@ -228,7 +228,7 @@ def _is_empty(value: Any) -> bool:
 
 @contextmanager
 def recording(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
-    """Let `model` attend through `recorder` inside the block, and be exactly what it was after it, whatever happens."""
+    """Make `model` attend through `recorder` inside the block, and restore it exactly afterwards, whatever happens."""
     AttentionInterface.register(IMPLEMENTATION, captured_attention)
     AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
     modules = list(model.modules())
@@ -250,14 +250,14 @@ def recording(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
 
 
 def check_supported(model: PreTrainedModel, name: str) -> None:
-    """Raise `UnsupportedModelError` where it is clear beforehand that `model` cannot be captured."""
+    """Raise `UnsupportedModelError` if it is clear beforehand that `model` cannot be captured."""
     refuse_encoder_decoder(model.config, name)
     if not model._can_set_attn_implementation():
         raise not_exposed(model, name)
 
 
 def not_exposed(model: PreTrainedModel, name: str) -> UnsupportedModelError:
-    """The refusal of a family that computes its attention by itself."""
+    """Return the refusal of a family that computes its attention by itself."""
     return UnsupportedModelError(
         f"{name} ({type(model).__name__}) does not expose its attention to transformers' attention interface, so it "
         f"cannot "

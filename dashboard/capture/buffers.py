@@ -1,4 +1,4 @@
-"""Whether a buffer that a checkpoint holds and nothing reads is what the model's code computes by itself."""
+"""Whether an unread buffer in a checkpoint equals what the model's code computes by itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from transformers import PreTrainedModel
 
 from dashboard.catalog.leftovers import Buffer
 
-LARGE = -1e4  # masked scores were given this or less
-CLOSE = 5e-3  # of each frequency: checkpoints keep them in half precision
+LARGE = -1e4  # masked scores were set to this or less
+CLOSE = 5e-3  # of each frequency: checkpoints store them in half precision
 
 
 def is_harmless(kind: Buffer, values: torch.Tensor, name: str, model: PreTrainedModel) -> bool:
-    """Whether `values`, kept under `name` as a buffer of this kind, change nothing: `model` has or needs just these."""
+    """Whether `values`, stored under `name` as this kind of buffer, are just what `model` has or needs anyway."""
     if kind == "mask":
         return _is_mask(values, name, model)
     if kind == "large":
@@ -27,7 +27,7 @@ def is_harmless(kind: Buffer, values: torch.Tensor, name: str, model: PreTrained
 
 
 def _is_mask(values: torch.Tensor, name: str, model: PreTrainedModel) -> bool:
-    """A lower triangle of ones; or the model's own mask, where it still has one (some are windows)."""
+    """Whether this is a lower triangle of ones, or the model's own mask if it still has one (some are windows)."""
     for path, own in model.named_buffers():
         if (path == name or path.endswith(f".{name}")) and own.shape == values.shape:
             return torch.equal(own.bool(), values.bool())
@@ -38,7 +38,7 @@ def _is_mask(values: torch.Tensor, name: str, model: PreTrainedModel) -> bool:
 
 
 def _is_rotary(values: torch.Tensor, model: PreTrainedModel) -> bool:
-    """The frequencies that the model turns by, or those before its own scaling of them."""
+    """Whether these are the frequencies of the model's rotary positions, or those before the model scales them."""
     own = [buffer.float().cpu() for path, buffer in model.named_buffers() if path.endswith("inv_freq")]
     return any(_agree(values, mine) for mine in [*own, *_plain(model, values.numel())])
 

@@ -1,9 +1,9 @@
-"""One text, read once by one model: everything that the views need, as a `ModelRun`.
+"""One text, read once by one model: everything the views need, as a `ModelRun`.
 
 One forward gives query, key and statistics of every layer (`dashboard.capture.attention`), the hidden states exactly as
 Hugging Face gives them, and the residual stream before the final norm. The predictions follow from the last hidden
-state through the model's whole head (`dashboard.capture.predictions`). Nothing is padded, and no token is added that
-the model's own tokenizer does not add.
+state through the model's whole head (`dashboard.capture.predictions`). Nothing is padded, and no tokens are added
+except those of the model's own tokenizer.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ def capture_run(
     Args:
         loaded: the model, its tokenizer and what is known of it.
         text: what the model reads. text_pair: the second text of a pair, or None.
-        progress: told of every layer (of a long text's, again and again) and of every chunk of predictions; what it
-            raises stops the capture and reaches the caller, and the model is as it was.
-        request: names the run, where it was asked for by one; else it is made of the other arguments.
-        max_tokens: the most tokens that this server takes, where that may be less than the model's own limit.
-        **options: fields of `CaptureOptions` (`top_k`), where there is no request.
+        progress: called for every layer (repeatedly, if the text is long) and for every chunk of predictions; an
+            exception from it stops the capture and reaches the caller, leaving the model as it was.
+        request: names the run, if there was one; by default it is made from the other arguments.
+        max_tokens: the most tokens that this server takes, which may be less than the model's own limit.
+        **options: fields of `CaptureOptions` (`top_k`), if there is no request.
 
     Returns:
-        A run whose arrays are those of `dashboard.contracts.run`, float32, not writable.
+        A run with the arrays that `dashboard.contracts.run` describes, float32, not writable.
 
     Raises:
         EmptyTextError, BadTextError, BadRequestError: the text or an option cannot be used.
-        TextTooLongError: more tokens than the model or the server takes; nothing was computed.
+        TextTooLongError: more tokens than the model or the server takes; raised before anything is computed.
         UnsupportedModelError: the model does something that capture does not know; the message names it.
     """
     started = time.perf_counter()
@@ -103,7 +103,7 @@ def capture_run(
 def _inputs(
     loaded: LoadedModel, text: str, text_pair: str | None, max_tokens: int | None
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
-    """What the model reads, on its device, and its tokens; raises before anything is computed, as `capture_run`."""
+    """Return the model's inputs, on its device, and the tokens; raises like `capture_run`, before any computation."""
     model, info = loaded.model, loaded.info
     check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
     inputs, tokens = tokenize(
@@ -114,14 +114,13 @@ def _inputs(
 
 
 def _remarks(loaded: LoadedModel, without: str | None) -> dict[str, Any]:
-    """What a header says only where there is something to say: the model's source, why it predicts nothing, weights
-    that nothing reads."""
+    """Return the header fields that need content to appear: source, why nothing is predicted, unread weights."""
     said = {"source": loaded.source, "no_predictions": without, "unread": list(loaded.unread)}
     return {name: value for name, value in said.items() if value}
 
 
 def _known(loaded: LoadedModel) -> ModelProbe:
-    """What a short probe tells of the model; a family whose parts it cannot find is refused in a sentence."""
+    """Probe the model; refuse, with a message, a family whose parts the probe cannot find."""
     try:
         return model_probe(loaded.model, loaded.info)
     except (AttributeError, TypeError, LookupError, NotImplementedError, AssertionError, ValueError) as error:
@@ -132,7 +131,7 @@ def _known(loaded: LoadedModel) -> ModelProbe:
 
 
 def _why_no_predictions(loaded: LoadedModel) -> str | None:
-    """Why a run of this model says that it is an encoder; None where the run has predictions."""
+    """Return why a run of this model counts as an encoder's; None if the run has predictions."""
     info = loaded.info
     if info.kind == "encoder":
         return no_predictions(info.title, loaded.without)
@@ -144,8 +143,7 @@ def _why_no_predictions(loaded: LoadedModel) -> str | None:
 
 
 def _origin(loaded: LoadedModel, started: float) -> dict[str, Any]:
-    """With which schema and numbers, of which weights, by which version, when, and in how many seconds a run was
-    made."""
+    """Return how a run was made: schema and numbers, fingerprint of the weights, version, time and duration."""
     return {
         **made_now(),
         "stamp": uuid.uuid4().hex[:16],
@@ -177,7 +175,7 @@ def _request(
 
 
 def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:
-    """One recorded forward of the base model, or of the whole model where its head is not verified."""
+    """Run one recorded forward of the base model, or of the whole model if its head is not verified."""
     model, info = loaded.model, loaded.info
 
     def on_call(index: int) -> None:
@@ -241,7 +239,7 @@ def _predict(
     top_k: int,
     report: OnProgress,
 ) -> dict[str, np.ndarray]:
-    """`given/…`, `masked/…` where that is cheap, and `vocabulary`; nothing for a model that predicts nothing."""
+    """Return `given/…`, `masked/…` if that is cheap, and `vocabulary`; nothing for a model that predicts nothing."""
     info = loaded.info
     if info.kind == "encoder":
         return {}
@@ -274,8 +272,10 @@ def _predict_masked(
     top_k: int,
     report: OnProgress,
 ) -> dict[str, np.ndarray]:
-    """`masked/…`: every position masked in turn. Special tokens of the tokenizer's and masks have candidates, but no
-    actual token; a mask that was typed stays where it is while others are asked for.
+    """Return `masked/…`: every position masked in turn.
+
+    The tokenizer's special tokens, and masks, have candidates but no actual token; a typed mask stays in place while
+    other positions are masked.
     """
     ids = inputs["input_ids"][0]
     actual = _without(ids, [not predictions.is_answer(token) for token in tokens])
@@ -293,5 +293,5 @@ def _predict_masked(
 
 
 def _without(ids: torch.Tensor, left_out: Sequence[bool]) -> torch.Tensor:
-    """(token,) ids; none at the positions that are left out."""
+    """(token,) ids, without those at the positions to leave out."""
     return torch.where(torch.tensor(left_out, device=ids.device), NO_TOKEN, ids)

@@ -1,4 +1,4 @@
-"""A model folder's weights by name, read only when they are asked for, and where each of them goes in a model."""
+"""A model folder's weights by name, read only on access, and where each of them goes in a model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dashboard.catalog.fingerprint import weight_files
 from dashboard.catalog.memory import BYTES_A_WEIGHT
 from dashboard.errors import ModelError, UnsafeModelError
 
-WHOLE_NUMBERS = ("I", "U", "B")  # first letters of safetensors' types that hold no real numbers
+WHOLE_NUMBERS = ("I", "U", "B")  # first letters of safetensors' types for non-real numbers
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights by the names that the files give them; a value is read with `[...]`."""
+    """Weights under their names in the files; `[...]` reads a value."""
 
     tensors: Mapping[str, Any]
 
@@ -41,7 +41,7 @@ class Checkpoint:
         return tuple(tensor.shape if isinstance(tensor, torch.Tensor) else tensor.get_shape())
 
     def is_real(self, name: str) -> bool:
-        """Whether it holds floating-point numbers (quantised weights are whole numbers)."""
+        """Whether the weight holds floating-point numbers (quantised weights are whole numbers)."""
         tensor = self.tensors[name]
         if isinstance(tensor, torch.Tensor):
             return tensor.is_floating_point()
@@ -50,11 +50,11 @@ class Checkpoint:
 
 @contextmanager
 def opened(folder: Path, title: str) -> Iterator[Checkpoint]:
-    """The checkpoint of a model folder; only headers are read (pickled checkpoints are mapped into memory).
+    """Open the checkpoint of a model folder; only headers are read (pickled checkpoints are mapped into memory).
 
     Raises:
         UnsafeModelError: a pickled file holds more than tensors.
-        ModelError: a file is damaged, or two files differ in one weight.
+        ModelError: a file is damaged, or two files disagree about a weight.
     """
     tensors: dict[str, Any] = {}
     with ExitStack() as stack:
@@ -70,7 +70,7 @@ def _tensors(path: Path, title: str, stack: ExitStack) -> Iterator[tuple[str, An
     try:
         if path.suffix == ".safetensors":
             file = stack.enter_context(safe_open(path, framework="pt", device="cpu"))
-            yield from ((name, file.get_slice(name)) for name in file.keys())  # noqa: SIM118  it is no mapping
+            yield from ((name, file.get_slice(name)) for name in file.keys())  # noqa: SIM118  not a mapping
             return
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
@@ -90,7 +90,7 @@ def _tensors(path: Path, title: str, stack: ExitStack) -> Iterator[tuple[str, An
 
 
 def unreadable(title: str, error: BaseException) -> ModelError:
-    """The sentence for weights that a library cannot read."""
+    """Return the error for weights that a library cannot read."""
     return ModelError(f"The weights of {title} cannot be read ({first_line(error)}). Download or save it again.")
 
 
@@ -99,9 +99,9 @@ class Plan:
     """Where a checkpoint's weights go in one model.
 
     Attributes:
-        model: without values. targets: the model's names, each with the checkpoint's names that go there.
-        leftovers: the checkpoint's names that go nowhere. doubles: names of which two go to one place.
-        made: the model's names whose values are made of several weights, or of a part of one.
+        model: the model, without values. targets: the model's names, each with the checkpoint's names that go there.
+        leftovers: the checkpoint's names that go nowhere. doubles: pairs of names that go to the same place.
+        made: the model's names whose values are built from several weights, or from a part of one.
     """
 
     model: PreTrainedModel
@@ -111,18 +111,18 @@ class Plan:
     made: frozenset[str] = frozenset()
 
     def used(self) -> set[str]:
-        """The checkpoint's names that go into the model."""
+        """Return the checkpoint's names that go into the model."""
         return {name for names in self.targets.values() for name in names}
 
     def lacking(self) -> list[str]:
-        """The model's names that get no value, neither of their own nor that of a weight to which they are tied."""
+        """Return the model's names that get no value, neither directly nor from a weight they are tied to."""
         tied, optional = self.model.all_tied_weights_keys, self.model._keys_to_ignore_on_load_missing or ()
         there = {tied.get(name, name) for name in (*self.targets, *self.made)}
         names = [name for name in self.model.state_dict() if tied.get(name, name) not in there]
         return [name for name in names if not any(re.search(pattern, name) for pattern in optional)]
 
     def unlike(self, checkpoint: Checkpoint) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
-        """The first of the model's names whose weight has another shape: (name, the weight's shape, the model's)."""
+        """Return the first name whose weight has a different shape: (name, the weight's shape, the model's)."""
         slots = self.model.state_dict()
         for target, names in self.targets.items():
             ours = tuple(slots[target].shape)
@@ -131,14 +131,14 @@ class Plan:
         return None
 
     def numbers(self) -> tuple[int, int]:
-        """(parameters, numbers in buffers, each as large as one of these) that the whole model has, tied ones once."""
+        """Count the whole model: (parameters, numbers in buffers in units of a parameter's size), tied ones once."""
         tied = self.model.all_tied_weights_keys
         parameters = sum(value.numel() for name, value in self.model.named_parameters() if name not in tied)
         return parameters, sum(value.nbytes for value in self.model.buffers()) // BYTES_A_WEIGHT
 
 
 def plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint) -> Plan:
-    """Where each weight goes in a model of this class, by transformers' own rules of names; nothing is read."""
+    """Plan where each weight goes in a model of this class, by transformers' own rules of names; reads no weights."""
     model = skeleton(model_class, config)
     slots = model.state_dict()
     transforms = get_model_conversion_mapping(model)
@@ -167,7 +167,7 @@ def plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint) -> 
 
 
 def _made(target: str, pattern: str | None, converters: Sequence[WeightConverter]) -> Iterator[str]:
-    """`target`, where a rule makes it of what the checkpoint holds, and what that rule makes beside it."""
+    """Yield `target`, if a rule builds it from the checkpoint, and the other names that this rule builds."""
     if pattern is None:
         return
     yield target
@@ -186,7 +186,7 @@ def _doubles(targets: Mapping[str, list[tuple[str, str | None]]], prefix: str) -
 
 
 def skeleton(model_class: Any, config: PretrainedConfig) -> PreTrainedModel:
-    """A model of this class without values."""
+    """Build a model of this class without values."""
     with ExitStack() as stack:
         for context in model_class.get_init_context(torch.float32, False, False, False):  # as from_pretrained does
             stack.enter_context(context)

@@ -1,4 +1,4 @@
-"""A model's configuration as transformers reads it, without what would choose code instead of numbers."""
+"""A model's configuration as transformers reads it, without the keys that would choose code instead of numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import CONFIG_MAPPING, PretrainedConfig
 from dashboard.catalog.description import read_config
 from dashboard.errors import ModelError, ModelNotFoundError, UnsafeModelError, UnsupportedModelError
 
-NOT_FOLLOWED = frozenset(  # they choose an implementation, which may be one to download, or the form of the outputs
+NOT_FOLLOWED = frozenset(  # keys that choose an implementation, possibly a download, or the form of the outputs
     {
         *(
             "attn_implementation",
@@ -31,16 +31,16 @@ NOT_FOLLOWED = frozenset(  # they choose an implementation, which may be one to 
         ),
     }
 )
-# of BERT's `position_embedding_type`; transformers 5 dropped them
+# values of BERT's `position_embedding_type` that transformers 5 dropped
 REFUSED_FORMS = ("relative_key", "relative_key_query")
 
 
 def load_config(folder: Path, title: str) -> PretrainedConfig:
-    """The configuration of a model folder.
+    """Load the configuration of a model folder.
 
     Raises:
-        UnsafeModelError: it names code that comes with the model, and a family that transformers does not know.
-        UnsupportedModelError: an unknown family, values that it does not take, an encoder–decoder model.
+        UnsafeModelError: it names code that comes with the model, for a family that transformers does not know.
+        UnsupportedModelError: an unknown family, values that the family does not accept, an encoder–decoder model.
         ModelError: the file cannot be read.
     """
     try:
@@ -49,7 +49,7 @@ def load_config(folder: Path, title: str) -> PretrainedConfig:
         raise ModelError(f"The configuration of {title} cannot be read. Download or save it again.") from error
     family = raw.get("model_type")
     if family == "mistral" and "layer_types" in raw:
-        family = "ministral"  # as transformers' own AutoConfig has it
+        family = "ministral"  # as in transformers' own AutoConfig
     if not isinstance(family, str) or family not in CONFIG_MAPPING:
         if raw.get("auto_map"):
             raise UnsafeModelError(
@@ -61,7 +61,7 @@ def load_config(folder: Path, title: str) -> PretrainedConfig:
         )
     try:
         config = CONFIG_MAPPING[family].from_dict(plain({**raw, "model_type": family}))
-    except Exception as error:  # a file's values make a class raise anything
+    except Exception as error:  # a file's values can make a class raise anything
         raise UnsupportedModelError(
             f"{title} has a configuration that its family {family} does not take ({first_line(error)}). Choose another "
             f"model."
@@ -78,7 +78,7 @@ def load_config(folder: Path, title: str) -> PretrainedConfig:
 
 
 def plain(value: Any) -> Any:
-    """A decoded JSON value without the keys of `NOT_FOLLOWED`, at any depth."""
+    """Return a decoded JSON value without the keys of `NOT_FOLLOWED`, at any depth."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items() if name not in NOT_FOLLOWED}
     return [plain(inner) for inner in value] if isinstance(value, list) else value
@@ -93,5 +93,5 @@ def refuse_encoder_decoder(config: PretrainedConfig, title: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message that says something, cut; its class where there is none."""
+    """Return the first meaningful line of an error's message, shortened; the error's class if there is none."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

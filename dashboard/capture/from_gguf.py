@@ -1,6 +1,6 @@
-"""From a GGUF file to a plain model folder in float32: families with Llama's layout (decision 009).
+"""Converting a GGUF file to a plain model folder in float32: families with Llama's layout (decision 009).
 
-Every weight must be in the model and every weight of the model in the file, or the conversion fails.
+Model and file must have exactly the same weights, or the conversion fails.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ PROBE = "It's 12345 cafe\u0301s,  we'LL\n\n see x=1; \u65e5\u672c \U0001f600"
 def convert(path: Path, folder: Path, report: OnProgress) -> None:
     """Write model.safetensors, config.json and the tokenizer of `path` into `folder`; `report` may raise to stop.
 
-    The header was found to be one that can be converted (`gguf_keys`).
+    `gguf_keys` has already accepted the header.
 
     Raises:
-        UnsupportedModelError: a tensor's type or name is not known. ModelError: the file is damaged.
+        UnsupportedModelError: a tensor's type or name is unknown. ModelError: the file is damaged.
     """
     header = read_header(path)
     try:
@@ -79,7 +79,7 @@ def convert(path: Path, folder: Path, report: OnProgress) -> None:
     save_model(skeleton(FAMILIES[header.architecture][1], config), weights, folder)
     tokenizer = _save_tokenizer(folder, reader, header, config.max_position_embeddings)
     again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # some families' own classes overrule the folder's file
+    # some families' own classes override the folder's file
     if again(PROBE)["input_ids"] != tokenizer.encode(PROBE).ids:
         raise UnsupportedModelError(
             f"{path.name} splits texts otherwise than its family {header.architecture}. Choose another model."
@@ -117,7 +117,7 @@ def _config(header: GgufHeader, reader: Any, tensors: Mapping[str, Any]) -> Any:
 
 
 def _name(name: str, file: str) -> tuple[str, str]:
-    """Hugging Face's name of a tensor, and the GGUF name's own part ("attn_q")."""
+    """Return Hugging Face's name for a tensor, and the GGUF name's own part ("attn_q")."""
     if name in WHOLE:
         return WHOLE[name], ""
     pieces = name.split(".")
@@ -136,7 +136,7 @@ def _values(tensor: Any, file: str) -> np.ndarray:
 
 
 def expression(words: Words) -> str | None:
-    """How a text is split into words, as `byte_level_tokenizer` takes it."""
+    """Return the expression that splits a text into words, as `byte_level_tokenizer` takes it."""
     if words == "gpt2":
         return ""
     if words == "single digits":
@@ -144,12 +144,12 @@ def expression(words: Words) -> str | None:
     if words == "qwen2":
         return QWEN2_WORDS
     if words == "llama3":
-        return QWEN2_WORDS.replace(r"|\p{N}|", r"|\p{N}{1,3}|")  # digits in threes, else the same
+        return QWEN2_WORDS.replace(r"|\p{N}|", r"|\p{N}{1,3}|")  # digits in threes, otherwise the same
     assert_never(words)
 
 
 def _save_tokenizer(folder: Path, reader: Any, header: GgufHeader, limit: int) -> Tokenizer:
-    """The byte-level tokenizer that the file describes; it has the pieces that are in the file, and no others."""
+    """Save the byte-level tokenizer that the file describes, with exactly the pieces in the file."""
 
     def said(key: str, default: Any = None) -> Any:
         field = reader.fields.get(f"tokenizer.{key}")
@@ -184,7 +184,7 @@ def _save_tokenizer(folder: Path, reader: Any, header: GgufHeader, limit: int) -
 
 
 def _template(special: Mapping[str, str], pieces: list[str], ends: Ends) -> Any:
-    """Puts the begin and the end token where the header wants them, around each of two texts."""
+    """Make a template that adds the begin and the end token where the header wants them, around each of two texts."""
     before = [special["bos_token"]] if ends.bos else []
     after = [special["eos_token"]] if ends.eos else []
     single = [*before, "$A", *after]

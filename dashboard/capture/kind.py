@@ -1,5 +1,7 @@
-"""What a model in memory predicts. Its files say it first (`catalog.prediction_head`); what it gives has the last
-word."""
+"""What a model in memory predicts.
+
+Its files speak first (`catalog.prediction_head`); its outputs have the last word.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,16 @@ log = logging.getLogger(__name__)
 
 
 def judge_in_memory(model: PreTrainedModel, judged: Judgement | None) -> Judgement:
-    """What a model in evaluation mode predicts.
+    """Judge what a model in evaluation mode predicts.
 
     Args:
-        judged: what its files say, which stands unless its outputs contradict it; None for a model without files, of
-            which its outputs alone tell.
+        judged: what its files say, which holds unless its outputs contradict it; None for a model without files, which
+            is judged by its outputs alone.
     """
     if judged is not None and judged.kind != "causal":
         return judged
     kind = kind_in_use(model)
-    if judged is not None:  # what reads ahead cannot predict what comes next
+    if judged is not None:  # a model that reads ahead cannot predict the next token
         return Judgement("encoder", "embeddings") if kind == "masked" else judged
     if kind is not None:
         return Judgement(kind)
@@ -35,8 +37,8 @@ def judge_in_memory(model: PreTrainedModel, judged: Judgement | None) -> Judgeme
 
 
 def kind_in_use(model: PreTrainedModel) -> ModelKind | None:
-    """What a model in evaluation mode predicts, by trying: logits over the vocabulary for each token or not, and
-    whether the first token's depend on the last one. None where it gives no such logits.
+    """Find by trial what a model in evaluation mode predicts: whether it gives logits over the vocabulary for each
+    token, and whether the first token's depend on the last token. None if it gives no such logits.
     """
     rows = embedding_rows(model)
     ids = torch.arange(1, PROBE + 1, device=model.device).repeat(2, 1) % rows
@@ -52,7 +54,7 @@ def kind_in_use(model: PreTrainedModel) -> ModelKind | None:
     if torch.isfinite(logits[:, 0]).any():
         return "causal" if _equal(*logits[:, 0].float()) else "masked"
     states = getattr(_probed(model, ids, output_hidden_states=True), "hidden_states", None) or ()
-    for values in reversed(states[1:]):  # the last layer's that are finite
+    for values in reversed(states[1:]):  # those of the last layer with finite values
         if torch.isfinite(values[:, 0]).any():
             return "causal" if _equal(*values[:, 0].float()) else "masked"
     return "causal" if any(getattr(module, "is_causal", False) for module in model.modules()) else "masked"
@@ -62,13 +64,13 @@ def _probed(model: PreTrainedModel, ids: torch.Tensor, **more: bool) -> Any:
     with torch.inference_mode():
         try:
             return model(input_ids=ids, attention_mask=torch.ones_like(ids), return_dict=True, **more)
-        except Exception:  # a model that cannot be tried so has its say when it is captured
+        except Exception:  # a model that fails here is judged when it is captured
             log.info("%s gives no outputs for a short probe", type(model).__name__, exc_info=True)
             return None
 
 
 def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether two vectors are the same but for rounding, with values that are not finite at the same places."""
+    """Whether two vectors are equal up to rounding, with non-finite values at the same places."""
     finite = torch.isfinite(first)
     if not torch.equal(finite, torch.isfinite(second)):
         return False

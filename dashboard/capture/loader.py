@@ -68,10 +68,10 @@ class LoadedModel:
     """A model that is ready to run.
 
     Attributes:
-        model: in eval mode, on the CPU, gradients off; with a prediction head where the checkpoint has one.
-        tokenizer: its own. info: its sizes. fingerprint: of its files, as in run keys.
-        source: which published version it is ("commit …", "package … 0.1.2"); "" where that is not known.
-        without: what an encoder is: a classifier, or a model of embeddings. unread: weights of its files that nothing
+        model: in eval mode, on the CPU, gradients off; with a prediction head if the checkpoint has one.
+        tokenizer: the model's own. info: its sizes. fingerprint: of its files, as in run keys.
+        source: which published version it is ("commit …", "package … 0.1.2"); "" if unknown.
+        without: what an encoder is: a classifier, or an embedding model. unread: weights in its files that nothing
             reads.
     """
 
@@ -92,21 +92,22 @@ def load_model(
     folders: bool = True,
     brings: bool = True,
 ) -> LoadedModel:
-    """Load a bundled model by its catalog name, a model folder or GGUF file, or a hub model (downloaded when it is not
-    here).
+    """Load a bundled model by its catalog name, a model folder, a GGUF file, or a hub model (downloaded if needed).
 
-    Code that comes with a model is never run, and pickled weights are read only as plain tensors.
+    Never runs code that comes with a model, and reads pickled weights only as plain tensors.
 
     Args:
-        progress: is called with each step; what it raises stops a download, a conversion or the reading of a checksum.
-        folders: take the path of any folder, not only of those that `settings` names.
-        brings: download or convert what is not here, and read the checksum of what was not read before.
+        progress: called with each step; an exception from it stops a download, a conversion or the reading of a
+            checksum.
+        folders: accept the path of any folder, not only of those that `settings` names.
+        brings: download or convert what is not here, and read the checksum of files not read before.
 
     Raises:
-        NotReadyError: it is not here or was never read through, and `brings` is False; its files changed meanwhile.
-        ModelNotFoundError: no such model, or it cannot be fetched from here.
+        NotReadyError: the model is not here or was never read through, and `brings` is False; or its files changed
+            meanwhile.
+        ModelNotFoundError: there is no such model, or it cannot be fetched from here.
         ModelTooLargeError: it would not fit into memory.
-        UnsupportedModelError: an architecture that this program does not read.
+        UnsupportedModelError: this program does not support its architecture.
         UnsafeModelError: the model would only load by running code.
         ModelError: its files are damaged.
     """
@@ -120,12 +121,12 @@ def load_model(
             os.close(used)
         raise
     if used is not None:
-        weakref.finalize(loaded.model, os.close, used)  # as long as it is in memory, its files stay
+        weakref.finalize(loaded.model, os.close, used)  # its files stay as long as it is in memory
     return loaded
 
 
 def _load(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> LoadedModel:
-    """The model in a folder that was found for a name."""
+    """Load the model from the folder found for its name."""
     title = title_of(name)
     _check_files(folder, title)
     adapter = adapter_refusal(folder, weights=True)
@@ -151,8 +152,10 @@ def _load(name: str | Path, folder: Path, settings: Settings, progress: OnProgre
 
 
 def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> str:
-    """The hash of the files. To read gigabytes for it is a preparation's work, which can be stopped: who brings nothing
-    here only takes what is known. Bundled models are small, and were read when they came.
+    """Return the hash of the files.
+
+    Reading gigabytes for it is a preparation's work, which can be stopped: with `brings` False, only a known hash is
+    used. Bundled models are small, and were read when they were fetched.
     """
     memories = fingerprint_memories(settings)
     known = known_fingerprint(folder, memories)
@@ -162,7 +165,7 @@ def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: O
 
 
 def _check_files(folder: Path, title: str) -> None:
-    """Refuse what would hold or fill whoever loads it: pipes and devices among its files, sizes that no model has."""
+    """Refuse files that would block or overwhelm the loader: pipes and devices, and sizes that no model has."""
     check_regular(folder)
     reason = implausible(read_config(folder))
     if reason:
@@ -171,8 +174,7 @@ def _check_files(folder: Path, title: str) -> None:
 
 @contextmanager
 def _foreign(title: str) -> Iterator[None]:
-    """What transformers makes of foreign files may raise anything: that is their fault, not ours, and is said as
-    such."""
+    """Turn any error that transformers raises on foreign files into one that blames the files, not this program."""
     try:
         yield
     except (DashboardError, MemoryError):
@@ -188,7 +190,7 @@ def _foreign(title: str) -> Iterator[None]:
 
 
 def _source(name: str, folder: Path) -> str:
-    """The published version that a folder holds, by where it lies."""
+    """Return the published version that a folder holds, judged by its path."""
     wheel = WHEELS.get(name)
     if wheel is not None:
         return f"package {wheel.package} {wheel.version}"
@@ -196,7 +198,7 @@ def _source(name: str, folder: Path) -> str:
 
 
 def _parameters(folder: Path, title: str) -> int:
-    """How many there are, by the headers of the files."""
+    """Count the parameters from the files' headers."""
     try:
         return read_headers(folder, read_config(folder)).parameters
     except ModelNotFoundError as error:
@@ -212,14 +214,14 @@ def wrap_model(
     title: str | None = None,
     fingerprint: str | None = None,
 ) -> LoadedModel:
-    """Make a model that is already in memory usable; it is put in eval mode, with gradients off.
+    """Make a model that is already in memory usable; puts it in eval mode, with gradients off.
 
     Args:
         model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`.
-        fingerprint: by default, a hash of its configuration and weights.
+        fingerprint: by default, a hash of the model's configuration and weights.
 
     Raises:
-        UnsupportedModelError: an encoder–decoder model, or an object that is no transformers model.
+        UnsupportedModelError: an encoder–decoder model, or an object that is not a transformers model.
     """
     model = unwrapped(model, title or name)
     refuse_encoder_decoder(model.config, title or name)
@@ -256,7 +258,7 @@ def _finish(
 
 
 def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The most tokens, where the model's own module says whether positions are counted from behind the padding's."""
+    """Return the most tokens; the model's own module tells whether positions start after the padding position."""
     tables = (module for path, module in model.named_modules() if path.endswith("position_embeddings"))
     padding = next(
         (int(table.padding_idx) for table in tables if getattr(table, "padding_idx", None) is not None), None
@@ -292,7 +294,7 @@ def _state_fingerprint(model: PreTrainedModel) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Loading prints no bars and no reports; what matters in them is checked and raised."""
+    """Silence progress bars and reports while loading; anything in them that matters is checked and raised."""
     logging = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)

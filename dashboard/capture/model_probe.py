@@ -1,4 +1,4 @@
-"""What is known for certain of one loaded model: its family's claims, tried on a short probe."""
+"""Verified facts about one loaded model: its family's claims, tried on a short probe."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from dashboard.capture.vocabulary import embedding_rows, logits_of
 from dashboard.contracts.model_info import ModelInfo
 
 PROBE_TOKENS = 5
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest value; other dtypes are coarse: 3e-2
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # relative to the largest value; other dtypes are coarse: 3e-2
 
 
 @dataclass(frozen=True)
 class ModelProbe:
-    """Verified knowledge of one model. Holds no reference to the model itself, so that the model can leave memory.
+    """Verified knowledge of one model. Holds no reference to the model itself, so that the model can be freed.
 
     Attributes:
-        family: the family file that speaks for it, or the fallback.
+        family: the family file that describes it, or the fallback.
         final_norm: path of the final norm from the base model, verified, or None.
-        past_norm: whether `hidden_states[-1]` is past a final norm, also where that norm's place is not certain.
-        has_head: whether `family.head` gives the model's own logits; else they come from the model's whole forward.
+        past_norm: whether `hidden_states[-1]` is past a final norm, even if that norm's place is not certain.
+        has_head: whether `family.head` gives the model's own logits; if not, they come from the model's whole forward.
         lock: held while the model computes.
-        texts: vocabulary id → text, filled as ids are met; only ever grows towards one fixed answer.
+        texts: vocabulary id → text, filled as ids occur; an entry never changes.
     """
 
     family: Family
@@ -49,7 +49,7 @@ _HOOKED: ContextVar[bool] = ContextVar("hooked", default=False)  # whether layer
 
 
 def model_probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
-    """What is known of this model; tried once, then remembered as long as the model lives."""
+    """Return what is known of this model, probed once, then remembered as long as the model lives."""
     with _KNOWN_LOCK:
         if model not in _KNOWN:
             _KNOWN[model] = _examine(model, info)
@@ -57,9 +57,9 @@ def model_probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
 
 
 def base_of(model: PreTrainedModel) -> nn.Module:
-    """The model without its prediction head (itself, where it has none)."""
+    """Return the model without its prediction head (the model itself, if it has none)."""
     base = model.base_model
-    # a prefix that names no part of it (Llama 4's text model)
+    # a prefix that names none of the model's parts (Llama 4's text model)
     if base is model and model.get_output_embeddings() is not None:
         parts = [part for part in model.children() if isinstance(part, PreTrainedModel)]
         base = parts[0] if len(parts) == 1 else base
@@ -67,14 +67,14 @@ def base_of(model: PreTrainedModel) -> nn.Module:
 
 
 def family_head(model: PreTrainedModel, known: ModelProbe, hidden: torch.Tensor) -> torch.Tensor:
-    """(…, hidden) past any final norm → (…, vocabulary) logits, as the model makes them."""
+    """(…, hidden) past any final norm → (…, vocabulary) logits, as the model computes them."""
     if not known.has_head or known.family.head is None:
         raise ValueError("The head of this family is not verified.")
     return known.family.head(model, hidden)
 
 
 def norm_module(base: nn.Module, path: str | None) -> nn.Module | None:
-    """The module at `path`, or None where the model has none there (some sizes of OPT)."""
+    """Return the module at `path`, or None if the model has none there (some sizes of OPT)."""
     if path is None:
         return None
     module: Any = base
@@ -87,7 +87,7 @@ def norm_module(base: nn.Module, path: str | None) -> nn.Module | None:
 
 @contextmanager
 def at_each_layer(model: PreTrainedModel, call: Callable[[], None]) -> Iterator[None]:
-    """Inside the block, `call` is called before every layer of every forward; what it raises stops the forward."""
+    """Call `call` before every layer of every forward in the block; an exception from it stops the forward."""
     hooks = [layer.register_forward_pre_hook(lambda _module, _args: call()) for layer in layer_modules(base_of(model))]
     before = _HOOKED.set(True)
     try:
@@ -99,12 +99,12 @@ def at_each_layer(model: PreTrainedModel, call: Callable[[], None]) -> Iterator[
 
 
 def has_hooks() -> bool:
-    """Whether the caller stands inside of `at_each_layer`: another forward of the same model would call it, too."""
+    """Whether the caller is inside `at_each_layer`, where another forward of the same model would also call `call`."""
     return _HOOKED.get()
 
 
 def layer_modules(base: nn.Module) -> list[nn.Module]:
-    """The modules of the outermost module lists: a model's layers, or the group that ALBERT uses for all of them."""
+    """Return the items of the outermost module lists: a model's layers, or the group that ALBERT uses for them all."""
     found: list[nn.Module] = []
     for child in base.children():
         found += list(child) if isinstance(child, nn.ModuleList) else layer_modules(child)
@@ -118,7 +118,7 @@ def _examine(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Inside the block no part of the model trains (drops out); then each is what it was."""
+    """Put every part of the model in evaluation mode (no dropout) inside the block, then restore each."""
     training = [module for module in model.modules() if module.training]
     try:
         for module in training:
@@ -159,7 +159,7 @@ def _probe_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 def _run_base(
     base: nn.Module, inputs: dict[str, torch.Tensor], path: str | None
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """(what the final norm is given, or None; the last hidden state)."""
+    """Return (the final norm's input, or None; the last hidden state)."""
     given: list[torch.Tensor] = []
     norm = norm_module(base, path)
     hook = norm.register_forward_pre_hook(lambda _module, args: given.append(args[0])) if norm is not None else None

@@ -1,4 +1,4 @@
-"""What a model predicts at each position, small enough to keep: the likeliest tokens, entropy, the actual token.
+"""A model's predictions at each position, small enough to keep: the likeliest tokens, entropy, the actual token.
 
 The logits of a whole text are never held: they are made in chunks of rows through the model's whole head, reduced in
 blocks that stay in the cores' level-2 cache, and dropped. With m the largest logit and Z = Σ exp(logit − m),
@@ -25,20 +25,20 @@ from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError
 
 CHUNK_BYTES = 64 * 2**20  # of logits at once
-BLOCK_FLOATS = 1_048_576  # of one block of logits for each core: fewer were twice as slow, more no faster
-GROUP = 32  # logits that share one maximum when the likeliest are looked for
-MASKED_TOKENS = 4096  # most of one batch of masked copies
-BATCH_FLOP = 3e10  # arithmetic of one batch of masked copies: some tenths of a second
+BLOCK_FLOATS = 1_048_576  # in one block of logits per core: fewer were twice as slow, more were no faster
+GROUP = 32  # logits that share one maximum in the search for the likeliest
+MASKED_TOKENS = 4096  # most in one batch of masked copies
+BATCH_FLOP = 3e10  # for one batch of masked copies: some tenths of a second
 MASKED_FLOP = 3e11  # most arithmetic that a run spends on masking every position: a few seconds
 
 
 class Reduction:
-    """Gathers the predictions of many rows.
+    """Collects the predictions of many rows.
 
     Args:
-        actual: (position,) int64, the token whose probability and rank is asked for; −1 for none.
-        top_k: how many of the likeliest tokens are kept; never more than the vocabulary has.
-        on_block: told, before each block of rows, how many rows are done; may raise to stop.
+        actual: (position,) int64, the token whose probability and rank are wanted; −1 for none.
+        top_k: how many of the likeliest tokens to keep; never more than the vocabulary has.
+        on_block: called with the number of finished rows before each block of rows; may raise to stop.
     """
 
     def __init__(self, actual: torch.Tensor, top_k: int, on_block: Callable[[int], None] | None = None) -> None:
@@ -47,7 +47,7 @@ class Reduction:
         self.done = 0
 
     def add(self, logits: torch.Tensor) -> None:
-        """Reduce (position, vocabulary) logits of the next positions. Overwrites them."""
+        """Reduce (position, vocabulary) logits of the next positions, overwriting them."""
         logits = logits.float()
         rows = max(1, BLOCK_FLOATS * torch.get_num_threads() // logits.shape[1])
         scratch = logits.new_empty(min(rows, len(logits)), logits.shape[1])
@@ -60,7 +60,7 @@ class Reduction:
             self.done += len(block)
 
     def arrays(self, mode: str) -> dict[str, np.ndarray]:
-        """The arrays of `contracts.run` under `mode` ("given", "masked")."""
+        """Return the arrays of `contracts.run` under `mode` ("given", "masked")."""
         names = ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank")
         whole = (torch.cat(parts).cpu().numpy() for parts in zip(*self._parts, strict=True))
         return {f"{mode}/{name}": values for name, values in zip(names, whole, strict=True)}
@@ -90,15 +90,15 @@ def _reduce(logits: torch.Tensor, scratch: torch.Tensor, actual: torch.Tensor, t
 
 
 def _entropy_with_impossible(logits: torch.Tensor) -> torch.Tensor:
-    """(position,) entropy where some logits are −∞, with 0 · log 0 = 0; NaN where one is NaN or +∞, or all are −∞."""
+    """(position,) entropy if some logits are −∞, with 0 · log 0 = 0; NaN if one is NaN or +∞, or all are −∞."""
     logprobs = logits.log_softmax(dim=1)
     return -torch.where(logprobs == -torch.inf, 0.0, logprobs.exp() * logprobs).sum(dim=1)
 
 
 def likeliest(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values and ids of the `top_k` largest of each row of (position, vocabulary) logits, largest first.
+    """Return values and ids of the `top_k` largest in each row of (position, vocabulary) logits, largest first.
 
-    Large vocabularies are searched by groups: the k largest lie in the k groups with the largest maxima. Group g holds
+    Large vocabularies are searched by groups: the k largest are in the k groups with the largest maxima. Group g holds
     the ids g, g + groups, g + 2·groups, …
     """
     rows, vocabulary = logits.shape
@@ -126,10 +126,10 @@ def reduce_hidden(model: PreTrainedModel, known: ModelProbe, hidden: torch.Tenso
 def masked_logits(
     model: PreTrainedModel, known: ModelProbe, inputs: dict[str, torch.Tensor], mask_id: int, positions: torch.Tensor
 ) -> Iterator[torch.Tensor]:
-    """(some positions, vocabulary) logits at each of `positions` when the mask token stands there, in batches."""
+    """Yield (some positions, vocabulary) logits at each of `positions` with the mask token there, in batches."""
     tokens = inputs["input_ids"].shape[1]
     size = max(1, min(MASKED_TOKENS // tokens, int(BATCH_FLOP * tokens / masked_cost(model, tokens))))
-    if not known.has_head:  # then a batch's logits are whole
+    if not known.has_head:  # a batch's logits then come whole
         size = max(1, min(size, CHUNK_BYTES // (4 * tokens * model.config.get_text_config().vocab_size)))
     for chosen in positions.split(size):
         batch = {name: values.expand(len(chosen), -1).clone() for name, values in inputs.items()}
@@ -143,10 +143,10 @@ def masked_logits(
 
 
 def masked_cost(model: PreTrainedModel, tokens: int) -> float:
-    """Estimated arithmetic (FLOP) of reading a text N times, with each position masked in turn: about 2·P·N².
+    """Estimate the arithmetic (FLOP) of reading a text N times, with each position masked in turn: about 2·P·N².
 
-    P counts a layer's matrices once for every use (ALBERT uses one layer many times): 4·d² for attention, 2·d·d_ff for
-    the MLP; the scores add 4·N·d for each token and layer.
+    P counts a layer's matrices once per use (ALBERT uses one layer many times): 4·d² for attention, 2·d·d_ff for the
+    MLP; the scores add 4·N·d for each token and layer.
     """
     config = model.config.get_text_config()
     width, layers = config.hidden_size, config.num_hidden_layers
@@ -156,7 +156,7 @@ def masked_cost(model: PreTrainedModel, tokens: int) -> float:
 
 
 def vocabulary(tokenizer: Any, known: ModelProbe, *ids: np.ndarray) -> np.ndarray:
-    """uint8, UTF-8 JSON {id: text} of all these ids (negative ones left out)."""
+    """uint8, UTF-8 JSON {id: text} of all these ids (without negative ones)."""
     unique = np.unique(np.concatenate([np.asarray(part).ravel() for part in ids]))
     met = unique[unique >= 0].tolist()
     for identifier in met:
@@ -167,8 +167,7 @@ def vocabulary(tokenizer: Any, known: ModelProbe, *ids: np.ndarray) -> np.ndarra
 
 
 def is_answer(token: Token) -> bool:
-    """Whether a masked model can be asked for this token: one of the text, and not a mask, which is a question
-    itself."""
+    """Whether a masked model can be asked to predict this token: it belongs to the text, and is not itself a mask."""
     return not token.given and token.sign != "mask"
 
 
@@ -180,15 +179,15 @@ def masked_fill(
     text_pair: str | None = None,
     progress: OnProgress | None = None,
 ) -> dict[str, np.ndarray]:
-    """What a masked model predicts at one position when the mask token stands there.
+    """Predict one position with a masked model, after replacing the token there with the mask token.
 
     Returns:
         `masked/top_ids`, `masked/top_logprobs` (1, k), `masked/entropy`, `masked/actual_logprob`, `masked/actual_rank`
-        (1,), as in a run but for one position, and their `vocabulary`. The actual token is the one in the text, and
-        there is none where the tokenizer put a special token, or where a mask was typed.
+        (1,), as in a run but for one position, and their `vocabulary`. The actual token is the one in the text; there
+        is none if the tokenizer added a special token there, or if a mask was typed.
 
     Raises:
-        MissingArrayError: the model fills no masked tokens.
+        MissingArrayError: the model does not fill masked tokens.
         BadSelectionError: the text has no such position.
     """
     mask_id = loaded.tokenizer.mask_token_id

@@ -1,4 +1,4 @@
-"""A tokenizer for SMILES formulas, so that a chemical model needs no special path anywhere else."""
+"""A tokenizer for SMILES formulas, so that a chemical model needs no special case anywhere else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ATOM_WISE = r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|
 
 
 def smiles_tokenizer(vocabulary: list[str]) -> Tokenizer:
-    """[CLS] pieces [SEP]; white space is dropped, every other character outside the pattern becomes one [UNK].
+    """Build a tokenizer that gives [CLS] pieces [SEP], drops white space, and makes each unmatched character an [UNK].
 
     Args:
         vocabulary: the pieces in the order of their ids.

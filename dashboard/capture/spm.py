@@ -1,5 +1,4 @@
-"""Tokenizers that a folder keeps as a SentencePiece model only: what transformers makes of it is compared with
-SentencePiece."""
+"""Tokenizers that exist only as a SentencePiece model: transformers' version is compared with SentencePiece."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from tokenizers import Regex, normalizers
 from dashboard.errors import UnsupportedModelError
 
 FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
-BPE = 2  # of SentencePiece's kinds of models
+BPE = 2  # one of SentencePiece's model types
 PROBES = (
     "the cat sat",
     "A  b, c's 12.5!",
@@ -25,7 +24,7 @@ PROBES = (
 
 
 def check_format(folder: Path, title: str) -> None:
-    """Raise `UnsupportedModelError` for a folder whose only tokenizer file is none that says how a text is split."""
+    """Raise `UnsupportedModelError` if the folder's only tokenizer file does not say how a text is split."""
     path = _only_file(folder)
     if path is not None and _opened(path.read_bytes()) is None:
         raise UnsupportedModelError(
@@ -36,21 +35,20 @@ def check_format(folder: Path, title: str) -> None:
 
 
 def _only_file(folder: Path) -> Path | None:
-    """The SentencePiece file of a folder that has no other vocabulary."""
+    """Return the SentencePiece file of a folder that has no other vocabulary."""
     if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt")):
         return None
     return next((folder / name for name in FILES if (folder / name).is_file()), None)
 
 
 def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
-    """The tokenizer, splitting texts as the folder's SentencePiece model does; untouched where there is none to compare
-    with.
+    """Make the tokenizer split texts as the folder's SentencePiece model does, if the folder has one.
 
-    transformers' classes take some of what a model file says for granted (no normalisation, every space kept). Where
-    that shows, the file's own normalisation is put in its place.
+    transformers' classes assume some of what a model file specifies (no normalisation, every space kept). If that makes
+    a difference, the file's own normalisation replaces theirs.
 
     Raises:
-        UnsupportedModelError: it still splits texts otherwise.
+        UnsupportedModelError: it still splits texts differently.
     """
     path = _only_file(folder)
     opened = None if path is None or not getattr(tokenizer, "is_fast", False) else _opened(path.read_bytes())
@@ -58,7 +56,7 @@ def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
         return tokenizer
     processor, proto = opened
     if proto.trainer_spec.model_type != BPE and type(tokenizer.backend_tokenizer.model).__name__ != "BPE":
-        return tokenizer  # families of these (T5, ALBERT, XLM-R) change texts before SentencePiece sees them
+        return tokenizer  # these families (T5, ALBERT, XLM-R) change texts before SentencePiece sees them
     if _differs(tokenizer, processor) is None:
         return tokenizer
     tokenizer.backend_tokenizer.normalizer = _normaliser(proto.normalizer_spec)
@@ -74,8 +72,7 @@ def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
 
 
 def _opened(content: bytes) -> tuple[Any, Any] | None:
-    """(SentencePiece's own tokenizer, what the file says); None where it is no SentencePiece model (a file of
-    tiktoken's)."""
+    """Return (SentencePiece's own tokenizer, the file's specification); None for another format (tiktoken's)."""
     from google.protobuf.message import DecodeError
     from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
@@ -88,7 +85,7 @@ def _opened(content: bytes) -> tuple[Any, Any] | None:
 
 
 def _differs(tokenizer: Any, processor: Any) -> str | None:
-    """The first probe that the two split differently; None where there is none."""
+    """Return the first probe that the two split differently; None if there is none."""
     vocabulary, unknown = tokenizer.get_vocab(), tokenizer.unk_token
     for probe in PROBES:
         theirs = [piece if piece in vocabulary else unknown for piece in processor.encode(probe, out_type=str)]
@@ -98,7 +95,7 @@ def _differs(tokenizer: Any, processor: Any) -> str | None:
 
 
 def _normaliser(spec: Any) -> normalizers.Normalizer:
-    """What the file says is done to a text before it is split."""
+    """Build the normalisation that the file specifies before splitting."""
     parts: list[normalizers.Normalizer] = []
     if spec.precompiled_charsmap:
         parts.append(normalizers.Precompiled(spec.precompiled_charsmap))

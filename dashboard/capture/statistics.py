@@ -12,7 +12,7 @@ from dashboard.contracts.attention_recipe import ScoreRecipe
 
 
 def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> dict[str, np.ndarray]:
-    """Statistics over one text; which token a mean leaves out is said for each.
+    """Summarise one text; each entry says which tokens its mean leaves out.
 
     Returns:
         scores/previous   (layer, head): mean weight on token i − 1, over i ≥ 1
@@ -20,13 +20,13 @@ def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> d
         scores/self       (layer, head): mean weight on token i
         scores/first      (layer, head): mean weight on token 0, over i ≥ 1 (row 0 of a causal model has no choice)
         scores/entropy    (layer, head) nats: mean over rows of −Σ w ln w (a sink's share is not a key and has no term)
-        scores/entropy_share  (layer, head) 0 … 1: mean of a row's entropy / ln(allowed keys), rows with one key left
-        out
+        scores/entropy_share  (layer, head) 0 … 1: mean of a row's entropy / ln(allowed keys), without rows that have
+                          only one key
         scores/distance   (layer, head) tokens: mean over rows of Σ w·|i − j|
         received          (layer, head, token): mean over rows of the weight on each token
         thumbnails        (layer, head, t, t) uint8: 255·sqrt(weight), max-pooled; 0 only where nothing is read
 
-        All float32 but the thumbnails; NaN where a text is too short for there to be a mean (N = 1).
+        All are float32 except the thumbnails; NaN if a text is too short for a mean (N = 1).
     """
     rows = torch.stack([layer.rows for layer in raw]).cpu().numpy()
     named = {name: rows[:, index] for index, name in enumerate(ROWS)}
@@ -49,7 +49,7 @@ def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> d
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis in float64; NaN over nothing."""
+    """Mean over the last axis in float64; NaN if that is empty."""
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], np.nan)
     return values.mean(axis=-1, dtype=np.float64)
@@ -75,7 +75,7 @@ def _share(entropy: np.ndarray, recipe: ScoreRecipe) -> np.ndarray:
 
 
 def allowed_counts(recipe: ScoreRecipe, tokens: int) -> np.ndarray:
-    """(query,): how many keys each query may read."""
+    """(query,): the number of keys each query may read."""
     index = np.arange(tokens)
     reach = tokens if recipe.window is None else recipe.window
     if recipe.mask == "causal":
@@ -84,7 +84,7 @@ def allowed_counts(recipe: ScoreRecipe, tokens: int) -> np.ndarray:
 
 
 def _distance(raw: Sequence[RawStatistics], mass: np.ndarray, received: np.ndarray) -> np.ndarray:
-    """(layer, head): Σ w·|i − j|. In causal attention |i − j| = i − j, so that it is Σ i·mass − Σ j·received."""
+    """(layer, head): Σ w·|i − j|. In causal attention |i − j| = i − j, so this is Σ i·mass − Σ j·received."""
     index = np.arange(received.shape[-1], dtype=np.float64)
     causal = (mass * index).sum(axis=-1) - (received * index).sum(axis=-1)
     return np.stack(

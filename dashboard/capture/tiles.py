@@ -2,9 +2,9 @@
 
     weights = softmax(scores over the allowed keys), scores = scaling · q kᵀ          Vaswani et al. 2017, equation 1
 
-A tile holds some rows of all heads. Its scores and its weights stay in the cores' level-2 cache while the layer's
-output and every per-head statistic are taken from them; then the two buffers serve the next tile. Only the columns
-that a tile's rows may read are computed: the causal half, or the window.
+A tile holds some rows of all heads. Its scores and weights stay in the cores' level-2 cache while the layer's output
+and every per-head statistic are computed from them; then the next tile reuses the two buffers. Only the columns that a
+tile's rows may read are computed: the causal half, or the window.
 
 Statistics are gathered here as raw sums and rows; `dashboard.capture.statistics` turns them into what a run stores.
 """
@@ -20,8 +20,8 @@ import torch
 from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.streams import THUMBNAIL
 
-TILE_FLOATS = 131_072  # of one tile's scores for each core; with its weights that is 1 MiB, a common level-2 cache
-FEW_BINS = 4  # a tile that touches at most so many thumbnail bins pools them one by one
+TILE_FLOATS = 131_072  # of one tile's scores per core; with its weights that is 1 MiB, a common level-2 cache
+FEW_BINS = 4  # a tile that touches at most this many thumbnail bins pools them one by one
 FORBIDDEN = torch.finfo(torch.float32).min / 2  # finite, so that a forbidden weight times its score is 0 and not NaN
 ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass")
 PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS = range(len(ROWS))
@@ -29,11 +29,11 @@ PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS = range(len(ROWS))
 
 @dataclass(frozen=True)
 class Operands:
-    """What one layer's attention is made of; all float32, on the model's device.
+    """The inputs of one layer's attention; all float32, on the model's device.
 
     Attributes:
         query: (head, token, d_head). key: (key_head, token, d_head). value: (key_head, token, d_value).
-        recipe: how scores are made of them.
+        recipe: how to make scores from them.
         bias: (head, query, key) added to the scores, or None.
         sinks: (head,) sink logits, or None.
     """
@@ -60,7 +60,7 @@ class RawStatistics:
 
     Attributes:
         rows: (len(ROWS), head, query): the weight on the previous, next, own and first token; the largest score; the
-            largest weight (before any sink); Σ weight · score; Σ weight (1, or less where there is a sink).
+            largest weight (before any sink); Σ weight · score; Σ weight (1, or less with a sink).
         received: (head, key): Σ over queries of the weight on each token.
         distance: (head,): Σ over queries and keys of weight · |i − j|, for full attention; None for causal attention,
             where it follows from `mass` and `received`.
@@ -79,10 +79,10 @@ class Tile:
 
     Attributes:
         forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row
-            may not read a column (several times as fast as filling by a boolean mask); None where it may read all.
+            may not read a column (several times as fast as filling by a boolean mask); None if it may read all.
         bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
-        gather: (head, bins, widest) int64, the same as numbers of rows of all heads (a bin's last row is repeated);
-            None where there are few bins.
+        gather: (head, bins, widest) int64, the same as row numbers across all heads (a bin's last row is repeated);
+            None if there are few bins.
     """
 
     start: int
@@ -103,13 +103,13 @@ class Tile:
 
 
 def bin_edges(tokens: int) -> list[int]:
-    """First token of each thumbnail bin, and the end; token i belongs to bin floor(i · t / tokens)."""
+    """Return the first token of each thumbnail bin, and the end; token i belongs to bin floor(i · t / tokens)."""
     bins = min(tokens, THUMBNAIL)
     return [-(-index * tokens // bins) for index in range(bins + 1)]
 
 
 def tiles(recipe: ScoreRecipe, heads: int, tokens: int, floats: int, device: torch.device) -> Iterator[Tile]:
-    """Tiles from the top row to the bottom one, each of about `floats` scores."""
+    """Yield tiles from the top row to the bottom row, each of about `floats` scores."""
     edges = bin_edges(tokens)
     start = 0
     while start < tokens:
@@ -142,7 +142,7 @@ def _forbidden(
     if recipe.window is None:
         if recipe.mask == "full" or stop - start == 1:
             return None
-        left = start  # left of it, every row may read everything
+        left = start  # left of this, every row may read everything
     distance = torch.arange(start, stop, device=device)[:, None] - torch.arange(left, right, device=device)
     forbidden = distance < 0 if recipe.mask == "causal" else distance < -(recipe.window or 0)
     if recipe.window is not None:
@@ -164,14 +164,16 @@ def _members(bins: tuple[tuple[int, int, int], ...], heads: int, height: int, de
 
 
 def _pool(values: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
-    """(head, row, column) → (head, bins, column): the largest of each bin's rows. Whole rows are copied, the quickest
-    way."""
+    """(head, row, column) → (head, bins, column): the largest of each bin's rows.
+
+    Copies whole rows, which is fastest.
+    """
     rows = values.view(-1, values.shape[2]).index_select(0, members.view(-1))
     return rows.view(*members.shape, -1).amax(dim=2)
 
 
 class TiledAttention:
-    """Computes layers one after the other in the same two buffers. Not for two threads at once."""
+    """Computes layers one after the other in the same two buffers. Not thread-safe."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -184,10 +186,10 @@ class TiledAttention:
     def layer(
         self, operands: Operands, between: Callable[[], None] = lambda: None
     ) -> tuple[torch.Tensor, RawStatistics]:
-        """One layer's output (token, head, d_value) and its raw statistics.
+        """Compute one layer's output (token, head, d_value) and its raw statistics.
 
         Args:
-            between: called between two tiles; what it raises stops the layer, of which a long text's takes a second.
+            between: called between two tiles; an exception from it stops the layer (a second, for a long text).
         """
         heads, tokens = operands.heads, operands.tokens
         new = operands.query.new_zeros
@@ -196,7 +198,7 @@ class TiledAttention:
             rows=new(len(ROWS), heads, tokens),
             received=new(heads, tokens),
             distance=new(heads) if operands.recipe.mask == "full" else None,
-            pooled=new(heads, min(tokens, THUMBNAIL), tokens),  # its columns are pooled last
+            pooled=new(heads, min(tokens, THUMBNAIL), tokens),  # columns are pooled last
         )
         for tile in self._plan(operands.recipe, heads, tokens):
             if tile.start:
@@ -222,7 +224,7 @@ class TiledAttention:
         return _pool(pooled.transpose(1, 2).contiguous(), self._columns[heads, tokens]).transpose(1, 2)
 
     def _plan(self, recipe: ScoreRecipe, heads: int, tokens: int) -> list[Tile]:
-        """The tiles of a layer; layers with the same mask share them."""
+        """Return the tiles of a layer; layers with the same mask share them."""
         key = (recipe.mask, recipe.window, heads, tokens)
         if key not in self._plans:
             plan = list(tiles(recipe, heads, tokens, self._floats, self._device))
@@ -234,7 +236,7 @@ class TiledAttention:
         return self._plans[key]
 
     def _tile_scores(self, operands: Operands, tile: Tile) -> torch.Tensor:
-        """(head, row, column) scores, forbidden ones about `FORBIDDEN`."""
+        """(head, row, column) scores; forbidden ones are about `FORBIDDEN`."""
         heads, height, width = operands.heads, tile.stop - tile.start, tile.right - tile.left
         scores = self._scores[: heads * height * width].view(heads, height, width)
         key_heads, _, d_head = operands.key.shape
@@ -249,7 +251,7 @@ class TiledAttention:
         return scores
 
     def _tile_weights(self, operands: Operands, scores: torch.Tensor, raw: RawStatistics, tile: Tile) -> torch.Tensor:
-        """(head, row, column) weights; keeps each row's largest score, largest weight, sum, and all distances."""
+        """(head, row, column) weights; stores each row's largest score, largest weight and sum, and all distances."""
         weights = self._weights[: scores.numel()].view(scores.shape)
         torch.softmax(scores, dim=-1, out=weights)
         top_score, top_weight = raw.rows[TOP_SCORE][:, tile.rows], raw.rows[TOP_WEIGHT][:, tile.rows]
@@ -271,12 +273,11 @@ class TiledAttention:
 
 
 def _take(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
-    """Take diagonals, the first column, the column sums and the pooled rows of one tile of (head, row, column)
-    weights."""
+    """Store diagonals, first column, column sums and pooled rows of one tile of (head, row, column) weights."""
     raw.received[:, tile.columns] += weights.sum(dim=1)
     _copy_diagonal(raw.rows[PREVIOUS], weights, tile, -1)
     _copy_diagonal(raw.rows[SELF], weights, tile, 0)
-    if raw.distance is not None:  # in causal attention, the next token is never read
+    if raw.distance is not None:  # causal attention never reads the next token
         _copy_diagonal(raw.rows[NEXT], weights, tile, 1)
     if tile.left == 0:
         raw.rows[FIRST][:, tile.rows] = weights[:, :, 0]
@@ -293,7 +294,7 @@ def _copy_diagonal(target: torch.Tensor, weights: torch.Tensor, tile: Tile, offs
 
 
 def _pool_rows(pooled: torch.Tensor, weights: torch.Tensor, tile: Tile) -> None:
-    """Raise each bin of queries in (head, t, key) `pooled` to the largest weight that the tile has in it."""
+    """Raise each bin of queries in (head, t, key) `pooled` to the tile's largest weight in it."""
     if pooled.shape[1] == pooled.shape[2]:
         pooled[:, tile.rows, tile.columns] = weights
     elif tile.gather is not None:

@@ -1,4 +1,4 @@
-"""Text to tokens, each aligned with the characters of the source that it stands for."""
+"""Text to tokens, each aligned with the source characters it stands for."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def tokenize(
     text_pair: str | None = None,
     check: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
-    """The model's inputs and the tokens they stand for; nothing is cut, padded or added that the tokenizer does not
-    add.
+    """Return the model's inputs and their tokens, without cutting or padding; only the tokenizer adds tokens.
 
-    Offsets count Python characters of the source. Offsets of a second text go on from the end of the first: they are
+    Offsets count Python characters of the source. Offsets of a second text continue from the end of the first: they are
     offsets into `text + text_pair`.
 
     Args:
-        check: gets the number of tokens before they are aligned, which takes time and room for each; may raise.
+        check: called with the number of tokens before they are aligned, which costs time and memory per token; may
+            raise.
 
     Returns:
-        inputs: `input_ids`, and `attention_mask` and `token_type_ids` where the tokenizer gives them: each (1, token)
+        inputs: `input_ids`, and `attention_mask` and `token_type_ids` if the tokenizer gives them: each (1, token)
             int64.
         tokens: one per position. Tokens that share a character share its offsets and are `partial`; joined over
-            distinct
-        spans, the tokens give the text back, but for single spaces between the words of a tokenizer that reads words.
+            distinct spans, the tokens give the text back, except for single spaces between words if the tokenizer reads
+            words.
 
     Raises:
         UnsupportedModelError: the tokenizer cannot say which characters a token stands for.
@@ -102,7 +102,7 @@ def _align(tokenizer: Any, encoding: Any, texts: tuple[str, str]) -> tuple[Token
 
 
 def _with_given(found: Sequence[Token | None], encoding: Any, reader: _Reader) -> list[Token]:
-    """The tokens with those that the tokenizer itself puts there, each where the one before it ends."""
+    """Return the tokens with those that the tokenizer itself adds, each placed where the one before it ends."""
     tokens: list[Token] = []
     for token, identifier, piece in zip(found, encoding.ids, encoding.tokens, strict=True):
         end = tokens[-1].end if tokens else 0
@@ -112,7 +112,7 @@ def _with_given(found: Sequence[Token | None], encoding: Any, reader: _Reader) -
 
 
 class _Reader:
-    """What a tokenizer's pieces mean."""
+    """Interprets a tokenizer's pieces."""
 
     def __init__(self, tokenizer: Any) -> None:
         backend = tokenizer.backend_tokenizer
@@ -128,7 +128,7 @@ class _Reader:
         self._shared = {getattr(tokenizer, f"{name}_token_id", None) for name in others}
 
     def typed(self, identifier: int, text: str) -> bool:
-        """Whether `text` spells a token that was added to the vocabulary."""
+        """Whether `text` is the spelling of a token that was added to the vocabulary."""
         added = self._added.get(identifier)
         return added is not None and text.strip().casefold() == added.content.strip().casefold()
 
@@ -137,7 +137,7 @@ class _Reader:
         return added is not None and bool(added.special) and not BYTE_PIECE.fullmatch(added.content)
 
     def sign(self, identifier: int, piece: str) -> str:
-        """What sign a token carries by its id and piece, where it is not one of the text's own characters."""
+        """Return a token's sign (`Token.sign`), judged by its id and piece; "" if it has none."""
         if identifier == self.mask:
             return "mask"
         if identifier == self.unknown and not (self.special_elsewhere(identifier) and self.style == "bytes"):
@@ -149,7 +149,7 @@ class _Reader:
         return identifier in self._shared
 
     def said(self, piece: str, sign: str) -> str:
-        """The characters that a piece stands for, without its sign."""
+        """Return the characters that a piece stands for, without its sign."""
         raw = piece_bytes(piece, self.style)
         if raw is None:
             return piece.removeprefix(self.continuation) if sign == "continuation" else piece
@@ -158,9 +158,9 @@ class _Reader:
 
 @dataclass
 class _Source:
-    """One text, read from its start to its end: the tokenizer's own offsets are asked only where bytes do not match.
+    """One text, read from start to end: the tokenizer's own offsets are used only if bytes do not match.
 
-    Byte-level tokenizers differ in whether offsets include the leading space; the bytes do not lie.
+    Byte-level tokenizers differ in whether offsets include the leading space; the bytes are reliable.
     """
 
     text: str
@@ -170,7 +170,7 @@ class _Source:
         self.encoded = self.text.encode(errors="replace")
         self.at = 0  # bytes read so far
         self.prepends = self.reader.prepends  # whether a space of the tokenizer's own comes next
-        self.starts = [0]  # byte at which each character starts, and the end
+        self.starts = [0]  # byte offset of each character, and of the end
         for character in self.text:
             self.starts.append(self.starts[-1] + len(character.encode(errors="replace")))
 
@@ -194,7 +194,7 @@ class _Source:
         return self._by_offsets(identifier, piece, raw, offsets, sign)
 
     def _typed(self, identifier: int, piece: str, offsets: tuple[int, int]) -> Token:
-        """A token that stands in the text by its name; after a special one the tokenizer begins again."""
+        """Return a token that the text spells by its name; after a special one the tokenizer starts over."""
         start, end = offsets
         special = self.reader.special(identifier)
         sign = self.reader.sign(identifier, piece)
@@ -204,7 +204,7 @@ class _Source:
         return Token(identifier, self.text[start:end], start, end, special=special, sign=sign)  # type: ignore[arg-type]
 
     def _matched(self, identifier: int, raw: bytes) -> Token:
-        """A piece whose bytes come next."""
+        """Return the token of a piece whose bytes come next."""
         begin, self.at = self.at, self.at + len(raw)
         start, end = self._character(begin), self._character(self.at - 1) + 1
         partial = self.starts[start] != begin or self.starts[end] != self.at

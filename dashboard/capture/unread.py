@@ -1,7 +1,7 @@
-"""What no piece of a tokenizer holds: accents and signs that a normaliser dropped, white space that was stripped.
+"""Characters that no piece of a tokenizer holds: accents and signs that a normaliser dropped, stripped white space.
 
-Each such character is given to a token beside it, which says that the model does not read it (`Token.unread`), so that
-every character of a text stands somewhere.
+Each such character goes to a neighbouring token, which records that the model does not read it (`Token.unread`), so
+that every character of a text belongs to some token.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Span = tuple[int, int]
 
 
 class Normaliser:
-    """What a tokenizer does to characters before it looks for pieces."""
+    """What a tokenizer does to characters before it splits them into pieces."""
 
     def __init__(self, backend: Any) -> None:
         self._normalise = None if backend.normalizer is None else backend.normalizer.normalize_str
         parts = repr(backend.pre_tokenizer)
-        self.words = "Bert" in parts or "Whitespace" in parts  # a single space between words is read: it parts them
+        self.words = "Bert" in parts or "Whitespace" in parts  # these read the single space between words
         self._dropped: dict[str, bool] = {}
 
     def drops(self, character: str) -> bool:
-        """Whether nothing is left of `character`; white space is judged by where it stands."""
+        """Whether normalisation drops `character` completely; white space is judged by its place instead."""
         if self._normalise is None or character.isspace():
             return False
         if character not in self._dropped:
@@ -36,10 +36,10 @@ class Normaliser:
 
 
 def complete(tokens: Sequence[Token], text: str, normaliser: Normaliser) -> list[Token]:
-    """The tokens of one text, in order, such that every character stands in one of them.
+    """Return the tokens of one text, in order, such that every character belongs to one of them.
 
-    Offsets count from the start of `text`. A single space between words stands in none, where the tokenizer reads
-    words: that no sign joins them says it.
+    Offsets count from the start of `text`. A single space between words belongs to none if the tokenizer reads words:
+    the missing continuation sign shows that it is there.
     """
     if not tokens:
         return []
@@ -50,7 +50,7 @@ def complete(tokens: Sequence[Token], text: str, normaliser: Normaliser) -> list
 
 
 def _inner(token: Token, normaliser: Normaliser) -> Token:
-    """Mark characters inside a token's span that its piece does not hold."""
+    """Mark characters within a token's span that its piece does not hold."""
     if token.read is None or token.partial:
         return token
     lost = [i for i, character in enumerate(token.text) if normaliser.drops(character)]
@@ -65,7 +65,7 @@ def _leading_spaces(text: str) -> int:
 
 
 def _runs(positions: Sequence[int]) -> Iterator[Span]:
-    """(first, last) of each run of neighbours, last exclusive."""
+    """Yield (first, last) of each run of neighbours, last exclusive."""
     begin = previous = None
     for position in positions:
         if begin is None or previous is None or position != previous + 1:
@@ -78,7 +78,7 @@ def _runs(positions: Sequence[int]) -> Iterator[Span]:
 
 
 def _gaps(tokens: Sequence[Token], text: str) -> list[Span]:
-    """Runs of characters that stand in no token."""
+    """Return the runs of characters that belong to no token."""
     taken = bytearray(len(text))
     for token in tokens:
         taken[token.start : token.end] = b"\1" * (token.end - token.start)
@@ -86,7 +86,7 @@ def _gaps(tokens: Sequence[Token], text: str) -> list[Span]:
 
 
 def _give(tokens: list[Token], text: str, gap: Span, words: bool) -> None:
-    """Give a gap to the token before it, or to the one after it at the start of a text."""
+    """Give a gap to the token before it, or, at the start of a text, to the one after it."""
     first, last = gap
     after = next((i for i, token in enumerate(tokens) if token.start >= last), None)
     if after is not None and tokens[after].sign == "added" and text[last - 1].isspace():
@@ -112,7 +112,7 @@ def _give(tokens: list[Token], text: str, gap: Span, words: bool) -> None:
 
 
 def _take_space(tokens: list[Token], index: int, text: str, at: int) -> None:
-    """The space that a piece begins with is one of the text after all: that at `at`."""
+    """Identify the space that a piece begins with as the text's own, at `at`."""
     token = tokens[index]
     space = text[at]
     said = token.text if token.read is None else token.read
@@ -124,7 +124,7 @@ def _take_space(tokens: list[Token], index: int, text: str, at: int) -> None:
 
 
 def _append(tokens: list[Token], index: int, lost: str) -> None:
-    """Give `lost` to a token whose span ends where it begins; neighbours that share the span go on sharing it."""
+    """Give `lost` to a token whose span ends where it begins; neighbours that share the span keep sharing it."""
     token = tokens[index]
     begin = len(token.text)
     grown = replace(token, text=token.text + lost, unread=(*token.unread, (begin, begin + len(lost))))
@@ -143,12 +143,12 @@ def _prepend(tokens: list[Token], index: int, lost: str, start: int) -> None:
             tokens[i] = replace(token, text=lost + token.text, start=start, end=end, unread=unread)
         elif token.partial and (other.start, other.end) == span:
             tokens[i] = replace(other, start=start)
-        elif i < index and other.start == other.end > start:  # of no character, and still before it
+        elif i < index and other.start == other.end > start:  # covers no character, and stays in front of it
             tokens[i] = replace(other, start=start, end=start)
 
 
 def _without_space(tokens: Sequence[Token]) -> list[Token]:
-    """A space of the tokenizer's own before white space of another kind takes no character of the text."""
+    """Let the tokenizer's own space before other white space take no character of the text."""
     found = list(tokens)
     for index, (token, next_one) in enumerate(pairwise(tokens)):
         if token.read == " " and token.text.isspace() and next_one.start < token.end:
@@ -157,8 +157,8 @@ def _without_space(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _overlapping(tokens: Sequence[Token], text: str) -> list[Token]:
-    """Tokens that were made of one character (½ → 1⁄2, ﬁ → fi) are parts of it: "½⟨1⟩", its characters and what was
-    made of them.
+    """Make tokens that come from one character (½ → 1⁄2, ﬁ → fi) parts of it: "½⟨1⟩", its characters and what they
+    became.
     """
     found = list(tokens)
     for index in range(len(found) - 1):
@@ -179,7 +179,7 @@ def _overlapping(tokens: Sequence[Token], text: str) -> list[Token]:
 
 
 def _share_characters(tokens: Sequence[Token]) -> list[Token]:
-    """Give neighbours that hold parts of one character one span: all the characters that they make up together."""
+    """Give neighbours that hold parts of one character the same span: all the characters that they make up together."""
     shared = list(tokens)
     first = 0
     while first < len(shared):

@@ -1,5 +1,4 @@
-"""Whether a model has an embedding for each id that its tokenizer gives; the two are published apart and may not
-fit."""
+"""Whether a model has an embedding for each id from its tokenizer: the two are published separately and may not fit."""
 
 from __future__ import annotations
 
@@ -15,13 +14,13 @@ from dashboard.errors import BadRequestError, UnsupportedModelError
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
-    """How many ids the model has an embedding for."""
+    """Return how many ids the model has an embedding for."""
     rows = _rows(model.get_input_embeddings())
     return int(model.config.get_text_config().vocab_size) if rows is None else rows
 
 
 def check_ids(model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Tensor], tokens: Sequence[Token]) -> None:
-    """Raise unless the model has an embedding for every token, and for every kind of text that the tokenizer names.
+    """Raise unless the model has an embedding for every token, and for every kind of text that the tokenizer marks.
 
     Raises:
         BadRequestError: the text holds a token that the model does not have (the message names it), or there are two
@@ -41,7 +40,7 @@ def check_ids(model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Ten
 
 
 def check_mask(model: PreTrainedModel, title: str, mask_id: int) -> None:
-    """Raise `UnsupportedModelError` where the model has no embedding for the mask token."""
+    """Raise `UnsupportedModelError` if the model has no embedding for the mask token."""
     if mask_id >= embedding_rows(model):
         raise UnsupportedModelError(
             f"{title} has no embedding for its mask token ({mask_id:,}), so nothing can be masked. Choose another "
@@ -50,8 +49,7 @@ def check_mask(model: PreTrainedModel, title: str, mask_id: int) -> None:
 
 
 def logits_of(outputs: Any) -> torch.Tensor | None:
-    """(batch, token, vocabulary) logits among a model's outputs; classes for pretraining call them
-    `prediction_logits`."""
+    """Return a model's (batch, token, vocabulary) logits; classes for pretraining call them `prediction_logits`."""
     found = getattr(outputs, "logits", None)
     return getattr(outputs, "prediction_logits", None) if found is None else found
 

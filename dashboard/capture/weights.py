@@ -1,5 +1,4 @@
-"""From a folder's files to a model with values in float32: all that the files hold is read, or the model is refused by
-name."""
+"""From a folder's files to a model in float32: everything in the files is read, or the model is refused by name."""
 
 from __future__ import annotations
 
@@ -23,17 +22,17 @@ from dashboard.catalog.prediction_head import Judgement, judge
 from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ModelError, UnsupportedModelError
 
-POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # it reads hidden states and changes none
+POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # a pooler reads hidden states and changes none
 AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
 
 
 def read_model(
     folder: Path, config: PretrainedConfig, title: str, bound: float
 ) -> tuple[PreTrainedModel, Judgement, tuple[str, ...]]:
-    """(the model, with its head where the checkpoint has one; what it predicts; which weights nothing reads).
+    """Return (the model, with its head if the checkpoint has one; what it predicts; which weights nothing reads).
 
     Args:
-        bound: gigabytes that a model may take. What the configuration names counts, and not only what the files hold.
+        bound: gigabytes that a model may take. Counts what the configuration names, not only what the files hold.
     """
     raw = read_config(folder)
     if raw.get("quantization_config"):
@@ -55,7 +54,7 @@ def read_model(
 
 
 def _model_class(kind: ModelKind, config: PretrainedConfig, title: str) -> tuple[Any, PretrainedConfig]:
-    """(transformers' class for this configuration and kind, the configuration of the part that is read)."""
+    """Return (transformers' class for this configuration and kind, the configuration of the part that is read)."""
     mapping = AUTO[kind]._model_mapping
     if type(config) not in mapping:
         raise UnsupportedModelError(
@@ -69,7 +68,7 @@ def _model_class(kind: ModelKind, config: PretrainedConfig, title: str) -> tuple
 def _plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint, title: str) -> Plan:
     try:
         return plan(model_class, config, checkpoint)
-    except Exception as error:  # whatever a strange configuration makes a model class raise
+    except Exception as error:  # a strange configuration can make a model class raise anything
         raise UnsupportedModelError(
             f"{title} has a configuration of which no {model_class.__name__} can be made ({first_line(error)}). "
             "Choose another model."
@@ -77,8 +76,7 @@ def _plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint, ti
 
 
 def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any], title: str) -> dict[str, Buffer]:
-    """The leftover buffers that are still to be compared; raises where a weight would be lost, or read as what it is
-    not."""
+    """Return the leftover buffers that are still to be compared; raise if a weight would be lost or misread."""
     if plan.doubles:
         raise UnsupportedModelError(f"{title} holds two weights for one place: {listed(plan.doubles)}. Save it again.")
     entries = {name: accepted(name, checkpoint.tensors, raw) for name in plan.leftovers}
@@ -101,7 +99,7 @@ def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any],
 
 
 def _check_slots(plan: Plan, checkpoint: Checkpoint, title: str) -> None:
-    """Refuse a checkpoint whose weights are not those of its configuration, before room is taken for what it lacks."""
+    """Refuse a checkpoint whose weights do not match its configuration, before allocating memory for missing ones."""
     unlike = plan.unlike(checkpoint)
     if unlike is not None:
         raise _wrong_shape(title, *unlike)
@@ -132,7 +130,7 @@ def _check_buffers(left: Mapping[str, Buffer], checkpoint: Checkpoint, model: Pr
 
 
 def _load(model_class: Any, config: PretrainedConfig, tensors: dict[str, Any], title: str) -> PreTrainedModel:
-    """The model with these weights in float32; all that it needs must be among them."""
+    """Load these weights into the model in float32; they must include everything it needs."""
     try:
         model, found = model_class.from_pretrained(
             None,

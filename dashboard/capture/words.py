@@ -1,4 +1,4 @@
-"""Words that a person types, as tokens of a model's vocabulary: whose rank is asked for."""
+"""Words that a person types, as tokens of a model's vocabulary, to look up their ranks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dashboard.analysis.token_text import piece_text
 from dashboard.catalog.panics import tokenizing
 from dashboard.contracts.prediction import NO_TOKEN
 
-SIGNS = str.maketrans({"·": " ", "↵": "\n", "⇥": "\t"})  # as the page writes white space (dashboard/figures/tokens.py)
+SIGNS = str.maketrans({"·": " ", "↵": "\n", "⇥": "\t"})  # how the page shows white space (dashboard/figures/tokens.py)
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Word:
     """One word, and the token that stands for it.
 
     Attributes:
-        typed: as it was typed. id: of its first token, or −1 where the vocabulary has none. text: of that token.
-        pieces: the texts of all its tokens; more than one means that the first alone is followed.
+        typed: the word as typed. id: of its first token, or −1 if the vocabulary has none. text: of that token.
+        pieces: the texts of all its tokens; if there are several, only the first is followed.
     """
 
     typed: str
@@ -31,10 +31,10 @@ class Word:
 
 
 def as_token(tokenizer: Any, typed: str, vocabulary: int) -> Word:
-    """The first token of a word as it stands within a text.
+    """Return the first token of a word as it appears within a text.
 
-    A word is read after a space (`Mary` is ` Mary`) unless fewer tokens make it without one. With a sign for white
-    space (`·Mary`) or in quotes (`"Mary"`) it is read exactly so.
+    A word is read after a space (`Mary` is ` Mary`) unless it takes fewer tokens without one. With a sign for white
+    space (`·Mary`) or in quotes (`"Mary"`) it is read exactly as written.
     """
     quoted = len(typed) > 2 and typed[0] == typed[-1] == '"'
     exact = (typed[1:-1] if quoted else typed).translate(SIGNS)

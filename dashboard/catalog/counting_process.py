@@ -1,5 +1,7 @@
-"""The counting process seen from its parent: started when it is needed, given little time, ended and started again. No
-torch."""
+"""The counting process as its parent handles it: started on demand, given little time, killed and restarted.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,14 @@ from cachetools import FIFOCache
 from dashboard.catalog.beyond import Beyond
 
 log = logging.getLogger(__name__)
-COUNT_SECONDS = 5.0  # for one count, with what it takes to start the process and to read the tokenizer
-WAITERS = 2  # threads that may wait for a count at once; the others do not learn it
-FIRST_PAUSE = 60.0  # seconds for which a tokenizer that took too long is not asked again; twice as long each time
+COUNT_SECONDS = 5.0  # for one count, including starting the process and loading the tokenizer
+WAITERS = 2  # threads that may wait for a count at once; any more get no count
+FIRST_PAUSE = 60.0  # seconds before a tokenizer that took too long is tried again; doubles each time
 LONGEST_PAUSE = 3_600.0
-SHORT_PAUSE = 5.0  # for one that cannot read a text, or cannot be read
-MOST_FAILURES = 256  # tokenizers of which that is remembered
-END_SECONDS = 1.0  # for a process that was killed to end
-IDLE_SECONDS = 600.0  # after which the process ends
+SHORT_PAUSE = 5.0  # for a tokenizer that fails on a text, or cannot be loaded
+MOST_FAILURES = 256  # tokenizers whose failures are remembered
+END_SECONDS = 1.0  # for a killed process to end
+IDLE_SECONDS = 600.0  # without a question, after which the process ends
 LONGEST_ANSWER = 4_096  # bytes
 QUIET = {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0", "OMP_NUM_THREADS": "1"}
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -36,8 +38,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Count:
-    """How many tokens a text has, None where that is not known soon enough; the first of them that the model does not
-    have."""
+    """How many tokens a text has (None if counting took too long), and the first of them that the model lacks."""
 
     tokens: int | None = None
     beyond: Beyond | None = None
@@ -45,7 +46,7 @@ class Count:
 
 @dataclass
 class _Question:
-    """One count that somebody waits for, until `given_up`; `rows`: as of `CountingProcess.counted`."""
+    """One count that a thread waits for, until `given_up`; `rows` as in `CountingProcess.counted`."""
 
     path: str
     stamp: int
@@ -59,14 +60,14 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Pause:
-    """Until when (monotonic) a tokenizer is not asked again, and for how long that was."""
+    """Until when (monotonic) a tokenizer is not tried again, and how long that pause is."""
 
     until: float
     seconds: float
 
 
 class CountingProcess:
-    """One process that counts, and one thread that talks to it. Thread-safe; whoever asks is never held up for long."""
+    """One process that counts, and one thread that talks to it. Thread-safe; no caller has to wait long."""
 
     def __init__(self) -> None:
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
@@ -77,12 +78,11 @@ class CountingProcess:
         self._pauses: FIFOCache[tuple[str, int], _Pause] = FIFOCache(MOST_FAILURES)
 
     def count(self, path: Path, stamp: int, text: str, pair: str | None, patience: float) -> int | None:
-        """The number of tokens; None where it is not known within `patience` seconds."""
+        """Return the number of tokens; None if the answer takes more than `patience` seconds."""
         return self.counted(path, stamp, text, pair, patience).tokens
 
     def counted(self, path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int = 0) -> Count:
-        """The same, and the first token whose id is not below `rows`, the model's embeddings; 0 where these are not
-        known."""
+        """Like `count`, with the first token whose id is not below `rows`, the number of embeddings (0 if unknown)."""
         with self._lock:
             pause = self._pauses.get((str(path), stamp))
         if (pause is not None and time.monotonic() < pause.until) or not self._waiters.acquire(blocking=False):
@@ -101,7 +101,7 @@ class CountingProcess:
             self._waiters.release()
 
     def _answer(self) -> None:
-        """Answer the questions one after the other; end, with the process, when there are none for a while."""
+        """Answer questions one after the other; stop, and end the process, after a while without any."""
         while True:
             try:
                 question = self._questions.get(timeout=IDLE_SECONDS)
@@ -122,7 +122,7 @@ class CountingProcess:
     def _take(self, question: _Question) -> None:
         try:
             reply = self._ask(question)
-        except (OSError, ValueError) as error:  # it took too long, or ended, or said something else
+        except (OSError, ValueError) as error:  # it took too long, ended, or sent a bad answer
             log.warning("the tokenizer %s took too long or too much: %r", question.path, error)
             self._end()
             before = self._pauses.get((question.path, question.stamp))
@@ -142,10 +142,10 @@ class CountingProcess:
             self._pauses[question.path, question.stamp] = _Pause(time.monotonic() + seconds, seconds)
 
     def _ask(self, question: _Question) -> dict[str, Any]:
-        """The process's answer.
+        """Return the process's answer.
 
         Raises:
-            OSError: it ended, or did not answer in time (TimeoutError). ValueError: it said something else.
+            OSError: it ended, or did not answer in time (TimeoutError). ValueError: its answer has another form.
         """
         until = time.monotonic() + COUNT_SECONDS
         process = self._started()
@@ -176,7 +176,7 @@ class CountingProcess:
         if self._process is None or self._process.poll() is not None:
             self._end()
             kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-            self._process = subprocess.Popen(  # with none of this process's secrets in its environment
+            self._process = subprocess.Popen(  # none of this process's secrets go into its environment
                 [sys.executable, "-B", "-m", "dashboard.catalog.counting_main"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -195,7 +195,7 @@ class CountingProcess:
         process.kill()
         try:
             process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:  # its signals do not reach it: nobody should wait for it
+        except subprocess.TimeoutExpired:  # the signal did not end it: give up rather than wait
             log.error(
                 "process %s, which counts tokens, cannot be ended: it hangs in the system. It is given up", process.pid
             )
@@ -205,7 +205,7 @@ class CountingProcess:
 
 
 def _until_ready(stream: Any, to_read: bool, until: float) -> None:
-    """Wait until a pipe can be read or written; raise `TimeoutError` where it cannot by then."""
+    """Wait until a pipe can be read or written; raise `TimeoutError` if that takes past `until`."""
     poll = select.poll()
     poll.register(stream, select.POLLIN if to_read else select.POLLOUT)
     if not poll.poll(1000 * max(0.0, until - time.monotonic())):

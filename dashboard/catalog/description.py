@@ -1,5 +1,7 @@
-"""What a model folder says of itself: family, kind, sizes, and whether it can be run here. Nothing is loaded; no
-torch."""
+"""What a model folder says about its model: family, kind, sizes, and whether it can be run here.
+
+Loads nothing; no torch.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,18 @@ from dashboard.errors import ForeignFileError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
-MOST_KNOWN = 4096  # descriptions that are remembered
+MOST_KNOWN = 4096  # remembered descriptions
 _known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNOWN)
 _looking, _reading = threading.Lock(), threading.Lock()
 LONGEST_CONFIG = 4_000_000  # bytes
-LONGEST_LINE = 2_000  # characters about weights of one kind that nothing reads
+LONGEST_LINE = 2_000  # characters about one kind of unread weights
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
 
 
 def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
-    """The card of a model folder, by its files; remembered until a file of it changes (see `contained`)."""
+    """Return the card of a model folder, from its files; remembered until one of them changes (see `contained`)."""
     names = (CONFIG, *TOKENIZER_FILES, SETTINGS)
-    files = [*weight_files(folder), *(folder / name for name in names), folder]  # the folder: files that come and go
+    files = [*weight_files(folder), *(folder / name for name in names), folder]  # its time shows entries come and go
     stamp: list[object] = []
     for path in files:
         try:
@@ -51,14 +53,15 @@ def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
 
 
 def contained(read: Callable[[], ModelCard], path: Path, stamp: tuple[object, ...], until: float | None) -> ModelCard:
-    """What `read` makes of a model's files. The one place where it ends whatever these hold: parsers of foreign content
-    may raise anything, and one model must not take the list of all models with it. Such a model is described by its
-    refusal.
+    """Return the card that `read` makes of a model's files, or one that says why they cannot be read.
+
+    All errors in a model's files end here, and only here: parsers of foreign content may raise anything, and one bad
+    model must not break the list of all models. Such a model's card is its refusal.
 
     Args:
-        read: is called once for each `path` and `stamp` (the state of its files), in one thread at a time.
-        until: monotonic time after which nothing is read: what is not known then is described as such. None: no such
-            time.
+        read: called once for each `path` and `stamp` (the state of its files), in one thread at a time.
+        until: monotonic time after which no file is read: a model not read by then gets a card that says so. None: no
+            such time.
     """
     key = (path, stamp)
     with _looking:
@@ -91,12 +94,12 @@ def _described(read: Callable[[], ModelCard], path: Path) -> ModelCard:
 
 
 def refused(path: Path, reason: str) -> ModelCard:
-    """A model of which nothing is known but why it cannot be run."""
+    """Return the card of a model about which nothing is known but why it cannot be run."""
     return card_of(path, refusal=reason)
 
 
 def card_of(path: Path, **facts: Any) -> ModelCard:
-    """The card of a model that lies here, under the name of its folder or file."""
+    """Return the card of a local model, under the name of its folder or file."""
     return replace(ModelCard(str(path), shown(path.name), here=True, folder=path, source="folder"), **facts)
 
 
@@ -134,7 +137,7 @@ def _read_folder(folder: Path) -> ModelCard:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a model folder as it stands there; raises `ModelNotFoundError` where there is none."""
+    """Read the configuration of a model folder as stored; raise `ModelNotFoundError` if there is none."""
     try:
         return read_object(folder / CONFIG, LONGEST_CONFIG)
     except ForeignFileError as error:
@@ -161,7 +164,7 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
 
 
 def _limit(config: dict[str, Any], folder: Path) -> int:
-    """The most tokens, where the family's name says whether positions are counted from behind the padding's."""
+    """Return the most tokens; the family's name tells whether positions start after the padding position."""
     padding: int | None = None
     if config.get("model_type") in PADDED_POSITIONS:
         said = config.get("pad_token_id")

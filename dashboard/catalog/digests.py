@@ -1,7 +1,7 @@
 """SHA-256 of model files, each read once: remembered by size and times, in this process and in a file. No torch.
 
-Nothing is held while a file is read, which may take a minute: who asks for another file, or for what is known, does not
-wait.
+No lock is held while a file is read, which may take a minute: a caller that asks for another file, or for a known
+digest, does not wait.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from dashboard.catalog.foreign import open_regular
 from dashboard.store.files import whole_file
 from dashboard.system.private import alone
 
-UNFINISHED = ".fingerprints-"  # begins the name of a memory that is being written
-BLOCK = 1 << 22  # bytes between two reports
+UNFINISHED = ".fingerprints-"  # prefix of a memory file that is being written
+BLOCK = 1 << 22  # bytes between progress reports
 Entry = list[object]  # size, times in ns, sha256
-Report = Callable[[int], None]  # bytes that have been read since the last report
+Report = Callable[[int], None]  # bytes read since the last report
 
 _known: dict[str, Entry] = {}  # by path, shared by all threads; single operations only
 
 
 class Digests:
-    """Digests of files.
+    """SHA-256 digests of files.
 
     Args:
-        memories: JSON files in which they are kept from one process to the next: the first that can be written keeps a
-            new one. None: they are known in this process alone.
+        memories: JSON files that keep digests from one process to the next; new ones go to the first writable file.
+            None: digests are known in this process alone.
     """
 
     def __init__(self, memories: Sequence[Path] = ()) -> None:
@@ -38,27 +38,27 @@ class Digests:
         self._remembered = [_read_memory(memory) for memory in memories]
 
     def known(self, path: Path) -> str | None:
-        """The digest of a file that was read before, and has not changed since; None where it would have to be read."""
+        """Return the digest of a file already read and unchanged since; None if the file would have to be read."""
         return _found(path, [_known, *self._remembered])
 
     def kept(self, path: Path) -> bool:
-        """Whether another process knows it, too."""
+        """Whether other processes know the digest, too."""
         return _found(path, self._remembered) is not None
 
     def of(self, path: Path, report: Report | None = None) -> str:
-        """The digest of a file, which is read unless it is known.
+        """Return the digest of a file, reading it unless the digest is known.
 
         Args:
-            report: is called every few megabytes; what it raises stops the reading.
+            report: called every few megabytes; an exception from it stops the reading.
 
         Raises:
-            ForeignFileError: it is not a regular file. OSError: it cannot be read.
+            ForeignFileError: `path` is not a regular file. OSError: it cannot be read.
         """
         known = self.known(path)
         if known is not None:
             return known
         real = path.resolve()
-        state = _state(real)  # before it is read: an edit meanwhile makes the entry worthless, as it should be
+        state = _state(real)  # before reading: an edit meanwhile must invalidate the entry
         with open_regular(real) as stream:
             digest = _read_whole(stream, report)
         _known[str(real)] = [*state, digest]
@@ -77,7 +77,7 @@ def _found(path: Path, sources: Sequence[Mapping[str, Entry]]) -> str | None:
 
 def _state(real: Path) -> Entry:
     status = real.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # the last one changes with every edit
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # ctime changes with every edit
 
 
 def _read_whole(stream: BufferedReader, report: Report | None) -> str:
@@ -100,7 +100,7 @@ def _read_memory(memory: Path) -> dict[str, Entry]:
 
 
 def _remember(memory: Path, path: str, entry: Entry) -> bool:
-    """Add an entry to the file, beside what other processes have added; whether that could be done."""
+    """Add an entry to the file, keeping what other processes added; return whether that worked."""
     try:
         with alone(memory.parent, f"{memory.stem}.lock"):
             kept = {name: old for name, old in _read_memory(memory).items() if os.path.exists(name)}

@@ -1,4 +1,4 @@
-"""Room on the disk for models that this program writes into its cache folder. No torch."""
+"""Disk space for models that this program writes into its cache folder. No torch."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ TURNS = "announced.lock"
 
 @contextmanager
 def make_room(title: str, needed: int, folder: Path, settings: Settings) -> Iterator[None]:
-    """Make room for `needed` bytes of a model that is written into `folder` meanwhile; nobody else is given that room.
+    """Reserve room for `needed` bytes of a model while it is written into `folder`; nobody else gets that room.
 
-    In the cache folder what was used longest ago leaves for it. Elsewhere nothing does; there, as here, the reserve of
-    the disk stays free.
+    In the cache folder, the least recently used items are deleted to make room. Elsewhere nothing is deleted. The
+    disk's reserve stays free in both cases.
 
     Raises:
-        ModelError: there is not enough that could leave, or that is free.
+        ModelError: too little can be deleted, or is free.
     """
     with ExitStack() as stack:
         with ExitStack() as turn:
             told = False
-            with suppress(OSError):  # a cache folder that cannot be written is nobody's: there is only this process
-                turn.enter_context(alone(settings.cache_dir, TURNS))  # of two who come at once, one has room
+            with suppress(OSError):  # a cache folder that cannot be written is not shared: this process is alone
+                turn.enter_context(alone(settings.cache_dir, TURNS))  # two processes must not claim the same room
                 stack.enter_context(announced(settings.cache_dir, folder, needed))
                 told = True
             over, short = _lacking(0 if told else needed, folder, settings)
@@ -53,9 +53,9 @@ def make_room(title: str, needed: int, folder: Path, settings: Settings) -> Iter
 
 
 def _lacking(needed: int, folder: Path, settings: Settings) -> tuple[int, int]:
-    """What the budget and the disk of a folder lack for `needed` bytes and all that is announced (bytes)."""
+    """Return what a folder's budget and disk lack for `needed` bytes and all announced writes (bytes)."""
     if is_within(folder, settings.cache_dir):
-        touch(folder)  # a download that goes on must not leave to make room for itself
+        touch(folder)  # a resumed download must not be deleted to make room for itself
         room = Budget.from_settings(settings).make_room(needed)
         return room.over, room.short
     disk = disk_of(folder)
@@ -64,11 +64,12 @@ def _lacking(needed: int, folder: Path, settings: Settings) -> tuple[int, int]:
 
 
 def use(folder: Path, settings: Settings) -> int | None:
-    """Say that this process uses a model's folder, so that nothing of this program removes it
-    (`dashboard.system.private`); gives what `os.close` ends it with.
+    """Mark a model's folder as in use by this process, so that nothing in this program removes it.
+
+    Pass the returned value to `os.close` to end that (`dashboard.system.private`).
 
     Args:
-        folder: of the model's files; of a hub model, one of its snapshots.
+        folder: holds the model's files; for a hub model, one of its snapshots.
     """
     whole = whole_folder(folder)
     if is_within(whole, settings.cache_dir):
@@ -77,7 +78,7 @@ def use(folder: Path, settings: Settings) -> int | None:
 
 
 def remove(title: str, folder: Path) -> None:
-    """Remove a model's whole folder; raises `ModelError` where a process has it in memory, or it is not ours."""
+    """Remove a model's whole folder; raise `ModelError` if a process has it in memory, or it is not ours."""
     if not remove_unused(folder):
         raise ModelError(
             f"{folder} was not deleted: a server or program has {title} in memory, or the folder is not yours to "

@@ -1,4 +1,4 @@
-"""Texts to start with: one or two for each bundled model, and what to look for in them."""
+"""Example texts to start with: one or two for each bundled model, with what to look for in them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Example:
     """A text, its model, and the selection that shows the point.
 
     Attributes:
-        model: catalog name. text: what is run. look_for: one line for a person.
-        token, second, layer, head: what is selected when the run is opened first.
+        model: catalog name. text: the text to run. look_for: one line for a person.
+        token, second, layer, head: what is selected when the run is first opened.
     """
 
     model: str
@@ -65,5 +65,5 @@ MODEL_WORDS = {"causal": "predicts the next token", "encoder": "produces embeddi
 
 
 def example_for(model: str, text: str) -> Example | None:
-    """The example with exactly this model and text, if there is one."""
+    """Return the example with exactly this model and text, if there is one."""
     return next((example for example in EXAMPLES if (example.model, example.text) == (model, text)), None)

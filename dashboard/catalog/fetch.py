@@ -40,10 +40,10 @@ PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.inde
 
 @dataclass(frozen=True)
 class HubFiles:
-    """What a run needs of a hub model.
+    """The files that a run needs from a hub model.
 
     Attributes:
-        commit: the revision that its name stands for now. sizes: file → bytes (0 where the hub does not say).
+        commit: the revision that its name currently means. sizes: file → bytes (0 if the hub does not say).
         parameters: as the hub counts them, or estimated from the weights' size as float32.
     """
 
@@ -61,20 +61,20 @@ def resolve_folder(
     loads: bool = True,
     brings: bool = True,
 ) -> Path:
-    """The folder of a model's files; asks the network only for a hub model that is not in the local cache.
+    """Return the folder of a model's files; asks the network only for a hub model that is not in the local cache.
 
     Args:
-        report: is told where a download or a conversion is; what it raises stops that.
-        loads: it is loaded next, so it must have room in memory now, or it is not downloaded.
-        folders: take the path of any folder or GGUF file, not only the names of the catalog.
-        brings: download or convert what is not here.
+        report: called with the progress of a download or a conversion; an exception from it stops that.
+        loads: the model will be loaded next, so it must fit into memory now, or it is not downloaded.
+        folders: accept the path of any folder or GGUF file, not only the names of the catalog.
+        brings: download or convert a model that is not here.
 
     Raises:
-        NotReadyError: it is not here, and `brings` is False.
+        NotReadyError: the model is not here, and `brings` is False.
         ModelNotFoundError: there is no such model, or it cannot be fetched from here; the message says which.
-        ModelTooLargeError: it would not fit into memory; it is not downloaded then.
-        UnsafeModelError: the hub has it only in a format whose loading can run code.
-        UnsupportedModelError: a GGUF file that is not converted here.
+        ModelTooLargeError: the model would not fit into memory; it is not downloaded then.
+        UnsafeModelError: the hub has the model only in a format that can run code when loaded.
+        UnsupportedModelError: this program cannot convert the GGUF file.
     """
     tell = report or (lambda progress: None)
     bundled = bundled_card(name)
@@ -99,7 +99,7 @@ def resolve_folder(
 
 
 def not_ready(title: str) -> NotReadyError:
-    """The sentence for a model that a preparation should have made ready."""
+    """Return the error for a model that a preparation should have made ready."""
     return NotReadyError(
         f"{title} is not ready: its files have left, or have changed, since it was asked for. Try again."
     )
@@ -134,7 +134,7 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: OnProgre
     try:
         with make_room(name, bytes_to_come(name, found.commit, found.sizes), repository_of(name), settings):
             folder = download(name, found.commit, revision or "main", found.sizes, report, settings.stall_seconds)
-    except TransferError as failed:  # and nothing else: what `report` raises is the caller's
+    except TransferError as failed:  # only this: an exception from `report` belongs to the caller
         if failed.begun and _is_unreachable(failed.error):
             raise HubUnreachableError(
                 f"The download of {name} broke off. What has come is kept. Try again to go on from there."
@@ -146,7 +146,7 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: OnProgre
 
 
 def _found(name: str, revision: str | None, patience: float, report: OnProgress) -> HubFiles:
-    """What the hub says of a model, within `patience` seconds."""
+    """Return what the hub says of a model, waiting at most `patience` seconds."""
     until = time.monotonic() + patience
 
     def look() -> None:
@@ -165,7 +165,7 @@ def _found(name: str, revision: str | None, patience: float, report: OnProgress)
 
 
 def _look_up(name: str, revision: str | None) -> HubFiles:
-    """What the hub says of a model; one request."""
+    """Ask the hub about a model; one request."""
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(name, revision=revision, timeout=CONNECT_SECONDS, files_metadata=True)
@@ -180,7 +180,7 @@ def _counted(info: Any) -> int:
 
 
 def _files_to_load(name: str, files: list[str]) -> list[str]:
-    """Which of a repository's files a run needs: weights in one format only."""
+    """Return which of a repository's files a run needs: weights in one format only."""
     if adapter_files(files):
         raise UnsupportedModelError(f"{name} holds an adapter, and adapters are not applied yet: {HELP}.")
     for pattern in (SAFE, PICKLED):
@@ -200,7 +200,7 @@ def _files_to_load(name: str, files: list[str]) -> list[str]:
 
 
 def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoundError:
-    """The sentence for what went wrong on the way to the hub."""
+    """Return the error that explains what went wrong on the way to the hub."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -229,7 +229,7 @@ def explained(name: str, revision: str | None, error: Exception) -> ModelNotFoun
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether the network did not give what was asked for."""
+    """Whether the network failed to deliver a file or an answer."""
     from huggingface_hub import errors
 
     unreachable = (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)

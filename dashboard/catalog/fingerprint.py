@@ -16,10 +16,10 @@ from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import ForeignFileError
 from dashboard.settings import Settings
 
-READ_AT_ONCE = 16_000_000  # bytes of files not read before that may be hashed while a person waits for a click
+READ_AT_ONCE = 16_000_000  # bytes of new files that may be hashed while a person waits for a click
 
 CONFIG = "config.json"
-WEIGHTS_FILE = "model.safetensors"  # where they are in one file
+WEIGHTS_FILE = "model.safetensors"  # if they are in one file
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER_FILES = (
@@ -34,9 +34,9 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-FURTHER_FILES = (  # what tokenizers of rarer families read, and what is laid over the weights
+FURTHER_FILES = (  # read by tokenizers of rarer families, or applied over the weights
     re.compile(r"adapter_config\.json|adapter_model\.(safetensors|bin)"),
-    re.compile(r"tokenizer\.[0-9][0-9.]*\.json"),  # of one version of transformers
+    re.compile(r"tokenizer\.[0-9][0-9.]*\.json"),  # for one version of transformers
     re.compile(r"[^.].*\.(model|spm|tiktoken|codes)|(sentencepiece|vocab)\.[^.]+|tekken\.json|prophetnet\.tokenizer"),
     re.compile(
         r"(vocab-src|vocab-tgt|target_vocab|entity_vocab|emoji|normalizer|byte_maps|word_shape|word_pronunciation)\.json"
@@ -51,18 +51,17 @@ VOCABULARY_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-WEIGHTS = (  # the first kind that is there is the one that is loaded
+WEIGHTS = (  # the first kind present is the one that is loaded
     re.compile(r"model(-\d+-of-(?P<count>\d+))?\.safetensors"),
     re.compile(r"pytorch_model(-\d+-of-(?P<count>\d+))?\.bin"),
 )
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files with the weights, by name; empty where there are none, or where a part of a split checkpoint is
-    missing."""
+    """Return the files with the weights, by name; empty if there are none, or if a split checkpoint lacks a part."""
     try:
         entries = entries_of(folder)
-    except ForeignFileError:  # not a folder, or no model's
+    except ForeignFileError:  # not a folder, or not a model's
         return []
     found = [entry.name for entry in entries if any(pattern.fullmatch(entry.name) for pattern in WEIGHTS)]
     names = sorted(name for name in found if os.path.exists(folder / name))
@@ -78,7 +77,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def index_file(folder: Path) -> Path | None:
-    """The file that says which part of a split checkpoint holds which weight; None where it is not split."""
+    """Return the file that says which part of a split checkpoint holds which weight; None if it is not split."""
     weights = weight_files(folder)
     if len(weights) < 2:
         return None
@@ -88,10 +87,10 @@ def index_file(folder: Path) -> Path | None:
 
 
 def strange_weights(folder: Path) -> str | None:
-    """What a model's own files name as weights that is not among `weight_files`, and would be read all the same; or
-    None.
+    """Return a file that the model's own files name as weights, that is not among `weight_files`, and that would be
+    read anyway; or None.
 
-    A path in there could lead out of the folder, or to a file in a format whose reading runs code.
+    Such a path could lead out of the folder, or to a file in a format that runs code when read.
 
     Raises:
         ForeignFileError: one of these files cannot be read within bounds.
@@ -110,9 +109,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model folder that its output depends on, in the order of their names: all that loading reads.
+    """Return the files of a model folder that its output depends on, sorted by name: all that loading reads.
 
-    What says nothing about a run's numbers stays out: descriptions, chat templates, settings of text generation.
+    Leaves out what has no influence on a run's numbers: descriptions, chat templates, settings of text generation.
     """
     named = {folder / name for name in (CONFIG, *TOKENIZER_FILES)} | _further(folder)
     index = index_file(folder)
@@ -123,30 +122,30 @@ def model_files(folder: Path) -> list[Path]:
 def _further(folder: Path) -> set[Path]:
     try:
         entries = entries_of(folder)
-    except ForeignFileError:  # no model's: it has no weights either
+    except ForeignFileError:  # not a model's: it has no weights either
         return set()
     return {folder / entry.name for entry in entries if any(kind.fullmatch(entry.name) for kind in FURTHER_FILES)}
 
 
 def has_weights(folder: Path) -> bool:
     """Whether `folder` holds a configuration and all of its weights."""
-    # no error where the folder cannot be read
+    # no error if the folder cannot be read
     return os.path.exists(folder / CONFIG) and bool(weight_files(folder))
 
 
 def has_vocabulary(folder: Path) -> bool:
-    """Whether `folder` holds a tokenizer's pieces; without them transformers makes an empty tokenizer and says
-    nothing."""
+    """Whether `folder` holds a tokenizer's pieces; without them transformers silently makes an empty tokenizer."""
     return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
 def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: OnProgress | None = None) -> str:
-    """sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
+    """Return the sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
     Args:
-        memories: JSON files that remember the hash of each file by its size and times, so that the second time reads
+        memories: JSON files that remember the hash of each file by its size and times, so that a second call reads
             nothing.
-        report: is told how many bytes of how many have been read, where any must be; what it raises stops the reading.
+        report: called with the bytes read so far and in total, if any must be read; an exception from it stops the
+            reading.
     """
     digests, files = Digests(memories), model_files(folder)
     unread = [path for path in files if digests.known(path) is None]
@@ -164,7 +163,7 @@ def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: OnPr
 
 
 def known_fingerprint(folder: Path, memories: Sequence[Path] = ()) -> str | None:
-    """`folder_fingerprint` where that is known without reading more than `READ_AT_ONCE` bytes; else None."""
+    """Return `folder_fingerprint` if it takes reading at most `READ_AT_ONCE` bytes; else None."""
     digests, files = Digests(memories), model_files(folder)
     unread = [path for path in files if digests.known(path) is None]
     if sum(path.stat().st_size for path in unread) > READ_AT_ONCE:
@@ -173,14 +172,14 @@ def known_fingerprint(folder: Path, memories: Sequence[Path] = ()) -> str | None
 
 
 def is_kept(folder: Path, memories: Sequence[Path]) -> bool:
-    """Whether `known_fingerprint` is one in every process."""
+    """Whether every process gets a fingerprint from `known_fingerprint`."""
     digests = Digests(memories)
     return sum(path.stat().st_size for path in model_files(folder) if not digests.kept(path)) <= READ_AT_ONCE
 
 
 def fingerprint_memories(settings: Settings) -> tuple[Path, ...]:
-    """The files that remember hashes of model files, so that a fingerprint is free the second time: beside the
-    converted models, or in the cache folder where that cannot be written. Web process and workers share them.
+    """Return the files that remember hashes of model files, so that a fingerprint is free the second time: beside the
+    converted models, or in the cache folder if that cannot be written. Web process and workers share them.
     """
     own = settings.models_folder
     folders = (own, settings.cache_dir) if os.access(own, os.W_OK) else (settings.cache_dir,)
@@ -188,7 +187,7 @@ def fingerprint_memories(settings: Settings) -> tuple[Path, ...]:
 
 
 def unresolved(name: str, revision: str | None) -> str:
-    """Stands for a model's fingerprint while that is not known."""
+    """Return a placeholder for a model's fingerprint while that is unknown."""
     return f"unresolved:{name}@{revision or 'main'}"
 
 

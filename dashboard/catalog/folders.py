@@ -1,7 +1,7 @@
-"""The folders of models that a server offers: what is in them, and nothing else, can be asked for. No torch.
+"""The folders of models that a server offers: requests can reach what is in them, and nothing else. No torch.
 
 A model in a root has the name `folder:ROOT/PATH`, ROOT being the root folder's own name: no path of the machine reaches
-a browser, and what a name leads to must be one of them: nothing outside a root, whatever links say.
+a browser, and a name can only lead to one of these models: nothing outside a root, whatever links say.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from dashboard.settings import Settings
 PREFIX = "folder:"
 DEEPEST = 2  # a root's children, and their children
 MOST = 400  # models of one root
-MOST_SEEN = 50_000  # files and folders of one root that are looked at
+MOST_SEEN = 50_000  # files and folders to look at in one root
 MOST_SECONDS = 2.0  # to look through one root
 
 
 @dataclass(frozen=True)
 class FolderModel:
-    """Where a model lies in one of the roots; what it is, its `ModelCard` says.
+    """The location of a model in one of the roots; its `ModelCard` says what it is.
 
     Attributes:
         name: as in requests. path: a folder with configuration and weights, or a GGUF file.
-        refusal: why it cannot be run, as a clause, where that is known before its files are read.
-        location: where it lies, for a person: the root's name and the path in it.
+        refusal: why it cannot be run, as a clause, if that is known before reading its files.
+        location: where it is, for a person: the root's name and the path within it.
     """
 
     name: str
@@ -50,7 +50,7 @@ class FolderModel:
 
 
 def folder_models(settings: Settings) -> dict[str, FolderModel]:
-    """Every model in the roots by its name; a root that is not there has none, one that is too large says so itself."""
+    """Return every model in the roots by its name; a missing root has none, one that is too large is listed as such."""
     found: dict[str, FolderModel] = {}
     for label, root in root_labels(settings).items():
         for path, trouble in _below(root):
@@ -63,7 +63,7 @@ def folder_models(settings: Settings) -> dict[str, FolderModel]:
 
 
 def folder_model(name: str, settings: Settings) -> FolderModel:
-    """The model called `name`; raises `ModelNotFoundError` where the roots hold no such model (any more)."""
+    """Return the model called `name`; raise `ModelNotFoundError` if the roots do not hold it (any more)."""
     label, _, inside = name.removeprefix(PREFIX).partition("/")
     root = root_labels(settings).get(label)
     path = None if root is None or inside.count("/") > DEEPEST else _at(root, inside)
@@ -77,13 +77,12 @@ def folder_model(name: str, settings: Settings) -> FolderModel:
 
 
 def writable(name: str) -> str:
-    """`name` as UTF-8 can hold it: what the disk has as other bytes is written \\udcff."""
+    """Return `name` as valid UTF-8: a byte that is not UTF-8 on the disk is written \\udcff."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _at(root: Path, inside: str) -> Path | None:
-    """The model that `_walk` finds at this place of a root, without walking through all of it; None where there is
-    none."""
+    """Return the model that `_walk` would find at this path in a root, without walking through all of it, or None."""
     try:
         real = root.resolve(strict=True)
     except OSError:
@@ -101,12 +100,12 @@ def _at(root: Path, inside: str) -> Path | None:
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether a folder is listed: with weights; an adapter alone is, too, with what it lacks."""
+    """Whether to list a folder: with weights, or with only an adapter, which is listed with what it lacks."""
     return has_weights(folder) or has_adapter(folder)
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is something that is no folder; what it is, is told when it is read."""
+    """Whether anything but a folder is at `path`; reading it will show what it is."""
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):  # ValueError: a name that no file can have
@@ -114,7 +113,7 @@ def _is_file(path: Path) -> bool:
 
 
 def root_labels(settings: Settings) -> dict[str, Path]:
-    """The roots by the names under which they are shown; those of one name are numbered."""
+    """Return the roots by the names shown to people; roots of the same name are numbered."""
     labels: dict[str, Path] = {}
     for root in settings.model_folders:
         name, number = root.name or "models", 2
@@ -125,8 +124,8 @@ def root_labels(settings: Settings) -> dict[str, Path]:
 
 
 def _below(root: Path) -> list[tuple[Path, str]]:
-    """The model folders and GGUF files of a root in the order of their paths, each with "" or what is wrong with it;
-    the root itself has the reason why not all of it was looked at.
+    """Return the model folders and GGUF files of a root, sorted by path, each with "" or what is wrong with it; if not
+    all of the root was searched, it has an entry of its own that says why.
     """
     try:
         walk = _Walk(root.resolve(strict=True))
@@ -148,18 +147,18 @@ def _below(root: Path) -> list[tuple[Path, str]]:
 
 @dataclass
 class _Walk:
-    """A walk through one root (a real path): bounded in folders' entries, in all and in time."""
+    """A walk through one root (a real path): bounded in entries per folder, in total entries and in time."""
 
     root: Path
     left: int = MOST_SEEN
     until: float = field(default_factory=lambda: time.monotonic() + MOST_SECONDS)
 
     def through(self, folder: Path, deeper: int) -> Iterator[tuple[Path, str]]:
-        """The models below `folder`, and the folders that hold too much to be looked at."""
+        """Yield the models below `folder`, and the folders that hold too much to search."""
         try:
             entries = entries_of(folder)
         except ForeignFileError as error:
-            if os.access(folder, os.R_OK):  # else it is somebody's private folder, and nothing is known of it
+            if os.access(folder, os.R_OK):  # else it is somebody's private folder, and stays unlisted
                 yield folder, error.clause
             return
         self._count(len(entries))
@@ -196,8 +195,8 @@ def _leads_out(folder: Path, root: Path) -> bool:
 
 
 def is_inside(path: Path, root: Path) -> bool:
-    """Whether `path` lies in `root` (a real path) once its links are followed."""
+    """Whether `path` is in `root` (a real path) once its links are followed."""
     try:
         return path.resolve(strict=True).is_relative_to(root)
-    except (OSError, RuntimeError, ValueError):  # a link that leads nowhere or in a circle; no name of a file
+    except (OSError, RuntimeError, ValueError):  # a dangling or circular link; not a valid file name
         return False

@@ -1,7 +1,8 @@
-"""Reads what others have written: regular files only, bounded in bytes and items; what is wrong is one clause. No
-torch.
+"""Reading files that others have written: regular files only, bounded in bytes and items; errors are one clause.
 
-Model folders, GGUF files and the hub's local cache may hold anything. A named pipe would hold a reader for ever, a
+No torch.
+
+Model folders, GGUF files and the hub's local cache may hold anything. A named pipe would block its reader forever, a
 device or a huge file would fill the memory, and parsers of strange content raise whatever they like.
 """
 
@@ -26,20 +27,19 @@ KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: 
 
 
 def shown(text: str, most: int = LONGEST_SHOWN) -> str:
-    """`text` as it may stand on a page: one printable line of bounded length, without marks that turn the writing
-    direction."""
+    """Return `text` as one printable line of bounded length, without marks that change the writing direction."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """A regular file, opened for reading; never waits, whatever stands there.
+    """Open a regular file for reading; never blocks, whatever is at `path`.
 
     Raises:
-        ForeignFileError: there is none, it cannot be read, or it is a pipe, a socket, a device or a folder.
+        ForeignFileError: there is no file, it cannot be read, or it is a pipe, a socket, a device or a folder.
     """
     try:
-        _check_kind(path, os.stat(path).st_mode)  # to open some devices does something
+        _check_kind(path, os.stat(path).st_mode)  # opening some devices has effects
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         stream = os.fdopen(handle, "rb")
         _check_kind(path, os.fstat(handle).st_mode)
@@ -56,7 +56,7 @@ def _check_kind(path: Path, mode: int) -> None:
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """All of a regular file; raises `ForeignFileError` where it has more bytes than `most`."""
+    """Read all of a regular file; raise `ForeignFileError` if it has more bytes than `most`."""
     with open_regular(path) as stream:
         data = stream.read(most + 1)
     if len(data) > most:
@@ -65,20 +65,20 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def read_object(path: Path, most: int = MOST_BYTES) -> dict[str, Any]:
-    """The JSON object in a file; raises `ForeignFileError` where there is none that can be read within bounds."""
+    """Read the JSON object in a file; raise `ForeignFileError` if there is none that can be read within bounds."""
     return parse_object(read_bytes(path, most), path.name)
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in `data`, which comes from the file `name`."""
+    """Parse the JSON object in `data`, which comes from the file `name`."""
     name = shown(name)
-    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_ITEMS:  # before they take fifty times their bytes as objects
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_ITEMS:  # as objects they take fifty times their bytes
         raise ForeignFileError(f"{name} holds more than {MOST_ITEMS:,} values")
     try:
         found = json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ForeignFileError(f"{name} is not UTF-8 text") from error
-    except ValueError as error:  # a number of thousands of digits, too
+    except ValueError as error:  # also for a number with thousands of digits
         raise ForeignFileError(f"{name} is not JSON that can be read") from error
     except RecursionError as error:
         raise ForeignFileError(f"{name} is nested too deeply") from error
@@ -88,10 +88,10 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def entries_of(folder: Path, most: int = MOST_NAMES) -> list[os.DirEntry[str]]:
-    """What a folder holds, in no order.
+    """Return the entries of a folder, in no order.
 
     Raises:
-        ForeignFileError: it cannot be read, or it holds more entries than `most`; only so many are looked at.
+        ForeignFileError: the folder cannot be read, or holds more entries than `most`; no more are looked at.
     """
     try:
         with os.scandir(folder) as found:
@@ -104,12 +104,11 @@ def entries_of(folder: Path, most: int = MOST_NAMES) -> list[os.DirEntry[str]]:
 
 
 def check_regular(folder: Path) -> None:
-    """Raise `ForeignFileError` where the folder holds a pipe, a socket or a device: whoever loads it might wait for
-    ever."""
+    """Raise `ForeignFileError` if the folder holds a pipe, a socket or a device: a loader might wait on it forever."""
     for entry in entries_of(folder):
         try:
             mode = entry.stat().st_mode
         except OSError:
-            continue  # a link that leads nowhere or in a circle is not there
+            continue  # a dangling or circular link counts as absent
         if not stat.S_ISDIR(mode):
             _check_kind(Path(entry.path), mode)

@@ -1,5 +1,7 @@
-"""GGUF files as models that can be chosen: what they are, where the converted folder goes. The conversion is in
-from_gguf.py."""
+"""GGUF files as models to choose from: what they are, and where their converted folders go.
+
+from_gguf.py converts them.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,9 @@ from dashboard.store.budget import CONVERTED
 from dashboard.store.leftovers import DOWNLOAD_SECONDS, last_written, remove_left
 from dashboard.system.private import private_folder, remove_unused
 
-FORMAT = 2  # raise it when the conversion changes, so that folders of an older one are made again
+FORMAT = 2  # raise it when the conversion changes, so that folders of an older format are rebuilt
 ARCHITECTURES = ("llama", "qwen2", "qwen3")  # those whose layout from_gguf.py knows, each checked against the original
-SIZES = {  # what a configuration calls the sizes that a header names
+SIZES = {  # names in a configuration for the sizes that a header gives
     "num_hidden_layers": "block_count",
     "num_attention_heads": "attention.head_count",
     "num_key_value_heads": "attention.head_count_kv",
@@ -47,7 +49,7 @@ SCRATCH = ".converting-"
 
 
 def describe_gguf(path: Path, until: float | None = None) -> ModelCard:
-    """What the file's header says; where it has none that can be read, that is its refusal."""
+    """Return the card that the file's header gives; if no header can be read, the card says so as its refusal."""
     try:
         status = path.stat()
     except OSError as error:
@@ -63,18 +65,18 @@ def _describe(path: Path) -> ModelCard:
     sizes = _sizes(header)
     return card_of(
         path,
-        kind="causal",  # as every architecture that is converted
+        kind="causal",  # like every convertible architecture
         layers=layers_in(sizes),
         heads=heads_in(sizes),
         parameters=header.parameters,
         limit=most_tokens(positions_in(sizes)),
-        vocabulary=header.arrays.get("tokenizer.ggml.tokens", 0),  # others are refused when they are converted
+        vocabulary=header.arrays.get("tokenizer.ggml.tokens", 0),  # conversion refuses a tokenizer without it
         refusal=refusal(header),
     )
 
 
 def refusal(header: GgufHeader) -> str:
-    """Why the file cannot be converted, as a clause; "" where it can."""
+    """Return why the file cannot be converted, as a clause; "" if it can."""
     if header.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         family = shown(header.architecture, 60) or "that names none"
@@ -94,7 +96,7 @@ def _sizes(header: GgufHeader) -> dict[str, int]:
 
 
 def converted_folder(path: Path, settings: Settings) -> Path:
-    """Where the converted model of this file goes, or is; named by the file's place, size and time."""
+    """Return where the converted model of this file goes, or is; named by the file's path, size and time."""
     real = path.resolve()
     try:
         status = real.stat()
@@ -114,10 +116,10 @@ def is_ready(folder: Path) -> bool:
 
 
 def convert_once(path: Path, settings: Settings, report: OnProgress) -> Path:
-    """The converted folder of a GGUF file, made now if it is not there; a second process waits for the first.
+    """Return the converted folder of a GGUF file, converting it now if needed; a second process waits for the first.
 
     Raises:
-        UnsupportedModelError: its architecture or tokenizer is none that is converted here; the message names it.
+        UnsupportedModelError: its architecture or tokenizer cannot be converted here; the message names it.
         ModelError: the file is damaged. SettingsError: the models folder cannot be written.
     """
     folder = converted_folder(path, settings)
@@ -133,7 +135,7 @@ def convert_once(path: Path, settings: Settings, report: OnProgress) -> Path:
         private_folder(folder.parent)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if not is_ready(folder):
-                check_room(path.name, header.parameters, settings.model_gigabytes)  # all of it is in memory at once
+                check_room(path.name, header.parameters, settings.model_gigabytes)  # conversion holds it all in memory
                 _convert(path, folder, settings, report)
     except OSError as error:
         raise SettingsError(
@@ -156,14 +158,13 @@ def _convert(path: Path, folder: Path, settings: Settings, report: OnProgress) -
         os.replace(scratch, folder)
         for other in _of_source(folder.parent, str(path)):
             if other != folder:
-                remove_unused(other)  # of the file as it was before
+                remove_unused(other)  # made from an older version of the file
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def remove_stale(settings: Settings) -> None:
-    """Remove conversions whose GGUF file is no longer there, or is another one now, and that nobody has used for a
-    day."""
+    """Remove conversions whose GGUF file is gone or has been replaced, and that nobody has used for a day."""
     for card in (settings.models_folder / CONVERTED).glob(f"*/{CARD}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             source = Path(json.loads(card.read_text(encoding="utf-8"))["source"])
@@ -173,7 +174,7 @@ def remove_stale(settings: Settings) -> None:
 
 
 def _of_source(parent: Path, source: str) -> Iterator[Path]:
-    """The converted folders of one file, as it is or was."""
+    """Yield the converted folders of one file, from its current and its older versions."""
     for card in parent.glob(f"*/{CARD}"):
         with suppress(OSError, ValueError):
             if json.loads(card.read_text(encoding="utf-8")).get("source") == source:

@@ -32,12 +32,12 @@ NUMBERS = {
     12: "d",
 }  # struct's letter of each type
 TEXT, ARRAY = 8, 9
-MOST_ENTRIES = 1_000_000  # keys or tensors: more is no header
-# texts and numbers in one header; the largest vocabularies with their merges have over half of that
+MOST_ENTRIES = 1_000_000  # keys or tensors: with more it is not a header
+# texts and numbers in one header; the largest vocabularies with their merges have over half as many
 MOST_ITEMS = 2_000_000
 MOST_BYTES = 100_000_000  # of one header; the largest vocabularies take 15 MB
 MOST_DIMENSIONS = 8  # of one tensor; the format has 4
-PIECE = 1 << 20  # bytes that are read at once
+PIECE = 1 << 20  # bytes read at once
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class GgufHeader:
 
     Attributes:
         architecture: its `general.architecture`. fields: every key whose value is one number or text.
-        arrays: every other key, and how many values it has. parameters: numbers in all its tensors. tensors: their
-            names.
+        arrays: every other key, with its number of values. parameters: how many numbers all its tensors hold. tensors:
+            their names.
     """
 
     architecture: str
@@ -57,20 +57,20 @@ class GgufHeader:
     tensors: frozenset[str]
 
     def number(self, key: str) -> int:
-        """The whole number `ARCHITECTURE.key`, or 0."""
+        """Return the whole number `ARCHITECTURE.key`, or 0."""
         value = self.fields.get(f"{self.architecture}.{key}")
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
     def said(self, key: str, default: Any) -> Any:
-        """The value of `ARCHITECTURE.key`, or the default."""
+        """Return the value of `ARCHITECTURE.key`, or the default."""
         return self.fields.get(f"{self.architecture}.{key}", default)
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of a file; remembered until the file changes.
+    """Read the header of a file; remembered until the file changes.
 
     Raises:
-        ModelError: it is no GGUF file, its header is damaged, or is larger than any.
+        ModelError: it is not a GGUF file, or its header is damaged or too large.
     """
     try:
         status = path.stat()
@@ -84,7 +84,7 @@ def read_header(path: Path) -> GgufHeader:
 
 @lru_cache(maxsize=512)
 def _read(path: Path, _size: int, _time: int) -> GgufHeader | str:
-    """The header, or why there is none: a damaged file is not read again for every page, either."""
+    """Return the header, or why there is none, so that a damaged file is not read again for every page, either."""
     try:
         with open_regular(path) as stream:
             return _header(_Reader(stream))
@@ -119,10 +119,9 @@ def _header(reader: _Reader) -> GgufHeader:
 
 
 class _Reader:
-    """Reads one value after the other, little-endian, from the file's start; never more than the file has, or a header
-    may.
+    """Reads values in order, little-endian, from the start of the file, never past its end or a header's limit.
 
-    The file is read, not mapped: to read a mapped file that someone cuts short would end the process.
+    The file is read, not mapped: if someone truncates a mapped file, reading it ends the process.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -130,7 +129,7 @@ class _Reader:
         self.size = os.fstat(stream.fileno()).st_size
 
     def skip(self, length: int) -> int:
-        """Go on by so many bytes, which are then in `data`; the place before."""
+        """Advance by `length` bytes, which are then in `data`; return the position before them."""
         end = self.at + length
         if end > len(self.data):
             self._fill(end)
@@ -138,7 +137,7 @@ class _Reader:
         return before
 
     def skip_texts(self, count: int) -> None:
-        """Go on by so many texts; there may be hundreds of thousands."""
+        """Advance by `count` texts; there may be hundreds of thousands."""
         length_at, data, at = struct.Struct("<Q").unpack_from, self.data, self.at
         for _ in range(count):
             if at + 8 > len(data):
@@ -148,7 +147,7 @@ class _Reader:
         self.skip(0)
 
     def _fill(self, end: int) -> None:
-        """Read on until `data` ends there."""
+        """Read on until `data` ends at `end`."""
         if end > self.size:
             raise ValueError("the file ends within its header")
         if end > MOST_BYTES:
@@ -168,7 +167,7 @@ class _Reader:
         return value
 
     def count(self, most: int = MOST_ENTRIES) -> int:
-        """A number of things that follow; each takes some room, in the file and in memory."""
+        """Read the number of items that follow; each takes some room, in the file and in memory."""
         found = int(self.number("Q"))
         self.items += found
         if found > most or self.items > MOST_ITEMS:
@@ -176,7 +175,7 @@ class _Reader:
         return found
 
     def shape(self) -> list[int]:
-        """The sides of a tensor."""
+        """Read the sides of a tensor."""
         count = self.number("I")
         if count > MOST_DIMENSIONS:
             raise ValueError(count)
@@ -189,7 +188,7 @@ class _Reader:
         return self.take(int(self.number("Q"))).decode("utf-8")
 
     def value(self, kind: int) -> Any:
-        """A number or a text."""
+        """Read a number or a text."""
         if kind == TEXT:
             return self.text()
         if kind not in NUMBERS:
@@ -197,7 +196,7 @@ class _Reader:
         return self.number(NUMBERS[kind])
 
     def skip_array(self) -> int:
-        """Go on behind an array; how many values it has."""
+        """Advance past an array; return how many values it has."""
         inner, length = self.number("I"), self.count(MOST_ITEMS)
         if inner == TEXT:
             self.skip_texts(length)

@@ -1,5 +1,6 @@
-"""What is made of each key of a GGUF header: applied, without effect on the numbers, or a reason to refuse the file. No
-torch.
+"""What each key of a GGUF header means here: applied, without effect on the numbers, or a reason to refuse the file.
+
+No torch.
 
 Defaults are llama.cpp's for the same header (src/llama-vocab.cpp and src/llama-model.cpp, read in November 2026).
 """
@@ -23,8 +24,8 @@ class Splitting:
     """What a value of `tokenizer.ggml.pre` stands for.
 
     Attributes:
-        composed: accents are composed first. llama_3: whole pieces are not split (`ignore_merges`), a begin token is
-            added.
+        composed: accents are composed first. llama_3: words that are whole pieces are not split (`ignore_merges`), and
+            a begin token is added.
     """
 
     words: Words
@@ -32,7 +33,7 @@ class Splitting:
     llama_3: bool = False
 
 
-SPLITTING: Mapping[str, Splitting] = {  # every rule that is known; others are refused
+SPLITTING: Mapping[str, Splitting] = {  # every known rule; others are refused
     "gpt-2": Splitting("gpt2"),
     "smollm": Splitting("single digits"),
     "qwen2": Splitting("qwen2", composed=True),
@@ -40,7 +41,7 @@ SPLITTING: Mapping[str, Splitting] = {  # every rule that is known; others are r
     "smaug-bpe": Splitting("llama3"),
     **dict.fromkeys(("llama3", "llama-v3", "llama-bpe"), Splitting("llama3", llama_3=True)),
 }
-APPLIED = frozenset(  # of the family; from_gguf.py reads them
+APPLIED = frozenset(  # keys of the family that from_gguf.py reads
     {
         "attention.head_count",
         "attention.head_count_kv",
@@ -76,7 +77,7 @@ APPLIED_TOKENIZER = frozenset(
         "ggml.unknown_token_id",
     )
 )
-NEUTRAL: Mapping[str, tuple[Any, ...]] = {  # of the family: values with which nothing is computed otherwise
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {  # keys of the family: values that change nothing in the computation
     "attention.causal": (True,),
     "attention.clamp_kqv": (0,),
     "attention.max_alibi_bias": (0,),
@@ -104,7 +105,7 @@ NEUTRAL_ELSEWHERE: Mapping[str, tuple[Any, ...]] = {
     "tokenizer.ggml.add_space_prefix": (False,),
     "tokenizer.ggml.remove_extra_whitespaces": (False,),
 }
-# keys that say nothing about the numbers: where the file comes from, how to chat or to pool with it
+# keys that have no effect on the numbers: where the file comes from, how to chat or to pool with it
 SILENT = re.compile(
     r"general\.(?!type$).*"
     r"|(imatrix|quantize|mradermacher|split\.tensors)\..*"
@@ -117,8 +118,8 @@ SILENT = re.compile(
 
 
 def refused_key(header: GgufHeader) -> str:
-    """Why a key of the header forbids the file, as a clause that names the key; "" where all are applied or without
-    effect."""
+    """Return why a key of the header rules out the file, as a clause that names the key; "" if all keys are applied or
+    have no effect."""
     family = header.architecture
     for key in sorted({*header.fields, *header.arrays}):
         own = key.removeprefix(f"{family}.") if key.startswith(f"{family}.") else None
@@ -141,7 +142,7 @@ ARRAYS = frozenset(f"tokenizer.ggml.{name}" for name in ("merges", "token_type",
 
 
 def _wrong_form(header: GgufHeader, key: str) -> str:
-    """A key that is applied, with a value of another form than from_gguf.py takes."""
+    """Return why from_gguf.py cannot take the form of an applied key's value, as a clause; "" if it can."""
     if (key in ARRAYS) != (key in header.arrays):
         return f"its header has {key} in another form than is converted here"
     return ""
@@ -153,15 +154,14 @@ def _said(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Rope:
-    """How positions turn: `base`, and the factor by which positions are divided (1 where they are as they stand)."""
+    """How positions rotate: `base`, and the factor by which positions are divided (1 for none)."""
 
     base: float
     factor: float
 
 
 def rope_of(header: GgufHeader) -> Rope:
-    """Base and linear scaling, by llama.cpp's defaults: a factor without a type is linear, the older key counts as
-    well."""
+    """Read base and linear scaling (llama.cpp's defaults: a factor without a type is linear; the older key counts)."""
     base = float(header.said("rope.freq_base", 10_000.0))
     factor = float(header.said("rope.scaling.factor", 0) or header.said("rope.scale_linear", 0) or 1)
     return Rope(base, 1.0 if header.said("rope.scaling.type", "linear") == "none" else factor)
@@ -169,7 +169,7 @@ def rope_of(header: GgufHeader) -> Rope:
 
 @dataclass(frozen=True)
 class Ends:
-    """Which tokens stand at a text's begin and end, and whether a word that is one piece is kept whole."""
+    """Which tokens begin and end a text, and whether a word that is one piece is kept whole."""
 
     bos: bool
     eos: bool
@@ -177,7 +177,7 @@ class Ends:
 
 
 def ends_of(header: GgufHeader) -> Ends:
-    """What the header says, and llama.cpp's defaults where it does not: the rules of Llama 3 add a begin token."""
+    """Return what the header says, else llama.cpp's defaults: the rules of Llama 3 add a begin token."""
     rule = splitting_of(header)
     of_llama_3 = rule is not None and rule.llama_3
     return Ends(
@@ -188,12 +188,12 @@ def ends_of(header: GgufHeader) -> Ends:
 
 
 def splitting_of(header: GgufHeader) -> Splitting | None:
-    """How its texts are split; None where that is not known."""
+    """Return how the model's texts are split; None if that is unknown."""
     return SPLITTING.get(str(header.fields.get("tokenizer.ggml.pre")))
 
 
 def refused_tokenizer(header: GgufHeader) -> str:
-    """Why its texts cannot be split here as the model's own tokenizer does, as a clause; "" where they can."""
+    """Return why texts cannot be split here as the model's own tokenizer does, as a clause; "" if they can."""
     model, rule = header.fields.get("tokenizer.ggml.model"), header.fields.get("tokenizer.ggml.pre")
     if model != "gpt2":
         return (
@@ -224,7 +224,7 @@ def _refused_ends(header: GgufHeader, pieces: int) -> str:
 
 
 def refused_rope(header: GgufHeader) -> str:
-    """Why its rotary positions are not converted here, as a clause; "" where they are."""
+    """Return why the model's rotary positions cannot be converted, as a clause; "" if they can."""
     kind = header.said("rope.scaling.type", "linear")
     if "rope_freqs.weight" in header.tensors or kind not in ("none", "linear"):
         what = "rope_freqs.weight" if kind in ("none", "linear") else f"rope.scaling.type = {_said(kind)}"
@@ -236,7 +236,7 @@ def refused_rope(header: GgufHeader) -> str:
 
 
 def refused_sizes(header: GgufHeader) -> str:
-    """Why heads of such sizes are not converted here, as a clause; "" where they are."""
+    """Return why heads of such sizes cannot be converted, as a clause; "" if they can."""
     hidden, heads = header.number("embedding_length"), header.number("attention.head_count")
     keys = header.number("attention.head_count_kv") or heads
     missing = [

@@ -1,5 +1,4 @@
-"""Well-known models of the Hugging Face hub, and where its local cache keeps what was downloaded before. No torch, no
-network."""
+"""Well-known models on the Hugging Face hub, and where its local cache keeps downloads. No torch, no network."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ LONGEST_REVISION = 200
 def _published(
     name: str, kind: ModelKind, layers: int, heads: int, parameters: int, limit: int, megabytes: int
 ) -> ModelCard:
-    """A well-known model as it is published; `parameters` are those with its prediction head."""
+    """Make the card of a well-known model as published; `parameters` include its prediction head."""
     note = f"downloads about {megabytes:,} MB on first use"
     title = name.split("/")[-1]
     return ModelCard(name, title, kind, layers, heads, parameters, limit, note=note, megabytes=megabytes)
@@ -49,7 +48,7 @@ HUB_MODELS = (
     _published("facebook/opt-125m", "causal", 12, 12, 125_239_296, 2048, 251),
     _published("Qwen/Qwen3-0.6B", "causal", 28, 16, 596_049_920, 40_960, 1503),
 )
-ALIASES = {  # the id under an organisation to which the hub has moved a model; a cache may hold either
+ALIASES = {  # the hub moved these models to ids under an organisation; a cache may hold either
     "gpt2": "openai-community/gpt2",
     "distilgpt2": "distilbert/distilgpt2",
     "bert-base-uncased": "google-bert/bert-base-uncased",
@@ -65,13 +64,12 @@ def is_hub_id(name: str) -> bool:
 
 
 def listed_model(name: str) -> ModelCard | None:
-    """The well-known model of this name or alias."""
+    """Return the well-known model of this name or alias."""
     return next((model for model in HUB_MODELS if name in (model.name, ALIASES.get(model.name))), None)
 
 
 def cached_ids() -> tuple[str, ...]:
-    """The hub ids of all models in the local cache that are complete, well-known or not, in the order of their
-    names."""
+    """Return the hub ids of all complete models in the local cache, well-known or not, sorted by name."""
     try:
         names = sorted(entry.name for entry in entries_of(cache_folder()) if entry.name.startswith(HUB_PREFIX))
     except ForeignFileError as error:
@@ -83,28 +81,28 @@ def cached_ids() -> tuple[str, ...]:
 
 
 def repository_of(hub_id: str) -> Path:
-    """A model's folder in the local cache."""
+    """Return a model's folder in the local cache."""
     return cache_folder() / (HUB_PREFIX + hub_id.replace("/", "--"))
 
 
 def is_snapshot(folder: Path) -> bool:
-    """Whether a model's folder is one of a hub model in the local cache; its name is the revision then."""
+    """Whether a model's folder is a snapshot of a hub model in the local cache; its name is then the revision."""
     return folder.parent.name == SNAPSHOTS
 
 
 def whole_folder(folder: Path) -> Path:
-    """The folder of everything that is kept of a model: of a hub model the one around its snapshots, else `folder`."""
+    """Return the folder of everything kept of a model: for a hub model the one around its snapshots, else `folder`."""
     return folder.parent.parent if is_snapshot(folder) else folder
 
 
 def snapshot_of(hub_id: str, commit: str) -> Path:
-    """Where a revision of a model is in the local cache, or would be."""
+    """Return where a revision of a model is in the local cache, or would be."""
     return repository_of(hub_id) / SNAPSHOTS / commit
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
-    """The folder of a model in the local cache, with its weights or those of an adapter; None where it is not (wholly)
-    there."""
+    """Return the folder of a model in the local cache, with its weights or those of an adapter; None if it is missing
+    or incomplete."""
     repository = repository_of(hub_id)
     wanted = revision or "main"
     if len(wanted) > LONGEST_REVISION or wanted.startswith("/") or ".." in wanted:
@@ -120,7 +118,7 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
 
 
 def find_cached(model: ModelCard, revision: str | None = None) -> Path | None:
-    """`cached_snapshot` under the model's name or its alias."""
+    """Return `cached_snapshot` under the model's name or its alias."""
     for hub_id in (model.name, ALIASES.get(model.name)):
         found = cached_snapshot(hub_id, revision) if hub_id else None
         if found is not None:

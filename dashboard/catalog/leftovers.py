@@ -1,8 +1,9 @@
-"""Weights in a checkpoint that nothing here reads: those that may be left over, in one list; all others are refused. No
-torch.
+"""Weights in a checkpoint that nothing here reads: one list says which may be left over; all others are refused.
 
-What is on the list cannot change hidden states, attention or predictions: other heads, poolers, and buffers that hold
-what the code computes by itself. A buffer is accepted only where it holds just that (`dashboard.capture.buffers`
+No torch.
+
+Nothing on the list can change hidden states, attention or predictions: other heads, poolers, and buffers that hold
+what the code computes by itself. A buffer is accepted only if it holds exactly that (`dashboard.capture.buffers`
 compares).
 """
 
@@ -23,10 +24,10 @@ class Accepted:
     """One kind of weights that may be left over.
 
     Attributes:
-        pattern: matches a weight's whole name. what: for a person. buffer: what it must hold; "" for a head, any
-            values.
-        beside: accepted only where a weight of this pattern is there, too. where: only with this key and value of the
-            configuration. None where it needs none.
+        pattern: matches a weight's whole name. what: for a person. buffer: what it must hold; "" for a head, whose
+            values may be anything.
+        beside: accepted only if there is also a weight of this pattern. where: only with this key and value of the
+            configuration. None if neither is needed.
     """
 
     pattern: re.Pattern[str]
@@ -77,7 +78,7 @@ ACCEPTED = (
 
 
 def accepted(name: str, names: Collection[str], config: Mapping[str, Any]) -> Accepted | None:
-    """The entry of the list for a weight called `name` among all `names`; None where it is not on the list."""
+    """Return the list's entry for a weight called `name` among all `names`; None if it is not on the list."""
     if _is_further_layer(name, config):
         return Accepted(re.compile(re.escape(name)), FURTHER)
     for entry in ACCEPTED:
@@ -90,8 +91,7 @@ def accepted(name: str, names: Collection[str], config: Mapping[str, Any]) -> Ac
 
 
 def _is_further_layer(name: str, config: Mapping[str, Any]) -> bool:
-    """Whether a weight belongs to the layers behind the last that the configuration declares as predicting further
-    tokens."""
+    """Whether a weight belongs to layers after the last one, which the configuration says predict more tokens."""
     layers, further = config.get("num_hidden_layers"), config.get("num_nextn_predict_layers")
     found = LAYER.search(name)
     if found is None or not isinstance(layers, int) or not isinstance(further, int):
@@ -100,10 +100,10 @@ def _is_further_layer(name: str, config: Mapping[str, Any]) -> bool:
 
 
 def unread(names: Collection[str], config: Mapping[str, Any], used: Collection[str] = ()) -> tuple[str, ...]:
-    """The accepted weights among `names`, a line for each kind: "pooler (bert.pooler.dense)".
+    """Return the accepted weights among `names`, a line for each kind: "pooler (bert.pooler.dense)".
 
     Args:
-        used: names that go into the model. A pooler is read by nothing here, wherever it goes.
+        used: names that go into the model. A pooler counts as unread in any case, because nothing here reads it.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
@@ -115,7 +115,7 @@ def unread(names: Collection[str], config: Mapping[str, Any], used: Collection[s
 
 
 def group(name: str) -> str:
-    """A weight's name without layer numbers and without its last part, where that says nothing."""
+    """Return a weight's name without layer numbers, and without its last part if that adds nothing."""
     return (
         re.sub(r"\.\d+(?=\.|$)", ".*", name)
         .removesuffix(".weight")

@@ -1,4 +1,4 @@
-"""Whether a model has room in memory, asked before it is loaded or downloaded. No torch."""
+"""Whether a model fits into memory, checked before it is loaded or downloaded. No torch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dashboard.errors import ModelTooLargeError, NoRoomError
 from dashboard.system.container import memory_left
 
 BYTES_A_WEIGHT = 4  # float32
-MARGIN = 1.2  # for what a run needs beside the weights
+MARGIN = 1.2  # for what a run needs besides the weights
 
 
 def needed_gigabytes(parameters: int) -> float:
-    """What a model of `parameters` takes once it is loaded."""
+    """Return the memory that a loaded model of `parameters` takes."""
     return parameters * BYTES_A_WEIGHT * MARGIN / 1e9
 
 
 def free_gigabytes() -> float:
-    """The memory that a process may still take, on this machine or in its container."""
+    """Return the memory that a process may still take, on this machine or in its container."""
     free, left = psutil.virtual_memory().available, memory_left()
     return (free if left is None else min(free, left)) / 1e9
 
@@ -26,7 +26,7 @@ def check_bound(title: str, parameters: int, bound: float, beside: int = 0) -> N
     """Raise `ModelTooLargeError` for a model that needs more than `bound` gigabytes.
 
     Args:
-        beside: numbers that it keeps beside its parameters.
+        beside: numbers that the model keeps besides its parameters.
     """
     needed = needed_gigabytes(parameters + beside)
     if needed > bound:
@@ -38,7 +38,7 @@ def check_bound(title: str, parameters: int, bound: float, beside: int = 0) -> N
 
 
 def check_room(title: str, parameters: int, bound: float, beside: int = 0) -> None:
-    """As `check_bound`; and raise `NoRoomError` for one that needs more than is free now."""
+    """Like `check_bound`; also raise `NoRoomError` for a model that needs more than is free now."""
     check_bound(title, parameters, bound, beside)
     needed, free = needed_gigabytes(parameters + beside), free_gigabytes()
     if needed > free:

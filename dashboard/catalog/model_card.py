@@ -1,5 +1,7 @@
-"""A model as the program knows it: one value, whether it is bundled, in a folder, a GGUF file, or on the hub. No
-torch."""
+"""A model as the program describes it: one value, whether it is bundled, in a folder, a GGUF file, or on the hub.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,24 @@ Source = Literal["bundled", "folder", "gguf", "hub"]
 
 @dataclass(frozen=True)
 class ModelCard:
-    """One model that can be chosen. Every source of models gives such cards; what a run says of the model that
-    computed it is `ModelInfo`.
+    """One model to choose from.
+
+    Every source of models gives such cards; a run's description of the model that computed it is `ModelInfo`.
 
     Attributes:
-        name: as in requests. title: for people. kind: what it predicts; None where that is not known here, or is
-            nothing of the three.
-        layers, heads, parameters, limit: sizes, 0 where they are not known; `limit` is the most tokens it takes,
-            `parameters` counts tied weights once.
+        name: as in requests. title: for people. kind: what it predicts; None if that is unknown here, or none of the
+            three.
+        layers, heads, parameters, limit: sizes, 0 if unknown; `limit` is the most tokens it takes, `parameters` counts
+            tied weights once.
         here: loads without a network. folder: where its files are, or None.
         note: "" for a bundled model that is here; otherwise what choosing it means.
         monospace: its texts are formulas.
         source: where it comes from. refusal: why it cannot be run, as a clause, or "".
-        without: what it is where it predicts no tokens. unread: what of its files nothing reads ("pooler
+        without: what it is if it predicts no tokens. unread: which weights in its files nothing reads ("pooler
             (bert.pooler.dense)").
-        vocabulary: how many embeddings its configuration gives it, 0 where that is not known.
-        megabytes: of its download, where that is known before. reads_text: it has a vocabulary, and no eyes or ears.
+        vocabulary: how many embeddings its configuration gives it, 0 if unknown.
+        megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
+            sound.
     """
 
     name: str
@@ -53,5 +57,5 @@ class ModelCard:
 
     @property
     def kind_word(self) -> str:
-        """What it predicts, in a word; "" where that is not known."""
+        """What the model predicts, in a word; "" if that is unknown."""
         return "classifier" if self.without == "classifier" else self.kind or ""

@@ -1,5 +1,7 @@
-"""Tokenizers are foreign native code: where it panics, that is an error with a sentence, not the end of the process. No
-torch."""
+"""Tokenizers are foreign native code: a panic in one becomes an error with a message, not the end of the process.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from dashboard.errors import BadTextError, UnsupportedModelError, is_panic
 
 @contextmanager
 def tokenizing() -> Iterator[None]:
-    """Around every call of a tokenizer with a text: a panic of its native code (a pattern that runs into its engine's
-    limit, say) is raised as `BadTextError`: the next text may do.
+    """Wrap every call of a tokenizer with a text: a panic of its native code (say, a pattern that hits its engine's
+    limit) is raised as `BadTextError`, because the next text may work.
     """
     try:
         yield
@@ -26,7 +28,7 @@ def tokenizing() -> Iterator[None]:
 
 @contextmanager
 def loading_tokenizer(title: str) -> Iterator[None]:
-    """Around the loading of a tokenizer; a panic is raised as `UnsupportedModelError`."""
+    """Wrap the loading of a tokenizer; a panic is raised as `UnsupportedModelError`."""
     try:
         yield
     except BaseException as error:

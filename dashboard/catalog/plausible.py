@@ -1,4 +1,4 @@
-"""Sizes that a configuration may name: what no model has is refused before anything is made of it. No torch."""
+"""Plausible sizes in a configuration: sizes that no model has are refused before anything is built. No torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from dashboard.catalog.foreign import LARGEST_NUMBER, shown
 from dashboard.catalog.sizes import HEADS, LAYERS, POSITIONS
 
-MOST_LAYERS = 1_000  # published models: at most some 130
+MOST_LAYERS = 1_000  # published models have at most some 130
 MOST_HEADS = 4_096
 LARGEST: dict[str, int] = {
     **dict.fromkeys(
@@ -25,12 +25,12 @@ LARGEST: dict[str, int] = {
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 10_000),
     "num_labels": 1_000_000,
 }
-COUNTS = re.compile(r".*(layers|blocks)")  # of parts of rarer families, each of which is built
+COUNTS = re.compile(r".*(layers|blocks)")  # counts of parts in rarer families, each of which would be built
 TYPES: dict[str, type] = {"architectures": list, "model_type": str, "text_config": dict, "auto_map": dict}
 
 
 def implausible(config: dict[str, Any]) -> str:
-    """Why no model has this configuration, as a clause; "" where nothing speaks against it."""
+    """Return why no model has this configuration, as a clause; "" if it is plausible."""
     for key, kind in TYPES.items():
         if not isinstance(config.get(key), (kind, type(None))):
             return f"its configuration says {shown(repr(config[key]), 40)} for {key}"
@@ -46,7 +46,7 @@ def implausible(config: dict[str, Any]) -> str:
 
 
 def _repeated(config: dict[str, Any]) -> str:
-    """GPT-Neo's kinds of layers, each with how often it comes: [[["global", "local"], 12]]."""
+    """Check GPT-Neo's kinds of layers, each with its repeats ([[["global", "local"], 12]]): a clause, or ""."""
     kinds = config.get("attention_types")
     for kind in kinds if isinstance(kinds, list) else ():
         times = kind[1] if isinstance(kind, list) and len(kind) > 1 else 0
@@ -56,7 +56,7 @@ def _repeated(config: dict[str, Any]) -> str:
 
 
 def _values(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each value with the key that it stands under, of objects within objects too; not recursive."""
+    """Yield each value with its key, including those of nested objects; not recursive."""
     waiting: list[tuple[str, Any]] = [("", config)]
     while waiting:
         key, value = waiting.pop()

@@ -1,5 +1,7 @@
-"""What a checkpoint predicts, judged by its weights: the name of its class may lack, be misspelled, say too much. No
-torch."""
+"""What a checkpoint predicts, judged by its weights: its class name may be missing, misspelled, or claim too much.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 from dashboard.catalog.architecture import family_source
 from dashboard.contracts.model_info import ModelKind, Without
 
-# weights of the heads that give logits over the vocabulary, in the families that are captured
+# weights of the heads that give logits over the vocabulary, in the families that can be captured
 OVER_THE_VOCABULARY = re.compile(
     r"(lm_head|embed_out|output_projection|cls\.predictions|predictions|generator_predictions|generator_lm_head"
     r"|vocab_(transform|layer_norm|projector)|mlm_head|unembedding_projection)\..+|decoder\.(weight|bias)|head\.decoder\..+"
@@ -24,18 +26,18 @@ OVER_CLASSES = re.compile(
 
 @dataclass(frozen=True)
 class Judgement:
-    """`kind`: what the model predicts. `without`: what it is where it predicts no tokens; "" where it does."""
+    """`kind`: what the model predicts. `without`: what it is if it predicts no tokens; "" if it does."""
 
     kind: ModelKind
     without: Without = ""
 
 
 def judge(config: Mapping[str, Any], names: Collection[str]) -> Judgement:
-    """What the weights called `names` predict.
+    """Judge what the weights called `names` predict.
 
     Args:
-        config: the configuration as JSON. names: of all weights in the checkpoint; empty where they cannot be told, and
-            then the name of its class must do.
+        config: the configuration as JSON. names: of all weights in the checkpoint; empty if they are unknown, in which
+            case the name of its class must do.
     """
     source = family_source(str(config.get("model_type") or ""))
     masked = source is not None and source.masked and not config.get("is_decoder")
@@ -57,7 +59,7 @@ def has_classes(names: Collection[str]) -> bool:
 
 
 def is_tied(config: Mapping[str, Any]) -> bool:
-    """Whether the input embedding is the output embedding, too, as the configuration or else its family says."""
+    """Whether the input embedding is also the output embedding, as the configuration or else its family says."""
     inner = config.get("text_config")
     for part in (config, inner if isinstance(inner, dict) else {}):
         if isinstance(part.get("tie_word_embeddings"), bool):
@@ -67,7 +69,7 @@ def is_tied(config: Mapping[str, Any]) -> bool:
 
 
 def _reads_ahead(config: Mapping[str, Any]) -> bool:
-    """Whether the configuration makes a causal family read in both directions (embedding models made of Gemma 3)."""
+    """Whether the configuration makes a causal family read in both directions (embedding models built on Gemma 3)."""
     inner = config.get("text_config")
     parts = (config, inner if isinstance(inner, dict) else {})
     return any(part.get("use_bidirectional_attention") is True for part in parts)

@@ -1,5 +1,7 @@
-"""What a configuration says of a model's sizes, under the names that families give them; and the most tokens that a
-model takes. No torch."""
+"""A model's sizes from its configuration, under the names that families give them; and the most tokens it takes.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +11,35 @@ from typing import Any
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx")
-UNBOUNDED = 1_048_576  # the limit of a model whose configuration and tokenizer name none
+UNBOUNDED = 1_048_576  # the limit if neither configuration nor tokenizer names one
 
 
 def layers_in(config: Mapping[str, Any]) -> int:
-    """How many layers there are; 0 where the configuration does not say."""
+    """Return how many layers there are; 0 if the configuration does not say."""
     return _first(config, LAYERS)
 
 
 def heads_in(config: Mapping[str, Any]) -> int:
-    """How many query heads a layer has; 0 where the configuration does not say."""
+    """Return how many query heads a layer has; 0 if the configuration does not say."""
     return _first(config, HEADS)
 
 
 def vocabulary_in(config: Mapping[str, Any]) -> int:
-    """How many embeddings there are; 0 where the configuration does not say."""
+    """Return how many embeddings there are; 0 if the configuration does not say."""
     return _first(config, ("vocab_size",))
 
 
 def positions_in(config: Mapping[str, Any]) -> int:
-    """How many positions there are; 0 where the configuration does not say."""
+    """Return how many positions there are; 0 if the configuration does not say."""
     return _first(config, POSITIONS)
 
 
 def most_tokens(positions: int, padding: int | None = None, tokenizers: object = None) -> int:
-    """The most tokens that a model takes: its positions, or its tokenizer's limit where that is smaller.
+    """Return the most tokens that a model takes: its positions, or its tokenizer's limit if that is smaller.
 
     Args:
-        positions: 0 where none are named. padding: the padding token's id, where positions are counted from behind it
-            (RoBERTa: 514 − 2). tokenizers: the tokenizer's `model_max_length`, whatever that is.
+        positions: 0 if unknown. padding: the padding token's id, if positions are counted from behind it (RoBERTa:
+            514 − 2). tokenizers: the tokenizer's `model_max_length`, whatever that is.
     """
     limit = positions or UNBOUNDED
     if padding is not None:

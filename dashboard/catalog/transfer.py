@@ -1,8 +1,8 @@
-"""Downloading a hub model's files into the hub's own cache: with progress in bytes, and so that it can be stopped.
+"""Downloading a hub model's files into the hub's own cache, with progress in bytes, so that it can be stopped.
 
-The transfer runs in a thread and the caller looks at it five times a second: a stalled connection cannot hold up a
-cancel. A part that has come is kept and is gone on with the next time. A transfer of which almost nothing comes is
-stopped.
+The transfer runs in a thread and the caller checks it five times a second: a stalled connection cannot delay a
+cancellation. A partial download is kept and resumed the next time. A transfer that has all but stopped
+is cancelled.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import HubUnreachableError
 
 LOOK_SECONDS = 0.2
-SLOWEST = 10_000  # bytes a second, on average over the time that a transfer may stall
-# bytes between two reports of the hub's library, which are no bytes until it is full: 7 s at the slowest
+SLOWEST = 10_000  # bytes a second, averaged over the time that a transfer may stall
+# bytes between two reports of the hub's library, which reports nothing until a chunk is full: 7 s at the slowest
 CHUNK = 1 << 16
 T = TypeVar("T")
 
 
 class StoppedError(Exception):
-    """Ends the thread of a transfer that nobody waits for."""
+    """Ends the thread of a transfer that nobody waits for any more."""
 
 
 class TransferError(Exception):
-    """The transfer itself failed; `error` is what the hub's library raised, `begun` whether anything had come
-    before."""
+    """The transfer itself failed; `error` is what the hub's library raised, `begun` whether any data had arrived."""
 
     def __init__(self, error: Exception, begun: bool = False) -> None:
         super().__init__(str(error))
@@ -40,7 +39,7 @@ class TransferError(Exception):
 
 
 class Stall:
-    """Looks whether a transfer still comes: at least `SLOWEST` bytes a second, on average over `seconds`."""
+    """Watches whether data still arrives: at least `SLOWEST` bytes a second, averaged over `seconds`."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds, self._clock = seconds, clock
@@ -48,13 +47,13 @@ class Stall:
 
     @property
     def least(self) -> float:
-        """Bytes that must come in `seconds`."""
+        """The bytes that must arrive in `seconds`."""
         return SLOWEST * self.seconds
 
     def over(self, done: int) -> bool:
-        """Whether too few bytes have come for too long; `done` are here by now."""
+        """Whether too few bytes have arrived for too long; `done` bytes are here by now."""
         now = self._clock()
-        self._from = min(self._from, done)  # the hub's library takes back what it could not use
+        self._from = min(self._from, done)  # the hub's library subtracts bytes it could not use
         if done - self._from >= self.least:
             self._since, self._from = now, done
         return now - self._since > self.seconds
@@ -68,7 +67,7 @@ class Transfer:
         self.stopped = threading.Event()
 
     def bar(self) -> type:
-        """A class that huggingface_hub takes for tqdm's."""
+        """Return a class that huggingface_hub uses in place of tqdm's."""
         transfer = self
 
         class Bar:
@@ -93,12 +92,12 @@ class Transfer:
 
 
 def bytes_to_come(name: str, commit: str, sizes: Mapping[str, int]) -> int:
-    """The bytes of these files (file → bytes) that the hub's cache does not have yet."""
+    """Return how many bytes of these files (file → bytes) are not yet in the hub's cache."""
     snapshot, blobs = snapshot_of(name, commit), repository_of(name) / "blobs"
     missing = sum(size for file, size in sizes.items() if not (snapshot / file).exists())
-    begun = 0  # of parts, which are gone on with
+    begun = 0  # bytes of partial files, which will be resumed
     for part in blobs.glob(f"*{PART}"):
-        with suppress(OSError):  # it is whole now, and has another name
+        with suppress(OSError):  # it is complete now, and renamed
             begun += part.stat().st_size
     return missing - min(begun, missing)
 
@@ -106,17 +105,18 @@ def bytes_to_come(name: str, commit: str, sizes: Mapping[str, int]) -> int:
 def download(
     name: str, commit: str, branch: str, sizes: Mapping[str, int], report: OnProgress, patience: float
 ) -> Path:
-    """Bring files of a hub model into the local cache.
+    """Download files of a hub model into the local cache.
 
     Args:
-        commit: the revision. branch: the name under which it was asked for; the cache remembers that.
-        sizes: file → bytes. report: is told how many bytes of how many are here; what it raises stops the transfer.
-        patience: seconds in which at least `SLOWEST` bytes a second must come.
+        commit: the revision. branch: the name it was requested by, which the cache remembers.
+        sizes: file → bytes. report: called with the bytes here so far and in total; an exception from it stops the
+            transfer.
+        patience: seconds over which at least `SLOWEST` bytes a second must arrive.
 
     Returns: the snapshot's folder.
 
     Raises:
-        TransferError: it failed.
+        TransferError: the transfer failed.
         HubUnreachableError: it stalled.
     """
     transfer, stall, total = Transfer(), Stall(patience), sum(sizes.values())
@@ -140,7 +140,7 @@ def download(
 
 
 def beside(function: Callable[[], T], look: Callable[[], None]) -> T:
-    """What `function` gives, called in a thread; what `look` raises, called five times a second, is raised at once.
+    """Call `function` in a thread and return its value; call `look` five times a second and let its exceptions pass.
 
     Raises:
         TransferError: `function` failed.
@@ -148,7 +148,7 @@ def beside(function: Callable[[], T], look: Callable[[], None]) -> T:
     outcome = _Outcome(function)
     thread = threading.Thread(target=outcome.fetch, name="download", daemon=True)
     thread.start()
-    while True:  # once at least, however quick it was
+    while True:  # at least once, however quick the function was
         look()
         thread.join(LOOK_SECONDS)
         if not thread.is_alive():
@@ -177,7 +177,7 @@ def _bring(name: str, commit: str, branch: str, sizes: Mapping[str, int], transf
 
 @contextmanager
 def _in_small_chunks() -> Iterator[None]:
-    """Plain HTTP, reported often: the hub's other protocol cannot be stopped from Python."""
+    """Use plain HTTP with frequent reports: the hub's other protocol cannot be stopped from Python."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_DISABLE_XET, constants.DOWNLOAD_CHUNK_SIZE
@@ -189,7 +189,7 @@ def _in_small_chunks() -> Iterator[None]:
 
 
 class _Outcome(Generic[T]):
-    """What a function gave or raised in a thread."""
+    """What a function returned or raised in a thread."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -199,7 +199,7 @@ class _Outcome(Generic[T]):
     def fetch(self) -> None:
         try:
             self._values.append(self._function())
-        except Exception as error:  # noqa: BLE001 - it is raised again where the value is asked for
+        except Exception as error:  # noqa: BLE001 - raised again by `value`
             self._error = error
 
     def value(self) -> T:

@@ -1,5 +1,4 @@
-"""What the files with a model's weights say of them, from headers alone: names and numbers. Nothing is unpickled; no
-torch.
+"""Names and numbers of a model's weights, from file headers alone. Nothing is unpickled; no torch.
 
 All files of a model share one allowance (`Allowance`): a few kB of a compressed index may stand for gigabytes.
 """
@@ -25,17 +24,17 @@ from dashboard.catalog.plausible import LARGEST_NUMBER
 from dashboard.errors import ForeignFileError
 
 LONGEST_HEADERS = 32_000_000  # bytes of all safetensors headers of one model
-LONGEST_INDEXES = 6_000_000  # bytes of all indexes of PyTorch checkpoints of one model; a weight takes some 500
-MOST_OPERATIONS = 300_000  # of the pickles in these indexes; a weight takes some 35
+LONGEST_INDEXES = 6_000_000  # bytes of all PyTorch checkpoint indexes of one model; a weight takes some 500
+MOST_OPERATIONS = 300_000  # in the pickles of these indexes; a weight takes some 35
 MOST_WEIGHTS = 250_000  # the largest published models have 150,000
 MOST_DIMENSIONS = 16  # of one tensor
-BYTES = {"float16": 2, "bfloat16": 2, "float64": 8}  # of one weight in a PyTorch checkpoint; 4 where it does not say
+BYTES = {"float16": 2, "bfloat16": 2, "float64": 8}  # per weight in a PyTorch checkpoint; 4 if it does not say
 ZIP = b"PK\x03\x04"
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
 MAGIC = 0x1950A86A20F9469CFC6C  # the first value of a PyTorch checkpoint of the old format
 OLD_PICKLES = 4  # magic number, protocol, machine, weights
 TEXT = frozenset(
-    # Python 2's, too
+    # including Python 2's
     ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "STRING")
 )
 
@@ -45,8 +44,9 @@ class Headers:
     """The weights of a model folder.
 
     Attributes:
-        names: empty where they cannot be told (a checkpoint in a format of its own).
-        parameters: numbers, counted from safetensors headers; estimated from the file's size for PyTorch checkpoints.
+        names: empty if they are unknown (a checkpoint in a format of its own).
+        parameters: how many numbers, counted from safetensors headers; estimated from the file's size for PyTorch
+            checkpoints.
     """
 
     names: frozenset[str]
@@ -65,7 +65,7 @@ TOO_MUCH: Mapping[Part, str] = MappingProxyType(
 
 
 class Allowance:
-    """What may still be read of one model's headers, all its files together."""
+    """What may still be read of one model's headers, across all its files."""
 
     def __init__(self) -> None:
         self.left: dict[Part, int] = {
@@ -76,17 +76,17 @@ class Allowance:
         }
 
     def take(self, part: Part, count: int = 1) -> None:
-        """Raise `ForeignFileError` where so much of a part is no longer left."""
+        """Use up `count` of a part; raise `ForeignFileError` if less than that is left."""
         self.left[part] -= count
         if self.left[part] < 0:
             raise ForeignFileError(TOO_MUCH[part])
 
 
 def read_headers(folder: Path, config: Mapping[str, Any]) -> Headers:
-    """Names and number of all weights.
+    """Return the names and number of all weights.
 
     Raises:
-        ForeignFileError: a file is cut short, is none, or holds more than is allowed of a model.
+        ForeignFileError: a file is truncated, is not a checkpoint, or exceeds a model's allowance.
     """
     allowance = Allowance()
     names: set[str] = set()
@@ -105,7 +105,7 @@ def read_headers(folder: Path, config: Mapping[str, Any]) -> Headers:
 
 
 def _safetensors(path: Path, allowance: Allowance) -> dict[str, tuple[list[int], bool]]:
-    """The weights of one file: name → (shape, whether its numbers are real ones)."""
+    """Return the weights of one file: name → (shape, whether its numbers are real ones)."""
     damaged = ForeignFileError(f"{path.name} is damaged or was not copied whole")
     with open_regular(path) as stream:
         size, start = os.fstat(stream.fileno()).st_size, stream.read(8)
@@ -129,7 +129,7 @@ def _safetensors(path: Path, allowance: Allowance) -> dict[str, tuple[list[int],
 
 
 def _shape(sides: list[int]) -> list[int]:
-    """The sides of a tensor; `ValueError` where no tensor has this shape."""
+    """Check the sides of a tensor; raise `ValueError` if no tensor has this shape."""
     if len(sides) > MOST_DIMENSIONS or not all(isinstance(side, int) and 0 <= side <= LARGEST_NUMBER for side in sides):
         raise ValueError(len(sides))
     if math.prod(sides) > LARGEST_NUMBER:
@@ -138,8 +138,9 @@ def _shape(sides: list[int]) -> list[int]:
 
 
 def _indexed(path: Path, allowance: Allowance) -> set[str]:
-    """The texts in a PyTorch checkpoint's index that could be names of weights; the index is read, and not run. Empty
-    where the file has another format: its names show when it is loaded.
+    """Return the texts in a PyTorch checkpoint's index that could be names of weights; the index is read, not run.
+
+    Empty if the file has another format, whose names show only on loading.
     """
     try:
         with open_regular(path) as stream:
@@ -152,8 +153,7 @@ def _indexed(path: Path, allowance: Allowance) -> set[str]:
 
 
 class _Counted(io.RawIOBase):
-    """A file of which no more is read than the allowance has: `zipfile` reads a whole list of contents, whatever its
-    length."""
+    """A file that cannot be read past the allowance: `zipfile` reads a whole table of contents, whatever its length."""
 
     def __init__(self, stream: BinaryIO, allowance: Allowance) -> None:
         self.stream, self.allowance = stream, allowance
@@ -175,10 +175,10 @@ class _Counted(io.RawIOBase):
 
 
 def _zipped(file: _Counted) -> BinaryIO:
-    """The index of a checkpoint in the new format."""
+    """Open the index of a checkpoint in the new format."""
     with zipfile.ZipFile(file) as archive:
         [entry] = [entry for entry in archive.infolist() if entry.filename.rpartition("/")[2] == "data.pkl"]
-        # others may ask for gigabytes of memory
+        # other compression methods may ask for gigabytes of memory
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise zipfile.BadZipFile(entry.compress_type)
         with archive.open(entry) as content:
@@ -188,17 +188,17 @@ def _zipped(file: _Counted) -> BinaryIO:
 
 
 def _old(file: _Counted) -> set[str]:
-    """The names in a checkpoint of the old format, whose weights stand behind its index."""
+    """Return the names in a checkpoint of the old format, whose weights follow its index."""
     try:
         if MAGIC not in [value for _, value in _operations(file, file.allowance)]:
             return set()
         return _names(file, OLD_PICKLES - 1, file.allowance)
-    except ValueError:  # what no pickle holds
+    except ValueError:  # not a pickle
         return set()
 
 
 def _names(index: Any, pickles: int, allowance: Allowance) -> set[str]:
-    """The texts that could be names of weights: with a dot, and without a space."""
+    """Return the texts that could be names of weights: with a dot, and without a space."""
     found: set[str] = set()
     for _ in range(pickles):
         for code, value in _operations(index, allowance):
@@ -209,7 +209,7 @@ def _names(index: Any, pickles: int, allowance: Allowance) -> set[str]:
 
 
 def _operations(index: Any, allowance: Allowance) -> Iterator[tuple[str, Any]]:
-    """(name, argument) of each operation of one pickle, which is not run."""
+    """Yield (name, argument) of each operation of one pickle, without running it."""
     for code, value, _ in pickletools.genops(index):
         allowance.take("entries")
         yield code.name, value

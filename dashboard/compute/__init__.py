@@ -1,7 +1,7 @@
 """Kinds of derived results, one file each: a `KIND` that declares its parameters, computes it and reads it.
 
-They are found by discovery; nothing else has to be edited (docs/adding-a-derived-result.md). A kind's file imports
-torch in its `compute` alone: the web process imports the rest.
+Kinds are found by discovery; nothing else has to be edited (docs/adding-a-derived-result.md). A kind's file imports
+torch only in its `compute`: the web process imports the rest.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dashboard.errors import BadRequestError
 
 
 def all_kinds() -> dict[str, Kind]:
-    """Every kind by its name.
+    """Return every kind by its name.
 
     Raises:
-        ValueError: two kinds have one name.
+        ValueError: two kinds have the same name.
     """
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
     kinds = [module.KIND for module in modules if hasattr(module, "KIND")]
@@ -27,10 +27,10 @@ def all_kinds() -> dict[str, Kind]:
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of this name.
+    """Return the kind of this name.
 
     Raises:
-        BadRequestError: there is none.
+        BadRequestError: there is no such kind.
     """
     kinds = all_kinds()
     if name not in kinds:

@@ -1,5 +1,7 @@
-"""What a kind of derived result declares. No torch here: the web process asks a kind what it takes, a worker computes
-it."""
+"""What a kind of derived result declares.
+
+No torch here: the web process only reads the declaration, a worker computes.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,9 @@ class Parameter:
     """A parameter with its bounds.
 
     Attributes:
-        name: of the parameter. of: what an index counts ("token", "layer", "head"), which bounds it in every run.
-        choices: what it may be, of one that is no index. least, most: bounds of a number that is neither.
-        longest: most characters of one that is text.
+        name: the parameter's name. of: what an index counts ("token", "layer", "head"), which bounds it in every run.
+        choices: the allowed values, if it is not an index. least, most: bounds of a number without either.
+        longest: the most characters of a text parameter.
     """
 
     name: str
@@ -59,14 +61,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Computed:
-    """What a computation gives: arrays by name, and facts as JSON."""
+    """The result of a computation: arrays by name, and facts as JSON."""
 
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def never(_parameters: Parameters) -> bool:
-    """A `Kind.quick` of results that all take long."""
+    """A `Kind.quick` for results that all take long."""
     return False
 
 
@@ -75,21 +77,21 @@ class Kind:
     """One kind of derived result.
 
     Attributes:
-        name: lower case, with hyphens: the file's name. title: as a sentence begins with it.
-        parameters: each must be given, and no other.
-        check: raises a `DashboardError` where this run cannot have the result (`MissingArrayError` where its model
-            gives none).
-        compute: computes it, in a process with torch, with the model that made the run; reports its progress, which
-            raises to stop it.
-        read: what the result says, of a run and the result: the value that `dashboard.derive` gives.
-        quick: of which parameters it is computed in a moment, for the place that a person looks at: then it comes
-            before runs. Others come after them, one of each visitor at a time.
-        gives_way: whether others' work may be done between two of its reports, which come twice a second at least: then
-            nothing is changed in the model (no hooks, no mask put anywhere), and what it has so far is kept. Reports
-            from within `at_each_layer` only tell where it is. Declare it of what is long.
+        name: lower case, with hyphens: the file's name. title: the name that begins a sentence.
+        parameters: all must be given, and no others.
+        check: raises a `DashboardError` if this run cannot have the result (`MissingArrayError` if its model does not
+            provide it).
+        compute: computes the result, in a process with torch, with the model that made the run; reports its progress,
+            and the report raises to stop it.
+        read: turns a run and the result into the value that `dashboard.derive` returns.
+        quick: whether these parameters take only a moment, for the place a person is looking at: such a job comes
+            before runs. Others come after them, one per visitor at a time.
+        gives_way: whether other jobs may run between two of its reports, which come at least twice a second. Then the
+            computation changes nothing in the model (no hooks, no mask inserted anywhere), and its results so far are
+            kept. Reports from within `at_each_layer` only show progress. Declare this for long computations.
 
     Raises:
-        ValueError: it is neither quick nor gives way, so that a run would wait for the whole of it.
+        ValueError: the kind is neither quick nor gives way, so that a run would wait for all of it.
     """
 
     name: str
@@ -110,14 +112,15 @@ class Kind:
             )
 
     def rank(self, request: DerivedRequest) -> Rank:
-        """Which jobs a request of this kind comes before."""
+        """Return the rank of a request of this kind among the jobs."""
         return Rank.QUICK if self.quick(dict(request.parameters)) else Rank.LONG
 
     def request(self, run: ModelRun, **parameters: Value) -> DerivedRequest:
-        """The request of this result of a run.
+        """Make the request for this result of a run.
 
         Raises:
-            BadRequestError: a parameter lacks, is too many, or is out of its bounds. BadSelectionError: an index is.
+            BadRequestError: a parameter is missing, unknown or out of bounds.
+            BadSelectionError: an index is out of range.
         """
         parameters = {
             name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()

@@ -1,4 +1,4 @@
-"""Computes derived results: for the worker, a kernel and the shell."""
+"""Computing derived results, for the worker, a notebook's kernel and the shell."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def check(run: ModelRun, request: DerivedRequest) -> Kind:
-    """The kind of a request that can be computed of this run.
+    """Return the kind of a request, if it can be computed for this run.
 
     Raises:
-        DashboardError: it cannot; the message says why.
+        DashboardError: it cannot be computed; the message says why.
     """
     kind, parameters = kind_named(request.kind), dict(request.parameters)
     kind.request(run, **parameters)
@@ -32,7 +32,7 @@ def compute(loaded: LoadedModel, run: ModelRun, request: DerivedRequest, progres
     """Compute a derived result with the model that made the run.
 
     Raises:
-        ModelError: it is another model. DashboardError: the run cannot have this result; what `progress` raises.
+        ModelError: `loaded` is another model. DashboardError: the run cannot have this result, or `progress` raised it.
     """
     kind = check(run, request)
     if run.header.get("fingerprint") not in (None, loaded.fingerprint):
@@ -44,19 +44,19 @@ def compute(loaded: LoadedModel, run: ModelRun, request: DerivedRequest, progres
 def derive(
     loaded: LoadedModel, run: ModelRun, kind: str, progress: OnProgress | None = None, **parameters: Value
 ) -> Any:
-    """A derived result of a run, computed now.
+    """Compute a derived result of a run now.
 
     Args:
-        loaded: the model that made the run. kind: its name, such as "masked-prediction"; `dashboard.compute` has a file
-            for each.
-        progress: told of each step; what it raises stops the computation.
-        **parameters: of this kind.
+        loaded: the model that made the run. kind: the kind's name, such as "masked-prediction"; `dashboard.compute` has
+            a file for each.
+        progress: called with each step; an exception from it stops the computation.
+        **parameters: those of the kind.
 
     Returns:
-        What the kind's file says: a `Prediction` of "masked-prediction".
+        The value that the kind's file defines: for "masked-prediction", a `Prediction`.
 
     Raises:
-        BadRequestError: no such kind or parameter. MissingArrayError: this model gives no such result.
+        BadRequestError: no such kind or parameter. MissingArrayError: this model does not provide such a result.
         ModelError: another model made the run.
     """
     chosen = kind_named(kind)

@@ -1,9 +1,9 @@
 """The logit lens: what the model would predict at each position if it stopped after each layer.
 
 Each layer's residual stream goes through the model's own final norm and prediction head (nostalgebraist, "interpreting
-GPT: the logit lens", 2020), with that layer's own statistics in the norm, which is applied once: the last of Hugging
-Face's hidden states is past it already. What the head does after the unembedding (softcap, scale) is part of it. A
-masked model's lens is its whole prediction head, of the text as it stands. The distance to the last layer is KL(last ‖
+GPT: the logit lens", 2020), with that layer's own statistics in the norm. The norm is applied once: the last of Hugging
+Face's hidden states is already past it. The head includes everything after the unembedding (softcap, scale). A masked
+model's lens is its whole prediction head, applied to the unmasked text. The distance to the last layer is KL(last ‖
 layer) in nats, as in Belrose et al. 2023 (arXiv 2303.08112).
 """
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 NAME = "logit-lens"
 WORD_NAMES = ("word_logprob", "word_rank")
 TOP_K = 10
-CHUNK_BYTES = 32 * 2**20  # of the logits of one layer at once: two of these are held
-# of one head at once, at most: some half second of one core, after which others may go first
+CHUNK_BYTES = 32 * 2**20  # of one layer's logits at once; two of these are held
+# limit for one pass through the head: about half a second on one core, after which other jobs may go first
 STEP_OPERATIONS = 2 * 10**10
 
 
@@ -47,28 +47,28 @@ class Last:
 
     @classmethod
     def of(cls, logits: torch.Tensor) -> Last:
-        """Of (position, vocabulary) logits, which are overwritten."""
+        """Compute from (position, vocabulary) logits, which are overwritten."""
         best = logits.argmax(dim=1, keepdim=True)
         logprobs = logits.log_softmax(dim=1)
         probabilities = logits.copy_(logprobs).exp_()
         return cls(probabilities, _dot(probabilities, logprobs), best)
 
     def block(self, rows: slice) -> Last:
-        """Some of the positions."""
+        """Return some of the positions."""
         return Last(self.probabilities[rows], self.negentropy[rows], self.best[rows])
 
 
 def check(run: ModelRun, _parameters: Parameters) -> None:
-    """Raise `MissingArrayError` where the model predicts nothing."""
+    """Raise `MissingArrayError` if the model predicts nothing."""
     if not run.has_predictions:
         raise MissingArrayError(f"{run.model.title} predicts no tokens here. Choose a model that does.")
 
 
 def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progress: OnProgress) -> Computed:
-    """The arrays of `LogitLens`.
+    """Compute the arrays of `LogitLens`.
 
     Raises:
-        MissingArrayError: the model's head, or its final norm, is not one that is known for certain.
+        MissingArrayError: the model's head, or its final norm, is not known for certain.
     """
     with saying_why(run):
         arrays = arrays_of(loaded, run.hidden_states, actual_ids(run), progress)
@@ -77,7 +77,7 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
 
 @contextmanager
 def saying_why(run: ModelRun) -> Iterator[None]:
-    """A model whose values are not finite hides how it makes its predictions: then that is what is said of it."""
+    """Blame a failed lens on the run's non-finite values, if any: they hide how the model makes its predictions."""
     try:
         yield
     except MissingArrayError as error:
@@ -95,15 +95,17 @@ def arrays_of(
     progress: OnProgress,
     words: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
-    """The arrays of `LogitLens` but for the vocabulary. Some positions at a time: layers × positions × vocabulary is
-    never held.
+    """Compute the arrays of `LogitLens` except the vocabulary.
+
+    Works on some positions at a time, so that layers × positions × vocabulary is never held.
 
     Args:
         hidden_states: per place (position, hidden), as Hugging Face gives them. actual: (position,) ids, −1 for none.
-        words: ids of further tokens; with some, there are `word_logprob` and `word_rank`, (place, position, word), too.
+        words: ids of further tokens; if there are any, the result also has `word_logprob` and `word_rank`, (place,
+            position, word).
 
     Raises:
-        MissingArrayError: as `compute`.
+        MissingArrayError: as in `compute`.
     """
     import torch
 
@@ -120,7 +122,7 @@ def arrays_of(
     parts: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in range(places)]
 
     def logits_at(at: range, first: int) -> torch.Tensor:
-        """(places × positions, vocabulary) of some places, one after the other."""
+        """(places × positions, vocabulary) logits of some places, one after the other."""
         found = []
         for place in at:
             states = torch.tensor(np.asarray(hidden_states[place][first : first + rows]), device=model.device).to(
@@ -135,7 +137,7 @@ def arrays_of(
         for first in range(0, count, rows):
             positions, end = asked[first : first + rows], min(count, first + rows)
             last = Last.of(logits_at(range(places - 1, places), first))
-            # places whose logits are made at once: reading the head's weights is dear
+            # places whose logits are computed together: reading the head's weights is expensive
             together = max(1, rows // len(positions))
             for start in range(0, places, together):
                 at = range(start, min(places, start + together))
@@ -143,14 +145,14 @@ def arrays_of(
                 progress(Progress("predictions", first * places + start, count * places, f"Lens: {done}"))
                 for place, logits in zip(at, logits_at(at, first).split(len(positions)), strict=True):
                     parts[place].append(_reduced(logits, last, positions, followed if words else None))
-    # by place, then in the order of names
+    # by place, then in the order of the names
     whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]
     found = [torch.stack(by_place).cpu().numpy() for by_place in zip(*whole, strict=True)]
     return dict(zip((*NAMES, *WORD_NAMES) if words else NAMES, found, strict=True))
 
 
 def with_texts(arrays: Mapping[str, np.ndarray], loaded: LoadedModel, *ids: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays, and the `vocabulary` of these ids."""
+    """Return the arrays with the `vocabulary` of these ids."""
     from dashboard.capture.model_probe import model_probe
     from dashboard.capture.predictions import vocabulary
 
@@ -158,22 +160,22 @@ def with_texts(arrays: Mapping[str, np.ndarray], loaded: LoadedModel, *ids: np.n
 
 
 def actual_ids(run: ModelRun) -> list[int]:
-    """The token that is asked for at each position, −1 for none: as of the run's own predictions."""
+    """Return the actual token at each position, −1 for none, as in the run's own predictions."""
     if run.model.kind == "causal":
         return [*(token.id for token in run.tokens[1:]), -1]
     return [-1 if token.sign == "mask" else token.id for token in run.tokens]
 
 
 def rows_of_a_step(hidden_size: int, vocabulary: int) -> int:
-    """For how many positions logits are made at once."""
+    """Return for how many positions to compute logits at once."""
     return max(1, min(CHUNK_BYTES // (4 * vocabulary), STEP_OPERATIONS // (2 * hidden_size * vocabulary)))
 
 
 def _reduced(
     logits: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, ...]:
-    """What is kept of (position, vocabulary) logits, in the order of `NAMES`, then of `WORD_NAMES` where words are
-    followed; overwrites them, in blocks that fit the caches.
+    """Reduce (position, vocabulary) logits to what is kept, in the order of `NAMES`, then of `WORD_NAMES` if words are
+    followed; overwrites the logits, in blocks that fit the caches.
     """
     import torch
 
@@ -191,8 +193,10 @@ def _reduced(
 def _block(
     logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None
 ) -> tuple[torch.Tensor, ...]:
-    """With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m),
-    and KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
+    """Reduce one block.
+
+    With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m), and
+    KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
     """
     import torch
 
@@ -223,7 +227,7 @@ def _block(
 
 
 def _dot(probabilities: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """(position,) Σ p·logit, where 0 · −∞ is 0: an impossible token counts nothing."""
+    """(position,) Σ p·logit, where 0 · −∞ is 0: an impossible token contributes nothing."""
     import torch
 
     found = torch.linalg.vecdot(probabilities, logits)
@@ -235,7 +239,7 @@ def _dot(probabilities: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
 
 
 def read(_run: ModelRun, result: Derived) -> LogitLens:
-    """The lens of every layer at every position."""
+    """Return the lens of every layer at every position."""
     return LogitLens(**{name: result.arrays[name] for name in (*NAMES, "vocabulary")})
 
 

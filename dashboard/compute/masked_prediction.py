@@ -1,5 +1,4 @@
-"""What a masked model predicts at one position when the mask token stands there, of texts too long to mask everywhere
-at once."""
+"""A masked model's prediction at one masked position, for texts too long to mask at every position."""
 
 from __future__ import annotations
 
@@ -19,13 +18,13 @@ NAME = "masked-prediction"
 
 
 def check(run: ModelRun, _parameters: Parameters) -> None:
-    """Raise `MissingArrayError` where the model fills no masked tokens."""
+    """Raise `MissingArrayError` if the model does not fill masked tokens."""
     if run.model.kind != "masked" or not run.has_predictions:
         raise MissingArrayError(f"{run.model.title} fills no masked tokens. Choose a masked language model.")
 
 
 def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress: OnProgress) -> Computed:
-    """The arrays `masked/…` of a run, but for one position, and their `vocabulary` (`masked_fill`)."""
+    """Compute the arrays `masked/…` of a run, for one position only, and their `vocabulary` (`masked_fill`)."""
     from dashboard.capture.predictions import masked_fill
 
     request = run.request
@@ -35,7 +34,7 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
 
 
 def read(run: ModelRun, result: Derived) -> Prediction:
-    """The prediction at the position that was masked."""
+    """Return the prediction at the masked position."""
     return run.prediction_beside(result.arrays, int(dict(result.request.parameters)["position"]))
 
 

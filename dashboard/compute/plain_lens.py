@@ -1,4 +1,4 @@
-"""The logit lens of a model and hidden states that are at hand, without a run: for `dashboard.plot_logit_lens`."""
+"""The logit lens of a given model and hidden states, without a run: for `dashboard.plot_logit_lens`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from dashboard.errors import MissingArrayError, RunShapeError
 def plain_lens(
     model: Any, tokenizer: Any, hidden_states: Sequence[np.ndarray], ids: Sequence[int]
 ) -> tuple[LogitLens, int]:
-    """What each layer would predict, and how many tokens there are to choose from.
+    """Return what each layer would predict, and how many tokens there are to choose from.
 
     Args:
-        model: a transformers model with its prediction head; it stays as it is. tokenizer: gives each id's piece.
-        hidden_states: per layer (token, hidden), entry 0 the embeddings. ids: (token,), of the text.
+        model: a transformers model with its prediction head; it is left unchanged. tokenizer: gives each id's piece.
+        hidden_states: per layer (token, hidden), entry 0 the embeddings. ids: (token,), those of the text.
 
     Raises:
-        UnsupportedModelError: no transformers model. RunShapeError: hidden states of more or fewer layers.
-        MissingArrayError: it predicts no tokens, or its head or final norm is not one that is known for certain.
+        UnsupportedModelError: not a transformers model. RunShapeError: hidden states of more or fewer layers.
+        MissingArrayError: it predicts no tokens, or its head or final norm is not known for certain.
     """
     from dashboard.capture.kind import kind_in_use
     from dashboard.capture.loader import LoadedModel

@@ -1,6 +1,6 @@
-"""The logit lens of one position, soon: what each layer would predict there, and where words that are typed rank.
+"""The logit lens of one position, computed quickly: what each layer would predict there, and where typed words rank.
 
-A masked model's is of the text as it stands, or with that position masked, for which it reads the text once more.
+For a masked model it reads the text as it is, or with that position masked, which takes one more forward.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ MOST_WORDS = 8
 
 @dataclass(frozen=True)
 class FollowedWord:
-    """A word that was typed, through the layers.
+    """A typed word, through the layers.
 
     Attributes:
-        typed: as it was typed. id, text: of the token that is followed; id −1 where the vocabulary has none.
+        typed: the word as typed. id, text: of the token that is followed; id −1 if the vocabulary has none.
         pieces: the texts of all the word's tokens, of which the first is followed.
-        logprob: (place,) nats; rank: (place,), 1 is the likeliest. NaN and 0 where there is no such token.
+        logprob: (place,) nats; rank: (place,), 1 is the likeliest. NaN and 0 if there is no such token.
     """
 
     typed: str
@@ -50,20 +50,19 @@ class FollowedWord:
 
 @dataclass(frozen=True)
 class PositionLens:
-    """`lens` of one position (its arrays have one), and the `words` that were asked for, in order."""
+    """`lens` of one position (its arrays have one), and the requested `words`, in order."""
 
     lens: LogitLens
     words: tuple[FollowedWord, ...]
 
 
 def words_in(typed: str) -> list[str]:
-    """The words of a line, each once, in order."""
+    """Return the words of a line, each once, in order."""
     return list(dict.fromkeys(typed.split()))
 
 
 def check(run: ModelRun, parameters: Parameters) -> None:
-    """Raise `MissingArrayError` where the model predicts nothing, or masks nothing, and `BadRequestError` for too many
-    words."""
+    """Raise `MissingArrayError` if the model cannot predict or mask, `BadRequestError` for too many words."""
     check_lens(run, parameters)
     if parameters["mode"] == "masked" and run.model.kind != "masked":
         raise MissingArrayError(f"{run.model.title} fills no masked tokens. Choose a masked language model.")
@@ -72,10 +71,10 @@ def check(run: ModelRun, parameters: Parameters) -> None:
 
 
 def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress: OnProgress) -> Computed:
-    """The arrays of `LogitLens` of one position, and of the words; facts: `words`, what each was read as.
+    """Compute the arrays of `LogitLens` for one position, and for the words; facts: `words`, how each was read.
 
     Raises:
-        MissingArrayError: as of the whole lens.
+        MissingArrayError: as for the whole lens.
     """
     from dashboard.capture.words import as_token
 
@@ -96,7 +95,7 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
 def _masked_states(
     loaded: LoadedModel, run: ModelRun, position: int, progress: OnProgress
 ) -> tuple[list[np.ndarray], int]:
-    """Per place (1, hidden) when the mask token stands at `position`, and the id that really stands there, −1 for
+    """Return, per place, (1, hidden) with the mask token at `position`, and the id of the token really there, −1 for
     none."""
     import torch
 
@@ -124,7 +123,7 @@ def _masked_states(
 
 
 def read(_run: ModelRun, result: Derived) -> PositionLens:
-    """The lens of this position, and the words."""
+    """Return the lens of this position, and the words."""
     lens = LogitLens(**{name: result.arrays[name] for name in (*NAMES, "vocabulary")})
     told: Sequence[dict[str, object]] = result.facts.get("words", ())
     known = [row["id"] for row in told if row["id"] != -1]

@@ -1,1 +1,1 @@
-"""Frozen values that travel along the arrows of the design: numpy only, validated where they are made."""
+"""Frozen values that pass between the layers of the design: numpy only, validated on construction."""

@@ -19,14 +19,14 @@ MaskKind = Literal["full", "causal"]
 
 @dataclass(frozen=True)
 class ScoreRecipe:
-    """How a layer makes scores of query and key.
+    """How a layer makes scores from query and key.
 
     Attributes:
         scaling: factor on q·k.
         mask: "full" (every token reads every token) or "causal" (only itself and what came before).
-        window: sliding window, or None. Causal: key j is read by query i if 0 <= i - j < window;
+        window: sliding window, or None. Causal: query i reads key j if 0 <= i - j < window;
             full: if abs(i - j) <= window.
-        softcap: scores are bent to softcap·tanh(score / softcap), or None.
+        softcap: caps scores as softcap·tanh(score / softcap); or None.
         bias: name of a stored array (head, query, key) that is added to the scores, or None.
         sinks: name of a stored array (head,) of sink logits that take part in the softmax, or None.
     """
@@ -44,7 +44,7 @@ class ScoreRecipe:
 
 
 def allowed_keys(recipe: ScoreRecipe, queries: int, keys: int, first: int = 0) -> np.ndarray:
-    """(query, key) bool: which keys each of `queries` queries, from position `first` on, may read."""
+    """(query, key) bool: which keys each of `queries` queries, starting at position `first`, may read."""
     distance = np.arange(first, first + queries)[:, None] - np.arange(keys)[None, :]
     allowed = np.ones((queries, keys), dtype=bool)
     if recipe.mask == "causal":
@@ -64,26 +64,26 @@ def attention_weights(
     sink: float | None = None,
     first: int = 0,
 ) -> np.ndarray:
-    """Attention of one head.
+    """Compute the attention weights of one head.
 
     Args:
         query: (query, d_head) float32, after rotary embedding and normalisation.
         key: (key, d_head) float32, likewise.
-        recipe: how the scores are made.
-        bias: (query, key) float32 added to the scores, where the recipe names one.
-        sink: the head's sink logit, where the recipe names one.
-        first: position of the first query, where `query` and `bias` are some rows of a longer text.
+        recipe: how to make the scores.
+        bias: (query, key) float32 added to the scores, if the recipe names one.
+        sink: the head's sink logit, if the recipe names one.
+        first: position of the first query, if `query` and `bias` are a slice of a longer text's rows.
 
     Returns:
-        (query, key) float32; each row sums to 1 (to less where there is a sink); forbidden pairs are exactly 0. A row
-        whose scores are not finite is NaN, but for its forbidden pairs.
+        (query, key) float32; each row sums to 1 (less with a sink); forbidden pairs are exactly 0. A row whose scores
+        are not finite is NaN except at its forbidden pairs.
 
     Raises:
-        RunShapeError: query and key do not have the same width.
+        RunShapeError: query and key differ in width.
     """
     if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1]:
         raise RunShapeError(f"query {query.shape} and key {key.shape} do not fit. Give (token, d_head) of one width.")
-    # of values that are not finite, which the run says (contracts/finite.py)
+    # non-finite values would warn here; the run reports them itself (contracts/finite.py)
     with np.errstate(invalid="ignore", over="ignore"):
         return _weights(query, key, recipe, bias, sink, first)
 

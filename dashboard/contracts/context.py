@@ -1,5 +1,5 @@
-"""All that a view may look at, as one value: a new input of views is a new field, and no parameter of forty
-functions."""
+"""Everything a view may look at, as one value, so that a new input of views is one new field and not a parameter of
+forty functions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Context:
-    """What one card of one person's page is asked to show.
+    """What one card on one person's page should show.
 
     Attributes:
-        run: the selection's run. results: what was computed of it later, as far as the view shows it and it is there,
-            by name.
-        selection: what is selected in it; every place that it names is there (`Selection.checked`).
+        run: the selection's run. results: those of its derived results that the view shows and that exist, by name.
+        selection: what is selected in it; the run has everything it names (`Selection.checked`).
         options: the view's controls, the chosen value by the control's name.
-        whole: a table is asked for as a file, with all its numbers;
-            otherwise as the part that the selection is about, which a person can read.
-        slot: where on the page it is shown, "large" or "small"; by itself, a figure has the large slot.
+        whole: True for a table as a file, with all its numbers;
+            False for the part that the selection is about, short enough to read.
+        slot: where on the page the card is, "large" or "small"; a standalone figure has the large slot.
     """
 
     run: ModelRun
@@ -37,7 +36,7 @@ class Context:
     slot: str = "large"
 
     def result(self, request: DerivedRequest) -> Derived | None:
-        """A derived result of the run; None where it is not computed yet."""
+        """Return a derived result of the run; None if it has not been computed yet."""
         return self.results.get(request.name) or self.run.derived(request)
 
     @property

@@ -1,6 +1,6 @@
-"""Derived results: what is computed from a run later, because it costs too much for every run, or needs a question.
+"""Derived results: computed later from a run, because they cost too much for every run, or need a question.
 
-A result has a name for ever, made of its run, its kind and its parameters; whoever asks the same gets the same one.
+A result's name is permanent and made of its run, its kind and its parameters; asking the same gives the same result.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from dashboard.errors import BadRequestError
 KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
 NAME = re.compile(rf"{KEY_PATTERN.pattern}\.{KIND.pattern}-[0-9a-f]{{16}}")
 MOST_PARAMETERS = 12
-LONGEST_VALUE = 2_000  # characters of a parameter that is text
-LARGEST_NUMBER = 2**53 - 1  # up to which Python, JSON and a browser write a number alike
-BESIDE = "derived"  # begins the names of derived arrays in a file that holds them with their run
+LONGEST_VALUE = 2_000  # characters of a text parameter
+LARGEST_NUMBER = 2**53 - 1  # largest integer that Python, JSON and a browser write alike
+BESIDE = "derived"  # prefix of derived arrays' names in a file that also holds their run
 
 Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class DerivedRequest:
-    """One question to a run.
+    """One question about a run.
 
     Attributes:
-        run: the run's key. kind: what is computed, by the name of its file in `dashboard.compute`.
+        run: the run's key. kind: what to compute, by the name of its file in `dashboard.compute`.
         parameters: (name, value) in the order of names. A whole number is an `int`: a browser makes no difference
             between 1.0 and 1, and the result has one name.
 
     Raises:
-        BadRequestError: a field is not what it must be. Whether kind and parameters exist is checked by
-            `dashboard.compute`.
+        BadRequestError: a field has the wrong type or form. `dashboard.compute` checks whether kind and parameters
+            exist.
     """
 
     run: str
@@ -54,7 +54,7 @@ class DerivedRequest:
 
     @classmethod
     def of(cls, run: str, kind: str, **parameters: Value) -> DerivedRequest:
-        """The request with these parameters."""
+        """Make the request with these parameters."""
         return cls(run, kind, tuple(parameters.items()))
 
     @classmethod
@@ -69,19 +69,18 @@ class DerivedRequest:
 
     @property
     def suffix(self) -> str:
-        """The kind and 16 hex digits of the parameters' sha256: what the result is called among those of its run."""
+        """The kind and 16 hex digits of the parameters' sha256: the result's name among those of its run."""
         content = json.dumps(dict(self.parameters), sort_keys=True, ensure_ascii=True)
         return f"{self.kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
     @property
     def name(self) -> str:
-        """What the result is called everywhere: the job that computes it, its file in the store, its place on the
-        page."""
+        """The result's name everywhere: of its job, of its file in the store, of its place on the page."""
         return f"{self.run}.{self.suffix}"
 
 
 def is_result_name(value: object) -> bool:
-    """Whether `value` is what a derived result can be called (`DerivedRequest.name`)."""
+    """Whether `value` has the form of a derived result's name (`DerivedRequest.name`)."""
     return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
@@ -91,7 +90,7 @@ def _is_parameter(pair: object) -> bool:
     value = pair[1]
     if isinstance(value, str):
         return len(value) <= LONGEST_VALUE
-    return isinstance(value, (int, float)) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # which NaN is not
+    return isinstance(value, (int, float)) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # False for NaN
 
 
 def _plain(value: Value) -> Value:
@@ -100,8 +99,10 @@ def _plain(value: Value) -> Value:
 
 @dataclass(frozen=True)
 class Derived:
-    """A result. `arrays` by name; `facts`: JSON beside them; what they mean says the kind's file in
-    `dashboard.compute`."""
+    """A result: `arrays` by name, and `facts`, JSON beside them.
+
+    The kind's file in `dashboard.compute` says what they mean.
+    """
 
     request: DerivedRequest
     arrays: Mapping[str, np.ndarray]
@@ -109,7 +110,7 @@ class Derived:
 
 
 def write_beside(results: Sequence[Derived]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a run's header says of results that stand in its file, by their suffix; and their arrays, by their names in
+    """Return what a run's header says of the results in its file, by their suffix, and their arrays, by their names in
     that file."""
     rows = {
         one.request.suffix: {
@@ -123,8 +124,7 @@ def write_beside(results: Sequence[Derived]) -> tuple[dict[str, Any], dict[str, 
 
 
 def read_beside(request: DerivedRequest, row: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Derived | None:
-    """A result from the header's row of its suffix and the arrays of the file; None where the row is of another
-    request."""
+    """Read a result from its header row and the file's arrays; None if the row belongs to another request."""
     if row.get("parameters") != dict(request.parameters):
         return None
     start = f"{BESIDE}/{request.suffix}/"

@@ -1,7 +1,7 @@
-"""Where a run's values stop being finite numbers (NaN, ±∞): the first such place, and the sentence that says it.
+"""Where a run's values stop being finite numbers (NaN, ±∞): the first such place, and the sentence that reports it.
 
-A model's weights that overflowed in half precision, say, give NaN from some layer on. What comes before is as good as
-in any other run. −∞ among the logits is allowed: it makes a token impossible, with probability 0.
+Weights that overflowed in half precision, for example, give NaN from some layer on. What comes before is as good as in
+any other run. −∞ among the logits is allowed: it makes a token impossible, with probability 0.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ NBSP = "\u00a0"
 
 @dataclass(frozen=True)
 class NotFinite:
-    """Where values that are not finite begin.
+    """Where non-finite values begin.
 
     Attributes:
         part: "embeddings"; "layer", in the attention or the states of `layer`; "norm", past the final norm;
             "predictions".
         layer: −1 for the embeddings; the number of layers for what comes after the last.
-        values: "NaN", "∞" or "NaN and ∞". tokens: at how many positions, of the first place alone. of: how many there
-            are.
+        values: "NaN", "∞" or "NaN and ∞". tokens: at how many positions, counted at the first place only. of: how many
+            positions there are.
     """
 
     part: Part
@@ -48,7 +48,7 @@ class NotFinite:
 
     @property
     def sentence(self) -> str:
-        """What a person reads."""
+        """The sentence a person reads."""
         return (
             f"The model's values are not finite {self.begins}, so what is made of them cannot be shown; "
             "likely half-precision weights that overflowed."
@@ -56,10 +56,11 @@ class NotFinite:
 
 
 def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str) -> NotFinite | None:
-    """The first place in a run's arrays (dashboard/contracts/run.py) with a value that is not finite; None where there
-    is none. Of `stream`, its attention and the predictions.
+    """Find the first place in a run's arrays (dashboard/contracts/run.py) with a non-finite value, or None.
 
-    It costs one sum over every hidden state, which is finite where all values are.
+    Checks the states of `stream`, its attention and the predictions.
+
+    It costs one sum over every hidden state, which is finite if all values are.
     """
     received = arrays.get(f"{stream}/received")
     attention = _first_attention(received)
@@ -81,15 +82,14 @@ def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str)
 
 
 def _first_attention(received: np.ndarray | None) -> int | None:
-    """The first layer some of whose weights are not finite; `received`: (layer, head, key)."""
+    """Return the first layer with a non-finite attention weight; `received`: (layer, head, key)."""
     if received is None or _bad(received) is None:
         return None
     return int(np.flatnonzero(~np.isfinite(received).all(axis=(1, 2)))[0])
 
 
 def _bad(by_token: np.ndarray | None) -> tuple[str, int, int] | None:
-    """Which values of (token, …) are not finite, at how many tokens, of how many; None where all are, or none are
-    there."""
+    """Say which values of (token, …) are not finite, at how many tokens, of how many; None if all are or none exist."""
     if by_token is None:
         return None
     with np.errstate(all="ignore"):
@@ -98,6 +98,6 @@ def _bad(by_token: np.ndarray | None) -> tuple[str, int, int] | None:
     rows = by_token.reshape(len(by_token), -1)
     bad = ~np.isfinite(rows)
     if not bad.any():
-        return None  # only the sum was too large
+        return None  # the values are finite; only the sum overflowed
     kinds = (("NaN", np.isnan(rows).any()), ("∞", np.isinf(rows).any()))
     return " and ".join(name for name, there in kinds if there), int(bad.any(axis=1).sum()), len(rows)

@@ -1,4 +1,4 @@
-"""A job: work that needs the model, named by what it yields, so that the same work asked for twice is one job."""
+"""A job: work that needs the model, named by what it yields, so that asking twice for the same work gives one job."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from dashboard.errors import DashboardError
 
-# what needs the model, and what makes a model ready for that; each has workers of its own
+# work that needs the model, and work that makes a model ready for it; each lane has its own workers
 Lane = Literal["compute", "prepare"]
 
 
 class Rank(IntEnum):
-    """Which jobs of a lane come first: all of a rank before any of the next.
+    """Order of the jobs in a lane: all jobs of one rank run before any of the next.
 
-    QUICK: a small result that a person waits for at what they look at. USUAL: a run. LONG: any other result, and a
+    QUICK: a small result that a person waits for, about what is on show. USUAL: a run. LONG: any other result, and a
     preparation; a visitor has one of these at a time.
     """
 
@@ -27,16 +27,16 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What the web process hands to a worker; everything the job needs is in here, as JSON.
+    """What the web process hands to a worker: everything the job needs, as JSON.
 
     Attributes:
-        name: which of the worker's functions does it ("capture", "derive", "prepare").
-        key: names the job; what stands before an "@" names its artifact in the run store, once it is done. What stands
-            behind is the stamp of the capture that a result is derived from, so that two captures of a run have two
+        name: the worker's function that does the job ("capture", "derive", "prepare").
+        key: names the job; the part before an "@" names its artifact in the run store, once it is done. The part
+            after it is the stamp of the capture that a result is derived from, so that two captures of a run have two
             jobs.
         payload: the function's JSON arguments.
-        needs: the preparation that must be done first, or None.
-        rank: which jobs come before it and after it.
+        needs: the preparation that must finish first, or None.
+        rank: the job's place in the order of its lane.
     """
 
     name: str
@@ -52,17 +52,16 @@ class JobSpec:
 
 
 def artifact_of(key: str) -> str:
-    """The name of the artifact that a job of this key leaves."""
+    """Return the name of the artifact that a job with this key produces."""
     return key.partition("@")[0]
 
 
 @dataclass(frozen=True)
 class JobSet:
-    """Jobs that are wanted together, each with a state of its own; what was wanted before and is not in here no longer
-    is.
+    """Jobs wanted together, each with a state of its own; this set replaces the one wanted before.
 
     Attributes:
-        refused: why some are no jobs, by the keys that these would have.
+        refused: why some could not become jobs, by the keys they would have had.
     """
 
     specs: tuple[JobSpec, ...]
@@ -70,19 +69,18 @@ class JobSet:
 
 
 def preparation(model: str, revision: str | None) -> JobSpec:
-    """The job that makes a model ready for runs: brings it here, converts it and reads it through, as far as that is
-    needed."""
+    """Return the job that makes a model ready for runs: it fetches, converts and reads the model, as far as needed."""
     payload = {"model": model, "revision": revision}
     return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}", payload, rank=Rank.LONG)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running job is.
+    """How far a running job has got.
 
     Attributes:
         phase: "queued", "fetch" (download, conversion or checksum), "load", "layers", "predictions" or "save".
-        done, total: how many of how many in this phase (0 of 0 where it cannot be counted).
+        done, total: how many of how many in this phase (0 of 0 if it cannot be counted).
         message: one short sentence for a person ("Layer 17 of 30").
     """
 
@@ -92,4 +90,4 @@ class Progress:
     message: str = ""
 
 
-OnProgress = Callable[[Progress], None]  # is called with each step; what it raises stops the work
+OnProgress = Callable[[Progress], None]  # called with each step; an exception from it stops the work

@@ -1,5 +1,5 @@
-"""The logit lens as a value: what each layer would predict at each position (dashboard/compute/logit_lens.py computes
-it)."""
+"""The logit lens as a value: what each layer would predict at each position (computed by
+dashboard/compute/logit_lens.py)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ NAMES = ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank", 
 
 @dataclass(frozen=True)
 class LogitLens:
-    """What each layer would predict. Places of the arrays: 0 is the embeddings, i + 1 comes after layer i.
+    """What each layer would predict. On the place axis, 0 is the embeddings and i + 1 comes after layer i.
 
     Attributes:
         top_ids: (place, position, k) int32, likeliest first; top_logprobs: the same in nats.
         entropy: (place, position) nats.
-        actual_logprob, actual_rank: (place, position), of the token that really comes next (masked models: stands
-            there); NaN and 0 where there is none. 1 is the likeliest.
+        actual_logprob, actual_rank: (place, position), of the token that really comes next (masked models: is there);
+            NaN and 0 where there is none. 1 is the likeliest.
         final_logprob, final_rank: (place, position), of the token that the last layer finds likeliest at that position.
         kl: (place, position) nats, KL(last layer's distribution ‖ this one's); 0 at the last.
         vocabulary: uint8, UTF-8 JSON {id: text} of the ids that occur.
 
     Raises:
-        RunShapeError: the arrays are not of the same places and positions.
+        RunShapeError: the arrays disagree about places and positions.
     """
 
     top_ids: np.ndarray
@@ -50,7 +50,7 @@ class LogitLens:
 
     @property
     def places(self) -> int:
-        """How many places there are: the layers, and the embeddings."""
+        """The number of places: the layers, plus the embeddings."""
         return int(self.top_ids.shape[0])
 
     @property
@@ -59,7 +59,7 @@ class LogitLens:
 
     @cached_property
     def finite(self) -> np.ndarray:
-        """(place, position) bool: whether there is a prediction; there is none where the values are not finite."""
+        """(place, position) bool: whether there is a prediction; there is none if the values are not finite."""
         return np.isfinite(self.top_logprobs[:, :, 0])
 
     @cached_property
@@ -68,7 +68,7 @@ class LogitLens:
         return texts_of({"vocabulary": self.vocabulary})
 
     def top(self, layer: int, position: int) -> tuple[TokenProbability, ...]:
-        """The likeliest tokens after `layer` (−1: of the embeddings) at `position`.
+        """Return the likeliest tokens after `layer` (−1: from the embeddings) at `position`.
 
         Raises:
             BadSelectionError: there is no such layer or position.
@@ -81,6 +81,6 @@ class LogitLens:
         return tuple(TokenProbability(i, self.texts[i], float(np.exp(p)), p) for i, p in pairs)
 
     def at(self, positions: Sequence[int]) -> LogitLens:
-        """The lens of some positions alone, in this order."""
+        """Return the lens at these positions only, in this order."""
         chosen = np.asarray(positions, dtype=np.intp)
         return LogitLens(**{name: getattr(self, name)[:, chosen] for name in NAMES}, vocabulary=self.vocabulary)

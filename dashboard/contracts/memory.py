@@ -1,4 +1,4 @@
-"""Results that are computed once for a value that never changes."""
+"""A cache of results computed once for a value that never changes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class Memory:
-    """The last `most` results by name, safe for threads; the least recently used leaves."""
+    """The last `most` results by name, thread-safe; the least recently used is dropped first."""
 
     def __init__(self, most: int) -> None:
         self._results: LRUCache[Hashable, Any] = LRUCache(most)
         self._lock = threading.RLock()
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
-        """What `compute` gives, computed once, also where several threads ask."""
+        """Return `compute()`, computed once even if several threads ask for it."""
         with self._lock:
             if name not in self._results:
                 self._results[name] = compute()

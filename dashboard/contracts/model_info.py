@@ -1,4 +1,4 @@
-"""What a run says of the model that computed it: kind, sizes, and why it predicts nothing where it does not."""
+"""What a run says of the model that computed it: kind, sizes, and why it predicts nothing if it does not."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 ModelKind = Literal["causal", "encoder", "masked"]
-Without = Literal["", "embeddings", "classifier"]  # what an encoder is
+Without = Literal["", "embeddings", "classifier"]  # what kind of encoder
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a run says of its model.
+    """A run's description of its model.
 
     Attributes:
-        name: catalog name, folder or hub id. title: how a person names it. family: Hugging Face's `model_type`.
+        name: catalog name, folder or hub id. title: the name shown to people. family: Hugging Face's `model_type`.
         kind: "causal" (predicts the next token), "masked" (fills masked tokens), "encoder" (no prediction head).
-        layers, heads, key_heads, hidden_size, vocabulary, parameters: sizes; limit: the most tokens it takes.
+        layers, heads, key_heads, hidden_size, vocabulary, parameters: sizes; limit: the most tokens the model takes.
         final_norm: whether `hidden_states[-1]` is already past a final norm.
     """
 
@@ -35,7 +35,7 @@ class ModelInfo:
 
 
 def no_predictions(title: str, without: Without = "embeddings") -> str:
-    """Why a model predicts no tokens, in a sentence."""
+    """Say in a sentence why a model predicts no tokens."""
     if without == "classifier":
         return f"{title} is a classifier; its classes are not shown yet. It has no token predictions."
     return f"{title} produces embeddings; it has no token predictions."

@@ -1,4 +1,4 @@
-"""What a model predicts at one position, and how a run's arrays say it."""
+"""What a model predicts at one position, and how a run's arrays encode it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from dashboard.contracts.model_info import ModelKind
 
-NO_TOKEN = -1  # an id where there is no token
+NO_TOKEN = -1  # the id that means "no token"
 
 PredictionMode = Literal["given", "masked"]
 
 
 @dataclass(frozen=True)
 class TokenProbability:
-    """One candidate of a prediction; `probability` in 0 … 1, `logprob` in nats, −∞ where the token is impossible."""
+    """One candidate of a prediction; `probability` in 0 … 1, `logprob` in nats, −∞ if the token is impossible."""
 
     id: int
     text: str
@@ -35,9 +35,9 @@ class Prediction:
         position: the position that was read. mode: "given" or "masked".
         candidates: the likeliest tokens, likeliest first.
         entropy: of the whole distribution, in nats.
-        actual: the token that really stands there (masked models) or comes next (causal ones), or None at the end;
+        actual: the token that is really there (masked models) or comes next (causal models), or None at the end;
             its `probability` is exact even when it is not among the candidates. actual_rank: 1 is the likeliest.
-        vocabulary: how many tokens there are to choose from.
+        vocabulary: the number of tokens to choose from.
     """
 
     position: int
@@ -50,8 +50,7 @@ class Prediction:
 
     @property
     def finite(self) -> bool:
-        """Whether there is a prediction: the model's logits at this position are numbers (−∞ makes a token
-        impossible)."""
+        """Whether there is a prediction: the logits at this position are numbers (−∞ makes a token impossible)."""
         return math.isfinite(self.entropy) and not any(math.isnan(c.logprob) for c in self.candidates)
 
 
@@ -60,8 +59,8 @@ class PredictedPosition:
     """Where a prediction is read.
 
     Attributes:
-        position, mode: as of `Prediction`. actual: vocabulary id of the token that the prediction is about, if any.
-        vocabulary: how many tokens there are to choose from.
+        position, mode: as in `Prediction`. actual: vocabulary id of the token that the prediction is about, if any.
+        vocabulary: the number of tokens to choose from.
     """
 
     position: int
@@ -71,7 +70,7 @@ class PredictedPosition:
 
 
 def texts_of(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
-    """The text of every id that the predictions in `arrays` name."""
+    """Return the text of every id that the predictions in `arrays` name."""
     raw = json.loads(bytes(np.asarray(arrays["vocabulary"])).decode())
     return {int(identifier): text for identifier, text in raw.items()}
 
@@ -79,7 +78,7 @@ def texts_of(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
 def read_prediction(
     arrays: Mapping[str, np.ndarray], texts: Mapping[int, str], row: int, at: PredictedPosition, k: int | None = None
 ) -> Prediction:
-    """The prediction in `row` of the arrays `<mode>/…` (see `dashboard.contracts.run`), its `k` likeliest tokens."""
+    """Read the prediction in `row` of the arrays `<mode>/…` (`dashboard.contracts.run`), its `k` likeliest tokens."""
     mode = at.mode
     ids, logprobs = arrays[f"{mode}/top_ids"][row], arrays[f"{mode}/top_logprobs"][row]
     pairs = zip(ids[:k].tolist(), logprobs[:k].tolist(), strict=True)
@@ -93,7 +92,7 @@ def read_prediction(
 
 
 def surprisal_of(arrays: Mapping[str, np.ndarray], kind: ModelKind) -> np.ndarray | None:
-    """(token,) float32 nats of a run's arrays, as `ModelRun.surprisal` has it; None where they do not hold it."""
+    """Read (token,) float32 nats from a run's arrays, as in `ModelRun.surprisal`; None if they do not hold it."""
     if kind == "causal":
         after = -np.asarray(arrays["given/actual_logprob"])
         return np.concatenate([[np.nan], after[:-1]]).astype(np.float32)

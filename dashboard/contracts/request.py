@@ -1,4 +1,4 @@
-"""What a person asks for: one text, read by one model. Its key names the run for ever."""
+"""What a person asks for: one text, read by one model. Its key names the run forever."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 
 from dashboard.errors import BadRequestError, BadTextError, EmptyTextError, TextTooLongError
 
-KEY_VERSION = 1  # of how keys are made; never raised, since every stored run, link and list has its key
+KEY_VERSION = 1  # version of how keys are made; never raised, since every stored run, link and list uses its key
 FIRST_FIELDS = frozenset({"model", "text", "revision", "text_pair", "options", "top_k"})  # in every key; see `_keyed`
 KEY_LENGTH = 64
 KEY_PATTERN = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")  # of a run's key
 ALLOWED_CONTROLS = frozenset("\t\n\r")
-CHARACTERS_A_TOKEN = 64  # more than any text has for each of its tokens
+CHARACTERS_A_TOKEN = 64  # more than any text has per token
 LONGEST_NAME = 1_000  # characters of a model's name
-LONGEST_TEXT = 2_000_000  # characters; longer than any model here reads, and short enough to tokenize
-MOST_CANDIDATES = 200  # tokens that are kept at each position
+LONGEST_TEXT = 2_000_000  # characters; longer than any model here can read, and short enough to tokenize
+MOST_CANDIDATES = 200  # tokens kept at each position
 
 
 @dataclass(frozen=True)
 class CaptureOptions:
-    """How a run is captured.
+    """Options of a capture.
 
     Attributes:
-        top_k: how many of the likeliest tokens are kept at each position.
+        top_k: how many of the likeliest tokens to keep at each position.
     """
 
     top_k: int = 50
@@ -44,12 +44,12 @@ class RunRequest:
     Attributes:
         model: a catalog name, a folder or a hub id.
         text: what the model reads, exactly as typed.
-        revision: the model's revision, or None for the one that is here.
+        revision: the model's revision, or None for the local one.
         text_pair: the second text of a sentence pair, or None.
-        options: how the run is captured.
+        options: how to capture the run.
 
     Raises:
-        EmptyTextError: the text has nothing but white space.
+        EmptyTextError: the text is empty or only white space.
         BadTextError: the text holds control characters or lone surrogates.
         BadRequestError: another field has the wrong type.
     """
@@ -72,9 +72,9 @@ class RunRequest:
             check_text(self.text_pair)
 
     def key(self, fingerprint: str) -> str:
-        """The run's name for ever: sha256 over the request and the weights' fingerprint, as 64 hex digits.
+        """Return the run's permanent name: sha256 over the request and the weights' fingerprint, as 64 hex digits.
 
-        Which version of this program computes the run does not matter (`dashboard.store.upgrades`).
+        The key does not depend on which version of this program computes the run (`dashboard.store.upgrades`).
         """
         content = json.dumps([KEY_VERSION, fingerprint, _keyed(self)], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
@@ -103,8 +103,10 @@ class RunRequest:
 
 
 def _keyed(value: Any) -> dict[str, Any]:
-    """A request's fields as they go into a key: a field that is not among the first ones only where it is not at its
-    default, so that keys stay as they are when a field is added.
+    """Return a request's fields as they enter a key.
+
+    A field that is not among the first ones enters only if it differs from its default, so that adding a field leaves
+    existing keys unchanged.
     """
     found = {}
     for one in fields(value):
@@ -119,7 +121,7 @@ def _default(one: Field[Any]) -> object:
 
 
 def check_text(text: object) -> None:
-    """Raise a named error unless `text` is something that a tokenizer may be given."""
+    """Raise a named error unless `text` can be given to a tokenizer."""
     if text is None or (isinstance(text, str) and not text.strip()):
         raise EmptyTextError("There is no text to run. Write one and run again.")
     if not isinstance(text, str):
@@ -139,11 +141,11 @@ def check_text(text: object) -> None:
 
 
 def check_length(tokens: int, title: str, limit: int, most: int | None) -> None:
-    """Raise `TextTooLongError` for a text of more tokens than may be run; the smaller limit is the one that is named.
+    """Raise `TextTooLongError` for a text with more tokens than allowed; the message names the smaller limit.
 
     Args:
-        tokens: how many tokens the text has. title, limit: the model's name for a person, and the most that it takes.
-        most: the most that this server takes; None where there is no such limit.
+        tokens: how many tokens the text has. title, limit: the model's name for a person, and the most tokens it takes.
+        most: the most tokens this server takes; None for no such limit.
     """
     if tokens > limit and (most is None or limit <= most):
         raise TextTooLongError(f"{tokens:,} tokens; {title} takes at most {limit:,}. Shorten the text.")
@@ -152,8 +154,8 @@ def check_length(tokens: int, title: str, limit: int, most: int | None) -> None:
 
 
 def check_characters(characters: int, title: str, limit: int, most: int | None) -> None:
-    """Raise `TextTooLongError` for a text of which its characters alone tell that it has too many tokens; before
-    anything is made of it. The arguments are those of `check_length`.
+    """Raise `TextTooLongError` for a text whose number of characters alone shows that it has too many tokens, before
+    anything processes it. The arguments are those of `check_length`.
     """
     tokens = limit if most is None else min(limit, most)
     if characters > longest_text(tokens):
@@ -167,5 +169,5 @@ def is_run_key(value: object) -> bool:
 
 
 def longest_text(most_tokens: int) -> int:
-    """How many characters a text may have where `most_tokens` are allowed: above, it is too long without counting."""
+    """Return how many characters a text may have if `most_tokens` are allowed; any longer text has too many tokens."""
     return min(LONGEST_TEXT, CHARACTERS_A_TOKEN * most_tokens)

@@ -1,35 +1,32 @@
 """A model run: what one model did with one text, as an immutable value of numpy arrays.
 
-Axis words are those of docs/glossary.md. Arrays are read lazily from the mapping that the run is made of, so that
-opening a run costs little whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind
-of attention ("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tokens, d hidden width, H heads, H_kv
-key heads:
+Axis words are those of docs/glossary.md. Arrays are read lazily from the run's mapping, so that opening a run costs
+little whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind of attention
+("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tokens, d hidden width, H heads, H_kv key heads:
 
     STREAM/hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face
-    gives
-                                 them, so in a pre-norm model the last one is past the final norm
-    STREAM/residual_final        (token, hidden) float32, the residual stream before the final norm; absent where the
-    last of
-                                 hidden_states is that already, or where the family is not known
+                                 gives them, so in a pre-norm model the last one is past the final norm
+    STREAM/residual_final        (token, hidden) float32, the residual stream before the final norm; absent if the last
+                                 of hidden_states already is that, or if the family is not known
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
-    forbidden" KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token;
-    entropy (nats),
-                                 entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where N = 1
-                                 leaves no mean
+                                 forbidden"
+    KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy
+                                 (nats), entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where
+                                 N = 1 leaves no mean
     KIND/received                (layer, head, key) float32, the attention that each token receives, mean over queries
     given/… , masked/…           predictions: top_ids (position, k) int32, top_logprobs (position, k) float32, entropy
                                  (position,) nats, actual_logprob (position,), actual_rank (position,) int32, 1 is the
-                                 likeliest;
-                                 NaN and 0 where there is no actual token. `given`: the model reads the text as it is;
-                                 `masked`: each position replaced by the mask token in turn (masked models only)
-    derived/KIND-…/…             results that were computed later, in files that hold them (`with_derived`)
+                                 likeliest; NaN and 0 where there is no actual token. `given`: the model reads the text
+                                 as it is; `masked`: each position replaced by the mask token in turn (masked models
+                                 only)
+    derived/KIND-…/…             results computed later, in files that hold them (`with_derived`)
     vocabulary                   uint8, UTF-8 JSON {id: text} of every id that occurs in the predictions
 
-A run must have the hidden states of its streams. All other arrays are optional: a stored run of an earlier version, or
-of a family that does not give them, lacks some. Reading one that is absent raises `MissingArrayError`, which says how
-to get it.
+A run must have the hidden states of its streams. All other arrays are optional: a run stored by an earlier version, or
+one of a family that does not provide them, lacks some. Reading an absent array raises `MissingArrayError`, which says
+how to get it.
 """
 
 from __future__ import annotations
@@ -73,23 +70,23 @@ from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
 __all__ = ["UNSTAMPED", "ModelInfo", "ModelKind", "ModelRun", "stamp_of", "stream_of"]
 
-REMEMBERED = 64  # results that one run keeps of its own analysis
+REMEMBERED = 64  # results of its own analysis that one run keeps
 T = TypeVar("T")
 
 
 class ModelRun:
-    """One run. Made of a JSON-able header and a mapping of named arrays (see the module's text); never changed.
+    """One run, built from a JSON-able header and a mapping of named arrays (see the module docstring); never changed.
 
     Attributes:
-        outdated: what this version of the program computes differently, in words; empty where it is what this one
-            computes. Capture the text again to get that.
-        stamp: names this capture of it, where `key` names every capture of the same text, model and options.
+        outdated: what this version of the program computes differently, in words; empty if the run is up to date.
+            Capturing the text again brings it up to date.
+        stamp: names this capture, whereas `key` names every capture of the same text, model and options.
         streams: by name; `main` is the one whose tokens are predicted. attentions: by kind.
-        tokens, hidden_states: of the main stream.
+        tokens, hidden_states: those of the main stream.
 
     Raises (from the methods):
         BadSelectionError: an index is out of range.
-        MissingArrayError: the model has no such numbers (predictions of a model without a prediction head).
+        MissingArrayError: the model has no such numbers (predictions from a model without a prediction head).
     """
 
     def __init__(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -148,7 +145,7 @@ class ModelRun:
         return f"ModelRun({self.model.name!r}, {size}{', computed by an earlier version' if self.outdated else ''})"
 
     def stream(self, name: str | None = None) -> Stream:
-        """A stream by its name; without one, the main stream.
+        """Return a stream by its name, by default the main stream.
 
         Raises:
             BadSelectionError: the run has no such stream.
@@ -159,10 +156,10 @@ class ModelRun:
         return found
 
     def attention_of(self, kind: str | None = None) -> Attention:
-        """The attention of one kind; without one (or with "self"), that within the main stream.
+        """Return the attention of one kind; by default (or for "self"), that within the main stream.
 
         Raises:
-            MissingArrayError: the model has none of this kind.
+            MissingArrayError: the model has no attention of this kind.
         """
         found = self.attentions.get(self.main.name if kind in (None, "self") else str(kind))
         if found is None:
@@ -171,34 +168,34 @@ class ModelRun:
         return found
 
     def counts(self, stream: str | None = None) -> dict[str, int]:
-        """How many there are of what an index can count in a stream: tokens, layers, heads."""
+        """Return how many tokens, layers and heads a stream has, by the names that indices use (`Index.of`)."""
         found = self.stream(stream)
         return {"token": len(found), "layer": found.layers, "head": self.model.heads}
 
     def check(
         self, token: int | None = None, layer: int | None = None, head: int | None = None, stream: str | None = None
     ) -> None:
-        """Raise `BadSelectionError` for an index, or a stream, that this run does not have."""
+        """Raise `BadSelectionError` for an index or a stream that this run does not have."""
         counts = self.counts(stream)
         for name, value in (("token", token), ("layer", layer), ("head", head)):
             check(name, value, counts[name])
 
     def recipe(self, layer: int) -> ScoreRecipe:
-        """How `layer` of the main stream makes weights of query and key."""
+        """Return how `layer` of the main stream makes weights from query and key."""
         return self.attention_of().recipe(layer)
 
     def attention(self, layer: int, head: int, kind: str | None = None) -> np.ndarray:
-        """Attention of one head: (query, key) float32, each row sums to 1, derived from the stored query and key.
+        """Return the attention of one head: (query, key) float32, each row sums to 1, from the stored query and key.
 
         Heads are query heads; in a grouped-query model several of them share a key head.
 
         Args:
-            kind: "decoder", "encoder" or "cross"; by default, within the main stream.
+            kind: "decoder", "encoder" or "cross"; by default, attention within the main stream.
         """
         return self.attention_of(kind).weights(layer, head)
 
     def attention_rows(self, layer: int, head: int, first: int, last: int, kind: str | None = None) -> np.ndarray:
-        """The rows `first` … `last` (exclusive) of `attention`: (query, key) float32, without computing the others."""
+        """Rows `first` … `last` (exclusive) of `attention`: (query, key) float32; the others are not computed."""
         return self.attention_of(kind).rows(layer, head, first, last)
 
     @property
@@ -212,8 +209,10 @@ class ModelRun:
 
     @cached_property
     def not_finite(self) -> NotFinite | None:
-        """Where values that are not finite begin; None where all are. From the header, or for older runs from the
-        arrays."""
+        """Where non-finite values begin; None if all are finite.
+
+        Read from the header, or for older runs from the arrays.
+        """
         known = self._header.get("not_finite")
         if known is not None:
             return NotFinite(**known)
@@ -227,11 +226,11 @@ class ModelRun:
 
     @property
     def without_predictions(self) -> str:
-        """Why the run has no predictions, in a sentence."""
+        """Say in a sentence why the run has no predictions."""
         return str(self._header.get("no_predictions") or no_predictions(self.model.title))
 
     def has_masked(self, position: int) -> bool:
-        """Whether the prediction with `position` masked is stored in this run."""
+        """Whether this run stores the prediction with `position` masked."""
         return "masked/top_ids" in self.arrays and 0 <= position < len(self)
 
     @cached_property
@@ -239,7 +238,7 @@ class ModelRun:
         return texts_of(self.arrays)
 
     def prediction(self, position: int, mode: PredictionMode = "given", k: int | None = None) -> Prediction:
-        """What the model predicts at `position` (causal: of the token after it; masked: of the token there)."""
+        """Return what the model predicts at `position` (causal: the token after it; masked: the token there)."""
         self.check(token=position)
         if not self.has_predictions:
             raise MissingArrayError(self.without_predictions)
@@ -251,7 +250,7 @@ class ModelRun:
         return read_prediction(self.arrays, self._texts, position, self._predicted(position, mode), k)
 
     def check_current(self) -> None:
-        """Raise `MissingArrayError` where what is computed now would not fit beside what the run holds."""
+        """Raise `MissingArrayError` if what is computed now would not fit with what the run holds."""
         if self.outdated:
             raise MissingArrayError(
                 "An earlier version of this program computed this run and did not store this result. Run the text "
@@ -261,41 +260,41 @@ class ModelRun:
             )
 
     def prediction_beside(self, arrays: Mapping[str, np.ndarray], position: int, k: int | None = None) -> Prediction:
-        """The prediction with `position` masked, from arrays computed later (one row, see `masked_fill`)."""
+        """Return the prediction with `position` masked, from arrays computed later (one row, see `masked_fill`)."""
         self.check(token=position)
         return read_prediction(arrays, texts_of(arrays), 0, self._predicted(position, "masked"), k)
 
     def top_k(self, position: int, k: int = 10, mode: PredictionMode = "given") -> tuple[TokenProbability, ...]:
-        """The `k` likeliest tokens at `position`, likeliest first."""
+        """Return the `k` likeliest tokens at `position`, likeliest first."""
         return self.prediction(position, mode, k).candidates
 
     def _predicted(self, position: int, mode: PredictionMode) -> PredictedPosition:
-        """What a prediction at `position` is about: the next token of causal models, the token there of masked ones."""
+        """Say what a prediction at `position` is about: the next token (causal models) or the token there (masked)."""
         at = position + 1 if self.model.kind == "causal" else position
         return PredictedPosition(position, mode, self.tokens[at].id if at < len(self) else None, self.model.vocabulary)
 
     @cached_property
     def surprisal(self) -> np.ndarray | None:
-        """(token,) float32 nats, NaN where there is none; None where the model predicts nothing.
+        """(token,) float32 nats, NaN where a token has none; None if the model predicts nothing.
 
-        Causal models: −log p(token | what came before). Masked models: −log p(token | the rest, with it masked), where
+        Causal models: −log p(token | what came before). Masked models: −log p(token | the rest, with it masked), if
         that was computed for every position.
         """
         return surprisal_of(self.arrays, self.model.kind) if self.has_predictions else None
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
-        """What `compute` gives, computed once for this run, also by several threads: only for results that depend on
-        the run alone. The least recently used of `REMEMBERED` results leaves.
+        """Return `compute()`, computed once for this run even if several threads ask: only for results that depend on
+        the run alone. Of `REMEMBERED` results, the least recently used is dropped.
         """
         return self._memory.remember(name, compute)
 
     def derived(self, request: DerivedRequest) -> Derived | None:
-        """A derived result that stands in this run (`with_derived`); None where it does not."""
+        """Return a derived result that this run holds (`with_derived`); None if it does not hold it."""
         row = self._beside.get(request.suffix)
         return None if row is None else read_beside(request, row, self.arrays)
 
     def with_derived(self, results: Iterable[Derived]) -> ModelRun:
-        """A run that holds these results as well, for a file of its own: arrays as `derived/KIND-…/…`."""
+        """Return a run that also holds these results, for a file of its own: arrays as `derived/KIND-…/…`."""
         found = list(results)
         if not found:
             return self
@@ -304,5 +303,5 @@ class ModelRun:
         return ModelRun(header, ChainMap(arrays, self.arrays))  # type: ignore[arg-type]
 
     def with_arrays(self, extra: Mapping[str, np.ndarray]) -> ModelRun:
-        """A run that has these arrays as well (a new value; this one stays as it is)."""
+        """Return a run that also has these arrays (a new value; this one stays as it is)."""
         return ModelRun(self._header, ChainMap(dict(extra), self.arrays))  # type: ignore[arg-type]

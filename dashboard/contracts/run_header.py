@@ -1,4 +1,4 @@
-"""The header of a run as JSON: how it is made, what it must hold, and what tells one capture from another."""
+"""The header of a run as JSON: how to make it, what it must hold, and what tells one capture from another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dashboard.contracts.token import Token
 from dashboard.errors import RunShapeError
 
 STAMP = re.compile(r"[0-9a-z-]{1,64}")
-UNSTAMPED = "old-"  # begins the stamps of runs that were captured before there were stamps
+UNSTAMPED = "old-"  # prefix of stamps for runs captured before stamps existed
 
 
 def make_header(
@@ -29,12 +29,12 @@ def make_header(
     recipes: Sequence[ScoreRecipe] | Mapping[str, Sequence[ScoreRecipe]],
     **extra: Any,
 ) -> dict[str, Any]:
-    """The JSON-able header of a run.
+    """Make the JSON-able header of a run.
 
     Args:
-        tokens: by stream; of a model with one stream, as they are. recipes: one a layer, by kind of attention,
+        tokens: by stream; for a model with one stream, as they are. recipes: one per layer, by kind of attention,
             likewise.
-        extra: goes in as it is (seconds, created, fingerprint, version …).
+        extra: added unchanged (seconds, created, fingerprint, version …).
     """
     by_kind = recipes if isinstance(recipes, Mapping) else {stream_of(recipe.mask for recipe in recipes): recipes}
     by_stream = tokens if isinstance(tokens, Mapping) else {next(iter(by_kind)): tokens}
@@ -49,12 +49,12 @@ def make_header(
 
 
 def stream_of(masks: Iterable[str]) -> StreamName:
-    """The name of a model's one stream, by the masks of its layers: what reads only what came before is a decoder."""
+    """Name a model's one stream by the masks of its layers: one that reads only what came before is a decoder."""
     return "decoder" if "causal" in masks else "encoder"
 
 
 def stamp_of(header: Mapping[str, Any]) -> str:
-    """What tells this capture from others of the same key; of a header without a stamp, a hash of what it says."""
+    """Return what tells this capture from others of the same key; for a header without a stamp, a hash of it."""
     stamp = header.get("stamp")
     if isinstance(stamp, str) and STAMP.fullmatch(stamp):
         return stamp
@@ -63,7 +63,7 @@ def stamp_of(header: Mapping[str, Any]) -> str:
 
 
 def results_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a header says of the derived results in its file, by their suffix: kind, parameters and facts."""
+    """Return what a header says of the derived results in its file, by their suffix: kind, parameters and facts."""
     found = header.get(BESIDE, {})
     rows = [found, *found.values()] if isinstance(found, Mapping) else [found]
     rows += [row.get(name, {}) for row in rows[1:] if isinstance(row, Mapping) for name in ("parameters", "facts")]
@@ -73,8 +73,7 @@ def results_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_names(tokens: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
-    """Raise `RunShapeError`, with the name, for a stream or an attention that this version does not know or that lacks
-    a part."""
+    """Raise `RunShapeError`, with the name, for a stream or an attention that is unknown here or lacks a part."""
     for what, names, known in (("stream", tokens, STREAMS), ("attention", recipes, tuple(ENDS))):
         unknown = next((str(name) for name in names if name not in known), None)
         if unknown is not None:

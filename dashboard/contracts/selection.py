@@ -1,7 +1,7 @@
 """What is selected: a small value made in the browser, parsed once at the edge.
 
-`Selection` alone says which fields there are. Addresses, the page, exports and the shell go through `FIELDS`, which is
-made of its annotations, and the browser is sent the same list (`fields_for_browser`): a new field is a new line here.
+`Selection` alone defines the fields. Addresses, the page, exports and the shell go through `FIELDS`, which is built
+from its annotations, and the browser receives the same list (`fields_for_browser`): a new field is one new line here.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Index:
     """A field that is an index from 0.
 
     Attributes:
-        title: as a sentence names it. of: what it counts, which bounds it (`ModelRun.counts`).
-        was: its name in addresses that were made before it had this one.
+        title: how a sentence names the field. of: what it counts, which bounds it (`ModelRun.counts`).
+        was: the field's name in older addresses.
     """
 
     title: str
@@ -34,10 +34,10 @@ class Index:
     was: str | None = None
 
     def parse(self, value: object) -> int:
-        """An index, which may come as text ("3").
+        """Parse an index, which may come as text ("3").
 
         Raises:
-            BadSelectionError: it is none.
+            BadSelectionError: `value` is not an index.
         """
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:9])
@@ -54,10 +54,10 @@ class RunName:
     was: str | None = None
 
     def parse(self, value: object) -> str:
-        """A run's key.
+        """Parse a run's key.
 
         Raises:
-            BadSelectionError: it is none.
+            BadSelectionError: `value` is not a run's key.
         """
         if not is_run_key(value):
             raise BadSelectionError(
@@ -68,17 +68,17 @@ class RunName:
 
 @dataclass(frozen=True)
 class Choice:
-    """A field that is one of a few names. The attributes are those of `Index`, and `names`."""
+    """A field that takes one of a few names. The attributes are those of `Index`, and `names`."""
 
     title: str
     names: tuple[str, ...]
     was: str | None = None
 
     def parse(self, value: object) -> str:
-        """One of the names.
+        """Parse one of the names.
 
         Raises:
-            BadSelectionError: it is none of them.
+            BadSelectionError: `value` is not one of them.
         """
         if value not in self.names:
             raise BadSelectionError(
@@ -95,10 +95,10 @@ class Stamp:
     was: str | None = None
 
     def parse(self, value: object) -> str:
-        """A stamp.
+        """Parse a stamp.
 
         Raises:
-            BadSelectionError: it is none.
+            BadSelectionError: `value` is not a stamp.
         """
         if not isinstance(value, str) or len(value) > LONGEST_STAMP:
             raise BadSelectionError(f"The selection's {self.title} names no run. Reload the page.")
@@ -107,16 +107,16 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Selection:
-    """One selection, which every view reads and every view can propose to change.
+    """One selection, which every view reads and can propose to change.
 
     Attributes:
-        run: key of the run that is shown.
+        run: key of the run on show.
         token, layer, head: indices from 0.
         second: a second token, or None.
         second_run: key of a second run, or None.
-        stream: in which stream token, second token and layer are ("encoder", "decoder"), or None for the run's main
-            one.
-        stamp: which capture of the run is meant (`ModelRun.stamp`), or None for the one that is there.
+        stream: the stream that token, second token and layer belong to ("encoder", "decoder"), or None for the run's
+            main stream.
+        stamp: which capture of the run is meant (`ModelRun.stamp`), or None for the stored one.
     """
 
     run: Annotated[str, RunName("run")]
@@ -130,11 +130,12 @@ class Selection:
 
     @classmethod
     def from_json(cls, raw: object) -> Selection:
-        """Parse a decoded JSON object, or an address: numbers may come as text. A second token that is the first is
-        none.
+        """Parse a decoded JSON object, or an address, whose numbers may come as text.
+
+        A second token equal to the first counts as none.
 
         Raises:
-            BadSelectionError: a field is missing or is not what it must be.
+            BadSelectionError: a field is missing or has a bad value.
         """
         if not isinstance(raw, Mapping) or not is_run_key(raw.get("run")):
             raise BadSelectionError("The selection names no run. Reload the page, or run a text.")
@@ -149,17 +150,17 @@ class Selection:
         return {field.name: getattr(self, field.name) for field in FIELDS}
 
     def to_query(self) -> dict[str, str]:
-        """The fields that an address holds, as text; without what is None, and without the stamp: a link means the run,
-        not one capture of it.
+        """Return the fields that an address holds, as text, leaving out those that are None and the stamp: a link means
+        the run, not one capture of it.
         """
         held = {field.name: getattr(self, field.name) for field in FIELDS if field.in_address}
         return {name: str(value) for name, value in held.items() if value is not None}
 
     def checked(self, run: ModelRun) -> Selection:
-        """This selection, if `run` has everything it names.
+        """Return this selection, provided that `run` has everything it names.
 
         Raises:
-            BadSelectionError: it has not. ReplacedRunError: another capture of the run is meant.
+            BadSelectionError: `run` lacks something. ReplacedRunError: another capture of the run is meant.
         """
         if self.stamp is not None and self.stamp != run.stamp:
             raise ReplacedRunError(REPLACED)
@@ -173,8 +174,8 @@ class SelectionField:
     """A field of `Selection`.
 
     Attributes:
-        name: attribute of `Selection`, name in its JSON, parameter of the page's address. kind: what it holds.
-        optional: it may be None.
+        name: attribute of `Selection`, name in its JSON, parameter of the page's address. kind: what the field holds.
+        optional: the field may be None.
     """
 
     name: str
@@ -186,8 +187,7 @@ class SelectionField:
         return not isinstance(self.kind, Stamp)
 
     def value_in(self, raw: Mapping[str, Any]) -> Any:
-        """What an object or an address says of this field, by its name or by an older one; None where it says
-        nothing."""
+        """Return the field's value in an object or an address, under its name or an older one; None if it has none."""
         value = raw.get(self.name)
         return (
             raw.get(self.kind.was)
@@ -210,13 +210,13 @@ LOCATION = tuple(field for field in FIELDS if isinstance(field.kind, Index))  # 
 
 
 def apart(location: Mapping[str, Any]) -> dict[str, Any]:
-    """The same location, by its fields' names; no token is its own second one."""
+    """Return the same location, by its fields' names, with no token as its own second one."""
     return {**location, "second": None if location.get("second") == location.get("token") else location.get("second")}
 
 
 def fields_for_browser() -> list[dict[str, Any]]:
-    """`FIELDS` as JSON, for the page's scripts: `name`, `of` (what an index counts; null for other fields), `optional`,
-    `address` (whether it stands in the page's address) and `was` (an older name, or null).
+    """Return `FIELDS` as JSON for the page's scripts: `name`, `of` (what an index counts; null for other fields),
+    `optional`, `address` (whether the field appears in the page's address) and `was` (an older name, or null).
     """
     return [
         {

@@ -1,8 +1,8 @@
-"""What a run holds of one sequence of tokens, and of one kind of attention between two of them.
+"""What a run holds for one sequence of tokens, and for one kind of attention between two sequences.
 
 A decoder or an encoder reads one sequence, its stream. An encoder–decoder model has both, and a third kind of
-attention: the decoder's tokens ask, the encoder's answer, so that a matrix of weights need not be square. The names of
-a run's arrays carry the stream's or the kind's name (dashboard/contracts/run.py).
+attention in which the decoder's tokens are the queries and the encoder's tokens the keys, so a matrix of weights need
+not be square. The names of a run's arrays begin with the stream's or the kind's name (dashboard/contracts/run.py).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
 NO_TOKENS = "A run without tokens cannot be shown. Run its text again."
-THUMBNAIL = 32  # rows and columns of one head's thumbnail, where the text has more tokens than that
+THUMBNAIL = 32  # rows and columns of one head's thumbnail, if the text has more tokens than this
 
 StreamName = Literal["encoder", "decoder"]
 AttentionKind = Literal["encoder", "decoder", "cross"]
-STREAMS: tuple[StreamName, ...] = ("decoder", "encoder")  # the first of them that a run has is its main one
-ENDS: Mapping[AttentionKind, tuple[StreamName, StreamName]] = {  # the stream that asks, and the one that answers
+STREAMS: tuple[StreamName, ...] = ("decoder", "encoder")  # the first that a run has is its main stream
+ENDS: Mapping[AttentionKind, tuple[StreamName, StreamName]] = {  # the stream of the queries, and that of the keys
     "decoder": ("decoder", "decoder"),
     "encoder": ("encoder", "encoder"),
     "cross": ("decoder", "encoder"),
@@ -34,10 +34,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """The arrays below one name ("decoder/…"), and where results that depend on them alone are remembered.
+    """The arrays under one name ("decoder/…"), and a cache for results that depend on them alone.
 
     Attributes:
-        again: whether an earlier version stored the run: what it lacks is there once its text was run again.
+        again: whether an earlier version stored the run, so running its text again adds the missing arrays.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Part:
         return f"{self.name}/{name}" in self.arrays
 
     def array(self, name: str, what: str) -> np.ndarray:
-        """The array `name`.
+        """Return the array `name`.
 
         Raises:
-            MissingArrayError: the run does not hold it; the message says `what` is missing and how to get it.
+            MissingArrayError: the run does not hold it; the message says that `what` is missing and how to get it.
         """
         if self.has(name):
             return self.arrays[f"{self.name}/{name}"]
@@ -62,16 +62,16 @@ class Part:
         raise MissingArrayError(f"This run does not hold {what}: its model gives none. Choose another model.")
 
     def names(self) -> Iterator[str]:
-        """The names of its arrays, without its own."""
+        """Yield the names of the arrays, without this part's own name."""
         return (name.removeprefix(f"{self.name}/") for name in self.arrays if name.startswith(f"{self.name}/"))
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
-        """What `compute` gives, computed once for this part of the run (`Memory.remember`)."""
+        """Return `compute()`, computed once for this part of the run (`Memory.remember`)."""
         return self.memory.remember((self.name, name), compute)
 
 
 class Layers(Sequence[np.ndarray]):
-    """`run.hidden_states`: (token, hidden) float32 per layer, read when asked for; 0 is the embedding output."""
+    """`run.hidden_states`: (token, hidden) float32 per layer, read on access; 0 is the embedding output."""
 
     def __init__(self, part: Part, count: int) -> None:
         self._part, self._count = part, count
@@ -91,7 +91,7 @@ class Layers(Sequence[np.ndarray]):
 
 
 class Holder:
-    """What has arrays of its own in a run, below one name."""
+    """The owner of the arrays under one name in a run."""
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -101,7 +101,7 @@ class Holder:
         return self._part.has(name)
 
     def array(self, name: str, what: str) -> np.ndarray:
-        """An array by its name; `what`: it is, as a sentence says it.
+        """Return an array by its name; `what` names it in an error message.
 
         Raises:
             MissingArrayError: the run does not hold it.
@@ -113,7 +113,7 @@ class Stream(Holder):
     """One sequence of tokens, and its way through the layers.
 
     Attributes:
-        name: "decoder" or "encoder". tokens: what it reads. layers: how many there are.
+        name: "decoder" or "encoder". tokens: what the stream reads. layers: the number of layers.
         final_norm: whether the last of `hidden_states` is already past a final norm.
         hidden_states: per layer (token, hidden) float32; 0 is the embedding output.
     """
@@ -147,23 +147,23 @@ class Stream(Holder):
         return self.hidden_states[-1]
 
     def after_layer(self, layer: int) -> np.ndarray:
-        """(token, hidden) float32: the residual stream after `layer`, before any final norm where that is known."""
+        """(token, hidden) float32: the residual stream after `layer`, before any final norm if the run has that."""
         check("layer", layer, self.layers)
         last = layer == self.layers - 1 and self.has("residual_final")
         return self.residual_final if last else self.hidden_states[layer + 1]
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
-        """What `compute` gives, computed once for this stream: only for results that depend on it alone."""
+        """Return `compute()`, computed once for this stream: only for results that depend on it alone."""
         return self._part.remember(name, compute)
 
 
 class Attention(Holder):
-    """Attention of one kind: queries of one stream, keys of the same or another one.
+    """Attention of one kind: queries of one stream, keys of the same or another stream.
 
     Attributes:
-        kind: "decoder", "encoder" (within that stream) or "cross". asks: the stream of the queries; answers: of the
-            keys.
-        layers, heads: how many there are; heads are query heads, of which several may share a key head.
+        kind: "decoder", "encoder" (within that stream) or "cross". asks: the stream of the queries; answers: that of
+            the keys.
+        layers, heads: how many there are; heads are query heads, several of which may share a key head.
     """
 
     def __init__(self, part: Part, asks: Stream, answers: Stream, heads: int, recipes: Sequence[ScoreRecipe]) -> None:
@@ -176,11 +176,11 @@ class Attention(Holder):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(query, key): how many there are."""
+        """The numbers of queries and keys: (query, key)."""
         return len(self.asks), len(self.answers)
 
     def recipe(self, layer: int) -> ScoreRecipe:
-        """How `layer` makes weights of query and key."""
+        """Return how `layer` makes weights from query and key."""
         check("layer", layer, self.layers)
         return self._recipes[layer]
 
@@ -196,11 +196,11 @@ class Attention(Holder):
         return query, key
 
     def weights(self, layer: int, head: int) -> np.ndarray:
-        """(query, key) float32 of one head, each row sums to 1 (to less with a sink), derived from query and key."""
+        """(query, key) float32 of one head: each row sums to 1 (less with a sink), computed from query and key."""
         return self.rows(layer, head, 0, len(self.asks))
 
     def rows(self, layer: int, head: int, first: int, last: int) -> np.ndarray:
-        """The rows `first` … `last` (exclusive) of `weights`: (query, key) float32, without computing the others."""
+        """Rows `first` … `last` (exclusive) of `weights`: (query, key) float32; the others are not computed."""
         check("head", head, self.heads)
         recipe = self.recipe(layer)
         if not 0 <= first < last <= len(self.asks):
@@ -220,16 +220,16 @@ class Attention(Holder):
 
     @property
     def thumbnails(self) -> np.ndarray:
-        """(layer, head, query, key) uint8: small pictures of all heads, max-pooled."""
+        """(layer, head, query, key) uint8: thumbnails of all heads, max-pooled."""
         return self.array("thumbnails", "the small pictures of all heads")
 
     @property
     def received(self) -> np.ndarray:
-        """(layer, head, key) float32: the attention that each key receives, mean over queries."""
+        """(layer, head, key) float32: the attention that each key receives, averaged over queries."""
         return self.array("received", "the attention that each token receives")
 
     def score(self, name: str) -> np.ndarray:
-        """(layer, head) float32: one score of every head, mean over the queries of this text."""
+        """(layer, head) float32: one score of every head, averaged over the queries of this text."""
         return self.array(f"scores/{name}", "the heads' scores")
 
     def scores(self) -> tuple[str, ...]:
@@ -237,12 +237,12 @@ class Attention(Holder):
         return tuple(name.removeprefix("scores/") for name in self._part.names() if name.startswith("scores/"))
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
-        """What `compute` gives, computed once: only for results that depend on this attention alone."""
+        """Return `compute()`, computed once: only for results that depend on this attention alone."""
         return self._part.remember(("attention", name), compute)
 
 
 def check(name: str, value: int | None, count: int) -> None:
-    """Raise `BadSelectionError` for an index that there is not."""
+    """Raise `BadSelectionError` if the index is out of range."""
     if value is not None and not 0 <= value < count:
         raise BadSelectionError(
             f"There is no {name} {value} in this run; it has {name}s 0 to {count - 1}. Choose one of these."

@@ -1,4 +1,4 @@
-"""A token: one piece of a text, and what a person must know of it."""
+"""A token: one piece of a text, with what a reader needs to know about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-UNREAD = 8  # place of `Token.unread` in a header's row
+UNREAD = 8  # index of `Token.unread` in a header row
 TokenSign = Literal["", "added", "continuation", "unknown", "mask"]
 
 
@@ -16,19 +16,20 @@ class Token:
 
     Attributes:
         id: the vocabulary id.
-        text: what stands in the source text there; the token's own name where it is special; its bytes as
-            `⟨F0 9F⟩` where it is only part of a character.
-        start, end: offsets into the source text (characters); equal where nothing of the text belongs to it.
-        special: a special token ([CLS], <s>, …): added by the tokenizer, or typed (then it has characters of the text).
+        text: the source text at this position; for a special token, its own name; its bytes as `⟨F0 9F⟩` if it is only
+            part of a character.
+        start, end: offsets into the source text (characters); equal if the token covers none of the text.
+        special: a special token ([CLS], <s>, …), added by the tokenizer or typed (a typed one covers characters of the
+            text).
         partial: part of one character; neighbours share its offsets.
         word: index of the word it belongs to, or None.
-        sign: what the text alone does not show. "added": it begins with a space that the tokenizer adds and the text
-            lacks (one that is nothing else stands for no character: its `text` is empty); "continuation": it goes on a
-            word (WordPiece's ##); "unknown": the vocabulary lacks these characters, so the model does not see which
-            they are; "mask": the mask token.
-        unread: (first, last) in `text`, last exclusive: characters of the source that no piece holds, because the
-            tokenizer dropped them. They stand in the label of the token beside them.
-        read: what the piece says where that differs from the text ("cafe" for "Café"), or None.
+        sign: what the text alone does not show. "added": the token begins with a space that the tokenizer adds and the
+            text lacks (a token that is nothing but this space covers no character: its `text` is empty);
+            "continuation": it continues a word (WordPiece's ##); "unknown": the vocabulary lacks these characters, so
+            the model cannot tell which they are; "mask": the mask token.
+        unread: (first, last) in `text`, last exclusive: characters of the source that no token covers because the
+            tokenizer dropped them. They appear in the label of the token beside them.
+        read: how the model reads the token if that differs from the text ("cafe" for "Café"), or None.
     """
 
     id: int
@@ -44,15 +45,15 @@ class Token:
 
     @property
     def given(self) -> bool:
-        """Whether the tokenizer put it there, so that nothing of the text stands here."""
+        """Whether the tokenizer added the token, so that it covers none of the text."""
         return self.special and self.start == self.end
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Token:
-        """A token of a run's header; fields that an older header lacks have their defaults.
+        """Read a token from its row in a run's header; fields that an older header lacks take their defaults.
 
         Raises:
-            TypeError: it has a field or a sign that this version does not know.
+            TypeError: the row has a field or a sign that this version does not know.
         """
         known = list(row)
         if len(known) > UNREAD - 1 and known[UNREAD - 1] not in get_args(TokenSign):
@@ -62,7 +63,7 @@ class Token:
         return cls(*known)
 
     def to_row(self) -> list[Any]:
-        """The fields in order, without those at the end that are at their defaults."""
+        """Return the fields in order, leaving out those at the end that have their defaults."""
         unread = [list(span) for span in self.unread]
         plain = [self.id, self.text, self.start, self.end, self.special, self.partial, self.word]
         more = [self.sign, unread, self.read]

@@ -1,1 +1,1 @@
-"""Work that needs the model: `backend` is how the rest of the program asks for it, the queue and its workers do it."""
+"""Work that needs the model: the rest of the program requests it through `backend`; a queue and its workers do it."""

@@ -1,23 +1,24 @@
-"""`JobBackend`: all that the rest of the program knows of how jobs are done; and the values that it gives.
+"""`JobBackend`: all that the rest of the program knows of how jobs are done; and the values that it returns.
 
-    submit ─► Underway … Underway ─► Done | Failed        asked for one job: poll, progress, cancel
-    watch  ─► {key: Underway | Done | Failed, …}          asked for a set of jobs, which may change: watched
+    submit ─► Underway … Underway ─► Done | Failed        one job: poll, progress, cancel
+    watch  ─► {key: Underway | Done | Failed, …}          a set of jobs, which may change: watched
 
-Whoever waits has a name, the *subscriber*, new for each question. A job has one too, its spec's key, and that is what
-is shared: who asks for a key that is under way waits for the job that is there (single flight), and everyone who waits
-is told the same. A job goes on as long as somebody wants it. To want it is a *lease* of `Settings.lease_seconds`, which
-`poll` and `watched` renew: whoever no longer asks (a closed tab) wants nothing a few seconds later, and a job that
-nobody wants stops. Who comes back after that and polls wants it again, and it begins again. What a job came to is kept
-for whoever waited: half an hour until they ask, ten minutes after they were told. Asking does not use it up.
+Each question comes from a *subscriber*, a name that is new for each question. A job has a name too, its spec's key, and
+the job is what subscribers share: a request for a key that is under way waits for the existing job (single flight), and
+every subscriber gets the same outcome. A job goes on as long as somebody wants it. Wanting it means holding a *lease*
+of `Settings.lease_seconds`, which `poll` and `watched` renew: a subscriber that stops asking (a closed tab) wants
+nothing a few seconds later, and a job that nobody wants stops. A subscriber that polls again after that wants the job
+again, and it starts over. Outcomes are kept for their subscribers: half an hour until they ask, ten minutes after they
+were told. Asking does not use an outcome up.
 
-An outcome is no artifact. That lies in the run store under the job's key; who wants a job looks there first, and
-submits what is not there. A failure is kept for those who waited and for nobody else: who submits the key later begins
-the job again.
+An outcome is not an artifact. Artifacts are in the run store under the job's key; callers look there first, and submit
+only what is missing. A failure is kept for its subscribers and for nobody else: a later submit of the key starts the
+job again.
 
-The web processes call this, from any thread and any process: who submits and who polls need not be the same one.
-Nothing here waits for a job; `InProcessBackend` alone computes it in `submit` and `watch`. The workers' side (take,
-report, finish) is each backend's own. Every method but `health` and `close` raises `StorageError` where the backend
-cannot be read or written (a full disk, say): then nothing was changed, and the sentence is for the page.
+The web processes call this from any thread and any process: submit and poll need not come from the same one. No method
+here waits for a job; only `InProcessBackend` computes it within `submit` and `watch`. The workers' side (take, report,
+finish) is each backend's own. Every method except `health` and `close` raises `StorageError` if the backend cannot be
+read or written (a full disk, say): then nothing has changed, and the message is for the page.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ from dashboard.contracts.job import JobSpec, Progress
 from dashboard.errors import BadRequestError, DashboardError, JobCancelledError
 from dashboard.jobs.failure import JobFailure
 
-MOST_WATCHED = 64  # jobs of one set
+MOST_WATCHED = 64  # jobs in one set
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-# of a subscriber: its outcome is open, known, known and polled
+# a subscriber is unknown, or its outcome is open, known, or known and polled
 Standing = Literal["unknown", "waiting", "known", "told"]
 
 
 @dataclass(frozen=True)
 class Underway:
-    """A job that is not at its end.
+    """A job that has not ended.
 
     Attributes:
-        at: where it is, or where the preparation is that it waits for; of phase "queued" while it has not begun.
-        seconds: since it began, or since it was asked for.
+        at: its progress, or that of the preparation it waits for; phase "queued" until it begins.
+        seconds: since it began, or since it was requested.
         ahead: how many jobs come before it, while it is queued; else None.
     """
 
@@ -58,20 +59,19 @@ class Underway:
 
 @dataclass(frozen=True)
 class Done:
-    """A job that has a result: its function's name, and the key of its artifact in the run store."""
+    """A job with a result: its function's name, and the key of its artifact in the run store."""
 
     job: str
     artifact: str
 
     def to_json(self, serial: str) -> dict[str, Any]:
-        """{"run", "job", "serial"}; the serial makes the same outcome for two subscribers two values."""
+        """{"run", "job", "serial"}; the serial makes the same outcome differ between two subscribers."""
         return {"run": self.artifact, "job": self.job, "serial": serial}
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that has no result, or a question that was refused before it was a job: then `job` and `key` may be
-    empty."""
+    """A job without a result, or a request refused before it became a job: then `job` and `key` may be empty."""
 
     failure: JobFailure
     job: str = ""
@@ -79,12 +79,12 @@ class Failed:
 
     @classmethod
     def of(cls, error: DashboardError, job: str = "", key: str = "") -> Failed:
-        """For an error with a sentence."""
+        """Make the outcome for an error with a message."""
         return cls(JobFailure.of(error), job, key)
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was cancelled by whoever is told so, which is no error."""
+        """Whether the subscriber itself cancelled the job, which is not an error."""
         return self.failure.kind == JobCancelledError.__name__
 
     def to_json(self, serial: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unasked:
-    """Nothing was asked for, so there is nothing to tell."""
+    """Nothing was requested, so there is nothing to report."""
 
     def to_json(self, serial: str) -> dict[str, Any]:
         return {"unasked": True, "serial": serial}
@@ -112,11 +112,11 @@ class Unasked:
 
 Outcome = Done | Failed | Unasked
 State = Underway | Outcome
-Watched = Mapping[str, State]  # by key of the spec that was asked for
+Watched = Mapping[str, State]  # by key of the requested spec
 
 
 def outcome_from_json(raw: Mapping[str, Any]) -> Outcome:
-    """What an outcome's `to_json` wrote."""
+    """Parse an outcome that `to_json` wrote."""
     if "run" in raw:
         return Done(str(raw["job"]), str(raw["run"]))
     if "error" in raw:
@@ -127,11 +127,11 @@ def outcome_from_json(raw: Mapping[str, Any]) -> Outcome:
 
 @dataclass(frozen=True)
 class Health:
-    """The workers in one word, for /health and for the page.
+    """The state of the workers in one word, for /health and for the page.
 
     Attributes:
         worker: "ready", "busy", "starting" or "none". models: which are loaded. queue: how many jobs wait.
-        message: what a worker says of itself, or why there is none.
+        message: what a worker reports about itself, or why there is none.
     """
 
     worker: str
@@ -144,12 +144,12 @@ class Health:
 
 
 def watched_as(watcher: str, key: str) -> str:
-    """The subscriber in whose name a watcher waits for one job of its set: `cancel` takes it, and so does `poll`."""
+    """Return the subscriber in whose name a watcher waits for one job of its set: `cancel` and `poll` accept it."""
     return f"{watcher}/{key}"
 
 
 def wanted(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
-    """A set of jobs by their keys; raises `BadRequestError` where it is too large for a watch."""
+    """Return a set of jobs by their keys; raise `BadRequestError` if it is too large for a watch."""
     found = {spec.key: spec for spec in specs}
     if len(found) > MOST_WATCHED:
         raise BadRequestError(
@@ -159,48 +159,46 @@ def wanted(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
 
 
 class JobBackend(Protocol):
-    """See the module's text for what holds of all methods."""
+    """See the module docstring for what holds for all methods."""
 
-    # ---- one job
-    # ---------------------------------------------------------------------------------------------------------
+    # ---- one job -----------------------------------------------------------------------------------------------------
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
-        """Wait for a job, which begins unless it is under way, after the preparation that it needs.
+        """Wait for a job, starting it unless it is under way, after the preparation that it needs.
 
         Args:
             subscriber: a new name for this question. owner: the visitor who asks; visitors take turns and have limits
-                of their own, "" has no name and only the limits of all.
+                of their own; "" has no name and only the limits of all.
 
         Raises:
-            QueueFullError: this visitor, or all of them, have as much waiting as the settings allow. The subscriber is
-                not known then: whoever is to be told by `poll` is told through `deliver`.
+            QueueFullError: this visitor, or all together, have as much waiting as the settings allow. The subscriber is
+                then unknown: use `deliver` so that its `poll` gets the refusal.
         """
 
     def deliver(self, subscriber: str, outcome: Outcome) -> None:
-        """Tell a subscriber at once, without any job: `poll` gives this outcome, in every web process."""
+        """Give a subscriber an outcome at once, without a job: `poll` returns it, in every web process."""
 
     def poll(self, subscriber: str) -> Outcome | None:
-        """What the subscriber's job came to; None while that is open. Renews the lease.
+        """Return the outcome of the subscriber's job; None while that is open. Renews the lease.
 
-        An unknown subscriber gets a failure that says so. Where the backend cannot be written, the answer is None as
-        long as the lease lasts, and then a failure for now: the job may still end well.
+        An unknown subscriber gets a failure that says so. If the backend cannot be written, the answer is None as long
+        as the lease lasts, and then a provisional failure: the job may still succeed.
         """
 
     def progress(self, subscriber: str) -> Underway | None:
-        """Where the job is; None where the outcome is known, or the subscriber is not. Renews nothing."""
+        """Return the job's progress; None if the outcome is known, or the subscriber unknown. Renews nothing."""
 
     def standing(self, subscriber: str) -> Standing:
-        """Whether the outcome is open, known, or known and polled. Renews nothing, and is cheap."""
+        """Return whether the outcome is open, known, or known and polled. Renews nothing, and is cheap."""
 
     def cancel(self, subscriber: str) -> None:
-        """The subscriber does not want its job any more, and is told that it was cancelled; the job goes on for others.
+        """End the subscriber's wait, with a cancellation as its outcome; the job goes on for others.
 
-        A job that nobody wants takes notice a tenth of a second later: who submits it again within that time keeps it,
-        with all that it has done. After an outcome, or for an unknown subscriber, nothing happens.
+        A job that nobody wants stops a tenth of a second later: submitting it again within that time keeps it, with all
+        its work so far. After an outcome, or for an unknown subscriber, nothing happens.
         """
 
-    # ---- a set of jobs
-    # ---------------------------------------------------------------------------------------------------
+    # ---- a set of jobs -----------------------------------------------------------------------------------------------
 
     def watch(
         self,
@@ -211,39 +209,37 @@ class JobBackend(Protocol):
         turn: int = 0,
         refused: Mapping[str, Failed] = NOTHING,
     ) -> Watched:
-        """Want exactly these jobs, in place of those that this watcher wanted before; gives the state of each by its
-        key.
+        """Want exactly these jobs, instead of this watcher's previous ones; return the state of each by its key.
 
-        What stays in the set goes on untouched, with its progress or its outcome. What is new to it is submitted. What
-        has left it is wanted by this watcher no longer: it stops unless others want it, and what it came to is
-        forgotten. All of that happens or, with `StorageError`, nothing.
+        Jobs that stay in the set go on untouched, with their progress or outcome. New ones are submitted. Those that
+        have left the set are no longer wanted by this watcher: they stop unless others want them, and their outcomes
+        are forgotten. All of that happens or, with `StorageError`, nothing.
 
         A job that cannot be queued, has failed or was cancelled (`cancel(watched_as(watcher, key))`) says so in its
-        state and holds up no other. It is tried again where `again` names it, or when it comes back into the set.
+        state and delays no other. It is tried again if `again` names it, or when it comes back into the set.
 
         Args:
-            watcher: names the page, the same whenever its set changes; two pages have two names.
-            again: keys of the set that are submitted again, unless they are under way.
-            turn: which of its sets this is, for a watcher that counts them: requests overtake one another on their way
-                through threads and processes. One that is older than the set that is known changes nothing, and gives
-                that one's states.
-            refused: what belongs to the set and was refused before it was a job, by key: that is its state.
+            watcher: names the page, unchanged when its set changes; two pages have two names.
+            again: keys in the set to submit again, unless they are under way.
+            turn: number of this set, for a watcher that counts them, because requests overtake one another on their way
+                through threads and processes. A set older than the known one changes nothing, and returns the known
+                one's states.
+            refused: members of the set that were refused before they became jobs, by key: that is their state.
 
         Raises:
             BadRequestError: more than `MOST_WATCHED` jobs.
         """
 
     def watched(self, watcher: str) -> Watched | None:
-        """The states of the jobs that a watcher wants, and a sign that it still does: all leases are renewed.
+        """Return the states of the jobs that a watcher wants, and renew all their leases.
 
-        None for a watcher that is not known, or that was forgotten with the backend's records: it watches again.
+        None for a watcher that is unknown, or was forgotten with the backend's records: it must watch again.
         """
 
-    # ---- the server
-    # ------------------------------------------------------------------------------------------------------
+    # ---- the server --------------------------------------------------------------------------------------------------
 
     def health(self) -> Health:
-        """How the workers are."""
+        """Return the state of the workers."""
 
     def close(self) -> None:
-        """Let go of what this thread holds open."""
+        """Release what this thread holds open."""

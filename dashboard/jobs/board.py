@@ -1,8 +1,8 @@
 """The board: which jobs wait, in whose name, whose turn it is, and which jobs run. A plain value.
 
-Visitors take turns, so that a visitor with fifty jobs does not hold off another's one: `turns` names each visitor with
-a waiting job once, the one whose turn is next first. Whoever was served goes to the end, and so does whoever comes new.
-A job that several visitors wait for is taken at the first of their turns. All jobs of a rank come before those of the
+Visitors take turns, so that a visitor with fifty jobs does not hold up another visitor's one: `turns` names each
+visitor with a waiting job once, the next one first. A visitor who was served goes to the end, and so does a new one. A
+job that several visitors wait for is taken at the earliest of their turns. All jobs of a rank come before those of the
 next.
 """
 
@@ -18,9 +18,13 @@ from dashboard.contracts.job import Rank
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that waits: the visitors who wait for it ("" is whoever has no name), its payload's size in bytes, whether
-    a worker may take it: a job whose model is being prepared has no turn yet; its rank; and whether everybody has left
-    it, so that it goes in a moment unless somebody comes back, and counts for nobody until then."""
+    """A waiting job.
+
+    `owners`: the visitors who wait for it ("" for those without a name). `size`: its payload in bytes. `ready`: whether
+    a worker may take it; a job whose model is being prepared has no turn yet. `rank`: as in its `JobSpec`. `left`:
+    whether everybody has left it, so that it is about to be dropped unless somebody comes back, and counts for nobody
+    until then.
+    """
 
     key: str
     owners: tuple[str, ...] = ("",)
@@ -32,8 +36,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Board:
-    """The jobs that wait, first come first, the owners in the order of their turns, and the keys of the jobs that
-    run."""
+    """The waiting jobs in order of arrival, the owners in order of their turns, and the keys of the running jobs."""
 
     waiting: tuple[Waiting, ...] = ()
     turns: tuple[str, ...] = ()
@@ -41,18 +44,18 @@ class Board:
 
     @property
     def queued(self) -> tuple[str, ...]:
-        """Keys of the jobs that may be taken, in the order in which they will be."""
+        """Keys of the jobs that may be taken, in the order of their turns."""
         return tuple(key for key, _owner in self.in_turn())
 
     def job(self, key: str) -> Waiting | None:
-        """The entry of a job that waits."""
+        """Return the entry of a waiting job."""
         return next((job for job in self.waiting if job.key == key), None)
 
     def in_turn(self, served: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-        """The jobs that may be taken, with the owner whose turn takes each, in the order in which they will be.
+        """Yield the jobs that may be taken, each with the owner at whose turn it is taken, in order.
 
         Args:
-            served: owners who have a long job that runs; no other is taken at their turns.
+            served: owners whose long job is running; no other long job is taken at their turns.
         """
         turns = dict.fromkeys(self.turns)
         for rank in Rank:
@@ -62,11 +65,11 @@ class Board:
                     if rank < Rank.LONG or owner not in served:
                         rows.setdefault(owner, deque()).append(job.key)
             for key, owner in _around(rows):
-                turns[owner] = turns.pop(owner, None)  # to the end
+                turns[owner] = turns.pop(owner, None)  # move to the end
                 yield key, owner
 
     def put(self, job: Waiting, first: bool = False) -> Board:
-        """The board with a job that waits: in its old place, at the end, or `first` of all."""
+        """Return the board with a waiting job: in its old place, at the end, or `first` of all."""
         others, turns = tuple(other for other in self.waiting if other.key != job.key), self.turns
         if first:
             placed, front = (job, *others), job.owners[:1]
@@ -78,17 +81,17 @@ class Board:
         return Board(placed, turns, self._running_without(job.key))._tidied()
 
     def of(self, owner: str) -> tuple[Waiting, ...]:
-        """The jobs that a visitor waits for."""
+        """Return the jobs that a visitor waits for."""
         return tuple(job for job in self.waiting if owner in job.owners and not job.left)
 
     def take(self, key: str, owner: str) -> Board:
-        """The board after a worker took a job at an owner's turn."""
+        """Return the board after a worker took a job at an owner's turn."""
         turns = (*(other for other in self.turns if other != owner), owner)
         waiting = tuple(job for job in self.waiting if job.key != key)
         return replace(self, waiting=waiting, turns=turns, running=(*self._running_without(key), key))._tidied()
 
     def without(self, key: str) -> Board:
-        """The board without a job."""
+        """Return the board without a job."""
         waiting = tuple(job for job in self.waiting if job.key != key)
         return replace(self, waiting=waiting, running=self._running_without(key))._tidied()
 
@@ -96,7 +99,7 @@ class Board:
         return tuple(other for other in self.running if other != key)
 
     def _tidied(self) -> Board:
-        """`turns` names each owner of a waiting job once; new ones come last."""
+        """Return the board with each owner of a waiting job once in `turns`, new ones last."""
         owners = dict.fromkeys(owner for job in self.waiting for owner in job.owners)
         kept = [owner for owner in self.turns if owner in owners]
         return replace(self, turns=tuple(dict.fromkeys((*kept, *owners))))
@@ -107,7 +110,7 @@ class Board:
 
     @classmethod
     def from_json(cls, raw: object) -> Board:
-        """The board as it was written; an empty one for anything else."""
+        """Parse a stored board; an empty one for anything else."""
         try:
             rows = raw["waiting"]  # type: ignore[index]
             waiting = tuple(_entry(*row) for row in rows)
@@ -117,7 +120,7 @@ class Board:
 
 
 def counted(ranks: Collection[Rank]) -> str:
-    """Jobs by what they give: "1 run", "3 results", "4 runs and results"."""
+    """Count jobs by what they produce: "1 run", "3 results", "4 runs and results"."""
     runs = sum(rank == Rank.USUAL for rank in ranks)
     what = "run" if runs else "result"
     if 0 < runs < len(ranks):
@@ -132,7 +135,7 @@ def _entry(
 
 
 def _around(rows: dict[str, deque[str]]) -> Iterator[tuple[str, str]]:
-    """A job of each owner in turn, each job once."""
+    """Yield a job of each owner in turn, each job once."""
     taken: set[str] = set()
     while rows:
         for owner, row in list(rows.items()):

@@ -1,13 +1,13 @@
-"""The queue's cache: diskcache on a database that several processes share, and that heals.
+"""The queue's cache: diskcache on a database that several processes share, and that repairs itself.
 
-What other programs and full disks do to a database is met here, so that everyone above meets one error:
+What other programs and full disks do to a database is handled here, so that all callers see only one error:
 
-    damaged (garbage, cut short)     under a lock between processes it is set aside as `broken.db` and a new one is
-    begun deleted, or replaced             noticed at the next use by the file's identity; every process goes over to
-    the new file the disk is full, or locked      `StorageError` at once, nothing is written; the next use tries again
+    damaged (garbage, truncated)    one process, under a lock, sets it aside as `broken.db` and creates a new one
+    deleted, or replaced            the next use notices by the file's identity; every process moves to the new file
+    the disk is full, or locked     `StorageError` at once, nothing is written; the next use tries again
 
-A new database is empty: workers enter themselves again, and pages are told that their run is no longer known. Saved
-runs lie elsewhere. Values are kept inside the database, so that no file is left over when it goes.
+A new database is empty: workers enter themselves again, and pages learn that their run is no longer known. Saved runs
+are stored elsewhere. Values are kept inside the database, so that no file is left over when it is deleted.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ Identity = tuple[int, int]
 
 
 def open_cache(folder: Path) -> HealingCache:
-    """The cache of a folder, made with mode 0700; one whose database is damaged is begun anew.
+    """Open the cache of a folder, made with mode 0700; a damaged database is replaced by a new one.
 
     Raises:
-        SettingsError: the folder cannot be made or written.
+        SettingsError: the folder cannot be created or written.
     """
     try:
         private_folder(folder).chmod(0o700)
@@ -73,10 +73,11 @@ def open_cache(folder: Path) -> HealingCache:
 
 
 class HealingCache(diskcache.Cache):
-    """A cache whose reads and transactions raise `StorageError` and nothing else of the database's.
+    """A cache whose reads and transactions raise `StorageError` instead of database errors.
 
     Attributes:
-        failed_at: when this process last could not use it (monotonic); who cannot write does not judge who is silent.
+        failed_at: when this process last could not use it (monotonic); a process that cannot write must not judge which
+            others are silent.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,8 +85,7 @@ class HealingCache(diskcache.Cache):
         self._path = folder / DATABASE
         super().__init__(str(folder), **_options())
 
-    # ---- connections: one a thread, of the file that is there now
-    # -----------------------------------------------------
+    # ---- connections: one per thread, to the current file ------------------------------------------------------------
 
     @property
     def _txn_id(self) -> int | None:
@@ -108,7 +108,7 @@ class HealingCache(diskcache.Cache):
             self.close()
         if getattr(local, "con", None) is None:
             local.file = None
-            if _identity(self._path) is None and self._timeout:  # not while the constructor makes it
+            if _identity(self._path) is None and self._timeout:  # not while the constructor creates it
                 repair(self._path.parent)
             before = _identity(self._path)
             connection = super()._con
@@ -116,8 +116,7 @@ class HealingCache(diskcache.Cache):
             return connection
         return super()._con
 
-    # ---- what the tables of jobs and workers use
-    # ----------------------------------------------------------------------------
+    # ---- used by the tables of jobs and workers ----------------------------------------------------------------------
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         return self._safely(lambda: diskcache.Cache.get(self, *args, **kwargs))
@@ -139,7 +138,7 @@ class HealingCache(diskcache.Cache):
 
     @contextlib.contextmanager
     def transact(self, retry: bool = False) -> Iterator[None]:
-        """One transaction: all of it or nothing. Raises `StorageError` where the database cannot do it."""
+        """Run one transaction: all of it or nothing. Raises `StorageError` if the database cannot do it."""
         try:
             with self._transact(retry):
                 yield
@@ -158,7 +157,7 @@ class HealingCache(diskcache.Cache):
                 yield connection.execute, left.append
                 connection.execute("COMMIT")
             except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # SQLite itself may have rolled back, or the file is no more
+                with contextlib.suppress(sqlite3.Error):  # SQLite itself may have rolled back, or the file may be gone
                     connection.execute("ROLLBACK")
                 raise
             finally:
@@ -168,7 +167,7 @@ class HealingCache(diskcache.Cache):
                 self._disk.remove(name)
 
     def _begin(self) -> sqlite3.Connection:
-        """This thread's connection, in a transaction; a damaged database is replaced on the way, once."""
+        """Return this thread's connection, in a transaction, after replacing a damaged database, once."""
         deadline, mended = time.monotonic() + PATIENCE_SECONDS, False
         while True:
             try:
@@ -183,8 +182,7 @@ class HealingCache(diskcache.Cache):
                 mended = True
 
     def _safely(self, operation: Callable[[], T]) -> T:
-        """An operation; outside of a transaction it is tried again on the new database where the old one was
-        damaged."""
+        """Run an operation; outside a transaction, if the database was damaged, run it again on the new one."""
         inside = self._txn_id is not None
         for last in (inside, True):
             try:
@@ -195,7 +193,7 @@ class HealingCache(diskcache.Cache):
         raise AssertionError("unreachable")
 
     def _failure(self, error: Exception) -> StorageError:
-        """What is told of an error; what is damaged is mended, so that the next use finds a whole database."""
+        """Return the `StorageError` for an error, repairing any damage, so that the next use finds a whole database."""
         self.failed_at = time.monotonic()
         if _is_full(error):
             return StorageError(FULL, str(error))
@@ -204,7 +202,7 @@ class HealingCache(diskcache.Cache):
         return StorageError(DAMAGED if self._mend(error) else UNUSABLE, str(error))
 
     def _mend(self, error: Exception) -> bool:
-        """Drop this thread's connection and see to the database; False where that cannot help."""
+        """Drop this thread's connection and repair the database; False if that cannot help."""
         if _is_full(error) or _is_busy(error):
             return False
         try:
@@ -224,11 +222,11 @@ SET_ASIDE = b"This database of the queue was found empty.\n"
 
 
 def repair(folder: Path, drop: Callable[[], None] = lambda: None) -> None:
-    """See to it that the folder has a whole database, whoever asks first; a damaged one is set aside.
+    """Make sure that the folder has a whole database; the first caller does it, and sets a damaged one aside.
 
     Args:
         drop: closes the caller's own connection, while nobody else repairs: closing the last one deletes the database's
-            log by its name, which may be a new database's by then.
+            log by its name, which may by then belong to a new database.
 
     Raises:
         OSError, sqlite3.Error: the folder cannot be written, or its disk is full.
@@ -239,7 +237,7 @@ def repair(folder: Path, drop: Callable[[], None] = lambda: None) -> None:
             try:
                 _make_whole(folder)
                 return
-            except sqlite3.OperationalError as error:  # who still had the old one open took the new one's log away
+            except sqlite3.OperationalError as error:  # a process with the old one still open deleted the new one's log
                 if not tries_left or _is_full(error) or _is_busy(error):
                     raise
                 time.sleep(TRY_SECONDS)
@@ -249,19 +247,19 @@ def _make_whole(folder: Path) -> None:
     path = folder / DATABASE
     if path.exists() and not _is_whole(path):
         log.error("the queue's database in %s is damaged; it is set aside as %s and a new one is begun", folder, ASIDE)
-        if not path.stat().st_size:  # who still has an empty database open deletes the log of that name: the new one's
+        if not path.stat().st_size:  # closing an emptied database deletes the log of that name: the new one's
             path.write_bytes(SET_ASIDE)
         path.replace(folder / ASIDE)
     elif not path.exists():
         log.info("a new database for the queue in %s", folder)
-    if not path.exists():  # else SQLite would bring what is in the old one's log into the new one
+    if not path.exists():  # else SQLite would replay the old database's log into the new one
         for end in ("-wal", "-shm"):
             (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
     diskcache.Cache(str(folder), **_options()).close()
 
 
 def _options() -> dict[str, Any]:
-    """Settings of diskcache. Memory mapping is off: reading a mapped file that someone cuts short kills the process."""
+    """Settings of diskcache. Memory mapping is off: reading a mapped file that someone truncates kills the process."""
     return {
         "timeout": BUSY_SECONDS,
         "disk": JsonDisk,
@@ -273,9 +271,10 @@ def _options() -> dict[str, Any]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether SQLite can read all of it, and it is ours: one that was emptied has no tables, and those who had it open
-    would mix their memory of it with what is new. (Opening it by any other means would drop this process's locks on
-    it.)"""
+    """Whether SQLite can read all of it, and it is ours: an emptied file has no tables, and processes that had it open
+    would mix their cached pages with the new content. (Opening it by any other means would drop this process's locks on
+    it.)
+    """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

@@ -1,7 +1,7 @@
 """A diskcache that never unpickles: numbers, text and bytes as they are, everything else as JSON.
 
 diskcache pickles by default, and unpickling a value that someone planted in the cache folder would run their code. Here
-a pickled value is a miss. The folder is private (mode 0700) as well.
+a pickled value is a miss. The folder is private (mode 0700), too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WHOLE_NUMBERS = range(-(2**63), 2**63)
 
 
 class RefusedValueError(OSError):
-    """A pickled value; an OSError, so that diskcache takes it for a value that is not there."""
+    """A pickled value; an OSError, so that diskcache treats it as a missing value."""
 
 
 class JsonDisk(diskcache.Disk):
@@ -54,5 +54,5 @@ class JsonDisk(diskcache.Disk):
 
 def _native(value: Any) -> bool:
     if type(value) is float:
-        return math.isfinite(value)  # SQLite keeps NaN as nothing
+        return math.isfinite(value)  # SQLite stores NaN as NULL
     return type(value) is str or (type(value) is int and value in WHOLE_NUMBERS)

@@ -27,19 +27,19 @@ from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import WatchRecord
 from dashboard.settings import Settings
 
-KEEP_SECONDS = DELIVERED_SECONDS / 4  # between two times that what a watch was told is kept for longer
+KEEP_SECONDS = DELIVERED_SECONDS / 4  # between two extensions of how long a watch's outcomes are kept
 
 
 class DiskcacheBackend:
-    """`JobBackend` on a `JobQueue`: each subscriber is a subscription there, and each watcher's set one record beside
-    them."""
+    """`JobBackend` on a `JobQueue`: each subscriber is a subscription there, and each watcher's set is one record
+    beside them."""
 
     def __init__(self, queue: JobQueue) -> None:
         self.queue = queue
 
     @classmethod
     def from_settings(cls, settings: Settings) -> DiskcacheBackend:
-        """Of this server; raises `SettingsError` where the cache folder cannot be written."""
+        """Open this server's backend; raise `SettingsError` if the cache folder cannot be written."""
         return cls(JobQueue.from_settings(settings))
 
     def submit(self, spec: JobSpec, subscriber: str, owner: str = "") -> None:
@@ -92,7 +92,7 @@ class DiskcacheBackend:
         if found is None:
             return None
         if not 0 <= time.time() - found.renewed < KEEP_SECONDS:
-            with contextlib.suppress(StorageError):  # then soon, and nothing has left yet
+            with contextlib.suppress(StorageError):  # try again soon; nothing has expired yet
                 self._keep(watcher, found)
         return self._states(watcher, found.keys)
 
@@ -103,8 +103,7 @@ class DiskcacheBackend:
         self.queue.close()
 
     def _is_due(self, subscriber: str, again: bool) -> bool:
-        """Whether a job that stays wanted must be submitted again: nobody knows what it came to, or that did not
-        please."""
+        """Whether a job that stays wanted must be submitted again: its outcome is unknown, or it should run again."""
         standing = self.queue.standing(subscriber)
         return standing == "unknown" or (again and standing != "waiting")
 
@@ -118,12 +117,12 @@ class DiskcacheBackend:
         return {key: self._state(watched_as(watcher, key)) for key in keys}
 
     def _state(self, subscriber: str) -> State:
-        """Asked once more where the job ends between the two questions."""
+        """Return a job's state, asking once more if the job ends between the two questions."""
         found = self.poll(subscriber) or self.progress(subscriber) or self.poll(subscriber)
         return found or Underway(Progress("queued"))
 
     def _keep(self, watcher: str, found: WatchRecord) -> None:
-        """A watch goes on for as long as its page asks, and so does all that it was told."""
+        """Keep a watch, and all its outcomes, for as long as its page asks."""
         with self.queue.job_table.change():
             self.queue.job_table.put_watch(watcher, replace(found, renewed=time.time()))
             for key in found.keys:

@@ -1,5 +1,4 @@
-"""Once a minute, beside the supervisor: what killed processes left is swept, and the cache folder is kept within its
-budget."""
+"""Housekeeping, once a minute, beside the supervisor: sweep leftovers and keep the cache folder within its budget."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ HOUSEKEEPING_SECONDS = 60.0
 
 @contextlib.contextmanager
 def kept_tidy(settings: Settings) -> Iterator[None]:
-    """Tidy up at once and then every minute, in a thread of its own: a slow disk holds up nobody."""
+    """Tidy up at once and then every minute, in a separate thread, so that a slow disk holds up nobody."""
     ended = threading.Event()
     thread = threading.Thread(target=_keep_tidy, args=(settings, ended), name="housekeeping", daemon=True)
     thread.start()
@@ -48,7 +47,7 @@ def _keep_tidy(settings: Settings, ended: threading.Event) -> None:
 
 
 def tidy(settings: Settings) -> None:
-    """Sweep everywhere, then let leave what is over the budget.
+    """Sweep everywhere, then delete what exceeds the budget.
 
     Raises:
         OSError: the cache folder cannot be used.
@@ -58,7 +57,7 @@ def tidy(settings: Settings) -> None:
 
 
 def sweep(settings: Settings) -> None:
-    """Remove what killed processes left in any folder of this server, once nobody has written to it for long enough."""
+    """Remove what killed processes left in this server's folders, once nobody has written to it for long enough."""
     for folder in (settings.cache_dir, settings.runs_folder, settings.queue_folder, settings.visitors_folder):
         remove_left(folder, "*.part", f"{PROBE}*", f"{UNFINISHED}*")
     remove_left(settings.cache_dir / ANNOUNCED, "*.part")

@@ -1,5 +1,4 @@
-"""The backend of a page whose models, if any, are in this process (a notebook): a job is computed by whoever submits
-it."""
+"""The backend of a page whose models, if any, are in this process (a notebook): submitting a job computes it."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ MOST_KEPT = 1_000  # outcomes, and watchers
 
 @dataclass
 class _Kept:
-    """An outcome, and whether it was told."""
+    """An outcome, and whether it was delivered."""
 
     outcome: Outcome
     told: bool = False
@@ -43,18 +42,18 @@ class _Kept:
 class InProcessBackend:
     """`JobBackend` without queue or worker: every outcome is known at once, and is kept in memory.
 
-    Nothing is ever under way between two calls, so there is nothing to report, to cancel or to share; each outcome is
-    known to this process alone.
+    Nothing is ever under way between two calls, so there is nothing to report, to cancel or to share; only this process
+    knows the outcomes.
 
     Args:
-        compute: leaves the artifact that a spec names in the store, or raises a `DashboardError` whose sentence the
-            page shows.
+        compute: puts the artifact that a spec names into the store, or raises a `DashboardError` whose message the page
+            shows.
     """
 
     def __init__(self, store: RunStore, compute: Compute) -> None:
         self._store, self._compute = store, compute
         self._outcomes: FIFOCache[str, _Kept] = FIFOCache(MOST_KEPT)
-        # their keys, and which turn that is
+        # each watcher's keys, and the turn of that set
         self._watches: FIFOCache[str, tuple[tuple[str, ...], int]] = FIFOCache(MOST_KEPT)
         self._lock = threading.Lock()
 

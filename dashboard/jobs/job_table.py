@@ -1,12 +1,12 @@
-"""The job_table: how the queue's records lie in the cache.
+"""The job table: how the cache stores the queue's records.
 
     board, board:prepare     a `Board` for each lane: the jobs that wait, whose turn it is, and the jobs that run
     job:KEY                  a `JobRecord`            payload:KEY    its function's arguments, which may be long
     lapsed                   keys and sizes of payloads whose page went silent and may come back
     subscription:ID          a `Subscription`         watch:ID       a `WatchRecord`
 
-A payload leaves when its job ends. Ended jobs and what pages were told are forgotten after half an hour, sooner where
-the records take more than `MOST_RECORD_BYTES`.
+A payload is deleted when its job ends. Ended jobs and outcomes are forgotten after half an hour, sooner if the
+records take more than `MOST_RECORD_BYTES`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from dashboard.jobs.board import Board
 from dashboard.jobs.cache import HealingCache
 from dashboard.jobs.records import JobRecord, Subscription, WatchRecord
 
-KEPT_SECONDS = 3600.0  # for a subscription that is open: renewed as long as its page asks
-TOLD_SECONDS = 1800.0  # for ended jobs, and what pages will be told
-DELIVERED_SECONDS = 600.0  # for what a page was told: only a reply that was lost on the way is asked for again
-MOST_RECORD_BYTES = 32_000_000  # of the database, beside the payloads of jobs that wait
+KEPT_SECONDS = 3600.0  # for an open subscription: renewed as long as its page asks
+TOLD_SECONDS = 1800.0  # for ended jobs, and outcomes not yet delivered
+DELIVERED_SECONDS = 600.0  # for delivered outcomes: only a reply that was lost on the way is requested again
+MOST_RECORD_BYTES = 32_000_000  # of the database, besides the payloads of waiting jobs
 MOST_LAPSED_BYTES = 4_000_000
 BOARDS: dict[Lane, str] = {"compute": "board", "prepare": "board:prepare"}
 
 
 class JobTable:
-    """Reads and writes records; whoever does several of these at once does them inside `change`."""
+    """Reads and writes records; callers that do several of these as one step do so inside `change`."""
 
     def __init__(self, cache: HealingCache) -> None:
         self._cache = cache
 
     def change(self) -> AbstractContextManager[None]:
-        """One transaction: nobody else writes meanwhile, and all of it happens or nothing."""
+        """Open one transaction: nobody else writes meanwhile, and all of it happens or nothing."""
         return self._cache.transact(retry=True)
 
     def job(self, key: str) -> JobRecord | None:
@@ -53,7 +53,7 @@ class JobTable:
         self._cache.set(f"payload:{key}", payload, retry=True)
 
     def keep_payload(self, key: str) -> None:
-        """The job begins again: its payload stays until it ends."""
+        """Keep the payload of a job that begins again until it ends."""
         self._cache.touch(f"payload:{key}", expire=None, retry=True)
         self._put_lapsed([entry for entry in self._lapsed() if entry[0] != key])
 
@@ -61,8 +61,7 @@ class JobTable:
         self._cache.delete(f"payload:{key}", retry=True)
 
     def lapse_payload(self, key: str, size: int) -> None:
-        """The job ended because its pages went silent: its payload stays as long as there is room, in case one comes
-        back."""
+        """Keep the payload of a job whose pages went silent, as long as there is room, in case one comes back."""
         entries = [*(entry for entry in self._lapsed() if entry[0] != key), (key, size)]
         while sum(size for _key, size in entries) > MOST_LAPSED_BYTES:
             self.drop_payload(entries.pop(0)[0])
@@ -90,7 +89,7 @@ class JobTable:
         self._cache.set(BOARDS[lane], board.to_json(), retry=True)
 
     def shed(self) -> None:
-        """Forget what pages were told early, the oldest first, where the records take too much room."""
+        """Forget delivered outcomes early, the oldest first, if the records take too much room."""
         payloads = sum(job.size for job in self.board().waiting) + MOST_LAPSED_BYTES
         for share in (0.25, 0.5, 0.75, 1.0):
             if self._cache.volume() <= MOST_RECORD_BYTES + payloads:

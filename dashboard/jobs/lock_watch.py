@@ -1,9 +1,8 @@
-"""Watches who holds the queue's lock: a process that freezes while it writes would keep everyone else from writing for
-ever.
+"""Watches who holds the queue's lock: a process that freezes while writing would block all other writers forever.
 
-Its supervisor among them: where it cannot write, it cannot judge who is silent. So a thread of the supervisor's looks
-at what the system says of the lock (Linux: /proc/locks), for which nothing is written, and ends the process, which
-frees the lock.
+That includes its supervisor, which cannot judge who is silent if it cannot write. So a thread of the supervisor checks
+what the system says about the lock (Linux: /proc/locks), which requires no writing, and ends the process, which frees
+the lock.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from dashboard.jobs.cache import DATABASE
 
 log = logging.getLogger(__name__)
 SYSTEMS_LOCKS = Path("/proc/locks")
-LOCKED = (DATABASE, f"{DATABASE}-shm")  # what SQLite locks to write
+LOCKED = (DATABASE, f"{DATABASE}-shm")  # the files that SQLite locks to write
 LOOK_SECONDS = 0.5
-HELD_SECONDS = 10.0  # a change takes milliseconds, and who waits to make one has twice this patience
+HELD_SECONDS = 10.0  # a change takes milliseconds, and processes wait twice this long to make one
 
 
 @contextlib.contextmanager
 def lock_watched(folder: Path, ours: Callable[[], Collection[int]]) -> Iterator[None]:
-    """End those processes of `ours` that do not give the lock of the queue in `folder` back, in a thread of its own."""
+    """End those processes of `ours` that do not release the lock of the queue in `folder`, in a separate thread."""
     ended = threading.Event()
     thread = threading.Thread(target=_watch, args=(folder, ours, ended), name="lock watch", daemon=True)
     thread.start()
@@ -38,7 +37,7 @@ def lock_watched(folder: Path, ours: Callable[[], Collection[int]]) -> Iterator[
 
 
 def _watch(folder: Path, ours: Callable[[], Collection[int]], ended: threading.Event) -> None:
-    looks: dict[int, int] = {}  # process → at how many looks, one after another, it has held the lock
+    looks: dict[int, int] = {}  # process → at how many successive looks it has held the lock
     while not ended.wait(LOOK_SECONDS):
         try:
             found = holders(folder) & set(ours())
@@ -55,7 +54,7 @@ def _watch(folder: Path, ours: Callable[[], Collection[int]], ended: threading.E
 
 
 def holders(folder: Path) -> frozenset[int]:
-    """The processes that hold the lock of the queue in `folder`; none where the system does not say."""
+    """Return the processes that hold the lock of the queue in `folder`; none if the system does not say."""
     files = set()
     for name in LOCKED:
         with contextlib.suppress(OSError):
@@ -68,8 +67,8 @@ def holders(folder: Path) -> frozenset[int]:
 
 
 def _writer(line: str) -> tuple[int, int | None]:
-    """(process, inode) of a line such as "7: POSIX ADVISORY WRITE 831 fe:00:2146612 120 120"; no inode where it only
-    reads, or waits ("7: -> POSIX …")."""
+    """Return (process, inode) of a line such as "7: POSIX ADVISORY WRITE 831 fe:00:2146612 120 120"; no inode if it
+    only reads, or waits ("7: -> POSIX …")."""
     words = line.split()
     if len(words) < 6 or words[3] != "WRITE":
         return 0, None

@@ -1,22 +1,20 @@
 """Dash's background callbacks on resident workers: no process per job, one computation per run, errors as results.
 
-A callback that is registered with `background=True` is a builder: it runs in the web process, reads the form and
-returns a `JobSpec`. The handle that Dash signs and hands to the page is a subscription's id. What the page's one output
-gets:
+A callback registered with `background=True` is a builder: it runs in the web process, reads the form and returns a
+`JobSpec`. The handle that Dash signs and hands to the page is a subscription's id. The page's one output gets:
 
     {"run": KEY, "stamp": …, "job": "capture", "serial": …}      KEY is in the run store, and that is its run's stamp
-    {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "retry": false, "job": …, "key":
-    …,
-     "serial": …}
+    {"error": sentence, "details": …, "kind": "TextTooLongError", "cancelled": false, "retry": false, "job": …,
+     "key": …, "serial": …}
 
-A builder may give a `JobSet` instead: then the page watches a set of jobs, each with a state of its own. Progress and
+A builder may return a `JobSet` instead: then the page watches a set of jobs, each with a state of its own. Progress and
 outcome are {"watched": {KEY: state}}: {"run": …} and {"error": …} as above, or the progress of a job that goes on. The
-outcome comes when none of them goes on. The page names itself and counts its sets (`page`, `serial` of the callback's
-first argument), so that a set takes the place of the one before even where its request overtakes that one's: what is in
-both goes on.
+outcome comes once no job goes on. The page names itself and counts its sets (`page`, `serial` in the callback's first
+argument), so that a set replaces the previous one even if its request overtakes the previous request; jobs in both sets
+go on.
 
-`retry` says whether running again may help; `key` is the job's, empty where it failed before there was one.
-`serial` differs from one submit to the next, so that the same outcome twice is a change twice. Progress goes to one
+`retry` says whether running again may help; `key` is the job's, empty if the failure came before there was one.
+`serial` differs from one submit to the next, so that the same outcome twice counts as two changes. Progress goes to one
 output, as {"phase", "done", "total", "message", "seconds"} and, while queued, "ahead".
 """
 
@@ -46,20 +44,21 @@ from dashboard.store.secret import SECRET_FILE, Secret
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Builder = Callable[[Any], JobSpec | JobSet | None]
-HOLD_SECONDS = 0.1  # for which the answer to a waiting page is held back
-LOOK_SECONDS = 0.004  # between two looks meanwhile
-SET = "set-"  # begins the handle of a set of jobs
+HOLD_SECONDS = 0.1  # how long to hold back the answer to a waiting page
+LOOK_SECONDS = 0.004  # between two checks meanwhile
+SET = "set-"  # prefix of the handle of a set of jobs
 PAGE = re.compile(r"[0-9a-f]{32}")
 SAFE = 2**53  # whole numbers below it are exact in a browser
-NO_UPDATE = {"_dash_no_update": "_dash_no_update"}  # as Dash writes it
-UNTAKEN = "untaken-"  # begins a handle that carries its outcome, since it could not be written down
+NO_UPDATE = {"_dash_no_update": "_dash_no_update"}  # Dash's own form
+UNTAKEN = "untaken-"  # prefix of a handle that carries its outcome, because storing it failed
 
 
 class ResidentWorkerManager(BaseBackgroundCallbackManager):
-    """One for the whole app: Dash cancels through the app's manager, whatever a callback says. It keeps nothing itself:
-    all that outlasts a request is with the backend, which every web process asks.
+    """One manager for the whole app: Dash cancels through the app's manager, whatever a callback says.
 
-    `visitor` names whose request this is; visitors take turns.
+    It stores nothing itself: everything that outlasts a request is in the backend, which every web process asks.
+
+    `visitor` returns the name of the visitor who makes the current request; visitors take turns.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         super().__init__(cache_by=None)
 
     def make_job_fn(self, fn: Callable[..., Any], progress: bool, key: str | None = None) -> Builder:
-        """The builder as Dash stores it, called with the callback's arguments; it reports no progress itself."""
+        """Return the builder as Dash stores it, called with the callback's arguments; it reports no progress itself."""
 
         def build(args: Any) -> JobSpec | JobSet | None:
             spec = fn(**args) if isinstance(args, dict) else fn(*args)
@@ -84,8 +83,9 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return build
 
     def build_cache_key(self, fn: Any, args: Any, cache_args_to_ignore: Any, triggered: Any) -> str:
-        """The subscription's id: new for each submit, since what is shared is the job and not the waiting for it. Dash
-        asks for progress by this alone, so that it names the page and its turn where there are any.
+        """Return the subscription's id: new for each submit, since subscribers share the job and not the waiting.
+
+        Dash asks for progress by this id alone, so it also names the page and its turn, if there are any.
         """
         told = args[0] if isinstance(args, list) and args else None
         page, turn = (told.get("page"), told.get("serial")) if isinstance(told, dict) else (None, None)
@@ -95,21 +95,24 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return uuid.uuid4().hex
 
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
-        """What the pages' handles are signed with. It has a file of its own, so that it outlasts what the backend
-        keeps: all web processes, and those that come after them, sign with the same."""
+        """Return the secret that signs the pages' handles.
+
+        It has its own file, so that it outlasts the backend's records: all web processes, now and later, sign with the
+        same secret.
+        """
         return self._secret.read(generate)
 
     def call_job_fn(self, key: str, job_fn: Builder, args: Any, context: Any) -> str:
-        """Begin to wait: for a job, or for nothing where the outcome is known at once.
+        """Start waiting: for a job, or for nothing if the outcome is known at once.
 
         Returns:
-            The handle; where the backend cannot take it down (a full disk), one that carries the outcome itself.
+            The handle; if the backend cannot store it (a full disk), one that carries the outcome itself.
         """
         try:
             return self._begin(key, job_fn, args)
         except StorageError as error:
             log.error("a run could not be queued: %s (%s)", error, error.details)
-            return UNTAKEN + said(error).encode().hex()  # Dash puts it into an address as it is
+            return UNTAKEN + said(error).encode().hex()  # Dash puts the handle into a URL unescaped
 
     def _begin(self, key: str, job_fn: Builder, args: Any) -> str:
         outcome, spec = self._build(job_fn, args)
@@ -130,11 +133,11 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         watcher, turn = _watcher(key)
         try:
             refused = {name: Failed.of(error, "derive", name) for name, error in jobs.refused.items()}
-            # of what a page was told it asks no more, unless a person tries it again
+            # do not run again what already has a delivered outcome, unless a person tries it again
             keys = [spec.key for spec in jobs.specs]
             again = [key for key in keys if self.backend.standing(watched_as(watcher, key)) == "told"]
             self.backend.watch(watcher, jobs.specs, self.visitor(), again, turn, refused)
-        except BadRequestError as error:  # more than a page may want
+        except BadRequestError as error:  # more jobs than a page may watch
             self.backend.deliver(key, Failed.of(error))
             return key
         return SET + key
@@ -153,7 +156,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return self.backend.standing(key) != "waiting"
 
     def get_result(self, key: str, job: str | None) -> Any:
-        """The outcome, or UNDEFINED while the page must go on waiting. Read, not consumed."""
+        """Return the outcome, or UNDEFINED while the page must go on waiting. Reading does not consume it."""
         if job is not None and job.startswith(UNTAKEN):
             return Failed.of(StorageError(bytes.fromhex(job.removeprefix(UNTAKEN)).decode())).to_json(key)
         if job is not None and job.startswith(SET):
@@ -165,7 +168,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return self.UNDEFINED if outcome is None else self._for_page(outcome, key)
 
     def _ended(self, key: str) -> Any:
-        """The states of a set of which no job goes on; UNDEFINED while one does, or where they cannot be read now."""
+        """Return the states of a set once no job in it goes on; UNDEFINED until then, or if they cannot be read now."""
         try:
             watcher, _turn = _watcher(key)
             watched = self._until(lambda: self.backend.watched(watcher), _all_ended, self.backend.watched(watcher))
@@ -180,15 +183,16 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return state.to_json() if isinstance(state, Underway) else self._for_page(state, key)
 
     def _for_page(self, outcome: Outcome, key: str) -> dict[str, Any]:
-        """The outcome as JSON, of a run with its stamp, by which the page can ask for pictures at once."""
+        """Return the outcome as JSON, with a run's stamp, so that the page can request pictures at once."""
         if isinstance(outcome, Unasked):
             return dict(NO_UPDATE)
         stamp = self.store.stamp(outcome.artifact) if isinstance(outcome, Done) else None
         return {**outcome.to_json(key), **({} if stamp is None else {"stamp": stamp})}
 
     def _held_back(self, key: str) -> Outcome | None:
-        """The answer is held back for a moment, in case the outcome comes meanwhile: a short run is then shown as soon
-        as it is done, not at the page's next question. Only few questions are held at a time, for each takes a thread.
+        """Hold the answer back for a moment, in case the outcome arrives meanwhile: a short run is then shown as soon
+        as it is done, not at the page's next question. Only a few questions are held at a time, since each takes a
+        thread.
         """
         outcome = self.backend.poll(key)
         if outcome is not None:
@@ -197,7 +201,7 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return self.backend.poll(key) if ready else None
 
     def _until(self, look: Callable[[], T], ends: Callable[[T], bool], found: T) -> T:
-        """What `look` gives, once it ends the waiting, or after a moment; `found`: what it is now."""
+        """Return what `look` returns once `ends` accepts it, or after a moment; `found`: the current value."""
         if ends(found) or not self._held.acquire(blocking=False):
             return found
         try:
@@ -210,10 +214,10 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
         return found
 
     def job_running(self, job: str) -> bool:
-        """Whether the page must go on asking: until `get_result` has given the outcome.
+        """Whether the page must go on asking: True until `get_result` has returned the outcome.
 
-        Dash asks for the result first and for this second, and takes "no result and not running" for a cancel, in
-        silence; so an outcome that comes between the two questions must not count yet.
+        Dash asks for the result first and calls this second, and silently takes "no result and not running" for a
+        cancellation; so an outcome that arrives between the two questions must not count yet.
         """
         try:
             if job.startswith(SET):
@@ -223,23 +227,24 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
             return False
 
     def terminate_job(self, job: str | None) -> None:
-        """This page does not want it any more (cancel, or another submit); for a job that has ended, nothing. A set
-        ends with the next one, which may be empty.
+        """End this page's wait (cancel, or another submit); nothing for a job that has ended.
+
+        A set ends with the next one, which may be empty.
         """
         if job is not None and not str(job).startswith((UNTAKEN, SET)):
-            with contextlib.suppress(StorageError):  # then its lease ends by itself
+            with contextlib.suppress(StorageError):  # its lease then ends by itself
                 self.backend.cancel(str(job))
 
     def terminate_unhealthy_job(self, job: str) -> bool:
-        """Nothing to do: a job whose worker is gone is found by `get_result`, and by the supervisor."""
+        """Do nothing: `get_result` and the supervisor both notice a job whose worker is gone."""
         return False
 
     def get_updated_props(self, key: str) -> dict[str, Any]:
-        """None: jobs report by progress and outcome only."""
+        """Return nothing: jobs report by progress and outcome only."""
         return {}
 
     def clear_cache_entry(self, key: str) -> None:
-        """Nothing: records expire."""
+        """Do nothing: records expire."""
 
     def _build(self, job_fn: Builder, args: Any) -> tuple[Outcome | None, JobSpec | JobSet | None]:
         try:
@@ -255,11 +260,11 @@ class ResidentWorkerManager(BaseBackgroundCallbackManager):
 
 
 def _watcher(key: str) -> tuple[str, int]:
-    """Who watches a set, by the key of one of its requests, and which of its sets that is."""
+    """Return who watches a set, by the key of one of its requests, and that set's number."""
     page, _, turn = key.partition("-")
     return SET + page, int(turn) if turn.isascii() and turn.isdigit() else 0
 
 
 def _all_ended(watched: Watched | None) -> bool:
-    """Whether no job of a set goes on; of a set that is lost, none does."""
+    """Whether no job in a set goes on; also true for a set that is lost."""
     return watched is None or not any(isinstance(state, Underway) for state in watched.values())

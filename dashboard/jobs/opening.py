@@ -1,4 +1,4 @@
-"""Which backend a server has. Whoever opens it sees a `JobBackend` and no more."""
+"""Which backend a server has. Callers see only a `JobBackend`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dashboard.store.run_store import RunStore
 
 
 def open_backend(settings: Settings, store: RunStore, compute: Compute | None = None) -> JobBackend:
-    """The backend of these settings.
+    """Open the backend for these settings.
 
     Args:
-        compute: does in this process what a worker would do (a notebook); None where workers do it.
+        compute: does a worker's job in this process (a notebook); None if there are workers.
 
     Raises:
         SettingsError: the cache folder cannot be written.

@@ -1,6 +1,6 @@
-"""What makes a model ready, in a process beside the workers: it is brought here, converted, and read through.
+"""Making a model ready, in a process beside the workers: fetching it, converting it, and reading it through.
 
-Only a conversion imports torch. What a preparation leaves is on the disk, and its result is the model's fingerprint.
+Only a conversion imports torch. A preparation leaves files on the disk, and its result is the model's fingerprint.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dashboard.settings import Settings
 
 
 def registry(settings: Settings) -> Registry:
-    """The job functions of the lane "prepare"."""
+    """Return the job functions of the lane "prepare"."""
     return Registry({"prepare": lambda payload, job_context: prepare(payload, job_context, settings)})
 
 
 def prepare(payload: Mapping[str, Any], job_context: JobContext, settings: Settings) -> str:
-    """Make a model of the catalog ready; gives its fingerprint."""
-    job_context.announce(state="loading")  # a conversion imports torch, and gives no sign of life meanwhile
+    """Make a model of the catalog ready; return its fingerprint."""
+    job_context.announce(state="loading")  # a conversion imports torch, without a sign of life meanwhile
     folder = resolve_folder(
         str(payload["model"]), settings, payload.get("revision"), job_context.progress, folders=False, loads=False
     )

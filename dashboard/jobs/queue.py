@@ -1,14 +1,14 @@
-"""The queue: jobs, those who wait for them, and every transition between states, each in one transaction of the cache.
+"""The queue: jobs, their subscribers, and every transition between states, each in one transaction of the cache.
 
     submit ─► queued ─► running ─► done | failed
                  └─────────┴─────► cancelled        (nobody waits for it any more)
 
-There are two lanes, with workers of their own. A job whose model is not ready waits for a job of the lane "prepare", as
-a page waits for it; then it has its turn in the lane "compute".
+There are two lanes, each with its own workers. A job whose model is not ready waits for a job in the lane "prepare", as
+a page would; then it takes its turn in the lane "compute".
 
-A job is named by its key: the same key asked for twice is one job with two subscriptions. A subscription holds a lease
-that asking renews, so that a closed tab leaves by itself. What a job comes to is written into each subscription in the
-same transaction, so everyone is told once it is known, whatever happens to the job's name afterwards.
+A job is named by its key: two requests for the same key are one job with two subscriptions. A subscription holds a
+lease that asking renews, so that a closed tab drops out by itself. The transaction that ends a job also writes its
+outcome into each subscription, so everyone learns it once it is known, whatever happens to the job's name afterwards.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dashboard.settings import Settings
 
 
 class JobQueue:
-    """Safe for threads and processes; holds nothing itself but the cache. `worker_table` is the list of workers."""
+    """Thread-safe and process-safe; holds nothing itself but the cache. `worker_table` is the list of workers."""
 
     def __init__(self, cache: HealingCache, settings: Settings | None = None) -> None:
         self.cache, self.settings = cache, settings or Settings()
@@ -48,19 +48,19 @@ class JobQueue:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> JobQueue:
-        """The queue of this server."""
+        """Open the queue of this server."""
         return cls(open_cache(settings.queue_folder), settings)
 
-    # ---- those who wait ----------------------------------------------------------------------------------------------
+    # ---- subscribers -------------------------------------------------------------------------------------------------
 
     def submit(self, spec: JobSpec, subscriber: str | None = None, owner: str = "") -> str:
-        """Wait for a job, which begins unless it is under way; returns the subscription's id.
+        """Wait for a job, starting it unless it is under way; return the subscription's id.
 
         Args:
-            owner: the visitor who asks; "" has no name and no limit of their own.
+            owner: the visitor who asks; "" has no name and no limit of its own.
 
         Raises:
-            QueueFullError: this visitor, or all of them, have as many jobs or bytes waiting as the settings allow.
+            QueueFullError: this visitor, or all together, have as many jobs or bytes waiting as the settings allow.
         """
         subscriber, size = subscriber or uuid.uuid4().hex, len(json.dumps(spec.payload))
         self.job_table.shed()
@@ -75,14 +75,16 @@ class JobQueue:
         return subscriber
 
     def deliver(self, subscriber: str, outcome: Told, name: str = "") -> None:
-        """Tell a subscriber at once, without any job."""
+        """Give a subscriber an outcome at once, without a job."""
         self.job_table.shed()
         self.job_table.put_subscription(subscriber, Subscription("", name, time.time(), outcome))
 
     def poll(self, subscriber: str) -> Told | None:
-        """What became of the job, or None while that is open. Renews the lease and looks whether the job still lives.
+        """Return the job's outcome, or None while that is open.
 
-        A disk that is full for a moment is waited for as long as the lease lasts.
+        Renews the lease and checks whether the job still lives.
+
+        A briefly full disk is tolerated as long as the lease lasts.
         """
         found = self.job_table.subscription(subscriber)
         if found is None:
@@ -96,12 +98,12 @@ class JobQueue:
                 return Failed.of(error, found.name, found.job).to_json(subscriber) if lapsed else None
             found = self.job_table.subscription(subscriber) or found
         if found.outcome is not None and not found.delivered:
-            with contextlib.suppress(StorageError):  # then it is told twice
+            with contextlib.suppress(StorageError):  # the outcome is then delivered twice
                 self.job_table.put_subscription(subscriber, replace(found, delivered=True))
         return found.outcome
 
     def drop(self, subscriber: str) -> None:
-        """This one does not want it any more; the job goes on for others, else it stops."""
+        """End this subscriber's wait; the job goes on for others, else it stops."""
         with self.job_table.change():
             found = self.job_table.subscription(subscriber)
             if found is None or found.outcome is not None:
@@ -116,34 +118,33 @@ class JobQueue:
                 self._step.put_waiting(replace(record, subscribers=others, cancel_at=left))
 
     def progress(self, subscriber: str) -> Underway | None:
-        """Where the job is, for a person; None once the outcome is known."""
+        """Return the job's progress, for a person; None once the outcome is known."""
         found = self.job_table.subscription(subscriber)
         record = self.job_table.job(found.job) if found is not None and found.outcome is None else None
         return None if record is None or not record.active else self._positions.of(record)
 
     def standing(self, subscriber: str) -> Standing:
-        """Whether the outcome is open, known, or known and told."""
+        """Return whether the outcome is open, known, or known and delivered."""
         found = self.job_table.subscription(subscriber)
         if found is None:
             return "unknown"
         return "waiting" if found.outcome is None else "told" if found.delivered else "known"
 
     def health(self) -> Health:
-        """The workers in one word, and how many jobs wait."""
+        """Return the state of the workers in one word, and how many jobs wait."""
         return self._positions.health()
 
     # ---- workers -----------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str, lane: Lane = "compute", before: Claim | None = None) -> Claim | None:
-        """Take the job whose turn it is: of the first rank, of the visitor who was served longest ago, the one that has
-        waited longest.
+        """Take the next job: of the first rank, for the visitor served longest ago, the one that has waited longest.
 
         Args:
-            before: what the worker is doing, if it may rest: then only what comes before it by its rank is taken, and
-                its time stands still until `go_on`.
+            before: the worker's current job, if it may rest: then only a job that comes before it by rank is taken, and
+                its clock stops until `go_on`.
         """
         ranks = [rank for rank in Rank if before is None or rank < before.spec.rank]
-        # cheap, and asked very often
+        # cheap check, because workers ask very often
         if not any(job.ready and job.rank in ranks for job in self.job_table.board(lane).waiting):
             return None
         with self.job_table.change():
@@ -169,24 +170,23 @@ class JobQueue:
         return None
 
     def go_on(self, claim: Claim) -> None:
-        """The worker has done what comes before this job, and goes on with it."""
+        """Resume a job, after the worker did the jobs that come before it."""
         with self.job_table.change():
             self._step.go_on(self._running(claim.spec.key, claim.attempt))
 
     def put_back(self, claim: Claim) -> None:
-        """The worker cannot do it now; it begins again, first of its rank."""
+        """Return a job that the worker cannot do now; it begins again, first in its rank."""
         with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 self._step.begin_again(record)
 
     def preparations_due(self) -> int:
-        """How many preparations could begin now."""
+        """Return how many preparations could begin now."""
         return len(list(self._candidates("prepare")))
 
     def _candidates(self, lane: Lane) -> Iterator[tuple[str, str]]:
-        """The jobs that may be taken, in turn; a visitor has one long job at a time, so that nobody takes all the
-        places."""
+        """Yield the jobs that may be taken, in turn; a visitor gets one long job at a time, not every worker."""
         board = self.job_table.board(lane)
         running = [
             record
@@ -197,31 +197,31 @@ class JobQueue:
         return board.in_turn(served)
 
     def report(self, claim: Claim, progress: Progress) -> bool:
-        """Note where the job is; False where nobody waits for this attempt any more, and it should stop."""
+        """Record the job's progress; return False if nobody waits for this attempt any more, so that it should stop."""
         with self.job_table.change():
             record = self._wanted(claim.spec.key, claim.attempt)
-            if record is not None:  # a download is no computing: the time that a run may take begins after it
+            if record is not None:  # a download is not computing: a run's time limit starts after it
                 started = time.time() if progress.phase == "fetch" else record.started
                 self.job_table.put_job(replace(record, progress=progress, started=started))
             return record is not None
 
     def finish(self, claim: Claim, result: str) -> None:
-        """It is done; `result` is its artifact's key."""
+        """End the job as done; `result` is its artifact's key."""
         with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 self._step.done(record, result)
 
     def fail(self, claim: Claim, failure: JobFailure) -> None:
-        """It has no result."""
+        """End the job without a result."""
         with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
                 self._step.fail(record, failure)
 
     def stopped(self, claim: Claim) -> None:
-        """The worker has stopped because nobody waited; if someone has come since, it begins anew, first in the
-        queue."""
+        """Record that the worker stopped because nobody waited; if someone has come since, the job starts over, first
+        in the queue."""
         with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is None:
@@ -234,11 +234,11 @@ class JobQueue:
     def lose_worker(
         self, worker: str, why: Callable[[JobRecord], JobFailure] = worker_lost, by_order: bool = False
     ) -> None:
-        """A worker has gone: its job failed, and it leaves the table.
+        """Handle a worker that is gone: its job failed, and the worker is removed from the table.
 
         Args:
-            by_order: its server ends, so the job goes to a worker of another server that has this cache, if there is
-                one.
+            by_order: its server is shutting down, so the job goes to a worker of another server with this cache, if
+                there is one.
         """
         with self.job_table.change():
             entered = self.worker_table.get(worker)
@@ -253,7 +253,7 @@ class JobQueue:
             self.worker_table.remove(worker)
 
     def fail_waiting(self, lane: Lane, failure: JobFailure) -> None:
-        """Nothing that waits in a lane can be done: it has failed, with all that waits for it."""
+        """Fail everything that waits in a lane, which can do nothing more, and everything that depends on it."""
         with self.job_table.change():
             for key in self.job_table.board(lane).queued:
                 record = self.job_table.job(key)
@@ -263,20 +263,20 @@ class JobQueue:
     # ---- watching ----------------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Look at every job: stop those nobody waits for, fail those whose worker is gone or whose time is up."""
+        """Check every job: stop those nobody waits for, fail those whose worker is gone or whose time is up."""
         self.watch_running()
         for board in map(self.job_table.board, BOARDS):
             for job in board.waiting:
                 self.check(job.key)
 
     def watch_running(self) -> None:
-        """Look at every job that runs."""
+        """Check every running job."""
         for board in map(self.job_table.board, BOARDS):
             for key in board.running:
                 self.check(key)
 
     def check(self, key: str) -> None:
-        """Look at one job."""
+        """Check one job."""
         record = self.job_table.job(key)
         if record is None or self._verdicts.on(record) is None:
             return
@@ -295,7 +295,7 @@ class JobQueue:
                 self._step.fail(record, verdict)
 
     def is_wanted(self, key: str, attempt: int) -> bool:
-        """Whether this attempt runs and someone waits for it."""
+        """Whether this attempt is running and someone waits for it."""
         return self._wanted(key, attempt) is not None
 
     def close(self) -> None:
@@ -303,7 +303,7 @@ class JobQueue:
         self.cache.close()
 
     def _renew(self, subscriber: str, found: Subscription) -> None:
-        """Renew the lease, if a fifth of it is over; whoever comes back after it lapsed waits again."""
+        """Renew the lease, if a fifth of it is over; a subscriber that returns after it lapsed waits again."""
         if 0 <= time.time() - found.renewed < self.settings.lease_seconds / 5:
             return
         with self.job_table.change():
@@ -324,7 +324,7 @@ class JobQueue:
                 self.job_table.put_subscription(subscriber, renewed)
 
     def _adds(self, record: JobRecord, owner: str) -> bool:
-        """Whether it takes room in the queue that a visitor waits for a known job too."""
+        """Whether a visitor who joins the wait for a known job takes room in the queue."""
         return not record.active or (not self._step.goes_on(record) and owner not in self._step.owners(record))
 
     def _running(self, key: str, attempt: int) -> JobRecord | None:

@@ -1,4 +1,4 @@
-"""Where a job is, and how the workers are, for a person. Looks and changes nothing."""
+"""A job's position in the queue, and the state of the workers, for a person. Reads only, changes nothing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WORDS = (("starting", "starting"), ("loading", "busy"), ("busy", "busy"), ("savi
 
 
 class QueuePositions:
-    """Looks at jobs and workers through their tables."""
+    """Reads jobs and workers through their tables."""
 
     def __init__(self, job_table: JobTable, worker_table: WorkerTable) -> None:
         self._ledger, self._roster = job_table, worker_table
 
     def of(self, record: JobRecord) -> Underway:
-        """Where an active job is; while it waits for a preparation, where that is."""
+        """Return the progress of an active job; while it waits for a preparation, that of the preparation."""
         seconds = round(max(0.0, time.time() - (record.started or record.created)), 1)
         record = self._preparation_of(record) or record
         if record.state == "running":
@@ -33,7 +33,7 @@ class QueuePositions:
         return Underway(Progress("queued", message=message), seconds, ahead)
 
     def health(self) -> Health:
-        """The workers in one word, and how many jobs wait."""
+        """Return the state of the workers in one word, and how many jobs wait."""
         live = self._roster.live()
         states = {worker.state for worker in live}
         word = "none"
@@ -46,12 +46,12 @@ class QueuePositions:
         return Health(word, models, len(self._ledger.board().waiting), message)
 
     def _preparation_of(self, record: JobRecord) -> JobRecord | None:
-        """The preparation that a job waits for."""
+        """Return the preparation that a job waits for."""
         found = None if record.needs is None else self._ledger.job(record.needs["key"])
         return found if found is not None and found.active else None
 
     def _ahead(self, record: JobRecord) -> tuple[int, str]:
-        """How many jobs come before this one, and the sentence about it."""
+        """Return how many jobs come before this one, and the sentence about it."""
         first = self._before(record)
         ahead = len(first)
         if not any(worker.state != "starting" for worker in self._roster.live()):
@@ -63,13 +63,13 @@ class QueuePositions:
         return 0, "Starting"
 
     def _resting(self, record: JobRecord, seconds: float) -> Underway | None:
-        """Where a job is that lets others go first."""
+        """Return the progress of a job that lets others go first."""
         first = [] if record.resting is None else self._before(record)
         message = f"Waiting for {counted(first)} before this one goes on"
         return Underway(Progress("queued", message=message), seconds, len(first)) if first else None
 
     def _before(self, record: JobRecord) -> list[Rank]:
-        """The ranks of the jobs that come before this one, which waits or rests."""
+        """Return the ranks of the jobs that come before this one, which waits or rests."""
         board = self._ledger.board(record.lane)
         others = [one for one in map(self._ledger.job, board.running) if one is not None and one.key != record.key]
         running = [one.rank for one in others if _goes_before(one, record)]
@@ -81,7 +81,7 @@ class QueuePositions:
 
 
 def _goes_before(running: JobRecord, record: JobRecord) -> bool:
-    """Whether a running job comes before one that waits or rests: not where it is itself the one that rests."""
+    """Whether a running job comes before one that waits or rests; False if it is itself the resting job."""
     if record.state == "running":
         return running.rank < record.rank
     return running.resting is None or running.rank <= record.rank

@@ -1,7 +1,7 @@
-"""How much may wait in the queue, for one visitor and for all.
+"""Limits on what may wait in the queue, for one visitor and for all.
 
-Other limits of a job: `Settings.job_seconds` is the time it may compute (dashboard/jobs/verdicts.py ends it), and
-`Settings.worker_gigabytes` the memory (dashboard/jobs/supervisor.py).
+Two other settings limit a job: `Settings.job_seconds`, its computing time (dashboard/jobs/verdicts.py ends it), and
+`Settings.worker_gigabytes`, its memory (dashboard/jobs/supervisor.py).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dashboard.jobs.board import Board, counted
 from dashboard.jobs.failure import is_result
 from dashboard.settings import Settings
 
-VISITORS_SHARE = 0.25  # of the bytes that may wait, for one visitor
+VISITORS_SHARE = 0.25  # of the bytes that may wait, for a single visitor
 
 
 def check_room(board: Board, settings: Settings, spec: JobSpec, owner: str, size: int) -> None:
-    """Raise `QueueFullError` where one more job would be more than waits for one visitor, or for all.
+    """Raise `QueueFullError` if one more job would exceed what may wait for one visitor, or for all.
 
     Args:
-        spec, size: of the job that comes. owner: the visitor who asks; "" has no limit of their own.
+        spec, size: of the new job. owner: the visitor who asks; "" has no limit of its own.
     """
     most = settings.queue_megabytes * 1e6
     mine, others = board.of(owner), [job for job in board.waiting if job.key != spec.key and not job.left]
@@ -43,6 +43,6 @@ def check_room(board: Board, settings: Settings, spec: JobSpec, owner: str, size
 
 
 def _of_yours(counted_jobs: str) -> str:
-    """ "3 runs" as "3 of your runs", "1 run" as "1 of your runs"."""
+    """Say "3 runs" as "3 of your runs", "1 run" as "1 of your runs"."""
     number, _, what = counted_jobs.partition(" ")
     return f"{number} of your {what if what.endswith('s') else what + 's'}"

@@ -1,7 +1,7 @@
-"""The records of the queue: jobs, those who wait for them, and workers; and the sentences a person reads of them.
+"""The queue's records: jobs, their subscribers, and workers; and the sentences that describe them to people.
 
-Frozen values, kept as JSON. Times are seconds since 1970, which several processes and hosts share; a clock that jumps
-makes a lease lapse early or late, and both mend themselves.
+Frozen values, stored as JSON. Times are seconds since 1970, which several processes and hosts share; a clock that jumps
+makes a lease lapse early or late, and both correct themselves.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dashboard.jobs.failure import JobFailure, is_result
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 WorkerState = Literal["starting", "loading", "idle", "busy", "saving"]
-Told = dict[str, Any]  # an outcome as it is written down (`to_json` of dashboard/jobs/backend.py)
+Told = dict[str, Any]  # an outcome as stored (`to_json` in dashboard/jobs/backend.py)
 
-SETTLE_SECONDS = 0.1  # a cancel takes effect after this, so that whoever asks again in the same moment changes nothing
+SETTLE_SECONDS = 0.1  # a cancellation takes effect after this, so that asking again at once undoes it
 R = TypeVar("R", bound="_Record")
 
 
@@ -27,7 +27,7 @@ class _Record:
 
     @classmethod
     def from_json(cls: type[R], raw: object) -> R | None:
-        """The record, or None where nothing, or something else, is stored."""
+        """Parse a stored record; None if nothing, or something else, is stored."""
         names = {item.name for item in fields(cls)}
         if not isinstance(raw, dict) or not set(raw) <= names:
             return None
@@ -36,7 +36,7 @@ class _Record:
             values["progress"] = Progress(**raw["progress"])
         try:
             return cls(**values | ({"rank": Rank(raw["rank"])} if "rank" in raw else {}))
-        except (TypeError, ValueError):  # a field is missing, or is none of ours
+        except (TypeError, ValueError):  # a field is missing or unknown
             return None
 
 
@@ -45,14 +45,16 @@ class JobRecord(_Record):
     """One attempt at a job.
 
     Attributes:
-        key, name: of its `JobSpec`, whose payload is stored apart. attempt: 1, 2 …; a worker's word counts for its own.
+        key, name: of its `JobSpec`, whose payload is stored apart. attempt: 1, 2 …; workers report on their own attempt
+            only.
         created, started, ended: times. worker: id of the worker that took it.
         subscribers: those who wait for it; it goes on as long as one of them keeps asking.
         cancel_at: when the last of them left.
         result: key of the artifact.
         lane: whose workers do it. needs: the preparation that it waits for (fields of its `JobSpec`), while it does.
-        dependents: keys of the jobs that wait for this preparation; it goes on as long as one of them is waited for.
-        rank: of its `JobSpec`. resting: since when it lets others go first, between two of its steps.
+        dependents: keys of the jobs that wait for this preparation; it goes on as long as somebody waits for one of
+            them.
+        rank: of its `JobSpec`. resting: since when it has let others go first, between two of its steps.
     """
 
     key: str
@@ -79,7 +81,7 @@ class JobRecord(_Record):
         return self.state in ("queued", "running")
 
     def stopping(self, now: float) -> bool:
-        """Whether a cancel has taken effect."""
+        """Whether a cancellation has taken effect."""
         return self.cancel_at is not None and abs(now - self.cancel_at) >= SETTLE_SECONDS
 
 
@@ -88,9 +90,9 @@ class Subscription(_Record):
     """One page that waits for one job.
 
     Attributes:
-        job: key of the job. name: its function. renewed: when the page asked last. rank: of the job.
-        outcome: what it is told, once that is known. delivered: whether it was told.
-        owner: the visitor whose page it is; "" where it has no name.
+        job: key of the job. name: its function. renewed: when the page last asked. rank: of the job.
+        outcome: the outcome, once known. delivered: whether the page has received it.
+        owner: the visitor whose page it is; "" if it has no name.
     """
 
     job: str
@@ -107,7 +109,7 @@ class WatchRecord(_Record):
     """The jobs that one page wants as a set.
 
     Attributes:
-        keys: as they were asked for. renewed: when this was written down last. turn: which of the page's sets it is.
+        keys: in the order requested. renewed: when this was last stored. turn: which of the page's sets it is.
     """
 
     keys: tuple[str, ...]
@@ -117,7 +119,7 @@ class WatchRecord(_Record):
 
 @dataclass(frozen=True)
 class SupervisorRecord(_Record):
-    """One worker service; `beat` is its last sign of life, `idle` whether it ends or has no worker just now."""
+    """One worker service; `beat` is its last sign of life, `idle` whether it is ending or has no worker just now."""
 
     pid: int
     host: str
@@ -152,7 +154,7 @@ class Claim:
 
 
 def worker_lost(record: JobRecord) -> JobFailure:
-    """The worker that computed this has gone."""
+    """Return the failure for a job whose worker is gone."""
     lost = f"The worker stopped while {_doing(record)}, so "
     shorter = "if it stops again, try a shorter text or a smaller model."
     if is_result(record.name):
@@ -162,13 +164,13 @@ def worker_lost(record: JobRecord) -> JobFailure:
 
 
 def overtime(record: JobRecord, seconds: float) -> JobFailure:
-    """It took longer than this server allows."""
+    """Return the failure for a job that took longer than this server allows."""
     limit = f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:g} seconds"
     return _stopped(record, f"it took longer than the {limit} that this server allows")
 
 
 def over_memory(record: JobRecord, gigabytes: float) -> JobFailure:
-    """Its worker held more memory than this server allows."""
+    """Return the failure for a job whose worker held more memory than this server allows."""
     return _stopped(record, f"its worker needed more than the {gigabytes:g} GB of memory that this server allows")
 
 

@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.1
 WATCH_SECONDS = 0.25
 END_SECONDS = 1.0  # how long a worker may take to end when the supervisor ends
-QUICK_DEATHS = 3  # deaths before a worker was ready, one after another, after which the supervisor waits between starts
+QUICK_DEATHS = 3  # successive deaths before a worker was ready, after which the supervisor waits between starts
 LONGEST_WAIT_SECONDS = 10.0
-# times the grace of a cancel, for a worker that loads or saves: to replace it costs more than to wait
+# multiple of a cancellation's grace, for a worker that loads or saves: replacing it costs more than waiting
 LOADING_GRACE = 5.0
 
 
@@ -45,7 +45,7 @@ def run_worker(
     Args:
         settings: the server's.
         registry: "module:function" that makes the workers' job functions. preparation: the same for the lane "prepare".
-        parent: process id with which to end, if given.
+        parent: process id to end with, if given.
     """
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     stop = threading.Event()
@@ -58,27 +58,27 @@ def run_worker(
         finally:
             if not supervisor.end():
                 logging.shutdown()
-                os._exit(1)  # Python itself would wait for what cannot be ended
+                os._exit(1)  # Python itself would wait for processes that cannot be ended
 
 
 @dataclass
 class _Slot:
-    """A slot for one worker of a lane: who has it now, and how often its workers died before they were ready."""
+    """A slot for one worker of a lane: its current worker, and how often its workers died before they were ready."""
 
     lane: Lane = "compute"
     process: SpawnProcess | None = None
     worker: str = ""
     deaths: int = 0
     start_at: float = 0.0  # monotonic; when the next worker is due
-    unwanted_since: float | None = None  # monotonic; since when its worker computes what nobody waits for
-    missed_since: float | None = None  # monotonic; since when its worker is not in the table (a new one is empty)
-    heard_at: float = 0.0  # monotonic; when its process last gave a sign of life itself, or computed anything
-    lent: float = 0.0  # the sign of life that the supervisor gave for it last
-    computed: float = 0.0  # seconds of a processor that its process had taken then
+    unwanted_since: float | None = None  # monotonic; since when its worker has computed something nobody waits for
+    missed_since: float | None = None  # monotonic; since when its worker is missing from the table (a new one is empty)
+    heard_at: float = 0.0  # monotonic; when its process itself last gave a sign of life, or computed anything
+    lent: float = 0.0  # the last sign of life that the supervisor gave on its behalf
+    computed: float = 0.0  # processor seconds that its process had used by then
 
 
 class Supervisor:
-    """`settings.workers` places, each with a worker process, and `settings.preparations` places, each with a process
+    """`settings.workers` slots, each with a worker process, and `settings.preparations` slots, each with a process
     while a preparation is due; `tick` does what is due and waits a moment.
     """
 
@@ -91,10 +91,10 @@ class Supervisor:
         self._slots += [_Slot("prepare") for _ in range(settings.preparations)]
         self._watch_at = self._beat_at = 0.0
         self._entered = False  # whether it counts as a supervisor
-        self._given_up: list[SpawnProcess] = []  # that could not be ended
+        self._given_up: list[SpawnProcess] = []  # processes that could not be ended
 
     def tick(self) -> None:
-        """One round: start, replace, stop, watch; then wait for a death or a tenth of a second."""
+        """Run one round: start, replace, stop, watch; then wait for a death or a tenth of a second."""
         now = time.monotonic()
         for slot in self._slots:
             if slot.process is None:
@@ -119,7 +119,7 @@ class Supervisor:
             time.sleep(TICK_SECONDS)
 
     def processes(self) -> list[int]:
-        """The ids of the workers' processes; safe in any thread."""
+        """Return the ids of the workers' processes; safe in any thread."""
         found = []
         for slot in self._slots:
             with contextlib.suppress(AttributeError, ValueError):  # it has just ended
@@ -127,10 +127,9 @@ class Supervisor:
         return [pid for pid in found if pid is not None]
 
     def end(self) -> bool:
-        """End every worker; their jobs go to another server with this cache folder, else fail with a sentence that says
-        so.
+        """End every worker; their jobs go to another server with this cache folder, else fail and say so.
 
-        Returns: whether every process has ended, those of replaced workers as well.
+        Returns: whether every process has ended, including those of replaced workers.
         """
         with contextlib.suppress(StorageError):
             self._queue.worker_table.supervise(idle=True)
@@ -144,7 +143,7 @@ class Supervisor:
                 process.kill()
             self._let_go(process)
         for slot in self._slots:
-            with contextlib.suppress(StorageError):  # whoever watches finds that its process is gone
+            with contextlib.suppress(StorageError):  # watchers notice that its process is gone
                 self._queue.lose_worker(slot.worker, by_order=True)
             slot.process = None
         with contextlib.suppress(StorageError):
@@ -153,12 +152,12 @@ class Supervisor:
         return not any(process.is_alive() for process in self._given_up)
 
     def _is_due(self) -> bool:
-        """Whether a preparation waits for which no process has been started yet."""
+        """Whether a preparation waits that has no process yet."""
         due = self._queue.preparations_due()
         return due > 0 and due > sum(self._has_begun(slot) for slot in self._slots if slot.lane == "prepare")
 
     def _has_begun(self, slot: _Slot) -> bool:
-        """Whether a slot's process is there and has no job yet."""
+        """Whether a slot's process exists and has no job yet."""
         record = None if slot.process is None else self._queue.worker_table.get(slot.worker)
         return record is not None and record.state == "starting"
 
@@ -170,7 +169,7 @@ class Supervisor:
             name="dashboard-worker",
             daemon=True,
         )
-        # entered before it runs, so that the queue is served all the while; it says itself when it is ready
+        # enter it before it runs, so that the queue always counts as served; the worker itself reports when it is ready
         self._queue.worker_table.publish(entry(slot.worker, os.getpid(), os.getpid(), slot.lane))
         process.start()
         slot.process, slot.unwanted_since, slot.missed_since = process, None, None
@@ -181,15 +180,15 @@ class Supervisor:
             self._queue.lose_worker(before)
 
     def _bury(self, slot: _Slot) -> None:
-        """A worker has died: its job failed; start another, at once unless they keep dying before they are ready. One
-        that prepares ends by itself, and has no successor before there is something to do."""
+        """Handle a worker's death: fail its job and start another worker, at once unless they keep dying before they
+        are ready. A preparing process ends by itself, and gets a successor only when there is something to do."""
         if slot.process is None:
             return
         record = self._queue.worker_table.get(slot.worker)
         code, slot.process = self._let_go(slot.process), None
         never_ready = record is not None and record.state == "starting" and code != 0
         log.log(logging.INFO if code == 0 else logging.WARNING, "worker %s ended with code %s", slot.worker[:8], code)
-        if code == -signal.SIGTERM:  # someone stops the service, all its processes at once
+        if code == -signal.SIGTERM:  # someone stopped the whole service, all its processes at once
             self._queue.lose_worker(slot.worker, by_order=True)
         pause = self._pause(slot, never_ready)
         if pause:
@@ -203,7 +202,7 @@ class Supervisor:
             self._queue.fail_waiting("prepare", JobFailure(NEVER_READY))
 
     def _pause(self, slot: _Slot, never_ready: bool) -> float:
-        """Seconds until another worker may start in a slot whose worker ended; preparations share their luck."""
+        """Return seconds until another worker may start in a slot whose worker ended; preparations share one count."""
         deaths = slot.deaths + 1 if never_ready else 0
         excess = deaths - QUICK_DEATHS
         pause = min(LONGEST_WAIT_SECONDS, 2.0**excess) if excess >= 0 else 0.0
@@ -213,8 +212,10 @@ class Supervisor:
         return pause
 
     def _let_go(self, process: SpawnProcess) -> int | None:
-        """Free what is kept of a process that ends now; gives its exit code. One that hangs in the system (in a dying
-        disk, say) cannot be ended, and is given up: nobody should wait for it."""
+        """Free what is kept of a process that is ending; return its exit code.
+
+        One that hangs in the system (on a dying disk, say) cannot be ended, and is abandoned rather than waited for.
+        """
         process.join(END_SECONDS)
         code = process.exitcode
         if code is None:
@@ -227,7 +228,7 @@ class Supervisor:
         return code
 
     def _stop_unwanted(self, slot: _Slot, now: float) -> None:
-        """Replace a worker that goes on with what nobody waits for, or that has been silent for too long."""
+        """Replace a worker that keeps computing something nobody waits for, or that has been silent for too long."""
         record = self._queue.worker_table.get(slot.worker)
         wanted = record is None or record.job is None or self._queue.is_wanted(record.job, record.attempt or 0)
         if not wanted and slot.unwanted_since is None:
@@ -242,8 +243,7 @@ class Supervisor:
             self._replace(slot, "did not stop" if late else "is silent")
 
     def _is_silent(self, slot: _Slot, record: WorkerRecord | None, now: float) -> bool:
-        """Whether a worker gives no sign of life; one that is missing from the table has a moment to enter
-        itself again."""
+        """Whether a worker gives no sign of life; one missing from the table has a moment to enter itself again."""
         if record is not None:
             slot.missed_since = None
             return self._queue.worker_table.is_gone(record) and self._queue.worker_table.can_write()
@@ -252,7 +252,7 @@ class Supervisor:
         return now - slot.missed_since > self._settings.heartbeat_seconds
 
     def _stop_greedy(self, slot: _Slot) -> None:
-        """Replace a worker that holds more memory than it may, before it takes that of everyone else."""
+        """Replace a worker that holds more memory than allowed, before it takes everyone else's."""
         if slot.process is None or held_bytes(slot.process.pid) <= self._settings.worker_gigabytes * 1e9:
             return
         self._queue.lose_worker(slot.worker, lambda record: over_memory(record, self._settings.worker_gigabytes))
@@ -265,10 +265,10 @@ class Supervisor:
             self._bury(slot)
 
     def _beat(self) -> None:
-        """Signs of life: its own, and of workers that cannot give them (importing torch, loading a model).
+        """Give signs of life: its own, and those of workers that cannot (importing torch, loading a model).
 
-        Before the first one it looks at what ran when it came: a run whose server had ended by then is an error at
-        once, while another server's workers would do it again.
+        Before the first one, check the jobs that were already running at startup: a run whose server had ended by then
+        is an error at once, whereas another server's workers would do it again.
         """
         if not self._entered:
             self._queue.watch_running()
@@ -284,7 +284,7 @@ class Supervisor:
 
     def _is_frozen(self, slot: _Slot, record: WorkerRecord) -> bool:
         """Whether a process has neither given a sign of life of its own nor computed anything for as long as a download
-        may stall. One that imports torch or writes a large file gives none meanwhile, but computes."""
+        may stall. While it imports torch or writes a large file it gives no sign, but computes."""
         now, computed = time.monotonic(), 0.0 if slot.process is None else processor_seconds(slot.process.pid)
         if record.beat != slot.lent or computed != slot.computed:
             slot.heard_at, slot.computed = now, computed
@@ -292,7 +292,7 @@ class Supervisor:
 
 
 def _survive(tick: Callable[[], None]) -> None:
-    """One round; a disk that is full for a while, say, must not end the supervisor and so every worker."""
+    """Run one round; a temporarily full disk, say, must not end the supervisor and with it every worker."""
     try:
         tick()
     except Exception:
@@ -302,7 +302,7 @@ def _survive(tick: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _ends_on_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`, where signals can be handled at all (the main thread)."""
+    """Let SIGTERM and SIGINT set `stop`, if signals can be handled at all (the main thread)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""How jobs begin, wait for one another and end: the steps of which the queue's transactions are made."""
+"""How jobs begin, wait for one another and end: the steps that make up the queue's transactions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dashboard.settings import Settings
 
 
 class Transitions:
-    """Each method but those that only look is called inside a transaction of the table of jobs."""
+    """The steps; call each method, except those that only look, inside a transaction of the job table."""
 
     def __init__(self, job_table: JobTable, settings: Settings) -> None:
         self._ledger, self._settings = job_table, settings
@@ -31,7 +31,7 @@ class Transitions:
         return self.any_live(record.subscribers) or any(self.depends(key, record.key) for key in record.dependents)
 
     def any_live(self, subscribers: Iterable[str]) -> bool:
-        """Whether one of these pages has asked lately."""
+        """Whether any of these pages has asked recently."""
         found = (self._ledger.subscription(subscriber) for subscriber in subscribers)
         return any(abs(time.time() - one.renewed) <= self._settings.lease_seconds for one in found if one is not None)
 
@@ -40,17 +40,17 @@ class Transitions:
         return record is not None and record.active and record.cancel_at is None and subscriber in record.subscribers
 
     def goes_on(self, record: JobRecord | None) -> bool:
-        """Whether a job runs and will not stop: whoever asks for it takes no room in the queue."""
+        """Whether a job runs and will not stop: asking for it takes no room in the queue."""
         return record is not None and record.state == "running" and not record.stopping(time.time())
 
     def depends(self, key: str, preparation: str) -> bool:
-        """Whether a job waits for a preparation, and somebody for the job."""
+        """Whether a job waits for a preparation, and somebody waits for the job."""
         record = self._ledger.job(key)
         wanted = record is not None and record.state == "queued" and record.cancel_at is None
         return wanted and record is not None and record.needs is not None and record.needs["key"] == preparation
 
     def owners(self, record: JobRecord) -> tuple[str, ...]:
-        """The visitors who wait for a job, or for those that depend on it."""
+        """Return the visitors who wait for a job, or for those that depend on it."""
         found = (self._ledger.subscription(subscriber) for subscriber in self._subscribers(record))
         return tuple(dict.fromkeys(one.owner for one in found if one is not None))
 
@@ -66,7 +66,7 @@ class Transitions:
     # ---- beginning ---------------------------------------------------------------------------------------------------
 
     def join(self, subscriber: str, subscription: Subscription, size: int, needs: dict[str, Any] | None) -> None:
-        """Let a page wait for a job, which begins unless it is under way; with the preparation that it needs."""
+        """Let a page wait for a job, starting it unless it is under way, with the preparation that it needs."""
         self._ledger.put_subscription(subscriber, subscription)
         key = subscription.job
         record = self._ledger.job(key)
@@ -91,7 +91,7 @@ class Transitions:
             self._call_for(JobSpec(**fresh.needs), key)
 
     def _call_for(self, spec: JobSpec, dependent: str) -> None:
-        """Let a job wait for a preparation, which begins unless it is under way."""
+        """Let a job wait for a preparation, starting that unless it is under way."""
         record = self._ledger.job(spec.key)
         if record is None or record.state != "running":
             self._ledger.put_payload(spec.key, spec.payload)
@@ -114,7 +114,7 @@ class Transitions:
         self._ledger.keep_payload(record.key)
 
     def begin_again(self, record: JobRecord) -> None:
-        """A running job waits again, first of all."""
+        """Put a running job back into the queue, first of all."""
         fresh = JobRecord(
             record.key,
             record.name,
@@ -129,18 +129,18 @@ class Transitions:
         self._begin(fresh, self.payload_size(record.key), first=True)
 
     def rest(self, record: JobRecord | None) -> None:
-        """A running job lets others go first."""
+        """Let others go before a running job."""
         if record is not None and record.resting is None:
             self._ledger.put_job(replace(record, resting=time.time()))
 
     def go_on(self, record: JobRecord | None) -> None:
-        """A job that rested goes on; the time meanwhile is none that it took."""
+        """Resume a job that rested; the time it rested does not count."""
         if record is not None and record.resting is not None:
             rested = max(0.0, time.time() - record.resting)
             self._ledger.put_job(replace(record, resting=None, started=(record.started or time.time()) + rested))
 
     def put_waiting(self, record: JobRecord) -> None:
-        """Write a job for which others wait now; while it waits, it waits at the turns of all of them."""
+        """Store a job that other subscribers now wait for; while it is queued, it waits at the turns of all of them."""
         self._ledger.put_job(record)
         board = self._ledger.board(record.lane)
         found, owners = board.job(record.key), self.owners(record)
@@ -151,7 +151,7 @@ class Transitions:
     # ---- ending ------------------------------------------------------------------------------------------------------
 
     def done(self, record: JobRecord, result: str) -> None:
-        """A job is done: whoever waits for it is told, and the jobs that it prepared for may be taken."""
+        """End a job as done: tell its subscribers, and release the jobs that it prepared for."""
         ended = self.end(record, "done", result=result)
         self._tell(ended, Done(ended.name, result))
         for key in record.dependents:
@@ -159,7 +159,7 @@ class Transitions:
                 self._release(key, result)
 
     def fail(self, record: JobRecord, failure: JobFailure) -> None:
-        """A job has no result, and so neither have those that wait for it."""
+        """End a job without a result, and with it those that wait for it."""
         state: JobState = "failed" if record.cancel_at is None else "cancelled"
         ended = self.end(record, state, error=failure.message)
         self._tell(ended, Failed(failure, ended.name, ended.key))
@@ -169,8 +169,10 @@ class Transitions:
                 self.fail(dependent, failure)
 
     def end(self, record: JobRecord, state: JobState, **changes: Any) -> JobRecord:
-        """The job has ended. Its payload leaves, unless its pages went silent only: they may come back, and it begins
-        again."""
+        """End the job.
+
+        Deletes its payload, unless its pages only went silent: they may come back, and the job begins again.
+        """
         ended = replace(record, state=state, ended=time.time(), **changes)
         self._ledger.put_job(ended)
         self._ledger.put_board(self._ledger.board(record.lane).without(record.key), record.lane)
@@ -187,7 +189,7 @@ class Transitions:
                 self._ledger.put_subscription(subscriber, replace(found, outcome=outcome.to_json(subscriber)))
 
     def _release(self, key: str, fingerprint: str) -> None:
-        """A job's model is ready, and known by its fingerprint: the job may be taken, under the run's true name."""
+        """Release a job whose model is ready, its fingerprint known: it may be taken, under the run's true name."""
         record = self._ledger.job(key)
         if record is None:
             return
@@ -202,7 +204,7 @@ class Transitions:
             self._ledger.put_board(board.put(replace(found, ready=True)), record.lane)
 
     def _rename(self, record: JobRecord, key: str, payload: dict[str, Any]) -> None:
-        """Everyone who waits for a job waits for the one that is called `key`, which may be under way already."""
+        """Move everyone who waits for a job to the job called `key`, which may already be under way."""
         size = self.payload_size(record.key)
         self.end(replace(record, subscribers=()), "cancelled")
         other = self._ledger.job(key)
@@ -215,7 +217,7 @@ class Transitions:
 
 
 def truly_named(key: str, payload: dict[str, Any], fingerprint: str) -> tuple[str, dict[str, Any]]:
-    """Key and payload of a job once the model's fingerprint is known; only the name of a run depends on that."""
+    """Return a job's key and payload once the model's fingerprint is known; only the name of a run depends on that."""
     if "request" not in payload:
         return key, payload
     return RunRequest.from_json(payload["request"]).key(fingerprint), {**payload, "fingerprint": fingerprint}

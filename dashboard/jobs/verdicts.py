@@ -1,4 +1,4 @@
-"""What is wrong with a job, if anything. Looks and changes nothing."""
+"""What is wrong with a job, if anything. Reads only, changes nothing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dashboard.jobs.workers import WorkerTable
 from dashboard.settings import Settings
 
 Verdict = JobFailure | Literal["leave", "stop", "again"] | None
-MOST_ATTEMPTS = 3  # at one job, where server after server ends while it computes it
+MOST_ATTEMPTS = 3  # at one job, if server after server ends while computing it
 
 
 class Verdicts:
-    """Looks at jobs through the table of workers and the steps of the queue."""
+    """Judges jobs through the table of workers and the steps of the queue."""
 
     def __init__(self, step: Transitions, worker_table: WorkerTable, settings: Settings) -> None:
         self._step, self._roster, self._settings = step, worker_table, settings
 
     def on(self, record: JobRecord) -> Verdict:
-        """Why a job failed, that nobody waits ("leave"), that it may go ("stop"), that another server's worker must do
-        it ("again"); None for one that goes on or has ended."""
+        """Return why a job failed; "leave" if nobody waits for it; "stop" if it may end; "again" if another server's
+        worker must do it; None if it goes on or has ended."""
         now, settings = time.time(), self._settings
         if not record.active:
             return None
@@ -40,12 +40,14 @@ class Verdicts:
         return "leave" if record.cancel_at is None and not self._step.is_awaited(record) else None
 
     def goes_on(self, record: JobRecord, worker: WorkerRecord | None) -> bool:
-        """Whether a worker of another server can do a job again whose own server ended."""
+        """Whether a worker of another server can redo a job whose own server ended."""
         return record.cancel_at is None and record.attempt < MOST_ATTEMPTS and self._roster.supervised(but=worker)
 
     def _on_loss(self, record: JobRecord, worker: WorkerRecord | None) -> Verdict:
-        """What becomes of a running job whose worker has gone. Its supervisor, where it lives, says so itself in a
-        moment."""
+        """Judge a running job whose worker is gone.
+
+        If its supervisor is alive, it will report the loss itself in a moment.
+        """
         if worker is None:
             return worker_lost(record)
         if self._roster.has_supervisor(worker):

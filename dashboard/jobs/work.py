@@ -1,7 +1,7 @@
-"""What a worker does: the job functions and the models it keeps. The only module of `jobs` that needs torch, lazily.
+"""A worker's job functions and the models it keeps. The only module of `jobs` that needs torch, imported lazily.
 
-A job function takes the spec's payload and a `JobContext`, leaves its artifact in the run store and returns the
-artifact's name. It reports through `job_context.progress`, which raises `JobCancelledError` when nobody waits any more.
+A job function takes the spec's payload and a `JobContext`, puts its artifact into the run store and returns the
+artifact's name. It reports through `job_context.progress`, which raises `JobCancelledError` if nobody waits any more.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
 
 log = logging.getLogger(__name__)
-WARM_UP = "C C"  # two tokens or more for every bundled model
+WARM_UP = "C C"  # at least two tokens for every bundled model
 Announce = Callable[..., object]  # changes fields of the worker's record: state, message, models
 
 
@@ -36,9 +36,9 @@ class JobContext:
 
     Attributes:
         key: the job's name. store: where the artifact goes.
-        progress: tells where the job is; raises `JobCancelledError` when nobody waits.
+        progress: reports how far the job is; raises `JobCancelledError` if nobody waits.
         announce: changes the worker's record, which the page shows.
-        give_way: does all that comes before this job, if it is a long one: called between two of its steps.
+        give_way: runs all jobs that come before this one, if this is a long one: called between two of its steps.
     """
 
     key: str
@@ -49,7 +49,7 @@ class JobContext:
 
 
 class CrowdedError(Exception):
-    """A model has no room beside that of a job that gave way: that job must end before."""
+    """A model does not fit beside that of a job that gave way: that job must end first."""
 
 
 Job = Callable[[Mapping[str, Any], JobContext], str]
@@ -57,14 +57,14 @@ Job = Callable[[Mapping[str, Any], JobContext], str]
 
 @dataclass(frozen=True)
 class Registry:
-    """The job functions of a worker by name; `prepare` is called once before the first."""
+    """A worker's job functions by name; `prepare` is called once before the first."""
 
     jobs: Mapping[str, Job]
     prepare: Callable[[Announce], None] | None = None
 
 
 def registry(settings: Settings) -> Registry:
-    """The worker's own registry: "capture" and "derive", around one set of resident models."""
+    """Return the worker's own registry: "capture" and "derive", around one set of resident models."""
     models = ResidentModels(settings)
     return Registry(
         jobs={
@@ -76,12 +76,12 @@ def registry(settings: Settings) -> Registry:
 
 
 class ResidentModels:
-    """The models that a worker keeps in memory; the least recently used leaves."""
+    """The models that a worker keeps in memory; the least recently used is dropped first."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loaded: OrderedDict[tuple[str, str | None], LoadedModel] = OrderedDict()
-        self._held: list[tuple[str, str | None]] = []  # by jobs that gave way: they stay
+        self._held: list[tuple[str, str | None]] = []  # in use by jobs that gave way: they stay
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,12 +89,11 @@ class ResidentModels:
 
     @property
     def most_tokens(self) -> int:
-        """The most tokens of one text on this server."""
+        """The most tokens that this server allows in one text."""
         return self._settings.max_tokens
 
     def preload(self, announce: Announce) -> None:
-        """Load the default model before anyone asks for it, and run it once: the first run costs three times the
-        second."""
+        """Load the default model before anyone asks for it, and run it once: a first run takes three times as long."""
         name = self._settings.default_model
         try:
             loaded = self._load(name, None, announce)
@@ -112,7 +111,7 @@ class ResidentModels:
 
     @contextlib.contextmanager
     def held(self, name: str, revision: str | None) -> Iterator[None]:
-        """Inside the block, this model stays in memory, whatever others need."""
+        """Keep this model in memory inside the block, whatever others need."""
         self._held.append((name, revision))
         try:
             yield
@@ -120,7 +119,7 @@ class ResidentModels:
             self._held.pop()
 
     def get(self, name: str, revision: str | None, fingerprint: str | None, job_context: JobContext) -> LoadedModel:
-        """A model, loaded unless it is here with these weights."""
+        """Return a model, loading it unless it is here with these weights."""
         found = self._loaded.get((name, revision))
         if found is not None and (not fingerprint or found.fingerprint == fingerprint):
             self._loaded.move_to_end((name, revision))
@@ -139,7 +138,7 @@ class ResidentModels:
     ) -> LoadedModel:
         from dashboard.catalog.catalog import title_of
 
-        announce(message=f"Loading {title_of(name)}")  # before torch, which takes seconds to import
+        announce(message=f"Loading {title_of(name)}")  # announce before importing torch, which takes seconds
         import torch
 
         from dashboard.capture.loader import load_model
@@ -151,7 +150,7 @@ class ResidentModels:
         announce(models=self.names)
         start = time.perf_counter()
         while True:
-            try:  # names of the catalog only: a request must not lead to another folder of this machine
+            try:  # only catalog names: a request must not reach any other folder of this machine
                 loaded = load_model(
                     name, settings=self._settings, revision=revision, progress=progress, folders=False, brings=False
                 )
@@ -175,19 +174,20 @@ class ResidentModels:
         return sum(needed_gigabytes(loaded.info.parameters) for loaded in self._loaded.values())
 
     def _leave(self, but: tuple[str, str | None] | None = None) -> bool:
-        """Forget the model that was used least recently and is not held; False where there is none."""
+        """Drop the least recently used model that is not held; return False if there is none."""
         found = next((one for one in self._loaded if one not in self._held and one != but), None)
         if found is None:
             return False
         del self._loaded[found]
-        gc.collect()  # before the next one needs the room
+        gc.collect()  # free the memory before the next one needs it
         log.info("model %s leaves the memory", found[0])
         return True
 
 
 def capture(payload: Mapping[str, Any], job_context: JobContext, models: ResidentModels) -> str:
-    """Run a text and keep the run; its key is that of the weights that were really used. A run of an earlier version is
-    computed again.
+    """Run a text and store the run; its key is that of the weights actually used.
+
+    A run stored by an earlier version is computed again.
     """
     request = RunRequest.from_json(payload.get("request"))
     loaded = models.get(request.model, request.revision, payload.get("fingerprint"), job_context)
@@ -211,7 +211,7 @@ def capture(payload: Mapping[str, Any], job_context: JobContext, models: Residen
 
 
 def derive(payload: Mapping[str, Any], job_context: JobContext, models: ResidentModels) -> str:
-    """Compute a derived result of a kept run, and keep it beside the run."""
+    """Compute a derived result of a stored run, and store it beside the run."""
     from dashboard.compute.deriving import check, compute
 
     asked = DerivedRequest.from_json(payload)
@@ -230,7 +230,7 @@ def derive(payload: Mapping[str, Any], job_context: JobContext, models: Resident
 
 
 def _giving_way(job_context: JobContext) -> OnProgress:
-    """Tells where a job is, and lets what comes before it go first, outside of what torch was told for this job; not in
+    """Return a progress function that lets higher-ranked jobs go first, outside this job's torch contexts; but not in
     the middle of a forward, while the model has hooks.
     """
     import torch

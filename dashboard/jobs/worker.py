@@ -1,4 +1,4 @@
-"""One worker process: takes jobs from the queue, one at a time, and gives signs of life meanwhile."""
+"""One worker process: it takes jobs from the queue, one at a time, and gives signs of life meanwhile."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ log = logging.getLogger(__name__)
 OWN_REGISTRY = "dashboard.jobs.work:registry"
 OWN_PREPARATION = "dashboard.jobs.preparation:registry"
 PREPARATIONS_NICE = 10  # runs go first
-IDLE_SECONDS = 0.025  # between two looks at an empty queue
+IDLE_SECONDS = 0.025  # between two checks of an empty queue
 BEAT_SECONDS = 0.5
-RETRY_SECONDS = 0.5  # between two tries to use a queue whose disk is full
+RETRY_SECONDS = 0.5  # between two attempts to use a queue whose disk is full
 T = TypeVar("T")
 REPORT_SECONDS = 0.03  # between two reports within one phase
-AGAIN_SECONDS = 0.2  # more, where there is nothing new to say and it is only asked whether anybody still waits
+AGAIN_SECONDS = 0.2  # longer, if there is nothing new and the report only checks whether anybody still waits
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 NO_MEMORY = (
     "There was not enough memory on the server for this run. Your text is still in the box: shorten it, "
@@ -56,11 +56,11 @@ NO_MEMORY_FOR_RESULT = (
 
 
 def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_REGISTRY) -> None:
-    """The main function of a worker process.
+    """Run a worker process (its main function).
 
     Args:
         settings: the server's. worker: its id in the table of workers, where its supervisor has entered it.
-        parent: process id of the supervisor, with which it ends.
+        parent: process id of the supervisor; the worker ends with it.
         registry_name: "module:function" that makes the `Registry` of `settings`.
     """
     bench = _set_up(settings, worker, parent, registry_name, "compute")
@@ -70,13 +70,13 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
         if claim is None:
             time.sleep(IDLE_SECONDS)
         else:
-            with contextlib.suppress(CrowdedError):  # it begins again, after what needed its room
+            with contextlib.suppress(CrowdedError):  # it begins again, after the job that needed its memory
                 _attend(claim, bench)
 
 
 def prepare_one(settings: Settings, worker: str, parent: int, registry_name: str = OWN_PREPARATION) -> None:
-    """The main function of a process that does one preparation, if one waits, and ends: a connection or a disk on which
-    it hangs hangs nothing else. The arguments are those of `work`.
+    """Run a process that does one preparation, if one waits, and ends (its main function): if a connection or a disk
+    hangs, nothing else hangs with it. The arguments are those of `work`.
     """
     with contextlib.suppress(OSError):
         os.nice(PREPARATIONS_NICE)
@@ -88,7 +88,7 @@ def prepare_one(settings: Settings, worker: str, parent: int, registry_name: str
 
 @dataclass(frozen=True)
 class _Bench:
-    """What a process of a lane works with; `worker` is its id."""
+    """The tools of a process in a lane; `worker` is its id."""
 
     worker: str
     queue: JobQueue
@@ -119,14 +119,17 @@ def _attend(claim: Claim, bench: _Bench) -> None:
 
 
 class _Way:
-    """Lets all that comes before a long job go first, in the middle of it: what it has so far stays where it is."""
+    """Lets higher-ranked jobs go first, in the middle of a long one, which keeps its results so far."""
 
     def __init__(self, claim: Claim, bench: _Bench) -> None:
         self._claim, self._bench, self._next = claim, bench, 0.0
 
     def __call__(self) -> None:
-        """Do it. Raises `CrowdedError` where a model has no room beside this job's: then both begin again, that one
-        first; and `JobCancelledError` where nobody waits for this job any more.
+        """Run the higher-ranked jobs.
+
+        Raises:
+            CrowdedError: a model does not fit beside this job's: then both begin again, the other one first.
+            JobCancelledError: nobody waits for this job any more.
         """
         if time.monotonic() < self._next:
             return
@@ -150,7 +153,7 @@ class _Way:
 
 
 class Presence:
-    """What the table says of this worker, known here as well: it enters itself again where the table was lost."""
+    """This worker's record in the table, with a copy in memory: the worker enters itself again if the table is lost."""
 
     def __init__(self, queue: JobQueue, worker: str, lane: Lane) -> None:
         self._roster = queue.worker_table
@@ -158,19 +161,19 @@ class Presence:
         self._lock = threading.Lock()
 
     def announce(self, **changes: Any) -> None:
-        """Enter changes; where the disk is full, with a later sign of life."""
+        """Record changes; if the disk is full, a later sign of life records them."""
         with self._lock:
             self._record = replace(self._record, **changes)
         self.beat()
 
     def beat(self) -> None:
-        """A sign of life, with all that is known."""
+        """Give a sign of life, with everything known."""
         with self._lock, contextlib.suppress(StorageError):
             self._roster.publish(self._record)
 
 
 def entry(worker: str, pid: int, parent: int, lane: Lane) -> WorkerRecord:
-    """What the table says of a worker that begins."""
+    """Return the record of a worker that is starting."""
     message = "Starting the worker" if lane == "compute" else ""
     return WorkerRecord(worker, pid, this_host(), "starting", time.time(), message=message, parent=parent, lane=lane)
 
@@ -186,9 +189,11 @@ def insist(step: Callable[[], T]) -> T:
 
 
 def _set_threads(settings: Settings) -> None:
-    """What OpenMP reads when torch is imported. Its threads go to sleep soon when they wait: spinning, as is their
-    habit, wins 0.07 s a run on idle cores and costs ten times the run when anything else wants one (0.3 s against 1 to
-    6 s)."""
+    """Set what OpenMP reads when torch is imported: its waiting threads go to sleep soon.
+
+    Spinning, their default, saves 0.07 s a run on idle cores, but makes a run ten times as long if anything else wants
+    a core (0.3 s against 1 to 6 s).
+    """
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.worker_threads))
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
@@ -204,7 +209,7 @@ def _beat(presence: Presence, parent: int) -> None:
 
 
 def _prepare(registry: Registry, presence: Presence) -> str:
-    """Load what is wanted from the start; what goes wrong is no reason to stop, and is shown: the returned sentence."""
+    """Load what is wanted from the start; an error does not stop the worker, but is shown: return its message."""
     if registry.prepare is None:
         return ""
     try:
@@ -221,7 +226,7 @@ def _prepare(registry: Registry, presence: Presence) -> str:
 
 
 def _do(claim: Claim, bench: _Bench) -> None:
-    """Do one job to its end, whatever that is."""
+    """Do one job to its end, whatever the outcome."""
     spec, start, queue, jobs = claim.spec, time.perf_counter(), bench.queue, bench.registry.jobs
     reporter = Reporter(queue, claim)
     job_context = JobContext(spec.key, bench.store, reporter, bench.presence.announce, _Way(claim, bench))
@@ -256,14 +261,14 @@ def _do(claim: Claim, bench: _Bench) -> None:
 
 
 def explain(error: BaseException, phase: str = "", more: str = "", name: str = "") -> JobFailure:
-    """The sentence for an error that nobody foresaw. Only what is ours is called so.
+    """Return the failure for an unforeseen error. Only our own defects are called ours.
 
     Args:
         phase: of the job's progress. more: says where the traceback is. name: of the job's function.
     """
     result = is_result(name)
     kept = "" if result else "Your text is still in the box. "
-    details = "".join(traceback.format_exception(error))  # says so where an error cannot be written
+    details = "".join(traceback.format_exception(error))  # works even for an error that cannot be printed
     kind = type(error).__name__
     if isinstance(error, MemoryError) or "not enough memory" in details or "out of memory" in details:
         return JobFailure(NO_MEMORY_FOR_RESULT if result else NO_MEMORY, more)
@@ -287,7 +292,7 @@ def explain(error: BaseException, phase: str = "", more: str = "", name: str = "
 
 
 class Reporter:
-    """A job's progress function: passes on what is worth it, and raises `JobCancelledError` when nobody waits."""
+    """A job's progress function: passes on reports worth sending, and raises `JobCancelledError` if nobody waits."""
 
     def __init__(self, queue: JobQueue, claim: Claim) -> None:
         self._queue, self._claim = queue, claim
@@ -300,7 +305,7 @@ class Reporter:
         self.phase, self._next, self._said = progress.phase, now + REPORT_SECONDS, progress
         try:
             wanted = self._queue.report(self._claim, progress)
-        except StorageError as error:  # what nobody hears of goes on all the same
+        except StorageError as error:  # the job goes on even if the report is lost
             log.warning("progress could not be noted: %s", error.details)
             self._next = now + RETRY_SECONDS
             return

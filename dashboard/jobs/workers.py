@@ -1,4 +1,4 @@
-"""The worker_table: which workers there are, and which of them are alive."""
+"""The worker table: which workers there are, and which of them are alive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dashboard.settings import Settings
 ENTRY = "workers"
 SUPERVISORS = "supervisors"
 PROBE = "probe"
-SECOND_LOOK_SECONDS = 0.75  # after a sleep of the whole computer every worker looks silent until it beats again
+SECOND_LOOK_SECONDS = 0.75  # after the computer sleeps, every worker looks silent until it beats again
 FORGET_SECONDS = 60.0
 
 
@@ -31,12 +31,12 @@ class WorkerTable:
     def __init__(self, cache: HealingCache, settings: Settings) -> None:
         self._cache, self._settings = cache, settings
         self._silent_since: dict[str, float] = {}  # worker id → when this process first found it silent (monotonic)
-        self._unserved_since: float | None = None  # monotonic; since when this process has found nobody at work
-        self._looked_at = 0.0  # monotonic; when it looked for that last
+        self._unserved_since: float | None = None  # monotonic; since when this process has seen nobody at work
+        self._looked_at = 0.0  # monotonic; when it last checked that
         self._lock = threading.Lock()
 
     def all(self) -> dict[str, WorkerRecord]:
-        """Every record, of the dead as well, by id."""
+        """Return every record by id, including those of dead workers."""
         raw = self._cache.get(ENTRY)
         records = (WorkerRecord.from_json(item) for item in (raw if isinstance(raw, list) else ()))
         return {record.id: record for record in records if record is not None}
@@ -52,7 +52,7 @@ class WorkerTable:
             self._write({**known, record.id: replace(record, beat=now)})
 
     def change(self, worker: str, **changes: Any) -> bool:
-        """Change some fields of a worker, which is a sign of life too; False if it is not entered."""
+        """Change some fields of a worker, which also counts as a sign of life; return False if it is not entered."""
         with self._cache.transact(retry=True):
             known = self.all()
             if worker not in known:
@@ -65,14 +65,14 @@ class WorkerTable:
             self._write({name: record for name, record in self.all().items() if name != worker})
 
     def live(self, lane: Lane = "compute") -> list[WorkerRecord]:
-        """The workers of a lane that are alive."""
+        """Return the workers of a lane that are alive."""
         return [record for record in self.all().values() if record.lane == lane and not self.is_gone(record)]
 
     def serving(self) -> bool:
-        """Whether any worker, or a supervisor that will start one again, gave a sign of life lately.
+        """Whether any worker, or a supervisor that will start one again, has recently given a sign of life.
 
-        Silence is looked at twice, as in `is_gone`; where nobody is entered at all, whoever restarts has a heartbeat's
-        time.
+        Silence is checked twice, as in `is_gone`; if nobody is entered at all, a restarting server gets the time of one
+        heartbeat.
         """
         workers = [record for record in self.all().values() if record.lane == "compute"]
         if self._may_not_judge() and workers:
@@ -88,20 +88,19 @@ class WorkerTable:
                 self._unserved_since = now
             return now - self._unserved_since < (SECOND_LOOK_SECONDS if workers else heartbeat)
 
-    # ---- supervisors
-    # ---------------------------------------------------------------------------------------------------
+    # ---- supervisors -------------------------------------------------------------------------------------------------
 
     def supervisors(self) -> list[SupervisorRecord]:
-        """Every supervisor's record, of the dead as well."""
+        """Return every supervisor's record, including those of dead ones."""
         raw = self._cache.get(SUPERVISORS)
         records = (SupervisorRecord.from_json(item) for item in (raw if isinstance(raw, list) else ()))
         return [record for record in records if record is not None]
 
     def supervise(self, idle: bool = False) -> None:
-        """A sign of life of this process, which supervises workers; forget those long gone.
+        """Give a sign of life for this process, which supervises workers; forget those long gone.
 
         Args:
-            idle: it ends, or waits before it starts workers again that keep dying: nobody should wait for it.
+            idle: it is ending, or waits before restarting workers that keep dying: nobody should wait for it.
         """
         own = SupervisorRecord(os.getpid(), this_host(), time.time(), idle)
         with self._cache.transact(retry=True):
@@ -113,7 +112,7 @@ class WorkerTable:
             self._cache.set(SUPERVISORS, [record.to_json() for record in (*others, own)], retry=True)
 
     def retire(self) -> None:
-        """This process supervises no more."""
+        """Remove this process as a supervisor."""
         with self._cache.transact(retry=True):
             others = [
                 record for record in self.supervisors() if (record.pid, record.host) != (os.getpid(), this_host())
@@ -121,7 +120,7 @@ class WorkerTable:
             self._cache.set(SUPERVISORS, [record.to_json() for record in others], retry=True)
 
     def supervised(self, but: WorkerRecord | None = None) -> bool:
-        """Whether a supervisor is alive and at work; with `but`, another one than that of this worker."""
+        """Whether a supervisor is alive and at work; with `but`, one other than that worker's own."""
         return any(
             self._supervises(record) and (but is None or (record.pid, record.host) != (but.parent, but.host))
             for record in self.supervisors()
@@ -141,10 +140,10 @@ class WorkerTable:
         return record.host != this_host() or is_running(record.pid)
 
     def is_gone(self, record: WorkerRecord | None) -> bool:
-        """Whether a worker has stopped: its process is no more, or it has been silent for too long.
+        """Whether a worker has stopped: its process is gone, or it has been silent for too long.
 
-        That is looked at twice, and at the first look this process must be able to write: on a full disk nobody gives a
-        sign of life, and once there is room everybody has given one before the second look.
+        Silence is checked twice, and at the first check this process must be able to write: on a full disk nobody gives
+        a sign of life, and once there is room everybody has given one before the second check.
         """
         if record is None or (record.host == this_host() and not is_running(record.pid)):
             return True
@@ -162,7 +161,7 @@ class WorkerTable:
         return False
 
     def can_write(self) -> bool:
-        """Whether this process could give a sign of life itself just now."""
+        """Whether this process itself could give a sign of life just now."""
         try:
             self._cache.set(PROBE, 1, expire=FORGET_SECONDS, retry=True)
         except StorageError:
@@ -177,7 +176,7 @@ class WorkerTable:
         return not -FORGET_SECONDS < time.time() - record.beat <= self._settings.heartbeat_seconds
 
     def _may_not_judge(self) -> bool:
-        """Whether this process could not write lately (a full disk): then the silence of others says nothing."""
+        """Whether this process could not write recently (a full disk), so that the silence of others proves nothing."""
         return time.monotonic() - self._cache.failed_at < self._settings.heartbeat_seconds + SECOND_LOOK_SECONDS
 
     def _write(self, records: dict[str, WorkerRecord]) -> None:
@@ -185,14 +184,14 @@ class WorkerTable:
 
 
 def this_host() -> str:
-    """Names the host and, where there are several, the process namespace: where a process id means the same process."""
+    """Return a name for the host and, if there are several, the process namespace in which a process id is valid."""
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and is not just the remains of one."""
+    """Whether a process exists and is not a zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

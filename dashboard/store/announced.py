@@ -1,9 +1,9 @@
-"""What will be written soon: room that a download or a conversion was given and has not filled yet.
+"""Announced writes: room granted to a download or a conversion that has not filled it yet.
 
     announced/RANDOM.json     {"into": a folder, "until": the bytes that it will hold}
 
-Each file is locked by the process that writes into the folder, for as long as it does; what a killed one announced
-counts for nothing.
+The process that writes into the folder holds a lock on its file until it is done; an announcement of a killed process
+does not count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class Coming:
-    """Bytes that are still to come into a folder; `disk` is where (`disk_of`)."""
+    """Bytes still to be written into a folder; `disk` is the disk they go to (`disk_of`)."""
 
     into: Path
     bytes: int
@@ -36,10 +36,10 @@ class Coming:
 
 @contextlib.contextmanager
 def announced(cache: Path, into: Path, needed: int) -> Iterator[None]:
-    """Let `needed` bytes that come into a folder be known to all who make room, until the end.
+    """Announce `needed` bytes for a folder to everyone who makes room, until the block ends.
 
     Args:
-        cache: the cache folder, whose processes share what is announced.
+        cache: the cache folder, whose processes share the announcements.
     """
     name = private_folder(cache / FOLDER) / f"{uuid.uuid4().hex}.part"
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -47,7 +47,7 @@ def announced(cache: Path, into: Path, needed: int) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, json.dumps({"into": str(into.absolute()), "until": bytes_in(into) + needed}).encode())
-        name.rename(final)  # nobody sees it without its lock
+        name.rename(final)  # others see it only once it is locked
         yield
     finally:
         name.unlink(missing_ok=True)
@@ -56,10 +56,10 @@ def announced(cache: Path, into: Path, needed: int) -> Iterator[None]:
 
 
 def coming(cache: Path) -> list[Coming]:
-    """All that is announced and not there yet."""
+    """Return all announced bytes that are not written yet."""
     found = []
     for path in (cache / FOLDER).glob(f"*{SUFFIX}"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # it came to its end just now
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # it ended just now
             if not _is_held(path):
                 path.unlink()
                 continue

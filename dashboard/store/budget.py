@@ -1,9 +1,9 @@
-"""One budget for all that the cache folder holds: what has not been used for longest leaves, of whatever kind it is.
+"""One budget for everything in the cache folder: the least recently used items are deleted, whatever their kind.
 
-What can leave can be made again: what is derived from runs, which leaves first; saved runs, converted GGUF files, and
-models of the hub where its cache lies in the cache folder. Bundled models, the queue, visitors' lists and files that
-are just being sent count, and stay. What lies outside the cache folder (DASHBOARD_MODELS_DIR, a cache of Hugging Face
-that other programs share) neither counts nor leaves.
+Only what can be made again is deleted: results derived from runs, which go first; saved runs, converted GGUF files, and
+hub models if the hub's cache is inside the cache folder. Bundled models, the queue, visitors' lists and files being
+sent count, but stay. What is outside the cache folder (DASHBOARD_MODELS_DIR, a Hugging Face cache that other programs
+share) neither counts nor is deleted.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from dashboard.system.private import alone, private_folder, remove_unused
 
 log = logging.getLogger(__name__)
 LOCK = "budget.lock"
-OPEN_SECONDS = 600.0  # a run or a model that was used so lately is taken to be open
+OPEN_SECONDS = 600.0  # a run or a model used this recently counts as open
 CONVERTED = "gguf"  # folder of the converted GGUF files, in the models folder
 
 
 @dataclass(frozen=True)
 class Holding:
-    """Something that can leave: when it was used last (seconds since 1970), what it takes, how it goes.
+    """An item that can be deleted: its last use (seconds since 1970), its size, and how to remove it.
 
     Attributes:
-        key: name of a run or of a result that is derived from one; "" of a model. pinned: somebody has pinned it.
-        derived: it is such a result. remove: gives whether it went.
+        key: name of a run or of a result derived from one; "" for a model. pinned: somebody has pinned it.
+        derived: it is such a result. remove: returns whether it was removed.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Holding:
 
 @dataclass(frozen=True)
 class Room:
-    """What making room gave.
+    """The outcome of making room.
 
     Attributes:
-        gone: bytes that left. over: bytes that the budget still lacks. short: bytes that the disk still lacks, the
-            reserve in it.
+        gone: bytes deleted. over: bytes that the budget still lacks. short: bytes that the disk still lacks, including
+            the reserve.
     """
 
     gone: int
@@ -64,13 +64,13 @@ class Room:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the cache folder holds and may hold; safe for threads and for several processes.
+    """What the cache folder holds and may hold; thread-safe and process-safe.
 
     Attributes:
         folder: the cache folder. most_bytes: what it may hold. runs: the folder of saved runs.
-        models: folders whose folders are models that can be made or fetched again, each with the beginning of their
+        models: folders whose subfolders are models that can be made or fetched again, each with the prefix of their
             names.
-        pinned: gives the runs that leave last.
+        pinned: returns the runs that are deleted last.
     """
 
     folder: Path
@@ -81,7 +81,7 @@ class Budget:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Budget:
-        """The budget of this server."""
+        """Make the budget of this server."""
         models = ((settings.models_folder / CONVERTED, ""), (hub_cache(), HUB_PREFIX))
         return cls(
             settings.cache_dir,
@@ -92,19 +92,19 @@ class Budget:
         )
 
     def make_room(self, needed: int = 0, keep: str | None = None, full: bool = False) -> Room:
-        """Let what was used longest ago leave until the folder is within its budget and the reserve of the disk is
-        free, with what is announced.
+        """Delete the least recently used items until the folder is within its budget and the disk's reserve is free,
+        counting what is announced.
 
-        Models in use never leave; nor does what was used within ten minutes, unless room is made for a run.
+        Models in use are never deleted; nor are items used within ten minutes, unless the room is for a run.
 
         Args:
-            needed: bytes that are to be written. keep: name of the run that they are of, or of the result, whose run
-                stays too.
-            full: the disk refused them, so as much must go, whatever the numbers say.
+            needed: bytes about to be written. keep: name of the run they belong to, or of the result, whose run is also
+                kept.
+            full: the disk refused these bytes, so as many must be freed, whatever the numbers say.
         """
         private_folder(self.folder)
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # a disk without a byte for the lock
+            with contextlib.suppress(OSError):  # the disk may have no room even for the lock
                 stack.enter_context(alone(self.folder, LOCK))
             to_come, disk = coming(self.folder), disk_of(self.folder)
             over = (
@@ -124,11 +124,11 @@ class Budget:
         return Room(gone, max(0, over - gone), max(0, short - gone))
 
     def held(self) -> int:
-        """The bytes of everything in the cache folder."""
+        """Return the bytes of everything in the cache folder."""
         return sum(_bytes_at(Path(place) / name) for place, _folders, names in os.walk(self.folder) for name in names)
 
     def _leaving(self, keep: str | None) -> list[Holding]:
-        """What can leave, in the order in which it does."""
+        """Return what can be deleted, in the order of deletion."""
         lately = time.time() - OPEN_SECONDS
         stays = () if keep is None else (keep, keep[:KEY_LENGTH])
         found = [holding for holding in (*self._runs(), *self._models()) if holding.key not in stays]
@@ -164,7 +164,7 @@ def _sum(some: Iterable[Coming]) -> int:
 
 
 def is_within(folder: Path, outer: Path) -> bool:
-    """Whether a folder lies in another one, links followed."""
+    """Whether a folder is inside another one, following links."""
     return folder.resolve().is_relative_to(outer.resolve())
 
 
@@ -175,5 +175,5 @@ def _folder_removal(folder: Path) -> Callable[[], bool]:
 def _bytes_at(path: Path) -> int:
     try:
         return path.lstat().st_blocks * 512
-    except OSError:  # it left while we looked
+    except OSError:  # it was removed meanwhile
         return 0

@@ -1,9 +1,9 @@
-"""Room for files that are made to be saved: one private folder that all web processes share, and who may have how many
-in it.
+"""Room for export files: one private folder that all web processes share, with limits on how many files each visitor
+may have in it.
 
-    OWNER.BYTES.RANDOM.part     a file that is being written and sent; OWNER is a hash, BYTES what it will take
+    OWNER.BYTES.RANDOM.part     a file being written and sent; OWNER is a hash, BYTES the size it will have
 
-A file leaves the folder when it was sent. What a killed process left is swept.
+A file is removed once it is sent. Files left by killed processes are swept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dashboard.store.budget import Budget
 from dashboard.store.leftovers import bytes_in, remove_left
 from dashboard.system.private import alone
 
-MOST_AT_ONCE = 8  # files of all visitors that are written or sent
+MOST_AT_ONCE = 8  # files of all visitors being written or sent
 MOST_OF_ONE = 2  # of one visitor
 LONGEST_SENDING = 3600.0  # seconds
 NAME = "*.*.*.part"
@@ -31,7 +31,7 @@ NAME = "*.*.*.part"
 
 @dataclass(frozen=True)
 class ExportRoom:
-    """Gives files to write exports into; safe for threads and for several processes."""
+    """Provides files to write exports into; thread-safe and process-safe."""
 
     folder: Path
     most_bytes: int
@@ -39,18 +39,18 @@ class ExportRoom:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ExportRoom:
-        """The room of this server."""
+        """Make the export room of this server."""
         return cls(settings.exports_folder, int(settings.export_gigabytes * 1e9), Budget.from_settings(settings))
 
     def open(self, owner: str, size: int) -> ExportFile:
-        """An empty file for `size` bytes.
+        """Open an empty file for `size` bytes.
 
         Args:
             owner: the visitor who asks.
 
         Raises:
-            QueueFullError: they, or all visitors, have as many files as there may be.
-            NoSpaceError: all files together would take more room than they may, or than the disk has.
+            QueueFullError: this visitor, or all visitors, already have as many files as allowed.
+            NoSpaceError: all files together would exceed their limit, or the disk's free space.
             OSError: the folder cannot be written.
         """
         with self._checked(owner, size) as name:
@@ -65,7 +65,7 @@ class ExportRoom:
 
     @contextlib.contextmanager
     def _checked(self, owner: str, size: int) -> Iterator[str]:
-        """Hold the folder's lock, where there is room for a file; gives how the owner's files are called."""
+        """Hold the folder's lock while checking for room; yield the prefix of the owner's file names."""
         name = hashlib.sha256(owner.encode()).hexdigest()[:16]
         with alone(self.folder):
             remove_left(self.folder, NAME, older=LONGEST_SENDING)
@@ -106,12 +106,12 @@ class ExportRoom:
 
 @dataclass(frozen=True)
 class ExportFile:
-    """A file to write an export into; `close` removes it, on a full disk too."""
+    """A file to write an export into; `close` removes it, even on a full disk."""
 
     path: Path
     file: IO[bytes]
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # closing writes what is left in the buffer, and fails again on a full disk
+        with contextlib.suppress(OSError):  # closing flushes the buffer, which fails again on a full disk
             self.file.close()
         self.path.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
-"""How a file is written, whole or not at all; and the files of the run store by name: which there are, how large they
-are, when each run was used last."""
+"""Writing files whole or not at all; and the run store's files by name: which exist, how large they are, when each run
+was last used."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ DERIVED_NAME = re.compile(rf"({KEY_PATTERN.pattern})\.[a-z0-9][a-z0-9-]{{0,60}}"
 
 @contextlib.contextmanager
 def whole_file(path: Path, name: str | None = None, private: bool = False, durable: bool = False) -> Iterator[Path]:
-    """A file that is written under another name and takes the place of `path` at the end: whoever reads that sees all
-    of it or what was there before. An error leaves nothing behind; only a killed writer leaves its part.
+    """Yield a temporary file that replaces `path` at the end: a reader of `path` sees all of it or the old content.
+
+    After an error nothing remains; only a killed writer leaves its part.
 
     Args:
-        name, private: as of `part_of`. durable: its content is on the disk before its name is.
+        name, private: as in `part_of`. durable: flush the content to the disk before the rename.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with part_of(path, name, private) as part:
         yield part
         if private:
-            part.chmod(0o600)  # a library may have put a file of its own there
+            part.chmod(0o600)  # a library may have put its own file there
         if durable:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
@@ -41,11 +42,11 @@ def whole_file(path: Path, name: str | None = None, private: bool = False, durab
 
 @contextlib.contextmanager
 def part_of(path: Path, name: str | None = None, private: bool = False) -> Iterator[Path]:
-    """The name of a part beside `path`, NAME.RANDOM.part, to write to; what still has that name at the end is removed.
+    """Yield the name of a part beside `path`, NAME.RANDOM.part, to write to; a part still there at the end is removed.
 
     Args:
-        name: what the part's name begins with; by default, all of the file's name.
-        private: nobody but its owner may read it at any time.
+        name: prefix of the part's name; by default, the file's whole name.
+        private: only its owner can read it, at any time.
     """
     part = path.with_name(f"{name or path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -58,11 +59,11 @@ def part_of(path: Path, name: str | None = None, private: bool = False) -> Itera
 
 @dataclass(frozen=True)
 class Kept:
-    """A run, or a result that is derived from one.
+    """A run, or a result derived from one.
 
     Attributes:
         name: a run's key, or a key and a derived name. bytes: on the disk.
-        used: ns since 1970; of a run, when one of its files was used last.
+        used: ns since 1970; for a run, the last use of any of its files.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Kept:
 
     @property
     def key(self) -> str:
-        """Of the run."""
+        """The key of the run."""
         return self.name[:KEY_LENGTH]
 
     @property
@@ -80,29 +81,28 @@ class Kept:
 
 
 def is_name(value: object) -> bool:
-    """Whether `value` can name a file of the store: a run's key, or a key and a derived name."""
+    """Whether `value` can be the name of a file in the store: a run's key, or a key and a derived name."""
     return is_run_key(value) or (isinstance(value, str) and DERIVED_NAME.fullmatch(value) is not None)
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Where the file of this name is, or would be."""
+    """Return where the file of this name is, or would be."""
     return folder / f"{name}{SUFFIX}"
 
 
 def derived_from(folder: Path, key: str) -> list[Path]:
-    """The files with what was computed from a run later."""
+    """Return the files with results computed later from a run."""
     return list(folder.glob(f"{key}.*{SUFFIX}"))
 
 
 def remove_run(folder: Path, key: str) -> None:
-    """Let a run go, with everything derived from it."""
+    """Delete a run, with everything derived from it."""
     for path in (file_of(folder, key), *derived_from(folder, key)):
         path.unlink(missing_ok=True)
 
 
 def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
-    """Names and states of all files of the store; none where someone deleted the folder (the next write makes it
-    again)."""
+    """Return names and states of all files in the store; none if someone deleted the folder (a write recreates it)."""
     found: list[tuple[str, os.stat_result]] = []
     if not folder.is_dir():
         return found
@@ -110,13 +110,13 @@ def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
         for entry in entries:
             name = entry.name.removesuffix(SUFFIX)
             if name != entry.name and is_name(name):
-                with contextlib.suppress(OSError):  # it left while we looked
+                with contextlib.suppress(OSError):  # it was removed meanwhile
                     found.append((name, entry.stat(follow_symlinks=False)))
     return found
 
 
 def kept_in(folder: Path) -> list[Kept]:
-    """All runs and derived results of the store, in no order."""
+    """Return all runs and derived results in the store, in no order."""
     files = files_in(folder)
     used: dict[str, int] = {}
     for name, status in files:
@@ -125,12 +125,12 @@ def kept_in(folder: Path) -> list[Kept]:
 
 
 def in_leaving_order(kept: Iterable[Kept], pinned: Collection[str]) -> list[Kept]:
-    """What is derived leaves first, then runs; the least recently used first, and of pinned runs last."""
+    """Sort into the order of deletion: derived results, then runs; the least recently used first, pinned runs last."""
     return sorted(kept, key=lambda one: (one.is_run, one.key in pinned, one.used))
 
 
 def remove(folder: Path, name: str) -> None:
-    """Let a derived result go, or a run with everything derived from it."""
+    """Delete a derived result, or a run with everything derived from it."""
     if is_run_key(name):
         remove_run(folder, name)
     else:
@@ -138,8 +138,7 @@ def remove(folder: Path, name: str) -> None:
 
 
 def keep_results_within(folder: Path, key: str, most: int, keep: str) -> None:
-    """Let the least recently used results of a run go until all of them take `most` bytes; `keep` was written just
-    now."""
+    """Delete the least recently used results of a run until all of them take `most` bytes; `keep` was just written."""
     prefix, newest = f"{key}.", file_of(folder, keep).stat().st_size
     found = sorted((one for one in kept_in(folder) if one.name.startswith(prefix)), key=lambda one: one.used)
     over = newest + sum(one.bytes for one in found if one.name != keep) - most
@@ -152,8 +151,8 @@ def keep_results_within(folder: Path, key: str, most: int, keep: str) -> None:
 
 
 def touch(path: Path) -> None:
-    """Note that a file or folder was used; at most once a second."""
+    """Record that a file or folder was used; at most once a second."""
     now = time.time_ns()
-    with contextlib.suppress(OSError):  # it left just now, or belongs to someone else: its last use is not kept
+    with contextlib.suppress(OSError):  # it was just removed, or belongs to someone else: its last use goes unrecorded
         if abs(now - path.stat().st_mtime_ns) > 1_000_000_000:
             os.utime(path, ns=(now, now))

@@ -1,4 +1,4 @@
-"""What processes that were killed left behind: files and folders of known names that nobody has written to for long."""
+"""Leftovers of killed processes: files and folders of known names that nobody has written to for a long time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-FORGOTTEN_SECONDS = 600.0  # whoever writes a file writes to it more often
-DOWNLOAD_SECONDS = 86400.0  # whoever converts a model may be silent for longer
-STOPPED_SECONDS = 7 * 86400.0  # a download that was stopped is gone on with, if anybody still wants it
+FORGOTTEN_SECONDS = 600.0  # a live writer writes more often than this
+DOWNLOAD_SECONDS = 86400.0  # a conversion may be silent for longer
+STOPPED_SECONDS = 7 * 86400.0  # a stopped download may be resumed, if anybody still wants it
 
 
 def remove_left(folder: Path, *patterns: str, older: float = FORGOTTEN_SECONDS) -> int:
-    """Remove what stands in a folder under these names and is old and ours; gives the bytes of what is not old yet."""
+    """Remove our old items with these names from a folder; return the bytes of those that are not old yet."""
     kept = 0
     for path in _found(folder, patterns):
-        with contextlib.suppress(OSError):  # it left while we looked, or is not ours
+        with contextlib.suppress(OSError):  # it was removed meanwhile, or is not ours
             status = path.lstat()
             if status.st_uid != os.geteuid():
                 continue
@@ -32,7 +32,7 @@ def remove_left(folder: Path, *patterns: str, older: float = FORGOTTEN_SECONDS) 
 
 
 def bytes_in(path: Path) -> int:
-    """The room that a file, or everything in a folder, takes on the disk; what cannot be read counts for nothing."""
+    """Return the disk space of a file, or of everything in a folder; what cannot be read counts as nothing."""
     return sum(status.st_blocks * 512 for status in _states(path))
 
 
@@ -44,12 +44,12 @@ def _found(folder: Path, patterns: Iterable[str]) -> list[Path]:
 
 
 def last_written(path: Path) -> float:
-    """When a file, or anything in a folder, was written last; 0 where nothing of it is there any more."""
+    """Return when a file, or anything in a folder, was last written; 0 if nothing of it is left."""
     return max((status.st_mtime for status in _states(path)), default=0.0)
 
 
 def _states(path: Path) -> Iterator[os.stat_result]:
-    """Of a file, or of a folder and everything in it, links not followed; what leaves while we look is passed over."""
+    """Yield the states of a file, or of a folder and everything in it, not following links; skip what disappears."""
     walked = () if path.is_symlink() else os.walk(path)
     inner = (Path(parent) / name for parent, folders, files in walked for name in (*folders, *files))
     for item in (path, *inner):

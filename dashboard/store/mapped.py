@@ -1,9 +1,9 @@
-"""Reads a safetensors file by mapping it: opening costs milliseconds whatever the size, and no array is copied.
+"""Reading a safetensors file by mapping it: opening takes milliseconds whatever the size, and copies no array.
 
     8 bytes: length of the header, little-endian | header: JSON {name: {dtype, shape, data_offsets}} | the arrays
 
-A mapped file stays readable after it is deleted or replaced. The whole layout is checked at opening, so a file that was
-cut short is found before anyone reads an array of it.
+A mapped file stays readable after it is deleted or replaced. Opening checks the whole layout, so that a truncated file
+is found before anyone reads an array from it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ READABLE = frozenset(DTYPES.values())
 
 
 LONGEST_HEADER = 64_000_000  # bytes; a run of the longest texts has some
-MOST_ITEMS = 2_000_000  # values in one: as objects they may take fifty times their bytes
+MOST_ITEMS = 2_000_000  # values in one header: as objects they may take fifty times their bytes
 
 
 class DamagedFileError(ValueError):
-    """The file is not a whole file of arrays."""
+    """The file is not a complete file of arrays."""
 
 
 class MappedArrays(Mapping[str, np.ndarray]):
@@ -66,11 +66,11 @@ class MappedArrays(Mapping[str, np.ndarray]):
 
 
 def map_arrays(path: Path) -> MappedArrays:
-    """The arrays of a safetensors file.
+    """Map the arrays of a safetensors file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedFileError: it is cut short, has garbage in its header, or is something else.
+        DamagedFileError: the file is truncated, has garbage in its header, or is something else.
     """
     with path.open("rb") as file:
         try:
@@ -107,10 +107,10 @@ def _parse(buffer: mmap.mmap) -> MappedArrays:
 
 
 def parse_header(raw: bytes) -> dict[str, Any]:
-    """The JSON object of a header.
+    """Parse the JSON object of a header.
 
     Raises:
-        DamagedFileError: it is too long, or names one thing twice. ValueError and others of `json`: it is none.
+        DamagedFileError: it is too long, or names something twice. ValueError and others of `json`: it is not JSON.
     """
     if len(raw) > LONGEST_HEADER or sum(map(raw.count, (b",", b"[", b"{"))) > MOST_ITEMS:
         raise DamagedFileError(f"a header of more than {LONGEST_HEADER} bytes or {MOST_ITEMS} values")

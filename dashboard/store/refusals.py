@@ -1,4 +1,4 @@
-"""What the store says where it cannot give or keep something."""
+"""The store's errors for what it cannot provide or keep."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MISSING = "This server no longer has that run. Run its text again."
 
 
 def full_disk(name: str) -> DashboardError:
-    """For a run, or for a derived result."""
+    """Return the error for a run, or a derived result, that does not fit on the disk."""
     return DashboardError(FULL_FOR_RUN if is_run_key(name) else FULL_FOR_RESULT)
 
 
 def too_large(size: int, most: int) -> TooLargeError:
-    """For a result of `size` bytes, where all those of a run may take `most`."""
+    """Return the error for a result of `size` bytes, if all results of a run may take `most`."""
     return TooLargeError(
         f"This result takes {size / 1e6:,.1f} MB, and this server keeps {most / 1e6:,.1f} MB of results for one run. "
         f"Run a "
@@ -35,7 +35,7 @@ def too_large(size: int, most: int) -> TooLargeError:
 
 
 def missing(error: OSError) -> RunNotFoundError:
-    """What an error says of a run's file: that it is not there, or that the machine does not let it be read."""
+    """Explain an error about a run's file: it does not exist, or the machine does not let it be read."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return RunNotFoundError(MISSING)
     log.error("a saved run cannot be read", exc_info=error)

@@ -1,4 +1,4 @@
-"""What a process remembers of files, as long as each is still the file that it was."""
+"""What a process remembers about files, as long as each file stays unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Identity:
-    """What changes when a file is replaced (the time of change says when it was used last)."""
+    """What changes when a file is replaced (the time of change shows its last use instead)."""
 
     device: int
     inode: int
@@ -28,7 +28,7 @@ class Identity:
 
     @classmethod
     def at(cls, path: Path) -> Identity | None:
-        """Of the file that is there now; None where there is none."""
+        """Return the identity of the file now at `path`; None if there is none."""
         try:
             return cls.of(path.stat())
         except OSError:
@@ -36,14 +36,14 @@ class Identity:
 
 
 class Remembered(Generic[T]):
-    """Values by key, each of one file; the least recently used leaves. Safe for threads."""
+    """Values by key, each belonging to one file; the least recently used is dropped first. Thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._lock = threading.Lock()
         self._values: LRUCache[str, tuple[Identity, T]] = LRUCache(most)
 
     def get(self, key: str, identity: Identity) -> T | None:
-        """The value of a key, if it is of this very file; else it is forgotten."""
+        """Return the value of a key, if it belongs to this very file; otherwise forget it."""
         with self._lock:
             found = self._values.get(key)
             if found is None or found[0] != identity:
@@ -52,12 +52,12 @@ class Remembered(Generic[T]):
             return found[1]
 
     def keep(self, key: str, identity: Identity, value: T) -> None:
-        """Remember a value of a file."""
+        """Remember a value for a file."""
         with self._lock:
             self._values[key] = identity, value
 
     def forget_gone(self, path_of: Callable[[str], Path]) -> None:
-        """Forget what is of a file that has left or was replaced."""
+        """Forget values whose file was removed or replaced."""
         with self._lock:
             for key, (identity, _value) in list(self._values.items()):
                 if Identity.at(path_of(key)) != identity:

@@ -1,14 +1,15 @@
 """The run store: one safetensors file per run, in one private folder; web and worker processes share it.
 
     KEY.safetensors             a run: its arrays, its header as JSON in the metadata
-    KEY.KIND-….safetensors      what was computed from that run later; it leaves with its run, and says with `of` which
-                                capture of the run that was (its stamp), and with `request` what was asked for
+    KEY.KIND-….safetensors      a result computed from that run later; deleted with its run. Its `of` says which capture
+                                of the run it comes from (its stamp), its `request` what was asked
     *.part                      being written
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
 index: sizes, dates and last use (the time of change, which `open` sets) are the files' own, so nothing can disagree
-with what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file of an older version
-of this program is read (`dashboard.store.upgrades`); one of a newer version is a miss and stays, for it is not damaged.
+with what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file from an older version
+of this program can be read (`dashboard.store.upgrades`); one from a newer version is a miss but stays, since it is not
+damaged.
 """
 
 from __future__ import annotations
@@ -63,23 +64,23 @@ from dashboard.store.upgrades import NEWER, names_before, request_of, upgraded
 from dashboard.system.private import private_folder
 
 log = logging.getLogger(__name__)
-OPEN_RUNS = 16  # runs that one process keeps open
-KNOWN_RUNS = 512  # descriptions that one process keeps for its list of recent runs
+OPEN_RUNS = 16  # runs that a process keeps open
+KNOWN_RUNS = 512  # descriptions that a process keeps for its list of recent runs
 
 
 class RunStore:
-    """Runs by key, and arrays derived from them by name; safe for threads and for several processes.
+    """Runs by key, and arrays derived from them by name; thread-safe and process-safe.
 
     Args:
-        folder: where the files are; made with mode 0700.
-        max_bytes: the most that all files may take; what is derived leaves first, then the least recently used runs.
-        pinned: gives the runs that leave last, only where there is no other one left to let go; asked where room is
-            needed.
-        budget: of everything in the cache folder; without one, runs alone make room for runs.
-        results_bytes: the most that all results may take that are derived from one run; the least recently used leave.
+        folder: where the files are; created with mode 0700.
+        max_bytes: the most that all files may take; derived results are deleted first, then the least recently used
+            runs.
+        pinned: returns the runs to delete last, when no others are left; called when room is needed.
+        budget: for everything in the cache folder; without one, only runs make room for runs.
+        results_bytes: the most that all results derived from one run may take; the least recently used are deleted.
 
     Raises:
-        SettingsError: the folder cannot be made or written.
+        SettingsError: the folder cannot be created or written.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class RunStore:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunStore:
-        """The store of this server."""
+        """Open the store of this server."""
         budget = Budget.from_settings(settings)
         results = int(settings.results_megabytes * 1e6)
         return cls(settings.runs_folder, int(settings.store_gigabytes * 1e9), budget.pinned, budget, results)
@@ -115,8 +116,8 @@ class RunStore:
         return self._found(name) is not None
 
     def is_current(self, name: object) -> bool:
-        """Whether this run (or these derived arrays) can be opened and is what this version of the program computes:
-        then there is nothing to compute. Derived arrays are as current as their run, whatever that is.
+        """Whether this run (or these derived arrays) can be opened and matches what this version of the program
+        computes, so that there is nothing to compute. Derived arrays are as current as their run.
         """
         found = self._found(name)
         return found is not None and not (isinstance(found, ModelRun) and found.outdated)
@@ -130,7 +131,7 @@ class RunStore:
             return None
 
     def save(self, key: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a run, in place of the one that has its key: what was derived from that one leaves with it.
+        """Store a run, replacing any run with its key, whose derived results are deleted.
 
         Raises:
             RunShapeError: `key` is not a run's key, or not the header's.
@@ -142,14 +143,14 @@ class RunStore:
             )
         self._write(key, arrays, {"name": key, "header": json.dumps(header)})
         for path in derived_from(self.folder, key):
-            if self._found(path.name.removesuffix(SUFFIX)) is None:  # of the capture before: a miss from now on
+            if self._found(path.name.removesuffix(SUFFIX)) is None:  # of the previous capture: now a miss
                 path.unlink(missing_ok=True)
 
     def open(self, key: str) -> ModelRun:
-        """The run of this key; its arrays are read when they are asked for, and stay readable if it leaves the store.
+        """Open the run of this key; its arrays are read on access, and stay readable if the store deletes the run.
 
         Raises:
-            RunNotFoundError: it is not here, or was damaged (then it is no longer here).
+            RunNotFoundError: it is not here, or was damaged (and has now been deleted).
         """
         if not is_run_key(key):
             raise RunNotFoundError(MISSING)
@@ -158,18 +159,18 @@ class RunStore:
         return run
 
     def stamp(self, key: str) -> str | None:
-        """Which capture of a run is here (`ModelRun.stamp`); None where none is."""
+        """Return which capture of a run is stored (`ModelRun.stamp`); None if there is none."""
         return self._stamp(key) if is_run_key(key) else None
 
     def save_derived(self, result: Derived, stamp: str | None = None) -> None:
-        """Keep a derived result beside its run.
+        """Store a derived result beside its run.
 
         Args:
-            stamp: of the run that it was computed from; by default, the one that is here.
+            stamp: of the run it was computed from; by default, the stored one.
 
         Raises:
-            ReplacedRunError: the run was computed again since. RunNotFoundError: the run left meanwhile.
-            TooLargeError: the result alone takes more than all results of a run may.
+            ReplacedRunError: the run has been computed again since. RunNotFoundError: the run was deleted meanwhile.
+            TooLargeError: the result alone exceeds the limit for all results of a run.
             DashboardError: the disk is full.
         """
         name, size = result.request.name, sum(array.nbytes for array in result.arrays.values())
@@ -180,13 +181,13 @@ class RunStore:
         self._write(name, result.arrays, {"name": name, "of": of, **told})
         try:
             self._same_capture(name, of)
-        except (RunNotFoundError, ReplacedRunError):  # it left, or was computed again, while this was written
+        except (RunNotFoundError, ReplacedRunError):  # deleted, or computed again, while this was written
             self._path(name).unlink(missing_ok=True)
             raise
         keep_results_within(self.folder, result.request.run, self.results_bytes, name)
 
     def _same_capture(self, name: str, stamp: str | None) -> str:
-        """The stamp of a name's run, which is `stamp` where that is given; as of `save_derived`."""
+        """Return the stamp of a name's run, checked against `stamp` if given; raises like `save_derived`."""
         now = self._stamp(name)
         if now is None:
             raise RunNotFoundError(MISSING)
@@ -195,26 +196,26 @@ class RunStore:
         return now
 
     def derived(self, request: DerivedRequest, stamp: str | None = None) -> Derived | None:
-        """A derived result that `save_derived` kept; None where it is not here, or was damaged (then it no longer is),
-        or is of another capture of the run.
+        """Return a derived result stored by `save_derived`; None if it is not here, was damaged (and has now been
+        deleted), or belongs to another capture of the run.
 
         Args:
-            stamp: of the run that it must be computed from; by default, the one that is here.
+            stamp: of the run that it must be computed from; by default, the stored one.
         """
         for name in (request.name, *names_before(request)):
             found = self._result(request.run, name, stamp)
-            if found is not None and found.request == request:  # and not one whose parameters have the same hash
+            if found is not None and found.request == request:  # not just one whose parameters have the same hash
                 touch(self._path(name))
                 return found
         return None
 
     def all_derived(self, run: ModelRun) -> list[Derived]:
-        """Every derived result of this very capture of a run."""
+        """Return every derived result of exactly this capture of a run."""
         names = [path.name.removesuffix(SUFFIX) for path in derived_from(self.folder, run.key)]
         return [found for found in (self._result(run.key, name, run.stamp) for name in names) if found is not None]
 
     def _result(self, key: str, name: str, stamp: str | None) -> Derived | None:
-        """The result of a run that a file holds; None where it holds none, or another one than its name says."""
+        """Return the result that a file holds; None if it holds none, or one that does not match its name."""
         try:
             arrays = self._derived(name, stamp)
             request, facts = request_of(key, name, arrays.metadata), json.loads(arrays.metadata.get("facts", "{}"))
@@ -224,13 +225,13 @@ class RunStore:
         return Derived(request, arrays, facts) if its_own else None
 
     def delete(self, key: str) -> None:
-        """Let a run go, with everything derived from it."""
+        """Delete a run, with everything derived from it."""
         if is_run_key(key):
             remove_run(self.folder, key)
             self._close_gone()
 
     def summary(self, key: str) -> RunSummary | None:
-        """The line of one run, which does not count as a use; None where it is not here."""
+        """Return the line of one run, without counting as a use; None if it is not here."""
         try:
             return self._summary(key, self._path(key).stat()) if is_run_key(key) else None
         except (OSError, RunNotFoundError):
@@ -264,8 +265,7 @@ class RunStore:
         return arrays
 
     def _derived(self, name: str, stamp: str | None = None) -> MappedArrays:
-        """Derived arrays, if they are of the capture with this stamp; without one, of the run that is here, if any
-        is."""
+        """Map derived arrays that belong to the capture with this stamp; by default, to the stored run, if any."""
         arrays, stamp = self._map(name), stamp or self._stamp(name)
         of = arrays.metadata.get("of")
         if stamp is not None and of != stamp and not (of is None and stamp.startswith(UNSTAMPED)):
@@ -273,7 +273,7 @@ class RunStore:
         return arrays
 
     def _stamp(self, name: str) -> str | None:
-        """The stamp of a name's run; None where the run is not here."""
+        """Return the stamp of a name's run; None if the run is not here."""
         try:
             return self._run(name[:KEY_LENGTH]).stamp
         except RunNotFoundError:
@@ -291,13 +291,13 @@ class RunStore:
             try:
                 run = ModelRun(header, arrays)
             except (DashboardError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise NewerRunError(NEWER) from error  # whole, with other fields than ours
+                raise NewerRunError(NEWER) from error  # complete, but with fields other than ours
             self._runs.keep(key, identity, run)
         return run
 
     def _parts(self, key: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """A run's header and arrays as this version names them; a header that is not JSON, or another run's, is damage,
-        and one of a newer version is only a miss.
+        """Read a run's header and arrays under this version's names; a header that is not JSON, or belongs to another
+        run, is damage, and one from a newer version is only a miss.
         """
         arrays = self._map(key)
         try:
@@ -310,8 +310,7 @@ class RunStore:
         return header, found
 
     def _close_gone(self) -> None:
-        """Close the runs whose file has left or was replaced: as long as it is mapped, a file keeps its room on the
-        disk."""
+        """Close the runs whose file was deleted or replaced: a mapped file keeps its space on the disk."""
         self._runs.forget_gone(self._path)
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -333,11 +332,11 @@ class RunStore:
             save_file({label: _storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
 
     def _make_room(self, keep: str) -> None:
-        """Let go what is derived, and then the least recently used runs, until everything fits, pinned ones last; what
-        is called `keep` was saved just now and stays, with its run.
+        """Delete derived results, then the least recently used runs, until everything fits, pinned ones last; the item
+        called `keep` was just saved and stays, with its run.
 
-        What is being written counts as well, and so does what killed writers left, until it is swept. Where the disk is
-        smaller than the store may be, runs leave until the reserve is free again.
+        Files being written count, too, and so do those that killed writers left, until they are swept. If the disk is
+        smaller than the store may be, runs are deleted until the reserve is free again.
         """
         self._close_gone()
         total = sum(status.st_size for _name, status in files_in(self.folder)) + self._sweep()
@@ -345,8 +344,7 @@ class RunStore:
         self._freed(0, keep)
 
     def _freed(self, needed: int, keep: str) -> bool:
-        """Make room where the disk lacks it, or the budget: `needed` bytes and the reserve; gives whether anything
-        went."""
+        """Make room for `needed` bytes and the reserve, in disk and budget; return whether anything was deleted."""
         if self.budget is None:
             return self._let_go(needed + missing_bytes(self.folder), keep)
         gone = self.budget.make_room(needed, keep, full=needed > 0).gone
@@ -354,7 +352,7 @@ class RunStore:
         return gone > 0
 
     def _let_go(self, needed: int, keep: str) -> bool:
-        """Let what leaves first go until it gave `needed` bytes; gives whether any went."""
+        """Delete items in order until `needed` bytes are free; return whether any were deleted."""
         stays = (keep, keep[:KEY_LENGTH])
         found = [one for one in (kept_in(self.folder) if needed > 0 else ()) if one.name not in stays]
         gone = 0
@@ -367,12 +365,12 @@ class RunStore:
         return gone > 0
 
     def _sweep(self) -> int:
-        """Remove what killed writers left; returns how many bytes unfinished files still take."""
+        """Remove what killed writers left; return how many bytes unfinished files still take."""
         return remove_left(self.folder, "*.part")
 
 
 def _storable(label: str, array: np.ndarray) -> np.ndarray:
-    """An array as a file holds it; raises `RunShapeError` for a type that could be written and not be read again."""
+    """Return an array in the form a file holds; raise `RunShapeError` for a type that could be written but not read."""
     if array.dtype.newbyteorder("<") not in READABLE:
         raise RunShapeError(
             f"The array “{label}” holds {array.dtype} values, which no file keeps. Give numbers of another type."

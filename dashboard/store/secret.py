@@ -1,4 +1,4 @@
-"""The server's secret: one private file in the cache folder, which all its web processes sign with."""
+"""The server's secret: one private file in the cache folder, with which all its web processes sign."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ SECRET_FILE = "signing-secret"
 
 
 class Secret:
-    """The secret of a file, which is made where it is missing: with what this process remembers of it, else at
-    random."""
+    """The secret in a file; a missing file is recreated from the copy that this process remembers, else at random."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.Lock()
         self._known = b""
 
     def read(self, generate: Callable[[], bytes] = lambda: secrets.token_bytes(32)) -> bytes:
-        """The secret's bytes.
+        """Return the secret's bytes.
 
         Raises:
-            OSError: it is not there and cannot be made.
+            OSError: the secret does not exist and cannot be created.
         """
         with self._lock:
             self._known = kept_secret(self.path, lambda: self._known or generate())
@@ -34,18 +33,18 @@ class Secret:
 
 
 def kept_secret(path: Path, generate: Callable[[], bytes]) -> bytes:
-    """The secret in a private file; whoever comes first makes it, whole or not at all.
+    """Return the secret in a private file; the first caller creates it, whole or not at all.
 
     Raises:
-        OSError: it is not there and cannot be made.
+        OSError: the secret does not exist and cannot be created.
     """
     if not _secret_in(path):
         private_folder(path.parent)
-        with part_of(path, private=True) as part:  # and not `whole_file`: who comes second must not replace it
+        with part_of(path, private=True) as part:  # not `whole_file`: the second process must not replace it
             part.write_bytes(generate())
             try:
                 os.link(part, path)
-            except FileExistsError:  # another process was first, or it was made on a full disk
+            except FileExistsError:  # another process was first, or it was created on a full disk
                 if not _secret_in(path):
                     part.replace(path)
     return _secret_in(path)

@@ -13,7 +13,7 @@ PREVIEW = 120  # characters of the text
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of a list of saved runs; `text` has its white space folded, times are seconds since 1970."""
+    """One line of a list of saved runs; `text` has its white space collapsed, times are seconds since 1970."""
 
     key: str
     model: str
@@ -26,7 +26,7 @@ class RunSummary:
 
     @classmethod
     def of(cls, key: str, header: Mapping[str, Any], status: os.stat_result) -> RunSummary:
-        """The summary of a run's header and file; a header that is not one raises KeyError, TypeError or ValueError."""
+        """Summarise a run's header and file; a header that is not one raises KeyError, TypeError or ValueError."""
         model, text = header["model"], " ".join(str(header["request"]["text"]).split())
         return cls(
             key=key,
@@ -46,7 +46,7 @@ class RunSummary:
 
 
 def _seconds(created: object, otherwise: float) -> float:
-    """Seconds since 1970 of an ISO date."""
+    """Return an ISO date as seconds since 1970."""
     try:
         return datetime.fromisoformat(str(created)).timestamp()
     except ValueError:

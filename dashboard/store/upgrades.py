@@ -1,12 +1,12 @@
-"""Versions of stored runs: which arrays there are (`SCHEMA`) and which numbers stand in them (`NUMBERS`).
+"""Versions of stored runs: which arrays they have (`SCHEMA`) and which numbers are in them (`NUMBERS`).
 
-A run's key stays the same for ever, so its file may be older than this program. A file says in its header with what it
-was made: `schema` and `numbers`. An older one is read as it is, through the functions below, and says so
-(`header["outdated"]`); whoever submits its text again gets it computed again.
+A run's key never changes, so its file may be older than this program. A file's header says what made it: `schema` and
+`numbers`. An older file is read as it is, through the functions below, and marked (`header["outdated"]`); submitting
+its text again computes it again.
 
-To change what a stored value is: add one line to `CORRECTIONS`. To add an array: add one line to `SCHEMAS`; a text must
-then be run again to have it, so older runs are outdated. To call arrays or header fields otherwise: add one line to
-`SCHEMAS`, which makes no run outdated, and to `UPGRADES` the function that reads a file of the schema before.
+To change the meaning of a stored value, add one line to `CORRECTIONS`. To add an array, add one line to `SCHEMAS`;
+a text must then be run again to get it, so older runs become outdated. To rename arrays or header fields, add one line
+to `SCHEMAS`, which makes no run outdated, and to `UPGRADES` the function that reads a file of the previous schema.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Header = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 Upgrade = Callable[[Header, Arrays], tuple[Header, Arrays]]
 
-CORRECTIONS: tuple[str, ...] = (  # one line a landed fix, the latest last: what was wrong before, as people read it
+CORRECTIONS: tuple[str, ...] = (  # one line per fix, the latest last: what was wrong before, for people to read
     "the first numbers",
     "marks of tokens, and every character in one; a mask that was typed has no rank and no surprisal",
     "what a model predicts is judged by its weights; a file with weights that have no place is no longer read in part",
@@ -42,7 +42,8 @@ class Schema:
     """Which arrays and header fields there are.
 
     Attributes:
-        change: since the schema before, as people read it. adds: whether files of the schema before lack something.
+        change: what is new since the previous schema, for people to read. adds: whether files of the previous schema
+            lack something.
     """
 
     change: str
@@ -53,14 +54,14 @@ SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("the first arrays", adds=True),
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
 )
-SHARED = ("given/", "masked/", "derived/", "vocabulary")  # begin the names that carry no stream
-# what masked predictions were called when they were the one derived result
+SHARED = ("given/", "masked/", "derived/", "vocabulary")  # prefixes of names without a stream
+# the name of masked predictions when they were the only derived result
 FILL = re.compile(r"fill([/-])(\d{1,9})(/.*)?")
 MASKED = "masked-prediction"
 
 
 class Renamed(Mapping[str, np.ndarray]):
-    """Arrays by other names; each is read when it is asked for."""
+    """Arrays under other names; each is read on access."""
 
     def __init__(self, arrays: Arrays, named: Callable[[str], str]) -> None:
         self._arrays, self._old = arrays, {named(name): name for name in arrays}
@@ -76,7 +77,7 @@ class Renamed(Mapping[str, np.ndarray]):
 
 
 def _with_streams(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
-    """A run of the time when every model had one stream, and no name said which."""
+    """Upgrade a run from the time when every model had one stream, which the names left out."""
     stream = stream_of(recipe.get("mask", "full") for recipe in header["recipes"])
     found = header | {name: {stream: header[name]} for name in ("tokens", "recipes")}
     fills = {match[2] for match in map(FILL.fullmatch, arrays) if match}
@@ -95,20 +96,20 @@ def _with_streams(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
 
 
 def names_before(request: DerivedRequest) -> tuple[str, ...]:
-    """Names under which earlier versions kept this derived result."""
+    """Return the names under which earlier versions stored this derived result."""
     position = dict(request.parameters).get("position")
     return (f"{request.run}.fill-{position}",) if request.kind == MASKED and isinstance(position, int) else ()
 
 
 def request_of(run: str, name: str, metadata: Mapping[str, str]) -> DerivedRequest:
-    """What a file with a derived result answers; `BadRequestError` or `ValueError` where it does not say."""
+    """Return the request that a derived result's file answers; `BadRequestError` or `ValueError` if it has none."""
     fill = FILL.fullmatch(name.removeprefix(f"{run}."))
     if fill and "request" not in metadata:
         return DerivedRequest.of(run, MASKED, position=int(fill[2]))
     return DerivedRequest.from_json(json.loads(metadata.get("request", "null")))
 
 
-# schema → reads a file of it as one of the next; a schema that only adds arrays needs none
+# schema → function that reads its files as the next schema; a schema that only adds arrays needs none
 UPGRADES: Mapping[int, Upgrade] = MappingProxyType({1: _with_streams})
 NUMBERS = len(CORRECTIONS)
 SCHEMA = len(SCHEMAS)
@@ -119,29 +120,29 @@ NEWER = (
 
 
 def made_now() -> dict[str, int]:
-    """The header fields that say with what a run is made."""
+    """Return the header fields that say what makes runs now."""
     return {"schema": SCHEMA, "numbers": NUMBERS}
 
 
 def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]:
-    """Header and arrays of a file as this version names them, the numbers as they were captured.
+    """Return header and arrays of a file under this version's names, with the numbers as captured.
 
-    `outdated` of the header lists what has changed since, for people; it is absent where nothing has.
+    The header's `outdated` lists, for people, what has changed since; it is absent if nothing has.
 
     Raises:
-        NewerRunError: the file's schema is one that this version does not know.
-        ValueError: the header's `numbers` are none.
+        NewerRunError: this version does not know the file's schema.
+        ValueError: the header's `numbers` are invalid.
     """
     schema, numbers = header.get("schema", 1), header.get("numbers", 1)
     if isinstance(schema, bool) or not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise NewerRunError(NEWER)
     if isinstance(numbers, bool) or not isinstance(numbers, int) or numbers < 1:
         raise ValueError(f"numbers {numbers!r}")
-    found: Header = {**header, "stamp": stamp_of(header)}  # of what the file says, before anything is changed
+    found: Header = {**header, "stamp": stamp_of(header)}  # from the file's own content, before anything is changed
     for version in range(schema, SCHEMA):
         if version in UPGRADES:
             found, arrays = UPGRADES[version](found, arrays)
-    captured = found.get("captured_schema", schema)  # of a file that was read and exported by a version in between
+    captured = found.get("captured_schema", schema)  # set in files that a version in between read and exported
     found |= {"schema": SCHEMA, "numbers": numbers} | ({} if captured == SCHEMA else {"captured_schema": captured})
     found.pop("outdated", None)
     changes = [*(schema.change for schema in SCHEMAS[captured:] if schema.adds), *CORRECTIONS[numbers:]]

@@ -1,11 +1,11 @@
-"""Which runs each visitor has opened: one small JSON file per visitor, which that visitor alone is shown.
+"""Which runs each visitor has opened: one small JSON file per visitor, shown to that visitor alone.
 
     VISITOR.json    {"runs": {KEY: {"opened": seconds since 1970, "name": text, "pinned": true}}}
 
-A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list for a name of
-their own; nothing else is known of them. An unsigned name, as older versions gave, counts where its list is there. A
-file is replaced as a whole, under a lock that threads and processes share. One whose content is damaged counts as
-empty; one that the machine does not let us read is an error, and stays as it is.
+A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list under a name of
+their own choice; the server knows nothing else about them. An unsigned name, from an older version, counts if its list
+exists. A file is replaced as a whole, under a lock that threads and processes share. A file with damaged content counts
+as empty; one that the machine does not let us read is an error, and stays as it is.
 """
 
 from __future__ import annotations
@@ -38,22 +38,21 @@ log = logging.getLogger(__name__)
 COOKIE = "dashboard-visitor"
 VISITOR = re.compile(r"[0-9a-f]{32}")
 LONGEST_NAME = 80  # characters
-MOST_RUNS = 500  # of one visitor; the one opened longest ago leaves, pinned ones last
-FORGOTTEN_SECONDS = 400 * 86400.0  # a browser keeps a cookie no longer than this
+MOST_RUNS = 500  # per visitor; the one opened longest ago is dropped first, pinned ones last
+FORGOTTEN_SECONDS = 400 * 86400.0  # browsers keep a cookie no longer than this
 MOST_VISITORS = 10_000
 LONGEST_COOKIE = 200  # characters
-SWEEP_EVERY = 200  # one new visitor in so many looks for forgotten ones
+SWEEP_EVERY = 200  # one new visitor in this many triggers a search for forgotten ones
 
 
 def new_visitor() -> str:
-    """A name that nobody can guess."""
+    """Return a name that nobody can guess."""
     return secrets.token_hex(16)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One run of a visitor's list: when they opened it last (seconds since 1970), what they call it, whether it is
-    pinned."""
+    """One run in a visitor's list: last opened (seconds since 1970), the visitor's name for it, whether pinned."""
 
     opened: float
     name: str = ""
@@ -61,7 +60,7 @@ class Visit:
 
     @classmethod
     def of(cls, raw: object) -> Visit | None:
-        """A visit as it was written; None for anything else."""
+        """Parse a stored visit; None for anything else."""
         if not isinstance(raw, dict):
             return None
         opened, name, pinned = raw.get("opened"), raw.get("name", ""), raw.get("pinned", False)
@@ -71,13 +70,13 @@ class Visit:
 
 
 def clean_name(raw: str) -> str:
-    """A name in one line, without control characters, at most `LONGEST_NAME` long."""
+    """Return a name on one line, without control characters, at most `LONGEST_NAME` long."""
     shown = "".join(letter if letter.isprintable() else " " for letter in raw)
     return " ".join(shown.split())[:LONGEST_NAME].strip()
 
 
 class VisitorLists:
-    """Every visitor's list of runs, in one private folder; safe for threads and for several processes."""
+    """Every visitor's list of runs, in one private folder; thread-safe and process-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -85,12 +84,11 @@ class VisitorLists:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> VisitorLists:
-        """The lists of this server."""
+        """Open the lists of this server."""
         return cls(settings.visitors_folder)
 
     def visitor_in(self, cookies: Mapping[str, Any]) -> str | None:
-        """The visitor that a request's cookies name; None where they name none, or one whom this server did not
-        name."""
+        """Return the visitor that a request's cookies name; None if there is none, or the name is not this server's."""
         raw = cookies.get(COOKIE)
         if not isinstance(raw, str) or len(raw) > LONGEST_COOKIE:
             return None
@@ -103,10 +101,10 @@ class VisitorLists:
         return name if VISITOR.fullmatch(name) else None
 
     def cookie_of(self, visitor: str) -> str:
-        """A visitor's name as their cookie holds it: signed.
+        """Return a visitor's name as their cookie holds it: signed.
 
         Raises:
-            OSError: the server's secret cannot be read or made.
+            OSError: the server's secret cannot be read or created.
         """
         return self._signer().sign(visitor).decode()
 
@@ -114,16 +112,16 @@ class VisitorLists:
         return Signer(self._secret.read(), salt=COOKIE, digest_method=hashlib.sha256)
 
     def of(self, visitor: str) -> dict[str, Visit]:
-        """A visitor's runs by key: pinned ones first, then by when they were opened, the latest first.
+        """Return a visitor's runs by key: pinned ones first, then by time of opening, the latest first.
 
         Raises:
-            OSError: the list is there and cannot be read.
+            OSError: the list exists but cannot be read.
         """
         runs = self._read(self._path(visitor))
         return dict(sorted(runs.items(), key=lambda item: (item[1].pinned, item[1].opened), reverse=True))
 
     def opened(self, visitor: str, key: str) -> Visit:
-        """Note that a visitor has opened a run; gives its line of their list."""
+        """Record that a visitor has opened a run; return its line in their list."""
 
         def note(runs: dict[str, Visit]) -> Visit:
             visit = replace(runs.get(key, Visit(0.0)), opened=time.time())
@@ -136,11 +134,10 @@ class VisitorLists:
         return self._change(visitor, note)
 
     def change(self, visitor: str, key: str, name: str | None = None, pinned: bool | None = None) -> Visit:
-        """Rename a run of a visitor's list, or pin it; `None` leaves things as they are, an empty name takes the name
-        away.
+        """Rename a run in a visitor's list, or pin it; `None` changes nothing, an empty name removes the name.
 
         Raises:
-            RunNotFoundError: it is not in their list.
+            RunNotFoundError: the run is not in their list.
         """
 
         def apply(runs: dict[str, Visit]) -> Visit:
@@ -152,10 +149,10 @@ class VisitorLists:
         return self._change(visitor, apply)
 
     def remove(self, visitor: str, key: str) -> bool:
-        """Take a run from a visitor's list; gives whether nobody else's list has it.
+        """Remove a run from a visitor's list; return whether nobody else's list has it.
 
         Raises:
-            RunNotFoundError: it is not in their list.
+            RunNotFoundError: the run is not in their list.
         """
 
         def apply(runs: dict[str, Visit]) -> None:
@@ -166,7 +163,7 @@ class VisitorLists:
         return not any(key in self._readable(path, {key: Visit(0.0)}) for path in self._files())
 
     def pinned(self) -> frozenset[str]:
-        """The runs that anyone has pinned."""
+        """Return the runs that anyone has pinned."""
         return frozenset(key for path in self._files() for key, visit in self._readable(path).items() if visit.pinned)
 
     def _path(self, visitor: str) -> Path:
@@ -190,7 +187,7 @@ class VisitorLists:
         return {key: visit for key, visit in found.items() if visit is not None}
 
     def _readable(self, path: Path, otherwise: Mapping[str, Visit] = MappingProxyType({})) -> Mapping[str, Visit]:
-        """As `_read`; what the machine does not let us read is `otherwise`."""
+        """Like `_read`, but return `otherwise` for a file that the machine does not let us read."""
         try:
             return self._read(path)
         except OSError:
@@ -198,7 +195,7 @@ class VisitorLists:
             return otherwise
 
     def _change(self, visitor: str, apply: Callable[[dict[str, Visit]], Any]) -> Any:
-        """Read a list, change it and write it, with nobody else in between."""
+        """Read a list, change it and write it, as one step that nobody can interrupt."""
         path = self._path(visitor)
         with alone(self.folder):
             new = not path.exists()
@@ -213,9 +210,9 @@ class VisitorLists:
         return result
 
     def sweep(self) -> None:
-        """Remove the lists of visitors who have not come for longer than their browser keeps the cookie, and of more
-        than `MOST_VISITORS` those that hold least: without pins, of one run, not used for longest; and what killed
-        writers left."""
+        """Remove the lists of visitors who have stayed away longer than their browser keeps the cookie; beyond
+        `MOST_VISITORS`, also those with the least in them: without pins, with one run, unused for longest. Also remove
+        what killed writers left."""
         for path in self._files():
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > FORGOTTEN_SECONDS:

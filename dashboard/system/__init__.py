@@ -1,1 +1,1 @@
-"""What the program asks of the operating system: memory limits, private folders, the end of a parent process."""
+"""The program's use of the operating system: memory limits, private folders, the end of a parent process."""

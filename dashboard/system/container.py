@@ -1,5 +1,4 @@
-"""The memory that a process holds, and that the container around it allows and has in use (Linux control groups, 2 or
-1).
+"""The memory that a process holds, and that its container allows and uses (Linux control groups, 2 or 1).
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files and cgroup-v1/memory.html
 """
@@ -17,8 +16,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Version:
-    """Where one version of control groups says what, and its names for pages of files that the kernel gives back when
-    asked."""
+    """The files of one version of control groups, and its names for file pages that the kernel frees on demand."""
 
     limit: str
     used: str
@@ -38,16 +36,18 @@ VERSIONS = (
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
-    """Bytes that the container may use; None where there is no limit, or no container."""
+    """Return the bytes that the container may use; None if there is no limit, or no container."""
     for version in VERSIONS:
-        with suppress(OSError, ValueError):  # "max" is no limit
+        with suppress(OSError, ValueError):  # "max" means no limit
             return int((root / version.limit).read_text(encoding="ascii"))
     return None
 
 
 def memory_left(root: Path = ROOT) -> int | None:
-    """Bytes of the limit that a process may still take. The files that the kernel keeps in memory (such as weights that
-    were read or downloaded a moment ago) count as used, but leave when someone needs the room.
+    """Return how many bytes of the limit a process may still take.
+
+    Files that the kernel keeps in memory (such as weights just read or downloaded) count as used, but are freed when
+    someone needs the room.
     """
     for version in VERSIONS:
         with suppress(OSError, ValueError):
@@ -66,7 +66,7 @@ def _files(root: Path, version: Version) -> int:
 
 
 def held_bytes(pid: int | None) -> int:
-    """The memory that a process alone holds: what it has mapped from files can be taken from it at any time."""
+    """Return the memory that a process alone holds, without mapped files, which the kernel can free at any time."""
     try:
         memory = psutil.Process(pid).memory_info()
     except psutil.Error:
@@ -75,7 +75,7 @@ def held_bytes(pid: int | None) -> int:
 
 
 def processor_seconds(pid: int | None) -> float:
-    """The time of processors that a process has taken; 0 where there is none."""
+    """Return the processor time that a process has used; 0 if there is none."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""Folders for their owner alone, how threads and processes take turns in one, and how they say that they use one."""
+"""Folders for their owner alone: how threads and processes take turns in one, and mark it as in use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LOCK = "lock"
-LEAVING = ".leaving-"  # begins the name of a folder that is being removed
+LEAVING = ".leaving-"  # prefix of a folder that is being removed
 
 
 def private_folder(folder: Path) -> Path:
-    """The folder, made for its owner alone (mode 0700) where it is missing, as are the folders above it.
+    """Return the folder, created for its owner alone (mode 0700) if missing, as are the folders above it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     if not folder.is_dir():
         if folder.parent != folder:
@@ -29,13 +29,13 @@ def private_folder(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def alone(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Hold a folder's lock, which threads and processes share; the folder is made where it is missing.
+    """Hold a folder's lock, which threads and processes share; creates the folder if missing.
 
     Args:
-        name: of the lock's file: each thing that is done in turns has its own.
+        name: of the lock's file: each kind of work done in turns has its own.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     private_folder(folder)
     descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
@@ -43,12 +43,12 @@ def alone(folder: Path, name: str = LOCK) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)  # which gives the lock back
+        os.close(descriptor)  # releases the lock
 
 
 def hold(folder: Path) -> int | None:
-    """Say that this process uses a folder, until the descriptor that comes is closed or the process ends; None where
-    its disk knows no such thing, or the folder is gone.
+    """Mark a folder as in use by this process, until the returned descriptor is closed or the process ends; None if
+    its disk does not support that, or the folder is gone.
     """
     descriptor = None
     try:
@@ -62,7 +62,7 @@ def hold(folder: Path) -> int | None:
 
 
 def remove_unused(folder: Path) -> bool:
-    """Remove a folder, all of it or nothing, unless a process holds it; gives whether it went."""
+    """Remove a folder, all of it or nothing, unless a process holds it; return whether it was removed."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

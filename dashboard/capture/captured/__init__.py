@@ -1,8 +1,8 @@
 """The arrays that a capture keeps, one small file each.
 
-A file here defines `CAPTURED`, a `Captured`. It is found by discovery. What files of earlier versions then lack is said
-by one line of `SCHEMAS` in dashboard/store/upgrades.py: their texts are run again when someone asks for that
-(docs/adding-an-array.md).
+A file here defines `CAPTURED`, a `Captured`, and is found by discovery. One line of `SCHEMAS` in
+dashboard/store/upgrades.py then says what files of earlier versions lack: their texts are run again when someone asks
+for that (docs/adding-an-array.md).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Captured:
     """Some arrays of a run.
 
     Attributes:
-        what: they are, as a sentence says it.
-        arrays: makes them, by name without the stream: float32 or integers. An array that this model or text does not
-            give is left out.
-        watch: hooks into a model's layers for what a forward does not leave behind. They call `keep(name, values)`, and
-            `arrays` finds the values of each call, in order, in `forward.watched[name]`. They return nothing; every one
-            of them is removed after the forward.
+        what: names the arrays in a sentence.
+        arrays: makes them, by name without the stream: float32 or integers. Leaves out an array that this model or text
+            does not provide.
+        watch: hooks into a model's layers, for values that a forward does not return. The hooks call `keep(name,
+            values)`, and `arrays` finds the values of each call, in order, in `forward.watched[name]`. They return
+            nothing; all of them are removed after the forward.
     """
 
     what: str
@@ -43,7 +43,7 @@ class Captured:
 
 
 def all_captured() -> dict[str, Captured]:
-    """Every file of this folder by its name.
+    """Return every file of this folder by its name.
 
     Raises:
         ValueError: a file defines no `CAPTURED`.
@@ -57,10 +57,10 @@ def all_captured() -> dict[str, Captured]:
 
 
 def arrays_of(forward: Forward, stream: str) -> dict[str, np.ndarray]:
-    """All arrays of a forward, by the names of dashboard/contracts/run.py.
+    """Return all arrays of a forward, by the names in dashboard/contracts/run.py.
 
     Raises:
-        ValueError: two files give an array of one name.
+        ValueError: two files give an array of the same name.
     """
     arrays: dict[str, np.ndarray] = {}
     for file, captured in all_captured().items():
@@ -73,7 +73,7 @@ def arrays_of(forward: Forward, stream: str) -> dict[str, np.ndarray]:
 
 @contextmanager
 def watching(base: nn.Module) -> Iterator[dict[str, list[torch.Tensor]]]:
-    """Inside the block, what the files' `watch` keep of a forward, by name, in the order of the calls."""
+    """Collect what the files' `watch` hooks keep from a forward in the block, by name, in the order of the calls."""
     watched: dict[str, list[torch.Tensor]] = {}
 
     def keep(name: str, values: torch.Tensor) -> None:

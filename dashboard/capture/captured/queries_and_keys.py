@@ -1,4 +1,4 @@
-"""Queries and keys, from which attention follows, and what their score recipes name."""
+"""Queries and keys, which determine the attention, and the arrays that their score recipes name."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dashboard.capture.forward import Forward, as_float32
 
 
 def arrays(forward: Forward) -> dict[str, np.ndarray]:
-    """`residual_final`: (token, hidden) float32; nothing where the family names no final norm."""
+    """`residual_final`: (token, hidden) float32; nothing if the family names no final norm."""
     return {} if forward.residual is None else {"residual_final": as_float32(forward.residual[0])}
 
 

@@ -1,4 +1,4 @@
-"""Every head's scores, the attention that each token receives, and the small pictures of all heads."""
+"""Every head's scores, the attention that each token receives, and the thumbnails of all heads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dashboard.capture.statistics import summarise
 
 
 def arrays(forward: Forward) -> dict[str, np.ndarray]:
-    """`scores/…`, `received` and `thumbnails`, as `dashboard.capture.statistics.summarise` says."""
+    """`scores/…`, `received` and `thumbnails`, as `dashboard.capture.statistics.summarise` returns them."""
     return summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls])
 
 

@@ -1,8 +1,8 @@
-"""What capture must know of a model family, one small file each.
+"""What capture needs to know about a model family, one small file each.
 
-A file here defines `FAMILY`, a `Family`. It is found by discovery; nothing else has to be edited. What it says is
-verified on every model that is loaded (`dashboard.capture.model_probe`), so a wrong or outdated file costs a feature,
-never a wrong number.
+A file here defines `FAMILY`, a `Family`, and is found by discovery; nothing else has to be edited. Every loaded model
+verifies what the file says (`dashboard.capture.model_probe`), so a wrong or outdated file costs a feature, never a
+wrong number.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ class Family:
 
     Attributes:
         model_types: Hugging Face's `config.model_type` of each model that belongs to it.
-        final_norm: path, from the base model (without head), of the norm after the last layer; None where there is
-            none.
+        final_norm: path, from the base model (without head), of the norm after the last layer; None if there is none.
         head: `head(model, hidden) -> logits`: (…, hidden) after any final norm → (…, vocabulary), including everything
-            that the model does to its logits (softcap, scale); None where there is no prediction head.
+            that the model does to its logits (softcap, scale); None if there is no prediction head.
     """
 
     model_types: tuple[str, ...]
@@ -38,17 +37,17 @@ class Family:
 
 @cache
 def families() -> dict[str, Family]:
-    """Every family file, by model type.
+    """Return every family file, by model type.
 
     Raises:
-        ValueError: two files claim one model type, or a file defines no `FAMILY`.
+        ValueError: two files claim the same model type, or a file defines no `FAMILY`.
     """
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return register((name, importlib.import_module(f"{__name__}.{name}")) for name in names)
 
 
 def register(modules: Iterable[tuple[str, object]]) -> dict[str, Family]:
-    """The families of these (name, module) pairs by model type; `ValueError` on a duplicate or a missing `FAMILY`."""
+    """Index these (name, module) pairs by model type; raise `ValueError` for a duplicate or a missing `FAMILY`."""
     found: dict[str, tuple[str, Family]] = {}
     for name, module in modules:
         family = getattr(module, "FAMILY", None)

@@ -1,4 +1,4 @@
-"""DistilBERT: post-norm; the parts of its head lie on the model itself."""
+"""DistilBERT: post-norm; the parts of its head are attributes of the model itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gemma 2 and 3: the logits are bent to softcap · tanh(logits / softcap) where the configuration has a softcap."""
+"""Gemma 2 and 3: logits are capped as softcap · tanh(logits / softcap) if the configuration has a softcap."""
 
 from __future__ import annotations
 

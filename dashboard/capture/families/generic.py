@@ -1,4 +1,4 @@
-"""Fallback for a family without a file: the output embedding as head, the final norm found by watching it work."""
+"""Fallback for a family without a file: output embedding as head; final norm found by watching a forward."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAMILY = Family(model_types=(), final_norm=None, head=_head)
 
 
 def find_final_norm(base: nn.Module, run: Callable[[], torch.Tensor]) -> str | None:
-    """Path of the norm whose output is the base model's last hidden state and that belongs to no single layer.
+    """Return the path of the norm whose output is the base model's last hidden state and that belongs to no layer.
 
     A norm inside a layer (BERT's last one) has a layer number in its path; a final norm has none.
 

@@ -12,7 +12,7 @@ from dashboard.capture.families import Family
 def _head(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     project = model.model.decoder.project_out
     if project is not None and hidden.shape[-1] == project.in_features:
-        hidden = project(hidden)  # the base model's own last hidden state is projected already
+        hidden = project(hidden)  # the base model's own last hidden state is already projected
     return model.lm_head(hidden)
 
 

@@ -227,7 +227,8 @@
     }
   });
   for (const name of ["pointerover", "focusin"]) {
-    document.addEventListener(name, ({ target }) => {
+    document.addEventListener(name, (event) => {
+      const target = /** @type {Element} */ (event.target);
       if (target.closest && target.closest("#recent")) app.loadTables().catch(() => {}); // said when it is opened
     });
   }

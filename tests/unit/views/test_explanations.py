@@ -348,6 +348,7 @@ def test_the_lens_and_its_lines(kind: ModelKind, token: int, layer: int) -> None
     final, best = int(logprobs[-1].argmax()), int(logprobs[layer + 1].argmax())
     rank = int((logprobs[layer + 1] > logprobs[layer + 1][final]).sum()) + 1
     where = f"{'after' if kind == 'causal' else 'at'} {WORDS[token].replace(' ', '·')} ({token})"
+    where += "" if kind == "causal" else ", in the text as it stands,"
     first, second, _third = said("lens", run, token, layer)
     assert (
         first == f"The logit lens shows what the model would predict {where} if it stopped after one of its 2 layers."

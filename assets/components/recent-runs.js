@@ -144,8 +144,8 @@
     const words = make(
       "span",
       "recent-question",
-      `Delete “${called(run)}”? It leaves your list; ` +
-        "the saved run leaves the server too, unless it is in someone else's list.",
+      `Delete “${called(run)}”? It is removed from your list, ` +
+        "and the saved run is deleted unless it is in someone else’s list.",
     );
     const buttons = [make("button", "strong", "Delete"), make("button", "", "Keep")];
     const [form, yes, no] = question("div", run, "delete", words, ...buttons);
@@ -159,7 +159,7 @@
     if (what === "rename") rename(run);
     else if (what === "delete") confirm(run);
     else if (what === "pin") {
-      const after = run.pinned ? "No longer pinned." : "Pinned: it leaves this server last.";
+      const after = run.pinned ? "No longer pinned." : "Pinned: when storage is full, it is deleted last.";
       change("POST", run, { pinned: !run.pinned }, after, "pin");
     } else {
       window.dash_clientside.set_props("recent-dialog", { is_open: false });

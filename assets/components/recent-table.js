@@ -75,7 +75,7 @@
         ...{ colId: "run", headerName: "Run", flex: 1, minWidth: 150, cellRenderer: Title },
         ...{ valueGetter: (/** @type {{ data: RecentRun }} */ { data }) => called(data).toLowerCase(), ...up },
       },
-      { colId: "model", field: "title", headerName: "Model", width: 150, ...up },
+      { colId: "model", field: "title", headerName: "Model", width: 176, ...up },
       {
         ...{ colId: "tokens", field: "tokens", headerName: "Tokens", width: 68, ...right, ...down },
         valueFormatter: (/** @type {{ value: number }} */ { value }) => value.toLocaleString("en"),

@@ -139,9 +139,9 @@
     const slot = app.byId(id);
     slot.replaceChildren();
     if (index === null || index === undefined) {
-      slot.append(
-        app.make("span", "", app.narrow() ? "None. Tap a cell to compare." : "None. Shift-click a token to compare."),
-      );
+      const how = app.narrow() ? " Tap a cell to compare." : " Shift-click a token to compare.";
+      const single = app.state.info && app.state.info.counts.token === 1;
+      slot.append(app.make("span", "", single ? "None" : `None.${how}`));
       return;
     }
     slot.append(app.label(index, 20), String(index));

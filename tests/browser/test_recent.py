@@ -116,7 +116,7 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     expect(person.page).to_have_title("The one shown · Transformer dashboard")
     expect(recent(person).locator(".ag-row")).to_have_count(3)
     row(person, three.key).get_by_role("button", name="Delete").click()
-    expect(asked(person)).to_contain_text("unless it is in someone else's list")
+    expect(asked(person)).to_contain_text("unless it is in someone else’s list")
     person.page.keyboard.press("Escape")  # no: keep it
     expect(row(person, three.key).get_by_role("button", name="Pin")).to_be_visible()
     row(person, three.key).get_by_role("button", name="Delete").click()

@@ -89,16 +89,16 @@ def heads(context: Context) -> Explanation:
     row: Sentence = ["Each row is one of the model’s ", *counted(many, "head")]
     if many == 1:
         row = ["The only row is the model’s only ", term("head")]
-    what: Sentence = [*row, f", with its means over {text}."]
+    what: Sentence = [*row, f", with averages over {text}."]
     if tokens == 1:
         return what, ["No head has another token to attend to here."], ["Run a longer text to see what the heads do."]
     means: Sentence = [
-        f"Averaged over all tokens but the first, {head} gives {percent(first)} of its ",
+        f"Averaged over the tokens that have one before them, {head} gives {percent(first)} of its ",
         term("attention"),
     ]
     means += [f" to the first token and {percent(previous)} to the token before."]
     if not (math.isfinite(first) and math.isfinite(previous)):
-        means = [f"The weights of {head} are not finite, so it has no means."]
+        means = [f"The weights of {head} are not finite, so it has no averages."]
     chance = by_chance(attention.recipe(selection.layer), *attention.shape)["first"]
     even = "A head that spread its attention evenly over the tokens that it may read would give the first one "
     return what, means, [f"{even}{percent(chance)}."]

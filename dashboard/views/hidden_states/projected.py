@@ -206,7 +206,8 @@ def _note(stream: Stream, selection: Selection, options: Options, projection: Pr
     if left:
         return left
     if not np.any(projection.explained):
-        return html.P("All tokens have the same representation here, so there is nothing to plot.", className="note")
+        why = "All tokens have the same representation here, so there is nothing to plot."
+        return html.P("A single token has nothing to be compared with." if len(stream) == 1 else why, className="note")
     return ()
 
 
@@ -223,6 +224,8 @@ def explain(context: Context) -> Explanation:
         return what, ["What is not finite has no place in a plane."], ["Select another layer, or run another text."]
     if not share:
         coincide: Sentence = ["All points coincide here, so there is no direction in which they vary."]
+        if len(stream) == 1:
+            coincide = ["A single token has nothing to be compared with."]
         return (
             what,
             coincide,

@@ -139,7 +139,7 @@
         const run = state.selection && state.selection.run;
         if (!run || run === old) return false;
         const loaded = performance.getEntriesByType("resource");
-        const sprite = loaded.some((entry) => entry.name.includes(`/run/${run}/heads-`));
+        const sprite = loaded.some((entry) => entry.name.includes(`/run/${run}/heads.png`));
         const redrawn = (/** @type {keyof typeof drawn} */ name) =>
           drawn[name] > before[name] && metaOf(name).run === run;
         return sprite && touched.has("words") && CARDS.every(redrawn);

@@ -93,7 +93,7 @@ def heads(context: Context) -> Explanation:
     if tokens == 1:
         return what, ["No head has another token to attend to here."], ["Run a longer text to see what the heads do."]
     means: Sentence = [
-        f"Averaged over the tokens that have one before them, {head} gives {percent(first)} of its ",
+        f"Averaged over the tokens after the first, {head} gives {percent(first)} of its ",
         term("attention"),
     ]
     means += [f" to the first token and {percent(previous)} to the token before."]

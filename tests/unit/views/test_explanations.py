@@ -177,7 +177,7 @@ def test_a_heads_means(kind: ModelKind) -> None:
     even = np.mean([1 / (i + 1) if kind == "causal" else 1 / 6 for i in range(1, 6)])
     assert said("heads", run) == [
         "Each row is one of the model’s 4 heads, with averages over the 6 tokens of this text.",
-        f"Averaged over the tokens that have one before them, head 0 of layer 1 gives {100 * first:.1f} % of its "
+        f"Averaged over the tokens after the first, head 0 of layer 1 gives {100 * first:.1f} % of its "
         f"attention to the first token and {100 * previous:.1f} % to the token before.",
         "A head that spread its attention evenly over the tokens that it may read would give the first one "
         f"{100 * even:.1f} %.",

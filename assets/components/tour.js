@@ -9,7 +9,7 @@
   const EDGE = 8; // pixels that stay free at the window's edge
   let at = -1; // the step that is shown; −1 while there is none
   /** @type {"" | "other" | "asked"} */ let awaited = ""; // what is waited for: another run's end, or the example
-  let draft = ""; // a text that was in the box and not run
+  /** @type {{ text: string, model: string } | null} */ let draft = null; // what was in the box and not run
   /** @type {HTMLElement | null} */ let opener = null; // the button that had the focus before
 
   function kept() {
@@ -44,8 +44,8 @@
       if (awaited === "asked") return;
       awaited = working ? "other" : "asked";
       if (working) return;
-      const { value } = app.byId("text");
-      if (value.trim() && value !== (app.state.info || {}).text) draft = value;
+      const { text, model } = app.written();
+      if (model && text.trim() && text !== (app.state.info || {}).text) draft = { text, model };
       app.chooseExample(Number(box().dataset.exampleOfTour));
       return;
     }
@@ -113,9 +113,8 @@
     awaited = "";
     mark();
     box().hidden = true;
-    if (draft && example() && app.byId("text").value === example().text)
-      app.write(draft, example().model, app.keepText);
-    draft = "";
+    if (draft && example() && app.written().text === example().text) app.write(draft.text, draft.model, app.keepText);
+    draft = null;
   }
   function leave() {
     close();

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, expect
 
+from dashboard.contracts.run import ModelRun
 from tests.support.person import Person
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
@@ -129,3 +130,21 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     expect(rows).to_have_count(1)
     expect(person.notice()).to_contain_text("Deleted. The run below is gone from your list")
     assert person.page.evaluate("() => window.__x") is None
+
+
+def test_opened_again_the_table_is_there_again_and_fits_a_narrower_window(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, layer=23, head=0)
+    rows, tokens = person.page.locator("#recent-rows .ag-row"), person.page.locator('#recent-rows [col-id="tokens"]')
+    for _time in range(2):
+        person.at("recent").click()
+        expect(rows.first).to_be_visible()
+        expect(person.at("recent-said")).to_contain_text("run")
+        person.page.keyboard.press("Escape")
+        expect(rows).to_have_count(0)
+    person.at("recent").click()
+    expect(tokens.first).to_be_visible()
+    person.page.set_viewport_size({"width": 390, "height": 844})
+    expect(tokens).to_have_count(0)
+    expect(person.page.locator('#recent-rows [col-id="delete"]').first).to_be_in_viewport()
+    person.page.set_viewport_size({"width": 1440, "height": 900})
+    person.page.keyboard.press("Escape")

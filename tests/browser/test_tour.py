@@ -156,3 +156,14 @@ def test_it_stands_beside_its_part_and_axe_finds_nothing(
             assert found_by_axe(person, rules=RULES if scheme == "light" else COLOURS) == []
         person.page.locator("#tour [data-tour=next]").click()
     expect(person.at("tour")).to_be_hidden()
+
+
+def test_a_text_that_was_not_run_comes_back_with_its_model(person: Person) -> None:
+    person.go()
+    person.choose_model("minilm-l6")
+    person.type_text("a draft of one's own")
+    person.page.locator("#tour-start, .tour-offer").locator("visible=true").first.click()
+    person.drawn(EXAMPLE.text)
+    person.page.locator("#tour [data-tour=leave]").click()
+    expect(person.at("text")).to_have_value("a draft of one's own")
+    expect(person.at("model")).to_contain_text("MiniLM")

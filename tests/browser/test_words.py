@@ -139,3 +139,17 @@ def test_it_fits_into_every_window(open_page: Callable[..., Person], causal: Mod
             assert at["x"] + at["width"] <= tools["x"] or at["y"] >= tools["y"] + tools["height"]
         person.page.keyboard.press("Escape")
         person.page.keyboard.press("Escape")
+
+
+def test_it_stays_while_another_token_is_chosen_and_closes_by_a_click_elsewhere(
+    person: Person, causal: ModelRun
+) -> None:
+    person.open_run(causal, token=15, layer=23, head=0)
+    person.page.locator("#attention-panel .about > summary").click()
+    person.token(12).click()
+    person.selects(token=12)
+    best = int(causal.attention(23, 0)[12].argmax())
+    expect(person.page.locator("#attention-panel .about-text")).to_contain_text(f"({best})")
+    assert f"{causal.attention(23, 0)[12].max():.3f}" in about(person, "attention")[1]
+    person.page.locator("h1").click()
+    expect(person.page.locator("#attention-panel .about-text")).to_be_hidden()

@@ -32,8 +32,9 @@ def memory_bytes() -> int:
     return whole if allowed is None else min(whole, allowed)
 
 
-def _setting(default: Any, help_text: str, environ: str | None = None, **kwargs: Any) -> Any:
-    metadata = {"help": help_text, "environ": environ}
+def _setting(default: Any, help_text: str, environ: str | None = None, none: bool = False, **kwargs: Any) -> Any:
+    """Declare a setting; `none`: 0 is a value, too."""
+    metadata = {"help": help_text, "environ": environ, "none": none}
     if callable(default):
         return field(default_factory=default, metadata=metadata, **kwargs)
     return field(default=default, metadata=metadata, **kwargs)
@@ -80,6 +81,12 @@ class Settings:
         256.0, "size of all results that are derived from one run later; the least recently used leave"
     )
     export_gigabytes: float = _setting(2.0, "room for files that are being made to be saved, of all visitors together")
+    upload_megabytes: float = _setting(
+        256.0, "largest run file that a visitor may open on the page; 0: none at all", none=True
+    )
+    text_in_links: bool = _setting(
+        True, "whether a copied link carries text and model, in the part that browsers do not send (1 or 0)"
+    )
     queue_runs: int = _setting(1000, "most runs that wait on this server; more are refused")
     queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")
     visitor_runs: int = _setting(64, "most runs of one visitor that wait; more are refused")
@@ -103,7 +110,9 @@ class Settings:
         object.__setattr__(self, "path", whole_path(self.path))
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, (int, float)) and value <= 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                continue
+            if value < 0 or (value == 0 and not item.metadata["none"]):
                 raise SettingsError(f"{environ_name(item)} is {value}; choose a number above 0.")
 
         if self.web_gigabytes < LEAST_WEB_GIGABYTES:
@@ -116,6 +125,11 @@ class Settings:
         """The most that the cache folder may hold."""
         models = max(LEAST_MODELS_GIGABYTES, 3 * self.model_gigabytes)
         return int((self.cache_gigabytes or self.store_gigabytes + self.export_gigabytes + models) * 1e9)
+
+    @property
+    def upload_bytes(self) -> int:
+        """The most bytes that a run file opened on the page may have."""
+        return int(self.upload_megabytes * 1e6)
 
     @property
     def models_folder(self) -> Path:
@@ -176,6 +190,8 @@ def environ_name(item: Field[Any]) -> str:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
     return os.pathsep.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -183,6 +199,10 @@ def _read(item: Field[Any], raw: str) -> Any:
     kind = str(item.type)
     if kind.startswith("tuple"):
         return tuple(Path(part).expanduser() for part in raw.split(os.pathsep) if part.strip())
+    if kind == "bool":
+        if raw not in ("0", "1"):
+            raise SettingsError(f"{environ_name(item)} is {raw!r}; give 1 or 0.")
+        return raw == "1"
     try:
         if kind == "int":
             return int(raw)

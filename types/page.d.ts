@@ -96,6 +96,7 @@ interface Info {
   stamp: string;
   outdated: string[];
   plain: boolean;
+  file: string | null;
   start: Partial<Selection>;
   known?: { line: PickerLine; facts: ModelFacts } | null;
   options?: Options | null;
@@ -146,6 +147,7 @@ interface RecentRun {
   opened: number;
   created: number;
   pinned: boolean;
+  shell?: boolean;
 }
 /** How the browser asks for what a view shows. */
 interface ViewFacts {
@@ -912,6 +914,8 @@ interface App {
   keepText(): void;
   takeUpText(): void;
   textComesBack(): boolean;
+  withText(link: string): string;
+  takeLinkText(): string;
   embedded(): boolean;
 }
 

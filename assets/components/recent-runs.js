@@ -156,6 +156,7 @@
   }
   function act(/** @type {GridEvent<RecentRun>} */ { data: run, column }) {
     const what = column.getColId();
+    if (run.shell && ["pin", "rename", "delete"].includes(what)) return;
     if (what === "rename") rename(run);
     else if (what === "delete") confirm(run);
     else if (what === "pin") {

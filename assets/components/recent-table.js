@@ -43,9 +43,10 @@
       first.append(title);
       if (isShown(run)) node.setAttribute("aria-current", "true");
       const shown = isShown(run) ? "shown now" : "";
+      const from = run.shell ? "from the shell" : "";
       const facts = app.narrow()
-        ? [run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), shown]
-        : [run.name && app.elided(run.preview, 80), shown];
+        ? [run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), from, shown]
+        : [run.name && app.elided(run.preview, 80), from, shown];
       const second = make("span", "recent-text", facts.filter(Boolean).join(" · "));
       second.dir = "auto";
       node.append(first, second);
@@ -54,6 +55,10 @@
   }
   class Act extends Cell {
     init(/** @type {{ data: RecentRun; colDef: { colId: string; headerName: string } }} */ { data: run, colDef }) {
+      if (run.shell) {
+        this.node = make("span"); // once it is opened, it is in the list of this browser
+        return;
+      }
       const name = colDef.colId === "pin" && run.pinned ? "Unpin" : colDef.headerName;
       const node = make("button", "quiet", name);
       node.type = "button";

@@ -107,7 +107,7 @@
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
     if (triggered.includes("run-info.data") && info) {
-      if (info.error) app.notify({ lead: "Error.", text: String(info.error) });
+      if (info.error) app.notify({ lead: "Error.", text: String(info.error) + app.takeLinkText() });
       else if (info.problem) app.notify({ lead: "Part of this link was ignored.", text: info.problem, plain: true });
       if (!info.error) {
         app.arrive(info);
@@ -215,7 +215,9 @@
     if (!info || !title) return;
     const failed = app.state.outcome && app.state.outcome.error;
     const other = Boolean(chosen) && info.model !== chosen;
-    title.textContent = (failed ? "Tokens of the previous run" : "Tokens") + (other ? ` as read by ${info.title}` : "");
+    const file = info.file ? ` from the file ${info.file}` : "";
+    const by = other ? ` as read by ${info.title}` : "";
+    title.textContent = (failed ? "Tokens of the previous run" : "Tokens") + file + by;
     app.stripCaption("");
     differs(info);
   }

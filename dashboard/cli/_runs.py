@@ -24,14 +24,18 @@ FEWEST_TIMED = 100  # tokens; the first ones are slow (weights are read on first
 class Runs:
     """Runs of one model: from the store if this version computed them, else computed in this process and stored."""
 
-    def __init__(self, settings: Settings, model: str, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, model: str, say: Callable[[str], None], listed: bool = False) -> None:
+        """Prepare for texts of one model; `listed`: every visitor of a server on this cache folder finds the runs under
+        *Recent*."""
         from dashboard.catalog.bundled import bundled_card
         from dashboard.catalog.catalog import Catalog
         from dashboard.catalog.fingerprint import has_weights
         from dashboard.settings import make_folders
         from dashboard.store.run_store import RunStore
+        from dashboard.store.visits import VisitorLists
 
         make_folders(settings)
+        self._lists = VisitorLists.from_settings(settings) if listed else None
         self.model = model
         self.layers = self.heads = 0  # as far as they are known before the model is loaded
         self._settings, self._say = settings, say
@@ -61,6 +65,16 @@ class Runs:
 
     def get(self, text: str) -> tuple[ModelRun, bool]:
         """The run of a text, and whether it was computed now."""
+        found = self._get(text)
+        self.list(found[0].key)
+        return found
+
+    def list(self, key: str) -> None:
+        """List a run that is in the store under *Recent*, if these runs are to be listed."""
+        if self._lists is not None and self._store.has(key):
+            self._lists.listed(key)
+
+    def _get(self, text: str) -> tuple[ModelRun, bool]:
         from dashboard.contracts.request import RunRequest
 
         key = self.key(text)

@@ -85,6 +85,11 @@ def add(commands: Any) -> None:
     )
     for name, what in (("layer", "layer"), ("head", "head"), ("token", "token"), ("second", "second token")):
         analyse.add_argument(f"--{name}", type=_index, help=f"{what} that a report shows, counted from 0")
+    analyse.add_argument(
+        "--recent",
+        action="store_true",
+        help="list the runs under Recent on the page of a server with the same cache folder, for all its visitors",
+    )
     analyse.add_argument("--quiet", action="store_true", help="no progress on standard error, errors only")
     analyse.set_defaults(command=_analyse)
 
@@ -101,7 +106,7 @@ def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     texts = list(read_texts(parsed))
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     with suggesting(parsed.model, settings):
-        runs = Runs(settings, parsed.model, say)
+        runs = Runs(settings, parsed.model, say, parsed.recent)
         check_location(parsed, parsed.model, runs.layers, runs.heads)
         suffix = parsed.out.suffix.lower()
         output = Table(parsed.out, runs) if suffix == ".csv" else Files(parsed, suffix, runs)
@@ -142,6 +147,7 @@ def _one(runs: Runs, output: Table | Files, text: Text, lines: dict[str, int]) -
         return f"is the same text as line {lines[key]}, which is done"
     if output.has(key, text.line):
         lines[key] = text.line
+        runs.list(key)
         return "is in the output already"
     run, computed = runs.get(text.text)
     path = output.write(run, text.line)

@@ -137,6 +137,12 @@ class ModelRun:
     def text(self) -> str:
         return self.request.text
 
+    @property
+    def file(self) -> str | None:
+        """The name of the file that the run was opened from on the page; None for a run of this server's own."""
+        found = self._header.get("file")
+        return str(found["name"]) if isinstance(found, Mapping) and "name" in found else None
+
     def __len__(self) -> int:
         return len(self.tokens)
 

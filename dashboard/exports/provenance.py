@@ -118,6 +118,7 @@ def _made(run: ModelRun, now: datetime | None) -> tuple[tuple[str, str], ...]:
         ("Capture options", options),
         ("Run", run.key),
         ("Run made", f"{run.header.get('created', 'date not recorded')}{by}"),
+        *(() if run.file is None else (("Opened from", f"the file {run.file}, not computed by this server"),)),
         *outdated_of(run),
         *(() if run.not_finite is None else (("Not finite", run.not_finite.sentence),)),
         ("Exported", _date(now).isoformat(timespec="seconds")),

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import stat
 import struct
 import zipfile
@@ -22,7 +21,6 @@ import zlib
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Any, Literal, cast
 
 import numpy as np
@@ -32,8 +30,9 @@ from dashboard.contracts.streams import Attention
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, RunShapeError, disk_error
 from dashboard.exports.npz import NpzFile
 from dashboard.exports.provenance import PROGRAM, of_run
+from dashboard.store.array_file import in_order, write_arrays
 from dashboard.store.files import whole_file
-from dashboard.store.mapped import DTYPES, DamagedFileError, map_arrays, parse_header
+from dashboard.store.mapped import DamagedFileError, map_arrays, parse_header
 from dashboard.store.upgrades import upgraded
 
 RunFormat = Literal["npz", "safetensors"]
@@ -45,8 +44,6 @@ HOW_TO = (
     "run.attention(layer, head)  # (query, key): softmax of scaling * query @ key.T over the keys that the recipe "
     "allows",
 )
-DTYPE_NAMES: Mapping[np.dtype[Any], str] = MappingProxyType({dtype: name for name, dtype in DTYPES.items()})
-WRITTEN_AT_ONCE = 1 << 22  # bytes
 
 
 def attention_bytes(run: ModelRun) -> int:
@@ -143,7 +140,7 @@ def _write_npz(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO[bytes])
         "tokens": np.array([token.text for token in run.tokens]),
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name in (*beside, *sorted(arrays, key=_natural)):
+        for name in (*beside, *sorted(arrays, key=in_order)):
             values = beside[name] if name in beside else arrays[name]
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(
@@ -158,35 +155,13 @@ def _write_safetensors(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO
         "about": json.dumps(_about(run), ensure_ascii=False),
         "program": PROGRAM,
     }
-    entries: dict[str, Any] = {"__metadata__": metadata}
-    offset, names = 0, sorted(arrays, key=_natural)
-    for name in names:
-        dtype, shape = _kind(arrays, name)
-        size = math.prod(shape) * dtype.itemsize
-        entries[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
-        offset += size
-    header = json.dumps(entries, ensure_ascii=False).encode()
-    header += b" " * (-len(header) % 8)
-    file.write(len(header).to_bytes(8, "little") + header)
-    for name in names:
-        raw = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
-        for start in range(0, len(raw), WRITTEN_AT_ONCE):
-            file.write(raw[start : start + WRITTEN_AT_ONCE].data)
-
-
-def _kind(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """An array's type and shape, without computing attention weights just to measure them."""
-    first = arrays.maps[0] if isinstance(arrays, ChainMap) else {}
-    if isinstance(first, _Attention) and name in list(first):
-        return np.dtype("<f4"), first.shape(name)
-    values = arrays[name]
-    return values.dtype.newbyteorder("<"), values.shape
-
-
-def _natural(name: str) -> tuple[str, int]:
-    """A sort key that puts `query/10` after `query/9`."""
-    head, _, tail = name.rpartition("/")
-    return (head, int(tail)) if tail.isdigit() else (name, -1)
+    extra = arrays.maps[0] if isinstance(arrays, ChainMap) else {}
+    known = (
+        {name: (np.dtype("<f4"), extra.shape(name)) for name in extra}  # without computing them just to measure them
+        if isinstance(extra, _Attention)
+        else {}
+    )
+    write_arrays(file, arrays, metadata, known)
 
 
 # raised when reading a file that is not a run: deeply nested, encrypted, cut short …

@@ -39,6 +39,7 @@ from dashboard.errors import (
     is_full_disk,
 )
 from dashboard.settings import Settings
+from dashboard.store.array_file import write_arrays
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
     SUFFIX,
@@ -142,6 +143,21 @@ class RunStore:
                 f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}. Give that one."
             )
         self._write(key, arrays, {"name": key, "header": json.dumps(header)})
+        self._drop_stale(key)
+
+    def adopt(self, run: ModelRun) -> None:
+        """Store a run that was read from a file and checked, without a second copy of it in memory; an equal one stays.
+
+        Raises:
+            DashboardError: the disk is full.
+        """
+        if self.has(run.key):
+            return
+        self._write(run.key, run.arrays, {"name": run.key, "header": json.dumps(run.header)}, mapped=True)
+        self._drop_stale(run.key)
+
+    def _drop_stale(self, key: str) -> None:
+        """Delete the derived results of a previous capture of a run."""
         for path in derived_from(self.folder, key):
             if self._found(path.name.removesuffix(SUFFIX)) is None:  # of the previous capture: now a miss
                 path.unlink(missing_ok=True)
@@ -313,10 +329,12 @@ class RunStore:
         """Close the runs whose file was deleted or replaced: a mapped file keeps its space on the disk."""
         self._runs.forget_gone(self._path)
 
-    def _write(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+    def _write(
+        self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str], mapped: bool = False
+    ) -> None:
         while True:
             try:
-                self._write_once(name, arrays, metadata)
+                self._write_once(name, arrays, metadata, mapped)
                 break
             except Exception as error:
                 if not is_full_disk(error):
@@ -326,9 +344,13 @@ class RunStore:
                     raise full_disk(name) from error
         self._make_room(name)
 
-    def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+    def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str], mapped: bool) -> None:
         private_folder(self.folder)
         with whole_file(self._path(name), name, private=True, durable=True) as part:
+            if mapped:
+                with part.open("wb") as file:
+                    write_arrays(file, arrays, metadata)
+                return
             save_file({label: _storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
 
     def _make_room(self, keep: str) -> None:

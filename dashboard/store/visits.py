@@ -1,6 +1,7 @@
 """Which runs each visitor has opened: one small JSON file per visitor, shown to that visitor alone.
 
     VISITOR.json    {"runs": {KEY: {"opened": seconds since 1970, "name": text, "pinned": true}}}
+    shell.json      the same of the runs that the shell was told to list (`analyse --recent`): every visitor sees them
 
 A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list under a name of
 their own choice; the server knows nothing else about them. An unsigned name, from an older version, counts if its list
@@ -37,6 +38,7 @@ from dashboard.system.private import alone, private_folder
 log = logging.getLogger(__name__)
 COOKIE = "dashboard-visitor"
 VISITOR = re.compile(r"[0-9a-f]{32}")
+SHELL = "shell"  # whose list everybody sees
 LONGEST_NAME = 80  # characters
 MOST_RUNS = 500  # per visitor; the one opened longest ago is dropped first, pinned ones last
 FORGOTTEN_SECONDS = 400 * 86400.0  # browsers keep a cookie no longer than this
@@ -133,6 +135,10 @@ class VisitorLists:
 
         return self._change(visitor, note)
 
+    def listed(self, key: str) -> None:
+        """List a run of the shell for every visitor."""
+        self.opened(SHELL, key)
+
     def change(self, visitor: str, key: str, name: str | None = None, pinned: bool | None = None) -> Visit:
         """Rename a run in a visitor's list, or pin it; `None` changes nothing, an empty name removes the name.
 
@@ -167,7 +173,7 @@ class VisitorLists:
         return frozenset(key for path in self._files() for key, visit in self._readable(path).items() if visit.pinned)
 
     def _path(self, visitor: str) -> Path:
-        if not VISITOR.fullmatch(visitor):
+        if visitor != SHELL and not VISITOR.fullmatch(visitor):
             raise BadRequestError("This browser has no list of runs here. Reload the page; it needs the page's cookie.")
         return self.folder / f"{visitor}.json"
 

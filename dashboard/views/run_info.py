@@ -54,6 +54,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "stamp": run.stamp,
         "outdated": list(run.outdated),
         "plain": run.request == RunRequest(run.request.model, run.text),
+        "file": run.file,
     }
 
 

@@ -32,6 +32,7 @@ from dashboard.web.routes.figures import make_figures
 from dashboard.web.routes.health import make_health
 from dashboard.web.routes.recent import make_recent
 from dashboard.web.routes.runs import make_runs
+from dashboard.web.routes.uploads import make_uploads
 from dashboard.web.security import asker, name_visitors, refuse_other_hosts, secure, security_policy
 from dashboard.web.services import Services
 
@@ -124,6 +125,7 @@ def _add_routes(
     app.server.register_blueprint(make_exports(services, views), url_prefix=f"{prefix}/export")
     if services.visitors is not None:
         app.server.register_blueprint(make_recent(services.store, services.visitors))
+        app.server.register_blueprint(make_uploads(services))
 
 
 def _secure(app: dash.Dash, services: Services, ancestors: Sequence[str]) -> None:

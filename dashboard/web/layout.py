@@ -59,7 +59,7 @@ def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vie
                 ]
             ),
             *([tour_box()] if toured else []),
-            *([] if embedded else [recent_slot()]),
+            *([] if embedded else [recent_slot(settings)]),
             html.Div(id=ids.ANNOUNCER, className="visually-hidden", **attributes(aria_live="polite")),
         ],
         id=ids.PAGE,
@@ -69,6 +69,7 @@ def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vie
             data_build=build(),
             data_glossary=json.dumps(dict(GLOSSARY), ensure_ascii=False),
             data_tables=script_address(),
+            data_text_in_links=str(int(settings.text_in_links)),
             data_fields=json.dumps(fields_for_browser()),
             data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),
         ),

@@ -10,26 +10,29 @@ from dash import html
 
 from dashboard.components import ids
 from dashboard.components.markup import attributes
+from dashboard.settings import Settings
 from dashboard.views.grid import grid
 
 ROW_HEIGHT = 44  # pixels: two lines
 
 
-def recent_slot() -> html.Div:
+def recent_slot(settings: Settings) -> html.Div:
     """The panel's slot; until the panel is opened, it holds only a description."""
     return html.Div(
-        id=ids.RECENT_SLOT, **attributes(data_panel=json.dumps(_panel(), default=lambda part: part.to_plotly_json()))
+        id=ids.RECENT_SLOT,
+        **attributes(data_panel=json.dumps(_panel(settings), default=lambda part: part.to_plotly_json())),
     )
 
 
-def _panel() -> dbc.Offcanvas:
+def _panel(settings: Settings) -> dbc.Offcanvas:
     return dbc.Offcanvas(
         [
             html.P(
-                "Only this browser sees this list. When storage is full, the least recently used runs are deleted "
-                "first, pinned runs last.",
+                "Only this browser sees this list; everyone sees the runs that the shell lists. When storage is full, "
+                "the least recently used runs are deleted first, pinned runs last.",
                 className="caption",
             ),
+            *([_run_file(settings)] if settings.upload_megabytes else []),
             html.Div(id=ids.RECENT_TOP, disable_n_clicks=True),
             html.Div(
                 grid(ids.RECENT_ROWS, "key", "No matching runs.", rowHeight=ROW_HEIGHT, ensureDomOrder=True),
@@ -43,4 +46,19 @@ def _panel() -> dbc.Offcanvas:
         placement="end",
         is_open=True,
         class_name="recent",
+    )
+
+
+def _run_file(settings: Settings) -> html.Div:
+    """The control that opens a run file, which a notebook, the shell or another server has saved."""
+    button = html.Button(
+        "Open a run file …",
+        id=ids.RUN_FILE,
+        className="quiet",
+        title=f"A run that was saved as .npz or .safetensors, at most {settings.upload_megabytes:,.0f} MB",
+        **attributes(data_most=str(settings.upload_bytes)),
+    )
+    return html.Div(
+        [button, html.Span(id=ids.RUN_FILE_SAID, className="recent-said", role="status", disable_n_clicks=True)],
+        className="run-file",
     )

@@ -18,7 +18,15 @@ PACKAGE = "dashboard"
 BASE = ("errors",)
 RUNS = ("contracts", *BASE)
 GROUND = ("settings", "system", *RUNS)
-DISK = ("store.announced", "store.budget", "store.files", "store.leftovers", "store.reserve", "store.upgrades")
+DISK = (
+    "store.announced",
+    "store.array_file",
+    "store.budget",
+    "store.files",
+    "store.leftovers",
+    "store.reserve",
+    "store.upgrades",
+)
 RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
     "errors": (),
     "system": (),

@@ -18,6 +18,7 @@ FIELDS = dataclasses.fields(Settings)
 SAMPLES: dict[str, tuple[str, Any]] = {
     "str | None": ("a.example,b", "a.example,b"),
     "int": ("7", 7),
+    "bool": ("0", False),
     "float": ("2.5", 2.5),
     "float | None": ("2.5", 2.5),
     "str": ("x", "x"),
@@ -44,7 +45,8 @@ def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field
     ]
     assert rows, f"README.md does not list {environ_name(item)}"
     if item.default is not dataclasses.MISSING and item.default is not None:
-        written = {str(item.default), f"{item.default:g}" if isinstance(item.default, float) else str(item.default)}
+        standard = int(item.default) if isinstance(item.default, bool) else item.default
+        written = {str(standard), f"{item.default:g}" if isinstance(item.default, float) else str(item.default)}
         cells = [cell.strip(" `") for row in rows for cell in row.replace(",", "").split("|")]
         assert any(cell.split(" ")[0].strip("`") in written for cell in cells), rows
 

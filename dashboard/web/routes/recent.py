@@ -1,6 +1,6 @@
 """Plain routes for a visitor's list of runs.
 
-GET    /recent?search=words   the visitor's runs, as JSON
+GET    /recent?search=words   the visitor's runs, as JSON, and those that the shell lists for everyone ("shell": true)
 POST   /recent/KEY            {"name": "…"} or {"pinned": true}
 DELETE /recent/KEY            remove from the list; also delete the run's file if it is in nobody else's list
 """
@@ -16,7 +16,7 @@ from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError
 from dashboard.store.run_store import RunStore
 from dashboard.store.summary import RunSummary
-from dashboard.store.visits import LONGEST_NAME, Visit, VisitorLists
+from dashboard.store.visits import LONGEST_NAME, SHELL, Visit, VisitorLists
 from dashboard.web.plain_line import plain_line
 from dashboard.web.security import own_json
 
@@ -31,7 +31,9 @@ def make_recent(store: RunStore, visitors: VisitorLists) -> Blueprint:
     def _list() -> Response:
         visitor = visitors.visitor_in(request.cookies)
         runs = visitors.of(visitor) if visitor else {}
-        found = rows(store, runs, request.args.get("search", ""))
+        search = request.args.get("search", "")
+        others = {key: visit for key, visit in visitors.of(SHELL).items() if key not in runs}
+        found = rows(store, runs, search) + [{**row, "shell": True} for row in rows(store, others, search)]
         reply = jsonify({"known": visitor is not None, "runs": found})
         reply.headers["Cache-Control"] = "no-store"
         return reply

@@ -1,0 +1,222 @@
+"""Whether a run that comes from elsewhere is whole: every field of its header and every array that this version reads.
+
+A run of this server's own was made by this program. A run file that somebody sends may say anything: that it has 10⁹
+heads, that a prediction names a token without a text, that a title is a list. What passes here, every view can draw.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from dashboard.contracts.attention_recipe import ScoreRecipe
+from dashboard.contracts.finite import NotFinite
+from dashboard.contracts.model_info import ModelInfo
+from dashboard.contracts.prediction import texts_of
+from dashboard.contracts.request import MOST_CANDIDATES
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.streams import THUMBNAIL, Attention, Stream
+from dashboard.contracts.token import Token
+from dashboard.errors import RunShapeError
+
+MOST_HEADS = 20_000  # layers × heads; the largest models have some 16,000
+SCORES = ("previous", "next", "self", "first", "entropy", "entropy_share", "distance")
+WORDS = (
+    "fingerprint",
+    "version",
+    "created",
+    "no_predictions",
+    "source",
+)  # fields of a header that are text, if present
+Shape = tuple[int | None, ...]  # None: any length
+Expected = tuple[str, Shape]  # dtype, shape
+
+
+def check_run(run: ModelRun) -> None:
+    """Check a run whose header has been parsed (`ModelRun(header, arrays)`), and all arrays that this version knows.
+
+    Raises:
+        RunShapeError: a value is of the wrong type, out of range, or does not fit the others; the message names it.
+    """
+    try:
+        _check_header(run)
+        expected = dict(_expected(run))
+        for name, (dtype, shape) in expected.items():
+            if name in run.arrays:
+                _check_array(name, run.arrays[name], dtype, shape)
+        _check_widths(run)
+        _check_predictions(run)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise RunShapeError("The file's header or arrays cannot be read. Export the run again.") from error
+
+
+def unknown_arrays(run: ModelRun) -> list[str]:
+    """The names of arrays that `check_run` does not check, sorted: derived results, and arrays of other versions."""
+    known = {name for name, _expected in _expected(run)}
+    return sorted(name for name in run.arrays if name not in known)
+
+
+# header
+
+
+def _check_header(run: ModelRun) -> None:
+    header, model = run.header, run.model
+    _check_fields("model", model, ModelInfo)
+    for name in ("layers", "heads", "key_heads", "hidden_size", "vocabulary", "limit"):
+        _require(getattr(model, name) >= 1, f"the model's {name} is {getattr(model, name)}")
+    _require(model.layers * model.heads <= MOST_HEADS, f"the model has {model.layers} layers of {model.heads} heads")
+    _require(model.heads % model.key_heads == 0, f"{model.heads} heads cannot share {model.key_heads} key heads")
+    for stream in run.streams.values():
+        for i, token in enumerate(stream.tokens):
+            _check_fields(f"token {i}", token, Token)
+            _require(
+                0 <= token.start <= token.end and token.id >= 0, f"token {i} has impossible offsets or a negative id"
+            )
+            spans = ((first, last) for first, last in token.unread)
+            _require(
+                all(0 <= first <= last <= len(token.text) for first, last in spans), f"token {i} has an impossible mark"
+            )
+    for kind, rows in header["recipes"].items():
+        for layer, row in enumerate(rows):
+            _check_fields(f"{kind} recipe {layer}", ScoreRecipe(**row), ScoreRecipe)
+    for name in WORDS:
+        _require(header.get(name) is None or isinstance(header[name], str), f"“{name}” is no text")
+    if header.get("not_finite") is not None:
+        _check_fields("not_finite", NotFinite(**header["not_finite"]), NotFinite)
+
+
+def _check_fields(what: str, value: object, kind: type) -> None:
+    """Check that each field of a dataclass holds what its annotation says."""
+    for name, annotation in typing.get_type_hints(kind).items():
+        _require(_is(getattr(value, name), annotation), f"“{name}” of {what} is {str(getattr(value, name))[:40]!r}")
+
+
+def _is(value: object, annotation: Any) -> bool:
+    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return isinstance(value, str) and value in options
+    if origin in (types.UnionType, typing.Union):
+        return any(_is(value, option) for option in options)
+    if origin is tuple:
+        one = options[0]
+        if options[-1] is not Ellipsis:
+            return isinstance(value, tuple) and len(value) == len(options) and all(map(_is, value, options))
+        return isinstance(value, tuple) and all(_is(part, one) for part in value)
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)
+
+
+# arrays
+
+
+def _expected(run: ModelRun) -> Iterator[tuple[str, Expected]]:
+    """Yield each array's name with its dtype and shape."""
+    for stream in run.streams.values():
+        yield from _of_stream(stream)
+    for attention in run.attentions.values():
+        yield from _of_attention(attention, run)
+    for mode in ("given", "masked"):
+        for name, dtype in (("top_ids", "i4"), ("top_logprobs", "f4")):
+            yield f"{mode}/{name}", (dtype, (len(run), None))
+        for name, dtype in (("entropy", "f4"), ("actual_logprob", "f4"), ("actual_rank", "i4")):
+            yield f"{mode}/{name}", (dtype, (len(run),))
+    yield "vocabulary", ("u1", (None,))
+
+
+def _of_stream(stream: Stream) -> Iterator[tuple[str, Expected]]:
+    for i in range(stream.layers + 1):
+        yield f"{stream.name}/hidden_states/{i}", ("f4", (len(stream), None))
+    yield f"{stream.name}/residual_final", ("f4", (len(stream), None))
+
+
+def _of_attention(attention: Attention, run: ModelRun) -> Iterator[tuple[str, Expected]]:
+    start, heads, keys = attention.kind, attention.heads, run.model.key_heads
+    queries, answers = attention.shape
+    per_head: Shape = (attention.layers, heads)
+    for layer in range(attention.layers):
+        recipe = attention.recipe(layer)
+        yield f"{start}/query/{layer}", ("f4", (heads, queries, None))
+        yield f"{start}/key/{layer}", ("f4", (keys, answers, None))
+        if recipe.bias:
+            yield f"{start}/{recipe.bias}", ("f4", (heads, queries, answers))
+        if recipe.sinks:
+            yield f"{start}/{recipe.sinks}", ("f4", (heads,))
+    for name in SCORES:
+        yield f"{start}/scores/{name}", ("f4", per_head)
+    yield f"{start}/received", ("f4", (*per_head, answers))
+    rows, columns = (min(count, THUMBNAIL) for count in (queries, answers))
+    yield f"{start}/thumbnails", ("u1", (*per_head, rows, columns))
+
+
+def _check_array(name: str, array: np.ndarray, dtype: str, shape: Shape) -> None:
+    fits = len(array.shape) == len(shape) and all(
+        want in (None, have) for have, want in zip(array.shape, shape, strict=True)
+    )
+    wanted = " × ".join("any" if side is None else str(side) for side in shape)
+    _require(
+        fits and array.dtype.newbyteorder("<") == np.dtype(dtype).newbyteorder("<") and 0 not in array.shape,
+        f"“{name}” is {array.dtype} {array.shape} instead of {wanted}",
+    )
+
+
+def _check_widths(run: ModelRun) -> None:
+    """Every state has the hidden width; queries and keys fit each other, and all layers have them or none."""
+    for stream in run.streams.values():
+        states = [*stream.hidden_states, *([stream.residual_final] if stream.has("residual_final") else [])]
+        widths = {array.shape[1] for array in states}
+        _require(widths == {run.model.hidden_size}, f"hidden states have the widths {sorted(widths)[:5]}")
+    for attention in run.attentions.values():
+        there = [attention.has(f"{name}/{layer}") for name in ("query", "key") for layer in range(attention.layers)]
+        _require(all(there) or not any(there), "some layers lack their queries and keys")
+        for layer in range(attention.layers if all(there) else 0):
+            query, key = attention.query_and_key(layer)
+            _require(query.shape[2] == key.shape[2], f"queries and keys of layer {layer} differ in width")
+            recipe = attention.recipe(layer)
+            lacking = [name for name in (recipe.bias, recipe.sinks) if name and not attention.has(name)]
+            _require(not lacking, f"layer {layer} names an array that is not there")
+
+
+def _check_predictions(run: ModelRun) -> None:
+    """Each prediction is complete, and every token that it names has a text."""
+    modes = [mode for mode in ("given", "masked") if any(name.startswith(f"{mode}/") for name in run.arrays)]
+    _require(
+        run.model.kind == "encoder" or "given" in modes or run.without_predictions != "", "predictions are missing"
+    )
+    if run.model.kind == "encoder":
+        _require(not modes, "an encoder without a prediction head has predictions")
+    if not modes:
+        return
+    texts = texts_of(run.arrays)
+    _require(all(isinstance(text, str) for text in texts.values()), "the vocabulary holds something other than texts")
+    known = np.fromiter(texts, np.int64, len(texts))
+    for mode in modes:
+        names = [f"{mode}/{name}" for name in ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank")]
+        _require(all(name in run.arrays for name in names), f"the predictions “{mode}” are not complete")
+        ids, logprobs = run.arrays[names[0]], run.arrays[names[1]]
+        _require(
+            ids.shape == logprobs.shape and 1 <= ids.shape[1] <= MOST_CANDIDATES, f"“{mode}” has uneven predictions"
+        )
+        _require(not np.isposinf(logprobs).any() and not (logprobs > 1e-3).any(), f"“{mode}” has probabilities above 1")
+        actual = _actual(run, run.arrays[names[4]])
+        _require(
+            bool(np.isin(ids, known).all() and np.isin(actual, known).all()), f"“{mode}” names tokens without a text"
+        )
+
+
+def _actual(run: ModelRun, ranks: np.ndarray) -> Sequence[int]:
+    """The ids of the actual tokens whose rank the predictions hold."""
+    ahead = int(run.model.kind == "causal")
+    return [run.tokens[i + ahead].id for i in np.flatnonzero(ranks).tolist() if i + ahead < len(run)]
+
+
+def _require(fits: bool, problem: str) -> None:
+    if not fits:
+        raise RunShapeError(f"This file is not a whole run: {problem}. Export the run again.")

@@ -1,0 +1,117 @@
+"""Run files that are opened on the page: by whom, how large, and what the server does with them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dash
+import pytest
+from flask.testing import FlaskClient
+
+from dashboard.cli._runs import Runs
+from dashboard.contracts.run import ModelRun
+from dashboard.exports.run_files import write_run
+from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.store.visits import VisitorLists
+from dashboard.web.app import create_app
+from tests.support.opening import opened
+from tests.support.synthetic import make_run
+
+pytestmark = pytest.mark.integration
+PAGE = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/octet-stream"}
+
+
+def settings_in(folder: Path, **more: Any) -> Settings:
+    return Settings(cache_dir=folder / "cache", models_dir=folder / "models", **more)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[dash.Dash]:
+    yield from serving(settings_in(tmp_path, upload_megabytes=1))
+
+
+def serving(settings: Settings) -> Iterator[dash.Dash]:
+    app = create_app(settings)
+    yield app
+    app._background_manager.backend.close()
+
+
+def someone(app: dash.Dash) -> FlaskClient:
+    client = app.server.test_client()
+    client.get("/_dash-layout")
+    return client
+
+
+def content() -> bytes:
+    run, file = make_run(), io.BytesIO()
+    write_run(ModelRun({**run.header, "fingerprint": "f" * 64}, run.arrays), file, "safetensors")
+    return file.getvalue()
+
+
+def left_in(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "cache" / "exports").glob("*")]
+
+
+def test_a_file_becomes_a_run_that_opens(app: dash.Dash, tmp_path: Path) -> None:
+    client, sent = someone(app), content()
+    reply = client.post("/runs?name=mine.safetensors", data=sent, headers=PAGE)
+    key = hashlib.sha256(sent).hexdigest()
+    assert (reply.status_code, reply.get_json()) == (200, {"run": key, "tokens": 6, "left_out": []})
+    info = opened(client, {"run": key})
+    assert (info["run"], info["text"], info["file"]) == (key, make_run().text, "mine.safetensors")
+    assert [row["key"] for row in client.get("/recent").get_json()["runs"]] == [key]
+    assert not [name for name in left_in(tmp_path) if name.endswith(".part")]
+    again = client.post("/runs?name=other.safetensors", data=sent, headers=PAGE)
+    assert again.get_json()["run"] == key
+
+
+@pytest.mark.parametrize(
+    ("headers", "size", "status", "words"),
+    [
+        (PAGE, 1_000_001, 413, "1 MB; this server takes at most 1 MB"),
+        ({**PAGE, "Sec-Fetch-Site": "cross-site"}, 10, 403, "not come from this server's own page"),
+        (PAGE, 10, 400, "x.npz is not a run of this program"),
+        (PAGE, 0, 400, "The file is empty"),
+    ],
+)
+def test_refusals(app: dash.Dash, tmp_path: Path, headers: dict[str, str], size: int, status: int, words: str) -> None:
+    reply = someone(app).post("/runs?name=x.npz", data=b"x" * size, headers=headers)
+    assert reply.status_code == status
+    assert words in reply.text
+    assert "again" in reply.text or "Reload" in reply.text or "Choose" in reply.text or "Save" in reply.text
+    assert not [name for name in left_in(tmp_path) if name.endswith(".part")]
+    assert not list((tmp_path / "cache" / "runs").glob("*.safetensors"))
+
+
+def test_a_server_that_takes_none(tmp_path: Path) -> None:
+    for app in serving(settings_in(tmp_path, upload_megabytes=0)):
+        client = someone(app)
+        reply = client.post("/runs?name=x.npz", data=content(), headers=PAGE)
+        assert (reply.status_code, "takes no run files" in reply.text) == (403, True)
+        assert "run-file" not in client.get("/_dash-layout").text
+
+
+def test_runs_that_the_shell_lists_are_in_everyones_list(app: dash.Dash, tmp_path: Path) -> None:
+    settings, run = settings_in(tmp_path), make_run()
+    RunStore.from_settings(settings).save(run.key, run.header, run.arrays)
+    Runs(settings, "smollm2-135m", print, listed=False).list(run.key)
+    assert someone(app).get("/recent").get_json()["runs"] == []
+    Runs(settings, "smollm2-135m", print, listed=True).list(run.key)
+    for client in (someone(app), someone(app)):
+        (row,) = client.get("/recent").get_json()["runs"]
+        assert (row["key"], row["shell"]) == (run.key, True)
+    opened(client, {"run": run.key})
+    (own,) = client.get("/recent").get_json()["runs"]
+    assert "shell" not in own
+    assert VisitorLists.from_settings(settings).pinned() == frozenset()
+
+
+def test_a_run_that_left_the_store_leaves_the_shells_list(app: dash.Dash, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    VisitorLists.from_settings(settings).listed("0" * 64)
+    assert someone(app).get("/recent").get_json()["runs"] == []

@@ -45,7 +45,7 @@
       const shown = isShown(run) ? "shown now" : "";
       const from = run.shell ? "from the shell" : "";
       const facts = app.narrow()
-        ? [run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), from, shown]
+        ? [from, run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), shown]
         : [run.name && app.elided(run.preview, 80), from, shown];
       const second = make("span", "recent-text", facts.filter(Boolean).join(" · "));
       second.dir = "auto";

@@ -54,7 +54,6 @@ def _run_file(settings: Settings) -> html.Div:
     button = html.Button(
         "Open a run file …",
         id=ids.RUN_FILE,
-        className="quiet",
         title=f"A run that was saved as .npz or .safetensors, at most {settings.upload_megabytes:,.0f} MB",
         **attributes(data_most=str(settings.upload_bytes)),
     )

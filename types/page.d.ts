@@ -895,17 +895,28 @@ interface App {
   /* state/ */
   stepKind(entry: Shown, before: Shown, controls: string[]): string;
   joins(kind: string, last: Step, at: number, byKey: boolean): boolean;
+  address: {
+    /** The cards' options: their components and defaults. */
+    controls: Control[];
+    /** Whether a number field is empty, or holds what is out of its bounds. */
+    isEmpty(control: Control, value: OptionValue | undefined): boolean;
+    /** The options that are not at their default. */
+    given(options: Options): Options;
+    ofOptions(options: Options): Address;
+    ofSelection(selection: Selection): Address;
+    of(entry: Shown): Address;
+    /** What is shown now. */
+    now(): Address;
+    /** A link to what is shown; of the empty page, the page's own. */
+    link(): string;
+  };
   history: {
     canUndo(): boolean;
     canRedo(): boolean;
     go(by: number): void;
     options(): Options | null;
-    asText(options: Options): Address;
     set(options: Options): void;
     optionsAre(known: Control[], values: OptionValue[]): Options;
-    places(selection: Selection): Address;
-    address(): Address;
-    link(): string;
     note(): void;
     arrives(info: Info | Failure): void;
     again(): void;

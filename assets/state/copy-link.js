@@ -3,7 +3,7 @@
   "use strict";
   async function copyLink(/** @type {HTMLElement} */ button) {
     try {
-      await navigator.clipboard.writeText(app.history.link());
+      await navigator.clipboard.writeText(app.address.link());
       button.textContent = "Copied";
     } catch {
       button.textContent = "Copy from the address bar";

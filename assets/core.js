@@ -10,6 +10,8 @@
 
   const app = /** @type {App} */ ({
     state: { selection: null, info: null, hover: null, working: false, outcome: null },
+    /** What is drawn over figures, by the names of their views (assets/overlays/overlay.js). */
+    overlays: new Map(),
     prefix: "/",
     /** What the browser's entry of this visit held before any part wrote to it; null of a new one. */
     entryAtStart: window.history.state,
@@ -153,12 +155,17 @@
     resizing = requestAnimationFrame(() => app.paint("size"));
   });
 
+  /** The Plotly graph inside the element `id`; null until Plotly has made it. */
+  app.graphOf = function (id) {
+    const graph = document.querySelector(`#${id} .js-plotly-plot`);
+    return graph && typeof graph.on === "function" ? graph : null;
+  };
   /** Call `attach(graph)` once for the Plotly graph inside the element `id`, whenever it appears. */
   app.whenGraph = function (id, attach) {
     const attached = new WeakSet();
     const look = () => {
-      const graph = document.querySelector(`#${id} .js-plotly-plot`);
-      if (!graph || typeof graph.on !== "function" || attached.has(graph)) return;
+      const graph = app.graphOf(id);
+      if (!graph || attached.has(graph)) return;
       attached.add(graph);
       attach(graph);
     };

@@ -288,7 +288,7 @@ interface Tick extends SVGGElement {
 }
 interface Graph extends HTMLElement {
   layout?: FigureLayout;
-  data?: { customdata?: { token: number }[] }[];
+  data?: { customdata?: any[] }[];
   calcdata?: { x: number; y: number }[][];
   _fullLayout?: FullLayout;
   _hoverdata?: PlotlyPoint[];
@@ -514,6 +514,7 @@ interface Space {
 /** Where a figure's axes are, in pixels from the corner of its graph (assets/overlays/plot.js). */
 interface Plane {
   box: Edges;
+  width: number; // of the whole figure
   left(value: number): number;
   top(value: number): number;
   across(pixels: number): number;
@@ -521,6 +522,7 @@ interface Plane {
 }
 /** The cells of the heatmap on the screen (assets/overlays/matrix.js). */
 interface Cells extends Plane {
+  svg: SVGElement;
   key(pixels: number): number;
   query(pixels: number): number;
   cell: number;
@@ -531,10 +533,34 @@ interface Cells extends Plane {
 interface TokenAxes extends Plane {
   meta: AxesMeta;
 }
-/** What is at the pointer. */
+/** What is at a pointer, of what axes. */
 interface Found extends Partial<Record<Bound, number>> {
-  g: TokenAxes;
-  px: number;
+  axes: AxesMeta["axes"];
+}
+/** A view's graph, the box around it, and the SVG over it that its overlay draws into. */
+interface Over {
+  view: string;
+  graph: Graph;
+  holder: HTMLElement;
+  svg: SVGElement;
+}
+/** What an overlay finds under a pointer, and the token to mark everywhere for it. */
+interface Hit {
+  mark: Hover | null;
+  cursor?: string; // "pointer", if it is left out
+}
+/** What is drawn over the figure of a view (assets/overlays/overlay.js). */
+interface Overlay<H extends Hit = any> {
+  /** Do what has to be done once, when the view's graph is there. */
+  attach?(over: Over): void;
+  /** Paint everything over the figure; `what` has changed. */
+  draw(over: Over, what: What | "figure"): void;
+  /** What is at a place of the graph, in pixels from its corner; null where nothing is. */
+  hit(over: Over, at: Point): H | null;
+  /** The tooltip of what was hit. */
+  lines?(hit: H): Line[] | Promise<Line[]>;
+  /** A click on what was hit; left out where that means nothing. */
+  choose?(over: Over, hit: H, event: MouseEvent): void;
 }
 /** First and last cell of each pixel, and the most that one holds (assets/overlays/cells.js). */
 interface Spans {
@@ -771,6 +797,7 @@ interface App {
   bytes(text: string): Uint8Array<ArrayBuffer>;
   fill(box: Element, nodes: Tree[]): void;
   whenAdded(act: () => void): void;
+  graphOf(id: string): Graph | null;
   whenGraph(id: string, attach: (graph: Graph) => void): void;
 
   /* components/ */
@@ -823,7 +850,10 @@ interface App {
   colour(name: string): string;
   shadePixels(): Uint32Array;
   inTheme(figure: Figure): Figure;
-  drawnSize(graph: Graph): { width: number; height: number } | null;
+  overlays: Map<string, Overlay>;
+  redraw(view: string): void;
+  setCursor(graph: Graph, shape: string): void;
+  refit(): void;
   plane(graph: Graph | null): Plane | null;
   pointsOf(graph: Graph): { x: number; y: number }[];
   ticksOf(graph: Graph, axis: string): { value: number; text: Element | null }[];
@@ -838,7 +868,6 @@ interface App {
   labelBox(point: Point, direction: number[], wide: number, gap: number): Box;
   suffixes(info: Info): string[];
   cells: { paint(graph: Graph, cells: Cells | null, shown: FigureMeta | null): number; ready(): Promise<void> };
-  paintCells(cells?: boolean): void;
   exact(
     of: Pick<FigureMeta, "run" | "stamp" | "layer" | "head"> & { shape?: [number, number] },
     query: number,
@@ -868,17 +897,28 @@ interface App {
   /* state/ */
   stepKind(entry: Shown, before: Shown, controls: string[]): string;
   joins(kind: string, last: Step, at: number, byKey: boolean): boolean;
+  address: {
+    /** The cards' options: their components and defaults. */
+    controls: Control[];
+    /** Whether a number field is empty, or holds what is out of its bounds. */
+    isEmpty(control: Control, value: OptionValue | undefined): boolean;
+    /** The options that are not at their default. */
+    given(options: Options): Options;
+    ofOptions(options: Options): Address;
+    ofSelection(selection: Selection): Address;
+    of(entry: Shown): Address;
+    /** What is shown now. */
+    now(): Address;
+    /** A link to what is shown; of the empty page, the page's own. */
+    link(): string;
+  };
   history: {
     canUndo(): boolean;
     canRedo(): boolean;
     go(by: number): void;
     options(): Options | null;
-    asText(options: Options): Address;
     set(options: Options): void;
     optionsAre(known: Control[], values: OptionValue[]): Options;
-    places(selection: Selection): Address;
-    address(): Address;
-    link(): string;
     note(): void;
     arrives(info: Info | Failure): void;
     again(): void;

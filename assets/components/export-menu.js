@@ -6,7 +6,7 @@
   "use strict";
   /** @type {Map<string, Promise<string>>} */ const fonts = new Map();
 
-  const query = () => new URLSearchParams({ ...app.history.address(), stamp: app.stamp || "" });
+  const query = () => new URLSearchParams({ ...app.address.now(), stamp: app.stamp || "" });
 
   async function ask(/** @type {string} */ path, /** @type {URLSearchParams} */ values) {
     let reply;

@@ -6,8 +6,7 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const NEAR = 8; // pixels from the line of the selected layer at which it can be taken hold of
-  /** @type {WeakMap<Graph, SVGElement>} */ const over = new WeakMap();
-  /** @type {Map<string, Graph>} */ const graphs = new Map(); // by the view's name
+  let moved = false; // the line of the selected layer was, so that the click at its end means nothing
 
   const metaOf = (/** @type {Graph} */ graph) =>
     graph.layout && graph.layout.meta && graph.layout.meta.axes ? /** @type {AxesMeta} */ (graph.layout.meta) : null;
@@ -55,9 +54,7 @@
       }
     }
   }
-  function paint(/** @type {Graph} */ graph) {
-    const svg = over.get(graph);
-    if (!svg) return;
+  function draw(/** @type {Over} */ { graph, svg }) {
     svg.replaceChildren();
     const g = geometry(graph);
     const { selection, hover } = app.state;
@@ -84,57 +81,59 @@
   }
 
   /* token and layer at the pointer; beside the cells, where the labels stand, one of the two alone */
-  function at(/** @type {Graph} */ graph, /** @type {MouseEvent} */ event) {
+  /** @param {Over} over @param {Point} at @returns {(Found & Hit) | null} */
+  function hit({ view, graph }, { x, y }) {
     const g = geometry(graph);
     if (!g) return null;
-    const around = graph.getBoundingClientRect();
-    const [px, py] = [event.clientX - around.left, event.clientY - around.top];
-    const inX = px >= g.box.x0 && px <= g.box.x1;
-    const inY = py >= g.box.y0 && py <= g.box.y1;
+    const inX = x >= g.box.x0 && x <= g.box.x1;
+    const inY = y >= g.box.y0 && y <= g.box.y1;
     const { axes, first_layer: first } = g.meta;
     const { counts } = /** @type {Shows} */ (app.state).info;
     const within = (/** @type {number} */ value, /** @type {number} */ low, /** @type {number} */ high) =>
       Math.max(low, Math.min(high, Math.round(value)));
-    /** @type {Found} */ const found = { g, px };
-    if (axes.x === "token" && inX && py <= g.box.y1) found.token = within(g.across(px), 0, counts.token - 1);
-    if (axes.x === "head" && inX && py <= g.box.y1) found.head = within(g.across(px), 0, counts.head - 1);
-    if (axes.x === "layer" && inX) found.layer = within(g.across(px) + first, first, counts.layer - 1);
-    if (axes.y === "layer" && inY && px <= g.box.x1) found.layer = within(g.down(py) + first, first, counts.layer - 1);
-    return (found.token ?? found.layer ?? found.head) === undefined ? null : found;
+    /** @type {Found} */ const found = { axes };
+    if (axes.x === "token" && inX && y <= g.box.y1) found.token = within(g.across(x), 0, counts.token - 1);
+    if (axes.x === "head" && inX && y <= g.box.y1) found.head = within(g.across(x), 0, counts.head - 1);
+    if (axes.x === "layer" && inX) found.layer = within(g.across(x) + first, first, counts.layer - 1);
+    if (axes.y === "layer" && inY && x <= g.box.x1) found.layer = within(g.down(y) + first, first, counts.layer - 1);
+    if ((found.token ?? found.layer ?? found.head) === undefined) return null;
+    const mark = found.token === undefined ? null : { token: found.token, source: view };
+    return { ...found, mark, cursor: isNearLine(g, x) ? "ew-resize" : "pointer" };
+  }
+  /* the line of the selected layer, which can be dragged */
+  function isNearLine(/** @type {TokenAxes} */ g, /** @type {number} */ x) {
+    const place = /** @type {Shows} */ (app.state).selection.layer - g.meta.first_layer;
+    return g.meta.axes.x === "layer" && Math.abs(x - g.left(place)) < NEAR;
   }
   /* the embeddings are no layer: Hidden states shows them, and the layer stays */
-  /** @param {string} name @param {Partial<Found>} found @param {boolean=} second */
-  function choose(name, { token, layer, ...found }, second) {
+  /** @param {string} view @param {Found} found @param {boolean=} second */
+  function select(view, { axes, token, layer, head }, second) {
     /** @type {Change} */ const change = {};
     if (token !== undefined) change[second ? "second" : "token"] = token;
-    if (found.head !== undefined) change.head = found.head;
-    if (found.g && found.g.meta.axes.x === "head" && layer !== undefined) change.layer = layer;
+    if (head !== undefined) change.head = head;
+    if (axes.x === "head" && layer !== undefined) change.layer = layer;
     else if (layer !== undefined && !second) {
       app.history.set(
         Object.fromEntries(["hidden-at", "path-at"].map((option) => [option, layer < 0 ? "embeddings" : "layer"])),
       );
       if (layer >= 0) change.layer = layer;
     }
-    if (second && token !== undefined) app.asSecond(token, name);
-    else if (Object.keys(change).length) app.propose(change, name);
+    if (second && token !== undefined) app.asSecond(token, view);
+    else if (Object.keys(change).length) app.propose(change, view);
   }
 
-  function attach(/** @type {string} */ name, /** @type {Graph} */ graph) {
-    graphs.set(name, graph);
-    let moved = false; // the line of the selected layer was, so that the click at its end means nothing
-    const ready = () => {
-      if (metaOf(graph) && !over.has(graph)) {
-        over.set(graph, app.svg("svg", { class: "over", "aria-hidden": "true" }, app.byId(`${name}-figure`)));
-      }
-      paint(graph);
-    };
-    const nearLine = (/** @type {Found | null} */ found) =>
-      found &&
-      found.g.meta.axes.x === "layer" &&
-      Math.abs(found.px - found.g.left(/** @type {Shows} */ (app.state).selection.layer - found.g.meta.first_layer)) <
-        NEAR;
-    graph.on("plotly_afterplot", ready);
-    graph.on("plotly_relayout", ready);
+  /** @param {Over} over @param {Found} found @param {MouseEvent} event */
+  function choose({ view, graph }, found, event) {
+    if (!moved) select(view, { ...found, ...tokenOfLine(graph, found) }, event.shiftKey && found.axes.x === "token");
+  }
+  /* of lines, the point under the pointer says which token it is of */
+  function tokenOfLine(/** @type {Graph} */ graph, /** @type {Found} */ { axes }) {
+    const point = axes.x === "layer" ? app.hoveredPoint(graph) : null;
+    return point && point.customdata && point.customdata.token !== undefined ? point.customdata : {};
+  }
+
+  /* let the line of the selected layer be dragged */
+  function attach(/** @type {Over} */ { view, graph }) {
     /* while it is held, Plotly lays a cover over the page: the window hears what the graph does not */
     const drag = (/** @type {MouseEvent} */ { clientX }) => {
       const g = geometry(graph);
@@ -144,7 +143,7 @@
       const layer = Math.max(0, Math.min(info.counts.layer - 1, Math.round(place) + g.meta.first_layer));
       if (layer === selection.layer) return;
       moved = true;
-      choose(name, { layer });
+      select(view, { axes: g.meta.axes, layer });
     };
     const drop = () => {
       window.removeEventListener("pointermove", drag, true);
@@ -152,9 +151,10 @@
     };
     graph.addEventListener(
       "pointerdown",
-      (event) => {
+      ({ clientX }) => {
         moved = false;
-        if (!metaOf(graph) || !nearLine(at(graph, event))) return;
+        const g = geometry(graph);
+        if (!g || !isNearLine(g, clientX - graph.getBoundingClientRect().left)) return;
         window.addEventListener("pointermove", drag, true);
         window.addEventListener("mousemove", drag, true);
         ["pointerup", "mouseup", "pointercancel"].forEach((ends) =>
@@ -163,42 +163,15 @@
       },
       true,
     );
-    graph.addEventListener(
-      "pointermove",
-      (event) => {
-        if (!metaOf(graph)) return;
-        const found = at(graph, event);
-        graph.style.cursor = nearLine(found) ? "ew-resize" : found ? "pointer" : "";
-        app.hover(found && found.token !== undefined && !event.buttons ? { token: found.token, source: name } : null);
-      },
-      true,
-    );
-    graph.addEventListener("pointerleave", () => {
-      if (metaOf(graph)) app.hover(null);
-    });
-    graph.addEventListener("click", (event) => {
-      const found = metaOf(graph) && !moved ? at(graph, event) : null;
-      if (found) choose(name, withPoint(graph, found), event.shiftKey && found.g.meta.axes.x === "token");
-    });
-    ready();
-  }
-  /* of lines, the point under the pointer says which token it is of */
-  function withPoint(/** @type {Graph} */ graph, /** @type {Found} */ found) {
-    const point = app.hoveredPoint(graph);
-    const told = point && point.customdata;
-    return found.g.meta.axes.x === "layer" && told && told.token !== undefined ? { ...told } : found;
   }
 
-  let followed = false;
-  function follow() {
-    // as soon as there is something to mark
-    followed = true;
-    for (const { name, selects } of JSON.parse(app.byId("page").dataset.views)) {
-      if (selects === "axes") app.whenGraph(`${name}-graph`, (graph) => attach(name, graph));
+  let registered = false;
+  app.whenAdded(() => {
+    const page = app.byId("page");
+    if (!page || registered) return;
+    registered = true;
+    for (const { name, selects } of JSON.parse(page.dataset.views)) {
+      if (selects === "axes") app.overlays.set(name, { attach, draw, hit, choose });
     }
-  }
-  app.onPaint((state, what) => {
-    if (!followed && state.selection) follow();
-    if (what === "selection" || what === "hover" || what === "size") graphs.forEach((graph) => paint(graph));
   });
 });

@@ -114,7 +114,7 @@
       shades = found;
       unpacked = source;
       drawn = "";
-      app.paintCells();
+      app.redraw("attention");
     });
   }
 

@@ -5,19 +5,18 @@
   const LEAST = 13;
   const POSITIONS_ABOVE = 80;
   const SMALL = 5.6; // pixels of one character of a note
-  /** @type {Graph} */ let graph;
-  /** @type {SVGElement | null} */ let over = null;
   /** @type {FigureMeta | null} */ let shown = null;
   let pixels = 0; // the most cells, one way, that a pixel holds
 
   /** @returns {Cells | null} */
-  function geometry() {
+  function geometry(/** @type {Over} */ { graph, svg }) {
     const { info } = app.state;
     if (!shown || !shown.shape || !info || shown.run !== info.run || shown.stamp !== info.stamp) return null;
     const plane = app.plane(graph);
     if (!plane) return null;
     return {
       ...plane,
+      svg,
       cell: plane.left(1) - plane.left(0),
       rows: shown.shape[0],
       columns: shown.shape[1],
@@ -46,7 +45,7 @@
       app.svgToken(
         i,
         { x: g.box.x0 - 6, y: y + 4, "text-anchor": "end", class: emphasis(i, selection, hover) },
-        over,
+        g.svg,
         most,
         position,
       );
@@ -62,7 +61,7 @@
         app.svgToken(
           i,
           { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) },
-          over,
+          g.svg,
           most,
           position,
         );
@@ -72,8 +71,8 @@
     const tight = g.columns > POSITIONS_ABOVE;
     const corner = { x: g.box.x0 - (tight ? 12 : 6), "text-anchor": "end", class: "plain" };
     const first = tight ? 13 : 6;
-    app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, over).textContent = "key →";
-    app.svg("text", { ...corner, y: g.box.y0 - first }, over).textContent = "query ↓";
+    app.svg("text", { ...corner, y: g.box.y0 - first - 13 }, g.svg).textContent = "key →";
+    app.svg("text", { ...corner, y: g.box.y0 - first }, g.svg).textContent = "query ↓";
   }
   /*
    * below the cells: that a pixel shows the largest of several weights, and how many labels are skipped, in what room
@@ -82,7 +81,7 @@
   function drawNotes(/** @type {Cells} */ g) {
     const largest = pixels > 1 ? `Each pixel shows the largest of up to ${pixels} × ${pixels} weights` : "";
     const note = (/** @type {string} */ text, /** @type {number} */ x, /** @type {string} */ anchor) => {
-      app.svg("text", { x, y: g.box.y1 + 13, "text-anchor": anchor, class: "plain note-text" }, over).textContent =
+      app.svg("text", { x, y: g.box.y1 + 13, "text-anchor": anchor, class: "plain note-text" }, g.svg).textContent =
         text;
     };
     if (largest) note(largest, g.box.x0, "start");
@@ -98,7 +97,7 @@
   /* where not every row and column has its label: a tick for each */
   function ticks(/** @type {Cells} */ g) {
     /** @param {number[]} ends */
-    const tick = (...[x1, y1, x2, y2]) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, over);
+    const tick = (...[x1, y1, x2, y2]) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, g.svg);
     if (g.cell < 3) return;
     for (let y = 0; y < g.rows; y += 1)
       if (g.top(y) >= g.box.y0 && g.top(y) <= g.box.y1) tick(g.box.x0 - 4, g.top(y), g.box.x0 - 2, g.top(y));
@@ -111,7 +110,7 @@
     const step = STEPS.find((s) => s * g.cell >= 30) || 5000;
     for (let i = 0; i < g.columns; i += step) {
       if (inView(g.left(i), g.box.x0, g.box.x1))
-        app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, over).textContent =
+        app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, g.svg).textContent =
           `${i}`;
     }
     /** @type {[number, number][]} */ const spans = [];
@@ -126,7 +125,7 @@
       app.svgToken(
         i,
         { x, y: g.box.y0 - 20, "text-anchor": anchor, class: emphasis(i, state.selection, null) },
-        over,
+        g.svg,
         12,
         " " + i,
       );
@@ -138,8 +137,8 @@
     const [x, y] = [Math.max(g.box.x0 - 1.5, x0 - 1), Math.max(g.box.y0 - 1.5, y0 - 1)];
     const at = { x, y, width: Math.min(g.box.x1 + 1.5, x1 + 1) - x, height: Math.min(g.box.y1 + 1.5, y1 + 1) - y };
     if (at.width <= 2 || at.height <= 2) return;
-    if (casing) app.svg("rect", { ...at, class: "casing", "stroke-width": casing }, over);
-    app.svg("rect", { ...at, class: className }, over);
+    if (casing) app.svg("rect", { ...at, class: "casing", "stroke-width": casing }, g.svg);
+    app.svg("rect", { ...at, class: className }, g.svg);
   }
   /** @param {Cells} g @param {number} query @param {string} className @param {number=} casing */
   function row(g, query, className, casing) {
@@ -154,22 +153,21 @@
     frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
   }
 
-  /** `cells`: whether the cells may have changed, too, not the marks alone; to place them costs a layout. */
-  function paint(cells = true) {
-    if (!over) return; // asked before the page has a figure: a resize or a theme may come first
-    const { info, selection: now } = app.state;
-    const current =
-      shown &&
-      now &&
-      info &&
-      shown.stamp === info.stamp &&
-      shown.run === now.run &&
-      shown.layer === now.layer &&
-      shown.head === now.head;
-    app.byId("attention-figure").classList.toggle("stale", Boolean(shown) && !current);
-    const g = geometry();
-    over.replaceChildren();
-    if (cells) pixels = app.cells.paint(graph, g, shown);
+  /** Whether the figure is the selected head's: until it has come, the old one is shown pale. */
+  function isCurrent() {
+    const { info, selection } = app.state;
+    if (!shown || !selection || !info || shown.stamp !== info.stamp) return false;
+    return shown.run === selection.run && shown.layer === selection.layer && shown.head === selection.head;
+  }
+  /** @param {Over} over @param {What | "figure"} what */
+  function draw(over, what) {
+    const meta = over.graph.layout && over.graph.layout.meta;
+    if (what === "figure") shown = meta && meta.run ? meta : null;
+    over.holder.classList.toggle("stale", Boolean(shown) && !isCurrent());
+    const g = geometry(over);
+    over.svg.replaceChildren();
+    // to place the cells costs a layout: not where marks alone may have changed
+    if (what === "figure" || what === "size") pixels = app.cells.paint(over.graph, g, shown);
     if (!g) return;
     const state = /** @type {Shows} */ (app.state);
     const { selection, hover } = state;
@@ -182,12 +180,8 @@
     row(g, selection.token, "row", 4);
   }
 
-  function cellAt(/** @type {MouseEvent} */ event) {
-    const g = geometry();
-    if (!g) return null;
-    const frameBox = graph.getBoundingClientRect();
-    const x = event.clientX - frameBox.left;
-    const y = event.clientY - frameBox.top;
+  /* the query's token, and the key's; of a label, its token alone */
+  function cellAt(/** @type {Cells} */ g, /** @type {Point} */ { x, y }) {
     const within = (/** @type {number} */ index, /** @type {number} */ count) =>
       index >= 0 && index < count ? { token: index, key: null } : null;
     if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1) return within(g.query(y), g.rows); // a row's label
@@ -200,82 +194,39 @@
     const cell = { token: g.query(y), key: g.key(x) };
     return cell.token >= 0 && cell.key >= 0 && cell.token < g.rows && cell.key < g.columns ? cell : null;
   }
-  /** @type {ReturnType<typeof cellAt>} */ let pointer = null;
-  async function hover(/** @type {MouseEvent} */ event) {
-    const cell = cellAt(event);
-    pointer = cell;
-    graph.style.cursor = cell ? "pointer" : "";
-    const drag = graph.querySelector(".nsewdrag");
-    if (drag) drag.style.cursor = cell ? "pointer" : "default";
-    if (!cell) {
-      app.hover(null);
-      app.tip(null);
-      return;
-    }
-    app.hover({ ...cell, source: "matrix" });
-    if (cell.key === null) {
-      app.tip([[app.label(cell.token), ` ${cell.token}`], ...app.notes(cell.token)], event.clientX, event.clientY);
-      return;
-    }
-    const { clientX, clientY } = event;
+  /** @param {Over} over @param {Point} at */
+  function hit(over, at) {
+    const g = geometry(over);
+    const cell = g && cellAt(g, at);
+    return cell && { ...cell, mark: { ...cell, source: "matrix" } };
+  }
+  /** The tooltip. @param {{ token: number; key: number | null }} cell @returns {Promise<Line[]>} */
+  async function lines({ token, key }) {
+    if (key === null) return [[app.label(token), ` ${token}`], ...app.notes(token)];
     const of = /** @type {FigureMeta} */ (shown);
-    const names = [app.label(cell.token), ` (${cell.token}) attends to `, app.label(cell.key), ` (${cell.key})`];
-    if (!app.canRead(of.layer, cell.token, cell.key)) {
-      const why =
-        cell.key > cell.token && /** @type {Shows} */ (app.state).info.masks[of.layer][0] === "causal"
-          ? "it comes later"
-          : "it is outside the layer's window";
-      app.tip(
-        [[app.label(cell.token), ` (${cell.token}) cannot attend to `, app.label(cell.key), ` (${cell.key})`], why],
-        clientX,
-        clientY,
-      );
-      return;
+    const { info } = /** @type {Shows} */ (app.state);
+    const named = (/** @type {string} */ verb) => [
+      app.label(token),
+      ` (${token}) ${verb} `,
+      app.label(key),
+      ` (${key})`,
+    ];
+    if (!app.canRead(of.layer, token, key)) {
+      const later = key > token && info.masks[of.layer][0] === "causal";
+      return [named("cannot attend to"), later ? "it comes later" : "it is outside the layer's window"];
     }
     try {
-      const weight = await app.exact(of, cell.token);
-      if (pointer === cell)
-        app.tip([names, ["weight ", app.make("b", "", app.precise(weight(cell.key)))]], clientX, clientY);
+      const weight = await app.exact(of, token);
+      return [named("attends to"), ["weight ", app.make("b", "", app.precise(weight(key)))]];
     } catch {
-      if (pointer === cell) app.tip([names, "the exact weight could not be fetched"], clientX, clientY);
+      return [named("attends to"), "the exact weight could not be fetched"];
     }
   }
-  function click(/** @type {MouseEvent} */ event) {
-    const cell = cellAt(event);
-    if (!cell) return;
+  /** @param {Over} _ @param {{ token: number; key: number | null }} cell @param {MouseEvent} event */
+  function choose(_, { token, key }, event) {
     if (event.shiftKey)
-      app.asSecond(cell.key === null ? cell.token : cell.key, "attention"); // the selected token stays
-    else if (cell.key === null) app.propose({ token: cell.token }, "attention");
-    else app.propose({ token: cell.token, second: cell.key }, "attention");
+      app.asSecond(key === null ? token : key, "attention"); // the selected token stays
+    else app.propose(key === null ? { token } : { token, second: key }, "attention");
   }
-
-  app.paintCells = paint;
-  app.whenGraph("attention-graph", (found) => {
-    graph = found;
-    const holder = app.byId("attention-figure");
-    over = app.svg("svg", { class: "over", "aria-hidden": "true" }, holder);
-    graph.on("plotly_afterplot", () => {
-      const meta = graph.layout && graph.layout.meta;
-      shown = meta && meta.run ? meta : null;
-      paint();
-    });
-    graph.on("plotly_relayout", paint);
-    graph.addEventListener("mousemove", hover);
-    graph.addEventListener("mouseleave", () => {
-      pointer = null;
-      app.hover(null);
-      app.tip(null);
-    });
-    graph.addEventListener("click", click);
-    const meta = graph.layout && graph.layout.meta;
-    shown = meta && meta.run ? meta : null;
-    paint();
-  });
-  app.onPaint((state, what) => {
-    if ((what === "selection" || what === "run") && pointer) {
-      pointer = null;
-      app.tip(null);
-    } // it told of what was there before
-    if (what === "selection" || what === "hover" || what === "size") paint(what === "size");
-  });
+  app.overlays.set("attention", { draw, hit, lines, choose });
 });

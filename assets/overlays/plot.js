@@ -1,15 +1,9 @@
 /*
  * What overlays need to know of a figure that Plotly has drawn: its box, and pixels from values and back. Plotly has no
- * public interface for this, so this is the only place that reads its private parts.
+ * public interface for this. Only this script reads its private parts (tests/unit/test_scripts.py).
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-
-  /** Width and height as they were drawn last; null where nothing was drawn. */
-  app.drawnSize = function (graph) {
-    const layout = graph._fullLayout;
-    return layout ? { width: layout.width, height: layout.height } : null;
-  };
 
   /**
    * The plane of a graph in pixels from its corner: its `box`, `left` and `top` of values, `across` and `down` of
@@ -22,6 +16,7 @@
     if (!x._length || !y._length) return null;
     return {
       box: { x0: x._offset, x1: x._offset + x._length, y0: y._offset, y1: y._offset + y._length },
+      width: layout.width,
       left: (value) => x._offset + x.l2p(value),
       top: (value) => y._offset + y.l2p(value),
       across: (pixel) => x.p2l(pixel - x._offset),
@@ -41,4 +36,21 @@
 
   /** The point that the pointer is at. */
   app.hoveredPoint = (graph) => (graph._hoverdata || [])[0] || null;
+
+  /** Set the pointer's shape over a graph; "" leaves it to Plotly. */
+  app.setCursor = function (graph, shape) {
+    const inside = graph.querySelector(".nsewdrag"); // what Plotly lays over the plane
+    for (const node of [graph, inside]) if (node) node.style.cursor = shape;
+  };
+
+  /** Fit every figure to its box at once, where Plotly would do so some time later. */
+  app.refit = function () {
+    if (!app.state.info || !window.Plotly) return;
+    for (const graph of document.querySelectorAll(".figure .js-plotly-plot")) {
+      const box = graph.getBoundingClientRect();
+      const { width, height } = graph._fullLayout || box;
+      if (box.height && (Math.abs(width - box.width) > 1 || Math.abs(height - box.height) > 1))
+        window.Plotly.relayout(graph, { autosize: true });
+    }
+  };
 });

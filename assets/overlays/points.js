@@ -15,9 +15,9 @@
   const REACH = 20; // pixels from a point at which a click still means it
 
   /* over the graph of one view */
-  function attach(/** @type {string} */ view) {
+  function overlay(/** @type {string} */ view) {
     /** @type {Graph} */ let graph;
-    /** @type {SVGElement | null} */ let over = null;
+    /** @type {ReturnType<App["turning"]>} */ let hands;
     /* the places of all tokens in pixels: by Plotly, or by what the figure was told (assets/overlays/space.js) */
     function points(/** @type {Space | null} */ space) {
       const plane = app.plane(graph);
@@ -68,9 +68,8 @@
       const { selection, hover, info } = state;
       const ends = app.suffixes(info);
       const most = app.narrow() ? 8 : 12;
-      const { x0, y0, y1 } = /** @type {Plane} */ (app.plane(graph)).box;
-      const { width } = /** @type {{ width: number }} */ (app.drawnSize(graph));
-      const place = app.placer([x0, y0 - 4, width, y1 + 2]);
+      const { box, width } = /** @type {Plane} */ (app.plane(graph));
+      const place = app.placer([box.x0, box.y0 - 4, width, box.y1 + 2]);
       for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
       const first = [selection.token, selection.second, hover ? hover.token : null];
       const done = new Set();
@@ -163,70 +162,73 @@
       const [top, floor] = [space.spot(space.at, token), space.floor(space.at, token)];
       if (top) app.svg("line", { x1: top.x, y1: top.y, x2: floor.x, y2: floor.y, class: className }, parent);
     }
-    /* `moving`: the figure is being turned, and only what is selected carries its name */
-    /** @param {boolean=} moving */
-    function paint(moving) {
-      if (!over || !app.isOpen(view)) return;
-      over.replaceChildren();
+    /* while the figure is being turned, only what is selected carries its name */
+    /** @param {Over} over @param {What | "figure" | "turning"} what */
+    function draw({ svg, holder }, what) {
+      if (!app.isOpen(view)) return;
+      svg.replaceChildren();
       const state = /** @type {Shows} */ (app.state);
       const { selection, info } = state;
       const space = app.space(graph);
       const spatial = space !== null && space.dimensions === 3;
-      app.byId(`${view}-figure`).classList.toggle("spatial", spatial);
+      holder.classList.toggle("spatial", spatial);
       if (!selection || !info) return;
       const all = points(space);
-      if (space) drawSpace(space, all, over);
+      if (space) drawSpace(space, all, svg);
       if (spatial) {
-        if (selection.second !== null) stem(space, selection.second, "stem", over);
-        stem(space, selection.token, "stem", over);
+        if (selection.second !== null) stem(space, selection.second, "stem", svg);
+        stem(space, selection.token, "stem", svg);
       }
       if (!all.length) return;
       const named =
-        moving === true && all.length > 80
+        what === "turning" && all.length > 80
           ? all.filter((p) => p.token === selection.token || p.token === selection.second)
           : all;
-      drawLabels(named, state, space && space.path ? way(space, selection.token) : [], over);
-      marks(all);
+      drawLabels(named, state, space && space.path ? way(space, selection.token) : [], svg);
+      marks(all, svg);
     }
-    function marks(/** @type {Dot[]} */ all) {
+    function marks(/** @type {Dot[]} */ all, /** @type {Element} */ parent) {
       const { selection, hover } = /** @type {Shows} */ (app.state);
       const find = (/** @type {number} */ token) => all.find((p) => p.token === token);
       const hovered = hover && find(hover.token);
-      if (hovered) app.svg("circle", { cx: hovered.x, cy: hovered.y, r: 7, class: "thin" }, over);
+      if (hovered) app.svg("circle", { cx: hovered.x, cy: hovered.y, r: 7, class: "thin" }, parent);
       const second = selection.second !== null && find(selection.second);
       if (second) {
-        app.svg("rect", { x: second.x - 7.5, y: second.y - 7.5, width: 15, height: 15, class: "square" }, over);
-        app.svg("circle", { cx: second.x, cy: second.y, r: 3.5, class: "dot2" }, over);
+        app.svg("rect", { x: second.x - 7.5, y: second.y - 7.5, width: 15, height: 15, class: "square" }, parent);
+        app.svg("circle", { cx: second.x, cy: second.y, r: 3.5, class: "dot2" }, parent);
       }
       const selected = find(selection.token);
       if (selected) {
-        app.svg("circle", { cx: selected.x, cy: selected.y, r: 8, class: "casing", "stroke-width": 4 }, over);
-        app.svg("circle", { cx: selected.x, cy: selected.y, r: 8, class: "ring" }, over);
-        app.svg("circle", { cx: selected.x, cy: selected.y, r: 4, class: "dot" }, over);
+        app.svg("circle", { cx: selected.x, cy: selected.y, r: 8, class: "casing", "stroke-width": 4 }, parent);
+        app.svg("circle", { cx: selected.x, cy: selected.y, r: 8, class: "ring" }, parent);
+        app.svg("circle", { cx: selected.x, cy: selected.y, r: 4, class: "dot" }, parent);
       }
     }
 
     /* the token's point, or else the place on a path, that a pointer means */
-    function nearest(/** @type {MouseEvent} */ event) {
-      const box = graph.getBoundingClientRect();
-      const away = (/** @type {Dot} */ p) =>
-        Math.hypot(p.x - (event.clientX - box.left), p.y - (event.clientY - box.top));
+    /** @param {Over} _ @param {Point} at @returns {(Dot & Hit) | null} */
+    function hit(_, { x, y }) {
+      const away = (/** @type {Dot} */ p) => Math.hypot(p.x - x, p.y - y);
       const space = app.space(graph);
       /** @type {Dot[]} */ const all = [...points(space), ...stops(space)];
       const best = all.reduce(
         (found, p) => (found === null || away(p) < away(found) - 0.5 ? p : found),
         /** @type {Dot | null} */ (null),
       );
-      return best !== null && away(best) <= REACH ? best : null;
+      if (best === null || away(best) > REACH) return null;
+      return { ...best, mark: best.place === undefined ? { token: best.token, source: "points" } : null };
     }
-    function click(/** @type {MouseEvent} */ event) {
-      const { selection } = app.state;
-      const found = nearest(event);
-      if (found === null || !selection) return;
-      const { token, place } = found;
-      if (place === undefined && event.shiftKey) app.asSecond(token, view);
-      else if (place === undefined) app.propose({ token }, view);
-      else goTo(place);
+    function lines(/** @type {Dot} */ { token, place, at }) {
+      const where = place === undefined ? "" : place === 0 ? ", embeddings" : `, after layer ${place - 1}`;
+      const coordinates = [...at].map((v, i) => `PC ${i + 1} ${number(v)}`).join(", ");
+      return [[app.label(token), ` ${token}${where}`], coordinates, ...app.notes(token)];
+    }
+    /** @param {Over} _ @param {Dot} dot @param {MouseEvent} event */
+    function choose(_, { token, place }, event) {
+      if (!app.state.selection || hands.wasTurn()) return;
+      if (place !== undefined) goTo(place);
+      else if (event.shiftKey) app.asSecond(token, view);
+      else app.propose({ token }, view);
     }
     /* a place on a path is a layer, or the embeddings, which are an option of the card */
     function goTo(/** @type {number} */ place) {
@@ -236,45 +238,17 @@
       }
       if (place > 0) app.propose({ layer: place - 1 }, view);
     }
-    function hover(/** @type {MouseEvent} */ event) {
-      const found = event.buttons ? null : nearest(event);
-      graph.style.cursor = found ? "pointer" : "";
-      if (!found) {
-        app.hover(null);
-        app.tip(null);
-        return;
-      }
-      const { token, place, at } = found;
-      app.hover(place === undefined ? { token, source: "points" } : null);
-      const where = place === undefined ? "" : place === 0 ? ", embeddings" : `, after layer ${place - 1}`;
-      const coordinates = [...at].map((v, i) => `PC ${i + 1} ${number(v)}`).join(", ");
-      app.tip(
-        [[app.label(token), ` ${token}${where}`], coordinates, ...app.notes(token)],
-        event.clientX,
-        event.clientY,
+    function attach(/** @type {Over} */ over) {
+      graph = over.graph;
+      hands = app.turning(
+        graph,
+        over.holder,
+        () => over.holder.classList.contains("spatial"),
+        (moving) => draw(over, moving ? "turning" : "figure"),
       );
     }
-
-    app.whenGraph(`${view}-graph`, (found) => {
-      graph = found;
-      const holder = app.byId(`${view}-figure`);
-      over = app.svg("svg", { class: "over", "aria-hidden": "true" }, holder);
-      const hands = app.turning(graph, holder, () => holder.classList.contains("spatial"), paint);
-      graph.on("plotly_afterplot", paint);
-      graph.addEventListener("click", (event) => {
-        if (!hands.wasTurn()) click(event);
-      }); // Plotly's own click is lost within 50 ms of a quick move
-      graph.addEventListener("mousemove", hover);
-      graph.addEventListener("mouseleave", () => {
-        app.hover(null);
-        app.tip(null);
-      });
-      paint();
-    });
-    app.onPaint((state, what) => {
-      if (what === "selection" || what === "hover" || what === "size") paint();
-    });
+    app.overlays.set(view, { attach, draw, hit, lines, choose });
   }
   const number = (/** @type {number} */ value) => Number(value).toPrecision(4);
-  for (const view of ["hidden", "path"]) attach(view);
+  for (const view of ["hidden", "path"]) overlay(view);
 });

@@ -194,6 +194,7 @@
       true,
     );
     graph.addEventListener("pointerdown", (event) => {
+      turned = false;
       if (active() && event.button === 0) from = { x: event.clientX, y: event.clientY, far: 0 };
     });
     window.addEventListener("pointermove", (event) => {
@@ -237,11 +238,7 @@
     return {
       keys,
       /* whether the click that comes now is the end of a turn */
-      wasTurn() {
-        const was = turned;
-        turned = false;
-        return was;
-      },
+      wasTurn: () => turned,
     };
   };
 });

@@ -116,7 +116,7 @@
   function isNow(/** @type {{ at: Asked["at"] }} */ { at }) {
     const { selection } = app.state;
     /** @type {Record<string, string | null>} */
-    const now = selection ? { ...app.history.places(selection), stamp: app.stamp } : {};
+    const now = selection ? { ...app.address.ofSelection(selection), stamp: app.stamp } : {};
     return Object.entries(at).every(([name, value]) => value === (now[name] ?? null));
   }
   /* the set is what the open tabs wait for; `news`: what has just been said to be awaited */

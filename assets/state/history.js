@@ -26,26 +26,11 @@
   let expected = null; // options that were set and are not all told back yet
   let serial = 0;
   app.state.options = {};
-  /** @type {Control[]} */ let controls = [];
   // inside another page the browser's list is that page's, and of all that stand in it: then it is kept here
   /** @type {Entry[]} */ const steps = [];
 
-  /* what is shown, as an entry holds it and as the address says it */
-  function chosen(/** @type {Options} */ options) {
-    const given = (/** @type {Control} */ one) =>
-      one.name in options && !isEmpty(one, options[one.name]) && options[one.name] !== one.standard;
-    return Object.fromEntries(controls.filter(given).map(({ name }) => [name, options[name]]));
-  }
-  /* a number field that is empty, or holds what is out of its bounds, says nothing */
-  const isEmpty = (/** @type {Control} */ { standard }, /** @type {OptionValue | undefined} */ value) =>
-    (value ?? null) === null || (typeof standard === "number" && !Number.isFinite(value));
-  const text = (/** @type {OptionValue} */ value) =>
-    typeof value === "boolean" ? (value ? "on" : "off") : String(value);
-  function address(/** @type {Shown} */ entry) {
-    return { ...(entry.selection && app.history.places(entry.selection)), ...app.history.asText(entry.options) };
-  }
   const place = (/** @type {Shown} */ entry) =>
-    entry.selection ? "?" + new URLSearchParams(address(entry)).toString() : window.location.href;
+    entry.selection ? "?" + new URLSearchParams(app.address.of(entry)).toString() : window.location.href;
 
   /* the browser's list */
   function remember(/** @type {number} */ index) {
@@ -83,7 +68,7 @@
     const kind = app.stepKind(
       entry,
       now,
-      controls.map(({ name }) => name),
+      app.address.controls.map(({ name }) => name),
     );
     const joins = app.joins(kind, last, at, byKey);
     last = { kind, at };
@@ -117,43 +102,30 @@
      * The cards' options that are not at their default, as they are, or as they are about to be; null while none is
      * known.
      */
-    options: () => (controls.length ? chosen(expected ? expected.options : app.state.options) : null),
+    options: () =>
+      app.address.controls.length ? app.address.given(expected ? expected.options : app.state.options) : null,
 
-    /** Options as an address writes them. */
-    asText: (options) => Object.fromEntries(Object.entries(options).map(([name, value]) => [name, text(value)])),
     /** Set some of the options, by name. */
     set(options) {
-      for (const { id, property, name } of controls) {
+      for (const { id, property, name } of app.address.controls) {
         if (name in options && options[name] !== app.state.options[name]) props(id, { [property]: options[name] });
       }
     },
-    /** The cards' options are these values of the controls; gives those that are not at their default. */
+    /** Take the values of the controls as the cards' options; gives those that are not at their default. */
     optionsAre(known, values) {
-      controls = known;
-      app.state.options = Object.fromEntries(controls.map(({ name }, i) => [name, values[i]]));
-      return chosen(app.state.options);
-    },
-
-    /** A selection as an address says it: its fields by name, as text. */
-    places(selection) {
-      const held = app.fields().filter(({ name, address: stands }) => stands && (selection[name] ?? null) !== null);
-      return Object.fromEntries(held.map(({ name }) => [name, String(selection[name])]));
-    },
-    /** What is shown, as an address says it: selection and options by name. */
-    address: () => address({ selection: app.state.selection, options: app.history.options() || {} }),
-    /** A link to what is shown; of the empty page, the page's own. */
-    link() {
-      const query = app.state.selection ? "?" + new URLSearchParams(app.history.address()) : "";
-      return window.location.origin + window.location.pathname + query;
+      app.address.controls = known;
+      app.state.options = Object.fromEntries(app.address.controls.map(({ name }, i) => [name, values[i]]));
+      return app.address.given(app.state.options);
     },
 
     /** Record what is shown now, where it is not recorded yet. */
     note() {
       const { selection, options } = app.state;
-      if (!selection || !controls.length) return;
-      const entry = { selection, options: chosen(options) };
+      if (!selection || !app.address.controls.length) return;
+      const entry = { selection, options: app.address.given(options) };
       if (expected) {
-        if (!same(entry.options, chosen(expected.options)) && performance.now() - expected.at < ANSWER) return;
+        if (!same(entry.options, app.address.given(expected.options)) && performance.now() - expected.at < ANSWER)
+          return;
         expected = null;
       }
       if (landing) {
@@ -162,13 +134,13 @@
         landing = null;
         if (replace) {
           now = { ...now, ...entry, floor: now.selection ? now.floor : now.index };
-          app.left.at(address(entry));
+          app.left.at(app.address.of(entry));
           write();
           app.paint("history");
           return;
         }
       } else if (performance.now() - asked < ANSWER) return;
-      app.left.at(address(entry));
+      app.left.at(app.address.of(entry));
       if (same(entry, { selection: now.selection, options: now.options })) return;
       step(entry);
       app.paint("history");
@@ -186,7 +158,7 @@
     /** Open the run that is shown once more, with what is selected, and no step of its own. */
     again() {
       serial += 1;
-      props("address", { data: { ...app.history.address(), via: "again", serial } });
+      props("address", { data: { ...app.address.now(), via: "again", serial } });
     },
     /** Open a run of this server where it was left, as a step of its own. */
     open(run) {
@@ -218,7 +190,7 @@
     } else {
       asked = performance.now();
       serial += 1;
-      props("address", { data: { ...address(entry), via: "step", serial } });
+      props("address", { data: { ...app.address.of(entry), via: "step", serial } });
     }
     app.paint("history");
   }
@@ -274,18 +246,12 @@
 
   /* called by Dash */
 
-  /** What the address bar asks for when the page is opened. */
-  own.openAddress = function () {
-    const values = Object.fromEntries(new URLSearchParams(window.location.search));
-    delete values.via;
-    return "run" in values ? values : window.dash_clientside.no_update;
-  };
   /** The cards' options as they are now. */
   own.optionsChosen = function (...values) {
     app.history.optionsAre(values.pop(), values);
     app.history.note();
-    controls.forEach((one, i) => {
-      if (isEmpty(one, values[i])) props(one.id, { [one.property]: one.standard });
+    app.address.controls.forEach((one, i) => {
+      if (app.address.isEmpty(one, values[i])) props(one.id, { [one.property]: one.standard });
     }); // and its field shows it
     app.paint("options");
   };

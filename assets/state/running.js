@@ -151,17 +151,7 @@
     const box = app.byId("notice");
     if (!box || !box.childElementCount) return;
     box.replaceChildren();
-    refit();
-  }
-  /* a notice takes room from the figures, which would follow some time later and hang out of their cards until then */
-  function refit() {
-    if (!app.state.info || !window.Plotly) return;
-    for (const graph of document.querySelectorAll(".figure .js-plotly-plot")) {
-      const box = graph.getBoundingClientRect();
-      const { width, height } = app.drawnSize(graph) || box;
-      if (box.height && (Math.abs(width - box.width) > 1 || Math.abs(height - box.height) > 1))
-        window.Plotly.relayout(graph, { autosize: true });
-    }
+    app.refit(); // a notice takes room from the figures, which would hang out of their cards until Plotly follows
   }
   app.notify = showNotice;
   app.hideNotice = hideNotice;
@@ -201,7 +191,7 @@
     close.addEventListener("click", hideNotice);
     notice.append(close);
     box.replaceChildren(notice);
-    refit();
+    app.refit();
   }
 
   /* the worker's state */

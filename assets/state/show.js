@@ -54,8 +54,8 @@
    */
   /** @param {Output} output @param {Selection} selection @param {Options} chosen */
   function questionOf({ kind, view, name }, selection, chosen) {
-    const options = app.history.asText(chosen);
-    /** @type {Address} */ const all = { ...app.history.places(selection), stamp: app.stamp || "" };
+    const options = app.address.ofOptions(chosen);
+    /** @type {Address} */ const all = { ...app.address.ofSelection(selection), stamp: app.stamp || "" };
     if (kind === "words") return { name, places: all, own: pick(options, [...view.options, view.show]) };
     const own = pick(options, view.options);
     const ofKind = [all.run, all.stamp, view.name, JSON.stringify(own)].join(" ");

@@ -42,7 +42,7 @@ from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest, read_beside, write_beside
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.memory import Memory
-from dashboard.contracts.model_info import ModelInfo, ModelKind, no_predictions
+from dashboard.contracts.model_info import ModelInfo, no_predictions
 from dashboard.contracts.prediction import (
     PredictedPosition,
     Prediction,
@@ -53,7 +53,7 @@ from dashboard.contracts.prediction import (
     texts_of,
 )
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.run_header import UNSTAMPED, check_names, make_header, results_in, stamp_of, stream_of
+from dashboard.contracts.run_header import check_names, make_header, results_in, stamp_of
 from dashboard.contracts.streams import (
     ENDS,
     NO_TOKENS,
@@ -67,8 +67,6 @@ from dashboard.contracts.streams import (
 )
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
-
-__all__ = ["UNSTAMPED", "ModelInfo", "ModelKind", "ModelRun", "stamp_of", "stream_of"]
 
 REMEMBERED = 64  # results of its own analysis that one run keeps
 T = TypeVar("T")

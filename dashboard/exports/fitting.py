@@ -297,7 +297,7 @@ def _projection(figure: go.Figure) -> Any:
             return np.stack([(x - left) / (right - left) * across, (top - y) / (top - bottom) * down], axis=1)
 
         return in_plane
-    every = np.concatenate([_places(trace) for trace in figure.data])
+    every = np.concatenate([_coordinates(trace) for trace in figure.data])
     low, high = np.nanmin(every, axis=0), np.nanmax(every, axis=0)
     eye, up = (
         np.array([getattr(part, name) or 0 for name in "xyz"], dtype=float)
@@ -309,14 +309,14 @@ def _projection(figure: go.Figure) -> Any:
     upwards /= np.linalg.norm(upwards)
 
     def in_space(trace: Any) -> np.ndarray:
-        share = (_places(trace) - low) / np.where(high > low, high - low, 1) - 0.5
+        share = (_coordinates(trace) - low) / np.where(high > low, high - low, 1) - 0.5
         x, y = share @ rightwards, share @ upwards
         return np.stack([across / 2 + x * CUBE * down, down / 2 - y * CUBE * down], axis=1)
 
     return in_space
 
 
-def _places(trace: Any) -> np.ndarray:
+def _coordinates(trace: Any) -> np.ndarray:
     return np.stack([np.asarray(values, dtype=float) for values in (trace.x, trace.y, trace.z)], axis=1)
 
 

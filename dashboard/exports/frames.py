@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboard.errors import BadRequestError, DashboardError
-from dashboard.exports.tables import TEXT_COLUMNS, original
+from dashboard.exports.tables import DELIMITER, TEXT_COLUMNS, original
 
 if TYPE_CHECKING:
     import pandas
@@ -30,6 +30,7 @@ def read_table(path: str | Path) -> pandas.DataFrame:
     texts = [name for name in headings if name in TEXT_COLUMNS]
     frame = pandas.read_csv(
         Path(path).expanduser(),
+        sep=DELIMITER,
         comment="#",
         keep_default_na=False,  # for text
         dtype=dict.fromkeys(texts, str),
@@ -45,7 +46,8 @@ def _headings(path: Path) -> list[str]:
     """The first row that is not a comment."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(line for line in file if not line.startswith("#")))
+            lines = (line for line in file if not line.startswith("#"))
+            return next(csv.reader(lines, delimiter=DELIMITER))
     except OSError as error:
         raise BadRequestError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
     except (StopIteration, csv.Error, UnicodeDecodeError) as error:

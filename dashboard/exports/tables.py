@@ -23,6 +23,7 @@ from dashboard.contracts.table import Cell, Table
 from dashboard.exports.provenance import Provenance
 
 MARK = "\ufeff"
+DELIMITER = ","
 BLOCK = 500  # rows that are sent together
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 APOSTROPHE = "'"
@@ -48,7 +49,7 @@ def comment(name: str, value: str) -> str:
 
 def row(cells: Sequence[Cell]) -> str:
     """One line of the file."""
-    return ",".join(map(_cell, cells)) + "\r\n"
+    return DELIMITER.join(map(_cell, cells)) + "\r\n"
 
 
 def _cell(cell: Cell) -> str:

@@ -23,7 +23,7 @@ from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Cell, Column
 from dashboard.exports.provenance import HERE, PROGRAM, revision_of
-from dashboard.exports.tables import MARK, comment, row
+from dashboard.exports.tables import DELIMITER, MARK, comment, row
 from dashboard.figures.tokens import distinct, notes_of, run_labels, run_names, token_label
 from dashboard.store import upgrades
 
@@ -165,7 +165,7 @@ def done_in(content: bytes) -> Done:
     start = body + len(names)
     good, runs = start, set()
     lines = _LINES.findall(text, start)
-    reader = csv.reader(lines)
+    reader = csv.reader(lines, delimiter=DELIMITER)
     at, previous = start, 0
     for cells in reader:
         at += sum(map(len, lines[previous : reader.line_num]))

@@ -66,24 +66,24 @@ def name_chosen(axis: Any, chosen: Sequence[tuple[float, str]], least: float) ->
     Args:
         axis: of a figure with text at its ticks. chosen: one or two locations and their labels, as Plotly markup.
     """
-    places = [at for at, _text in chosen]
+    locations = [at for at, _text in chosen]
     shown = [
         (at, text)
         for at, text in zip(axis.tickvals, axis.ticktext, strict=True)
-        if all(abs(at - place) >= least for place in places)
+        if all(abs(at - location) >= least for location in locations)
     ]
-    if len(places) == 2:
+    if len(locations) == 2:
         first, last = sorted(map(float, axis.range))
-        places = list(spread((places[0], places[1]), least, (first, last)))
-    shown += [(place, text) for place, (_at, text) in zip(places, chosen, strict=True)]
+        locations = list(spread((locations[0], locations[1]), least, (first, last)))
+    shown += [(location, text) for location, (_at, text) in zip(locations, chosen, strict=True)]
     axis.tickvals, axis.ticktext = [at for at, _text in shown], [text for _at, text in shown]
 
 
-def spread(places: tuple[float, float], least: float, ends: tuple[float, float]) -> tuple[float, float]:
+def spread(locations: tuple[float, float], least: float, ends: tuple[float, float]) -> tuple[float, float]:
     """Move two locations apart, between two ends, if they are closer than `least`."""
-    low, high = sorted(places)
+    low, high = sorted(locations)
     lacking = max(0.0, least - (high - low))
     low, high = low - lacking / 2, high + lacking / 2
     shift = max(0.0, ends[0] - low) - max(0.0, high - ends[1])
     low, high = low + shift, high + shift
-    return (low, high) if places[0] <= places[1] else (high, low)
+    return (low, high) if locations[0] <= locations[1] else (high, low)

@@ -37,8 +37,8 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 READABLE = frozenset(DTYPES.values())
 
 
-LONGEST_HEADER = 64_000_000  # bytes; a run of the longest texts has some
-MOST_ITEMS = 2_000_000  # values in one header: as objects they may take fifty times their bytes
+LONGEST_HEADER = 64_000_000  # bytes; the header of a very long text's run takes several million
+MOST_ITEMS = 2_000_000  # values in one header; parsed, they may need fifty times the memory of their text
 
 
 class DamagedFileError(ValueError):

@@ -7,6 +7,8 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import Stream
 from dashboard.views.declaration import Explanation, Sentence, token_at
 
+NOT_COMPUTED: Sentence = ["It has not been computed yet."]
+
 
 def counted(number: int, noun: str) -> Sentence:
     """ "1 layer", "30 layers"; the noun is a glossary term."""

@@ -77,7 +77,8 @@ def _notes(run: ModelRun) -> list[list[str]]:
 def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None) -> dict[str, int | None]:
     """The initial selection in `run`: the example's own; a typed mask; the previous selection as far as it still makes
     sense (the same token of an edited text; layer and head if the model has them); or the last token, in the middle
-    layer.
+    layer. The second token is kept for the same text only, for instance with another model: in a new text nobody has
+    chosen one.
     """
     example = opened_example(run, before)
     if example is not None:
@@ -89,7 +90,8 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
     token = _same_token(before, run, selection.token)
     if masks and token not in masks:
         token = masks[0]
-    second = None if selection.second is None else _same_token(before, run, selection.second)
+    is_same_text = (before.text, before.request.text_pair) == (run.text, run.request.text_pair)
+    second = _same_token(before, run, selection.second) if is_same_text and selection.second is not None else None
     return apart(
         {
             "token": last if token is None else token,

@@ -181,7 +181,7 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
         expect(person.at("tooltip").locator("b")).to_have_text(f"{float(causal.attention(24, 4)[15, 1]):.4f}")
         expect(person.page.locator("#attention-heads canvas").first).to_be_visible()
 
-        assert person.page.evaluate("() => dashboardApp.history.link()").startswith(server.address + "?run=")
+        assert person.page.evaluate("() => dashboardApp.address.link()").startswith(server.address + "?run=")
         person.page.locator("#hidden-panel .options-box summary").click()
         with person.page.expect_download() as download:
             person.page.locator('[data-export="hidden.csv"]').click()

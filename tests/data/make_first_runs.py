@@ -1,9 +1,10 @@
 """Makes tests/data/first_runs: what a server of commit f23724d left behind, for the tests that all of it goes on
 working.
 
-It must run with the code of that commit, which wrote no `numbers` and no stamps:
+It runs with the code of that commit alone, which wrote no `numbers` and no stamps: its imports are of modules that have
+other names since.
 
-    git worktree add ../first f23724d
+    mkdir ../first && git archive f23724d | tar -x -C ../first
     PYTHONPATH=../first:../first/tests/integration .venv/bin/python -B tests/data/make_first_runs.py
 
     models/…             tiny random models with 2 layers, in folders as the setting DASHBOARD_MODEL_FOLDERS names them
@@ -24,18 +25,18 @@ from typing import Any
 import numpy as np
 import torch
 import transformers as hf
+from dashboard.models import predictions
+from dashboard.models.capture import capture_run
+from dashboard.models.loader import LoadedModel, load_model
+from tiny_models import SPECIAL, randomised
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from dashboard.capture import predictions
-from dashboard.capture.capture import capture_run
-from dashboard.capture.loader import LoadedModel, load_model
 from dashboard.contracts.job import fill_name
 from dashboard.contracts.request import RunRequest
 from dashboard.exports.run_files import save_run
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
-from tests.support.tiny_models import SPECIAL, randomised
 
 HERE = Path(__file__).parent / "first_runs"
 VISITOR = "0123456789abcdef0123456789abcdef"

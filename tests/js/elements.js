@@ -97,6 +97,7 @@ class Element {
     return this.attributes.get(name) ?? null;
   }
   setAttribute(name, value) {
+    if (name === "class") this.className = String(value);
     this.attributes.set(name, String(value));
   }
   removeAttribute(name) {
@@ -131,6 +132,7 @@ function documentOf(layout) {
     activeElement: null,
     addEventListener: (type, act) => heard.push([type, act]),
     createElement: (tag) => new Element(tag, document),
+    createElementNS: (_, tag) => new Element(tag, document),
     createDocumentFragment: () => new Element("#fragment", document),
     getElementById: (id) => document.documentElement.querySelector(`#${id}`),
     querySelector: (selector) => document.documentElement.querySelector(selector),

@@ -18,8 +18,9 @@ import numpy as np
 from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived, DerivedRequest
+from dashboard.contracts.model_info import ModelInfo, ModelKind
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.run import ModelInfo, ModelKind, ModelRun
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.token import Token
 from dashboard.store.upgrades import made_now

@@ -14,17 +14,19 @@ from dash import html
 
 from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, PATTERNS, head_tags
 from dashboard.analysis.head_scores import by_chance
+from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
+from dashboard.figures.text import percent
 from dashboard.figures.theme import empty_figure
-from dashboard.views.attention import explained
 from dashboard.views.attention.heatmap import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
-from dashboard.views.declaration import View, Words
+from dashboard.views.declaration import Explanation, Sentence, View, Words
+from dashboard.views.explanation import counted
 from dashboard.views.grid import grid
 
 GRID = "heads-rows"
@@ -131,6 +133,34 @@ def _written(sort: str, value: float) -> str:
     return f"{value:.2f}{unit}" if sort in PATTERNS or value < 10 else f"{value:.1f}{unit}"
 
 
+def explain(context: Context) -> Explanation:
+    """Explain the mean scores, the selected head's own, and their values by chance."""
+    attention, selection = context.attention, context.selection
+    first, previous = (float(attention.score(name)[selection.layer, selection.head]) for name in ("first", "previous"))
+    many, tokens, head = (
+        attention.layers * attention.heads,
+        len(attention.asks),
+        f"head {selection.head} of layer {selection.layer}",
+    )
+    text = "this text’s only token" if tokens == 1 else f"the {tokens:,} tokens of this text"
+    row: Sentence = ["Each row is one of the model’s ", *counted(many, "head")]
+    if many == 1:
+        row = ["The only row is the model’s only ", term("head")]
+    what: Sentence = [*row, f", with averages over {text}."]
+    if tokens == 1:
+        return what, ["No head has another token to attend to here."], ["Run a longer text to see what the heads do."]
+    means: Sentence = [
+        f"Averaged over the tokens after the first, {head} gives {percent(first)} of its ",
+        term("attention"),
+    ]
+    means += [f" to the first token and {percent(previous)} to the token before."]
+    if not (math.isfinite(first) and math.isfinite(previous)):
+        means = [f"The weights of {head} are not finite, so it has no averages."]
+    chance = by_chance(attention.recipe(selection.layer), *attention.shape)["first"]
+    even = "A head that spread its attention evenly over the tokens that it may read would give the first one "
+    return what, means, [f"{even}{percent(chance)}."]
+
+
 def table(context: Context) -> Table:
     """A file lists the heads in their order; the page's table lists them as sorted."""
     attention, selection, sort = context.attention, context.selection, context.options["sort"]
@@ -227,7 +257,7 @@ VIEW = View(
     selects="drawn",
     draw=draw,
     text=text,
-    explain=explained.heads,
+    explain=explain,
     controls=(SORT, ORDER, FILTER, COLOUR),
     above=controls_line,
     late=rows_table,

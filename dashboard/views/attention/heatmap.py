@@ -11,6 +11,7 @@ from dash import html
 
 from dashboard.analysis.attention import strongest_keys
 from dashboard.components import ids
+from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection
@@ -28,8 +29,8 @@ from dashboard.figures.attention import (
 )
 from dashboard.figures.heads import heads_map
 from dashboard.figures.spec import Spec
-from dashboard.views.attention import explained
-from dashboard.views.declaration import Extra, View, Words, token_at
+from dashboard.views.declaration import Explanation, Extra, Sentence, View, Words, token_at
+from dashboard.views.explanation import counted, named
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import BLOCK, head_table, row_table
 
@@ -184,6 +185,67 @@ def _caption(attention: Attention, selection: Selection) -> str:
     )
 
 
+def explain(context: Context) -> Explanation:
+    """Explain heads, the selected row, and how to read it."""
+    attention, selection = context.attention, context.selection
+    row = attention.rows(selection.layer, selection.head, selection.token, selection.token + 1)[0]
+    place: Sentence = [f"In layer {selection.layer}, head {selection.head}, "]
+    return (
+        [
+            "The model has ",
+            *counted(attention.layers, "layer"),
+            " of ",
+            *counted(attention.heads, "head"),
+            ", and each head spreads its ",
+            term("attention"),
+            " over the tokens in its own way.",
+        ],
+        [*place, *_attends_most(attention, selection.token, row)],
+        _how_to_read(attention, selection.layer),
+    )
+
+
+def _attends_most(attention: Attention, token: int, row: np.ndarray) -> Sentence:
+    if not np.isfinite(row).all():
+        return ["the weights of ", *named(attention.asks, token), " are not finite, so its row is empty."]
+    best = int(row.argmax())
+    weight = float(row[best])
+    most = f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}"
+    whom: Sentence = (
+        ["itself"] if attention.asks is attention.answers and best == token else named(attention.answers, best)
+    )
+    if int((row == row[best]).sum()) > 1:
+        return [
+            "no token gets more from ",
+            *named(attention.asks, token),
+            " than ",
+            *whom,
+            f": weight {most}, where 1 would be all of its attention.",
+        ]
+    return [
+        *named(attention.asks, token),
+        " attends most to ",
+        *whom,
+        f": weight {most}, where 1 would be all of its attention.",
+    ]
+
+
+def _how_to_read(attention: Attention, layer: int) -> Sentence:
+    queries, keys = attention.shape
+    rows = "The only row" if queries == 1 else f"Each of the {queries:,} rows"
+    columns = "the only column" if keys == 1 else f"each of the {keys:,} columns"
+    head: Sentence = [f"{rows} is a token that looks (", term("query"), f"), {columns} a token that is looked at ("]
+    if attention.recipe(layer).sinks is None:
+        return [*head, term("key"), "); a row adds up to 1."]
+    return [
+        *head,
+        term("key"),
+        "); a row adds up to less than 1, and the rest goes to the ",
+        term("attention sink"),
+        ".",
+    ]
+
+
 def export_heads(context: Context) -> go.Figure:
     place = (context.selection.layer, context.selection.head)
     return heads_map(np.asarray(context.attention.thumbnails), place)
@@ -254,7 +316,7 @@ VIEW = View(
     figure_reads=("run", "stream", "layer", "head"),
     draw=draw,
     text=text,
-    explain=explained.heatmap,
+    explain=explain,
     beside=heads_grid,
     above=one_head_line,
     table=table,

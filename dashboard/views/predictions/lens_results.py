@@ -17,6 +17,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.figures.tokens import Names, distinct, run_names, token_label
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Words, token_at, token_span
+from dashboard.views.explanation import named
 from dashboard.views.predictions.messages import READS_MASKED, being_computed, no_predictions
 
 MODE = Choice(
@@ -108,6 +109,14 @@ def position_words(context: Context) -> list[Any]:
     if context.run.model.kind == "causal":
         return ["After ", *token]
     return ["With ", *token, " masked"] if masks(context) else ["At ", *token]
+
+
+def where_predicted(context: Context) -> list[Any]:
+    """ "after ·to (15)": where the model predicts."""
+    token = named(context.run, context.selection.token)
+    if context.run.model.kind == "causal":
+        return ["after ", *token]
+    return ["with ", *token, " masked"] if masks(context) else ["at ", *token, ", in the text as it stands,"]
 
 
 def vocabulary_token(lens: LogitLens, labels: dict[int, str], identifier: int, strong: bool = False) -> html.Span:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.lens import MEASURES, Measure
+from dashboard.components.glossary import term
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.lens import LogitLens
@@ -20,10 +21,9 @@ from dashboard.figures.spec import Spec
 from dashboard.figures.text import at_place, place_name, place_sign, probability_text
 from dashboard.figures.tokens import run_labels, run_names
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Explanation, View, Words, waits
-from dashboard.views.explanation import without_predictions
+from dashboard.views.declaration import Explanation, Sentence, View, Words, waits
+from dashboard.views.explanation import NOT_COMPUTED, counted, without_predictions
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.predictions import explained
 from dashboard.views.predictions.lens_results import (
     MODE,
     from_place,
@@ -37,6 +37,7 @@ from dashboard.views.predictions.lens_results import (
     usable,
     vocabulary_token,
     waiting,
+    where_predicted,
     whole_lens,
     whole_request,
 )
@@ -237,8 +238,34 @@ def explain(context: Context) -> Explanation:
         return without_predictions(run)
     run.check_current()
     found = position_lens_of(context)
-    labels = {} if found is None else labels_of_ids(run, found.lens, found.lens.top_ids[:, 0, 0].tolist())
-    return explained.lens(context, None if found is None else found.lens, labels)
+    return _explain_lens(context, None if found is None else found.lens)
+
+
+def _explain_lens(context: Context, lens: LogitLens | None) -> Explanation:
+    """Explain what the lens asks, and its answer after the selected layer; `lens` is that of the selected position."""
+    layer = context.selection.layer
+    asks: Sentence = ["The ", term("logit lens"), " shows what the model would predict ", *where_predicted(context)]
+    layers = context.run.model.layers
+    asks += (
+        [" if it stopped after its only ", term("layer"), "."]
+        if layers == 1
+        else [" if it stopped after one of its ", *counted(layers, "layer"), "."]
+    )
+    trained = "A model learns to predict after its last layer only, so earlier layers give no more than a hint."
+    if lens is None:
+        return asks, NOT_COMPUTED, [trained]
+    labels = labels_of_ids(context.run, lens, lens.top_ids[:, 0, 0].tolist())
+    place = layer + 1
+    if not lens.finite[place, 0]:
+        return asks, [f"After layer {layer}, the values are not finite, so there is no prediction."], [trained]
+    best = lens.top(layer, 0)[0]
+    says: Sentence = [f"After layer {layer}, the most likely token is ", vocabulary_token(lens, labels, best.id)]
+    says.append(f", with {probability_text(best.probability)}")
+    if lens.finite[-1, 0]:
+        final = int(lens.top_ids[-1, 0, 0])
+        says += ["; the ", term("final prediction"), ", ", vocabulary_token(lens, labels, final)]
+        says += [", has ", term("rank"), f"\u00a0{int(lens.final_rank[place, 0]):,} there"]
+    return asks, [*says, "."], [trained]
 
 
 def table(context: Context) -> Table | None:

@@ -12,6 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
+from dashboard.components.glossary import term
 from dashboard.compute.position_lens import LONGEST, MOST_WORDS, FollowedWord, PositionLens, words_in
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
@@ -22,10 +23,9 @@ from dashboard.figures.text import isolated, place_sign, probability_text, quote
 from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import token_label
 from dashboard.views.controls import Choice, Text
-from dashboard.views.declaration import Explanation, View, Words, token_span
-from dashboard.views.explanation import without_predictions
+from dashboard.views.declaration import Explanation, Sentence, View, Words, token_span
+from dashboard.views.explanation import NOT_COMPUTED, without_predictions
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.predictions import explained
 from dashboard.views.predictions.lens_results import (
     MODE,
     actual_id,
@@ -37,6 +37,7 @@ from dashboard.views.predictions.lens_results import (
     position_words,
     usable,
     waiting,
+    where_predicted,
 )
 
 TITLE = "Through the layers"
@@ -251,10 +252,39 @@ def explain(context: Context) -> Explanation:
     if not run.has_predictions:
         return without_predictions(run)
     run.check_current()
-    found = position_lens_of(context, words_of(context))
-    rows = [] if found is None else followed(context, found)
-    labels = {} if found is None else labels_of_ids(run, found.lens, [row.id for row in rows])
-    return explained.through(context, None if found is None else found.lens, labels)
+    return _explain_lines(context, position_lens_of(context, words_of(context)))
+
+
+def _explain_lines(context: Context, found: PositionLens | None) -> Explanation:
+    """Explain what a line is, the final prediction's rank after the selected layer, and where it starts to lead."""
+    layer, vocabulary = context.selection.layer, context.run.model.vocabulary
+    ranks: Sentence = [f"Of all {vocabulary:,} tokens, the most likely one has ", term("rank"), "\u00a01."]
+    asks: Sentence = ["Each line follows one token and shows how likely it would be ", *where_predicted(context)]
+    asks += [" if the model stopped after a ", term("layer"), "."]
+    if found is None:
+        return asks, NOT_COMPUTED, ranks
+    lens = found.lens
+    if not lens.finite[-1, 0]:
+        none: Sentence = [
+            "After the last layer the values are not finite, so there is no ",
+            term("final prediction"),
+            ".",
+        ]
+        return asks, none, ranks
+    final = int(lens.top_ids[-1, 0, 0])
+    labels = labels_of_ids(context.run, lens, [row.id for row in followed(context, found)])
+    name: Sentence = [term("final prediction"), ", ", token_span(lens.texts[final], labels[final])]
+    place = layer + 1
+    says: Sentence = [f"After layer {layer}, the ", *name, ", has ", term("rank")]
+    says += [f"\u00a0{int(lens.final_rank[place, 0]):,} of {vocabulary:,} and a ", term("probability"), " of "]
+    says += [f"{probability_text(math.exp(float(lens.final_logprob[place, 0])))}."]
+    if not lens.finite[place, 0]:
+        says = [f"After layer {layer}, the values are not finite; the ", *name, ", has no rank there."]
+    behind = np.flatnonzero((lens.final_rank[:, 0] > 1) | np.isnan(lens.final_logprob[:, 0]))
+    since = int(behind[-1]) + 1 if behind.size else 0
+    end = probability_text(math.exp(float(lens.final_logprob[-1, 0])))
+    where = "the embeddings" if since == 0 else f"layer {since - 1}"
+    return asks, says, [f"It leads from {where} on, and ends with {end}."]
 
 
 def table(context: Context) -> Table | None:

@@ -26,8 +26,8 @@ from dashboard.views.controls import Choice
 from dashboard.views.declaration import Explanation, View, Words, token_at, token_span, waits
 from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.predictions import explained
 from dashboard.views.predictions.messages import being_computed, no_predictions
+from dashboard.views.predictions.top_k_explained import explain_prediction
 from dashboard.views.tables import candidates_table, shared_candidates_table
 
 CONTROLS = (
@@ -321,7 +321,7 @@ def explain(context: Context) -> Explanation:
     labels = {} if prediction is None else _labels(run, prediction, None, int(context.options["count"]))
     mask = _asks(run, token)
     reads = "given" if prediction is not None and prediction.mode == "given" else "masked"
-    return explained.next_token(run, token, prediction, labels, "mask" if mask else reads)
+    return explain_prediction(run, token, prediction, labels, "mask" if mask else reads)
 
 
 def table(context: Context) -> Table | None:

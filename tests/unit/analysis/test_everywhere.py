@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dashboard.analysis.everywhere import weights_everywhere
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from tests.support.synthetic import make_run
 
 

@@ -16,7 +16,8 @@ from dashboard.cli import main
 from dashboard.cli._outputs import Files, OutputError, Table
 from dashboard.cli._runs import Runs
 from dashboard.cli.analyse import read_texts
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.exports.provenance import PROGRAM
 from dashboard.exports.token_table import COLUMNS, KEY, clash, done_in, head_of, rows_of
 from dashboard.settings import Settings

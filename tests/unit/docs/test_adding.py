@@ -16,7 +16,8 @@ import dashboard.compute
 import dashboard.views
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived, DerivedRequest
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.figures import names
 from dashboard.views import all_views

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from dashboard import read_table
 from dashboard.contracts.context import Context
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.errors import BadRequestError

@@ -19,7 +19,8 @@ import pytest
 from safetensors import safe_open
 
 from dashboard import __version__, open_run, plot_attention_heads, save_run
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Column, Table
 from dashboard.errors import BadRequestError, MissingArrayError, RunNotFoundError, RunShapeError

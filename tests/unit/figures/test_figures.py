@@ -20,7 +20,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
 from dashboard.analysis.projection import Projection, project
-from dashboard.contracts.run import TokenProbability
+from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
 from dashboard.figures.attention import LARGEST_CELLS, attention_cells, attention_map, colour_scale, label_step, shades
 from dashboard.figures.heads import head_sprite

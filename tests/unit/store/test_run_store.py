@@ -17,8 +17,9 @@ from safetensors.numpy import save_file
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.derived import Derived, DerivedRequest
+from dashboard.contracts.model_info import ModelInfo
 from dashboard.contracts.request import RunRequest
-from dashboard.contracts.run import ModelInfo, ModelRun
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.token import Token
 from dashboard.errors import (
     BadRequestError,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dashboard.contracts.context import Context
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.figures import text_of
 from dashboard.views.attention.everywhere import VIEW, WEIGHT

@@ -15,7 +15,8 @@ import pytest
 
 from dashboard.components.glossary import GLOSSARY
 from dashboard.contracts.context import Context
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.views import all_views
 from dashboard.views.controls import SHOW

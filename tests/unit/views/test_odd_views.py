@@ -16,7 +16,8 @@ from dashboard.components.markup import bound, plain
 from dashboard.compute import logit_lens as lens_kind
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
 from dashboard.figures.lens import LensMap, lens_map

@@ -107,9 +107,12 @@ def test_a_token_that_is_gone_gives_way_to_the_last() -> None:
     assert start_of(run, before, selected(before, 1, second=2)) == {"token": 2, "second": None, "layer": 1, "head": 1}
 
 
-def test_a_second_token_is_carried_over_too() -> None:
-    before, run = make_run(), make_run(texts=["Oh", *WORDS])
-    assert start_of(run, before, selected(before, 4, second=2))["second"] == 3
+def test_a_second_token_is_carried_over_to_another_model_and_to_no_other_text() -> None:
+    before, again = make_run(), make_run(model="other")
+    assert start_of(again, before, selected(before, 4, second=2))["second"] == 2
+    for texts in (["Oh", *WORDS], [*WORDS, " more"], ["Quite", " another", " text", "."]):
+        found = start_of(make_run(texts=texts), before, selected(before, 4, second=2))
+        assert found["second"] is None
 
 
 def test_layer_and_head_stay_within_a_smaller_model() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dashboard.components.markup import PARTING, bound, plain, unparted
 from dashboard.contracts.context import Context
-from dashboard.contracts.run import ModelKind
+from dashboard.contracts.model_info import ModelKind
 from dashboard.contracts.selection import Selection
 from dashboard.views import all_views
 from dashboard.views.declaration import View, token_span

@@ -20,7 +20,8 @@ from dashboard.analysis.prediction import BoundedProbability, SharedCandidate
 from dashboard.analysis.projection import project_stream, trajectories
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived
-from dashboard.contracts.run import ModelKind, ModelRun
+from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import FIELDS, Selection
 from dashboard.figures.attention import shades
 from dashboard.figures.prediction_pair import bounded_text, difference_text

@@ -3,7 +3,7 @@
   "use strict";
   async function copyLink(/** @type {HTMLElement} */ button) {
     try {
-      await navigator.clipboard.writeText(app.withText(app.history.link()));
+      await navigator.clipboard.writeText(app.withText(app.address.link()));
       button.textContent = "Copied";
     } catch {
       button.textContent = "Copy from the address bar";

@@ -65,7 +65,7 @@ from dashboard.contracts.streams import (
     StreamName,
     check,
 )
-from dashboard.contracts.token import Token
+from dashboard.contracts.token import NO_SEGMENT, Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
 __all__ = ["UNSTAMPED", "ModelInfo", "ModelKind", "ModelRun", "stamp_of", "stream_of"]
@@ -121,7 +121,8 @@ class ModelRun:
 
     def _stream(self, name: StreamName, rows: Sequence[Sequence[Any]], layers: int) -> Stream:
         tokens = [Token.from_row(row) for row in rows]
-        return Stream(self._part(name), tokens, layers, self.model.final_norm, self.model.title)
+        first = len(self.text) if len(self.texts) > 1 else None
+        return Stream(self._part(name), tokens, layers, self.model.final_norm, self.model.title, first)
 
     def _attention(self, kind: AttentionKind, recipes: Sequence[ScoreRecipe]) -> Attention:
         asks, answers = ENDS[kind]
@@ -136,6 +137,26 @@ class ModelRun:
     @property
     def text(self) -> str:
         return self.request.text
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or both texts of a pair; `Stream.segments` says which of them a token belongs to."""
+        return self.request.texts
+
+    @property
+    def source(self) -> str:
+        """What the tokens' offsets refer to: the texts, one after the other without anything between."""
+        return "".join(self.texts)
+
+    def span(self, position: int) -> tuple[int, int, int] | None:
+        """Return the text (0 or 1) of a token of the main stream, and its first and last (exclusive) character there.
+
+        None for a token that the tokenizer added.
+        """
+        self.check(token=position)
+        token, segment = self.tokens[position], int(self.main.segments[position])
+        shift = len(self.text) if segment == 1 else 0
+        return None if segment == NO_SEGMENT else (segment, token.start - shift, token.end - shift)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -122,7 +122,7 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
         number = f"<small>{'∞' if np.isinf(surprisal) else f'{surprisal:.2f}'}</small>" if len(run) <= 80 else ""
     token = run.tokens[index]
     label = _text(run_labels(run)[index])
-    notes = notes_of(token, run.text + (run.request.text_pair or ""))
+    notes = notes_of(token, run.source)
     title = "; ".join(
         [f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""), *notes]
     )

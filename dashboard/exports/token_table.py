@@ -114,7 +114,7 @@ def rows_of(run: ModelRun, line: int) -> str:
 
 
 def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
-    labels, source, whole = run_labels(run), run.text + (run.request.text_pair or ""), perplexity(run)
+    labels, source, whole = run_labels(run), run.source, perplexity(run)
     expected = [_expected(run, position) for position in range(len(run))]
     likeliest = iter(_likeliest_labels(run, expected))
     for (position, token), found in zip(enumerate(run.tokens), expected, strict=True):

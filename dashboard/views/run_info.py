@@ -69,7 +69,7 @@ def _patterns(run: ModelRun) -> list[list[list[Any]]] | None:
 
 def _notes(run: ModelRun) -> list[list[str]]:
     """What each token's marks mean."""
-    source = run.text + (run.request.text_pair or "")
+    source = run.source
     return [notes_of(token, source) for token in run.tokens]
 
 

@@ -22,8 +22,8 @@
     app.notify({
       lead: "One text.",
       text:
-        `“${app.isolated(separator)}” was read where it stands, and the model takes all of it for one text. ` +
-        "For a pair, put the second text into a box of its own: Add a second text.",
+        `“${app.isolated(separator)}” in the text does not make a pair: this model reads all of it as one text. ` +
+        "For a pair, press Add a second text and enter it there.",
       plain: true,
       from: "separator",
     });

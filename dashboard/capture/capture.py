@@ -37,7 +37,7 @@ from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_header import stream_of
-from dashboard.contracts.token import Token
+from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.store.upgrades import made_now
 
@@ -86,6 +86,8 @@ def capture_run(
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
         arrays = arrays_of(forward, stream)
+        if text_pair is not None:
+            arrays[f"{stream}/segments"] = segments_of(tokens, len(text))
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
     broken = first_not_finite(arrays, info.layers, stream)
     for values in arrays.values():

@@ -8,6 +8,8 @@ little whatever its size. Their names begin with the stream ("decoder", "encoder
                                  gives them, so in a pre-norm model the last one is past the final norm
     STREAM/residual_final        (token, hidden) float32, the residual stream before the final norm; absent if the last
                                  of hidden_states already is that, or if the family is not known
+    STREAM/segments              (token,) int8, of a pair of texts: 0 or 1, the text that a token belongs to, −1 for a
+                                 token that the tokenizer added
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or

@@ -160,6 +160,8 @@ class Stream(Holder):
     @property
     def segments(self) -> np.ndarray:
         """(token,) int8: the text that each token belongs to, 0 or 1; −1 for a token that the tokenizer added."""
+        if self.has("segments"):
+            return self.array("segments", "the texts of the tokens")
         return self.remember("segments", lambda: segments_of(self.tokens, self._first_text))
 
     @property

@@ -180,6 +180,10 @@ class UnsupportedModelError(ModelError):
     """The model's architecture does something that capture does not know; the message names it."""
 
 
+class NoPairsError(ModelError):
+    """There are two texts, and the model takes one."""
+
+
 class UnsafeModelError(ModelError):
     """The model could only be loaded by running code or unpickling from its files."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dashboard.errors import SettingsError
 from dashboard.system.container import memory_limit
 from dashboard.system.private import private_folder
 
+log = logging.getLogger(__name__)
 PREFIX = "DASHBOARD_"
+RENAMED = MappingProxyType({"DASHBOARD_PATH": "DASHBOARD_PUBLIC_PATH"})  # old names of settings, which go on working
 HUB_PREFIX = "models--"  # prefix of a model's folder in Hugging Face's own cache
 PROBE = ".write-test-"  # prefix of a file written to test whether a folder is writable
 LEAST_MODELS_GIGABYTES = 20.0  # in the cache folder, if no setting says how much it may hold
@@ -47,7 +51,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "address the page is served on", "HOST")
     port: int = _setting(8050, "port the page is served on", "PORT")
     hosts: str | None = _setting(None, "names this server answers for, with commas between; `*` for any")
-    path: str = _setting("/", "path of the page's address, where a proxy serves it below one")
+    public_path: str = _setting("/", "path of the page's address, where a proxy serves it below one")
     cache_dir: Path = _setting(_cache_home, "folder of the queue, the visitors' lists and the saved runs (mode 0700)")
     models_dir: Path | None = _setting(
         None, "folder of the converted bundled models; by default `models` in the cache folder"
@@ -107,7 +111,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise SettingsError(f"PORT is {self.port}; choose a port from 1 to 65535.")
-        object.__setattr__(self, "path", whole_path(self.path))
+        object.__setattr__(self, "public_path", whole_path(self.public_path))
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -158,7 +162,7 @@ class Settings:
         Raises:
             SettingsError: a value cannot be read, or makes no sense.
         """
-        environ = os.environ if environ is None else environ
+        environ = _with_new_names(os.environ if environ is None else environ)
         values = {
             item.name: _read(item, environ[environ_name(item)])
             for item in fields(cls)
@@ -172,6 +176,17 @@ class Settings:
         return {name: _written(value) for name, value in values.items() if value not in (None, ())}
 
 
+def _with_new_names(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with each old name's value under the new name as well, unless that is set; log old
+    names."""
+    found = dict(environ)
+    for old, new in RENAMED.items():
+        if found.get(old) and not found.get(new):
+            log.warning("%s is now called %s. The old name still works; change it when you can.", old, new)
+            found[new] = found[old]
+    return found
+
+
 def whole_path(raw: str) -> str:
     """Return a path with a slash at both ends: "/tools/dash/"; "/" for none.
 
@@ -180,7 +195,7 @@ def whole_path(raw: str) -> str:
     """
     parts = [part for part in raw.strip().strip("/").split("/") if raw.strip("/ ")]
     if any(not re.fullmatch(r"[\w.~@-]+", part, re.ASCII) or set(part) == {"."} for part in parts):
-        raise SettingsError(f"DASHBOARD_PATH is {raw!r}; give the path alone, such as /tools/dash/.")
+        raise SettingsError(f"DASHBOARD_PUBLIC_PATH is {raw!r}; give the path alone, such as /tools/dash/.")
     return "/".join(["", *parts, ""])
 
 

@@ -60,6 +60,7 @@ interface ModelFacts {
   limit: number | null;
   monospace?: boolean;
   refusal?: string | null;
+  pairs?: boolean;
 }
 interface PickerLine {
   label: string;
@@ -78,6 +79,9 @@ interface Info {
   heads: number;
   counts: Record<Bound, number>;
   text: string;
+  pair: string | null;
+  divider: number | null;
+  separator: string | null;
   labels: string[];
   leads: number[];
   notes: Record<number, string[]>;
@@ -141,6 +145,7 @@ interface RecentRun {
   key: string;
   name: string;
   preview: string;
+  pair: string;
   title: string;
   tokens: number;
   bytes: number;
@@ -617,6 +622,7 @@ interface GridScore extends Score {
 /** What is kept for a reload. */
 interface Kept {
   text: string;
+  pair: string;
   model: string;
   runs: boolean;
 }
@@ -751,6 +757,7 @@ interface RecentBox {
 /** The elements of the layout that are more than an element. */
 interface Elements {
   text: HTMLTextAreaElement;
+  "text-pair": HTMLTextAreaElement;
   run: HTMLButtonElement;
   undo: HTMLButtonElement;
   redo: HTMLButtonElement;
@@ -939,12 +946,17 @@ interface App {
   chosen(): string | null;
   modelOf(name: string | null): ModelFacts | null;
   fitText(area: HTMLTextAreaElement): void;
-  written(): { text: string; model: string | null };
-  write(text: string, model: string, done?: () => void): void;
+  written(): { text: string; pair: string; model: string | null };
+  write(what: { text: string; pair: string | null; model: string }, done?: () => void): void;
+  pair(): string;
+  arrangeTexts(): void;
+  resetPair(): void;
+  textChanged(): void;
+  dividerAt(token: number): Element[];
   chooseExample(index: number): void;
   makeLate(id: string, children: unknown): Promise<boolean>;
   loadTables(): Promise<unknown>;
-  begin(text: string): string;
+  begin(text: string, pair?: string | null): string;
   retitle(name: string): void;
   captions(): void;
   countTokens(): void;

@@ -192,7 +192,7 @@
       const notice = document.querySelector("#notice .notice");
       if (app.state.working || document.querySelector("details.menu-box[open], .dash-dropdown-content")) return;
       if (notice) /** @type {HTMLElement} */ (notice.querySelector("button:last-of-type")).click();
-      else if (document.activeElement === app.byId("text")) focusToken();
+      else if (["text", "text-pair"].includes(document.activeElement?.id || "")) focusToken();
     },
     true,
   );

@@ -20,7 +20,10 @@
   const size = (/** @type {number} */ bytes) =>
     bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
   const tokens = (/** @type {number} */ count) => (count === 1 ? "1 token" : `${count.toLocaleString("en")} tokens`);
-  const called = (/** @type {RecentRun} */ run) => run.name || app.elided(run.preview, 60);
+  /* how it begins: its text, or both of a pair */
+  const begins = (/** @type {RecentRun} */ { preview, pair }, /** @type {number} */ most) =>
+    pair ? `${app.elided(preview, most / 2 - 2)} | ${app.elided(pair, most / 2 - 2)}` : app.elided(preview, most);
+  const called = (/** @type {RecentRun} */ run) => run.name || begins(run, 60);
   const isShown = (/** @type {RecentRun} */ run) => app.state.info !== null && app.state.info.run === run.key;
 
   /* the table */
@@ -46,7 +49,7 @@
       const from = run.shell ? "from the shell" : "";
       const facts = app.narrow()
         ? [from, run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), shown]
-        : [run.name && app.elided(run.preview, 80), from, shown];
+        : [run.name && begins(run, 80), from, shown];
       const second = make("span", "recent-text", facts.filter(Boolean).join(" · "));
       second.dir = "auto";
       node.append(first, second);

@@ -43,7 +43,7 @@
       chip.append(...app.label(i).childNodes);
       button.append(chip);
       if (values) button.append(app.make("span", "value", number(surprisal)));
-      all.append(button);
+      all.append(...app.dividerAt(i), button);
       if (breaks.has(i)) all.append(app.make("span", "line-break"));
     });
     strip.replaceChildren(all);

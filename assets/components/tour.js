@@ -9,7 +9,8 @@
   const EDGE = 8; // pixels that stay free at the window's edge
   let at = -1; // the step that is shown; −1 while there is none
   /** @type {"" | "other" | "asked"} */ let awaited = ""; // what is waited for: another run's end, or the example
-  /** @type {{ text: string, model: string } | null} */ let draft = null; // what was in the box and not run
+  /** @type {{ text: string, pair: string, model: string } | null} */
+  let draft = null; // what was in the boxes and not run
   /** @type {HTMLElement | null} */ let opener = null; // the button that had the focus before
 
   function kept() {
@@ -34,7 +35,7 @@
   const example = () => (app.examples || [])[Number(box().dataset.exampleOfTour)];
   function isShown() {
     const { info } = app.state;
-    return Boolean(info && example() && info.text === example().text && info.model === example().model);
+    return Boolean(info && example() && !info.pair && info.text === example().text && info.model === example().model);
   }
 
   /** The example, with what the steps speak of: its run, its selection, and the tab of this step. */
@@ -44,8 +45,9 @@
       if (awaited === "asked") return;
       awaited = working ? "other" : "asked";
       if (working) return;
-      const { text, model } = app.written();
-      if (model && text.trim() && text !== (app.state.info || {}).text) draft = { text, model };
+      const { text, pair, model } = app.written();
+      const { text: ran, pair: beside } = app.state.info || { text: "", pair: "" };
+      if (model && text.trim() && (text !== ran || pair !== (beside || ""))) draft = { text, pair, model };
       app.chooseExample(Number(box().dataset.exampleOfTour));
       return;
     }
@@ -113,7 +115,7 @@
     awaited = "";
     mark();
     box().hidden = true;
-    if (draft && example() && app.written().text === example().text) app.write(draft.text, draft.model, app.keepText);
+    if (draft && example() && app.written().text === example().text) app.write(draft, app.keepText);
     draft = null;
   }
   function leave() {

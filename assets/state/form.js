@@ -13,6 +13,7 @@
     app.state.model = modelOf(name);
     const composer = app.byId("composer");
     if (composer) composer.classList.toggle("mono", Boolean(app.state.model && app.state.model.monospace));
+    app.arrangeTexts();
     app.countTokens();
     if (!app.state.info) app.paint("model");
     captions();
@@ -27,60 +28,14 @@
     const unknown = { title: name.split("/").pop(), kind: null, layers: 0, heads: 0, here: false, limit: null };
     return app.arrivedModel(name) || catalog[name] || unknown;
   }
-  const MOST_HEIGHT = 180;
-  let wide = 0; // pixels for which the text was fitted
-  /* the box's own width: what stands beside it in the frame takes more or less of that */
-  const width = new ResizeObserver(([{ target }]) => {
-    if (target instanceof HTMLTextAreaElement && target.offsetWidth !== wide) fit(target);
-  });
-  /**
-   * One line, all lines while they are written (and on a phone), or folded to the first one. Measured without what
-   * folding adds.
-   */
-  app.fitText = fit;
-  function fit(/** @type {HTMLTextAreaElement} */ area) {
-    const composer = app.byId("composer");
-    const edit = app.byId("edit-text");
-    const editing = document.activeElement === area;
-    const top = area.scrollTop;
-    width.observe(area);
-    composer.classList.remove("folded");
-    edit.hidden = true;
-    Object.assign(area.style, { height: "40px", overflowY: "hidden" });
-    const lines = area.scrollHeight;
-    const long = lines > 44;
-    const folds = long && !editing && !app.narrow();
-    if (long && !folds)
-      Object.assign(area.style, {
-        height: Math.min(lines, MOST_HEIGHT) + "px",
-        overflowY: lines > MOST_HEIGHT ? "auto" : "hidden",
-      });
-    composer.classList.toggle("folded", folds);
-    edit.hidden = !folds;
-    area.scrollTop = editing ? top : 0;
-    wide = area.offsetWidth;
-  }
-  document.fonts.addEventListener("loadingdone", () => {
-    const area = app.byId("text");
-    if (area) fit(area);
-  });
-  document.addEventListener(
-    "scroll",
-    ({ target }) => {
-      // a folded text shows its beginning, whatever moved it
-      if (target.scrollTop && target.id === "text" && app.byId("composer").classList.contains("folded"))
-        target.scrollTop = 0;
-    },
-    true,
-  );
 
-  /** What the form holds: the text and the chosen model. */
-  app.written = () => ({ text: app.byId("text").value, model: chosen });
-  /** Put a text and a model into the form, then call `done`. */
-  app.write = function (text, model, done) {
+  /** What the form holds: the text, that of the second box ("" for none) and the chosen model. */
+  app.written = () => ({ text: app.byId("text").value, pair: app.pair(), model: chosen });
+  /** Put a text, or a pair, and a model into the form, then call `done`. */
+  app.write = function ({ text, pair, model }, done) {
     if (catalog[model]) props("model", { value: model });
     else app.chooseModel(model, 2);
-    put(text, () => chosen === model, done);
+    put(text, pair, () => chosen === model, done);
   };
 
   /* examples */
@@ -91,7 +46,9 @@
     document.querySelectorAll("details.menu-box[open]").forEach((menu) => menu.removeAttribute("open"));
     props("model", { value: example.model });
     props("text", { value: example.text });
+    props("text-pair", { value: "" });
     setTimeout(() => {
+      app.resetPair();
       app.countTokens();
       app.byId("run").click();
     }, 0);
@@ -114,7 +71,7 @@
         const news = info.known && JSON.stringify(info.known.facts) !== JSON.stringify(catalog[info.model]);
         if (news) own.modelChosen(chosen, catalog); // the run fetched it
         if (info.opened) fillForm(info);
-        shownText = info.text;
+        shown = { text: info.text, pair: info.pair || "" };
         entitle(info);
       }
       app.takeUpText();
@@ -134,13 +91,11 @@
       app.notify({ lead: "Cancelled.", text: "Your text is still in the box." + keeps, plain: true });
     else app.notify({ lead: "Error.", text: String(outcome.error), details: outcome.details, again: outcome.retry });
   }
-  /* the text box follows the run that is shown, unless it holds something else: an edit that was not run yet */
-  let shownText = "";
+  /* the boxes follow the run that is shown, unless they hold something else: an edit not run yet */
+  let shown = { text: "", pair: "" };
   const PAGE_TITLE = "Transformer dashboard";
-  /** The beginning of a text, in one line. */
-  app.begin = (text) => app.elided(text.split(/\s+/).join(" ").trim(), 40);
   function entitle(/** @type {Info} */ info) {
-    document.title = `${info.name || app.begin(info.text)} · ${PAGE_TITLE}`;
+    document.title = `${info.name || app.begin(info.text, info.pair)} · ${PAGE_TITLE}`;
   }
   /** The run that is shown has a new name; "" takes it away. */
   app.retitle = (name) => {
@@ -148,32 +103,39 @@
     if (info) entitle(Object.assign(info, { name }));
   };
   function fillForm(/** @type {Info} */ info) {
-    const area = app.byId("text");
-    if (!area || app.textComesBack() || (area.value && area.value !== shownText)) return;
-    if (catalog[info.model] || info.known) {
-      app.write(info.text, info.model);
-      return;
-    }
-    put(info.text, () => true);
+    if (!app.byId("text") || app.textComesBack() || edited()) return;
+    const { text, pair, model } = info;
+    if (catalog[model] || info.known) app.write({ text, pair, model });
+    else put(text, pair, () => true);
+  }
+  function edited() {
+    const [text, pair] = [app.byId("text").value, app.byId("text-pair").value];
+    return Boolean(text || pair.trim()) && (text !== shown.text || pair !== shown.pair);
   }
   /*
-   * Put a text into the box, which is fitted and whose tokens are counted once Dash has done so, however long a busy
-   * browser takes for that, or somebody writes; a model that cannot be chosen is not waited for that long.
+   * Put a text, or a pair, into the boxes, which are fitted and whose tokens are counted once Dash has done so, however
+   * long a busy browser takes for that, or somebody writes; a model that cannot be chosen is not waited for that long.
    */
   let filling = 0;
-  function put(/** @type {string} */ text, /** @type {() => boolean} */ chosenToo, done = () => {}) {
-    props("text", { value: text });
+  /** @param {string} text @param {string | null} pair @param {() => boolean} chosenToo */
+  function put(text, pair, chosenToo, done = () => {}) {
+    const fill = () => {
+      props("text", { value: text });
+      props("text-pair", { value: pair || "" });
+    };
+    fill();
     filling += 1;
     const mine = filling;
-    const wanted = text.replace(/\r\n?/g, "\n"); // as a text box holds it
+    const held = (/** @type {string} */ value) => value.replace(/\r\n?/g, "\n"); // as a text box holds it
+    const there = () => app.byId("text").value === held(text) && app.byId("text-pair").value === held(pair || "");
     const tries = { text: 1200, model: 40 };
     let written = false;
     const write = (/** @type {Event} */ { target }) => {
-      if (target === app.byId("text")) written = true;
+      if (isText(/** @type {Element} */ (target))) written = true;
     };
     const waits = () => {
-      if (app.byId("text").value === wanted) return !chosenToo() && (tries.model -= 1) > 0;
-      if (tries.text % 40 === 0 && tries.text < 1200 && !written) props("text", { value: text }); // once more
+      if (there()) return !chosenToo() && (tries.model -= 1) > 0;
+      if (tries.text % 40 === 0 && tries.text < 1200 && !written) fill(); // once more
       return !written && (tries.text -= 1) > 0;
     };
     const look = () => {
@@ -184,7 +146,8 @@
       document.removeEventListener("input", write);
       if (mine !== filling) return;
       filling = 0;
-      fit(app.byId("text"));
+      app.fitText(app.byId("text"));
+      app.resetPair();
       app.countTokens();
       captions();
       setTimeout(done, 0);
@@ -195,15 +158,16 @@
   app.onPaint((state, what) => {
     if (what !== "nothing") return;
     filling = 0; // what was on its way into the box is of a run that is left
-    const area = app.byId("text");
-    if (area.value === shownText) {
+    if (!edited()) {
       props("text", { value: "" });
+      props("text-pair", { value: "" });
       setTimeout(() => {
-        fit(area);
+        app.fitText(app.byId("text"));
+        app.resetPair();
         app.countTokens();
       }, 50);
     }
-    shownText = "";
+    shown = { text: "", pair: "" };
     document.title = PAGE_TITLE;
     app.hideNotice();
   });
@@ -225,10 +189,9 @@
   let said = 0;
   function differs(/** @type {Info} */ info) {
     const box = app.byId("not-run");
-    const { text, model } = app.written();
     const { outcome, working } = app.state;
     const arriving = working || filling || app.textComesBack() || (outcome && outcome.run && outcome.run !== info.run);
-    const words = arriving || app.embedded() ? "" : difference(info, text, model);
+    const words = arriving || app.embedded() ? "" : difference(info);
     app.byId("page").classList.toggle("differs", Boolean(words));
     const sentence = /** @type {HTMLElement} */ (box.firstElementChild);
     if (sentence.textContent === words) return;
@@ -239,11 +202,12 @@
   function tell(/** @type {string} */ words) {
     if (!app.sayBeside(words)) said = setTimeout(tell, PAUSE, words);
   }
-  function difference(/** @type {Info} */ info, /** @type {string} */ text, /** @type {string | null} */ model) {
-    const same = text === info.text;
+  function difference(/** @type {Info} */ info) {
+    const { text, pair, model } = app.written();
+    const same = text === info.text && pair === (info.pair || "");
     if (same && (!model || model === info.model)) return "";
     const by = model && model !== info.model ? ` by ${info.title}` : "";
-    const of = `The figures show the run of “${app.begin(info.text)}”${by}.`;
+    const of = `The figures show the run of “${app.begin(info.text, info.pair)}”${by}.`;
     if (!text.trim()) return of;
     return `${of} Press Run ${same ? `to read it with ${(modelOf(model) || info).title}` : "to read the new text"}.`;
   }
@@ -253,7 +217,7 @@
     if (!info) return;
     // what went wrong is put aside with its text; it is no run that was lost
     if (app.state.outcome && app.state.outcome.error) app.state.outcome = {};
-    app.write(info.text, info.model, app.keepText);
+    app.write(info, app.keepText);
     app.hideNotice();
     app.byId("text").focus({ preventScroll: true });
   }
@@ -263,11 +227,10 @@
     const target = event.target.closest("button, a");
     if (!target) return;
     if (target.dataset.example !== undefined) app.chooseExample(Number(target.dataset.example));
-    else if (target.id === "edit-text") app.byId("text").focus();
     else if (target.id === "shown-text") bringBack();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "text") {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && isText(event.target)) {
       event.preventDefault();
       setTimeout(() => app.byId("run").click(), 0);
     } else if (event.key === "Escape") {
@@ -278,22 +241,21 @@
       } else if (app.state.working && !app.isCovered()) app.byId("cancel").click();
     }
   });
-  document.addEventListener("input", (event) => {
-    if (event.target.id !== "text") return;
-    fit(app.byId("text"));
+  const isText = (/** @type {Element} */ node) => node === app.byId("text") || node === app.byId("text-pair");
+  document.addEventListener("input", ({ target }) => {
+    if (isText(target)) app.textChanged();
+  });
+  /** Something was typed, or taken away. */
+  app.textChanged = function () {
+    app.fitText(app.byId("text"));
+    app.arrangeTexts();
     app.countTokens();
     captions();
     clearTimeout(keeping);
     keeping = setTimeout(app.keepText, 300);
-  });
+  };
   let keeping = 0;
   window.addEventListener("pagehide", () => {
     if (app.byId("text")) app.keepText();
-  });
-  document.addEventListener("focusin", (event) => {
-    if (event.target.id === "text") fit(app.byId("text"));
-  });
-  document.addEventListener("focusout", (event) => {
-    if (event.target.id === "text") fit(app.byId("text"));
   });
 });

@@ -6,7 +6,7 @@
   "use strict";
   const NAME = "written";
   const AGAIN = new Set(["reload", "back_forward"]); // a link or a typed address begins afresh
-  /** @type {Kept | null} */ let kept = null; // { text, model, runs } as it was before the page was loaded again
+  /** @type {Kept | null} */ let kept = null; // { text, pair, model, runs } as it was before the page was loaded again
   let resumes = false; // its run is still to be waited for
 
   function read() {
@@ -28,11 +28,11 @@
   /** Note what is written now, and whether its run is under way; what is shown already needs no note. */
   app.keepText = function () {
     if (resumes || app.embedded()) return;
-    const { text, model } = app.written();
+    const { text, pair, model } = app.written();
     const { info, working, outcome } = app.state;
-    const shown = info && info.text === text && info.model === model;
+    const shown = info && info.text === text && (info.pair || "") === pair && info.model === model;
     const comes = outcome && outcome.run && (!info || info.run !== outcome.run); // it is done and about to be shown
-    write(text && model && (working || !shown) ? { text, model, runs: Boolean(working || comes) } : null);
+    write(text && model && (working || !shown) ? { text, pair, model, runs: Boolean(working || comes) } : null);
   };
 
   /** The page is there, and the run of its address, if it names one: what was written comes back, its run goes on. */
@@ -42,12 +42,12 @@
       setTimeout(app.takeUpText, 50);
       return;
     } // which models there are is not known yet
-    const { text, model, runs } = kept;
+    const { text, pair, model, runs } = kept;
     kept = null;
-    app.write(text, model, () => {
+    app.write({ text, pair, model }, () => {
       resumes = false;
       const now = app.written();
-      if (runs && now.text === text && now.model === model) app.byId("run").click();
+      if (runs && now.text === text && now.pair === (pair || "") && now.model === model) app.byId("run").click();
       else app.keepText();
     });
   };
@@ -62,6 +62,7 @@
   const again = navigation ? AGAIN.has(navigation.type) : app.entryAtStart !== null;
   const found = again ? read() : null;
   if (found && typeof found.text === "string" && typeof found.model === "string") {
+    if (typeof found.pair !== "string") found.pair = ""; // kept by an earlier version
     kept = found;
     resumes = true;
   } else write(null);

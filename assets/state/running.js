@@ -141,7 +141,7 @@
         app.make(
           "span",
           "aside",
-          `Below: the previous run, “${app.begin(app.state.info.text)}”, until this one is done`,
+          `Below: the previous run, “${app.begin(app.state.info.text, app.state.info.pair)}”, until this one is done`,
         ),
       );
   }

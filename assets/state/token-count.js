@@ -1,4 +1,4 @@
-/* How many tokens the text in the box has, counted by the server when the typing pauses. */
+/* How many tokens the text in the box, or both of a pair, has, counted by the server when the typing pauses. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   let counting = 0;
@@ -35,7 +35,8 @@
     app.fitText(area);
     asked += 1;
     const mine = asked;
-    if (!area.value) {
+    const pair = app.pair();
+    if (!area.value && !pair) {
       showCount(0);
       return;
     }
@@ -44,7 +45,7 @@
       const reply = await fetch(app.url("count"), {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ model: app.chosen(), text: area.value }),
+        body: JSON.stringify({ model: app.chosen(), text: area.value, text_pair: pair || null }),
       });
       const found = reply.ok ? await reply.json() : { tokens: null };
       if (mine !== asked) return;

@@ -37,8 +37,9 @@
     box.replaceChildren(line);
   }
   function canRun() {
-    const { plain, known } = /** @type {Shows} */ (app.state).info;
-    return Boolean(plain && known && !known.facts.refusal && !app.embedded());
+    const { plain, known, pair } = /** @type {Shows} */ (app.state).info;
+    const takes = Boolean(plain && known && !known.facts.refusal && (known.facts.pairs || !pair));
+    return takes && !app.embedded();
   }
   function advice() {
     if (canRun()) return "Some of its numbers are missing or computed differently now; run it again to get them.";
@@ -48,9 +49,10 @@
     if (event.target.closest("[data-run-again]")) run();
   }); // a card that lacks what a run would bring
   function run() {
-    const { model, text } = /** @type {Shows} */ (app.state).info;
+    const { model, text, pair } = /** @type {Shows} */ (app.state).info;
     app.chooseModel(model);
     window.dash_clientside.set_props("text", { value: text });
+    window.dash_clientside.set_props("text-pair", { value: pair || "" });
     setTimeout(() => app.byId("run").click(), 0);
   }
 

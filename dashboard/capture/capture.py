@@ -27,8 +27,9 @@ from dashboard.capture.configuration import first_line
 from dashboard.capture.forward import Forward
 from dashboard.capture.loader import LoadedModel
 from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, model_probe, norm_module
-from dashboard.capture.tokens import tokenize
+from dashboard.capture.tokens import separates, tokenize
 from dashboard.capture.vocabulary import check_ids, embedding_rows, logits_of
+from dashboard.catalog.pairs import check_pairs
 from dashboard.contracts.finite import first_not_finite
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.model_info import ModelInfo, no_predictions
@@ -36,7 +37,7 @@ from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_header import stream_of
-from dashboard.contracts.token import Token
+from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.store.upgrades import made_now
 
@@ -55,7 +56,8 @@ def capture_run(
 
     Args:
         loaded: the model, its tokenizer and what is known of it.
-        text: what the model reads. text_pair: the second text of a pair, or None.
+        text: what the model reads. text_pair: the second text of a pair, for a model whose tokenizer separates two
+            texts (BERT's `[SEP]`), or None.
         progress: called for every layer (repeatedly, if the text is long) and for every chunk of predictions; an
             exception from it stops the capture and reaches the caller, leaving the model as it was.
         request: names the run, if there was one; by default it is made from the other arguments.
@@ -68,6 +70,7 @@ def capture_run(
     Raises:
         EmptyTextError, BadTextError, BadRequestError: the text or an option cannot be used.
         TextTooLongError: more tokens than the model or the server takes; raised before anything is computed.
+        NoPairsError: there are two texts, and the model takes one.
         UnsupportedModelError: the model does something that capture does not know; the message names it.
     """
     started = time.perf_counter()
@@ -83,6 +86,8 @@ def capture_run(
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
         arrays = arrays_of(forward, stream)
+        if text_pair is not None:
+            arrays[f"{stream}/segments"] = segments_of(tokens, len(text))
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
     broken = first_not_finite(arrays, info.layers, stream)
     for values in arrays.values():
@@ -105,6 +110,8 @@ def _inputs(
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
     """Return the model's inputs, on its device, and the tokens; raises like `capture_run`, before any computation."""
     model, info = loaded.model, loaded.info
+    if text_pair is not None:
+        check_pairs(info.title, separates(loaded.tokenizer))
     check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
     inputs, tokens = tokenize(
         loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)

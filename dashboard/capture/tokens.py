@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import torch
 
 from dashboard.analysis.token_text import BYTE_PIECE, bytes_text, piece_bytes, piece_text, style_of
 from dashboard.capture.unread import Normaliser, complete
+from dashboard.catalog.pairs import takes_pairs
 from dashboard.catalog.panics import tokenizing
 from dashboard.contracts.token import Token
 from dashboard.errors import EmptyTextError, UnsupportedModelError
@@ -71,6 +73,13 @@ def tokenize(
         raise EmptyTextError("The model's tokenizer finds nothing to read in this text. Type another one.")
     inputs = {name: torch.tensor([values]) for name, values in batch.items() if name not in NOT_INPUTS}
     return inputs, tokens
+
+
+def separates(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer puts a separator between two texts (`dashboard.catalog.pairs`)."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    processor = getattr(backend, "post_processor", None)
+    return processor is not None and takes_pairs(json.loads(processor.__getstate__()))
 
 
 def _align(tokenizer: Any, encoding: Any, texts: tuple[str, str]) -> tuple[Token, ...]:

@@ -32,8 +32,8 @@ class Beyond:
         return f"{what}. Take it out of the text (it is token {self.position}) and run again."
 
 
-def first_beyond(encoding: Encoding, text: str, rows: int) -> Beyond | None:
-    """Return the first token of an encoded text whose id is not below `rows`, or None.
+def first_beyond(encoding: Encoding, texts: tuple[str, str | None], rows: int) -> Beyond | None:
+    """Return the first token of an encoded text, or pair of texts, whose id is not below `rows`, or None.
 
     `rows` is the model's number of embeddings, 0 if unknown.
     """
@@ -41,5 +41,6 @@ def first_beyond(encoding: Encoding, text: str, rows: int) -> Beyond | None:
     if position is None:
         return None
     first, last = encoding.offsets[position]
+    text = texts[encoding.sequence_ids[position] or 0] or ""
     shown = (text[first:last] or encoding.tokens[position])[:LONGEST]
     return Beyond(position, encoding.ids[position], shown, bool(encoding.special_tokens_mask[position]))

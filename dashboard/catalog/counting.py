@@ -70,7 +70,7 @@ class TokenCounter:
             tokenizer = self._tokenizer(path, stamp)
             # encoding a batch, because that lets other threads run meanwhile
             encoding = tokenizer.encode_batch([one if two is None else (one, two)])[0]
-            return Count(len(encoding), first_beyond(encoding, text, rows))
+            return Count(len(encoding), first_beyond(encoding, (text, text_pair), rows))
         except (
             BaseException
         ) as error:  # tokenizers raises nothing narrower than Exception, and its panics are not even Exceptions

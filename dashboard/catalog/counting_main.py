@@ -62,7 +62,7 @@ def answer(asked: dict[str, Any], kept: LRUCache[tuple[str, int], Tokenizer]) ->
         if key not in kept:
             kept[key] = _read(Path(asked["path"]))
         encoding = kept[key].encode(asked["text"], asked["pair"])
-        beyond = first_beyond(encoding, asked["text"], asked.get("rows", 0))
+        beyond = first_beyond(encoding, (asked["text"], asked["pair"]), asked.get("rows", 0))
         return {"tokens": len(encoding), **({} if beyond is None else {"beyond": astuple(beyond)})}
     except BaseException as error:
         if not (isinstance(error, Exception) or is_panic(error)):

@@ -22,10 +22,12 @@ from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_CONFIG, TOKENIZER_FI
 from dashboard.catalog.foreign import check_regular, read_object, shown
 from dashboard.catalog.leftovers import unread
 from dashboard.catalog.model_card import ModelCard
+from dashboard.catalog.pairs import folder_takes_pairs
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import judge
 from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in, vocabulary_in
 from dashboard.catalog.weight_headers import Headers, read_headers
+from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ForeignFileError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
@@ -133,7 +135,15 @@ def _read_folder(folder: Path) -> ModelCard:
         without=judged.without,
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
         vocabulary=vocabulary_in(config),
+        pairs=_takes_pairs(folder, family, judged.kind),
     )
+
+
+def _takes_pairs(folder: Path, family: str, kind: ModelKind) -> bool:
+    try:
+        return folder_takes_pairs(folder, family, kind)
+    except ForeignFileError:  # a run will say what is wrong with its tokenizer
+        return False
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -64,6 +64,8 @@ EXAMPLES = (
 MODEL_WORDS = {"causal": "predicts the next token", "encoder": "produces embeddings", "masked": "fills masked tokens"}
 
 
-def example_for(model: str, text: str) -> Example | None:
-    """Return the example with exactly this model and text, if there is one."""
+def example_for(model: str, text: str, text_pair: str | None = None) -> Example | None:
+    """Return the example with exactly this model and text, if there is one; no example has a second text."""
+    if text_pair is not None:
+        return None
     return next((example for example in EXAMPLES if (example.model, example.text) == (model, text)), None)

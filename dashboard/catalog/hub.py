@@ -30,7 +30,8 @@ def _published(
     """Make the card of a well-known model as published; `parameters` include its prediction head."""
     note = f"downloads about {megabytes:,} MB on first use"
     title = name.split("/")[-1]
-    return ModelCard(name, title, kind, layers, heads, parameters, limit, note=note, megabytes=megabytes)
+    sizes = (layers, heads, parameters, limit)
+    return ModelCard(name, title, kind, *sizes, note=note, megabytes=megabytes, pairs=kind == "masked")
 
 
 # Sizes follow from the published configurations; parameters were counted on models built from these.

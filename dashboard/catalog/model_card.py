@@ -33,7 +33,7 @@ class ModelCard:
             (bert.pooler.dense)").
         vocabulary: how many embeddings its configuration gives it, 0 if unknown.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
-            sound.
+            sound. pairs: it takes a pair of texts, which its tokenizer separates.
     """
 
     name: str
@@ -54,6 +54,7 @@ class ModelCard:
     vocabulary: int = 0
     megabytes: int = 0
     reads_text: bool = True
+    pairs: bool = False
 
     @property
     def kind_word(self) -> str:

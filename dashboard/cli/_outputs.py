@@ -43,6 +43,16 @@ def check_usage(parsed: argparse.Namespace) -> None:
             )
 
 
+def check_pair(parsed: argparse.Namespace) -> None:
+    """Raise `UsageError` where --pair lacks its text, or has one that a file has in its place."""
+    if parsed.pair is True and parsed.file is None:
+        raise UsageError("--pair lacks the second text. Write --text TEXT --pair TEXT.")
+    if isinstance(parsed.pair, str) and parsed.file is not None:
+        raise UsageError(
+            "With --file, --pair stands alone: each line has both texts, with a tab between them. Leave out its text."
+        )
+
+
 def _listed(endings: Sequence[str]) -> str:
     """ ".npz, .safetensors and .html"."""
     return " and ".join([*([", ".join(endings[:-1])] if endings[1:] else []), endings[-1]])
@@ -68,11 +78,12 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
 
 
 class Table:
-    """One CSV file of all texts; an unfinished text at its end, left by an interruption, is cut off first."""
+    """One CSV file of all texts, or of all pairs; an unfinished text at its end, left by an interruption, is cut off
+    first."""
 
     resumes = True
 
-    def __init__(self, path: Path, runs: Runs) -> None:
+    def __init__(self, path: Path, runs: Runs, pairs: bool = False) -> None:
         from dashboard.exports.token_table import clash, done_in
 
         self.path = path
@@ -88,6 +99,12 @@ class Table:
                 f"{path} is there already and is no table of this command, or one of an earlier version, with other "
                 f"columns. "
                 "Move it, or choose another --out."
+            )
+        if content and found.pairs != pairs:
+            kinds = ("single texts", "pairs of texts")
+            raise OutputError(
+                f"{path} holds rows of {kinds[found.pairs]}, and these would be of {kinds[pairs]}. Nothing was "
+                "written; choose another --out."
             )
         told = clash(found.head, runs.model, runs.fingerprint()) if content else ""
         if told:

@@ -14,6 +14,7 @@ from dashboard.settings import Settings
 
 if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
+    from dashboard.catalog.model_card import ModelCard
     from dashboard.contracts.derived import Derived, DerivedRequest
     from dashboard.contracts.run import ModelRun
     from dashboard.store.run_store import RunStore
@@ -38,6 +39,7 @@ class Runs:
         self._lists = VisitorLists.from_settings(settings) if listed else None
         self.model = model
         self.layers = self.heads = 0  # as far as they are known before the model is loaded
+        self._here: ModelCard | None = None  # its card, if its files are here
         self._settings, self._say = settings, say
         self._store: RunStore = RunStore.from_settings(settings)
         self._loaded: LoadedModel | None = None
@@ -49,6 +51,7 @@ class Runs:
         with contextlib.suppress(DashboardError):  # what is not known yet is known once the model is loaded
             entry = Catalog(settings).get(name, allow_folders=True)
             self.layers, self.heads = entry.layers, entry.heads
+            self._here = entry if entry.folder is not None and not entry.refusal else None
             found = Catalog(settings).fingerprint(name, allow_folders=True)
             self._fingerprint = None if found.startswith("unresolved:") else found
 
@@ -56,16 +59,23 @@ class Runs:
         """The fingerprint of the weights, loading the model if it is not known."""
         return self._fingerprint or self._load().fingerprint
 
-    def key(self, text: str) -> str:
-        """The key of a text's run."""
+    def check_pairs(self) -> None:
+        """Raise `NoPairsError` for a model that takes one text, if its files say so before it is loaded."""
+        from dashboard.catalog.pairs import check_pairs
+
+        if self._here is not None:
+            check_pairs(self._here.title, self._here.pairs)
+
+    def key(self, text: str, text_pair: str | None = None) -> str:
+        """The key of the run of a text or a pair."""
         from dashboard.contracts.request import RunRequest
 
-        request = RunRequest(self.model, text)  # rejects an invalid text before the model is loaded
+        request = RunRequest(self.model, text, text_pair=text_pair)  # rejects an invalid text before loading the model
         return request.key(self.fingerprint())
 
-    def get(self, text: str) -> tuple[ModelRun, bool]:
-        """The run of a text, and whether it was computed now."""
-        found = self._get(text)
+    def get(self, text: str, text_pair: str | None = None) -> tuple[ModelRun, bool]:
+        """The run of a text or a pair, and whether it was computed now."""
+        found = self._get(text, text_pair)
         self.list(found[0].key)
         return found
 
@@ -74,16 +84,16 @@ class Runs:
         if self._lists is not None and self._store.has(key):
             self._lists.listed(key)
 
-    def _get(self, text: str) -> tuple[ModelRun, bool]:
+    def _get(self, text: str, text_pair: str | None) -> tuple[ModelRun, bool]:
         from dashboard.contracts.request import RunRequest
 
-        key = self.key(text)
+        key = self.key(text, text_pair)
         if self._store.is_current(key):
             return self._store.open(key), False
         from dashboard.capture.capture import capture_run
 
         loaded, started = self._load(), time.perf_counter()
-        run = capture_run(loaded, text, request=RunRequest(self.model, text))
+        run = capture_run(loaded, text, text_pair, request=RunRequest(self.model, text, text_pair=text_pair))
         self._seconds += time.perf_counter() - started
         self._tokens += len(run)
         self._store.save(run.key, run.header, run.arrays)

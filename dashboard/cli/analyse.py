@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.cli._derive import check_words
-from dashboard.cli._outputs import Files, OutputError, Table, check_location, check_usage
+from dashboard.cli._outputs import Files, OutputError, Table, check_location, check_pair, check_usage
 from dashboard.cli._runs import Runs
 from dashboard.cli._steps import STOPPED, suggesting
 from dashboard.errors import BadRequestError, DashboardError, ModelError, UsageError
@@ -27,6 +27,10 @@ what is written follows from the ending of --out:
   .html          the report: the first figure of each card, and those of --derive, on one page that works offline.
                  One file a text.
 
+With --pair, a text is a pair: --text TEXT --pair TEXT, or with --file and --pair alone, lines of two texts with a tab
+between them. The model's tokenizer separates the two; a model whose tokenizer has no separator takes no pairs. A table
+of pairs has two more columns, the segment of each token (0 or 1) and the second text.
+
 With --file and one file a text, {line} and {key} in --out stand for the line's number and the run's name;
 without either, the number is put before the ending (run.npz: run-0001.npz).
 
@@ -38,6 +42,8 @@ weights, or of another version of this program, are refused.
 examples:
   python -m dashboard analyse --model smollm2-135m --text "The cat sat" --out cat.csv
   python -m dashboard analyse --model smollm2-135m --file texts.txt --out "runs/{line}-{key}.npz"
+  python -m dashboard analyse --model minilm-l6 --text "A cat sat." --pair "It purred." --out pair.csv
+  python -m dashboard analyse --model minilm-l6 --file pairs.tsv --pair --out pairs.csv
   python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --derive masked-prediction position=all --out run.npz
   python -m dashboard analyse --model smollm2-135m --text "The cat sat" --derive logit-lens --out lens.html
   python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --layer 10 --head 5 --token 8 --out report.html
@@ -49,10 +55,33 @@ exit codes: 0 every text is done; 1 nothing could be done, and a sentence on sta
 
 @dataclass(frozen=True)
 class Text:
-    """One text and the number of its line in the file (1 is the first; 1 for --text)."""
+    """One text or pair, and the number of its line in the file (1 is the first; 1 for --text).
+
+    Attributes:
+        text: the text; of a line with a pair, the whole line. pair: the second text; True if the line holds both.
+    """
 
     line: int
     text: str
+    pair: str | bool | None = None
+
+    def texts(self) -> tuple[str, str | None]:
+        """The text, and the second one of a pair.
+
+        Raises:
+            BadRequestError: a line that must hold two texts does not.
+        """
+        if not isinstance(self.pair, bool):
+            return self.text, self.pair
+        first, *others = self.text.split("\t")
+        if not others:
+            raise BadRequestError("the line has no tab. Put one between its two texts.")
+        if len(others) > 1:
+            raise BadRequestError(f"the line has {len(others)} tabs. Leave only the one between its two texts.")
+        if not first.strip() or not others[0].strip():
+            missing = "second" if first.strip() else "first"
+            raise BadRequestError(f"the line lacks its {missing} text. Write two, with a tab between them.")
+        return first, others[0]
 
 
 def add(commands: Any) -> None:
@@ -70,6 +99,13 @@ def add(commands: Any) -> None:
     given = analyse.add_mutually_exclusive_group(required=True)
     given.add_argument("--text", help="the text, exactly as the model is to read it")
     given.add_argument("--file", type=Path, help="a file in UTF-8 with one text a line; empty lines are passed over")
+    analyse.add_argument(
+        "--pair",
+        nargs="?",
+        const=True,
+        metavar="TEXT",
+        help="the second text of a pair; with --file and no TEXT: each line has two texts with a tab between them",
+    )
     analyse.add_argument("--out", required=True, type=Path, help="where to write; the ending says what (see below)")
     analyse.add_argument(
         "--attention", action="store_true", help="runs also hold all attention weights (they can be derived)"
@@ -102,14 +138,17 @@ def _index(given: str) -> int:
 
 def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     check_usage(parsed)
+    check_pair(parsed)
     check_words(parsed.derive)
     texts = list(read_texts(parsed))
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     with suggesting(parsed.model, settings):
         runs = Runs(settings, parsed.model, say, parsed.recent)
+        if parsed.pair is not None:
+            runs.check_pairs()
         check_location(parsed, parsed.model, runs.layers, runs.heads)
         suffix = parsed.out.suffix.lower()
-        output = Table(parsed.out, runs) if suffix == ".csv" else Files(parsed, suffix, runs)
+        output = Table(parsed.out, runs, parsed.pair is not None) if suffix == ".csv" else Files(parsed, suffix, runs)
         return _each(runs, output, texts, say)
 
 
@@ -142,14 +181,15 @@ def _say(line: str) -> None:
 
 def _one(runs: Runs, output: Table | Files, text: Text, lines: dict[str, int]) -> str:
     """Process one text; return what was done. `lines`: run → the first line of this command that has its text."""
-    key = runs.key(text.text)
+    texts = text.texts()
+    key = runs.key(*texts)
     if key in lines:
         return f"is the same text as line {lines[key]}, which is done"
     if output.has(key, text.line):
         lines[key] = text.line
         runs.list(key)
         return "is in the output already"
-    run, computed = runs.get(text.text)
+    run, computed = runs.get(*texts)
     path = output.write(run, text.line)
     lines[key] = text.line
     speed = runs.speed()
@@ -165,7 +205,7 @@ def read_texts(parsed: argparse.Namespace) -> Iterator[Text]:
         BadRequestError: the file cannot be read, is not UTF-8, or holds no text.
     """
     if parsed.file is None:
-        yield Text(1, parsed.text)
+        yield Text(1, parsed.text, parsed.pair)
         return
     try:
         content = parsed.file.read_bytes().decode("utf-8-sig")
@@ -173,7 +213,11 @@ def read_texts(parsed: argparse.Namespace) -> Iterator[Text]:
         raise BadRequestError(f"{parsed.file} cannot be read ({error.strerror}). Check --file.") from error
     except UnicodeDecodeError as error:
         raise BadRequestError(f"{parsed.file} is not UTF-8 (byte {error.start:,}). Save it as UTF-8.") from error
-    found = [Text(line, text) for line, text in enumerate(re.split(r"\r\n|\n|\r", content), start=1) if text.strip()]
+    found = [
+        Text(line, text, parsed.pair)
+        for line, text in enumerate(re.split(r"\r\n|\n|\r", content), start=1)
+        if text.strip()
+    ]
     if not found:
         raise BadRequestError(f"{parsed.file} holds no text. Write one text a line.")
     yield from found

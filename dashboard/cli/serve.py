@@ -20,12 +20,17 @@ def add(commands: Any) -> None:
     )
     serve.add_argument("--host", help="address to serve on (HOST)")
     serve.add_argument("--port", type=int, help="port to serve on (PORT)")
-    serve.add_argument("--path", help="path of the page's address, where a proxy serves it below one (DASHBOARD_PATH)")
+    serve.add_argument(
+        "--path",
+        dest="public_path",
+        help="path of the page's address, where a proxy serves it below one (DASHBOARD_PUBLIC_PATH)",
+    )
     serve.set_defaults(command=_serve)
 
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     from dashboard.web.serving import serve
 
-    chosen = {name: getattr(parsed, name) for name in ("host", "port", "path") if getattr(parsed, name) is not None}
+    names = ("host", "port", "public_path")
+    chosen = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
     return serve(replace(settings, **chosen), lambda line: print(line, flush=True))

@@ -70,6 +70,16 @@ class RunRequest:
         check_text(self.text)
         if self.text_pair is not None:
             check_text(self.text_pair)
+            both = sum(map(len, self.texts))
+            if both > LONGEST_TEXT:
+                raise BadTextError(
+                    f"The two texts have {both:,} characters together; {LONGEST_TEXT:,} is the most. Shorten them."
+                )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or both texts of a pair."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
 
     def key(self, fingerprint: str) -> str:
         """Return the run's permanent name: sha256 over the request and the weights' fingerprint, as 64 hex digits.

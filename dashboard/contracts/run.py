@@ -8,6 +8,8 @@ little whatever its size. Their names begin with the stream ("decoder", "encoder
                                  gives them, so in a pre-norm model the last one is past the final norm
     STREAM/residual_final        (token, hidden) float32, the residual stream before the final norm; absent if the last
                                  of hidden_states already is that, or if the family is not known
+    STREAM/segments              (token,) int8, of a pair of texts: 0 or 1, the text that a token belongs to, −1 for a
+                                 token that the tokenizer added
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
@@ -65,7 +67,7 @@ from dashboard.contracts.streams import (
     StreamName,
     check,
 )
-from dashboard.contracts.token import Token
+from dashboard.contracts.token import NO_SEGMENT, Token
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
 REMEMBERED = 64  # results of its own analysis that one run keeps
@@ -119,7 +121,8 @@ class ModelRun:
 
     def _stream(self, name: StreamName, rows: Sequence[Sequence[Any]], layers: int) -> Stream:
         tokens = [Token.from_row(row) for row in rows]
-        return Stream(self._part(name), tokens, layers, self.model.final_norm, self.model.title)
+        first = len(self.text) if len(self.texts) > 1 else None
+        return Stream(self._part(name), tokens, layers, self.model.final_norm, self.model.title, first)
 
     def _attention(self, kind: AttentionKind, recipes: Sequence[ScoreRecipe]) -> Attention:
         asks, answers = ENDS[kind]
@@ -140,6 +143,26 @@ class ModelRun:
         """The name of the file that the run was opened from on the page; None for a run of this server's own."""
         found = self._header.get("file")
         return str(found["name"]) if isinstance(found, Mapping) and "name" in found else None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or both texts of a pair; `Stream.segments` says which of them a token belongs to."""
+        return self.request.texts
+
+    @property
+    def source(self) -> str:
+        """What the tokens' offsets refer to: the texts, one after the other without anything between."""
+        return "".join(self.texts)
+
+    def span(self, position: int) -> tuple[int, int, int] | None:
+        """Return the text (0 or 1) of a token of the main stream, and its first and last (exclusive) character there.
+
+        None for a token that the tokenizer added.
+        """
+        self.check(token=position)
+        token, segment = self.tokens[position], int(self.main.segments[position])
+        shift = len(self.text) if segment == 1 else 0
+        return None if segment == NO_SEGMENT else (segment, token.start - shift, token.end - shift)
 
     def __len__(self) -> int:
         return len(self.tokens)

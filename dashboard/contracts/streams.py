@@ -15,7 +15,7 @@ import numpy as np
 
 from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys, attention_weights
 from dashboard.contracts.memory import Memory
-from dashboard.contracts.token import Token
+from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
 NO_TOKENS = "A run without tokens cannot be shown. Run its text again."
@@ -116,13 +116,24 @@ class Stream(Holder):
         name: "decoder" or "encoder". tokens: what the stream reads. layers: the number of layers.
         final_norm: whether the last of `hidden_states` is already past a final norm.
         hidden_states: per layer (token, hidden) float32; 0 is the embedding output.
+
+    Args:
+        first_text: characters of the first text of a pair, where the offsets of the second begin; None for one text.
     """
 
-    def __init__(self, part: Part, tokens: Sequence[Token], layers: int, final_norm: bool, title: str) -> None:
+    def __init__(
+        self,
+        part: Part,
+        tokens: Sequence[Token],
+        layers: int,
+        final_norm: bool,
+        title: str,
+        first_text: int | None = None,
+    ) -> None:
         if not tokens:
             raise RunShapeError(NO_TOKENS)
         super().__init__(part)
-        self.name = part.name
+        self.name, self._first_text = part.name, first_text
         self.tokens, self.layers, self.final_norm = tuple(tokens), layers, final_norm
         self.hidden_states = Layers(part, layers + 1)
         self._title = title
@@ -145,6 +156,19 @@ class Stream(Holder):
                 "Take hidden_states[-1], which is past that norm."
             )
         return self.hidden_states[-1]
+
+    @property
+    def segments(self) -> np.ndarray:
+        """(token,) int8: the text that each token belongs to, 0 or 1; −1 for a token that the tokenizer added."""
+        if self.has("segments"):
+            return self.array("segments", "the texts of the tokens")
+        return self.remember("segments", lambda: segments_of(self.tokens, self._first_text))
+
+    @property
+    def second_begins(self) -> int | None:
+        """The position of the first token of the second text; None in a run of one text."""
+        found = np.flatnonzero(self.segments == 1)
+        return int(found[0]) if len(found) else None
 
     def after_layer(self, layer: int) -> np.ndarray:
         """(token, hidden) float32: the residual stream after `layer`, before any final norm if the run has that."""

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
+
+NO_SEGMENT = -1  # of a token that the tokenizer added: it belongs to none of the texts
 UNREAD = 8  # index of `Token.unread` in a header row
 TokenSign = Literal["", "added", "continuation", "unknown", "mask"]
 
@@ -70,3 +73,21 @@ class Token:
         while more and not more[-1]:
             more.pop()
         return plain + more
+
+
+def segments_of(tokens: Sequence[Token], first: int | None) -> np.ndarray:
+    """Return (token,) int8: which text each token belongs to, 0 or 1; `NO_SEGMENT` for tokens that the tokenizer added.
+
+    Offsets say it: those of a second text continue from the end of the first. A token of no character just there
+    belongs to the second text if a separator comes right before it.
+
+    Args:
+        first: characters of the first text, None if there is only one.
+    """
+    found = np.full(len(tokens), NO_SEGMENT, np.int8)
+    for position, token in enumerate(tokens):
+        if token.given:
+            continue
+        begins = token.start == token.end == first and position > 0 and found[position - 1] != 0
+        found[position] = int(first is not None and (token.end > first or begins))
+    return found

@@ -43,7 +43,7 @@ class Provenance:
 def of_run(run: ModelRun, now: datetime | None = None) -> Provenance:
     """The provenance of a file about a whole run."""
     entries = (*_about(run), *_made(run, now))
-    return Provenance(entries, (_preview(run), _who(run), _when(run, now)))
+    return Provenance(entries, (*_previews(run), _who(run), _when(run, now)))
 
 
 def of_figure(
@@ -65,7 +65,7 @@ def of_figure(
     entries = (("Figure", figure), *_about(run), *location, *options, *_made(run, now))
     chosen = "; ".join(f"{name.lower()} {value}" for name, value in location)
     set_to = "; ".join(f"{name}: {value}" for name, value in (settings or {}).items())
-    brief = (_preview(run), _who(run), chosen, set_to, _when(run, now))
+    brief = (*_previews(run), _who(run), chosen, set_to, _when(run, now))
     return Provenance(entries, tuple(line for line in brief if line))
 
 
@@ -136,9 +136,12 @@ def _date(now: datetime | None) -> datetime:
     return now or datetime.now(UTC)
 
 
-def _preview(run: ModelRun) -> str:
-    text = " ".join(run.text.split())
-    return f"Text: {text if len(text) <= LONGEST_PREVIEW else text[: LONGEST_PREVIEW - 1] + '…'}"
+def _previews(run: ModelRun) -> list[str]:
+    """The beginning of each text, on a line of its own."""
+    texts = [" ".join(text.split()) for text in run.texts]
+    longest = LONGEST_PREVIEW // len(texts)
+    begins = (text if len(text) <= longest else text[: longest - 1] + "…" for text in texts)
+    return [f"{name}: {text}" for name, text in zip(("Text", "Second text"), begins, strict=False)]
 
 
 def _who(run: ModelRun) -> str:

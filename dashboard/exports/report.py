@@ -21,6 +21,7 @@ from dashboard.views.library import Library
 from dashboard.views.state import ViewState
 
 MOST_SURPRISAL = 12.0  # nats at which the strip's colours end
+DIVIDER = '<li class="second-begins" aria-label="Second text"></li>'
 LONGEST_STRIP = 600  # tokens of the strip; longer texts go under "Where this comes from"
 
 
@@ -44,7 +45,7 @@ def report(
             parts.append(f"<section><h2>{_text(title)}</h2><p>{_text(found)}</p></section>")
     provenance = _provenance(run, state, views, figures, server)
     body = [
-        f"<header><h1>{_text(run.model.title)}: <bdi>{_text(_short(run.text))}</bdi></h1>",
+        f"<header><h1>{_text(run.model.title)}: {_titles(run)}</h1>",
         f'<p class="caption">{_text(_sizes(run))}</p>{_warning(run)}</header>',
         "<main>",
         _strip(run, state.selection),
@@ -52,7 +53,9 @@ def report(
         provenance_part(provenance),
         "</main>",
     ]
-    return page(f"{run.model.title}: {isolated(_short(run.text))}", body, figures, provenance)
+    return page(
+        f"{run.model.title}: {' | '.join(isolated(_short(text)) for text in run.texts)}", body, figures, provenance
+    )
 
 
 def _warning(run: ModelRun) -> str:
@@ -122,14 +125,15 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
         number = f"<small>{'∞' if np.isinf(surprisal) else f'{surprisal:.2f}'}</small>" if len(run) <= 80 else ""
     token = run.tokens[index]
     label = _text(run_labels(run)[index])
-    notes = notes_of(token, run.text + (run.request.text_pair or ""))
+    notes = notes_of(token, run.source)
     title = "; ".join(
         [f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""), *notes]
     )
     classes = " ".join(part for part in ("tok", chosen) if part)
     line = '<li class="break" aria-hidden="true"></li>' if "\n" in run.tokens[index].text else ""
     current = ' aria-current="true"' if chosen == "selected" else ""
-    return f'<li class="{classes}"{style} title="{html.escape(title)}"{current}><bdi>{label}</bdi>{number}</li>{line}'
+    item = f'<li class="{classes}"{style} title="{html.escape(title)}"{current}><bdi>{label}</bdi>{number}</li>{line}'
+    return DIVIDER + item if index == run.main.second_begins else item
 
 
 def _surprisal(value: float) -> str:
@@ -143,6 +147,11 @@ def _sizes(run: ModelRun) -> str:
 def _short(text: str, longest: int = 80) -> str:
     line = quoted(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _titles(run: ModelRun) -> str:
+    """The beginning of the text, or of both texts."""
+    return " | ".join(f"<bdi>{_text(_short(text))}</bdi>" for text in run.texts)
 
 
 def _text(text: str) -> str:

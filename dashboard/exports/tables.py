@@ -18,8 +18,11 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from dashboard.contracts.table import Cell, Table
+import numpy as np
+
+from dashboard.contracts.table import Cell, Column, Table
 from dashboard.exports.provenance import Provenance
 
 MARK = "\ufeff"
@@ -72,8 +75,24 @@ def original(text: str) -> str:
     return text[1:] if _GUARDED.match(text) else text
 
 
+def with_segments(table: Table, segments: np.ndarray) -> Table:
+    """A table whose rows also say to which text their tokens belong, in columns at the end: 0 the first, 1 the second,
+    empty for a token that the tokenizer added.
+
+    Args:
+        segments: (token,) by position, as `Stream.segments`.
+    """
+    found = [(i, SEGMENT_OF[column.name]) for i, column in enumerate(table.columns) if column.name in SEGMENT_OF]
+    if not found:
+        return table
+    known: list[Cell] = [None if one < 0 else one for one in segments.tolist()]
+    rows = ((*cells, *(known[int(cells[i] or 0)] for i, _name in found)) for cells in table.rows)
+    return replace(table, columns=(*table.columns, *(Column(name) for _i, name in found)), rows=rows)
+
+
+SEGMENT_OF = {"Position": "Segment", "Query": "Query segment", "Key": "Key segment"}  # by the column of the positions
 TEXT_COLUMNS = (  # headings of columns that hold text, in every file
-    *("Text", "Run", "Token", "Label", "Likeliest", "Likeliest's label", "Notes"),
+    *("Text", "Second text", "Run", "Token", "Label", "Likeliest", "Likeliest's label", "Notes"),
     *("Query token", "Key token", "Query label", "Key label", "Place", "Came next", "Stands there"),
     "Pattern",
 )

@@ -48,6 +48,7 @@ COLUMNS = (
     Column("Perplexity"),
     Column("Text"),
 )
+OF_PAIRS = (Column("Segment"), Column("Second text"))  # further columns of a table of pairs
 PSEUDO = "Pseudo-perplexity"
 WHAT = MappingProxyType(
     {
@@ -65,18 +66,19 @@ PERPLEXITY = MappingProxyType(
         "encoder": "",
     }
 )
+SEGMENT = "0 in the first text, 1 in the second, empty for a token that the tokenizer adds"
 LINK = "ADDRESS-OF-THE-PAGE/?run=RUN&token=POSITION opens a row's run at its token, while the server keeps the run"
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may contain a lone return
 _ENTRY = re.compile(r"# ([^:\r\n]+): ([^\r\n]*)\r\n")
 
 
-def names_for(kind: str) -> list[str]:
+def names_for(kind: str, pairs: bool = False) -> list[str]:
     """The headings; a masked model's perplexity is a pseudo-perplexity, and is named so."""
-    names = [column.heading for column in COLUMNS]
+    names = [column.heading for column in (*COLUMNS, *(OF_PAIRS if pairs else ()))]
     return [PSEUDO if kind == "masked" and name == "Perplexity" else name for name in names]
 
 
-_NAMES = tuple(row(names_for(kind)) for kind in ("causal", "masked"))
+_NAMES = tuple(row(names_for(kind, pairs)) for pairs in (True, False) for kind in ("causal", "masked"))
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,13 @@ class Done:
 
     Attributes:
         runs: keys of the runs that are complete. size: number of valid bytes. head: the lines before the headings.
+        pairs: whether it is a table of pairs of texts.
     """
 
     runs: frozenset[str]
     size: int
     head: str = ""
+    pairs: bool = False
 
 
 def head_of(run: ModelRun) -> str:
@@ -103,9 +107,11 @@ def head_of(run: ModelRun) -> str:
         ("Rows", f"{WHAT[run.model.kind]}; inf: impossible, the model gives the token probability 0"),
         *((("Text as a whole", PERPLEXITY[run.model.kind]),) if PERPLEXITY[run.model.kind] else ()),
         ("Text", "in the first row of each text"),
+        *((("Segment", SEGMENT),) if len(run.texts) > 1 else ()),
         ("Link", LINK),
     )
-    return MARK + "".join(comment(name, value) for name, value in entries) + row(names_for(run.model.kind))
+    names = names_for(run.model.kind, len(run.texts) > 1)
+    return MARK + "".join(comment(name, value) for name, value in entries) + row(names)
 
 
 def rows_of(run: ModelRun, line: int) -> str:
@@ -114,13 +120,13 @@ def rows_of(run: ModelRun, line: int) -> str:
 
 
 def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
-    labels, source, whole = run_labels(run), run.text + (run.request.text_pair or ""), perplexity(run)
+    labels, source, whole = run_labels(run), run.source, perplexity(run)
     expected = [_expected(run, position) for position in range(len(run))]
     likeliest = iter(_likeliest_labels(run, expected))
     for (position, token), found in zip(enumerate(run.tokens), expected, strict=True):
         start = (line, run.key[:KEY], len(run), position, token.text, token.id)
         notes = "; ".join(notes_of(token, source))
-        text = (whole, None if position else run.text)
+        text = (whole, None if position else run.text, *_of_pair(run, position))
         if found is None or not found.finite:
             yield (*start, None, None, None, None, None, labels[position], None, notes, *text)
             continue
@@ -128,6 +134,14 @@ def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
         surprisal = None if actual is None else abs(actual.logprob)
         named = (best.text, 100 * best.probability, labels[position], next(likeliest))
         yield (*start, surprisal, found.actual_rank, found.entropy, *named, notes, *text)
+
+
+def _of_pair(run: ModelRun, position: int) -> tuple[Cell, ...]:
+    """The cells of `OF_PAIRS`; none for a run of one text."""
+    if len(run.texts) == 1:
+        return ()
+    segment = int(run.main.segments[position])
+    return None if segment < 0 else segment, None if position else run.texts[1]
 
 
 def _likeliest_labels(run: ModelRun, expected: Sequence[Prediction | None]) -> list[str]:
@@ -162,6 +176,7 @@ def done_in(content: bytes) -> Done:
     if not found:
         return Done(frozenset(), 0)
     body, names = min(found)
+    columns = len(next(csv.reader([names])))
     start = body + len(names)
     good, runs = start, set()
     lines = _LINES.findall(text, start)
@@ -170,12 +185,12 @@ def done_in(content: bytes) -> Done:
     for cells in reader:
         at += sum(map(len, lines[previous : reader.line_num]))
         previous = reader.line_num
-        if len(cells) != len(COLUMNS) or not lines[previous - 1].endswith("\n"):
+        if len(cells) != columns or not lines[previous - 1].endswith("\n"):
             break
         if int(cells[3]) == int(cells[2]) - 1:
             runs.add(cells[1])
             good = at
-    return Done(frozenset(runs), len(text[:good].encode()), text[:body])
+    return Done(frozenset(runs), len(text[:good].encode()), text[:body], columns > len(COLUMNS))
 
 
 def clash(head: str, model: str, fingerprint: str) -> str:

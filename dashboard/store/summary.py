@@ -13,7 +13,10 @@ PREVIEW = 120  # characters of the text
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of a list of saved runs; `text` has its white space collapsed, times are seconds since 1970."""
+    """One line of a list of saved runs; times are seconds since 1970.
+
+    `text`, and `pair`, the second text of a pair ("" if there is none), have their white space collapsed.
+    """
 
     key: str
     model: str
@@ -23,11 +26,13 @@ class RunSummary:
     bytes: int
     created: float
     used: float
+    pair: str = ""
 
     @classmethod
     def of(cls, key: str, header: Mapping[str, Any], status: os.stat_result) -> RunSummary:
         """Summarise a run's header and file; a header that is not one raises KeyError, TypeError or ValueError."""
-        model, text = header["model"], " ".join(str(header["request"]["text"]).split())
+        model, request = header["model"], header["request"]
+        text, pair = (" ".join(str(one or "").split()) for one in (request["text"], request.get("text_pair")))
         return cls(
             key=key,
             model=model["name"],
@@ -37,6 +42,7 @@ class RunSummary:
             bytes=status.st_size,
             created=_seconds(header.get("created"), status.st_mtime),
             used=status.st_mtime,
+            pair=pair,
         )
 
     @property

@@ -36,6 +36,9 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "heads": run.model.heads,
         "counts": run.counts(),
         "text": run.text,
+        "pair": run.request.text_pair,
+        "divider": run.main.second_begins,
+        "separator": typed_separator(run),
         "labels": run_labels(run),
         "leads": [lead_of(token) for token in run.tokens],
         "notes": {str(i): notes for i, notes in enumerate(_notes(run)) if notes},
@@ -53,7 +56,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "version": __version__,
         "stamp": run.stamp,
         "outdated": list(run.outdated),
-        "plain": run.request == RunRequest(run.request.model, run.text),
+        "plain": run.request == RunRequest(run.request.model, run.text, text_pair=run.request.text_pair),
         "file": run.file,
     }
 
@@ -70,7 +73,7 @@ def _patterns(run: ModelRun) -> list[list[list[Any]]] | None:
 
 def _notes(run: ModelRun) -> list[list[str]]:
     """What each token's marks mean."""
-    source = run.text + (run.request.text_pair or "")
+    source = run.source
     return [notes_of(token, source) for token in run.tokens]
 
 
@@ -107,11 +110,22 @@ def typed_masks(run: ModelRun) -> list[int]:
     return [i for i, token in enumerate(run.tokens) if token.sign == "mask"] if run.model.kind == "masked" else []
 
 
+def typed_separator(run: ModelRun) -> str | None:
+    """A typed token that the tokenizer itself puts behind a text ("[SEP]", "</s>"): whoever types it may mean a pair.
+    None if there is none, or if the run has two texts."""
+    if len(run.texts) > 1:
+        return None
+    own = {token.id for token in run.tokens[1:] if token.given}
+    return next(
+        (token.text.strip() for token in run.tokens if token.special and token.id in own and not token.given), None
+    )
+
+
 def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:
     """The example that `run` shows, if it is newly opened: an example starts at its own location, with default
     options."""
     same = before is not None and before.key == run.key
-    example = None if same else example_for(run.model.name, run.text)
+    example = None if same else example_for(run.model.name, *run.texts)
     return example if example is not None and example.token < len(run) else None
 
 

@@ -43,7 +43,7 @@ body:has(#page) .late{display:none}</style>
 <div class="late" role="status"><p>The page’s scripts have not arrived yet.
 They come from the same server as this line.</p>
 <p>If this stays: where a proxy serves the dashboard below a path, the dashboard must be started with that path, such as
-<code>DASHBOARD_PATH=/tools/dash/</code> (its README says how). Otherwise reload the page.</p></div>
+<code>DASHBOARD_PUBLIC_PATH=/tools/dash/</code> (its README says how). Otherwise reload the page.</p></div>
 <noscript><p>This page needs JavaScript.</p></noscript>"""
 LARGEST_REQUEST = 12_000_000  # bytes; the longest text as JSON fits, and no more
 
@@ -62,6 +62,11 @@ class Embedding:
     ancestors: tuple[str, ...]
     path: str
     public_path: str
+
+    @property
+    def in_front(self) -> str:
+        """The path of a proxy in front, which may strip it or pass it on; "/" for none."""
+        return self.public_path.removesuffix(self.path) + "/"
 
 
 def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.Dash:
@@ -90,7 +95,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
         assets_ignore=r".*LICENSE.*|.*\.md",
         background_callback_manager=ResidentWorkerManager(backend, store, settings, lambda: asker(visitors)),
         routes_pathname_prefix=embedding.path if embedding else "/",
-        requests_pathname_prefix=embedding.public_path if embedding else settings.path,
+        requests_pathname_prefix=embedding.public_path if embedding else settings.public_path,
         serve_locally=True,
         suppress_callback_exceptions=False,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
@@ -108,7 +113,7 @@ def create_app(settings: Settings, embedding: Embedding | None = None) -> dash.D
     answer_errors(app.server)
     guard(app.server, app.callback_map, app.config.routes_pathname_prefix.rstrip("/"))
     Compress(app.server)
-    app.server.wsgi_app = below(app.server.wsgi_app, "/" if embedding else settings.path)
+    app.server.wsgi_app = below(app.server.wsgi_app, embedding.in_front if embedding else settings.public_path)
     complete_setup(app)
     return app
 
@@ -133,7 +138,7 @@ def _secure(app: dash.Dash, services: Services, ancestors: Sequence[str]) -> Non
     secure(app.server, security_policy(app.csp_hashes(), ancestors), embedded=bool(ancestors))
     if services.visitors is not None:
         refuse_other_hosts(app.server, services.settings)
-        name_visitors(app.server, services.visitors, services.settings.path)
+        name_visitors(app.server, services.visitors, services.settings.public_path)
 
 
 def import_pandas() -> None:

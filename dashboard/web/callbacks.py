@@ -59,6 +59,7 @@ def _submit(app: Dash, services: Services) -> None:
         Input(ids.RUN, "n_clicks"),
         State(ids.MODEL, "value"),
         State(ids.TEXT, "value"),
+        State(ids.TEXT_PAIR, "value"),
         background=True,
         progress=Output(ids.PROGRESS_STATE, "data"),
         cancel=[Input(ids.CANCEL, "n_clicks")],
@@ -66,10 +67,21 @@ def _submit(app: Dash, services: Services) -> None:
         interval=services.settings.poll_milliseconds,
         prevent_initial_call=True,
     )
-    def submit(clicks: int, model: str, text: str) -> JobSpec:
-        request = RunRequest(model, text)
+    def submit(clicks: int, model: str, text: str, text_pair: str | None) -> JobSpec:
+        request = RunRequest(model, text, text_pair=paired(services, model, text_pair))
         check_tokens(services, request)
         return capture_job(services, request)
+
+
+def paired(services: Services, model: str, raw: str | None) -> str | None:
+    """The second text of a form; None if it is blank, or if the model takes one text, so that the page hides its box.
+
+    What is no text stays as it is: `RunRequest` refuses it.
+    """
+    if raw is None or (isinstance(raw, str) and not raw.strip()):
+        return None
+    known = isinstance(model, str) and bool(model)
+    return raw if not known or services.catalog.get(model).pairs else None
 
 
 def capture_job(services: Services, request: RunRequest) -> JobSpec:
@@ -85,8 +97,8 @@ def capture_job(services: Services, request: RunRequest) -> JobSpec:
 def check_tokens(services: Services, request: RunRequest) -> None:
     """Raise `TextTooLongError` at once if the tokens can be counted here; otherwise the worker counts them."""
     entry, most = services.catalog.admit(request.model), services.settings.max_tokens
-    check_characters(len(request.text), entry.title, entry.limit, most)
-    tokens = services.catalog.count_tokens(entry.name, request.text)
+    check_characters(sum(map(len, request.texts)), entry.title, entry.limit, most)
+    tokens = services.catalog.count_tokens(entry.name, request.text, request.text_pair)
     if tokens is not None:
         check_length(tokens, entry.title, entry.limit, most)
 

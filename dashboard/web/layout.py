@@ -27,6 +27,7 @@ from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
 from dashboard.web.model_picker import facts_of, line_of
 from dashboard.web.recent_panel import recent_slot
+from dashboard.web.second_text import add_button, second_composer
 from dashboard.web.tour import EXAMPLE, tour_box
 
 TITLE = "Transformer dashboard"
@@ -219,6 +220,7 @@ def _form() -> html.Section:
         className="composer-side",
         **frozen(
             _quiet("Edit", ids.EDIT_TEXT, hidden=True),
+            add_button(),
             html.Span("", id=ids.TOKEN_COUNT, className="token-count", **attributes(aria_live="off")),
             examples,
         ),
@@ -232,7 +234,8 @@ def _form() -> html.Section:
     run = html.Button(id=ids.RUN, className="btn run", n_clicks=0, **frozen(html.B("Run"), html.Kbd("Ctrl ↵")))
     cancel = html.Button(id=ids.CANCEL, className="btn cancel", n_clicks=0, **frozen(html.B("Cancel"), html.Kbd("Esc")))
     progress = html.Div(id=ids.PROGRESS, className="progress-line")
-    row = html.Div([composer, html.Div([run, cancel], className="run-box")], className="form-row")
+    texts = html.Div([composer, second_composer()], className="composers")
+    row = html.Div([texts, html.Div([run, cancel], className="run-box")], className="form-row")
     return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
 
 

@@ -27,7 +27,7 @@ def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None
 
 def facts_of(card: ModelCard, most: int) -> dict[str, Any]:
     """What the browser must know about a model before running it."""
-    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
+    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal", "pairs")
     found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, most)}
     return found | {"refusal": without_paths(card.refusal)}
 

@@ -186,7 +186,9 @@ def _watch(process_group: ProcessGroup) -> int:
             health = _health(address)
             if health and not up:
                 up = True
-                process_group.say(f"The dashboard is at {address}{process_group.settings.path[1:]}  (Ctrl+C stops it)")
+                process_group.say(
+                    f"The dashboard is at {address}{process_group.settings.public_path[1:]}  (Ctrl+C stops it)"
+                )
             if health and health.get("worker") == "ready":
                 ready = True
                 process_group.say(f"Model ready: {', '.join(health.get('models') or [])}")

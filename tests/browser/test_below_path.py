@@ -1,31 +1,26 @@
-"""The page below a path of its host, behind a real proxy that takes the path away, and behind one that leaves it."""
+"""The page below a path of its host, behind an nginx that takes the path away, and behind one that leaves it."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import http.server
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from dashboard.contracts.run import ModelRun
+from tests.support.nginx import Nginx, in_front, location
 from tests.support.person import Person
 from tests.support.server import ROOT, Server, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.fresh]
 PATH = "/tools/dash/"
-HOP = {"transfer-encoding", "connection", "content-length", "keep-alive"}
 
 
 @dataclass(frozen=True)
@@ -39,105 +34,20 @@ class Below(Server):
         return f"http://127.0.0.1:{self.front}{PATH}"
 
 
-@dataclass
-class Proxy:
-    """Passes on what is asked below `PATH`, with it or without; notes what was asked beside it and what failed."""
-
-    target: int
-    keeps: bool
-    port: int = 0
-    missed: list[str] = field(default_factory=list)
-
-    def handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle(self) -> None:
-                with contextlib.suppress(ConnectionError):  # the browser has left and takes no answer
-                    super().handle()
-
-            def pass_on(self) -> None:
-                if not self.path.startswith((PATH, PATH[:-1])):
-                    self.answer(404, [], b"another program's page")
-                    return
-                path = self.path if proxy.keeps else "/" + self.path.removeprefix(PATH)
-                sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                try:
-                    found = self.ask(path, sent)
-                except (OSError, http.client.HTTPException) as error:
-                    found = 502, [], repr(error).encode()
-                self.answer(*found)
-
-            def ask(self, path: str, sent: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=60)) as server:
-                    server.request(self.command, path, sent, dict(self.headers))
-                    reply = server.getresponse()
-                    kept = [(name, value) for name, value in reply.getheaders() if name.lower() not in HOP]
-                    return reply.status, kept, reply.read()
-
-            def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-                if status >= 400:
-                    proxy.missed.append(f"{status} {self.path}")
-                self.send_response(status)
-                for name, value in headers:
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = do_DELETE = do_HEAD = pass_on
-
-            def log_message(self, *_words: Any) -> None:
-                """Nothing: `missed` has what matters."""
-
-        return Handler
-
-
-class Front(http.server.ThreadingHTTPServer):
-    """A proxy's port. When it closes, so do the connections that a browser keeps open, and their threads end."""
-
-    daemon_threads = False  # they are waited for
-
-    def __init__(self, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
-        self.open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.open.add(request)
-        super().process_request(request, client_address)
-
-    def close_request(self, request: Any) -> None:
-        super().close_request(request)
-        self.open.discard(request)
-
-    def server_close(self) -> None:
-        for connection in tuple(self.open):
-            with contextlib.suppress(OSError):  # it has closed by itself
-                connection.shutdown(socket.SHUT_RDWR)
-        super().server_close()
-
-
 @contextmanager
-def proxied(target: int, keeps: bool) -> Iterator[Proxy]:
-    proxy = Proxy(target, keeps)
-    server = Front(proxy.handler())
-    proxy.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def proxied(target: int, keeps: bool, folder: Path) -> Iterator[Nginx]:
+    """An nginx that serves another program's pages, and the dashboard below `PATH`."""
+    port = free_port()
+    elsewhere = 'location / { return 404 "another program\'s page"; }'
+    server = f"server {{ listen 127.0.0.1:{port};\n{location(PATH, target, keeps)}{elsewhere} }}"
+    with in_front(server, port, folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def web(server: Server) -> Iterator[Server]:
     """A web process with the setting, on the queue and the runs of the other tests' server."""
-    settings = replace(server.settings, port=free_port(), path=PATH)
+    settings = replace(server.settings, port=free_port(), public_path=PATH)
     command = [
         sys.executable,
         "-m",
@@ -167,8 +77,10 @@ def web(server: Server) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("keeps", [False, True], ids=["path taken away", "path left"])
-def test_everything_works_below_a_path(browser: Browser, web: Server, causal: ModelRun, keeps: bool) -> None:
-    with proxied(web.settings.port, keeps) as proxy:
+def test_everything_works_below_a_path(
+    browser: Browser, web: Server, causal: ModelRun, keeps: bool, tmp_path: Path
+) -> None:
+    with proxied(web.settings.port, keeps, tmp_path) as proxy:
         server = Below(web.settings, web.process, web.store, web.catalog, proxy.port)
         context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
         person = Person(context.new_page(), server)
@@ -210,13 +122,13 @@ def test_everything_works_below_a_path(browser: Browser, web: Server, causal: Mo
             assert person.page.url.startswith(server.address + "?run=")
         context.close()
         assert person.unexpected() == []
-        assert proxy.missed == []
+        assert proxy.failed() == []
         assert [url for url in person.requests if not url.startswith((server.address[:-1], "data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize("keeps", [False, True], ids=["path taken away", "path left"])
-def test_an_address_of_nothing_leads_to_the_page(browser: Browser, web: Server, keeps: bool) -> None:
-    with proxied(web.settings.port, keeps) as proxy:
+def test_an_address_of_nothing_leads_to_the_page(browser: Browser, web: Server, keeps: bool, tmp_path: Path) -> None:
+    with proxied(web.settings.port, keeps, tmp_path) as proxy:
         server = Below(web.settings, web.process, web.store, web.catalog, proxy.port)
         page = browser.new_page()
         answer = page.goto(server.address + "no/such/page")
@@ -226,13 +138,13 @@ def test_an_address_of_nothing_leads_to_the_page(browser: Browser, web: Server, 
         page.goto(f"http://127.0.0.1:{proxy.port}{place}")
         expect(page.locator("#page")).to_be_visible()
         page.close()
-        assert proxy.missed == [f"404 {PATH}no/such/page"]
+        assert proxy.failed() == [f"404 {PATH}no/such/page"]
 
 
-def test_without_the_setting_the_page_says_what_is_missing(browser: Browser, server: Server) -> None:
-    with proxied(server.settings.port, keeps=False) as proxy:
+def test_without_the_setting_the_page_says_what_is_missing(browser: Browser, server: Server, tmp_path: Path) -> None:
+    with proxied(server.settings.port, False, tmp_path) as proxy:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{proxy.port}{PATH}")
-        expect(page.get_by_text("DASHBOARD_PATH=/tools/dash/")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("DASHBOARD_PUBLIC_PATH=/tools/dash/")).to_be_visible(timeout=30_000)
         page.close()
-        assert any("/assets/" in line for line in proxy.missed), "this proxy has other pages beside the dashboard"
+        assert any("/assets/" in line for line in proxy.failed()), "this proxy has other pages beside the dashboard"

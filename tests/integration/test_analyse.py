@@ -288,3 +288,62 @@ def test_speed_is_of_computing_alone_and_of_enough_tokens(
         "60 tokens",
         "60 tokens, 41 tokens/s",  # 123 tokens in 3 times one second
     ]
+
+
+def test_pairs_of_a_file_become_a_table_with_segments(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"{words(4)}\t{words(3, seed=2)}", "no tab here", f"{words(2)}\t", "a\tb\tc", f"{words(5)}\t{words(2)}"]
+    (folder / "pairs.tsv").write_text("\n".join(lines), encoding="utf-8")
+    out = folder / "pairs.csv"
+    command = ["analyse", "--model", str(folder / "bert"), "--file", str(folder / "pairs.tsv"), "--out", str(out)]
+    assert main([*command, "--pair"]) == 3
+    said = capsys.readouterr().err
+    assert "line 2 (2 of 5): the line has no tab. Put one between its two texts." in said
+    assert "line 3 (3 of 5): the line lacks its second text." in said
+    assert "line 4 (4 of 5): the line has 2 tabs." in said
+    rows = rows_in(out)
+    assert {row["Line"] for row in rows} == {"1", "5"}
+    first = [row for row in rows if row["Line"] == "1"]
+    _model, tokenizer = plain(folder / "bert", hf.AutoModelForMaskedLM)
+    encoding = tokenizer(words(4), words(3, seed=2))
+    assert [int(row["Vocabulary id"]) for row in first] == encoding["input_ids"]
+    found = [row["Segment"] for row in first]
+    assert found == ["" if one is None else str(one) for one in encoding.sequence_ids()]
+    assert (first[0]["Text"], first[0]["Second text"]) == (words(4), words(3, seed=2))
+    assert first[1]["Second text"] == ""
+
+    content = out.read_bytes()
+    assert main([*command, "--pair"]) == 3
+    assert out.read_bytes() == content, "what is there is not written again"
+    assert main(command) == 1
+    assert "holds rows of pairs of texts, and these would be of single texts" in capsys.readouterr().err
+    one = ["analyse", "--model", str(folder / "bert"), "--text", words(4), "--pair", words(3, seed=2)]
+    assert main([*one, "--out", str(folder / "pair.npz"), "--quiet"]) == 0
+    run = open_run(folder / "pair.npz")
+    assert run.key == first[0]["Run"]
+    assert run.texts == (words(4), words(3, seed=2))
+    assert run.main.segments.tolist() == [-1, 0, 0, 0, 0, -1, 1, 1, 1, -1]
+    assert "encoder/segments" in run.arrays
+
+
+def test_a_pair_for_a_model_of_one_text_is_refused_before_it_is_loaded(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["analyse", "--model", str(folder / "gpt2"), "--text", words(4), "--out", str(folder / "out.csv")]
+    assert main([*command, "--pair", words(3)]) == 1
+    said = capsys.readouterr().err
+    assert "gpt2 takes one text at a time" in said
+    assert "Reading" not in said
+    assert main([*command, "--pair"]) == 2
+    assert "--pair lacks the second text" in capsys.readouterr().err
+    (folder / "t.tsv").write_text("a\tb", encoding="utf-8")
+    of_a_file = [
+        "analyse",
+        "--model",
+        str(folder / "bert"),
+        "--file",
+        str(folder / "t.tsv"),
+        "--out",
+        str(folder / "o.csv"),
+    ]
+    assert main([*of_a_file, "--pair", "c"]) == 2
+    assert "Leave out its text" in capsys.readouterr().err

@@ -263,3 +263,14 @@ def test_what_sets_the_cookie_is_kept_by_nobody(app: dash.Dash) -> None:
     reply = app.server.test_client().get("/_dash-layout")
     assert "Set-Cookie" in reply.headers
     assert reply.headers["Cache-Control"] == "no-store"
+
+
+def test_a_pair_is_listed_with_both_texts_and_found_by_either(app: dash.Dash, settings: Settings) -> None:
+    header, arrays = make_parts("masked", second_at=3)
+    RunStore.from_settings(settings).save(header["key"], header, arrays)
+    client = someone(app)
+    open_run(client, header["key"])
+    [row] = client.get("/recent?search=on+it").get_json()["runs"]
+    assert (row["preview"], row["pair"]) == ("The cat sat", "on it.")
+    assert len(client.get("/recent?search=cat+it.").get_json()["runs"]) == 1
+    assert client.get("/recent?search=dog").get_json()["runs"] == []

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -20,6 +17,8 @@ import pytest
 from dashboard.settings import Settings
 from dashboard.store.visits import COOKIE, VisitorLists
 from tests.integration.test_web import environment, get, procfile, save_run, settings_in, started, wait_for_port
+from tests.support.nginx import in_front
+from tests.support.server import free_port
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,9 +134,7 @@ def test_an_answer_that_is_read_slowly_comes_whole(settings: Settings) -> None:
 @pytest.fixture
 def front(settings: Settings, tmp_path: Path) -> Iterator[int]:
     """The port of an nginx in front of the server, with the documented configuration."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     server = (ROOT / "docs" / "nginx.conf").read_text(encoding="utf-8")
     for written, ours in (
         ("listen 8080", f"listen 127.0.0.1:{port}"),
@@ -145,27 +142,8 @@ def front(settings: Settings, tmp_path: Path) -> Iterator[int]:
     ):
         assert server.count(written) == 1
         server = server.replace(written, ours)
-    server = server.replace("client_body_timeout 10s", "client_body_timeout 2s")
-    places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{name}_temp_path {tmp_path / name};\n" for name in places)
-    whole = f"daemon off;\npid {tmp_path / 'pid'};\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{server}\n}}\n"
-    (tmp_path / "nginx.conf").write_text(whole, encoding="utf-8")
-    command = [nginx(), "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-    process = subprocess.Popen(
-        [*command, "-g", f"user {os.environ.get('USER') or 'root'};"] if os.geteuid() == 0 else command
-    )
-    try:
-        wait_for_port(replace(settings, port=port), process)
+    with in_front(server.replace("client_body_timeout 10s", "client_body_timeout 2s"), port, tmp_path):
         yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def nginx() -> str:
-    own = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
-    found = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    return found or str(own)
 
 
 def test_nginx_takes_slow_clients_upon_itself(settings: Settings, front: int) -> None:

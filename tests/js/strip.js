@@ -2,7 +2,10 @@
 const { documentOf } = require("./elements");
 const { FIELDS, load } = require("./scripts");
 
-const PARTS = ["core", "components/labels", "components/announcer", "state/selection", "components/token-strip"];
+const PARTS = [
+  ...["core", "components/labels", "components/announcer", "components/pairs", "state/selection"],
+  "components/token-strip",
+];
 const INFO = {
   run: "r",
   kind: "causal",
@@ -18,6 +21,8 @@ const INFO = {
   surprisal: [null, 11.9, 0.04, null],
   impossible: [3],
   warning: null,
+  divider: null,
+  separator: null,
 };
 const LAYOUT = {
   page: "div",
@@ -56,6 +61,8 @@ function page(info = {}, selection = {}) {
   const history = { note() {}, canUndo: () => true, canRedo: () => false, go: (by) => steps.push(by) };
   const notices = [];
   Object.assign(app, { history, request() {}, notify: (notice) => notices.push(notice), notifyOver() {} });
+  app.modelOf = () => ({ pairs: true });
+  app.embedded = () => false;
   app.captions = () => app.stripCaption("");
   const all = { ...INFO, ...info };
   app.state.info = all;

@@ -254,3 +254,22 @@ test("values that are not finite are said", () => {
   ]);
   assert.deepEqual(page().notices, []);
 });
+
+test("a divider stands before the second text, and is no token", () => {
+  const { byId, tokens } = page({ pair: "had", divider: 3 });
+  const all = byId("tokens").children.map((node) => node.className.split(" ")[0]);
+  assert.deepEqual(all, ["token", "token", "token", "line-break", "second-begins", "token"]);
+  const [line] = byId("tokens").querySelectorAll("[role=separator]");
+  assert.equal(line.getAttribute("aria-label"), "Second text");
+  assert.equal(tokens().length, 4);
+});
+
+test("a typed separator leads to the second box, in a model that takes pairs", () => {
+  const { notices, app } = page({ separator: "[SEP]" });
+  assert.equal(notices.length, 1);
+  assert.match(notices[0].text, /^“\u2068?\[SEP\]\u2069?” in the text does not make a pair: .* Add a second text /);
+  app.modelOf = () => ({ pairs: false });
+  app.paint("run");
+  assert.equal(notices.length, 1);
+  assert.deepEqual(page().notices, []);
+});

@@ -41,6 +41,8 @@ EMPTY = """
     app.history.set(options);
     dash.set_props("model", { value: model });
     dash.set_props("text", { value: "" });
+    dash.set_props("text-pair", { value: "" });
+    setTimeout(app.resetPair, 50);
     for (const button of document.querySelectorAll("#notice button"))
         if (button.textContent === "Close") button.click();
     document.getElementById("announcer").textContent = "";
@@ -68,6 +70,7 @@ NOT_EMPTY = """
         "default options": Object.entries(options).every(([id, value]) => chosen[id] === value),
         "the first model": known && known.title === model,
         "no text": byId("text").value === "" && byId("text").clientHeight < 60,
+        "no second text": byId("text-pair").value === "" && byId("second-composer").hidden,
         "no tokens": byId("token-count").textContent.startsWith("0 of"),
         "the invitations": byId("page").classList.contains("empty") && byId("examples-card").checkVisibility(),
         "no steps": !dashboardApp.history.canUndo() && !dashboardApp.history.canRedo(),

@@ -86,6 +86,7 @@ def make_parts(
     outlier: bool = False,
     title: str = "Tiny model",
     text: str | None = None,
+    second_at: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of a run, as the store keeps them.
 
@@ -93,12 +94,13 @@ def make_parts(
         kind: what the model predicts. texts: one per token. layers, heads: sizes; two heads share a key head.
         masked: whether a masked model's run holds the prediction with each position masked.
         outlier: whether the first token's norm is far above the others'.
-        text: the source text, where it is not the tokens joined.
+        text: the source text, where it is not the tokens joined. second_at: the token with which a second text begins.
     """
     rng = np.random.default_rng(7)
     count = len(texts)
     key_heads = max(1, heads // 2)
-    request = RunRequest(model, "".join(texts) if text is None else text)
+    first, second = ("".join(part) for part in (texts[:second_at], texts[second_at or count :]))
+    request = RunRequest(model, first if text is None else text, text_pair=second or None)
     mask, stream = ("causal", "decoder") if kind == "causal" else ("full", "encoder")
     recipe = ScoreRecipe(1 / math.sqrt(D_HEAD), mask)  # type: ignore[arg-type]
     info = ModelInfo(

@@ -70,16 +70,27 @@ def test_every_setting_is_read_from_its_environment_name(item: dataclasses.Field
     ],
 )
 def test_a_path_has_a_slash_at_both_ends(raw: str, path: str) -> None:
-    assert Settings(path=raw).path == path
-    assert Settings.from_env(Settings(path=raw).to_env()).path == path
+    assert Settings(public_path=raw).public_path == path
+    assert Settings.from_env(Settings(public_path=raw).to_env()).public_path == path
 
 
 @pytest.mark.parametrize(
     "raw", ["http://host/x", "/a//b", "/a/../b", "/a b", "/a?b", "/a;b", '/"', "/a/%2e", "/é/", "/a\nb"]
 )
 def test_what_is_no_path_is_refused(raw: str) -> None:
-    with pytest.raises(SettingsError, match="DASHBOARD_PATH"):
-        Settings(path=raw)
+    with pytest.raises(SettingsError, match="DASHBOARD_PUBLIC_PATH"):
+        Settings(public_path=raw)
+
+
+def test_an_old_name_still_works_and_the_log_names_the_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    assert Settings.from_env({"DASHBOARD_PATH": "tools/dash"}).public_path == "/tools/dash/"
+    assert "DASHBOARD_PATH is now called DASHBOARD_PUBLIC_PATH" in caplog.text
+    caplog.clear()
+    both = {"DASHBOARD_PATH": "/old/", "DASHBOARD_PUBLIC_PATH": "/new/"}
+    assert Settings.from_env(both).public_path == "/new/"
+    child = Settings.from_env({"DASHBOARD_PATH": "/old/", **Settings(public_path="/old/").to_env()})
+    assert child.public_path == "/old/"
+    assert len(caplog.records) == 0, "a child that inherits both names does not repeat the line"
 
 
 def test_an_empty_variable_is_the_default() -> None:

@@ -257,7 +257,7 @@ def _verb(probability: float) -> str:
 
 def _end_of_text(run: ModelRun, position: int, longest: int = 20) -> tuple[str, str]:
     """The end of the text up to a token: "… " if it is cut, and the words."""
-    text = " ".join(run.text[: run.tokens[position].end].split())
+    text = " ".join(run.source[: run.tokens[position].end].split())
     if len(text) <= longest:
         return "", quoted(text or run.tokens[position].text)
     cut = text[-longest:]

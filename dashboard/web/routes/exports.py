@@ -32,7 +32,7 @@ from dashboard.exports.provenance import file_name
 from dashboard.exports.report import report, report_name
 from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
 from dashboard.exports.sheet import Sheet
-from dashboard.exports.tables import csv_of
+from dashboard.exports.tables import csv_of, with_segments
 from dashboard.figures.theme import theme_named
 from dashboard.store.exports import ExportFile, ExportRoom
 from dashboard.views.declaration import View
@@ -121,6 +121,8 @@ def _table(found: Standalone) -> Response:
     table = found.whole()
     if table is None:
         raise MissingArrayError("This figure has no table of numbers. Export it as PNG, SVG or HTML.")
+    if len(found.run.texts) > 1:
+        table = with_segments(table, found.run.main.segments)
     name = found.file_name("csv")
     return _answer(name) if _is_question() else _download(csv_of(table, found.provenance), "text/csv", name)
 

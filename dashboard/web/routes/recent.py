@@ -15,7 +15,7 @@ from flask import Blueprint, Response, jsonify, request
 from dashboard.contracts.request import is_run_key
 from dashboard.errors import BadRequestError
 from dashboard.store.run_store import RunStore
-from dashboard.store.summary import RunSummary
+from dashboard.store.summary import PREVIEW, RunSummary
 from dashboard.store.visits import LONGEST_NAME, SHELL, Visit, VisitorLists
 from dashboard.web.plain_line import plain_line
 from dashboard.web.security import own_json
@@ -76,12 +76,13 @@ def rows(store: RunStore, runs: dict[str, Visit], search: str) -> list[dict[str,
 
 
 def matches(summary: RunSummary, visit: Visit, words: list[str]) -> bool:
-    """Whether every word appears in the run's name, text or model."""
-    where = f"{visit.name}\n{summary.text}\n{summary.title}\n{summary.model}".casefold()
+    """Whether every word appears in the run's name, texts or model."""
+    where = f"{visit.name}\n{summary.text}\n{summary.pair}\n{summary.title}\n{summary.model}".casefold()
     return all(word in where for word in words)
 
 
 def _row(summary: RunSummary, visit: Visit) -> dict[str, Any]:
     fields = ("key", "model", "title", "preview", "tokens", "bytes", "created")
     told = {name: getattr(summary, name) for name in fields}
+    told["pair"] = summary.pair[:PREVIEW]
     return {**told, "name": visit.name, "pinned": visit.pinned, "opened": visit.opened}

@@ -37,10 +37,12 @@ def make_runs(services: Services) -> Blueprint:
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
             raise BadRequestError("Send JSON with model and text.")
         card = catalog.admit(raw["model"])  # what a run would refuse is not counted either
-        if len(raw["text"]) > longest_text(min(card.limit, settings.max_tokens)):
+        pair = raw.get("text_pair")
+        texts = [raw["text"], pair] if isinstance(pair, str) and pair.strip() and card.pairs else [raw["text"]]
+        if sum(map(len, texts)) > longest_text(min(card.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
-        text = raw["text"].encode("utf-8", "replace").decode()  # running the text rejects half a surrogate pair
-        return jsonify(_counted(catalog, card, text))
+        # running the text rejects half a surrogate pair
+        return jsonify(_counted(catalog, card, *(text.encode("utf-8", "replace").decode() for text in texts)))
 
     @routes.get("/run/<key>/heads.png")
     def _heads(key: str) -> Response:
@@ -61,11 +63,12 @@ def make_runs(services: Services) -> Blueprint:
     return routes
 
 
-def _counted(catalog: Catalog, card: ModelCard, text: str) -> dict[str, Any]:
-    """How many tokens a text has; if the model has no embedding for one, its position and the error of a run."""
-    if not text:
+def _counted(catalog: Catalog, card: ModelCard, text: str, text_pair: str | None = None) -> dict[str, Any]:
+    """How many tokens a text or a pair has; if the model has no embedding for one, its position and the error of a
+    run."""
+    if not text and text_pair is None:
         return {"tokens": 0}
-    found = catalog.count(card.name, text)
+    found = catalog.count(card.name, text, text_pair)
     if found.beyond is None:
         return {"tokens": found.tokens}
     why = found.beyond.sentence(card.title, card.vocabulary)

@@ -138,6 +138,7 @@ def parsed(**more: object) -> argparse.Namespace:
     values = {
         "file": None,
         "text": "x",
+        "pair": None,
         "out": Path("x.csv"),
         "attention": False,
         "layer": None,

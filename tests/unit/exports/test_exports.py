@@ -29,7 +29,7 @@ from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standalone, laid_out, names, picture_json, standalone, text_of
 from dashboard.exports.provenance import file_name, of_run
 from dashboard.exports.report import report
-from dashboard.exports.tables import comment, csv_of, guarded, original
+from dashboard.exports.tables import comment, csv_of, guarded, original, with_segments
 from dashboard.figures import attention as attention_figures
 from dashboard.figures.attention import attention_picture, shades
 from dashboard.figures.heads import heads_map
@@ -491,7 +491,8 @@ def test_another_revision_and_a_pair_are_named() -> None:
     assert entries["Revision"] == "abc123"
     known = of_run(ModelRun({**header, "source": "commit 93efa2f"}, arrays))
     assert dict(known.entries)["Revision"] == "abc123, commit 93efa2f"
-    assert "abc123, commit 93efa2f" in known.brief[1]
+    assert "abc123, commit 93efa2f" in known.brief[2]
+    assert known.brief[1] == "Second text: Second."
     assert entries["Second text"] == "Second."
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", entries["Exported"])
 
@@ -525,3 +526,26 @@ def test_the_selection_without_a_second_token() -> None:
     one = standalone("attention", state, VIEWS, OneRun(run))
     assert "Second token" not in dict(one.provenance.entries)
     assert len(one.paint(LIGHT).layout.shapes) == 1
+
+
+def test_a_report_of_a_pair_has_both_texts_and_a_divider_between_them() -> None:
+    run = make_run("masked", second_at=3)
+    page = report(state_of(run), VIEWS, OneRun(run))
+    assert re.search(r"<h1>[^:]*: <bdi>The cat sat</bdi> \| <bdi>on it\.</bdi></h1>", page)
+    strip = page[page.index('<ol class="strip">') : page.index("</ol>")]
+    before, after = strip.split('<li class="second-begins" aria-label="Second text"></li>')
+    assert (before.count("<bdi>"), after.count("<bdi>")) == (3, 3)
+    alone = make_run("masked")
+    assert 'class="second-begins"' not in report(state_of(alone), VIEWS, OneRun(alone))
+
+
+def test_tables_of_a_pair_say_the_segment_of_each_token() -> None:
+    segments = np.array([-1, 0, 1], np.int8)
+    rows = [(query, "a", key, "b", 0.5) for query in range(3) for key in range(3)]
+    names = [Column(name) for name in ("Query", "Query token", "Key", "Key token", "Weight")]
+    found = with_segments(Table("t", tuple(names), iter(rows), 9), segments)
+    assert [column.name for column in found.columns[5:]] == ["Query segment", "Key segment"]
+    known = (None, 0, 1)
+    assert list(found.rows) == [(*row, known[row[0]], known[row[2]]) for row in rows]
+    other = Table("t", (Column("Rank"),), [(1,)], 1)
+    assert with_segments(other, segments) is other

@@ -9,8 +9,16 @@ import pytest
 from dashboard.catalog.examples import EXAMPLES
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.views.run_info import LONGEST_DIFF, describe_run, location_in, opened_example, start_of
-from tests.support.synthetic import WORDS, make_run
+from dashboard.contracts.token import Token
+from dashboard.views.run_info import (
+    LONGEST_DIFF,
+    describe_run,
+    location_in,
+    opened_example,
+    start_of,
+    typed_separator,
+)
+from tests.support.synthetic import WORDS, make_parts, make_run
 
 
 def selected(run: ModelRun, token: int, layer: int = 1, head: int = 1, second: int | None = None) -> Selection:
@@ -166,3 +174,35 @@ def test_every_bad_place_is_named() -> None:
         "head “9”",
         "second token “9”",
     ]
+
+
+def test_a_pair_has_a_second_text_and_a_place_where_it_begins() -> None:
+    info = describe_run(make_run("masked", second_at=3))
+    assert (info["text"], info["pair"], info["divider"]) == ("The cat sat", " on it.", 3)
+    assert info["plain"], "the page's form can ask for it again"
+    alone = describe_run(make_run("masked"))
+    assert (alone["pair"], alone["divider"], alone["plain"]) == (None, None, True)
+
+
+def with_tokens(tokens: list[Token], **request: object) -> ModelRun:
+    header, arrays = make_parts("masked", [token.text for token in tokens])
+    header["tokens"] = {"encoder": [token.to_row() for token in tokens]}
+    return ModelRun({**header, "request": {**header["request"], **request}}, arrays)
+
+
+def test_only_a_typed_token_that_the_tokenizer_puts_behind_a_text_is_a_separator() -> None:
+    around = [Token(2, "[CLS]", 0, 0, special=True), Token(5, "a", 0, 1), Token(3, "[SEP]", 8, 8, special=True)]
+    for identifier, text, found in [(3, " [SEP]", "[SEP]"), (2, "[CLS]", None), (4, "[MASK]", None)]:
+        typed = Token(identifier, text, 1, 1 + len(text), special=True)
+        assert typed_separator(with_tokens([*around[:2], typed, around[2]])) == found
+    typed = Token(3, "[SEP]", 1, 6, special=True)
+    assert typed_separator(with_tokens([*around[:2], typed, around[2]], text_pair="b")) is None
+    assert typed_separator(with_tokens(around)) is None
+    assert typed_separator(with_tokens([Token(5, "a", 0, 1), typed])) is None, "this tokenizer adds none"
+
+
+def test_an_example_with_a_second_text_is_no_example() -> None:
+    example = EXAMPLES[2]
+    run = make_run("encoder", [example.text, " and another"], second_at=1, model=example.model)
+    assert run.text == example.text
+    assert opened_example(run, None) is None

@@ -53,7 +53,7 @@ def test_at_the_root_nothing_is_between() -> None:
 
 @pytest.mark.parametrize("asked", ["/tools/dash/nothing", "/nothing"], ids=["path left", "path taken away"])
 def test_an_address_of_nothing_names_the_pages_own_path(asked: str, tmp_path: Path) -> None:
-    app = create_app(Settings(cache_dir=tmp_path, path="tools/dash"))
+    app = create_app(Settings(cache_dir=tmp_path, public_path="tools/dash"))
     with app.server.test_client() as client:
         reply = client.get(asked)
         assert (reply.status_code, reply.mimetype) == (404, "text/plain")

@@ -2,7 +2,14 @@
 const { documentOf } = require("./elements");
 const { FIELDS, load } = require("./scripts");
 
-const PARTS = ["core", "components/labels", "components/announcer", "state/selection", "components/token-strip"];
+const PARTS = [
+  "core",
+  "components/labels",
+  "components/announcer",
+  "state/selection",
+  "components/strip-marks",
+  "components/token-strip",
+];
 const INFO = {
   run: "r",
   kind: "causal",
@@ -23,6 +30,7 @@ const LAYOUT = {
   page: "div",
   tokens: "div",
   "strip-legend": "span",
+  "strip-classes": "span",
   "strip-caption": "span",
   "strip-marks": "span",
   "selected-token": "span",

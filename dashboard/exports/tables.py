@@ -74,7 +74,7 @@ def original(text: str) -> str:
 TEXT_COLUMNS = (  # headings of columns that hold text, in every file
     *("Text", "Run", "Token", "Label", "Likeliest", "Likeliest's label", "Notes"),
     *("Query token", "Key token", "Query label", "Key label", "Place", "Came next", "Stands there"),
-    "Pattern",
+    *("Pattern", "Class"),
 )
 
 

@@ -29,6 +29,7 @@ from dashboard.figures.theme import (
 from dashboard.figures.tokens import axis_names, distinct
 
 LONGEST = 20  # characters of a label beside its bar
+LEAST_ROWS = 6  # rows for which there is room: two bars do not fill the figure
 WIDTH = 460  # approximate width of the tokens' axis, in pixels
 COLUMNS = (62, 126)  # pixels from the plot to the right edges of the columns of numbers
 
@@ -117,7 +118,7 @@ def _bars_layout(
         x["zerolinecolor"] = COLOURS.mark
     left = round(max(map(len, names), default=1) * CHARACTER_WIDTH) + 16
     margin = {"l": left, "r": COLUMNS[len(values) - 1] + 4, "t": 16 if pair else 2, "b": 22}
-    y = axis(range=[len(rows) - 0.5, -0.5], showticklabels=False)
+    y = axis(range=[max(LEAST_ROWS, len(rows)) - 0.5, -0.5], showticklabels=False)
     return {**base_layout(), "xaxis": x, "yaxis": y, "margin": margin, "barmode": "overlay", "meta": {"bars": told}}
 
 
@@ -134,7 +135,7 @@ def framed_classes(spec: Spec, shares: bool) -> go.Figure:
     title = "probability" if shares else "value"
     figure.update_layout(xaxis={"title": {"text": title, "standoff": 4, "font": {"size": 11}}})
     figure.update_layout(margin={"t": max(6, margin.t), "b": 42})
-    return figure.update_layout(width=margin.l + 420 + margin.r, height=max(120, 48 + 24 * rows + margin.t))
+    return figure.update_layout(width=margin.l + 420 + margin.r, height=48 + 24 * max(LEAST_ROWS, rows) + margin.t)
 
 
 def answer_bars(shares: np.ndarray, labels: Sequence[str], span: tuple[int, int] | None) -> Spec:
@@ -157,7 +158,9 @@ def answer_bars(shares: np.ndarray, labels: Sequence[str], span: tuple[int, int]
             for place, (label, value) in enumerate(zip(labels, values.tolist(), strict=True))
         ]
         data.append({**bar, **look, "y": (100 * values).tolist(), "name": name, "hovertext": texts})
-    y = axis(range=[0, 104], tickvals=[0, 50, 100], ticktext=["0", "50", "100 %"], showgrid=True)
+    top = next((most for most in (5, 10, 25, 50) if 100 * float(np.max(shares)) <= most), 100)
+    ticks = [0, top / 2, top]
+    y = axis(range=[0, 1.04 * top], tickvals=ticks, ticktext=["0", f"{ticks[1]:g}", f"{top} %"], showgrid=True)
     x, bottom = _token_axis(labels)
     layout = {**base_layout(), "xaxis": x, "yaxis": y, "margin": {"l": 44, "r": 8, "t": 6, "b": bottom}}
     layout |= {"barmode": "overlay", "meta": {"axes": {"x": "token"}, "first_layer": 0}}

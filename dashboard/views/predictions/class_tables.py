@@ -56,8 +56,9 @@ def _every_token(context: Context, head: ClassHead) -> Table:
     run = context.run
     shares = run.class_probabilities
     values = np.asarray(run.class_logits, dtype=np.float64) if shares is None else 100 * shares
-    unit = "" if shares is None else "%"
-    columns = [(Column(name, unit), values[:, index]) for index, name in enumerate(class_names(head.labels))]
+    names = class_names(head.labels)
+    heads = [Column(f"Value of {name}") if shares is None else Column(name, "%") for name in names]
+    columns = [(column, values[:, index]) for index, column in enumerate(heads)]
     return token_table(context, "Every token with all its labels", columns)
 
 

@@ -177,7 +177,7 @@ def _said(numbers: np.ndarray, head: ClassHead, names: Sequence[str]) -> str | N
         return None
     if head.scale == "softmax":
         return names[int(numbers.argmax())]
-    return "; ".join(names[index] for index in np.flatnonzero(numbers >= 50))
+    return "; ".join(names[index] for index in np.flatnonzero(numbers >= 50).tolist())
 
 
 def _likeliest_labels(run: ModelRun, expected: Sequence[Prediction | None]) -> list[str]:

@@ -91,6 +91,7 @@ interface Info {
   partial: number[];
   surprisal: (number | null)[] | null;
   impossible: number[];
+  classes: ClassMarks | null;
   warning: string | null;
   patterns: [Pattern, number][][] | null;
   pictures: boolean;
@@ -104,10 +105,19 @@ interface Info {
   start: Partial<Selection>;
   known?: { line: PickerLine; facts: ModelFacts } | null;
   options?: Options | null;
+  opens?: Options;
   opened?: boolean;
   via?: string | null;
   problem?: string | null;
   error?: undefined;
+}
+/** What a classifier says of each token: the end of its colour's name ("" for none), a word, and both in full. */
+interface ClassMarks {
+  what: string;
+  groups: string[];
+  colours: string[];
+  below: string[];
+  said: string[];
 }
 /** In place of a run: why there is none. */
 interface Failure {
@@ -825,6 +835,11 @@ interface App {
   svgLabel(node: Element, text: string, lead: number): void;
   surprisal(token: number): number | null;
   surprisalText(value: number, digits: number): string;
+  hasBelow(info: Info): boolean;
+  tokenMark(token: number): { colour: string; below: string; said: string };
+  markCaption(info: Info, brief?: boolean): string;
+  markLegend(info: Info): void;
+  openTabs(info: Info, controls: Control[]): Options | null;
   stripCaption(before: string): void;
   say(sentence: string): void;
   sayBeside(sentence: string): boolean;

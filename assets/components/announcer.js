@@ -37,6 +37,7 @@
     const before = said;
     const parts = [app.selectedWords()];
     if (value !== null && value !== undefined) parts.push(app.surprisalText(value, 1));
+    if (info.classes) parts.push(info.classes.said[selection.token]);
     if (typeof selection.second === "number") {
       try {
         parts.push(await weight({ ...selection, second: selection.second }, info));

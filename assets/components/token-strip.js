@@ -1,28 +1,13 @@
 /* The token strip and the selection bar. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const VALUES_UP_TO = 32;
   const AXES = /** @type {const} */ (["layer", "head"]); // what the steppers are of
   /** @type {HTMLElement[]} */ let marked = [];
   let scrolling = 0;
 
-  function shade(/** @type {number} */ surprisal) {
-    return Math.max(0, Math.min(6, Math.floor((surprisal / 12) * 7)));
-  }
-  const number = (/** @type {number | null} */ value) =>
-    value === null ? "–" : value === Infinity ? "∞" : value.toFixed(1);
-  /** A token's surprisal in nats; Infinity where the model gives it probability 0, null where there is none. */
-  app.surprisal = (token) => {
-    const { info } = /** @type {Shows} */ (app.state);
-    if (!info.surprisal) return null;
-    return info.impossible.includes(token) ? Infinity : info.surprisal[token];
-  };
-  app.surprisalText = (value, digits) =>
-    value === Infinity ? "impossible: surprisal ∞" : `surprisal ${value.toFixed(digits)} nats`;
-
   function draw(/** @type {Info} */ info) {
     const strip = app.byId("tokens");
-    const values = info.surprisal && info.labels.length <= VALUES_UP_TO;
+    const values = app.hasBelow(info);
     strip.classList.toggle("plain", !values);
     const breaks = new Set(info.breaks);
     const special = new Set(info.special);
@@ -33,16 +18,16 @@
       button.dataset.token = String(i);
       button.tabIndex = -1;
       button.setAttribute("aria-pressed", "false");
-      const surprisal = app.surprisal(i);
+      const { colour, below } = app.tokenMark(i);
       if (app.notes(i).length)
         button.setAttribute(
           "aria-label",
-          [app.isolated(text), values ? number(surprisal) : "", ...app.notes(i)].filter(Boolean).join(", "),
+          [app.isolated(text), values ? below : "", ...app.notes(i)].filter(Boolean).join(", "),
         );
-      const chip = app.make("span", "chip" + (surprisal === null ? "" : " surprisal-" + shade(surprisal)));
+      const chip = app.make("span", "chip" + (colour && ` ${colour}`));
       chip.append(...app.label(i).childNodes);
       button.append(chip);
-      if (values) button.append(app.make("span", "value", number(surprisal)));
+      if (values) button.append(app.make("span", "value", below));
       all.append(...app.dividerAt(i), button);
       if (breaks.has(i)) all.append(app.make("span", "line-break"));
     });
@@ -54,19 +39,15 @@
   app.stripCaption = function (before) {
     const info = app.state.info;
     const strip = app.byId("tokens");
-    const legend = app.byId("strip-legend");
     if (!info || !strip) return;
-    legend.hidden = !info.surprisal;
+    app.markLegend(info);
     const scrolls = strip.scrollHeight > strip.clientHeight + 2;
     strip.classList.toggle("scrolls", scrolls);
-    let text = "click one to select it, with shift for a second";
-    if (info.surprisal) {
-      text =
-        info.labels.length <= VALUES_UP_TO
-          ? "colour and number: surprisal, in nats (how unexpected the token was)"
-          : "colour: surprisal, in nats (how unexpected the token was); the number is on hover";
+    let text = app.markCaption(info) || "click one to select it, with shift for a second";
+    if (scrolls) {
+      const brief = app.markCaption(info, true);
+      text = (brief ? `${brief} · ` : "") + lines(strip) + "; follows the selected token";
     }
-    if (scrolls) text = (info.surprisal ? "colour: surprisal · " : "") + lines(strip) + "; follows the selected token";
     app.byId("strip-caption").textContent = before + text;
     app.byId("strip-marks").textContent = info.legend.join(" · ");
     app.byId("strip-marks").hidden = !info.legend.length;
@@ -260,9 +241,9 @@
   }
   function describe(/** @type {HTMLElement} */ button) {
     const token = Number(button.dataset.token);
-    const value = app.surprisal(token);
+    const { said } = app.tokenMark(token);
     /** @type {Line[]} */ const lines = [[app.label(token), ` ${token}`]];
-    if (value !== null && value !== undefined) lines.push(app.surprisalText(value, 2));
+    if (said) lines.push(said);
     lines.push(...app.notes(token));
     const box = button.getBoundingClientRect();
     app.tip(lines, box.left, box.bottom);

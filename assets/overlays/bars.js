@@ -1,6 +1,6 @@
 /*
- * Predictions: the tokens and numbers beside the bars (dashboard/figures/bar_texts.py), and hover. Plotly draws the
- * bars.
+ * Predictions and classes: the tokens and numbers beside the bars (dashboard/figures/bar_texts.py,
+ * classes.py), and hover. Plotly draws the bars.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -24,7 +24,7 @@
   }
   const barsOf = (/** @type {Graph} */ { layout }) => layout && layout.meta && layout.meta.bars;
 
-  app.overlays.set("prediction", {
+  /** @type {Overlay<any>} */ const overlay = {
     draw(over, what) {
       if (what !== "figure") return; // nothing here depends on the selection but the figure itself
       const { graph, svg } = over;
@@ -50,10 +50,12 @@
       return customdata ? { bar: customdata[row], mark: null, cursor: "" } : null;
     },
     lines({ bar }) {
+      if (bar.lines) return bar.lines;
       const lines = [`${app.isolated(bar.label)} · vocabulary id ${bar.id}`];
       if (bar.side) return [...lines, `${bar.side}: ${bar.known ? bar.probability.toPrecision(6) : bar.text}`];
       const log = bar.logprob === null ? "impossible" : `log-probability ${bar.logprob.toFixed(4)} nats`;
       return [...lines, `probability ${bar.probability.toPrecision(6)}`, log];
     },
-  });
+  };
+  for (const view of ["prediction", "classes"]) app.overlays.set(view, overlay);
 });

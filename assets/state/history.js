@@ -152,7 +152,8 @@
       if (info.error) return;
       landing = { run: info.run, replace: Boolean(info.opened) && info.via !== "recent" };
       // the controls may not be known yet
-      if (info.options) expected = { options: info.options, at: performance.now() };
+      const options = app.openTabs(info, app.address.controls);
+      if (options) expected = { options, at: performance.now() };
     },
 
     /** Open the run that is shown once more, with what is selected, and no step of its own. */

@@ -23,6 +23,7 @@ from dashboard import __version__
 from dashboard.capture import predictions
 from dashboard.capture.attention import Call, Recorder, check_supported, not_exposed, recording
 from dashboard.capture.captured import arrays_of, watching
+from dashboard.capture.class_head import class_logits
 from dashboard.capture.configuration import first_line
 from dashboard.capture.forward import Forward
 from dashboard.capture.loader import LoadedModel
@@ -121,8 +122,10 @@ def _inputs(
 
 
 def _remarks(loaded: LoadedModel, without: str | None) -> dict[str, Any]:
-    """Return the header fields that need content to appear: source, why nothing is predicted, unread weights."""
-    said = {"source": loaded.source, "no_predictions": without, "unread": list(loaded.unread)}
+    """Return the header fields that need content to appear: source, unread weights, what the model predicts if it
+    predicts no tokens."""
+    said: dict[str, Any] = {"source": loaded.source, "no_predictions": without, "unread": list(loaded.unread)}
+    said |= {"without": loaded.without, "classes": loaded.classes and loaded.classes.to_json()}
     return {name: value for name, value in said.items() if value}
 
 
@@ -141,7 +144,7 @@ def _why_no_predictions(loaded: LoadedModel) -> str | None:
     """Return why a run of this model counts as an encoder's; None if the run has predictions."""
     info = loaded.info
     if info.kind == "encoder":
-        return no_predictions(info.title, loaded.without)
+        return no_predictions(info.title, loaded.without, loaded.classes is not None)
     if info.kind == "masked" and loaded.tokenizer.mask_token_id is None:
         return f"{info.title} fills masked tokens, but its tokenizer has no mask token, so nothing can be masked here."
     if info.kind == "masked" and loaded.tokenizer.mask_token_id >= embedding_rows(loaded.model):
@@ -182,7 +185,7 @@ def _request(
 
 
 def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:
-    """Run one recorded forward of the base model, or of the whole model if its head is not verified."""
+    """Run one recorded forward of the base model, or of the whole model if its head is not verified, or classifies."""
     model, info = loaded.model, loaded.info
 
     def on_call(index: int) -> None:
@@ -192,7 +195,8 @@ def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Ten
     residuals: list[torch.Tensor] = []
     norm = norm_module(base_of(model), known.final_norm)
     keywords = {"use_cache": False} if info.kind == "causal" else {}
-    whole = info.kind != "encoder" and not known.has_head
+    predicts = info.kind != "encoder" and not known.has_head
+    whole = predicts or loaded.classes is not None
     hook = norm.register_forward_pre_hook(lambda _module, args: residuals.append(args[0])) if norm is not None else None
     try:
         with recording(model, recorder), watching(base_of(model)) as watched:
@@ -202,8 +206,8 @@ def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Ten
         if hook is not None:
             hook.remove()
     _check_calls(model, info, recorder.calls, outputs.hidden_states)
-    logits = logits_of(outputs) if whole else None
-    if whole and logits is None:
+    logits = logits_of(outputs) if predicts else None
+    if predicts and logits is None:
         raise UnsupportedModelError(
             f"{info.title} ({type(model).__name__}) gives no logits, so its predictions are unknown. Choose another "
             f"model."
@@ -214,6 +218,7 @@ def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Ten
         last=outputs.hidden_states[-1] if whole else outputs.last_hidden_state,
         residual=residuals[0] if residuals else None,
         logits=logits,
+        class_logits=None if loaded.classes is None else class_logits(outputs, loaded.classes),
         watched=watched,
     )
 

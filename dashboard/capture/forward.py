@@ -22,6 +22,7 @@ class Forward:
         residual: the residual stream after the last layer, before the final norm; None if there is no such norm, or if
             its place is not known, so that the last of `hidden_states` may be past it.
         logits: (1, token, vocabulary), only if the family's head is not verified.
+        class_logits: what a classification head says (`dashboard.capture.class_head.class_logits`); None without one.
         watched: what hooks of the files in dashboard/capture/captured/ kept, by name, in the order of the calls.
     """
 
@@ -30,6 +31,7 @@ class Forward:
     last: torch.Tensor
     residual: torch.Tensor | None
     logits: torch.Tensor | None
+    class_logits: torch.Tensor | None = None
     watched: Mapping[str, Sequence[torch.Tensor]] = field(default_factory=dict)
 
 

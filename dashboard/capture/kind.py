@@ -43,7 +43,7 @@ def kind_in_use(model: PreTrainedModel) -> ModelKind | None:
     rows = embedding_rows(model)
     ids = torch.arange(1, PROBE + 1, device=model.device).repeat(2, 1) % rows
     ids[1, -1] = 0
-    logits = logits_of(_probed(model, ids))
+    logits = logits_of(probed(model, ids))
     if (
         not isinstance(logits, torch.Tensor)
         or logits.ndim != 3
@@ -53,14 +53,15 @@ def kind_in_use(model: PreTrainedModel) -> ModelKind | None:
         return None
     if torch.isfinite(logits[:, 0]).any():
         return "causal" if _equal(*logits[:, 0].float()) else "masked"
-    states = getattr(_probed(model, ids, output_hidden_states=True), "hidden_states", None) or ()
+    states = getattr(probed(model, ids, output_hidden_states=True), "hidden_states", None) or ()
     for values in reversed(states[1:]):  # those of the last layer with finite values
         if torch.isfinite(values[:, 0]).any():
             return "causal" if _equal(*values[:, 0].float()) else "masked"
     return "causal" if any(getattr(module, "is_causal", False) for module in model.modules()) else "masked"
 
 
-def _probed(model: PreTrainedModel, ids: torch.Tensor, **more: bool) -> Any:
+def probed(model: PreTrainedModel, ids: torch.Tensor, **more: bool) -> Any:
+    """Return what a model gives for these ids; None if it fails."""
     with torch.inference_mode():
         try:
             return model(input_ids=ids, attention_mask=torch.ones_like(ids), return_dict=True, **more)

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from dashboard.capture.class_head import class_head
 from dashboard.capture.configuration import first_line, load_config, refuse_encoder_decoder
 from dashboard.capture.kind import judge_in_memory
 from dashboard.capture.spm import check_format, faithful
@@ -48,6 +49,7 @@ from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import Judgement
 from dashboard.catalog.sizes import most_tokens
 from dashboard.catalog.weight_headers import read_headers
+from dashboard.contracts.classes import ClassHead
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.model_info import ModelInfo, Without
 from dashboard.errors import (
@@ -71,7 +73,8 @@ class LoadedModel:
         model: in eval mode, on the CPU, gradients off; with a prediction head if the checkpoint has one.
         tokenizer: the model's own. info: its sizes. fingerprint: of its files, as in run keys.
         source: which published version it is ("commit …", "package … 0.1.2"); "" if unknown.
-        without: what an encoder is: a classifier, or an embedding model. unread: weights in its files that nothing
+        without: what an encoder is: a classifier, or an embedding model. classes: what a classifier's head classifies;
+            None if the model is none, or one of a kind that is not read. unread: weights in its files that nothing
             reads.
     """
 
@@ -81,6 +84,7 @@ class LoadedModel:
     fingerprint: str
     source: str = ""
     without: Without = ""
+    classes: ClassHead | None = None
     unread: tuple[str, ...] = ()
 
 
@@ -254,7 +258,8 @@ def _finish(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         limit=_limit(model, config, tokenizer),
     )
-    return LoadedModel(model, tokenizer, info, fingerprint, without=judged.without)
+    classes = class_head(model) if judged.without == "classifier" else None
+    return LoadedModel(model, tokenizer, info, fingerprint, without=judged.without, classes=classes)
 
 
 def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:

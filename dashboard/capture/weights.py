@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,18 @@ from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.auto_factory import _get_model_class
 
+from dashboard.capture import class_head
 from dashboard.capture.buffers import is_harmless
 from dashboard.capture.checkpoint import Checkpoint, Plan, opened, plan, unreadable
 from dashboard.capture.configuration import first_line
 from dashboard.catalog.description import read_config
-from dashboard.catalog.leftovers import Buffer, accepted, listed, unread
+from dashboard.catalog.leftovers import CLASSIFIER, Buffer, accepted, listed, unread
 from dashboard.catalog.memory import check_room
 from dashboard.catalog.prediction_head import Judgement, judge
 from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ModelError, UnsupportedModelError
 
-POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # a pooler reads hidden states and changes none
+POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # it reads hidden states and changes none
 AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "encoder": AutoModel}
 
 
@@ -41,21 +43,24 @@ def read_model(
         )
     with opened(folder, title) as checkpoint:
         judged = judge(raw, checkpoint.tensors)
-        model_class, text_config = _model_class(judged.kind, config, title)
+        if judged.classes and type(config) not in class_head.AUTO[judged.classes]._model_mapping:
+            judged = replace(judged, classes="")
+        model_class, text_config = _model_class(judged, config, title)
         plan = _plan(model_class, text_config, checkpoint, title)
-        left = _check_leftovers(plan, checkpoint, raw, title)
-        _check_slots(plan, checkpoint, title)
+        left = _check_leftovers(plan, checkpoint, raw, title, bool(judged.classes))
+        _check_slots(plan, checkpoint, title, judged.classes == "text")
         parameters, beside = plan.numbers()
         check_room(title, parameters, bound, beside)
         model = _load(model_class, text_config, {name: checkpoint.tensors[name] for name in plan.used()}, title)
         _check_buffers(left, checkpoint, model, title)
         used = plan.used()
-        return model, judged, unread(checkpoint.tensors, raw, used)
+        return model, judged, unread(checkpoint.tensors, raw, used, judged.classes)
 
 
-def _model_class(kind: ModelKind, config: PretrainedConfig, title: str) -> tuple[Any, PretrainedConfig]:
+def _model_class(judged: Judgement, config: PretrainedConfig, title: str) -> tuple[Any, PretrainedConfig]:
     """Return (transformers' class for this configuration and kind, the configuration of the part that is read)."""
-    mapping = AUTO[kind]._model_mapping
+    auto = class_head.AUTO[judged.classes] if judged.classes else AUTO[judged.kind]
+    mapping = auto._model_mapping
     if type(config) not in mapping:
         raise UnsupportedModelError(
             f"{title} ({config.model_type}) is of a family that is not read here. Choose another model."
@@ -75,12 +80,18 @@ def _plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint, ti
         ) from error
 
 
-def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any], title: str) -> dict[str, Buffer]:
-    """Return the leftover buffers that are still to be compared; raise if a weight would be lost or misread."""
+def _check_leftovers(
+    plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any], title: str, reads_classes: bool
+) -> dict[str, Buffer]:
+    """Return the leftover buffers that are still to be compared; raise if a weight would be lost or misread.
+
+    Args:
+        reads_classes: whether the plan has a classification head, so that no part of one may be left over.
+    """
     if plan.doubles:
         raise UnsupportedModelError(f"{title} holds two weights for one place: {listed(plan.doubles)}. Save it again.")
     entries = {name: accepted(name, checkpoint.tensors, raw) for name in plan.leftovers}
-    lost = [name for name, entry in entries.items() if entry is None]
+    lost = [name for name, entry in entries.items() if entry is None or (reads_classes and entry.what == CLASSIFIER)]
     if lost:
         raise UnsupportedModelError(
             f"{title} holds weights that its configuration gives no place: {listed(lost)}. Without them its numbers "
@@ -98,12 +109,13 @@ def _check_leftovers(plan: Plan, checkpoint: Checkpoint, raw: Mapping[str, Any],
     return {name: entry.buffer for name, entry in entries.items() if entry is not None and entry.buffer}
 
 
-def _check_slots(plan: Plan, checkpoint: Checkpoint, title: str) -> None:
+def _check_slots(plan: Plan, checkpoint: Checkpoint, title: str, reads_pooler: bool) -> None:
     """Refuse a checkpoint whose weights do not match its configuration, before allocating memory for missing ones."""
     unlike = plan.unlike(checkpoint)
     if unlike is not None:
         raise _wrong_shape(title, *unlike)
-    _refuse_lacking(title, plan.lacking())
+    lacking = plan.lacking()
+    _refuse_lacking(title, lacking if reads_pooler else _without_poolers(lacking))
 
 
 def _wrong_shape(title: str, name: str, theirs: Iterable[int], ours: Iterable[int]) -> ModelError:
@@ -112,8 +124,13 @@ def _wrong_shape(title: str, name: str, theirs: Iterable[int], ours: Iterable[in
     )
 
 
+def _without_poolers(names: Iterable[str]) -> list[str]:
+    """Leave out the weights of a pooler, which only heads for whole texts read."""
+    return [name for name in names if not POOLER_PLACE.search(name)]
+
+
 def _refuse_lacking(title: str, names: Iterable[str]) -> None:
-    lacking = sorted(name for name in names if not POOLER_PLACE.search(name))
+    lacking = sorted(names)
     if lacking:
         more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
         raise ModelError(f"The checkpoint of {title} lacks {lacking[0]}{more}. Download or save it again.")
@@ -150,5 +167,5 @@ def _load(model_class: Any, config: PretrainedConfig, tensors: dict[str, Any], t
     unlike = sorted(found["mismatched_keys"])
     if unlike:
         raise _wrong_shape(title, *unlike[0])
-    _refuse_lacking(title, found["missing_keys"])
+    _refuse_lacking(title, _without_poolers(found["missing_keys"]))
     return model

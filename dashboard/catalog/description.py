@@ -133,7 +133,8 @@ def _read_folder(folder: Path) -> ModelCard:
         reads_text=reads_text,
         refusal=adapter or _refusal(whole, family, folder) or damage,
         without=judged.without,
-        unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
+        classes=judged.classes,
+        unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole, classes=judged.classes)),
         vocabulary=vocabulary_in(config),
         pairs=_takes_pairs(folder, family, judged.kind),
     )

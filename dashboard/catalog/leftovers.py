@@ -12,10 +12,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 Buffer = Literal["", "mask", "large", "positions", "zeros", "rotary", "version"]
 POOLER, FURTHER = "pooler", "head for further tokens"
+CLASSIFIER, QUESTIONS = "classifier", "question-answering head"
+READS: Mapping[str, frozenset[str]] = MappingProxyType(  # what a classification head reads, by what it classifies
+    {
+        "": frozenset(),
+        "text": frozenset({CLASSIFIER, POOLER}),
+        "tokens": frozenset({CLASSIFIER}),
+        "answer": frozenset({CLASSIFIER, QUESTIONS}),
+    }
+)
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|layer|blocks|block)\.(\d+)\.")
 
 
@@ -50,10 +60,10 @@ ACCEPTED = (
     _accepted(r"discriminator_predictions\.(dense|dense_prediction)\.(weight|bias)", "replaced-token head"),
     _accepted(
         r"(pre_classifier|classifier(\.(dense|out_proj))?|score|classification_head(\.\w+)?)\.(weight|bias)",
-        "classifier",
+        CLASSIFIER,
     ),
-    _accepted(r"(head\.)?(dense|norm)\.(weight|bias)", "classifier", beside=r"classifier\.(weight|bias)"),
-    _accepted(r"(qa_outputs|splinter_qass\.[\w.]+)\.(weight|bias)", "question-answering head"),
+    _accepted(r"(head\.)?(dense|norm)\.(weight|bias)", CLASSIFIER, beside=r"classifier\.(weight|bias)"),
+    _accepted(r"(qa_outputs|splinter_qass\.[\w.]+)\.(weight|bias)", QUESTIONS),
     _accepted(r"(multiple_choice_head|sequence_summary)\.summary\.(weight|bias)", "multiple-choice head"),
     _accepted(r"v_head\.(summary\.)?(weight|bias|0\.weight|0\.bias|2\.weight|2\.bias)", "value head"),
     _accepted(r"(esm\.)?contact_head\.regression\.(weight|bias)", "contact head"),
@@ -99,17 +109,23 @@ def _is_further_layer(name: str, config: Mapping[str, Any]) -> bool:
     return layers <= int(found[1]) < layers + further
 
 
-def unread(names: Collection[str], config: Mapping[str, Any], used: Collection[str] = ()) -> tuple[str, ...]:
+def unread(
+    names: Collection[str], config: Mapping[str, Any], used: Collection[str] | None = None, classes: str = ""
+) -> tuple[str, ...]:
     """Return the accepted weights among `names`, a line for each kind: "pooler (bert.pooler.dense)".
 
     Args:
-        used: names that go into the model. A pooler counts as unread in any case, because nothing here reads it.
+        used: names that go into the model; None if that is not known, because nothing was loaded. A pooler counts as
+            unread unless a classification head reads it.
+        classes: what a classification head that is read classifies (`Judgement.classes`).
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
         entry = accepted(name, names, config)
-        entry = None if name in used and entry is not None and entry.what != POOLER else entry
-        if entry is not None:
+        if entry is None:
+            continue
+        goes = entry.what in READS[classes] if used is None else name in used
+        if not goes or (entry.what == POOLER and POOLER not in READS[classes]):
             groups.setdefault(entry.what, []).append(group(name))
     return tuple(f"{what} ({', '.join(dict.fromkeys(found))})" for what, found in groups.items())
 

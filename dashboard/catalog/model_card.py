@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dashboard.contracts.classes import ClassesOf
 from dashboard.contracts.model_info import ModelKind, Without
 
 Source = Literal["bundled", "folder", "gguf", "hub"]
@@ -29,8 +30,8 @@ class ModelCard:
         note: "" for a bundled model that is here; otherwise what choosing it means.
         monospace: its texts are formulas.
         source: where it comes from. refusal: why it cannot be run, as a clause, or "".
-        without: what it is if it predicts no tokens. unread: which weights in its files nothing reads ("pooler
-            (bert.pooler.dense)").
+        without: what it is if it predicts no tokens. classes: what a classifier classifies (`ClassHead.of`), if that
+            is read, or "". unread: which weights in its files nothing reads ("pooler (bert.pooler.dense)").
         vocabulary: how many embeddings its configuration gives it, 0 if unknown.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
             sound. pairs: it takes a pair of texts, which its tokenizer separates.
@@ -50,6 +51,7 @@ class ModelCard:
     source: Source = "hub"
     refusal: str = ""
     without: Without = ""
+    classes: ClassesOf | Literal[""] = ""
     unread: tuple[str, ...] = ()
     vocabulary: int = 0
     megabytes: int = 0
@@ -59,4 +61,11 @@ class ModelCard:
     @property
     def kind_word(self) -> str:
         """What the model predicts, in a word; "" if that is unknown."""
-        return "classifier" if self.without == "classifier" else self.kind or ""
+        if self.without == "classifier":
+            return {
+                "": "classifier",
+                "text": "classifier",
+                "tokens": "token classifier",
+                "answer": "answers questions",
+            }[self.classes]
+        return self.kind or ""

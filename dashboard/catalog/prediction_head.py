@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from dashboard.catalog.architecture import family_source
+from dashboard.contracts.classes import ClassesOf
 from dashboard.contracts.model_info import ModelKind, Without
 
 # weights of the heads that give logits over the vocabulary, in the families that can be captured
@@ -22,14 +24,30 @@ OVER_CLASSES = re.compile(
     r"(classifier|pre_classifier|classification_head|score|qa_outputs|discriminator_predictions|splinter_qass"
     r"|cls\.seq_relationship|sop_classifier)\..+"
 )
+OTHER = re.compile(r"(cls\.seq_relationship|discriminator_predictions|sop_classifier)\..+")  # of other kinds
+READ = re.compile(r"(classifier|pre_classifier|score|qa_outputs)\..+")  # of the heads that are read
+# weights that only heads of one kind have
+ONLY: Mapping[ClassesOf, re.Pattern[str]] = MappingProxyType(
+    {
+        "answer": re.compile(r"qa_outputs\..+"),
+        "text": re.compile(r"(pre_classifier|classifier\.(dense|out_proj))\..+"),
+    }
+)
+NAMED: Mapping[ClassesOf, str] = MappingProxyType(  # the ends of the names of transformers' classes
+    {"text": "ForSequenceClassification", "tokens": "ForTokenClassification", "answer": "ForQuestionAnswering"}
+)
+NAMED_OTHERWISE = re.compile(r"For(MultipleChoice|NextSentencePrediction|PreTraining)$|DoubleHeads")
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """`kind`: what the model predicts. `without`: what it is if it predicts no tokens; "" if it does."""
+    """`kind`: what the model predicts. `without`: what it is if it predicts no tokens; "" if it does. `classes`: what
+    its classification head classifies; "" if it has none, or one that is not read here.
+    """
 
     kind: ModelKind
     without: Without = ""
+    classes: ClassesOf | Literal[""] = ""
 
 
 def judge(config: Mapping[str, Any], names: Collection[str]) -> Judgement:
@@ -47,7 +65,7 @@ def judge(config: Mapping[str, Any], names: Collection[str]) -> Judgement:
     if any(OVER_THE_VOCABULARY.fullmatch(name) for name in names) and (masked or causal):
         return Judgement("masked" if masked else "causal")
     if has_classes(names):
-        return Judgement("encoder", "classifier")
+        return Judgement("encoder", "classifier", _classes(config, names))
     if causal and not masked and is_tied(config):
         return Judgement("causal")  # its input embedding is its head
     return Judgement("encoder", "embeddings")
@@ -56,6 +74,24 @@ def judge(config: Mapping[str, Any], names: Collection[str]) -> Judgement:
 def has_classes(names: Collection[str]) -> bool:
     """Whether some of these weights are a classifier's."""
     return any(OVER_CLASSES.fullmatch(name) for name in names)
+
+
+def has_other_classes(names: Collection[str]) -> bool:
+    """Whether some of these weights are those of a head whose classes are not read."""
+    return any(OTHER.fullmatch(name) for name in names)
+
+
+def _classes(config: Mapping[str, Any], names: Collection[str]) -> ClassesOf | Literal[""]:
+    """What a classifier classifies. The names of its weights tell it for some families; for the others, whose heads for
+    texts and for tokens have the same names, the name of its class must do.
+    """
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    if any(NAMED_OTHERWISE.search(name) for name in architectures) or not any(map(READ.fullmatch, names)):
+        return ""
+    for of, pattern in ONLY.items():
+        if any(map(pattern.fullmatch, names)):
+            return of
+    return next((of for of, end in NAMED.items() if any(name.endswith(end) for name in architectures)), "")
 
 
 def is_tied(config: Mapping[str, Any]) -> bool:
@@ -82,5 +118,5 @@ def _by_class(config: Mapping[str, Any], masked: bool) -> Judgement:
         if re.search(r"CausalLM|LMHead", name):
             return Judgement("causal")
         if re.search(r"Classification|QuestionAnswering|MultipleChoice|NextSentence", name):
-            return Judgement("encoder", "classifier")
+            return Judgement("encoder", "classifier", next((of for of, end in NAMED.items() if name.endswith(end)), ""))
     return Judgement("encoder", "embeddings")

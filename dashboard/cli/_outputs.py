@@ -188,6 +188,7 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
     from dashboard.contracts.selection import LOCATION, Selection
     from dashboard.exports.report import report
     from dashboard.views import all_views
+    from dashboard.views.cards import opening_tabs
     from dashboard.views.run_info import start_of
     from dashboard.views.state import ViewState
 
@@ -203,7 +204,8 @@ def _report(run: ModelRun, parsed: argparse.Namespace, runs: Runs) -> str:
         location["second"] = None
     views = all_views()
     selection = Selection.from_json({"run": run.key, **location})
-    state = ViewState(selection.checked(run), {view.name: options_of(view, asked) for view in views})
+    options = {view.name: options_of(view, asked) for view in views}
+    state = ViewState(selection.checked(run), options, opening_tabs(views, run))
     return report(state, views, _Chosen(run, runs), also=shown_in(views, run, state, asked))
 
 

@@ -38,6 +38,9 @@ GLOSSARY = MappingProxyType(
         "surprisal": "How unexpected a token is: −ln of its probability, in nats. A certain token has 0 nats, one with "
         "a probability of 50 % has 0.69 nats.",
         "prediction head": "The last part of a model. It makes the probabilities of all tokens from a hidden state.",
+        "classification head": "The last part of a classifier. It makes a logit for each of its labels from hidden "
+        "states.",
+        "logit": "A score before it is made into a probability: any number, larger for what is more likely.",
         "mask": "A stand-in that hides a token from the model, which then says what could stand there.",
         "logit lens": "Feeds the hidden state after each layer to the prediction head, as if that layer were the last.",
         "final prediction": "The token that is most likely after the last layer.",

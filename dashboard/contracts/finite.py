@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-Part = Literal["embeddings", "layer", "norm", "predictions"]
+Part = Literal["embeddings", "layer", "norm", "predictions", "classes"]
 NBSP = "\u00a0"
 
 
@@ -22,7 +22,7 @@ class NotFinite:
 
     Attributes:
         part: "embeddings"; "layer", in the attention or the states of `layer`; "norm", past the final norm;
-            "predictions".
+            "predictions"; "classes".
         layer: −1 for the embeddings; the number of layers for what comes after the last.
         values: "NaN", "∞" or "NaN and ∞". tokens: at how many positions, counted at the first place only. of: how many
             positions there are.
@@ -42,6 +42,7 @@ class NotFinite:
             "layer": f"from layer{NBSP}{self.layer} on",
             "norm": "after the final norm",
             "predictions": "in the predictions",
+            "classes": "in the classes",
         }[self.part]
         some = f", at {self.tokens} of {self.of} tokens" if self.tokens < self.of else ""
         return f"{where} ({self.values}{some})"
@@ -58,7 +59,7 @@ class NotFinite:
 def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str) -> NotFinite | None:
     """Find the first place in a run's arrays (dashboard/contracts/run.py) with a non-finite value, or None.
 
-    Checks the states of `stream`, its attention and the predictions.
+    Checks the states of `stream`, its attention, the predictions and the classes.
 
     It costs one sum over every hidden state, which is finite if all values are.
     """
@@ -78,6 +79,11 @@ def first_not_finite(arrays: Mapping[str, np.ndarray], layers: int, stream: str)
         found = _bad(arrays[f"{mode}/entropy"][:, None]) if f"{mode}/entropy" in arrays else None
         if found is not None:
             return NotFinite("predictions", layers, *found)
+    classes = arrays.get(f"{stream}/class_logits")
+    if classes is not None:
+        found = _bad(np.where(np.isneginf(classes), 0, classes).reshape(-1, classes.shape[-1]))
+        if found is not None:
+            return NotFinite("classes", layers, *found)
     return None
 
 

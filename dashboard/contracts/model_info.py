@@ -15,7 +15,8 @@ class ModelInfo:
 
     Attributes:
         name: catalog name, folder or hub id. title: the name shown to people. family: Hugging Face's `model_type`.
-        kind: "causal" (predicts the next token), "masked" (fills masked tokens), "encoder" (no prediction head).
+        kind: "causal" (predicts the next token), "masked" (fills masked tokens), "encoder" (predicts no tokens: an
+            embedding model or a classifier).
         layers, heads, key_heads, hidden_size, vocabulary, parameters: sizes; limit: the most tokens the model takes.
         final_norm: whether `hidden_states[-1]` is already past a final norm.
     """
@@ -34,8 +35,20 @@ class ModelInfo:
     final_norm: bool = False
 
 
-def no_predictions(title: str, without: Without = "embeddings") -> str:
-    """Say in a sentence why a model predicts no tokens."""
+def no_predictions(title: str, without: Without = "embeddings", classes: bool = False) -> str:
+    """Say in a sentence why a model predicts no tokens. `classes`: whether the run has those of a classifier."""
     if without == "classifier":
-        return f"{title} is a classifier; its classes are not shown yet. It has no token predictions."
+        return (
+            f"{title} is a classifier: it predicts classes, and no tokens."
+            if classes
+            else f"{title} is a classifier of a kind that is not read here, and has no token predictions."
+        )
     return f"{title} produces embeddings; it has no token predictions."
+
+
+def no_classes(title: str, kind: ModelKind, classifier: bool) -> str:
+    """Say in a sentence why a run has no classes."""
+    if classifier:
+        return f"{title} is a classifier of a kind that is not read here."
+    does = {"causal": "predicts the next token", "masked": "fills masked tokens", "encoder": "produces embeddings"}
+    return f"{title} {does[kind]}; it is not a classifier, so it has no classes."

@@ -21,7 +21,7 @@ from dashboard.contracts.table import Cell, Table
 from dashboard.exports.figures import Standalone
 from dashboard.exports.provenance import PROGRAM, Provenance
 from dashboard.figures.text import as_bdi, isolate_runs
-from dashboard.figures.theme import DARK, LIGHT, colours_of, in_theme
+from dashboard.figures.theme import DARK, LIGHT, Theme, colours_of, in_theme
 
 LONGEST_TABLE = 60  # rows of a table in a page
 NEEDS_EVAL = {"scatter3d", "surface", "mesh3d", "cone", "streamtube", "volume", "isosurface"}  # Plotly's WebGL charts
@@ -40,10 +40,17 @@ def _colouring() -> str:
 
 
 def _strip_colours() -> str:
-    """The strip's steps of surprisal, in light and dark."""
-    light = "".join(f'li[data-step="{i}"] {{ background: {colour}; }} ' for i, colour in enumerate(LIGHT.surprisal))
-    dark = "".join(f'li[data-step="{i}"] {{ background: {colour}; }} ' for i, colour in enumerate(DARK.surprisal))
+    """The strip's steps of surprisal, and its classes, in light and dark."""
+    light, dark = _grounds(LIGHT), _grounds(DARK)
     return f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n"
+
+
+def _grounds(theme: Theme) -> str:
+    classes = {str(i): colour for i, colour in enumerate(theme.classes)} | {"more": theme.hairline}
+    steps = {str(i): colour for i, colour in enumerate(theme.surprisal)}
+    rules = [f'li[data-step="{step}"] {{ background: {colour}; }}' for step, colour in steps.items()]
+    rules += [f'[data-class="{name}"] {{ background: {colour}; }}' for name, colour in classes.items()]
+    return " ".join(rules)
 
 
 def figure_page(found: Standalone) -> str:

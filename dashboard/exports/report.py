@@ -13,6 +13,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.exports.document import figure_part, page, provenance_part, table_part
 from dashboard.exports.figures import Standalone, all_standalone
 from dashboard.exports.provenance import Provenance, file_name, location_name, of_run
+from dashboard.figures.class_marks import COLOURED, ClassMarks, class_marks
 from dashboard.figures.text import as_bdi, isolated, quoted
 from dashboard.figures.theme import LIGHT
 from dashboard.figures.tokens import legend_of, notes_of, run_labels
@@ -91,13 +92,16 @@ def _provenance(
 
 
 def _strip(run: ModelRun, selection: Selection) -> str:
-    """The tokens in order, coloured by surprisal if the model has it; in a short text with the number under each."""
-    surprisal = run.surprisal
+    """The tokens in order, coloured by surprisal or class if the model has it; in a short text with the number, or in
+    any text with the class, under each."""
+    surprisal, classes = run.surprisal, class_marks(run)
     items = [
-        _item(run, i, selection, None if surprisal is None else float(surprisal[i]))
+        _item(run, i, selection, None if surprisal is None else float(surprisal[i]), classes)
         for i in range(min(len(run), LONGEST_STRIP))
     ]
-    if surprisal is None:
+    if classes is not None:
+        words = f"Colour and word: {classes.what}.{_legend(classes)}"
+    elif surprisal is None:
         words = "This model gives no surprisal here."
     else:
         words = f"Coloured by surprisal, 0 to {MOST_SURPRISAL:.0f} nats: how unexpected each token was."
@@ -115,7 +119,17 @@ def _strip(run: ModelRun, selection: Selection) -> str:
     )
 
 
-def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | None) -> str:
+def _legend(marks: ClassMarks) -> str:
+    """The groups of classes with their colours."""
+    named = [(str(place), name) for place, name in enumerate(marks.groups[:COLOURED])]
+    rest = marks.groups[COLOURED:]
+    named += [("more", ", ".join(rest))] if rest else []
+    return "".join(
+        f' <span class="group" data-class="{colour}">{_text(isolated(name))}</span>' for colour, name in named
+    )
+
+
+def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | None, classes: ClassMarks | None) -> str:
     known = surprisal is not None and not np.isnan(surprisal)
     chosen = "selected" if index == selection.token else "second" if index == selection.second else ""
     style = number = ""
@@ -123,16 +137,24 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
         step = int(min(1.0, surprisal / MOST_SURPRISAL) * (len(LIGHT.surprisal) - 1e-9))
         style = f' data-step="{step}"'
         number = f"<small>{'∞' if np.isinf(surprisal) else f'{surprisal:.2f}'}</small>" if len(run) <= 80 else ""
+    if classes is not None:
+        colour, below = classes.colour(index), classes.below[index]
+        style = f' data-class="{colour}"' if colour else ""
+        number = f"<small><bdi>{_text(below)}</bdi></small>" if below else "<small>&nbsp;</small>"
     token = run.tokens[index]
     label = _text(run_labels(run)[index])
     notes = notes_of(token, run.source)
     title = "; ".join(
-        [f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""), *notes]
+        [
+            f"token {index}" + (f", {_surprisal(surprisal)}" if known and surprisal is not None else ""),
+            *notes,
+            *([] if classes is None else [classes.said[index]]),
+        ]
     )
-    classes = " ".join(part for part in ("tok", chosen) if part)
+    names = " ".join(part for part in ("tok", chosen) if part)
     line = '<li class="break" aria-hidden="true"></li>' if "\n" in run.tokens[index].text else ""
     current = ' aria-current="true"' if chosen == "selected" else ""
-    item = f'<li class="{classes}"{style} title="{html.escape(title)}"{current}><bdi>{label}</bdi>{number}</li>{line}'
+    item = f'<li class="{names}"{style} title="{html.escape(title)}"{current}><bdi>{label}</bdi>{number}</li>{line}'
     return DIVIDER + item if index == run.main.second_begins else item
 
 

@@ -2,6 +2,8 @@
 
     "Line","Run","Tokens","Position","Token","Vocabulary id","Surprisal (nats)","Rank","Entropy (nats)","Likeliest", …
 
+A classifier's table has further columns: what it says of the text (the same in each row), or of each token.
+
 `Run` is the run's full key: `?run=RUN&token=POSITION` after the page's address opens the run at that token. Only the
 first row of each text holds `Text`, so that a long text is not repeated in every row.
 
@@ -13,17 +15,19 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
+from dashboard.contracts.classes import ClassHead
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Cell, Column
 from dashboard.exports.provenance import HERE, PROGRAM, revision_of
 from dashboard.exports.tables import DELIMITER, MARK, comment, row
+from dashboard.figures.classes import class_names
 from dashboard.figures.tokens import distinct, notes_of, run_labels, run_names, token_label
 from dashboard.store import upgrades
 
@@ -67,18 +71,27 @@ PERPLEXITY = MappingProxyType(
     }
 )
 SEGMENT = "0 in the first text, 1 in the second, empty for a token that the tokenizer adds"
+CLASSES = MappingProxyType(
+    {
+        "text": "the columns after Text are the model's classes for the text as a whole, the same in each row",
+        "tokens": "the columns after Text are the model's classes for the token",
+        "answer": "the columns after Text say how likely the answer starts and ends at the token",
+    }
+)
 LINK = "ADDRESS-OF-THE-PAGE/?run=RUN&token=POSITION opens a row's run at its token, while the server keeps the run"
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")  # as rows are written: a token may contain a lone return
 _ENTRY = re.compile(r"# ([^:\r\n]+): ([^\r\n]*)\r\n")
 
 
-def names_for(kind: str, pairs: bool = False) -> list[str]:
-    """The headings; a masked model's perplexity is a pseudo-perplexity, and is named so."""
+def names_for(kind: str, pairs: bool = False, head: ClassHead | None = None) -> list[str]:
+    """The headings; a masked model's perplexity is a pseudo-perplexity, and is named so. `head`: of a classifier."""
     names = [column.heading for column in (*COLUMNS, *(OF_PAIRS if pairs else ()))]
-    return [PSEUDO if kind == "masked" and name == "Perplexity" else name for name in names]
+    names = [PSEUDO if kind == "masked" and name == "Perplexity" else name for name in names]
+    return names if head is None else [*names, *(column.heading for column in _class_columns(head))]
 
 
-_NAMES = tuple(row(names_for(kind, pairs)) for pairs in (True, False) for kind in ("causal", "masked"))
+# more may follow on the line
+_NAMES = tuple(row(names_for(kind, pairs)).rstrip() for pairs in (True, False) for kind in ("causal", "masked"))
 
 
 @dataclass(frozen=True)
@@ -106,11 +119,12 @@ def head_of(run: ModelRun) -> str:
         (NUMBERS, str(run.header.get("numbers", upgrades.NUMBERS))),
         ("Rows", f"{WHAT[run.model.kind]}; inf: impossible, the model gives the token probability 0"),
         *((("Text as a whole", PERPLEXITY[run.model.kind]),) if PERPLEXITY[run.model.kind] else ()),
+        *((("Classes", CLASSES[run.class_head.of]),) if run.class_head is not None else ()),
         ("Text", "in the first row of each text"),
         *((("Segment", SEGMENT),) if len(run.texts) > 1 else ()),
         ("Link", LINK),
     )
-    names = names_for(run.model.kind, len(run.texts) > 1)
+    names = names_for(run.model.kind, len(run.texts) > 1, run.class_head)
     return MARK + "".join(comment(name, value) for name, value in entries) + row(names)
 
 
@@ -123,10 +137,11 @@ def _cells(run: ModelRun, line: int) -> Iterator[tuple[Cell, ...]]:
     labels, source, whole = run_labels(run), run.source, perplexity(run)
     expected = [_expected(run, position) for position in range(len(run))]
     likeliest = iter(_likeliest_labels(run, expected))
+    classes = _class_cells(run)
     for (position, token), found in zip(enumerate(run.tokens), expected, strict=True):
         start = (line, run.key[:KEY], len(run), position, token.text, token.id)
         notes = "; ".join(notes_of(token, source))
-        text = (whole, None if position else run.text, *_of_pair(run, position))
+        text = (whole, None if position else run.text, *_of_pair(run, position), *classes(position))
         if found is None or not found.finite:
             yield (*start, None, None, None, None, None, labels[position], None, notes, *text)
             continue
@@ -142,6 +157,40 @@ def _of_pair(run: ModelRun, position: int) -> tuple[Cell, ...]:
         return ()
     segment = int(run.main.segments[position])
     return None if segment < 0 else segment, None if position else run.texts[1]
+
+
+def _class_columns(head: ClassHead) -> list[Column]:
+    if head.of == "answer":
+        return [Column("Answer starts", "%"), Column("Answer ends", "%")]
+    names = class_names(head.labels)
+    if head.scale == "none":
+        return [Column(f"Value of {name}") for name in names]
+    return [Column("Class"), *(Column(name, "%") for name in names)]
+
+
+def _class_cells(run: ModelRun) -> Callable[[int], tuple[Cell, ...]]:
+    """What makes the cells of `_class_columns` for a token."""
+    head = run.class_head
+    if head is None:
+        return lambda _position: ()
+    shares, names = run.class_probabilities, class_names(head.labels)
+    values = np.asarray(run.class_logits, dtype=np.float64) if shares is None else 100 * shares
+
+    def cells(position: int) -> tuple[Cell, ...]:
+        numbers = values if head.of == "text" else values[position]
+        found: list[Cell] = [None if np.isnan(number) else float(number) for number in numbers]
+        return tuple(found) if head.of == "answer" or head.scale == "none" else (_said(numbers, head, names), *found)
+
+    return cells
+
+
+def _said(numbers: np.ndarray, head: ClassHead, names: Sequence[str]) -> str | None:
+    """The most likely class; of labels that apply each by itself, those of at least 50 %."""
+    if np.isnan(numbers).any():
+        return None
+    if head.scale == "softmax":
+        return names[int(numbers.argmax())]
+    return "; ".join(names[index] for index in np.flatnonzero(numbers >= 50).tolist())
 
 
 def _likeliest_labels(run: ModelRun, expected: Sequence[Prediction | None]) -> list[str]:
@@ -176,8 +225,8 @@ def done_in(content: bytes) -> Done:
     if not found:
         return Done(frozenset(), 0)
     body, names = min(found)
-    columns = len(next(csv.reader([names])))
-    start = body + len(names)
+    start = text.find("\n", body + len(names)) + 1 or len(text)
+    headings = next(csv.reader([text[body:start]]))
     good, runs = start, set()
     lines = _LINES.findall(text, start)
     reader = csv.reader(lines, delimiter=DELIMITER)
@@ -185,12 +234,12 @@ def done_in(content: bytes) -> Done:
     for cells in reader:
         at += sum(map(len, lines[previous : reader.line_num]))
         previous = reader.line_num
-        if len(cells) != columns or not lines[previous - 1].endswith("\n"):
+        if len(cells) != len(headings) or not lines[previous - 1].endswith("\n"):
             break
         if int(cells[3]) == int(cells[2]) - 1:
             runs.add(cells[1])
             good = at
-    return Done(frozenset(runs), len(text[:good].encode()), text[:body], columns > len(COLUMNS))
+    return Done(frozenset(runs), len(text[:good].encode()), text[:body], OF_PAIRS[0].heading in headings)
 
 
 def clash(head: str, model: str, fingerprint: str) -> str:

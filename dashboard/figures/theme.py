@@ -32,7 +32,7 @@ class Theme:
     Attributes:
         on_middle: of text on the middle of `weights` (figures/lens.py): ink in one theme, the surface's colour in the
             other.
-        lines: of lines beside ink and the accent.
+        lines: of lines beside ink and the accent. classes: grounds of tokens, one for each group of classes.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Theme:
     surprisal: tuple[str, ...]
     difference: tuple[str, ...]
     lines: tuple[str, ...]
+    classes: tuple[str, ...]
 
 
 LIGHT = Theme(
@@ -64,6 +65,7 @@ LIGHT = Theme(
     surprisal=("#F1F9F5", "#D2EFE2", "#B3E5CF", "#92DBBB", "#72CFA7", "#59BF94", "#3EB080"),
     difference=("#68288E", "#8D59B1", "#AF8CC9", "#D1BFE0", "#F2F3F6", "#C9C8B0", "#A19E71", "#7A7530", "#554F00"),
     lines=("#2151A2", "#0F766E", "#9333EA"),
+    classes=("#BFD9F7", "#F7CFA6", "#BCE5C6", "#DCCBF5", "#EBDD8C", "#F6C5D5"),
 )
 DARK = Theme(
     name="dark",
@@ -79,8 +81,15 @@ DARK = Theme(
     surprisal=("#242C29", "#253932", "#24453A", "#215241", "#1F5F49", "#216D52", "#247A5A"),
     difference=("#E0B7FF", "#B58BD4", "#826796", "#52465C", "#252628", "#4E4C32", "#79753C", "#A8A143", "#D8CF5F"),
     lines=("#7EC2F7", "#5EC9BA", "#C79BFF"),
+    classes=("#1D4470", "#5F3A16", "#1B5235", "#4B3674", "#514A10", "#682B44"),
 )
-SCALES = {"weights": "weight", "surprisal": "surprisal", "difference": "difference", "lines": "line"}
+SCALES = {
+    "weights": "weight",
+    "surprisal": "surprisal",
+    "difference": "difference",
+    "lines": "line",
+    "classes": "class",
+}
 PROPERTY = re.compile(r'(?<=style="color:)var\(--[a-z0-9-]+\)')  # in the markup of a label
 
 

@@ -5,8 +5,9 @@ A run's key never changes, so its file may be older than this program. A file's 
 its text again computes it again.
 
 To change the meaning of a stored value, add one line to `CORRECTIONS`. To add an array, add one line to `SCHEMAS`;
-a text must then be run again to get it, so older runs become outdated. To rename arrays or header fields, add one line
-to `SCHEMAS`, which makes no run outdated, and to `UPGRADES` the function that reads a file of the previous schema.
+a text must then be run again to get it, so older runs become outdated (with `lacks`, only those of some models). To
+rename arrays or header fields, add one line to `SCHEMAS`, which makes no run outdated, and to `UPGRADES` the function
+that reads a file of the previous schema.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.model_info import Without, no_predictions
 from dashboard.contracts.run_header import stamp_of, stream_of
 from dashboard.errors import NewerRunError
 
@@ -43,16 +45,25 @@ class Schema:
 
     Attributes:
         change: what is new since the previous schema, for people to read. adds: whether files of the previous schema
-            lack something.
+            lack something. lacks: which of them do, by the header as this version reads it; by default, all.
     """
 
     change: str
     adds: bool
+    lacks: Callable[[Header], bool] = lambda _header: True
 
+    def outdates(self, header: Header) -> bool:
+        """Whether a file of an earlier schema, with this header, lacks what is new."""
+        return self.adds and self.lacks(header)
+
+
+CLASSIFIER: Without = "classifier"
+WAS_CLASSIFIER = "is a classifier; its classes are not shown yet. It has no token predictions."  # in older headers
 
 SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("the first arrays", adds=True),
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
+    Schema("a classifier's classes are kept", adds=True, lacks=lambda header: header.get("without") == CLASSIFIER),
 )
 SHARED = ("given/", "masked/", "derived/", "vocabulary")  # prefixes of names without a stream
 # the name of masked predictions when they were the only derived result
@@ -95,6 +106,14 @@ def _with_streams(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     return found | ({"derived": derived} if derived else {}), Renamed(arrays, named)
 
 
+def _with_classifiers(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
+    """Upgrade a run from the time when only a sentence said that its model is a classifier."""
+    if not str(header.get("no_predictions") or "").endswith(WAS_CLASSIFIER):
+        return header, arrays
+    said = no_predictions(str(header["model"].get("title")), CLASSIFIER)
+    return header | {"without": CLASSIFIER, "no_predictions": said}, arrays
+
+
 def names_before(request: DerivedRequest) -> tuple[str, ...]:
     """Return the names under which earlier versions stored this derived result."""
     position = dict(request.parameters).get("position")
@@ -110,7 +129,7 @@ def request_of(run: str, name: str, metadata: Mapping[str, str]) -> DerivedReque
 
 
 # schema → function that reads its files as the next schema; a schema that only adds arrays needs none
-UPGRADES: Mapping[int, Upgrade] = MappingProxyType({1: _with_streams})
+UPGRADES: Mapping[int, Upgrade] = MappingProxyType({1: _with_streams, 2: _with_classifiers})
 NUMBERS = len(CORRECTIONS)
 SCHEMA = len(SCHEMAS)
 NEWER = (
@@ -145,5 +164,5 @@ def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]
     captured = found.get("captured_schema", schema)  # set in files that a version in between read and exported
     found |= {"schema": SCHEMA, "numbers": numbers} | ({} if captured == SCHEMA else {"captured_schema": captured})
     found.pop("outdated", None)
-    changes = [*(schema.change for schema in SCHEMAS[captured:] if schema.adds), *CORRECTIONS[numbers:]]
+    changes = [*(schema.change for schema in SCHEMAS[captured:] if schema.outdates(found)), *CORRECTIONS[numbers:]]
     return (found | {"outdated": changes} if changes else found), arrays

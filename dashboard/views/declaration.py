@@ -13,6 +13,7 @@ from dash.development.base_component import Component
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Table
 from dashboard.errors import MissingArrayError
 from dashboard.figures.spec import Spec
@@ -86,6 +87,7 @@ class View:
             draw. A view without an export uses `draw`.
         table: the numbers behind the figure (`Context.whole`). None if there is nothing to show.
         more: further figures that can be exported.
+        opens: whether its card opens with it instead of its first tab, for a run of this kind of model.
         selects: what can be selected in its figure: "points", whose `customdata` holds fields of the selection
             (`{"token": 3, "layer": 5}`); "axes", whose `layout.meta` says what its axes stand for
             (assets/overlays/axes.js); or "drawn", which the view's own script draws over it. selects_nothing: why
@@ -113,6 +115,7 @@ class View:
     reads: Callable[[Options], tuple[str, ...]] | None = None
     export_reads: Callable[[Options], tuple[str, ...]] | None = None
     more: tuple[Extra, ...] = ()
+    opens: Callable[[ModelRun], bool] | None = None
     selects: Literal["points", "axes", "drawn"] | None = None
     selects_nothing: str = ""
     adapts: bool = False

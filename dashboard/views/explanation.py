@@ -21,10 +21,13 @@ def named(tokens: ModelRun | Stream, index: int) -> Sentence:
 
 
 def without_predictions(run: ModelRun) -> Explanation:
-    """The explanation for a model without a prediction head."""
+    """The explanation for a model that predicts no tokens."""
+    makes: Sentence = ["Predictions are what a ", term("prediction head"), " makes of the last layer’s hidden states."]
+    if run.class_head is not None:
+        makes = ["Its ", term("classification head"), " makes classes of them instead: see the tab Classes."]
     return (
         [run.without_predictions],
-        ["Predictions are what a ", term("prediction head"), " makes of the last layer’s hidden states."],
+        makes,
         [
             "This run has the ",
             term("hidden states", "hidden state"),

@@ -24,5 +24,6 @@ def not_finite_message(run: ModelRun, otherwise: str) -> list[Any]:
         "layer": "The embeddings can still be seen." if last < 0 else f"Layers up to {last} can still be seen.",
         "norm": "Attention and hidden states before the final norm can still be seen.",
         "predictions": "Attention and hidden states can still be seen.",
+        "classes": "Attention and hidden states can still be seen.",
     }[broken.part]
     return [html.B(f"The values are not finite {broken.begins}."), html.P(rest)]

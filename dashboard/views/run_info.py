@@ -15,6 +15,7 @@ from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import LOCATION, Selection, apart
 from dashboard.errors import MissingArrayError
+from dashboard.figures.class_marks import class_marks
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 
 LONGEST_DIFF = 256  # tokens of an edit that are compared one by one; the cost grows with the product of the two lengths
@@ -47,6 +48,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "special": [i for i, token in enumerate(run.tokens) if token.special],
         "partial": [i for i, token in enumerate(run.tokens) if token.partial],
         "surprisal": None if surprisal is None else [round(float(v), 4) if np.isfinite(v) else None for v in surprisal],
+        "classes": _classes(run),
         "impossible": [] if surprisal is None else np.flatnonzero(np.isposinf(surprisal)).tolist(),
         "warning": None if run.not_finite is None else run.not_finite.sentence,
         "patterns": _patterns(run),
@@ -58,6 +60,21 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "outdated": list(run.outdated),
         "plain": run.request == RunRequest(run.request.model, run.text, text_pair=run.request.text_pair),
         "file": run.file,
+    }
+
+
+def _classes(run: ModelRun) -> dict[str, Any] | None:
+    """What a classifier of tokens says of each: groups with a colour, and words (figures/class_marks.py)."""
+    marks = class_marks(run)
+    if marks is None:
+        return None
+    colours = [marks.colour(token) for token in range(len(run))]
+    return {
+        "what": marks.what,
+        "groups": list(marks.groups),
+        "colours": colours,
+        "below": list(marks.below),
+        "said": list(marks.said),
     }
 
 

@@ -27,6 +27,7 @@ from dashboard.contracts.request import RunRequest, check_characters, check_leng
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, UnreadableRunError
+from dashboard.views.cards import opening_tabs
 from dashboard.views.declaration import View
 from dashboard.views.run_info import apart, describe_run, location_in, opened_example, start_of
 from dashboard.views.state import options_in, settings_of
@@ -177,7 +178,7 @@ def _run_info(app: Dash, services: Services, views: Sequence[View]) -> None:
         if ctx.triggered_id == ids.ADDRESS:
             info, problem = guarded(lambda: _from_address(services, views, address))
         elif isinstance(submitted, dict) and submitted.get("run"):
-            info, problem = guarded(lambda: _from_submit(services, submitted, selection))
+            info, problem = guarded(lambda: _from_submit(services, views, submitted, selection))
         else:
             return no_update
         if info is None:
@@ -186,7 +187,7 @@ def _run_info(app: Dash, services: Services, views: Sequence[View]) -> None:
         return {**info, "name": services.opened(info["run"]), "known": known}
 
 
-def _from_submit(services: Services, submitted: dict[str, Any], raw: object) -> dict[str, Any]:
+def _from_submit(services: Services, views: Sequence[View], submitted: dict[str, Any], raw: object) -> dict[str, Any]:
     run = services.store.open(str(submitted["run"]))
     before = selection = None
     if isinstance(raw, dict) and raw.get("run"):
@@ -196,7 +197,8 @@ def _from_submit(services: Services, submitted: dict[str, Any], raw: object) -> 
         except DashboardError:
             selection = None  # the previous run is no longer in the store, so there is nothing to carry over
     options: dict[str, Any] | None = {} if opened_example(run, before) else None  # examples use default options
-    return {**describe_run(run), "start": start_of(run, before, selection), "options": options}
+    opens = opening_tabs(views, run)
+    return {**describe_run(run), "start": start_of(run, before, selection), "options": options, "opens": opens}
 
 
 def _from_address(services: Services, views: Sequence[View], address: object) -> dict[str, Any]:
@@ -210,9 +212,11 @@ def _from_address(services: Services, views: Sequence[View], address: object) ->
     except RunNotFoundError as error:
         raise RunNotFoundError(GONE[via]) from error
     found, problems = location_in(run, address)
-    options, unknown = options_in(address, views)
+    opens = opening_tabs(views, run)
+    options, unknown = options_in({**opens, **address}, views)
     start, problem = apart({**start_of(run, None, None), **found}), " ".join([*problems, *unknown]) or None
-    return {**describe_run(run), "start": start, "options": options, "problem": problem, "opened": True, "via": via}
+    told = {"options": options, "opens": opens, "problem": problem, "opened": True, "via": via}
+    return {**describe_run(run), "start": start, **told}
 
 
 class _InBrowser:

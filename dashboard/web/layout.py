@@ -288,7 +288,8 @@ def _strip() -> html.Section:
         "Show its text again", ids.SHOWN_TEXT, title="Put the text of the run that is shown back into the box"
     )
     differs = html.Div([html.Span(""), back], id=ids.NOT_RUN, className="not-run")
-    head = html.Div([title, caption, differs, legend], className="strip-head")
+    classes = html.Div(id=ids.STRIP_CLASSES, className="legend classes-legend", hidden=True)
+    head = html.Div([title, caption, differs, legend, classes], className="strip-head")
     strip = html.Div(id=ids.TOKENS, className="tokens", role="group", **attributes(aria_label="Tokens of the text"))
     marks = html.P("", id=ids.STRIP_MARKS, className="caption strip-marks", hidden=True)
     return html.Section(className="strip", **attributes(aria_labelledby=ids.STRIP_TITLE), **frozen(head, strip, marks))

@@ -144,9 +144,17 @@ def test_a_head_that_the_checkpoint_lacks_is_left_off(settings: Settings, tmp_pa
     assert (type(loaded.model), loaded.info.kind) == (BertModel, "encoder")
 
 
-def test_a_classifier_is_read_as_its_encoder(settings: Settings, tmp_path: Path) -> None:
+def test_a_classifier_is_read_with_its_head(settings: Settings, tmp_path: Path) -> None:
     loaded = load_model(save(BertForSequenceClassification(BertConfig(**SMALL)), tmp_path / "classifier"), settings)
-    assert (type(loaded.model), loaded.info.kind) == (BertModel, "encoder")
+    assert (type(loaded.model), loaded.info.kind) == (BertForSequenceClassification, "encoder")
+
+
+def test_a_classifier_whose_files_do_not_say_what_it_classifies_is_read_as_its_encoder(
+    settings: Settings, tmp_path: Path
+) -> None:
+    whole = BertForSequenceClassification(BertConfig(**SMALL))
+    loaded = load_model(save(whole, tmp_path / "classifier", architectures=None), settings)
+    assert (type(loaded.model), loaded.info.kind, loaded.classes) == (BertModel, "encoder", None)
 
 
 def test_a_checkpoint_with_a_hole_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ const { FIELDS, load } = require("./scripts");
 
 const PARTS = [
   ...["core", "components/labels", "components/announcer", "components/pairs", "state/selection"],
+  "components/strip-marks",
   "components/token-strip",
 ];
 const INFO = {
@@ -28,6 +29,7 @@ const LAYOUT = {
   page: "div",
   tokens: "div",
   "strip-legend": "span",
+  "strip-classes": "span",
   "strip-caption": "span",
   "strip-marks": "span",
   "selected-token": "span",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
+from dashboard.contracts.classes import ENDS, ClassesOf, ClassHead, Scale
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.model_info import ModelInfo, ModelKind
@@ -87,6 +88,7 @@ def make_parts(
     title: str = "Tiny model",
     text: str | None = None,
     second_at: int | None = None,
+    classes: ClassHead | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of a run, as the store keeps them.
 
@@ -95,6 +97,7 @@ def make_parts(
         masked: whether a masked model's run holds the prediction with each position masked.
         outlier: whether the first token's norm is far above the others'.
         text: the source text, where it is not the tokens joined. second_at: the token with which a second text begins.
+        classes: what a classifier classifies.
     """
     rng = np.random.default_rng(7)
     count = len(texts)
@@ -130,6 +133,10 @@ def make_parts(
     if kind != "encoder":
         given = log_softmax(rng.normal(size=(count, VOCABULARY)))
         arrays |= prediction_arrays("given", given, [*ids[1:], None] if kind == "causal" else ids)
+    if classes is not None:
+        header |= {"without": "classifier", "classes": classes.to_json()}
+        logits = np.random.default_rng(23).normal(scale=2, size=classes.shape(count))
+        arrays[f"{stream}/class_logits"] = logits.astype(np.float32)
     if kind == "masked" and masked:
         arrays |= prediction_arrays("masked", log_softmax(rng.normal(size=(count, VOCABULARY))), ids)
     return header, arrays
@@ -148,6 +155,27 @@ def more_arrays(stream: str, layers: int, sizes: Mapping[str, int]) -> dict[str,
 def make_run(kind: ModelKind = "causal", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
     """A run of `make_parts`."""
     return ModelRun(*make_parts(kind, texts, **options))
+
+
+LABELS = ("O", "B-PER", "I-PER", "B-LOC")
+CLASSIFIERS: tuple[ClassesOf, ...] = ("text", "tokens", "answer")
+
+
+def head(of: ClassesOf, scale: Scale = "softmax", labels: Sequence[str] = LABELS) -> ClassHead:
+    """A classification head."""
+    return ClassHead(of, scale, ENDS if of == "answer" else tuple(labels))
+
+
+def make_classifier(of: ClassesOf = "tokens", texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
+    """A classifier's run."""
+    return make_run("encoder", texts, **{"classes": head(of), **options})
+
+
+def made_for(view: str, texts: Sequence[str] = WORDS, **options: Any) -> ModelRun:
+    """A run of which a view has something to show, with every derived result."""
+    return (
+        make_classifier("tokens", texts, **options) if view == "classes" else make_whole_run("causal", texts, **options)
+    )
 
 
 ENCODER_WORDS = ("Die", " Katze", " saß", " da", ".")

@@ -15,7 +15,10 @@ READS_MASKED = "The model reads the text once more, with this token masked."
 
 def no_predictions(run: ModelRun) -> list[Any]:
     """The message for a run of a model that has no token predictions."""
-    return [html.B(run.without_predictions), html.P("Attention and hidden states are available.")]
+    there = "Attention and hidden states are available."
+    if run.class_head is not None:
+        there = "The tab Classes shows its classes. Attention and hidden states are available, too."
+    return [html.B(run.without_predictions), html.P(there)]
 
 
 def being_computed(request: DerivedRequest, how: str = READS_MASKED) -> html.Div:

@@ -18,7 +18,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.views import all_views
 from dashboard.views.controls import SHOW, Control
 from dashboard.views.declaration import View
-from tests.support.synthetic import make_run, make_whole_run, values_of
+from tests.support.synthetic import CLASSIFIERS, make_classifier, make_run, make_whole_run, values_of
 
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 PLACES = frozenset(field.name for field in fields(Selection)) - {"stamp"}  # which capture is meant stands for the run
@@ -55,6 +55,7 @@ class NotedContext(Context):
 
 
 run_of = functools.cache(make_run)  # what a run remembers is computed once
+classifier_of = functools.cache(make_classifier)
 whole_of = functools.cache(make_whole_run)  # the same with its derived results
 
 
@@ -68,7 +69,7 @@ def read(function: Callable[[Context], Any], options: dict[str, Any], whole: boo
     """(fields of the selection, controls) that a function reads, of runs of every kind together."""
     places: set[str] = set()
     controls: set[str] = set()
-    for run in (made(kind) for kind in KINDS for made in (run_of, whole_of)):
+    for run in (*(made(kind) for kind in KINDS for made in (run_of, whole_of)), *map(classifier_of, CLASSIFIERS)):
         for context in contexts(run, options, whole):
             result = function(context)
             rows = getattr(result, "rows", None)  # of a table, which are made as they are read

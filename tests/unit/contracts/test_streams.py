@@ -287,7 +287,7 @@ def test_a_run_of_the_first_schema_is_read_by_todays_names_and_is_not_outdated_b
     plain = {name.removeprefix("encoder/"): array for name, array in arrays.items()}
     assert "query/0" in plain
     run = ModelRun(*upgraded(old, plain))
-    assert run.outdated == tuple(schema.change for schema in SCHEMAS[2:] if schema.adds)
+    assert run.outdated == tuple(schema.change for schema in SCHEMAS[2:] if schema.outdates(run.header))
     assert set(run.arrays) == set(arrays)
     np.testing.assert_array_equal(run.attention(1, 1), make_run("masked").attention(1, 1))
     assert run.prediction(2) == make_run("masked").prediction(2)

@@ -38,7 +38,7 @@ from dashboard.store.upgrades import made_now
 from dashboard.views import all_views
 from dashboard.views.library import context_of
 from dashboard.views.state import ViewState
-from tests.support.synthetic import OneRun, make_parts, make_run, masked_result, with_results
+from tests.support.synthetic import OneRun, made_for, make_parts, make_run, masked_result, with_results
 
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 HOSTILE = ("<script>alert(1)</script>", "=cmd|' /C calc'!A0", "</script>", "#tag", '"', "\n", "#FFFFFF")
@@ -325,7 +325,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figures_page_stands_alone_and_says_where_it_comes_from(name: str) -> None:
-    run = whole_run(texts=HOSTILE)
+    run = made_for(name, HOSTILE)
     one = found(name, run)
     content = figure_page(one)
     page = Page(content)

@@ -21,7 +21,7 @@ from dashboard.figures.labels import spread
 from dashboard.figures.theme import LIGHT, in_theme
 from dashboard.views import all_views
 from dashboard.views.state import ViewState
-from tests.support.synthetic import OneRun, make_whole_run
+from tests.support.synthetic import OneRun, made_for
 
 VIEWS = all_views()
 
@@ -72,7 +72,7 @@ def test_the_smallest_type_has_six_points() -> None:
 @pytest.mark.parametrize("width", [85, 170])
 @pytest.mark.parametrize("name", names(VIEWS))
 def test_every_figure_is_as_wide_as_its_paper(name: str, width: int) -> None:
-    run = make_whole_run()
+    run = made_for(name)
     query = {"run": run.key, "token": "3", "layer": "1", "head": "1", "second": "1"}
     found = standalone(name, ViewState.from_query(query, VIEWS), VIEWS, OneRun(run))
     picture: dict[str, Any] = json.loads(picture_json(found, LIGHT, Sheet(width)))

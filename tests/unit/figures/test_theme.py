@@ -71,7 +71,7 @@ def test_both_themes_name_the_same_properties() -> None:
 
 def test_every_swatch_class_has_its_colour() -> None:
     text = PALETTE.read_text()
-    for prefix, scale in (("weight", LIGHT.weights), ("surprisal", LIGHT.surprisal)):
+    for prefix, scale in (("weight", LIGHT.weights), ("surprisal", LIGHT.surprisal), ("class", LIGHT.classes)):
         for i in range(len(scale)):
             assert f".{prefix}-{i} {{ background: var(--{prefix}-{i}); }}" in text
 
@@ -92,8 +92,9 @@ def test_errors_can_be_read_on_their_ground(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
-def test_tokens_can_be_read_on_every_shade_of_surprisal(theme: Theme) -> None:
-    assert min(contrast(theme.ink, shade) for shade in theme.surprisal) >= 4.5
+def test_tokens_can_be_read_on_every_shade_of_surprisal_and_every_class(theme: Theme) -> None:
+    assert min(contrast(theme.ink, shade) for shade in (*theme.surprisal, *theme.classes, theme.hairline)) >= 4.5
+    assert min(contrast(theme.second_ink, ground) for ground in theme.classes) >= 4.5, "signs of white space"
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)

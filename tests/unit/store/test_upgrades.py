@@ -94,7 +94,7 @@ def test_a_header_without_numbers_has_the_first_ones() -> None:
     found, _same = upgraded(header, arrays)
     assert (found["schema"], found["numbers"]) == (SCHEMA, 1)
     assert sorted(found.get("outdated", ())) == sorted(
-        [*CORRECTIONS[1:], *(one.change for one in SCHEMAS[1:] if one.adds)]
+        [*CORRECTIONS[1:], *(one.change for one in SCHEMAS[1:] if one.outdates(found))]
     )
 
 

@@ -17,7 +17,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Table
 from dashboard.views import all_views, tables
 from dashboard.views.declaration import View
-from tests.support.synthetic import TOP, WORDS, make_run, make_whole_run, masked_result, results
+from tests.support.synthetic import TOP, WORDS, made_for, make_run, make_whole_run, masked_result, results
 
 KINDS: tuple[ModelKind, ...] = ("causal", "encoder", "masked")
 
@@ -64,7 +64,7 @@ def softmax_by_hand(run: ModelRun, layer: int, head: int) -> list[list[float | N
 @pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
 @pytest.mark.parametrize("whole", [False, True])
 def test_every_table_is_as_long_and_wide_as_it_says(view: View, kind: ModelKind, whole: bool) -> None:
-    run = make_whole_run(kind)
+    run = made_for(view.name) if kind == "causal" else make_whole_run(kind)
     options = {control.name: control.default for control in view.controls}
     assert view.table is not None, f"{view.name} has no table: every view says its numbers (View.table)"
     context = Context(run, select(run), options, whole=whole)

@@ -79,6 +79,9 @@ class Settings:
     results_megabytes: float = _setting(
         256.0, "size of all results that are derived from one run later; the least recently used leave"
     )
+    weights_megabytes: float = _setting(
+        150.0, "attention weights of one run, where they have to be stored; a longer text is refused"
+    )
     export_gigabytes: float = _setting(2.0, "room for files that are being made to be saved, of all visitors together")
     queue_runs: int = _setting(1000, "most runs that wait on this server; more are refused")
     queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")

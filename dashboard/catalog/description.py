@@ -24,6 +24,7 @@ from dashboard.catalog.leftovers import unread
 from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import judge
+from dashboard.catalog.refused_families import REFUSED
 from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in, vocabulary_in
 from dashboard.catalog.weight_headers import Headers, read_headers
 from dashboard.errors import ForeignFileError, ModelNotFoundError
@@ -35,7 +36,7 @@ _known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNO
 _looking, _reading = threading.Lock(), threading.Lock()
 LONGEST_CONFIG = 4_000_000  # bytes
 LONGEST_LINE = 2_000  # characters about one kind of unread weights
-PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
+PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "mpnet")
 
 
 def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
@@ -154,7 +155,9 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
         return f"transformers does not know its family ({family or 'none is named'})"
     if config.get("is_encoder_decoder"):
         return "encoder–decoder models (BART, T5) are not supported yet"
-    if not source.exposes:
+    if family in REFUSED:
+        return f"{family} {REFUSED[family].clause}"
+    if not source.exposes and not (source.masked or source.causal):
         return f"{family} does not expose its attention to transformers' attention interface"
     if config.get("quantization_config"):
         return "it is quantised, and only plain weights are read"

@@ -69,7 +69,8 @@ class Runs:
         from dashboard.capture.capture import capture_run
 
         loaded, started = self._load(), time.perf_counter()
-        run = capture_run(loaded, text, request=RunRequest(self.model, text))
+        most = self._settings.weights_megabytes
+        run = capture_run(loaded, text, request=RunRequest(self.model, text), weights_megabytes=most)
         self._seconds += time.perf_counter() - started
         self._tokens += len(run)
         self._store.save(run.key, run.header, run.arrays)

@@ -30,6 +30,7 @@ from dashboard.capture.model_probe import (
     ModelProbe,
     at_each_layer,
     base_of,
+    evaluating,
     keywords_of,
     model_probe,
     norm_module,
@@ -93,7 +94,7 @@ def capture_run(
     known = _known(loaded)
     if known.own is not None:
         check_weights(len(tokens), info.title, info.layers, info.heads, weights_megabytes)
-    with known.lock, torch.inference_mode():
+    with known.lock, evaluating(model), torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
         arrays = arrays_of(forward, stream)

@@ -103,7 +103,7 @@ def _find(
             raise refused(model, info.title, "it does not report the weights of every head and layer, token by token")
         if any(bool(((weights.float().sum(-1) - 1).abs() > _row_error(weights)).any()) for weights in theirs):
             raise refused(model, info.title, "the rows of its weights do not sum to 1")
-        masks = tuple(_mask(weights[0]) for weights in theirs)
+        masks = _masks([weights[0] for weights in theirs], "causal" if info.kind == "causal" else "full")
         reason = "none of its modules hands out the weights that it reports"
         for asks, outer in ((False, False), (True, False), (False, True), (True, True)):
             _, found = _watched(base, inputs, shape, asks)
@@ -165,11 +165,13 @@ def _is_same(
     own: OwnAttention,
     plain: Any,
 ) -> bool:
-    """Whether a recorded forward gives the weights and the hidden states of the plain one."""
+    """Whether a recorded forward gives the weights and the hidden states of the plain one; raises as `Recorder.keep`."""
     recorder = Recorder(info.title, lambda _index: None)
     try:
         with taking(model, base, recorder, own):
             outputs = base(**inputs, output_hidden_states=True, return_dict=True, **own.keywords)
+    except DashboardError:
+        raise
     except Exception:
         log.info("%s fails without its attention weights", type(model).__name__, exc_info=True)
         return False
@@ -230,9 +232,18 @@ def refused(model: PreTrainedModel, title: str, reason: str) -> UnsupportedModel
     )
 
 
-def _mask(weights: torch.Tensor) -> MaskKind:
-    """Return the mask of a layer's (head, query, key) weights: causal if no token attends to a later one."""
-    return "full" if bool(weights.triu(1).any()) else "causal"
+def _masks(layers: Sequence[torch.Tensor], otherwise: MaskKind) -> tuple[MaskKind, ...]:
+    """Return the mask of each layer's (head, query, key) weights: causal if no token attends to a later one.
+
+    A layer of values that are not finite has the mask of the layer before it, or `otherwise`.
+    """
+    masks: list[MaskKind] = []
+    for weights in layers:
+        if bool(torch.isfinite(weights).all()):
+            masks.append("full" if bool(weights.triu(1).any()) else "causal")
+        else:
+            masks.append(masks[-1] if masks else otherwise)
+    return tuple(masks)
 
 
 def _row_error(weights: torch.Tensor) -> float:
@@ -240,5 +251,8 @@ def _row_error(weights: torch.Tensor) -> float:
 
 
 def _same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    bound = EQUAL.get(theirs.dtype, 1e-2) * max(1.0, float(theirs.abs().max()))
-    return ours.shape == theirs.shape and bool(((ours.to(theirs) - theirs).abs() <= bound).all())
+    """Whether two tensors hold the same values, also where these are not finite."""
+    if ours.shape != theirs.shape:
+        return False
+    error = EQUAL.get(theirs.dtype, 1e-2)
+    return torch.allclose(ours.to(theirs), theirs, rtol=error, atol=error, equal_nan=True)

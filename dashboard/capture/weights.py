@@ -41,6 +41,8 @@ def read_model(
         )
     with opened(folder, title) as checkpoint:
         judged = judge(raw, checkpoint.tensors)
+        if any(name.startswith("lm_predictions.") for name in checkpoint.tensors):
+            config.legacy = False  # DeBERTa's own head, which its configurations do not mention
         model_class, text_config = _model_class(judged.kind, config, title)
         plan = _plan(model_class, text_config, checkpoint, title)
         left = _check_leftovers(plan, checkpoint, raw, title)

@@ -134,6 +134,7 @@ def _read_folder(folder: Path) -> ModelCard:
         without=judged.without,
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole)),
         vocabulary=vocabulary_in(config),
+        stores_weights=_stores_weights(family),
     )
 
 
@@ -164,6 +165,11 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
     if not has_vocabulary(folder):
         return "its folder has no tokenizer"
     return ""
+
+
+def _stores_weights(family: str) -> bool:
+    source = family_source(family)
+    return source is not None and not source.exposes
 
 
 def _limit(config: dict[str, Any], folder: Path) -> int:

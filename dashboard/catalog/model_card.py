@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dashboard.contracts.model_info import ModelKind, Without
+from dashboard.contracts.stored_weights import fitting_tokens
 
 Source = Literal["bundled", "folder", "gguf", "hub"]
 
@@ -32,6 +33,7 @@ class ModelCard:
         without: what it is if it predicts no tokens. unread: which weights in its files nothing reads ("pooler
             (bert.pooler.dense)").
         vocabulary: how many embeddings its configuration gives it, 0 if unknown.
+        stores_weights: its family computes its attention by itself, so that a run stores all attention weights.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
             sound.
     """
@@ -52,8 +54,17 @@ class ModelCard:
     without: Without = ""
     unread: tuple[str, ...] = ()
     vocabulary: int = 0
+    stores_weights: bool = False
     megabytes: int = 0
     reads_text: bool = True
+
+    def fitting_tokens(self, megabytes: float) -> int | None:
+        """Return the most tokens of a text whose stored weights take at most `megabytes`; None if none are stored, or
+        the model's sizes are unknown.
+        """
+        if not (self.stores_weights and self.layers and self.heads):
+            return None
+        return fitting_tokens(self.layers, self.heads, megabytes)
 
     @property
     def kind_word(self) -> str:

@@ -28,7 +28,14 @@ def check_weights(tokens: int, title: str, layers: int, heads: int, megabytes: f
     if tokens > fits:
         takes = BYTES * layers * heads * tokens**2 / 1e6
         raise TextTooLongError(
-            f"{tokens:,} tokens; {title} computes its attention by itself, so a run stores all of its weights. They "
-            f"would take {takes:,.0f} MB, and at most {megabytes:,.0f} MB are stored (DASHBOARD_WEIGHTS_MEGABYTES): "
-            f"{fits:,} tokens fit. Shorten the text."
+            f"{tokens:,} tokens; {fits:,} fit. {why_stored(title, megabytes)} This text's would take {takes:,.0f} MB. "
+            "Shorten it."
         )
+
+
+def why_stored(title: str, megabytes: float) -> str:
+    """Say in a sentence why a text of this model is limited."""
+    return (
+        f"{title} computes its attention by itself, so a run stores all attention weights: at most {megabytes:,.0f} MB "
+        "(DASHBOARD_WEIGHTS_MEGABYTES)."
+    )

@@ -9,7 +9,6 @@ update of transformers; a test says when it is due.
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "dashboard" / "catalog" / "refused_families.py"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- refused families: written by tests/support/refused_families.py -->", "<!-- end -->"
+OPENS, CLOSES = "REFUSED: Mapping[str, Refused] = MappingProxyType(\n    {\n", "    }\n)\n"
 SMALL = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "emb_dim", "embedding_size"), 32),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 2),
@@ -60,7 +60,8 @@ def families() -> Iterator[tuple[str, Any]]:
             continue
         made = CONFIG_MAPPING[name]
         known = made in MODEL_FOR_MASKED_LM_MAPPING or made in MODEL_FOR_CAUSAL_LM_MAPPING
-        if known and not made.sub_configs and not getattr(made, "is_encoder_decoder", False):
+        parts = set(made.sub_configs) & {"text_config", "vision_config", "audio_config"}
+        if known and not parts and not getattr(made, "is_encoder_decoder", False):
             yield name, made
 
 
@@ -106,28 +107,10 @@ def refused() -> dict[str, tuple[str, str]]:
     return {name: (title, reason) for name, (title, reason) in found.items() if reason is not None}
 
 
-def module_text(entries: Mapping[str, tuple[str, str]]) -> str:
-    """The module that the picker reads."""
-    return (
-        '"""Families that compute their attention by themselves and that capture cannot read, each with the reason.\n\n'
-        "Written by `python -m tests.support.refused_families`, which tries a small random model of each. No torch.\n"
-        '"""\n\nfrom __future__ import annotations\n\nfrom collections.abc import Mapping\n'
-        "from types import MappingProxyType\nfrom typing import NamedTuple\n\n\nclass Refused(NamedTuple):\n"
-        '    """`title`: the family\'s name for people. `reason`: why its attention cannot be read; "" if it has none."""'
-        "\n\n    title: str\n    reason: str\n\n    @property\n    def clause(self) -> str:\n"
-        '        """Say why the family is refused, to follow its name."""\n        if not self.reason:\n'
-        '            return "has no attention from token to token"\n'
-        '        return f"computes its attention by itself, and {self.reason}"\n\n\n'
-        "REFUSED: Mapping[str, Refused] = MappingProxyType(\n    {\n"
-        + "".join(f'        "{name}": Refused("{title}", "{reason}"),\n' for name, (title, reason) in entries.items())
-        + "    }\n)\n"
-    )
-
-
-def formatted(text: str) -> str:
-    """Python as ruff writes it."""
-    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(MODULE), "-"]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+def module_text(entries: Mapping[str, tuple[str, str]], module: str) -> str:
+    """The module that the picker reads, with `entries` in its table."""
+    rows = "".join(f'        "{name}": Refused("{title}", "{reason}"),\n' for name, (title, reason) in entries.items())
+    return f"{module.split(OPENS)[0]}{OPENS}{rows}{CLOSES}"
 
 
 def readme_text(entries: Mapping[str, tuple[str, str]], readme: str) -> str:
@@ -148,10 +131,10 @@ def readme_text(entries: Mapping[str, tuple[str, str]], readme: str) -> str:
 def main() -> None:
     """Write both."""
     entries = refused()
-    MODULE.write_text(formatted(module_text(entries)), encoding="utf-8")
+    MODULE.write_text(module_text(entries, MODULE.read_text(encoding="utf-8")), encoding="utf-8")
     README.write_text(readme_text(entries, README.read_text(encoding="utf-8")), encoding="utf-8")
     for name, (_title, reason) in entries.items():
-        print(f"{name}: {reason or 'no attention heads'}")
+        sys.stdout.write(f"{name}: {reason or 'no attention heads'}\n")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def _is_same(
     own: OwnAttention,
     plain: Any,
 ) -> bool:
-    """Whether a recorded forward gives the weights and the hidden states of the plain one; raises as `Recorder.keep`."""
+    """Whether a recorded forward gives the weights and the hidden states of the plain one."""
     recorder = Recorder(info.title, lambda _index: None)
     try:
         with taking(model, base, recorder, own):

@@ -24,8 +24,10 @@ def known_model(catalog: Catalog, name: str, settings: Settings) -> dict[str, An
 
 
 def facts_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
-    """What the browser must know about a model before running it. `limit`: the most tokens of a text; `limited_by`: why,
-    if that is neither the model's own limit nor the server's.
+    """What the browser must know about a model before running it.
+
+    `limit` is the most tokens of a text; `limited_by` says why, if that is neither the model's own limit nor the
+    server's.
     """
     fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
     found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, settings.max_tokens)}

@@ -84,6 +84,9 @@ class Settings:
     results_megabytes: float = _setting(
         256.0, "size of all results that are derived from one run later; the least recently used leave"
     )
+    weights_megabytes: float = _setting(
+        150.0, "attention weights of one run, where they have to be stored; a longer text is refused"
+    )
     export_gigabytes: float = _setting(2.0, "room for files that are being made to be saved, of all visitors together")
     upload_megabytes: float = _setting(
         256.0, "largest run file that a visitor may open on the page; 0: none at all", none=True

@@ -59,6 +59,7 @@ interface ModelFacts {
   here: boolean;
   limit: number | null;
   monospace?: boolean;
+  limited_by?: string;
   refusal?: string | null;
   pairs?: boolean;
 }

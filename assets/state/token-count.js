@@ -24,7 +24,7 @@
     node.title = unknown
       ? unknown.why
       : over
-        ? "Too long for this model: shorten the text, or choose another model."
+        ? `Too long for this model: shorten the text, or choose another model. ${model.limited_by || ""}`.trim()
         : "";
   }
   // a tokenizer that nobody has used for a while takes longer than the server waits

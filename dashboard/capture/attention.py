@@ -21,12 +21,13 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
-from dashboard.capture.configuration import refuse_encoder_decoder
-from dashboard.capture.tiles import Operands, RawStatistics, TiledAttention
+from dashboard.capture.tiles import MASS, Operands, RawStatistics, TiledAttention
 from dashboard.contracts.attention_recipe import MaskKind, ScoreRecipe
 from dashboard.errors import UnsupportedModelError
 
 IMPLEMENTATION = "dashboard_capture"  # no "flash" in it: transformers would look for a kernel to download
+ROW_ERROR = {torch.float32: 1e-4, torch.float64: 1e-4}  # a row of weights may miss 1 by this
+COARSE_ROW = 3e-2  # in other types
 HARMLESS = frozenset(  # keywords that say no more about the scores than the mask does
     {
         *("cache_position", "position_embeddings", "position_ids", "past_key_values", "token_type_ids", "use_cache"),
@@ -39,17 +40,26 @@ HARMLESS = frozenset(  # keywords that say no more about the scores than the mas
 
 @dataclass(frozen=True)
 class Call:
-    """One layer's attention call: (head, token, d_head) query, (key_head, token, d_head) key, float32.
+    """One layer's attention call.
 
-    `bias` (head, query, key) and `sinks` (head,) are None if the layer has none.
+    Attributes:
+        recipe: how its weights are made, or that they are kept. raw: its statistics.
+        query, key: (head, token, d_head) and (key_head, token, d_head) float32; None if the weights are kept.
+        bias, sinks: (head, query, key) and (head,) float32, None if the layer has none.
+        weights: (head, query, key) float32, of a model that computes its attention by itself; else None.
     """
 
-    query: torch.Tensor
-    key: torch.Tensor
     recipe: ScoreRecipe
-    bias: torch.Tensor | None
-    sinks: torch.Tensor | None
     raw: RawStatistics
+    query: torch.Tensor | None = None
+    key: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    sinks: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+
+    @property
+    def heads(self) -> int:
+        return int(self.raw.received.shape[0])
 
 
 @dataclass
@@ -71,11 +81,30 @@ class Recorder:
 
     def compute(self, operands: Operands) -> torch.Tensor:
         """Return the layer's output, (token, head, d_value) float32; keep its query, key and statistics."""
-        if self._tiled is None:
-            self._tiled = TiledAttention(operands.query.device)
-        output, raw = self._tiled.layer(operands, lambda: self.on_call(len(self.calls)))
-        self.calls.append(Call(operands.query, operands.key, operands.recipe, operands.bias, operands.sinks, raw))
+        output, raw = self._tiles(operands.query.device).layer(operands, lambda: self.on_call(len(self.calls)))
+        self.calls.append(Call(operands.recipe, raw, operands.query, operands.key, operands.bias, operands.sinks))
         return output
+
+    def keep(self, weights: torch.Tensor, mask: MaskKind, window: int | None) -> None:
+        """Keep one layer's (head, query, key) weights, which the model computed by itself, and their statistics.
+
+        Raises:
+            UnsupportedModelError: a row does not sum to 1 over the keys that the mask allows.
+        """
+        recipe = ScoreRecipe(1.0, mask, window, stored=f"attention/{len(self.calls)}")
+        raw, outside = self._tiles(weights.device).given(weights, recipe, lambda: self.on_call(len(self.calls)))
+        if outside > 0 or bool(((raw.rows[MASS] - 1).abs() > ROW_ERROR.get(weights.dtype, COARSE_ROW)).any()):
+            raise UnsupportedModelError(
+                f"The weights in layer {len(self.calls)} of {self.name} do not sum to 1 over the tokens that it may "
+                "attend to, so they cannot be shown as attention. Choose another model."
+            )
+        kept = weights.detach().to("cpu", torch.float32).contiguous()
+        self.calls.append(Call(recipe, raw, weights=kept))
+
+    def _tiles(self, device: torch.device) -> TiledAttention:
+        if self._tiled is None:
+            self._tiled = TiledAttention(device)
+        return self._tiled
 
     def bias_name(self, bias: torch.Tensor) -> str:
         """Name a position bias; layers that share one (T5) share its name."""
@@ -231,29 +260,36 @@ def recording(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
     """Make `model` attend through `recorder` inside the block, and restore it exactly afterwards, whatever happens."""
     AttentionInterface.register(IMPLEMENTATION, captured_attention)
     AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
+    token = _RECORDER.set(recorder)
+    try:
+        with restored(model):
+            model.set_attn_implementation(IMPLEMENTATION)
+            yield
+    finally:
+        _RECORDER.reset(token)
+
+
+@contextmanager
+def restored(model: PreTrainedModel) -> Iterator[None]:
+    """Put every part of `model` in evaluation mode inside the block; afterwards restore that, and how each attends."""
     modules = list(model.modules())
     configs = [part.config for part in modules if isinstance(part, PreTrainedModel)]
     before = [(config, config._attn_implementation) for config in configs]
     training = [module for module in modules if module.training]
-    token = _RECORDER.set(recorder)
     try:
         for module in training:
             module.training = False
-        model.set_attn_implementation(IMPLEMENTATION)
         yield
     finally:
-        _RECORDER.reset(token)
         for config, implementation in before:
             config._attn_implementation = implementation
         for module in training:
             module.training = True
 
 
-def check_supported(model: PreTrainedModel, name: str) -> None:
-    """Raise `UnsupportedModelError` if it is clear beforehand that `model` cannot be captured."""
-    refuse_encoder_decoder(model.config, name)
-    if not model._can_set_attn_implementation():
-        raise not_exposed(model, name)
+def exposes(model: PreTrainedModel) -> bool:
+    """Whether the model's attention goes through transformers' attention interface."""
+    return bool(model._can_set_attn_implementation())
 
 
 def not_exposed(model: PreTrainedModel, name: str) -> UnsupportedModelError:

@@ -21,13 +21,22 @@ from transformers import PreTrainedModel
 
 from dashboard import __version__
 from dashboard.capture import predictions
-from dashboard.capture.attention import Call, Recorder, check_supported, not_exposed, recording
+from dashboard.capture.attention import Call, Recorder, not_exposed, recording
 from dashboard.capture.captured import arrays_of, watching
 from dashboard.capture.class_head import class_logits
-from dashboard.capture.configuration import first_line
+from dashboard.capture.configuration import first_line, refuse_encoder_decoder
 from dashboard.capture.forward import Forward
 from dashboard.capture.loader import LoadedModel
-from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, model_probe, norm_module
+from dashboard.capture.model_probe import (
+    ModelProbe,
+    at_each_layer,
+    base_of,
+    evaluating,
+    keywords_of,
+    model_probe,
+    norm_module,
+)
+from dashboard.capture.own_attention import taking
 from dashboard.capture.tokens import separates, tokenize
 from dashboard.capture.vocabulary import check_ids, embedding_rows, logits_of
 from dashboard.catalog.pairs import check_pairs
@@ -38,6 +47,7 @@ from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_header import stream_of
+from dashboard.contracts.stored_weights import WEIGHTS_MEGABYTES, check_weights
 from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.store.upgrades import made_now
@@ -51,6 +61,7 @@ def capture_run(
     progress: OnProgress | None = None,
     request: RunRequest | None = None,
     max_tokens: int | None = None,
+    weights_megabytes: float = WEIGHTS_MEGABYTES,
     **options: Any,
 ) -> ModelRun:
     """Read `text` with a loaded model.
@@ -63,6 +74,8 @@ def capture_run(
             exception from it stops the capture and reaches the caller, leaving the model as it was.
         request: names the run, if there was one; by default it is made from the other arguments.
         max_tokens: the most tokens that this server takes, which may be less than the model's own limit.
+        weights_megabytes: the most that the run's attention weights may take, if the model computes its attention by
+            itself, so that they have to be stored.
         **options: fields of `CaptureOptions` (`top_k`), if there is no request.
 
     Returns:
@@ -80,10 +93,12 @@ def capture_run(
     without = _why_no_predictions(loaded)
     loaded = loaded if without is None else replace(loaded, info=replace(loaded.info, kind="encoder"))
     model, info = loaded.model, loaded.info
-    check_supported(model, info.title)
+    refuse_encoder_decoder(model.config, info.title)
     inputs, tokens = _inputs(loaded, text, text_pair, max_tokens)
     known = _known(loaded)
-    with known.lock, torch.inference_mode():
+    if known.own is not None:
+        check_weights(len(tokens), info.title, info.layers, info.heads, weights_megabytes)
+    with known.lock, evaluating(model), torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
         arrays = arrays_of(forward, stream)
@@ -193,14 +208,16 @@ def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Ten
 
     recorder = Recorder(info.title, on_call)
     residuals: list[torch.Tensor] = []
-    norm = norm_module(base_of(model), known.final_norm)
-    keywords = {"use_cache": False} if info.kind == "causal" else {}
+    base = base_of(model)
+    norm = norm_module(base, known.final_norm)
     predicts = info.kind != "encoder" and not known.has_head
     whole = predicts or loaded.classes is not None
     hook = norm.register_forward_pre_hook(lambda _module, args: residuals.append(args[0])) if norm is not None else None
     try:
-        with recording(model, recorder), watching(base_of(model)) as watched:
-            reader = model if whole else base_of(model)
+        attending = recording(model, recorder) if known.own is None else taking(model, base, recorder, known.own)
+        keywords = keywords_of(info) | ({} if known.own is None else known.own.keywords)
+        with attending, watching(base) as watched:
+            reader = model if whole else base
             outputs = reader(**inputs, output_hidden_states=True, return_dict=True, **keywords)
     finally:
         if hook is not None:
@@ -232,7 +249,7 @@ def _check_calls(model: PreTrainedModel, info: ModelInfo, calls: Sequence[Call],
             f"them. "
             "Choose another model."
         )
-    if any(call.query.shape[0] != info.heads for call in calls):
+    if any(call.heads != info.heads for call in calls):
         raise UnsupportedModelError(
             f"{info.title} has layers with different numbers of heads, so it cannot be captured. Choose another model."
         )

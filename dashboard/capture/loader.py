@@ -244,7 +244,11 @@ def _finish(
     model.requires_grad_(False)
     judged = judge_in_memory(model, judged)
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        raise UnsupportedModelError(
+            f"{title} ({model.config.model_type}) has no attention that could be shown. Choose another model."
+        )
     info = ModelInfo(
         name=name,
         title=title,
@@ -268,7 +272,8 @@ def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedToke
     padding = next(
         (int(table.padding_idx) for table in tables if getattr(table, "padding_idx", None) is not None), None
     )
-    return most_tokens(getattr(config, "max_position_embeddings", None) or 0, padding, tokenizer.model_max_length)
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)  # MPT's name
+    return most_tokens(positions or 0, padding, tokenizer.model_max_length)
 
 
 def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:

@@ -14,9 +14,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from dashboard.capture.attention import exposes
 from dashboard.capture.families import Family, families, generic
+from dashboard.capture.own_attention import OwnAttention, find
 from dashboard.capture.vocabulary import embedding_rows, logits_of
+from dashboard.catalog.refused_families import REFUSED
 from dashboard.contracts.model_info import ModelInfo
+from dashboard.errors import UnsupportedModelError
 
 PROBE_TOKENS = 5
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # relative to the largest value; other dtypes are coarse: 3e-2
@@ -31,6 +35,7 @@ class ModelProbe:
         final_norm: path of the final norm from the base model, verified, or None.
         past_norm: whether `hidden_states[-1]` is past a final norm, even if that norm's place is not certain.
         has_head: whether `family.head` gives the model's own logits; if not, they come from the model's whole forward.
+        own: where the model hands out its attention weights; None if they go through transformers' attention interface.
         lock: held while the model computes.
         texts: vocabulary id → text, filled as ids occur; an entry never changes.
     """
@@ -39,6 +44,7 @@ class ModelProbe:
     final_norm: str | None
     past_norm: bool
     has_head: bool
+    own: OwnAttention | None = None
     lock: Any = field(default_factory=threading.RLock)
     texts: dict[int, str] = field(default_factory=dict)
 
@@ -49,7 +55,11 @@ _HOOKED: ContextVar[bool] = ContextVar("hooked", default=False)  # whether layer
 
 
 def model_probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
-    """Return what is known of this model, probed once, then remembered as long as the model lives."""
+    """Return what is known of this model, probed once, then remembered as long as the model lives.
+
+    Raises:
+        UnsupportedModelError: it computes its attention by itself, and its weights cannot be taken.
+    """
     with _KNOWN_LOCK:
         if model not in _KNOWN:
             _KNOWN[model] = _examine(model, info)
@@ -130,9 +140,10 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
-    inputs = _probe_inputs(model)
+    inputs = probe_inputs(model)
     base = base_of(model)
     family = families().get(info.family)
+    own = None if exposes(model) else _own_attention(model, info, family)
     if family is None:
         family = generic.FAMILY
         path = generic.find_final_norm(base, lambda: base(**inputs).last_hidden_state)
@@ -146,10 +157,27 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
     if norm is not None and residual is not None:
         normed = norm(residual)
         verified = _agree(_try_head(family, model, normed), logits) if has_head else _agree(normed, last)
-    return ModelProbe(family, path if verified else None, path is not None, has_head)
+    return ModelProbe(family, path if verified else None, path is not None, has_head, own)
 
 
-def _probe_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+def _own_attention(model: PreTrainedModel, info: ModelInfo, family: Family | None) -> OwnAttention:
+    """Find where the model hands out its weights: before any other forward, which may change how it attends."""
+    entry = REFUSED.get(info.family)
+    if entry is not None:
+        raise UnsupportedModelError(
+            f"{info.title} ({type(model).__name__}) {entry.clause}, so it cannot be captured. Choose another model."
+        )
+    windows = None if family is None or family.windows is None else family.windows(model.config)
+    return find(model, base_of(model), probe_inputs(model) | keywords_of(info), info, windows)
+
+
+def keywords_of(info: ModelInfo) -> dict[str, Any]:
+    """Return what a forward of the model is given beside its inputs: it keeps nothing for a next token."""
+    return {"use_cache": False} if info.kind == "causal" else {}
+
+
+def probe_inputs(model: PreTrainedModel) -> dict[str, Any]:
+    """Return the inputs of a short forward: a few ids from all over the vocabulary."""
     vocabulary = embedding_rows(model)
     ids = torch.arange(1, PROBE_TOKENS + 1, device=model.device) * max(1, (vocabulary - 1) // (PROBE_TOKENS + 1))
     ids = ids.clamp(max=vocabulary - 1)[None]

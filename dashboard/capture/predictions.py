@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dashboard.capture.loader import LoadedModel
-from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, family_head, model_probe
+from dashboard.capture.model_probe import ModelProbe, at_each_layer, base_of, evaluating, family_head, model_probe
 from dashboard.capture.tokens import piece_text, tokenize
 from dashboard.capture.vocabulary import check_ids, check_mask, logits_of
 from dashboard.contracts.job import OnProgress, Progress
@@ -209,7 +209,7 @@ def masked_fill(
     token = tokens[position]
     actual = torch.tensor([token.id if is_answer(token) else NO_TOKEN], device=model.device)
     reduction = Reduction(actual, top_k, report)
-    with known.lock, torch.inference_mode(), at_each_layer(model, report):
+    with known.lock, evaluating(model), torch.inference_mode(), at_each_layer(model, report):
         for logits in masked_logits(model, known, inputs, mask_id, torch.tensor([position], device=model.device)):
             reduction.add(logits)
     arrays = reduction.arrays("masked")

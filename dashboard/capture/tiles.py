@@ -194,12 +194,7 @@ class TiledAttention:
         heads, tokens = operands.heads, operands.tokens
         new = operands.query.new_zeros
         output = operands.query.new_empty(tokens, heads, operands.value.shape[-1])
-        raw = RawStatistics(
-            rows=new(len(ROWS), heads, tokens),
-            received=new(heads, tokens),
-            distance=new(heads) if operands.recipe.mask == "full" else None,
-            pooled=new(heads, min(tokens, THUMBNAIL), tokens),  # columns are pooled last
-        )
+        raw = _empty(new, heads, tokens, operands.recipe)
         for tile in self._plan(operands.recipe, heads, tokens):
             if tile.start:
                 between()
@@ -211,6 +206,39 @@ class TiledAttention:
             _take(raw, weights, tile)
             torch.sum(scores.mul_(weights), dim=-1, out=raw.rows[DOT][:, tile.rows])
         return output, replace(raw, pooled=self._pool_columns(raw.pooled))
+
+    def given(
+        self, weights: torch.Tensor, recipe: ScoreRecipe, between: Callable[[], None] = lambda: None
+    ) -> tuple[RawStatistics, float]:
+        """Gather the raw statistics of one layer's weights that a model computed by itself.
+
+        Its scores are taken to be the logarithms of its weights, which gives the same softmax.
+
+        Args:
+            weights: (head, query, key), of any floating-point type.
+            recipe: which keys a query may read. between: as in `layer`.
+
+        Returns:
+            The raw statistics, and the largest weight of a key that the recipe forbids, of those that were looked at:
+            others are missing in the row's `mass`.
+        """
+        heads, tokens = weights.shape[:2]
+        raw, outside = _empty(self._scores.new_zeros, heads, tokens, recipe), 0.0
+        for tile in self._plan(recipe, heads, tokens):
+            if tile.start:
+                between()
+            seen = weights[:, tile.rows, tile.columns]
+            part = self._weights[: seen.numel()].view(seen.shape).copy_(seen)
+            if tile.forbidden is not None:
+                edge = part[:, :, seen.shape[2] - tile.forbidden.shape[1] :]
+                outside = max(outside, float(torch.where(tile.forbidden < 0, edge, 0.0).nan_to_num_(0.0).amax()))
+            mass, top = part.sum(dim=-1), part.amax(dim=-1)
+            for row, values in ((TOP_SCORE, top.log()), (TOP_WEIGHT, top / mass), (MASS, mass)):
+                raw.rows[row][:, tile.rows] = values
+            self._add_distance(raw, part, tile)
+            _take(raw, part, tile)
+            raw.rows[DOT][:, tile.rows] = part.xlogy_(part).sum(dim=-1)
+        return replace(raw, pooled=self._pool_columns(raw.pooled)), outside
 
     def _pool_columns(self, pooled: torch.Tensor) -> torch.Tensor:
         """(head, t, key) → (head, t, t)."""
@@ -264,12 +292,26 @@ class TiledAttention:
             share = torch.sigmoid(lse - operands.sinks[:, None])
             raw.rows[MASS][:, tile.rows] = share
             weights *= share[:, :, None]
+        self._add_distance(raw, weights, tile)
+        return weights
+
+    def _add_distance(self, raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:
+        """Add a tile's Σ weight · |i − j| to `raw.distance`, where that is kept."""
         if raw.distance is not None:
             rows = torch.arange(tile.start, tile.stop, dtype=weights.dtype, device=self._device)
             columns = torch.arange(tile.left, tile.right, dtype=weights.dtype, device=self._device)
             distance = (rows[:, None] - columns).abs_()
             raw.distance.add_(weights.view(len(weights), -1) @ distance.view(-1))
-        return weights
+
+
+def _empty(new: Callable[..., torch.Tensor], heads: int, tokens: int, recipe: ScoreRecipe) -> RawStatistics:
+    """Return raw statistics of zeros; the columns of `pooled` are pooled last."""
+    return RawStatistics(
+        rows=new(len(ROWS), heads, tokens),
+        received=new(heads, tokens),
+        distance=new(heads) if recipe.mask == "full" else None,
+        pooled=new(heads, min(tokens, THUMBNAIL), tokens),
+    )
 
 
 def _take(raw: RawStatistics, weights: torch.Tensor, tile: Tile) -> None:

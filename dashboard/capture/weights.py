@@ -45,6 +45,8 @@ def read_model(
         judged = judge(raw, checkpoint.tensors)
         if judged.classes and type(config) not in class_head.AUTO[judged.classes]._model_mapping:
             judged = replace(judged, classes="")
+        if any(name.startswith("lm_predictions.") for name in checkpoint.tensors):
+            config.legacy = False  # DeBERTa's own head, which its configurations do not mention
         model_class, text_config = _model_class(judged, config, title)
         plan = _plan(model_class, text_config, checkpoint, title)
         left = _check_leftovers(plan, checkpoint, raw, title, bool(judged.classes))

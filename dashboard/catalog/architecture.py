@@ -59,6 +59,11 @@ def _is_tied(folder: Path, model_type: str) -> bool:
     return False
 
 
+def families_known() -> frozenset[str]:
+    """Return the name of every family that transformers has, as configurations use it."""
+    return frozenset(_folders())
+
+
 @cache
 def _folders() -> dict[str, Path]:
     """Return each family's folder in transformers' sources, by the name that configurations use."""

@@ -25,6 +25,7 @@ from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.pairs import folder_takes_pairs
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import judge
+from dashboard.catalog.refused_families import REFUSED
 from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in, vocabulary_in
 from dashboard.catalog.weight_headers import Headers, read_headers
 from dashboard.contracts.model_info import ModelKind
@@ -37,7 +38,7 @@ _known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNO
 _looking, _reading = threading.Lock(), threading.Lock()
 LONGEST_CONFIG = 4_000_000  # bytes
 LONGEST_LINE = 2_000  # characters about one kind of unread weights
-PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm")
+PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "mpnet")
 
 
 def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
@@ -137,6 +138,7 @@ def _read_folder(folder: Path) -> ModelCard:
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole, classes=judged.classes)),
         vocabulary=vocabulary_in(config),
         pairs=_takes_pairs(folder, family, judged.kind),
+        stores_weights=_stores_weights(family),
     )
 
 
@@ -165,13 +167,20 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
         return f"transformers does not know its family ({family or 'none is named'})"
     if config.get("is_encoder_decoder"):
         return "encoder–decoder models (BART, T5) are not supported yet"
-    if not source.exposes:
+    if family in REFUSED:
+        return f"{family} {REFUSED[family].clause}"
+    if not source.exposes and not (source.masked or source.causal):
         return f"{family} does not expose its attention to transformers' attention interface"
     if config.get("quantization_config"):
         return "it is quantised, and only plain weights are read"
     if not has_vocabulary(folder):
         return "its folder has no tokenizer"
     return ""
+
+
+def _stores_weights(family: str) -> bool:
+    source = family_source(family)
+    return source is not None and not source.exposes
 
 
 def _limit(config: dict[str, Any], folder: Path) -> int:

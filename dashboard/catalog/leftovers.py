@@ -58,6 +58,7 @@ ACCEPTED = (
     _accepted(r"cls\.seq_relationship\.(weight|bias)", "next-sentence head"),
     _accepted(r"sop_classifier\.classifier\.(weight|bias)", "sentence-order head"),
     _accepted(r"discriminator_predictions\.(dense|dense_prediction)\.(weight|bias)", "replaced-token head"),
+    _accepted(r"mask_predictions\.(dense|LayerNorm|classifier)\.(weight|bias)", "replaced-token head"),
     _accepted(
         r"(pre_classifier|classifier(\.(dense|out_proj))?|score|classification_head(\.\w+)?)\.(weight|bias)",
         CLASSIFIER,

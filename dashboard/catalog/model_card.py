@@ -11,6 +11,7 @@ from typing import Literal
 
 from dashboard.contracts.classes import ClassesOf
 from dashboard.contracts.model_info import ModelKind, Without
+from dashboard.contracts.stored_weights import fitting_tokens
 
 Source = Literal["bundled", "folder", "gguf", "hub"]
 
@@ -33,6 +34,7 @@ class ModelCard:
         without: what it is if it predicts no tokens. classes: what a classifier classifies (`ClassHead.of`), if that
             is read, or "". unread: which weights in its files nothing reads ("pooler (bert.pooler.dense)").
         vocabulary: how many embeddings its configuration gives it, 0 if unknown.
+        stores_weights: its family computes its attention by itself, so that a run stores all attention weights.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
             sound. pairs: it takes a pair of texts, which its tokenizer separates.
     """
@@ -54,9 +56,18 @@ class ModelCard:
     classes: ClassesOf | Literal[""] = ""
     unread: tuple[str, ...] = ()
     vocabulary: int = 0
+    stores_weights: bool = False
     megabytes: int = 0
     reads_text: bool = True
     pairs: bool = False
+
+    def fitting_tokens(self, megabytes: float) -> int | None:
+        """Return the most tokens of a text whose stored weights take at most `megabytes`; None if none are stored, or
+        the model's sizes are unknown.
+        """
+        if not (self.stores_weights and self.layers and self.heads):
+            return None
+        return fitting_tokens(self.layers, self.heads, megabytes)
 
     @property
     def kind_word(self) -> str:

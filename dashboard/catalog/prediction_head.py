@@ -18,7 +18,7 @@ from dashboard.contracts.model_info import ModelKind, Without
 # weights of the heads that give logits over the vocabulary, in the families that can be captured
 OVER_THE_VOCABULARY = re.compile(
     r"(lm_head|embed_out|output_projection|cls\.predictions|predictions|generator_predictions|generator_lm_head"
-    r"|vocab_(transform|layer_norm|projector)|mlm_head|unembedding_projection)\..+|decoder\.(weight|bias)|head\.decoder\..+"
+    r"|vocab_(transform|layer_norm|projector)|mlm_head|unembedding_projection|lm_predictions|pred_layer)\..+|decoder\.(weight|bias)|head\.decoder\..+"
 )
 OVER_CLASSES = re.compile(
     r"(classifier|pre_classifier|classification_head|score|qa_outputs|discriminator_predictions|splinter_qass"

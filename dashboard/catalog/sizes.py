@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
-POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx")
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
+POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 UNBOUNDED = 1_048_576  # the limit if neither configuration nor tokenizer names one
 
 
@@ -41,7 +41,7 @@ def most_tokens(positions: int, padding: int | None = None, tokenizers: object =
         positions: 0 if unknown. padding: the padding token's id, if positions are counted from behind it (RoBERTa:
             514 − 2). tokenizers: the tokenizer's `model_max_length`, whatever that is.
     """
-    limit = positions or UNBOUNDED
+    limit = positions if positions > 0 else UNBOUNDED  # XLNet says −1
     if padding is not None:
         limit = max(0, limit - padding - 1)
     return int(min(limit, tokenizers)) if isinstance(tokenizers, int | float) and tokenizers > 1 else limit

@@ -93,7 +93,8 @@ class Runs:
         from dashboard.capture.capture import capture_run
 
         loaded, started = self._load(), time.perf_counter()
-        run = capture_run(loaded, text, text_pair, request=RunRequest(self.model, text, text_pair=text_pair))
+        most, request = self._settings.weights_megabytes, RunRequest(self.model, text, text_pair=text_pair)
+        run = capture_run(loaded, text, text_pair, request=request, weights_megabytes=most)
         self._seconds += time.perf_counter() - started
         self._tokens += len(run)
         self._store.save(run.key, run.header, run.arrays)

@@ -1,5 +1,8 @@
 """Attention weights from stored query and key: exact, one head at a time, without the model.
 
+A family that computes its attention by itself hands out no queries and keys. Its weights are stored, and the recipe
+says where (`stored`).
+
 scores = scaling · q kᵀ (+ position bias)         Vaswani et al. 2017, equation 1
 scores = softcap · tanh(scores / softcap)         Gemma 2, where the model has it
 weights = softmax(scores over the allowed keys)   with sink logits, a row sums to less than 1
@@ -7,8 +10,8 @@ weights = softmax(scores over the allowed keys)   with sink logits, a row sums t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +32,8 @@ class ScoreRecipe:
         softcap: caps scores as softcap·tanh(score / softcap); or None.
         bias: name of a stored array (head, query, key) that is added to the scores, or None.
         sinks: name of a stored array (head,) of sink logits that take part in the softmax, or None.
+        stored: name of a stored array (head, query, key) of the weights themselves; then there is no query and no key,
+            and of the other fields only `mask` and `window` mean anything. None: the weights follow from query and key.
     """
 
     scaling: float
@@ -37,10 +42,15 @@ class ScoreRecipe:
     softcap: float | None = None
     bias: str | None = None
     sinks: str | None = None
+    stored: str | None = None
 
     def __post_init__(self) -> None:
         if self.mask not in ("full", "causal"):
             raise RunShapeError(f"Unknown mask kind {self.mask!r} in a score recipe. Choose “full” or “causal”.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON; `stored` only if it is set, so that earlier versions can read all other runs."""
+        return {name: value for name, value in asdict(self).items() if name != "stored" or value is not None}
 
 
 def allowed_keys(recipe: ScoreRecipe, queries: int, keys: int, first: int = 0) -> np.ndarray:
@@ -79,8 +89,12 @@ def attention_weights(
         are not finite is NaN except at its forbidden pairs.
 
     Raises:
-        RunShapeError: query and key differ in width.
+        RunShapeError: query and key differ in width, or the recipe is one of stored weights.
     """
+    if recipe.stored is not None:
+        raise RunShapeError(
+            f"These weights are stored as {recipe.stored}; nothing is made of query and key. Read that."
+        )
     if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1]:
         raise RunShapeError(f"query {query.shape} and key {key.shape} do not fit. Give (token, d_head) of one width.")
     # non-finite values would warn here; the run reports them itself (contracts/finite.py)

@@ -12,6 +12,8 @@ little whatever its size. Their names begin with the stream ("decoder", "encoder
                                  token that the tokenizer added
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
+    KIND/attention/{layer}       (head, query, key) float32, each row sums to 1: the weights themselves, in place of
+                                 query and key, of a family that computes its attention by itself
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
                                  forbidden"
     KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy
@@ -215,7 +217,8 @@ class ModelRun:
         return self.attention_of().recipe(layer)
 
     def attention(self, layer: int, head: int, kind: str | None = None) -> np.ndarray:
-        """Return the attention of one head: (query, key) float32, each row sums to 1, from the stored query and key.
+        """Return the attention of one head: (query, key) float32, each row sums to 1, from the stored query and key
+        (or as it is stored, `ScoreRecipe.stored`).
 
         Heads are query heads; in a grouped-query model several of them share a key head.
 

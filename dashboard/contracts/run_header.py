@@ -44,7 +44,7 @@ def make_header(
         "request": request.to_json(),
         "model": asdict(model),
         "tokens": {name: [token.to_row() for token in found] for name, found in by_stream.items()},
-        "recipes": {kind: [asdict(recipe) for recipe in found] for kind, found in by_kind.items()},
+        "recipes": {kind: [recipe.to_json() for recipe in found] for kind, found in by_kind.items()},
     }
 
 

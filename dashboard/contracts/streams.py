@@ -18,6 +18,10 @@ from dashboard.contracts.memory import Memory
 from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
+NO_QUERIES = (
+    "{} computes its attention by itself, so its weights are stored, and its queries and keys are not available. "
+    "Choose another model to see them."
+)
 NO_TOKENS = "A run without tokens cannot be shown. Run its text again."
 THUMBNAIL = 32  # rows and columns of one head's thumbnail, if the text has more tokens than this
 
@@ -113,7 +117,7 @@ class Stream(Holder):
     """One sequence of tokens, and its way through the layers.
 
     Attributes:
-        name: "decoder" or "encoder". tokens: what the stream reads. layers: the number of layers.
+        name: "decoder" or "encoder". tokens: what the stream reads. layers: the number of layers. title: the model's.
         final_norm: whether the last of `hidden_states` is already past a final norm.
         hidden_states: per layer (token, hidden) float32; 0 is the embedding output.
 
@@ -136,7 +140,7 @@ class Stream(Holder):
         self.name, self._first_text = part.name, first_text
         self.tokens, self.layers, self.final_norm = tuple(tokens), layers, final_norm
         self.hidden_states = Layers(part, layers + 1)
-        self._title = title
+        self.title = title
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -152,7 +156,7 @@ class Stream(Holder):
             return self.array("residual_final", "the residual stream")
         if self.final_norm:
             raise MissingArrayError(
-                f"The stream before {self._title}'s final norm is not known for this family. "
+                f"The stream before {self.title}'s final norm is not known for this family. "
                 "Take hidden_states[-1], which is past that norm."
             )
         return self.hidden_states[-1]
@@ -209,8 +213,13 @@ class Attention(Holder):
         return self._recipes[layer]
 
     def query_and_key(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
-        """(head, query, d_head) and (key_head, key, d_head) float32."""
-        self.recipe(layer)
+        """(head, query, d_head) and (key_head, key, d_head) float32.
+
+        Raises:
+            MissingArrayError: the run does not hold them, or its model hands out none (`ScoreRecipe.stored`).
+        """
+        if self.recipe(layer).stored is not None:
+            raise MissingArrayError(NO_QUERIES.format(self.asks.title))
         query, key = (self.array(f"{name}/{layer}", "queries and keys") for name in ("query", "key"))
         for name, array, count in (("query", query, len(self.asks)), ("key", key, len(self.answers))):
             if array.shape[1] != count:
@@ -220,22 +229,45 @@ class Attention(Holder):
         return query, key
 
     def weights(self, layer: int, head: int) -> np.ndarray:
-        """(query, key) float32 of one head: each row sums to 1 (less with a sink), computed from query and key."""
+        """(query, key) float32 of one head: each row sums to 1 (less with a sink); from query and key, or as stored."""
         return self.rows(layer, head, 0, len(self.asks))
 
     def rows(self, layer: int, head: int, first: int, last: int) -> np.ndarray:
-        """Rows `first` … `last` (exclusive) of `weights`: (query, key) float32; the others are not computed."""
+        """Rows `first` … `last` (exclusive) of `weights`: (query, key) float32; the others are not computed or read."""
         check("head", head, self.heads)
         recipe = self.recipe(layer)
         if not 0 <= first < last <= len(self.asks):
             raise BadSelectionError(
                 f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self.asks)}."
             )
+        if recipe.stored is not None:
+            return self._stored_rows(layer, head, first, last)
         query, key = self.query_and_key(layer)
         bias = self.array(recipe.bias, "position biases")[head][first:last] if recipe.bias else None
         sink = float(self.array(recipe.sinks, "sink logits")[head]) if recipe.sinks else None
         key_head = head // (query.shape[0] // key.shape[0])
         return attention_weights(query[head][first:last], key[key_head], recipe, bias, sink, first)
+
+    def _stored_rows(self, layer: int, head: int, first: int, last: int) -> np.ndarray:
+        """`rows` of stored weights. A row that is not finite is 0 at its forbidden pairs, as a computed one is."""
+        rows = self._stored(layer)[head, first:last].copy()
+        if not np.isfinite(rows).all():
+            rows[~self.allowed(layer, first, last)] = 0.0
+        return rows
+
+    def _stored(self, layer: int) -> np.ndarray:
+        """(head, query, key) float32 of a layer whose weights are stored; mapped, and read where it is looked at."""
+        name = self.recipe(layer).stored or ""
+        found = self.array(name, "the attention weights")
+        if found.shape != (self.heads, *self.shape):
+            raise RunShapeError(f"{name} is {found.shape}, not {(self.heads, *self.shape)}. Run the text again.")
+        return found
+
+    def made_of(self, layer: int, head: int) -> tuple[np.ndarray, ...]:
+        """Return the arrays that one head's weights come from: the layer's query and key, or the stored weights."""
+        if self.recipe(layer).stored is not None:
+            return (self._stored(layer)[head],)
+        return self.query_and_key(layer)
 
     def allowed(self, layer: int, first: int = 0, last: int | None = None) -> np.ndarray:
         """(query, key) bool: which keys the queries `first` … `last` (exclusive) may read."""

@@ -5,7 +5,8 @@ Both formats hold the arrays of dashboard/contracts/run.py under the same names,
     header      the run's header: model, request (text, revision, options), tokens, recipes, schema, version, key (JSON)
     about       where the run comes from, in words, and how to continue with it (JSON)
     tokens      (token,) text of each token (npz only; safetensors holds numbers only, its tokens are in the header)
-    KIND/attention/{layer}   (head, query, key) float32, if requested: derived from query, key and recipe
+    KIND/attention/{layer}   (head, query, key) float32, if requested: derived from query, key and recipe (always there
+                             if the run stores its weights)
 
 npz: `np.load(path)["header"]`, never pickled. safetensors: `safe_open(path, "np").metadata()["header"]`.
 """
@@ -44,6 +45,7 @@ HOW_TO = (
     "run.attention(layer, head)  # (query, key): softmax of scaling * query @ key.T over the keys that the recipe "
     "allows",
 )
+STORED_HOW_TO = "run.attention(layer, head)  # (query, key): stored as the model computed it, there is no query and key"
 
 
 def attention_bytes(run: ModelRun) -> int:
@@ -130,7 +132,9 @@ class _Attention(Mapping[str, np.ndarray]):
 
 
 def _about(run: ModelRun) -> dict[str, Any]:
-    return {**dict(of_run(run).entries), "How to read it": list(HOW_TO)}
+    stored = any(one.recipe(layer).stored for one in run.attentions.values() for layer in range(one.layers))
+    how = (HOW_TO[0], STORED_HOW_TO) if stored else HOW_TO
+    return {**dict(of_run(run).entries), "How to read it": list(how)}
 
 
 def _write_npz(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> None:
@@ -216,7 +220,13 @@ def _check_whole(run: ModelRun) -> None:
 
 
 def _fits(attention: Attention) -> bool:
-    """Whether all layers or none have queries and keys, with what their recipes name, in the header's shapes."""
+    """Whether all layers or none have queries and keys, with what their recipes name, in the header's shapes; or, where
+    the weights themselves are stored, whether all or none are there.
+    """
+    stored = [attention.recipe(layer).stored for layer in range(attention.layers)]
+    if any(stored):
+        found = {name is not None and attention.has(name) for name in stored}
+        return found == {False} or (found == {True} and all(attention.made_of(i, 0) for i in range(len(stored))))
     there = {attention.has(f"{name}/{layer}") for name in ("query", "key") for layer in range(attention.layers)}
     if there == {False}:
         return True

@@ -88,6 +88,11 @@ class ResidentModels:
         return tuple(dict.fromkeys(name for name, _revision in self._loaded))
 
     @property
+    def weights_megabytes(self) -> float:
+        """The most that one run's stored attention weights may take on this server."""
+        return self._settings.weights_megabytes
+
+    @property
     def most_tokens(self) -> int:
         """The most tokens that this server allows in one text."""
         return self._settings.max_tokens
@@ -203,6 +208,7 @@ def capture(payload: Mapping[str, Any], job_context: JobContext, models: Residen
         progress=job_context.progress,
         request=request,
         max_tokens=models.most_tokens,
+        weights_megabytes=models.weights_megabytes,
     )
     job_context.progress(Progress("save", 0, 1, "Saving the run"))
     job_context.announce(state="saving")

@@ -26,6 +26,7 @@ from dashboard.contracts.job import JobSet, JobSpec, preparation
 from dashboard.contracts.request import RunRequest, check_characters, check_length, is_run_key
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.contracts.stored_weights import check_weights
 from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, UnreadableRunError
 from dashboard.views.cards import opening_tabs
 from dashboard.views.declaration import View
@@ -102,6 +103,8 @@ def check_tokens(services: Services, request: RunRequest) -> None:
     tokens = services.catalog.count_tokens(entry.name, request.text, request.text_pair)
     if tokens is not None:
         check_length(tokens, entry.title, entry.limit, most)
+        if entry.stores_weights and entry.layers and entry.heads:
+            check_weights(tokens, entry.title, entry.layers, entry.heads, services.settings.weights_megabytes)
 
 
 def _derive(app: Dash, services: Services) -> None:
@@ -183,7 +186,7 @@ def _run_info(app: Dash, services: Services, views: Sequence[View]) -> None:
             return no_update
         if info is None:
             return {"error": problem}
-        known = known_model(services.catalog, info["model"], services.settings.max_tokens)
+        known = known_model(services.catalog, info["model"], services.settings)
         return {**info, "name": services.opened(info["run"]), "known": known}
 
 

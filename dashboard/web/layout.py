@@ -115,7 +115,7 @@ def _stores(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vi
         *(ids.DERIVED_REQUEST, ids.DERIVED_RESULT, ids.DERIVED_PROGRESS, ids.ARRIVED),
         *(ids.picked_id(view.name) for view in views if view.selects is not None),
     )
-    catalog = {entry.name: facts_of(entry, settings.max_tokens) for entry in entries}
+    catalog = {entry.name: facts_of(entry, settings) for entry in entries}
     return [
         *[dcc.Store(id=name) for name in names],
         dcc.Store(id=ids.CATALOG, data=catalog),

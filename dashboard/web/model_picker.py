@@ -9,26 +9,31 @@ from dash import html
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.model_card import ModelCard
 from dashboard.components.markup import unparted
+from dashboard.contracts.stored_weights import why_stored
 from dashboard.errors import DashboardError, without_paths
+from dashboard.settings import Settings
 
 
-def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None:
-    """The current `line` and `facts` of a model (a run may have fetched it); None if it is no longer in the catalog.
-
-    Args:
-        most: tokens that this server accepts at most.
-    """
+def known_model(catalog: Catalog, name: str, settings: Settings) -> dict[str, Any] | None:
+    """The current `line` and `facts` of a model (a run may have fetched it); None if it is no longer in the catalog."""
     try:
         card = catalog.get(name)
     except DashboardError:
         return None
-    return {"line": line_of(card), "facts": facts_of(card, most)}
+    return {"line": line_of(card), "facts": facts_of(card, settings)}
 
 
-def facts_of(card: ModelCard, most: int) -> dict[str, Any]:
-    """What the browser must know about a model before running it."""
+def facts_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
+    """What the browser must know about a model before running it.
+
+    `limit` is the most tokens of a text; `limited_by` says why, if that is neither the model's own limit nor the
+    server's.
+    """
     fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal", "pairs")
-    found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, most)}
+    found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, settings.max_tokens)}
+    fits = card.fitting_tokens(settings.weights_megabytes)
+    if fits is not None and fits < found["limit"]:
+        found |= {"limit": fits, "limited_by": why_stored(card.title, settings.weights_megabytes)}
     return found | {"refusal": without_paths(card.refusal)}
 
 

@@ -31,10 +31,12 @@ def weights(server: Server) -> Path:
     encoder = root / "team" / "tiny-encoder-of-a-rather-long-name"
     loaded.model.bert.save_pretrained(encoder)
     loaded.tokenizer.save_pretrained(encoder)
-    (root / "tiny-gptj").mkdir()
+    (root / "tiny-longformer").mkdir()
     for path in (root / "tiny-bert").iterdir():
-        content = path.read_bytes().replace(b'"bert"', b'"gptj"') if path.name == "config.json" else path.read_bytes()
-        (root / "tiny-gptj" / path.name).write_bytes(content)
+        content = (
+            path.read_bytes().replace(b'"bert"', b'"longformer"') if path.name == "config.json" else path.read_bytes()
+        )
+        (root / "tiny-longformer" / path.name).write_bytes(content)
     write_gguf(root / "tiny.gguf", "llama")
     return root
 
@@ -85,8 +87,8 @@ def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chose
     person: Person, weights: Path
 ) -> None:
     person.go().at("model").click()
-    line = person.page.locator(".dash-dropdown-option").filter(has_text="tiny-gptj")
-    expect(line).to_contain_text("not supported: gptj does not expose its attention")
+    line = person.page.locator(".dash-dropdown-option").filter(has_text="tiny-longformer")
+    expect(line).to_contain_text("not supported: longformer computes its attention by itself")
     expect(line.locator("input")).to_be_disabled()
 
 

@@ -31,7 +31,7 @@ from dashboard.errors import (
 from dashboard.settings import Settings
 from dashboard.store.upgrades import NUMBERS, SCHEMA
 from tests.support.bundled_models import bundled_model
-from tests.support.tiny_models import HEADS, VOCABULARY, randomised, tiny, tokenizer, words
+from tests.support.tiny_models import HEADS, NAMES, OWN, VOCABULARY, randomised, spec, tiny, tokenizer, words
 
 pytestmark = pytest.mark.integration
 BUNDLED = {
@@ -62,7 +62,7 @@ def test_two_captures_are_bit_identical_and_leave_the_model_as_it_was() -> None:
     assert all(torch.equal(values, before[name]) for name, values in loaded.model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["llama", "albert", "modernbert"])
+@pytest.mark.parametrize("name", ["llama", "albert", "modernbert", "bert", "gptj", "deberta_v2"])
 @pytest.mark.parametrize("phase", ["layers", "predictions"])
 def test_a_capture_that_is_stopped_leaves_the_model_usable(name: str, phase: str) -> None:
     loaded = tiny(name)
@@ -73,16 +73,19 @@ def test_a_capture_that_is_stopped_leaves_the_model_usable(name: str, phase: str
         if progress.phase == phase and (phase == "predictions" or progress.done == 2):
             raise KeyboardInterrupt
 
+    before = loaded.model.config._attn_implementation
     with pytest.raises(KeyboardInterrupt):
         capture_run(loaded, words(20), progress=stop)
-    assert loaded.model.config._attn_implementation == "sdpa"
+    assert loaded.model.config._attn_implementation == before
     assert all(module.training for module in loaded.model.modules())
     assert not any(module._forward_pre_hooks for module in loaded.model.modules())
+    assert name not in OWN or not any(module._forward_hooks for module in loaded.model.modules())
     assert same(whole, capture_run(loaded, words(20)))
 
 
-def test_a_long_layer_can_be_stopped_in_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = tiny("llama")
+@pytest.mark.parametrize("name", ["llama", "gptj"])
+def test_a_long_layer_can_be_stopped_in_its_middle(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny(name)
     whole = capture_run(loaded, words(40))
     monkeypatch.setattr(tiles, "TILE_FLOATS", 700)
     heard: list[int] = []
@@ -116,7 +119,9 @@ def test_arrays_are_plain_and_cannot_be_written() -> None:
         assert values.dtype in (np.float32, np.int32, np.uint8), name
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "gemma2", "bert", "modernbert", "gpt_oss"])
+@pytest.mark.parametrize(
+    "name", ["llama", "mistral", "gemma2", "bert", "modernbert", "gpt_oss", "gptj", "deberta", "gpt_neo"]
+)
 def test_small_tiles_give_the_same_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(name)
     whole = capture_run(loaded, words(40))
@@ -235,7 +240,7 @@ def test_a_header_says_its_schema_and_why_there_are_no_predictions() -> None:
     assert "no_predictions" not in header
 
 
-MASKED = ["bert", "roberta", "distilbert", "albert", "electra", "modernbert"]
+MASKED = [name for name in NAMES if spec(name).masked]
 
 
 @pytest.mark.parametrize("name", MASKED)
@@ -362,15 +367,6 @@ def refused(model: Any, name: str) -> str:
         capture_run(wrap_model(model, tokenizer(False), name, fingerprint="x"), words(8))
     assert model.config._attn_implementation != IMPLEMENTATION
     return str(caught.value)
-
-
-def test_families_without_the_interface_are_refused_by_name() -> None:
-    gptj = hf.GPTJConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, rotary_dim=4)
-    message = refused(hf.GPTJForCausalLM(gptj).eval(), "GPT-J")
-    assert "GPT-J" in message
-    assert "does not expose its attention to transformers' attention interface" in message
-    bloom = hf.BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
-    assert "does not expose" in refused(hf.BloomForCausalLM(bloom).eval(), "BLOOM")
 
 
 def test_an_unknown_score_keyword_is_refused_by_name() -> None:

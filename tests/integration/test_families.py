@@ -18,7 +18,8 @@ from dashboard.capture.model_probe import base_of, model_probe, norm_module
 from dashboard.capture.tokens import tokenize
 from dashboard.contracts.attention_recipe import allowed_keys
 from dashboard.contracts.run import ModelRun
-from tests.support.tiny_models import HEADS, NAMES, VOCABULARY, eager_twin, spec, tiny, words
+from dashboard.errors import MissingArrayError
+from tests.support.tiny_models import HEADS, NAMES, OWN, VOCABULARY, eager_twin, spec, tiny, words
 
 pytestmark = pytest.mark.integration
 WORDS, TOP_K = 22, 10
@@ -87,6 +88,12 @@ def test_recipes_say_the_mask(name: str) -> None:
     run = reference(name).run
     assert tuple(run.recipe(layer).window for layer in range(run.model.layers)) == spec(name).windows
     assert {run.recipe(layer).mask for layer in range(run.model.layers)} == {"full" if spec(name).masked else "causal"}
+    if name in OWN:
+        assert [run.recipe(layer).stored for layer in range(run.model.layers)] == ["attention/0", "attention/1"]
+        with pytest.raises(MissingArrayError, match="queries and keys are not available"):
+            run.attention_of().query_and_key(0)
+        return
+    assert run.recipe(0).stored is None
     query, key = run.attention_of().query_and_key(0)
     assert key.shape == (spec(name).key_heads, len(run), query.shape[-1])
 

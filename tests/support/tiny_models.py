@@ -17,7 +17,10 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = tuple(f"w{index}" for index in range(59))
 VOCABULARY = len(SPECIAL) + len(WORDS)
 LAYERS, HEADS, WIDTH = 2, 4, 32
-PEAKED = ("query", "key", "q_proj", "k_proj", "q_lin", "k_lin", "qkv", "c_attn")  # made larger: peaked attention
+PEAKED = (  # made larger: peaked attention
+    *("query", "key", "q_proj", "k_proj", "q_lin", "k_lin", "qkv", "c_attn"),
+    *("in_proj", "pos_proj", "pos_q_proj", "attn.q.", "attn.k."),
+)
 ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
 
 
@@ -156,18 +159,97 @@ def _specs() -> dict[str, Tiny]:
     }
 
 
-NAMES = tuple(_specs())
+def _own_attention() -> dict[str, Tiny]:
+    """Families that compute their attention by themselves."""
+    gpt = {"n_embd": WIDTH, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    ends = {"vocab_size": VOCABULARY, "bos_token_id": 2, "eos_token_id": 3}
+    relative = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
+    return {
+        "deberta": Tiny(hf.DebertaForMaskedLM, hf.DebertaConfig(**_common(**relative)), masked=True, final_norm=False),
+        "deberta_own_head": Tiny(
+            hf.DebertaForMaskedLM, hf.DebertaConfig(**_common(**relative, legacy=False)), masked=True, final_norm=False
+        ),
+        "deberta_v2": Tiny(  # with all that v2 and v3 may have: buckets, shared keys, a convolution beside layer 0
+            hf.DebertaV2ForMaskedLM,
+            hf.DebertaV2Config(
+                **_common(
+                    **relative,
+                    position_buckets=8,
+                    share_att_key=True,
+                    norm_rel_ebd="layer_norm",
+                    conv_kernel_size=3,
+                    conv_act="gelu",
+                    position_biased_input=False,
+                    legacy=False,
+                )
+            ),
+            masked=True,
+            final_norm=False,
+        ),
+        "mpnet": Tiny(
+            hf.MPNetForMaskedLM,
+            hf.MPNetConfig(**{**_common(), "max_position_embeddings": 66, "pad_token_id": 1}),
+            masked=True,
+            final_norm=False,
+        ),
+        "roformer": Tiny(
+            hf.RoFormerForMaskedLM,
+            hf.RoFormerConfig(**_common(embedding_size=16, rotary_value=True)),
+            masked=True,
+            final_norm=False,
+        ),
+        "gpt_neo": Tiny(
+            hf.GPTNeoForCausalLM,
+            hf.GPTNeoConfig(
+                hidden_size=WIDTH,
+                num_layers=2,
+                num_heads=4,
+                intermediate_size=48,
+                max_position_embeddings=64,
+                attention_types=[[["global", "local"], 1]],
+                window_size=7,
+                **ends,
+            ),
+            windows=(None, 7),
+        ),
+        "gptj": Tiny(hf.GPTJForCausalLM, hf.GPTJConfig(**gpt, rotary_dim=4, **ends)),
+        "codegen": Tiny(hf.CodeGenForCausalLM, hf.CodeGenConfig(**gpt, rotary_dim=4, **ends)),
+        "bloom": Tiny(hf.BloomForCausalLM, hf.BloomConfig(hidden_size=WIDTH, n_layer=2, n_head=4, **ends)),
+        "falcon": Tiny(hf.FalconForCausalLM, hf.FalconConfig(**_common(num_kv_heads=2, new_decoder_architecture=True))),
+        "falcon_alibi": Tiny(
+            hf.FalconForCausalLM,
+            hf.FalconConfig(**_common(alibi=True, multi_query=False, parallel_attn=False, bias=True)),
+        ),
+        "mpt": Tiny(hf.MptForCausalLM, hf.MptConfig(d_model=WIDTH, n_layers=2, n_heads=4, max_seq_len=64, **ends)),
+        "xglm": Tiny(
+            hf.XGLMForCausalLM,
+            hf.XGLMConfig(
+                d_model=WIDTH,
+                num_layers=2,
+                attention_heads=4,
+                ffn_dim=48,
+                max_position_embeddings=64,
+                pad_token_id=0,
+                **ends,
+            ),
+        ),
+    }
+
+
+OWN = tuple(_own_attention())  # their weights are stored, because there is no query and key
+NAMES = (*_specs(), *OWN)
 
 
 def spec(name: str) -> Tiny:
     """How the tiny model `name` is made."""
-    return _specs()[name]
+    return {**_specs(), **_own_attention()}[name]
 
 
 def tiny(name: str) -> LoadedModel:
     """The tiny model `name`, as loaded; the same weights every time."""
     made = spec(name)
-    model = randomised(made.build(_config(made, "sdpa" if name not in ("gpt_oss", "gemma2") else "eager")))
+    eager = name in ("gpt_oss", "gemma2", *OWN) and not name.startswith("falcon")
+    model = randomised(made.build(_config(made, "eager" if eager else "sdpa")))
     loaded = wrap_model(model, tokenizer(made.masked), f"tiny-{name}", title=f"Tiny {name}", fingerprint=name * 3)
     if loaded.info.layers != made.layers or loaded.info.heads != HEADS or loaded.info.parameters > 100_000:
         raise AssertionError(f"{loaded.info} is not the tiny model that was asked for.")
@@ -194,6 +276,8 @@ def randomised(model: Any, seed: int = 0) -> Any:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith("embed_positions.weight") and not parameter.requires_grad:
+                continue  # RoFormer's sines and cosines
             if parameter.ndim == 1:
                 parameter.copy_(0.3 * noise + (1.0 if name.endswith("weight") else 0.0))
             else:

@@ -1,4 +1,4 @@
-"""Queries and keys, which determine the attention, and the arrays that their score recipes name."""
+"""Queries and keys, which determine the attention, and the arrays that their score recipes name; or the weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from dashboard.capture.forward import Forward, as_float32
 
 
 def arrays(forward: Forward) -> dict[str, np.ndarray]:
-    """`query/{layer}` (head, query, d_head), `key/{layer}` (key_head, key, d_head), `bias/…`, `sinks/…`; float32."""
+    """`query/{layer}` (head, query, d_head), `key/{layer}` (key_head, key, d_head), `bias/…`, `sinks/…`; or, of a model
+    that computes its attention by itself, `attention/{layer}` (head, query, key). All are float32.
+    """
     found: dict[str, np.ndarray] = {}
     for index, call in enumerate(forward.calls):
-        found[f"query/{index}"] = as_float32(call.query)
-        found[f"key/{index}"] = as_float32(call.key)
+        if call.recipe.stored is not None and call.weights is not None:
+            found[call.recipe.stored] = as_float32(call.weights)
+        if call.query is not None and call.key is not None:
+            found[f"query/{index}"] = as_float32(call.query)
+            found[f"key/{index}"] = as_float32(call.key)
         if call.recipe.bias is not None and call.bias is not None and call.recipe.bias not in found:
             found[call.recipe.bias] = as_float32(call.bias)
         if call.recipe.sinks is not None and call.sinks is not None:
@@ -21,4 +26,4 @@ def arrays(forward: Forward) -> dict[str, np.ndarray]:
     return found
 
 
-CAPTURED = Captured("queries and keys", arrays)
+CAPTURED = Captured("queries and keys, or the attention weights", arrays)

@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,11 +29,14 @@ class Family:
         final_norm: path, from the base model (without head), of the norm after the last layer; None if there is none.
         head: `head(model, hidden) -> logits`: (…, hidden) after any final norm → (…, vocabulary), including everything
             that the model does to its logits (softcap, scale); None if there is no prediction head.
+        windows: `windows(config)` gives each layer's sliding window, or None where a layer has none. Only for families
+            that compute their attention by themselves: of all others, the mask tells.
     """
 
     model_types: tuple[str, ...]
     final_norm: str | None
     head: Head | None
+    windows: Callable[[Any], tuple[int | None, ...]] | None = None
 
 
 @cache

@@ -94,19 +94,22 @@ def _lost(attention: Attention, layer: int, head: int) -> tuple[int, ...]:
         return tuple(np.flatnonzero(~rows).tolist())
 
     clear = (
-        attention.has("received") and np.isfinite(attention.received[layer, head]).all() and _known(attention, layer)
+        attention.has("received")
+        and np.isfinite(attention.received[layer, head]).all()
+        and _known(attention, layer, head)
     )
     return () if clear else attention.remember(("not finite", layer, head), look)
 
 
-def _known(attention: Attention, layer: int) -> bool:
-    """Whether a layer's queries and keys are finite."""
+def _known(attention: Attention, layer: int, head: int) -> bool:
+    """Whether what a head's weights come from is finite: its layer's queries and keys, or its stored weights."""
 
     def look() -> bool:
         with np.errstate(all="ignore"):
-            return all(bool(np.isfinite(values.sum())) for values in attention.query_and_key(layer))
+            return all(bool(np.isfinite(values.sum())) for values in attention.made_of(layer, head))
 
-    return attention.remember(("finite", layer), look)
+    stored = attention.recipe(layer).stored is not None
+    return attention.remember(("finite", layer, head if stored else None), look)
 
 
 def text(context: Context) -> Words:

@@ -96,6 +96,14 @@ def test_different_widths_are_refused() -> None:
         attention_weights(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32), ScoreRecipe(1.0))
 
 
+def test_a_recipe_of_stored_weights_makes_none() -> None:
+    stored = ScoreRecipe(1.0, "causal", stored="attention/0")
+    with pytest.raises(RunShapeError, match="stored as attention/0"):
+        attention_weights(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32), stored)
+    assert ScoreRecipe(**stored.to_json()) == stored
+    assert "stored" not in ScoreRecipe(1.0).to_json(), "headers of all other runs are as before"
+
+
 def test_unknown_mask_is_refused() -> None:
     with pytest.raises(RunShapeError):
         ScoreRecipe(1.0, mask="diagonal")  # type: ignore[arg-type]

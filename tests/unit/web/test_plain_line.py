@@ -311,7 +311,7 @@ def test_the_list_of_models_names_no_folder() -> None:
         "folder:mine/x", "x", "causal", 1, 1, 1, 1, False, None, "", source="folder", refusal="no file “/srv/a b/c”"
     )
     assert "/srv" not in str(line_of(entry))
-    assert facts_of(entry, 5)["refusal"] == "no file “…/c”"
+    assert facts_of(entry, Settings())["refusal"] == "no file “…/c”"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,16 @@
+"""MPT: ALiBi, a final layer norm without bias, then the input embedding as head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dashboard.capture.families import Family
+
+
+def _head(model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    return model.lm_head(hidden)
+
+
+FAMILY = Family(model_types=("mpt",), final_norm="norm_f", head=_head)

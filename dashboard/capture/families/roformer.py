@@ -1,0 +1,16 @@
+"""RoFormer: BERT with rotary positions; post-norm, and BERT's head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dashboard.capture.families import Family
+
+
+def _head(model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    return model.cls(hidden)
+
+
+FAMILY = Family(model_types=("roformer",), final_norm=None, head=_head)

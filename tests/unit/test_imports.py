@@ -81,6 +81,8 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "diskcache": ("jobs.cache", "jobs.disk"),
     "safetensors": ("store", "catalog", "capture"),
     "pandas": ("exports.frames", "web.app"),
+    "peft": ("capture.adapted",),
+    "accelerate": (),
 }
 DOORS = {  # of jobs/: what anything outside it may import, since no more is to know which queue runs
     "jobs.backend": "the interface, and the values that it gives",

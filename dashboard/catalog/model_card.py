@@ -34,6 +34,8 @@ class ModelCard:
         vocabulary: how many embeddings its configuration gives it, 0 if unknown.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
             sound.
+        base, base_folder: for an adapter, the name of the model that it changes, and where that one's files are; ""
+            and None otherwise. tokenizer: where its tokenizer is, if that is not `folder`.
     """
 
     name: str
@@ -54,6 +56,9 @@ class ModelCard:
     vocabulary: int = 0
     megabytes: int = 0
     reads_text: bool = True
+    base: str = ""
+    base_folder: Path | None = None
+    tokenizer: Path | None = None
 
     @property
     def kind_word(self) -> str:

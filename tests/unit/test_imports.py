@@ -39,7 +39,11 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "jobs.housekeeping": ("store", "catalog", *GROUND),
     "jobs.in_process": ("jobs.backend", "jobs.failure", "store", *RUNS),
     "jobs.manager": ("jobs.backend", "jobs.failure", "store", "settings", *RUNS),
-    "jobs.preparation": ("jobs", "catalog.fetch", "catalog.fingerprint", "settings", *RUNS),  # beside the worker
+    # beside the worker
+    "jobs.preparation": (
+        *("jobs", "catalog.adapter_card", "catalog.catalog", "catalog.fetch", "catalog.fingerprint", "settings"),
+        *RUNS,
+    ),
     "jobs.work": ("jobs", "store", "capture", "catalog", "compute.deriving", *GROUND),  # what a worker does
     "figures": ("figures", "analysis", *RUNS),
     # from plain outputs: it asks the model's own head
@@ -100,6 +104,8 @@ TORCH_FREE = (  # what the page imports of models
     "catalog.architecture",
     "catalog.description",
     "catalog.adapters",
+    "catalog.adapter_card",
+    "catalog.bases",
     "catalog.prediction_head",
     "catalog.leftovers",
     "catalog.weight_headers",

@@ -242,7 +242,8 @@ def wrap_model(
     """Make a model that is already in memory usable; puts it in eval mode, with gradients off.
 
     Args:
-        model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`.
+        model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`; or
+            peft's, of which a copy with the active adapters merged is used.
         fingerprint: by default, a hash of the model's configuration and weights.
 
     Raises:

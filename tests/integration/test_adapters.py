@@ -23,7 +23,7 @@ from dashboard.capture.loader import load_model, wrap_model
 from dashboard.catalog.catalog import Catalog
 from dashboard.errors import DashboardError, ModelError, ModelTooLargeError, UnsupportedModelError
 from dashboard.settings import Settings
-from tests.support.tiny_models import randomised, spec, tokenizer, words
+from tests.support.tiny_models import adapter_of, randomised, spec, tokenizer, words
 
 pytestmark = pytest.mark.integration
 TEXT = words(9)
@@ -60,20 +60,8 @@ def wrapped(model: Any, config: peft.PeftConfig) -> Any:
 
 
 def adapt(model: Any, folder: Path, base: str = f"somewhere/{NAME}", **config: Any) -> Path:
-    """Save a random adapter of a model, which this changes. `base`: what its settings call the base."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        adapted = peft.get_peft_model(model, LoraConfig(r=4, lora_alpha=6, **config))
-        torch.manual_seed(3)
-        for parameter in adapted.parameters():
-            if parameter.requires_grad:
-                parameter.data += 0.2 * torch.randn_like(parameter)
-        adapted.save_pretrained(
-            folder, save_embedding_layers=len(tokenizer(False)) != model.config.vocab_size or "auto"
-        )
-    settings = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": base}))
-    return folder
+    """Save a random adapter of a model, which this changes."""
+    return adapter_of(model, folder, base, **config)
 
 
 def unmerged(base: Any, folder: Path) -> Any:

@@ -8,7 +8,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,13 +22,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from dashboard.capture.adapter_weights import read_weights
 from dashboard.capture.class_head import class_head
 from dashboard.capture.configuration import first_line, load_config, refuse_encoder_decoder
 from dashboard.capture.kind import judge_in_memory
 from dashboard.capture.spm import check_format, faithful
 from dashboard.capture.weights import read_model
 from dashboard.capture.wrapping import unwrapped
-from dashboard.catalog.adapters import adapter_refusal
+from dashboard.catalog.adapter_card import base_of
+from dashboard.catalog.adapters import WEIGHTS, beside_weights
+from dashboard.catalog.bases import Base
 from dashboard.catalog.bundled import WHEELS, bundled_card
 from dashboard.catalog.catalog import title_of
 from dashboard.catalog.description import read_config
@@ -48,7 +51,7 @@ from dashboard.catalog.panics import loading_tokenizer
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import Judgement
 from dashboard.catalog.sizes import most_tokens
-from dashboard.catalog.weight_headers import read_headers
+from dashboard.catalog.weight_headers import parameters_in, read_headers
 from dashboard.contracts.classes import ClassHead
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.model_info import ModelInfo, Without
@@ -117,63 +120,80 @@ def load_model(
     """
     settings = settings or Settings.from_env()
     folder = resolve_folder(name, settings, revision, progress, folders, brings=brings)
-    used = use(folder, settings)
-    try:
-        loaded = _load(name, folder, settings, progress, brings)
-    except BaseException:
-        if used is not None:
-            os.close(used)
-        raise
-    if used is not None:
-        weakref.finalize(loaded.model, os.close, used)  # its files stay as long as it is in memory
+    base = base_of(folder, title_of(name), settings)
+    with ExitStack() as stack:
+        for used in (use(place, settings) for place in (folder, *([] if base is None else [base.folder]))):
+            if used is not None:
+                stack.callback(os.close, used)
+        loaded = _load(name, folder, base, settings, progress, brings)
+        weakref.finalize(loaded.model, stack.pop_all().close)  # its files stay as long as it is in memory
     return loaded
 
 
-def _load(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> LoadedModel:
-    """Load the model from the folder found for its name."""
-    title = title_of(name)
-    _check_files(folder, title)
-    adapter = adapter_refusal(folder, weights=True)
-    if adapter:
-        raise UnsupportedModelError(f"{title} cannot be run: {adapter}.")
-    strange = strange_weights(folder)
-    if strange is not None:
-        raise UnsafeModelError(
-            f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model."
-        )
-    check_room(title, _parameters(folder, title), settings.model_gigabytes)
-    fingerprint = _fingerprint(name, folder, settings, progress, brings)
+def _load(
+    name: str | Path,
+    folder: Path,
+    base: Base | None,
+    settings: Settings,
+    progress: OnProgress | None,
+    brings: bool,
+) -> LoadedModel:
+    """Load the model from the folder found for its name; of an adapter, `base` has the model that it changes."""
+    title, beside = title_of(name), None if base is None else base.folder
+    whole = beside or folder
+    check_regular(folder)
+    _check_files(whole, title)
+    check_room(title, _parameters(folder, beside, title), settings.model_gigabytes)
+    fingerprint = _fingerprint(name, folder, beside, settings, progress, brings)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
     with _quiet(), _foreign(title):
-        config = load_config(folder, title)
-        tokenizer = _read_tokenizer(folder, title)
-        model, judged, left = read_model(folder, config, title, settings.model_gigabytes)
-    if known_fingerprint(folder, fingerprint_memories(settings)) != fingerprint:
+        config = load_config(whole, title)
+        tokenizer = _read_tokenizer(folder if has_vocabulary(folder) else whole, title)
+        adapter = None if base is None else read_weights(folder, title)
+        model, judged, left = read_model(whole, config, title, settings.model_gigabytes, adapter)
+    if known_fingerprint(folder, fingerprint_memories(settings), beside) != fingerprint:
         raise NotReadyError(f"The files of {title} changed while they were read. Try again.")
     loaded = _finish(model, tokenizer, str(name), title, judged, fingerprint)
-    return replace(loaded, source=_source(str(name), folder), unread=left)
+    return replace(loaded, source=_source(str(name), folder, base), unread=left)
 
 
-def _fingerprint(name: str | Path, folder: Path, settings: Settings, progress: OnProgress | None, brings: bool) -> str:
+def _fingerprint(
+    name: str | Path,
+    folder: Path,
+    base: Path | None,
+    settings: Settings,
+    progress: OnProgress | None,
+    brings: bool,
+) -> str:
     """Return the hash of the files.
 
     Reading gigabytes for it is a preparation's work, which can be stopped: with `brings` False, only a known hash is
     used. Bundled models are small, and were read when they were fetched.
     """
     memories = fingerprint_memories(settings)
-    known = known_fingerprint(folder, memories)
+    known = known_fingerprint(folder, memories, base)
     if known is None and not (brings or bundled_card(name)):
         raise not_ready(title_of(name))
-    return known or folder_fingerprint(folder, memories, progress)
+    return known or folder_fingerprint(folder, memories, progress, base)
 
 
 def _check_files(folder: Path, title: str) -> None:
-    """Refuse files that would block or overwhelm the loader: pipes and devices, and sizes that no model has."""
+    """Refuse files that would block, mislead or overwhelm the loader: pipes and devices, an adapter beside whole
+    weights, weights elsewhere, and sizes that no model has.
+    """
     check_regular(folder)
     reason = implausible(read_config(folder))
     if reason:
         raise UnsupportedModelError(f"{title} cannot be loaded: {reason}. Choose another model.")
+    beside = beside_weights(folder)
+    if beside:
+        raise UnsupportedModelError(f"{title} cannot be run: {beside}.")
+    strange = strange_weights(folder)
+    if strange is not None:
+        raise UnsafeModelError(
+            f"{title} names weights that are not among its own files ({strange[:80]}). Choose another model."
+        )
 
 
 @contextmanager
@@ -193,18 +213,23 @@ def _foreign(title: str) -> Iterator[None]:
         ) from error
 
 
-def _source(name: str, folder: Path) -> str:
-    """Return the published version that a folder holds, judged by its path."""
+def _source(name: str, folder: Path, base: Base | None = None) -> str:
+    """Return the published version that a folder holds, judged by its path; of an adapter, also its base."""
+    if base is not None:
+        parts = (_source(name, folder), f"adapter of {base.word}", _source(base.name, base.folder))
+        return ", ".join(part for part in parts if part)
     wheel = WHEELS.get(name)
     if wheel is not None:
         return f"package {wheel.package} {wheel.version}"
     return f"commit {folder.name}" if is_snapshot(folder) else ""
 
 
-def _parameters(folder: Path, title: str) -> int:
-    """Count the parameters from the files' headers."""
+def _parameters(folder: Path, base: Path | None, title: str) -> int:
+    """Count the parameters from the files' headers, of an adapter and its base together."""
     try:
-        return read_headers(folder, read_config(folder)).parameters
+        if base is None:
+            return read_headers(folder, read_config(folder)).parameters
+        return parameters_in(folder / WEIGHTS) + read_headers(base, read_config(base)).parameters
     except ModelNotFoundError as error:
         raise ModelError(f"The configuration of {title} cannot be read. Download or save it again.") from error
     except ModelError as error:
@@ -221,7 +246,8 @@ def wrap_model(
     """Make a model that is already in memory usable; puts it in eval mode, with gradients off.
 
     Args:
-        model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`.
+        model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`; or
+            peft's, of which a copy with the active adapters merged is used.
         fingerprint: by default, a hash of the model's configuration and weights.
 
     Raises:

@@ -14,6 +14,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, 
 from transformers.models.auto.auto_factory import _get_model_class
 
 from dashboard.capture import class_head
+from dashboard.capture.adapted import merge
+from dashboard.capture.adapter_weights import AdapterWeights, check_fit, settled
 from dashboard.capture.buffers import is_harmless
 from dashboard.capture.checkpoint import Checkpoint, Plan, opened, plan, unreadable
 from dashboard.capture.configuration import first_line
@@ -29,34 +31,41 @@ AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoMode
 
 
 def read_model(
-    folder: Path, config: PretrainedConfig, title: str, bound: float
+    folder: Path, config: PretrainedConfig, title: str, bound: float, adapter: AdapterWeights | None = None
 ) -> tuple[PreTrainedModel, Judgement, tuple[str, ...]]:
     """Return (the model, with its head if the checkpoint has one; what it predicts; which weights nothing reads).
 
     Args:
         bound: gigabytes that a model may take. Counts what the configuration names, not only what the files hold.
+        adapter: of the model in `folder`, to be merged into it.
     """
     raw = read_config(folder)
     if raw.get("quantization_config"):
         raise UnsupportedModelError(
             f"{title} is quantised, and only plain weights are read. Choose the model that it was made of."
         )
-    with opened(folder, title) as checkpoint:
-        judged = judge(raw, checkpoint.tensors)
+    with opened(folder, title) as found:
+        checkpoint = found if adapter is None else adapter.over(found)
+        judged = judge(raw if adapter is None else adapter.config(raw), checkpoint.tensors)
         if judged.classes and type(config) not in class_head.AUTO[judged.classes]._model_mapping:
             judged = replace(judged, classes="")
         if any(name.startswith("lm_predictions.") for name in checkpoint.tensors):
             config.legacy = False  # DeBERTa's own head, which its configurations do not mention
         model_class, text_config = _model_class(judged, config, title)
         plan = _plan(model_class, text_config, checkpoint, title)
+        if adapter is not None:
+            checkpoint, text_config = settled(adapter, plan, found, text_config)
+            plan = _plan(model_class, text_config, checkpoint, title)
+            check_fit(adapter, plan, checkpoint)
         left = _check_leftovers(plan, checkpoint, raw, title, bool(judged.classes))
         _check_slots(plan, checkpoint, title, judged.classes == "text")
         parameters, beside = plan.numbers()
         check_room(title, parameters, bound, beside)
         model = _load(model_class, text_config, {name: checkpoint.tensors[name] for name in plan.used()}, title)
         _check_buffers(left, checkpoint, model, title)
-        used = plan.used()
-        return model, judged, unread(checkpoint.tensors, raw, used, judged.classes)
+        if adapter is not None:
+            merge(model, adapter)
+        return model, judged, unread(checkpoint.tensors, raw, plan.used(), judged.classes)
 
 
 def _model_class(judged: Judgement, config: PretrainedConfig, title: str) -> tuple[Any, PretrainedConfig]:

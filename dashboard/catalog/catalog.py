@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dashboard.catalog.adapter_card import base_of, describe_adapter, is_adapter
 from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
 from dashboard.catalog.counting import PATIENCE, TokenCounter
@@ -79,15 +80,16 @@ class Catalog:
 
     def entries(self) -> tuple[ModelCard, ...]:
         """List the bundled models, then those in the server's folders and the hub's local cache, and well-known ones
-        that would be downloaded; those that cannot be run come last. Each call looks again, so that a finished download
-        shows.
+        that would be downloaded; those that cannot be run come last, and an adapter after its base. Each call looks
+        again, so that a finished download shows.
         """
         bundled = [self._bundled(model) for model in BUNDLED]
         until = time.monotonic() + LISTING_SECONDS
-        sources = (self._in_folders(until), _cached_others(until), (_hub_card(model, until) for model in HUB_MODELS))
+        published = (self._hub_card(model, until) for model in HUB_MODELS)
+        sources = (self._in_folders(until), self._cached_others(until), published)
         rest = [card for source in sources for card in _surviving(source)]
         rest.sort(key=lambda card: (bool(card.refusal), not card.here))
-        return (*bundled, *rest)
+        return tuple(_below_their_bases((*bundled, *rest)))
 
     def get(self, name: str, allow_folders: bool = False) -> ModelCard:
         """Return the card called `name`: a bundled model, one in the server's folders, or any hub id; with
@@ -102,16 +104,16 @@ class Catalog:
             return self._found(folder_model(name, self._settings))
         listed = listed_model(name)
         if listed is not None:
-            return _hub_card(listed)
+            return self._hub_card(listed)
         if allow_folders and Path(name).is_absolute() and (has_weights(Path(name)) or has_adapter(Path(name))):
-            return _folder_card(str(name), Path(name), "a folder on this machine")
+            return self._folder_card(str(name), Path(name), "a folder on this machine")
         if not is_hub_id(name):
             raise ModelNotFoundError(
                 f"“{shown(name, 200)}” is no model of this server and no hub id (ORGANISATION/NAME). "
                 "Choose one of the listed models."
             )
         folder = cached_snapshot(name)
-        return _unknown_card(name) if folder is None else _folder_card(name, folder, "in the local cache", "hub")
+        return _unknown_card(name) if folder is None else self._folder_card(name, folder, "in the local cache", "hub")
 
     def near(self, name: str) -> tuple[str, ...]:
         """Return the names that `name` may stand for, the likeliest first; none if it is the name of a model."""
@@ -147,7 +149,7 @@ class Catalog:
         if folder is None:
             return unresolved(card.name, revision)
         with _readable(card):
-            return folder_fingerprint(folder, fingerprint_memories(self._settings))
+            return folder_fingerprint(folder, fingerprint_memories(self._settings), base=self._base(card, folder))
 
     def readiness(self, name: str, revision: str | None = None) -> Readiness:
         """Return the model's fingerprint, as far as it is known at once, and whether a run can begin."""
@@ -155,7 +157,7 @@ class Catalog:
         folder = _folder_of(card, revision)
         if folder is not None:
             with _readable(card):
-                known = known_fingerprint(folder, fingerprint_memories(self._settings))
+                known = known_fingerprint(folder, fingerprint_memories(self._settings), self._base(card, folder))
             if known is not None:
                 return Readiness(known, ready=True)
         return Readiness(unresolved(card.name, revision), ready=False, preparable=card.source != "bundled" or card.here)
@@ -175,7 +177,14 @@ class Catalog:
         if card.folder is None or card.refusal or len(text) + len(text_pair or "") > longest_text(card.limit):
             return Count()
         bundled = card.name if card.source == "bundled" else ""
-        return self._counter.counted(card.folder, text, text_pair, bundled, card.vocabulary)
+        return self._counter.counted(card.tokenizer or card.folder, text, text_pair, bundled, card.vocabulary)
+
+    def _base(self, card: ModelCard, folder: Path) -> Path | None:
+        """Return the folder of an adapter's base; `folder` may be of another revision than the card."""
+        if folder == card.folder:
+            return card.base_folder
+        base = base_of(folder, card.title, self._settings)
+        return None if base is None else base.folder
 
     def _bundled(self, card: ModelCard) -> ModelCard:
         folder = self._settings.models_folder / card.name
@@ -199,7 +208,7 @@ class Catalog:
                 _unknown_card(found.name), title=title, here=True, note=location, source="folder", refusal=found.refusal
             )
         if not found.is_gguf:
-            return _folder_card(found.name, found.path, f"in {found.location}", until=until)
+            return self._folder_card(found.name, found.path, f"in {found.location}", until=until)
         folder = converted_folder(found.path, self._settings)
         card, ready = describe_gguf(found.path, until), is_ready(folder)
         return replace(
@@ -214,6 +223,39 @@ class Catalog:
             refusal=shown(card.refusal),
         )
 
+    def _hub_card(self, listed: ModelCard, until: float | None = None) -> ModelCard:
+        """Return the card of a well-known model: from its files if they are here, else as published."""
+        folder = find_cached(listed)
+        if folder is None:
+            return listed
+        return self._folder_card(listed.name, folder, "in the local cache", "hub", until)
+
+    def _cached_others(self, until: float) -> Iterator[ModelCard]:
+        """Yield the text models in the hub's local cache that are not among the well-known ones."""
+        for name in cached_ids():
+            folder = None if listed_model(name) else cached_snapshot(name)
+            if folder is not None and (has_adapter(folder) or describe_folder(folder, until).reads_text):
+                yield self._folder_card(name, folder, "in the local cache", "hub", until)
+
+    def _folder_card(
+        self, name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None
+    ) -> ModelCard:
+        """Make a card from the files of a model's or an adapter's folder."""
+        if is_adapter(folder):
+            card = describe_adapter(folder, self._settings, until)
+            note = f"adapter of {title_of(card.base)}, {note}" if card.base else note
+        else:
+            card = describe_folder(folder, until)
+        return replace(
+            card,
+            name=name,
+            title=shown(name.split("/")[-1]) if source == "hub" else card.title,
+            note=note,
+            source=source,
+            refusal=shown(card.refusal) or ("" if card.reads_text else "it does not read text"),
+            unread=tuple(shown(line) for line in card.unread),
+        )
+
 
 def title_of(name: str | Path) -> str:
     """Return a model's name for people, without looking at its files: no organisation, folder or root."""
@@ -224,6 +266,19 @@ def title_of(name: str | Path) -> str:
     return shown(
         path.name if path.is_dir() else str(name).rpartition("/")[2].removeprefix(PREFIX).removesuffix(".gguf")
     )
+
+
+def _below_their_bases(cards: Iterable[ModelCard]) -> Iterator[ModelCard]:
+    """Yield each card, and after a model the adapters that change it."""
+    below: dict[str, list[ModelCard]] = {}
+    whole = []
+    for card in cards:
+        below.setdefault(card.base, []).append(card) if card.base else whole.append(card)
+    for card in whole:
+        yield card
+        yield from below.pop(card.name, ())
+    for adapters in below.values():  # of a base that the list lacks
+        yield from adapters
 
 
 def _folder_of(card: ModelCard, revision: str | None) -> Path | None:
@@ -243,42 +298,12 @@ def _readable(card: ModelCard) -> Iterator[None]:
         ) from error
 
 
-def _hub_card(listed: ModelCard, until: float | None = None) -> ModelCard:
-    """Return the card of a well-known model: from its files if they are here, else as published."""
-    folder = find_cached(listed)
-    return listed if folder is None else _folder_card(listed.name, folder, "in the local cache", "hub", until)
-
-
 def _surviving(entries: Iterable[ModelCard]) -> Iterator[ModelCard]:
     """Yield the entries of one source until it fails: an unforeseen error must stop neither a page nor a start."""
     try:
         yield from entries
     except Exception:
         log.exception("some models cannot be listed")
-
-
-def _cached_others(until: float) -> Iterator[ModelCard]:
-    """Yield the text models in the hub's local cache that are not among the well-known ones."""
-    for name in cached_ids():
-        folder = None if listed_model(name) else cached_snapshot(name)
-        if folder is not None and (describe_folder(folder, until).reads_text or has_adapter(folder)):
-            yield _folder_card(name, folder, "in the local cache", "hub", until)
-
-
-def _folder_card(
-    name: str, folder: Path, note: str, source: Source = "folder", until: float | None = None
-) -> ModelCard:
-    """Make a card from the files of a model folder."""
-    card = describe_folder(folder, until)
-    return replace(
-        card,
-        name=name,
-        title=shown(name.split("/")[-1]) if source == "hub" else card.title,
-        note=note,
-        source=source,
-        refusal=shown(card.refusal) or ("" if card.reads_text else "it does not read text"),
-        unread=tuple(shown(line) for line in card.unread),
-    )
 
 
 def _unknown_card(name: str) -> ModelCard:

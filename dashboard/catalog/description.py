@@ -16,7 +16,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from dashboard.catalog.adapters import SETTINGS, adapter_refusal
+from dashboard.catalog.adapters import SETTINGS, WEIGHTS, beside_weights
 from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_CONFIG, TOKENIZER_FILES, has_vocabulary, weight_files
 from dashboard.catalog.foreign import check_regular, read_object, shown
@@ -33,6 +33,7 @@ from dashboard.errors import ForeignFileError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
+NO_TOKENIZER = "its folder has no tokenizer"
 MOST_KNOWN = 4096  # remembered descriptions
 _known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNOWN)
 _looking, _reading = threading.Lock(), threading.Lock()
@@ -42,8 +43,14 @@ PADDED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "ro
 
 
 def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
-    """Return the card of a model folder, from its files; remembered until one of them changes (see `contained`)."""
-    names = (CONFIG, *TOKENIZER_FILES, SETTINGS)
+    """Return the card of a folder with a whole model, from its files; remembered until one of them changes (see
+    `contained`). `adapter_card` has those of adapters."""
+    return contained(lambda: _read_folder(folder), folder, state_of(folder), until)
+
+
+def state_of(folder: Path) -> tuple[object, ...]:
+    """Return the sizes and times of a model folder's files, which show whether any was changed."""
+    names = (CONFIG, *TOKENIZER_FILES, SETTINGS, WEIGHTS)
     files = [*weight_files(folder), *(folder / name for name in names), folder]  # its time shows entries come and go
     stamp: list[object] = []
     for path in files:
@@ -52,7 +59,7 @@ def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
         except OSError:
             continue
         stamp.append((path.name, status.st_size, status.st_mtime_ns))
-    return contained(lambda: _read_folder(folder), folder, tuple(stamp), until)
+    return tuple(stamp)
 
 
 def contained(read: Callable[[], ModelCard], path: Path, stamp: tuple[object, ...], until: float | None) -> ModelCard:
@@ -108,9 +115,6 @@ def card_of(path: Path, **facts: Any) -> ModelCard:
 
 def _read_folder(folder: Path) -> ModelCard:
     check_regular(folder)
-    adapter = adapter_refusal(folder, bool(weight_files(folder)))
-    if adapter and not weight_files(folder):
-        return refused(folder, adapter)
     whole = read_object(folder / CONFIG, LONGEST_CONFIG)
     reason = implausible(whole)
     if reason:
@@ -130,9 +134,9 @@ def _read_folder(folder: Path) -> ModelCard:
         layers=layers_in(config),
         heads=heads_in(config),
         parameters=headers.parameters,
-        limit=_limit(config, folder),
+        limit=limit_of(config, folder),
         reads_text=reads_text,
-        refusal=adapter or _refusal(whole, family, folder) or damage,
+        refusal=beside_weights(folder) or _refusal(whole, family, folder) or damage,
         without=judged.without,
         classes=judged.classes,
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole, classes=judged.classes)),
@@ -174,7 +178,7 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
     if config.get("quantization_config"):
         return "it is quantised, and only plain weights are read"
     if not has_vocabulary(folder):
-        return "its folder has no tokenizer"
+        return NO_TOKENIZER
     return ""
 
 
@@ -183,8 +187,9 @@ def _stores_weights(family: str) -> bool:
     return source is not None and not source.exposes
 
 
-def _limit(config: dict[str, Any], folder: Path) -> int:
-    """Return the most tokens; the family's name tells whether positions start after the padding position."""
+def limit_of(config: dict[str, Any], folder: Path) -> int:
+    """Return the most tokens that a model takes with the tokenizer in `folder`; the family's name tells whether
+    positions start after the padding position."""
     padding: int | None = None
     if config.get("model_type") in PADDED_POSITIONS:
         said = config.get("pad_token_id")

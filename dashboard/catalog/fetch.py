@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dashboard.catalog.adapters import HELP, adapter_files, adapter_refusal
+from dashboard.catalog.adapters import HELP, SETTINGS, WEIGHTS, adapter_files, has_adapter
 from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
 from dashboard.catalog.disk import make_room
 from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_FILES, has_weights
@@ -87,7 +87,7 @@ def resolve_folder(
     if isinstance(name, str) and name.startswith(PREFIX):
         return _local(folder_model(name, settings).path, settings, tell, brings)
     path = Path(name).expanduser()
-    if folders and (_is_path(name) or has_weights(path) or (path.suffix == ".gguf" and path.is_file())):
+    if folders and (_is_path(name) or _holds_model(path) or (path.suffix == ".gguf" and path.is_file())):
         return _local(path, settings, tell, brings)
     if not is_hub_id(str(name)):
         raise ModelNotFoundError(f"“{name}” is neither a model's name nor a folder. Choose one of the listed models.")
@@ -109,6 +109,11 @@ def _is_path(name: str | Path) -> bool:
     return isinstance(name, Path) or name.startswith((".", "~", "/"))
 
 
+def _holds_model(folder: Path) -> bool:
+    """Whether a folder holds a whole model, or an adapter."""
+    return has_weights(folder) or has_adapter(folder)
+
+
 def _local(path: Path, settings: Settings, report: OnProgress, brings: bool) -> Path:
     if path.suffix == ".gguf" and path.is_file():
         if not brings and not is_ready(converted_folder(path, settings)):
@@ -116,10 +121,7 @@ def _local(path: Path, settings: Settings, report: OnProgress, brings: bool) -> 
         return convert_once(path, settings, report)
     if not path.is_dir():
         raise ModelNotFoundError(f"There is no folder “{path}”. Check the path.")
-    if not has_weights(path):
-        adapter = adapter_refusal(path, weights=False)
-        if adapter:
-            raise UnsupportedModelError(f"{path.name} cannot be run: {adapter}.")
+    if not _holds_model(path):
         raise ModelNotFoundError(
             f"“{path}” holds no model: config.json and model.safetensors (or pytorch_model.bin) are needed. "
             "Choose a folder that save_pretrained has written, or a GGUF file."
@@ -140,7 +142,7 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: OnProgre
                 f"The download of {name} broke off. What has come is kept. Try again to go on from there."
             ) from failed.error
         raise explained(name, revision, failed.error) from failed.error
-    if not has_weights(folder):
+    if not _holds_model(folder):
         raise ModelNotFoundError(f"The download of {name} is not complete. Try again.")
     return folder
 
@@ -180,9 +182,19 @@ def _counted(info: Any) -> int:
 
 
 def _files_to_load(name: str, files: list[str]) -> list[str]:
-    """Return which of a repository's files a run needs: weights in one format only."""
-    if adapter_files(files):
-        raise UnsupportedModelError(f"{name} holds an adapter, and adapters are not applied yet: {HELP}.")
+    """Return which of a repository's files a run needs: weights in one format only, or an adapter's."""
+    adapter = adapter_files(files)
+    if adapter and any(SAFE.fullmatch(file) or PICKLED.fullmatch(file) for file in files):
+        raise UnsupportedModelError(
+            f"{name} holds an adapter beside whole weights, and nothing says whether these hold it already: {HELP}."
+        )
+    if adapter:
+        if not {SETTINGS, WEIGHTS} <= set(adapter):
+            raise UnsafeModelError(
+                f"{name} holds an adapter without {SETTINGS} or {WEIGHTS}, and no other file of one is read. Choose "
+                "another model."
+            )
+        return [SETTINGS, WEIGHTS, *(file for file in files if file in SMALL_FILES and file != CONFIG)]
     for pattern in (SAFE, PICKLED):
         weights = [file for file in files if pattern.fullmatch(file)]
         if weights:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,9 @@ def has_vocabulary(folder: Path) -> bool:
     return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
-def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: OnProgress | None = None) -> str:
+def folder_fingerprint(
+    folder: Path, memories: Sequence[Path] = (), report: OnProgress | None = None, base: Path | None = None
+) -> str:
     """Return the sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
     Args:
@@ -146,8 +148,9 @@ def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: OnPr
             nothing.
         report: called with the bytes read so far and in total, if any must be read; an exception from it stops the
             reading.
+        base: the folder of the model that `folder`, an adapter, changes; the fingerprint is over both then.
     """
-    digests, files = Digests(memories), model_files(folder)
+    digests, files = Digests(memories), _files(folder, base)
     unread = [path for path in files if digests.known(path) is None]
     total, done = sum(path.stat().st_size for path in unread), 0
 
@@ -159,22 +162,26 @@ def folder_fingerprint(folder: Path, memories: Sequence[Path] = (), report: OnPr
 
     if unread:
         tell(0)
-    return _of([(path, digests.of(path, tell)) for path in files])
+    return _of({path: digests.of(path, tell) for path in files}, folder, base)
 
 
-def known_fingerprint(folder: Path, memories: Sequence[Path] = ()) -> str | None:
+def known_fingerprint(folder: Path, memories: Sequence[Path] = (), base: Path | None = None) -> str | None:
     """Return `folder_fingerprint` if it takes reading at most `READ_AT_ONCE` bytes; else None."""
-    digests, files = Digests(memories), model_files(folder)
+    digests, files = Digests(memories), _files(folder, base)
     unread = [path for path in files if digests.known(path) is None]
     if sum(path.stat().st_size for path in unread) > READ_AT_ONCE:
         return None
-    return _of([(path, digests.of(path)) for path in files])
+    return _of({path: digests.of(path) for path in files}, folder, base)
 
 
-def is_kept(folder: Path, memories: Sequence[Path]) -> bool:
+def is_kept(folder: Path, memories: Sequence[Path], base: Path | None = None) -> bool:
     """Whether every process gets a fingerprint from `known_fingerprint`."""
     digests = Digests(memories)
-    return sum(path.stat().st_size for path in model_files(folder) if not digests.kept(path)) <= READ_AT_ONCE
+    return sum(path.stat().st_size for path in _files(folder, base) if not digests.kept(path)) <= READ_AT_ONCE
+
+
+def _files(folder: Path, base: Path | None) -> list[Path]:
+    return model_files(folder) + ([] if base is None else model_files(base))
 
 
 def fingerprint_memories(settings: Settings) -> tuple[Path, ...]:
@@ -191,8 +198,20 @@ def unresolved(name: str, revision: str | None) -> str:
     return f"unresolved:{name}@{revision or 'main'}"
 
 
-def _of(digests: list[tuple[Path, str]]) -> str:
-    manifest = [[path.name, path.stat().st_size, digest] for path, digest in digests]
+def _of(digests: Mapping[Path, str], folder: Path, base: Path | None) -> str:
+    """Return the hash over a model's files; for an adapter, over its own hash and its base's."""
+    if base is None:
+        return _hash([[path.name, path.stat().st_size, digest] for path, digest in digests.items()])
+    parts = (("adapter", folder), ("base", base))
+    return _hash(
+        {
+            part: _of({path: digest for path, digest in digests.items() if path.parent == place}, place, None)
+            for part, place in parts
+        }
+    )
+
+
+def _hash(manifest: object) -> str:
     return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
 
 

@@ -37,6 +37,8 @@ class ModelCard:
         stores_weights: its family computes its attention by itself, so that a run stores all attention weights.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
             sound. pairs: it takes a pair of texts, which its tokenizer separates.
+        base, base_folder: for an adapter, the name of the model that it changes, and where that one's files are; ""
+            and None otherwise. tokenizer: where its tokenizer is, if that is not `folder`.
     """
 
     name: str
@@ -60,6 +62,9 @@ class ModelCard:
     megabytes: int = 0
     reads_text: bool = True
     pairs: bool = False
+    base: str = ""
+    base_folder: Path | None = None
+    tokenizer: Path | None = None
 
     def fitting_tokens(self, megabytes: float) -> int | None:
         """Return the most tokens of a text whose stored weights take at most `megabytes`; None if none are stored, or

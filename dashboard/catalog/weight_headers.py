@@ -104,6 +104,16 @@ def read_headers(folder: Path, config: Mapping[str, Any]) -> Headers:
     return Headers(frozenset(names if told else ()), total)
 
 
+def shapes_in(path: Path) -> dict[str, list[int]]:
+    """Return the shapes of the weights in one safetensors file by name; raises like `read_headers`."""
+    return {name: shape for name, (shape, _real) in _safetensors(path, Allowance()).items()}
+
+
+def parameters_in(path: Path) -> int:
+    """Return how many numbers are in one safetensors file; raises like `read_headers`."""
+    return sum(math.prod(shape) for shape in shapes_in(path).values())
+
+
 def _safetensors(path: Path, allowance: Allowance) -> dict[str, tuple[list[int], bool]]:
     """Return the weights of one file: name → (shape, whether its numbers are real ones)."""
     damaged = ForeignFileError(f"{path.name} is damaged or was not copied whole")

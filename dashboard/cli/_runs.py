@@ -28,6 +28,7 @@ class Runs:
     def __init__(self, settings: Settings, model: str, say: Callable[[str], None], listed: bool = False) -> None:
         """Prepare for texts of one model; `listed`: every visitor of a server on this cache folder finds the runs under
         *Recent*."""
+        from dashboard.catalog.adapters import has_adapter
         from dashboard.catalog.bundled import bundled_card
         from dashboard.catalog.catalog import Catalog
         from dashboard.catalog.fingerprint import has_weights
@@ -46,7 +47,7 @@ class Runs:
         self._fingerprint: str | None = None
         self._tokens, self._seconds = 0, 0.0
         folder = Path(model).expanduser()
-        is_folder = has_weights(folder) and bundled_card(model) is None
+        is_folder = (has_weights(folder) or has_adapter(folder)) and bundled_card(model) is None
         name = str(folder.absolute()) if is_folder else model
         with contextlib.suppress(DashboardError):  # what is not known yet is known once the model is loaded
             entry = Catalog(settings).get(name, allow_folders=True)

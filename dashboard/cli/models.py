@@ -73,7 +73,8 @@ def _row(card: ModelCard) -> tuple[str, str, str, str, str]:
     where = f"not supported: {card.refusal}" if card.refusal else card.note or "here"
     if card.unread and not card.refusal:
         where += f"; not read: {'; '.join(card.unread)}"
-    return shown(card.name), card.kind_word, shape, size, where
+    name = f"  {shown(card.name)}" if card.base else shown(card.name)  # below its base
+    return name, card.kind_word, shape, size, where
 
 
 def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dashboard.catalog.adapter_card import base_of
+from dashboard.catalog.catalog import title_of
 from dashboard.catalog.fetch import resolve_folder
 from dashboard.catalog.fingerprint import fingerprint_memories, folder_fingerprint, is_kept
 from dashboard.errors import StorageError
@@ -27,8 +29,10 @@ def prepare(payload: Mapping[str, Any], job_context: JobContext, settings: Setti
         str(payload["model"]), settings, payload.get("revision"), job_context.progress, folders=False, loads=False
     )
     memories = fingerprint_memories(settings)
-    fingerprint = folder_fingerprint(folder, memories, job_context.progress)
-    if not is_kept(folder, memories):
+    found = base_of(folder, title_of(str(payload["model"])), settings)
+    base = None if found is None else found.folder
+    fingerprint = folder_fingerprint(folder, memories, job_context.progress, base)
+    if not is_kept(folder, memories, base):
         raise StorageError(
             "The model was read through, but its checksum could not be kept on the server's disk, so it would be read "
             "again and "

@@ -38,7 +38,8 @@ def facts_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
 
 
 def line_of(card: ModelCard) -> dict[str, Any]:
-    """One line of the picker; a model that cannot be run is listed with the reason and is disabled."""
+    """One line of the picker; a model that cannot be run is listed with the reason and is disabled, and an adapter is
+    marked as one of the model above it."""
     words: list[Any] = [html.B(card.title, dir="auto"), html.Span(model_words(card), className="detail")]
     if card.refusal or card.note:
         note = without_paths(f"not supported: {card.refusal}" if card.refusal else card.note)
@@ -46,9 +47,9 @@ def line_of(card: ModelCard) -> dict[str, Any]:
     if card.unread and not card.refusal:
         words.append(html.Span(f"not read: {'; '.join(card.unread)}", className="model-note"))
     return {
-        "label": html.Span(words, className="model-option"),
+        "label": html.Span(words, className="model-option adapter" if card.base else "model-option"),
         "value": card.name,
-        "search": f"{card.name} {card.title} {card.kind}",
+        "search": f"{card.name} {card.title} {card.kind} {card.base}".rstrip(),
         "disabled": bool(card.refusal),
     }
 

@@ -19,9 +19,9 @@ TEXT = "w1 w2 w3 w1 w5"
 
 @pytest.fixture(scope="module")
 def weights(server: Server) -> Path:
-    """Four small random models in the server's folder: they are found by the next page."""
+    """Small random models in the server's folder, one of them an adapter: they are found by the next page."""
     from tests.integration.test_gguf import write_gguf
-    from tests.support.tiny_models import tiny
+    from tests.support.tiny_models import adapter_of, tiny
 
     (root,) = server.settings.model_folders
     for name in ("gpt2", "bert"):
@@ -38,6 +38,7 @@ def weights(server: Server) -> Path:
         )
         (root / "tiny-longformer" / path.name).write_bytes(content)
     write_gguf(root / "tiny.gguf", "llama")
+    adapter_of(tiny("gpt2").model, root / "team" / "tuned", "somewhere/tiny-gpt2")
     return root
 
 
@@ -61,6 +62,7 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
             "no token predictions",
         ),
         ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted on run", "most likely:"),
+        ("tuned", "folder:weights/team/tuned", "causal", "5 of 64 tokens", "most likely:"),
     )
     before = None
     for words, name, kind, counted, prediction in seen:
@@ -81,6 +83,15 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
         expect(person.page.locator(".view-prediction")).to_contain_text(prediction)
         before = run.model.title
     expect(person.page.locator("#notice .notice")).to_have_count(0)
+
+
+def test_an_adapter_stands_below_its_base(person: Person, weights: Path) -> None:
+    person.go().at("model").click()
+    lines = person.page.locator(".dash-dropdown-option")
+    place = lines.all_inner_texts().index(lines.filter(has_text="tiny-gpt2").first.inner_text())
+    expect(lines.nth(place)).not_to_contain_text("adapter")
+    expect(lines.nth(place + 1)).to_contain_text("adapter of tiny-gpt2, in weights/team/tuned")
+    expect(lines.nth(place + 1).locator(".adapter")).to_have_count(1)
 
 
 def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chosen(

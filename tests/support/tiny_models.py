@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -302,6 +305,26 @@ def tokenizer(around: bool) -> hf.PreTrainedTokenizerFast:
         model_input_names=["input_ids", "attention_mask"],
         **names,
     )
+
+
+def adapter_of(model: Any, folder: Path, base: str, **config: Any) -> Path:
+    """Save a random LoRA of a model, which this changes; `base` is what its settings call the base."""
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what peft has to say of resized and tied embeddings
+        adapted = peft.get_peft_model(
+            model, peft.LoraConfig(**{"r": 4, "lora_alpha": 6, "target_modules": ["c_attn"], **config})
+        )
+        torch.manual_seed(3)
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.data += 0.2 * torch.randn_like(parameter)
+        resized = model.config.vocab_size != VOCABULARY
+        adapted.save_pretrained(folder, save_embedding_layers=resized or "auto")
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": base}))
+    return folder
 
 
 def words(count: int, seed: int = 1) -> str:

@@ -47,7 +47,11 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "jobs.housekeeping": ("store", "catalog", *GROUND),
     "jobs.in_process": ("jobs.backend", "jobs.failure", "store", *RUNS),
     "jobs.manager": ("jobs.backend", "jobs.failure", "store", "settings", *RUNS),
-    "jobs.preparation": ("jobs", "catalog.fetch", "catalog.fingerprint", "settings", *RUNS),  # beside the worker
+    # beside the worker
+    "jobs.preparation": (
+        *("jobs", "catalog.adapter_card", "catalog.catalog", "catalog.fetch", "catalog.fingerprint", "settings"),
+        *RUNS,
+    ),
     "jobs.work": ("jobs", "store", "capture", "catalog", "compute.deriving", *GROUND),  # what a worker does
     "figures": ("figures", "analysis", *RUNS),
     # from plain outputs: it asks the model's own head
@@ -89,6 +93,8 @@ ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be impo
     "diskcache": ("jobs.cache", "jobs.disk"),
     "safetensors": ("store", "catalog", "capture"),
     "pandas": ("exports.frames", "web.app"),
+    "peft": ("capture.adapted",),
+    "accelerate": (),
 }
 DOORS = {  # of jobs/: what anything outside it may import, since no more is to know which queue runs
     "jobs.backend": "the interface, and the values that it gives",
@@ -106,6 +112,8 @@ TORCH_FREE = (  # what the page imports of models
     "catalog.architecture",
     "catalog.description",
     "catalog.adapters",
+    "catalog.adapter_card",
+    "catalog.bases",
     "catalog.prediction_head",
     "catalog.leftovers",
     "catalog.weight_headers",

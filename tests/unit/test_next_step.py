@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import dashboard.errors
-from dashboard.catalog.adapters import adapter_refusal
+from dashboard.catalog.adapters import beside_weights, read_adapter
+from dashboard.catalog.bases import find_base
 from dashboard.catalog.beyond import Beyond
 from dashboard.errors import DashboardError, ForeignFileError
+from dashboard.settings import Settings
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dashboard"
 ELSEWHERE = "…"  # stands in a message for what is known when it is raised
@@ -42,8 +46,9 @@ SAID_ELSEWHERE = {
         "one of the sentences of errors.py, all of which are checked below",
     ),
     "capture/vocabulary.py: sentence": "Beyond.sentence of catalog/beyond.py; both of its sentences are checked below",
-    "catalog/fetch.py: adapter": "adapter_refusal of catalog/adapters.py; both of its clauses are checked below",
-    "capture/loader.py: adapter": "the same",
+    "capture/loader.py: beside": "beside_weights of catalog/adapters.py, which is checked below",
+    "catalog/adapter_card.py: error.clause": "of catalog/adapters.py and catalog/bases.py; those are checked below",
+    "capture/adapter_weights.py: error.clause": "the same",
     "jobs/manager.py: "
     "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
     "jobs/backend.py: raw['error']": "another error of this list, as it was kept",
@@ -232,9 +237,34 @@ def test_sentences_that_are_put_together_say_what_to_do_next(tmp_path: Path) -> 
     assert all(has_next_step(Beyond(3, 99, "x", given).sentence("This model", 7)) for given in (True, False))
     assert has_next_step(str(ForeignFileError("config.json is a socket, not a file")))
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert all(
-        has_next_step(f"This model cannot be run: {adapter_refusal(tmp_path, weights)}.") for weights in (True, False)
-    )
+    assert has_next_step(f"This model cannot be run: {beside_weights(tmp_path)}.")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"peft_type": "LORA"},
+        {"peft_type": "IA3", "base_model_name_or_path": "gpt2"},
+        {"peft_type": "LORA", "base_model_name_or_path": "gpt2"},
+        {"peft_type": "LORA", "base_model_name_or_path": "gpt2", "init_lora_weights": "olora"},
+        {"peft_type": "LORA", "base_model_name_or_path": "gpt2", "auto_mapping": {"parent_library": "mine"}},
+        {"peft_type": "LORA", "base_model_name_or_path": "gpt2", "something": 1},
+        {"peft_type": "LORA", "base_model_name_or_path": "gpt2", "r": -1, "weights": True},
+        {"peft_type": "LORA", "base_model_name_or_path": "who/what", "weights": True},
+        {"peft_type": "LORA", "base_model_name_or_path": "/somewhere/what", "weights": True},
+    ],
+)
+def test_why_an_adapter_is_not_applied_says_what_to_do_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    if settings.pop("weights", False):
+        (tmp_path / "adapter_model.safetensors").touch()
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ForeignFileError) as refused:
+        find_base(read_adapter(tmp_path), Settings(cache_dir=tmp_path, models_dir=tmp_path))
+    assert has_next_step(f"This model cannot be run: {refused.value.clause}.")
 
 
 @pytest.mark.parametrize(

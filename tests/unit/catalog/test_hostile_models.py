@@ -14,7 +14,7 @@ from plotly.io.json import to_json_plotly
 
 from dashboard.catalog import catalog as catalog_module
 from dashboard.catalog import description, folders, foreign, weight_headers
-from dashboard.catalog.adapters import adapter_refusal, has_adapter
+from dashboard.catalog.adapters import beside_weights, has_adapter, read_adapter
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.fingerprint import folder_fingerprint, model_files, strange_weights
 from dashboard.catalog.foreign import parse_object, read_bytes, shown
@@ -321,9 +321,8 @@ def test_settings_of_an_adapter_may_be_a_pipe_or_nested(settings: Settings, root
         alone.mkdir()
         (alone / "adapter_model.bin").touch()
         make(alone / "adapter_config.json")
-        assert adapter_refusal(alone, weights=False).startswith(
-            "it is an adapter (unknown kind) without its base model"
-        )
+        with pytest.raises(ForeignFileError, match=r"it is an adapter \(unknown kind\): adapter_config\.json is "):
+            read_adapter(alone)
         check(listed(settings)[f"folder:weights/adapter{number}"])
 
 
@@ -336,7 +335,7 @@ def test_a_crowded_folder_is_no_adapter_and_has_no_further_files(root: Path, mon
     monkeypatch.setattr(foreign.entries_of, "__defaults__", (3,))
     monkeypatch.setattr(Path, "iterdir", None)
     assert not has_adapter(crowd)
-    assert adapter_refusal(crowd, weights=True) == ""
+    assert beside_weights(crowd) == ""
     assert crowd / "spm.model" not in model_files(crowd)
 
 

@@ -21,7 +21,7 @@ from dashboard.contracts.prediction import texts_of
 from dashboard.contracts.request import MOST_CANDIDATES
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import THUMBNAIL, Attention, Stream
-from dashboard.contracts.token import Token
+from dashboard.contracts.token import NO_SEGMENT, Token
 from dashboard.errors import RunShapeError
 
 MOST_HEADS = 20_000  # layers × heads; the largest models have some 16,000
@@ -121,6 +121,8 @@ def _expected(run: ModelRun) -> Iterator[tuple[str, Expected]]:
     """Yield each array's name with its dtype and shape."""
     for stream in run.streams.values():
         yield from _of_stream(stream)
+    if run.class_head is not None:
+        yield f"{run.main.name}/class_logits", ("f4", run.class_head.shape(len(run)))
     for attention in run.attentions.values():
         yield from _of_attention(attention, run)
     for mode in ("given", "masked"):
@@ -135,6 +137,7 @@ def _of_stream(stream: Stream) -> Iterator[tuple[str, Expected]]:
     for i in range(stream.layers + 1):
         yield f"{stream.name}/hidden_states/{i}", ("f4", (len(stream), None))
     yield f"{stream.name}/residual_final", ("f4", (len(stream), None))
+    yield f"{stream.name}/segments", ("i1", (len(stream),))
 
 
 def _of_attention(attention: Attention, run: ModelRun) -> Iterator[tuple[str, Expected]]:
@@ -143,6 +146,9 @@ def _of_attention(attention: Attention, run: ModelRun) -> Iterator[tuple[str, Ex
     per_head: Shape = (attention.layers, heads)
     for layer in range(attention.layers):
         recipe = attention.recipe(layer)
+        if recipe.stored:
+            yield f"{start}/{recipe.stored}", ("f4", (heads, queries, answers))
+            continue
         yield f"{start}/query/{layer}", ("f4", (heads, queries, None))
         yield f"{start}/key/{layer}", ("f4", (keys, answers, None))
         if recipe.bias:
@@ -173,15 +179,28 @@ def _check_widths(run: ModelRun) -> None:
         states = [*stream.hidden_states, *([stream.residual_final] if stream.has("residual_final") else [])]
         widths = {array.shape[1] for array in states}
         _require(widths == {run.model.hidden_size}, f"hidden states have the widths {sorted(widths)[:5]}")
+        if stream.has("segments"):
+            _require(bool(np.isin(stream.segments, (NO_SEGMENT, 0, 1)).all()), "a token belongs to a third text")
     for attention in run.attentions.values():
-        there = [attention.has(f"{name}/{layer}") for name in ("query", "key") for layer in range(attention.layers)]
-        _require(all(there) or not any(there), "some layers lack their queries and keys")
-        for layer in range(attention.layers if all(there) else 0):
+        _check_weights(attention)
+
+
+def _check_weights(attention: Attention) -> None:
+    """Every layer's weights can be had, or those of none: from its queries and keys, or as they are stored."""
+    layers = range(attention.layers)
+    recipes = [attention.recipe(layer) for layer in layers]
+    wanted = [
+        [recipe.stored] if recipe.stored else [f"query/{layer}", f"key/{layer}", recipe.bias, recipe.sinks]
+        for layer, recipe in enumerate(recipes)
+    ]
+    there = [[attention.has(name) for name in names if name] for names in wanted]
+    if not any(any(found) for found in there):
+        return
+    for layer, found in enumerate(there):
+        _require(all(found), f"layer {layer} lacks what its weights come from")
+        if not recipes[layer].stored:
             query, key = attention.query_and_key(layer)
             _require(query.shape[2] == key.shape[2], f"queries and keys of layer {layer} differ in width")
-            recipe = attention.recipe(layer)
-            lacking = [name for name in (recipe.bias, recipe.sinks) if name and not attention.has(name)]
-            _require(not lacking, f"layer {layer} names an array that is not there")
 
 
 def _check_predictions(run: ModelRun) -> None:

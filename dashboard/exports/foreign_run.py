@@ -57,7 +57,9 @@ def read_foreign(path: Path, digest: str, name: str, most_tokens: int, most_byte
         ) from error
     check_run(found)
     if len(found) > most_tokens:
-        raise TextTooLongError(f"{called} has {len(found):,} tokens; this server takes at most {most_tokens:,}.")
+        raise TextTooLongError(
+            f"{called} has {len(found):,} tokens; this server takes at most {most_tokens:,}. Save a shorter text's run."
+        )
     if not isinstance(found.header.get("fingerprint"), str):
         raise RunShapeError(f"{called} does not say which weights computed it. Run the text again, and save that run.")
     unknown = unknown_arrays(found)

@@ -225,7 +225,9 @@ def done_in(content: bytes) -> Done:
     if not found:
         return Done(frozenset(), 0)
     body, names = min(found)
-    start = text.find("\n", body + len(names)) + 1 or len(text)
+    start = text.find("\n", body + len(names)) + 1
+    if not start:  # cut in the middle of the headings
+        return Done(frozenset(), 0)
     headings = next(csv.reader([text[body:start]]))
     good, runs = start, set()
     lines = _LINES.findall(text, start)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dashboard.contracts.classes import ClassHead
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_check import check_run, unknown_arrays
@@ -135,6 +136,12 @@ FORGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a layer without keys": ({}, {"decoder/key/1": None}),
     "scores of one layer": ({}, {"decoder/scores/first": np.zeros((1, 2), np.float32)}),
     "thumbnails of another size": ({}, {"decoder/thumbnails": np.zeros((2, 2, 6, 5), np.uint8)}),
+    "a token of a third text": ({}, {"decoder/segments": np.full(6, 2, np.int8)}),
+    "classes of another number": (
+        {"classes": {"of": "text", "scale": "softmax", "labels": ["a", "b"]}},
+        {"decoder/class_logits": np.zeros(3, np.float32)},
+    ),
+    "classes of no head": ({"classes": {"of": "moods"}}, {}),
     "predictions without ranks": ({}, {"given/actual_rank": None}),
     "a prediction of an unknown token": ({}, {"given/top_ids": np.full((6, 5), 999, np.int32)}),
     "a probability above 1": ({}, {"given/top_logprobs": np.full((6, 5), 2, np.float32)}),
@@ -162,11 +169,32 @@ def test_what_the_file_does_not_bear_out_is_refused(tmp_path: Path, forged: str)
     assert "again" in str(caught.value) or "Choose" in str(caught.value)
 
 
-def test_every_array_that_a_view_reads_is_checked() -> None:
-    for kind in ("causal", "masked", "encoder"):
-        run = whole(kind)
+def stored() -> ModelRun:
+    """A run of a family that computes its attention by itself."""
+    run = whole()
+    arrays = {name: array for name, array in run.arrays.items() if "/query/" not in name and "/key/" not in name}
+    recipes = [{"scaling": 1.0, "mask": "causal", "stored": f"attention/{layer}"} for layer in range(2)]
+    weights = {
+        f"decoder/attention/{layer}": np.stack([run.attention(layer, head) for head in (0, 1)]) for layer in (0, 1)
+    }
+    return ModelRun({**run.header, "recipes": {"decoder": recipes}}, {**arrays, **weights})
+
+
+def test_every_array_that_a_view_reads_is_checked(tmp_path: Path) -> None:
+    heads = [ClassHead("text", "softmax", ("a", "b")), ClassHead("tokens", "softmax", ("x", "y"))]
+    classifiers = [make_run(kind="encoder", classes=head) for head in heads]
+    for run in [*(whole(kind) for kind in ("causal", "masked", "encoder")), *classifiers, stored()]:
         assert unknown_arrays(run) == []
         check_run(run)
+    found = read(save_run(stored(), tmp_path / "stored.npz"))
+    np.testing.assert_array_equal(found.attention(1, 0), whole().attention(1, 0))
+
+
+def test_stored_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    run = stored()
+    forged = ModelRun(run.header, {**run.arrays, "decoder/attention/1": np.zeros((2, 5, 5), np.float32)})
+    with pytest.raises(RunShapeError, match="attention/1” is float32"):
+        check_run(forged)
 
 
 def test_views_draw_what_was_read(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_lines_over_layers(kind: ModelKind, layer: int) -> None:
 
     cosines = [cosine(state[3], state[5]) for state in states]
     first, second, third = said("layers", run, layer=layer, value="cosine", second=5)
-    assert first == "The line compares ·on (3) with . (5) at the embeddings (E) and after each of the 2 layers."
+    assert first == "The line compares ·on (3) with “.” (5) at the embeddings (E) and after each of the 2 layers."
     assert f": {cosines[layer + 1]} after layer {layer}, where 1 means" in second
     most = int(np.argmax([float(one.replace("−", "-")) for one in cosines]))
     assert third == f"They are most alike {names[most]}: {cosines[most]}."

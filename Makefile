@@ -60,6 +60,7 @@ check: $(VENV)/.installed-dev $(VENV)/.installed-scripts
 	@$(BIN)/mypy
 	@$(BIN)/node node_modules/eslint/bin/eslint.js $(SCRIPTS)
 	@$(BIN)/node node_modules/typescript/bin/tsc --project tsconfig.json
+	@$(BIN)/node node_modules/typescript/bin/tsc --project tests/js/tsconfig.json
 	@$(BIN)/node node_modules/prettier/bin/prettier.cjs --check --log-level warn "assets/**/*.js" "types/*.ts" $(filter-out assets,$(SCRIPTS))
 
 # So many tests at a time, one thread each (tests/conftest.py); the slowest twenty are named at the end.

@@ -824,6 +824,7 @@ interface App {
   repeated(index: number, longest: number): boolean;
   notes(index: number): string[];
   isolated(text: string): string;
+  named(index: number): (string | Node)[];
   elided(text: string, longest?: number): string;
   svgToken(
     index: number,
@@ -884,8 +885,9 @@ interface App {
   labelled(count: number, cell: number, strong: (number | null | undefined)[], most: number): number[];
   movedApart(
     tokens: [token: number, other: number | null | undefined],
-    top: (index: number) => number,
+    at: (index: number) => number,
     least: number,
+    first?: number,
   ): Map<number, number>;
   placer(bounds: Box): Record<"hit" | "take" | "inside", (box: Box) => boolean>;
   labelBox(point: Point, direction: number[], wide: number, gap: number): Box;

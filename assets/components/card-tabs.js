@@ -16,6 +16,12 @@
         const box = document.getElementById(panel);
         if (box) box.classList.toggle("active", value === open);
       }
+      const row = /** @type {HTMLElement} */ (document.getElementById(id));
+      const tab = /** @type {HTMLElement} */ (row.querySelector(".active"));
+      row.scrollLeft = Math.max(
+        tab.offsetLeft + tab.offsetWidth - row.clientWidth,
+        Math.min(row.scrollLeft, tab.offsetLeft),
+      );
     }, [tabs, open]);
     function key(/** @type {KeyboardEvent} */ event) {
       const step = STEPS[event.key];

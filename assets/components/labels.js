@@ -1,6 +1,8 @@
 /* How a token's label is written: its marks, cut to a length, in HTML and in SVG. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
+  // what has nothing to read (dashboard/figures/tokens.py)
+  const PUNCTUATION = /^[▁\p{P}\p{Sm}\p{Sc}\p{Sk}]+$/u;
   const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
   const PARTING = new RegExp(
     [
@@ -53,9 +55,18 @@
     notes(index) {
       return /** @type {Shows} */ (app.state).info.notes[index] || [];
     },
-    /** A label as it stands in a sentence: one that is written from right to left moves nothing beside it. */
+    /**
+     * A label as it stands in a sentence: one that is written from right to left moves nothing beside it, and
+     * punctuation is in quotation marks.
+     */
     isolated(text) {
+      if (PUNCTUATION.test(text)) return `“${text}”`;
       return RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text;
+    },
+    /** The same of a token, as parts of a line of the tooltip. */
+    named(index) {
+      const label = app.label(index);
+      return PUNCTUATION.test(app.short(index)) ? ["“", label, "”"] : [label];
     },
     elided(text, longest) {
       if (!longest) return text;

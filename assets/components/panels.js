@@ -58,11 +58,12 @@
     },
     true,
   );
-  /** A view's invitation, as before the first run. */
+  /** A view's invitation, as before the first run; while a run is shown, its title alone until its words have come. */
   function invite(/** @type {string} */ view, /** @type {PanelParts} */ parts) {
+    const invites = !app.state.selection;
     for (const part of PARTS) {
       const box = app.byId(`${view}-${part}`);
-      app.fill(box, parts[part] || []);
+      app.fill(box, (invites || part === "heading") && parts[part] ? parts[part] : []);
       delete box.dataset.of;
     }
     explain(view, []);

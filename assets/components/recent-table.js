@@ -80,10 +80,10 @@
     });
     return [
       {
-        ...{ colId: "run", headerName: "Run", flex: 1, minWidth: 150, cellRenderer: Title },
+        ...{ colId: "run", headerName: "Run", flex: 1, minWidth: 240, cellRenderer: Title },
         ...{ valueGetter: (/** @type {{ data: RecentRun }} */ { data }) => called(data).toLowerCase(), ...up },
       },
-      { colId: "model", field: "title", headerName: "Model", width: 176, ...up },
+      { colId: "model", field: "title", headerName: "Model", width: 168, ...up },
       {
         ...{ colId: "tokens", field: "tokens", headerName: "Tokens", width: 68, ...right, ...down },
         valueFormatter: (/** @type {{ value: number }} */ { value }) => value.toLocaleString("en"),

@@ -63,7 +63,13 @@
     if (at >= 0 && part()) part().classList.add("tour-here");
   }
 
-  /* beside the part, where there is room: below, at its left or right, above; else in the window's lower corner */
+  /* what a step speaks of within its part and must stay in sight: the selected token's row of the heatmap */
+  function rowOfPart() {
+    const row = part().querySelector(".view.active svg.over rect.row");
+    return row && row.getBoundingClientRect();
+  }
+  /* beside the part, where there is room: below, at its left or right, above; else over it, above or below the row that
+     the step speaks of, or in the window's lower corner */
   function place() {
     if (at < 0) return;
     const node = box();
@@ -75,11 +81,13 @@
     const seen = part().getBoundingClientRect();
     const [most, low] = [window.innerWidth - width - EDGE, window.innerHeight - height - EDGE];
     const within = (/** @type {number} */ value, /** @type {number} */ end) => Math.max(EDGE, Math.min(value, end));
+    const row = rowOfPart();
     const spots = [
       [within(seen.right - width, most), seen.bottom + GAP],
       [seen.left - width - GAP, within(seen.top, low)],
       [seen.right + GAP, within(seen.top, low)],
       [within(seen.right - width, most), seen.top - height - GAP],
+      ...(row ? [row.top - height - GAP, row.bottom + GAP].map((y) => [within(seen.right - width, most), y]) : []),
     ];
     const fits = (/** @type {number[]} */ [x, y]) => x >= EDGE && x <= most && y >= EDGE && y <= low;
     const [left, top] = (seen.width && spots.find(fits)) || [most, low];
@@ -88,9 +96,11 @@
   }
   function reveal() {
     const seen = part().getBoundingClientRect();
-    const room = window.innerHeight - (app.narrow() ? box().offsetHeight : 0);
+    const room = window.innerHeight - (app.narrow() ? box().offsetHeight + EDGE : 0);
     if (seen.width && (seen.top < 0 || seen.bottom > room))
       part().scrollIntoView({ block: app.narrow() || seen.height > room ? "start" : "nearest", behavior: "instant" });
+    const row = rowOfPart();
+    if (row && row.bottom > room - GAP) window.scrollBy({ top: row.bottom - room + GAP, behavior: "instant" });
   }
 
   function show(/** @type {number} */ step) {

@@ -19,15 +19,19 @@
     return labels;
   };
 
-  /** Two labels, moved apart where their rows are closer than `least`: in pixels by index. `top(index)`: a row's. */
-  app.movedApart = function ([token, other], top, least) {
+  /**
+   * Two labels, moved apart where they are closer than `least`: in pixels by index. `at(index)`: where a label's row or
+   * column is; `first`: the least place that either may have.
+   */
+  app.movedApart = function ([token, other], at, least, first = -Infinity) {
     /** @type {Map<number, number>} */ const moved = new Map();
     if (other === null || other === undefined || other === token) return moved;
-    const lack = least - Math.abs(top(token) - top(other));
+    const lack = least - Math.abs(at(token) - at(other));
     if (lack <= 0) return moved;
     const sign = token > other ? 1 : -1;
-    moved.set(token, (sign * lack) / 2);
-    moved.set(other, (-sign * lack) / 2);
+    const on = Math.max(0, first - (Math.min(at(token), at(other)) - lack / 2));
+    moved.set(token, on + (sign * lack) / 2);
+    moved.set(other, on - (sign * lack) / 2);
     return moved;
   };
 

@@ -4,6 +4,9 @@
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
   const LEAST = 13;
   const POSITIONS_ABOVE = 80;
+  const FREE = 6; // pixels from the plane's corner at which a label is clear of the words there
+  const CHARACTER = 6.8; // pixels of one character of a label
+  const APART = 10; // pixels between two labels above the columns
   const SMALL = 5.6; // pixels of one character of a note
   /** @type {FigureMeta | null} */ let shown = null;
   let pixels = 0; // the most cells, one way, that a pixel holds
@@ -37,7 +40,7 @@
     const most = app.narrow() ? 8 : 12;
     /** @type {InView} */ const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
     /** @type {[number, number | null]} */ const strong = [selection.token, selection.second];
-    const apart = app.movedApart(strong, g.top, LEAST);
+    const apart = app.movedApart(strong, g.top, LEAST, g.box.y0 + FREE);
     for (const i of app.labelled(g.rows, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
       if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
       const y = g.top(i) + (apart.get(i) || 0);
@@ -53,9 +56,10 @@
     if (g.columns > POSITIONS_ABOVE) positions(g, state, strong, inView);
     else {
       const angle = g.cell >= 19 ? -45 : -90;
-      for (const i of app.labelled(g.columns, g.cell, strong, LEAST)) {
+      const beside = app.movedApart(strong, g.left, LEAST, g.box.x0 + FREE);
+      for (const i of app.labelled(g.columns, g.cell, strong, beside.size ? 2 * LEAST : LEAST)) {
         if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
-        const x = g.left(i) + (angle === -90 ? 4 : 2);
+        const x = g.left(i) + (beside.get(i) || 0) + (angle === -90 ? 4 : 2);
         const y = g.box.y0 - 6;
         const position = app.repeated(i, most) ? " " + i : "";
         app.svgToken(
@@ -113,22 +117,20 @@
         app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, g.svg).textContent =
           `${i}`;
     }
-    /** @type {[number, number][]} */ const spans = [];
+    /* the names of the selected and the second token: over their columns, but not over the corner or each other */
+    /** @type {[number, number] | null} */ let taken = null;
     for (const i of strong) {
       if (i === null || i === undefined || !inView(g.left(i), g.box.x0, g.box.x1)) continue;
-      const name = `${app.elided(state.info.labels[i], 12)} ${i}`;
-      const half = name.length * 3.4;
-      const clash = spans.find(([a, b]) => g.left(i) + half > a && g.left(i) - half < b);
-      const anchor = clash ? (g.left(i) < (clash[0] + clash[1]) / 2 ? "end" : "start") : "middle";
-      const x = clash ? (anchor === "end" ? clash[0] - 10 : clash[1] + 10) : g.left(i);
-      spans.push([x - half, x + half]);
-      app.svgToken(
-        i,
-        { x, y: g.box.y0 - 20, "text-anchor": anchor, class: emphasis(i, state.selection, null) },
-        g.svg,
-        12,
-        " " + i,
-      );
+      const wide = CHARACTER * `${app.elided(state.info.labels[i], 12)} ${i}`.length;
+      let x = Math.max(g.box.x0, Math.min(g.box.x1 - wide, g.left(i) - wide / 2));
+      if (taken && x < taken[1] + APART && x + wide > taken[0] - APART) {
+        const before = taken[0] - APART - wide;
+        const isLeft = 2 * g.left(i) < taken[0] + taken[1];
+        const fits = isLeft ? before >= g.box.x0 : taken[1] + APART + wide > g.box.x1;
+        x = fits ? before : taken[1] + APART;
+      }
+      taken = [x, x + wide];
+      app.svgToken(i, { x, y: g.box.y0 - 20, class: emphasis(i, state.selection, null) }, g.svg, 12, " " + i);
     }
   }
 
@@ -206,9 +208,9 @@
     const of = /** @type {FigureMeta} */ (shown);
     const { info } = /** @type {Shows} */ (app.state);
     const named = (/** @type {string} */ verb) => [
-      app.label(token),
+      ...app.named(token),
       ` (${token}) ${verb} `,
-      app.label(key),
+      ...app.named(key),
       ` (${key})`,
     ];
     if (!app.canRead(of.layer, token, key)) {

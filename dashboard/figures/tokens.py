@@ -56,6 +56,14 @@ def token_label(text: str) -> str:
     return "".join(piece if index % 2 else _shown(piece) for index, piece in pieces)
 
 
+def is_punctuation(label: str) -> bool:
+    """Whether a token's label has nothing to read: punctuation, mathematical or currency signs, white space alone. In a
+    sentence such a label stands in quotation marks (the same in assets/components/labels.js).
+    """
+    kinds = [unicodedata.category(character) for character in label if character != SPACE_SIGN]
+    return all(kind[0] == "P" or kind in ("Sm", "Sc", "Sk") for kind in kinds)
+
+
 def label_of(token: Token) -> str:
     """The label of one token by itself; beside others it may need its vocabulary id (`run_labels`, `labels_of`)."""
     return "".join(text for text, _quiet in _parts(token))

@@ -17,7 +17,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Table
 from dashboard.errors import MissingArrayError
 from dashboard.figures.spec import Spec
-from dashboard.figures.tokens import Labelled, lead_of, leading_marks, run_labels, token_label
+from dashboard.figures.tokens import Labelled, is_punctuation, lead_of, leading_marks, run_labels, token_label
 from dashboard.views.controls import SHOW, Control
 
 Sentence = list[Any]  # text, tokens and glossary terms, as children of a Dash component
@@ -187,7 +187,8 @@ def token_span(text: str, label: str | None = None, class_name: str = "tok") -> 
 
 
 def _span(label: str, marks: int, class_name: str) -> html.Span:
-    """A token with its sign and leading white space in secondary ink. `dir="auto"` isolates it, so that a right-to-left
-    token moves no number beside it.
+    """A token with its sign and leading white space in secondary ink; punctuation in quotation marks beside it.
+    `dir="auto"` isolates it, so that a right-to-left token moves no number beside it.
     """
-    return html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")
+    token = html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")
+    return html.Span(["“", token, "”"]) if is_punctuation(label) else token

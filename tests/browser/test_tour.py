@@ -124,7 +124,14 @@ def test_another_text_gives_way_to_the_example(person: Person) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "scheme"),
-    [(1440, 900, "light"), (1280, 720, "dark"), (768, 800, "light"), (390, 844, "dark"), (320, 640, "light")],
+    [
+        (1440, 900, "light"),
+        (1280, 720, "dark"),
+        (1000, 800, "light"),
+        (768, 800, "light"),
+        (390, 844, "dark"),
+        (320, 640, "light"),
+    ],
 )
 def test_it_stands_beside_its_part_and_axe_finds_nothing(
     open_page: Callable[..., Person], width: int, height: int, scheme: str
@@ -152,6 +159,11 @@ def test_it_stands_beside_its_part_and_axe_finds_nothing(
                 or box["y"] + box["height"] <= seen["y"]
             )
             assert apart, f"step {number} covers what it points at"
+        if number == 3:
+            row = person.page.locator("#attention-figure svg.over rect.row").bounding_box()
+            assert row is not None
+            assert 0 <= row["y"] < row["y"] + row["height"] <= height
+            assert row["y"] + row["height"] <= box["y"] or row["y"] >= box["y"] + box["height"], "the row is covered"
         if number in (1, 5):
             assert found_by_axe(person, rules=RULES if scheme == "light" else COLOURS) == []
         person.page.locator("#tour [data-tour=next]").click()

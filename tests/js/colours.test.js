@@ -1,6 +1,6 @@
-const test = require("node:test");
-const assert = require("node:assert");
-const { load } = require("./scripts.js");
+const assert = require("node:assert/strict");
+const { test } = require("node:test");
+const { load } = require("./scripts");
 
 const app = load(["core", "overlays/colours"]).dashboardApp;
 const PALETTE = { "var(--ink)": "#111111", "var(--weight-0)": "#222222", "var(--selected)": "#333333" };
@@ -40,38 +40,38 @@ const figure = () => ({
 test("names of colours get their values where a colour stands, and texts stay", () => {
   const { data, layout } = plain(app.coloured(figure(), valueOf));
   const [cells, bars] = data;
-  assert.deepStrictEqual(cells.colorscale[1], [1, "#222222"]);
-  assert.deepStrictEqual([cells.hovertext, cells.customdata], [[["var(--ink)"]], [{ color: "var(--ink)" }]]);
-  assert.deepStrictEqual(bars.marker, { color: ["#111111", "#ABCDEF"], line: { color: "#111111" } });
-  assert.deepStrictEqual(bars.text, ["var(--ink)", "b"]);
-  assert.deepStrictEqual(layout.font, { color: "#111111", size: 11 });
-  assert.deepStrictEqual(layout.xaxis.ticktext, ['<b style="color:#333333">var(--ink)</b>']);
-  assert.strictEqual(layout.xaxis.title.text, "var(--ink)");
-  assert.strictEqual(layout.shapes[0].line.color, "#333333");
-  assert.deepStrictEqual(layout.meta, { color: "var(--ink)" });
+  assert.deepEqual(cells.colorscale[1], [1, "#222222"]);
+  assert.deepEqual([cells.hovertext, cells.customdata], [[["var(--ink)"]], [{ color: "var(--ink)" }]]);
+  assert.deepEqual(bars.marker, { color: ["#111111", "#ABCDEF"], line: { color: "#111111" } });
+  assert.deepEqual(bars.text, ["var(--ink)", "b"]);
+  assert.deepEqual(layout.font, { color: "#111111", size: 11 });
+  assert.deepEqual(layout.xaxis.ticktext, ['<b style="color:#333333">var(--ink)</b>']);
+  assert.equal(layout.xaxis.title.text, "var(--ink)");
+  assert.equal(layout.shapes[0].line.color, "#333333");
+  assert.deepEqual(layout.meta, { color: "var(--ink)" });
 });
 
 test("what holds no name is not copied, and the figure itself stays as it was", () => {
   const before = figure();
   const found = app.coloured(before, valueOf);
-  assert.deepStrictEqual(plain(before), plain(figure()));
-  assert.strictEqual(found.data[0].z, before.data[0].z);
-  assert.strictEqual(found.data[0].hovertext, before.data[0].hovertext);
-  assert.strictEqual(found.data[2].x, before.data[2].x);
-  assert.strictEqual(found.data[2].marker, before.data[2].marker);
-  assert.strictEqual(found.layout.meta, before.layout.meta);
-  assert.strictEqual(app.coloured(before.data[2], valueOf), before.data[2]);
+  assert.deepEqual(plain(before), plain(figure()));
+  assert.equal(found.data[0].z, before.data[0].z);
+  assert.equal(found.data[0].hovertext, before.data[0].hovertext);
+  assert.equal(found.data[2].x, before.data[2].x);
+  assert.equal(found.data[2].marker, before.data[2].marker);
+  assert.equal(found.layout.meta, before.layout.meta);
+  assert.equal(app.coloured(before.data[2], valueOf), before.data[2]);
 });
 
 test("cells, texts and lists of a thousand tokens are handed on, not copied", () => {
-  const large = figure();
+  /** @type {any} */ const large = figure();
   large.data[0].z = { dtype: "u1", bdata: "A".repeat((4 * 1024 * 1024) / 3), shape: "1024, 1024" };
   large.data[0].hovertext = Array.from({ length: 30 }, () => new Array(1024).fill("a token and its layer"));
   large.data[0].customdata = Array.from({ length: 1024 }, (_, token) => ({ token }));
   large.data[0].x = Array.from({ length: 1024 }, (_, i) => i);
   const found = app.coloured(large, valueOf);
-  assert.notStrictEqual(found.data[0], large.data[0]); // its colours are resolved
+  assert.notEqual(found.data[0], large.data[0]); // its colours are resolved
   for (const name of ["z", "hovertext", "customdata", "x"]) {
-    assert.strictEqual(found.data[0][name], large.data[0][name], name);
+    assert.equal(found.data[0][name], large.data[0][name], name);
   }
 });

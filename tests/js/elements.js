@@ -10,7 +10,7 @@ function fits(node, part) {
     if (one[0] === ".") return node.classList.contains(one.slice(1));
     if (one.startsWith(":not(")) return !fits(node, one.slice(5, -1));
     if (one[0] === ":") return node.states.has(one.slice(1));
-    const [, name, value] = /^\[([\w-]+)(?:="?([^"]*)"?)?\]$/.exec(one);
+    const [, name, value] = /** @type {string[]} */ (/^\[([\w-]+)(?:="?([^"]*)"?)?\]$/.exec(one));
     return value === undefined ? node.hasAttribute(name) : node.getAttribute(name) === value;
   });
 }
@@ -35,6 +35,14 @@ class Text {
 }
 
 class Element {
+  /** @type {string} */ tagName = "";
+  /** @type {any} */ ownerDocument;
+  /** @type {string} */ id = "";
+  /** @type {any} */ parentElement;
+  /** @type {(Element | Text)[]} */ childNodes = [];
+  /** @type {Record<string, string>} */ style = {};
+
+  /** @param {string} tag @param {any} document */
   constructor(tag, document) {
     Object.assign(this, { tagName: tag.toUpperCase(), ownerDocument: document, id: "", parentElement: null });
     Object.assign(this, { childNodes: [], style: {}, value: "", hidden: false, disabled: false, tabIndex: 0 });
@@ -125,7 +133,7 @@ class Element {
   addEventListener() {}
 }
 
-/** A document with these elements in its body: { id: tag }. `fire` lets it hear of an event. */
+/** A document with these elements in its body: { id: tag }. `fire` lets it hear of an event. @returns {any} */
 function documentOf(layout) {
   const heard = [];
   const document = {
@@ -139,7 +147,7 @@ function documentOf(layout) {
     querySelectorAll: (selector) => document.documentElement.querySelectorAll(selector),
     /** Whether the page took it. */
     fire(type, target, values = {}) {
-      const event = { type, target, defaultPrevented: false, ...values };
+      /** @type {any} */ const event = { type, target, defaultPrevented: false, ...values };
       event.preventDefault = () => {
         event.defaultPrevented = true;
       };

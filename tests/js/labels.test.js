@@ -28,6 +28,11 @@ test("a label from right to left is isolated in a sentence", () => {
   assert.equal(app.isolated("Mary"), "Mary");
 });
 
+test("punctuation is in quotation marks in a sentence", () => {
+  const written = [".", "·(", "'s", "=", "😀", "⟨F0 9F⟩", "·"].map(app.isolated);
+  assert.deepEqual([...written], ["“.”", "“·(”", "'s", "“=”", "😀", "⟨F0 9F⟩", "“·”"]);
+});
+
 for (const [text, whole] of [
   ["the model expects ·Mary, 10.8 %", "the model expects ·Mary, 10.8\u00a0%"],
   ["< 0.05 %", "<\u00a00.05\u00a0%"],
@@ -54,6 +59,7 @@ test("two labels too close for both are moved apart by what is lacking", () => {
       [2, 4.5],
     ],
   );
+  assert.deepEqual([...app.movedApart([0, 1], (row) => 4 * row, 13, 2).values()], [2, 11]); // not above 2
   assert.equal(app.movedApart([1, 9], (row) => 4 * row, 13).size, 0);
   assert.equal(app.movedApart([1, null], (row) => 4 * row, 13).size, 0);
 });

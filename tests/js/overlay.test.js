@@ -36,7 +36,7 @@ function page(view, figure, scripts = OVERLAYS) {
   const fire = async (name, event = {}) => {
     for (const act of heard.get(name) || []) await act({ buttons: 0, ...event });
   };
-  return { app, document, graph, heard, fire, proposed, marks: () => graph.parentElement.parentElement };
+  return { app, document, graph, heard, fire, proposed };
 }
 const LENS = {
   layout: { meta: { ...RUN, axes: { x: "token", y: "layer" }, first_layer: -1 } },
@@ -83,16 +83,15 @@ test("nothing is marked while a button is held", async () => {
 });
 
 const bar = (id, side) => ({ id, side, label: `t${id}`, known: true, probability: id / 10, logprob: -1, text: "" });
-const BARS = {
-  data: [{ customdata: [bar(1), bar(2)] }],
-  layout: { margin: { t: 0, b: 0 }, meta: { bars: { names: [], columns: [] } } },
-  _fullLayout: { width: 140, height: 130, xaxis: axis(20, 100, 0, 1), yaxis: axis(10, 100, -0.5, 50) },
-};
-BARS.layout.meta.bars.names = [
+const names = [
   ["t1", 0, false],
   ["t2", 0, true],
 ];
-
+const BARS = {
+  data: [{ customdata: [bar(1), bar(2)] }],
+  layout: { margin: { t: 0, b: 0 }, meta: { bars: { names, columns: [] } } },
+  _fullLayout: { width: 140, height: 130, xaxis: axis(20, 100, 0, 1), yaxis: axis(10, 100, -0.5, 50) },
+};
 test("a bar is hit anywhere in its row, however short it is", async () => {
   const { document, fire } = page("prediction", BARS);
   const tip = document.getElementById("tooltip");

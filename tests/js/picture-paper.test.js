@@ -1,6 +1,6 @@
 /* Sizes of printed pictures, and the outlines of cells, against numbers worked out by hand. */
 const assert = require("node:assert/strict");
-const test = require("node:test");
+const { test } = require("node:test");
 const { load } = require("./scripts");
 
 const app = load(["core", "components/picture-paper"]).dashboardApp;

@@ -24,11 +24,12 @@ function element() {
  *
  * @param {string[]} names - below assets/, without ".js".
  * @param {object} fields - the selection's fields: `FIELDS`, or none.
- * @param {object} page - its document (elements.js); without one there is none to speak of.
+ * @param {object | null} page - its document (elements.js); without one there is none to speak of.
+ * @returns {any}
  */
 function load(names, fields = [], page = null) {
   const byId = { page: { ...element(), dataset: { fields: JSON.stringify(fields) } } };
-  const window = {
+  /** @type {any} */ const window = {
     addEventListener() {},
     matchMedia: () => ({ matches: false }),
     performance: { now: () => window.time },

@@ -70,7 +70,7 @@ test("a choice of something else on the way forgets it", () => {
   assert.deepEqual(chosen(window), [4, 1, 0, null]);
 });
 
-for (const [token, second, moves] of [
+for (const [token, second, moves] of /** @type {[number, number | null, number[][]][]} */ ([
   [
     5,
     null,
@@ -131,7 +131,7 @@ for (const [token, second, moves] of [
   ],
   [5, 4, [[1, 4]]],
   [0, 1, [[-1, 1]]],
-]) {
+])) {
   test(`of ${token} and ${second}, the second token moves to ${moves.map(([, to]) => to)}`, () => {
     const window = page({ token, second });
     for (const [by, to] of moves) {

@@ -6,7 +6,7 @@ import pytest
 
 from dashboard.contracts.token import Token
 from dashboard.figures.text import elide, escape
-from dashboard.figures.tokens import labels_of, leading_marks, numbered, token_label
+from dashboard.figures.tokens import is_punctuation, labels_of, leading_marks, numbered, token_label
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ from dashboard.figures.tokens import labels_of, leading_marks, numbered, token_l
 )
 def test_a_label_shows_what_cannot_be_seen(text: str, label: str) -> None:
     assert token_label(text) == label
+
+
+def test_punctuation_is_told_from_what_can_be_read() -> None:
+    assert all(map(is_punctuation, [".", "·(", "=", "$", "·", "⟨?⟩", "▁,"]))
+    assert not any(map(is_punctuation, ["'s", "a.", "·Mary", "👋", "⟨F0 9F⟩", "3", "↵"]))
 
 
 def test_a_piece_of_a_character_is_shown_as_its_bytes() -> None:

@@ -117,6 +117,11 @@ def test_what_a_run_lacks_is_not_explained() -> None:
     assert len(said("hidden", run)) == 3
 
 
+def written(word: str) -> str:
+    """A word as it stands in a sentence."""
+    return "“.”" if word == "." else word.replace(" ", "·")
+
+
 # attention
 
 
@@ -136,8 +141,8 @@ def test_the_heatmaps_row(kind: ModelKind, token: int, layer: int, head: int) ->
         == "The model has 2 layers of 2 heads, and each head spreads its attention over the tokens in its own way."
     )
     best = int(weights.argmax())
-    whom = "itself" if best == token else f"{WORDS[best].replace(' ', '·')} ({best})"
-    who = f"{WORDS[token].replace(' ', '·')} ({token})"
+    whom = "itself" if best == token else f"{written(WORDS[best])} ({best})"
+    who = f"{written(WORDS[token])} ({token})"
     lead = f"In layer {layer}, head {head}, {who} attends most to {whom}: weight "
     assert second == f"{lead}{weights[best]:.3f}, where 1 would be all of its attention."
     assert third.startswith("Each of the 6 rows is a token that looks (query), each of the 6 columns a token that is")
@@ -262,7 +267,7 @@ def test_lines_over_layers(kind: ModelKind, layer: int) -> None:
 
     cosines = [cosine(state[3], state[5]) for state in states]
     first, second, third = said("layers", run, layer=layer, value="cosine", second=5)
-    assert first == "The line compares ·on (3) with . (5) at the embeddings (E) and after each of the 2 layers."
+    assert first == "The line compares ·on (3) with “.” (5) at the embeddings (E) and after each of the 2 layers."
     assert f": {cosines[layer + 1]} after layer {layer}, where 1 means" in second
     most = int(np.argmax([float(one.replace("−", "-")) for one in cosines]))
     assert third == f"They are most alike {names[most]}: {cosines[most]}."
@@ -291,7 +296,7 @@ def test_the_next_token(kind: ModelKind, mode: str, token: int) -> None:
     run = whole_of(kind)
     of = "given" if kind == "causal" else mode
     ids, logprobs = (run.arrays[f"{of}/top_{name}"][token] for name in ("ids", "logprobs"))
-    who = f"{WORDS[token].replace(' ', '·')} ({token})"
+    who = f"{written(WORDS[token])} ({token})"
     lead = {"causal": f"After {who}", "given": f"Reading {who} as it stands", "masked": f"With {who} masked"}
     first, second, third = said("prediction", run, token, mode=mode)
     assert first == (
@@ -316,7 +321,7 @@ def test_the_next_token(kind: ModelKind, mode: str, token: int) -> None:
 
 
 def label_of(identifier: int) -> str:
-    return WORDS[identifier].replace(" ", "·") if identifier < len(WORDS) else f"v{identifier}"
+    return written(WORDS[identifier]) if identifier < len(WORDS) else f"v{identifier}"
 
 
 def test_an_impossible_token_has_no_surprisal() -> None:
@@ -348,7 +353,7 @@ def test_the_lens_and_its_lines(kind: ModelKind, token: int, layer: int) -> None
     logprobs = lens_logprobs(run)[:, token]
     final, best = int(logprobs[-1].argmax()), int(logprobs[layer + 1].argmax())
     rank = int((logprobs[layer + 1] > logprobs[layer + 1][final]).sum()) + 1
-    where = f"{'after' if kind == 'causal' else 'at'} {WORDS[token].replace(' ', '·')} ({token})"
+    where = f"{'after' if kind == 'causal' else 'at'} {written(WORDS[token])} ({token})"
     where += "" if kind == "causal" else ", in the text as it stands,"
     first, second, _third = said("lens", run, token, layer)
     assert (

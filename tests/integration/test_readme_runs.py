@@ -35,9 +35,18 @@ def test_the_first_python_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "(18, 576) [(' Mary', 0.927)" in printed
 
 
-def test_the_second_python_example() -> None:
+def test_the_example_of_a_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(examples_of("README.md", "models")[1], "README.md", "exec"), {"__name__": "readme"})
+    texts, shape = capsys.readouterr().out.splitlines()
+    assert texts.startswith("('A cat sat on the mat.', 'It purred.') [-1, 0, 0, 0, 0, 0, 0, 0, -1, 1, ")
+    assert texts.endswith(", -1] 9")
+    assert shape.startswith("(7, ")
+    assert shape.endswith(" (1, 0, 2)"), "“It”"
+
+
+def test_the_example_of_plots() -> None:
     names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(examples_of("README.md", "models")[1], "README.md", "exec"), names)
+    exec(compile(examples_of("README.md", "models")[2], "README.md", "exec"), names)
     for name in ("heatmap", "path", "bars"):
         assert isinstance(names[name], go.Figure)
     assert names["heatmap"].data[0].z.shape == (len(names["tokens"]),) * 2

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+LEFT = 499  # nginx's own status of a request whose sender has gone
 PATIENCE = 20.0  # seconds
 
 
@@ -25,8 +26,9 @@ class Nginx:
     log: Path
 
     def failed(self) -> list[str]:
-        """What it answered with an error."""
-        return [line for line in self.log.read_text(encoding="utf-8").splitlines() if int(line[:3]) >= 400]
+        """What it answered with an error; not what a browser left before it was answered."""
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if int(line[:3]) >= 400 and int(line[:3]) != LEFT]
 
 
 def program() -> str:

@@ -54,7 +54,9 @@ def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
 def test_every_setting_is_read_from_its_environment_name(item: dataclasses.Field[Any]) -> None:
     raw, value = (
-        ("/x/", "/x/") if item.name == "path" else SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
+        ("/x/", "/x/")
+        if item.name == "public_path"
+        else SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
     )
     assert getattr(Settings.from_env({environ_name(item): raw}), item.name) == value
 

@@ -23,7 +23,7 @@ from dashboard.contracts.request import CaptureOptions
 from dashboard.contracts.selection import Selection
 from dashboard.exports.cells import LARGEST_SIDE, MOST_CELLS
 from dashboard.figures.attention import LARGEST_HEATMAP, LARGEST_PICTURE, POSITIONS_ABOVE
-from dashboard.settings import Settings, environ_name
+from dashboard.settings import RENAMED, Settings, environ_name
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
 from dashboard.web.app import create_app
@@ -127,7 +127,7 @@ def test_the_procfiles_own_defaults_are_said(name: str) -> None:
 
 
 def test_the_table_has_no_setting_that_is_not() -> None:
-    known = {environ_name(item) for item in dataclasses.fields(Settings)}
+    known = {environ_name(item) for item in dataclasses.fields(Settings)} | set(RENAMED)
     named = set(re.findall(r"DASHBOARD_[A-Z_]+", " ".join(read(page) for page in PAGES)))
     assert named <= known
 

@@ -110,7 +110,7 @@ def _with_classifiers(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     """Upgrade a run from the time when only a sentence said that its model is a classifier."""
     if not str(header.get("no_predictions") or "").endswith(WAS_CLASSIFIER):
         return header, arrays
-    said = no_predictions(str(header["model"].get("title")), CLASSIFIER)
+    said = no_predictions(str(header["model"].get("title")), CLASSIFIER, classes=True)
     return header | {"without": CLASSIFIER, "no_predictions": said}, arrays
 
 

@@ -273,3 +273,26 @@ test("a typed separator leads to the second box, in a model that takes pairs", (
   assert.equal(notices.length, 1);
   assert.deepEqual(page().notices, []);
 });
+
+test("a classifier's tokens have a colour, a word, and both in the legend", () => {
+  const classes = {
+    what: "each token’s most likely class",
+    groups: ["PER", "LOC", "a", "b", "c", "d", "e", "f"],
+    colours: ["", "0", "more", "1"],
+    below: ["", "B-PER", "e", "LOC"],
+    said: ["class O, 50.0 %", "class B-PER, 91.0 %", "class e, 40.0 %", "class LOC, 60.0 %"],
+  };
+  const { token, byId, app } = page({ classes, surprisal: null, impossible: [] });
+  const chips = [0, 1, 2, 3].map((i) => token(i).querySelector(".chip").className);
+  assert.deepEqual(chips, ["chip", "chip class-0", "chip class-more", "chip class-1"]);
+  assert.deepEqual(
+    [1, 2].map((i) => token(i).querySelector(".value").textContent),
+    ["B-PER", "e"],
+  );
+  assert.equal(byId("strip-caption").textContent, "colour and word: each token’s most likely class");
+  assert.equal(byId("strip-legend").hidden, true);
+  assert.equal(byId("strip-classes").hidden, false);
+  const names = [...byId("strip-classes").childNodes].map((one) => one.textContent);
+  assert.deepEqual(names, ["PER", "LOC", "a", "b", "c", "d", "e, f"]);
+  assert.equal(app.tokenMark(1).said, "class B-PER, 91.0 %");
+});

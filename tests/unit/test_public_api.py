@@ -41,7 +41,15 @@ def test_every_name_is_defined_where_it_is_said_to_be(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ModelRun", "plot_attention_heatmap", "plot_hidden_pca", "plot_logit_lens", "plot_token_probabilities", "show"],
+    [
+        "ModelRun",
+        "plot_attention_heatmap",
+        "plot_classes",
+        "plot_hidden_pca",
+        "plot_logit_lens",
+        "plot_token_probabilities",
+        "show",
+    ],
 )
 def test_figures_and_runs_need_no_torch(name: str) -> None:
     code = f"import sys; from dashboard import {name}; assert callable({name}); print('torch' in sys.modules)"

@@ -286,6 +286,31 @@ def test_the_kind_is_judged_by_the_weights(tmp_path: Path, config: dict[str, Any
     assert (described.without if kind == "classifier" else described.kind) == kind
 
 
+@pytest.mark.parametrize(
+    ("config", "head", "classes", "word"),
+    [
+        ({"architectures": ["BertForSequenceClassification"]}, "classifier.weight", "text", "classifier"),
+        ({"architectures": ["BertForTokenClassification"]}, "classifier.weight", "tokens", "token classifier"),
+        ({"architectures": ["BertForMaskedLM"]}, "qa_outputs.weight", "answer", "answers questions"),
+        ({"architectures": ["DistilBertModel"]}, "pre_classifier.weight", "text", "classifier"),
+        ({"architectures": None}, "classifier.out_proj.weight", "text", "classifier"),
+        ({"architectures": None}, "classifier.weight", "", "classifier"),
+        ({"architectures": None}, "score.weight", "", "classifier"),
+        ({"architectures": ["LlamaForTokenClassification"]}, "score.weight", "tokens", "token classifier"),
+        ({"architectures": ["BertForMultipleChoice"]}, "classifier.weight", "", "classifier"),
+        ({"architectures": ["BertForSequenceClassification"]}, "cls.seq_relationship.weight", "", "classifier"),
+        ({"architectures": ["BertForSequenceClassification"]}, None, "", "encoder"),
+    ],
+)
+def test_what_a_classifier_classifies(
+    tmp_path: Path, config: dict[str, Any], head: str | None, classes: str, word: str
+) -> None:
+    described = describe_folder(write_model(tmp_path / "x", {**BERT, **config}, head=head))
+    assert (described.classes, described.kind_word) == (classes, word)
+    named = head is not None and any(head.rpartition(".")[0] in line for line in described.unread)
+    assert named is (head is not None and not classes)
+
+
 def test_the_limit_is_the_smaller_of_positions_and_tokenizer(tmp_path: Path) -> None:
     roberta = write_model(
         tmp_path / "x", {**BERT, "model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}

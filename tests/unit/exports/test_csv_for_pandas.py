@@ -7,7 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from dashboard.exports.provenance import of_run
 from dashboard.exports.tables import TEXT_COLUMNS, csv_of, guarded, original
 from dashboard.exports.token_table import _cells, head_of, names_for, perplexity, rows_of
 from dashboard.views import all_views
-from tests.support.synthetic import make_run, values_of
+from tests.support.synthetic import CLASSIFIERS, make_classifier, make_run, values_of
 
 MISSING = ("null", "nan", "NaN", "None", "NA", "N/A", "n/a", "<NA>", "", "inf", "-nan", "#N/A", "NULL")
 NUMBERS = ("1e5", "007", "0x1F", "1_000", "TRUE", "False", "1.0", "+1", "-1", "12:30", "2026-01-01")
@@ -132,10 +132,14 @@ def whole_tables(run: ModelRun) -> list[Table]:
     return [table for table in found if table is not None]
 
 
-@pytest.mark.parametrize("kind", ["causal", "encoder", "masked"])
+def made(kind: Any, words: tuple[str, ...]) -> ModelRun:
+    return make_classifier("tokens", words) if kind == "classifier" else make_run(kind, words)
+
+
+@pytest.mark.parametrize("kind", ["causal", "encoder", "masked", "classifier"])
 @pytest.mark.parametrize("words", WORDS, ids="/".join)
-def test_every_table_of_the_page_is_read_as_it_was(kind: ModelKind, words: tuple[str, ...], tmp_path: Path) -> None:
-    run, path, seen = make_run(kind, words), tmp_path / "t.csv", set[str]()
+def test_every_table_of_the_page_is_read_as_it_was(kind: Any, words: tuple[str, ...], tmp_path: Path) -> None:
+    run, path, seen = made(kind, words), tmp_path / "t.csv", set[str]()
     for table in whole_tables(run):
         kept = dataclasses.replace(table, rows=list(table.rows))
         path.write_text("".join(csv_of(kept, of_run(run))), encoding="utf-8", newline="")
@@ -158,10 +162,9 @@ def names_of_text(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> 
 
 def test_the_columns_of_text_are_those_of_the_tables() -> None:
     found = set[str]()
-    for kind in get_args(ModelKind):
-        run = make_run(kind)
-        pair = make_run(kind, second_at=3)
-        found |= names_of_text(names_for(kind, pairs=True), _cells(pair, 1))
+    pairs = [make_run(kind, second_at=3) for kind in get_args(ModelKind)]
+    for run in (*map(make_run, get_args(ModelKind)), *map(make_classifier, CLASSIFIERS), *pairs):
+        found |= names_of_text(names_for(run.model.kind, len(run.texts) > 1, run.class_head), _cells(run, 1))
         for table in whole_tables(run):
             found |= names_of_text([column.heading for column in table.columns], table.rows)
     assert found - set(TEXT_COLUMNS) == set(), "name them in TEXT_COLUMNS of dashboard/exports/tables.py, too"

@@ -22,8 +22,10 @@ from dashboard.views import all_views
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import Explanation, View
 from tests.support.synthetic import (
+    CLASSIFIERS,
     WORDS,
     lens_logprobs,
+    make_classifier,
     make_parts,
     make_run,
     make_two_streams,
@@ -52,6 +54,7 @@ def contexts(view: View) -> Iterator[Context]:
     changes = [{}, *({c.name: value} for c in view.controls if c is not SHOW for value in values_of(c)[1:])]
     made = [(kind, texts, whole) for kind in KINDS for texts in (WORDS, WORDS[:1]) for whole in (True, False)]
     runs = [whole_of(kind, texts) if whole else make_run(kind, texts, masked=False) for kind, texts, whole in made]
+    runs += [make_classifier(of, texts) for of in CLASSIFIERS for texts in (WORDS, WORDS[:1])]
     for run, change in itertools.product([*runs, make_two_streams()], changes):
         for token, second in {(0, None), (len(run) - 1, 0), (len(run) // 2, len(run) - 1)}:
             yield Context(run, Selection(run.key, token, 1, 1, second), standard | change)

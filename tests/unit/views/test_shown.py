@@ -14,7 +14,7 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.views import all_views
 from dashboard.views.declaration import SHOW, View, Words
 from dashboard.views.shown import MOST_ROWS, alternative, number_text, shown_table
-from tests.support.synthetic import make_run, words_in
+from tests.support.synthetic import CLASSIFIERS, make_classifier, make_run, words_in
 
 
 def many(count: int, selected: tuple[int, ...] = (), **more: Any) -> Table:
@@ -125,10 +125,10 @@ def test_the_alternative_says_title_and_numbers_in_one_line() -> None:
     assert alternative(words) == "What ·to (15) reads. Most: ·Mary 0.848, ·Mary 0.848. Rank: 1 of 20; Rank: 1 of 20."
 
 
-@pytest.mark.parametrize("kind", ["causal", "encoder", "masked"])
+@pytest.mark.parametrize("kind", ["causal", "encoder", "masked", *CLASSIFIERS])
 @pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
 def test_every_figure_has_an_alternative(view: View, kind: Any) -> None:
-    run = make_run(kind)
+    run = make_classifier(kind) if kind in CLASSIFIERS else make_run(kind)
     options = {control.name: control.default for control in view.controls}
     words = view.text(Context(run, Selection(run.key, 3, 1, 0, 1), options))
     said = alternative(words)

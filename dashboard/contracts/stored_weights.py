@@ -28,8 +28,8 @@ def check_weights(tokens: int, title: str, layers: int, heads: int, megabytes: f
     if tokens > fits:
         takes = BYTES * layers * heads * tokens**2 / 1e6
         raise TextTooLongError(
-            f"{tokens:,} tokens; at most {fits:,} fit. {why_stored(title, megabytes)} This text would take {takes:,.0f} "
-            "MB. Shorten it."
+            f"{tokens:,} tokens; at most {fits:,} fit. {why_stored(title, megabytes)} "
+            f"This text would take {takes:,.0f} MB. Shorten it."
         )
 
 

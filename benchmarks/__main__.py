@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 QUICK = {
-    "capture": ["--rounds", "1", "--sizes", "32", "--long", "256"],
+    "capture": ["--rounds", "1", "--sizes", "32", "--own", "32", "--long", "256"],
     "lens": ["--rounds", "1", "--sizes", "18"],
     "interaction": ["--quick"],
     "serving": ["--quick"],

@@ -21,9 +21,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import GPTJConfig, GPTJForCausalLM
 
+from dashboard.capture.attention import exposes
 from dashboard.capture.capture import capture_run
-from dashboard.capture.loader import LoadedModel, load_model
+from dashboard.capture.loader import LoadedModel, load_model, wrap_model
 from dashboard.capture.tokens import tokenize
 
 GOAL_RATIO = {32: 1.08, 128: 1.08, 512: 1.10, 1024: 1.12}  # of SmolLM2-135M on 2 cores
@@ -34,6 +36,9 @@ PEERS = {  # time over the bare forward at N = 32, 128, 512, 1024; MiB kept at 1
     "TransformerLens 4.3 bridge, everything": ((1.91, 1.79, 1.91, 2.36), 3739),
 }
 LONG = (1024, 2048, 4096)
+OWN = {"n_embd": 768, "n_layer": 12, "n_head": 12, "rotary_dim": 64}  # a model that computes its attention by itself
+OWN_SIZES = (32, 128, 512)
+OWN_MEGABYTES = 400.0  # of weights that it may store here; a server's default is less
 TEXT = (
     "When Mary and John went to the shops, John gave a drink to Mary. The old clock on the wall had stopped years ago, "
     "yet nobody in the village could remember who had last wound it, or why. "
@@ -49,6 +54,9 @@ def main() -> None:
     parser.add_argument(
         "--long", type=int, nargs="*", default=list(LONG), help="tokens of the texts whose memory is measured"
     )
+    parser.add_argument(
+        "--own", type=int, nargs="*", default=list(OWN_SIZES), help="tokens of the texts that a random GPT-J reads"
+    )
     parser.add_argument("--no-eager", action="store_true", help="leave out Hugging Face's eager outputs")
     chosen = parser.parse_args()
     loaded = load_model(chosen.model)
@@ -63,6 +71,11 @@ def main() -> None:
     )
     for name, (ratios, mib) in PEERS.items():
         print(f"  {name:<50} {'  '.join(f'{ratio:.2f}' for ratio in ratios)}  {mib:>6,}")
+    if chosen.own:
+        stored = random_gptj()
+        print(f"\n{stored.info.title}: its weights are stored (no goals)")
+    for size in chosen.own:
+        print(row(stored, size, chosen.rounds, eager=not chosen.no_eager), flush=True)
     if chosen.long:
         heads = ("kept MiB", "KiB a token", "peak above the model MiB", "stored attention would be MiB")
         print("\n     N" + "".join(f" {head:>{width}}" for head, width in zip(heads, (9, 12, 25, 30), strict=True)))
@@ -77,7 +90,8 @@ def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:
     kept: list[float] = []
 
     def captured() -> None:
-        kept.append(sum(values.nbytes for values in capture_run(loaded, text).arrays.values()) / 2**20)
+        run = capture_run(loaded, text, weights_megabytes=OWN_MEGABYTES)
+        kept.append(sum(values.nbytes for values in run.arrays.values()) / 2**20)
 
     whats: list[Callable[[], Any]] = [lambda: bare(loaded, inputs), captured]
     if eager:
@@ -85,11 +99,22 @@ def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:
     seconds = list(rounds_of(whats, rounds))
     ratios = [statistics.median(times[i] / times[0] for times in seconds) for i in range(1, len(whats))]
     milliseconds = statistics.median(times[0] for times in seconds) * 1e3
-    goal, goal_mib = GOAL_RATIO.get(size, float("nan")), GOAL_MIB.get(size, float("nan"))
+    none = float("nan")
+    goals = (GOAL_RATIO, GOAL_MIB) if exposes(loaded.model) else ({}, {})
+    goal, goal_mib = (goal.get(size, none) for goal in goals)
     eager_ratio = f"{ratios[1]:7.2f}" if eager else "      –"
     return (
         f"{size:>6} {milliseconds:>9.1f} {ratios[0]:>8.3f} {goal:>6.2f} {eager_ratio} {kept[-1]:>9.1f} {goal_mib:>6.0f}"
     )
+
+
+def random_gptj() -> LoadedModel:
+    """GPT-J's construction at GPT-2's size, with random weights and SmolLM2's tokenizer."""
+    tokenizer = load_model("smollm2-135m").tokenizer
+    torch.manual_seed(0)
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    model = GPTJForCausalLM(GPTJConfig(vocab_size=len(tokenizer), n_positions=2048, **OWN, **ends))
+    return wrap_model(model, tokenizer, "random-gptj", "GPT-J of 12 layers × 12 heads, random weights", "random")
 
 
 def text_of(loaded: LoadedModel, size: int) -> str:
@@ -129,7 +154,10 @@ def eager_outputs(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
 
 @contextmanager
 def attending(model: Any, implementation: str) -> Iterator[None]:
-    """Another attention implementation inside the block."""
+    """Another attention implementation inside the block, where the model has more than one."""
+    if not exposes(model):
+        yield
+        return
     before = model.config._attn_implementation
     model.set_attn_implementation(implementation)
     try:

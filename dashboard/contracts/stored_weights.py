@@ -28,14 +28,14 @@ def check_weights(tokens: int, title: str, layers: int, heads: int, megabytes: f
     if tokens > fits:
         takes = BYTES * layers * heads * tokens**2 / 1e6
         raise TextTooLongError(
-            f"{tokens:,} tokens; {fits:,} fit. {why_stored(title, megabytes)} This text's would take {takes:,.0f} MB. "
-            "Shorten it."
+            f"{tokens:,} tokens; at most {fits:,} fit. {why_stored(title, megabytes)} "
+            f"This text would take {takes:,.0f} MB. Shorten it."
         )
 
 
 def why_stored(title: str, megabytes: float) -> str:
     """Say in a sentence why a text of this model is limited."""
     return (
-        f"{title} computes its attention by itself, so a run stores all attention weights: at most {megabytes:,.0f} MB "
+        f"{title} computes its attention by itself, so a run stores all of its weights: at most {megabytes:,.0f} MB "
         "(DASHBOARD_WEIGHTS_MEGABYTES)."
     )

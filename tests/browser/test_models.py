@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ def weights(server: Server) -> Path:
     from tests.support.tiny_models import adapter_of, tiny
 
     (root,) = server.settings.model_folders
-    for name in ("gpt2", "bert"):
+    for name in ("gptj", "bloom", "gpt2", "bert"):
         loaded = tiny(name)
         loaded.model.save_pretrained(root / f"tiny-{name}")
         loaded.tokenizer.save_pretrained(root / f"tiny-{name}")
@@ -53,6 +54,7 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
     person.go()
     seen = (
         ("tiny-gpt2", "folder:weights/tiny-gpt2", "causal", "5 of 64 tokens", "most likely:"),
+        ("tiny-gptj", "folder:weights/tiny-gptj", "causal", "5 of 64 tokens", "most likely:"),
         ("tiny-bert", "folder:weights/tiny-bert", "masked", "7 of 64 tokens", "most likely:"),
         (
             "rather-long",
@@ -92,6 +94,22 @@ def test_an_adapter_stands_below_its_base(person: Person, weights: Path) -> None
     expect(lines.nth(place)).not_to_contain_text("adapter")
     expect(lines.nth(place + 1)).to_contain_text("adapter of tiny-gpt2, in weights/team/tuned")
     expect(lines.nth(place + 1).locator(".adapter")).to_have_count(1)
+
+
+def test_a_text_whose_weights_would_take_too_much_is_refused_with_how_many_tokens_fit(
+    person: Person, weights: Path
+) -> None:
+    """BLOOM has no limit of its own; 2 layers of 4 heads and 150 MB of weights leave room for 2,165 tokens."""
+    person.go()
+    choose(person, "tiny-bloom")
+    person.type_text("w1 " * 2_200)
+    expect(person.at("token-count")).to_have_text("2,200 of 2,165 tokens")
+    expect(person.at("token-count")).to_have_attribute("title", re.compile("a run stores all of its weights"))
+    person.press_run()
+    expect(person.page.locator("#notice .notice")).to_contain_text(
+        "2,200 tokens; at most 2,165 fit. tiny-bloom computes its attention by itself, so a run stores all of its "
+        "weights: at most 150 MB (DASHBOARD_WEIGHTS_MEGABYTES). This text would take 155 MB. Shorten it."
+    )
 
 
 def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chosen(

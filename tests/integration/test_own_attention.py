@@ -206,7 +206,7 @@ def test_a_text_whose_weights_are_too_large_is_refused_before_the_forward() -> N
     with pytest.raises(TextTooLongError) as caught:
         capture_run(loaded, words(fits + 1), weights_megabytes=most, progress=heard.append)
     assert str(caught.value).startswith(
-        "21 tokens; 20 fit. Tiny gptj computes its attention by itself, so a run stores all attention weights"
+        "21 tokens; at most 20 fit. Tiny gptj computes its attention by itself, so a run stores all of its weights: "
     )
     assert "DASHBOARD_WEIGHTS_MEGABYTES" in str(caught.value)
     assert heard == []
@@ -231,7 +231,7 @@ def test_the_worker_keeps_to_the_setting(tmp_path: Path) -> None:
     models = Models(Settings(weights_megabytes=most, cache_dir=tmp_path))
     key = capture({"request": RunRequest("x", words(25)).to_json()}, Context(), models)  # type: ignore[arg-type]
     assert len(Context.store.open(key)) == 25
-    with pytest.raises(TextTooLongError, match="26 tokens; 25 fit"):
+    with pytest.raises(TextTooLongError, match="26 tokens; at most 25 fit"):
         capture({"request": RunRequest("x", words(26)).to_json()}, Context(), models)  # type: ignore[arg-type]
 
 

@@ -60,6 +60,7 @@ interface ModelFacts {
   limit: number | null;
   monospace?: boolean;
   refusal?: string | null;
+  mute?: boolean;
 }
 interface PickerLine {
   label: string;
@@ -78,6 +79,7 @@ interface Info {
   heads: number;
   counts: Record<Bound, number>;
   text: string;
+  tokenizer: string | null;
   labels: string[];
   leads: number[];
   notes: Record<number, string[]>;
@@ -329,6 +331,7 @@ interface Callbacks {
   progress(data: RunProgress | null, form: string): void;
   formState(form: string): void;
   modelChosen(name: string | null, entries: Record<string, ModelFacts> | null): void;
+  tokenizerChosen(name: string, tokenizer: string | null, entries: Record<string, ModelFacts> | null): void;
   examplesKnown(examples: Example[]): void;
   notice(submitted: Outcome | null, info: Info | Failure | null): void;
   pickerLines(
@@ -906,6 +909,8 @@ interface App {
   retitle(name: string): void;
   captions(): void;
   countTokens(): void;
+  /** The model whose tokenizer is chosen for one that has none. */
+  lentTokenizer(): string | null;
   arrive(info: Info | Failure | null): void;
   arrivedModel(name: string): ModelFacts | null;
   chooseModel(value: string, tries?: number): void;

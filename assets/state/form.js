@@ -150,6 +150,7 @@
   function fillForm(/** @type {Info} */ info) {
     const area = app.byId("text");
     if (!area || app.textComesBack() || (area.value && area.value !== shownText)) return;
+    if (info.tokenizer) props("tokenizer", { value: info.tokenizer });
     if (catalog[info.model] || info.known) {
       app.write(info.text, info.model);
       return;

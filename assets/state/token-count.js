@@ -44,7 +44,7 @@
       const reply = await fetch(app.url("count"), {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ model: app.chosen(), text: area.value }),
+        body: JSON.stringify({ model: app.chosen(), text: area.value, tokenizer: app.lentTokenizer() }),
       });
       const found = reply.ok ? await reply.json() : { tokens: null };
       if (mine !== asked) return;

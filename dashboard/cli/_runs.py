@@ -24,7 +24,9 @@ FEWEST_TIMED = 100  # tokens; the first ones are slow (weights are read on first
 class Runs:
     """Runs of one model: from the store if this version computed them, else computed in this process and stored."""
 
-    def __init__(self, settings: Settings, model: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, model: str, say: Callable[[str], None], tokenizer: str | None = None
+    ) -> None:
         from dashboard.catalog.adapters import has_adapter
         from dashboard.catalog.bundled import bundled_card
         from dashboard.catalog.catalog import Catalog
@@ -33,7 +35,7 @@ class Runs:
         from dashboard.store.run_store import RunStore
 
         make_folders(settings)
-        self.model = model
+        self.model, self.tokenizer = model, tokenizer
         self.layers = self.heads = 0  # as far as they are known before the model is loaded
         self._settings, self._say = settings, say
         self._store: RunStore = RunStore.from_settings(settings)
@@ -46,7 +48,7 @@ class Runs:
         with contextlib.suppress(DashboardError):  # what is not known yet is known once the model is loaded
             entry = Catalog(settings).get(name, allow_folders=True)
             self.layers, self.heads = entry.layers, entry.heads
-            found = Catalog(settings).fingerprint(name, allow_folders=True)
+            found = Catalog(settings).fingerprint(name, allow_folders=True, tokenizer=tokenizer)
             self._fingerprint = None if found.startswith("unresolved:") else found
 
     def fingerprint(self) -> str:
@@ -57,7 +59,8 @@ class Runs:
         """The key of a text's run."""
         from dashboard.contracts.request import RunRequest
 
-        request = RunRequest(self.model, text)  # rejects an invalid text before the model is loaded
+        # rejects an invalid text before the model is loaded
+        request = RunRequest(self.model, text, tokenizer=self.tokenizer)
         return request.key(self.fingerprint())
 
     def get(self, text: str) -> tuple[ModelRun, bool]:
@@ -70,7 +73,7 @@ class Runs:
         from dashboard.capture.capture import capture_run
 
         loaded, started = self._load(), time.perf_counter()
-        run = capture_run(loaded, text, request=RunRequest(self.model, text))
+        run = capture_run(loaded, text, request=RunRequest(self.model, text, tokenizer=self.tokenizer))
         self._seconds += time.perf_counter() - started
         self._tokens += len(run)
         self._store.save(run.key, run.header, run.arrays)
@@ -100,6 +103,8 @@ class Runs:
             from dashboard.capture.loader import load_model
 
             torch.set_num_threads(self._settings.worker_threads)
-            self._loaded = load_model(self.model, settings=self._settings, progress=line_by_line(self._say))
+            self._loaded = load_model(
+                self.model, settings=self._settings, progress=line_by_line(self._say), tokenizer=self.tokenizer
+            )
             self._fingerprint = self._loaded.fingerprint
         return self._loaded

@@ -67,6 +67,9 @@ def add(commands: Any) -> None:
     analyse.add_argument(
         "--model", required=True, help="a name that `python -m dashboard models` lists, a folder or a hub id"
     )
+    analyse.add_argument(
+        "--tokenizer", metavar="MODEL", help="the model whose tokenizer reads the texts, for a model that has none"
+    )
     given = analyse.add_mutually_exclusive_group(required=True)
     given.add_argument("--text", help="the text, exactly as the model is to read it")
     given.add_argument("--file", type=Path, help="a file in UTF-8 with one text a line; empty lines are passed over")
@@ -101,7 +104,7 @@ def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     texts = list(read_texts(parsed))
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     with suggesting(parsed.model, settings):
-        runs = Runs(settings, parsed.model, say)
+        runs = Runs(settings, parsed.model, say, parsed.tokenizer)
         check_location(parsed, parsed.model, runs.layers, runs.heads)
         suffix = parsed.out.suffix.lower()
         output = Table(parsed.out, runs) if suffix == ".csv" else Files(parsed, suffix, runs)

@@ -53,6 +53,7 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "version": __version__,
         "stamp": run.stamp,
         "outdated": list(run.outdated),
+        "tokenizer": run.request.tokenizer,
         "plain": run.request == RunRequest(run.request.model, run.text),
     }
 

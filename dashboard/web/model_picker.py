@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dash import html
@@ -27,9 +28,27 @@ def known_model(catalog: Catalog, name: str, most: int) -> dict[str, Any] | None
 
 def facts_of(card: ModelCard, most: int) -> dict[str, Any]:
     """What the browser must know about a model before running it."""
-    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal")
+    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal", "mute")
     found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, most)}
     return found | {"refusal": without_paths(card.refusal)}
+
+
+def needed_tokenizer(catalog: Catalog, model: object, chosen: object) -> str | None:
+    """The model whose tokenizer the form has chosen; None if its own model has one, which the form does not show."""
+    try:
+        mute = isinstance(model, str) and catalog.get(model).mute
+    except DashboardError:  # which the request itself will say
+        return None
+    return str(chosen) if mute and chosen else None
+
+
+def lenders(cards: Iterable[ModelCard]) -> list[dict[str, str]]:
+    """The models whose tokenizer is here, to be given to one that has none."""
+    return [
+        {"label": card.title, "value": card.name}
+        for card in cards
+        if card.folder is not None and not card.mute and not card.refusal
+    ]
 
 
 def line_of(card: ModelCard) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dashboard.errors import (
 from dashboard.figures.heads import head_sprite
 from dashboard.store.run_store import RunStore
 from dashboard.web.build import FOR_EVER
+from dashboard.web.model_picker import needed_tokenizer
 from dashboard.web.services import Services
 
 MOST_WEIGHTS = 65_536  # attention weights in one answer
@@ -36,11 +37,12 @@ def make_runs(services: Services) -> Blueprint:
         raw = request.get_json(silent=True)
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
             raise BadRequestError("Send JSON with model and text.")
-        card = catalog.admit(raw["model"])  # what a run would refuse is not counted either
+        tokenizer = needed_tokenizer(catalog, raw["model"], raw.get("tokenizer"))
+        card = catalog.admit(raw["model"], tokenizer)  # what a run would refuse is not counted either
         if len(raw["text"]) > longest_text(min(card.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
         text = raw["text"].encode("utf-8", "replace").decode()  # running the text rejects half a surrogate pair
-        return jsonify(_counted(catalog, card, text))
+        return jsonify(_counted(catalog, card, text, tokenizer))
 
     @routes.get("/run/<key>/heads.png")
     def _heads(key: str) -> Response:
@@ -61,11 +63,11 @@ def make_runs(services: Services) -> Blueprint:
     return routes
 
 
-def _counted(catalog: Catalog, card: ModelCard, text: str) -> dict[str, Any]:
+def _counted(catalog: Catalog, card: ModelCard, text: str, tokenizer: str | None) -> dict[str, Any]:
     """How many tokens a text has; if the model has no embedding for one, its position and the error of a run."""
     if not text:
         return {"tokens": 0}
-    found = catalog.count(card.name, text)
+    found = catalog.count(card.name, text, tokenizer=tokenizer)
     if found.beyond is None:
         return {"tokens": found.tokens}
     why = found.beyond.sentence(card.title, card.vocabulary)

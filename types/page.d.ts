@@ -62,6 +62,7 @@ interface ModelFacts {
   limited_by?: string;
   refusal?: string | null;
   pairs?: boolean;
+  mute?: boolean;
 }
 interface PickerLine {
   label: string;
@@ -83,6 +84,7 @@ interface Info {
   pair: string | null;
   divider: number | null;
   separator: string | null;
+  tokenizer: string | null;
   labels: string[];
   leads: number[];
   notes: Record<number, string[]>;
@@ -347,6 +349,7 @@ interface Callbacks {
   progress(data: RunProgress | null, form: string): void;
   formState(form: string): void;
   modelChosen(name: string | null, entries: Record<string, ModelFacts> | null): void;
+  tokenizerChosen(name: string, tokenizer: string | null, entries: Record<string, ModelFacts> | null): void;
   examplesKnown(examples: Example[]): void;
   notice(submitted: Outcome | null, info: Info | Failure | null): void;
   pickerLines(
@@ -978,6 +981,8 @@ interface App {
   retitle(name: string): void;
   captions(): void;
   countTokens(): void;
+  /** The model whose tokenizer is chosen for one that has none. */
+  lentTokenizer(): string | null;
   arrive(info: Info | Failure | null): void;
   arrivedModel(name: string): ModelFacts | null;
   chooseModel(value: string, tries?: number): void;

@@ -104,7 +104,8 @@
   };
   function fillForm(/** @type {Info} */ info) {
     if (!app.byId("text") || app.textComesBack() || edited()) return;
-    const { text, pair, model } = info;
+    const { text, pair, model, tokenizer } = info;
+    if (tokenizer) props("tokenizer", { value: tokenizer });
     if (catalog[model] || info.known) app.write({ text, pair, model });
     else put(text, pair, () => true);
   }

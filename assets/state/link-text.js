@@ -7,21 +7,24 @@
   const MOST = 2000; // characters of a link: longer ones are cut by some programs
   const given = new URLSearchParams(window.location.hash.slice(1));
   const asked = Object.fromEntries(new URLSearchParams(window.location.search));
-  const [text, pair, model] = [given.get("text"), given.get("pair"), given.get("model")];
+  const [text, pair, model, tokenizer] = ["text", "pair", "model", "tokenizer"].map((name) => given.get(name));
   let waits = false; // for the run that the link names
 
   /** The link, with the text that it shows and its model, where the server allows it and they are not too long. */
   app.withText = function (link) {
     const { info } = app.state;
     if (!info || !info.plain || app.byId("page").dataset.textInLinks !== "1") return link;
-    const carried = { text: info.text, ...(info.pair ? { pair: info.pair } : {}), model: info.model };
-    const whole = `${link}#${new URLSearchParams(carried)}`;
+    const carried = new URLSearchParams();
+    for (const name of /** @type {const} */ (["text", "pair", "model", "tokenizer"]))
+      if (info[name]) carried.set(name, info[name]);
+    const whole = `${link}#${carried}`;
     return whole.length > MOST ? link : whole;
   };
   /** The run that the page's own link names is gone: what its text is, is said and put into the box. */
   app.takeLinkText = function () {
     if (!text || !model || waits || !asked.run || app.byId("text").value) return "";
     waits = true;
+    if (tokenizer) window.dash_clientside.set_props("tokenizer", { value: tokenizer });
     app.write({ text, pair, model });
     return " The link brought the text along, and it is in the box: press Run to compute it again.";
   };

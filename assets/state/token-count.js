@@ -45,7 +45,10 @@
       const reply = await fetch(app.url("count"), {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ model: app.chosen(), text: area.value, text_pair: pair || null }),
+        body: JSON.stringify({
+          ...{ model: app.chosen(), text: area.value, text_pair: pair || null },
+          tokenizer: app.lentTokenizer(),
+        }),
       });
       const found = reply.ok ? await reply.json() : { tokens: null };
       if (mine !== asked) return;

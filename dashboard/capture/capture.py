@@ -191,7 +191,7 @@ def _request(
             chosen = CaptureOptions(**options)
         except TypeError as error:
             raise BadRequestError(f"Unknown capture option: {error}. Give top_k, or none.") from error
-        return RunRequest(model=loaded.info.name, text=text, text_pair=text_pair, options=chosen)
+        return RunRequest(loaded.info.name, text, None, text_pair, chosen, loaded.tokenizer_of)
     if options or (request.text, request.text_pair) != (text, text_pair):
         raise BadRequestError(
             "The run's request and the text or options given beside it differ. Give the request alone."

@@ -51,6 +51,7 @@ from dashboard.catalog.panics import loading_tokenizer
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import Judgement
 from dashboard.catalog.sizes import most_tokens
+from dashboard.catalog.tokenizers import lacking, owned, tokenizer_folder
 from dashboard.catalog.weight_headers import parameters_in, read_headers
 from dashboard.contracts.classes import ClassHead
 from dashboard.contracts.job import OnProgress, Progress
@@ -78,7 +79,7 @@ class LoadedModel:
         source: which published version it is ("commit …", "package … 0.1.2"); "" if unknown.
         without: what an encoder is: a classifier, or an embedding model. classes: what a classifier's head classifies;
             None if the model is none, or one of a kind that is not read. unread: weights in its files that nothing
-            reads.
+            reads. tokenizer_of: the name of the model whose tokenizer it is, if the model has none of its own.
     """
 
     model: PreTrainedModel
@@ -89,6 +90,7 @@ class LoadedModel:
     without: Without = ""
     classes: ClassHead | None = None
     unread: tuple[str, ...] = ()
+    tokenizer_of: str | None = None
 
 
 def load_model(
@@ -98,6 +100,7 @@ def load_model(
     progress: OnProgress | None = None,
     folders: bool = True,
     brings: bool = True,
+    tokenizer: str | Path | None = None,
 ) -> LoadedModel:
     """Load a bundled model by its catalog name, a model folder, a GGUF file, or a hub model (downloaded if needed).
 
@@ -108,6 +111,7 @@ def load_model(
             checksum.
         folders: accept the path of any folder, not only of those that `settings` names.
         brings: download or convert what is not here, and read the checksum of files not read before.
+        tokenizer: the model whose tokenizer reads texts for one that has none; its files must be here.
 
     Raises:
         NotReadyError: the model is not here or was never read through, and `brings` is False; or its files changed
@@ -125,46 +129,70 @@ def load_model(
         for used in (use(place, settings) for place in (folder, *([] if base is None else [base.folder]))):
             if used is not None:
                 stack.callback(os.close, used)
-        loaded = _load(name, folder, base, settings, progress, brings)
+        reader = None if tokenizer is None else tokenizer_folder(str(tokenizer), settings, folders)
+        loaded = _load(name, _Places(folder, base, reader), settings, progress, brings)
         weakref.finalize(loaded.model, stack.pop_all().close)  # its files stay as long as it is in memory
-    return loaded
+    return replace(loaded, tokenizer_of=None if tokenizer is None else str(tokenizer))
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The folders that a model is read from: its own, of an adapter its base, and of the model that lends a tokenizer.
+
+    Raises:
+        UnsupportedModelError: there is no tokenizer, or one too many.
+    """
+
+    folder: Path
+    base: Base | None
+    lent: Path | None
+
+    @property
+    def whole(self) -> Path:
+        """Where configuration and whole weights are."""
+        return self.folder if self.base is None else self.base.folder
+
+    @property
+    def adapted(self) -> Path | None:
+        return None if self.base is None else self.base.folder
+
+    def tokenizer(self, title: str) -> Path:
+        """Return where the tokenizer is."""
+        own = next((place for place in (self.folder, self.whole) if has_vocabulary(place)), None)
+        if own is not None and self.lent is not None:
+            raise owned(title)
+        found = own or self.lent
+        if found is None:
+            raise lacking(title)
+        return found
 
 
 def _load(
-    name: str | Path,
-    folder: Path,
-    base: Base | None,
-    settings: Settings,
-    progress: OnProgress | None,
-    brings: bool,
+    name: str | Path, places: _Places, settings: Settings, progress: OnProgress | None, brings: bool
 ) -> LoadedModel:
-    """Load the model from the folder found for its name; of an adapter, `base` has the model that it changes."""
-    title, beside = title_of(name), None if base is None else base.folder
-    whole = beside or folder
-    check_regular(folder)
+    """Load the model from the folders found for its name."""
+    title, whole = title_of(name), places.whole
+    check_regular(places.folder)
     _check_files(whole, title)
-    check_room(title, _parameters(folder, beside, title), settings.model_gigabytes)
-    fingerprint = _fingerprint(name, folder, beside, settings, progress, brings)
+    reader = places.tokenizer(title)
+    check_room(title, _parameters(places.folder, places.adapted, title), settings.model_gigabytes)
+    fingerprint = _fingerprint(name, places, settings, progress, brings)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
     with _quiet(), _foreign(title):
         config = load_config(whole, title)
-        tokenizer = _read_tokenizer(folder if has_vocabulary(folder) else whole, title)
-        adapter = None if base is None else read_weights(folder, title)
+        tokenizer = _read_tokenizer(reader, title)
+        adapter = None if places.base is None else read_weights(places.folder, title)
         model, judged, left = read_model(whole, config, title, settings.model_gigabytes, adapter)
-    if known_fingerprint(folder, fingerprint_memories(settings), beside) != fingerprint:
+    memories = fingerprint_memories(settings)
+    if known_fingerprint(places.folder, memories, places.adapted, places.lent) != fingerprint:
         raise NotReadyError(f"The files of {title} changed while they were read. Try again.")
     loaded = _finish(model, tokenizer, str(name), title, judged, fingerprint)
-    return replace(loaded, source=_source(str(name), folder, base), unread=left)
+    return replace(loaded, source=_source(str(name), places.folder, places.base), unread=left)
 
 
 def _fingerprint(
-    name: str | Path,
-    folder: Path,
-    base: Path | None,
-    settings: Settings,
-    progress: OnProgress | None,
-    brings: bool,
+    name: str | Path, places: _Places, settings: Settings, progress: OnProgress | None, brings: bool
 ) -> str:
     """Return the hash of the files.
 
@@ -172,10 +200,10 @@ def _fingerprint(
     used. Bundled models are small, and were read when they were fetched.
     """
     memories = fingerprint_memories(settings)
-    known = known_fingerprint(folder, memories, base)
+    known = known_fingerprint(places.folder, memories, places.adapted, places.lent)
     if known is None and not (brings or bundled_card(name)):
         raise not_ready(title_of(name))
-    return known or folder_fingerprint(folder, memories, progress, base)
+    return known or folder_fingerprint(places.folder, memories, progress, places.adapted, places.lent)
 
 
 def _check_files(folder: Path, title: str) -> None:
@@ -303,10 +331,6 @@ def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedToke
 
 
 def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
-    if not has_vocabulary(folder):
-        raise UnsupportedModelError(
-            f"{title} has no tokenizer: no tokenizer.json or vocabulary is in “{folder}”. Save it there."
-        )
     check_format(folder, title)
     try:
         with loading_tokenizer(title):

@@ -13,7 +13,6 @@ from dashboard.catalog.adapters import WEIGHTS, Adapter, has_adapter, read_adapt
 from dashboard.catalog.bases import Base, find_base
 from dashboard.catalog.description import (
     LONGEST_CONFIG,
-    NO_TOKENIZER,
     NOT_YET,
     card_of,
     contained,
@@ -72,7 +71,7 @@ def describe_adapter(folder: Path, settings: Settings, until: float | None = Non
     card = describe_folder(base.folder, until)
     if card.refusal == NOT_YET:
         return refused(folder, NOT_YET)
-    if card.refusal and not (card.refusal == NO_TOKENIZER and has_vocabulary(folder)):
+    if card.refusal:
         return refused(folder, f"its base {base.word} cannot be run: {card.refusal}")
     stamp = (*state_of(folder), base, card)
     return contained(partial(_read, folder, adapter, base, card), folder, stamp, until)
@@ -89,11 +88,11 @@ def _read(folder: Path, adapter: Adapter, base: Base, card: ModelCard) -> ModelC
         title=card_of(folder).title,
         limit=limit_of(inner if isinstance(inner, dict) else whole, tokenizer),
         folder=folder,
-        refusal="",
         vocabulary=_rows(shapes) or card.vocabulary,
         base=base.name,
         base_folder=base.folder,
         tokenizer=None if tokenizer == folder else tokenizer,
+        mute=not has_vocabulary(tokenizer),
     )
     if has_classes(shapes):
         return replace(found, kind="encoder", without="classifier")

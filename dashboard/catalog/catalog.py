@@ -40,6 +40,7 @@ from dashboard.catalog.hub import (
 from dashboard.catalog.memory import check_bound
 from dashboard.catalog.model_card import ModelCard, Source
 from dashboard.catalog.sizes import UNBOUNDED
+from dashboard.catalog.tokenizers import lacking, owned, tokenizer_folder
 from dashboard.contracts.request import LONGEST_NAME, longest_text
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.settings import Settings
@@ -127,8 +128,11 @@ class Catalog:
             return ()
         return tuple(dict.fromkeys(words[word] for word in difflib.get_close_matches(name.lower(), words, 2, NEAR)))
 
-    def admit(self, name: str) -> ModelCard:
+    def admit(self, name: str, tokenizer: str | None = None) -> ModelCard:
         """Return the card called `name`, if nothing known of the model speaks against running it.
+
+        Args:
+            tokenizer: the model whose tokenizer it is given, or None; not looked at further than whether it is needed.
 
         Raises:
             UnsupportedModelError: its family, tokenizer or files cannot be used. ModelTooLargeError: it is larger than
@@ -138,9 +142,13 @@ class Catalog:
         if card.refusal:
             raise UnsupportedModelError(f"{card.title} cannot be run: {card.refusal}. Choose another model.")
         check_bound(card.title, card.parameters, self._settings.model_gigabytes)
+        if card.folder is not None and card.mute == (tokenizer is None):
+            raise lacking(card.title) if card.mute else owned(card.title)
         return card
 
-    def fingerprint(self, name: str, revision: str | None = None, allow_folders: bool = False) -> str:
+    def fingerprint(
+        self, name: str, revision: str | None = None, allow_folders: bool = False, tokenizer: str | None = None
+    ) -> str:
         """Return what names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" if they are
         not here. Reads every file not read before, which may take a minute.
         """
@@ -149,35 +157,52 @@ class Catalog:
         if folder is None:
             return unresolved(card.name, revision)
         with _readable(card):
-            return folder_fingerprint(folder, fingerprint_memories(self._settings), base=self._base(card, folder))
+            return folder_fingerprint(
+                folder,
+                fingerprint_memories(self._settings),
+                base=self._base(card, folder),
+                tokenizer=self._tokenizer(tokenizer, allow_folders),
+            )
 
-    def readiness(self, name: str, revision: str | None = None) -> Readiness:
+    def readiness(self, name: str, revision: str | None = None, tokenizer: str | None = None) -> Readiness:
         """Return the model's fingerprint, as far as it is known at once, and whether a run can begin."""
         card = self.get(name)
         folder = _folder_of(card, revision)
         if folder is not None:
             with _readable(card):
-                known = known_fingerprint(folder, fingerprint_memories(self._settings), self._base(card, folder))
+                known = known_fingerprint(
+                    folder,
+                    fingerprint_memories(self._settings),
+                    self._base(card, folder),
+                    self._tokenizer(tokenizer),
+                )
             if known is not None:
                 return Readiness(known, ready=True)
         return Readiness(unresolved(card.name, revision), ready=False, preparable=card.source != "bundled" or card.here)
 
-    def count_tokens(self, name: str, text: str, text_pair: str | None = None) -> int | None:
+    def count_tokens(
+        self, name: str, text: str, text_pair: str | None = None, tokenizer: str | None = None
+    ) -> int | None:
         """Return how many tokens a run of `text` will have, special ones included.
 
         None if only the run can tell, or if the count takes too long.
 
         Equals the number of tokens that `dashboard.capture.tokens.tokenize` returns.
         """
-        return self.count(name, text, text_pair).tokens
+        return self.count(name, text, text_pair, tokenizer).tokens
 
-    def count(self, name: str, text: str, text_pair: str | None = None) -> Count:
+    def count(self, name: str, text: str, text_pair: str | None = None, tokenizer: str | None = None) -> Count:
         """Like `count_tokens`, with the first token that the model has no embedding for, if the files tell."""
         card = self.get(name)
         if card.folder is None or card.refusal or len(text) + len(text_pair or "") > longest_text(card.limit):
             return Count()
         bundled = card.name if card.source == "bundled" else ""
-        return self._counter.counted(card.tokenizer or card.folder, text, text_pair, bundled, card.vocabulary)
+        folder = self._tokenizer(tokenizer) or card.tokenizer or card.folder
+        return self._counter.counted(folder, text, text_pair, bundled, card.vocabulary)
+
+    def _tokenizer(self, name: str | None, folders: bool = False) -> Path | None:
+        """Return the folder of the model whose tokenizer is asked for."""
+        return None if name is None else tokenizer_folder(name, self._settings, folders)
 
     def _base(self, card: ModelCard, folder: Path) -> Path | None:
         """Return the folder of an adapter's base; `folder` may be of another revision than the card."""
@@ -250,7 +275,7 @@ class Catalog:
             card,
             name=name,
             title=shown(name.split("/")[-1]) if source == "hub" else card.title,
-            note=note,
+            note=f"{note}, without a tokenizer" if card.mute else note,
             source=source,
             refusal=shown(card.refusal) or ("" if card.reads_text else "it does not read text"),
             unread=tuple(shown(line) for line in card.unread),

@@ -33,7 +33,6 @@ from dashboard.errors import ForeignFileError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
 NOT_YET = "its files were not looked at yet; load the page again in a moment"
-NO_TOKENIZER = "its folder has no tokenizer"
 MOST_KNOWN = 4096  # remembered descriptions
 _known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNOWN)
 _looking, _reading = threading.Lock(), threading.Lock()
@@ -136,13 +135,14 @@ def _read_folder(folder: Path) -> ModelCard:
         parameters=headers.parameters,
         limit=limit_of(config, folder),
         reads_text=reads_text,
-        refusal=beside_weights(folder) or _refusal(whole, family, folder) or damage,
+        refusal=beside_weights(folder) or _refusal(whole, family) or damage,
         without=judged.without,
         classes=judged.classes,
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole, classes=judged.classes)),
         vocabulary=vocabulary_in(config),
         pairs=_takes_pairs(folder, family, judged.kind),
         stores_weights=_stores_weights(family),
+        mute=not has_vocabulary(folder),
     )
 
 
@@ -163,7 +163,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
+def _refusal(config: dict[str, Any], family: str) -> str:
     source = family_source(family)
     if config.get("auto_map") and source is None:
         return "it needs code that comes with it, which is never run here"
@@ -177,8 +177,6 @@ def _refusal(config: dict[str, Any], family: str, folder: Path) -> str:
         return f"{family} does not expose its attention to transformers' attention interface"
     if config.get("quantization_config"):
         return "it is quantised, and only plain weights are read"
-    if not has_vocabulary(folder):
-        return NO_TOKENIZER
     return ""
 
 

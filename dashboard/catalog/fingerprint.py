@@ -139,7 +139,11 @@ def has_vocabulary(folder: Path) -> bool:
 
 
 def folder_fingerprint(
-    folder: Path, memories: Sequence[Path] = (), report: OnProgress | None = None, base: Path | None = None
+    folder: Path,
+    memories: Sequence[Path] = (),
+    report: OnProgress | None = None,
+    base: Path | None = None,
+    tokenizer: Path | None = None,
 ) -> str:
     """Return the sha256 over the names, sizes and contents of the model's files, as 64 hex digits.
 
@@ -149,8 +153,10 @@ def folder_fingerprint(
         report: called with the bytes read so far and in total, if any must be read; an exception from it stops the
             reading.
         base: the folder of the model that `folder`, an adapter, changes; the fingerprint is over both then.
+        tokenizer: the folder of another model, whose tokenizer is used; its files count then, too.
     """
-    digests, files = Digests(memories), _files(folder, base)
+    digests, parts = Digests(memories), _parts(folder, base, tokenizer)
+    files = [path for part in parts.values() for path in part]
     unread = [path for path in files if digests.known(path) is None]
     total, done = sum(path.stat().st_size for path in unread), 0
 
@@ -162,26 +168,38 @@ def folder_fingerprint(
 
     if unread:
         tell(0)
-    return _of({path: digests.of(path, tell) for path in files}, folder, base)
+    return _of(parts, {path: digests.of(path, tell) for path in files})
 
 
-def known_fingerprint(folder: Path, memories: Sequence[Path] = (), base: Path | None = None) -> str | None:
+def known_fingerprint(
+    folder: Path, memories: Sequence[Path] = (), base: Path | None = None, tokenizer: Path | None = None
+) -> str | None:
     """Return `folder_fingerprint` if it takes reading at most `READ_AT_ONCE` bytes; else None."""
-    digests, files = Digests(memories), _files(folder, base)
+    digests, parts = Digests(memories), _parts(folder, base, tokenizer)
+    files = [path for part in parts.values() for path in part]
     unread = [path for path in files if digests.known(path) is None]
     if sum(path.stat().st_size for path in unread) > READ_AT_ONCE:
         return None
-    return _of({path: digests.of(path) for path in files}, folder, base)
+    return _of(parts, {path: digests.of(path) for path in files})
 
 
-def is_kept(folder: Path, memories: Sequence[Path], base: Path | None = None) -> bool:
+def is_kept(folder: Path, memories: Sequence[Path], base: Path | None = None, tokenizer: Path | None = None) -> bool:
     """Whether every process gets a fingerprint from `known_fingerprint`."""
     digests = Digests(memories)
-    return sum(path.stat().st_size for path in _files(folder, base) if not digests.kept(path)) <= READ_AT_ONCE
+    files = [path for part in _parts(folder, base, tokenizer).values() for path in part]
+    return sum(path.stat().st_size for path in files if not digests.kept(path)) <= READ_AT_ONCE
 
 
-def _files(folder: Path, base: Path | None) -> list[Path]:
-    return model_files(folder) + ([] if base is None else model_files(base))
+def _parts(folder: Path, base: Path | None, tokenizer: Path | None) -> dict[str, list[Path]]:
+    """Return the files of each part of a model: of itself ("" or "adapter"), its base, another model's tokenizer."""
+    parts = {"": model_files(folder)} if base is None else {"adapter": model_files(folder), "base": model_files(base)}
+    return parts if tokenizer is None else {**parts, "tokenizer": tokenizer_files(tokenizer)}
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Return those of a model's files that its tokenizer is made of, sorted by name."""
+    others = {*weight_files(folder), index_file(folder)}
+    return [path for path in model_files(folder) if path not in others and not path.name.startswith("adapter_")]
 
 
 def fingerprint_memories(settings: Settings) -> tuple[Path, ...]:
@@ -198,17 +216,13 @@ def unresolved(name: str, revision: str | None) -> str:
     return f"unresolved:{name}@{revision or 'main'}"
 
 
-def _of(digests: Mapping[Path, str], folder: Path, base: Path | None) -> str:
-    """Return the hash over a model's files; for an adapter, over its own hash and its base's."""
-    if base is None:
-        return _hash([[path.name, path.stat().st_size, digest] for path, digest in digests.items()])
-    parts = (("adapter", folder), ("base", base))
-    return _hash(
-        {
-            part: _of({path: digest for path, digest in digests.items() if path.parent == place}, place, None)
-            for part, place in parts
-        }
-    )
+def _of(parts: Mapping[str, Sequence[Path]], digests: Mapping[Path, str]) -> str:
+    """Return the hash over a model's files; of one that has several parts, over the hashes of these."""
+    found = {
+        part: _hash([[path.name, path.stat().st_size, digests[path]] for path in files])
+        for part, files in parts.items()
+    }
+    return found[""] if list(found) == [""] else _hash(found)
 
 
 def _hash(manifest: object) -> str:

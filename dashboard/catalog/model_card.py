@@ -38,7 +38,8 @@ class ModelCard:
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
             sound. pairs: it takes a pair of texts, which its tokenizer separates.
         base, base_folder: for an adapter, the name of the model that it changes, and where that one's files are; ""
-            and None otherwise. tokenizer: where its tokenizer is, if that is not `folder`.
+            and None otherwise. tokenizer: where its tokenizer is, if that is not `folder`. mute: it has no tokenizer,
+            and reads texts only with another model's.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ModelCard:
     base: str = ""
     base_folder: Path | None = None
     tokenizer: Path | None = None
+    mute: bool = False
 
     def fitting_tokens(self, megabytes: float) -> int | None:
         """Return the most tokens of a text whose stored weights take at most `megabytes`; None if none are stored, or

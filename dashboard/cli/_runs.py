@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
     from dashboard.catalog.model_card import ModelCard
     from dashboard.contracts.derived import Derived, DerivedRequest
+    from dashboard.contracts.request import RunRequest
     from dashboard.contracts.run import ModelRun
     from dashboard.store.run_store import RunStore
 
@@ -25,9 +26,20 @@ FEWEST_TIMED = 100  # tokens; the first ones are slow (weights are read on first
 class Runs:
     """Runs of one model: from the store if this version computed them, else computed in this process and stored."""
 
-    def __init__(self, settings: Settings, model: str, say: Callable[[str], None], listed: bool = False) -> None:
-        """Prepare for texts of one model; `listed`: every visitor of a server on this cache folder finds the runs under
-        *Recent*."""
+    def __init__(
+        self,
+        settings: Settings,
+        model: str,
+        say: Callable[[str], None],
+        listed: bool = False,
+        tokenizer: str | None = None,
+    ) -> None:
+        """Prepare for texts of one model.
+
+        Args:
+            listed: every visitor of a server on this cache folder finds the runs under *Recent*.
+            tokenizer: the model whose tokenizer it is given, if it has none of its own.
+        """
         from dashboard.catalog.adapters import has_adapter
         from dashboard.catalog.bundled import bundled_card
         from dashboard.catalog.catalog import Catalog
@@ -38,7 +50,7 @@ class Runs:
 
         make_folders(settings)
         self._lists = VisitorLists.from_settings(settings) if listed else None
-        self.model = model
+        self.model, self.tokenizer = model, tokenizer
         self.layers = self.heads = 0  # as far as they are known before the model is loaded
         self._here: ModelCard | None = None  # its card, if its files are here
         self._settings, self._say = settings, say
@@ -53,7 +65,7 @@ class Runs:
             entry = Catalog(settings).get(name, allow_folders=True)
             self.layers, self.heads = entry.layers, entry.heads
             self._here = entry if entry.folder is not None and not entry.refusal else None
-            found = Catalog(settings).fingerprint(name, allow_folders=True)
+            found = Catalog(settings).fingerprint(name, allow_folders=True, tokenizer=tokenizer)
             self._fingerprint = None if found.startswith("unresolved:") else found
 
     def fingerprint(self) -> str:
@@ -69,10 +81,14 @@ class Runs:
 
     def key(self, text: str, text_pair: str | None = None) -> str:
         """The key of the run of a text or a pair."""
+        return self._request(text, text_pair).key(
+            self.fingerprint()
+        )  # rejects an invalid text before loading the model
+
+    def _request(self, text: str, text_pair: str | None) -> RunRequest:
         from dashboard.contracts.request import RunRequest
 
-        request = RunRequest(self.model, text, text_pair=text_pair)  # rejects an invalid text before loading the model
-        return request.key(self.fingerprint())
+        return RunRequest(self.model, text, text_pair=text_pair, tokenizer=self.tokenizer)
 
     def get(self, text: str, text_pair: str | None = None) -> tuple[ModelRun, bool]:
         """The run of a text or a pair, and whether it was computed now."""
@@ -86,15 +102,13 @@ class Runs:
             self._lists.listed(key)
 
     def _get(self, text: str, text_pair: str | None) -> tuple[ModelRun, bool]:
-        from dashboard.contracts.request import RunRequest
-
         key = self.key(text, text_pair)
         if self._store.is_current(key):
             return self._store.open(key), False
         from dashboard.capture.capture import capture_run
 
         loaded, started = self._load(), time.perf_counter()
-        most, request = self._settings.weights_megabytes, RunRequest(self.model, text, text_pair=text_pair)
+        most, request = self._settings.weights_megabytes, self._request(text, text_pair)
         run = capture_run(loaded, text, text_pair, request=request, weights_megabytes=most)
         self._seconds += time.perf_counter() - started
         self._tokens += len(run)
@@ -125,6 +139,8 @@ class Runs:
             from dashboard.capture.loader import load_model
 
             torch.set_num_threads(self._settings.worker_threads)
-            self._loaded = load_model(self.model, settings=self._settings, progress=line_by_line(self._say))
+            self._loaded = load_model(
+                self.model, settings=self._settings, progress=line_by_line(self._say), tokenizer=self.tokenizer
+            )
             self._fingerprint = self._loaded.fingerprint
         return self._loaded

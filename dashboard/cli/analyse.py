@@ -96,6 +96,9 @@ def add(commands: Any) -> None:
     analyse.add_argument(
         "--model", required=True, help="a name that `python -m dashboard models` lists, a folder or a hub id"
     )
+    analyse.add_argument(
+        "--tokenizer", metavar="MODEL", help="the model whose tokenizer reads the texts, for a model that has none"
+    )
     given = analyse.add_mutually_exclusive_group(required=True)
     given.add_argument("--text", help="the text, exactly as the model is to read it")
     given.add_argument("--file", type=Path, help="a file in UTF-8 with one text a line; empty lines are passed over")
@@ -143,7 +146,7 @@ def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     texts = list(read_texts(parsed))
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     with suggesting(parsed.model, settings):
-        runs = Runs(settings, parsed.model, say, parsed.recent)
+        runs = Runs(settings, parsed.model, say, parsed.recent, parsed.tokenizer)
         if parsed.pair is not None:
             runs.check_pairs()
         check_location(parsed, parsed.model, runs.layers, runs.heads)

@@ -68,10 +68,15 @@ class JobSet:
     refused: Mapping[str, DashboardError] = field(default_factory=dict)
 
 
-def preparation(model: str, revision: str | None) -> JobSpec:
-    """Return the job that makes a model ready for runs: it fetches, converts and reads the model, as far as needed."""
-    payload = {"model": model, "revision": revision}
-    return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}", payload, rank=Rank.LONG)
+def preparation(model: str, revision: str | None, tokenizer: str | None = None) -> JobSpec:
+    """Return the job that makes a model ready for runs: it fetches, converts and reads the model, as far as needed.
+
+    Args:
+        tokenizer: the model whose tokenizer is used, or None.
+    """
+    payload = {"model": model, "revision": revision, **({"tokenizer": tokenizer} if tokenizer else {})}
+    with_tokenizer = f"+{tokenizer}" if tokenizer else ""
+    return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}{with_tokenizer}", payload, rank=Rank.LONG)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class RunRequest:
         revision: the model's revision, or None for the local one.
         text_pair: the second text of a sentence pair, or None.
         options: how to capture the run.
+        tokenizer: the name of the model whose tokenizer reads the text, for a model that has none; else None.
 
     Raises:
         EmptyTextError: the text is empty or only white space.
@@ -59,6 +60,7 @@ class RunRequest:
     revision: str | None = None
     text_pair: str | None = None
     options: CaptureOptions = field(default_factory=CaptureOptions)
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model or len(self.model) > LONGEST_NAME:
@@ -67,6 +69,10 @@ class RunRequest:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise BadRequestError(f"{name} is {type(value).__name__}; give it as text.")
+        if self.tokenizer is not None and not (
+            isinstance(self.tokenizer, str) and 0 < len(self.tokenizer) <= LONGEST_NAME
+        ):
+            raise BadRequestError("No tokenizer has that name. Choose one of the listed models for its tokenizer.")
         check_text(self.text)
         if self.text_pair is not None:
             check_text(self.text_pair)
@@ -107,6 +113,7 @@ class RunRequest:
                 revision=raw.get("revision"),
                 text_pair=raw.get("text_pair"),
                 options=CaptureOptions(**options),
+                tokenizer=raw.get("tokenizer"),
             )
         except TypeError as error:
             raise BadRequestError(f"The request cannot be read: {error}. Reload the page and run again.") from error

@@ -81,10 +81,12 @@ def settings_of(view: View, options: Mapping[str, Any], run: ModelRun) -> dict[s
 def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
     model, request = run.model, run.request
     unread = run.header.get("unread") or ()
+    lent = () if request.tokenizer is None else (("Tokenizer of", request.tokenizer),)
     pair = () if request.text_pair is None else (("Second text", request.text_pair),)
     return (
         ("Model", f"{model.title} ({model.name})"),
         ("Revision", revision_of(run) or HERE),
+        *lent,
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
         *((("Weights not read", "; ".join(map(str, unread))),) if unread else ()),
         ("Text", run.text),

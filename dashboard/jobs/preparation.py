@@ -12,6 +12,7 @@ from dashboard.catalog.adapter_card import base_of
 from dashboard.catalog.catalog import title_of
 from dashboard.catalog.fetch import resolve_folder
 from dashboard.catalog.fingerprint import fingerprint_memories, folder_fingerprint, is_kept
+from dashboard.catalog.tokenizers import tokenizer_folder
 from dashboard.errors import StorageError
 from dashboard.jobs.work import JobContext, Registry
 from dashboard.settings import Settings
@@ -31,8 +32,10 @@ def prepare(payload: Mapping[str, Any], job_context: JobContext, settings: Setti
     memories = fingerprint_memories(settings)
     found = base_of(folder, title_of(str(payload["model"])), settings)
     base = None if found is None else found.folder
-    fingerprint = folder_fingerprint(folder, memories, job_context.progress, base)
-    if not is_kept(folder, memories, base):
+    named = payload.get("tokenizer")
+    tokenizer = None if named is None else tokenizer_folder(str(named), settings)
+    fingerprint = folder_fingerprint(folder, memories, job_context.progress, base, tokenizer)
+    if not is_kept(folder, memories, base, tokenizer):
         raise StorageError(
             "The model was read through, but its checksum could not be kept on the server's disk, so it would be read "
             "again and "

@@ -123,10 +123,18 @@ class ResidentModels:
         finally:
             self._held.pop()
 
-    def get(self, name: str, revision: str | None, fingerprint: str | None, job_context: JobContext) -> LoadedModel:
-        """Return a model, loading it unless it is here with these weights."""
+    def get(
+        self,
+        name: str,
+        revision: str | None,
+        fingerprint: str | None,
+        job_context: JobContext,
+        tokenizer: str | None = None,
+    ) -> LoadedModel:
+        """Return a model, loading it unless it is here with these weights and this tokenizer."""
         found = self._loaded.get((name, revision))
-        if found is not None and (not fingerprint or found.fingerprint == fingerprint):
+        same = found is not None and found.tokenizer_of == tokenizer
+        if found is not None and same and (not fingerprint or found.fingerprint == fingerprint):
             self._loaded.move_to_end((name, revision))
             return found
         from dashboard.catalog.catalog import title_of
@@ -134,12 +142,17 @@ class ResidentModels:
         job_context.progress(Progress("load", 0, 0, f"Loading {title_of(name)}"))
         job_context.announce(state="loading")
         try:
-            return self._load(name, revision, job_context.announce, job_context.progress)
+            return self._load(name, revision, job_context.announce, job_context.progress, tokenizer)
         finally:
             job_context.announce(state="busy", message="")
 
     def _load(
-        self, name: str, revision: str | None, announce: Announce, progress: OnProgress | None = None
+        self,
+        name: str,
+        revision: str | None,
+        announce: Announce,
+        progress: OnProgress | None = None,
+        tokenizer: str | None = None,
     ) -> LoadedModel:
         from dashboard.catalog.catalog import title_of
 
@@ -157,7 +170,13 @@ class ResidentModels:
         while True:
             try:  # only catalog names: a request must not reach any other folder of this machine
                 loaded = load_model(
-                    name, settings=self._settings, revision=revision, progress=progress, folders=False, brings=False
+                    name,
+                    settings=self._settings,
+                    revision=revision,
+                    progress=progress,
+                    folders=False,
+                    brings=False,
+                    tokenizer=tokenizer,
                 )
                 break
             except NoRoomError as error:
@@ -195,7 +214,7 @@ def capture(payload: Mapping[str, Any], job_context: JobContext, models: Residen
     A run stored by an earlier version is computed again.
     """
     request = RunRequest.from_json(payload.get("request"))
-    loaded = models.get(request.model, request.revision, payload.get("fingerprint"), job_context)
+    loaded = models.get(request.model, request.revision, payload.get("fingerprint"), job_context, request.tokenizer)
     key = request.key(loaded.fingerprint)
     if job_context.store.is_current(key):
         return key
@@ -225,7 +244,7 @@ def derive(payload: Mapping[str, Any], job_context: JobContext, models: Resident
     if job_context.store.derived(asked, run.stamp) is not None:
         return asked.name
     kind, request = check(run, asked), run.request  # before a model is loaded
-    loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), job_context)
+    loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), job_context, request.tokenizer)
     if kind.gives_way:
         with models.held(request.model, request.revision):
             found = compute(loaded, run, asked, _giving_way(job_context))

@@ -58,9 +58,15 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "version": __version__,
         "stamp": run.stamp,
         "outdated": list(run.outdated),
-        "plain": run.request == RunRequest(run.request.model, run.text, text_pair=run.request.text_pair),
+        "tokenizer": run.request.tokenizer,
+        "plain": run.request == _as_the_form_asks(run.request),
         "file": run.file,
     }
+
+
+def _as_the_form_asks(request: RunRequest) -> RunRequest:
+    """The request that the page's form makes of the same texts, model and tokenizer."""
+    return RunRequest(request.model, request.text, text_pair=request.text_pair, tokenizer=request.tokenizer)
 
 
 def _classes(run: ModelRun) -> dict[str, Any] | None:

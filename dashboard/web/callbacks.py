@@ -32,7 +32,7 @@ from dashboard.views.cards import opening_tabs
 from dashboard.views.declaration import View
 from dashboard.views.run_info import apart, describe_run, location_in, opened_example, start_of
 from dashboard.views.state import options_in, settings_of
-from dashboard.web.model_picker import known_model
+from dashboard.web.model_picker import known_model, needed_tokenizer
 from dashboard.web.services import Services, guarded
 
 MOST_WANTED = 24  # derived results that one page may request at a time
@@ -62,6 +62,7 @@ def _submit(app: Dash, services: Services) -> None:
         State(ids.MODEL, "value"),
         State(ids.TEXT, "value"),
         State(ids.TEXT_PAIR, "value"),
+        State(ids.TOKENIZER, "value"),
         background=True,
         progress=Output(ids.PROGRESS_STATE, "data"),
         cancel=[Input(ids.CANCEL, "n_clicks")],
@@ -69,8 +70,9 @@ def _submit(app: Dash, services: Services) -> None:
         interval=services.settings.poll_milliseconds,
         prevent_initial_call=True,
     )
-    def submit(clicks: int, model: str, text: str, text_pair: str | None) -> JobSpec:
-        request = RunRequest(model, text, text_pair=paired(services, model, text_pair))
+    def submit(clicks: int, model: str, text: str, text_pair: str | None, tokenizer: object) -> JobSpec:
+        lent = needed_tokenizer(services.catalog, model, tokenizer)
+        request = RunRequest(model, text, text_pair=paired(services, model, text_pair), tokenizer=lent)
         check_tokens(services, request)
         return capture_job(services, request)
 
@@ -90,17 +92,17 @@ def capture_job(services: Services, request: RunRequest) -> JobSpec:
     """The job of a run, after what its model needs. Until that is done the job has a provisional name, because the
     final name holds a hash of the model's files, which may be gigabytes.
     """
-    model = services.catalog.readiness(request.model, request.revision)
+    model = services.catalog.readiness(request.model, request.revision, request.tokenizer)
     payload = {"request": request.to_json(), "fingerprint": model.fingerprint}
-    needs = preparation(request.model, request.revision) if model.preparable else None
+    needs = preparation(request.model, request.revision, request.tokenizer) if model.preparable else None
     return JobSpec("capture", request.key(model.fingerprint), payload, needs)
 
 
 def check_tokens(services: Services, request: RunRequest) -> None:
     """Raise `TextTooLongError` at once if the tokens can be counted here; otherwise the worker counts them."""
-    entry, most = services.catalog.admit(request.model), services.settings.max_tokens
+    entry, most = services.catalog.admit(request.model, request.tokenizer), services.settings.max_tokens
     check_characters(sum(map(len, request.texts)), entry.title, entry.limit, most)
-    tokens = services.catalog.count_tokens(entry.name, request.text, request.text_pair)
+    tokens = services.catalog.count_tokens(entry.name, request.text, request.text_pair, request.tokenizer)
     if tokens is not None:
         check_length(tokens, entry.title, entry.limit, most)
         if entry.stores_weights and entry.layers and entry.heads:
@@ -163,10 +165,11 @@ def derived_job(services: Services, request: DerivedRequest) -> JobSpec | None:
 def _needed_by(run: ModelRun, services: Services) -> JobSpec | None:
     """The preparation of a run's model, if it needs one."""
     try:
-        ready = services.catalog.readiness(run.request.model, run.request.revision)
+        ready = services.catalog.readiness(run.request.model, run.request.revision, run.request.tokenizer)
     except DashboardError:  # a notebook's own model, or a deleted one; the job itself will say what is wrong
         return None
-    return preparation(run.request.model, run.request.revision) if ready.preparable else None
+    asked = run.request
+    return preparation(asked.model, asked.revision, asked.tokenizer) if ready.preparable else None
 
 
 def _run_info(app: Dash, services: Services, views: Sequence[View]) -> None:
@@ -295,6 +298,7 @@ def _around(browser: _InBrowser) -> None:
         State(ids.MODEL, "options"),
     )
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
+    browser("tokenizerChosen", Input(ids.MODEL, "value"), Input(ids.TOKENIZER, "value"), Input(ids.CATALOG, "data"))
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
     # a callback of its own: Dash holds back one that also waits for a result
     browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))

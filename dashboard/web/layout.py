@@ -25,7 +25,7 @@ from dashboard.views.grid import script_address
 from dashboard.views.state import settings_of
 from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
-from dashboard.web.model_picker import facts_of, line_of
+from dashboard.web.model_picker import facts_of, lenders, line_of
 from dashboard.web.recent_panel import recent_slot
 from dashboard.web.second_text import add_button, second_composer
 from dashboard.web.tour import EXAMPLE, tour_box
@@ -49,7 +49,7 @@ def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vie
             _header(settings, entries, embedded, toured),
             html.Main(
                 [
-                    _form(),
+                    _form(entries),
                     html.Div(id=ids.NOTICE, role="alert"),
                     html.Div(id=ids.OUTDATED, role="status"),
                     _examples(entries, toured),
@@ -191,7 +191,7 @@ def _quiet(words: str, name: str, **more: Any) -> html.Button:
     return html.Button(words, id=name, className="quiet", **more)
 
 
-def _form() -> html.Section:
+def _form(entries: Sequence[ModelCard]) -> html.Section:
     text = dcc.Textarea(
         id=ids.TEXT,
         value="",
@@ -236,7 +236,26 @@ def _form() -> html.Section:
     progress = html.Div(id=ids.PROGRESS, className="progress-line")
     texts = html.Div([composer, second_composer()], className="composers")
     row = html.Div([texts, html.Div([run, cancel], className="run-box")], className="form-row")
-    return html.Section([row, progress], className="form", **attributes(aria_label="Text to run"))
+    return html.Section([row, _lent(entries), progress], className="form", **attributes(aria_label="Text to run"))
+
+
+def _lent(entries: Sequence[ModelCard]) -> html.Div:
+    """The choice of another model's tokenizer, which a model without one needs; hidden for all others."""
+    return html.Div(
+        [
+            html.Label("This model has no tokenizer. Read the text with that of", htmlFor=ids.TOKENIZER),
+            dcc.Dropdown(
+                id=ids.TOKENIZER,
+                options=lenders(entries),
+                placeholder="Choose the model it was trained with",
+                clearable=False,
+                labels={"no_options_found": "No such model here"},
+            ),
+        ],
+        id=ids.TOKENIZER_BOX,
+        className="lent",
+        hidden=True,
+    )
 
 
 def _examples(entries: Sequence[ModelCard], toured: bool) -> html.Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dash import html
@@ -29,12 +30,30 @@ def facts_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
     `limit` is the most tokens of a text; `limited_by` says why, if that is neither the model's own limit nor the
     server's.
     """
-    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal", "pairs")
+    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal", "pairs", "mute")
     found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, settings.max_tokens)}
     fits = card.fitting_tokens(settings.weights_megabytes)
     if fits is not None and fits < found["limit"]:
         found |= {"limit": fits, "limited_by": why_stored(card.title, settings.weights_megabytes)}
     return found | {"refusal": without_paths(card.refusal)}
+
+
+def needed_tokenizer(catalog: Catalog, model: object, chosen: object) -> str | None:
+    """The model whose tokenizer the form has chosen; None if its own model has one, which the form does not show."""
+    try:
+        mute = isinstance(model, str) and catalog.get(model).mute
+    except DashboardError:  # which the request itself will say
+        return None
+    return str(chosen) if mute and chosen else None
+
+
+def lenders(cards: Iterable[ModelCard]) -> list[dict[str, str]]:
+    """The models whose tokenizer is here, to be given to one that has none."""
+    return [
+        {"label": card.title, "value": card.name}
+        for card in cards
+        if card.folder is not None and not card.mute and not card.refusal
+    ]
 
 
 def line_of(card: ModelCard) -> dict[str, Any]:

@@ -50,6 +50,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     # beside the worker
     "jobs.preparation": (
         *("jobs", "catalog.adapter_card", "catalog.catalog", "catalog.fetch", "catalog.fingerprint", "settings"),
+        "catalog.tokenizers",
         *RUNS,
     ),
     "jobs.work": ("jobs", "store", "capture", "catalog", "compute.deriving", *GROUND),  # what a worker does
@@ -114,6 +115,7 @@ TORCH_FREE = (  # what the page imports of models
     "catalog.adapters",
     "catalog.adapter_card",
     "catalog.bases",
+    "catalog.tokenizers",
     "catalog.prediction_head",
     "catalog.leftovers",
     "catalog.weight_headers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from dashboard.errors import (
 from dashboard.figures.heads import head_sprite
 from dashboard.store.run_store import RunStore
 from dashboard.web.build import FOR_EVER
+from dashboard.web.model_picker import needed_tokenizer
 from dashboard.web.services import Services
 
 MOST_WEIGHTS = 65_536  # attention weights in one answer
@@ -36,13 +38,15 @@ def make_runs(services: Services) -> Blueprint:
         raw = request.get_json(silent=True)
         if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("model"), str):
             raise BadRequestError("Send JSON with model and text.")
-        card = catalog.admit(raw["model"])  # what a run would refuse is not counted either
+        tokenizer = needed_tokenizer(catalog, raw["model"], raw.get("tokenizer"))
+        card = catalog.admit(raw["model"], tokenizer)  # what a run would refuse is not counted either
         pair = raw.get("text_pair")
         texts = [raw["text"], pair] if isinstance(pair, str) and pair.strip() and card.pairs else [raw["text"]]
         if sum(map(len, texts)) > longest_text(min(card.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
         # running the text rejects half a surrogate pair
-        return jsonify(_counted(catalog, card, *(text.encode("utf-8", "replace").decode() for text in texts)))
+        readable = [text.encode("utf-8", "replace").decode() for text in texts]
+        return jsonify(_counted(catalog, card, readable, tokenizer))
 
     @routes.get("/run/<key>/heads.png")
     def _heads(key: str) -> Response:
@@ -63,12 +67,13 @@ def make_runs(services: Services) -> Blueprint:
     return routes
 
 
-def _counted(catalog: Catalog, card: ModelCard, text: str, text_pair: str | None = None) -> dict[str, Any]:
+def _counted(catalog: Catalog, card: ModelCard, texts: Sequence[str], tokenizer: str | None) -> dict[str, Any]:
     """How many tokens a text or a pair has; if the model has no embedding for one, its position and the error of a
     run."""
+    text, text_pair = texts[0], texts[1] if len(texts) > 1 else None
     if not text and text_pair is None:
         return {"tokens": 0}
-    found = catalog.count(card.name, text, text_pair)
+    found = catalog.count(card.name, text, text_pair, tokenizer)
     if found.beyond is None:
         return {"tokens": found.tokens}
     why = found.beyond.sentence(card.title, card.vocabulary)

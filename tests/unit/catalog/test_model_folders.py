@@ -248,8 +248,12 @@ def test_a_folder_without_tokenizer_or_with_half_its_weights_says_so(settings: S
     (half / "model.safetensors").write_bytes(whole[:-10])
     write_model(root / "noise", BERT)
     (root / "noise" / "model.safetensors").write_bytes(b"\xff" * 200)
-    found = {entry.title: entry.refusal for entry in Catalog(settings).entries()}
-    assert found["mute"] == "its folder has no tokenizer"
+    catalog = Catalog(settings)
+    found = {entry.title: entry.refusal for entry in catalog.entries()}
+    assert (found["mute"], catalog.get("folder:weights/mute").mute) == ("", True)
+    assert catalog.get("folder:weights/mute").note == "in weights/mute, without a tokenizer"
+    with pytest.raises(UnsupportedModelError, match=r"mute has no tokenizer.*Choose the model whose tokenizer"):
+        catalog.admit("folder:weights/mute")
     assert found["half"] == found["noise"] == "model.safetensors is damaged or was not copied whole"
 
 

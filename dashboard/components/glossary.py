@@ -38,7 +38,7 @@ GLOSSARY = MappingProxyType(
         "surprisal": "How unexpected a token is: −ln of its probability, in nats. A certain token has 0 nats, one with "
         "a probability of 50 % has 0.69 nats.",
         "prediction head": "The last part of a model. It makes the probabilities of all tokens from a hidden state.",
-        "mask": "A stand-in that hides a token from the model, which then says what could stand there.",
+        "mask": "A stand-in that hides a token from the model, which then predicts what belongs there.",
         "logit lens": "Feeds the hidden state after each layer to the prediction head, as if that layer were the last.",
         "final prediction": "The token that is most likely after the last layer.",
     }

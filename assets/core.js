@@ -2,7 +2,7 @@
  * The namespace of all scripts, and what each of them needs: painting, elements, plain trees, the tooltip.
  *
  * Every other script is a part: it pushes a function into `dashboardParts`, which is called with `app` once this script
- * is there. So the scripts may come in any order.
+ * has been loaded, so scripts may be loaded in any order.
  */
 (function () {
   "use strict";
@@ -13,12 +13,12 @@
     /** What is drawn over figures, by the names of their views (assets/overlays/overlay.js). */
     overlays: new Map(),
     prefix: "/",
-    /** What the browser's entry of this visit held before any part wrote to it; null of a new one. */
+    /** The state of the browser's history entry before any part wrote to it; null for a new visit. */
     entryAtStart: window.history.state,
 
     /**
      * Register a function that is called with (state, what) whenever what changes: "run", "selection", "hover",
-     * "options" (of the cards), "history", "theme", "size", "model" (another one is chosen, before a run), "nothing"
+     * "options" (of the cards), "history", "theme", "size", "model" (another one was chosen, before a run), "nothing"
      * (the empty page again).
      */
     onPaint(painter) {
@@ -44,8 +44,8 @@
       return app.prefix + path;
     },
     /**
-     * The stamp of the run that was opened last, and that run: of a run that is computed again, it tells which capture
-     * this page shows.
+     * The stamp of the run that was opened last, and that run: if a run is computed again, its stamp tells which
+     * capture this page shows.
      */
     stamp: null,
     stamped: null,
@@ -63,7 +63,7 @@
       return node;
     },
 
-    /** The bytes of a base64 text, by a loop: `Uint8Array.from` takes thirty times as long. */
+    /** The bytes of a base64 text. A loop, because `Uint8Array.from` takes thirty times as long. */
     bytes(text) {
       const letters = atob(text);
       const found = new Uint8Array(letters.length);
@@ -74,7 +74,7 @@
     byId(id) {
       return document.getElementById(id);
     },
-    /** Whether a dialog or the side panel is over the page; it has the keys. */
+    /** Whether a dialog or the side panel covers the page and takes its keys. */
     isCovered() {
       return Boolean(document.querySelector("dialog[open], .offcanvas"));
     },
@@ -103,7 +103,7 @@
     },
   });
 
-  // elements from plain trees (dashboard/components/markup.py): the parts of the page that Dash need not know
+  // elements from plain trees (dashboard/components/markup.py): the parts of the page that Dash does not manage
 
   const SWITCHES = new Set(["hidden", "disabled"]);
 
@@ -130,7 +130,7 @@
     }
   }
   const looks = [look];
-  /** Call `act` now and whenever elements have come into the page; what is drawn (SVG) is none. */
+  /** Call `act` now and whenever elements are added to the page; SVG does not count. */
   function whenAdded(/** @type {() => void} */ act) {
     looks.push(act);
     act();

@@ -82,7 +82,7 @@
         app.notify({
           lead: "Deleted.",
           text:
-            "The run below is gone from your list, and from the server unless others have it. " +
+            "The run shown below was removed from your list, and from the server unless someone else has it. " +
             "Run computes its text again.",
           plain: true,
         });

@@ -92,7 +92,7 @@
         ...{ colId: "opened", field: "opened", headerName: "Opened", width: 96, ...down },
         valueFormatter: (/** @type {{ value: number }} */ { value }) => app.unparted(ago(value)),
         tooltipValueGetter: (/** @type {{ data: RecentRun }} */ { data }) =>
-          `Opened ${exact(data.opened)}; made ${exact(data.created)}`,
+          `Opened ${exact(data.opened)}; created ${exact(data.created)}`,
       },
       {
         ...{ colId: "size", field: "bytes", headerName: "Size", width: 76, ...right, ...down },

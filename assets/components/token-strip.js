@@ -1,7 +1,7 @@
 /* The token strip and the selection bar. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const AXES = /** @type {const} */ (["layer", "head"]); // what the steppers are of
+  const AXES = /** @type {const} */ (["layer", "head"]); // what the steppers change
   /** @type {HTMLElement[]} */ let marked = [];
   let scrolling = 0;
 
@@ -92,11 +92,11 @@
     mark(selection.second, "second");
     mark(selection.token, "selected", true);
     if (what === "hover") return;
-    cancelAnimationFrame(scrolling); // all views have been painted by then: the page is laid out once
+    cancelAnimationFrame(scrolling); // by then all views have been painted, so the page is laid out once
     scrolling = requestAnimationFrame(() => keepInView(strip, marked[marked.length - 1]));
   }
   function keepInView(/** @type {HTMLElement} */ strip, /** @type {HTMLElement | undefined} */ button) {
-    if (!button || !strip.classList.contains("scrolls")) return; // as it was measured: to ask again costs a layout
+    if (!button || !strip.classList.contains("scrolls")) return; // measured before: doing so again costs a layout
     const top = button.offsetTop - 4;
     if (top < strip.scrollTop || top + button.offsetHeight > strip.scrollTop + strip.clientHeight) {
       const height = pitch(strip);
@@ -140,7 +140,7 @@
     if (what === "selection" || what === "history") steps();
     if (what === "size") app.captions();
   });
-  /* values that are not finite are said once a run, here */
+  /* values that are not finite are reported once per run, here */
   function warn(/** @type {Info} */ info) {
     if (info.warning) app.notify({ lead: "Not finite.", text: info.warning, from: "values" });
     else app.notifyOver("values");
@@ -200,7 +200,7 @@
   document.addEventListener("focusout", (event) => {
     if (event.target.id === "layer" || event.target.id === "head") typed(/** @type {Stepper} */ (event.target));
   });
-  /** Take over what was typed; what is no place of this run is said, and the field keeps the one that is shown. */
+  /** Use the typed value. If the run has no such layer or head, say so and keep the current one. */
   function typed(/** @type {Stepper} */ field) {
     const { selection, info } = /** @type {Shows} */ (app.state);
     if (!selection || field.value === String(selection[field.id])) return;
@@ -260,7 +260,7 @@
     if (button && button.matches(":focus-visible")) describe(button);
   });
   document.addEventListener("focusout", (event) => {
-    // not while the pointer is on a token, whose words are shown
+    // not while the pointer is on a token, whose note is shown
     if (tokenOf(event) && !app.byId("tokens").querySelector("[data-token]:hover")) app.tip(null);
   });
   document.addEventListener("mouseout", (event) => {

@@ -1,6 +1,6 @@
 /*
  * The tour (dashboard/web/tour.py): a box that stands beside one part of the page at a time. The page stays usable
- * meanwhile; where one left is kept in the browser, and the button in the header goes on from there.
+ * meanwhile. The browser remembers where you left it, and the button in the header continues from there.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -8,10 +8,10 @@
   const GAP = 10; // pixels between the box and what it points at
   const EDGE = 8; // pixels that stay free at the window's edge
   let at = -1; // the step that is shown; −1 while there is none
-  /** @type {"" | "other" | "asked"} */ let awaited = ""; // what is waited for: another run's end, or the example
+  /** @type {"" | "other" | "asked"} */ let awaited = ""; // what it waits for: another run's end, or the example
   /** @type {{ text: string, pair: string, model: string } | null} */
   let draft = null; // what was in the boxes and not run
-  /** @type {HTMLElement | null} */ let opener = null; // the button that had the focus before
+  /** @type {HTMLElement | null} */ let opener = null; // the button that opened the tour
 
   function kept() {
     try {
@@ -38,7 +38,7 @@
     return Boolean(info && example() && !info.pair && info.text === example().text && info.model === example().model);
   }
 
-  /** The example, with what the steps speak of: its run, its selection, and the tab of this step. */
+  /** Open what the steps describe: the example's run, its selection, and the tab of this step. */
   function bring() {
     const { selection, working } = app.state;
     if (!isShown()) {
@@ -63,13 +63,15 @@
     if (at >= 0 && part()) part().classList.add("tour-here");
   }
 
-  /* what a step speaks of within its part and must stay in sight: the selected token's row of the heatmap */
+  /* what must stay in sight within a step's part: the selected token's row of the heatmap */
   function rowOfPart() {
     const row = part().querySelector(".view.active svg.over rect.row");
     return row && row.getBoundingClientRect();
   }
-  /* beside the part, where there is room: below, at its left or right, above; else over it, above or below the row that
-     the step speaks of, or in the window's lower corner */
+  /*
+   * beside the part, where there is room: below, at its left or right, above; else over it, above or below that row,
+   * or in the window's lower corner
+   */
   function place() {
     if (at < 0) return;
     const node = box();
@@ -178,7 +180,7 @@
       awaited = "";
       setTimeout(bring, 0);
     } else if (what === "run")
-      close(); // a text of one's own: it is not what the steps speak of
+      close(); // it is a text of the person's own, which the steps do not describe
     else if (what === "size" || what === "options") place();
   });
 });

@@ -1,12 +1,12 @@
 /*
- * Marks and clicks over figures that say what their axes are of: `layout.meta.axes` is { x: "token", "layer" or "head",
+ * Marks and clicks over figures that describe their axes: `layout.meta.axes` is { x: "token", "layer" or "head",
  * y: "layer" }, one unit each, and `first_layer` the layer at 0 (−1: the embeddings). dashboard/figures/lens.py,
  * layer_lines.py and head_scores.py draw such figures.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const NEAR = 8; // pixels from the line of the selected layer at which it can be taken hold of
-  let moved = false; // the line of the selected layer was, so that the click at its end means nothing
+  const NEAR = 8; // pixels from the selected layer's line within which it can be dragged
+  let moved = false; // whether the selected layer's line was dragged: the click that ends a drag selects nothing
 
   const metaOf = (/** @type {Graph} */ graph) =>
     graph.layout && graph.layout.meta && graph.layout.meta.axes ? /** @type {AxesMeta} */ (graph.layout.meta) : null;
@@ -38,7 +38,7 @@
   function column(svg, g, token, className, casing) {
     frame(svg, g, g.left(token - 0.5), g.box.y0, g.left(token + 0.5), g.box.y1, className, casing);
   }
-  /* labels of what is selected, in the look of the heatmap's */
+  /* labels of the selection, in the style of the heatmap's */
   /** @param {Graph} graph @param {AxesMeta} meta @param {Selection} selection */
   function emphasise(graph, { axes, first_layer: first }, selection) {
     const strong = axes.x === "head" ? "selected" : "second"; // a head is one cell, a layer a row
@@ -71,7 +71,7 @@
       frame(svg, g, g.left(head - 0.5), g.top(place - 0.5), g.left(head + 0.5), g.top(place + 0.5), "row", 4);
       return;
     }
-    const end = axes.x === "token" ? g.box.x1 : g.left(0.5); // of a column alone, what its cells say stands beside them
+    const end = axes.x === "token" ? g.box.x1 : g.left(0.5); // a single column has its texts beside its cells
     if (axes.y === "layer") frame(svg, g, g.box.x0, g.top(place - 0.5), end, g.top(place + 0.5), "second-row", 3.5);
     if (axes.x === "token") {
       if (hover && hover.token !== undefined && hover.token !== selection.token) column(svg, g, hover.token, "thin");
@@ -80,7 +80,7 @@
     }
   }
 
-  /* token and layer at the pointer; beside the cells, where the labels stand, one of the two alone */
+  /* token and layer at the pointer; over the labels beside the cells, only one of the two */
   /** @param {Over} over @param {Point} at @returns {(Found & Hit) | null} */
   function hit({ view, graph }, { x, y }) {
     const g = geometry(graph);
@@ -105,7 +105,7 @@
     const place = /** @type {Shows} */ (app.state).selection.layer - g.meta.first_layer;
     return g.meta.axes.x === "layer" && Math.abs(x - g.left(place)) < NEAR;
   }
-  /* the embeddings are no layer: Hidden states shows them, and the layer stays */
+  /* the embeddings are not a layer: Hidden states shows them, and the selected layer stays */
   /** @param {string} view @param {Found} found @param {boolean=} second */
   function select(view, { axes, token, layer, head }, second) {
     /** @type {Change} */ const change = {};
@@ -126,7 +126,7 @@
   function choose({ view, graph }, found, event) {
     if (!moved) select(view, { ...found, ...tokenOfLine(graph, found) }, event.shiftKey && found.axes.x === "token");
   }
-  /* of lines, the point under the pointer says which token it is of */
+  /* in a figure of lines, the point under the pointer says which token it belongs to */
   function tokenOfLine(/** @type {Graph} */ graph, /** @type {Found} */ { axes }) {
     const point = axes.x === "layer" ? app.hoveredPoint(graph) : null;
     return point && point.customdata && point.customdata.token !== undefined ? point.customdata : {};
@@ -134,7 +134,7 @@
 
   /* let the line of the selected layer be dragged */
   function attach(/** @type {Over} */ { view, graph }) {
-    /* while it is held, Plotly lays a cover over the page: the window hears what the graph does not */
+    /* meanwhile Plotly covers the page, so the window gets the events, not the graph */
     const drag = (/** @type {MouseEvent} */ { clientX }) => {
       const g = geometry(graph);
       const { info, selection } = /** @type {Shows} */ (app.state);

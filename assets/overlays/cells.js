@@ -1,10 +1,10 @@
 /*
  * The cells of a long text's heatmap, as pixels of the screen: one that holds several weights shows the largest of
- * them. The shades come packed in the figure (dashboard/figures/pixels.py); Plotly gives axes and zoom.
+ * them. The shades come packed in the figure (dashboard/figures/pixels.py); Plotly provides axes and zoom.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const NEAR = 1e-6; // of a cell: less is rounding
+  const NEAR = 1e-6; // of a cell; smaller differences are rounding errors
   /** @type {HTMLCanvasElement} */ let canvas;
   /** @type {string | null} */ let source = null; // what is drawn, or is being unpacked
   /** @type {Uint8Array | null} */ let shades = null;
@@ -120,7 +120,8 @@
 
   app.cells = {
     /**
-     * Draw what the figure holds; gives the most cells, one way, that a pixel holds: 0 where Plotly draws them itself.
+     * Draw the figure's cells; returns how many of them, at most, a pixel holds in one direction: 0 if Plotly draws
+     * them.
      */
     paint(graph, g, shown) {
       if (!g || !shown || !shown.cells) return none();
@@ -136,7 +137,7 @@
       }
       return draw(graph, g, shown);
     },
-    /** Done when what was asked for last is drawn. */
+    /** Resolves when the latest cells are drawn. */
     ready: () => waiting,
   };
 });

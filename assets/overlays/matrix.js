@@ -79,8 +79,8 @@
     app.svg("text", { ...corner, y: g.box.y0 - first }, g.svg).textContent = "query ↓";
   }
   /*
-   * below the cells: that a pixel shows the largest of several weights, and how many labels are skipped, in what room
-   * there is
+   * below the cells, as far as there is room: that a pixel shows the largest of several weights, and how many labels
+   * are skipped
    */
   function drawNotes(/** @type {Cells} */ g) {
     const largest = pixels > 1 ? `Each pixel shows the largest of up to ${pixels} × ${pixels} weights` : "";
@@ -96,9 +96,9 @@
     const every = `Every ${ordinal(step)} token is labelled`;
     const text = [`${every}; hover for the rest`, every].find((words) => SMALL * words.length <= room);
     if (text) note(text, g.box.x1, "end");
-    else if (!largest) note(every, g.box.x0, "start"); // wider than the cells, it ends beside them
+    else if (!largest) note(every, g.box.x0, "start"); // it is wider than the cells and ends beside them
   }
-  /* where not every row and column has its label: a tick for each */
+  /* if not every row and column has a label: a tick for each */
   function ticks(/** @type {Cells} */ g) {
     /** @param {number[]} ends */
     const tick = (...[x1, y1, x2, y2]) => app.svg("line", { x1, y1, x2, y2, class: "skip-tick" }, g.svg);
@@ -155,7 +155,7 @@
     frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
   }
 
-  /** Whether the figure is the selected head's: until it has come, the old one is shown pale. */
+  /** Whether the figure belongs to the selected head; until that figure arrives, the old one is shown pale. */
   function isCurrent() {
     const { info, selection } = app.state;
     if (!shown || !selection || !info || shown.stamp !== info.stamp) return false;
@@ -168,7 +168,7 @@
     over.holder.classList.toggle("stale", Boolean(shown) && !isCurrent());
     const g = geometry(over);
     over.svg.replaceChildren();
-    // to place the cells costs a layout: not where marks alone may have changed
+    // placing the cells costs a layout, which is not needed if only marks may have changed
     if (what === "figure" || what === "size") pixels = app.cells.paint(over.graph, g, shown);
     if (!g) return;
     const state = /** @type {Shows} */ (app.state);
@@ -182,7 +182,7 @@
     row(g, selection.token, "row", 4);
   }
 
-  /* the query's token, and the key's; of a label, its token alone */
+  /* the query token and the key token; over a label, only its token */
   function cellAt(/** @type {Cells} */ g, /** @type {Point} */ { x, y }) {
     const within = (/** @type {number} */ index, /** @type {number} */ count) =>
       index >= 0 && index < count ? { token: index, key: null } : null;

@@ -69,7 +69,7 @@
   };
   app.onPaint((state, what) => {
     if ((what === "selection" || what === "run") && under) {
-      under = null; // its tooltip told of what was there before
+      under = null; // its tooltip described what was there before
       app.tip(null);
     }
     if (what === "selection" || what === "hover" || what === "size") {

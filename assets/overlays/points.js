@@ -12,13 +12,13 @@
     [-1, 1],
   ];
   const CHARACTER = 6.65;
-  const REACH = 20; // pixels from a point at which a click still means it
+  const REACH = 20; // pixels from a point within which a click still selects it
 
   /* over the graph of one view */
   function overlay(/** @type {string} */ view) {
     /** @type {Graph} */ let graph;
     /** @type {ReturnType<App["turning"]>} */ let hands;
-    /* the places of all tokens in pixels: by Plotly, or by what the figure was told (assets/overlays/space.js) */
+    /* the places of all tokens in pixels, from Plotly or from the figure's own data (assets/overlays/space.js) */
     function points(/** @type {Space | null} */ space) {
       const plane = app.plane(graph);
       const trace = plane && graph.data && graph.data[0];
@@ -101,7 +101,7 @@
       layerNumbers(path, place, parent);
       for (const p of all) draw(p);
     }
-    /* the layers along the selected token's path, as many as find room */
+    /* the layers along the selected token's path, as many as fit */
     /** @param {Dot[]} path @param {ReturnType<App["placer"]>} place @param {Element} parent */
     function layerNumbers(path, place, parent) {
       const order = [...path].sort((a, b) => importance(b, path.length) - importance(a, path.length));
@@ -127,7 +127,7 @@
           parent,
         );
     }
-    /* box, quiet paths and dots, where Plotly draws none */
+    /* the box, the other tokens' paths and the dots, if Plotly draws none */
     function drawSpace(/** @type {Space} */ space, /** @type {Dot[]} */ all, /** @type {Element} */ parent) {
       const { selection } = /** @type {Shows} */ (app.state);
       const depth = ({ depth: away = 0 }) => away;
@@ -162,7 +162,7 @@
       const [top, floor] = [space.spot(space.at, token), space.floor(space.at, token)];
       if (top) app.svg("line", { x1: top.x, y1: top.y, x2: floor.x, y2: floor.y, class: className }, parent);
     }
-    /* while the figure is being turned, only what is selected carries its name */
+    /* while a large figure is being turned, only the selected tokens have labels */
     /** @param {Over} over @param {What | "figure" | "turning"} what */
     function draw({ svg, holder }, what) {
       if (!app.isOpen(view)) return;
@@ -205,7 +205,7 @@
       }
     }
 
-    /* the token's point, or else the place on a path, that a pointer means */
+    /* the token's point, or else the place on a path, nearest to the pointer */
     /** @param {Over} _ @param {Point} at @returns {(Dot & Hit) | null} */
     function hit(_, { x, y }) {
       const away = (/** @type {Dot} */ p) => Math.hypot(p.x - x, p.y - y);

@@ -1,5 +1,5 @@
 /*
- * Coordinates of hidden states that the browser places itself: paths in the plane, and everything in three components.
+ * Hidden states that the browser places itself: paths in the plane, and everything in three components.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -14,7 +14,7 @@
   }
 
   /**
-   * What the figure was told of places, with `spot(place, token)` in pixels; null where Plotly draws the points itself.
+   * The figure's data on places, with `spot(place, token)` in pixels; null if Plotly draws the points itself.
    */
   app.space = function (graph) {
     const { info, selection } = app.state;
@@ -165,7 +165,7 @@
     }
   }
 
-  /** Let hands turn the figure: drags, keys on its buttons; `redraw(moving)` paints. */
+  /** Let a person turn the figure by dragging or with its buttons; `redraw(moving)` paints it. */
   app.turning = function (graph, holder, active, redraw) {
     /** @type {{ x: number; y: number; far: number } | null} */ let from = null;
     let asked = 0;
@@ -237,7 +237,7 @@
     holder.append(keys);
     return {
       keys,
-      /* whether the click that comes now is the end of a turn */
+      /* whether the current click ends a turn */
       wasTurn: () => turned,
     };
   };

@@ -46,7 +46,7 @@
   /* what the server still computes of it goes on */
   function onceMore() {
     silent = setTimeout(
-      () => wanted.slice().forEach(({ name }) => fails(name, { error: "This result did not come." })),
+      () => wanted.slice().forEach(({ name }) => fails(name, { error: "This result could not be loaded." })),
       SILENCE - LOST,
     );
     send();
@@ -129,7 +129,7 @@
     for (const name of came.keys()) if (!missing.has(name)) came.delete(name);
     for (const { name } of news) {
       if ((came.get(ofCapture(name)) || 0) >= OFTEN)
-        failed.set(ofCapture(name), { error: "This result did not come." });
+        failed.set(ofCapture(name), { error: "This result could not be loaded." });
       const outcome = failed.get(ofCapture(name));
       if (outcome) say(name, outcome);
     }

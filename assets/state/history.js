@@ -1,6 +1,6 @@
 /*
- * History: every change of what is shown is one entry of the browser's, so that Undo, Redo, Back and Forward are one
- * thing.
+ * History: every change of the view is an entry in the browser's history, so Undo, Redo, Back and Forward do
+ * the same.
  *
  * history.state: { index, floor, selection, options }. `index` counts the entries of this page; `floor` is the first of
  * them that shows a run; `selection` is null on the empty page; `options` holds what is not at its default. The highest
@@ -20,13 +20,13 @@
   /** @type {Step} */ let last = { kind: null, at: -Infinity };
   let byKey = false;
   let writing = 0;
-  let asked = -Infinity; // when a run was asked for by a step
-  /** @type {{ run: string; replace: boolean } | null} */ let landing = null; // the run that has come, unrecorded
+  let asked = -Infinity; // when a step asked for a run
+  /** @type {{ run: string; replace: boolean } | null} */ let landing = null; // a run that is not recorded yet
   /** @type {{ options: Options; at: number } | null} */
-  let expected = null; // options that were set and are not all told back yet
+  let expected = null; // options that were set but not all confirmed yet
   let serial = 0;
   app.state.options = {};
-  // inside another page the browser's list is that page's, and of all that stand in it: then it is kept here
+  // inside another page, the browser's history belongs to that page, so the list is kept here
   /** @type {Entry[]} */ const steps = [];
 
   const place = (/** @type {Shown} */ entry) =>
@@ -84,7 +84,7 @@
   app.history = {
     canUndo: () => now.index > now.floor,
     canRedo: () => now.index < top,
-    /** One step back (-1) or on (1), where there is one. */
+    /** One step back (-1) or forward (1), if there is one. */
     go(by) {
       if (by < 0 ? !app.history.canUndo() : !app.history.canRedo()) return;
       if (writing) write();
@@ -118,7 +118,7 @@
       return app.address.given(app.state.options);
     },
 
-    /** Record what is shown now, where it is not recorded yet. */
+    /** Record what is shown now, unless it is recorded already. */
     note() {
       const { selection, options } = app.state;
       if (!selection || !app.address.controls.length) return;
@@ -146,7 +146,7 @@
       app.paint("history");
     },
 
-    /** A run has come; it is a step of its own unless it is what an entry of the list asked for. */
+    /** A run has arrived. It is a step of its own unless an entry of the list asked for it. */
     arrives(info) {
       asked = -Infinity;
       if (info.error) return;
@@ -156,7 +156,7 @@
       if (options) expected = { options, at: performance.now() };
     },
 
-    /** Open the run that is shown once more, with what is selected, and no step of its own. */
+    /** Open the current run again, keeping the selection and adding no step. */
     again() {
       serial += 1;
       props("address", { data: { ...app.address.now(), via: "again", serial } });
@@ -166,7 +166,7 @@
       serial += 1;
       props("address", { data: { ...app.left.of(run), run, via: "recent", serial } });
     },
-    /** A run is gone: so is where it was left. */
+    /** Forget where a deleted run was left. */
     forget(run) {
       app.left.forget(run);
     },
@@ -229,7 +229,7 @@
     true,
   );
 
-  /* at the start: a reload finds its entry, anything else is the first one */
+  /* at the start: after a reload, take up its entry; otherwise begin with a first one */
   const state = window.history.state;
   if (state && Number.isInteger(state.index)) {
     now = state;
@@ -256,7 +256,7 @@
     }); // and its field shows it
     app.paint("options");
   };
-  /** The only writer of the cards' options beside the person: what a link, a step or an example asks for. */
+  /** The only writer of the cards' options apart from the person: sets what a link, a step or an example asks for. */
   own.placeOptions = function (info, step, known, ...values) {
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     const wanted = triggered.includes("run-info.data") ? info && !info.error && info.options : step && step.options;

@@ -48,7 +48,7 @@
     /** Note where a run is left: its address, by parameter. */
     at: leave,
     of: (run) => leftAt().get(run),
-    /** A run is gone: so is where it was left. */
+    /** Forget where a deleted run was left. */
     forget(run) {
       leftAt().delete(run);
       savePlaces(run);

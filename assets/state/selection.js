@@ -1,19 +1,19 @@
 /*
- * The selection: one value. Views propose changes, which are painted at once; Dash's `selection` follows, and what it
- * says is shown.
+ * The selection: one value. Views propose changes, which are painted at once; Dash's `selection` follows, and the page
+ * shows it.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const own = window.dash_clientside.dashboard;
-  const PATIENCE = 1000; // milliseconds for which an older selection is not painted over a newer proposal
+  const PATIENCE = 1000; // milliseconds for which an older selection may not overwrite a newer proposal
   const PACE = 120; // milliseconds between two writes of the selection while a key is held
   const FRAME = 17; // milliseconds in which the marks are painted, before Dash is told
-  const NO_FRAME = 60; // milliseconds after which Dash is told though nothing was painted: the page may be hidden
+  const NO_FRAME = 60; // milliseconds after which Dash is told even if nothing was painted: the page may be hidden
   let serial = 0;
   /** @type {{ selection: Selection; at: number; from: string } | null} */ let latest = null;
   let telling = 0;
   let toldAt = -Infinity;
-  // the second token while the selected one stands on it, on its way along the tokens
+  // the second token while the selected one passes over it
   /** @type {{ run: string; token: number } | null} */ let passed = null;
 
   /** @type {Partial<App>} */
@@ -21,7 +21,7 @@
     /**
      * Propose a change of the selection: {token} {second} {layer} {head}, or {step: "layer", by: 1}, {undo: true},
      * {redo: true}. It is painted at once; `selection` follows through `reduce`, with the whole new value, so that
-     * nothing is lost where two proposals become one. `view`: in whose figure it was chosen.
+     * nothing is lost if two proposals become one. `view`: the view whose figure was used.
      */
     propose(change, view) {
       const { selection, info } = app.state;
@@ -49,7 +49,7 @@
       telling = setTimeout(tell, waits > 0 ? Math.max(waits, FRAME) : NO_FRAME);
       if (waits <= 0) painted(telling);
     },
-    /** Make a token the second one, or none where it is that already; the selected token cannot be it. */
+    /** Make a token the second one, or clear it if it already is; the selected token cannot be it. */
     asSecond(token, view) {
       const { selection } = /** @type {Shows} */ (app.state);
       app.propose({ second: selection.second === token ? null : token }, view);
@@ -62,7 +62,7 @@
       if (next === token) next += by;
       if (next >= 0 && next < info.counts.token) app.propose({ second: next });
     },
-    /** The empty page again: what was there before the first run. */
+    /** Show the empty page again, as before the first run. */
     showNothing() {
       latest = null;
       clearTimeout(telling);
@@ -75,7 +75,7 @@
       app.paint("model");
     },
 
-    /** Whether a query may read a key in a layer: what the model's mask lets through. */
+    /** Whether the model's mask lets a query read a key in a layer. */
     canRead(layer, query, key) {
       const [kind, reach] = /** @type {Shows} */ (app.state).info.masks[layer];
       if (kind === "causal") return key <= query && (reach === null || query - key < reach);
@@ -102,7 +102,7 @@
     return declared;
   };
   /**
-   * A selection of these values, in the fields' order; what an earlier version of the page has kept may have older
+   * A selection of these values, in the fields' order; values kept by an earlier version may have older
    * names.
    */
   app.selectionOf = function (values) {
@@ -117,7 +117,7 @@
     return Math.max(0, Math.min(count - 1, value));
   }
 
-  /** The selection that a proposal asks for, or null where it asks for nothing that exists. */
+  /** The selection that a proposal asks for, or null if it names nothing that exists. */
   function proposed(/** @type {Change} */ change, /** @type {Selection} */ selection, /** @type {Info} */ info) {
     const next = { ...selection };
     const stepped = change.step && places().find(({ name }) => name === change.step);
@@ -142,7 +142,7 @@
     }
     return next;
   }
-  /* arrows go past the second token: it is one again as soon as another token is selected */
+  /* arrows go past the second token, which is restored as soon as another token is selected */
   function passBy(/** @type {Change} */ change, /** @type {Selection} */ next, /** @type {Selection} */ selection) {
     if (change.step !== "token") {
       if ("token" in change || "second" in change) passed = null;
@@ -178,7 +178,7 @@
     app.paint("selection");
   }
 
-  /** What is known of the selection's run: newly told, or as it is shown (a later run may have failed meanwhile). */
+  /** What is known about the selection's run: newly received, or as it is shown (a later run may have failed). */
   function described(/** @type {Selection | null} */ selection, /** @type {Info | Failure | null} */ found) {
     if (!selection) return null;
     if (found && !found.error && found.run === selection.run) return found;
@@ -190,7 +190,7 @@
 
   const triggers = () => window.dash_clientside.callback_context.triggered.map(({ prop_id }) => prop_id);
 
-  /** The selection of a run that has come; null where none has. */
+  /** The selection for a run that has arrived; null if there is none. */
   function arrival(/** @type {Info | Failure | null} */ info) {
     app.history.arrives(info || { error: true });
     if (!info || info.error) return null;
@@ -200,7 +200,7 @@
     app.refresh(next);
     return next;
   }
-  /** The selection that the latest of these proposals asks for; null where nothing changes. */
+  /** The selection that the latest of these proposals asks for; null if nothing changes. */
   function moved(/** @type {(Proposal | null)[]} */ proposals, /** @type {Selection | null} */ selection) {
     const known = app.state.info;
     const proposal = proposals.filter(Boolean).reduce((a, b) => (a && b && a.serial > b.serial ? a : b), null);
@@ -209,7 +209,7 @@
     return !next || same(next, selection) ? null : next;
   }
 
-  /** Take in what `selection` says, where it is not shown already; `found` describes a run. */
+  /** Show what `selection` says, unless it is shown already; `found` describes a run. */
   app.receive = function (selection, found) {
     const info = described(selection, found);
     if (!info) return false;
@@ -246,17 +246,17 @@
       const point = clicked && clicked.points[0];
       if (!point || !point.customdata || !triggered.length) return none;
       app.propose(point.customdata, triggered[0].prop_id.replace(/-graph\.clickData$/, ""));
-      return none; // `propose` writes it, in its pace
+      return none; // `propose` writes it, at its own pace
     },
 
-    /** Paints what `selection` says, where `propose` has not done so already; gives the steppers their values. */
+    /** Paint what `selection` says, unless `propose` has done so already; returns the steppers' values. */
     paint(selection, found) {
       const { no_update: none, PreventUpdate } = window.dash_clientside;
       if (!selection || !app.receive(selection, found)) throw PreventUpdate;
       const values = /** @type {const} */ (["layer", "head"]).map((name) =>
         app.byId(name).value === String(selection[name]) ? none : String(selection[name]),
       );
-      // Dash takes each `no_update` for a change of its component
+      // Dash treats each `no_update` as a change of its component
       if (values.every((value) => value === none)) throw PreventUpdate;
       return values;
     },

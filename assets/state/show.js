@@ -1,5 +1,5 @@
 /*
- * Gives the cards what they show of a selection: each view's figure and its words, which the server answers by their
+ * Gives the cards their content for a selection: each view's figure and its words, which the server answers by their
  * address (dashboard/web/routes/figures.py). They are asked for as soon as something is chosen; `show`, a callback of
  * Dash, waits for them a moment and gives those that have come. What comes later calls it again, through the store
  * `arrived`.
@@ -7,21 +7,21 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const own = window.dash_clientside.dashboard;
-  const AT_ONCE = 2; // questions of one kind under way; what is wanted when one of them is answered is asked for next
-  const MOST_KINDS = 500; // views with options, of runs, of which it is known what their figures read
+  const AT_ONCE = 2; // questions of one kind under way; when one is answered, whatever is wanted then comes next
+  const MOST_KINDS = 500; // views with options, by run, whose figures' dependencies are known
   const WAIT = 40; // milliseconds: the slowest card does not hold back the others
   const UNREACHED =
-    "The server does not answer, so some of what is shown is of the selection before. " +
-    "It follows when the server is reached again.";
+    "The server does not answer, so some of what you see belongs to the previous selection. " +
+    "It updates as soon as the server answers again.";
   const REQUIRED = ["token", "layer", "head"]; // an address has them, whether they matter or not
   // per view and options: the fields of the selection on which its figure depends
   /** @type {Map<string, string[]>} */ const reads = new Map();
-  /** @type {Map<string, Answered>} */ const asked = new Map(); // what is under way, or has come and is not shown yet
-  // per output: what the answer that it was given last says of itself
+  /** @type {Map<string, Answered>} */ const asked = new Map(); // under way, or not shown yet
+  // per output: what its latest answer says about itself
   /** @type {Map<Output, Partial<Meta>>} */ const given = new Map();
   /** @type {Set<Output>} */ const unanswered = new Set(); // outputs whose last question failed
   let serial = 0;
-  let epoch = 0; // rises when what was not whole may be so now
+  let epoch = 0; // rises when incomplete answers may be complete now
   let told = 0;
   /** @type {Selection | null} */ let shownLast = null; // the selection of the latest call of `show`
 
@@ -68,9 +68,9 @@
     return app.url(`show/${name}?${new URLSearchParams({ ...places, ...own, build: app.byId("page").dataset.build })}`);
   }
 
-  /** Ask for what a selection shows and is not asked for already. */
+  /** Ask for what a selection needs, unless it has been asked for already. */
   app.request = function (selection) {
-    const options = selection.run === app.stamped ? app.history.options() : null; // else its stamp is not known yet
+    const options = selection.run === app.stamped ? app.history.options() : null; // else its stamp is unknown
     if (!options) return;
     for (const output of outputs()) {
       const question = questionOf(output, selection, options);
@@ -103,9 +103,9 @@
       return JSON.parse(text);
     } catch (error) {
       return unreached(error);
-    } // what stands in between answered
+    } // what a proxy or the like answered
   }
-  /* an answer says of itself what it was asked for */
+  /* each answer notes what it was asked for */
   function come(/** @type {Answered} */ one, /** @type {Answer} */ answer) {
     const { ofKind, fields: known, places, own } = one.question;
     const meta = /** @type {Meta} */ ("layout" in answer ? answer.layout.meta : answer);
@@ -116,7 +116,7 @@
         asked.delete(one.key);
         call();
         return;
-      } // it depends on more than it was asked with
+      } // it depends on more than the question had
     }
     const fields = ofKind ? ["run", "stamp", ...meta.reads] : app.fields().map(({ name }) => name);
     meta.asked = {
@@ -126,7 +126,7 @@
       epoch: one.epoch,
     };
     one.answer = answer;
-    if (!one.waits && same(shownLast, app.state.selection)) call(); // else `show` is about to be called, and finds it
+    if (!one.waits && same(shownLast, app.state.selection)) call(); // else `show` is about to be called
   }
   let calling = 0;
   let calls = 0;
@@ -139,13 +139,13 @@
       window.dash_clientside.set_props("arrived", { data: told });
     }, 0);
   }
-  /** Ask again for what was not whole: a result is there, or the run is there anew. */
+  /** Ask again for what was incomplete: a result has arrived, or the run was computed again. */
   app.refresh = function (selection) {
     epoch += 1;
     app.request(selection);
     call();
   };
-  /** The server was reached: what it did not answer before is asked for again. */
+  /** The server answers again: repeat the questions that it did not answer before. */
   app.reached = function () {
     if (unanswered.size && app.state.selection) {
       app.request(app.state.selection);
@@ -154,7 +154,7 @@
   };
 
   /*
-   * the server did not answer: what is shown stays, and is asked for again when it does; unless another was asked for
+   * the server did not answer: the current view stays, and the question is repeated when it does, unless another came
    * since
    */
   function fail(/** @type {Answered} */ one, /** @type {Problem} */ error) {
@@ -174,7 +174,7 @@
     unanswered.add(one.output);
     if (first) app.notify({ lead: "Error.", text: error.message || UNREACHED, from: "show" });
   }
-  /* what was asked for last is there, or is not asked for any more */
+  /* the latest answer is there, or is not wanted any more */
   function settle(/** @type {Output} */ output) {
     if (unanswered.delete(output) && !unanswered.size) app.notifyOver("show");
   }
@@ -198,7 +198,7 @@
     const all = question.places;
     const shown = metaOf(output, value).asked;
     const fitting = fits(metaOf(output, value), question);
-    // what was given may have been dropped by Dash, called again meanwhile: it stays until it is seen to be there
+    // Dash, called again meanwhile, may have dropped an answer: keep it until it is seen on the page
     const come = [...asked.values()].filter((one) => one.output === output && one.answer);
     for (const one of come) if (fitting || (shown && one.serial <= shown.serial)) asked.delete(one.key);
     if (fitting) {
@@ -215,7 +215,7 @@
     return one.answer;
   }
 
-  /* a figure in the page's colours; nothing where the one that is shown is in them, and there is no other */
+  /* a figure in the page's colours; nothing if the current one has them already and there is no other */
   /** @param {Figure | null} shown @param {Answer | null | undefined} next */
   function painted(shown, next) {
     if (next || !shown || !shown.layout) return next && app.inTheme(/** @type {Figure} */ (next));
@@ -258,7 +258,7 @@
       if (mine !== calls) {
         call();
         throw PreventUpdate;
-      } // Dash drops what an earlier call gives
+      } // Dash drops the result of an earlier call
       for (const output of lacks()) {
         // what had no turn before
         const question = questionOf(output, selection, options);
@@ -279,14 +279,14 @@
       const value = next(output, questionOf(output, selection, options), values[i], isLatest);
       return (output.kind === "figure" ? painted(values[i], value) : value) ?? none;
     });
-    // Dash takes each `no_update` for a change of its component
+    // Dash treats each `no_update` as a change of its component
     if (gives.every((value) => value === none)) throw PreventUpdate;
     return gives;
   };
 
   setInterval(() => {
     if (app.embedded()) app.reached();
-  }, 4000); // there nobody asks for the server's health
+  }, 4000); // nothing asks for the server's health there
   app.onPaint((state, what) => {
     if (what === "nothing") {
       asked.clear();

@@ -45,7 +45,7 @@
   function tell() {
     app.notify({
       lead: "Your sign-in has ended.",
-      text: "Reload the page. Your text and what is shown come back.",
+      text: "Reload the page. Your text and what you see are restored.",
       from: "sign-in",
       reload: true,
     });

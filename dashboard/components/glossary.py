@@ -41,7 +41,7 @@ GLOSSARY = MappingProxyType(
         "classification head": "The last part of a classifier. It makes a logit for each of its labels from hidden "
         "states.",
         "logit": "A score before it is made into a probability: any number, larger for what is more likely.",
-        "mask": "A stand-in that hides a token from the model, which then says what could stand there.",
+        "mask": "A stand-in that hides a token from the model, which then predicts what belongs there.",
         "logit lens": "Feeds the hidden state after each layer to the prediction head, as if that layer were the last.",
         "final prediction": "The token that is most likely after the last layer.",
     }

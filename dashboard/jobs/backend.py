@@ -153,7 +153,7 @@ def wanted(specs: Iterable[JobSpec]) -> dict[str, JobSpec]:
     found = {spec.key: spec for spec in specs}
     if len(found) > MOST_WATCHED:
         raise BadRequestError(
-            f"One page may want {MOST_WATCHED} results at a time, and not {len(found)}. Close some of them."
+            f"A page may request {MOST_WATCHED} results at a time, not {len(found)}. Close some tabs."
         )
     return found
 

@@ -24,7 +24,7 @@ NO_WORKER_FOR_RESULT = (
     "(or ask whoever keeps this server), then try again."
 )
 NEVER_READY = (
-    "The model could not be made ready: what does that ends again and again before it begins. Nothing is lost. "
+    "The model could not be made ready: the process that prepares it keeps ending before it starts. Nothing is lost. "
     "Try again in a moment; if it stays so, whoever keeps this server finds the reason in its log."
 )
 

@@ -260,7 +260,7 @@ def shared_candidates_table(one: Prediction, other: Prediction, count: int | Non
     bounded = [Column(f"Not kept at {place.position}: probability below", "%") for place in (one, other)]
     ends = [Column(f"Difference at {end}", "percentage points") for end in ("least", "most")]
     facts = "; ".join(_facts(place) for place in (one, other))
-    title = f"Positions {one.position} and {other.position}: all {len(found)} tokens that are kept of either. {facts}"
+    title = f"Positions {one.position} and {other.position}: all {len(found)} tokens kept for either. {facts}"
     return Table(title, (*columns, *bounded, *ends, *_label_column(whole)), rows, len(rows))
 
 

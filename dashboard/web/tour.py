@@ -52,14 +52,14 @@ STEPS = (
         ".strip",
         "The number below a token is its *surprisal*: `·shops` was hard to foresee (10.8 nats), the second `·Mary` was "
         "not (0.1 nats).",
-        "Selected is `·to` (15). Click another token, and every card follows.",
+        "`·to` (15) is selected. Click another token, and every card follows.",
     ),
     Step(
         "Where each token looks",
         f"#{ids.card_id('attention')}",
         "This is one *head* of 270: in it, `·to` (15) attends to `·Mary` (1) with weight 0.705, more than to any other "
         "token.",
-        "*Attention|attention* shows where a head looks, not what comes of it.",
+        "*Attention|attention* shows where a head looks, not what difference it makes.",
         tab=ids.tab_id("attention", "attention"),
     ),
     Step(

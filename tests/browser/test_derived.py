@@ -117,7 +117,7 @@ def test_one_that_is_said_to_be_there_and_is_not_is_not_asked_for_without_end(
             told = {"watched": {name: {"run": name}}, "serial": "x"}
             person.page.evaluate("(told) => dash_clientside.dashboard.derivedResult(told)", told)
         person.page.wait_for_timeout(300)  # the words are put there
-    expect(card).to_contain_text("This result did not come.")
+    expect(card).to_contain_text("This result could not be loaded.")
     busy.at("cancel").click()
     card.get_by_role("button", name="Try again").click()
     expect(person.title("prediction")).to_contain_text(expected(whole, 12))

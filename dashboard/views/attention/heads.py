@@ -250,7 +250,7 @@ VIEW = View(
     order=5,
     invitation=(
         "Run a text to see what each head does.",
-        "One row for each head: how much it reads the previous token, the next one, the first one, and how widely it "
+        "One row for each head: how much it attends to the previous, the next and the first token, and how widely it "
         "looks.",
     ),
     figure_reads=("run", "stream"),

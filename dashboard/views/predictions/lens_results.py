@@ -93,7 +93,7 @@ def no_lens(run: ModelRun, title: str) -> Words | None:
 
 def waiting(context: Context, title: Any, request: DerivedRequest) -> Words:
     """The card's text while there is nothing to show yet."""
-    how = READS_MASKED if masks(context) else "Its prediction head reads what this token is after each layer."
+    how = READS_MASKED if masks(context) else "The prediction head is applied to this token's state after each layer."
     return Words(title, message=being_computed(request, how), waiting=True)
 
 

@@ -183,7 +183,7 @@ def _caption(context: Context) -> list[Any]:
         "rank": "Stronger colour: nearer to rank 1 (log scale).",
     }
     colour = strong.get(measure.scale, "Stronger colour: more nats, from 0 to the largest shown.")
-    head = f"Each row: the most likely {what}, were that layer the last. E is the embeddings. Colour: "
+    head = f"Each row: the most likely {what} if that layer were the last. E: the embeddings. Colour: "
     words: list[Any] = [head, _in_a_sentence(measure.title), ". ", colour]
     if measure.of == "actual":
         words.append(" Hatched: there is no actual token.")

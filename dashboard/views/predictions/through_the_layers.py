@@ -206,7 +206,7 @@ def _caption(context: Context, found: PositionLens) -> list[Any]:
     )
     really = "what came next" if context.run.model.kind == "causal" else "what stands there"
     words = (
-        f"{what}, were each layer the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and "
+        f"{what} if each layer were the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and "
         f"typed words."
     )
     more = len(words_in(str(context.options["words"]))) > MOST_WORDS
@@ -316,7 +316,7 @@ def table(context: Context) -> Table | None:
     ]
     columns += [Column("Log-probability", "nats"), *([Column("Label")] if whole else [])]
     first = (context.selection.layer + 1) * len(rows)
-    title = f"Position {context.selection.token}: tokens through the layers, were each the last. E: the embeddings"
+    title = f"Position {context.selection.token}: tokens through the layers, if each were the last. E: the embeddings"
     return Table(title, tuple(columns), cells, len(cells), () if whole else tuple(range(first, first + len(rows))))
 
 

@@ -272,7 +272,7 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
     if prediction.actual is None:
         last = _last(run) if causal else "Nothing of the text stands here."
         if _asks(run, prediction.position):
-            last = "A mask stands here. It asks what belongs there, so no token of the text has a rank or a surprisal."
+            last = "There is a mask here, so no token of the text has a rank or a surprisal."
         return [html.H3("What really came next" if causal else "The actual token"), html.P(last), _rows([entropy])]
     actual = prediction.actual
     rows = [
@@ -344,9 +344,9 @@ VIEW = View(
     order=3,
     invitation=(
         "Run a text to see which token the model expects after each token.",
-        "You get its ten likeliest tokens with exact probabilities, beside the token that really came next.",
+        "You see the ten most likely tokens with exact probabilities, and the token that really came next.",
     ),
-    selects_nothing="A bar is a token of the vocabulary, and none of the text.",
+    selects_nothing="A bar stands for a token of the vocabulary, not for one of the text.",
     figure_reads=("run", "token", "second"),
     draw=draw,
     text=text,

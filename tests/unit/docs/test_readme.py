@@ -245,7 +245,7 @@ def test_what_the_browser_keeps_is_said() -> None:
         "state/places-left.js": {"localStorage"},  # where one was in each run
     }
     [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["state/places-left.js"])
-    assert f"where one was in each of the last {most} runs" in prose(read(ROOT / "README.md"))
+    assert f"where you were in each of the last {most} runs" in prose(read(ROOT / "README.md"))
 
 
 def test_no_host_names_and_no_absolute_paths() -> None:

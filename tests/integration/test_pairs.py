@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import flask
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from dashboard.capture.capture import capture_run
 from dashboard.capture.loader import LoadedModel, wrap_model
 from dashboard.capture.tokens import tokenize
+from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import BadTextError, NoPairsError, TextTooLongError
 from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.web.callbacks import capture_job, check_tokens, second_of
+from dashboard.web.model_picker import facts_of
+from dashboard.web.routes.runs import make_runs
+from dashboard.web.services import Services
 from tests.support.tiny_models import SPECIAL, WORDS, eager_twin, tiny, tokenizer, words
 
 pytestmark = pytest.mark.integration
@@ -176,3 +184,53 @@ def test_a_bundled_model_reads_a_pair() -> None:
     inputs, _tokens = tokenize(hf.AutoTokenizer.from_pretrained(folder), "A cat sat.", "It purred.")
     assert inputs["token_type_ids"].tolist() == [plain["token_type_ids"]]
     assert set(plain["token_type_ids"]) == {0, 1}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    """A server that offers a model of pairs and one of single texts."""
+    for name in ("bert", "gpt2"):
+        loaded = tiny(name)
+        loaded.model.save_pretrained(tmp_path / "mine" / name)
+        loaded.tokenizer.save_pretrained(tmp_path / "mine" / name)
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path, model_folders=(tmp_path / "mine",))
+    return Services(settings, RunStore.from_settings(settings), Catalog(settings, patience=60))
+
+
+BERT, GPT2 = "folder:mine/bert", "folder:mine/gpt2"
+
+
+def test_the_form_asks_for_a_pair_where_the_model_takes_one(services: Services) -> None:
+    assert facts_of(services.catalog.get(BERT), 64)["pairs"] is True
+    assert facts_of(services.catalog.get(GPT2), 64)["pairs"] is False
+    assert second_of(services, BERT, SECOND) == SECOND
+    assert second_of(services, GPT2, SECOND) is None, "its box is not on the page"
+    for blank in (None, "", " \n"):
+        assert second_of(services, BERT, blank) is None
+    request = RunRequest(BERT, FIRST, text_pair=SECOND)
+    check_tokens(services, request)
+    assert capture_job(services, request).payload["request"]["text_pair"] == SECOND
+    with pytest.raises(TextTooLongError, match="83 tokens"):
+        check_tokens(services, RunRequest(BERT, words(40), text_pair=words(40)))
+    with pytest.raises(TextTooLongError, match="characters"):
+        check_tokens(services, RunRequest(BERT, "w1 " * 700, text_pair="w2 " * 700))
+
+
+def test_both_texts_are_counted_while_typing(services: Services) -> None:
+    app = flask.Flask("counting")
+    app.register_blueprint(make_runs(services))
+
+    def count(model: str, text: str, pair: str | None) -> dict[str, Any]:
+        asked = {"model": model, "text": text, "text_pair": pair}
+        return dict(app.test_client().post("/count", json=asked).get_json())
+
+    plain = tokenizer(True)(FIRST, SECOND)
+    assert count(BERT, FIRST, SECOND) == {"tokens": len(plain["input_ids"])}
+    assert count(BERT, FIRST, None) == count(BERT, FIRST, " ") == {"tokens": 9}
+    assert count(GPT2, FIRST, SECOND) == {"tokens": 7}, "the second box is not there"
+    assert count(BERT, "w1 " * 700, "w2 " * 700) == {"tokens": None, "too_long": True}
+    (services.catalog.get(BERT).folder or Path()).joinpath("config.json").write_text(
+        tiny("bert").model.config.to_json_string().replace('"vocab_size": 64', '"vocab_size": 10'), encoding="utf-8"
+    )
+    found = count(BERT, "w1", "w2 w50")["unknown"]
+    assert (found["token"], "“w50”" in found["why"]) == (4, True), "it stands in the second text"

@@ -13,6 +13,7 @@ import torch
 import transformers as hf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from dashboard import derive
 from dashboard.capture.capture import capture_run
 from dashboard.capture.loader import LoadedModel, wrap_model
 from dashboard.capture.tokens import tokenize
@@ -141,6 +142,20 @@ def test_a_run_of_a_pair_equals_plain_hugging_face(name: str, made: Callable[[],
         with torch.inference_mode():
             other = eager_twin(name, loaded)(**alone, output_hidden_states=True)
         assert not np.allclose(run.hidden_states[-1], other.hidden_states[-1][0].numpy(), atol=1e-3)
+
+
+def test_what_is_computed_later_is_of_both_texts() -> None:
+    loaded = paired("bert", bert_like)
+    run = capture_run(loaded, FIRST, SECOND)
+    plain = loaded.tokenizer(FIRST, SECOND, return_tensors="pt")
+    for position in (3, 11):
+        found = derive(loaded, run, "masked-prediction", position=position).candidates[0]
+        assert found.logprob == pytest.approx(run.prediction(position, "masked").candidates[0].logprob, abs=1e-5)
+        masked = {name: values.clone() for name, values in plain.items()}
+        masked["input_ids"][0, position] = loaded.tokenizer.mask_token_id
+        with torch.inference_mode():
+            logprobs = eager_twin("bert", loaded)(**masked).logits[0, position].log_softmax(-1)
+        assert found.logprob == pytest.approx(float(logprobs.max()), abs=1e-5)
 
 
 def test_offsets_lead_to_the_right_text() -> None:

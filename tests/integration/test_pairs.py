@@ -244,6 +244,9 @@ def test_both_texts_are_counted_while_typing(services: Services) -> None:
     assert count(BERT, FIRST, None) == count(BERT, FIRST, " ") == {"tokens": 9}
     assert count(GPT2, FIRST, SECOND) == {"tokens": 7}, "the second box is not there"
     assert count(BERT, "w1 " * 700, "w2 " * 700) == {"tokens": None, "too_long": True}
+    assert count(BERT, "w1 [SEP] w2", None) == {"tokens": 5, "separator": "[SEP]"}
+    assert count(BERT, "w1 [SEP] w2", "w3") == {"tokens": 7}, "there is a second text already"
+    assert count(BERT, "[CLS] w1 [MASK]", None) == {"tokens": 5}
     (services.catalog.get(BERT).folder or Path()).joinpath("config.json").write_text(
         tiny("bert").model.config.to_json_string().replace('"vocab_size": 64', '"vocab_size": 10'), encoding="utf-8"
     )

@@ -64,15 +64,18 @@ def make_runs(services: Services) -> Blueprint:
 
 
 def _counted(catalog: Catalog, card: ModelCard, text: str, text_pair: str | None = None) -> dict[str, Any]:
-    """How many tokens a text or a pair has; if the model has no embedding for one, its position and the error of a
-    run."""
+    """How many tokens a text or a pair has; a separator typed into one text for a model of pairs; if the model has no
+    embedding for one, its position and the error of a run."""
     if not text and text_pair is None:
         return {"tokens": 0}
     found = catalog.count(card.name, text, text_pair)
-    if found.beyond is None:
-        return {"tokens": found.tokens}
-    why = found.beyond.sentence(card.title, card.vocabulary)
-    return {"tokens": found.tokens, "unknown": {"token": found.beyond.position, "why": why}}
+    told: dict[str, Any] = {"tokens": found.tokens}
+    if found.separator is not None and card.pairs:
+        told["separator"] = found.separator
+    if found.beyond is not None:
+        why = found.beyond.sentence(card.title, card.vocabulary)
+        told["unknown"] = {"token": found.beyond.position, "why": why}
+    return told
 
 
 def _open(store: RunStore, key: str) -> ModelRun:

@@ -973,6 +973,7 @@ interface App {
   arrangeTexts(): void;
   resetPair(): void;
   textChanged(): void;
+  suggestPair(separator?: string): void;
   dividerAt(token: number): Element[];
   chooseExample(index: number): void;
   makeLate(id: string, children: unknown): Promise<boolean>;

@@ -11,6 +11,16 @@
     line.title = "The second text begins here";
     return [line];
   };
+  /** While typing: a separator in one text, for a model that takes pairs, makes none. */
+  let usual = "";
+  app.suggestPair = function (separator) {
+    const button = app.byId("add-pair");
+    usual = usual || button.title;
+    const why = separator ? `“${separator}” makes no pair. Press Add a second text, and enter it there.` : usual;
+    button.classList.toggle("suggested", why !== usual);
+    if (why !== usual && why !== button.title) app.sayBeside(why);
+    button.title = why;
+  };
   app.onPaint((state, what) => {
     if (what !== "run") return;
     const model = app.modelOf(state.info.model);

@@ -38,6 +38,7 @@
     const pair = app.pair();
     if (!area.value && !pair) {
       showCount(0);
+      app.suggestPair();
       return;
     }
     if (times === AGAIN.times) app.byId("token-count").textContent = "counting …";
@@ -53,6 +54,7 @@
       const found = reply.ok ? await reply.json() : { tokens: null };
       if (mine !== asked) return;
       showCount(found.too_long ? Infinity : found.tokens, found.unknown);
+      app.suggestPair(found.separator);
       const model = app.modelOf(app.chosen());
       if (reply.ok && model && model.here && found.tokens === null && times)
         counting = setTimeout(() => countNow(times - 1), AGAIN.after);

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
-from dashboard.catalog.beyond import first_beyond
+from dashboard.catalog.beyond import LONGEST, first_beyond
 from dashboard.catalog.foreign import read_bytes
+from dashboard.catalog.pairs import typed_separator
 from dashboard.errors import is_panic
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def main() -> None:
 def answer(asked: dict[str, Any], kept: LRUCache[tuple[str, int], Tokenizer]) -> dict[str, Any]:
     """Return {"tokens": how many} or {"error": what kind}.
 
-    If an id is not below `rows`, the result also has "beyond": [position, id, text, given].
+    If an id is not below `rows`, the result also has "beyond": [position, id, text, given]; if one text has a typed
+    separator, "separator": the token.
     """
     try:
         key = (asked["path"], asked["stamp"])
@@ -63,7 +65,9 @@ def answer(asked: dict[str, Any], kept: LRUCache[tuple[str, int], Tokenizer]) ->
             kept[key] = _read(Path(asked["path"]))
         encoding = kept[key].encode(asked["text"], asked["pair"])
         beyond = first_beyond(encoding, (asked["text"], asked["pair"]), asked.get("rows", 0))
-        return {"tokens": len(encoding), **({} if beyond is None else {"beyond": astuple(beyond)})}
+        separator = typed_separator(encoding) if asked["pair"] is None else None
+        more = {"beyond": None if beyond is None else astuple(beyond), "separator": separator and separator[:LONGEST]}
+        return {"tokens": len(encoding), **{name: value for name, value in more.items() if value is not None}}
     except BaseException as error:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise

@@ -38,10 +38,12 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Count:
-    """How many tokens a text has (None if counting took too long), and the first of them that the model lacks."""
+    """How many tokens a text has (None if counting took too long), the first of them that the model lacks, and in one
+    text a typed separator (`typed_separator`)."""
 
     tokens: int | None = None
     beyond: Beyond | None = None
+    separator: str | None = None
 
 
 @dataclass
@@ -130,7 +132,8 @@ class CountingProcess:
             return
         if isinstance(reply.get("tokens"), int):
             beyond = reply.get("beyond")
-            question.found = Count(reply["tokens"], Beyond(*beyond) if beyond else None)
+            found = Beyond(*beyond) if beyond else None
+            question.found = Count(reply["tokens"], found, reply.get("separator"))
             with self._lock:
                 self._pauses.pop((question.path, question.stamp), None)
         else:

@@ -11,13 +11,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import TOKENIZER
 from dashboard.catalog.foreign import read_bytes
 from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import NoPairsError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 MOST_BYTES = 64_000_000  # of tokenizer.json
 LONGEST = 1_000_000  # characters of a post-processor
@@ -38,6 +41,14 @@ def folder_takes_pairs(folder: Path, family: str, kind: ModelKind | None) -> boo
         return takes_pairs(_post_processor(read_bytes(path, MOST_BYTES)))
     source = family_source(family)
     return source is not None and source.masked and kind != "causal"
+
+
+def typed_separator(encoding: Encoding) -> str | None:
+    """Return a typed token of one text that the tokenizer itself puts behind a text ("[SEP]", "</s>"): whoever types it
+    may mean a pair. None if there is none."""
+    rows = list(zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, strict=True))
+    own = {number for number, _token, given in rows[1:] if given}
+    return next((token for number, token, given in rows if number in own and not given), None)
 
 
 def check_pairs(title: str, takes: bool) -> None:

@@ -72,12 +72,12 @@ def _submit(app: Dash, services: Services) -> None:
     )
     def submit(clicks: int, model: str, text: str, text_pair: str | None, tokenizer: object) -> JobSpec:
         lent = needed_tokenizer(services.catalog, model, tokenizer)
-        request = RunRequest(model, text, text_pair=paired(services, model, text_pair), tokenizer=lent)
+        request = RunRequest(model, text, text_pair=second_of(services, model, text_pair), tokenizer=lent)
         check_tokens(services, request)
         return capture_job(services, request)
 
 
-def paired(services: Services, model: str, raw: str | None) -> str | None:
+def second_of(services: Services, model: str, raw: str | None) -> str | None:
     """The second text of a form; None if it is blank, or if the model takes one text, so that the page hides its box.
 
     What is no text stays as it is: `RunRequest` refuses it.

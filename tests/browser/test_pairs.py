@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -70,7 +72,11 @@ def test_a_pair_is_entered_run_listed_and_comes_back(person: Person) -> None:
 
 def test_a_typed_separator_leads_to_the_second_box(person: Person) -> None:
     person.go()
-    person.run("A cat sat. [SEP] It purred.", "minilm-l6")
+    person.choose_model("minilm-l6")
+    person.type_text("A cat sat. [SEP] It purred.")
+    expect(person.at("add-pair")).to_have_attribute("title", re.compile(r"“\[SEP\]” makes no pair"))
+    person.press_run()
+    person.drawn("A cat sat. [SEP] It purred.")
     expect(person.at("notice")).to_contain_text("For a pair, press Add a second text")
     person.choose_model("smollm2-135m")
     expect(person.at("add-pair")).to_be_hidden()

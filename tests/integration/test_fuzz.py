@@ -158,7 +158,7 @@ def handles_of(target: Target) -> dict[str, str]:
     """The signed words that a page of this server gets when it asks for a run."""
     end = target.client.get("/").get_data(as_text=True).split('"end_id":"')[1].split('"')[0]
     entry = target.callback("submitted-run.data")
-    body = envelope(entry, [1, "no-such-model", "A text."], [entry["inputs"][0]])
+    body = envelope(entry, [1, "no-such-model", "A text.", ""], [entry["inputs"][0]])
     found = target.client.post(UPDATE, json=body, query_string={"endId": end}).get_json()
     return {
         "endId": end,
@@ -352,7 +352,9 @@ def test_no_address_breaks_a_route(target: Target, data: st.DataObject) -> None:
     query = data.draw(st.dictionaries(st.sampled_from(["from", "to", "endId", "x"]), part, max_size=3))
     words = {name: value.encode("utf-8", "surrogatepass") for name, value in query.items()}
     method = data.draw(st.sampled_from(methods))
-    sent = data.draw(st.one_of(ANY, objects({"model": st.one_of(LEAVES, st.just("gpt2")), "text": LEAVES}, {})))
+    sent = data.draw(
+        st.one_of(ANY, objects({"model": st.one_of(LEAVES, st.just("gpt2")), "text": LEAVES, "text_pair": LEAVES}, {}))
+    )
     reply = target.client.open(
         f"{path}?{urllib.parse.urlencode(words)}", method=method, data=json.dumps(sent), content_type="application/json"
     )
@@ -436,7 +438,7 @@ def test_a_request_as_large_as_none_is_refused(target: Target) -> None:
 def test_a_signed_word_that_cannot_be_one_is_refused(target: Target, name: str) -> None:
     """Dash compares signatures in ASCII only, and fails at others."""
     entry = target.callback("submitted-run.data")
-    body = envelope(entry, [1, "no-such-model", "A text."], [entry["inputs"][0]])
+    body = envelope(entry, [1, "no-such-model", "A text.", ""], [entry["inputs"][0]])
     words = {"endId": target.handles["endId"], "job": target.handles["job"], name: "x.\u00e9"}
     reply = target.client.post(f"{UPDATE}?{urllib.parse.urlencode(words)}", json=body)
     assert reply.status_code == 400

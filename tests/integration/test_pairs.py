@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import flask
 import numpy as np
 import pytest
 import torch
 import transformers as hf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from dashboard import derive
 from dashboard.capture.capture import capture_run
 from dashboard.capture.loader import LoadedModel, wrap_model
 from dashboard.capture.tokens import tokenize
+from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import BadTextError, NoPairsError, TextTooLongError
 from dashboard.settings import Settings
+from dashboard.store.run_store import RunStore
+from dashboard.web.callbacks import capture_job, check_tokens, second_of
+from dashboard.web.model_picker import facts_of
+from dashboard.web.routes.runs import make_runs
+from dashboard.web.services import Services
 from tests.support.tiny_models import SPECIAL, WORDS, eager_twin, tiny, tokenizer, words
 
 pytestmark = pytest.mark.integration
@@ -135,6 +144,20 @@ def test_a_run_of_a_pair_equals_plain_hugging_face(name: str, made: Callable[[],
         assert not np.allclose(run.hidden_states[-1], other.hidden_states[-1][0].numpy(), atol=1e-3)
 
 
+def test_what_is_computed_later_is_of_both_texts() -> None:
+    loaded = paired("bert", bert_like)
+    run = capture_run(loaded, FIRST, SECOND)
+    plain = loaded.tokenizer(FIRST, SECOND, return_tensors="pt")
+    for position in (3, 11):
+        found = derive(loaded, run, "masked-prediction", position=position).candidates[0]
+        assert found.logprob == pytest.approx(run.prediction(position, "masked").candidates[0].logprob, abs=1e-5)
+        masked = {name: values.clone() for name, values in plain.items()}
+        masked["input_ids"][0, position] = loaded.tokenizer.mask_token_id
+        with torch.inference_mode():
+            logprobs = eager_twin("bert", loaded)(**masked).logits[0, position].log_softmax(-1)
+        assert found.logprob == pytest.approx(float(logprobs.max()), abs=1e-5)
+
+
 def test_offsets_lead_to_the_right_text() -> None:
     run = capture_run(paired("bert", bert_like), "w1  w2", "w1 w3")
     assert run.texts == ("w1  w2", "w1 w3")
@@ -176,3 +199,56 @@ def test_a_bundled_model_reads_a_pair() -> None:
     inputs, _tokens = tokenize(hf.AutoTokenizer.from_pretrained(folder), "A cat sat.", "It purred.")
     assert inputs["token_type_ids"].tolist() == [plain["token_type_ids"]]
     assert set(plain["token_type_ids"]) == {0, 1}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    """A server that offers a model of pairs and one of single texts."""
+    for name in ("bert", "gpt2"):
+        loaded = tiny(name)
+        loaded.model.save_pretrained(tmp_path / "mine" / name)
+        loaded.tokenizer.save_pretrained(tmp_path / "mine" / name)
+    settings = Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path, model_folders=(tmp_path / "mine",))
+    return Services(settings, RunStore.from_settings(settings), Catalog(settings, patience=60))
+
+
+BERT, GPT2 = "folder:mine/bert", "folder:mine/gpt2"
+
+
+def test_the_form_asks_for_a_pair_where_the_model_takes_one(services: Services) -> None:
+    assert facts_of(services.catalog.get(BERT), 64)["pairs"] is True
+    assert facts_of(services.catalog.get(GPT2), 64)["pairs"] is False
+    assert second_of(services, BERT, SECOND) == SECOND
+    assert second_of(services, GPT2, SECOND) is None, "its box is not on the page"
+    for blank in (None, "", " \n"):
+        assert second_of(services, BERT, blank) is None
+    request = RunRequest(BERT, FIRST, text_pair=SECOND)
+    check_tokens(services, request)
+    assert capture_job(services, request).payload["request"]["text_pair"] == SECOND
+    with pytest.raises(TextTooLongError, match="83 tokens"):
+        check_tokens(services, RunRequest(BERT, words(40), text_pair=words(40)))
+    with pytest.raises(TextTooLongError, match="characters"):
+        check_tokens(services, RunRequest(BERT, "w1 " * 700, text_pair="w2 " * 700))
+
+
+def test_both_texts_are_counted_while_typing(services: Services) -> None:
+    app = flask.Flask("counting")
+    app.register_blueprint(make_runs(services))
+
+    def count(model: str, text: str, pair: str | None) -> dict[str, Any]:
+        asked = {"model": model, "text": text, "text_pair": pair}
+        return dict(app.test_client().post("/count", json=asked).get_json())
+
+    plain = tokenizer(True)(FIRST, SECOND)
+    assert count(BERT, FIRST, SECOND) == {"tokens": len(plain["input_ids"])}
+    assert count(BERT, FIRST, None) == count(BERT, FIRST, " ") == {"tokens": 9}
+    assert count(GPT2, FIRST, SECOND) == {"tokens": 7}, "the second box is not there"
+    assert count(BERT, "w1 " * 700, "w2 " * 700) == {"tokens": None, "too_long": True}
+    assert count(BERT, "w1 [SEP] w2", None) == {"tokens": 5, "separator": "[SEP]"}
+    assert count(BERT, "w1 [SEP] w2", "w3") == {"tokens": 7}, "there is a second text already"
+    assert count(BERT, "[CLS] w1 [MASK]", None) == {"tokens": 5}
+    (services.catalog.get(BERT).folder or Path()).joinpath("config.json").write_text(
+        tiny("bert").model.config.to_json_string().replace('"vocab_size": 64', '"vocab_size": 10'), encoding="utf-8"
+    )
+    found = count(BERT, "w1", "w2 w50")["unknown"]
+    assert (found["token"], "“w50”" in found["why"]) == (4, True), "it stands in the second text"

@@ -68,16 +68,19 @@ def make_runs(services: Services) -> Blueprint:
 
 
 def _counted(catalog: Catalog, card: ModelCard, texts: Sequence[str], tokenizer: str | None) -> dict[str, Any]:
-    """How many tokens a text or a pair has; if the model has no embedding for one, its position and the error of a
-    run."""
+    """How many tokens a text or a pair has; a separator typed into one text for a model of pairs; if the model has no
+    embedding for one, its position and the error of a run."""
     text, text_pair = texts[0], texts[1] if len(texts) > 1 else None
     if not text and text_pair is None:
         return {"tokens": 0}
     found = catalog.count(card.name, text, text_pair, tokenizer)
-    if found.beyond is None:
-        return {"tokens": found.tokens}
-    why = found.beyond.sentence(card.title, card.vocabulary)
-    return {"tokens": found.tokens, "unknown": {"token": found.beyond.position, "why": why}}
+    told: dict[str, Any] = {"tokens": found.tokens}
+    if found.separator is not None and card.pairs:
+        told["separator"] = found.separator
+    if found.beyond is not None:
+        why = found.beyond.sentence(card.title, card.vocabulary)
+        told["unknown"] = {"token": found.beyond.position, "why": why}
+    return told
 
 
 def _open(store: RunStore, key: str) -> ModelRun:

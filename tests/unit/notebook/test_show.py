@@ -228,3 +228,22 @@ def test_nothing_of_it_is_in_the_persons_own_cache(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DASHBOARD_CACHE_DIR", str(tmp_path / "own"))
     show(make_run("causal"))
     assert not (Settings.from_env().cache_dir).exists()
+
+
+def test_the_page_of_a_pair_has_both_texts() -> None:
+    page = show(make_run("masked", second_at=3))
+    body = {
+        "output": "run-info.data",
+        "outputs": {"id": "run-info", "property": "data"},
+        "inputs": [
+            {"id": "submitted-run", "property": "data"},
+            {"id": "address", "property": "data", "value": {"run": page.run.key}},
+        ],
+        "state": [{"id": "selection", "property": "data"}],
+        "changedPropIds": ["address.data"],
+    }
+    address, kind = f"{page._server.address}_dash-update-component", {"Content-Type": "application/json"}
+    asked = urllib.request.Request(address, json.dumps(body).encode(), kind)
+    with urllib.request.urlopen(asked, timeout=10) as reply:
+        info = json.load(reply)["response"]["run-info"]["data"]
+    assert (info["text"], info["pair"], info["divider"]) == ("The cat sat", " on it.", 3)

@@ -12,7 +12,7 @@ import torch
 import transformers as hf
 from safetensors import safe_open
 
-from dashboard import open_run, save_run
+from dashboard import open_run, plot_logit_lens, save_run
 from dashboard.capture.attention import Recorder
 from dashboard.capture.capture import capture_run
 from dashboard.capture.families import Family, families
@@ -267,6 +267,17 @@ def test_a_saved_model_is_described_loaded_and_captured(name: str, tmp_path: Pat
         np.testing.assert_allclose(ours[array], theirs[array], atol=1e-6)
 
 
+def test_what_published_debertas_hold_beside_is_named_and_left(tmp_path: Path) -> None:
+    """v3's files have the head of its discriminator, which no class of transformers reads."""
+    made = tiny("deberta_v2")
+    more = {f"mask_predictions.dense.{part}": torch.ones(32) for part in ("weight", "bias")}
+    made.model.save_pretrained(tmp_path, state_dict={**made.model.state_dict(), **more})
+    made.tokenizer.save_pretrained(tmp_path)
+    loaded = load_model(tmp_path)
+    assert loaded.unread == ("replaced-token head (mask_predictions.dense)",)
+    assert loaded.info.kind == "masked"
+
+
 # what is refused
 
 
@@ -379,6 +390,18 @@ def test_a_family_file_with_wrong_windows_is_found_out(monkeypatch: pytest.Monke
 
 
 # like all others
+
+
+def test_the_lens_of_a_model_that_cannot_be_captured(outcome: dict[str, tuple[str, str]]) -> None:
+    """It needs no attention: what a notebook draws from plain outputs is drawn of these, too."""
+    made = dict(refused_families.families())["xlnet"]
+    model = refused_families.small_model("xlnet", made)
+    ids = torch.arange(5, 12)[None]
+    with torch.no_grad():
+        outputs = model(input_ids=ids, output_hidden_states=True)
+    figure = plot_logit_lens(outputs.hidden_states, model, tokenizer(False), ids)
+    assert "xlnet" in outcome
+    assert len(figure.data[0].z) == len(outputs.hidden_states)
 
 
 def test_wrappers_and_types_of_numbers() -> None:

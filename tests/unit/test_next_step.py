@@ -44,6 +44,7 @@ SAID_ELSEWHERE = {
     "capture/vocabulary.py: sentence": "Beyond.sentence of catalog/beyond.py; both of its sentences are checked below",
     "catalog/fetch.py: adapter": "adapter_refusal of catalog/adapters.py; both of its clauses are checked below",
     "capture/loader.py: adapter": "the same",
+    "capture/capture.py: known.refusal": "_own_attention of capture/model_probe.py; both of its sentences end alike",
     "jobs/manager.py: "
     "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
     "jobs/backend.py: raw['error']": "another error of this list, as it was kept",

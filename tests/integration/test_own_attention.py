@@ -381,6 +381,30 @@ def test_rows_that_do_not_sum_to_one_in_a_run_are_refused() -> None:
             recorder.keep(weights, mask, window)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("form", ["narrow", "thrice"])
+def test_what_a_short_trial_did_not_show_is_refused(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In longer texts, some attention is given for blocks of tokens, or a layer is used again."""
+    loaded = tiny("gptj")
+    block = loaded.model.transformer.h[1]
+    forward = block.attn.forward
+
+    def longer(*given: Any, **more: Any) -> Any:
+        output, weights = forward(*given, **more)
+        return output, weights[..., :8] if weights.shape[-1] > 8 else weights
+
+    def again(states: torch.Tensor, *given: Any, **more: Any) -> Any:
+        if states.shape[1] > 8:
+            layer(states, *given, **more)
+        return layer(states, *given, **more)
+
+    layer = block.forward
+    monkeypatch.setattr(*((block.attn, "forward", longer) if form == "narrow" else (block, "forward", again)))
+    assert len(capture_run(loaded, words(8))) == 8
+    with pytest.raises(UnsupportedModelError, match="in a way that a short trial did not show"):
+        capture_run(loaded, words(9))
+    assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
 def test_a_family_file_with_wrong_windows_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     right = families()["gpt_neo"]
     wrong = Family(("gpt_neo",), right.final_norm, right.head, windows=lambda _config: (3, 7))

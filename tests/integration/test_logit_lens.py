@@ -29,6 +29,8 @@ HEADS: dict[str, Any] = {  # what comes between a residual stream and the logits
     "deberta_v2": lambda model, states: model.lm_predictions(states, model.deberta.embeddings.word_embeddings),
     "mpnet": lambda model, states: model.lm_head(states),
     "roformer": lambda model, states: model.cls(states),
+    "rembert": lambda model, states: model.cls(states),
+    "megatron_bert": lambda model, states: model.cls(model.bert.encoder.ln(states)),
     "mpt": lambda model, states: model.lm_head(model.transformer.norm_f(states)),
     "xglm": lambda model, states: model.lm_head(model.model.layer_norm(states)),
     **dict.fromkeys(

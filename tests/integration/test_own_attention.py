@@ -122,6 +122,8 @@ def test_the_places_are_the_attention_modules_themselves() -> None:
         "deberta_v2": ("encoder.layer.1.attention.self", 1, True),
         "mpnet": ("encoder.layer.1.attention.attn", 1, True),
         "roformer": ("encoder.layer.1.attention.self", 1, False),
+        "rembert": ("encoder.layer.1.attention.self", 1, False),
+        "megatron_bert": ("encoder.layer.1.attention.self", 1, False),
         "gpt_neo": ("h.1.attn.attention", 1, False),
         "gptj": ("h.1.attn", 1, False),
         "codegen": ("h.1.attn", 1, False),

@@ -96,6 +96,8 @@ def capture_run(
     refuse_encoder_decoder(model.config, info.title)
     inputs, tokens = _inputs(loaded, text, text_pair, max_tokens)
     known = _known(loaded)
+    if known.refusal:
+        raise UnsupportedModelError(known.refusal)
     if known.own is not None:
         check_weights(len(tokens), info.title, info.layers, info.heads, weights_megabytes)
     with known.lock, evaluating(model), torch.inference_mode():

@@ -36,6 +36,7 @@ class ModelProbe:
         past_norm: whether `hidden_states[-1]` is past a final norm, even if that norm's place is not certain.
         has_head: whether `family.head` gives the model's own logits; if not, they come from the model's whole forward.
         own: where the model hands out its attention weights; None if they go through transformers' attention interface.
+        refusal: why its attention cannot be captured, as a sentence; "" if it can.
         lock: held while the model computes.
         texts: vocabulary id → text, filled as ids occur; an entry never changes.
     """
@@ -45,6 +46,7 @@ class ModelProbe:
     past_norm: bool
     has_head: bool
     own: OwnAttention | None = None
+    refusal: str = ""
     lock: Any = field(default_factory=threading.RLock)
     texts: dict[int, str] = field(default_factory=dict)
 
@@ -55,11 +57,7 @@ _HOOKED: ContextVar[bool] = ContextVar("hooked", default=False)  # whether layer
 
 
 def model_probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
-    """Return what is known of this model, probed once, then remembered as long as the model lives.
-
-    Raises:
-        UnsupportedModelError: it computes its attention by itself, and its weights cannot be taken.
-    """
+    """Return what is known of this model, probed once, then remembered as long as the model lives."""
     with _KNOWN_LOCK:
         if model not in _KNOWN:
             _KNOWN[model] = _examine(model, info)
@@ -143,7 +141,7 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
     inputs = probe_inputs(model)
     base = base_of(model)
     family = families().get(info.family)
-    own = None if exposes(model) else _own_attention(model, info, family)
+    own, refusal = (None, "") if exposes(model) else _own_attention(model, info, family)
     if family is None:
         family = generic.FAMILY
         path = generic.find_final_norm(base, lambda: base(**inputs).last_hidden_state)
@@ -157,18 +155,23 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
     if norm is not None and residual is not None:
         normed = norm(residual)
         verified = _agree(_try_head(family, model, normed), logits) if has_head else _agree(normed, last)
-    return ModelProbe(family, path if verified else None, path is not None, has_head, own)
+    return ModelProbe(family, path if verified else None, path is not None, has_head, own, refusal)
 
 
-def _own_attention(model: PreTrainedModel, info: ModelInfo, family: Family | None) -> OwnAttention:
-    """Find where the model hands out its weights: before any other forward, which may change how it attends."""
+def _own_attention(model: PreTrainedModel, info: ModelInfo, family: Family | None) -> tuple[OwnAttention | None, str]:
+    """Find where the model hands out its weights, or say why it cannot be captured.
+
+    This comes before any other forward, which may change how the model attends.
+    """
     entry = REFUSED.get(info.family)
     if entry is not None:
-        raise UnsupportedModelError(
-            f"{info.title} ({type(model).__name__}) {entry.clause}, so it cannot be captured. Choose another model."
-        )
-    windows = None if family is None or family.windows is None else family.windows(model.config)
-    return find(model, base_of(model), probe_inputs(model) | keywords_of(info), info, windows)
+        kind = type(model).__name__
+        return None, f"{info.title} ({kind}) {entry.clause}, so it cannot be captured. Choose another model."
+    try:
+        windows = None if family is None or family.windows is None else family.windows(model.config)
+        return find(model, base_of(model), probe_inputs(model) | keywords_of(info), info, windows), ""
+    except UnsupportedModelError as error:
+        return None, str(error)
 
 
 def keywords_of(info: ModelInfo) -> dict[str, Any]:

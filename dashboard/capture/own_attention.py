@@ -193,7 +193,7 @@ def taking(model: PreTrainedModel, base: nn.Module, recorder: Recorder, own: Own
             layer = len(recorder.calls)
             recorder.on_call(layer)
             weights = output[place.index]
-            if layer >= len(own.masks) or weights.ndim != 4 or weights.shape[0] != 1:
+            if layer >= len(own.masks) or weights.ndim != 4 or weights.shape[::2] != (1, weights.shape[3]):
                 raise UnsupportedModelError(
                     f"{recorder.name} attends in a way that a short trial did not show, so it cannot be captured. "
                     "Choose another model."

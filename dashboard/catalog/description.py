@@ -173,7 +173,7 @@ def _refusal(config: dict[str, Any], family: str) -> str:
         return "encoder–decoder models (BART, T5) are not supported yet"
     if family in REFUSED:
         return f"{family} {REFUSED[family].clause}"
-    if not source.exposes and not (source.masked or source.causal):
+    if not source.exposes and (isinstance(config.get("text_config"), dict) or not (source.masked or source.causal)):
         return f"{family} does not expose its attention to transformers' attention interface"
     if config.get("quantization_config"):
         return "it is quantised, and only plain weights are read"

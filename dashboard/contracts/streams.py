@@ -18,10 +18,6 @@ from dashboard.contracts.memory import Memory
 from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
-NO_QUERIES = (
-    "{} computes its attention by itself, so its weights are stored, and its queries and keys are not available. "
-    "Choose another model to see them."
-)
 NO_TOKENS = "A run without tokens cannot be shown. Run its text again."
 THUMBNAIL = 32  # rows and columns of one head's thumbnail, if the text has more tokens than this
 
@@ -219,7 +215,10 @@ class Attention(Holder):
             MissingArrayError: the run does not hold them, or its model hands out none (`ScoreRecipe.stored`).
         """
         if self.recipe(layer).stored is not None:
-            raise MissingArrayError(NO_QUERIES.format(self.asks.title))
+            raise MissingArrayError(
+                f"{self.asks.title} computes its attention by itself, so its weights are stored, and its queries and "
+                "keys are not available. Choose another model to see them."
+            )
         query, key = (self.array(f"{name}/{layer}", "queries and keys") for name in ("query", "key"))
         for name, array, count in (("query", query, len(self.asks)), ("key", key, len(self.answers))):
             if array.shape[1] != count:

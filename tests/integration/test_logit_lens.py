@@ -24,6 +24,19 @@ HEADS: dict[str, Any] = {  # what comes between a residual stream and the logits
     "llama": lambda model, states: model.lm_head(model.model.norm(states)),
     "gpt2": lambda model, states: model.lm_head(model.transformer.ln_f(states)),
     "bert": lambda model, states: model.cls(states),
+    "deberta": lambda model, states: model.cls(states),
+    "deberta_own_head": lambda model, states: model.lm_predictions(states, model.deberta.embeddings.word_embeddings),
+    "deberta_v2": lambda model, states: model.lm_predictions(states, model.deberta.embeddings.word_embeddings),
+    "mpnet": lambda model, states: model.lm_head(states),
+    "roformer": lambda model, states: model.cls(states),
+    "rembert": lambda model, states: model.cls(states),
+    "megatron_bert": lambda model, states: model.cls(model.bert.encoder.ln(states)),
+    "mpt": lambda model, states: model.lm_head(model.transformer.norm_f(states)),
+    "xglm": lambda model, states: model.lm_head(model.model.layer_norm(states)),
+    **dict.fromkeys(
+        ("gpt_neo", "gptj", "codegen", "bloom", "falcon", "falcon_alibi"),
+        lambda model, states: model.lm_head(model.transformer.ln_f(states)),
+    ),
 }
 
 

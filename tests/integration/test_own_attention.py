@@ -12,7 +12,7 @@ import torch
 import transformers as hf
 from safetensors import safe_open
 
-from dashboard import open_run, save_run
+from dashboard import open_run, plot_logit_lens, save_run
 from dashboard.capture.attention import Recorder
 from dashboard.capture.capture import capture_run
 from dashboard.capture.families import Family, families
@@ -122,6 +122,8 @@ def test_the_places_are_the_attention_modules_themselves() -> None:
         "deberta_v2": ("encoder.layer.1.attention.self", 1, True),
         "mpnet": ("encoder.layer.1.attention.attn", 1, True),
         "roformer": ("encoder.layer.1.attention.self", 1, False),
+        "rembert": ("encoder.layer.1.attention.self", 1, False),
+        "megatron_bert": ("encoder.layer.1.attention.self", 1, False),
         "gpt_neo": ("h.1.attn.attention", 1, False),
         "gptj": ("h.1.attn", 1, False),
         "codegen": ("h.1.attn", 1, False),
@@ -267,6 +269,17 @@ def test_a_saved_model_is_described_loaded_and_captured(name: str, tmp_path: Pat
         np.testing.assert_allclose(ours[array], theirs[array], atol=1e-6)
 
 
+def test_what_published_debertas_hold_beside_is_named_and_left(tmp_path: Path) -> None:
+    """v3's files have the head of its discriminator, which no class of transformers reads."""
+    made = tiny("deberta_v2")
+    more = {f"mask_predictions.dense.{part}": torch.ones(32) for part in ("weight", "bias")}
+    made.model.save_pretrained(tmp_path, state_dict={**made.model.state_dict(), **more})
+    made.tokenizer.save_pretrained(tmp_path)
+    loaded = load_model(tmp_path)
+    assert loaded.unread == ("replaced-token head (mask_predictions.dense)",)
+    assert loaded.info.kind == "masked"
+
+
 # what is refused
 
 
@@ -370,6 +383,30 @@ def test_rows_that_do_not_sum_to_one_in_a_run_are_refused() -> None:
             recorder.keep(weights, mask, window)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("form", ["narrow", "thrice"])
+def test_what_a_short_trial_did_not_show_is_refused(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In longer texts, some attention is given for blocks of tokens, or a layer is used again."""
+    loaded = tiny("gptj")
+    block = loaded.model.transformer.h[1]
+    forward = block.attn.forward
+
+    def longer(*given: Any, **more: Any) -> Any:
+        output, weights = forward(*given, **more)
+        return output, weights[..., :8] if weights.shape[-1] > 8 else weights
+
+    def again(states: torch.Tensor, *given: Any, **more: Any) -> Any:
+        if states.shape[1] > 8:
+            layer(states, *given, **more)
+        return layer(states, *given, **more)
+
+    layer = block.forward
+    monkeypatch.setattr(*((block.attn, "forward", longer) if form == "narrow" else (block, "forward", again)))
+    assert len(capture_run(loaded, words(8))) == 8
+    with pytest.raises(UnsupportedModelError, match="in a way that a short trial did not show"):
+        capture_run(loaded, words(9))
+    assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
 def test_a_family_file_with_wrong_windows_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     right = families()["gpt_neo"]
     wrong = Family(("gpt_neo",), right.final_norm, right.head, windows=lambda _config: (3, 7))
@@ -379,6 +416,18 @@ def test_a_family_file_with_wrong_windows_is_found_out(monkeypatch: pytest.Monke
 
 
 # like all others
+
+
+def test_the_lens_of_a_model_that_cannot_be_captured(outcome: dict[str, tuple[str, str]]) -> None:
+    """It needs no attention: what a notebook draws from plain outputs is drawn of these, too."""
+    made = dict(refused_families.families())["xlnet"]
+    model = refused_families.small_model("xlnet", made)
+    ids = torch.arange(5, 12)[None]
+    with torch.no_grad():
+        outputs = model(input_ids=ids, output_hidden_states=True)
+    figure = plot_logit_lens(outputs.hidden_states, model, tokenizer(False), ids)
+    assert "xlnet" in outcome
+    assert len(figure.data[0].z) == len(outputs.hidden_states)
 
 
 def test_wrappers_and_types_of_numbers() -> None:

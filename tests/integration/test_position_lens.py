@@ -47,7 +47,13 @@ def reference(name: str, masked: bool) -> tuple[PositionLens, np.ndarray, Any]:
     return lens, logprobs, run
 
 
-@pytest.mark.parametrize(("name", "masked"), [("llama", False), ("gpt2", False), ("bert", False), ("bert", True)])
+@pytest.mark.parametrize(
+    ("name", "masked"),
+    [
+        *(("llama", False), ("gpt2", False), ("bert", False), ("bert", True)),
+        *(("gptj", False), ("bloom", False), ("deberta_v2", True), ("mpnet", True)),
+    ],
+)
 def test_every_layer_is_hugging_faces_own_head(name: str, masked: bool) -> None:
     found, logprobs, run = reference(name, masked)
     lens, final = found.lens, int(logprobs[-1].argmax())

@@ -201,6 +201,13 @@ def _own_attention() -> dict[str, Tiny]:
             masked=True,
             final_norm=False,
         ),
+        "rembert": Tiny(
+            hf.RemBertForMaskedLM,
+            hf.RemBertConfig(**_common(input_embedding_size=16, output_embedding_size=24)),
+            masked=True,
+            final_norm=False,
+        ),
+        "megatron_bert": Tiny(hf.MegatronBertForMaskedLM, hf.MegatronBertConfig(**_common()), masked=True),
         "gpt_neo": Tiny(
             hf.GPTNeoForCausalLM,
             hf.GPTNeoConfig(

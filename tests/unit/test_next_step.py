@@ -49,6 +49,7 @@ SAID_ELSEWHERE = {
     "capture/loader.py: beside": "beside_weights of catalog/adapters.py, which is checked below",
     "catalog/adapter_card.py: error.clause": "of catalog/adapters.py and catalog/bases.py; those are checked below",
     "capture/adapter_weights.py: error.clause": "the same",
+    "capture/capture.py: known.refusal": "_own_attention of capture/model_probe.py; both of its sentences end alike",
     "jobs/manager.py: "
     "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
     "jobs/backend.py: raw['error']": "another error of this list, as it was kept",

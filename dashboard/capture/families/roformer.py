@@ -1,4 +1,4 @@
-"""RoFormer: BERT with rotary positions; post-norm, and BERT's head."""
+"""RoFormer and RemBERT: BERT with rotary positions, or with embeddings of another width; post-norm, and BERT's head."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ def _head(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     return model.cls(hidden)
 
 
-FAMILY = Family(model_types=("roformer",), final_norm=None, head=_head)
+FAMILY = Family(model_types=("rembert", "roformer"), final_norm=None, head=_head)

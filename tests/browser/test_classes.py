@@ -62,7 +62,7 @@ def test_an_answer_s_bars_select_their_token_and_an_earlier_run_offers_to_be_run
     said = "Tiny model is a classifier; its classes are not shown yet. It has no token predictions."
     header, arrays = make_parts("encoder", model="folder:gone/old")
     person.server.store.save(header["key"], {**header, "schema": 2, "no_predictions": said}, arrays)
-    person.open_run(person.server.store.open(header["key"]), token=1, layer=0, head=0)
+    person.go(f"?run={header['key']}&token=1&layer=0&head=0")
     expect(person.at("prediction-tab-classes")).to_have_attribute("aria-selected", "true")
     expect(person.at("prediction-card")).to_contain_text("Run its text again to compute them.")
 

@@ -142,7 +142,8 @@ def test_every_text_is_large_enough_and_has_its_place(
 @pytest.mark.parametrize("width", [85, 170])
 def test_without_words_only_the_figure_is_left(person: Person, viewer: Page, width: int) -> None:
     for name in names(VIEWS):
-        picture = asked(name, run_of(name, 18, False), Sheet(width, titled=False), second=None)
+        run = run_of(name, 18, False)
+        picture = asked(name, run, Sheet(width, titled=False), second=None)
         svg = drawn(person, picture)
         assert faults(viewer, svg) == [], name
         root = ElementTree.fromstring(svg)

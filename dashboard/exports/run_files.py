@@ -210,11 +210,14 @@ def open_run(path: str | Path) -> ModelRun:
 
 
 def _check_whole(run: ModelRun) -> None:
-    """Raise `RunShapeError` unless every layer has hidden states, and queries and keys, if any, match the header."""
+    """Raise `RunShapeError` unless every layer has hidden states, and queries, keys and classes, if any, match the
+    header."""
     whole = all(
         {states.shape[:-1] for states in stream.hidden_states} == {(len(stream),)} for stream in run.streams.values()
     )
     whole = whole and all(_fits(attention) for attention in run.attentions.values())
+    if run.class_head is not None and run.main.has("class_logits"):
+        whole = whole and run.class_logits.shape == run.class_head.shape(len(run))
     if not whole:
         raise RunShapeError("The run's arrays are not those of its header. Export the run again.")
 

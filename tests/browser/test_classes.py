@@ -14,6 +14,7 @@ from dashboard.contracts.run import ModelRun
 from tests.support.person import Person
 from tests.support.server import Server
 from tests.support.synthetic import head, make_parts
+from tests.support.tiny_classifiers import classifier, save
 
 pytestmark = pytest.mark.browser
 LABELS = [0, 1, 2, 3, 2, 0]  # of each token: O B-PER I-PER B-LOC I-PER O
@@ -55,15 +56,13 @@ def test_an_answer_s_bars_select_their_token_and_an_earlier_run_offers_to_be_run
     run = saved(person.server, head("answer"), logits, "squad")
     person.open_run(run, token=0, layer=0, head=0)
     expect(person.title("classes")).to_contain_text("Most likely answer: “sat on it”")
-    box = person.page.locator("#classes-graph .bglayer, #classes-graph .nsewdrag").last.bounding_box()
-    assert box is not None
-    person.page.mouse.click(box["x"] + box["width"] * 4.5 / 6, box["y"] + box["height"] / 2)
+    person.click_at(person._place("classes-graph", 4, 50))
     person.selects(token=4)
     expect(person.page.locator("#classes-figure .over .row")).to_have_count(1)
     said = "Tiny model is a classifier; its classes are not shown yet. It has no token predictions."
     header, arrays = make_parts("encoder", model="folder:gone/old")
     person.server.store.save(header["key"], {**header, "schema": 2, "no_predictions": said}, arrays)
-    person.open_run(person.server.store.open(header["key"]), token=1, layer=0, head=0)
+    person.go(f"?run={header['key']}&token=1&layer=0&head=0")
     expect(person.at("prediction-tab-classes")).to_have_attribute("aria-selected", "true")
     expect(person.at("prediction-card")).to_contain_text("Run its text again to compute them.")
 
@@ -72,8 +71,6 @@ def test_an_answer_s_bars_select_their_token_and_an_earlier_run_offers_to_be_run
 def test_a_classifier_that_is_run_opens_its_classes_in_one_step_and_another_model_closes_them(
     person: Person, server: Server
 ) -> None:
-    from tests.support.tiny_classifiers import classifier, save
-
     (root,) = server.settings.model_folders
     save(classifier("Bert", "text"), Path(root) / "sentiment")
     person.load()

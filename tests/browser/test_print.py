@@ -23,7 +23,7 @@ from dashboard.views import all_views
 from dashboard.views.state import ViewState
 from tests.browser.test_saving import chunks, save
 from tests.support.person import Person
-from tests.support.synthetic import OneRun, make_whole_run
+from tests.support.synthetic import OneRun, made_for
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"
@@ -69,9 +69,9 @@ async () => {
 
 
 @cache
-def run_of(count: int, long: bool) -> ModelRun:
+def run_of(view: str, count: int, long: bool) -> ModelRun:
     texts = [LONG[i % len(LONG)] if long else " the" if i % 3 else f" word{i}" for i in range(count)]
-    return make_whole_run("causal", texts, layers=12 if count < 100 else 4, heads=6)
+    return made_for(view, texts, layers=12 if count < 100 else 4, heads=6)
 
 
 def asked(name: str, run: ModelRun, sheet: Sheet, theme: Theme = LIGHT, second: int | None = 9) -> dict[str, Any]:
@@ -128,10 +128,9 @@ def faults(viewer: Page, svg: str) -> list[str]:
 def test_every_text_is_large_enough_and_has_its_place(
     person: Person, viewer: Page, width: int, count: int, long: bool
 ) -> None:
-    run = run_of(count, long)
     found = {}
     for name in names(VIEWS):
-        picture = asked(name, run, Sheet(width))
+        picture = asked(name, run_of(name, count, long), Sheet(width))
         svg = drawn(person, picture)
         root = ElementTree.fromstring(svg)
         assert root.get("width") == f"{width}mm"
@@ -142,8 +141,8 @@ def test_every_text_is_large_enough_and_has_its_place(
 
 @pytest.mark.parametrize("width", [85, 170])
 def test_without_words_only_the_figure_is_left(person: Person, viewer: Page, width: int) -> None:
-    run = run_of(18, False)
     for name in names(VIEWS):
+        run = run_of(name, 18, False)
         picture = asked(name, run, Sheet(width, titled=False), second=None)
         svg = drawn(person, picture)
         assert faults(viewer, svg) == [], name
@@ -182,7 +181,7 @@ def cells_of(root: ElementTree.Element) -> list[tuple[float, float, float, float
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("count", "width"), [(18, None), (18, 85), (64, 170)])
 def test_each_weight_is_a_rectangle_of_its_colour(person: Person, count: int, width: int | None, theme: str) -> None:
-    run = run_of(count, False)
+    run = run_of("attention", count, False)
     picture = asked("attention", run, Sheet(width), DARK if theme == "dark" else LIGHT)
     root = ElementTree.fromstring(drawn(person, picture))
     assert list(root.iter(f"{SVG}image")) == []
@@ -202,7 +201,7 @@ def test_each_weight_is_a_rectangle_of_its_colour(person: Person, count: int, wi
 
 
 def test_the_lens_and_all_heads_are_rectangles_too(person: Person) -> None:
-    run = run_of(64, True)
+    run = run_of("attention", 64, True)
     lens = ElementTree.fromstring(drawn(person, asked("lens", run, Sheet(170))))
     assert list(lens.iter(f"{SVG}image")) == []
     assert len(cells_of(lens)) == 64 * (run.model.layers + 1)
@@ -216,7 +215,7 @@ def test_the_lens_and_all_heads_are_rectangles_too(person: Person) -> None:
 
 
 def test_a_longer_text_stays_a_picture_and_says_so(person: Person) -> None:
-    picture = asked("attention", run_of(300, False), Sheet(85))
+    picture = asked("attention", run_of("attention", 300, False), Sheet(85))
     root = ElementTree.fromstring(drawn(person, picture))
     assert len(list(root.iter(f"{SVG}image"))) == 1
     assert picture["notes"] == "The cells are one picture: there are more than 64 in a row or column."

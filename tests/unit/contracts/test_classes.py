@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from dashboard.contracts.classes import ClassHead, best_answer, probabilities, r
 from dashboard.contracts.finite import first_not_finite
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.token import Token
-from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
+from dashboard.errors import BadRequestError, BadSelectionError, MissingArrayError, RunShapeError
+from dashboard.exports.run_files import open_run, save_run
 from tests.support.synthetic import CLASSIFIERS, head, make_classifier, make_parts, make_run, tokens_of
 
 LN3 = math.log(3)
@@ -133,11 +135,13 @@ def test_what_a_run_says_of_classes_that_it_does_not_have() -> None:
         make_classifier("tokens").classes(6)
 
 
-def test_classes_of_another_shape_are_refused() -> None:
+def test_classes_of_another_shape_are_refused(tmp_path: Path) -> None:
     header, arrays = make_parts("encoder", classes=head("tokens"))
     run = ModelRun(header, {**arrays, "encoder/class_logits": np.zeros((3, 4), dtype=np.float32)})
     with pytest.raises(RunShapeError, match="Run its text again"):
         run.classes(0)
+    with pytest.raises(BadRequestError, match="is not a run of this program"):
+        open_run(save_run(run, tmp_path / "run.npz"))
 
 
 def test_where_classes_stop_being_finite() -> None:

@@ -35,6 +35,11 @@
     app.fitText(area);
     asked += 1;
     const mine = asked;
+    const reader = app.modelOf(app.chosen());
+    if (reader && reader.mute && !app.lentTokenizer()) {
+      app.byId("token-count").textContent = "choose a tokenizer";
+      return;
+    }
     if (!area.value) {
       showCount(0);
       return;

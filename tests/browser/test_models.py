@@ -36,6 +36,7 @@ def weights(server: Server) -> Path:
         content = path.read_bytes().replace(b'"bert"', b'"gptj"') if path.name == "config.json" else path.read_bytes()
         (root / "tiny-gptj" / path.name).write_bytes(content)
     write_gguf(root / "tiny.gguf", "llama")
+    tiny("gpt2").model.save_pretrained(root / "team" / "mute")
     adapter_of(tiny("gpt2").model, root / "team" / "tuned", "somewhere/tiny-gpt2")
     return root
 
@@ -90,6 +91,28 @@ def test_an_adapter_stands_below_its_base(person: Person, weights: Path) -> None
     expect(lines.nth(place)).not_to_contain_text("adapter")
     expect(lines.nth(place + 1)).to_contain_text("adapter of tiny-gpt2, in weights/team/tuned")
     expect(lines.nth(place + 1).locator(".adapter")).to_have_count(1)
+
+
+def test_a_model_without_a_tokenizer_reads_with_another_models(person: Person, weights: Path) -> None:
+    person.go()
+    expect(person.at("tokenizer-box")).to_be_hidden()
+    choose(person, "team/mute")
+    expect(person.at("tokenizer-box")).to_contain_text("This model has no tokenizer")
+    person.type_text(TEXT)
+    expect(person.at("token-count")).to_have_text("choose a tokenizer")
+    person.press_run()
+    expect(person.notice()).to_contain_text("mute has no tokenizer")
+    person.at("tokenizer").click()
+    person.page.locator(".dash-dropdown-option").filter(has_text="tiny-gpt2").click()
+    expect(person.at("token-count")).to_have_text("5 of 64 tokens")
+    person.press_run()
+    person.drawn(TEXT)
+    run = person.server.run_of("folder:weights/team/mute", TEXT)
+    assert run.request.tokenizer == "folder:weights/tiny-gpt2"
+    person.open_run(run, token=2, layer=0, head=0)  # by its link, which chooses the tokenizer again
+    expect(person.at("tokenizer-box")).to_contain_text("tiny-gpt2")
+    choose(person, "tiny-bert")
+    expect(person.at("tokenizer-box")).to_be_hidden()
 
 
 def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chosen(

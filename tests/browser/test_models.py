@@ -107,7 +107,7 @@ def test_a_model_without_a_tokenizer_reads_with_another_models(person: Person, w
     expect(person.at("token-count")).to_have_text("5 of 64 tokens")
     person.press_run()
     person.drawn(TEXT)
-    run = person.server.run_of("folder:weights/team/mute", TEXT)
+    run = person.server.store.open(person.page.evaluate("dashboardApp.state.info.run"))
     assert run.request.tokenizer == "folder:weights/tiny-gpt2"
     person.open_run(run, token=2, layer=0, head=0)  # by its link, which chooses the tokenizer again
     expect(person.at("tokenizer-box")).to_contain_text("tiny-gpt2")

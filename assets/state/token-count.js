@@ -36,6 +36,11 @@
     asked += 1;
     const mine = asked;
     const pair = app.pair();
+    const reader = app.modelOf(app.chosen());
+    if (reader && reader.mute && !app.lentTokenizer()) {
+      app.byId("token-count").textContent = "choose a tokenizer";
+      return;
+    }
     if (!area.value && !pair) {
       showCount(0);
       app.suggestPair();

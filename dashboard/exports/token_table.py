@@ -114,6 +114,7 @@ def head_of(run: ModelRun) -> str:
     entries = (
         ("Model", f"{run.model.title} ({run.model.name})"),
         ("Revision", revision_of(run) or HERE),
+        *((("Tokenizer of", run.request.tokenizer),) if run.request.tokenizer else ()),
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or UNRECORDED)),
         ("Program", PROGRAM),
         (NUMBERS, str(run.header.get("numbers", upgrades.NUMBERS))),

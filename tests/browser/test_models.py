@@ -39,6 +39,7 @@ def weights(server: Server) -> Path:
         )
         (root / "tiny-longformer" / path.name).write_bytes(content)
     write_gguf(root / "tiny.gguf", "llama")
+    tiny("gpt2").model.save_pretrained(root / "team" / "mute")
     adapter_of(tiny("gpt2").model, root / "team" / "tuned", "somewhere/tiny-gpt2")
     return root
 
@@ -110,6 +111,28 @@ def test_a_text_whose_weights_would_take_too_much_is_refused_with_how_many_token
         "2,200 tokens; at most 2,165 fit. tiny-bloom computes its attention by itself, so a run stores all of its "
         "weights: at most 150 MB (DASHBOARD_WEIGHTS_MEGABYTES). This text would take 155 MB. Shorten it."
     )
+
+
+def test_a_model_without_a_tokenizer_reads_with_another_models(person: Person, weights: Path) -> None:
+    person.go()
+    expect(person.at("tokenizer-box")).to_be_hidden()
+    choose(person, "team/mute")
+    expect(person.at("tokenizer-box")).to_contain_text("This model has no tokenizer")
+    person.type_text(TEXT)
+    expect(person.at("token-count")).to_have_text("choose a tokenizer")
+    person.press_run()
+    expect(person.notice()).to_contain_text("mute has no tokenizer")
+    person.at("tokenizer").click()
+    person.page.locator(".dash-dropdown-option").filter(has_text="tiny-gpt2").click()
+    expect(person.at("token-count")).to_have_text("5 of 64 tokens")
+    person.press_run()
+    person.drawn(TEXT)
+    run = person.server.store.open(person.page.evaluate("dashboardApp.state.info.run"))
+    assert run.request.tokenizer == "folder:weights/tiny-gpt2"
+    person.open_run(run, token=2, layer=0, head=0)  # by its link, which chooses the tokenizer again
+    expect(person.at("tokenizer-box")).to_contain_text("tiny-gpt2")
+    choose(person, "tiny-bert")
+    expect(person.at("tokenizer-box")).to_be_hidden()
 
 
 def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chosen(

@@ -13,16 +13,16 @@ import traceback
 BROKEN = (
     "This failed inside the dashboard, which is our fault. Nothing is lost. Try again; if it fails again, look into "
     "the server's "
-    "log (or ask whoever keeps this server)."
+    "log (or ask whoever runs this server)."
 )
 
 NO_DISK = (
-    "The server's disk is full. Nothing is lost: free some space (or ask whoever keeps this server), then try again."
+    "The server's disk is full. Nothing is lost: free some space (or ask whoever runs this server), then try again."
 )
 NO_FILE = (
     "The server could not read or write one of its files. Nothing is lost. Try again; if it fails again, look into the "
     "server's "
-    "log for its name (or ask whoever keeps this server)."
+    "log for its name (or ask whoever runs this server)."
 )
 NO_ACCESS = (
     "The server may not read or write one of its files. Nothing is lost. Look into the server's log for its name (or "
@@ -30,9 +30,8 @@ NO_ACCESS = (
     "keeps this server), and give the server access to it."
 )
 NO_LONGER_THERE = (
-    "A file or folder of the server is no longer there. Try again; if it stays so, look into the server's log for its "
-    "name (or "
-    "ask whoever keeps this server)."
+    "A file or folder of the server is no longer there. Try again; if it keeps happening, look into the server's log "
+    "for its name (or ask whoever runs this server)."
 )
 TOO_MANY_FILES = "The server has too many files open. Nothing is lost: try again in a moment."
 NO_ANSWER = "Something that the server needs did not answer. Nothing is lost: try again in a moment."

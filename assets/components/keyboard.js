@@ -92,14 +92,14 @@
   /* what else has keys, where the focus is there */
   const PLACES = [
     ["text box", "Ctrl+Enter", "run the text"],
-    ["token strip", "Shift+Enter", "make the focused token the second one, or none"],
+    ["token strip", "Shift+Enter", "make the focused token the second one, or clear it"],
     ["head grid", "← → ↑ ↓", "select layer and head"],
     ["Layer, Head", "↑ ↓", "next value, previous value; or a number and Enter"],
     ["table of numbers", "↑ ↓ Enter", "go to a row, choose its token"],
     ["table of heads", "↑ ↓ ← → Enter", "move; select the row’s head, or sort by the column"],
     ["table of recent runs", "↑ ↓ ← → Enter", "move; open the run, or pin, rename or delete it; or sort"],
-    ["heatmap, points: from 81 tokens on", "drag", "zoom; a double click shows all of it again"],
-    ["tabs of a card", "← →", "open the previous, the next one"],
+    ["heatmap, points: with more than 80 tokens", "drag", "zoom; a double click resets it"],
+    ["tabs of a card", "← →", "open the previous or the next tab"],
     ["menu", "↑ ↓ Esc", "move, close"],
     [
       "anywhere",

@@ -80,7 +80,7 @@
     });
     return [
       {
-        ...{ colId: "run", headerName: "Run", flex: 1, minWidth: 240, cellRenderer: Title },
+        ...{ colId: "run", headerName: "Run", flex: 1, minWidth: 150, cellRenderer: Title },
         ...{ valueGetter: (/** @type {{ data: RecentRun }} */ { data }) => called(data).toLowerCase(), ...up },
       },
       { colId: "model", field: "title", headerName: "Model", width: 168, ...up },

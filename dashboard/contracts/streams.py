@@ -59,7 +59,7 @@ class Part:
             return self.arrays[f"{self.name}/{name}"]
         if self.again:
             raise MissingArrayError(f"This run does not hold {what}. Run its text again to compute them.", again=True)
-        raise MissingArrayError(f"This run does not hold {what}: its model gives none. Choose another model.")
+        raise MissingArrayError(f"This run does not hold {what}: its model provides none. Choose another model.")
 
     def names(self) -> Iterator[str]:
         """Yield the names of the arrays, without this part's own name."""

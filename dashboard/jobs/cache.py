@@ -39,18 +39,18 @@ TRIES, TRY_SECONDS = 5, 0.05  # to make a new database while others still close 
 PATIENCE_SECONDS = 20.0  # how long a transaction waits to begin
 FULL = (
     "The server's disk is full, so nothing can be computed. Nothing is lost: free some space "
-    "(or ask whoever keeps this server), then try again."
+    "(or ask whoever runs this server), then try again."
 )
 DAMAGED = (
-    "The server's list of what it computes was damaged and has been begun anew. Saved runs are kept, and your text is "
+    "The server's list of jobs was damaged and has been reset. Saved runs are kept, and your text is "
     "still in "
     "the box: try again."
 )
 UNUSABLE = (
-    "The server cannot read or write its list of what it computes, so nothing can be computed. Nothing is lost: "
-    "look into the server's log (or ask whoever keeps this server), then try again."
+    "The server cannot read or write its list of jobs, so nothing can be computed. Nothing is lost: "
+    "look into the server's log (or ask whoever runs this server), then try again."
 )
-BUSY = "The server's list of what it computes did not answer in time. Nothing is lost: try again in a moment."
+BUSY = "The server's list of jobs did not answer in time. Nothing is lost: try again in a moment."
 T = TypeVar("T")
 Identity = tuple[int, int]
 

@@ -17,15 +17,15 @@ FORGOTTEN = "The server no longer knows this run. Run it again."
 RESULT_FORGOTTEN = "The server no longer knows this result. Try again."
 NO_WORKER = (
     "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
-    "(or ask whoever keeps this server), then run again."
+    "(or ask whoever runs this server), then run again."
 )
 NO_WORKER_FOR_RESULT = (
     "No worker is running, so nothing can be computed. Start one with `python -m dashboard worker` "
-    "(or ask whoever keeps this server), then try again."
+    "(or ask whoever runs this server), then try again."
 )
 NEVER_READY = (
     "The model could not be made ready: the process that prepares it keeps ending before it starts. Nothing is lost. "
-    "Try again in a moment; if it stays so, whoever keeps this server finds the reason in its log."
+    "Try again in a moment; if it stays so, whoever runs this server finds the reason in its log."
 )
 
 

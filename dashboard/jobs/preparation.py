@@ -39,6 +39,6 @@ def prepare(payload: Mapping[str, Any], job_context: JobContext, settings: Setti
         raise StorageError(
             "The model was read through, but its checksum could not be kept on the server's disk, so it would be read "
             "again and "
-            "again. Free some space (or ask whoever keeps this server), then try again."
+            "again. Free some space (or ask whoever runs this server), then try again."
         )
     return fingerprint

@@ -32,7 +32,7 @@ def check_room(board: Board, settings: Settings, spec: JobSpec, owner: str, size
         )
     if owner and mine and sum(job.size for job in mine) + size > most * VISITORS_SHARE:
         raise QueueFullError(
-            "The texts of your waiting runs are as long as this server keeps for one person. "
+            "Your waiting runs already hold as much text as this server keeps for one person. "
             f"Wait until one is done, or cancel one in another tab; then {then}"
         )
     if len(others) >= settings.queue_runs or (others and sum(job.size for job in others) + size > most):

@@ -285,7 +285,7 @@ def explain(error: BaseException, phase: str = "", more: str = "", name: str = "
         )
     return JobFailure(
         f"This {'result' if result else 'run'} failed in the worker ({kind}), which is our fault. {kept}"
-        f"{'Try' if result else 'Run'} again; if it fails again, look into the server's log (or ask whoever keeps this "
+        f"{'Try' if result else 'Run'} again; if it fails again, look into the server's log (or ask whoever runs this "
         f"server).",
         more,
     )

@@ -100,7 +100,7 @@ class ExportRoom:
             )
         if room.short:
             raise NoSpaceError(
-                "The server's disk has no room for this file. Free some space (or ask whoever keeps this server)."
+                "The server's disk has no room for this file. Free some space (or ask whoever runs this server)."
             )
 
 

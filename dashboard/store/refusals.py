@@ -8,7 +8,7 @@ from dashboard.contracts.request import is_run_key
 from dashboard.errors import DashboardError, RunNotFoundError, TooLargeError, UnreadableRunError
 
 log = logging.getLogger(__name__)
-ASK_KEEPER = "Look into the server's log for its name (or ask whoever keeps this server)."
+ASK_KEEPER = "Look into the server's log for its name (or ask whoever runs this server)."
 FULL_FOR_RUN = (
     "The disk that holds the saved runs is full, so this run could not be kept. "
     "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."
@@ -30,7 +30,7 @@ def too_large(size: int, most: int) -> TooLargeError:
     return TooLargeError(
         f"This result takes {size / 1e6:,.1f} MB, and this server keeps {most / 1e6:,.1f} MB of results for one run. "
         f"Run a "
-        "shorter text, or ask whoever keeps this server to raise DASHBOARD_RESULTS_MEGABYTES."
+        "shorter text, or ask whoever runs this server to raise DASHBOARD_RESULTS_MEGABYTES."
     )
 
 

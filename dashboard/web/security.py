@@ -144,7 +144,7 @@ def own_json(asked: Request, needs_json: bool) -> dict[str, Any]:
     """The JSON of a request from a page of this server; {} if no JSON is needed."""
     if not from_own_page(dict(asked.headers), asked.host):
         raise BadRequestError(
-            "This did not come from this server's own page. Reload the page; behind a proxy, whoever keeps it must "
+            "This did not come from this server's own page. Reload the page; behind a proxy, whoever runs it must "
             "pass on the "
             "browser's Host with its port."
         )

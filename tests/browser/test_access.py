@@ -148,7 +148,7 @@ def test_a_whole_session_by_keyboard(person: Person, causal: ModelRun) -> None:
     press("Shift+Enter")  # no token is its own second one
     person.selects(token=17, second=14)
     weight = float(causal.attention(24, 1)[17, 14])
-    expect(person.at("announcer")).to_contain_text("Token . 17, second token ·milk 14; layer 24, head 1")
+    expect(person.at("announcer")).to_contain_text("Token “.” 17, second token ·milk 14; layer 24, head 1")
     expect(person.at("announcer")).to_contain_text(f"attends to it with weight {weight:.4f}")
 
     person.page.locator("#attention-panel .options-box summary").focus()

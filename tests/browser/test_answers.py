@@ -65,7 +65,7 @@ def test_what_the_server_does_not_answer_is_said_and_comes_later(person: Person,
     person.token(5).click()
     expect(person.token(5)).to_have_attribute("aria-pressed", "true")
     expect(person.notice()).to_contain_text(
-        "The server does not answer, so some of what is shown is of the selection before."
+        "The server does not answer, so some of what you see belongs to the previous selection."
     )
     assert person.title("prediction").inner_text() == before, "what was shown stays"
     person.page.unroute(SHOWN)

@@ -81,5 +81,5 @@ def test_a_figure_that_zooms_says_so(person: Person, causal: ModelRun) -> None:
         expect(person.page.locator(f"#{view}-panel .zoom-hint")).to_have_text(hint)
     expect(person.page.locator("#prediction-card .zoom-hint")).to_have_count(0)
     person.at("keys").click()
-    expect(person.page.locator("dialog")).to_contain_text("zoom; a double click shows all of it again")
+    expect(person.page.locator("dialog")).to_contain_text("zoom; a double click resets it")
     person.page.keyboard.press("Escape")

@@ -128,7 +128,7 @@ def test_a_list_can_be_searched_renamed_pinned_opened_and_deleted(person: Person
     row(person, two.key).get_by_role("button", name="Delete").click()
     asked(person).get_by_role("button", name="Delete", exact=True).click()  # the one that is shown
     expect(rows).to_have_count(1)
-    expect(person.notice()).to_contain_text("Deleted. The run below is gone from your list")
+    expect(person.notice()).to_contain_text("Deleted. The run shown below was removed from your list")
     assert person.page.evaluate("() => window.__x") is None
 
 

@@ -152,18 +152,18 @@ def test_a_report_has_the_tabs_whose_results_were_derived(folder: Path) -> None:
     assert main(arguments) == 0
     plain_report = out.read_text(encoding="utf-8")
     assert "Logit lens" not in plain_report
-    assert "were each layer the last" not in plain_report
+    assert "if each layer were the last" not in plain_report
     assert main([*arguments, "--derive", "logit-lens", "--token", "3"]) == 0
     report = out.read_text(encoding="utf-8")
     assert report.count("<figure") == plain_report.count("<figure") + 2, "both tabs show that result"
     assert "Logit lens: " in report
-    assert "were each layer the last" in report
+    assert "if each layer were the last" in report
     assert "being computed" not in report
     asked = ["--derive", "position-lens", "position=4", "mode=given", f"words={text.split()[0]}"]
     assert main([*arguments, *asked]) == 0
     report = out.read_text(encoding="utf-8")
     assert report.count("<figure") == plain_report.count("<figure") + 1, "the lens of all positions was not asked for"
-    assert "were each layer the last" in report
+    assert "if each layer were the last" in report
     model, tokenizer = plain(folder / "gpt2", hf.AutoModelForCausalLM)
     logits = model(**tokenizer(text, return_tensors="pt")).logits[0, 4].detach()
     best = int(logits.argmax())

@@ -120,7 +120,7 @@ def test_a_name_comes_again() -> None:
     assert place_of(NAME) == (23, 0, 15, 1)
     assert (run.tokens[1].text, run.tokens[15].text, run.tokens[16].text) == (" Mary", " to", " Mary")
     assert int(plain.ids[1]) == int(plain.ids[16])
-    said(f"SmolLM2 reads {len(plain.ids)} tokens. Selected are layer 23, head 0, the token `·to` (15)")
+    said(f"SmolLM2 reads {len(plain.ids)} tokens. Layer 23, head 0 and the token `·to` (15) are selected")
     weights = plain.weights(23, 0, 15)
     said(f"`·to` attends to `·Mary` with weight {weights[1]:.3f}, more than to any other token")
     assert weights.argmax() == 1
@@ -288,7 +288,7 @@ def test_three_banks() -> None:
         [f"{cosine(states, *pair):.3f}" for states in ends] for pair in ((second, river), (money, second))
     )
     said(f"is {selected[0]} at the embeddings, {selected[1]} after layer 2 and {selected[2]} at the end")
-    said(f"that of the two `bank` of money is {alike[0]}, {alike[1]} and {alike[2]}")
+    said(f"that of the two money `bank` tokens is {alike[0]}, {alike[1]} and {alike[2]}")
     said(f"In all {run.model.hidden_size} dimensions")
     assert plain.logits is None
     said("this model produces embeddings and predicts no tokens")

@@ -369,7 +369,9 @@ def test_preparations_that_die_before_they_begin_are_told(make_server: Callable[
     server.start_workers(preparation="dying")
     for job in (1, 2):
         outcome = server.until(partial(server.queue.poll, awaited(server, job)), PATIENCE)
-        assert outcome["error"].startswith("The model could not be made ready: what does that ends again and again")
+        assert outcome["error"].startswith(
+            "The model could not be made ready: the process that prepares it keeps ending"
+        )
         assert outcome["retry"]
     log = (server.settings.cache_dir / "workers.log").read_text()
     assert log.count("SystemError: this one dies") == 4, "three times for the first, who comes later hears it sooner"
@@ -598,7 +600,7 @@ def test_a_queue_that_is_lost_while_a_job_runs_is_told_and_begun_anew(server: Se
         database.unlink()
     outcome = server.outcome(handle, within=30)
     assert outcome["retry"]
-    assert "no longer knows this run" in outcome["error"] or "has been begun anew" in outcome["error"]
+    assert "no longer knows this run" in outcome["error"] or "has been reset" in outcome["error"]
     assert server.manager.store.has(f"{key(7)}.fill-1"), "saved runs are no part of it"
     server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 30)
     assert server.outcome(server.ask("slow", 2), within=30)["run"]

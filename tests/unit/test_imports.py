@@ -81,7 +81,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
     "torch": ("capture", "compute", "cli._runs", "jobs.work"),  # of compute/ within what computes
     "transformers": ("capture",),
-    "tokenizers": ("capture", "catalog.counting", "catalog.counting_main", "catalog.beyond"),
+    "tokenizers": ("capture", "catalog.counting", "catalog.counting_main", "catalog.beyond", "catalog.pairs"),
     "huggingface_hub": ("catalog",),
     "dash": ("components", "views", "web", "jobs.manager"),
     "dash_bootstrap_components": ("views", "web.card_layout", "web.recent_panel"),

@@ -215,7 +215,7 @@ def test_what_a_model_never_gives_is_not_offered_by_running_again(gone: str) -> 
         "received": lambda of: of.received,
         "scores": lambda of: of.score("self"),
     }
-    with pytest.raises(MissingArrayError, match=r": its model gives none\. Choose another model\.$") as found:
+    with pytest.raises(MissingArrayError, match=r": its model provides none\. Choose another model\.$") as found:
         reads.get(gone, lambda _of: run.attention(0, 0))(run.attention_of())
     assert not found.value.again
 

@@ -154,10 +154,13 @@ def test_hub_models_are_named_with_their_size(model: Any) -> None:
 
 def test_limits_are_the_codes() -> None:
     text = prose(read(ROOT / "README.md"))
-    assert f"From {POSITIONS_ABOVE + 1} tokens on, heatmap and points zoom" in text
+    assert (
+        f"With more than {POSITIONS_ABOVE} tokens, you can drag over the heatmap, the points or a path to zoom in"
+        in text
+    )
     assert f"Above {LARGEST_HEATMAP} tokens the exported heatmap is a" in text
-    assert f"Above {LARGEST_SIDE} tokens the cells of an SVG are one picture" in text
-    assert f"those of all heads above {MOST_CELLS:,} in all" in text
+    assert f"For more than {LARGEST_SIDE} tokens, an SVG holds the cells as one image" in text
+    assert f"for *All heads*, above {MOST_CELLS:,} cells" in text
     assert f"above {LARGEST_PICTURE} each of its pixels is the largest" in text
     assert f"the {CaptureOptions().top_k} likeliest are kept" in text
 

@@ -166,7 +166,7 @@ def test_a_transaction_that_meets_damage_changes_nothing_and_the_next_one_works(
             cache.set("half", 1)
             raise sqlite3.DatabaseError("database disk image is malformed")
 
-    with pytest.raises(StorageError, match="was damaged and has been begun anew"):
+    with pytest.raises(StorageError, match="was damaged and has been reset"):
         meet_damage()
     assert cache.get("half") is None
     assert cache.get("k1") == {"text": "x" * 500}, "it was only this connection's trouble: what is whole stays"

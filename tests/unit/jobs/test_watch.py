@@ -83,7 +83,7 @@ def test_a_set_that_was_overtaken_on_its_way_changes_nothing(backend: JobBackend
 
 def test_a_set_has_bounds(backend: JobBackend, hands: Hands) -> None:
     backend.watch("w", specs("a"))
-    with pytest.raises(BadRequestError, match="64 results at a time, and not 65"):
+    with pytest.raises(BadRequestError, match="64 results at a time, not 65"):
         backend.watch("w", specs(*(f"k{number}" for number in range(65))))
     assert phases(backend, "w") == {"a": "queued"}
     assert len(backend.watch("w", specs(*(f"k{number}" for number in range(64)), "k0"))) == 64

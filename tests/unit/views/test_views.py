@@ -620,7 +620,7 @@ def test_tables_of_paths_and_of_two_positions_hold_the_same_numbers() -> None:
             100 * ((least[0] if values[0] is None else values[0]) - (values[1] or 0.0)), rel=1e-6
         )
     entropy = [float(run.arrays["given/entropy"][position]) for position in (3, 1)]
-    assert f"all {pairs.count} tokens that are kept of either" in pairs.title
+    assert f"all {pairs.count} tokens kept for either" in pairs.title
     assert all(
         f"position {at}: entropy {value:.6g} nats" in pairs.title for at, value in zip((3, 1), entropy, strict=True)
     )

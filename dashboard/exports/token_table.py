@@ -209,10 +209,10 @@ def done_in(content: bytes) -> Done:
     """What is complete in a file from `head_of` and `rows_of`; an unfinished text at its end does not count."""
     text = content.decode("utf-8", "replace")
     found = [(text.find(names), names) for names in _NAMES if names in text]
-    if not found:
+    body, names = min(found, default=(0, ""))
+    start = text.find("\n", body + len(names)) + 1
+    if not found or not start:
         return Done(frozenset(), 0)
-    body, names = min(found)
-    start = text.find("\n", body + len(names)) + 1 or len(text)
     width = len(next(csv.reader([text[body:start]])))
     good, runs = start, set()
     lines = _LINES.findall(text, start)

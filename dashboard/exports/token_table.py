@@ -223,11 +223,9 @@ def done_in(content: bytes) -> Done:
     """What is complete in a file from `head_of` and `rows_of`; an unfinished text at its end does not count."""
     text = content.decode("utf-8", "replace")
     found = [(text.find(names), names) for names in _NAMES if names in text]
-    if not found:
-        return Done(frozenset(), 0)
-    body, names = min(found)
+    body, names = min(found, default=(0, ""))
     start = text.find("\n", body + len(names)) + 1
-    if not start:  # cut in the middle of the headings
+    if not found or not start:
         return Done(frozenset(), 0)
     headings = next(csv.reader([text[body:start]]))
     good, runs = start, set()

@@ -9,6 +9,7 @@ import unicodedata
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
+from dashboard.contracts.precision import AUTO, BYTES, FULL
 from dashboard.errors import BadRequestError, BadTextError, EmptyTextError, TextTooLongError
 
 KEY_VERSION = 1  # version of how keys are made; never raised, since every stored run, link and list uses its key
@@ -47,6 +48,8 @@ class RunRequest:
         revision: the model's revision, or None for the local one.
         text_pair: the second text of a sentence pair, or None.
         options: how to capture the run.
+        dtype: the numbers to compute in; None for float32. "auto" stands for what the worker decides, and is in no
+            run's request.
 
     Raises:
         EmptyTextError: the text is empty or only white space.
@@ -59,8 +62,15 @@ class RunRequest:
     revision: str | None = None
     text_pair: str | None = None
     options: CaptureOptions = field(default_factory=CaptureOptions)
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
+        if self.dtype == FULL:
+            object.__setattr__(self, "dtype", None)
+        if self.dtype is not None and self.dtype not in (AUTO, *BYTES):
+            raise BadRequestError(
+                f"dtype is {str(self.dtype)[:40]!r}; give one of {', '.join(BYTES)}, or leave it out."
+            )
         if not isinstance(self.model, str) or not self.model or len(self.model) > LONGEST_NAME:
             raise BadRequestError("No model is chosen. Choose one of the listed models.")
         for name in ("revision", "text_pair"):
@@ -107,6 +117,7 @@ class RunRequest:
                 revision=raw.get("revision"),
                 text_pair=raw.get("text_pair"),
                 options=CaptureOptions(**options),
+                dtype=raw.get("dtype"),
             )
         except TypeError as error:
             raise BadRequestError(f"The request cannot be read: {error}. Reload the page and run again.") from error

@@ -16,6 +16,7 @@ BYTES: Mapping[str, int] = MappingProxyType({"bfloat16": 2, "float16": 2, FULL: 
 LESS = ("bfloat16", "float16")  # numbers with fewer digits than float32
 DTYPES = (AUTO, FULL, *LESS)  # that a server can be set to
 DEVICES = (AUTO, CPU, "cuda", "mps")
+LONGEST_DEVICE = 80  # characters of a device's name
 CARD = "cuda:"  # prefix of one of several cards: "cuda:1"
 
 
@@ -40,14 +41,22 @@ def own_dtype(config: Mapping[str, Any]) -> str:
     return said if said in LESS else FULL
 
 
+def words_of(device: str, dtype: str) -> str:
+    """Say what a server with these settings computes on, and in: "on cuda in bfloat16"; "" for float32 on the CPU."""
+    on = {CPU: "", AUTO: "on a GPU if there is one"}.get(device, f"on {device}")
+    numbers = "" if dtype == AUTO or asked_dtype(device, dtype) is None else f"in {dtype}"
+    return " ".join(part for part in (on, numbers) if part)
+
+
 def dtype_of(header: Mapping[str, Any]) -> str:
     """Return the numbers in which a run was computed."""
-    return str(header.get("dtype") or FULL)
+    found = header.get("dtype")
+    return found if isinstance(found, str) and found in BYTES else FULL
 
 
 def device_of(header: Mapping[str, Any]) -> str:
     """Return the device that a run was computed on, with its name: "cuda (NVIDIA H200)"."""
-    return str(header.get("device") or CPU)
+    return str(header.get("device") or CPU)[:LONGEST_DEVICE]
 
 
 def mark_of(header: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ def main() -> None:
 def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:
     """One line of the table: a text of `size` tokens."""
     text = text_of(loaded, size)
-    inputs, _ = tokenize(loaded.tokenizer, text)
+    inputs = inputs_of(loaded, text)
     kept: list[float] = []
 
     def captured() -> None:
@@ -90,6 +90,12 @@ def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:
     return (
         f"{size:>6} {milliseconds:>9.1f} {ratios[0]:>8.3f} {goal:>6.2f} {eager_ratio} {kept[-1]:>9.1f} {goal_mib:>6.0f}"
     )
+
+
+def inputs_of(loaded: LoadedModel, text: str) -> dict[str, torch.Tensor]:
+    """The model's inputs, on its device."""
+    inputs, _ = tokenize(loaded.tokenizer, text)
+    return {name: values.to(loaded.model.device) for name, values in inputs.items()}
 
 
 def text_of(loaded: LoadedModel, size: int) -> str:
@@ -110,6 +116,8 @@ def rounds_of(whats: list[Callable[[], Any]], rounds: int) -> Iterator[list[floa
         for what in whats:
             start = time.perf_counter()
             what()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - start)
         if index:
             yield times
@@ -121,10 +129,10 @@ def bare(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
         loaded.model(**inputs)
 
 
-def eager_outputs(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
+def eager_outputs(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> Any:
     """What a notebook does without this package."""
     with torch.inference_mode(), attending(loaded.model, "eager"):
-        loaded.model(**inputs, output_attentions=True, output_hidden_states=True)
+        return loaded.model(**inputs, output_attentions=True, output_hidden_states=True)
 
 
 @contextmanager

@@ -29,7 +29,5 @@ def check_device(settings: Settings) -> None:
         return
     asked = subprocess.run([sys.executable, "-c", CHECK, settings.device], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
-        lines = asked.stderr.strip().splitlines()
-        raise SettingsError(
-            lines[-1] if lines else f"DASHBOARD_DEVICE is {settings.device}, which cannot be used here."
-        )
+        said = asked.stderr.strip().splitlines()
+        raise SettingsError(said[-1] if said else f"DASHBOARD_DEVICE={settings.device} cannot be used here.")

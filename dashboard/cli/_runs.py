@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboard.cli._steps import line_by_line
-from dashboard.contracts.precision import AUTO
+from dashboard.contracts.precision import AUTO, FULL
 from dashboard.errors import DashboardError
 from dashboard.settings import Settings
 
@@ -74,12 +74,12 @@ class Runs:
         from dashboard.contracts.request import RunRequest
 
         request = RunRequest(self.model, text, text_pair=text_pair)  # rejects an invalid text before loading the model
-        return replace(request, dtype=self._dtype()).key(self.fingerprint())
+        return replace(request, dtype=self.dtype()).key(self.fingerprint())
 
-    def _dtype(self) -> str | None:
-        """The numbers of the runs, loading the model if only that tells."""
+    def dtype(self) -> str:
+        """The numbers that the runs are computed in, loading the model if only that tells."""
         asked = self._settings.asked_dtype
-        return self._load().asked_dtype if asked == AUTO else asked
+        return self._load().dtype if asked == AUTO else asked or FULL
 
     def get(self, text: str, text_pair: str | None = None) -> tuple[ModelRun, bool]:
         """The run of a text or a pair, and whether it was computed now."""

@@ -26,8 +26,8 @@ def describe_run(run: ModelRun, form_dtype: str | None = None) -> dict[str, Any]
     """Tokens, sizes and head patterns as JSON: about 40 bytes a token.
 
     `stamp` distinguishes this capture of the run from another. `outdated` lists what the program computes differently
-    today; `plain` says whether the page's form can request the run: `form_dtype` is the `dtype` of its requests. `numbers`
-    marks a run in others than float32.
+    today; `plain` says whether the page's form can request the run: `form_dtype` is the `dtype` of its requests.
+    `numbers` marks a run in others than float32.
     """
     surprisal = run.surprisal
     return {

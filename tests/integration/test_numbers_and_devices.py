@@ -21,7 +21,7 @@ from dashboard.compute.deriving import compute
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import ModelTooLargeError, NoRoomError, SettingsError, UnsupportedModelError
+from dashboard.errors import ModelError, ModelTooLargeError, NoRoomError, SettingsError, UnsupportedModelError
 from dashboard.jobs.work import JobContext, ResidentModels, capture, derive, share_of
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -178,8 +178,12 @@ def test_a_result_derived_in_bfloat16_is_that_of_the_models_own_head(settings: S
     """The lens after the last layer is the prediction itself."""
     loaded = load_model(saved("gpt2", tmp_path), settings=settings, dtype="bfloat16")
     run = capture_run(loaded, TEXT)
-    lens = compute(loaded, run, DerivedRequest.of(run.key, "logit-lens"))
+    asked = DerivedRequest.of(run.key, "logit-lens")
+    lens = compute(loaded, run, asked)
     assert np.array_equal(lens.arrays["top_ids"][-1][:, 0], run.arrays["given/top_ids"][:, 0])
+    whole = load_model(tmp_path / "models" / "gpt2", settings=settings)
+    with pytest.raises(ModelError, match=r'computed in bfloat16, .* in float32\. Load it so: .*dtype="bfloat16"'):
+        compute(whole, run, asked)
 
 
 def test_each_of_several_workers_takes_a_card(monkeypatch: pytest.MonkeyPatch) -> None:

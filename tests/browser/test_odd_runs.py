@@ -1,4 +1,4 @@
-"""Runs with values that are not finite or in fewer digits, impossible and right-to-left tokens, as the page shows them."""
+"""Runs whose values are not finite, or rounded; impossible and right-to-left tokens, as the page shows them."""
 
 from __future__ import annotations
 

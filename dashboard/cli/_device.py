@@ -30,4 +30,6 @@ def check_device(settings: Settings) -> None:
     asked = subprocess.run([sys.executable, "-c", CHECK, settings.device], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
         said = asked.stderr.strip().splitlines()
-        raise SettingsError(said[-1] if said else f"DASHBOARD_DEVICE={settings.device} cannot be used here.")
+        raise SettingsError(
+            said[-1] if said else f"DASHBOARD_DEVICE={settings.device} cannot be used here. Choose cpu."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from dashboard.errors import BadRequestError
 from dashboard.exports.provenance import of_figure, of_run
 from dashboard.exports.report import report
 from dashboard.exports.token_table import clash, head_of
+from dashboard.store.summary import RunSummary
 from dashboard.views import all_views
 from dashboard.views.run_info import describe_run
 from dashboard.views.state import ViewState
@@ -77,6 +79,7 @@ def test_a_run_in_bfloat16_is_marked_wherever_it_goes() -> None:
     for provenance in (of_run(run), of_figure(run, selection, "Attention")):
         assert sum("computed in bfloat16" in line for line in provenance.brief) == 1
     assert describe_run(run)["numbers"] == "computed in bfloat16"
+    assert RunSummary.of(run.key, run.header, os.stat(__file__)).title == "Tiny model, computed in bfloat16"
     views = all_views()
     page = report(
         ViewState.from_query({"run": run.key, "token": "1", "layer": "0", "head": "0"}, views), views, OneRun(run)

@@ -29,7 +29,7 @@ def check_device(settings: Settings) -> None:
         return
     asked = subprocess.run([sys.executable, "-c", CHECK, settings.device], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
-        said = asked.stderr.strip().splitlines()
+        said = asked.stderr.strip().splitlines()[-1:] or ["it cannot be looked for"]
         raise SettingsError(
-            said[-1] if said else f"DASHBOARD_DEVICE={settings.device} cannot be used here. Choose cpu."
+            said[0] if asked.returncode == 1 else f"DASHBOARD_DEVICE={settings.device}: {said[0]}. Choose cpu."
         )

@@ -17,7 +17,8 @@ PREVIEW = 120  # characters of the text
 class RunSummary:
     """One line of a list of saved runs; times are seconds since 1970.
 
-    `title` is the model's, with the numbers of a run in others than float32. `text`, and `pair`, the second text of a pair ("" if there is none), have their white space collapsed.
+    `title` is the model's, with the numbers of a run in others than float32. `text`, and `pair`, the second text of a pair
+    ("" if there is none), have their white space collapsed.
     """
 
     key: str

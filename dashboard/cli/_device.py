@@ -16,7 +16,8 @@ from dashboard.errors import SettingsError
 try:
     find_device(sys.argv[1])
 except SettingsError as error:
-    sys.exit(str(error))
+    print(error, file=sys.stderr)
+    sys.exit(3)
 """
 
 
@@ -31,5 +32,5 @@ def check_device(settings: Settings) -> None:
     if asked.returncode != 0:
         said = asked.stderr.strip().splitlines()[-1:] or ["it cannot be looked for"]
         raise SettingsError(
-            said[0] if asked.returncode == 1 else f"DASHBOARD_DEVICE={settings.device}: {said[0]}. Choose cpu."
+            said[0] if asked.returncode == 3 else f"DASHBOARD_DEVICE={settings.device}: {said[0]}. Choose cpu."
         )

@@ -17,7 +17,7 @@ PREVIEW = 120  # characters of the text
 class RunSummary:
     """One line of a list of saved runs; times are seconds since 1970.
 
-    `title` is the model's, with the numbers of a run in others than float32. `text`, and `pair`, the second text of a pair
+    `title` is the model's, with the numbers of a run in others than float32. `text`, and `pair`, the second of a pair
     ("" if there is none), have their white space collapsed.
     """
 

@@ -41,7 +41,7 @@ def facts_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
 def line_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
     """One line of the picker; a model that cannot be run is listed with the reason and is disabled, and an adapter is
     marked as one of the model above it. Says what models are computed on, and in, where the settings do."""
-    detail = " · ".join(part for part in (model_words(card), words_of(settings.device, settings.dtype)) if part)
+    detail = " · ".join(part for part in (words_of(settings.device, settings.dtype), model_words(card)) if part)
     words: list[Any] = [html.B(card.title, dir="auto"), html.Span(detail, className="detail")]
     if card.refusal or card.note:
         note = without_paths(f"not supported: {card.refusal}" if card.refusal else card.note)

@@ -51,32 +51,43 @@ def saved(name: str, tmp_path: Path, dtype: torch.dtype = torch.float32) -> Path
     return folder
 
 
-def plain(name: str, folder: Path, loaded: LoadedModel, dtype: torch.dtype, device: str = "cpu") -> Any:
-    """Hugging Face's own outputs for the text, run eagerly in these numbers."""
-    model = CLASSES[name].from_pretrained(folder, dtype=dtype, attn_implementation="eager").to(device).eval()
+def plain(name: str, folder: Path, loaded: LoadedModel, dtype: str, device: str = "cpu", exact: bool = False) -> Any:
+    """Hugging Face's own outputs for the text, run eagerly in these numbers; `exact`: in float32, from weights in these
+    numbers."""
+    model = CLASSES[name].from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="eager")
+    model = (model.float() if exact else model).to(device).eval()
     inputs = loaded.tokenizer(TEXT, return_tensors="pt").to(device)
     with torch.inference_mode():
         return model(**inputs, output_hidden_states=True, output_attentions=True)
 
 
-def error(ours: Any, theirs: torch.Tensor) -> float:
-    """The largest difference, relative to the largest value."""
-    wanted = theirs.float().cpu()
-    return float((torch.as_tensor(np.array(ours)) - wanted).abs().max() / wanted.abs().max())
+Values = dict[str, list[torch.Tensor]]
 
 
-def errors(run: ModelRun, outputs: Any) -> dict[str, float]:
-    """How far a run is from Hugging Face's outputs, by what it holds."""
+def of_run(run: ModelRun) -> Values:
+    """What a run holds, by layer."""
     heads = range(run.model.heads)
-    attention = [np.stack([run.attention(layer, head) for head in heads]) for layer in range(run.model.layers)]
-    logprobs = outputs.logits[0].float().cpu().log_softmax(-1)
+    weights = [np.stack([run.attention(layer, head) for head in heads]) for layer in range(run.model.layers)]
+    found = {"hidden": run.hidden_states, "attention": weights, "predictions": [run.arrays["given/top_logprobs"]]}
+    return {name: [torch.as_tensor(np.array(one)) for one in values] for name, values in found.items()}
+
+
+def of_outputs(outputs: Any, run: ModelRun) -> Values:
+    """The same of Hugging Face's outputs: the log-probabilities of the tokens that the run has."""
     ids = torch.as_tensor(np.array(run.arrays["given/top_ids"])).long()
+    logprobs = outputs.logits[0].float().cpu().log_softmax(-1).gather(1, ids)
+    found = {"hidden": outputs.hidden_states, "attention": outputs.attentions, "predictions": [logprobs[None]]}
+    return {name: [one[0].float().cpu() for one in values] for name, values in found.items()}
+
+
+def errors(ours: Values, theirs: Values) -> dict[str, float]:
+    """The largest difference in any layer, relative to the layer's largest value."""
     return {
-        "hidden": max(error(a, b[0]) for a, b in zip(run.hidden_states, outputs.hidden_states, strict=True)),
-        "attention": max(error(a, b[0]) for a, b in zip(attention, outputs.attentions, strict=True)),
-        "predictions": float(
-            (torch.as_tensor(np.array(run.arrays["given/top_logprobs"])) - logprobs.gather(1, ids)).abs().max()
-        ),
+        name: max(
+            float((one - other).abs().max() / other.abs().max())
+            for one, other in zip(ours[name], theirs[name], strict=True)
+        )
+        for name in theirs
     }
 
 
@@ -88,21 +99,21 @@ def errors(run: ModelRun, outputs: Any) -> dict[str, float]:
 def test_a_run_in_fewer_digits_is_as_close_as_they_allow(
     name: str, dtype: str, digits: int, settings: Settings, tmp_path: Path
 ) -> None:
-    """Within some units of the last digit of Hugging Face's own run in these numbers."""
+    """No further from the same weights in exact numbers than Hugging Face's own run in these numbers."""
     folder = saved(name, tmp_path)
     loaded = load_model(folder, settings=settings, dtype=dtype)
     run = capture_run(loaded, TEXT)
-    outputs = plain(name, folder, loaded, getattr(torch, dtype))
+    outputs, exact = plain(name, folder, loaded, dtype), plain(name, folder, loaded, dtype, exact=True)
     assert outputs.hidden_states[-1].dtype == getattr(torch, dtype)
     first = outputs.hidden_states[0][0].float().numpy()
     assert np.array_equal(run.hidden_states[0], first), "the same values, converted"
-    found, unit = errors(run, outputs), 2.0**-digits
-    assert found["hidden"] <= 6 * unit
-    assert found["attention"] <= 8 * unit
-    assert found["predictions"] <= 12 * unit * float(outputs.logits.abs().max())
+    wanted = of_outputs(exact, run)
+    ours, theirs = errors(of_run(run), wanted), errors(of_outputs(outputs, run), wanted)
+    for what, found in ours.items():
+        assert 0 < found <= 1.5 * theirs[what] + 2.0**-digits, (what, found, theirs[what])
     if name == "gptj":
-        for ours, theirs in zip(run.hidden_states, outputs.hidden_states, strict=True):
-            assert np.array_equal(ours, theirs[0].float().numpy()), "the model attends by itself"
+        same = errors(of_run(run), of_outputs(outputs, run))
+        assert (same["hidden"], same["attention"]) == (0, 0), "the model attends by itself"
     assert all(values.dtype in (np.float32, np.int32, np.uint8) for values in run.arrays.values())
     assert (run.dtype, run.header["dtype"], run.request.dtype, run.device) == (dtype, dtype, dtype, "cpu")
 
@@ -114,7 +125,8 @@ def test_float32_on_the_cpu_stays_the_default_and_is_not_said(name: str, setting
     loaded = load_model(folder, settings=settings)
     run = capture_run(loaded, TEXT)
     assert {weight.dtype for weight in loaded.model.parameters()} == {torch.float32}
-    assert max(errors(run, plain(name, folder, loaded, torch.float32)).values()) < 1e-4
+    outputs = plain(name, folder, loaded, "float32")
+    assert max(errors(of_run(run), of_outputs(outputs, run)).values()) < 1e-4
     assert not {"dtype", "device"} & set(run.header)
     assert (run.dtype, run.device, run.request.dtype) == ("float32", "cpu", None)
 
@@ -127,7 +139,7 @@ def test_a_model_in_memory_stays_in_its_numbers(tmp_path: Path) -> None:
     run = capture_run(half, TEXT)
     assert run.dtype == "bfloat16"
     assert run.key != whole.key
-    assert 0 < error(run.hidden_states[-1], torch.as_tensor(whole.hidden_states[-1].copy())) < 0.05
+    assert 0 < errors(of_run(run), of_run(whole))["hidden"] < 0.1
 
 
 def test_an_adapter_is_merged_before_its_numbers_are_rounded(settings: Settings, tmp_path: Path) -> None:
@@ -175,12 +187,15 @@ def test_a_worker_answers_in_the_numbers_of_each_request(settings: Settings, tmp
 
 
 def test_a_result_derived_in_bfloat16_is_that_of_the_models_own_head(settings: Settings, tmp_path: Path) -> None:
-    """The lens after the last layer is the prediction itself."""
+    """The lens after the last layer is the prediction itself; two tokens may be equally likely."""
     loaded = load_model(saved("gpt2", tmp_path), settings=settings, dtype="bfloat16")
     run = capture_run(loaded, TEXT)
     asked = DerivedRequest.of(run.key, "logit-lens")
     lens = compute(loaded, run, asked)
-    assert np.array_equal(lens.arrays["top_ids"][-1][:, 0], run.arrays["given/top_ids"][:, 0])
+    logprobs = lens.arrays["top_logprobs"][-1][:, 0]
+    assert np.allclose(logprobs, run.arrays["given/top_logprobs"][:, 0], atol=2.0**-6), (
+        "two tokens may be equally likely"
+    )
     whole = load_model(tmp_path / "models" / "gpt2", settings=settings)
     with pytest.raises(ModelError, match=r'computed in bfloat16, .* in float32\. Load it so: .*dtype="bfloat16"'):
         compute(whole, run, asked)
@@ -259,10 +274,11 @@ def test_a_run_on_a_gpu_is_hugging_faces_own(name: str, dtype: str, settings: Se
     loaded = load_model(folder, settings=settings, device="cuda", dtype=dtype)
     assert {weight.device.type for weight in loaded.model.parameters()} == {"cuda"}
     run = capture_run(loaded, TEXT)
-    found = errors(run, plain(name, folder, loaded, getattr(torch, dtype), "cuda"))
+    wanted = of_outputs(plain(name, folder, loaded, dtype, "cuda", exact=True), run)
+    theirs = errors(of_outputs(plain(name, folder, loaded, dtype, "cuda"), run), wanted)
     unit = {"float32": 2.0**-16, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
-    assert found["hidden"] <= 6 * unit
-    assert found["attention"] <= 8 * unit
+    for what, found in errors(of_run(run), wanted).items():
+        assert found <= 1.5 * theirs[what] + unit, f"{torch.cuda.get_device_name()}: {what}, {found}, {theirs[what]}"
     assert run.device == f"cuda ({torch.cuda.get_device_name()})"
     assert run.dtype == dtype
 

@@ -72,20 +72,12 @@ def find_device(device: str) -> torch.device:
         return torch.device("cuda" if _cards() else "mps" if torch.backends.mps.is_available() else CPU)
     if device == CPU:
         return torch.device(CPU)
-    if device == "mps":
-        if not torch.backends.mps.is_available():
-            raise SettingsError(_lacking("mps", "this computer has no GPU by Apple, or this PyTorch cannot use it"))
-        return torch.device("mps")
-    cards = _cards()
-    if not cards:
-        reason = (
-            "this PyTorch was built for the CPU alone; install one with CUDA (https://pytorch.org)"
-            if torch.version.cuda is None and getattr(torch.version, "hip", None) is None
-            else "PyTorch finds no GPU by NVIDIA; check its driver (nvidia-smi)"
+    reason = _lacks(device)
+    if reason:
+        raise SettingsError(
+            f"DASHBOARD_DEVICE is {device}, and {reason}. Or choose another device: DASHBOARD_DEVICE=cpu, or auto, which "
+            "takes a GPU where there is one."
         )
-        raise SettingsError(_lacking(device, reason))
-    if device != "cuda" and int(device.removeprefix(CARD)) >= cards:
-        raise SettingsError(_lacking(device, f"the cards here are cuda:0 to cuda:{cards - 1}"))
     return torch.device(device)
 
 
@@ -118,11 +110,18 @@ def _cards() -> int:
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def _lacking(device: str, reason: str) -> str:
-    return (
-        f"DASHBOARD_DEVICE is {device}, and {reason}. Or choose another device: DASHBOARD_DEVICE=cpu, or auto, which "
-        "takes a GPU where there is one."
-    )
+def _lacks(device: str) -> str:
+    """Why this computer does not have a GPU of this name; "" if it has."""
+    if device == "mps":
+        lacks = not torch.backends.mps.is_available()
+        return "this computer has no GPU by Apple, or this PyTorch cannot use it" if lacks else ""
+    cards = _cards()
+    if not cards and torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        return "this PyTorch was built for the CPU alone; install one with CUDA (https://pytorch.org)"
+    if not cards:
+        return "PyTorch finds no GPU by NVIDIA; check its driver (nvidia-smi)"
+    beyond = device.startswith(CARD) and int(device.removeprefix(CARD)) >= cards
+    return f"the cards here are cuda:0 to cuda:{cards - 1}" if beyond else ""
 
 
 def _config(folder: Path) -> dict[str, object]:

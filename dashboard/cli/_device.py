@@ -9,7 +9,8 @@ from dashboard.contracts.precision import AUTO, CPU
 from dashboard.errors import SettingsError
 from dashboard.settings import Settings
 
-CHECK = """
+LACKS = 3  # exit code
+CHECK = f"""
 import sys
 from dashboard.capture.device import find_device
 from dashboard.errors import SettingsError
@@ -17,7 +18,7 @@ try:
     find_device(sys.argv[1])
 except SettingsError as error:
     print(error, file=sys.stderr)
-    sys.exit(3)
+    sys.exit({LACKS})
 """
 
 
@@ -29,8 +30,8 @@ def check_device(settings: Settings) -> None:
     if settings.device in (AUTO, CPU):
         return
     asked = subprocess.run([sys.executable, "-c", CHECK, settings.device], capture_output=True, text=True, check=False)
+    said = (asked.stderr.strip().splitlines() or [""])[-1]
+    if asked.returncode == LACKS:
+        raise SettingsError(said)
     if asked.returncode != 0:
-        said = asked.stderr.strip().splitlines()[-1:] or ["it cannot be looked for"]
-        raise SettingsError(
-            said[0] if asked.returncode == 3 else f"DASHBOARD_DEVICE={settings.device}: {said[0]}. Choose cpu."
-        )
+        raise SettingsError(f"PyTorch cannot be asked for {settings.device} ({said}). Install it again, or choose cpu.")

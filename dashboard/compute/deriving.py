@@ -41,7 +41,7 @@ def compute(loaded: LoadedModel, run: ModelRun, request: DerivedRequest, progres
     if run.dtype != loaded.dtype:
         raise ModelError(
             f"This run was computed in {run.dtype}, and the model here computes in {loaded.dtype}. "
-            f'Load it so: load_model(…, dtype="{run.dtype}").'
+            f'Give one that was loaded with dtype="{run.dtype}".'
         )
     found = kind.compute(loaded, run, dict(request.parameters), progress or _silent)
     return Derived(request, found.arrays, found.facts)

@@ -81,10 +81,10 @@ def of_outputs(outputs: Any, run: ModelRun) -> Values:
 
 
 def errors(ours: Values, theirs: Values) -> dict[str, float]:
-    """The largest difference in any layer, relative to the layer's largest value."""
+    """The largest relative error (root mean square) in any layer."""
     return {
         name: max(
-            float((one - other).abs().max() / other.abs().max())
+            float((one - other).square().mean().sqrt() / other.square().mean().sqrt())
             for one, other in zip(ours[name], theirs[name], strict=True)
         )
         for name in theirs
@@ -110,7 +110,7 @@ def test_a_run_in_fewer_digits_is_as_close_as_they_allow(
     wanted = of_outputs(exact, run)
     ours, theirs = errors(of_run(run), wanted), errors(of_outputs(outputs, run), wanted)
     for what, found in ours.items():
-        assert 0 < found <= 1.5 * theirs[what] + 2.0**-digits, (what, found, theirs[what])
+        assert 0 < found <= 1.5 * theirs[what] + 2.0**-digits / 4, (what, found, theirs[what])
     if name == "gptj":
         same = errors(of_run(run), of_outputs(outputs, run))
         assert (same["hidden"], same["attention"]) == (0, 0), "the model attends by itself"
@@ -197,7 +197,7 @@ def test_a_result_derived_in_bfloat16_is_that_of_the_models_own_head(settings: S
         "two tokens may be equally likely"
     )
     whole = load_model(tmp_path / "models" / "gpt2", settings=settings)
-    with pytest.raises(ModelError, match=r'computed in bfloat16, .* in float32\. Load it so: .*dtype="bfloat16"'):
+    with pytest.raises(ModelError, match=r'computed in bfloat16, .* in float32\. Give one .*dtype="bfloat16"'):
         compute(whole, run, asked)
 
 
@@ -278,7 +278,9 @@ def test_a_run_on_a_gpu_is_hugging_faces_own(name: str, dtype: str, settings: Se
     theirs = errors(of_outputs(plain(name, folder, loaded, dtype, "cuda"), run), wanted)
     unit = {"float32": 2.0**-16, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
     for what, found in errors(of_run(run), wanted).items():
-        assert found <= 1.5 * theirs[what] + unit, f"{torch.cuda.get_device_name()}: {what}, {found}, {theirs[what]}"
+        assert found <= 1.5 * theirs[what] + unit / 4, (
+            f"{torch.cuda.get_device_name()}: {what}, {found}, {theirs[what]}"
+        )
     assert run.device == f"cuda ({torch.cuda.get_device_name()})"
     assert run.dtype == dtype
 

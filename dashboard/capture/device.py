@@ -75,8 +75,8 @@ def find_device(device: str) -> torch.device:
     reason = _lacks(device)
     if reason:
         raise SettingsError(
-            f"DASHBOARD_DEVICE is {device}, and {reason}. Or choose another device: DASHBOARD_DEVICE=cpu, or auto, which "
-            "takes a GPU where there is one."
+            f"DASHBOARD_DEVICE is {device}, and {reason}. Or choose another device: DASHBOARD_DEVICE=cpu, or auto, "
+            "which takes a GPU where there is one."
         )
     return torch.device(device)
 

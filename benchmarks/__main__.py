@@ -1,4 +1,4 @@
-"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|lens|interaction|serving]`."""
+"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|gpu|lens|interaction|serving]`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 QUICK = {
     "capture": ["--rounds", "1", "--sizes", "32", "--own", "32", "--long", "256"],
+    "gpu": ["--rounds", "1", "--sizes", "32"],
     "lens": ["--rounds", "1", "--sizes", "18"],
     "interaction": ["--quick"],
     "serving": ["--quick"],

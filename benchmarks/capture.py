@@ -86,7 +86,7 @@ def main() -> None:
 def row(loaded: LoadedModel, size: int, rounds: int, eager: bool) -> str:
     """One line of the table: a text of `size` tokens."""
     text = text_of(loaded, size)
-    inputs, _ = tokenize(loaded.tokenizer, text)
+    inputs = inputs_of(loaded, text)
     kept: list[float] = []
 
     def captured() -> None:
@@ -117,6 +117,12 @@ def random_gptj() -> LoadedModel:
     return wrap_model(model, tokenizer, "random-gptj", "GPT-J of 12 layers × 12 heads, random weights", "random")
 
 
+def inputs_of(loaded: LoadedModel, text: str) -> dict[str, torch.Tensor]:
+    """The model's inputs, on its device."""
+    inputs, _ = tokenize(loaded.tokenizer, text)
+    return {name: values.to(loaded.model.device) for name, values in inputs.items()}
+
+
 def text_of(loaded: LoadedModel, size: int) -> str:
     """A text of at most `size` tokens, and as near to it as whole words come."""
     words = (TEXT * (size // 8 + 1)).split(" ")
@@ -135,6 +141,8 @@ def rounds_of(whats: list[Callable[[], Any]], rounds: int) -> Iterator[list[floa
         for what in whats:
             start = time.perf_counter()
             what()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - start)
         if index:
             yield times
@@ -146,10 +154,10 @@ def bare(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
         loaded.model(**inputs)
 
 
-def eager_outputs(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
+def eager_outputs(loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> Any:
     """What a notebook does without this package."""
     with torch.inference_mode(), attending(loaded.model, "eager"):
-        loaded.model(**inputs, output_attentions=True, output_hidden_states=True)
+        return loaded.model(**inputs, output_attentions=True, output_hidden_states=True)
 
 
 @contextmanager

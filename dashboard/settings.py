@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from dashboard.contracts.precision import CARD, DEVICES, DTYPES, asked_dtype, least_bytes
 from dashboard.errors import SettingsError
 from dashboard.system.container import memory_limit
 from dashboard.system.private import private_folder
@@ -70,6 +71,12 @@ class Settings:
         "memory of one web process; above, it is replaced",
     )
     workers: int = _setting(1, "worker processes that hold models; two on the same cores slow each other down")
+    device: str = _setting("cpu", "what models compute on: `cpu`, `cuda`, `mps`, or `auto`: a GPU if there is one")
+    dtype: str = _setting(
+        "auto",
+        "numbers that models compute in: `float32`, `bfloat16`, `float16`, or `auto`: float32 on the CPU, "
+        "those of the model's own files on a GPU",
+    )
     worker_threads: int = _setting(lambda: max(1, os.cpu_count() or 1), "threads of one worker process")
     worker_gigabytes: float = _setting(
         lambda: round(0.8 * memory_bytes() / 1e9, 1),
@@ -115,6 +122,8 @@ class Settings:
         if not 1 <= self.port <= 65535:
             raise SettingsError(f"PORT is {self.port}; choose a port from 1 to 65535.")
         object.__setattr__(self, "public_path", whole_path(self.public_path))
+        _check_choice("DASHBOARD_DEVICE", "cuda" if _is_card(self.device) else self.device, DEVICES)
+        _check_choice("DASHBOARD_DTYPE", self.dtype, DTYPES)
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -132,6 +141,16 @@ class Settings:
         """The most that the cache folder may hold."""
         models = max(LEAST_MODELS_GIGABYTES, 3 * self.model_gigabytes)
         return int((self.cache_gigabytes or self.store_gigabytes + self.export_gigabytes + models) * 1e9)
+
+    @property
+    def asked_dtype(self) -> str | None:
+        """The `dtype` of this server's requests (`RunRequest`)."""
+        return asked_dtype(self.device, self.dtype)
+
+    @property
+    def weight_bytes(self) -> int:
+        """The fewest bytes that a weight may take in memory here."""
+        return least_bytes(self.device, self.dtype)
 
     @property
     def upload_bytes(self) -> int:
@@ -205,6 +224,16 @@ def whole_path(raw: str) -> str:
 def environ_name(item: Field[Any]) -> str:
     """Return the environment variable of one setting."""
     return item.metadata["environ"] or PREFIX + item.name.upper()
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}; choose {', '.join(choices[:-1])} or {choices[-1]}.")
+
+
+def _is_card(device: str) -> bool:
+    """Whether a device is one of several cards: "cuda:1"."""
+    return device.startswith(CARD) and device.removeprefix(CARD).isdecimal()
 
 
 def _written(value: Any) -> str:

@@ -104,6 +104,7 @@ interface Info {
   stamp: string;
   outdated: string[];
   plain: boolean;
+  numbers: string | null;
   file: string | null;
   start: Partial<Selection>;
   known?: { line: PickerLine; facts: ModelFacts } | null;

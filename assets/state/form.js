@@ -183,7 +183,7 @@
     const file = info.file ? ` from the file ${info.file}` : "";
     const by = other ? ` as read by ${info.title}` : "";
     title.textContent = (failed ? "Tokens of the previous run" : "Tokens") + file + by;
-    app.stripCaption("");
+    app.stripCaption(info.numbers ? `${info.numbers} · ` : "");
     differs(info);
   }
   const PAUSE = 1500;

@@ -77,7 +77,7 @@ class Recorder:
     calls: list[Call] = field(default_factory=list)
     _masks: list[tuple[torch.Tensor, tuple[MaskKind, int | None]]] = field(default_factory=list)
     _biases: list[torch.Tensor] = field(default_factory=list)
-    _tiled: TiledAttention | None = None
+    _tiled: dict[torch.device, TiledAttention] = field(default_factory=dict)  # a model may be spread over several
 
     def compute(self, operands: Operands) -> torch.Tensor:
         """Return the layer's output, (token, head, d_value) float32; keep its query, key and statistics."""
@@ -102,9 +102,9 @@ class Recorder:
         self.calls.append(Call(recipe, raw, weights=kept))
 
     def _tiles(self, device: torch.device) -> TiledAttention:
-        if self._tiled is None:
-            self._tiled = TiledAttention(device)
-        return self._tiled
+        if device not in self._tiled:
+            self._tiled[device] = TiledAttention(device)
+        return self._tiled[device]
 
     def bias_name(self, bias: torch.Tensor) -> str:
         """Name a position bias; layers that share one (T5) share its name."""

@@ -43,6 +43,7 @@ from dashboard.catalog.pairs import check_pairs
 from dashboard.contracts.finite import first_not_finite
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.model_info import ModelInfo, no_predictions
+from dashboard.contracts.precision import CPU
 from dashboard.contracts.prediction import NO_TOKEN
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelRun
@@ -72,7 +73,8 @@ def capture_run(
             texts (BERT's `[SEP]`), or None.
         progress: called for every layer (repeatedly, if the text is long) and for every chunk of predictions; an
             exception from it stops the capture and reaches the caller, leaving the model as it was.
-        request: names the run, if there was one; by default it is made from the other arguments.
+        request: names the run, if there was one; by default it is made from the other arguments. Its `dtype` becomes
+            the model's.
         max_tokens: the most tokens that this server takes, which may be less than the model's own limit.
         weights_megabytes: the most that the run's attention weights may take, if the model computes its attention by
             itself, so that they have to be stored.
@@ -140,9 +142,10 @@ def _inputs(
 
 def _remarks(loaded: LoadedModel, without: str | None) -> dict[str, Any]:
     """Return the header fields that need content to appear: source, unread weights, what the model predicts if it
-    predicts no tokens."""
+    predicts no tokens, numbers and device other than float32 and the CPU."""
     said: dict[str, Any] = {"source": loaded.source, "no_predictions": without, "unread": list(loaded.unread)}
     said |= {"without": loaded.without, "classes": loaded.classes and loaded.classes.to_json()}
+    said |= {"dtype": loaded.asked_dtype, "device": "" if loaded.device == CPU else loaded.device}
     return {name: value for name, value in said.items() if value}
 
 
@@ -193,12 +196,13 @@ def _request(
             chosen = CaptureOptions(**options)
         except TypeError as error:
             raise BadRequestError(f"Unknown capture option: {error}. Give top_k, or none.") from error
-        return RunRequest(loaded.info.name, text, None, text_pair, chosen, loaded.tokenizer_of)
+        name, lent, dtype = loaded.info.name, loaded.tokenizer_of, loaded.asked_dtype
+        return RunRequest(name, text, text_pair=text_pair, options=chosen, tokenizer=lent, dtype=dtype)
     if options or (request.text, request.text_pair) != (text, text_pair):
         raise BadRequestError(
             "The run's request and the text or options given beside it differ. Give the request alone."
         )
-    return request
+    return replace(request, dtype=loaded.asked_dtype)
 
 
 def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Tensor], report: OnProgress) -> Forward:

@@ -1,4 +1,5 @@
-"""Loading a model: a folder's weights in float32, with the prediction head that the checkpoint really has."""
+"""Loading a model: a folder's weights, float32 unless asked otherwise, with the prediction head that the checkpoint
+really has."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from transformers import (
 from dashboard.capture.adapter_weights import read_weights
 from dashboard.capture.class_head import class_head
 from dashboard.capture.configuration import first_line, load_config, refuse_encoder_decoder
+from dashboard.capture.device import dtype_in, name_of, place_of
 from dashboard.capture.kind import judge_in_memory
 from dashboard.capture.spm import check_format, faithful
 from dashboard.capture.weights import read_model
@@ -46,7 +48,6 @@ from dashboard.catalog.fingerprint import (
 )
 from dashboard.catalog.foreign import check_regular, shown
 from dashboard.catalog.hub import is_snapshot
-from dashboard.catalog.memory import check_room
 from dashboard.catalog.panics import loading_tokenizer
 from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import Judgement
@@ -56,6 +57,7 @@ from dashboard.catalog.weight_headers import parameters_in, read_headers
 from dashboard.contracts.classes import ClassHead
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.model_info import ModelInfo, Without
+from dashboard.contracts.precision import FULL
 from dashboard.errors import (
     DashboardError,
     ModelError,
@@ -74,12 +76,13 @@ class LoadedModel:
     """A model that is ready to run.
 
     Attributes:
-        model: in eval mode, on the CPU, gradients off; with a prediction head if the checkpoint has one.
+        model: in eval mode, gradients off; with a prediction head if the checkpoint has one.
         tokenizer: the model's own. info: its sizes. fingerprint: of its files, as in run keys.
         source: which published version it is ("commit …", "package … 0.1.2"); "" if unknown.
         without: what an encoder is: a classifier, or an embedding model. classes: what a classifier's head classifies;
             None if the model is none, or one of a kind that is not read. unread: weights in its files that nothing
             reads. tokenizer_of: the name of the model whose tokenizer it is, if the model has none of its own.
+        dtype, device: the numbers that it computes in, and on what: "float32", "cuda (NVIDIA H200)".
     """
 
     model: PreTrainedModel
@@ -91,6 +94,13 @@ class LoadedModel:
     classes: ClassHead | None = None
     unread: tuple[str, ...] = ()
     tokenizer_of: str | None = None
+    dtype: str = FULL
+    device: str = "cpu"
+
+    @property
+    def asked_dtype(self) -> str | None:
+        """The `dtype` of requests that this model answers (`RunRequest`)."""
+        return None if self.dtype == FULL else self.dtype
 
 
 def load_model(
@@ -101,6 +111,8 @@ def load_model(
     folders: bool = True,
     brings: bool = True,
     tokenizer: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
 ) -> LoadedModel:
     """Load a bundled model by its catalog name, a model folder, a GGUF file, or a hub model (downloaded if needed).
 
@@ -112,8 +124,12 @@ def load_model(
         folders: accept the path of any folder, not only of those that `settings` names.
         brings: download or convert what is not here, and read the checksum of files not read before.
         tokenizer: the model whose tokenizer reads texts for one that has none; its files must be here.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto" (a GPU if there is one); by default what `settings` say.
+        dtype: the numbers to compute in: "float32", "bfloat16", "float16", or "auto": float32 on the CPU, those of the
+            model's own files on a GPU; by default what `settings` say.
 
     Raises:
+        SettingsError: this computer has no such device, or there are no such numbers.
         NotReadyError: the model is not here or was never read through, and `brings` is False; or its files changed
             meanwhile.
         ModelNotFoundError: there is no such model, or it cannot be fetched from here.
@@ -123,6 +139,7 @@ def load_model(
         ModelError: its files are damaged.
     """
     settings = settings or Settings.from_env()
+    settings = replace(settings, device=device or settings.device, dtype=dtype or settings.dtype)
     folder = resolve_folder(name, settings, revision, progress, folders, brings=brings)
     base = base_of(folder, title_of(name), settings)
     with ExitStack() as stack:
@@ -175,7 +192,8 @@ def _load(
     check_regular(places.folder)
     _check_files(whole, title)
     reader = places.tokenizer(title)
-    check_room(title, _parameters(places.folder, places.adapted, title), settings.model_gigabytes)
+    place = place_of(settings.device, settings.dtype, whole, title)
+    place.check_room(title, _parameters(places.folder, places.adapted, title), settings.model_gigabytes)
     fingerprint = _fingerprint(name, places, settings, progress, brings)
     if progress is not None:
         progress(Progress("load", message=f"Loading {title}"))
@@ -183,7 +201,7 @@ def _load(
         config = load_config(whole, title)
         tokenizer = _read_tokenizer(reader, title)
         adapter = None if places.base is None else read_weights(places.folder, title)
-        model, judged, left = read_model(whole, config, title, settings.model_gigabytes, adapter)
+        model, judged, left = read_model(whole, config, title, settings.model_gigabytes, place, adapter)
     memories = fingerprint_memories(settings)
     if known_fingerprint(places.folder, memories, places.adapted, places.lent) != fingerprint:
         raise NotReadyError(f"The files of {title} changed while they were read. Try again.")
@@ -273,6 +291,8 @@ def wrap_model(
 ) -> LoadedModel:
     """Make a model that is already in memory usable; puts it in eval mode, with gradients off.
 
+    The model stays on its device, and in its numbers.
+
     Args:
         model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`; or
             peft's, of which a copy with the active adapters merged is used.
@@ -317,7 +337,16 @@ def _finish(
         limit=_limit(model, config, tokenizer),
     )
     classes = class_head(model) if judged.without == "classifier" else None
-    return LoadedModel(model, tokenizer, info, fingerprint, without=judged.without, classes=classes)
+    return LoadedModel(
+        model,
+        tokenizer,
+        info,
+        fingerprint,
+        without=judged.without,
+        classes=classes,
+        dtype=dtype_in(model),
+        device=name_of(model.device),
+    )
 
 
 def _limit(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -55,7 +55,7 @@ class Reduction:
             if self._on_block is not None:
                 self._on_block(self.done)
             block = logits[start : start + rows]
-            actual = self._actual[self.done : self.done + len(block)]
+            actual = self._actual[self.done : self.done + len(block)].to(block.device)
             self._parts.append(_reduce(block, scratch[: len(block)], actual, self._top_k))
             self.done += len(block)
 

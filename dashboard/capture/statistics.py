@@ -28,9 +28,9 @@ def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> d
 
         All are float32 except the thumbnails; NaN if a text is too short for a mean (N = 1).
     """
-    rows = torch.stack([layer.rows for layer in raw]).cpu().numpy()
+    rows = torch.stack([layer.rows.cpu() for layer in raw]).numpy()
     named = {name: rows[:, index] for index, name in enumerate(ROWS)}
-    received = torch.stack([layer.received for layer in raw]).cpu().numpy()
+    received = torch.stack([layer.received.cpu() for layer in raw]).numpy()
     tokens = received.shape[-1]
     entropy = _entropy(named)
     scores = {
@@ -44,7 +44,7 @@ def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> d
     }
     arrays: dict[str, np.ndarray] = {f"scores/{name}": values.astype(np.float32) for name, values in scores.items()}
     arrays["received"] = received / np.float32(tokens)
-    arrays["thumbnails"] = _thumbnails(torch.stack([layer.pooled for layer in raw])).cpu().numpy()
+    arrays["thumbnails"] = _thumbnails(torch.stack([layer.pooled.cpu() for layer in raw])).numpy()
     return arrays
 
 

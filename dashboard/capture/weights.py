@@ -1,4 +1,4 @@
-"""From a folder's files to a model in float32: everything in the files is read, or the model is refused by name."""
+"""From a folder's files to a model in memory: everything in the files is read, or the model is refused by name."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from dashboard.capture.adapter_weights import AdapterWeights, check_fit, settled
 from dashboard.capture.buffers import is_harmless
 from dashboard.capture.checkpoint import Checkpoint, Plan, opened, plan, unreadable
 from dashboard.capture.configuration import first_line
+from dashboard.capture.device import Place
 from dashboard.catalog.description import read_config
 from dashboard.catalog.leftovers import CLASSIFIER, Buffer, accepted, listed, unread
-from dashboard.catalog.memory import check_room
 from dashboard.catalog.prediction_head import Judgement, judge
 from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.precision import FULL
 from dashboard.errors import ModelError, UnsupportedModelError
 
 POOLER_PLACE = re.compile(r"(^|\.)pooler\.")  # it reads hidden states and changes none
@@ -31,13 +32,19 @@ AUTO: dict[ModelKind, Any] = {"causal": AutoModelForCausalLM, "masked": AutoMode
 
 
 def read_model(
-    folder: Path, config: PretrainedConfig, title: str, bound: float, adapter: AdapterWeights | None = None
+    folder: Path,
+    config: PretrainedConfig,
+    title: str,
+    bound: float,
+    place: Place,
+    adapter: AdapterWeights | None = None,
 ) -> tuple[PreTrainedModel, Judgement, tuple[str, ...]]:
     """Return (the model, with its head if the checkpoint has one; what it predicts; which weights nothing reads).
 
     Args:
         bound: gigabytes that a model may take. Counts what the configuration names, not only what the files hold.
-        adapter: of the model in `folder`, to be merged into it.
+        place: the device, and the numbers to compute in. adapter: of the model in `folder`, to be merged into it, in
+            float32.
     """
     raw = read_config(folder)
     if raw.get("quantization_config"):
@@ -60,11 +67,16 @@ def read_model(
         left = _check_leftovers(plan, checkpoint, raw, title, bool(judged.classes))
         _check_slots(plan, checkpoint, title, judged.classes == "text")
         parameters, beside = plan.numbers()
-        check_room(title, parameters, bound, beside)
-        model = _load(model_class, text_config, {name: checkpoint.tensors[name] for name in plan.used()}, title)
+        first = place if adapter is None else replace(place, dtype=FULL)  # merging is done in float32
+        first.check_room(title, parameters, bound, beside)
+        tensors = {name: checkpoint.tensors[name] for name in plan.used()}
+        model = _load(model_class, text_config, tensors, title, first.numbers)
         _check_buffers(left, checkpoint, model, title)
         if adapter is not None:
             merge(model, adapter)
+            for weight in model.parameters():  # buffers stay: positions are computed in float32
+                weight.data = weight.data.to(place.numbers)
+        model.to(place.device)  # type: ignore[arg-type]
         return model, judged, unread(checkpoint.tensors, raw, plan.used(), judged.classes)
 
 
@@ -157,14 +169,16 @@ def _check_buffers(left: Mapping[str, Buffer], checkpoint: Checkpoint, model: Pr
         )
 
 
-def _load(model_class: Any, config: PretrainedConfig, tensors: dict[str, Any], title: str) -> PreTrainedModel:
-    """Load these weights into the model in float32; they must include everything it needs."""
+def _load(
+    model_class: Any, config: PretrainedConfig, tensors: dict[str, Any], title: str, dtype: torch.dtype
+) -> PreTrainedModel:
+    """Load these weights into the model in numbers of `dtype`; they must include everything it needs."""
     try:
         model, found = model_class.from_pretrained(
             None,
             config=config,
             state_dict=tensors,
-            dtype=torch.float32,
+            dtype=dtype,
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,

@@ -141,7 +141,8 @@ class Catalog:
         card = self.get(name)
         if card.refusal:
             raise UnsupportedModelError(f"{card.title} cannot be run: {card.refusal}. Choose another model.")
-        check_bound(card.title, card.parameters, self._settings.model_gigabytes)
+        bound, size = self._settings.model_gigabytes, self._settings.weight_bytes
+        check_bound(card.title, card.parameters, bound, size=size)
         if card.folder is not None and card.mute == (tokenizer is None):
             raise lacking(card.title) if card.mute else owned(card.title)
         return card

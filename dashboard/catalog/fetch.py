@@ -132,7 +132,7 @@ def _local(path: Path, settings: Settings, report: OnProgress, brings: bool) -> 
 def _fetch(name: str, revision: str | None, settings: Settings, report: OnProgress, loads: bool) -> Path:
     found = _found(name, revision, settings.stall_seconds, report)
     check = check_room if loads else check_bound
-    check(name, found.parameters, settings.model_gigabytes)
+    check(name, found.parameters, settings.model_gigabytes, size=settings.weight_bytes)
     try:
         with make_room(name, bytes_to_come(name, found.commit, found.sizes), repository_of(name), settings):
             folder = download(name, found.commit, revision or "main", found.sizes, report, settings.stall_seconds)

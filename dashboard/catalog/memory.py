@@ -7,13 +7,17 @@ import psutil
 from dashboard.errors import ModelTooLargeError, NoRoomError
 from dashboard.system.container import memory_left
 
-BYTES_A_WEIGHT = 4  # float32
+BYTES_A_WEIGHT = 4  # float32, in which weights are counted, and computed unless a setting says otherwise
 MARGIN = 1.2  # for what a run needs besides the weights
 
 
-def needed_gigabytes(parameters: int) -> float:
-    """Return the memory that a loaded model of `parameters` takes."""
-    return parameters * BYTES_A_WEIGHT * MARGIN / 1e9
+def needed_gigabytes(parameters: int, size: int = BYTES_A_WEIGHT, beside: int = 0) -> float:
+    """Return the memory that a loaded model of `parameters` takes.
+
+    Args:
+        size: bytes of a parameter. beside: numbers in float32 that the model keeps besides its parameters.
+    """
+    return (parameters * size + beside * BYTES_A_WEIGHT) * MARGIN / 1e9
 
 
 def free_gigabytes() -> float:
@@ -22,13 +26,10 @@ def free_gigabytes() -> float:
     return (free if left is None else min(free, left)) / 1e9
 
 
-def check_bound(title: str, parameters: int, bound: float, beside: int = 0) -> None:
-    """Raise `ModelTooLargeError` for a model that needs more than `bound` gigabytes.
-
-    Args:
-        beside: numbers that the model keeps besides its parameters.
-    """
-    needed = needed_gigabytes(parameters + beside)
+def check_bound(title: str, parameters: int, bound: float, beside: int = 0, size: int = BYTES_A_WEIGHT) -> None:
+    """Raise `ModelTooLargeError` for a model that needs more than `bound` gigabytes; `beside` and `size` as in
+    `needed_gigabytes`."""
+    needed = needed_gigabytes(parameters, size, beside)
     if needed > bound:
         raise ModelTooLargeError(
             f"{title} has {_count(parameters)} parameters and needs about {needed:.1f} GB of memory; this server gives "
@@ -37,14 +38,26 @@ def check_bound(title: str, parameters: int, bound: float, beside: int = 0) -> N
         )
 
 
-def check_room(title: str, parameters: int, bound: float, beside: int = 0) -> None:
+def check_room(title: str, parameters: int, bound: float, beside: int = 0, size: int = BYTES_A_WEIGHT) -> None:
     """Like `check_bound`; also raise `NoRoomError` for a model that needs more than is free now."""
-    check_bound(title, parameters, bound, beside)
-    needed, free = needed_gigabytes(parameters + beside), free_gigabytes()
+    check_bound(title, parameters, bound, beside, size)
+    needed, free = needed_gigabytes(parameters, size, beside), free_gigabytes()
     if needed > free:
         raise NoRoomError(
             f"{title} needs about {needed:.1f} GB of memory, and {free:.1f} GB are free on the server. "
             "Choose a smaller model, or try again when there is more room."
+        )
+
+
+def check_device(
+    title: str, parameters: int, free: float, device: str, beside: int = 0, size: int = BYTES_A_WEIGHT
+) -> None:
+    """Raise `NoRoomError` for a model that needs more than the `free` gigabytes of a GPU's own memory."""
+    needed = needed_gigabytes(parameters, size, beside)
+    if needed > free:
+        raise NoRoomError(
+            f"{title} needs about {needed:.1f} GB of memory, and {free:.1f} GB are free on {device}. Choose a smaller "
+            "model, or try again when there is more room; or have models computed on the CPU (DASHBOARD_DEVICE=cpu)."
         )
 
 

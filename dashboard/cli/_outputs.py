@@ -106,7 +106,7 @@ class Table:
                 f"{path} holds rows of {kinds[found.pairs]}, and these would be of {kinds[pairs]}. Nothing was "
                 "written; choose another --out."
             )
-        told = clash(found.head, runs.model, runs.fingerprint()) if content else ""
+        told = clash(found.head, runs.model, runs.fingerprint(), runs.dtype()) if content else ""
         if told:
             raise OutputError(f"{path} {told}. Nothing was written; choose another --out.")
         if found.size < len(content):

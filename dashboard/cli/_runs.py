@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboard.cli._steps import line_by_line
+from dashboard.contracts.precision import AUTO, FULL
 from dashboard.errors import DashboardError
 from dashboard.settings import Settings
 
@@ -81,14 +83,18 @@ class Runs:
 
     def key(self, text: str, text_pair: str | None = None) -> str:
         """The key of the run of a text or a pair."""
-        return self._request(text, text_pair).key(
-            self.fingerprint()
-        )  # rejects an invalid text before loading the model
+        request = self._request(text, text_pair)  # rejects an invalid text before the model is loaded
+        return replace(request, dtype=self.dtype()).key(self.fingerprint())
 
     def _request(self, text: str, text_pair: str | None) -> RunRequest:
         from dashboard.contracts.request import RunRequest
 
         return RunRequest(self.model, text, text_pair=text_pair, tokenizer=self.tokenizer)
+
+    def dtype(self) -> str:
+        """The numbers that the runs are computed in, loading the model if only that tells."""
+        asked = self._settings.asked_dtype
+        return self._load().dtype if asked == AUTO else asked or FULL
 
     def get(self, text: str, text_pair: str | None = None) -> tuple[ModelRun, bool]:
         """The run of a text or a pair, and whether it was computed now."""

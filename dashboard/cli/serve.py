@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
+from dashboard.cli._device import check_device
 from dashboard.cli._steps import EXIT_CODES_OF_SERVICES
 from dashboard.settings import Settings
 
@@ -33,4 +34,5 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
 
     names = ("host", "port", "public_path")
     chosen = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+    check_device(settings)
     return serve(replace(settings, **chosen), lambda line: print(line, flush=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from dashboard.cli._device import check_device
 from dashboard.cli._steps import EXIT_CODES_OF_SERVICES
 from dashboard.settings import Settings
 
@@ -26,6 +27,7 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
     from dashboard.jobs.supervisor import run_worker
     from dashboard.settings import make_folders
 
+    check_device(settings)
     make_folders(settings)
     run_worker(settings, parent=parsed.parent)
     return 0

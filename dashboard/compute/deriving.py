@@ -32,11 +32,17 @@ def compute(loaded: LoadedModel, run: ModelRun, request: DerivedRequest, progres
     """Compute a derived result with the model that made the run.
 
     Raises:
-        ModelError: `loaded` is another model. DashboardError: the run cannot have this result, or `progress` raised it.
+        ModelError: `loaded` is another model, or in other numbers. DashboardError: the run cannot have this result, or
+            `progress` raised it.
     """
     kind = check(run, request)
     if run.header.get("fingerprint") not in (None, loaded.fingerprint):
         raise ModelError(f"The files of {run.request.model} have changed since this run. Run the text again.")
+    if run.dtype != loaded.dtype:
+        raise ModelError(
+            f"This run was computed in {run.dtype}, and the model here computes in {loaded.dtype}. "
+            f'Give one that was loaded with dtype="{run.dtype}".'
+        )
     found = kind.compute(loaded, run, dict(request.parameters), progress or _silent)
     return Derived(request, found.arrays, found.facts)
 

@@ -9,6 +9,7 @@ import unicodedata
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
+from dashboard.contracts.precision import AUTO, BYTES, FULL
 from dashboard.errors import BadRequestError, BadTextError, EmptyTextError, TextTooLongError
 
 KEY_VERSION = 1  # version of how keys are made; never raised, since every stored run, link and list uses its key
@@ -48,6 +49,8 @@ class RunRequest:
         text_pair: the second text of a sentence pair, or None.
         options: how to capture the run.
         tokenizer: the name of the model whose tokenizer reads the text, for a model that has none; else None.
+        dtype: the numbers to compute in; None for float32. "auto" stands for what the worker decides, and is in no
+            run's request.
 
     Raises:
         EmptyTextError: the text is empty or only white space.
@@ -61,8 +64,15 @@ class RunRequest:
     text_pair: str | None = None
     options: CaptureOptions = field(default_factory=CaptureOptions)
     tokenizer: str | None = None
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
+        if self.dtype == FULL:
+            object.__setattr__(self, "dtype", None)
+        if self.dtype is not None and self.dtype not in (AUTO, *BYTES):
+            raise BadRequestError(
+                f"dtype is {str(self.dtype)[:40]!r}; give one of {', '.join(BYTES)}, or leave it out."
+            )
         if not isinstance(self.model, str) or not self.model or len(self.model) > LONGEST_NAME:
             raise BadRequestError("No model is chosen. Choose one of the listed models.")
         for name in ("revision", "text_pair"):
@@ -114,6 +124,7 @@ class RunRequest:
                 text_pair=raw.get("text_pair"),
                 options=CaptureOptions(**options),
                 tokenizer=raw.get("tokenizer"),
+                dtype=raw.get("dtype"),
             )
         except TypeError as error:
             raise BadRequestError(f"The request cannot be read: {error}. Reload the page and run again.") from error

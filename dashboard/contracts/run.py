@@ -50,6 +50,7 @@ from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest, read_be
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.memory import Memory
 from dashboard.contracts.model_info import ModelInfo, no_classes, no_predictions
+from dashboard.contracts.precision import device_of, dtype_of
 from dashboard.contracts.prediction import (
     PredictedPosition,
     Prediction,
@@ -138,6 +139,16 @@ class ModelRun:
     @property
     def header(self) -> dict[str, Any]:
         return dict(self._header)
+
+    @property
+    def dtype(self) -> str:
+        """The numbers that the model computed in ("bfloat16"); the arrays are float32 all the same."""
+        return dtype_of(self._header)
+
+    @property
+    def device(self) -> str:
+        """What it computed on: "cpu", "cuda (NVIDIA H200)"."""
+        return device_of(self._header)
 
     @property
     def text(self) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dashboard import __version__
+from dashboard.contracts.precision import mark_of, said_of
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.tokens import run_labels
@@ -80,7 +81,7 @@ def settings_of(view: View, options: Mapping[str, Any], run: ModelRun) -> dict[s
 
 def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
     model, request = run.model, run.request
-    unread = run.header.get("unread") or ()
+    unread, numbers = run.header.get("unread") or (), said_of(run.header)
     lent = () if request.tokenizer is None else (("Tokenizer of", request.tokenizer),)
     pair = () if request.text_pair is None else (("Second text", request.text_pair),)
     return (
@@ -89,6 +90,7 @@ def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
         *lent,
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
         *((("Weights not read", "; ".join(map(str, unread))),) if unread else ()),
+        *((("Computed in", numbers),) if numbers else ()),
         ("Text", run.text),
         *pair,
     )
@@ -149,7 +151,8 @@ def _previews(run: ModelRun) -> list[str]:
 def _who(run: ModelRun) -> str:
     revision = f", {revision_of(run)}" if revision_of(run) else ""
     weights = str(run.header.get("fingerprint") or "")[:12]
-    return f"{run.model.title} ({run.model.name}{revision})" + (f", weights {weights}" if weights else "")
+    parts = (f"weights {weights}" if weights else "", mark_of(run.header))
+    return ", ".join([f"{run.model.title} ({run.model.name}{revision})", *filter(None, parts)])
 
 
 def _when(run: ModelRun, now: datetime | None) -> str:

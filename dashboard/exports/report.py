@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from dashboard.contracts.precision import mark_of
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.exports.document import figure_part, page, provenance_part, table_part
@@ -163,7 +164,9 @@ def _surprisal(value: float) -> str:
 
 
 def _sizes(run: ModelRun) -> str:
-    return f"{len(run):,} tokens · {run.model.layers} layers × {run.model.heads} heads · {run.model.kind} model"
+    sizes = f"{len(run):,} tokens · {run.model.layers} layers × {run.model.heads} heads · {run.model.kind} model"
+    mark = mark_of(run.header)
+    return f"{sizes} · {mark}" if mark else sizes
 
 
 def _short(text: str, longest: int = 80) -> str:

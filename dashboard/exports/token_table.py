@@ -22,6 +22,7 @@ from types import MappingProxyType
 import numpy as np
 
 from dashboard.contracts.classes import ClassHead
+from dashboard.contracts.precision import FULL
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Cell, Column
@@ -32,6 +33,7 @@ from dashboard.figures.tokens import distinct, notes_of, run_labels, run_names, 
 from dashboard.store import upgrades
 
 UNRECORDED = "not recorded"
+COMPUTED = "Computed in"  # of rows in other numbers than float32
 NUMBERS = "Numbers"  # files of earlier versions lack this line in their header, and their rows hold the first numbers
 KEY = 64  # hex digits of a run's key in its rows: all of them, so that they can form a link
 COLUMNS = (
@@ -116,6 +118,7 @@ def head_of(run: ModelRun) -> str:
         ("Revision", revision_of(run) or HERE),
         *((("Tokenizer of", run.request.tokenizer),) if run.request.tokenizer else ()),
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or UNRECORDED)),
+        *(((COMPUTED, run.dtype),) if run.dtype != FULL else ()),
         ("Program", PROGRAM),
         (NUMBERS, str(run.header.get("numbers", upgrades.NUMBERS))),
         ("Rows", f"{WHAT[run.model.kind]}; inf: impossible, the model gives the token probability 0"),
@@ -243,13 +246,16 @@ def done_in(content: bytes) -> Done:
     return Done(frozenset(runs), len(text[:good].encode()), text[:body], OF_PAIRS[0].heading in headings)
 
 
-def clash(head: str, model: str, fingerprint: str) -> str:
-    """How rows of this model, these weights and this program would contradict a file's header, as a clause that
-    describes both; "" if they would not."""
+def clash(head: str, model: str, fingerprint: str, dtype: str = FULL) -> str:
+    """How rows of this model, these weights, this program and these numbers (`dtype`) would contradict a file's header,
+    as a clause that describes both; "" if they would not."""
     weights, found = "Weights (SHA-256)", dict(_ENTRY.findall(head))
     unknown = found.get(weights) == UNRECORDED
     wanted = {"Model": f"({model})", weights: UNRECORDED if unknown else fingerprint, "Program": PROGRAM}
     if all(found.get(name, "").endswith(_shown(value)) for name, value in wanted.items()):
+        theirs_in = found.get(COMPUTED, FULL)
+        if theirs_in != dtype:
+            return f"holds rows computed in {theirs_in}; these would be computed in {dtype}"
         if found.get(NUMBERS, "1") == str(upgrades.NUMBERS):
             return ""
         return "holds rows that another version of this program computed, some of them with other numbers than this one"

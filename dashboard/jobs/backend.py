@@ -131,16 +131,19 @@ class Health:
 
     Attributes:
         worker: "ready", "busy", "starting" or "none". models: which are loaded. queue: how many jobs wait.
-        message: what a worker reports about itself, or why there is none.
+        message: what a worker reports about itself, or why there is none. devices: what models are computed on, if that
+            is not the CPU.
     """
 
     worker: str
     models: tuple[str, ...] = ()
     queue: int = 0
     message: str = ""
+    devices: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"worker": self.worker, "models": list(self.models), "queue": self.queue, "message": self.message}
+        said = {"worker": self.worker, "models": list(self.models), "queue": self.queue, "message": self.message}
+        return said | ({"devices": list(self.devices)} if self.devices else {})
 
 
 def watched_as(watcher: str, key: str) -> str:

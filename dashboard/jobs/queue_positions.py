@@ -43,7 +43,8 @@ class QueuePositions:
         message = next((worker.message for worker in live if worker.message), "" if live else NO_WORKER)
         if word == "none" and self._roster.supervised():  # its worker died or froze, and is being replaced
             word, message = "starting", "Starting the worker"
-        return Health(word, models, len(self._ledger.board().waiting), message)
+        devices = tuple(sorted({worker.device for worker in live} - {""}))
+        return Health(word, models, len(self._ledger.board().waiting), message, devices)
 
     def _preparation_of(self, record: JobRecord) -> JobRecord | None:
         """Return the preparation that a job waits for."""

@@ -130,7 +130,8 @@ class SupervisorRecord(_Record):
 @dataclass(frozen=True)
 class WorkerRecord(_Record):
     """One worker process; `beat` is its last sign of life, `job` and `attempt` what it is doing, `host` where it runs,
-    `parent` the process id of its supervisor (0: none), `lane` which jobs it takes."""
+    `parent` the process id of its supervisor (0: none), `lane` which jobs it takes, `device` what its models compute on
+    ("" for the CPU)."""
 
     id: str
     pid: int
@@ -143,6 +144,7 @@ class WorkerRecord(_Record):
     message: str = ""
     parent: int = 0
     lane: Lane = "compute"
+    device: str = ""
 
 
 @dataclass(frozen=True)

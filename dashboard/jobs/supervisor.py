@@ -66,6 +66,7 @@ class _Slot:
     """A slot for one worker of a lane: its current worker, and how often its workers died before they were ready."""
 
     lane: Lane = "compute"
+    number: int = 0  # of its lane
     process: SpawnProcess | None = None
     worker: str = ""
     deaths: int = 0
@@ -87,8 +88,8 @@ class Supervisor:
         self._registries: dict[Lane, str] = {"compute": registry, "prepare": preparation}
         self._queue = JobQueue.from_settings(settings)
         self._spawn = multiprocessing.get_context("spawn")
-        self._slots = [_Slot() for _ in range(settings.workers)]
-        self._slots += [_Slot("prepare") for _ in range(settings.preparations)]
+        self._slots = [_Slot(number=number) for number in range(settings.workers)]
+        self._slots += [_Slot("prepare", number) for number in range(settings.preparations)]
         self._watch_at = self._beat_at = 0.0
         self._entered = False  # whether it counts as a supervisor
         self._given_up: list[SpawnProcess] = []  # processes that could not be ended
@@ -165,7 +166,7 @@ class Supervisor:
         before, slot.worker = slot.worker, uuid.uuid4().hex
         process = self._spawn.Process(
             target=work if slot.lane == "compute" else prepare_one,
-            args=(self._settings, slot.worker, os.getpid(), self._registries[slot.lane]),
+            args=(self._settings, slot.worker, os.getpid(), self._registries[slot.lane], slot.number),
             name="dashboard-worker",
             daemon=True,
         )

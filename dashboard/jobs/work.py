@@ -12,11 +12,12 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.precision import AUTO, BYTES, CPU, FULL
 from dashboard.contracts.request import RunRequest
 from dashboard.errors import DashboardError, NoRoomError, NotReadyError
 from dashboard.settings import Settings
@@ -63,6 +64,17 @@ class Registry:
     prepare: Callable[[Announce], None] | None = None
 
 
+def share_of(settings: Settings, number: int) -> Settings:
+    """Return the settings of one of several workers: with a GPU for each, as far as there are any; `number` counts the
+    workers from 0.
+    """
+    if settings.workers == 1 or settings.device == CPU:
+        return settings
+    from dashboard.capture.device import card_of
+
+    return replace(settings, device=card_of(settings.device, number))
+
+
 def registry(settings: Settings) -> Registry:
     """Return the worker's own registry: "capture" and "derive", around one set of resident models."""
     models = ResidentModels(settings)
@@ -75,17 +87,21 @@ def registry(settings: Settings) -> Registry:
     )
 
 
+_Wanted = tuple[str, str | None, str]  # a model's name, revision and numbers
+
+
 class ResidentModels:
     """The models that a worker keeps in memory; the least recently used is dropped first."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._loaded: OrderedDict[tuple[str, str | None], LoadedModel] = OrderedDict()
-        self._held: list[tuple[str, str | None]] = []  # in use by jobs that gave way: they stay
+        self._loaded: OrderedDict[_Wanted, LoadedModel] = OrderedDict()
+        self._held: list[_Wanted] = []  # in use by jobs that gave way: they stay
+        self._own: dict[_Wanted, str] = {}  # the numbers that "auto" led to
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for name, _revision in self._loaded))
+        return tuple(dict.fromkeys(name for name, _revision, _dtype in self._loaded))
 
     @property
     def weights_megabytes(self) -> float:
@@ -101,7 +117,7 @@ class ResidentModels:
         """Load the default model before anyone asks for it, and run it once: a first run takes three times as long."""
         name = self._settings.default_model
         try:
-            loaded = self._load(name, None, announce)
+            loaded = self._load((name, None, self._settings.asked_dtype or FULL), announce)
         except NotReadyError:
             log.info("model %s is made ready with its first run", name)
             announce(message="")
@@ -115,9 +131,9 @@ class ResidentModels:
         announce(message="")
 
     @contextlib.contextmanager
-    def held(self, name: str, revision: str | None) -> Iterator[None]:
+    def held(self, name: str, revision: str | None, dtype: str | None = None) -> Iterator[None]:
         """Keep this model in memory inside the block, whatever others need."""
-        self._held.append((name, revision))
+        self._held.append((name, revision, dtype or FULL))
         try:
             yield
         finally:
@@ -130,30 +146,37 @@ class ResidentModels:
         fingerprint: str | None,
         job_context: JobContext,
         tokenizer: str | None = None,
+        dtype: str | None = None,
     ) -> LoadedModel:
-        """Return a model, loading it unless it is here with these weights and this tokenizer."""
-        found = self._loaded.get((name, revision))
+        """Return a model, loading it unless it is here with these weights and this tokenizer.
+
+        Args:
+            tokenizer, dtype: as in `RunRequest`.
+        """
+        wanted = (name, revision, dtype or FULL)
+        here = (name, revision, self._own.get(wanted, dtype or FULL))
+        found = self._loaded.get(here)
         same = found is not None and found.tokenizer_of == tokenizer
         if found is not None and same and (not fingerprint or found.fingerprint == fingerprint):
-            self._loaded.move_to_end((name, revision))
+            self._loaded.move_to_end(here)
             return found
         from dashboard.catalog.catalog import title_of
 
         job_context.progress(Progress("load", 0, 0, f"Loading {title_of(name)}"))
         job_context.announce(state="loading")
         try:
-            return self._load(name, revision, job_context.announce, job_context.progress, tokenizer)
+            return self._load(wanted, job_context.announce, job_context.progress, tokenizer)
         finally:
             job_context.announce(state="busy", message="")
 
     def _load(
         self,
-        name: str,
-        revision: str | None,
+        wanted: _Wanted,
         announce: Announce,
         progress: OnProgress | None = None,
         tokenizer: str | None = None,
     ) -> LoadedModel:
+        name, revision, dtype = wanted
         from dashboard.catalog.catalog import title_of
 
         announce(message=f"Loading {title_of(name)}")  # announce before importing torch, which takes seconds
@@ -162,7 +185,7 @@ class ResidentModels:
         from dashboard.capture.loader import load_model
 
         torch.set_num_threads(self._settings.worker_threads)
-        self._loaded.pop((name, revision), None)
+        self._loaded.pop((name, revision, self._own.get(wanted, dtype)), None)
         while len(self._loaded) >= self._settings.resident_models and self._leave():
             pass
         announce(models=self.names)
@@ -177,6 +200,7 @@ class ResidentModels:
                     folders=False,
                     brings=False,
                     tokenizer=tokenizer,
+                    dtype=dtype,
                 )
                 break
             except NoRoomError as error:
@@ -184,26 +208,34 @@ class ResidentModels:
                     raise CrowdedError if self._held else error from error
                 announce(models=self.names)
         log.info("model %s ready in %.1f s", name, time.perf_counter() - start)
-        self._loaded[name, revision] = loaded
+        if dtype == AUTO:
+            self._own[wanted] = loaded.dtype
+        here = (name, revision, loaded.dtype)
+        self._loaded[here] = loaded
         while len(self._loaded) > 1 and self._gigabytes() > self._settings.worker_gigabytes:
-            if not self._leave(but=(name, revision)):
-                del self._loaded[name, revision]
+            if not self._leave(but=here):
+                del self._loaded[here]
                 raise CrowdedError
-        announce(models=self.names)
+        announce(models=self.names, device="" if loaded.device == CPU else loaded.device)
         return loaded
 
     def _gigabytes(self) -> float:
+        """The computer's memory that the models take; a card has its own."""
         from dashboard.catalog.memory import needed_gigabytes
 
-        return sum(needed_gigabytes(loaded.info.parameters) for loaded in self._loaded.values())
+        here = (loaded for loaded in self._loaded.values() if not loaded.device.startswith("cuda"))
+        return sum(needed_gigabytes(loaded.info.parameters, BYTES[loaded.dtype]) for loaded in here)
 
-    def _leave(self, but: tuple[str, str | None] | None = None) -> bool:
+    def _leave(self, but: _Wanted | None = None) -> bool:
         """Drop the least recently used model that is not held; return False if there is none."""
         found = next((one for one in self._loaded if one not in self._held and one != but), None)
         if found is None:
             return False
         del self._loaded[found]
         gc.collect()  # free the memory before the next one needs it
+        from dashboard.capture.device import free_unused
+
+        free_unused()
         log.info("model %s leaves the memory", found[0])
         return True
 
@@ -214,7 +246,9 @@ def capture(payload: Mapping[str, Any], job_context: JobContext, models: Residen
     A run stored by an earlier version is computed again.
     """
     request = RunRequest.from_json(payload.get("request"))
-    loaded = models.get(request.model, request.revision, payload.get("fingerprint"), job_context, request.tokenizer)
+    lent, weights = request.tokenizer, payload.get("fingerprint")
+    loaded = models.get(request.model, request.revision, weights, job_context, lent, request.dtype)
+    request = replace(request, dtype=loaded.asked_dtype)
     key = request.key(loaded.fingerprint)
     if job_context.store.is_current(key):
         return key
@@ -244,9 +278,10 @@ def derive(payload: Mapping[str, Any], job_context: JobContext, models: Resident
     if job_context.store.derived(asked, run.stamp) is not None:
         return asked.name
     kind, request = check(run, asked), run.request  # before a model is loaded
-    loaded = models.get(request.model, request.revision, run.header.get("fingerprint"), job_context, request.tokenizer)
+    lent, weights = request.tokenizer, run.header.get("fingerprint")
+    loaded = models.get(request.model, request.revision, weights, job_context, lent, request.dtype)
     if kind.gives_way:
-        with models.held(request.model, request.revision):
+        with models.held(request.model, request.revision, request.dtype):
             found = compute(loaded, run, asked, _giving_way(job_context))
     else:
         found = compute(loaded, run, asked, job_context.progress)

@@ -28,7 +28,7 @@ from dashboard.errors import (
 from dashboard.jobs.failure import CANCELLED, JobFailure, is_result, new_number, where_noted
 from dashboard.jobs.queue import JobQueue
 from dashboard.jobs.records import Claim, WorkerRecord
-from dashboard.jobs.work import CrowdedError, JobContext, Registry
+from dashboard.jobs.work import CrowdedError, JobContext, Registry, share_of
 from dashboard.jobs.workers import this_host
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -55,15 +55,15 @@ NO_MEMORY_FOR_RESULT = (
 )
 
 
-def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_REGISTRY) -> None:
+def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_REGISTRY, number: int = 0) -> None:
     """Run a worker process (its main function).
 
     Args:
         settings: the server's. worker: its id in the table of workers, where its supervisor has entered it.
         parent: process id of the supervisor; the worker ends with it.
-        registry_name: "module:function" that makes the `Registry` of `settings`.
+        registry_name: "module:function" that makes the `Registry` of `settings`. number: which of the workers it is.
     """
-    bench = _set_up(settings, worker, parent, registry_name, "compute")
+    bench = _set_up(settings, worker, parent, registry_name, "compute", number)
     bench.presence.announce(state="idle", message=_prepare(bench.registry, bench.presence))
     while True:
         claim = insist(lambda: bench.queue.claim(worker))
@@ -74,7 +74,9 @@ def work(settings: Settings, worker: str, parent: int, registry_name: str = OWN_
                 _attend(claim, bench)
 
 
-def prepare_one(settings: Settings, worker: str, parent: int, registry_name: str = OWN_PREPARATION) -> None:
+def prepare_one(
+    settings: Settings, worker: str, parent: int, registry_name: str = OWN_PREPARATION, _number: int = 0
+) -> None:
     """Run a process that does one preparation, if one waits, and ends (its main function): if a connection or a disk
     hangs, nothing else hangs with it. The arguments are those of `work`.
     """
@@ -97,7 +99,7 @@ class _Bench:
     presence: Presence
 
 
-def _set_up(settings: Settings, worker: str, parent: int, registry_name: str, lane: Lane) -> _Bench:
+def _set_up(settings: Settings, worker: str, parent: int, registry_name: str, lane: Lane, number: int = 0) -> _Bench:
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
@@ -106,6 +108,8 @@ def _set_up(settings: Settings, worker: str, parent: int, registry_name: str, la
     presence = Presence(queue, worker, lane)
     threading.Thread(target=_beat, args=(presence, parent), name="heartbeat", daemon=True).start()
     module, _, function = registry_name.partition(":")
+    if lane == "compute":
+        settings = share_of(settings, number)
     registry: Registry = getattr(importlib.import_module(module), function)(settings)
     return _Bench(worker, queue, store, registry, presence)
 

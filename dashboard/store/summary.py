@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dashboard.contracts.precision import mark_of
+
 PREVIEW = 120  # characters of the text
 
 
@@ -15,7 +17,8 @@ PREVIEW = 120  # characters of the text
 class RunSummary:
     """One line of a list of saved runs; times are seconds since 1970.
 
-    `text`, and `pair`, the second text of a pair ("" if there is none), have their white space collapsed.
+    `title` is the model's, with the numbers of a run in others than float32. `text`, and `pair`, the second of a pair
+    ("" if there is none), have their white space collapsed.
     """
 
     key: str
@@ -36,7 +39,7 @@ class RunSummary:
         return cls(
             key=key,
             model=model["name"],
-            title=model["title"],
+            title=", ".join(part for part in (model["title"], mark_of(header)) if part),
             text=text,
             tokens=len(next(iter(header["tokens"].values()))),
             bytes=status.st_size,

@@ -11,6 +11,7 @@ import numpy as np
 from dashboard import __version__
 from dashboard.analysis.attention import head_tags
 from dashboard.catalog.examples import Example, example_for
+from dashboard.contracts.precision import AUTO, mark_of
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import LOCATION, Selection, apart
@@ -21,11 +22,12 @@ from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 LONGEST_DIFF = 256  # tokens of an edit that are compared one by one; the cost grows with the product of the two lengths
 
 
-def describe_run(run: ModelRun) -> dict[str, Any]:
+def describe_run(run: ModelRun, form_dtype: str | None = None) -> dict[str, Any]:
     """Tokens, sizes and head patterns as JSON: about 40 bytes a token.
 
     `stamp` distinguishes this capture of the run from another. `outdated` lists what the program computes differently
-    today; `plain` says whether the page's form can request the run.
+    today; `plain` says whether the page's form can request the run: `form_dtype` is the `dtype` of its requests.
+    `numbers` marks a run in others than float32.
     """
     surprisal = run.surprisal
     return {
@@ -59,14 +61,18 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
         "stamp": run.stamp,
         "outdated": list(run.outdated),
         "tokenizer": run.request.tokenizer,
-        "plain": run.request == _as_the_form_asks(run.request),
+        "plain": _is_plain(run, form_dtype),
+        "numbers": mark_of(run.header) or None,
         "file": run.file,
     }
 
 
-def _as_the_form_asks(request: RunRequest) -> RunRequest:
-    """The request that the page's form makes of the same texts, model and tokenizer."""
-    return RunRequest(request.model, request.text, text_pair=request.text_pair, tokenizer=request.tokenizer)
+def _is_plain(run: ModelRun, form_dtype: str | None) -> bool:
+    """Whether the run's request is one that the page's form makes."""
+    request = run.request
+    dtype = request.dtype if form_dtype == AUTO else form_dtype
+    form = RunRequest(request.model, run.text, text_pair=request.text_pair, tokenizer=request.tokenizer, dtype=dtype)
+    return request == form
 
 
 def _classes(run: ModelRun) -> dict[str, Any] | None:

@@ -71,8 +71,9 @@ def _submit(app: Dash, services: Services) -> None:
         prevent_initial_call=True,
     )
     def submit(clicks: int, model: str, text: str, text_pair: str | None, tokenizer: object) -> JobSpec:
-        lent = needed_tokenizer(services.catalog, model, tokenizer)
-        request = RunRequest(model, text, text_pair=second_of(services, model, text_pair), tokenizer=lent)
+        lent, dtype = needed_tokenizer(services.catalog, model, tokenizer), services.settings.asked_dtype
+        second = second_of(services, model, text_pair)
+        request = RunRequest(model, text, text_pair=second, tokenizer=lent, dtype=dtype)
         check_tokens(services, request)
         return capture_job(services, request)
 
@@ -204,7 +205,8 @@ def _from_submit(services: Services, views: Sequence[View], submitted: dict[str,
             selection = None  # the previous run is no longer in the store, so there is nothing to carry over
     options: dict[str, Any] | None = {} if opened_example(run, before) else None  # examples use default options
     opens = opening_tabs(views, run)
-    return {**describe_run(run), "start": start_of(run, before, selection), "options": options, "opens": opens}
+    info = describe_run(run, services.settings.asked_dtype)
+    return {**info, "start": start_of(run, before, selection), "options": options, "opens": opens}
 
 
 def _from_address(services: Services, views: Sequence[View], address: object) -> dict[str, Any]:
@@ -222,7 +224,7 @@ def _from_address(services: Services, views: Sequence[View], address: object) ->
     options, unknown = options_in({**opens, **address}, views)
     start, problem = apart({**start_of(run, None, None), **found}), " ".join([*problems, *unknown]) or None
     told = {"options": options, "opens": opens, "problem": problem, "opened": True, "via": via}
-    return {**describe_run(run), "start": start, **told}
+    return {**describe_run(run, services.settings.asked_dtype), "start": start, **told}
 
 
 class _InBrowser:

@@ -139,7 +139,7 @@ def _header(settings: Settings, entries: Sequence[ModelCard], embedded: bool, to
     chosen = settings.default_model if settings.default_model in names else names[0]
     picker = dcc.Dropdown(
         id=ids.MODEL,
-        options=[line_of(entry) for entry in entries],
+        options=[line_of(entry, settings) for entry in entries],
         value=chosen,
         clearable=False,
         searchable=True,

@@ -10,6 +10,7 @@ from dash import html
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.model_card import ModelCard
 from dashboard.components.markup import unparted
+from dashboard.contracts.precision import words_of
 from dashboard.contracts.stored_weights import why_stored
 from dashboard.errors import DashboardError, without_paths
 from dashboard.settings import Settings
@@ -21,7 +22,7 @@ def known_model(catalog: Catalog, name: str, settings: Settings) -> dict[str, An
         card = catalog.get(name)
     except DashboardError:
         return None
-    return {"line": line_of(card), "facts": facts_of(card, settings)}
+    return {"line": line_of(card, settings), "facts": facts_of(card, settings)}
 
 
 def facts_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
@@ -56,10 +57,11 @@ def lenders(cards: Iterable[ModelCard]) -> list[dict[str, str]]:
     ]
 
 
-def line_of(card: ModelCard) -> dict[str, Any]:
+def line_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
     """One line of the picker; a model that cannot be run is listed with the reason and is disabled, and an adapter is
-    marked as one of the model above it."""
-    words: list[Any] = [html.B(card.title, dir="auto"), html.Span(model_words(card), className="detail")]
+    marked as one of the model above it. Says what models are computed on, and in, where the settings do."""
+    detail = " · ".join(part for part in (words_of(settings.device, settings.dtype), model_words(card)) if part)
+    words: list[Any] = [html.B(card.title, dir="auto"), html.Span(detail, className="detail")]
     if card.refusal or card.note:
         note = without_paths(f"not supported: {card.refusal}" if card.refusal else card.note)
         words.append(html.Span(unparted(note), className="model-note"))

@@ -191,7 +191,8 @@ def _watch(process_group: ProcessGroup) -> int:
                 )
             if health and health.get("worker") == "ready":
                 ready = True
-                process_group.say(f"Model ready: {', '.join(health.get('models') or [])}")
+                on = "".join(f", on {device}" for device in health.get("devices") or [])
+                process_group.say(f"Model ready: {', '.join(health.get('models') or [])}{on}")
             if not up and time.monotonic() - started > PATIENCE:
                 process_group.say(f"The page did not come up within {PATIENCE:.0f} s. The messages above say why.")
                 return 1

@@ -1,13 +1,15 @@
-"""Runs with values that are not finite, impossible tokens and right-to-left tokens, as the page shows them."""
+"""Runs whose values are not finite, or rounded; impossible and right-to-left tokens, as the page shows them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from tests.support.person import Person
 from tests.support.server import Server
@@ -116,3 +118,17 @@ def test_right_to_left_tokens_keep_numbers_and_neighbours_in_their_order(person:
         places = person.page.evaluate(order, css)
         assert len(places) > 3
         assert [(line, left) for line, left in places] == sorted((line, left) for line, left in places), css
+
+
+def test_a_run_in_fewer_digits_is_marked_above_its_tokens(person: Person, server: Server, causal: ModelRun) -> None:
+    header, arrays = make_parts("causal", model="smollm2-135m", text="Rounded.")
+    request = {**header["request"], "dtype": "bfloat16"}
+    key = RunRequest.from_json(request).key("rounded")
+    server.store.save(key, {**header, "key": key, "request": request, "dtype": "bfloat16"}, arrays)
+    caption = person.at("strip-caption")
+    person.open_run(server.store.open(key))
+    expect(caption).to_have_text(re.compile("^computed in bfloat16 · "))
+    person.open_run(causal)
+    expect(caption).to_be_visible()
+    expect(caption).not_to_contain_text("computed in")
+    server.store.delete(key)

@@ -119,7 +119,8 @@ class Loader:
     def __call__(self, name: str, **_how: Any) -> Any:
         if len(self.models.names) >= self.room:
             raise NoRoomError("No room.")
-        return SimpleNamespace(fingerprint=name, tokenizer_of=None, info=SimpleNamespace(parameters=10**9))
+        info = SimpleNamespace(parameters=10**9)
+        return SimpleNamespace(fingerprint=name, tokenizer_of=None, info=info, dtype="float32", device="cpu")
 
 
 @pytest.fixture

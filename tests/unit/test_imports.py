@@ -30,7 +30,7 @@ DISK = (
 RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
     "errors": (),
     "system": (),
-    "settings": ("system", *BASE),
+    "settings": ("system", "contracts.precision", *BASE),
     "contracts": RUNS,
     "analysis": ("analysis", *RUNS),
     "store": ("store", *GROUND),

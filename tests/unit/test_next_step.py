@@ -54,6 +54,7 @@ SAID_ELSEWHERE = {
     "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",
     "jobs/backend.py: raw['error']": "another error of this list, as it was kept",
     "cli/_steps.py: error": "another error of this list",
+    "cli/_device.py: said": "that of find_device in capture/device.py, from another process",
     "contracts/run.py: "
     "self.without_predictions": "no fault, but what the model is; a card says it in place of its figure",
     "contracts/run.py: self.without_classes": "the same",

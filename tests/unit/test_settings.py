@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.contracts.precision import words_of
 from dashboard.errors import SettingsError
 from dashboard.settings import Settings, environ_name
 
@@ -24,6 +25,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "str": ("x", "x"),
     "tuple[Path, ...]": ("/a b:~/c", (Path("/a b"), Path.home() / "c")),
 }
+NAMED = {"public_path": ("/x/", "/x/"), "device": ("cuda:1", "cuda:1"), "dtype": ("bfloat16", "bfloat16")}
 
 
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
@@ -53,11 +55,7 @@ def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field
 
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
 def test_every_setting_is_read_from_its_environment_name(item: dataclasses.Field[Any]) -> None:
-    raw, value = (
-        ("/x/", "/x/")
-        if item.name == "public_path"
-        else SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
-    )
+    raw, value = NAMED.get(item.name) or SAMPLES.get(str(item.type), ("/some/folder", Path("/some/folder")))
     assert getattr(Settings.from_env({environ_name(item): raw}), item.name) == value
 
 
@@ -121,6 +119,10 @@ def test_the_environment_given_to_a_child_makes_the_same_settings() -> None:
         ("DASHBOARD_JOB_SECONDS", "-1"),
         ("DASHBOARD_WORKERS", "0"),
         ("DASHBOARD_WORKERS", "-2"),
+        ("DASHBOARD_DEVICE", "gpu"),
+        ("DASHBOARD_DEVICE", "cuda:x"),
+        ("DASHBOARD_DTYPE", "float64"),
+        ("DASHBOARD_DTYPE", "half"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(name: str, raw: str) -> None:
@@ -151,3 +153,30 @@ def test_a_home_folder_is_expanded() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "asked", "size", "words"),
+    [
+        ("cpu", "auto", None, 4, ""),
+        ("cpu", "float32", None, 4, ""),
+        ("cpu", "bfloat16", "bfloat16", 2, "in bfloat16"),
+        ("cuda", "auto", "auto", 2, "on cuda"),
+        ("cuda:1", "float32", None, 4, "on cuda:1"),
+        ("mps", "float16", "float16", 2, "on mps in float16"),
+        ("auto", "auto", "auto", 2, "on a GPU if there is one"),
+    ],
+)
+def test_the_numbers_of_requests_follow_from_device_and_dtype(
+    device: str, dtype: str, asked: str | None, size: int, words: str
+) -> None:
+    """On a GPU, only the worker knows the numbers of the model's own files."""
+    settings = Settings.from_env({"DASHBOARD_DEVICE": device, "DASHBOARD_DTYPE": dtype})
+    assert (settings.asked_dtype, settings.weight_bytes, words_of(device, dtype)) == (asked, size, words)
+
+
+def test_a_device_and_numbers_that_are_none_are_refused_with_the_choices() -> None:
+    with pytest.raises(SettingsError, match="DASHBOARD_DEVICE is 'gpu'; choose auto, cpu, cuda or mps"):
+        Settings(device="gpu")
+    with pytest.raises(SettingsError, match="DASHBOARD_DTYPE is 'half'; choose auto, float32, bfloat16 or float16"):
+        Settings(dtype="half")

@@ -74,7 +74,7 @@ def test_an_adapter_is_listed_below_its_base_as_what_it_makes_of_it(settings: Se
         "its base other is not here: put its folder, called other, below"
         in card(settings, "folder:models/nowhere").refusal
     )
-    assert (line_of(found)["label"].className, line_of(whole)["label"].className) == (
+    assert tuple(line_of(one, settings)["label"].className for one in (found, whole)) == (
         "model-option adapter",
         "model-option",
     )

@@ -62,7 +62,7 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
         ),
         *("catalog.beyond.LONGEST", "catalog.description.LONGEST_LINE", "catalog.foreign.LONGEST_SHOWN"),
         *("views.hidden_states.layers.MOST_THIN", "views.tables.LONGEST_IN_HEADING"),
-        *("figures.class_marks.LONGEST", "figures.classes.LONGEST"),
+        *("figures.class_marks.LONGEST", "figures.classes.LONGEST", "contracts.precision.LONGEST_DEVICE"),
     ),
     "where a scale of colours ends": ("exports.report.MOST_SURPRISAL",),
     "how much is remembered; what is not is looked up again": (

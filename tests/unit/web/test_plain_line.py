@@ -310,7 +310,7 @@ def test_the_list_of_models_names_no_folder() -> None:
     entry = ModelCard(
         "folder:mine/x", "x", "causal", 1, 1, 1, 1, False, None, "", source="folder", refusal="no file “/srv/a b/c”"
     )
-    assert "/srv" not in str(line_of(entry))
+    assert "/srv" not in str(line_of(entry, Settings()))
     assert facts_of(entry, Settings())["refusal"] == "no file “…/c”"
 
 

@@ -26,8 +26,7 @@ NO_FILE = (
 )
 NO_ACCESS = (
     "The server may not read or write one of its files. Nothing is lost. Look into the server's log for its name (or "
-    "ask whoever "
-    "keeps this server), and give the server access to it."
+    "ask whoever runs this server), and give the server access to it."
 )
 NO_LONGER_THERE = (
     "A file or folder of the server is no longer there. Try again; if it keeps happening, look into the server's log "

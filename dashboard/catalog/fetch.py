@@ -14,6 +14,7 @@ from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
 from dashboard.catalog.disk import make_room
 from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_FILES, has_weights
 from dashboard.catalog.folders import PREFIX, folder_model
+from dashboard.catalog.foreign import shown
 from dashboard.catalog.gguf_files import convert_once, converted_folder, is_ready
 from dashboard.catalog.hub import cached_snapshot, find_cached, is_hub_id, listed_model, repository_of
 from dashboard.catalog.memory import BYTES_A_WEIGHT, check_bound, check_room
@@ -86,11 +87,14 @@ def resolve_folder(
         raise ModelNotFoundError(f"{bundled.title} is not in “{settings.models_folder}” yet. {how}")
     if isinstance(name, str) and name.startswith(PREFIX):
         return _local(folder_model(name, settings).path, settings, tell, brings)
-    path = Path(name).expanduser()
-    if folders and (_is_path(name) or _holds_model(path) or (path.suffix == ".gguf" and path.is_file())):
-        return _local(path, settings, tell, brings)
+    if folders:
+        path = Path(name).expanduser()
+        if _is_path(name) or _holds_model(path) or (path.suffix == ".gguf" and path.is_file()):
+            return _local(path, settings, tell, brings)
     if not is_hub_id(str(name)):
-        raise ModelNotFoundError(f"“{name}” is neither a model's name nor a folder. Choose one of the listed models.")
+        raise ModelNotFoundError(
+            f"“{shown(str(name), 200)}” is neither a model's name nor a folder. Choose one of the listed models."
+        )
     listed = listed_model(str(name))
     cached = cached_snapshot(str(name), revision) or (find_cached(listed, revision) if listed else None)
     if cached is None and not brings:

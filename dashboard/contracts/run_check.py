@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
+from dashboard.contracts.classes import ENDS, ClassHead
 from dashboard.contracts.finite import NotFinite
 from dashboard.contracts.model_info import ModelInfo
 from dashboard.contracts.prediction import texts_of
-from dashboard.contracts.request import MOST_CANDIDATES
+from dashboard.contracts.request import LONGEST_NAME, MOST_CANDIDATES
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import THUMBNAIL, Attention, Stream
-from dashboard.contracts.token import NO_SEGMENT, Token
+from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import RunShapeError
 
 MOST_HEADS = 20_000  # layers × heads; the largest models have some 16,000
@@ -45,8 +46,7 @@ def check_run(run: ModelRun) -> None:
     """
     try:
         _check_header(run)
-        expected = dict(_expected(run))
-        for name, (dtype, shape) in expected.items():
+        for name, (dtype, shape) in _expected(run):  # one that is named twice must be what both say
             if name in run.arrays:
                 _check_array(name, run.arrays[name], dtype, shape)
         _check_widths(run)
@@ -86,8 +86,19 @@ def _check_header(run: ModelRun) -> None:
             _check_fields(f"{kind} recipe {layer}", ScoreRecipe(**row), ScoreRecipe)
     for name in WORDS:
         _require(header.get(name) is None or isinstance(header[name], str), f"“{name}” is no text")
+    unread = header.get("unread", [])
+    _require(isinstance(unread, list) and all(isinstance(line, str) for line in unread), "“unread” is no list of texts")
+    _require(len(run.request.revision or "") <= LONGEST_NAME, "its revision has too long a name")
+    if run.class_head is not None:
+        _check_classes(run.class_head, run)
     if header.get("not_finite") is not None:
         _check_fields("not_finite", NotFinite(**header["not_finite"]), NotFinite)
+
+
+def _check_classes(head: ClassHead, run: ModelRun) -> None:
+    """The head belongs to a classifier, and one that answers questions has a start and an end as probabilities."""
+    _require(run.is_classifier and run.model.kind == "encoder", "a model that is no classifier has classes")
+    _require(head.of != "answer" or (head.labels, head.scale) == (ENDS, "softmax"), "an answer has other ends")
 
 
 def _check_fields(what: str, value: object, kind: type) -> None:
@@ -180,7 +191,11 @@ def _check_widths(run: ModelRun) -> None:
         widths = {array.shape[1] for array in states}
         _require(widths == {run.model.hidden_size}, f"hidden states have the widths {sorted(widths)[:5]}")
         if stream.has("segments"):
-            _require(bool(np.isin(stream.segments, (NO_SEGMENT, 0, 1)).all()), "a token belongs to a third text")
+            first = len(run.text) if len(run.texts) > 1 else None
+            _require(
+                np.array_equal(stream.segments, segments_of(stream.tokens, first)),
+                "tokens are not of the text they name",
+            )
     for attention in run.attentions.values():
         _check_weights(attention)
 

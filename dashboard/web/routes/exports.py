@@ -142,8 +142,7 @@ def _write(made: ExportFile, run: ModelRun, kind: RunFormat, attention: bool) ->
         if problem is not None and is_full_disk(problem):
             raise NoSpaceError(
                 f"The file could not be written ({problem.strerror}). Free some space on the server's disk (or ask "
-                f"whoever "
-                "keeps this server), and export again."
+                "whoever runs this server), and export again."
             ) from error
         if problem is None or problem is error:
             raise

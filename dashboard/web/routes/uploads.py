@@ -63,7 +63,7 @@ def _check(settings: Settings) -> None:
     """Raise for a request that is not from this server's own page, or for a file that is not taken."""
     if not settings.upload_megabytes:
         raise ForbiddenError(
-            "This server takes no run files. Open it in a notebook (open_run), or ask whoever keeps the server."
+            "This server takes no run files. Open it in a notebook (open_run), or ask whoever runs this server."
         )
     if not from_own_page(dict(request.headers), request.host):
         raise ForbiddenError("This did not come from this server's own page. Reload the page.")

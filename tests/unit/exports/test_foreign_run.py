@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboard.contracts.classes import ClassHead
+from dashboard.contracts.classes import ClassesOf, ClassHead
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_check import check_run, unknown_arrays
@@ -21,7 +21,7 @@ from dashboard.exports.foreign_run import read_foreign
 from dashboard.exports.run_files import save_run
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
-from tests.support.synthetic import make_run
+from tests.support.synthetic import make_classifier, make_run
 
 KEY = "ab" * 32
 
@@ -116,6 +116,10 @@ def set_in(row: int, field: int, value: Any) -> dict[str, Any]:
     return tokens(lambda rows: rows[row].__setitem__(field, value))
 
 
+def recipes(**fields: Any) -> dict[str, Any]:
+    return {"recipes": {"decoder": [{**row, **fields} for row in whole().header["recipes"]["decoder"]]}}
+
+
 FORGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a title that is a list": (model(title=["x"]), {}),
     "a size that is a text": (model(vocabulary="20"), {}),
@@ -137,10 +141,13 @@ FORGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "scores of one layer": ({}, {"decoder/scores/first": np.zeros((1, 2), np.float32)}),
     "thumbnails of another size": ({}, {"decoder/thumbnails": np.zeros((2, 2, 6, 5), np.uint8)}),
     "a token of a third text": ({}, {"decoder/segments": np.full(6, 2, np.int8)}),
-    "classes of another number": (
-        {"classes": {"of": "text", "scale": "softmax", "labels": ["a", "b"]}},
-        {"decoder/class_logits": np.zeros(3, np.float32)},
-    ),
+    "a token of a second text, where there is one": ({}, {"decoder/segments": np.ones(6, np.int8)}),
+    "a bias that is another array": (recipes(bias="received"), {}),
+    "weights that are another array": (recipes(stored="received"), {}),
+    "unread weights without a name": ({"unread": [7]}, {}),
+    "unread weights that are a number": ({"unread": 7}, {}),
+    "a revision without an end": ({"request": {**whole().header["request"], "revision": "r" * 2_000}}, {}),
+    "classes of a model that is no classifier": ({"classes": {"of": "text", "scale": "softmax", "labels": ["a"]}}, {}),
     "classes of no head": ({"classes": {"of": "moods"}}, {}),
     "predictions without ranks": ({}, {"given/actual_rank": None}),
     "a prediction of an unknown token": ({}, {"given/top_ids": np.full((6, 5), 999, np.int32)}),
@@ -167,6 +174,22 @@ def test_what_the_file_does_not_bear_out_is_refused(tmp_path: Path, forged: str)
     with pytest.raises((RunShapeError, BadRequestError)) as caught:
         read(written(tmp_path / "forged.npz", *FORGED[forged]))
     assert "again" in str(caught.value) or "Choose" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("of", "classes", "words"),
+    [
+        ("answer", {"labels": ["a"]}, "other ends"),
+        ("answer", {"scale": "none"}, "other ends"),
+        ("text", {"labels": ["a", "b"]}, "class_logits” is float32"),
+    ],
+)
+def test_classes_that_the_head_does_not_give_are_refused(of: ClassesOf, classes: dict[str, Any], words: str) -> None:
+    run = make_classifier(of)
+    check_run(run)
+    forged = ModelRun({**run.header, "classes": {**run.header["classes"], **classes}}, run.arrays)
+    with pytest.raises(RunShapeError, match=words):
+        check_run(forged)
 
 
 def stored() -> ModelRun:

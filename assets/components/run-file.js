@@ -55,7 +55,7 @@
       say("");
       window.dash_clientside.set_props("recent-dialog", { is_open: false });
       app.history.open(run);
-      const without = left.length ? ` Not taken over: ${left.join("; ")}.` : "";
+      const without = left.length ? ` Not imported: ${left.join("; ")}.` : "";
       const count = tokens === 1 ? "1 token" : `${tokens.toLocaleString("en")} tokens`;
       const text = `${name}, ${count}: shown as it was saved, not computed here.${without}`;
       app.notify({ lead: "Opened from a file.", text, plain: true });

@@ -1,7 +1,7 @@
 """A model run: what one model did with one text, as an immutable value of numpy arrays.
 
-Axis words are those of docs/glossary.md. Arrays are read lazily from the run's mapping, so that opening a run costs
-little whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind of attention
+docs/glossary.md defines the axes. Arrays are read lazily from the run's mapping, so that opening a run costs little
+whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind of attention
 ("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tokens, d hidden width, H heads, H_kv key heads:
 
     STREAM/hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face
@@ -213,7 +213,7 @@ class ModelRun:
             check(name, value, counts[name])
 
     def recipe(self, layer: int) -> ScoreRecipe:
-        """Return how `layer` of the main stream makes weights from query and key."""
+        """Return how `layer` of the main stream computes weights from query and key."""
         return self.attention_of().recipe(layer)
 
     def attention(self, layer: int, head: int, kind: str | None = None) -> np.ndarray:
@@ -244,7 +244,7 @@ class ModelRun:
     def not_finite(self) -> NotFinite | None:
         """Where non-finite values begin; None if all are finite.
 
-        Read from the header, or for older runs from the arrays.
+        They come from the header, or for older runs from the arrays.
         """
         known = self._header.get("not_finite")
         if known is not None:
@@ -360,7 +360,7 @@ class ModelRun:
         return read_prediction(self.arrays, self._texts, position, self._predicted(position, mode), k)
 
     def check_current(self) -> None:
-        """Raise `MissingArrayError` if what is computed now would not fit with what the run holds."""
+        """Raise `MissingArrayError` if newly computed arrays would not match those of the run."""
         if self.outdated:
             raise MissingArrayError(
                 "An earlier version of this program computed this run and did not store this result. Run the text "

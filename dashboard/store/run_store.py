@@ -247,7 +247,7 @@ class RunStore:
             self._close_gone()
 
     def summary(self, key: str) -> RunSummary | None:
-        """Return the line of one run, without counting as a use; None if it is not here."""
+        """Return the description of one run, without counting as a use; None if it is not here."""
         try:
             return self._summary(key, self._path(key).stat()) if is_run_key(key) else None
         except (OSError, RunNotFoundError):

@@ -32,7 +32,7 @@ def labels(context: Context, head: ClassHead, scores: tuple[ClassScore, ...], fi
     made: Sentence = {
         "softmax": ["They come from the ", term("logits", "logit"), " and add up to 100\u00a0%."],
         "sigmoid": ["Each comes from its own ", term("logit"), "; several can apply, or none."],
-        "none": ["It is the ", term("logit"), " itself; what it stands for, the model’s author decided."],
+        "none": ["It is the ", term("logit"), " itself; the model’s author decided what it stands for."],
     }[head.scale]
     return reads, says, made
 
@@ -42,7 +42,7 @@ def answer(run: ModelRun, token: int) -> Explanation:
     reads: Sentence = [
         "The ",
         term("classification head"),
-        " says how likely the answer starts, and ends, at each token.",
+        " says how likely the answer is to start, and to end, at each token.",
     ]
     shares = run.class_probabilities
     if shares is None or not np.isfinite(shares).all():

@@ -270,7 +270,7 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
     share = prediction.entropy / math.log(prediction.vocabulary) if prediction.vocabulary > 1 else 0.0
     entropy = ("Entropy", [f"{prediction.entropy:.2f} ", html.Small(f"nats, {100 * share:.0f} % of max.")])
     if prediction.actual is None:
-        last = _last(run) if causal else "Nothing of the text stands here."
+        last = _last(run) if causal else "No token of the text stands here."
         if _asks(run, prediction.position):
             last = "There is a mask here, so no token of the text has a rank or a surprisal."
         return [html.H3("What really came next" if causal else "The actual token"), html.P(last), _rows([entropy])]

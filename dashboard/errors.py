@@ -185,7 +185,7 @@ class UnsafeModelError(ModelError):
 
 
 class ForeignFileError(ModelError):
-    """A file of a model cannot be read within bounds.
+    """A file of a model is damaged, too large or unsafe to read.
 
     `clause` says which and why, worded to follow "cannot be run:".
     """

@@ -119,7 +119,7 @@ def _find(
 def _watched(
     base: nn.Module, inputs: Mapping[str, Any], shape: tuple[int, ...], asks: bool
 ) -> tuple[Any, list[tuple[Place, torch.Tensor]]]:
-    """Return the outputs of one forward, and every tensor of this shape that a module put out, in order."""
+    """Return the outputs of one forward, and every tensor of this shape that a module returned, in order."""
     found: list[tuple[Place, torch.Tensor]] = []
 
     def watch(path: str) -> Callable[..., None]:
@@ -144,8 +144,8 @@ def _watched(
 def _places(
     found: list[tuple[Place, torch.Tensor]], theirs: list[torch.Tensor], outer: bool
 ) -> tuple[Place, ...] | None:
-    """Return the first place that put out each layer's weights (the innermost module), or the last one before those of
-    the next layer (`outer`); None if one is lacking.
+    """Return the first place that returned each layer's weights (the innermost module) or, if `outer`, the last one
+    before the next layer's; None if a layer has none.
     """
     places, start = [], 0
     for weights in theirs:

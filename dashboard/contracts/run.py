@@ -12,8 +12,8 @@ whatever its size. Their names begin with the stream ("decoder", "encoder"), or 
                                  token that the tokenizer added
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
-    KIND/attention/{layer}       (head, query, key) float32, each row sums to 1: the weights themselves, in place of
-                                 query and key, of a family that computes its attention by itself
+    KIND/attention/{layer}       (head, query, key) float32, each row sums to 1: the weights themselves, instead of
+                                 query and key, if the family computes its attention by itself
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
                                  forbidden"
     KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy
@@ -294,7 +294,7 @@ class ModelRun:
             position: the token, if the model classifies tokens; none if it classifies the text.
 
         Raises:
-            MissingArrayError: the run has no classes. BadSelectionError: a position is missing, or is one too many.
+            MissingArrayError: the run has no classes. BadSelectionError: a position is missing, or was not expected.
         """
         head = self._head()
         if head.of == "answer":

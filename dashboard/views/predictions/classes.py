@@ -37,7 +37,7 @@ TITLE = "Classes"
 MOST_BARS = 100  # labels that are drawn; the table has all
 CONTROLS = (
     Choice("count", "Labels", (("all", "All"), ("10", "10 likeliest"), ("20", "20"), ("50", "50"))),
-    Choice("order", "Order", (("likeliest", "Likeliest first"), ("model", "As the model numbers them"))),
+    Choice("order", "Order", (("likeliest", "Likeliest first"), ("model", "In the model's order"))),
 )
 APPLIES = 0.5  # probability from which a label that stands by itself is said to apply
 SPOKEN = 8  # labels that a sentence names

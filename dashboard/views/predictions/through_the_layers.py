@@ -47,7 +47,7 @@ CONTROLS = (
         "words",
         "Words to follow",
         longest=80,
-        help="Up to eight, with spaces between. Mary is read as ·Mary, as within a text; in double quotes, exactly so.",
+        help="Up to eight, separated by spaces. Mary is read as ·Mary, as within a text; in double quotes, as typed.",
     ),
     MODE,
 )

@@ -39,7 +39,7 @@
       if (sending === request) say(`${done} …`);
     });
     request.addEventListener("abort", () => say("Cancelled."));
-    request.addEventListener("error", () => say("The server did not take the file. Try again when it answers.", true));
+    request.addEventListener("error", () => say("The file could not be sent. Try again when the server answers.", true));
     request.addEventListener("load", () => ended(request, file.name));
     request.addEventListener("loadend", () => {
       sending = null;

@@ -324,7 +324,7 @@ class JobQueue:
                 self.job_table.put_subscription(subscriber, renewed)
 
     def _adds(self, record: JobRecord, owner: str) -> bool:
-        """Whether a visitor who joins the wait for a known job takes room in the queue."""
+        """Whether a visitor who joins the wait for a known job takes up room in the queue."""
         return not record.active or (not self._step.goes_on(record) and owner not in self._step.owners(record))
 
     def _running(self, key: str, attempt: int) -> JobRecord | None:

@@ -307,7 +307,7 @@ class RunStore:
             try:
                 run = ModelRun(header, arrays)
             except (DashboardError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise NewerRunError(NEWER) from error  # complete, but with fields other than ours
+                raise NewerRunError(NEWER) from error  # complete, but its fields are not ours
             self._runs.keep(key, identity, run)
         return run
 

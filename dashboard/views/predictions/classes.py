@@ -1,4 +1,4 @@
-"""Classes: what a classifier says of the text, of the selected token, or of where the answer to a question stands."""
+"""Classes: what a classifier says of the text, of the selected token, or of where the answer to a question is."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ VIEW = View(
     order=33,
     invitation=(
         "Run a text with a classifier to see its classes.",
-        "You get every label with its exact probability: of the text, of each token, or of where an answer stands.",
+        "You get every label with its exact probability: of the text, of each token, or of where an answer is.",
     ),
     selects="axes",
     figure_reads=("run", "token", "second"),

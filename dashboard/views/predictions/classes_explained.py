@@ -17,7 +17,7 @@ NOT_FINITE: Sentence = ["Here these values are not finite, so there are none to 
 
 
 def labels(context: Context, head: ClassHead, scores: tuple[ClassScore, ...], finite: bool) -> Explanation:
-    """Explain what the head reads, its most likely label, and how the numbers hang together."""
+    """Explain what the head reads, its most likely label, and how the numbers relate."""
     count = f"{len(scores):,}\u00a0label" + ("" if len(scores) == 1 else "s")
     whose: Sentence = ["the text"] if head.of == "text" else named(context.run, context.selection.token)
     gives = "a value" if head.scale == "none" else "a probability"

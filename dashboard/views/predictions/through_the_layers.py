@@ -204,7 +204,7 @@ def _caption(context: Context, found: PositionLens) -> list[Any]:
         if context.options["value"] == "rank"
         else "Probability"
     )
-    really = "what came next" if context.run.model.kind == "causal" else "what stands there"
+    really = "what came next" if context.run.model.kind == "causal" else "the actual token"
     words = (
         f"{what} if each layer were the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and "
         f"typed words."

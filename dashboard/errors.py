@@ -1,7 +1,7 @@
 """The tree of errors. Each message is one or two sentences: what happened, and what to do next.
 
 Anything that a person can cause or encounter derives from `DashboardError` and reaches the page as a notice;
-an error outside this tree is a defect of ours, and the page says so without a traceback.
+an error outside this tree is a bug, and the page says so without a traceback.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ import re
 import traceback
 
 BROKEN = (
-    "This failed inside the dashboard, which is our fault. Nothing is lost. Try again; if it fails again, look into "
-    "the server's "
-    "log (or ask whoever runs this server)."
+    "This failed inside the dashboard, which is our fault. Nothing is lost. Try again; if it fails again, check the "
+    "server's log (or ask whoever runs this server)."
 )
 
 NO_DISK = (
     "The server's disk is full. Nothing is lost: free some space (or ask whoever runs this server), then try again."
 )
 NO_FILE = (
-    "The server could not read or write one of its files. Nothing is lost. Try again; if it fails again, look into the "
-    "server's "
-    "log for its name (or ask whoever runs this server)."
+    "The server could not read or write one of its files. Nothing is lost. Try again; if it fails again, check the "
+    "server's log for its name (or ask whoever runs this server)."
 )
 NO_ACCESS = (
-    "The server may not read or write one of its files. Nothing is lost. Look into the server's log for its name (or "
-    "ask whoever runs this server), and give the server access to it."
+    "The server is not allowed to read or write one of its files. Nothing is lost. Check the server's log for its name "
+    "(or ask whoever runs this server), and give the server access to it."
 )
 NO_LONGER_THERE = (
-    "A file or folder of the server is no longer there. Try again; if it keeps happening, look into the server's log "
+    "A file or folder of the server is no longer there. Try again; if it keeps happening, check the server's log "
     "for its name (or ask whoever runs this server)."
 )
 TOO_MANY_FILES = "The server has too many files open. Nothing is lost: try again in a moment."
@@ -77,7 +75,7 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 def unforeseen(error: BaseException) -> str:
-    """Return the sentence for an error outside the tree below: it does not call the machine's refusal a fault of ours.
+    """Return the sentence for an error outside the tree below, which does not blame us for what the machine refuses.
 
     An `OSError` without a number does not come from the machine: a library raised it for reasons of its own.
     """
@@ -187,13 +185,13 @@ class UnsafeModelError(ModelError):
 
 
 class ForeignFileError(ModelError):
-    """A file of a model cannot be read within bounds.
+    """A file of a model is damaged, too large or unsafe to read.
 
     `clause` says which and why, worded to follow "cannot be run:".
     """
 
     def __init__(self, clause: str) -> None:
-        super().__init__(f"A file of this model cannot be used: {clause}. Put it right, or choose another model.")
+        super().__init__(f"A file of this model cannot be used: {clause}. Repair it, or choose another model.")
         self.clause = clause
 
 
@@ -216,7 +214,7 @@ class MissingArrayError(DashboardError):
 
 
 class TooLargeError(DashboardError):
-    """A result takes more room than this server keeps for it."""
+    """A result takes more space than this server allows."""
 
 
 class RunNotFoundError(DashboardError):
@@ -254,7 +252,7 @@ class StorageError(JobError):
 
 
 class QueueFullError(DashboardError):
-    """So many runs of this visitor, or of all, are already waiting that no more are accepted now."""
+    """Too many runs are already waiting, of this visitor or in total."""
 
     retry = True
     status = 429

@@ -11,7 +11,7 @@
     self: "the token itself",
     first: "first token",
     spread: "spread evenly",
-    mixed: "no single pattern",
+    mixed: "no dominant pattern",
     unknown: "weights not finite",
   };
   // pixels of the table of heads beside it, with gaps and a scroll bar: it need not be scrolled sideways

@@ -62,7 +62,7 @@
     {
       show: "[ ]",
       also: ", .",
-      does: "move the second token, past the selected one; without one, from there",
+      does: "move the second token, skipping the selected one; if there is none, start from the selected one",
       keys: ["[", "]", ",", "."],
       single: true,
       run: true,
@@ -104,7 +104,7 @@
     [
       "anywhere",
       "Esc",
-      "close what is open; else cancel the run; else close the notice; else from the text to its tokens",
+      "close what is open; otherwise cancel the run, close the notice, or move from the text box to the tokens",
     ],
   ];
   app.keys = KEYS.map(({ show, also, does }) => [also ? `${show} or ${also}` : show, does]);

@@ -57,7 +57,7 @@
     if (runs.length) say(words ? `${runs.length} found` : runs.length === 1 ? "1 run" : `${runs.length} runs`);
     else if (words) say(`No matching runs: nothing has “${app.elided(words, 40)}” in its name, text or model.`);
     else if (!known)
-      say("This browser keeps no cookie of this page, so it has no list of runs. A link to a run still opens it.");
+      say("This browser does not keep this page’s cookie, so it has no list of runs. A link to a run still opens it.");
     else say("Runs that you make or open in this browser will be listed here: their text, model, time and size.");
     const top = /** @type {HTMLElement} */ (box.search.parentElement);
     if (box.search.hidden && top.contains(document.activeElement)) closer().focus();

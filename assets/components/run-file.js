@@ -39,7 +39,7 @@
       if (sending === request) say(`${done} …`);
     });
     request.addEventListener("abort", () => say("Cancelled."));
-    request.addEventListener("error", () => say("The server did not take the file. Try again when it answers.", true));
+    request.addEventListener("error", () => say("The file could not be sent. Try again when the server answers.", true));
     request.addEventListener("load", () => ended(request, file.name));
     request.addEventListener("loadend", () => {
       sending = null;
@@ -55,7 +55,7 @@
       say("");
       window.dash_clientside.set_props("recent-dialog", { is_open: false });
       app.history.open(run);
-      const without = left.length ? ` Not taken over: ${left.join("; ")}.` : "";
+      const without = left.length ? ` Not imported: ${left.join("; ")}.` : "";
       const count = tokens === 1 ? "1 token" : `${tokens.toLocaleString("en")} tokens`;
       const text = `${name}, ${count}: shown as it was saved, not computed here.${without}`;
       app.notify({ lead: "Opened from a file.", text, plain: true });

@@ -43,7 +43,7 @@
     app.markLegend(info);
     const scrolls = strip.scrollHeight > strip.clientHeight + 2;
     strip.classList.toggle("scrolls", scrolls);
-    let text = app.markCaption(info) || "click one to select it, with shift for a second";
+    let text = app.markCaption(info) || "click a token to select it, shift-click for a second";
     if (scrolls) {
       const brief = app.markCaption(info, true);
       text = (brief ? `${brief} · ` : "") + lines(strip) + "; follows the selected token";
@@ -215,7 +215,7 @@
       refuse(
         field,
         `There is no ${field.id} ${app.elided(raw, 12)}: this model has ${field.id}s 0 to ${count - 1}. ` +
-          `Layer ${selection.layer}, head ${selection.head} stays.`,
+          `Layer ${selection.layer}, head ${selection.head} is still selected.`,
       );
     setTimeout(() => {
       // after the field itself has told Dash what was typed

@@ -26,7 +26,7 @@
     waits = true;
     if (tokenizer) window.dash_clientside.set_props("tokenizer", { value: tokenizer });
     app.write({ text, pair, model });
-    return " The link brought the text along, and it is in the box: press Run to compute it again.";
+    return " The text came with the link and is in the box: press Run to compute it again.";
   };
   app.onPaint((state, what) => {
     if (what !== "run" || !waits) return;

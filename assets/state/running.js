@@ -55,7 +55,7 @@
       showNotice({
         lead: "Error.",
         again: true,
-        text: what + " Your text is still in the box. Run again: what was computed meanwhile is kept.",
+        text: what + " Your text is still in the box. Run again: anything computed in the meantime is kept.",
       });
     app.captions();
   }

@@ -16,7 +16,7 @@
     const limit = model.limit === null ? null : model.limit.toLocaleString("en");
     const over = tokens !== null && limit !== null && tokens > Number(model.limit);
     const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
-    if (limit === null) node.textContent = "tokens are counted on run";
+    if (limit === null) node.textContent = "counted when you press Run";
     else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
     if (unknown) node.textContent = `the model does not know token ${unknown.token}`;
     node.classList.toggle("over", over || Boolean(unknown));

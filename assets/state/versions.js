@@ -64,7 +64,7 @@
     mark(state.info);
     app.byId("page").classList.toggle("runs-again", canRun());
     if (state.info.via === "again") {
-      const text = "This run was computed again meanwhile, and the page shows it as it is now.";
+      const text = "This run has been computed again, and the page now shows the new version.";
       app.notify({ lead: "Computed again.", text, plain: true });
     }
   });

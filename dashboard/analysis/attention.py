@@ -15,7 +15,7 @@ PATTERN_NAMES = {  # must match assets/components/head-grid.js (tested)
     "self": "the token itself",
     "first": "first token",
     "spread": "spread evenly",
-    "mixed": "no single pattern",
+    "mixed": "no dominant pattern",
     "unknown": "weights not finite",
 }
 CLEAR = 0.4  # the lowest mean weight that names a pattern

@@ -37,7 +37,7 @@ class ModelProbe:
         final_norm: path of the final norm from the base model, verified, or None.
         past_norm: whether `hidden_states[-1]` is past a final norm, even if that norm's place is not certain.
         has_head: whether `family.head` gives the model's own logits; if not, they come from the model's whole forward.
-        own: where the model hands out its attention weights; None if they go through transformers' attention interface.
+        own: where the model returns its attention weights; None if they go through transformers' attention interface.
         refusal: why its attention cannot be captured, as a sentence; "" if it can.
         lock: held while the model computes.
         texts: vocabulary id → text, filled as ids occur; an entry never changes.
@@ -161,7 +161,7 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
 
 
 def _own_attention(model: PreTrainedModel, info: ModelInfo, family: Family | None) -> tuple[OwnAttention | None, str]:
-    """Find where the model hands out its weights, or say why it cannot be captured.
+    """Find where the model returns its weights, or say why it cannot be captured.
 
     This comes before any other forward, which may change how the model attends.
     """

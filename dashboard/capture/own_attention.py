@@ -1,10 +1,10 @@
 """Families that compute their attention by themselves, without transformers' attention interface.
 
-Such a model's attention modules put the weights among their outputs. A forward hook on each takes them out and hands on
-an empty tensor, so the model holds one layer's weights at a time. Which module and which of its outputs these are is
-found by trial on the model itself: of everything that its modules put out in a short forward, the weights have the
-shape (1, head, token, token), their rows sum to 1, and they equal what the model reports with `output_attentions`. Then
-the hooks are tried: weights and hidden states must stay as they were. Anything else is refused by name.
+Such a model's attention modules return the weights among their outputs. A forward hook on each takes them and passes on
+an empty tensor, so the model holds one layer's weights at a time. A short forward of the model itself shows which
+output of which module they are: they have the shape (1, head, token, token), their rows sum to 1, and they equal what
+the model reports with `output_attentions`. A second forward, with the hooks, must give the same weights and hidden
+states. Any other model is refused by name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EQUAL = {torch.float32: 1e-6, torch.float64: 1e-9}  # of two forwards with the s
 
 @dataclass(frozen=True)
 class Place:
-    """Where one layer's weights come from: the path of a module from the base model, and a place in its output."""
+    """Where one layer's weights come from: the path of a module from the base model, and an index into its output."""
 
     path: str
     index: int
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True)
 class OwnAttention:
-    """Where a model hands out its weights.
+    """Where a model returns its weights.
 
     Attributes:
         places: one for each layer, in the order of their calls.
@@ -53,7 +53,7 @@ class OwnAttention:
 
     @property
     def keywords(self) -> dict[str, bool]:
-        """What the forward must be given."""
+        """Keyword arguments that the forward needs."""
         return {"output_attentions": True} if self.asks else {}
 
 
@@ -64,7 +64,7 @@ def find(
     info: ModelInfo,
     windows: tuple[int | None, ...] | None,
 ) -> OwnAttention:
-    """Find where `base` hands out the attention weights of each layer, and verify that capture gets the same.
+    """Find where `base` returns the attention weights of each layer, and verify that capture gets the same.
 
     Args:
         model: the whole model, `base` its part without a prediction head.
@@ -77,7 +77,7 @@ def find(
         return _find(model, base, inputs, info, windows)
     except DashboardError:
         raise
-    except Exception as error:  # a model of any construction may raise anything
+    except Exception as error:  # an unknown model may raise anything
         log.info("%s fails in a short forward", type(model).__name__, exc_info=True)
         raise refused(model, info.title, "a short forward that reports its weights fails") from error
 
@@ -104,7 +104,7 @@ def _find(
         if any(bool(((weights.float().sum(-1) - 1).abs() > _row_error(weights)).any()) for weights in theirs):
             raise refused(model, info.title, "the rows of its weights do not sum to 1")
         masks = _masks([weights[0] for weights in theirs], "causal" if info.kind == "causal" else "full")
-        reason = "none of its modules hands out the weights that it reports"
+        reason = "none of its modules returns the weights that it reports"
         for asks, outer in ((False, False), (True, False), (False, True), (True, True)):
             _, found = _watched(base, inputs, shape, asks)
             places = _places(found, theirs, outer)
@@ -119,7 +119,7 @@ def _find(
 def _watched(
     base: nn.Module, inputs: Mapping[str, Any], shape: tuple[int, ...], asks: bool
 ) -> tuple[Any, list[tuple[Place, torch.Tensor]]]:
-    """Return the outputs of one forward, and every tensor of this shape that a module put out, in order."""
+    """Return the outputs of one forward, and every tensor of this shape that a module returned, in order."""
     found: list[tuple[Place, torch.Tensor]] = []
 
     def watch(path: str) -> Callable[..., None]:
@@ -144,8 +144,8 @@ def _watched(
 def _places(
     found: list[tuple[Place, torch.Tensor]], theirs: list[torch.Tensor], outer: bool
 ) -> tuple[Place, ...] | None:
-    """Return the first place that put out each layer's weights (the innermost module), or the last one before those of
-    the next layer (`outer`); None if one is lacking.
+    """Return the first place that returned each layer's weights (the innermost module) or, if `outer`, the last one
+    before the next layer's; None if a layer has none.
     """
     places, start = [], 0
     for weights in theirs:
@@ -183,7 +183,7 @@ def _is_same(
 
 @contextmanager
 def taking(model: PreTrainedModel, base: nn.Module, recorder: Recorder, own: OwnAttention) -> Iterator[None]:
-    """Have the weights of every forward in the block taken by `recorder`; each module hands on an empty tensor instead.
+    """Let `recorder` take the weights of every forward in the block; each module passes on an empty tensor instead.
 
     The hooks come before all others, so that nothing else holds on to a layer's weights.
     """
@@ -216,7 +216,7 @@ def taking(model: PreTrainedModel, base: nn.Module, recorder: Recorder, own: Own
 
 @contextmanager
 def eagerly(model: PreTrainedModel) -> Iterator[None]:
-    """Have every part of `model` attend plainly inside the block: other ways of it may not give any weights."""
+    """Use eager attention in every part of `model` inside the block: other implementations may return no weights."""
     with restored(model):
         for part in model.modules():
             if isinstance(part, PreTrainedModel):
@@ -235,7 +235,7 @@ def refused(model: PreTrainedModel, title: str, reason: str) -> UnsupportedModel
 def _masks(layers: Sequence[torch.Tensor], otherwise: MaskKind) -> tuple[MaskKind, ...]:
     """Return the mask of each layer's (head, query, key) weights: causal if no token attends to a later one.
 
-    A layer of values that are not finite has the mask of the layer before it, or `otherwise`.
+    A layer whose values are not finite gets the mask of the layer before it, or `otherwise`.
     """
     masks: list[MaskKind] = []
     for weights in layers:
@@ -251,7 +251,7 @@ def _row_error(weights: torch.Tensor) -> float:
 
 
 def _same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    """Whether two tensors hold the same values, also where these are not finite."""
+    """Whether two tensors hold the same values, including values that are not finite."""
     if ours.shape != theirs.shape:
         return False
     error = EQUAL.get(theirs.dtype, 1e-2)

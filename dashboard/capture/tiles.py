@@ -1,4 +1,4 @@
-"""Attention of one layer, streamed over tiles of rows, so that no (head, query, key) block of a whole text is held.
+"""Attention of one layer, streamed over tiles of rows, so a whole text's (head, query, key) weights never fill memory.
 
     weights = softmax(scores over the allowed keys), scores = scaling · q kᵀ          Vaswani et al. 2017, equation 1
 
@@ -33,7 +33,7 @@ class Operands:
 
     Attributes:
         query: (head, token, d_head). key: (key_head, token, d_head). value: (key_head, token, d_value).
-        recipe: how to make scores from them.
+        recipe: how scores are computed from them.
         bias: (head, query, key) added to the scores, or None.
         sinks: (head,) sink logits, or None.
     """
@@ -79,7 +79,7 @@ class Tile:
 
     Attributes:
         forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row
-            may not read a column (several times as fast as filling by a boolean mask); None if it may read all.
+            may not read a column (several times faster than filling with a boolean mask); None if it may read all.
         bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
         gather: (head, bins, widest) int64, the same as row numbers across all heads (a bin's last row is repeated);
             None if there are few bins.
@@ -219,8 +219,8 @@ class TiledAttention:
             recipe: which keys a query may read. between: as in `layer`.
 
         Returns:
-            The raw statistics, and the largest weight of a key that the recipe forbids, of those that were looked at:
-            others are missing in the row's `mass`.
+            The raw statistics, and the largest weight found on a key that the recipe forbids. Weight on forbidden keys
+            outside all tiles shows only in a row's `mass`, which is then too small.
         """
         heads, tokens = weights.shape[:2]
         raw, outside = _empty(self._scores.new_zeros, heads, tokens, recipe), 0.0

@@ -26,13 +26,13 @@ class Base:
 
     @property
     def word(self) -> str:
-        """Its name for people, without organisation or root."""
+        """Its display name, without organisation or root."""
         return base_word(self.name.removeprefix(PREFIX))
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What an adapter's settings say of its base.
+    """What an adapter's settings say about its base.
 
     Attributes:
         word: the last part of its name. hub_id: its whole name, if that can be a hub id. revision: of a hub model.
@@ -46,8 +46,8 @@ class _Wanted:
 def find_base(adapter: Adapter, settings: Settings) -> Base:
     """Return the base of an adapter: of the hub's local cache, of the server's folders, or bundled.
 
-    A hub id means the model of that id in the cache, or a folder ORGANISATION/NAME or NAME below one of the roots. Of a
-    path, only the last part is used, as the name of a folder, of a bundled model, or of a model in the cache.
+    A hub id names the model with that id in the cache, or a folder ORGANISATION/NAME or NAME below one of the roots. If
+    the settings give a path, only its last part counts: as a folder, a bundled model, or a model in the cache.
 
     Raises:
         ForeignFileError: it is not here, or several models have its name; the clause says which base, and what to do.
@@ -61,7 +61,7 @@ def find_base(adapter: Adapter, settings: Settings) -> Base:
     if len(exact or found) > 1:
         places = ", ".join(sorted(shown(base.name.removeprefix(PREFIX), 60) for base in (exact or found).values()))
         raise ForeignFileError(
-            f"several folders are called like its base {shown(wanted.word, 80)} ({places}): rename all but the one "
+            f"several folders have the name of its base {shown(wanted.word, 80)} ({places}): rename all but the one "
             "that it was trained on"
         )
     base = next(iter((exact or found).values()), None) or _bundled(wanted, settings) or _cached_elsewhere(wanted)
@@ -71,7 +71,7 @@ def find_base(adapter: Adapter, settings: Settings) -> Base:
 
 
 def _wanted(adapter: Adapter) -> _Wanted:
-    """Judge a base's name; what it says of places on somebody's disk is dropped."""
+    """Parse a base's name; any path on somebody's disk is dropped."""
     name = adapter.base.strip()
     parts = [part for part in re.split(r"[\\/]", name) if part]
     if len(parts) > 2 and parts[-2] == SNAPSHOTS and parts[-3].startswith(HUB_PREFIX):  # of somebody's cache
@@ -81,7 +81,7 @@ def _wanted(adapter: Adapter) -> _Wanted:
 
 
 def _cached(wanted: _Wanted) -> Base | None:
-    """Return the model of this very id in the hub's local cache."""
+    """Return the model with exactly this id in the hub's local cache."""
     if not wanted.hub_id:
         return None
     listed = listed_model(wanted.hub_id)

@@ -104,9 +104,7 @@ def resolve_folder(
 
 def not_ready(title: str) -> NotReadyError:
     """Return the error for a model that a preparation should have made ready."""
-    return NotReadyError(
-        f"{title} is not ready: its files have left, or have changed, since it was asked for. Try again."
-    )
+    return NotReadyError(f"{title} is not ready: its files were removed or changed after it was requested. Try again.")
 
 
 def _is_path(name: str | Path) -> bool:

@@ -40,7 +40,7 @@ REFUSED: Mapping[str, Refused] = MappingProxyType(
         "reformer": Refused("Reformer", "taking its weights out of its modules' outputs changes what it computes"),
         "rwkv": Refused("Rwkv", ""),
         "squeezebert": Refused("SqueezeBert", "the rows of its weights do not sum to 1"),
-        "xlnet": Refused("XLNet", "none of its modules hands out the weights that it reports"),
+        "xlnet": Refused("XLNet", "none of its modules returns the weights that it reports"),
         "xlstm": Refused("xLSTM", ""),
         "yoso": Refused("Yoso", "it does not report the weights of every head and layer, token by token"),
     }

@@ -17,7 +17,7 @@ GLOSSARY = MappingProxyType(
         "vocabulary": "All the tokens that a model knows.",
         "layer": "One step of the model. Each layer reads the tokens' hidden states and changes them; the first is "
         "layer 0.",
-        "head": "Part of a layer. All heads of a layer work side by side, each with an attention of its own.",
+        "head": "Part of a layer. All heads of a layer work side by side, each with its own attention.",
         "attention": "How much each token takes from every token that it may read, itself included. A head gives each "
         "pair of tokens a weight from 0 to 1.",
         "query": "The token that looks: a row of the heatmap.",
@@ -32,15 +32,14 @@ GLOSSARY = MappingProxyType(
         "cosine": "How closely two hidden states point the same way: 1 is the same direction, 0 a right angle, −1 the "
         "opposite direction.",
         "distance": "How far apart two hidden states are: the norm of their difference.",
-        "probability": "How likely the model finds a token, from 0 to 100 %. The probabilities of the whole vocabulary "
-        "add up to 100 %.",
+        "probability": "How likely a token is, according to the model, from 0 to 100 %. The probabilities of the "
+        "whole vocabulary add up to 100 %.",
         "rank": "A token's place when the vocabulary is sorted by probability. Rank 1 is the most likely token.",
         "surprisal": "How unexpected a token is: −ln of its probability, in nats. A certain token has 0 nats, one with "
         "a probability of 50 % has 0.69 nats.",
-        "prediction head": "The last part of a model. It makes the probabilities of all tokens from a hidden state.",
-        "classification head": "The last part of a classifier. It makes a logit for each of its labels from hidden "
-        "states.",
-        "logit": "A score before it is made into a probability: any number, larger for what is more likely.",
+        "prediction head": "The last part of a model. It turns a hidden state into a probability for every token.",
+        "classification head": "The last part of a classifier. It turns hidden states into a logit for each label.",
+        "logit": "A score before it is turned into a probability: any number; larger means more likely.",
         "mask": "A stand-in that hides a token from the model, which then predicts what belongs there.",
         "logit lens": "Feeds the hidden state after each layer to the prediction head, as if that layer were the last.",
         "final prediction": "The token that is most likely after the last layer.",

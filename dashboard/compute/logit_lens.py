@@ -114,7 +114,7 @@ def arrays_of(
     model, info = loaded.model, loaded.info
     known = model_probe(model, info)
     if not known.has_head or (known.past_norm and known.final_norm is None):
-        raise MissingArrayError(f"How {info.title} makes predictions of a layer is not known. Choose another model.")
+        raise MissingArrayError(f"It is not known how {info.title} predicts from a layer. Choose another model.")
     norm = norm_module(base_of(model), known.final_norm)
     places, count = len(hidden_states), len(actual)
     asked, followed = (torch.tensor(list(ids), dtype=torch.int64, device=model.device) for ids in (actual, words))
@@ -174,8 +174,8 @@ def rows_of_a_step(hidden_size: int, vocabulary: int) -> int:
 def _reduced(
     logits: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, ...]:
-    """Reduce (position, vocabulary) logits to what is kept, in the order of `NAMES`, then of `WORD_NAMES` if words are
-    followed; overwrites the logits, in blocks that fit the caches.
+    """Reduce (position, vocabulary) logits to the arrays kept, in the order of `NAMES`, then of `WORD_NAMES` if words
+    are followed; overwrites the logits, in blocks that fit the caches.
     """
     import torch
 

@@ -1,6 +1,6 @@
 """Attention weights from stored query and key: exact, one head at a time, without the model.
 
-A family that computes its attention by itself hands out no queries and keys. Its weights are stored, and the recipe
+A family that computes its attention by itself returns no queries and keys. Its weights are stored, and the recipe
 says where (`stored`).
 
 scores = scaling · q kᵀ (+ position bias)         Vaswani et al. 2017, equation 1

@@ -1,7 +1,7 @@
 """A model run: what one model did with one text, as an immutable value of numpy arrays.
 
-Axis words are those of docs/glossary.md. Arrays are read lazily from the run's mapping, so that opening a run costs
-little whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind of attention
+docs/glossary.md defines the axes. Arrays are read lazily from the run's mapping, so that opening a run costs little
+whatever its size. Their names begin with the stream ("decoder", "encoder"), or with the kind of attention
 ("decoder", "encoder", "cross"; dashboard/contracts/streams.py). N tokens, d hidden width, H heads, H_kv key heads:
 
     STREAM/hidden_states/{i}     (token, hidden) float32, i = 0 … layers; 0 is the embedding output; as Hugging Face
@@ -12,8 +12,8 @@ little whatever its size. Their names begin with the stream ("decoder", "encoder
                                  token that the tokenizer added
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
-    KIND/attention/{layer}       (head, query, key) float32, each row sums to 1: the weights themselves, in place of
-                                 query and key, of a family that computes its attention by itself
+    KIND/attention/{layer}       (head, query, key) float32, each row sums to 1: the weights themselves, instead of
+                                 query and key, if the family computes its attention by itself
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
                                  forbidden"
     KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy
@@ -224,7 +224,7 @@ class ModelRun:
             check(name, value, counts[name])
 
     def recipe(self, layer: int) -> ScoreRecipe:
-        """Return how `layer` of the main stream makes weights from query and key."""
+        """Return how `layer` of the main stream computes weights from query and key."""
         return self.attention_of().recipe(layer)
 
     def attention(self, layer: int, head: int, kind: str | None = None) -> np.ndarray:
@@ -255,7 +255,7 @@ class ModelRun:
     def not_finite(self) -> NotFinite | None:
         """Where non-finite values begin; None if all are finite.
 
-        Read from the header, or for older runs from the arrays.
+        They come from the header, or for older runs from the arrays.
         """
         known = self._header.get("not_finite")
         if known is not None:
@@ -305,7 +305,7 @@ class ModelRun:
             position: the token, if the model classifies tokens; none if it classifies the text.
 
         Raises:
-            MissingArrayError: the run has no classes. BadSelectionError: a position is missing, or is one too many.
+            MissingArrayError: the run has no classes. BadSelectionError: a position is missing, or was not expected.
         """
         head = self._head()
         if head.of == "answer":
@@ -371,7 +371,7 @@ class ModelRun:
         return read_prediction(self.arrays, self._texts, position, self._predicted(position, mode), k)
 
     def check_current(self) -> None:
-        """Raise `MissingArrayError` if what is computed now would not fit with what the run holds."""
+        """Raise `MissingArrayError` if newly computed arrays would not match those of the run."""
         if self.outdated:
             raise MissingArrayError(
                 "An earlier version of this program computed this run and did not store this result. Run the text "

@@ -253,4 +253,4 @@ def _actual(run: ModelRun, ranks: np.ndarray) -> Sequence[int]:
 
 def _require(fits: bool, problem: str) -> None:
     if not fits:
-        raise RunShapeError(f"This file is not a whole run: {problem}. Export the run again.")
+        raise RunShapeError(f"This file is not a complete run: {problem}. Export the run again.")

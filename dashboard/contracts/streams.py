@@ -204,7 +204,7 @@ class Attention(Holder):
         return len(self.asks), len(self.answers)
 
     def recipe(self, layer: int) -> ScoreRecipe:
-        """Return how `layer` makes weights from query and key."""
+        """Return how `layer` computes weights from query and key."""
         check("layer", layer, self.layers)
         return self._recipes[layer]
 
@@ -212,7 +212,7 @@ class Attention(Holder):
         """(head, query, d_head) and (key_head, key, d_head) float32.
 
         Raises:
-            MissingArrayError: the run does not hold them, or its model hands out none (`ScoreRecipe.stored`).
+            MissingArrayError: the run does not hold them, or its model returns none (`ScoreRecipe.stored`).
         """
         if self.recipe(layer).stored is not None:
             raise MissingArrayError(
@@ -255,7 +255,7 @@ class Attention(Holder):
         return rows
 
     def _stored(self, layer: int) -> np.ndarray:
-        """(head, query, key) float32 of a layer whose weights are stored; mapped, and read where it is looked at."""
+        """(head, query, key) float32 of a layer whose weights are stored: memory-mapped, and read on access."""
         name = self.recipe(layer).stored or ""
         found = self.array(name, "the attention weights")
         if found.shape != (self.heads, *self.shape):

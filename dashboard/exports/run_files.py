@@ -45,7 +45,7 @@ HOW_TO = (
     "run.attention(layer, head)  # (query, key): softmax of scaling * query @ key.T over the keys that the recipe "
     "allows",
 )
-STORED_HOW_TO = "run.attention(layer, head)  # (query, key): stored as the model computed it, there is no query and key"
+STORED_HOW_TO = "run.attention(layer, head)  # (query, key): stored as the model computed it, without query and key"
 
 
 def attention_bytes(run: ModelRun) -> int:
@@ -60,7 +60,7 @@ def check_attention(run: ModelRun) -> None:
             f"The attention weights of this run take {attention_bytes(run) / 1e6:,.0f} MB; at most "
             f"{MOST_ATTENTION / 1e6:,.0f} MB are written. Export the run without them: open_run(path).attention(layer, "
             f"head) "
-            "makes each of them again, exactly."
+            "computes each of them again, exactly."
         )
 
 
@@ -203,9 +203,8 @@ def open_run(path: str | Path) -> ModelRun:
         ) from error
     except MemoryError as error:
         raise DashboardError(
-            f"{path} takes more memory than is free. Close other programs, or export the run as .safetensors, of which "
-            f"only what "
-            "is looked at is read."
+            f"{path} takes more memory than is free. Close other programs, or export the run as .safetensors, which is "
+            "read only where it is used."
         ) from error
 
 
@@ -267,7 +266,7 @@ def _is_zip(path: Path) -> bool:
     """Whether it is an npz file; raises `OSError` for anything but a regular file, such as a named pipe (it would
     block)."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.ENXIO, "it is no file")
+        raise OSError(errno.ENXIO, "it is not a file")
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 

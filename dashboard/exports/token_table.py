@@ -77,7 +77,7 @@ CLASSES = MappingProxyType(
     {
         "text": "the columns after Text are the model's classes for the text as a whole, the same in each row",
         "tokens": "the columns after Text are the model's classes for the token",
-        "answer": "the columns after Text say how likely the answer starts and ends at the token",
+        "answer": "the columns after Text say how likely the answer is to start and to end at the token",
     }
 )
 LINK = "ADDRESS-OF-THE-PAGE/?run=RUN&token=POSITION opens a row's run at its token, while the server keeps the run"

@@ -82,7 +82,7 @@ def attention_map(
     hover = {
         "hoverinfo": None,
         "customdata": np.stack([columns, rows, exact], axis=-1),
-        "hovertemplate": "%{customdata[1]} (%{y}) reads %{customdata[0]} (%{x})<br>"
+        "hovertemplate": "%{customdata[1]} (%{y}) attends to %{customdata[0]} (%{x})<br>"
         f"weight <b>%{{customdata[2]{form}}}</b><extra></extra>",
     }
     [cells] = spec["data"]
@@ -369,7 +369,7 @@ def plot_attention_heatmap(
     else:
         _check_shape(weights, queries, keys)
         figure = attention_picture(shades(weights, allowed), queries, keys, pixels=PLOT_PIXELS)
-    words = "Attention: rows (queries) read columns (keys); colour follows √weight" + _not_finite_line(weights)
+    words = "Attention from rows (queries) to columns (keys); colour shows √weight" + _not_finite_line(weights)
     title = {"text": words, "font": {"size": 13}, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 12}}
     top = figure.layout.margin.t + 42  # the title, the axis name, the labels
     figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=COLOURS.surface)
@@ -382,7 +382,7 @@ def _not_finite_line(weights: np.ndarray) -> str:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """`values` as a numpy array of floats; tensors are detached and brought to the CPU."""
+    """`values` as a numpy array of floats; tensors are detached and moved to the CPU."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values.float() if values.is_floating_point() else values

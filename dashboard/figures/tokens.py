@@ -218,7 +218,7 @@ def notes_of(token: Token, source: str) -> list[str]:
     if token.special and token.sign != "mask":
         found.append("special token" if token.given else "special token, typed")
     if token.sign == "mask":
-        found.append("mask: asks what stands here")
+        found.append("mask: for the model to fill in")
     if token.sign == "unknown":
         found.append("unknown: the vocabulary lacks these characters, so the model does not see which they are")
     if token.sign == "continuation":

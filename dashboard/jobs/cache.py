@@ -48,7 +48,7 @@ DAMAGED = (
 )
 UNUSABLE = (
     "The server cannot read or write its list of jobs, so nothing can be computed. Nothing is lost: "
-    "look into the server's log (or ask whoever runs this server), then try again."
+    "check the server's log (or ask whoever runs this server), then try again."
 )
 BUSY = "The server's list of jobs did not answer in time. Nothing is lost: try again in a moment."
 T = TypeVar("T")

@@ -24,13 +24,13 @@ NO_WORKER_FOR_RESULT = (
     "(or ask whoever runs this server), then try again."
 )
 NEVER_READY = (
-    "The model could not be made ready: the process that prepares it keeps ending before it starts. Nothing is lost. "
-    "Try again in a moment; if it stays so, whoever runs this server finds the reason in its log."
+    "The model could not be prepared: the process that prepares it keeps ending before it starts. Nothing is lost. "
+    "Try again in a moment; if it fails again, the server's log has the reason."
 )
 
 
 def is_result(name: str) -> bool:
-    """Whether a job's function computes a result of a run already on show, so that the person typed nothing."""
+    """Whether a job's function computes a result of a run that is already shown, so that the person typed nothing."""
     return name == "derive"
 
 

@@ -37,8 +37,7 @@ def prepare(payload: Mapping[str, Any], job_context: JobContext, settings: Setti
     fingerprint = folder_fingerprint(folder, memories, job_context.progress, base, tokenizer)
     if not is_kept(folder, memories, base, tokenizer):
         raise StorageError(
-            "The model was read through, but its checksum could not be kept on the server's disk, so it would be read "
-            "again and "
+            "The model's checksum could not be saved on the server's disk, so every run would read the whole model "
             "again. Free some space (or ask whoever runs this server), then try again."
         )
     return fingerprint

@@ -36,7 +36,7 @@ from dashboard.settings import Settings
 
 
 class JobQueue:
-    """Thread-safe and process-safe; holds nothing itself but the cache. `worker_table` is the list of workers."""
+    """Thread-safe and process-safe; its only state is the cache. `worker_table` is the list of workers."""
 
     def __init__(self, cache: HealingCache, settings: Settings | None = None) -> None:
         self.cache, self.settings = cache, settings or Settings()
@@ -175,7 +175,7 @@ class JobQueue:
             self._step.go_on(self._running(claim.spec.key, claim.attempt))
 
     def put_back(self, claim: Claim) -> None:
-        """Return a job that the worker cannot do now; it begins again, first in its rank."""
+        """Put back a job that the worker cannot do now; it begins again, first in its rank."""
         with self.job_table.change():
             record = self._running(claim.spec.key, claim.attempt)
             if record is not None:
@@ -324,7 +324,7 @@ class JobQueue:
                 self.job_table.put_subscription(subscriber, renewed)
 
     def _adds(self, record: JobRecord, owner: str) -> bool:
-        """Whether a visitor who joins the wait for a known job takes room in the queue."""
+        """Whether a visitor who joins the wait for a known job takes up room in the queue."""
         return not record.active or (not self._step.goes_on(record) and owner not in self._step.owners(record))
 
     def _running(self, key: str, attempt: int) -> JobRecord | None:

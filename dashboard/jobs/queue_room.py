@@ -27,18 +27,18 @@ def check_room(board: Board, settings: Settings, spec: JobSpec, owner: str, size
     if owner and len(mine) >= settings.visitor_runs:
         waiting, verb = _of_yours(counted([job.rank for job in mine])), "is" if len(mine) == 1 else "are"
         raise QueueFullError(
-            f"{waiting} {verb} waiting already, and this server keeps no more for one person. "
+            f"{waiting} {verb} waiting already, and this server accepts no more from one person. "
             f"Wait until one is done, or cancel one in another tab; then {then}"
         )
     if owner and mine and sum(job.size for job in mine) + size > most * VISITORS_SHARE:
         raise QueueFullError(
-            "Your waiting runs already hold as much text as this server keeps for one person. "
+            "Your waiting runs already hold as much text as this server accepts from one person. "
             f"Wait until one is done, or cancel one in another tab; then {then}"
         )
     if len(others) >= settings.queue_runs or (others and sum(job.size for job in others) + size > most):
         waiting, verb = counted([job.rank for job in others]), "is" if len(others) == 1 else "are"
         raise QueueFullError(
-            f"{waiting} {verb} waiting on this server, which is as much as it keeps. Wait a few minutes, then {then}"
+            f"{waiting} {verb} waiting on this server, and it accepts no more. Wait a few minutes, then {then}"
         )
 
 

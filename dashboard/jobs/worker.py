@@ -265,7 +265,7 @@ def _do(claim: Claim, bench: _Bench) -> None:
 
 
 def explain(error: BaseException, phase: str = "", more: str = "", name: str = "") -> JobFailure:
-    """Return the failure for an unforeseen error. Only our own defects are called ours.
+    """Return the failure for an unforeseen error. Only our own bugs are called our fault.
 
     Args:
         phase: of the job's progress. more: says where the traceback is. name: of the job's function.
@@ -283,14 +283,13 @@ def explain(error: BaseException, phase: str = "", more: str = "", name: str = "
     if phase in ("fetch", "load"):
         return JobFailure(
             f"This model could not be loaded ({kind}): its files may be damaged, or of a kind that this version does "
-            f"not know. "
-            f"{kept}Choose another model; the server's log has the details.",
+            f"not know. {kept}Choose another model; the server's log has the details.",
             more,
         )
     return JobFailure(
         f"This {'result' if result else 'run'} failed in the worker ({kind}), which is our fault. {kept}"
-        f"{'Try' if result else 'Run'} again; if it fails again, look into the server's log (or ask whoever runs this "
-        f"server).",
+        f"{'Try' if result else 'Run'} again; if it fails again, check the server's log (or ask whoever runs this "
+        "server).",
         more,
     )
 

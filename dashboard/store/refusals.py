@@ -39,4 +39,4 @@ def missing(error: OSError) -> RunNotFoundError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return RunNotFoundError(MISSING)
     log.error("a saved run cannot be read", exc_info=error)
-    return UnreadableRunError(f"The file of this run is there and cannot be read ({error.strerror}). {ASK_KEEPER}")
+    return UnreadableRunError(f"This run's file exists but cannot be read ({error.strerror}). {ASK_KEEPER}")

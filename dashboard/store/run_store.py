@@ -247,7 +247,7 @@ class RunStore:
             self._close_gone()
 
     def summary(self, key: str) -> RunSummary | None:
-        """Return the line of one run, without counting as a use; None if it is not here."""
+        """Return the description of one run, without counting as a use; None if it is not here."""
         try:
             return self._summary(key, self._path(key).stat()) if is_run_key(key) else None
         except (OSError, RunNotFoundError):
@@ -307,7 +307,7 @@ class RunStore:
             try:
                 run = ModelRun(header, arrays)
             except (DashboardError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise NewerRunError(NEWER) from error  # complete, but with fields other than ours
+                raise NewerRunError(NEWER) from error  # complete, but its fields are not ours
             self._runs.keep(key, identity, run)
         return run
 

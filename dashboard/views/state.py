@@ -76,9 +76,8 @@ def options_in(raw: Mapping[str, object], views: Sequence[View]) -> tuple[dict[s
         found[name] = control.parse(query.get(name))
         if name in query and not control.takes(query[name]):
             problems.append(
-                f"The address asks for “{str(query[name])[:40]}” in {setting.title}, {control.label}, which is not one "
-                f"of its "
-                f"choices; “{control.words(found[name])}” is shown."
+                f"The address asks for “{str(query[name])[:40]}” in {setting.title}, {control.label}, which is not an "
+                f"option there; “{control.words(found[name])}” is shown."
             )
     return found, problems
 

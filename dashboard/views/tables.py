@@ -66,7 +66,7 @@ def head_table(attention: Attention, layer: int, head: int) -> Table:
     queries, keys = attention.shape
     names = ("Query", "Query token", "Key", "Key token", "Weight", "Query label", "Key label")
     columns = tuple(Column(name) for name in names)
-    title = f"Layer {layer}, head {head}: every weight; empty where the mask lets the query read no such key"
+    title = f"Layer {layer}, head {head}: every weight; empty where the mask hides the key from the query"
     return Table(title, columns, _pairs(attention, layer, head), queries * keys)
 
 
@@ -269,7 +269,7 @@ def _facts(prediction: Prediction) -> str:
     entropy = f"position {prediction.position}: entropy {prediction.entropy:.6g} nats"
     if prediction.actual is None:
         return entropy
-    actual = f"really there {prediction.actual.text!r}, rank {prediction.actual_rank}"
+    actual = f"actual token {prediction.actual.text!r}, rank {prediction.actual_rank}"
     surprisal = "∞: impossible" if prediction.actual.probability == 0 else f"{-prediction.actual.logprob:.6g} nats"
     return f"{entropy}, {actual}, surprisal {surprisal}"
 

@@ -174,8 +174,8 @@ def _header(settings: Settings, entries: Sequence[ModelCard], embedded: bool, to
                 if toured
                 else []
             ),
-            _quiet("Keys", ids.KEYS, title="What keys do"),
-            _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or as the system has it"),
+            _quiet("Keys", ids.KEYS, title="Keyboard shortcuts"),
+            _quiet("Theme: system", ids.THEME_SWITCH, title="Light, dark, or the system's setting"),
         ),
     )
     state = html.Span(id=ids.MODEL_STATE, className="model-state", role="status")
@@ -243,7 +243,7 @@ def _lent(entries: Sequence[ModelCard]) -> html.Div:
     """The choice of another model's tokenizer, which a model without one needs; hidden for all others."""
     return html.Div(
         [
-            html.Label("This model has no tokenizer. Read the text with that of", htmlFor=ids.TOKENIZER),
+            html.Label("This model has no tokenizer. Use the tokenizer of", htmlFor=ids.TOKENIZER),
             dcc.Dropdown(
                 id=ids.TOKENIZER,
                 options=lenders(entries),

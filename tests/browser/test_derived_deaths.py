@@ -274,7 +274,7 @@ def test_a_full_queue_is_told_in_the_card(
     expect(card(waits)).to_contain_text("1 before this one")
     late = open_page().load(f"?run={run.key}&token=4&layer=0&head=0")
     expect(card(late)).to_contain_text(
-        "1 result is waiting on this server, which is as much as it keeps. Wait a few minutes, then try again."
+        "1 result is waiting on this server, and it accepts no more. Wait a few minutes, then try again."
     )
     held.unlink()
     for one in (person, waits):

@@ -95,7 +95,7 @@ def test_a_filter_leaves_heads_out(person: Person, causal: ModelRun) -> None:
     person.page.wait_for_function("() => window.location.search.includes('heads-filter=layer')", polling=LOOK)
     assert sorted(column(person, "head")) == [f"2.{head}" for head in range(9)]
     box.fill("no such head")
-    expect(person.page.locator("#heads-rows .ag-overlay")).to_contain_text("No head fits the filter.")
+    expect(person.page.locator("#heads-rows .ag-overlay")).to_contain_text("No head matches the filter.")
 
 
 QUERIES = [

@@ -159,7 +159,7 @@ def test_a_hub_id_that_is_typed_is_fetched_and_a_network_that_is_off_is_said(per
     lines.click()
     expect(person.at("model")).to_contain_text("someone/some-thing (from the hub)")
     expect(person.at("model-state")).to_have_text("Downloads when you press Run")
-    expect(person.at("token-count")).to_have_text("tokens are counted on run")
+    expect(person.at("token-count")).to_have_text("counted when you press Run")
     person.type_text("One text.")
     person.press_run()
     expect(person.notice()).to_contain_text(

@@ -56,7 +56,7 @@ def test_a_link_whose_run_is_gone_brings_its_text(open_page: Callable[..., Perso
     assert "#text=A+link+outlives+its+run.&model=smollm2-135m" in link
     person.server.store.delete(run.key)
     other = open_page().load(link.removeprefix(person.server.address))
-    expect(other.at("notice")).to_contain_text("The link brought the text along")
+    expect(other.at("notice")).to_contain_text("The text came with the link")
     expect(other.at("text")).to_have_value(run.text)
     other.press_run()
     other.drawn(run.text)

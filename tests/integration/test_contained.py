@@ -278,7 +278,7 @@ def test_a_page_that_cannot_be_made_is_told_by_ready_and_not_by_health(
     monkeypatch.setattr(dashboard.web.app, "layout", broken)
     reply = client.get("/ready")
     assert reply.status_code == 503
-    assert reply.get_json()["reason"] == "The page cannot be made (TypeError). The server's log has the details."
+    assert reply.get_json()["reason"] == "The page could not be built (TypeError). The server's log has the details."
     assert client.get("/health").get_json()["status"] == "ok"
 
 

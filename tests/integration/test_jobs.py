@@ -369,9 +369,7 @@ def test_preparations_that_die_before_they_begin_are_told(make_server: Callable[
     server.start_workers(preparation="dying")
     for job in (1, 2):
         outcome = server.until(partial(server.queue.poll, awaited(server, job)), PATIENCE)
-        assert outcome["error"].startswith(
-            "The model could not be made ready: the process that prepares it keeps ending"
-        )
+        assert outcome["error"].startswith("The model could not be prepared: the process that prepares it keeps ending")
         assert outcome["retry"]
     log = (server.settings.cache_dir / "workers.log").read_text()
     assert log.count("SystemError: this one dies") == 4, "three times for the first, who comes later hears it sooner"

@@ -151,7 +151,7 @@ def test_too_large_for_memory_or_disk_is_said_before_the_download(
     [
         (errno.ENOSPC, "the disk is full. Free some space."),
         (errno.EDQUOT, "the disk is full. Free some space."),
-        (errno.EACCES, "(Permission denied). The server may not read or write one of its files."),
+        (errno.EACCES, "(Permission denied). The server is not allowed to read or write one of its files."),
         (errno.EMFILE, "(Too many open files). The server has too many files open."),
         (errno.EIO, "(Input/output error). The server could not read or write one of its files."),
     ],

@@ -150,7 +150,7 @@ for (const [name, typed, last, said = typed] of [
     window.later.length = 0;
     shown.document.fire("focusout", field);
     assert.deepEqual(chosen(shown), [1, 1, 0, null]);
-    const words = `There is no ${name} ${said}: this model has ${name}s 0 to ${last}. Layer 1, head 0 stays.`;
+    const words = `There is no ${name} ${said}: this model has ${name}s 0 to ${last}. Layer 1, head 0 is still selected.`;
     assert.equal(byId("announcer").textContent, words);
     assert.equal(byId("tooltip").textContent, words);
     assert.equal(byId(`${name}-range`).getAttribute("title"), words);
@@ -211,7 +211,7 @@ test("the caption says what colours and numbers are, where there are any", () =>
   assert.equal(byId("strip-marks").textContent, "· a space · ↵ a line break");
   assert.equal(byId("strip-legend").hidden, false);
   const plain = page({ surprisal: null, legend: [] });
-  assert.equal(plain.byId("strip-caption").textContent, "click one to select it, with shift for a second");
+  assert.equal(plain.byId("strip-caption").textContent, "click a token to select it, shift-click for a second");
   assert.equal(plain.byId("strip-marks").hidden, true);
   assert.equal(plain.byId("strip-legend").hidden, true);
 });

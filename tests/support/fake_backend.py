@@ -27,7 +27,7 @@ from dashboard.jobs.backend import (
 from dashboard.jobs.failure import CANCELLED, FORGOTTEN, JobFailure
 
 SETTLE, LEASE = 0.1, 5.0  # seconds; the second is the settings' default
-FULL = "1 runs are waiting on this server, which is as much as it keeps."
+FULL = "1 runs are waiting on this server, and it accepts no more."
 BROKEN = "The server's disk is full, so nothing can be run."
 
 

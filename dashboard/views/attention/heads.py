@@ -44,7 +44,7 @@ SORTED_BY = {
     "distance": "distance",
 }
 SORT = Choice("sort", "Sort by", choices=(*HEADINGS.items(), ("head", "Layer and head")))
-ORDER = Choice("order", "Order", choices=(("most", "Most first"), ("least", "Least first")))
+ORDER = Choice("order", "Order", choices=(("most", "Highest first"), ("least", "Lowest first")))
 COLOUR = Choice("colour", "Colour the grid by", choices=(("pictures", "Pictures"), *HEADINGS.items()))
 FILTER = Text("filter", "Filter")
 PLACEHOLDER = "Filter: pattern, layer …"
@@ -95,7 +95,7 @@ def text(context: Context) -> Words:
     many = "The only head" if count == 1 else f"All {count:,} heads"
     least = context.options["order"] == "least"
     title = f"{many}, layer by layer" if sort == "head" else f"{many}, sorted by {SORTED_BY[sort]}"
-    title += ", least first" if least and sort != "head" else ""
+    title += ", lowest first" if least and sort != "head" else ""
     caption = f"Means over this text. A pattern is named where at least {CLEAR} of the weight is on it."
     place = f"{selection.layer}.{selection.head}"
     attention.score("previous")  # raises if the run has no scores
@@ -239,7 +239,7 @@ def controls_line() -> html.Div:
 
 def rows_table() -> dag.AgGrid:
     """The table; its columns and rows arrive with the figure."""
-    return grid(GRID, "id", "No head fits the filter.")
+    return grid(GRID, "id", "No head matches the filter.")
 
 
 VIEW = View(

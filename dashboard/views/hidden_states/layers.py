@@ -183,7 +183,7 @@ def _title(context: Context, values: np.ndarray) -> list[Any]:
     stream, value = context.stream, context.options["value"]
     names: list[Any] = [token_at(stream, context.selection.token), f"\u00a0({context.selection.token})"]
     if not np.isfinite(values).any():  # only the second token has numbers
-        return ["Through the layers: what is asked for is not defined for ", *names]
+        return ["Through the layers: this measure is not defined for ", *names]
     if value == "norm":
         return _norm_title(names, values)
     least, most = int(np.nanargmin(values)), int(np.nanargmax(values))

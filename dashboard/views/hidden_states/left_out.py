@@ -58,6 +58,6 @@ def not_shown_note(stream: Stream, selection: Selection, projection: Projection,
             lines.append(html.P([*lead, "its values are not finite."], className="note"))
         elif token in projection.left_out:
             large = projection.ratios[token] > OUTLIER
-            why = f"{norms_text([token], projection.ratios, layers)}. " if large else "it is left out as chosen. "
+            why = f"{norms_text([token], projection.ratios, layers)}. " if large else "you chose to leave it out. "
             lines.append(html.P([*lead, why, "Options can keep it."], className="note"))
     return lines

@@ -207,7 +207,7 @@ def _note(stream: Stream, selection: Selection, options: Options, projection: Pr
         return left
     if not np.any(projection.explained):
         why = "All tokens have the same representation here, so there is nothing to plot."
-        return html.P("A single token has nothing to be compared with." if len(stream) == 1 else why, className="note")
+        return html.P("A single token cannot be compared with anything." if len(stream) == 1 else why, className="note")
     return ()
 
 
@@ -221,11 +221,11 @@ def explain(context: Context) -> Explanation:
         else _points(stream, options, selection, projection)
     )
     if _empty(stream, selection, options):
-        return what, ["What is not finite has no place in a plane."], ["Select another layer, or run another text."]
+        return what, ["Values that are not finite cannot be plotted."], ["Select another layer, or run another text."]
     if not share:
         coincide: Sentence = ["All points coincide here, so there is no direction in which they vary."]
         if len(stream) == 1:
-            coincide = ["A single token has nothing to be compared with."]
+            coincide = ["A single token cannot be compared with anything."]
         return (
             what,
             coincide,

@@ -63,7 +63,7 @@ def _every_token(context: Context, head: ClassHead) -> Table:
 
 
 def answer_table(context: Context) -> Table:
-    """One row per token: how likely the answer starts and ends there."""
+    """One row per token: how likely the answer is to start and to end there."""
     run = context.run
     shares, logits = run.class_probabilities, np.asarray(run.class_logits, dtype=np.float64)
     known = np.full(logits.shape, np.nan) if shares is None else 100 * shares

@@ -1,4 +1,4 @@
-"""Classes: what a classifier says of the text, of the selected token, or of where the answer to a question stands."""
+"""Classes: what a classifier says of the text, of the selected token, or of where the answer to a question is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TITLE = "Classes"
 MOST_BARS = 100  # labels that are drawn; the table has all
 CONTROLS = (
     Choice("count", "Labels", (("all", "All"), ("10", "10 likeliest"), ("20", "20"), ("50", "50"))),
-    Choice("order", "Order", (("likeliest", "Likeliest first"), ("model", "As the model numbers them"))),
+    Choice("order", "Order", (("likeliest", "Likeliest first"), ("model", "In the model's order"))),
 )
 APPLIES = 0.5  # probability from which a label that stands by itself is said to apply
 SPOKEN = 8  # labels that a sentence names
@@ -192,7 +192,7 @@ def _caption(context: Context, head: ClassHead, count: int) -> list[Any]:
     labels = "its one label" if count == 1 else f"all {count:,} labels"
     sums = {
         "softmax": "Together they add up to 100 %.",
-        "sigmoid": "Each applies or not by itself, so they need not add up to 100 %.",
+        "sigmoid": "Each applies independently, so they need not add up to 100 %.",
         "none": "The numbers are the model’s own values, not probabilities.",
     }[head.scale]
     found: list[Any] = [f"{what}, {labels}. {sums}"]
@@ -232,11 +232,13 @@ def _answer_words(context: Context) -> Words:
         return Words(TITLE, message=not_finite_message(run, "The classes here are not finite."))
     where = "second text" if run.request.text_pair is not None else "text"
     hint = (
-        "" if run.request.text_pair is not None else " This text stands alone: a question and its text are two texts."
+        ""
+        if run.request.text_pair is not None
+        else " This is a single text: enter the question and its context as two."
     )
     caption = (
-        "Filled: how likely the answer starts at a token; outlined: how likely it ends there; shaded: the most likely "
-        f"answer in the {where}.{hint}"
+        "Filled: how likely the answer is to start at a token; outlined: how likely it is to end there; shaded: the "
+        f"most likely answer in the {where}.{hint}"
     )
     return Words(_answer_title(found), caption, _answer_footer(context, shares, found))
 
@@ -247,7 +249,7 @@ def _answer_title(found: AnswerSpan | None) -> list[Any]:
     said = html.Bdi(elide(quoted(found.text) or "∅", 60))
     span: list[Any] = ["“", said, f"”, {probability_text(found.probability)}"]
     if found.nothing is not None and found.nothing > found.probability:
-        return [f"Rather no answer, {probability_text(found.nothing)}; else ", *span]
+        return [f"Probably no answer, {probability_text(found.nothing)}; otherwise ", *span]
     return ["Most likely answer: ", *span]
 
 
@@ -313,7 +315,7 @@ VIEW = View(
     order=33,
     invitation=(
         "Run a text with a classifier to see its classes.",
-        "You get every label with its exact probability: of the text, of each token, or of where an answer stands.",
+        "You get every label with its exact probability: of the text, of each token, or of where an answer is.",
     ),
     selects="axes",
     figure_reads=("run", "token", "second"),

@@ -17,7 +17,7 @@ NOT_FINITE: Sentence = ["Here these values are not finite, so there are none to 
 
 
 def labels(context: Context, head: ClassHead, scores: tuple[ClassScore, ...], finite: bool) -> Explanation:
-    """Explain what the head reads, its most likely label, and how the numbers hang together."""
+    """Explain what the head reads, its most likely label, and how the numbers relate."""
     count = f"{len(scores):,}\u00a0label" + ("" if len(scores) == 1 else "s")
     whose: Sentence = ["the text"] if head.of == "text" else named(context.run, context.selection.token)
     gives = "a value" if head.scale == "none" else "a probability"
@@ -32,7 +32,7 @@ def labels(context: Context, head: ClassHead, scores: tuple[ClassScore, ...], fi
     made: Sentence = {
         "softmax": ["They come from the ", term("logits", "logit"), " and add up to 100\u00a0%."],
         "sigmoid": ["Each comes from its own ", term("logit"), "; several can apply, or none."],
-        "none": ["It is the ", term("logit"), " itself; what it stands for, the model’s author decided."],
+        "none": ["It is the ", term("logit"), " itself; the model’s author decided what it stands for."],
     }[head.scale]
     return reads, says, made
 
@@ -42,7 +42,7 @@ def answer(run: ModelRun, token: int) -> Explanation:
     reads: Sentence = [
         "The ",
         term("classification head"),
-        " says how likely the answer starts, and ends, at each token.",
+        " says how likely the answer is to start, and to end, at each token.",
     ]
     shares = run.class_probabilities
     if shares is None or not np.isfinite(shares).all():

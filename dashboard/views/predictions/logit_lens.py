@@ -251,7 +251,7 @@ def _explain_lens(context: Context, lens: LogitLens | None) -> Explanation:
         if layers == 1
         else [" if it stopped after one of its ", *counted(layers, "layer"), "."]
     )
-    trained = "A model learns to predict after its last layer only, so earlier layers give no more than a hint."
+    trained = "A model is trained to predict after its last layer only, so earlier layers give just a hint."
     if lens is None:
         return asks, NOT_COMPUTED, [trained]
     labels = labels_of_ids(context.run, lens, lens.top_ids[:, 0, 0].tolist())

@@ -47,7 +47,7 @@ CONTROLS = (
         "words",
         "Words to follow",
         longest=80,
-        help="Up to eight, with spaces between. Mary is read as ·Mary, as within a text; in double quotes, exactly so.",
+        help="Up to eight, separated by spaces. Mary is read as ·Mary, as within a text; in double quotes, as typed.",
     ),
     MODE,
 )
@@ -204,7 +204,7 @@ def _caption(context: Context, found: PositionLens) -> list[Any]:
         if context.options["value"] == "rank"
         else "Probability"
     )
-    really = "what came next" if context.run.model.kind == "causal" else "what stands there"
+    really = "what came next" if context.run.model.kind == "causal" else "the actual token"
     words = (
         f"{what} if each layer were the last. E: the embeddings. Solid: the final prediction; dashed: {really}, and "
         f"typed words."

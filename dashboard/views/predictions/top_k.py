@@ -175,7 +175,7 @@ def text(context: Context) -> Words:
         return Words(title, _pair_caption(run, prediction, other), _facts_of(run, labels, prediction, other))
     count = min(asked, len(prediction.candidates))
     what = "next tokens" if run.model.kind == "causal" else "fills"
-    tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "what stands there")
+    tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "the actual token")
     caption: list[Any] = [f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"]
     if selection.second not in (None, selection.token):
         caption += [" ", _without_second(context)]
@@ -270,7 +270,7 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
     share = prediction.entropy / math.log(prediction.vocabulary) if prediction.vocabulary > 1 else 0.0
     entropy = ("Entropy", [f"{prediction.entropy:.2f} ", html.Small(f"nats, {100 * share:.0f} % of max.")])
     if prediction.actual is None:
-        last = _last(run) if causal else "Nothing of the text stands here."
+        last = _last(run) if causal else "There is no token of the text here."
         if _asks(run, prediction.position):
             last = "There is a mask here, so no token of the text has a rank or a surprisal."
         return [html.H3("What really came next" if causal else "The actual token"), html.P(last), _rows([entropy])]

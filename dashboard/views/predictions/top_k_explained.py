@@ -49,8 +49,8 @@ def explain_prediction(
 def _actual(run: ModelRun, prediction: Prediction, labels: Labels, reads: str) -> Sentence:
     causal, actual = run.model.kind == "causal", prediction.actual
     if actual is None:
-        why = "Nothing comes after the last token" if causal else "No token of the text stands here"
-        why = "A mask stands here" if reads == "mask" else why
+        why = "Nothing comes after the last token" if causal else "There is no token of the text here"
+        why = "There is a mask here" if reads == "mask" else why
         return [f"{why}, so there is nothing to compare the prediction with."]
     which = "came next" if causal else "stands here"
     lead: Sentence = ["The token that really ", f"{which}, ", _token(actual, labels), ", has "]

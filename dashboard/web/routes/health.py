@@ -49,10 +49,10 @@ def why_not_ready(health: Callable[[], object], page: Callable[[], object]) -> s
     except DashboardError as error:
         return said(error)
     except Exception as error:
-        log.exception("the page cannot be made")
+        log.exception("the page could not be built")
         if unforeseen(error) != BROKEN:
-            return f"The page cannot be made. {unforeseen(error)}"
-        return f"The page cannot be made ({type(error).__name__}). The server's log has the details."
+            return f"The page could not be built. {unforeseen(error)}"
+        return f"The page could not be built ({type(error).__name__}). The server's log has the details."
     return ""
 
 

@@ -127,7 +127,7 @@ def test_several_folders_of_that_name_are_none(settings: Settings, tmp_path: Pat
     good_model(tmp_path / "models" / "one" / "base")
     assert not card(settings).refusal
     good_model(tmp_path / "models" / "two" / "base")
-    assert "several folders are called like its base base (models/one/base, models/two/base)" in card(settings).refusal
+    assert "several folders have the name of its base base (models/one/base, models/two/base)" in card(settings).refusal
 
 
 @pytest.mark.parametrize(

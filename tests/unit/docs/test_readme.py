@@ -108,7 +108,7 @@ def test_every_size_has_its_default_as_a_number(name: str, memory: float, monkey
         wanted = min(wanted, float(most[1])) if most else wanted
         assert number == pytest.approx(max(wanted, float(least[1])) if least else wanted)
     if name == "cache_gigabytes":
-        [floor] = re.findall(r"(\d+) for these at least", row[1])
+        [floor] = re.findall(r"at least (\d+) for the models", row[1])
         assert number == pytest.approx(
             made.store_gigabytes + made.export_gigabytes + max(float(floor), 3 * made.model_gigabytes)
         )

@@ -340,11 +340,11 @@ def test_a_run_that_failed_before_counts_as_it_waits_again(tmp_path: Path) -> No
 def test_the_bytes_that_wait_are_limited_for_one_and_for_all(tmp_path: Path) -> None:
     queue = JobQueue.from_settings(Settings(cache_dir=tmp_path, queue_megabytes=4.0))
     queue.submit(spec("k0", text="x" * 600_000), owner="ann")
-    with pytest.raises(QueueFullError, match="as long as this server keeps for one person"):
+    with pytest.raises(QueueFullError, match="as this server accepts from one person"):
         queue.submit(spec("k1", text="x" * 600_000), owner="ann")
     for number in range(5):
         queue.submit(spec(f"b{number}", text="x" * 600_000), owner=f"b{number}")
-    with pytest.raises(QueueFullError, match="as much as it keeps"):
+    with pytest.raises(QueueFullError, match="and it accepts no more"):
         queue.submit(spec("k2", text="x" * 600_000), owner="cid")
     queue.close()
 

@@ -320,7 +320,7 @@ def test_a_header_whose_derived_results_are_none_makes_no_run(derived: Any, tmp_
 
 def test_a_named_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
-    with pytest.raises(RunNotFoundError, match=r"it is no file\)\. Check the path\."):
+    with pytest.raises(RunNotFoundError, match=r"it is not a file\)\. Check the path\."):
         open_run(tmp_path / "pipe.npz")
     assert run_files.peek(tmp_path / "pipe.npz") is None
 

@@ -108,7 +108,7 @@ def test_start_and_end_of_an_answer() -> None:
     words = VIEW.text(context(run, 4))
     assert words_in(words.title) == "Most likely answer: “sat on it”, 100.0 %"
     assert "·it: starts < 0.05 %, ends 100.0 %" in alternative(words)
-    assert "This text stands alone" in words_in(words.caption)
+    assert "This is a single text" in words_in(words.caption)
     marks = class_marks(run)
     assert marks is not None
     assert marks.of == (None, None, 0, 0, 0, None)

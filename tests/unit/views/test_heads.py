@@ -139,7 +139,9 @@ def test_page_and_python_word_patterns_alike() -> None:
 def test_the_title_says_how_many_heads_there_are_and_by_what_they_are_sorted() -> None:
     run = make_run("causal", layers=3)
     assert VIEW.text(context(run, sort="next")).title == "All 6 heads, sorted by attention to the next token"
-    assert VIEW.text(context(run, sort="entropy", order="least")).title == "All 6 heads, sorted by entropy, least first"
+    assert (
+        VIEW.text(context(run, sort="entropy", order="least")).title == "All 6 heads, sorted by entropy, lowest first"
+    )
     assert VIEW.text(context(run, sort="head")).title == "All 6 heads, layer by layer"
 
 

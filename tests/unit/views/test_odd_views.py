@@ -213,7 +213,7 @@ def test_a_token_without_numbers_beside_one_that_has_them(value: str) -> None:
     if value == "norm":
         assert words_in(said.title).endswith(" at the embeddings, and is not finite from there on")
     if value == "turn":
-        assert words_in(said.title) == "Through the layers: what is asked for is not defined for ·it\u00a0(4)"
+        assert words_in(said.title) == "Through the layers: this measure is not defined for ·it\u00a0(4)"
 
 
 @pytest.mark.parametrize("value", ["norm", "turn", "cosine"])

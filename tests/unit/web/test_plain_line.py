@@ -190,7 +190,7 @@ def test_a_run_that_is_there_and_cannot_be_read_is_not_said_to_be_gone(site: Sit
     for name, ask in site.doors().items():
         reply = ask()
         text = words_of(reply)
-        assert "is there and cannot be read (Is a directory)" in text, name
+        assert "exists but cannot be read (Is a directory)" in text, name
         assert "no longer has" not in text, name
         assert str(site.settings.cache_dir) not in text, name
         assert reply.status_code == (200 if name == "link" else 202 if name in SHOWN else 500), name
@@ -214,7 +214,7 @@ def test_a_folder_without_permission_is_said_to_be_that(site: Site) -> None:
         os.seteuid(mine)
         site.settings.cache_dir.chmod(mode)
     for name, reply in replies.items():
-        assert "is there and cannot be read (Permission denied)" in words_of(reply), name
+        assert "exists but cannot be read (Permission denied)" in words_of(reply), name
         assert BROKEN not in reply.get_data(as_text=True), name
     assert "our fault" not in changed.get_data(as_text=True)
     assert str(site.settings.cache_dir) not in changed.get_data(as_text=True)
@@ -303,7 +303,7 @@ def test_readiness_says_what_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("dashboard.catalog.catalog.Catalog.entries", fail)
     reply = site.client.get("/ready")
-    assert (reply.status_code, reply.get_json()["reason"]) == (503, f"The page cannot be made. {NO_ACCESS}")
+    assert (reply.status_code, reply.get_json()["reason"]) == (503, f"The page could not be built. {NO_ACCESS}")
 
 
 def test_the_list_of_models_names_no_folder() -> None:

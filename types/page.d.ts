@@ -929,9 +929,11 @@ interface App {
   address: {
     /** The cards' options: their components and defaults. */
     controls: Control[];
+    /** The tabs that the run opens with, by card, where they are not the first. */
+    opens: Options;
     /** Whether a number field is empty, or holds what is out of its bounds. */
     isEmpty(control: Control, value: OptionValue | undefined): boolean;
-    /** The options that are not at their default. */
+    /** The options that are not at their default, and the tabs of cards that the run opens with another. */
     given(options: Options): Options;
     ofOptions(options: Options): Address;
     ofSelection(selection: Selection): Address;

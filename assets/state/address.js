@@ -1,6 +1,6 @@
 /*
  * What an address says of the page: the selection's fields, and the cards' options that are not at their default, by
- * name and as text.
+ * name and as text. A card whose run opens another tab than its first has its tab said, whichever it is.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -9,12 +9,15 @@
 
   app.address = {
     controls: [],
+    opens: {},
 
     isEmpty: ({ standard }, value) =>
       (value ?? null) === null || (typeof standard === "number" && !Number.isFinite(value)),
     given(options) {
       const says = (/** @type {Control} */ one) =>
-        one.name in options && !app.address.isEmpty(one, options[one.name]) && options[one.name] !== one.standard;
+        one.name in options &&
+        !app.address.isEmpty(one, options[one.name]) &&
+        (options[one.name] !== one.standard || one.name in app.address.opens);
       return Object.fromEntries(app.address.controls.filter(says).map(({ name }) => [name, options[name]]));
     },
 

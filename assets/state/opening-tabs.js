@@ -1,12 +1,10 @@
 /* The tabs that a run opens with: a classifier's classes, which another model's run closes again. */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  /** @type {Options} */ let before = {}; // by card: the tab that the last run opened with, where it is not the first
-
   /** The cards' options as they will be once a run has come; null where they stay as they are. */
   app.openTabs = function ({ opens = {}, options }, controls) {
-    const last = before;
-    before = opens;
+    const last = app.address.opens;
+    app.address.opens = opens;
     if (options) return options; // which name the open tabs
     /** @type {Options} */ const tabs = {};
     for (const { name, standard } of controls) {

@@ -25,6 +25,14 @@ test("options at their default, and fields that hold nothing, are left out", () 
   assert.deepEqual(plain(given({ "prediction-count": Infinity, other: 1 })), {});
 });
 
+test("a card's first tab is said of a run that opens another", () => {
+  const { address } = page();
+  address.controls = [{ id: "prediction-tabs", property: "active_tab", name: "prediction", standard: "prediction" }];
+  assert.deepEqual(plain(address.given({ prediction: "prediction" })), {});
+  address.opens = { prediction: "classes" };
+  assert.deepEqual(plain(address.given({ prediction: "prediction" })), { prediction: "prediction" });
+});
+
 test("a step is written as text, without a second token where there is none", () => {
   const { of } = page().address;
   const selection = { run: "r", token: 0, layer: 3, head: 1, second: null };

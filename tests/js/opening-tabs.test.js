@@ -12,7 +12,7 @@ const OTHER = { opens: {} };
 
 /** A page whose Predictions shows this tab; `set` holds what was opened. */
 function page(tab) {
-  const window = load(["core", "state/opening-tabs"]);
+  const window = load(["core", "state/address", "state/opening-tabs"]);
   const app = window.dashboardApp;
   const set = [];
   app.history = { set: (tabs) => set.push({ ...tabs }) };

@@ -61,7 +61,7 @@ class AdapterWeights:
 
     def config(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Return the base's configuration for the judgement of what the adapted model predicts."""
-        return {**raw, "tie_word_embeddings": False} if self.adapter.has_classes else dict(raw)
+        return {**raw, "tie_word_embeddings": False} if self.adapter.without_lm_head else dict(raw)
 
     def over(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return the base's checkpoint with the whole weights beside its own; without a head over the vocabulary, if
@@ -69,7 +69,7 @@ class AdapterWeights:
         kept = {
             name: tensor
             for name, tensor in checkpoint.tensors.items()
-            if not (self.adapter.has_classes and OVER_THE_VOCABULARY.fullmatch(name))
+            if not (self.adapter.without_lm_head and OVER_THE_VOCABULARY.fullmatch(name))
         }
         return Checkpoint({**kept, **self.whole})
 

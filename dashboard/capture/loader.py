@@ -77,11 +77,11 @@ class LoadedModel:
 
     Attributes:
         model: in eval mode, gradients off; with a prediction head if the checkpoint has one.
-        tokenizer: the model's own. info: its sizes. fingerprint: of its files, as in run keys.
+        tokenizer: the model's own, or another's. info: its sizes. fingerprint: of its files, as in run keys.
         source: which published version it is ("commit …", "package … 0.1.2"); "" if unknown.
         without: what an encoder is: a classifier, or an embedding model. classes: what a classifier's head classifies;
             None if the model is none, or one of a kind that is not read. unread: weights in its files that nothing
-            reads. tokenizer_of: the name of the model whose tokenizer it is, if the model has none of its own.
+            reads. tokenizer_of: the name of that other model, for a model that has no tokenizer; else None.
         dtype, device: the numbers that it computes in, and on what: "float32", "cuda (NVIDIA H200)".
     """
 

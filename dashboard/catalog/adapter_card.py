@@ -96,7 +96,7 @@ def _read(folder: Path, adapter: Adapter, base: Base, card: ModelCard) -> ModelC
     )
     if has_classes(shapes):
         return replace(found, kind="encoder", without="classifier")
-    return replace(found, kind="encoder", without="embeddings") if adapter.has_classes else found
+    return replace(found, kind="encoder", without="embeddings") if adapter.without_lm_head else found
 
 
 def _rows(shapes: Mapping[str, Sequence[int]]) -> int:

@@ -42,7 +42,7 @@ NEEDLESS = frozenset(
 )
 PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")  # how to begin training without changing the base
 MODULE = re.compile(r"\^?[\w.\\-]+\$?")  # a module's name as peft writes it, which takes it for a pattern
-CLASSES = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")  # tasks without a head over the vocabulary
+WITHOUT_LM_HEAD = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")  # peft's words for tasks
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class Adapter:
     tokens: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
-    def has_classes(self) -> bool:
+    def without_lm_head(self) -> bool:
         """Whether it was trained on a base without its head over the vocabulary."""
-        return self.task in CLASSES
+        return self.task in WITHOUT_LM_HEAD
 
     def rank_of(self, module: str) -> float:
         """Return the rank that the settings give a module."""

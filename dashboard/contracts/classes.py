@@ -19,6 +19,7 @@ from dashboard.errors import RunShapeError
 ClassesOf = Literal["text", "tokens", "answer"]
 Scale = Literal["softmax", "sigmoid", "none"]
 ENDS = ("start", "end")  # the labels of a head that answers questions
+APPLIES = 0.5  # probability from which a label that stands by itself is said to apply
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from dashboard.errors import BadRequestError, RunShapeError, TextTooLongError
 from dashboard.exports.run_files import open_run
 
 LONGEST_NAME = 80  # characters of a file's name
+MOST_MEMBERS = 100_000  # arrays of an npz file: listing a million takes half a minute and half a gigabyte
+MEMBER = b"PK\x01\x02"  # what every line of an archive's list of members begins with
+PIECE = 1 << 20  # bytes that are read at a time
 DERIVED, ATTENTION = f"{BESIDE}/", "/attention/"
 
 
@@ -72,9 +75,12 @@ def read_foreign(path: Path, digest: str, name: str, most_tokens: int, most_byte
 
 
 def _check_unpacked(path: Path, called: str, most_bytes: int) -> None:
-    """Refuse an archive whose members take more than `most_bytes` unpacked, before any is read."""
+    """Refuse an archive of too many members, or whose members take more than `most_bytes` unpacked, before any is
+    read."""
     if not zipfile.is_zipfile(path):
         return
+    if _members_at_most(path) > MOST_MEMBERS:
+        raise BadRequestError(f"{called} holds more arrays than any run. Choose a file that this program has saved.")
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
@@ -85,6 +91,16 @@ def _check_unpacked(path: Path, called: str, most_bytes: int) -> None:
             f"{called} takes {size / 1e6:,.0f} MB unpacked; this server takes at most "
             f"{most_bytes / 1e6:,.0f} MB. Save the run without all attention weights."
         )
+
+
+def _members_at_most(path: Path) -> int:
+    """Return a number that an archive's members do not exceed, without listing them."""
+    found, before = 0, b""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            found += (before + piece).count(MEMBER)
+            before = (before + piece)[1 - len(MEMBER) :]
+    return found
 
 
 def _left_out(unknown: Sequence[str]) -> list[str]:

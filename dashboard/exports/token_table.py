@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from dashboard.contracts.classes import ClassHead
+from dashboard.contracts.classes import APPLIES, ClassHead
 from dashboard.contracts.precision import FULL
 from dashboard.contracts.prediction import Prediction
 from dashboard.contracts.run import ModelRun
@@ -194,7 +194,7 @@ def _said(numbers: np.ndarray, head: ClassHead, names: Sequence[str]) -> str | N
         return None
     if head.scale == "softmax":
         return names[int(numbers.argmax())]
-    return "; ".join(names[index] for index in np.flatnonzero(numbers >= 50).tolist())
+    return "; ".join(names[index] for index in np.flatnonzero(numbers >= 100 * APPLIES).tolist())
 
 
 def _likeliest_labels(run: ModelRun, expected: Sequence[Prediction | None]) -> list[str]:

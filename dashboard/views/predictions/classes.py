@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.components.glossary import term
-from dashboard.contracts.classes import AnswerSpan, ClassHead, ClassScore
+from dashboard.contracts.classes import APPLIES, AnswerSpan, ClassHead, ClassScore
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Table
@@ -39,7 +39,6 @@ CONTROLS = (
     Choice("count", "Labels", (("all", "All"), ("10", "10 likeliest"), ("20", "20"), ("50", "50"))),
     Choice("order", "Order", (("likeliest", "Likeliest first"), ("model", "In the model's order"))),
 )
-APPLIES = 0.5  # probability from which a label that stands by itself is said to apply
 SPOKEN = 8  # labels that a sentence names
 
 

@@ -17,6 +17,7 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_check import check_run, unknown_arrays
 from dashboard.contracts.selection import Selection
 from dashboard.errors import BadRequestError, RunShapeError, TextTooLongError
+from dashboard.exports import foreign_run
 from dashboard.exports.foreign_run import read_foreign
 from dashboard.exports.run_files import save_run
 from dashboard.store.run_store import RunStore
@@ -85,6 +86,21 @@ def test_limits(tmp_path: Path) -> None:
         archive.writestr("decoder/hidden_states/0.npy", b"\0" * 10**7)
     with pytest.raises(BadRequestError, match="10 MB unpacked; this server takes at most 1 MB"):
         read(bomb, most_bytes=10**6)
+
+
+def test_an_archive_of_too_many_members_is_refused_before_they_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_run(whole(), tmp_path / "run.npz")
+    with zipfile.ZipFile(path) as archive:
+        count = len(archive.infolist())
+    monkeypatch.setattr(foreign_run, "PIECE", 7)  # so that marks lie across two pieces
+    monkeypatch.setattr(foreign_run, "MOST_MEMBERS", count)
+    assert len(read(path)) == 6
+    monkeypatch.setattr(foreign_run, "MOST_MEMBERS", count - 1)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(BadRequestError, match=r"^run\.npz holds more arrays than any run"):
+        read(path)
 
 
 def test_a_file_of_something_else_is_refused_by_its_name(tmp_path: Path) -> None:

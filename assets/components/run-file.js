@@ -39,9 +39,7 @@
       if (sending === request) say(`${done} …`);
     });
     request.addEventListener("abort", () => say("Cancelled."));
-    request.addEventListener("error", () =>
-      say("The file could not be sent. Try again when the server answers.", true),
-    );
+    request.addEventListener("error", () => say("The file could not be sent. Try again in a moment.", true));
     request.addEventListener("load", () => ended(request, file.name));
     request.addEventListener("loadend", () => {
       sending = null;

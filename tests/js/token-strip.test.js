@@ -150,8 +150,8 @@ for (const [name, typed, last, said = typed] of [
     window.later.length = 0;
     shown.document.fire("focusout", field);
     assert.deepEqual(chosen(shown), [1, 1, 0, null]);
-    const has = `this model has ${name}s 0 to ${last}`;
-    const words = `There is no ${name} ${said}: ${has}. Layer 1, head 0 is still selected.`;
+    const there = `this model has ${name}s 0 to ${last}`;
+    const words = `There is no ${name} ${said}: ${there}. Layer 1, head 0 is still selected.`;
     assert.equal(byId("announcer").textContent, words);
     assert.equal(byId("tooltip").textContent, words);
     assert.equal(byId(`${name}-range`).getAttribute("title"), words);

@@ -639,6 +639,8 @@ interface Kept {
   text: string;
   pair: string;
   model: string;
+  /** Of a model without one; not kept by earlier versions. */
+  tokenizer?: string | null;
   runs: boolean;
 }
 
@@ -970,8 +972,8 @@ interface App {
   chosen(): string | null;
   modelOf(name: string | null): ModelFacts | null;
   fitText(area: HTMLTextAreaElement): void;
-  written(): { text: string; pair: string; model: string | null };
-  write(what: { text: string; pair: string | null; model: string }, done?: () => void): void;
+  written(): { text: string; pair: string; model: string | null; tokenizer: string | null };
+  write(what: { text: string; pair: string | null; model: string; tokenizer?: string | null }, done?: () => void): void;
   pair(): string;
   arrangeTexts(): void;
   resetPair(): void;

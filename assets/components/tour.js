@@ -9,7 +9,7 @@
   const EDGE = 8; // pixels that stay free at the window's edge
   let at = -1; // the step that is shown; −1 while there is none
   /** @type {"" | "other" | "asked"} */ let awaited = ""; // what it waits for: another run's end, or the example
-  /** @type {{ text: string, pair: string, model: string } | null} */
+  /** @type {{ text: string, pair: string, model: string; tokenizer: string | null } | null} */
   let draft = null; // what was in the boxes and not run
   /** @type {HTMLElement | null} */ let opener = null; // the button that opened the tour
 
@@ -45,9 +45,9 @@
       if (awaited === "asked") return;
       awaited = working ? "other" : "asked";
       if (working) return;
-      const { text, pair, model } = app.written();
+      const { text, pair, model, tokenizer } = app.written();
       const { text: ran, pair: beside } = app.state.info || { text: "", pair: "" };
-      if (model && text.trim() && (text !== ran || pair !== (beside || ""))) draft = { text, pair, model };
+      if (model && text.trim() && (text !== ran || pair !== (beside || ""))) draft = { text, pair, model, tokenizer };
       app.chooseExample(Number(box().dataset.exampleOfTour));
       return;
     }

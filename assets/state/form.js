@@ -29,10 +29,18 @@
     return app.arrivedModel(name) || catalog[name] || unknown;
   }
 
-  /** What the form holds: the text, that of the second box ("" for none) and the chosen model. */
-  app.written = () => ({ text: app.byId("text").value, pair: app.pair(), model: chosen });
-  /** Put a text, or a pair, and a model into the form, then call `done`. */
-  app.write = function ({ text, pair, model }, done) {
+  /**
+   * What the form holds: the text, that of the second box ("" for none), the chosen model, and the tokenizer that a
+   * model without one is given.
+   */
+  app.written = () => {
+    const facts = modelOf(chosen);
+    const tokenizer = facts && facts.mute ? app.lentTokenizer() : null;
+    return { text: app.byId("text").value, pair: app.pair(), model: chosen, tokenizer };
+  };
+  /** Put a text, or a pair, a model and the tokenizer that it is given into the form, then call `done`. */
+  app.write = function ({ text, pair, model, tokenizer }, done) {
+    if (tokenizer) props("tokenizer", { value: tokenizer });
     if (catalog[model]) props("model", { value: model });
     else app.chooseModel(model, 2);
     put(text, pair, () => chosen === model, done);
@@ -64,6 +72,8 @@
     const triggered = window.dash_clientside.callback_context.triggered.map((t) => t.prop_id);
     if (triggered.includes("submitted-run.data") && submitted) outcomeNotice(submitted);
     if (triggered.includes("run-info.data") && info) {
+      const { outcome } = app.state;
+      if (outcome && outcome.run && (info.error || info.run === outcome.run)) app.state.outcome = {}; // it has come
       if (info.error) app.notify({ lead: "Error.", text: String(info.error) + app.takeLinkText() });
       else if (info.problem) app.notify({ lead: "Part of this link was ignored.", text: info.problem, plain: true });
       if (!info.error) {
@@ -104,14 +114,13 @@
   };
   function fillForm(/** @type {Info} */ info) {
     if (!app.byId("text") || app.textComesBack() || edited()) return;
-    const { text, pair, model, tokenizer } = info;
-    if (tokenizer) props("tokenizer", { value: tokenizer });
-    if (catalog[model] || info.known) app.write({ text, pair, model });
+    const { text, pair, model } = info;
+    if (catalog[model] || info.known) app.write(info);
     else put(text, pair, () => true);
   }
   function edited() {
-    const [text, pair] = [app.byId("text").value, app.byId("text-pair").value];
-    return Boolean(text || pair.trim()) && (text !== shown.text || pair !== shown.pair);
+    const { text, pair } = app.written();
+    return Boolean(text || pair) && (text !== shown.text || pair !== shown.pair);
   }
   /*
    * Put a text, or a pair, into the boxes, which are fitted and whose tokens are counted once Dash has done so, however
@@ -204,9 +213,14 @@
     if (!app.sayBeside(words)) said = setTimeout(tell, PAUSE, words);
   }
   function difference(/** @type {Info} */ info) {
-    const { text, pair, model } = app.written();
+    const { text, pair, model, tokenizer } = app.written();
     const same = text === info.text && pair === (info.pair || "");
-    if (same && (!model || model === info.model)) return "";
+    const lent = Boolean(tokenizer) && tokenizer !== info.tokenizer;
+    if (same && (!model || model === info.model)) {
+      return lent
+        ? "The figures show what another tokenizer made of this text. Press Run to read it with this one."
+        : "";
+    }
     const by = model && model !== info.model ? ` by ${info.title}` : "";
     const of = `The figures show the run of “${app.begin(info.text, info.pair)}”${by}.`;
     if (!text.trim()) return of;

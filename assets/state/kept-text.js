@@ -6,7 +6,7 @@
   "use strict";
   const NAME = "written";
   const AGAIN = new Set(["reload", "back_forward"]); // a link or a typed address begins afresh
-  /** @type {Kept | null} */ let kept = null; // { text, pair, model, runs } as it was before the page was loaded again
+  /** @type {Kept | null} */ let kept = null; // as it was before the page was loaded again
   let resumes = false; // its run is still to be waited for
 
   function read() {
@@ -28,11 +28,14 @@
   /** Note what is written now, and whether its run is under way; what is shown already needs no note. */
   app.keepText = function () {
     if (resumes || app.embedded()) return;
-    const { text, pair, model } = app.written();
+    const { text, pair, model, tokenizer } = app.written();
     const { info, working, outcome } = app.state;
-    const shown = info && info.text === text && (info.pair || "") === pair && info.model === model;
+    const same = info && info.text === text && (info.pair || "") === pair && info.model === model;
+    const shown = same && (!tokenizer || tokenizer === info.tokenizer);
     const comes = outcome && outcome.run && (!info || info.run !== outcome.run); // it is done and about to be shown
-    write(text && model && (working || !shown) ? { text, pair, model, runs: Boolean(working || comes) } : null);
+    write(
+      text && model && (working || !shown) ? { text, pair, model, tokenizer, runs: Boolean(working || comes) } : null,
+    );
   };
 
   /** The page is there, and the run of its address, if it names one: what was written comes back, its run goes on. */
@@ -42,13 +45,16 @@
       setTimeout(app.takeUpText, 50);
       return;
     } // which models there are is not known yet
-    const { text, pair, model, runs } = kept;
+    const { text, pair, model, tokenizer, runs } = kept;
     kept = null;
-    app.write({ text, pair, model }, () => {
+    app.write({ text, pair, model, tokenizer }, () => {
       resumes = false;
       const now = app.written();
       if (runs && now.text === text && now.pair === (pair || "") && now.model === model) app.byId("run").click();
-      else app.keepText();
+      else {
+        app.keepText();
+        app.captions();
+      }
     });
   };
   /** Whether a text of before the reload is about to come back: nothing else is put into the box. */

@@ -10,6 +10,9 @@
     const news = lent !== (tokenizer || null);
     lent = tokenizer || null;
     app.byId("tokenizer-box").hidden = !mute;
-    if (mute && news) app.countTokens();
+    if (!mute || !news) return;
+    app.countTokens();
+    app.keepText();
+    app.captions();
   };
 });

@@ -24,8 +24,7 @@
   app.takeLinkText = function () {
     if (!text || !model || waits || !asked.run || app.byId("text").value) return "";
     waits = true;
-    if (tokenizer) window.dash_clientside.set_props("tokenizer", { value: tokenizer });
-    app.write({ text, pair, model });
+    app.write({ text, pair, model, tokenizer });
     return " The text came with the link and is in the box: press Run to compute it again.";
   };
   app.onPaint((state, what) => {

@@ -136,7 +136,7 @@ def _inputs(
     inputs, tokens = tokenize(
         loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
     )
-    check_ids(model, info.title, inputs, tokens)
+    check_ids(model, info.title, inputs, tokens, loaded.tokenizer_of is not None)
     return {name: values.to(model.device) for name, values in inputs.items()}, tokens
 
 

@@ -195,7 +195,7 @@ def masked_fill(
         raise MissingArrayError(f"{loaded.info.title} fills no masked tokens. Choose a masked language model.")
     check_mask(loaded.model, loaded.info.title, mask_id)
     inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
-    check_ids(loaded.model, loaded.info.title, inputs, tokens)
+    check_ids(loaded.model, loaded.info.title, inputs, tokens, loaded.tokenizer_of is not None)
     if not 0 <= position < len(tokens):
         raise BadSelectionError(f"There is no token {position} in this text. Choose one of 0 to {len(tokens) - 1}.")
 

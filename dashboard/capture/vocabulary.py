@@ -19,8 +19,12 @@ def embedding_rows(model: PreTrainedModel) -> int:
     return int(model.config.get_text_config().vocab_size) if rows is None else rows
 
 
-def check_ids(model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Tensor], tokens: Sequence[Token]) -> None:
+def check_ids(
+    model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Tensor], tokens: Sequence[Token], lent: bool = False
+) -> None:
     """Raise unless the model has an embedding for every token, and for every kind of text that the tokenizer marks.
+
+    `lent`: the tokenizer is another model's.
 
     Raises:
         BadRequestError: the text holds a token that the model does not have (the message names it), or there are two
@@ -30,7 +34,7 @@ def check_ids(model: PreTrainedModel, title: str, inputs: Mapping[str, torch.Ten
     rows = embedding_rows(model)
     for position, token in enumerate(tokens):
         if token.id >= rows:
-            sentence = Beyond(position, token.id, token.text, token.given).sentence(title, rows)
+            sentence = Beyond(position, token.id, token.text, token.given).sentence(title, rows, lent)
             raise UnsupportedModelError(sentence) if token.given else BadRequestError(sentence)
     kinds = inputs.get("token_type_ids")
     table = next((part for name, part in model.named_modules() if name.endswith("token_type_embeddings")), None)

@@ -23,13 +23,19 @@ class Beyond:
     text: str
     given: bool
 
-    def sentence(self, title: str, rows: int) -> str:
-        """Say what is wrong and what to do. `title`: the model's; `rows`: how many embeddings it has."""
-        text = self.text[:LONGEST]
-        what = f"{title}'s tokenizer knows “{text}” (id {self.id:,}), but the model has only {rows:,} embeddings"
+    def sentence(self, title: str, rows: int, lent: bool = False) -> str:
+        """Say what is wrong and what to do.
+
+        Args:
+            title: the model's. rows: how many embeddings it has. lent: whether the tokenizer is another model's.
+        """
+        whose = f"The tokenizer that {title} reads with" if lent else f"{title}'s tokenizer"
+        what = f"{whose} knows “{self.text[:LONGEST]}” (id {self.id:,}), but the model has only {rows:,} embeddings"
         if self.given:
-            return f"{what}, and it puts that token into every text. Choose another model."
-        return f"{what}. Take it out of the text (it is token {self.position}) and run again."
+            other = "tokenizer" if lent else "model"
+            return f"{what}, and it puts that token into every text. Choose another {other}."
+        other = ", or choose another tokenizer," if lent else ""
+        return f"{what}. Take it out of the text (it is token {self.position}){other} and run again."
 
 
 def first_beyond(encoding: Encoding, texts: tuple[str, str | None], rows: int) -> Beyond | None:

@@ -131,6 +131,15 @@ def test_a_model_without_a_tokenizer_reads_with_another_models(person: Person, w
     assert run.request.tokenizer == "folder:weights/tiny-gpt2"
     person.open_run(run, token=2, layer=0, head=0)  # by its link, which chooses the tokenizer again
     expect(person.at("tokenizer-box")).to_contain_text("tiny-gpt2")
+    person.at("tokenizer").click()
+    person.page.locator(".dash-dropdown-option").filter(has_text="tiny-bloom").click()
+    expect(person.at("not-run")).to_contain_text("another tokenizer")
+    person.page.reload()
+    person.settled()
+    expect(person.at("tokenizer-box")).to_contain_text("tiny-bloom")
+    expect(person.at("not-run")).to_contain_text("another tokenizer")
+    person.at("shown-text").click()
+    expect(person.at("tokenizer-box")).to_contain_text("tiny-gpt2")
     choose(person, "tiny-bert")
     expect(person.at("tokenizer-box")).to_be_hidden()
 

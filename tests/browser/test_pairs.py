@@ -92,3 +92,20 @@ def test_a_typed_separator_leads_to_the_second_box(person: Person) -> None:
     person.page.evaluate("dashboardApp.chooseExample(2)")
     person.page.wait_for_function("() => dashboardApp.state.info.pair === null")
     expect(person.at("second-composer")).to_be_hidden()
+
+
+@pytest.mark.fresh
+def test_undo_to_a_pair_fills_both_boxes_after_a_model_of_one_text(person: Person) -> None:
+    person.load()
+    begin(person)
+    person.press_run()
+    person.drawn(FIRST)
+    person.run("One text.", "smollm2-135m")
+    person.at("undo").click()
+    person.drawn(FIRST)
+    expect(person.at("text")).to_have_value(FIRST)
+    expect(person.at("text-pair")).to_have_value(SECOND)
+    expect(person.at("second-composer")).to_be_visible()
+    person.type_text("A draft.")  # it is said, and a reload would not run it
+    expect(person.at("not-run")).to_contain_text("Press Run to read the new text")
+    person.page.wait_for_function("() => JSON.parse(sessionStorage.written || '{}').runs === false")

@@ -148,6 +148,7 @@ def test_text_and_model_that_were_not_run_come_back_and_are_not_run(person: Pers
         "minilm-l6",
         False,
     ]
+    expect(person.at("not-run")).to_contain_text("Press Run")
     assert person.selection()["run"] == causal.key
     person.type_text("x " * 600)
     person.press_run()

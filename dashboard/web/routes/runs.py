@@ -78,7 +78,7 @@ def _counted(catalog: Catalog, card: ModelCard, texts: Sequence[str], tokenizer:
     if found.separator is not None and card.pairs:
         told["separator"] = found.separator
     if found.beyond is not None:
-        why = found.beyond.sentence(card.title, card.vocabulary)
+        why = found.beyond.sentence(card.title, card.vocabulary, tokenizer is not None)
         told["unknown"] = {"token": found.beyond.position, "why": why}
     return told
 

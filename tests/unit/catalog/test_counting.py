@@ -372,6 +372,11 @@ def test_a_token_beyond_the_embeddings_is_named_while_it_is_typed(tmp_path: Path
         "m's tokenizer knows “four” (id 4), but the model has only 4 embeddings. "
         "Take it out of the text (it is token 1) and run again."
     )
+    assert Beyond(0, 101, "[CLS]", True).sentence("mute", 64, lent=True) == (
+        "The tokenizer that mute reads with knows “[CLS]” (id 101), but the model has only 64 embeddings, and it puts "
+        "that token into every text. Choose another tokenizer."
+    )
+    assert "or choose another tokenizer," in Beyond(1, 4, "four", False).sentence("mute", 4, lent=True)
     template = {
         "type": "TemplateProcessing",
         "single": [{"SpecialToken": {"id": "<new>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],

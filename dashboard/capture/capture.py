@@ -97,11 +97,7 @@ def capture_run(
     model, info = loaded.model, loaded.info
     refuse_encoder_decoder(model.config, info.title)
     inputs, tokens = _inputs(loaded, text, text_pair, max_tokens)
-    known = _known(loaded)
-    if known.refusal:
-        raise UnsupportedModelError(known.refusal)
-    if known.own is not None:
-        check_weights(len(tokens), info.title, info.layers, info.heads, weights_megabytes)
+    known = _supported(loaded, len(tokens), weights_megabytes)
     with known.lock, evaluating(model), torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
         stream = stream_of(call.recipe.mask for call in forward.calls)
@@ -110,8 +106,6 @@ def capture_run(
             arrays[f"{stream}/segments"] = segments_of(tokens, len(text))
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
     broken = first_not_finite(arrays, info.layers, stream)
-    for values in arrays.values():
-        values.flags.writeable = False
     header = ModelRun.make_header(
         request.key(loaded.fingerprint),
         request,
@@ -122,7 +116,23 @@ def capture_run(
         not_finite=None if broken is None else asdict(broken),
         **_remarks(loaded, without),
     )
-    return ModelRun(header, arrays)
+    return ModelRun(header, _read_only(arrays))
+
+
+def _supported(loaded: LoadedModel, tokens: int, weights_megabytes: float) -> ModelProbe:
+    """Return what is known of a model that can be captured; raises like `capture_run`, before any computation."""
+    known, info = _known(loaded), loaded.info
+    if known.refusal:
+        raise UnsupportedModelError(known.refusal)
+    if known.own is not None:
+        check_weights(tokens, info.title, info.layers, info.heads, weights_megabytes)
+    return known
+
+
+def _read_only(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    for values in arrays.values():
+        values.flags.writeable = False
+    return arrays
 
 
 def _inputs(

@@ -45,11 +45,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
-from dashboard.contracts.classes import AnswerSpan, ClassHead, ClassScore, best_answer, probabilities, ranked
 from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest, read_beside, write_beside
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.memory import Memory
-from dashboard.contracts.model_info import ModelInfo, no_classes, no_predictions
+from dashboard.contracts.model_info import ModelInfo, no_predictions
 from dashboard.contracts.precision import device_of, dtype_of
 from dashboard.contracts.prediction import (
     PredictedPosition,
@@ -61,6 +60,7 @@ from dashboard.contracts.prediction import (
     texts_of,
 )
 from dashboard.contracts.request import RunRequest
+from dashboard.contracts.run_classes import RunClasses
 from dashboard.contracts.run_header import check_names, make_header, results_in, stamp_of
 from dashboard.contracts.streams import (
     ENDS,
@@ -80,7 +80,7 @@ REMEMBERED = 64  # results of its own analysis that one run keeps
 T = TypeVar("T")
 
 
-class ModelRun:
+class ModelRun(RunClasses):
     """One run, built from a JSON-able header and a mapping of named arrays (see the module docstring); never changed.
 
     Attributes:
@@ -263,83 +263,6 @@ class ModelRun:
         return (
             None if "not_finite" in self._header else first_not_finite(self.arrays, self.model.layers, self.main.name)
         )
-
-    @cached_property
-    def class_head(self) -> ClassHead | None:
-        """What the model's classification head classifies, and its labels; None if the run has no classes."""
-        raw = self._header.get("classes")
-        return None if raw is None else ClassHead.from_json(raw)
-
-    @property
-    def is_classifier(self) -> bool:
-        """Whether the model is a classifier, even one whose classes the run does not hold."""
-        return self._header.get("without") == "classifier"
-
-    def check_classes(self) -> None:
-        """Raise `MissingArrayError` if an earlier version computed the run of a classifier, without its classes."""
-        if self.class_head is not None or (self.is_classifier and self.outdated):
-            self.main.array("class_logits", "its classes")
-
-    @property
-    def class_logits(self) -> np.ndarray:
-        """float32, as the head gives them: (label,) of the text, (token, label), or (token, 2) start and end.
-
-        Raises:
-            MissingArrayError: the run has no classes.
-        """
-        head = self._head()
-        found = self.main.array("class_logits", "its classes")
-        if found.shape != head.shape(len(self)):
-            raise RunShapeError(f"The run has {found.shape} classes for {len(self)} tokens. Run its text again.")
-        return found
-
-    @property
-    def class_probabilities(self) -> np.ndarray | None:
-        """The same as probabilities, float64; None if the logits are values (regression)."""
-        return self.remember("class probabilities", lambda: probabilities(self.class_logits, self._head()))
-
-    def classes(self, position: int | None = None) -> tuple[ClassScore, ...]:
-        """Return every label with its logit and probability, likeliest first.
-
-        Args:
-            position: the token, if the model classifies tokens; none if it classifies the text.
-
-        Raises:
-            MissingArrayError: the run has no classes. BadSelectionError: a position is missing, or was not expected.
-        """
-        head = self._head()
-        if head.of == "answer":
-            raise BadSelectionError(f"{self.model.title} marks an answer and has no classes. Ask for run.answer().")
-        if (position is None) == (head.of == "tokens"):
-            raise BadSelectionError(
-                "This model classifies each token. Name one: run.classes(position)."
-                if position is None
-                else "This model classifies the text as a whole. Leave the position out: run.classes()."
-            )
-        self.check(token=position)
-        return ranked(self.class_logits if position is None else self.class_logits[position], head)
-
-    def answer(self) -> AnswerSpan | None:
-        """Return the most likely answer of a model that answers questions; None if the text has no token for it.
-
-        Raises:
-            MissingArrayError: the model answers no questions.
-        """
-        head, shares = self._head(), self.class_probabilities
-        if head.of != "answer" or shares is None:
-            raise MissingArrayError(f"{self.model.title} answers no questions. Ask for run.classes().")
-        return self.remember("answer", lambda: best_answer(shares, self.tokens, self.text, self.request.text_pair))
-
-    def _head(self) -> ClassHead:
-        self.check_classes()
-        if self.class_head is None:
-            raise MissingArrayError(self.without_classes)
-        return self.class_head
-
-    @property
-    def without_classes(self) -> str:
-        """Say in a sentence why the run has no classes."""
-        return no_classes(self.model.title, self.model.kind, self.is_classifier)
 
     @property
     def has_predictions(self) -> bool:

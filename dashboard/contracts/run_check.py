@@ -34,6 +34,7 @@ WORDS = (
     "no_predictions",
     "source",
 )  # fields of a header that are text, if present
+ROUNDING = 1e-3  # by which a weight or a probability may exceed 1
 Shape = tuple[int | None, ...]  # None: any length
 Expected = tuple[str, Shape]  # dtype, shape
 
@@ -213,7 +214,11 @@ def _check_weights(attention: Attention) -> None:
         return
     for layer, found in enumerate(there):
         _require(all(found), f"layer {layer} lacks what its weights come from")
-        if not recipes[layer].stored:
+        stored = recipes[layer].stored
+        if stored:
+            weights = attention.array(stored, "the attention weights")
+            _require(not ((weights < 0) | (weights > 1 + ROUNDING)).any(), f"weights of layer {layer} are not 0 to 1")
+        else:
             query, key = attention.query_and_key(layer)
             _require(query.shape[2] == key.shape[2], f"queries and keys of layer {layer} differ in width")
 
@@ -221,9 +226,7 @@ def _check_weights(attention: Attention) -> None:
 def _check_predictions(run: ModelRun) -> None:
     """Each prediction is complete, and every token that it names has a text."""
     modes = [mode for mode in ("given", "masked") if any(name.startswith(f"{mode}/") for name in run.arrays)]
-    _require(
-        run.model.kind == "encoder" or "given" in modes or run.without_predictions != "", "predictions are missing"
-    )
+    _require(run.model.kind == "encoder" or "given" in modes, "the predictions “given” are missing")
     if run.model.kind == "encoder":
         _require(not modes, "an encoder without a prediction head has predictions")
     if not modes:
@@ -238,7 +241,9 @@ def _check_predictions(run: ModelRun) -> None:
         _require(
             ids.shape == logprobs.shape and 1 <= ids.shape[1] <= MOST_CANDIDATES, f"“{mode}” has uneven predictions"
         )
-        _require(not np.isposinf(logprobs).any() and not (logprobs > 1e-3).any(), f"“{mode}” has probabilities above 1")
+        _require(
+            not np.isposinf(logprobs).any() and not (logprobs > ROUNDING).any(), f"“{mode}” has probabilities above 1"
+        )
         actual = _actual(run, run.arrays[names[4]])
         _require(
             bool(np.isin(ids, known).all() and np.isin(actual, known).all()), f"“{mode}” names tokens without a text"

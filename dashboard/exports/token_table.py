@@ -230,7 +230,7 @@ def done_in(content: bytes) -> Done:
     start = text.find("\n", body + len(names)) + 1
     if not found or not start:
         return Done(frozenset(), 0)
-    headings = next(csv.reader([text[body:start]]))
+    headings = next(csv.reader([text[body:start]], delimiter=DELIMITER))
     good, runs = start, set()
     lines = _LINES.findall(text, start)
     reader = csv.reader(lines, delimiter=DELIMITER)

@@ -82,6 +82,7 @@ def attention_map(
     hover = {
         "hoverinfo": None,
         "customdata": np.stack([columns, rows, exact], axis=-1),
+        # for files and notebooks; the page's own tooltip is in assets/overlays/matrix.js
         "hovertemplate": "%{customdata[1]} (%{y}) attends to %{customdata[0]} (%{x})<br>"
         f"weight <b>%{{customdata[2]{form}}}</b><extra></extra>",
     }

@@ -1,4 +1,4 @@
-"""Everywhere: one weight in every head, layer × head (row A10 of the map). It shows which heads attend from one token
+"""Everywhere: one weight in every head, layer × head. It shows which heads attend from one token
 to another."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Attention: the layer × head grid, and the selected head's heatmap (rows A1 and A2 of the map)."""
+"""Attention: the layer × head grid, and the selected head's heatmap."""
 
 from __future__ import annotations
 

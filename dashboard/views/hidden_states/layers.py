@@ -1,5 +1,4 @@
-"""Layers: the norm of the selected and the second token after each layer, and their similarity (rows H5 and H7 of the
-map)."""
+"""Layers: the norm of the selected and the second token after each layer, and their similarity."""
 
 from __future__ import annotations
 

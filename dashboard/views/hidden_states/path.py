@@ -1,4 +1,4 @@
-"""The selected token's path through the layers, in one basis for all layers (rows H3 and H4 of the map)."""
+"""The selected token's path through the layers, in one basis for all layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Map of hidden states: PCA of all tokens at the selected layer (rows H1 and H2 of the map)."""
+"""Map of hidden states: PCA of all tokens at the selected layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logit lens: what the model would predict at every position if it stopped after each layer (row P3 of the map)."""
+"""Logit lens: what the model would predict at every position if it stopped after each layer."""
 
 from __future__ import annotations
 

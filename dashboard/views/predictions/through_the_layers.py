@@ -1,5 +1,5 @@
 """Through the layers: rank and probability of chosen tokens at the selected position, if the model stopped after each
-layer (row P4)."""
+layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions: the most likely tokens at the selected position (rows P1 and P2 of the map)."""
+"""Predictions: the most likely tokens at the selected position."""
 
 from __future__ import annotations
 

@@ -77,6 +77,13 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert not unknown_arrays(found.run)
 
 
+def test_stored_weights_above_1_are_refused() -> None:
+    run = stored()
+    forged = ModelRun(run.header, {**run.arrays, "decoder/attention/1": np.full((2, 6, 6), 1.5, np.float32)})
+    with pytest.raises(RunShapeError, match="weights of layer 1 are not 0 to 1"):
+        check_run(forged)
+
+
 def test_limits(tmp_path: Path) -> None:
     path = save_run(whole(), tmp_path / "run.npz")
     with pytest.raises(TextTooLongError, match="6 tokens; this server takes at most 5"):

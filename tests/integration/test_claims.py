@@ -169,7 +169,7 @@ def test_what_the_steps_of_the_tour_say() -> None:
     assert (
         f"`·shops` was hard to foresee ({shops:.1f} nats), the second `·Mary` was not ({mary:.1f} nats)" in strip.first
     )
-    assert "Selected is `·to` (15)" in strip.second
+    assert "`·to` (15) is selected" in strip.second
 
     weights = plain.weights(23, 0, 15)
     assert weights.argmax() == 1
@@ -219,11 +219,11 @@ def test_what_followed_last_time() -> None:
     assert int(plain.ids[4]) == int(plain.ids[12])
     weights = plain.weights(18, 6, 11)
     assert weights.argmax() == 4
-    said(f"head 6 of layer 18 attends to `·dear` (4), which followed the last `·Oh`, with weight {weights[4]:.3f}")
+    said(f"head 6 of layer 18 attends to `·dear` (4), which followed the previous `·Oh`, with weight {weights[4]:.3f}")
 
     dear = int(plain.ids[12])
     assert int(plain.logits[11].argmax()) == dear
-    said("the model predicts `·dear` with " + percent(plain.probability(11, dear)))
+    said("the model predicts `·dear` with a probability of " + percent(plain.probability(11, dear)))
     assert (plain.attentions[:, :, 11, 4] > 0.4).sum() > 5
     said("Several heads do the same here")
     said("without this one the probability is " + percent(plain.without(18, 6, 11, dear)))
@@ -234,7 +234,7 @@ def test_what_followed_last_time() -> None:
 
 
 def test_an_induction_head_by_repeated_random_tokens() -> None:
-    """Olsson et al. 2022: in a random sequence that stands twice, an induction head attends to what followed last
+    """Olsson et al. 2022: in a random sequence repeated once, an induction head attends to what followed the first
     time."""
     model, length = plain_model(ECHO.model), 50
     generator = torch.Generator().manual_seed(7)
@@ -248,7 +248,10 @@ def test_an_induction_head_by_repeated_random_tokens() -> None:
     assert mean.size == model.config.num_hidden_layers * model.config.num_attention_heads
     assert np.unravel_index(mean.argmax(), mean.shape) == (ECHO.layer, ECHO.head)
     assert mean.max() > 0.8
-    said(f"with a mean weight of over 0.8, more than any other of the {mean.size} heads")
+    said(
+        "this head's mean weight on the token that followed the first time is over 0.8, "
+        f"the highest of all {mean.size} heads"
+    )
 
 
 def test_what_the_tour_says_of_the_first_token() -> None:
@@ -323,7 +326,9 @@ def test_the_masked_atom() -> None:
     sulphur, mask = int(plain.ids[45]), bundled_model(ATOM.model).tokenizer.mask_token_id
     masked = Reading(ATOM.model, torch.where(torch.arange(len(plain.ids)) == 45, mask, plain.ids))
     assert int(masked.logits[45].argmax()) == int(plain.logits[45].argmax()) == sulphur
-    said(f"With that `S` masked, the model predicts `S` with {percent(masked.probability(45, sulphur))}")
+    said(
+        f"With that `S` masked, the model predicts `S` with a probability of {percent(masked.probability(45, sulphur))}"
+    )
     said(f"when it reads the text as it stands ({percent(plain.probability(45, sulphur))})")
 
 

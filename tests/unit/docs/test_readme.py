@@ -161,7 +161,7 @@ def test_limits_are_the_codes() -> None:
     assert f"Above {LARGEST_HEATMAP} tokens the exported heatmap is a" in text
     assert f"For more than {LARGEST_SIDE} tokens, an SVG holds the cells as one image" in text
     assert f"for *All heads*, above {MOST_CELLS:,} cells" in text
-    assert f"above {LARGEST_PICTURE} each of its pixels is the largest" in text
+    assert f"above {LARGEST_PICTURE} each pixel shows the largest weight it covers" in text
     assert f"the {CaptureOptions().top_k} likeliest are kept" in text
 
 

@@ -36,7 +36,7 @@ PEERS = {  # time over the bare forward at N = 32, 128, 512, 1024; MiB kept at 1
     "TransformerLens 4.3 bridge, everything": ((1.91, 1.79, 1.91, 2.36), 3739),
 }
 LONG = (1024, 2048, 4096)
-OWN = {"n_embd": 768, "n_layer": 12, "n_head": 12, "rotary_dim": 64}  # a model that computes its attention by itself
+OWN = {"n_embd": 768, "n_layer": 12, "n_head": 12, "rotary_dim": 64}  # a model with its own attention code
 OWN_SIZES = (32, 128, 512)
 OWN_MEGABYTES = 400.0  # of weights that it may store here; a server's default is less
 TEXT = (

@@ -20,15 +20,15 @@ NO_DISK = (
 )
 NO_FILE = (
     "The server could not read or write one of its files. Nothing is lost. Try again; if it fails again, check the "
-    "server's log for its name (or ask whoever runs this server)."
+    "server's log to see which file (or ask whoever runs this server)."
 )
 NO_ACCESS = (
-    "The server is not allowed to read or write one of its files. Nothing is lost. Check the server's log for its name "
-    "(or ask whoever runs this server), and give the server access to it."
+    "The server is not allowed to read or write one of its files. Nothing is lost. Check the server's log to see which "
+    "file (or ask whoever runs this server), and give the server access to it."
 )
 NO_LONGER_THERE = (
     "A file or folder of the server is no longer there. Try again; if it keeps happening, check the server's log "
-    "for its name (or ask whoever runs this server)."
+    "to see which (or ask whoever runs this server)."
 )
 TOO_MANY_FILES = "The server has too many files open. Nothing is lost: try again in a moment."
 NO_ANSWER = "Something that the server needs did not answer. Nothing is lost: try again in a moment."

@@ -74,8 +74,8 @@ class Settings:
     device: str = _setting("cpu", "what models compute on: `cpu`, `cuda`, `mps`, or `auto`: a GPU if there is one")
     dtype: str = _setting(
         "auto",
-        "numbers that models compute in: `float32`, `bfloat16`, `float16`, or `auto`: float32 on the CPU, "
-        "those of the model's own files on a GPU",
+        "dtype that models compute in: `float32`, `bfloat16`, `float16`, or `auto`: float32 on the CPU, on a GPU the "
+        "dtype of the model's files",
     )
     worker_threads: int = _setting(lambda: max(1, os.cpu_count() or 1), "threads of one worker process")
     worker_gigabytes: float = _setting(
@@ -104,7 +104,7 @@ class Settings:
     queue_runs: int = _setting(1000, "most runs that wait on this server; more are refused")
     queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")
     visitor_runs: int = _setting(64, "most runs of one visitor that wait; more are refused")
-    job_seconds: float = _setting(600.0, "longest time one run may compute")
+    job_seconds: float = _setting(600.0, "longest time that one run may take to compute")
     preparations: int = _setting(
         3, "models that are downloaded, converted or read through at a time, one of each visitor"
     )

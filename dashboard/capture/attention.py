@@ -46,7 +46,7 @@ class Call:
         recipe: how its weights are made, or that they are kept. raw: its statistics.
         query, key: (head, token, d_head) and (key_head, token, d_head) float32; None if the weights are kept.
         bias, sinks: (head, query, key) and (head,) float32, None if the layer has none.
-        weights: (head, query, key) float32, of a model that computes its attention by itself; else None.
+        weights: (head, query, key) float32, of a model with its own attention code; else None.
     """
 
     recipe: ScoreRecipe
@@ -293,7 +293,7 @@ def exposes(model: PreTrainedModel) -> bool:
 
 
 def not_exposed(model: PreTrainedModel, name: str) -> UnsupportedModelError:
-    """Return the refusal of a family that computes its attention by itself."""
+    """Return the refusal of a family with its own attention code."""
     return UnsupportedModelError(
         f"{name} ({type(model).__name__}) does not expose its attention to transformers' attention interface, so it "
         f"cannot "

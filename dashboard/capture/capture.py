@@ -76,8 +76,8 @@ def capture_run(
         request: names the run, if there was one; by default it is made from the other arguments. Its `dtype` becomes
             the model's.
         max_tokens: the most tokens that this server takes, which may be less than the model's own limit.
-        weights_megabytes: the most that the run's attention weights may take, if the model computes its attention by
-            itself, so that they have to be stored.
+        weights_megabytes: the most that the run's attention weights may take, if the model has its own attention code,
+            so that they have to be stored.
         **options: fields of `CaptureOptions` (`top_k`), if there is no request.
 
     Returns:
@@ -176,7 +176,9 @@ def _why_no_predictions(loaded: LoadedModel) -> str | None:
     if info.kind == "encoder":
         return no_predictions(info.title, loaded.without, loaded.classes is not None)
     if info.kind == "masked" and loaded.tokenizer.mask_token_id is None:
-        return f"{info.title} fills masked tokens, but its tokenizer has no mask token, so nothing can be masked here."
+        return (
+            f"{info.title} predicts masked tokens, but its tokenizer has no mask token, so nothing can be masked here."
+        )
     if info.kind == "masked" and loaded.tokenizer.mask_token_id >= embedding_rows(loaded.model):
         return f"{info.title} has no embedding for its tokenizer's mask token, so nothing can be masked here."
     return None

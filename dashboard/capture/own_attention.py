@@ -1,4 +1,4 @@
-"""Families that compute their attention by themselves, without transformers' attention interface.
+"""Families with their own attention code, without transformers' attention interface.
 
 Such a model's attention modules return the weights among their outputs. A forward hook on each takes them and passes on
 an empty tensor, so the model holds one layer's weights at a time. A short forward of the model itself shows which
@@ -227,7 +227,7 @@ def eagerly(model: PreTrainedModel) -> Iterator[None]:
 def refused(model: PreTrainedModel, title: str, reason: str) -> UnsupportedModelError:
     """Return the refusal of a model whose weights cannot be taken."""
     return UnsupportedModelError(
-        f"{title} ({type(model).__name__}) computes its attention by itself, and {reason}, so it cannot be captured. "
+        f"{title} ({type(model).__name__}) has its own attention code, and {reason}, so it cannot be captured. "
         "Choose another model."
     )
 

@@ -192,7 +192,7 @@ def masked_fill(
     """
     mask_id = loaded.tokenizer.mask_token_id
     if loaded.info.kind != "masked" or mask_id is None:
-        raise MissingArrayError(f"{loaded.info.title} fills no masked tokens. Choose a masked language model.")
+        raise MissingArrayError(f"{loaded.info.title} does not predict masked tokens. Choose a masked language model.")
     check_mask(loaded.model, loaded.info.title, mask_id)
     inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
     check_ids(loaded.model, loaded.info.title, inputs, tokens, loaded.tokenizer_of is not None)

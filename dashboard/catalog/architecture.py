@@ -23,7 +23,7 @@ class FamilySource:
 
     Attributes:
         exposes: its attention goes through transformers' attention interface.
-        masked, causal: it has a class that fills masked tokens, or one that predicts the next token.
+        masked, causal: it has a class that predicts masked tokens, or one that predicts the next token.
         tied: its output embedding is the input embedding unless a configuration says otherwise.
     """
 

@@ -61,7 +61,11 @@ EXAMPLES = (
         head=5,
     ),
 )
-MODEL_WORDS = {"causal": "predicts the next token", "encoder": "produces embeddings", "masked": "fills masked tokens"}
+MODEL_WORDS = {
+    "causal": "predicts the next token",
+    "encoder": "produces embeddings",
+    "masked": "predicts masked tokens",
+}
 
 
 def example_for(model: str, text: str, text_pair: str | None = None) -> Example | None:

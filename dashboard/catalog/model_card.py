@@ -34,7 +34,7 @@ class ModelCard:
         without: what it is if it predicts no tokens. classes: what a classifier classifies (`ClassHead.of`), if that
             is read, or "". unread: which weights in its files nothing reads ("pooler (bert.pooler.dense)").
         vocabulary: how many embeddings its configuration gives it, 0 if unknown.
-        stores_weights: its family computes its attention by itself, so that a run stores all attention weights.
+        stores_weights: its family has its own attention code, so that a run stores all attention weights.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
             sound. pairs: it takes a pair of texts, which its tokenizer separates.
         base, base_folder: for an adapter, the name of the model that it changes, and where that one's files are; ""

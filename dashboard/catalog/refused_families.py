@@ -1,4 +1,4 @@
-"""Families that compute their attention by themselves and that capture cannot read, each with the reason.
+"""Families with their own attention code that capture cannot read, each with the reason.
 
 Written by `python -m tests.support.refused_families`, which tries a small random model of each. No torch.
 """
@@ -21,7 +21,7 @@ class Refused(NamedTuple):
         """Say why the family is refused, to follow its name."""
         if not self.reason:
             return "has no attention from token to token"
-        return f"computes its attention by itself, and {self.reason}"
+        return f"has its own attention code, and {self.reason}"
 
 
 REFUSED: Mapping[str, Refused] = MappingProxyType(

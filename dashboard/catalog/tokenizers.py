@@ -48,5 +48,5 @@ def lacking(title: str) -> UnsupportedModelError:
     """Return the error for a model without a tokenizer that is given none."""
     return UnsupportedModelError(
         f"{title} has no tokenizer: no tokenizer.json or vocabulary is in its folder. Choose the model whose tokenizer "
-        "it was trained with (on the shell --tokenizer), or save the tokenizer there."
+        "it was trained with (on the command line: --tokenizer), or save the tokenizer there."
     )

@@ -13,7 +13,7 @@ from dashboard.components.markup import attributes
 
 GLOSSARY = MappingProxyType(
     {
-        "token": "A piece of text that the model reads as one unit: a word, part of a word, or a sign.",
+        "token": "A piece of text that the model reads as one unit: a word, part of a word, or a symbol.",
         "vocabulary": "All the tokens that a model knows.",
         "layer": "One step of the model. Each layer reads the tokens' hidden states and changes them; the first is "
         "layer 0.",
@@ -22,8 +22,8 @@ GLOSSARY = MappingProxyType(
         "pair of tokens a weight from 0 to 1.",
         "query": "The token that looks: a row of the heatmap.",
         "key": "A token that is looked at: a column of the heatmap.",
-        "attention sink": "In some models, a place for attention that goes to no token. There, the weights of a row "
-        "add up to less than 1.",
+        "attention sink": "In some models, a place for attention that goes to no token. In those models, the weights "
+        "of a row add up to less than 1.",
         "hidden state": "The list of numbers that stands for one token at one point of the model.",
         "embeddings": "The tokens' hidden states before the first layer.",
         "PCA": "Principal component analysis. It finds the directions in which a set of points varies most.",
@@ -35,8 +35,8 @@ GLOSSARY = MappingProxyType(
         "probability": "How likely a token is, according to the model, from 0 to 100 %. The probabilities of the "
         "whole vocabulary add up to 100 %.",
         "rank": "A token's place when the vocabulary is sorted by probability. Rank 1 is the most likely token.",
-        "surprisal": "How unexpected a token is: −ln of its probability, in nats. A certain token has 0 nats, one with "
-        "a probability of 50 % has 0.69 nats.",
+        "surprisal": "How unexpected a token is: −ln of its probability, in nats. A token that the model is certain of "
+        "has 0 nats, one with a probability of 50 % has 0.69 nats.",
         "prediction head": "The last part of a model. It turns a hidden state into a probability for every token.",
         "classification head": "The last part of a classifier. It turns hidden states into a logit for each label.",
         "logit": "A score before it is turned into a probability: any number; larger means more likely.",

@@ -20,7 +20,7 @@ NAME = "masked-prediction"
 def check(run: ModelRun, _parameters: Parameters) -> None:
     """Raise `MissingArrayError` if the model does not fill masked tokens."""
     if run.model.kind != "masked" or not run.has_predictions:
-        raise MissingArrayError(f"{run.model.title} fills no masked tokens. Choose a masked language model.")
+        raise MissingArrayError(f"{run.model.title} does not predict masked tokens. Choose a masked language model.")
 
 
 def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress: OnProgress) -> Computed:

@@ -65,7 +65,7 @@ def check(run: ModelRun, parameters: Parameters) -> None:
     """Raise `MissingArrayError` if the model cannot predict or mask, `BadRequestError` for too many words."""
     check_lens(run, parameters)
     if parameters["mode"] == "masked" and run.model.kind != "masked":
-        raise MissingArrayError(f"{run.model.title} fills no masked tokens. Choose a masked language model.")
+        raise MissingArrayError(f"{run.model.title} does not predict masked tokens. Choose a masked language model.")
     if len(words_in(parameters["words"])) > MOST_WORDS:
         raise BadRequestError(f"At most {MOST_WORDS} words can be followed at a time. Leave some out.")
 

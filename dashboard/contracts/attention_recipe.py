@@ -1,7 +1,7 @@
 """Attention weights from stored query and key: exact, one head at a time, without the model.
 
-A family that computes its attention by itself returns no queries and keys. Its weights are stored, and the recipe
-says where (`stored`).
+A family with its own attention code returns no queries and keys. Its weights are stored, and the recipe says where
+(`stored`).
 
 scores = scaling · q kᵀ (+ position bias)         Vaswani et al. 2017, equation 1
 scores = softcap · tanh(scores / softcap)         Gemma 2, where the model has it

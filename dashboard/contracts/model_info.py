@@ -15,7 +15,7 @@ class ModelInfo:
 
     Attributes:
         name: catalog name, folder or hub id. title: the name shown to people. family: Hugging Face's `model_type`.
-        kind: "causal" (predicts the next token), "masked" (fills masked tokens), "encoder" (predicts no tokens: an
+        kind: "causal" (predicts the next token), "masked" (predicts masked tokens), "encoder" (predicts no tokens: an
             embedding model or a classifier).
         layers, heads, key_heads, hidden_size, vocabulary, parameters: sizes; limit: the most tokens the model takes.
         final_norm: whether `hidden_states[-1]` is already past a final norm.
@@ -50,5 +50,5 @@ def no_classes(title: str, kind: ModelKind, classifier: bool) -> str:
     """Say in a sentence why a run has no classes."""
     if classifier:
         return f"{title} is a classifier of a kind that is not read here."
-    does = {"causal": "predicts the next token", "masked": "fills masked tokens", "encoder": "produces embeddings"}
+    does = {"causal": "predicts the next token", "masked": "predicts masked tokens", "encoder": "produces embeddings"}
     return f"{title} {does[kind]}; it is not a classifier, so it has no classes."

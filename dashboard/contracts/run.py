@@ -13,7 +13,7 @@ whatever its size. Their names begin with the stream ("decoder", "encoder"), or 
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
     KIND/bias/… , KIND/sinks/…   what a score recipe names
     KIND/attention/{layer}       (head, query, key) float32, each row sums to 1: the weights themselves, instead of
-                                 query and key, if the family computes its attention by itself
+                                 query and key, if the family has its own attention code
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
                                  forbidden"
     KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy

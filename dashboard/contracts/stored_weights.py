@@ -36,6 +36,6 @@ def check_weights(tokens: int, title: str, layers: int, heads: int, megabytes: f
 def why_stored(title: str, megabytes: float) -> str:
     """Say in a sentence why a text of this model is limited."""
     return (
-        f"{title} computes its attention by itself, so a run stores all of its weights: at most {megabytes:,.0f} MB "
+        f"{title} has its own attention code, so a run stores all of its weights: at most {megabytes:,.0f} MB "
         "(DASHBOARD_WEIGHTS_MEGABYTES)."
     )

@@ -216,8 +216,8 @@ class Attention(Holder):
         """
         if self.recipe(layer).stored is not None:
             raise MissingArrayError(
-                f"{self.asks.title} computes its attention by itself, so its weights are stored, and its queries and "
-                "keys are not available. Choose another model to see them."
+                f"{self.asks.title} has its own attention code, so its weights are stored, and its queries and keys "
+                "are not available. Choose another model to see them."
             )
         query, key = (self.array(f"{name}/{layer}", "queries and keys") for name in ("query", "key"))
         for name, array, count in (("query", query, len(self.asks)), ("key", key, len(self.answers))):

@@ -103,7 +103,7 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
     ]
     figure = prediction_bars(candidates)
     where = "" if alone else f" at position {position % len(values)}"
-    title = f"{len(order)} likeliest of {values.shape[1]:,} tokens{where}"
+    title = f"The {len(order)} most likely of {values.shape[1]:,} tokens{where}"
     figure.update_layout(title={"text": title, "font": {"size": 13}})
     figure.update_layout(margin={"t": 40}, width=560, height=80 + 24 * len(order), paper_bgcolor=COLOURS.surface)
     return in_theme(figure, LIGHT)

@@ -8,7 +8,7 @@ from dashboard.contracts.request import is_run_key
 from dashboard.errors import DashboardError, RunNotFoundError, TooLargeError, UnreadableRunError
 
 log = logging.getLogger(__name__)
-ASK_KEEPER = "Look into the server's log for its name (or ask whoever runs this server)."
+ASK_KEEPER = "Check the server's log to see which file (or ask whoever runs this server)."
 FULL_FOR_RUN = (
     "The disk that holds the saved runs is full, so this run could not be kept. "
     "Free some space, or lower DASHBOARD_STORE_GIGABYTES, and run again."

@@ -24,7 +24,7 @@ def without_predictions(run: ModelRun) -> Explanation:
     """The explanation for a model that predicts no tokens."""
     makes: Sentence = ["Predictions are what a ", term("prediction head"), " makes of the last layer’s hidden states."]
     if run.class_head is not None:
-        makes = ["Its ", term("classification head"), " makes classes of them instead: see the tab Classes."]
+        makes = ["Its ", term("classification head"), " turns the hidden states into classes; see the Classes tab."]
     return (
         [run.without_predictions],
         makes,

@@ -209,7 +209,8 @@ def location_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any],
         if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 10 and int(raw) < count:
             found[field.name] = int(raw)
         else:
-            problems.append(f"The address names {what} “{str(raw)[:40]}”, but this run has {what}s 0 to {count - 1}.")
+            known = f"{field.kind.of}s 0 to {count - 1}"
+            problems.append(f"The address names “{str(raw)[:40]}” as the {what}, but this run has {known}.")
     if "token" in found:
         found.setdefault("second", None)
     return found, problems

@@ -216,7 +216,7 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
         Column(what),
         *_label_column(whole),
     )
-    title = f"Position {prediction.position}: {len(candidates)} likeliest of {prediction.vocabulary:,} tokens"
+    title = f"Position {prediction.position}: the {len(candidates)} most likely of {prediction.vocabulary:,} tokens"
     strong = tuple(index for index, row in enumerate(rows) if row[5])
     return Table(f"{title}; entropy {prediction.entropy:.4g} nats", columns, rows, len(rows), strong=strong)
 
@@ -252,9 +252,7 @@ def shared_candidates_table(one: Prediction, other: Prediction, count: int | Non
         Column(f"Probability at {other.position}", "%"),
         Column("Difference", "percentage points"),
     )
-    title = (
-        f"Positions {one.position} and {other.position}: {len(found)} likeliest of {one.vocabulary:,} tokens at either"
-    )
+    title = f"Positions {one.position} and {other.position}: the {len(found)} tokens most likely at either position"
     if not whole:
         return Table(title, columns, rows, len(rows))
     bounded = [Column(f"Not kept at {place.position}: probability below", "%") for place in (one, other)]

@@ -247,7 +247,7 @@ def _lent(entries: Sequence[ModelCard]) -> html.Div:
             dcc.Dropdown(
                 id=ids.TOKENIZER,
                 options=lenders(entries),
-                placeholder="Choose the model it was trained with",
+                placeholder="Choose the model whose tokenizer it was trained with",
                 clearable=False,
                 labels={"no_options_found": "No such model here"},
             ),

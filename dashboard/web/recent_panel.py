@@ -28,8 +28,8 @@ def _panel(settings: Settings) -> dbc.Offcanvas:
     return dbc.Offcanvas(
         [
             html.P(
-                "Only this browser sees this list; everyone sees the runs that the shell lists. When storage is full, "
-                "the least recently used runs are deleted first, pinned runs last.",
+                "Only this browser sees this list. Runs listed from the command line are visible to everyone. When "
+                "storage is full, the least recently used runs are deleted first, pinned runs last.",
                 className="caption",
             ),
             *([_run_file(settings)] if settings.upload_megabytes else []),

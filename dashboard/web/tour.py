@@ -50,15 +50,15 @@ STEPS = (
     Step(
         "Its tokens",
         ".strip",
-        "The number below a token is its *surprisal*: `·shops` was hard to foresee (10.8 nats), the second `·Mary` was "
+        "The number below a token is its *surprisal*: `·shops` was hard to predict (10.8 nats), the second `·Mary` was "
         "not (0.1 nats).",
         "`·to` (15) is selected. Click another token, and every card follows.",
     ),
     Step(
         "Where each token looks",
         f"#{ids.card_id('attention')}",
-        "This is one *head* of 270: in it, `·to` (15) attends to `·Mary` (1) with weight 0.705, more than to any other "
-        "token.",
+        "This is one of 270 *heads|head*. In it, `·to` (15) attends to `·Mary` (1) with weight 0.705, more than to any "
+        "other token.",
         "*Attention|attention* shows where a head looks, not what difference it makes.",
         tab=ids.tab_id("attention", "attention"),
     ),
@@ -67,7 +67,7 @@ STEPS = (
         f"#{ids.card_id('hidden')}",
         "After layer 23, each token is a list of 576 numbers, its *hidden state*. The map shows the two directions in "
         "which the tokens on it differ most.",
-        "In all 576 numbers, `·to` (15) and `·Mary` (1) have a *cosine* of 0.622.",
+        "Across all 576 numbers, `·to` (15) and `·Mary` (1) have a *cosine* of 0.622.",
         tab=ids.tab_id("hidden", "hidden"),
     ),
     Step(
@@ -75,7 +75,8 @@ STEPS = (
         f"#{ids.card_id('prediction')}",
         "After “… a bottle of milk to”, the model gives `·Mary` a *probability* of 92.7 %, and `·Mary` is what comes "
         "next.",
-        "The tab Logit lens shows how that forms from layer to layer, and the ? of a card explains what you see.",
+        "The Logit lens tab shows how this prediction forms, layer by layer, and the ? on each card explains what you "
+        "see.",
         tab=ids.tab_id("prediction", "prediction"),
     ),
 )

@@ -415,7 +415,7 @@ def test_more_tokens_can_be_shown(person: Person, causal: ModelRun) -> None:
     person.page.locator("#prediction-panel .options-box summary").click()
     person.page.locator("#prediction-count").get_by_text("20", exact=True).click()
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(20)
-    expect(person.at("prediction-heading")).to_contain_text("Twenty likeliest")
+    expect(person.at("prediction-heading")).to_contain_text("The twenty most likely")
 
 
 def test_a_masked_position_of_a_long_text_is_computed_when_it_is_selected(person: Person) -> None:

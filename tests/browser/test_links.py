@@ -108,14 +108,14 @@ def test_a_field_that_only_python_declares_is_carried_by_every_script(person: Pe
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("token=999", "token “999”"),
-        ("token=-1", "token “-1”"),
-        ("token=x", "token “x”"),
-        ("layer=30", "layer “30”"),
-        ("head=1.5", "head “1.5”"),
-        ("second=999", "second token “999”"),
-        ("token=99999999999999999999", "token “99999999999999999999”"),
-        ("token=%3Cimg%20src%3Dx%20onerror%3Dwindow.__x%3D1%3E", "token “<img src=x onerror=window.__x=1>”"),
+        ("token=999", "“999” as the token"),
+        ("token=-1", "“-1” as the token"),
+        ("token=x", "“x” as the token"),
+        ("layer=30", "“30” as the layer"),
+        ("head=1.5", "“1.5” as the head"),
+        ("second=999", "“999” as the second token"),
+        ("token=99999999999999999999", "“99999999999999999999” as the token"),
+        ("token=%3Cimg%20src%3Dx%20onerror%3Dwindow.__x%3D1%3E", "“<img src=x onerror=window.__x=1>” as the token"),
     ],
 )
 def test_a_place_that_is_not_there_is_a_notice_and_the_rest_is_used(
@@ -143,7 +143,7 @@ def test_a_link_to_no_run_is_a_notice_and_the_page_works(person: Person, run: st
 def test_a_visit_reads_its_address_in_the_same_way(person: Person, causal: ModelRun) -> None:
     """The tests above open theirs in place; this one comes from elsewhere."""
     person.load(f"?run={causal.key}&token=4&layer=7&head=3&second=999").settled()
-    expect(person.notice()).to_contain_text("second token “999”")
+    expect(person.notice()).to_contain_text("“999” as the second token")
     person.selects(token=4, layer=7, head=3)
     person.load("?run=%00&token=1&layer=2")
     expect(person.notice()).to_contain_text("Error.")

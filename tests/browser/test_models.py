@@ -108,7 +108,7 @@ def test_a_text_whose_weights_would_take_too_much_is_refused_with_how_many_token
     expect(person.at("token-count")).to_have_attribute("title", re.compile("a run stores all of its weights"))
     person.press_run()
     expect(person.page.locator("#notice .notice")).to_contain_text(
-        "2,200 tokens; at most 2,165 fit. tiny-bloom computes its attention by itself, so a run stores all of its "
+        "2,200 tokens; at most 2,165 fit. tiny-bloom has its own attention code, so a run stores all of its "
         "weights: at most 150 MB (DASHBOARD_WEIGHTS_MEGABYTES). This text would take 155 MB. Shorten it."
     )
 
@@ -149,7 +149,7 @@ def test_a_model_that_cannot_be_run_is_there_with_the_reason_and_cannot_be_chose
 ) -> None:
     person.go().at("model").click()
     line = person.page.locator(".dash-dropdown-option").filter(has_text="tiny-longformer")
-    expect(line).to_contain_text("not supported: longformer computes its attention by itself")
+    expect(line).to_contain_text("not supported: longformer has its own attention code")
     expect(line.locator("input")).to_be_disabled()
 
 

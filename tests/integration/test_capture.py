@@ -200,7 +200,7 @@ def test_masked_fill_is_the_row_of_the_run(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_masked_fill_refuses_what_it_cannot_fill() -> None:
-    with pytest.raises(MissingArrayError, match="fills no masked tokens"):
+    with pytest.raises(MissingArrayError, match="does not predict masked tokens"):
         masked_fill(tiny("llama"), words(5), 0)
     with pytest.raises(BadSelectionError, match="no token 9"):
         masked_fill(tiny("bert"), words(5), 9)

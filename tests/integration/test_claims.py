@@ -167,7 +167,7 @@ def test_what_the_steps_of_the_tour_say() -> None:
     logprobs = plain.logits.log_softmax(-1)
     shops, mary = (-float(logprobs[i - 1, plain.ids[i]]) for i in (7, 16))
     assert (
-        f"`·shops` was hard to foresee ({shops:.1f} nats), the second `·Mary` was not ({mary:.1f} nats)" in strip.first
+        f"`·shops` was hard to predict ({shops:.1f} nats), the second `·Mary` was not ({mary:.1f} nats)" in strip.first
     )
     assert "`·to` (15) is selected" in strip.second
 
@@ -175,14 +175,15 @@ def test_what_the_steps_of_the_tour_say() -> None:
     assert weights.argmax() == 1
     heads = plain.attentions.shape[0] * plain.attentions.shape[1]
     assert attention.first == (
-        f"This is one *head* of {heads}: in it, `·to` (15) attends to `·Mary` (1) with weight {weights[1]:.3f}, more "
-        f"than to any other token."
+        f"This is one of {heads} *heads|head*. In it, `·to` (15) attends to `·Mary` (1) with weight {weights[1]:.3f}, "
+        f"more than to any other token."
     )
     states = plain.hidden_states[24]
     assert f"After layer 23, each token is a list of {states.shape[1]} numbers" in hidden.first
     alike = cosine(states, 15, 1)
     assert (
-        f"In all {states.shape[1]} numbers, `·to` (15) and `·Mary` (1) have a *cosine* of {alike:.3f}." in hidden.second
+        f"Across all {states.shape[1]} numbers, `·to` (15) and `·Mary` (1) have a *cosine* of {alike:.3f}."
+        in hidden.second
     )
 
     name, before = int(plain.ids[16]), plain.probability(15, int(plain.ids[16]))

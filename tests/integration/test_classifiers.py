@@ -253,7 +253,7 @@ def test_an_old_pooler_beside_a_head_for_tokens_is_not_read(settings: Settings, 
 
 
 def test_language_models_have_no_classes() -> None:
-    for loaded, words_of in ((tiny("gpt2"), "predicts the next token"), (tiny("bert"), "fills masked tokens")):
+    for loaded, words_of in ((tiny("gpt2"), "predicts the next token"), (tiny("bert"), "predicts masked tokens")):
         run = capture_run(loaded, TEXT)
         assert (run.is_classifier, run.class_head) == (False, None)
         with pytest.raises(MissingArrayError, match=f"{words_of}; it is not a classifier"):

@@ -248,7 +248,8 @@ def test_plots_of_plain_outputs_write_tokens_as_runs_do() -> None:
     assert "é" in names
     sizes = [(len(tokenizer),), (11, len(tokenizer)), (1, 11, len(tokenizer))]
     titles = [plot_token_probabilities(torch.zeros(size), tokenizer).layout.title.text for size in sizes]
-    assert titles == ["10 likeliest of 49,152 tokens", *["10 likeliest of 49,152 tokens at position 10"] * 2]
+    most = "The 10 most likely of 49,152 tokens"
+    assert titles == [most, *[f"{most} at position 10"] * 2]
     assert plot_token_probabilities(torch.zeros(11, 49152), tokenizer, -3).layout.title.text.endswith("at position 8")
 
 

@@ -1,4 +1,4 @@
-"""Families that compute their attention by themselves: how their weights are taken, kept, limited and refused."""
+"""Families with their own attention code: how their weights are taken, kept, limited and refused."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_text_whose_weights_are_too_large_is_refused_before_the_forward() -> N
     with pytest.raises(TextTooLongError) as caught:
         capture_run(loaded, words(fits + 1), weights_megabytes=most, progress=heard.append)
     assert str(caught.value).startswith(
-        "21 tokens; at most 20 fit. Tiny gptj computes its attention by itself, so a run stores all of its weights: "
+        "21 tokens; at most 20 fit. Tiny gptj has its own attention code, so a run stores all of its weights: "
     )
     assert "DASHBOARD_WEIGHTS_MEGABYTES" in str(caught.value)
     assert heard == []
@@ -318,13 +318,13 @@ def test_a_refused_family_is_named_with_the_reason() -> None:
     sizes = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     bird = hf.BigBirdForMaskedLM(hf.BigBirdConfig(**sizes, intermediate_size=48, max_position_embeddings=64)).eval()
     assert refusal(bird, "Bird") == (
-        "Bird (BigBirdForMaskedLM) computes its attention by itself, and it attends differently in short texts than in "
+        "Bird (BigBirdForMaskedLM) has its own attention code, and it attends differently in short texts than in "
         "long ones, so it cannot be captured. Choose another model."
     )
     long = hf.LongformerForMaskedLM(
         hf.LongformerConfig(**sizes, intermediate_size=48, max_position_embeddings=66, attention_window=8)
     ).eval()
-    assert "Long (LongformerForMaskedLM) computes its attention by itself" in refusal(long, "Long")
+    assert "Long (LongformerForMaskedLM) has its own attention code" in refusal(long, "Long")
     with pytest.raises(UnsupportedModelError, match=r"Snake \(mamba\) has no attention"):
         wrap_model(
             hf.MambaForCausalLM(
@@ -467,7 +467,7 @@ def test_what_needs_queries_and_keys_says_that_there_are_none() -> None:
     with pytest.raises(MissingArrayError) as caught:
         run.attention_of().query_and_key(0)
     assert str(caught.value) == (
-        "Tiny gptj computes its attention by itself, so its weights are stored, and its queries and keys are not "
+        "Tiny gptj has its own attention code, so its weights are stored, and its queries and keys are not "
         "available. Choose another model to see them."
     )
     assert not caught.value.again

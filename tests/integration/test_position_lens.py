@@ -147,7 +147,7 @@ def test_an_id_beyond_the_vocabulary_is_none() -> None:
 def test_what_cannot_be_asked_is_refused_with_a_sentence() -> None:
     with pytest.raises(MissingArrayError, match="predicts no tokens here"):
         position_lens.check(make_run("encoder"), {"position": 0, "mode": "given", "words": ""})
-    with pytest.raises(MissingArrayError, match="fills no masked tokens"):
+    with pytest.raises(MissingArrayError, match="does not predict masked tokens"):
         position_lens.check(make_run("causal"), {"position": 0, "mode": "masked", "words": ""})
     with pytest.raises(BadRequestError, match="At most 8 words"):
         position_lens.check(make_run("causal"), {"position": 0, "mode": "given", "words": "a b c d e f g h i"})

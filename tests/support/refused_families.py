@@ -50,7 +50,7 @@ MOST_PARAMETERS = 3_000_000
 
 
 def families() -> Iterator[tuple[str, Any]]:
-    """(model type, configuration class) of every text family that computes its attention by itself.
+    """(model type, configuration class) of every text family with its own attention code.
 
     Left out are encoder–decoder models, which are refused as such, and models made of several others.
     """
@@ -77,7 +77,7 @@ def reason_of(name: str, made: Any) -> str | None:
         with torch.inference_mode():
             find(fresh, base_of(fresh), probe_inputs(fresh) | keywords_of(info), info, None)
     except UnsupportedModelError as error:
-        return re.sub(r".*? by itself, and (.*), so it cannot be captured.*", r"\1", str(error))
+        return re.sub(r".*? attention code, and (.*), so it cannot be captured.*", r"\1", str(error))
     return None
 
 

@@ -34,7 +34,7 @@ class Tiny:
     Attributes:
         build: its class, without weights.
         config: its configuration.
-        masked: whether it fills masked tokens ([CLS] and [SEP] are then put around a text).
+        masked: whether it predicts masked tokens ([CLS] and [SEP] are then put around a text).
         layers, key_heads, windows, final_norm: what capture must find.
     """
 
@@ -163,7 +163,7 @@ def _specs() -> dict[str, Tiny]:
 
 
 def _own_attention() -> dict[str, Tiny]:
-    """Families that compute their attention by themselves."""
+    """Families with their own attention code."""
     gpt = {"n_embd": WIDTH, "n_layer": 2, "n_head": 4, "n_positions": 64}
     ends = {"vocab_size": VOCABULARY, "bos_token_id": 2, "eos_token_id": 3}
     relative = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}

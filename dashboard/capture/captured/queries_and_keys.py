@@ -10,7 +10,7 @@ from dashboard.capture.forward import Forward, as_float32
 
 def arrays(forward: Forward) -> dict[str, np.ndarray]:
     """`query/{layer}` (head, query, d_head), `key/{layer}` (key_head, key, d_head), `bias/…`, `sinks/…`; or, of a model
-    that computes its attention by itself, `attention/{layer}` (head, query, key). All are float32.
+    with its own attention code, `attention/{layer}` (head, query, key). All are float32.
     """
     found: dict[str, np.ndarray] = {}
     for index, call in enumerate(forward.calls):

@@ -30,7 +30,7 @@ class Family:
         head: `head(model, hidden) -> logits`: (…, hidden) after any final norm → (…, vocabulary), including everything
             that the model does to its logits (softcap, scale); None if there is no prediction head.
         windows: `windows(config)` gives each layer's sliding window, or None where a layer has none. Only for families
-            that compute their attention by themselves: of all others, the mask tells.
+            with their own attention code: of all others, the mask tells.
     """
 
     model_types: tuple[str, ...]

@@ -96,7 +96,7 @@ def text(context: Context) -> Words:
     least = context.options["order"] == "least"
     title = f"{many}, layer by layer" if sort == "head" else f"{many}, sorted by {SORTED_BY[sort]}"
     title += ", lowest first" if least and sort != "head" else ""
-    caption = f"Means over this text. A pattern is named where at least {CLEAR} of the weight is on it."
+    caption = f"Means over this text. A head's pattern is named if it holds at least {CLEAR} of the weight."
     place = f"{selection.layer}.{selection.head}"
     attention.score("previous")  # raises if the run has no scores
     if sort == "head":

@@ -219,7 +219,7 @@ def _attends_most(attention: Attention, token: int, row: np.ndarray) -> Sentence
     )
     if int((row == row[best]).sum()) > 1:
         return [
-            "no token gets more from ",
+            "no token gets more attention from ",
             *named(attention.asks, token),
             " than ",
             *whom,
@@ -256,14 +256,13 @@ def export_heads(context: Context) -> go.Figure:
 
 def heads_text(context: Context) -> Words:
     attention = context.attention
-    blocks = (
-        ", each by the largest weight of blocks of tokens"
+    looks = (
+        "one block of tokens looks, as the largest weight in each block"
         if len(attention.answers) > attention.thumbnails.shape[-1]
-        else ""
+        else "one token looks"
     )
     caption = (
-        f"One picture per head: each row shows where one token looks{blocks}. Stronger colour means more attention "
-        f"(square-root scale)."
+        f"One picture per head: each row shows where {looks}. Stronger colour means more attention (square-root scale)."
     )
     return Words("All heads, layer × head", caption)
 
@@ -295,7 +294,7 @@ def one_head_line() -> html.Div:
     ticks = ("0", "", "0.06", "", "0.25", "", "0.56", "", "1")
     swatches = [html.Span([html.I(className=f"swatch weight-{i}"), html.Small(text)]) for i, text in enumerate(ticks)]
     legend = html.Div(["weight", html.Span(swatches, className="swatches numbered")], className="legend")
-    words = html.Span([html.B("One head"), html.Span("", id=ids.ONE_HEAD_PATTERN)], className="one-head")
+    words = html.Span([html.B("This head"), html.Span("", id=ids.ONE_HEAD_PATTERN)], className="one-head")
     return html.Div([words, legend], className="grid-title")
 
 

@@ -31,7 +31,7 @@ VALUES = {  # per choice: what the vertical axis is, and whether it needs two to
     "norm": ("Norm of each state", False),
     "turn": ("Cosine with the layer before", False),
     "cosine": ("Cosine of the two tokens", True),
-    "distance": ("Distance of the two tokens", True),
+    "distance": ("Distance between the two tokens", True),
 }
 CONTROLS = (Choice("value", "Show", tuple((name, title) for name, (title, _pair) in VALUES.items())),)
 
@@ -203,7 +203,7 @@ def _caption(stream: Stream, value: str, second: bool) -> str:
         "norm": "Norm of the hidden state (log scale), E: the embeddings.",
         "turn": "Cosine of each hidden state with the one before the layer: 1 is the same direction.",
         "cosine": "Cosine of the two tokens' hidden states, in all dimensions: 1 is the same direction.",
-        "distance": "Euclidean distance of the two tokens' hidden states, in all dimensions.",
+        "distance": "Euclidean distance between the two tokens' hidden states, in all dimensions.",
     }
     words = heads[value]
     if not VALUES[value][1]:

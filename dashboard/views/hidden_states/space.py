@@ -13,7 +13,7 @@ VIEW = View(
     order=1,
     invitation=(
         "Run a text to see which tokens the model treats alike.",
-        "Each token becomes a point at the chosen layer; near points have similar representations.",
+        "Each token becomes a point at the chosen layer; nearby points have similar representations.",
     ),
     selects="drawn",
     figure_reads=("run", "stream", "layer"),

@@ -314,7 +314,8 @@ VIEW = View(
     order=33,
     invitation=(
         "Run a text with a classifier to see its classes.",
-        "You get every label with its exact probability: of the text, of each token, or of where an answer is.",
+        "You get every label with its exact probability: for the text, for each token, or for where an answer starts "
+        "and ends.",
     ),
     selects="axes",
     figure_reads=("run", "token", "second"),

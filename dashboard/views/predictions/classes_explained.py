@@ -48,5 +48,6 @@ def answer(run: ModelRun, token: int) -> Explanation:
     if shares is None or not np.isfinite(shares).all():
         return reads, NOT_FINITE, ["Select another text."]
     start, end = (probability_text(value) for value in shares[token].tolist())
-    says: Sentence = ["At ", *named(run, token), f", it starts with {start} and ends with {end}."]
+    at = named(run, token)
+    says: Sentence = ["The probability that the answer starts at ", *at, f" is {start}, and that it ends there {end}."]
     return reads, says, ["The answer shown has the highest product of both, and ends no earlier than it starts."]

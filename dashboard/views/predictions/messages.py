@@ -17,7 +17,7 @@ def no_predictions(run: ModelRun) -> list[Any]:
     """The message for a run of a model that has no token predictions."""
     there = "Attention and hidden states are available."
     if run.class_head is not None:
-        there = "The tab Classes shows its classes. Attention and hidden states are available, too."
+        there = "The Classes tab shows its classes. Attention and hidden states are available, too."
     return [html.B(run.without_predictions), html.P(there)]
 
 

@@ -182,19 +182,14 @@ def _title(context: Context, found: PositionLens, rows: list[Followed], labels: 
     behind = np.flatnonzero((final.rank > 1) | np.isnan(final.logprob))
     since = int(behind[-1]) + 1 if behind.size else 0
     token = token_span(found.lens.texts[final.id], labels[final.id])
-    where = (
-        "at the embeddings already"
+    leads = (
+        " already leads at the embeddings"
         if since == 0
-        else f"after layer {since - 1}"
+        else f" leads from layer {since - 1} on"
         if since < last
-        else "only after the last layer"
+        else " leads only after the last layer"
     )
-    return [
-        *position_words(context),
-        ": ",
-        token,
-        f" leads {where}" if since in (0, last) else f" leads from {where[6:]} on",
-    ]
+    return [*position_words(context), ": ", token, leads]
 
 
 def _caption(context: Context, found: PositionLens) -> list[Any]:

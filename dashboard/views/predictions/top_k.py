@@ -41,7 +41,7 @@ CONTROLS = (
 )
 T = TypeVar("T")
 EXPECTED = 0.5  # probability from which a sentence says that the model expects a token
-NUMBER_WORDS = {5: "Five", 10: "Ten", 20: "Twenty", 50: "Fifty"}
+NUMBER_WORDS = {5: "five", 10: "ten", 20: "twenty", 50: "fifty"}
 
 
 def prediction_of(context: Context, position: int) -> Prediction | None:
@@ -174,9 +174,10 @@ def text(context: Context) -> Words:
     if other is not None:
         return Words(title, _pair_caption(run, prediction, other), _facts_of(run, labels, prediction, other))
     count = min(asked, len(prediction.candidates))
-    what = "next tokens" if run.model.kind == "causal" else "fills"
+    what = "next tokens" if run.model.kind == "causal" else "tokens here"
     tail = _where_actual(prediction, count, "what came next" if run.model.kind == "causal" else "the actual token")
-    caption: list[Any] = [f"{NUMBER_WORDS.get(count, count)} likeliest {what} of {prediction.vocabulary:,}{tail}"]
+    most = f"The {NUMBER_WORDS.get(count, count)} most likely"
+    caption: list[Any] = [f"{most} of {prediction.vocabulary:,} {what}{tail}"]
     if selection.second not in (None, selection.token):
         caption += [" ", _without_second(context)]
     return Words(title, caption, body=_table(run, labels, prediction))
@@ -228,7 +229,7 @@ def _nothing(run: ModelRun, position: int) -> str:
     """What to show instead of a token to compare with."""
     if run.model.kind == "causal":
         return "no next token"
-    return "a mask" if _asks(run, position) else "nothing of the text"
+    return "a mask" if _asks(run, position) else "not part of the text"
 
 
 def _where_actual(prediction: Prediction, count: int, what: str) -> str:
@@ -272,7 +273,7 @@ def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:
     if prediction.actual is None:
         last = _last(run) if causal else "There is no token of the text here."
         if _asks(run, prediction.position):
-            last = "There is a mask here, so no token of the text has a rank or a surprisal."
+            last = "The text has a mask here, so there is no actual token to compare with."
         return [html.H3("What really came next" if causal else "The actual token"), html.P(last), _rows([entropy])]
     actual = prediction.actual
     rows = [

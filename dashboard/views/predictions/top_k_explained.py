@@ -52,8 +52,8 @@ def _actual(run: ModelRun, prediction: Prediction, labels: Labels, reads: str) -
         why = "Nothing comes after the last token" if causal else "There is no token of the text here"
         why = "There is a mask here" if reads == "mask" else why
         return [f"{why}, so there is nothing to compare the prediction with."]
-    which = "came next" if causal else "stands here"
-    lead: Sentence = ["The token that really ", f"{which}, ", _token(actual, labels), ", has "]
+    which = "The token that really came next" if causal else "The actual token here"
+    lead: Sentence = [f"{which}, ", _token(actual, labels), ", has "]
     lead += [term("rank"), f"\u00a0{prediction.actual_rank:,} and "]
     if math.isinf(actual.logprob):
         return [*lead, "a probability of 0: the model ruled it out."]

@@ -218,7 +218,7 @@ def test_a_folder_that_went_is_named(settings: Settings, root: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"model_type": "longformer"}, "longformer computes its attention by itself, and it does not report"),
+        ({"model_type": "longformer"}, "longformer has its own attention code, and it does not report"),
         ({"model_type": "mamba"}, "mamba has no attention from token to token"),
         ({"model_type": "vitmatte"}, "vitmatte does not expose its attention"),
         ({"model_type": "made-up"}, r"does not know its family \(made-up\)"),

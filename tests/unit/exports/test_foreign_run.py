@@ -216,7 +216,7 @@ def test_classes_that_the_head_does_not_give_are_refused(of: ClassesOf, classes:
 
 
 def stored() -> ModelRun:
-    """A run of a family that computes its attention by itself."""
+    """A run of a family with its own attention code."""
     run = whole()
     arrays = {name: array for name, array in run.arrays.items() if "/query/" not in name and "/key/" not in name}
     recipes = [{"scaling": 1.0, "mask": "causal", "stored": f"attention/{layer}"} for layer in range(2)]

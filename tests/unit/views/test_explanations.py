@@ -165,8 +165,8 @@ def test_a_row_in_which_no_token_leads() -> None:
     header, arrays = make_parts("encoder")
     run = ModelRun(header, {**arrays, "encoder/query/0": np.zeros_like(arrays["encoder/query/0"])})
     assert said("attention", run, token=3, layer=0)[1] == (
-        "In layer 0, head 0, no token gets more from ·on (3) than The (0): weight 0.167, where 1 would be all of its "
-        "attention."
+        "In layer 0, head 0, no token gets more attention from ·on (3) than The (0): weight 0.167, where 1 would be "
+        "all of its attention."
     )
 
 
@@ -316,10 +316,10 @@ def test_the_next_token(kind: ModelKind, mode: str, token: int) -> None:
         assert third == "Nothing comes after the last token, so there is nothing to compare the prediction with."
         return
     logprob, rank = (run.arrays[f"{of}/actual_{name}"][token] for name in ("logprob", "rank"))
-    which = "came next" if kind == "causal" else "stands here"
+    which = "The token that really came next" if kind == "causal" else "The actual token here"
     assert third == (
-        f"The token that really {which}, {label_of(actual)}, has rank {rank} and a surprisal of {-logprob:.2f} nats; 0 "
-        f"would mean that the model was certain of it."
+        f"{which}, {label_of(actual)}, has rank {rank} and a surprisal of {-logprob:.2f} nats; 0 would mean that the "
+        f"model was certain of it."
     )
 
 

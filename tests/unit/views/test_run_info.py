@@ -166,14 +166,13 @@ def test_a_bad_place_in_an_address_is_a_sentence_and_the_rest_is_used(value: obj
 
 def test_every_bad_place_is_named() -> None:
     _found, problems = location_in(make_run(), {"token": "9", "layer": "9", "head": "9", "second": "9"})
-    assert [
-        name for name in ("token “9”", "layer “9”", "head “9”", "second token “9”") if name in " ".join(problems)
-    ] == [
-        "token “9”",
-        "layer “9”",
-        "head “9”",
-        "second token “9”",
+    assert [(problem.split("as the ")[1].split(",")[0], problem.split("has ")[1]) for problem in problems] == [
+        ("token", "tokens 0 to 5."),
+        ("layer", "layers 0 to 1."),
+        ("head", "heads 0 to 1."),
+        ("second token", "tokens 0 to 5."),
     ]
+    assert problems[3] == "The address names “9” as the second token, but this run has tokens 0 to 5."
 
 
 def test_a_pair_has_a_second_text_and_a_place_where_it_begins() -> None:

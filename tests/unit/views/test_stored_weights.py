@@ -150,6 +150,6 @@ def test_how_many_tokens_fit(layers: int, heads: int, megabytes: float, fits: in
     assert layers * heads * fits**2 * 4 <= megabytes * 1e6 < layers * heads * (fits + 1) ** 2 * 4
     check_weights(fits, "Tiny", layers, heads, megabytes)
     with pytest.raises(
-        TextTooLongError, match=rf"{fits + 1} tokens; at most {fits} fit\. Tiny computes its attention by itself"
+        TextTooLongError, match=rf"{fits + 1} tokens; at most {fits} fit\. Tiny has its own attention code"
     ):
         check_weights(fits + 1, "Tiny", layers, heads, megabytes)

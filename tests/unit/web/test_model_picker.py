@@ -15,7 +15,7 @@ def test_a_model_whose_weights_are_stored_takes_what_fits() -> None:
     found = facts_of(replace(CARD, stores_weights=True), Settings())
     assert found["limit"] == 510
     assert found["limited_by"] == (
-        "Mine computes its attention by itself, so a run stores all of its weights: at most 150 MB "
+        "Mine has its own attention code, so a run stores all of its weights: at most 150 MB "
         "(DASHBOARD_WEIGHTS_MEGABYTES)."
     )
     roomy = facts_of(replace(CARD, stores_weights=True), Settings(weights_megabytes=600))

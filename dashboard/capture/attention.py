@@ -86,7 +86,7 @@ class Recorder:
         return output
 
     def keep(self, weights: torch.Tensor, mask: MaskKind, window: int | None) -> None:
-        """Keep one layer's (head, query, key) weights, which the model computed by itself, and their statistics.
+        """Keep one layer's (head, query, key) weights, which the model itself computed, and their statistics.
 
         Raises:
             UnsupportedModelError: a row does not sum to 1 over the keys that the mask allows.

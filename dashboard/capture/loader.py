@@ -291,7 +291,7 @@ def wrap_model(
 ) -> LoadedModel:
     """Make a model that is already in memory usable; puts it in eval mode, with gradients off.
 
-    The model stays on its device, and in its numbers.
+    The model keeps its device and dtype.
 
     Args:
         model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`; or

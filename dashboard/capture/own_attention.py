@@ -1,10 +1,10 @@
-"""Families with their own attention code, without transformers' attention interface.
+"""Families with their own attention code, which do not use transformers' attention interface.
 
 Such a model's attention modules return the weights among their outputs. A forward hook on each takes them and passes on
-an empty tensor, so the model holds one layer's weights at a time. A short forward of the model itself shows which
-output of which module they are: they have the shape (1, head, token, token), their rows sum to 1, and they equal what
-the model reports with `output_attentions`. A second forward, with the hooks, must give the same weights and hidden
-states. Any other model is refused by name.
+an empty tensor, so the model holds one layer's weights at a time. A short forward pass shows which output of which
+module holds them: they have the shape (1, head, token, token), their rows sum to 1, and they equal what the model
+reports with `output_attentions`. A second pass, with the hooks, must give the same weights and hidden states. Any other
+model is refused by name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dashboard.contracts.model_info import ModelInfo
 from dashboard.errors import DashboardError, UnsupportedModelError
 
 log = logging.getLogger(__name__)
-EQUAL = {torch.float32: 1e-6, torch.float64: 1e-9}  # of two forwards with the same inputs; 1e-2 in other types
+EQUAL = {torch.float32: 1e-6, torch.float64: 1e-9}  # tolerance between two passes on the same inputs; 1e-2 otherwise
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class OwnAttention:
 
     Attributes:
         places: one for each layer, in the order of their calls.
-        asks: whether the forward must be asked for the weights (`output_attentions`).
-        masks: of each layer. windows: of each layer, as the family's file says.
+        asks: whether the forward pass must be asked for the weights (`output_attentions`).
+        masks: each layer's mask. windows: each layer's window, as the family's file says.
     """
 
     places: tuple[Place, ...]
@@ -53,7 +53,7 @@ class OwnAttention:
 
     @property
     def keywords(self) -> dict[str, bool]:
-        """Keyword arguments that the forward needs."""
+        """Keyword arguments that the forward pass needs."""
         return {"output_attentions": True} if self.asks else {}
 
 
@@ -68,7 +68,7 @@ def find(
 
     Args:
         model: the whole model, `base` its part without a prediction head.
-        inputs: of a short forward, by keyword. windows: of each layer; None for none.
+        inputs: keyword inputs for a short forward pass. windows: each layer's window; None for none.
 
     Raises:
         UnsupportedModelError: they are not found, or taking them changes what the model computes.
@@ -78,8 +78,8 @@ def find(
     except DashboardError:
         raise
     except Exception as error:  # an unknown model may raise anything
-        log.info("%s fails in a short forward", type(model).__name__, exc_info=True)
-        raise refused(model, info.title, "a short forward that reports its weights fails") from error
+        log.info("%s fails in a short forward pass", type(model).__name__, exc_info=True)
+        raise refused(model, info.title, "a short trial run that asks for its weights fails") from error
 
 
 def _find(
@@ -119,7 +119,7 @@ def _find(
 def _watched(
     base: nn.Module, inputs: Mapping[str, Any], shape: tuple[int, ...], asks: bool
 ) -> tuple[Any, list[tuple[Place, torch.Tensor]]]:
-    """Return the outputs of one forward, and every tensor of this shape that a module returned, in order."""
+    """Return the outputs of one forward pass, and every tensor of this shape that a module returned, in order."""
     found: list[tuple[Place, torch.Tensor]] = []
 
     def watch(path: str) -> Callable[..., None]:
@@ -165,7 +165,7 @@ def _is_same(
     own: OwnAttention,
     plain: Any,
 ) -> bool:
-    """Whether a recorded forward gives the weights and the hidden states of the plain one."""
+    """Whether a recorded forward pass gives the weights and the hidden states of the plain one."""
     recorder = Recorder(info.title, lambda _index: None)
     try:
         with taking(model, base, recorder, own):
@@ -183,7 +183,7 @@ def _is_same(
 
 @contextmanager
 def taking(model: PreTrainedModel, base: nn.Module, recorder: Recorder, own: OwnAttention) -> Iterator[None]:
-    """Let `recorder` take the weights of every forward in the block; each module passes on an empty tensor instead.
+    """Let `recorder` take the weights of every forward pass in the block; each module passes on an empty tensor.
 
     The hooks come before all others, so that nothing else holds on to a layer's weights.
     """

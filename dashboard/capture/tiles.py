@@ -80,7 +80,8 @@ class Tile:
     Attributes:
         forbidden: (row, last columns) float32, added to the scores of the last columns: 0, or `FORBIDDEN` where a row
             may not read a column (several times faster than filling with a boolean mask); None if it may read all.
-        bins: the (bin, start, stop) of rows, counted in the tile, that belong to each thumbnail bin it touches.
+        bins: the (bin, start, stop) of rows, counted from the tile's first row, that belong to each thumbnail bin it
+            touches.
         gather: (head, bins, widest) int64, the same as row numbers across all heads (a bin's last row is repeated);
             None if there are few bins.
     """
@@ -189,7 +190,8 @@ class TiledAttention:
         """Compute one layer's output (token, head, d_value) and its raw statistics.
 
         Args:
-            between: called between two tiles; an exception from it stops the layer (a second, for a long text).
+            between: called between two tiles; an exception from it stops the layer, which can take a second for a long
+                text.
         """
         heads, tokens = operands.heads, operands.tokens
         new = operands.query.new_zeros
@@ -210,7 +212,7 @@ class TiledAttention:
     def given(
         self, weights: torch.Tensor, recipe: ScoreRecipe, between: Callable[[], None] = lambda: None
     ) -> tuple[RawStatistics, float]:
-        """Gather the raw statistics of one layer's weights that a model computed by itself.
+        """Gather the raw statistics of one layer's weights that the model itself computed.
 
         Its scores are taken to be the logarithms of its weights, which gives the same softmax.
 

@@ -1,4 +1,4 @@
-"""The base model of an adapter: found by its name among the models that are here, never by a path. No torch."""
+"""The base model of an adapter: found by its name among the local models, never by a path. No torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dashboard.settings import HUB_PREFIX, Settings
 
 @dataclass(frozen=True)
 class Base:
-    """A whole model that an adapter names. `name`: as in requests. `folder`: of its files."""
+    """A whole model that an adapter names. `name`: as in requests. `folder`: the folder of its files."""
 
     name: str
     folder: Path
@@ -35,7 +35,8 @@ class _Wanted:
     """What an adapter's settings say about its base.
 
     Attributes:
-        word: the last part of its name. hub_id: its whole name, if that can be a hub id. revision: of a hub model.
+        word: the last part of its name. hub_id: its whole name, if that can be a hub id. revision: the hub revision, if
+            any.
     """
 
     word: str
@@ -44,7 +45,7 @@ class _Wanted:
 
 
 def find_base(adapter: Adapter, settings: Settings) -> Base:
-    """Return the base of an adapter: of the hub's local cache, of the server's folders, or bundled.
+    """Return the base of an adapter: from the hub's local cache, from the server's folders, or bundled.
 
     A hub id names the model with that id in the cache, or a folder ORGANISATION/NAME or NAME below one of the roots. If
     the settings give a path, only its last part counts: as a folder, a bundled model, or a model in the cache.
@@ -74,7 +75,7 @@ def _wanted(adapter: Adapter) -> _Wanted:
     """Parse a base's name; any path on somebody's disk is dropped."""
     name = adapter.base.strip()
     parts = [part for part in re.split(r"[\\/]", name) if part]
-    if len(parts) > 2 and parts[-2] == SNAPSHOTS and parts[-3].startswith(HUB_PREFIX):  # of somebody's cache
+    if len(parts) > 2 and parts[-2] == SNAPSHOTS and parts[-3].startswith(HUB_PREFIX):  # a path in somebody's cache
         hub_id = parts[-3].removeprefix(HUB_PREFIX).replace("--", "/")
         return _Wanted(hub_id.rpartition("/")[2], hub_id if is_hub_id(hub_id) else "", parts[-1])
     return _Wanted(base_word(name), name if is_hub_id(name) else "", adapter.revision)
@@ -118,7 +119,7 @@ def _bundled(wanted: _Wanted, settings: Settings) -> Base | None:
 
 
 def _cached_elsewhere(wanted: _Wanted) -> Base | None:
-    """Return the one model in the cache with the last part of this name, for a base that was trained from a path."""
+    """Return the only cached model with the last part of this name, for an adapter that names its base by a path."""
     if wanted.hub_id.count("/"):
         return None
     ids = [name for name in cached_ids() if name.rpartition("/")[2] == wanted.word]

@@ -114,7 +114,9 @@ def arrays_of(
     model, info = loaded.model, loaded.info
     known = model_probe(model, info)
     if not known.has_head or (known.past_norm and known.final_norm is None):
-        raise MissingArrayError(f"It is not known how {info.title} predicts from a layer. Choose another model.")
+        raise MissingArrayError(
+            f"The dashboard does not know how {info.title} predicts from a layer's state. Choose another model."
+        )
     norm = norm_module(base_of(model), known.final_norm)
     places, count = len(hidden_states), len(actual)
     asked, followed = (torch.tensor(list(ids), dtype=torch.int64, device=model.device) for ids in (actual, words))
@@ -141,7 +143,7 @@ def arrays_of(
             together = max(1, rows // len(positions))
             for start in range(0, places, together):
                 at = range(start, min(places, start + together))
-                done = f"{first + 1} to {end} of {count:,} tokens, place {start + 1} of {places}"
+                done = f"{first + 1} to {end} of {count:,} tokens, layer {start + 1} of {places}"
                 progress(Progress("predictions", first * places + start, count * places, f"Lens: {done}"))
                 for place, logits in zip(at, logits_at(at, first).split(len(positions)), strict=True):
                     parts[place].append(_reduced(logits, last, positions, followed if words else None))

@@ -142,7 +142,7 @@ class ModelRun(RunClasses):
 
     @property
     def dtype(self) -> str:
-        """The numbers that the model computed in ("bfloat16"); the arrays are float32 all the same."""
+        """The dtype that the model computed in ("bfloat16"); the arrays are float32 all the same."""
         return dtype_of(self._header)
 
     @property
@@ -288,8 +288,7 @@ class ModelRun(RunClasses):
             raise MissingArrayError(self.without_predictions)
         if f"{mode}/top_ids" not in self.arrays:
             raise MissingArrayError(
-                f"The predictions “{mode}” are not stored in this run. Leave `mode` out for those of the text as it "
-                f"stands."
+                f"This run does not store “{mode}” predictions. Leave `mode` out for those of the text as it stands."
             )
         return read_prediction(self.arrays, self._texts, position, self._predicted(position, mode), k)
 

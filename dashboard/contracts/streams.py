@@ -237,7 +237,7 @@ class Attention(Holder):
         recipe = self.recipe(layer)
         if not 0 <= first < last <= len(self.asks):
             raise BadSelectionError(
-                f"Rows {first} to {last} are not rows of this run. Ask for some of 0 to {len(self.asks)}."
+                f"Rows {first} to {last} are not rows of this run. Choose rows between 0 and {len(self.asks)}."
             )
         if recipe.stored is not None:
             return self._stored_rows(layer, head, first, last)

@@ -1,8 +1,8 @@
 """A run file from elsewhere (a notebook, the shell, another server) as a run of this server.
 
-The file may come from anybody, so nothing in it is believed that the file does not bear out (`contracts/run_check.py`),
-and it cannot take the place of another run: its key here is a hash of the file. Whoever submits the same text still
-gets what this server's own model computes.
+The file may come from anybody, so nothing in it is trusted unchecked (`contracts/run_check.py`), and it cannot take the
+place of another run: its key here is a hash of the file. Whoever submits the same text still gets what this server's
+own model computes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def read_foreign(path: Path, digest: str, name: str, most_tokens: int, most_byte
 
     Raises:
         BadRequestError: it is not a run file, or takes too much when unpacked. NewerRunError: a newer version made it.
-        RunShapeError: the file does not bear out what it says. TextTooLongError: the text has too many tokens.
+        RunShapeError: its contents contradict its header. TextTooLongError: the text has too many tokens.
     """
     called = "".join(letter for letter in name if letter.isprintable()).strip()[:LONGEST_NAME] or "run"
     _check_unpacked(path, called, most_bytes)
@@ -61,7 +61,8 @@ def read_foreign(path: Path, digest: str, name: str, most_tokens: int, most_byte
     check_run(found)
     if len(found) > most_tokens:
         raise TextTooLongError(
-            f"{called} has {len(found):,} tokens; this server takes at most {most_tokens:,}. Save a shorter text's run."
+            f"{called} has {len(found):,} tokens; this server takes at most {most_tokens:,}. Save the run of a shorter "
+            "text."
         )
     if not isinstance(found.header.get("fingerprint"), str):
         raise RunShapeError(f"{called} does not say which weights computed it. Run the text again, and save that run.")

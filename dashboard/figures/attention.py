@@ -212,7 +212,10 @@ def _check_shape(matrix: np.ndarray, queries: Sequence[Token | str], keys: Seque
         count = (
             f"{len(queries)} tokens" if len(queries) == len(keys) else f"{len(queries)} queries and {len(keys)} keys"
         )
-        raise RunShapeError(f"Attention weights are {matrix.shape} for {count}; give (query, key) of these tokens.")
+        raise RunShapeError(
+            f"The attention weights have shape {matrix.shape}, but there are {count}; pass a (query, key) matrix for "
+            "these tokens."
+        )
 
 
 def _cells(shade: np.ndarray) -> dict[str, Any]:
@@ -358,7 +361,8 @@ def plot_attention_heatmap(
         weights = weights[0]
     if weights.ndim != 2:
         raise RunShapeError(
-            f"Attention weights are {weights.shape}; give one head's (query, key), as attentions[layer][0, head]."
+            f"The attention weights have shape {weights.shape}; pass one head's (query, key) matrix, such as "
+            "attentions[layer][0, head]."
         )
     allowed, queries = None, list(tokens)
     keys = queries if key_tokens is None else list(key_tokens)

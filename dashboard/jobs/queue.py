@@ -7,7 +7,7 @@ There are two lanes, each with its own workers. A job whose model is not ready w
 a page would; then it takes its turn in the lane "compute".
 
 A job is named by its key: two requests for the same key are one job with two subscriptions. A subscription holds a
-lease that asking renews, so that a closed tab drops out by itself. The transaction that ends a job also writes its
+lease that each poll renews, so that a closed tab drops out by itself. The transaction that ends a job also writes its
 outcome into each subscription, so everyone learns it once it is known, whatever happens to the job's name afterwards.
 """
 
@@ -137,7 +137,7 @@ class JobQueue:
     # ---- workers -----------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str, lane: Lane = "compute", before: Claim | None = None) -> Claim | None:
-        """Take the next job: of the first rank, for the visitor served longest ago, the one that has waited longest.
+        """Take the next job: the longest-waiting job of the least recently served visitor, in the highest rank.
 
         Args:
             before: the worker's current job, if it may rest: then only a job that comes before it by rank is taken, and
@@ -170,7 +170,7 @@ class JobQueue:
         return None
 
     def go_on(self, claim: Claim) -> None:
-        """Resume a job, after the worker did the jobs that come before it."""
+        """Resume a job, once the worker has done the jobs that outrank it."""
         with self.job_table.change():
             self._step.go_on(self._running(claim.spec.key, claim.attempt))
 

@@ -87,7 +87,8 @@ class ExportRoom:
             if not known:
                 raise NoSpaceError(
                     f"This file would take {size / 1e6:,.0f} MB, more than this server gives to exports "
-                    "(DASHBOARD_EXPORT_GIGABYTES). Export a shorter text's run, or without all attention weights."
+                    "(DASHBOARD_EXPORT_GIGABYTES). Export the run of a shorter text, or export without all "
+                    "attention weights."
                 )
             raise QueueFullError(
                 "The files that are being made for others take all the room there is. Export again in a minute."

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Identity:
-    """What changes when a file is replaced (the time of change shows its last use instead)."""
+    """What changes when a file is replaced (the modification time shows its last use instead)."""
 
     device: int
     inode: int

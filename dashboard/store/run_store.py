@@ -6,7 +6,7 @@
     *.part                      being written
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
-index: sizes, dates and last use (the time of change, which `open` sets) are the files' own, so nothing can disagree
+index: sizes, dates and last use (the modification time, which `open` sets) are the files' own, so nothing can disagree
 with what is there. A damaged file is a miss: it is deleted, and the run is computed again. A file from an older version
 of this program can be read (`dashboard.store.upgrades`); one from a newer version is a miss but stays, since it is not
 damaged.
@@ -146,7 +146,8 @@ class RunStore:
         self._drop_stale(key)
 
     def adopt(self, run: ModelRun) -> None:
-        """Store a run that was read from a file and checked, without a second copy of it in memory; an equal one stays.
+        """Store a run that was read from a file and checked, without a second copy of it in memory; if the same run is
+        already stored, it is kept.
 
         Raises:
             DashboardError: the disk is full.
@@ -185,7 +186,7 @@ class RunStore:
             stamp: of the run it was computed from; by default, the stored one.
 
         Raises:
-            ReplacedRunError: the run has been computed again since. RunNotFoundError: the run was deleted meanwhile.
+            ReplacedRunError: the run has been computed again since. RunNotFoundError: the run has since been deleted.
             TooLargeError: the result alone exceeds the limit for all results of a run.
             DashboardError: the disk is full.
         """
@@ -208,7 +209,7 @@ class RunStore:
         if now is None:
             raise RunNotFoundError(MISSING)
         if stamp is not None and stamp != now:
-            raise ReplacedRunError("This run was computed again meanwhile. Ask for it again.")
+            raise ReplacedRunError("This run has been computed again in the meantime. Ask for it again.")
         return now
 
     def derived(self, request: DerivedRequest, stamp: str | None = None) -> Derived | None:
@@ -395,6 +396,6 @@ def _storable(label: str, array: np.ndarray) -> np.ndarray:
     """Return an array in the form a file holds; raise `RunShapeError` for a type that could be written but not read."""
     if array.dtype.newbyteorder("<") not in READABLE:
         raise RunShapeError(
-            f"The array “{label}” holds {array.dtype} values, which no file keeps. Give numbers of another type."
+            f"The array “{label}” holds {array.dtype} values, which a run file cannot store. Use another dtype."
         )
     return np.ascontiguousarray(array).reshape(array.shape)

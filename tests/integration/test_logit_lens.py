@@ -100,7 +100,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in logit_lens.NAMES:
         np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), atol=1e-5)
     assert len(said) == whole.top_ids.shape[0] * whole.top_ids.shape[1]
-    assert said[0].message == "Lens: 1 to 1 of 9 tokens, place 1 of 3"
+    assert said[0].message == "Lens: 1 to 1 of 9 tokens, layer 1 of 3"
 
 
 def test_the_likeliest_tokens_have_their_text() -> None:

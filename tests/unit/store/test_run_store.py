@@ -325,7 +325,7 @@ def test_a_result_whose_file_does_not_say_what_it_is_is_a_miss_everywhere(
 def test_values_that_no_file_gives_back_are_refused_when_they_are_kept(store: RunStore, kind: str) -> None:
     """Else a card would ask for the result again and again."""
     request = result_of(saved(store)).request
-    with pytest.raises(RunShapeError, match="Give numbers of another type"):
+    with pytest.raises(RunShapeError, match="Use another dtype"):
         store.save_derived(Derived(request, {"a": np.zeros(2, kind)}, {}))
     assert store.derived(request) is None
 

@@ -40,6 +40,7 @@ FIGURES = {  # cells that end with a figure → the kinds of its traces
     "own-code": "heatmap",
     "own-pca": "scatter",
     "own-probabilities": "bar",
+    "own-classes": "bar",
 }
 T = TypeVar("T")
 

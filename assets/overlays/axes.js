@@ -165,13 +165,33 @@
     );
   }
 
+  /** @type {Overlay<any>} */ const axes = { attach, draw, hit, choose };
+  /**
+   * A view whose figures are bars or have axes (a classifier's labels, or where an answer starts and ends).
+   *
+   * @param {Overlay} bars @returns {Overlay<any>}
+   */
+  const either = (bars) => ({
+    attach,
+    draw(over, what) {
+      bars.draw(over, what); // or clears what was there
+      if (geometry(over.graph)) draw(over);
+    },
+    hit: (over, at) => (geometry(over.graph) ? hit(over, at) : bars.hit(over, at)),
+    lines: (found) => (found.bar && bars.lines ? bars.lines(found) : []),
+    choose(over, found, event) {
+      if (found.axes) choose(over, found, event);
+    },
+  });
+
   let registered = false;
   app.whenAdded(() => {
     const page = app.byId("page");
     if (!page || registered) return;
     registered = true;
     for (const { name, selects } of JSON.parse(page.dataset.views)) {
-      if (selects === "axes") app.overlays.set(name, { attach, draw, hit, choose });
+      const other = app.overlays.get(name);
+      if (selects === "axes") app.overlays.set(name, other ? either(other) : axes);
     }
   });
 });

@@ -26,7 +26,9 @@
     if (!hit || !lines) app.tip(null);
     else {
       const told = await lines(hit);
-      if (under === hit) app.tip(told, clientX, clientY);
+      if (under !== hit) return;
+      if (told.length) app.tip(told, clientX, clientY);
+      else app.tip(null);
     }
   }
   function leave() {

@@ -33,7 +33,7 @@ def test_classes_of_tokens_follow_the_strip_and_colour_it(person: Person) -> Non
     expect(person.at("prediction-tab-classes")).to_have_attribute("aria-selected", "true")
     expect(person.title("classes")).to_have_text("·cat: most likely B-PER, 98.0 %")
     expect(person.page.locator("#classes-graph .bars path")).to_have_count(4)
-    assert person.page.locator("#classes-figure .over .value").all_text_contents()[0] == "98.0 %"
+    expect(person.page.locator("#classes-figure .over .value").first).to_have_text("98.0 %")
     assert person.page.locator("#tokens .value").all_text_contents() == [
         *("O", "B-PER", "I-PER", "B-LOC", "I-PER", "O")
     ]

@@ -56,7 +56,7 @@ def expected(whole: ModelRun, position: int) -> re.Pattern[str]:
     """How the card says it; the token alone may stand there while the result is computed, as the one that is masked."""
     return re.compile(
         rf"\({position}\) masked, (the model expects|most likely:) "
-        rf"{re.escape(whole.prediction(position, 'masked').candidates[0].text)},"
+        rf"“?{re.escape(whole.prediction(position, 'masked').candidates[0].text)}”?,"
     )
 
 

@@ -27,7 +27,7 @@ def saved(person: Person, stamp: str, numbers: int | None = None, **parts: Any) 
 
 def stamps(person: Person) -> set[str]:
     """Of which capture everything is that the page shows."""
-    found = """() => [dashboardApp.state.info.stamp, ...[...document.querySelectorAll(".js-plotly-plot")]
+    found = """() => [dashboardApp.state.info.stamp, ...[...document.querySelectorAll(".view.active .js-plotly-plot")]
         .map((graph) => graph.layout.meta && graph.layout.meta.stamp).filter(Boolean)]"""
     return set(person.page.evaluate(found))
 

@@ -82,7 +82,7 @@ def test_a_heading_sorts_and_the_address_says_so(person: Person, causal: ModelRu
     values = causal.attention_of().score("first").ravel()
     assert column(person, "first")[:5] == [f"{value:.2f}" for value in np.sort(values)[::-1][:5]]
     person.page.locator('#heads-rows .ag-header-cell[col-id="first"]').click()
-    expect(person.page.locator("#heads-heading h2")).to_contain_text("least")
+    expect(person.page.locator("#heads-heading h2")).to_contain_text("lowest first")
     assert person.address()["heads-order"] == "least"
 
 

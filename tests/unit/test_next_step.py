@@ -57,7 +57,7 @@ SAID_ELSEWHERE = {
     "cli/_device.py: said": "that of find_device in capture/device.py, from another process",
     "contracts/run.py: "
     "self.without_predictions": "no fault, but what the model is; a card says it in place of its figure",
-    "contracts/run.py: self.without_classes": "the same",
+    "contracts/run_classes.py: self.without_classes": "the same",
     "exports/figures.py: "
     "text_of(words.message)": "a card's own words in place of its figure, as they stand on the page",
 }

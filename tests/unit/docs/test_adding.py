@@ -24,7 +24,7 @@ from dashboard.views import all_views
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View
 from tests.support import synthetic
-from tests.support.synthetic import make_run, make_whole_run
+from tests.support.synthetic import make_classifier, make_run, make_whole_run
 from tests.unit.contracts import test_context
 from tests.unit.exports import test_exports
 from tests.unit.figures import test_one_label
@@ -52,7 +52,8 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 (folder / Path(how).name).write_text(code, encoding="utf-8")
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
     monkeypatch.setattr(test_exports, "VIEWS", all_views())
-    for name, made in (("run_of", make_run), ("whole_of", make_whole_run)):
+    made_by = {"run_of": make_run, "classifier_of": make_classifier, "whole_of": make_whole_run}
+    for name, made in made_by.items():
         monkeypatch.setattr(test_context, name, functools.cache(made))
     synthetic._lacking.cache_clear()
     yield

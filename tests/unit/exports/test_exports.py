@@ -455,7 +455,7 @@ def test_a_safetensors_file_is_read_by_the_library(tmp_path: Path) -> None:
 
 def test_too_much_attention_is_refused_with_the_way_to_make_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_files, "MOST_ATTENTION", 100)
-    with pytest.raises(BadRequestError, match="makes each of them again"):
+    with pytest.raises(BadRequestError, match="computes each of them again"):
         run_files.write_run(whole_run(), io.BytesIO(), "npz", attention=True)
     with pytest.raises(BadRequestError, match="npz or safetensors"):
         run_files.write_run(whole_run(), io.BytesIO(), "pickle")  # type: ignore[arg-type]

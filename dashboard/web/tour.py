@@ -59,7 +59,7 @@ STEPS = (
         f"#{ids.card_id('attention')}",
         "This is one of 270 *heads|head*. In it, `·to` (15) attends to `·Mary` (1) with weight 0.705, more than to any "
         "other token.",
-        "*Attention|attention* shows where a head looks, not what difference it makes.",
+        "*Attention|attention* shows where a head looks, not how much that matters.",
         tab=ids.tab_id("attention", "attention"),
     ),
     Step(

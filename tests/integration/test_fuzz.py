@@ -237,7 +237,7 @@ def places(target: Target) -> SearchStrategy[dict[str, Any]]:
 
 def value_of(target: Target, dependency: dict[str, Any]) -> SearchStrategy[Any]:
     """A value for one input: one that the page may hold, one that looks like it, or anything."""
-    known = target.known.get(f"{dependency['id']}.{dependency['property']}", [None])
+    known = target.known.get(f"{dependency['id']}.{dependency['property']}") or [None]  # a choice may have no options
     return st.one_of(st.sampled_from(known), places(target), ANY)
 
 

@@ -23,6 +23,8 @@ from dashboard.capture.configuration import first_line
 from dashboard.catalog.foreign import shown
 from dashboard.errors import UnsupportedModelError
 
+# raised by peft for an adapter or a model that it cannot merge
+MERGING = (ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError)
 NAME = "default"  # of the adapter while it is in the model
 PARTS = ("lora_A.weight", "lora_B.weight")
 OF_EMBEDDINGS = ("lora_embedding_A", "lora_embedding_B")
@@ -50,7 +52,7 @@ def merge(model: PreTrainedModel, weights: AdapterWeights) -> None:
     try:
         _inject(model, places, weights)
         _merge_layers(model)
-    except (ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError) as error:
+    except MERGING as error:
         raise UnsupportedModelError(
             f"{weights.title} cannot be merged into its base {weights.base} ({first_line(error)}). Merge it first "
             "(peft: merge_and_unload), and save the result."
@@ -200,7 +202,7 @@ def merged_copy(model: Any, title: str) -> PreTrainedModel:
             warnings.simplefilter("ignore")  # of adapters that were merged before
             _untied(found, [name for name, layer in _layers(found) if isinstance(layer, LoraLayer)])
             _merge_layers(found)
-    except (ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError) as error:
+    except MERGING as error:
         raise UnsupportedModelError(
             f"The adapter of {title} cannot be merged ({first_line(error)}). Merge it yourself, and hand over the "
             "result."

@@ -105,17 +105,10 @@ def capture_run(
         if text_pair is not None:
             arrays[f"{stream}/segments"] = segments_of(tokens, len(text))
         arrays |= _predict(loaded, known, forward, inputs, tokens, request.options.top_k, report)
-    broken = first_not_finite(arrays, info.layers, stream)
-    header = ModelRun.make_header(
-        request.key(loaded.fingerprint),
-        request,
-        replace(info, final_norm=known.past_norm),
-        tokens,
-        [call.recipe for call in forward.calls],
-        **_origin(loaded, started),
-        not_finite=None if broken is None else asdict(broken),
-        **_remarks(loaded, without),
-    )
+    named = replace(info, final_norm=known.past_norm)
+    recipes = [call.recipe for call in forward.calls]
+    more = {**_origin(loaded, started), **_remarks(loaded, without), **_finiteness(arrays, info.layers, stream)}
+    header = ModelRun.make_header(request.key(loaded.fingerprint), request, named, tokens, recipes, **more)
     return ModelRun(header, _read_only(arrays))
 
 
@@ -127,6 +120,12 @@ def _supported(loaded: LoadedModel, tokens: int, weights_megabytes: float) -> Mo
     if known.own is not None:
         check_weights(tokens, info.title, info.layers, info.heads, weights_megabytes)
     return known
+
+
+def _finiteness(arrays: dict[str, np.ndarray], layers: int, stream: str) -> dict[str, Any]:
+    """Return what the header says of values that are not finite."""
+    broken = first_not_finite(arrays, layers, stream)
+    return {"not_finite": None if broken is None else asdict(broken)}
 
 
 def _read_only(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

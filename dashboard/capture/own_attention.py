@@ -73,25 +73,9 @@ def find(
     Raises:
         UnsupportedModelError: they are not found, or taking them changes what the model computes.
     """
-    try:
-        return _find(model, base, inputs, info, windows)
-    except DashboardError:
-        raise
-    except Exception as error:  # an unknown model may raise anything
-        log.info("%s fails in a short forward pass", type(model).__name__, exc_info=True)
-        raise refused(model, info.title, "a short trial run that asks for its weights fails") from error
-
-
-def _find(
-    model: PreTrainedModel,
-    base: nn.Module,
-    inputs: Mapping[str, Any],
-    info: ModelInfo,
-    windows: tuple[int | None, ...] | None,
-) -> OwnAttention:
     tokens = inputs["input_ids"].shape[1]
     shape = (1, info.heads, tokens, tokens)
-    with eagerly(model):
+    with _refusing(model, info.title), eagerly(model):
         modules = [type(module) for module in base.modules()]
         plain, _ = _watched(base, inputs, shape, asks=True)
         if modules != [type(module) for module in base.modules()]:
@@ -114,6 +98,18 @@ def _find(
                     return own
                 reason = "taking its weights out of its modules' outputs changes what it computes"
     raise refused(model, info.title, reason)
+
+
+@contextmanager
+def _refusing(model: PreTrainedModel, title: str) -> Iterator[None]:
+    """Refuse a model that fails in a short forward pass: an unknown one may raise anything."""
+    try:
+        yield
+    except DashboardError:
+        raise
+    except Exception as error:
+        log.info("%s fails in a short forward pass", type(model).__name__, exc_info=True)
+        raise refused(model, title, "a short trial run that asks for its weights fails") from error
 
 
 def _watched(

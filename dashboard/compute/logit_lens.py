@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from dashboard.capture.loader import LoadedModel
+    from dashboard.capture.model_probe import ModelProbe
 
 NAME = "logit-lens"
 WORD_NAMES = ("word_logprob", "word_rank")
@@ -109,14 +110,10 @@ def arrays_of(
     """
     import torch
 
-    from dashboard.capture.model_probe import base_of, family_head, model_probe, norm_module
+    from dashboard.capture.model_probe import base_of, family_head, norm_module
 
     model, info = loaded.model, loaded.info
-    known = model_probe(model, info)
-    if not known.has_head or (known.past_norm and known.final_norm is None):
-        raise MissingArrayError(
-            f"The dashboard does not know how {info.title} predicts from a layer's state. Choose another model."
-        )
+    known = _known_head(loaded)
     norm = norm_module(base_of(model), known.final_norm)
     places, count = len(hidden_states), len(actual)
     asked, followed = (torch.tensor(list(ids), dtype=torch.int64, device=model.device) for ids in (actual, words))
@@ -151,6 +148,18 @@ def arrays_of(
     whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]
     found = [torch.stack(by_place).cpu().numpy() for by_place in zip(*whole, strict=True)]
     return dict(zip((*NAMES, *WORD_NAMES) if words else NAMES, found, strict=True))
+
+
+def _known_head(loaded: LoadedModel) -> ModelProbe:
+    """Return what is known of a model whose prediction head can be applied to any layer; raises like `arrays_of`."""
+    from dashboard.capture.model_probe import model_probe
+
+    known = model_probe(loaded.model, loaded.info)
+    if not known.has_head or (known.past_norm and known.final_norm is None):
+        raise MissingArrayError(
+            f"The dashboard does not know how {loaded.info.title} predicts from a layer's state. Choose another model."
+        )
+    return known
 
 
 def with_texts(arrays: Mapping[str, np.ndarray], loaded: LoadedModel, *ids: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from dashboard.store.mapped import DTYPES
+from dashboard.errors import RunShapeError
+from dashboard.store.mapped import DTYPES, READABLE
 
 DTYPE_NAMES: Mapping[np.dtype[Any], str] = MappingProxyType({dtype: name for name, dtype in DTYPES.items()})
 WRITTEN_AT_ONCE = 1 << 22  # bytes
@@ -55,3 +56,12 @@ def in_order(name: str) -> tuple[str, int]:
     """A sort key that puts `query/10` after `query/9`."""
     head, _, tail = name.rpartition("/")
     return (head, int(tail)) if tail.isdigit() else (name, -1)
+
+
+def storable(label: str, array: np.ndarray) -> np.ndarray:
+    """Return an array in the form a file holds; raise `RunShapeError` for a type that could be written but not read."""
+    if array.dtype.newbyteorder("<") not in READABLE:
+        raise RunShapeError(
+            f"The array “{label}” holds {array.dtype} values, which a run file cannot store. Use another dtype."
+        )
+    return np.ascontiguousarray(array).reshape(array.shape)

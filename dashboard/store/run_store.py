@@ -39,7 +39,7 @@ from dashboard.errors import (
     is_full_disk,
 )
 from dashboard.settings import Settings
-from dashboard.store.array_file import write_arrays
+from dashboard.store.array_file import storable, write_arrays
 from dashboard.store.budget import Budget
 from dashboard.store.files import (
     SUFFIX,
@@ -56,7 +56,7 @@ from dashboard.store.files import (
     whole_file,
 )
 from dashboard.store.leftovers import remove_left
-from dashboard.store.mapped import READABLE, DamagedFileError, MappedArrays, map_arrays
+from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
 from dashboard.store.refusals import MISSING, full_disk, missing, too_large
 from dashboard.store.remembered import Identity, Remembered
 from dashboard.store.reserve import missing_bytes
@@ -352,7 +352,7 @@ class RunStore:
                 with part.open("wb") as file:
                     write_arrays(file, arrays, metadata)
                 return
-            save_file({label: _storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
+            save_file({label: storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
 
     def _make_room(self, keep: str) -> None:
         """Delete derived results, then the least recently used runs, until everything fits, pinned ones last; the item
@@ -390,12 +390,3 @@ class RunStore:
     def _sweep(self) -> int:
         """Remove what killed writers left; return how many bytes unfinished files still take."""
         return remove_left(self.folder, "*.part")
-
-
-def _storable(label: str, array: np.ndarray) -> np.ndarray:
-    """Return an array in the form a file holds; raise `RunShapeError` for a type that could be written but not read."""
-    if array.dtype.newbyteorder("<") not in READABLE:
-        raise RunShapeError(
-            f"The array “{label}” holds {array.dtype} values, which a run file cannot store. Use another dtype."
-        )
-    return np.ascontiguousarray(array).reshape(array.shape)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dashboard.catalog.beyond import first_beyond
 from dashboard.catalog.counting_process import Count, CountingProcess
 from dashboard.catalog.fingerprint import TOKENIZER
-from dashboard.catalog.pairs import typed_separator
+from dashboard.catalog.pairs import separator_typed_in
 from dashboard.errors import is_panic
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class TokenCounter:
             tokenizer = self._tokenizer(path, stamp)
             # encoding a batch, because that lets other threads run meanwhile
             encoding = tokenizer.encode_batch([one if two is None else (one, two)])[0]
-            separator = typed_separator(encoding) if text_pair is None else None
+            separator = separator_typed_in(encoding) if text_pair is None else None
             return Count(len(encoding), first_beyond(encoding, (text, text_pair), rows), separator)
         except (
             BaseException

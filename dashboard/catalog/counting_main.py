@@ -17,7 +17,7 @@ from cachetools import LRUCache
 
 from dashboard.catalog.beyond import LONGEST, first_beyond
 from dashboard.catalog.foreign import read_bytes
-from dashboard.catalog.pairs import typed_separator
+from dashboard.catalog.pairs import separator_typed_in
 from dashboard.errors import is_panic
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def answer(asked: dict[str, Any], kept: LRUCache[tuple[str, int], Tokenizer]) ->
             kept[key] = _read(Path(asked["path"]))
         encoding = kept[key].encode(asked["text"], asked["pair"])
         beyond = first_beyond(encoding, (asked["text"], asked["pair"]), asked.get("rows", 0))
-        separator = typed_separator(encoding) if asked["pair"] is None else None
+        separator = separator_typed_in(encoding) if asked["pair"] is None else None
         more = {"beyond": None if beyond is None else astuple(beyond), "separator": separator and separator[:LONGEST]}
         return {"tokens": len(encoding), **{name: value for name, value in more.items() if value is not None}}
     except BaseException as error:

@@ -17,6 +17,7 @@ from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import TOKENIZER
 from dashboard.catalog.foreign import read_bytes
 from dashboard.contracts.model_info import ModelKind
+from dashboard.contracts.token import typed_separator
 from dashboard.errors import NoPairsError
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ def folder_takes_pairs(folder: Path, family: str, kind: ModelKind | None) -> boo
     return source is not None and source.masked and kind != "causal"
 
 
-def typed_separator(encoding: Encoding) -> str | None:
-    """Return a typed token of one text that the tokenizer itself puts behind a text ("[SEP]", "</s>"): whoever types it
-    may mean a pair. None if there is none."""
-    rows = list(zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, strict=True))
-    own = {number for number, _token, given in rows[1:] if given}
-    return next((token for number, token, given in rows if number in own and not given), None)
+def separator_typed_in(encoding: Encoding) -> str | None:
+    """Return the `typed_separator` of one text as its tokenizer encodes it."""
+    return typed_separator(
+        (number, token, bool(added))
+        for number, token, added in zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, strict=True)
+    )
 
 
 def check_pairs(title: str, takes: bool) -> None:

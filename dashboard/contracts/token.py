@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -91,3 +91,15 @@ def segments_of(tokens: Sequence[Token], first: int | None) -> np.ndarray:
         begins = token.start == token.end == first and position > 0 and found[position - 1] != 0
         found[position] = int(first is not None and (token.end > first or begins))
     return found
+
+
+def typed_separator(rows: Iterable[tuple[int, str, bool]]) -> str | None:
+    """Return a typed token of one text that the tokenizer itself puts behind a text ("[SEP]", "</s>"): whoever types it
+    may mean a pair. None if there is none.
+
+    Args:
+        rows: each token's vocabulary id, its text, and whether the tokenizer added it.
+    """
+    known = list(rows)
+    own = {number for number, _text, added in known[1:] if added}
+    return next((text for number, text, added in known if number in own and not added), None)

@@ -15,6 +15,7 @@ from dashboard.contracts.precision import AUTO, mark_of
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import LOCATION, Selection, apart
+from dashboard.contracts.token import typed_separator
 from dashboard.errors import MissingArrayError
 from dashboard.figures.class_marks import class_marks
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
@@ -41,7 +42,7 @@ def describe_run(run: ModelRun, form_dtype: str | None = None) -> dict[str, Any]
         "text": run.text,
         "pair": run.request.text_pair,
         "divider": run.main.second_begins,
-        "separator": typed_separator(run),
+        "separator": separator_of(run),
         "labels": run_labels(run),
         "leads": [lead_of(token) for token in run.tokens],
         "notes": {str(i): notes for i, notes in enumerate(_notes(run)) if notes},
@@ -139,15 +140,11 @@ def typed_masks(run: ModelRun) -> list[int]:
     return [i for i, token in enumerate(run.tokens) if token.sign == "mask"] if run.model.kind == "masked" else []
 
 
-def typed_separator(run: ModelRun) -> str | None:
-    """A typed token that the tokenizer itself puts behind a text ("[SEP]", "</s>"): whoever types it may mean a pair.
-    None if there is none, or if the run has two texts."""
+def separator_of(run: ModelRun) -> str | None:
+    """The `typed_separator` of a run of one text."""
     if len(run.texts) > 1:
         return None
-    own = {token.id for token in run.tokens[1:] if token.given}
-    return next(
-        (token.text.strip() for token in run.tokens if token.special and token.id in own and not token.given), None
-    )
+    return typed_separator((token.id, token.text.strip(), token.given) for token in run.tokens)
 
 
 def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:

@@ -83,6 +83,7 @@ def test_a_classifier_that_is_run_opens_its_classes_in_one_step_and_another_mode
     expect(person.at("prediction-tab-prediction")).to_have_attribute("aria-selected", "true")
     person.at("redo").click()
     expect(person.title("classes")).to_contain_text("Most likely: ")
+    person.settled()
     person.open_tab("prediction", "prediction")
     person.page.reload()
     person.settled()

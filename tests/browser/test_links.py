@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -188,7 +189,9 @@ def test_copy_link_gives_the_address(open_page: Callable[..., Person], causal: M
     person.open_run(causal, token=6, layer=10, head=2)
     person.at("copy-link").click()
     expect(person.at("copy-link")).to_have_text("Copied")
-    assert person.page.evaluate("() => navigator.clipboard.readText()") == person.page.url
+    link, _, carried = person.page.evaluate("() => navigator.clipboard.readText()").partition("#")
+    assert link == person.page.url
+    assert parse_qs(carried) == {"text": [causal.text], "model": [causal.model.name]}
 
 
 def test_a_copied_link_is_of_what_is_shown_where_a_step_found_its_run_gone(open_page: Callable[..., Person]) -> None:

@@ -19,7 +19,7 @@ def recent(person: Person) -> Locator:
     """Open the dialog and wait for its rows."""
     person.at("recent").click()
     dialog = person.at("recent-dialog")
-    expect(dialog.locator(".recent-said")).not_to_have_text("Reading the list …")
+    expect(person.at("recent-said")).not_to_have_text("Reading the list …")
     return dialog
 
 

@@ -584,6 +584,7 @@ def test_a_disk_that_is_full_for_a_while(make_server: Callable[..., Server], mon
     assert server.worker_pid() == pid
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["garbage", "deleted"])
 def test_a_queue_that_is_lost_while_a_job_runs_is_told_and_begun_anew(server: Server, how: str) -> None:
     fake_jobs.leave(server.manager.store, f"{key(7)}.fill-1", {"a": np.zeros(1)})

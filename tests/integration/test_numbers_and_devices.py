@@ -177,7 +177,7 @@ def test_a_worker_answers_in_the_numbers_of_each_request(settings: Settings, tmp
     asked = DerivedRequest.of(half, "logit-lens")
     derive(asked.to_json(), context, models)
     found = context.store.derived(asked, context.store.open(half).stamp)
-    again = models.get("folder:models/llama", None, None, context, "bfloat16")
+    again = models.get("folder:models/llama", None, None, context, dtype="bfloat16")
     wanted = compute(again, context.store.open(half), asked)
     assert found is not None
     assert all(

@@ -216,8 +216,8 @@ BERT, GPT2 = "folder:mine/bert", "folder:mine/gpt2"
 
 
 def test_the_form_asks_for_a_pair_where_the_model_takes_one(services: Services) -> None:
-    assert facts_of(services.catalog.get(BERT), 64)["pairs"] is True
-    assert facts_of(services.catalog.get(GPT2), 64)["pairs"] is False
+    assert facts_of(services.catalog.get(BERT), services.settings)["pairs"] is True
+    assert facts_of(services.catalog.get(GPT2), services.settings)["pairs"] is False
     assert second_of(services, BERT, SECOND) == SECOND
     assert second_of(services, GPT2, SECOND) is None, "its box is not on the page"
     for blank in (None, "", " \n"):

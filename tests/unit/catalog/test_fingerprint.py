@@ -279,7 +279,7 @@ def test_what_is_known_here_alone_is_not_kept(tmp_path: Path) -> None:
     settings = replace(settings, model_folders=(tmp_path / "folders",))
     (tmp_path / "folders").mkdir()
     big(tmp_path / "folders" / "model")
-    with pytest.raises(StorageError, match="its checksum could not be kept on the server's disk"):
+    with pytest.raises(StorageError, match="checksum could not be saved on the server's disk"):
         prepare({"model": "folder:folders/model"}, job_context, settings)
     (tmp_path / "cache" / ".fingerprints.lock").rmdir()
     digests._known.clear()

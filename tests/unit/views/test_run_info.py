@@ -15,8 +15,8 @@ from dashboard.views.run_info import (
     describe_run,
     location_in,
     opened_example,
+    separator_of,
     start_of,
-    typed_separator,
 )
 from tests.support.synthetic import WORDS, make_parts, make_run
 
@@ -193,11 +193,11 @@ def test_only_a_typed_token_that_the_tokenizer_puts_behind_a_text_is_a_separator
     around = [Token(2, "[CLS]", 0, 0, special=True), Token(5, "a", 0, 1), Token(3, "[SEP]", 8, 8, special=True)]
     for identifier, text, found in [(3, " [SEP]", "[SEP]"), (2, "[CLS]", None), (4, "[MASK]", None)]:
         typed = Token(identifier, text, 1, 1 + len(text), special=True)
-        assert typed_separator(with_tokens([*around[:2], typed, around[2]])) == found
+        assert separator_of(with_tokens([*around[:2], typed, around[2]])) == found
     typed = Token(3, "[SEP]", 1, 6, special=True)
-    assert typed_separator(with_tokens([*around[:2], typed, around[2]], text_pair="b")) is None
-    assert typed_separator(with_tokens(around)) is None
-    assert typed_separator(with_tokens([Token(5, "a", 0, 1), typed])) is None, "this tokenizer adds none"
+    assert separator_of(with_tokens([*around[:2], typed, around[2]], text_pair="b")) is None
+    assert separator_of(with_tokens(around)) is None
+    assert separator_of(with_tokens([Token(5, "a", 0, 1), typed])) is None, "this tokenizer adds none"
 
 
 def test_an_example_with_a_second_text_is_no_example() -> None:

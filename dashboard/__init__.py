@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from dashboard.figures.attention import plot_attention_heatmap
     from dashboard.figures.classes import plot_classes
     from dashboard.figures.heads import plot_attention_heads
-    from dashboard.figures.hidden import plot_hidden_pca
     from dashboard.figures.lens_plot import plot_logit_lens
+    from dashboard.figures.pca_plot import plot_hidden_pca
     from dashboard.figures.prediction import plot_token_probabilities
     from dashboard.notebook.linked_page import show
 
@@ -59,7 +59,7 @@ _HOMES = {
     "plot_attention_heads": "dashboard.figures.heads",
     "plot_attention_heatmap": "dashboard.figures.attention",
     "plot_classes": "dashboard.figures.classes",
-    "plot_hidden_pca": "dashboard.figures.hidden",
+    "plot_hidden_pca": "dashboard.figures.pca_plot",
     "plot_logit_lens": "dashboard.figures.lens_plot",
     "plot_token_probabilities": "dashboard.figures.prediction",
     "show": "dashboard.notebook.linked_page",

@@ -644,7 +644,7 @@ interface Kept {
   runs: boolean;
 }
 
-/* assets/state/show.js */
+/* assets/state/card-content.js */
 
 /** An output of `show`: a view's figure or its words. */
 interface Output {

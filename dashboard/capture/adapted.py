@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from dashboard.capture.adapter_weights import AdapterWeights
 from dashboard.capture.configuration import first_line
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign_files import shown
 from dashboard.errors import UnsupportedModelError
 
 # raised by peft for an adapter or a model that it cannot merge

@@ -20,7 +20,7 @@ from transformers import PretrainedConfig
 from dashboard.capture.checkpoint import Checkpoint, Plan, unreadable
 from dashboard.catalog.adapter_card import PREFIX
 from dashboard.catalog.adapters import WEIGHTS, Adapter, base_word, read_adapter
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign_files import shown
 from dashboard.catalog.prediction_head import OVER_THE_VOCABULARY
 from dashboard.catalog.weight_headers import shapes_in
 from dashboard.errors import ForeignFileError, ModelError, UnsupportedModelError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
-from dashboard.catalog.leftovers import Buffer
+from dashboard.catalog.unused_weights import Buffer
 
 LARGE = -1e4  # masked scores were set to this or less
 CLOSE = 5e-3  # of each frequency: checkpoints store them in half precision

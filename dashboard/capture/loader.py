@@ -33,11 +33,12 @@ from dashboard.capture.weights import read_model
 from dashboard.capture.wrapping import unwrapped
 from dashboard.catalog.adapter_card import base_of
 from dashboard.catalog.adapters import WEIGHTS, beside_weights
-from dashboard.catalog.bases import Base
+from dashboard.catalog.base_models import Base
 from dashboard.catalog.bundled import WHEELS, bundled_card
 from dashboard.catalog.catalog import title_of
+from dashboard.catalog.config_sizes import implausible
 from dashboard.catalog.description import read_config
-from dashboard.catalog.disk import use
+from dashboard.catalog.disk_space import use
 from dashboard.catalog.fetch import not_ready, resolve_folder
 from dashboard.catalog.fingerprint import (
     fingerprint_memories,
@@ -46,12 +47,11 @@ from dashboard.catalog.fingerprint import (
     known_fingerprint,
     strange_weights,
 )
-from dashboard.catalog.foreign import check_regular, shown
+from dashboard.catalog.foreign_files import check_regular, shown
 from dashboard.catalog.hub import is_snapshot
-from dashboard.catalog.panics import loading_tokenizer
-from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import Judgement
 from dashboard.catalog.sizes import most_tokens
+from dashboard.catalog.tokenizer_panics import loading_tokenizer
 from dashboard.catalog.tokenizers import lacking, owned, tokenizer_folder
 from dashboard.catalog.weight_headers import parameters_in, read_headers
 from dashboard.contracts.classes import ClassHead

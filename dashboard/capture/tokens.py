@@ -13,7 +13,7 @@ import torch
 from dashboard.analysis.token_text import BYTE_PIECE, bytes_text, piece_bytes, piece_text, style_of
 from dashboard.capture.unread import Normaliser, complete
 from dashboard.catalog.pairs import takes_pairs
-from dashboard.catalog.panics import tokenizing
+from dashboard.catalog.tokenizer_panics import tokenizing
 from dashboard.contracts.token import Token
 from dashboard.errors import EmptyTextError, UnsupportedModelError
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from dashboard.catalog.beyond import Beyond
+from dashboard.catalog.ids_beyond import Beyond
 from dashboard.contracts.token import Token
 from dashboard.errors import BadRequestError, UnsupportedModelError
 

@@ -21,8 +21,8 @@ from dashboard.capture.checkpoint import Checkpoint, Plan, opened, plan, unreada
 from dashboard.capture.configuration import first_line
 from dashboard.capture.device import Place
 from dashboard.catalog.description import read_config
-from dashboard.catalog.leftovers import CLASSIFIER, Buffer, accepted, listed, unread
 from dashboard.catalog.prediction_head import Judgement, judge
+from dashboard.catalog.unused_weights import CLASSIFIER, Buffer, accepted, listed, unread
 from dashboard.contracts.model_info import ModelKind
 from dashboard.contracts.precision import FULL
 from dashboard.errors import ModelError, UnsupportedModelError

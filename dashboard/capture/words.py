@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboard.analysis.token_text import piece_text
-from dashboard.catalog.panics import tokenizing
+from dashboard.catalog.tokenizer_panics import tokenizing
 from dashboard.contracts.prediction import NO_TOKEN
 
 SIGNS = str.maketrans({"·": " ", "↵": "\n", "⇥": "\t"})  # how the page shows white space (dashboard/figures/tokens.py)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from dashboard.catalog.adapters import WEIGHTS, Adapter, has_adapter, read_adapter
-from dashboard.catalog.bases import Base, find_base
+from dashboard.catalog.base_models import Base, find_base
 from dashboard.catalog.description import (
     LONGEST_CONFIG,
     NOT_YET,
@@ -22,7 +22,7 @@ from dashboard.catalog.description import (
     state_of,
 )
 from dashboard.catalog.fingerprint import CONFIG, has_vocabulary, has_weights
-from dashboard.catalog.foreign import check_regular, read_object
+from dashboard.catalog.foreign_files import check_regular, read_object
 from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.prediction_head import has_classes
 from dashboard.catalog.weight_headers import shapes_in

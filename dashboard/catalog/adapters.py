@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dashboard.catalog.foreign import LARGEST_NUMBER, entries_of, read_object, shown
+from dashboard.catalog.foreign_files import LARGEST_NUMBER, entries_of, read_object, shown
 from dashboard.errors import ForeignFileError
 
 SETTINGS = "adapter_config.json"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.catalog.fingerprint import WEIGHTS_FILE, fingerprint_memories, folder_fingerprint
-from dashboard.catalog.foreign import read_object
+from dashboard.catalog.foreign_files import read_object
 from dashboard.catalog.model_card import ModelCard
 from dashboard.errors import DashboardError, ForeignFileError, ModelError, SettingsError
 from dashboard.settings import Settings

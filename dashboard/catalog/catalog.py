@@ -27,7 +27,7 @@ from dashboard.catalog.fingerprint import (
     unresolved,
 )
 from dashboard.catalog.folders import PREFIX, FolderModel, folder_model, folder_models
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign_files import shown
 from dashboard.catalog.gguf_files import converted_folder, describe_gguf, is_ready
 from dashboard.catalog.hub import (
     HUB_MODELS,

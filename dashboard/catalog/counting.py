@@ -13,9 +13,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dashboard.catalog.beyond import first_beyond
 from dashboard.catalog.counting_process import Count, CountingProcess
 from dashboard.catalog.fingerprint import TOKENIZER
+from dashboard.catalog.ids_beyond import first_beyond
 from dashboard.catalog.pairs import separator_typed_in
 from dashboard.errors import is_panic
 

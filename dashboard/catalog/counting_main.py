@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
-from dashboard.catalog.beyond import LONGEST, first_beyond
-from dashboard.catalog.foreign import read_bytes
+from dashboard.catalog.foreign_files import read_bytes
+from dashboard.catalog.ids_beyond import LONGEST, first_beyond
 from dashboard.catalog.pairs import separator_typed_in
 from dashboard.errors import is_panic
 

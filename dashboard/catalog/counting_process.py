@@ -20,7 +20,7 @@ from typing import Any
 
 from cachetools import FIFOCache
 
-from dashboard.catalog.beyond import Beyond
+from dashboard.catalog.ids_beyond import Beyond
 
 log = logging.getLogger(__name__)
 COUNT_SECONDS = 5.0  # for one count, including starting the process and loading the tokenizer

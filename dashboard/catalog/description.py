@@ -18,15 +18,15 @@ from cachetools import LRUCache
 
 from dashboard.catalog.adapters import SETTINGS, WEIGHTS, beside_weights
 from dashboard.catalog.architecture import family_source
+from dashboard.catalog.config_sizes import implausible
 from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_CONFIG, TOKENIZER_FILES, has_vocabulary, weight_files
-from dashboard.catalog.foreign import check_regular, read_object, shown
-from dashboard.catalog.leftovers import unread
+from dashboard.catalog.foreign_files import check_regular, read_object, shown
 from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.pairs import folder_takes_pairs
-from dashboard.catalog.plausible import implausible
 from dashboard.catalog.prediction_head import judge
 from dashboard.catalog.refused_families import REFUSED
 from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in, vocabulary_in
+from dashboard.catalog.unused_weights import unread
 from dashboard.catalog.weight_headers import Headers, read_headers
 from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ForeignFileError, ModelNotFoundError

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-from dashboard.catalog.foreign import open_regular
+from dashboard.catalog.foreign_files import open_regular
 from dashboard.store.files import whole_file
 from dashboard.system.private import alone
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from dashboard.catalog.adapters import HELP, SETTINGS, WEIGHTS, adapter_files, has_adapter
 from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
-from dashboard.catalog.disk import make_room
+from dashboard.catalog.disk_space import make_room
 from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_FILES, has_weights
 from dashboard.catalog.folders import PREFIX, folder_model
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign_files import shown
 from dashboard.catalog.gguf_files import convert_once, converted_folder, is_ready
 from dashboard.catalog.hub import cached_snapshot, find_cached, is_hub_id, listed_model, repository_of
 from dashboard.catalog.memory import BYTES_A_WEIGHT, check_bound, check_room

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.catalog.digests import Digests
-from dashboard.catalog.foreign import entries_of, read_object
+from dashboard.catalog.foreign_files import entries_of, read_object
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import ForeignFileError
 from dashboard.settings import Settings

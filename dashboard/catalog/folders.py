@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.fingerprint import has_weights
-from dashboard.catalog.foreign import entries_of, shown
+from dashboard.catalog.foreign_files import entries_of, shown
 from dashboard.errors import ForeignFileError, ModelNotFoundError
 from dashboard.settings import Settings
 

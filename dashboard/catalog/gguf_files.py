@@ -16,15 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from dashboard.catalog.bundled import CARD
+from dashboard.catalog.config_sizes import implausible
 from dashboard.catalog.description import card_of, contained, refused
-from dashboard.catalog.disk import make_room
+from dashboard.catalog.disk_space import make_room
 from dashboard.catalog.fingerprint import WEIGHTS_FILE
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign_files import shown
 from dashboard.catalog.gguf_header import GgufHeader, read_header
 from dashboard.catalog.gguf_keys import refused_key, refused_rope, refused_sizes, refused_tokenizer
 from dashboard.catalog.memory import BYTES_A_WEIGHT, check_room
 from dashboard.catalog.model_card import ModelCard
-from dashboard.catalog.plausible import implausible
 from dashboard.catalog.sizes import heads_in, layers_in, most_tokens, positions_in
 from dashboard.contracts.job import OnProgress
 from dashboard.errors import ModelError, SettingsError, UnsupportedModelError, is_full_disk

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dashboard.catalog.foreign import LARGEST_NUMBER, open_regular, shown
+from dashboard.catalog.foreign_files import LARGEST_NUMBER, open_regular, shown
 from dashboard.errors import ForeignFileError
 
 MAGIC = b"GGUF"

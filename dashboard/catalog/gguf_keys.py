@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign_files import shown
 from dashboard.catalog.gguf_header import GgufHeader
 
 # how a text is split into words; from_gguf.py has the expressions

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.fingerprint import has_weights
-from dashboard.catalog.foreign import entries_of, read_bytes
+from dashboard.catalog.foreign_files import entries_of, read_bytes
 from dashboard.catalog.model_card import ModelCard
 from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ForeignFileError

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.catalog.architecture import family_source
 from dashboard.catalog.fingerprint import TOKENIZER
-from dashboard.catalog.foreign import read_bytes
+from dashboard.catalog.foreign_files import read_bytes
 from dashboard.contracts.model_info import ModelKind
 from dashboard.contracts.token import typed_separator
 from dashboard.errors import NoPairsError

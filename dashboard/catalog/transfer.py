@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dashboard.catalog.hub import repository_of, snapshot_of
-from dashboard.catalog.parts import PART, bring_blob
+from dashboard.catalog.partial_downloads import PART, bring_blob
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.errors import HubUnreachableError
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, Literal
 
+from dashboard.catalog.config_sizes import LARGEST_NUMBER
 from dashboard.catalog.fingerprint import weight_files
-from dashboard.catalog.foreign import MOST_BYTES, open_regular, parse_object, shown
-from dashboard.catalog.plausible import LARGEST_NUMBER
+from dashboard.catalog.foreign_files import MOST_BYTES, open_regular, parse_object, shown
 from dashboard.errors import ForeignFileError
 
 LONGEST_HEADERS = 32_000_000  # bytes of all safetensors headers of one model

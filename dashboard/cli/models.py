@@ -66,7 +66,7 @@ def _list(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _row(card: ModelCard) -> tuple[str, str, str, str, str]:
-    from dashboard.catalog.foreign import shown
+    from dashboard.catalog.foreign_files import shown
 
     shape = f"{card.layers} layers × {card.heads} heads" if card.layers and card.heads else ""
     size = f"{card.parameters / 1e6:,.1f} M" if card.parameters else ""
@@ -103,7 +103,7 @@ def _fetch(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _remove(settings: Settings, parsed: argparse.Namespace) -> int:
     from dashboard.catalog.catalog import Catalog
-    from dashboard.catalog.disk import remove
+    from dashboard.catalog.disk_space import remove
 
     with suggesting(parsed.name, settings):
         card = Catalog(settings).get(parsed.name)

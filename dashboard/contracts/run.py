@@ -47,7 +47,6 @@ import numpy as np
 from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest, read_beside, write_beside
 from dashboard.contracts.finite import NotFinite, first_not_finite
-from dashboard.contracts.memory import Memory
 from dashboard.contracts.model_info import ModelInfo, no_predictions
 from dashboard.contracts.precision import device_of, dtype_of
 from dashboard.contracts.prediction import (
@@ -60,6 +59,7 @@ from dashboard.contracts.prediction import (
     texts_of,
 )
 from dashboard.contracts.request import RunRequest
+from dashboard.contracts.result_cache import ResultCache
 from dashboard.contracts.run_classes import RunClasses
 from dashboard.contracts.run_header import check_names, make_header, results_in, stamp_of
 from dashboard.contracts.streams import (
@@ -104,7 +104,7 @@ class ModelRun(RunClasses):
         self.outdated: tuple[str, ...] = tuple(header.get("outdated", ()))
         self.stamp: str = stamp_of(header)
         self._beside = results_in(header)
-        self._memory = Memory(REMEMBERED)
+        self._memory = ResultCache(REMEMBERED)
         check_names(header["tokens"], header["recipes"])
         recipes = {kind: [ScoreRecipe(**recipe) for recipe in rows] for kind, rows in header["recipes"].items()}
         self.streams: Mapping[str, Stream] = {

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys, attention_weights
-from dashboard.contracts.memory import Memory
+from dashboard.contracts.result_cache import ResultCache
 from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadSelectionError, MissingArrayError, RunShapeError
 
@@ -42,7 +42,7 @@ class Part:
 
     name: str
     arrays: Mapping[str, np.ndarray]
-    memory: Memory
+    memory: ResultCache
     again: bool = True
 
     def has(self, name: str) -> bool:
@@ -66,7 +66,7 @@ class Part:
         return (name.removeprefix(f"{self.name}/") for name in self.arrays if name.startswith(f"{self.name}/"))
 
     def remember(self, name: Hashable, compute: Callable[[], T]) -> T:
-        """Return `compute()`, computed once for this part of the run (`Memory.remember`)."""
+        """Return `compute()`, computed once for this part of the run (`ResultCache.remember`)."""
         return self.memory.remember((self.name, name), compute)
 
 

@@ -18,8 +18,8 @@ from dashboard.contracts.table import Table
 from dashboard.errors import AddressNotFoundError, BadRequestError, MissingArrayError
 from dashboard.exports.cells import vector_cells
 from dashboard.exports.fitting import fitted
+from dashboard.exports.picture_target import DPI, SCREEN, Sheet
 from dashboard.exports.provenance import PROGRAM, Provenance, file_name, location_name, of_figure, settings_of, wrapped
-from dashboard.exports.sheet import DPI, SCREEN, Sheet
 from dashboard.figures.text import isolated
 from dashboard.figures.theme import LIGHT, Theme, in_theme
 from dashboard.views.declaration import Extra, View, Words

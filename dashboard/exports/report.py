@@ -15,7 +15,7 @@ from dashboard.exports.document import figure_part, page, provenance_part, table
 from dashboard.exports.figures import Standalone, all_standalone
 from dashboard.exports.provenance import Provenance, file_name, location_name, of_run
 from dashboard.figures.class_marks import COLOURED, ClassMarks, class_marks
-from dashboard.figures.text import as_bdi, isolated, quoted
+from dashboard.figures.text import as_bdi, isolated, on_one_line
 from dashboard.figures.theme import LIGHT
 from dashboard.figures.tokens import legend_of, notes_of, run_labels
 from dashboard.views.declaration import View
@@ -170,7 +170,7 @@ def _sizes(run: ModelRun) -> str:
 
 
 def _short(text: str, longest: int = 80) -> str:
-    line = quoted(text)
+    line = on_one_line(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

@@ -15,7 +15,7 @@ from dashboard.errors import BadRequestError, RunShapeError
 from dashboard.figures.attention import POSITIONS_ABOVE, as_array, label_step
 from dashboard.figures.bar_texts import written
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import elide, escape, isolated, minus, probability_text, quoted
+from dashboard.figures.text import elide, escape, isolated, minus, on_one_line, probability_text
 from dashboard.figures.theme import (
     CHARACTER_WIDTH,
     COLOURS,
@@ -48,7 +48,7 @@ class ClassRow:
 
 def class_names(labels: Sequence[str], longest: int | None = None) -> list[str]:
     """The model's labels on one line each, cut to `longest` characters; equal ones add their number."""
-    return distinct([quoted(label) or "∅" for label in labels], range(len(labels)), longest)
+    return distinct([on_one_line(label) or "∅" for label in labels], range(len(labels)), longest)
 
 
 def value_text(value: float, shares: bool) -> str:

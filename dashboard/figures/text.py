@@ -80,7 +80,7 @@ def isolated(label: str) -> str:
     return f"{ISOLATE}{label}{POP}" if RIGHT_TO_LEFT.search(label) else label
 
 
-def quoted(text: str) -> str:
+def on_one_line(text: str) -> str:
     """Part of the text, ready for a sentence: on one line, with its direction marks visible so that they affect nothing
     else. The caller must isolate it (`isolated`, `<bdi>`).
     """

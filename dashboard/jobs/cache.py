@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import diskcache
 
 from dashboard.errors import SettingsError, StorageError
-from dashboard.jobs.disk import JsonDisk
+from dashboard.jobs.json_disk import JsonDisk
 from dashboard.system.private import alone, private_folder
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dashboard.catalog.bundled import BUNDLED
 from dashboard.catalog.digests import UNFINISHED
 from dashboard.catalog.gguf_files import SCRATCH, remove_stale
-from dashboard.catalog.parts import PART
+from dashboard.catalog.partial_downloads import PART
 from dashboard.settings import HUB_PREFIX, PROBE, Settings, hub_cache
 from dashboard.store.announced import FOLDER as ANNOUNCED
 from dashboard.store.budget import CONVERTED, Budget

@@ -17,7 +17,6 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.table import Table
 from dashboard.errors import MissingArrayError
 from dashboard.figures.spec import Spec
-from dashboard.figures.tokens import Labelled, is_punctuation, lead_of, leading_marks, run_labels, token_label
 from dashboard.views.controls import SHOW, Control
 
 Sentence = list[Any]  # text, tokens and glossary terms, as children of a Dash component
@@ -80,7 +79,7 @@ class View:
             run, with its own numbers (dashboard/views/explanation.py).
         controls: what the card's options offer; a view with a table offers that too, unless it `is_table` already.
         beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
-            figure when the tab is first opened (assets/state/late.js), for anything large to load.
+            figure when the tab is first opened (assets/state/late-tables.js), for anything large to load.
         needs: the derived results that it shows, whether they exist or not; a worker computes the missing ones.
         uses: other results that, if they already exist, it shows instead of those it would wait for.
         export: the standalone figure, with labels, marks of the selection, units and hover; None if there is nothing to
@@ -172,23 +171,3 @@ def waits(request: DerivedRequest) -> Any:
     progress in it, and the reason if the job fails (assets/state/derived.js).
     """
     return attributes(data_waits=request.name)
-
-
-def token_at(run: Labelled, index: int, numbered: bool = False, class_name: str = "tok") -> html.Span:
-    """A token of a run or of one of its streams, as in the token strip; if `numbered`, with its position in small
-    type."""
-    piece = _span(run_labels(run)[index], lead_of(run.tokens[index]), class_name)
-    return html.Span([piece, html.Span(f" {index}", className="pos")]) if numbered else piece
-
-
-def token_span(text: str, label: str | None = None, class_name: str = "tok") -> html.Span:
-    """A vocabulary token in the token font: its text, or its label if others are beside it (`distinct`)."""
-    return _span(token_label(text) if label is None else label, leading_marks(text), class_name)
-
-
-def _span(label: str, marks: int, class_name: str) -> html.Span:
-    """A token with its sign and leading white space in secondary ink; punctuation in quotation marks beside it.
-    `dir="auto"` isolates it, so that a right-to-left token moves no number beside it.
-    """
-    token = html.Span([html.Span(label[:marks], className="ws"), label[marks:]], className=class_name, dir="auto")
-    return html.Span(["“", token, "”"]) if is_punctuation(label) else token

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dashboard.components.glossary import term
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import Stream
-from dashboard.views.declaration import Explanation, Sentence, token_at
+from dashboard.views.declaration import Explanation, Sentence
+from dashboard.views.token_spans import token_at
 
 NOT_COMPUTED: Sentence = ["It has not been computed yet."]
 

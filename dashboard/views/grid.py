@@ -25,7 +25,7 @@ THEME = {  # the page's colours, light and dark
 
 
 def load_with_first() -> None:
-    """Leave ag-grid's script out of the page; assets/state/late.js loads it with the first table."""
+    """Leave ag-grid's script out of the page; assets/state/late-tables.js loads it with the first table."""
     for script in dag._js_dist:
         if script["relative_package_path"] == SCRIPT:
             script["dynamic"] = True

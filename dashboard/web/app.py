@@ -15,7 +15,7 @@ from dashboard.catalog.catalog import Catalog
 from dashboard.components.scripts import ASSETS
 from dashboard.jobs.in_process import Compute
 from dashboard.jobs.manager import ResidentWorkerManager
-from dashboard.jobs.opening import open_backend
+from dashboard.jobs.open_backend import open_backend
 from dashboard.settings import Settings, make_folders
 from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
@@ -25,8 +25,8 @@ from dashboard.views.grid import load_with_first
 from dashboard.web.below_path import below
 from dashboard.web.callback_validation import guard
 from dashboard.web.callbacks import connect
+from dashboard.web.error_answers import answer_errors
 from dashboard.web.layout import TITLE, layout
-from dashboard.web.plain_line import answer_errors
 from dashboard.web.routes.exports import make_exports
 from dashboard.web.routes.figures import make_figures
 from dashboard.web.routes.health import make_health

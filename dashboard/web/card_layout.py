@@ -14,7 +14,7 @@ from dashboard.components import ids
 from dashboard.components.card_tabs import CardTabs
 from dashboard.components.markup import attributes, frozen, plain
 from dashboard.components.view_panel import ViewPanel
-from dashboard.exports.sheet import DPI, PRINT_WIDTHS
+from dashboard.exports.picture_target import DPI, PRINT_WIDTHS
 from dashboard.figures.theme import LIGHT, empty_figure, in_theme
 from dashboard.views.cards import Card, cards_of
 from dashboard.views.controls import Choice, Control, Number, Slider, Switch, Text
@@ -101,7 +101,7 @@ def _panel(view: View) -> ViewPanel:
 
 
 def _late(view: str, component: Component) -> html.Div:
-    """A slot for a component whose scripts are loaded when its tab is first opened (assets/state/late.js)."""
+    """A slot for a component whose scripts are loaded when its tab is first opened (assets/state/late-tables.js)."""
     return html.Div(
         id=ids.late_id(view), className="late-part", **attributes(data_late=json.dumps(component.to_plotly_json()))
     )

@@ -75,7 +75,7 @@ def web_command(settings: Settings) -> list[str]:
         "gunicorn",
         "dashboard.web.wsgi:server",
         f"--bind={location(settings)}",
-        "--worker-class=dashboard.web.patient_worker.PatientWorker",
+        "--worker-class=dashboard.web.gunicorn_worker.PatientWorker",
         f"--workers={settings.web_processes}",
         f"--threads={settings.web_threads}",
         "--log-level=warning",

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from dashboard.contracts.run import ModelRun
 from dashboard.exports.figures import names, picture_json, standalone
-from dashboard.exports.sheet import Sheet
+from dashboard.exports.picture_target import Sheet
 from dashboard.figures.theme import DARK, LIGHT, Theme
 from dashboard.views import all_views
 from dashboard.views.state import ViewState

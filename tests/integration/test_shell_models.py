@@ -21,7 +21,7 @@ import pytest
 from huggingface_hub import constants
 
 from dashboard.capture.loader import load_model
-from dashboard.catalog import fetch, memory, parts, transfer
+from dashboard.catalog import fetch, memory, partial_downloads, transfer
 from dashboard.catalog.catalog import Catalog
 from dashboard.cli import main
 from dashboard.contracts.job import Progress
@@ -178,7 +178,7 @@ def test_fetching_needs_room_on_the_disk_and_none_in_memory(
 def test_what_came_of_a_download_needs_no_room_again(hub: Hub, settings: Settings, tmp_path: Path) -> None:
     repository = tmp_path / "hub" / f"models--{NAME.replace('/', '--')}"
     (repository / "blobs").mkdir(parents=True)
-    (repository / "blobs" / f"abc{parts.PART}").write_bytes(bytes(600))
+    (repository / "blobs" / f"abc{partial_downloads.PART}").write_bytes(bytes(600))
     (repository / "snapshots" / COMMIT).mkdir(parents=True)
     (repository / "snapshots" / COMMIT / "config.json").write_bytes(bytes(300))
     assert transfer.bytes_to_come(NAME, COMMIT, {"config.json": 300, "model.safetensors": 700}) == 100

@@ -17,8 +17,8 @@ import pytest
 
 import dashboard.errors
 from dashboard.catalog.adapters import beside_weights, read_adapter
-from dashboard.catalog.bases import find_base
-from dashboard.catalog.beyond import Beyond
+from dashboard.catalog.base_models import find_base
+from dashboard.catalog.ids_beyond import Beyond
 from dashboard.errors import DashboardError, ForeignFileError
 from dashboard.settings import Settings
 
@@ -45,9 +45,9 @@ SAID_ELSEWHERE = {
         ],
         "one of the sentences of errors.py, all of which are checked below",
     ),
-    "capture/vocabulary.py: sentence": "Beyond.sentence of catalog/beyond.py; both of its sentences are checked below",
+    "capture/vocabulary.py: sentence": "Beyond.sentence of catalog/ids_beyond.py; both sentences are checked below",
     "capture/loader.py: beside": "beside_weights of catalog/adapters.py, which is checked below",
-    "catalog/adapter_card.py: error.clause": "of catalog/adapters.py and catalog/bases.py; those are checked below",
+    "catalog/adapter_card.py: error.clause": "of catalog/adapters.py and catalog/base_models.py; checked below",
     "capture/adapter_weights.py: error.clause": "the same",
     "capture/capture.py: known.refusal": "_own_attention of capture/model_probe.py; both of its sentences end alike",
     "jobs/manager.py: "

@@ -20,9 +20,10 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.head_scores import framed_scores, page_scores
 from dashboard.figures.spec import Spec
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Explanation, Sentence, View, Words, token_at
+from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import counted, named
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.token_spans import token_at
 
 PAIR, BACK, FIRST, RECEIVED = "pair", "back", "first", "received"
 WEIGHT = Choice(

@@ -29,10 +29,11 @@ from dashboard.figures.attention import (
 )
 from dashboard.figures.heads import heads_map
 from dashboard.figures.spec import Spec
-from dashboard.views.declaration import Explanation, Extra, Sentence, View, Words, token_at
+from dashboard.views.declaration import Explanation, Extra, Sentence, View, Words
 from dashboard.views.explanation import counted, named
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import BLOCK, head_table, row_table
+from dashboard.views.token_spans import token_at
 
 SCORES = {
     "previous": Column("Weight on the previous token"),

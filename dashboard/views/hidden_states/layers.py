@@ -22,9 +22,10 @@ from dashboard.figures.text import at_place, minus, ordinal, place_name, place_s
 from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Explanation, Sentence, View, Words, token_at
+from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import counted, named
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.token_spans import token_at
 
 MOST_THIN = 40  # other tokens drawn at most
 VALUES = {  # per choice: what the vertical axis is, and whether it needs two tokens

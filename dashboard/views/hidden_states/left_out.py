@@ -13,7 +13,7 @@ from dashboard.analysis.projection import Projection
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Stream
 from dashboard.figures.outlier_text import and_more, named, norms_text
-from dashboard.views.declaration import token_at
+from dashboard.views.token_spans import token_at
 
 
 def left_out_caption(stream: Stream, projection: Projection, layers: bool) -> list[Any]:

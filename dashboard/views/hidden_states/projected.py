@@ -22,11 +22,12 @@ from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import isolated, minus, ordinal, percent
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Explanation, Sentence, Words, token_at
+from dashboard.views.declaration import Explanation, Sentence, Words
 from dashboard.views.explanation import counted, named
 from dashboard.views.hidden_states.left_out import left_out_caption, not_shown_note
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import marked, path_table, points_table
+from dashboard.views.token_spans import token_at
 
 AXES = Choice("axes", "Components", (("2", "Two"), ("3", "3-D (drag to rotate)")))
 AT = Choice("at", "Points", (("layer", "After the selected layer"), ("embeddings", "Embeddings, before layer 0")))

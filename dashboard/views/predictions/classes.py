@@ -24,14 +24,15 @@ from dashboard.figures.classes import (
     value_text,
 )
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import elide, isolated, probability_text, quoted
+from dashboard.figures.text import elide, isolated, on_one_line, probability_text
 from dashboard.figures.tokens import run_labels
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Explanation, View, Words, token_at
+from dashboard.views.declaration import Explanation, View, Words
 from dashboard.views.explanation import counted
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.predictions import classes_explained
 from dashboard.views.predictions.class_tables import answer_table, classes_table
+from dashboard.views.token_spans import token_at
 
 TITLE = "Classes"
 MOST_BARS = 100  # labels that are drawn; the table has all
@@ -245,7 +246,7 @@ def _answer_words(context: Context) -> Words:
 def _answer_title(found: AnswerSpan | None) -> list[Any]:
     if found is None:
         return ["No token of the text can be an answer"]
-    said = html.Bdi(elide(quoted(found.text) or "∅", 60))
+    said = html.Bdi(elide(on_one_line(found.text) or "∅", 60))
     span: list[Any] = ["“", said, f"”, {probability_text(found.probability)}"]
     if found.nothing is not None and found.nothing > found.probability:
         return [f"Probably no answer, {probability_text(found.nothing)}; otherwise ", *span]

@@ -16,9 +16,10 @@ from dashboard.contracts.lens import LogitLens
 from dashboard.contracts.run import ModelRun
 from dashboard.figures.tokens import Names, distinct, run_names, token_label
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Words, token_at, token_span
+from dashboard.views.declaration import Words
 from dashboard.views.explanation import named
 from dashboard.views.predictions.messages import READS_MASKED, being_computed, no_predictions
+from dashboard.views.token_spans import token_at, token_span
 
 MODE = Choice(
     "mode",

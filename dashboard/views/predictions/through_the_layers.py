@@ -19,11 +19,11 @@ from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.layer_lines import Line, ValueAxis, decades, framed_lines, layer_lines, word_style
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import isolated, place_sign, probability_text, quoted
+from dashboard.figures.text import isolated, on_one_line, place_sign, probability_text
 from dashboard.figures.theme import COLOURS
 from dashboard.figures.tokens import token_label
 from dashboard.views.controls import Choice, Text
-from dashboard.views.declaration import Explanation, Sentence, View, Words, token_span
+from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import NOT_COMPUTED, without_predictions
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.predictions.lens_results import (
@@ -39,6 +39,7 @@ from dashboard.views.predictions.lens_results import (
     waiting,
     where_predicted,
 )
+from dashboard.views.token_spans import token_span
 
 TITLE = "Through the layers"
 CONTROLS = (
@@ -213,7 +214,7 @@ def _caption(context: Context, found: PositionLens) -> list[Any]:
 
 def _note(word: FollowedWord) -> str:
     """A note on a word that is not exactly one token."""
-    typed = isolated(quoted(word.typed))
+    typed = isolated(on_one_line(word.typed))
     if word.id < 0:
         return f"No token for “{typed}” in this vocabulary."
     if len(word.pieces) > 1:

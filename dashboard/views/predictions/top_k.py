@@ -20,15 +20,16 @@ from dashboard.contracts.table import Table
 from dashboard.figures.prediction import page_bars, prediction_bars
 from dashboard.figures.prediction_pair import Side, page_pair, prediction_pair
 from dashboard.figures.spec import Spec
-from dashboard.figures.text import ordinal, probability_text, quoted
+from dashboard.figures.text import on_one_line, ordinal, probability_text
 from dashboard.figures.tokens import distinct, run_names, token_label
 from dashboard.views.controls import Choice
-from dashboard.views.declaration import Explanation, View, Words, token_at, token_span, waits
+from dashboard.views.declaration import Explanation, View, Words, waits
 from dashboard.views.explanation import without_predictions
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.predictions.messages import being_computed, no_predictions
 from dashboard.views.predictions.top_k_explained import explain_prediction
 from dashboard.views.tables import candidates_table, shared_candidates_table
+from dashboard.views.token_spans import token_at, token_span
 
 CONTROLS = (
     Choice("count", "Tokens", (("10", "10 likeliest"), ("5", "5"), ("20", "20"), ("50", "50"))),
@@ -260,10 +261,10 @@ def _end_of_text(run: ModelRun, position: int, longest: int = 20) -> tuple[str, 
     """The end of the text up to a token: "… " if it is cut, and the words."""
     text = " ".join(run.source[: run.tokens[position].end].split())
     if len(text) <= longest:
-        return "", quoted(text or run.tokens[position].text)
+        return "", on_one_line(text or run.tokens[position].text)
     cut = text[-longest:]
     space = cut.find(" ")
-    return "… ", quoted(cut[space + 1 :] if 0 <= space < longest // 2 else cut)
+    return "… ", on_one_line(cut[space + 1 :] if 0 <= space < longest // 2 else cut)
 
 
 def _table(run: ModelRun, labels: Labels, prediction: Prediction) -> Any:

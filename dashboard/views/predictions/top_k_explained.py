@@ -9,8 +9,9 @@ from dashboard.components.glossary import term
 from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.run import ModelRun
 from dashboard.figures.text import probability_text
-from dashboard.views.declaration import Explanation, Sentence, token_span
+from dashboard.views.declaration import Explanation, Sentence
 from dashboard.views.explanation import NOT_COMPUTED, named
+from dashboard.views.token_spans import token_span
 
 Labels = Mapping[int, str]  # by vocabulary id
 

@@ -28,10 +28,10 @@ from dashboard.errors import (
 )
 from dashboard.exports.document import figure_page
 from dashboard.exports.figures import Standalone, picture_json, standalone
+from dashboard.exports.picture_target import Sheet
 from dashboard.exports.provenance import file_name
 from dashboard.exports.report import report, report_name
 from dashboard.exports.run_files import RunFormat, attention_bytes, check_attention, write_run
-from dashboard.exports.sheet import Sheet
 from dashboard.exports.tables import csv_of, with_segments
 from dashboard.figures.theme import theme_named
 from dashboard.store.exports import ExportFile, ExportRoom

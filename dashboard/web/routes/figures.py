@@ -4,8 +4,8 @@
     /show/words/VIEW     the text around it: plain trees for assets/core.js
 
 Both take the query of the page's address (`dashboard.views.state`). The browser requests them as soon as something is
-selected, and one Dash callback passes them to the cards (assets/state/show.js). A figure is requested only if it
-depends on what has changed: its `layout.meta` says for which selection it was drawn (each field by name), on which
+selected, and one Dash callback passes them to the cards (assets/state/card-content.js). A figure is requested only if
+it depends on what has changed: its `layout.meta` says for which selection it was drawn (each field by name), on which
 fields it depends (`reads`), and, with `whole: false`, that a part is still being computed, so that a later answer may
 differ.
 

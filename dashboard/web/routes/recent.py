@@ -17,7 +17,7 @@ from dashboard.errors import BadRequestError
 from dashboard.store.run_store import RunStore
 from dashboard.store.summary import PREVIEW, RunSummary
 from dashboard.store.visits import LONGEST_NAME, SHELL, Visit, VisitorLists
-from dashboard.web.plain_line import plain_line
+from dashboard.web.error_answers import plain_line
 from dashboard.web.security import own_json
 
 log = logging.getLogger(__name__)

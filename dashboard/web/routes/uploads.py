@@ -119,6 +119,6 @@ def _copied(file: IO[bytes], size: int, settings: Settings) -> str:
 
 
 def _socket() -> Any:
-    """The client's connection, if it has a time limit (dashboard/web/patient_worker.py)."""
+    """The client's connection, if it has a time limit (dashboard/web/gunicorn_worker.py)."""
     found = request.environ.get("gunicorn.socket")
     return found if hasattr(found, "read_until") else None

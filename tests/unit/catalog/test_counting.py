@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from dashboard.catalog import counting, counting_process
-from dashboard.catalog.beyond import Beyond
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.counting import TokenCounter, closed
 from dashboard.catalog.counting_process import Count, CountingProcess
-from dashboard.catalog.panics import loading_tokenizer, tokenizing
+from dashboard.catalog.ids_beyond import Beyond
+from dashboard.catalog.tokenizer_panics import loading_tokenizer, tokenizing
 from dashboard.errors import BadTextError, UnsupportedModelError, is_panic
 from dashboard.settings import Settings
 from tests.support.hostile import CONFIG, good_model, word_tokenizer

@@ -13,11 +13,11 @@ import pytest
 from plotly.io.json import to_json_plotly
 
 from dashboard.catalog import catalog as catalog_module
-from dashboard.catalog import description, folders, foreign, weight_headers
+from dashboard.catalog import description, folders, foreign_files, weight_headers
 from dashboard.catalog.adapters import beside_weights, has_adapter, read_adapter
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.fingerprint import folder_fingerprint, model_files, strange_weights
-from dashboard.catalog.foreign import parse_object, read_bytes, shown
+from dashboard.catalog.foreign_files import parse_object, read_bytes, shown
 from dashboard.catalog.hub import cached_ids, cached_snapshot
 from dashboard.catalog.model_card import ModelCard
 from dashboard.catalog.weight_headers import Headers, read_headers
@@ -148,7 +148,7 @@ def test_a_folder_of_very_many_entries_is_not_looked_through(
     settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "crowd").mkdir()
-    for number in range(foreign.MOST_NAMES + 1):
+    for number in range(foreign_files.MOST_NAMES + 1):
         (root / "crowd" / f"{number}").touch()
     assert listed(settings)["folder:weights/crowd"].refusal == "it holds more than 10,000 files and folders"
     monkeypatch.setattr(folders, "MOST_SECONDS", -1.0)
@@ -251,7 +251,7 @@ def test_an_index_that_cannot_be_read_is_not_taken_for_none(root: Path) -> None:
         (bad / f"model-0000{part}-of-00002.safetensors").write_bytes(whole)
     (bad / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../../x.bin"}}')
     assert strange_weights(bad) == "../../x.bin"
-    (bad / "model.safetensors.index.json").write_text(" " * (foreign.MOST_BYTES + 1))
+    (bad / "model.safetensors.index.json").write_text(" " * (foreign_files.MOST_BYTES + 1))
     with pytest.raises(ForeignFileError, match="is larger than"):
         strange_weights(bad)
 
@@ -331,8 +331,8 @@ def test_a_crowded_folder_is_no_adapter_and_has_no_further_files(root: Path, mon
     (crowd / "adapter_model.bin").touch()
     (crowd / "spm.model").touch()
     assert has_adapter(crowd)
-    monkeypatch.setattr(foreign, "MOST_NAMES", 3)
-    monkeypatch.setattr(foreign.entries_of, "__defaults__", (3,))
+    monkeypatch.setattr(foreign_files, "MOST_NAMES", 3)
+    monkeypatch.setattr(foreign_files.entries_of, "__defaults__", (3,))
     monkeypatch.setattr(Path, "iterdir", None)
     assert not has_adapter(crowd)
     assert beside_weights(crowd) == ""

@@ -21,7 +21,7 @@ from dashboard.catalog.architecture import family_source
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.description import describe_folder
 from dashboard.catalog.folders import folder_model, folder_models
-from dashboard.catalog.foreign import entries_of
+from dashboard.catalog.foreign_files import entries_of
 from dashboard.catalog.gguf_header import read_header
 from dashboard.errors import ModelNotFoundError, ModelTooLargeError, NoRoomError, UnsupportedModelError
 from dashboard.settings import Settings

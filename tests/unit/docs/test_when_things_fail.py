@@ -60,7 +60,7 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
             "jobs.failure.LONGEST_MESSAGE",
             "jobs.failure.LONGEST_DETAILS",
         ),
-        *("catalog.beyond.LONGEST", "catalog.description.LONGEST_LINE", "catalog.foreign.LONGEST_SHOWN"),
+        *("catalog.ids_beyond.LONGEST", "catalog.description.LONGEST_LINE", "catalog.foreign_files.LONGEST_SHOWN"),
         *("views.hidden_states.layers.MOST_THIN", "views.tables.LONGEST_IN_HEADING"),
         *("figures.class_marks.LONGEST", "figures.classes.LONGEST", "contracts.precision.LONGEST_DEVICE"),
     ),
@@ -71,7 +71,7 @@ NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, 
     ),
     "pauses, which stand under *The numbers*, or are as long as one there": ("jobs.supervisor.LONGEST_WAIT_SECONDS",),
     "between two processes of this program": ("catalog.counting_process.LONGEST_ANSWER",),
-    "what a whole number of 64 bits holds": ("catalog.foreign.LARGEST_NUMBER",),
+    "what a whole number of 64 bits holds": ("catalog.foreign_files.LARGEST_NUMBER",),
 }
 
 

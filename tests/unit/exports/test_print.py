@@ -13,8 +13,8 @@ from dashboard.errors import BadRequestError
 from dashboard.exports.cells import LARGEST_SIDE, MOST_CELLS, vector_cells
 from dashboard.exports.figures import names, picture_json, standalone
 from dashboard.exports.fitting import fitted, text_width
+from dashboard.exports.picture_target import DPI, SCREEN, Sheet
 from dashboard.exports.provenance import wrapped
-from dashboard.exports.sheet import DPI, SCREEN, Sheet
 from dashboard.figures.attention import attention_map, attention_picture, name_selected
 from dashboard.figures.heads import heads_map
 from dashboard.figures.labels import spread

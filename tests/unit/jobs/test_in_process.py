@@ -13,7 +13,7 @@ from dashboard.jobs import in_process
 from dashboard.jobs.backend import Done, Failed, JobBackend, watched_as
 from dashboard.jobs.failure import RESULT_FORGOTTEN
 from dashboard.jobs.in_process import InProcessBackend
-from dashboard.jobs.opening import open_backend
+from dashboard.jobs.open_backend import open_backend
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dashboard.catalog.disk import make_room
+from dashboard.catalog.disk_space import make_room
 from dashboard.catalog.gguf_files import converted_folder
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.errors import ModelError, NoSpaceError

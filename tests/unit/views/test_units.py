@@ -13,8 +13,9 @@ from dashboard.components.markup import PARTING, bound, plain, unparted
 from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection
 from dashboard.views import all_views
-from dashboard.views.declaration import View, token_span
+from dashboard.views.declaration import View
 from dashboard.views.shown import shown_table
+from dashboard.views.token_spans import token_span
 from dashboard.web.routes.figures import _placed
 from tests.support.synthetic import CLASSIFIERS, make_classifier, make_run, values_of
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.contracts.memory import Memory
+from dashboard.contracts.result_cache import ResultCache
 
 
 def test_the_least_recently_used_result_leaves() -> None:
-    memory, computed = Memory(2), []
+    memory, computed = ResultCache(2), []
 
     def ask(name: str) -> str:
         return memory.remember(name, lambda: computed.append(name) or name.upper())
@@ -18,13 +18,13 @@ def test_the_least_recently_used_result_leaves() -> None:
 
 
 def test_what_is_computed_may_itself_be_computed_of_what_is_remembered() -> None:
-    memory = Memory(1)
+    memory = ResultCache(1)
     assert memory.remember("outer", lambda: memory.remember("inner", lambda: 1) + 1) == 2
     assert memory.remember("outer", lambda: 0) == 2
 
 
 def test_nothing_is_remembered_of_what_failed() -> None:
-    memory, tries = Memory(1), []
+    memory, tries = ResultCache(1), []
 
     def compute() -> int:
         tries.append(1)

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 T = TypeVar("T")
 
 
-class Memory:
+class ResultCache:
     """The last `most` results by name, thread-safe; the least recently used is dropped first."""
 
     def __init__(self, most: int) -> None:

@@ -11,7 +11,7 @@ from dashboard.catalog.adapters import Adapter, base_word, has_adapter
 from dashboard.catalog.bundled import bundled_card, is_converted
 from dashboard.catalog.fingerprint import has_weights
 from dashboard.catalog.folders import PREFIX, folder_model, folder_models, root_labels
-from dashboard.catalog.foreign import shown
+from dashboard.catalog.foreign_files import shown
 from dashboard.catalog.hub import SNAPSHOTS, cached_ids, cached_snapshot, find_cached, is_hub_id, listed_model
 from dashboard.errors import ForeignFileError, ModelNotFoundError
 from dashboard.settings import HUB_PREFIX, Settings

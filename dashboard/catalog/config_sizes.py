@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from dashboard.catalog.foreign import LARGEST_NUMBER, shown
+from dashboard.catalog.foreign_files import LARGEST_NUMBER, shown
 from dashboard.catalog.sizes import HEADS, LAYERS, POSITIONS
 
 MOST_LAYERS = 1_000  # published models have at most some 130

@@ -211,7 +211,7 @@ interface Words extends Meta {
   footer: Tree[];
   about: Tree[][];
   alternative: string;
-  table: Tree[] | null;
+  table: Tree[] | LongTable | null;
   awaits: DerivedRequest[];
   of?: string;
   reads: string[];
@@ -221,6 +221,16 @@ interface Words extends Meta {
 /** What the event "view-words" carries. */
 interface ViewWords extends Pick<Words, "view" | "alternative" | "table" | "awaits" | "of" | "asked"> {
   changed: boolean;
+}
+/** A table of many rows: `long_table` of dashboard/views/shown.py. */
+interface LongTable {
+  title: string;
+  caption: Tree[];
+  columns: { name: string; unit: string; number: boolean; decimals: number }[];
+  rows: (number | string | null)[][];
+  selected: number[];
+  strong: number[];
+  row_is: "" | "token" | "second";
 }
 /** A score of all heads: a column of the Heads table. */
 interface Score {
@@ -707,6 +717,7 @@ interface ViewPanelProps {
   parts: PanelParts;
   words: Words | null;
   options: unknown;
+  grid?: unknown;
   children: unknown;
 }
 
@@ -981,7 +992,9 @@ interface App {
   suggestPair(separator?: string): void;
   dividerAt(token: number): Element[];
   chooseExample(index: number): void;
-  makeLate(id: string, children: unknown): Promise<boolean>;
+  makeLate(id: string, made: unknown, property?: string): Promise<boolean>;
+  longTable(view: string, table: LongTable | null): Promise<void>;
+  numberText(value: number, decimals: number): string;
   loadTables(): Promise<unknown>;
   begin(text: string, pair?: string | null): string;
   retitle(name: string): void;

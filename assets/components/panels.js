@@ -100,7 +100,7 @@
     );
     return make("details", { className: "menu-box options-box", onToggle: comes }, summary, menu);
   }
-  function ViewPanel(/** @type {ViewPanelProps} */ { id, view, tab, parts, words: told, options, children }) {
+  function ViewPanel(/** @type {ViewPanelProps} */ { id, view, tab, parts, words: told, options, grid, children }) {
     const { createElement: make, useLayoutEffect } = window.React;
     useLayoutEffect(() => {
       if (told) words(told);
@@ -126,6 +126,7 @@
       { className: "figure-column" },
       parts.above.length ? make(Tree, { className: "above", nodes: parts.above }) : null,
       figure,
+      grid ? make("div", { className: "rows-box", id: `${view}-rows-box`, role: "region" }, grid) : null,
     );
     const middle = make(
       "div",

@@ -15,7 +15,10 @@
     const box = app.byId(`${view}-table`) || added(view);
     const opened = Boolean(table) && !card.classList.contains("as-table");
     card.classList.toggle("as-table", Boolean(table));
-    if (!table) {
+    const long = table && !Array.isArray(table) ? table : null;
+    card.classList.toggle("as-rows", Boolean(long));
+    app.longTable(view, long);
+    if (!Array.isArray(table)) {
       box.replaceChildren();
       return;
     }

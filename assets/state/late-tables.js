@@ -20,8 +20,8 @@
     loading = loading || load();
     return loading;
   };
-  /** Fill a box of Dash's with components that hold a table; whether they could be loaded. */
-  app.makeLate = async function (id, children) {
+  /** Give a component of Dash's a property with a component that holds a table; whether that could be loaded. */
+  app.makeLate = async function (id, made, property = "children") {
     try {
       await app.loadTables();
     } catch {
@@ -32,7 +32,7 @@
       });
       return false;
     }
-    window.dash_clientside.set_props(id, { children });
+    window.dash_clientside.set_props(id, { [property]: made });
     return true;
   };
   app.onPaint(async (state, what) => {

@@ -24,6 +24,9 @@ THEME = {  # the page's colours, light and dark
 }
 
 
+LONG = "VIEW-rows"  # the id of a view's table of many rows
+
+
 def load_with_first() -> None:
     """Leave ag-grid's script out of the page; assets/state/late-tables.js loads it with the first table."""
     for script in dag._js_dist:
@@ -61,3 +64,9 @@ def grid(name: str, row_id: str, nothing: str, **options: Any) -> dag.AgGrid:
         },
         style={"height": "100%"},
     )
+
+
+def long_grid() -> str:
+    """The table of many rows of a view, as JSON in which VIEW stands for the view's name
+    (assets/components/long-tables.js)."""
+    return json.dumps(grid(LONG, "id", "No row matches the filter.", headerHeight=32, rowHeight=24).to_plotly_json())

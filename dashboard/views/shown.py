@@ -15,24 +15,73 @@ from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.text import isolated
 from dashboard.views.declaration import Words
 
-MOST_ROWS = 500  # rows that a card shows; a file has all
+FEW_ROWS = 50  # the longest table that is plain HTML; a longer one is ag-grid's
+MOST_ROWS = 10_000  # rows that a card shows; a file has all
 DIGITS = 6  # digits of a column's largest number
 SEPARATORS = {"p": "; ", "div": "; ", "h3": "; ", "dd": "; ", "dt": ": "}
 
 
 def shown_table(table: Table) -> list[Any]:
-    """A caption, and the table's first `MOST_ROWS` rows, or the rows around the selected one if it is not among them.
+    """A short table as HTML: its caption, and its first `MOST_ROWS` rows, or the rows around the selected one if it is
+    not among them.
 
     If a row is a token (`table.row_is`), its first cell is a button that selects it (assets/components/tables.js).
     """
-    first = _first_row(table)
-    rows = list(islice(table.rows, first, first + MOST_ROWS))
-    formats = [_decimals([row[i] for row in rows]) for i in range(len(table.columns))]
-    numeric = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(table.columns))]
+    first, rows = _rows(table)
+    formats, numeric = _formats(table, rows)
     head = html.Tr([_heading(column, number) for column, number in zip(table.columns, numeric, strict=True)])
     body = [_row(table, first + index, row, formats, numeric) for index, row in enumerate(rows)]
-    caption = html.Caption([table.title, *_rest(table, first, len(rows))])
+    caption = html.Caption(table_caption(table, first, len(rows)))
     return [html.Table([caption, html.Thead(head), html.Tbody(body)], className="numbers-table")]
+
+
+def long_table(table: Table) -> dict[str, Any]:
+    """A long table as data for ag-grid (assets/components/long-tables.js), with the rows that `shown_table` shows.
+
+    Returns:
+        `title`; `caption` (a plain tree); `columns`, each with `name`, `unit`, `number` (whether it holds numbers) and
+        `decimals`; `rows`, each a list of its index in the table and its cells; `selected`, `strong`, `row_is` as in
+        `Table`. Numbers have nine digits; one that is not finite is a text.
+    """
+    first, rows = _rows(table)
+    formats, numeric = _formats(table, rows)
+    floats = [any(isinstance(row[i], float) for row in rows) for i in range(len(table.columns))]
+    columns = [
+        {"name": column.name, "unit": column.unit, "number": numeric[i], "decimals": formats[i] if floats[i] else 0}
+        for i, column in enumerate(table.columns)
+    ]
+    return {
+        "title": table.title,
+        "caption": plain(table_caption(table, first, len(rows))),
+        "columns": columns,
+        "rows": [[first + index, *map(_sent, row)] for index, row in enumerate(rows)],
+        "selected": list(table.selected),
+        "strong": list(table.strong),
+        "row_is": table.row_is,
+    }
+
+
+def _sent(value: Cell) -> Cell:
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.9g}") if math.isfinite(value) else number_text(value, 0)
+
+
+def _rows(table: Table) -> tuple[int, list[tuple[Cell, ...]]]:
+    """The index of the first row that is shown, and the rows from there on."""
+    first = _first_row(table)
+    return first, list(islice(table.rows, first, first + MOST_ROWS))
+
+
+def _formats(table: Table, rows: Sequence[Sequence[Cell]]) -> tuple[list[int], list[bool]]:
+    """Each column's decimals, and whether it holds numbers."""
+    decimals = [_decimals([row[i] for row in rows]) for i in range(len(table.columns))]
+    return decimals, [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(table.columns))]
+
+
+def table_caption(table: Table, first: int, shown: int) -> list[Any]:
+    """The table's title, and which rows are shown if not all are."""
+    return [table.title, *_rest(table, first, shown)]
 
 
 def _first_row(table: Table) -> int:

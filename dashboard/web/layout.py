@@ -21,7 +21,7 @@ from dashboard.settings import Settings
 from dashboard.views.cards import LARGE, cards_of
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View
-from dashboard.views.grid import script_address
+from dashboard.views.grid import long_grid, script_address
 from dashboard.views.state import settings_of
 from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
@@ -70,6 +70,7 @@ def layout(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vie
             data_build=build(),
             data_glossary=json.dumps(dict(GLOSSARY), ensure_ascii=False),
             data_tables=script_address(),
+            data_rows=long_grid(),
             data_text_in_links=str(int(settings.text_in_links)),
             data_fields=json.dumps(fields_for_browser()),
             data_views=json.dumps([_for_asking(view, view in firsts) for view in views]),

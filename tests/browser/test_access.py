@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from dashboard.contracts.run import ModelRun
 from tests.support.person import Person
@@ -18,12 +18,15 @@ VIEWS = ("attention", "hidden", "prediction")
 
 
 def show(person: Person, view: str, how: str) -> None:
-    """Choose figure or table in a card's options, as a hand does."""
+    """Choose figure or table in a card's options, as a hand does; "rows" is a table of more than fifty."""
     card = person.at(f"{view}-card")
     card.locator(".view.active .options-box > summary").click()
-    card.locator(f"#{view}-show input[value={how}]").check()
+    card.locator(f"#{view}-show input[value={'table' if how == 'rows' else how}]").check()
     person.page.keyboard.press("Escape")
-    expect(card.locator(".table-box table")).to_have_count(1 if how == "table" else 0)
+    if how == "rows":
+        expect(card.locator(".rows-box .ag-row").first).to_be_visible()
+    else:
+        expect(card.locator(".table-box table")).to_have_count(1 if how == "table" else 0)
 
 
 def cells(person: Person, view: str) -> list[list[str]]:
@@ -71,6 +74,49 @@ def test_each_figure_can_be_read_as_a_table_of_its_numbers(person: Person, causa
     person.settled()
     assert person.framed_row() == 13
     assert person.ringed_point() == 13
+
+
+def row_of(person: Person, view: str, index: int) -> Locator:
+    return person.page.locator(f'#{view}-rows .ag-row[row-id="{index}"]')
+
+
+def test_a_table_of_many_rows_has_all_of_them_sorted_filtered_and_chosen(person: Person) -> None:
+    run = person.go().run("When Mary and John went to the store, John gave a drink to Mary. " * 9, "smollm2-135m")
+    last = len(run) - 1
+    assert last > 100
+    person.open_run(run, token=last, layer=24, head=4)
+    show(person, "attention", "rows")
+    weights = run.attention(24, 4)[last]
+    grid = person.at("attention-rows")
+    expect(grid.locator("[role=treegrid], [role=grid]").first).to_have_attribute("aria-rowcount", str(len(run) + 1))
+    expect(row_of(person, "attention", last)).to_be_in_viewport()
+    expect(row_of(person, "attention", last)).to_have_attribute("aria-current", "true")
+    assert row_of(person, "attention", last).locator("[role=gridcell]").first.text_content() == str(last)
+    found = float(row_of(person, "attention", last).locator("[role=gridcell]").last.text_content() or "")
+    assert found == pytest.approx(float(weights[last]), abs=5e-7)
+
+    heading = grid.locator(".ag-header-cell").last
+    heading.click()  # largest weight first
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    grid.locator(".ag-body-viewport").evaluate("(box) => box.scrollTo(0, 0)")
+    expect(grid.locator(".ag-row[row-index='0']")).to_have_attribute("row-id", str(int(weights.argmax())))
+    person.at("attention-rows-box").locator(".rows-filter").fill("drink")
+    drinks = [str(i) for i, token in enumerate(run.tokens) if "drink" in token.text]
+    expect(grid.locator(".ag-center-cols-container .ag-row")).to_have_count(len(drinks))
+    shown = grid.locator(".ag-center-cols-container .ag-row").evaluate_all(
+        "(rows) => rows.map((row) => row.getAttribute('row-id'))"
+    )
+    assert sorted(shown, key=int) == drinks
+    row_of(person, "attention", int(drinks[1])).click()  # a key: the second token
+    person.selects(token=last, second=int(drinks[1]))
+    expect(row_of(person, "attention", int(drinks[1]))).to_have_attribute("aria-current", "true")
+    row_of(person, "attention", int(drinks[2])).locator("[role=gridcell]").first.focus()
+    person.page.keyboard.press("Enter")
+    person.selects(token=last, second=int(drinks[2]))
+    assert found_by_axe(person) == []
+    show(person, "attention", "figure")
+    person.settled()
+    expect(person.at("attention-rows-box")).to_be_hidden()
 
 
 def test_figures_say_what_they_show(person: Person, causal: ModelRun) -> None:

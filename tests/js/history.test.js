@@ -3,7 +3,7 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { load } = require("./scripts");
 
-const app = load(["core", "state/steps"]).dashboardApp;
+const app = load(["core", "state/history-steps"]).dashboardApp;
 const entry = (selection, options = {}) => ({ selection: { run: "r", token: 1, layer: 0, ...selection }, options });
 
 test("a step is called by what differs", () => {

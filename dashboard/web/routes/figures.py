@@ -27,13 +27,14 @@ from dashboard.components.markup import Plain, attributes, bound, plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.selection import LOCATION, Selection
+from dashboard.contracts.table import Table
 from dashboard.errors import AddressNotFoundError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import empty_figure
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import Sentence, View, Words
 from dashboard.views.library import context_of
-from dashboard.views.shown import alternative, shown_table
+from dashboard.views.shown import FEW_ROWS, alternative, long_table, shown_table
 from dashboard.views.state import ViewState
 from dashboard.web.build import FOR_EVER, build
 from dashboard.web.services import Services, guarded
@@ -106,7 +107,7 @@ def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]
         "view". "run", "stamp", "of": what the text describes (`state_name`). "awaits": the derived results that must be
         computed first, each as its request, with its `name`. "whole": whether every later answer will be the same.
         `heading`, `body`, `footer` (plain trees), `about` (the three sentences behind the card's `?`, a plain tree
-        each), `alternative` (the figure in words) and `table` (a plain tree, or None).
+        each), `alternative` (the figure in words) and `table` (a plain tree, the data of a long one, or None).
     """
     found, problem = guarded(lambda: _told(services, view, state))
     words, about, table, awaits = found or (Words(view.title, message=[html.B(problem)]), (), None, ())
@@ -124,7 +125,8 @@ def words_of(services: Services, view: View, state: ViewState) -> dict[str, Any]
     }
 
 
-Told = tuple[Words, Sequence[Sentence], list[Plain] | None, Sequence[DerivedRequest]]
+Shown = list[Plain] | dict[str, Any] | None
+Told = tuple[Words, Sequence[Sentence], Shown, Sequence[DerivedRequest]]
 
 
 def _told(services: Services, view: View, state: ViewState) -> Told:
@@ -146,8 +148,13 @@ def _missing(error: MissingArrayError) -> list[Any]:
 def _said(view: View, context: Context) -> Told:
     table = view.table(context) if view.table and context.options.get(SHOW.name) == "table" else None
     words = view.text(context)
-    shown = None if table is None else bound(plain(shown_table(table)))
-    return words, view.explanation(context), shown, view.awaits(context)
+    return words, view.explanation(context), _shown(table), view.awaits(context)
+
+
+def _shown(table: Table | None) -> Shown:
+    if table is None:
+        return None
+    return long_table(table) if table.count > FEW_ROWS else bound(plain(shown_table(table)))
 
 
 def _placed(words: Words) -> dict[str, list[Plain]]:

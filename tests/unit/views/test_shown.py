@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from dashboard.contracts.selection import Selection
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.views import all_views
 from dashboard.views.declaration import SHOW, View, Words
-from dashboard.views.shown import MOST_ROWS, alternative, number_text, shown_table
+from dashboard.views.shown import MOST_ROWS, alternative, long_table, number_text, shown_table
 from tests.support.synthetic import CLASSIFIERS, make_classifier, make_run, words_in
 
 
@@ -51,33 +53,58 @@ def test_every_row_of_a_short_table_is_there_with_its_units() -> None:
 @pytest.mark.parametrize(
     ("selected", "first", "words"),
     [
-        ((), 0, "The first 500 rows"),
-        ((499,), 0, "The first 500 rows"),
-        ((500, 3), 250, "Rows 251 to 750"),
-        ((1999,), 1500, "Rows 1,501 to 2,000"),
+        ((), 0, "The first 10,000 rows"),
+        ((9_999,), 0, "The first 10,000 rows"),
+        ((10_000, 3), 5_000, "Rows 5,001 to 15,000"),
+        ((19_999,), 10_000, "Rows 10,001 to 20,000"),
     ],
 )
-def test_a_long_table_shows_the_rows_around_the_selected_one(selected: tuple[int, ...], first: int, words: str) -> None:
-    caption, _head, rows = parts(many(2000, selected))
-    assert len(rows) == MOST_ROWS
-    assert words_of(rows[0][2]) == str(first)
-    assert words_of(rows[-1][2]) == str(first + 499)
+def test_a_very_long_table_shows_the_rows_around_the_selected_one(
+    selected: tuple[int, ...], first: int, words: str
+) -> None:
+    found = long_table(many(20_000, selected))
+    assert [row[0] for row in found["rows"]] == list(range(first, first + MOST_ROWS))
+    assert found["rows"][0][1:3] == [first, f"t{first}"]
+    caption = "".join(map(words_of, found["caption"]))
+    assert caption.startswith("Rows of a test")
     assert words in caption
-    assert "of 2,000; 1,500 more are in the CSV file" in caption
-    marked = [words_of(row[2]) for row in rows if row[1].get("aria-current")]
-    assert marked == [str(index) for index in selected if first <= index < first + 500]
+    assert "of 20,000; 10,000 more are in the CSV file" in caption
+    assert found["selected"] == list(selected)
 
 
-def test_no_more_rows_are_read_than_are_shown() -> None:
+def test_a_long_table_has_all_rows_with_their_marks_and_units() -> None:
+    found = long_table(many(60, (3, 1), strong=(0,), row_is="second"))
+    assert [row[0] for row in found["rows"]] == list(range(60))
+    assert found["rows"][7] == [7, 7, "t7", 0.7]
+    assert words_of(["", {}, *found["caption"]]) == found["title"] == "Rows of a test"
+    assert [(column["name"], column["unit"], column["number"]) for column in found["columns"]] == [
+        ("Position", "", True),
+        ("Token", "", False),
+        ("Share", "%", True),
+    ]
+    assert [column["decimals"] for column in found["columns"]][::2] == [0, 5], "5.9 has six digits with five decimals"
+    assert (found["selected"], found["strong"], found["row_is"]) == ([3, 1], [0], "second")
+
+
+def test_a_long_tables_numbers_can_be_sent() -> None:
+    values = [0.1 + 0.2, float("nan"), float("inf"), -float("inf"), None, "masked"]
+    table = Table("Odd", (Column("Key"), Column("Weight")), [(i, value) for i, value in enumerate(values)], 6)
+    rows = long_table(table)["rows"]
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    assert [row[2] for row in rows] == [0.3, "–", "∞", "−∞", None, "masked"]
+
+
+@pytest.mark.parametrize("make", [shown_table, long_table])
+def test_no_more_rows_are_read_than_are_shown(make: Callable[[Table], Any]) -> None:
     read = []
 
     def rows() -> Any:
-        for i in range(10_000):
+        for i in range(15_000):
             read.append(i)
             yield (i, "t", 0.5)
 
     columns = (Column("Position"), Column("Token"), Column("Share"))
-    shown_table(Table("Long", columns, rows(), 10_000))
+    make(Table("Long", columns, rows(), 15_000))
     assert len(read) == MOST_ROWS
 
 

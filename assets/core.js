@@ -141,6 +141,11 @@
   new MutationObserver((changes) => {
     if (changes.some(({ addedNodes }) => [...addedNodes].some(isElement))) for (const act of looks) act();
   }).observe(document.documentElement, { childList: true, subtree: true });
+  /** What zlib has packed. */
+  app.inflated = async function (packed) {
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  };
   app.fill = fill;
   app.whenAdded = whenAdded;
 

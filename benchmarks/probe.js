@@ -139,10 +139,10 @@
         const run = state.selection && state.selection.run;
         if (!run || run === old) return false;
         const loaded = performance.getEntriesByType("resource");
-        const sprite = loaded.some((entry) => entry.name.includes(`/run/${run}/heads.png`));
+        const pictures = loaded.some((entry) => entry.name.includes(`/run/${run}/heads?`));
         const redrawn = (/** @type {keyof typeof drawn} */ name) =>
           drawn[name] > before[name] && metaOf(name).run === run;
-        return sprite && touched.has("words") && CARDS.every(redrawn);
+        return pictures && touched.has("words") && CARDS.every(redrawn);
       };
       /** @type {number | null} */ let known = null;
       const grid = () => {
@@ -152,7 +152,7 @@
         const canvas = document.querySelector("#attention-heads canvas");
         return canvas !== null && canvas.dataset.run === run;
       };
-      const look = setInterval(check, 5); // neither the sprite's arrival nor its painting changes an element
+      const look = setInterval(check, 5); // neither the heads' arrival nor their painting changes an element
       const tests = { all: { test: painted, then: decoded }, heads: { test: grid } };
       const start = performance.now();
       return measure(() => window.dashboardApp.byId("run").click(), tests, limit)

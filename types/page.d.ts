@@ -830,6 +830,7 @@ interface App {
   tip(lines: null): void;
   tip(lines: Line[], x: number, y: number): void;
   bytes(text: string): Uint8Array<ArrayBuffer>;
+  inflated(packed: BlobPart): Promise<Uint8Array<ArrayBuffer>>;
   fill(box: Element, nodes: Tree[]): void;
   whenAdded(act: () => void): void;
   graphOf(id: string): Graph | null;

@@ -12,10 +12,7 @@
   let drawn = ""; // what the canvas shows: shades, range of cells and pixels
   let waiting = Promise.resolve();
 
-  async function unpack(/** @type {string} */ text) {
-    const stream = new Blob([app.bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
-  }
+  const unpack = (/** @type {string} */ text) => app.inflated(app.bytes(text));
   /*
    * first and last cell of each pixel between two places of an axis, whose cell i goes from i to i + 1; last < first:
    * none

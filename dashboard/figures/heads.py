@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ import plotly.graph_objects as go
 from dashboard.contracts.streams import THUMBNAIL
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import as_array, label_step, shades, weight_legend
-from dashboard.figures.pixels import grey_png, grey_uri
+from dashboard.figures.pixels import grey_uri
 from dashboard.figures.theme import COLOURS, LIGHT, axis, base_layout, in_theme
 
 GAP = 0.08  # gap between two heads, as a share of a head's side
@@ -19,17 +21,18 @@ TILE = 34  # pixels of one head in the figure
 APART = 16  # minimum pixels between two labels of an axis
 
 
-def head_sprite(thumbnails: np.ndarray) -> bytes:
-    """One grey PNG of all heads: layers from top to bottom, heads from left to right, without gaps.
+def packed_heads(thumbnails: np.ndarray) -> bytes:
+    """All heads as one mosaic: layers from top to bottom, heads from left to right, without gaps.
 
     Args:
-        thumbnails: (layer, head, query, key) uint8, 255·sqrt(weight); 0 means "none or forbidden" and stays
-            transparent.
+        thumbnails: (layer, head, query, key) uint8, 255·sqrt(weight); 0 means "none or forbidden".
 
     Returns:
-        A PNG of layers·queries rows and heads·keys columns.
+        Width (heads·keys) and height (layers·queries) as two uint32, little-endian, and the zlib-compressed shades, row
+        by row (assets/components/head-pictures.js).
     """
-    return grey_png(_mosaic(thumbnails), effort=2)  # half the time of effort 6, for 3 % more bytes
+    mosaic = np.ascontiguousarray(_mosaic(thumbnails), dtype=np.uint8)
+    return struct.pack("<II", mosaic.shape[1], mosaic.shape[0]) + zlib.compress(mosaic.tobytes(), 2)
 
 
 def _mosaic(thumbnails: np.ndarray) -> np.ndarray:
@@ -41,8 +44,8 @@ def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = 
     """A small picture of every head's attention: one row per layer, one column per head, with the selected head framed.
 
     Args:
-        thumbnails: (layer, head, query, key) uint8, as in `head_sprite`; within a picture, rows are queries and columns
-            are keys.
+        thumbnails: (layer, head, query, key) uint8, as in `packed_heads`; within a picture, rows are queries and
+            columns are keys.
         selected: layer and head, or None.
 
     Raises:

@@ -113,7 +113,7 @@ def test_the_pictures_of_all_heads_have_the_colours_of_their_shades(
         found = heads(person)
         assert len(found) > 20
         assert found <= scale
-    assert len([url for url in person.requests if "heads.png" in url]) == 1
+    assert len([url for url in person.requests if f"{causal.key}/heads?" in url]) == 1
 
 
 @pytest.mark.fresh

@@ -206,7 +206,7 @@ def test_no_answer_is_of_another_capture_than_the_page_has(client: FlaskClient, 
     link = RUNS["bert"]["link"]
     old = opened(client, link)["stamp"]
     query = {**link, "stamp": old}
-    heads, weights = f"/run/{link['run']}/heads.png", f"/run/{link['run']}/attention/1/1?from=0&to=2"
+    heads, weights = f"/run/{link['run']}/heads", f"/run/{link['run']}/attention/1/1?from=0&to=2"
     paths = [f"/show/{kind}/{view.name}" for view in all_views() for kind in ("figure", "words")]
     paths += ["/export/figure/attention.html", "/export/run.npz", "/export/report.html", heads, weights]
     # 202: waits for a result
@@ -228,7 +228,7 @@ def test_no_answer_is_of_another_capture_than_the_page_has(client: FlaskClient, 
 
 def test_an_address_without_a_stamp_is_asked_for_each_time(client: FlaskClient) -> None:
     """Else a browser would go on showing what the run was, where such an address stands in a page of someone's own."""
-    for path in ("heads.png", "attention/1/1?from=0&to=2"):
+    for path in ("heads", "attention/1/1?from=0&to=2"):
         reply = client.get(f"/run/{RUNS['llama']['key']}/{path}")
         assert reply.status_code == 200
         assert reply.headers["Cache-Control"] == "private, no-cache"

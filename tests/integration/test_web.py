@@ -11,10 +11,12 @@ import re
 import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -328,12 +330,15 @@ def test_exact_weights_are_those_of_the_run(client: FlaskClient, run: ModelRun) 
 
 
 def test_the_heads_are_one_picture(client: FlaskClient, run: ModelRun) -> None:
-    reply = client.get(f"/run/{run.key}/heads.png")
-    assert reply.mimetype == "image/png"
-    assert reply.data.startswith(b"\x89PNG")
+    reply = client.get(f"/run/{run.key}/heads")
+    thumbnails = np.asarray(run.attention_of(None).thumbnails)
+    layers, heads, rows, columns = thumbnails.shape
+    assert struct.unpack("<II", reply.data[:8]) == (heads * columns, layers * rows)
+    mosaic = np.frombuffer(zlib.decompress(reply.data[8:]), np.uint8).reshape(layers, rows, heads, columns)
+    np.testing.assert_array_equal(mosaic.transpose(0, 2, 1, 3), thumbnails)
 
 
-@pytest.mark.parametrize("path", ["attention/0/0?from=0&to=6", "attention/0/0?from=1&to=2", "heads.png"])
+@pytest.mark.parametrize("path", ["attention/0/0?from=0&to=6", "attention/0/0?from=1&to=2", "heads"])
 def test_what_never_changes_is_kept_by_the_browser(client: FlaskClient, run: ModelRun, path: str) -> None:
     address = f"/run/{run.key}/{path}{'&' if '?' in path else '?'}stamp={run.stamp}"
     reply = client.get(address)
@@ -347,7 +352,7 @@ def test_different_numbers_have_different_tags(client: FlaskClient, run: ModelRu
     weights = [
         f"attention/{place}" for place in ("0/0?from=0&to=6", "0/1?from=0&to=6", "1/0?from=0&to=6", "0/0?from=1&to=2")
     ]
-    paths = (*weights, "heads.png")
+    paths = (*weights, "heads")
     tags = {client.get(f"/run/{run.key}/{path}").headers["ETag"] for path in paths}
     assert len(tags) == len(paths)
 
@@ -359,9 +364,9 @@ ROWS = "?from=0&to=6"
     ("path", "status"),
     [
         (f"/run/{NO_RUN}/attention/0/0{ROWS}", 404),
-        (f"/run/{NO_RUN}/heads.png", 404),
+        (f"/run/{NO_RUN}/heads", 404),
         (f"/run/short/attention/0/0{ROWS}", 404),
-        (f"/run/{'A' * 64}/heads.png", 404),
+        (f"/run/{'A' * 64}/heads", 404),
         (f"/run/KEY/attention/3/0{ROWS}", 400),
         (f"/run/KEY/attention/0/2{ROWS}", 400),
         (f"/run/KEY/attention/999999999999/0{ROWS}", 400),
@@ -389,7 +394,7 @@ def test_what_is_not_there_is_a_plain_line(client: FlaskClient, run: ModelRun, p
         "/run/KEY/attention/x/0",
         "/run/KEY/attention/0",
         "/run/KEY/heads.gif",
-        "/run/..%2F..%2Fetc/heads.png",
+        "/run/..%2F..%2Fetc/heads",
     ],
 )
 def test_addresses_of_nothing_are_not_found(client: FlaskClient, run: ModelRun, path: str) -> None:
@@ -425,7 +430,7 @@ def test_the_page_and_its_files_answer(client: FlaskClient) -> None:
 
 
 def test_headers_keep_other_sites_out(client: FlaskClient, run: ModelRun) -> None:
-    for path in ("/", "/health", "/nothing", f"/run/{run.key}/heads.png", "/assets/core.js", "/_dash-layout"):
+    for path in ("/", "/health", "/nothing", f"/run/{run.key}/heads", "/assets/core.js", "/_dash-layout"):
         with client.get(path) as reply:
             headers = reply.headers
         assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"

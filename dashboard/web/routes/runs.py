@@ -19,7 +19,7 @@ from dashboard.errors import (
     ReplacedRunError,
     RunNotFoundError,
 )
-from dashboard.figures.heads import head_sprite
+from dashboard.figures.heads import packed_heads
 from dashboard.store.run_store import RunStore
 from dashboard.web.build import FOR_EVER
 from dashboard.web.model_picker import needed_tokenizer
@@ -48,11 +48,11 @@ def make_runs(services: Services) -> Blueprint:
         readable = [text.encode("utf-8", "replace").decode() for text in texts]
         return jsonify(_counted(catalog, card, readable, tokenizer))
 
-    @routes.get("/run/<key>/heads.png")
+    @routes.get("/run/<key>/heads")
     def _heads(key: str) -> Response:
         run = _open(store, key)
         attention = run.attention_of(request.args.get("kind"))
-        return _kept(head_sprite(np.asarray(attention.thumbnails)), "image/png", run, "heads")
+        return _kept(packed_heads(np.asarray(attention.thumbnails)), "application/octet-stream", run, "heads")
 
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import math
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from PIL import Image
 from plotly.utils import PlotlyJSONEncoder
 
 from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
@@ -23,7 +22,7 @@ from dashboard.analysis.projection import Projection, project
 from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
 from dashboard.figures.attention import LARGEST_CELLS, attention_cells, attention_map, colour_scale, label_step, shades
-from dashboard.figures.heads import head_sprite
+from dashboard.figures.heads import packed_heads
 from dashboard.figures.pixels import held, pooled
 from dashboard.figures.prediction import page_bars, prediction_bars
 from dashboard.figures.space import CHARACTER_WIDTH, PLANE, Space, label_sides, page_points, space_figure
@@ -191,16 +190,15 @@ def test_weights_that_do_not_fit_the_tokens_are_a_named_error(shape: tuple[int, 
 # the grid of heads
 
 
-def test_the_sprite_is_a_mosaic_of_layers_by_heads() -> None:
+def test_all_heads_are_a_mosaic_of_layers_by_heads() -> None:
     thumbnails = np.arange(2 * 3 * 2 * 2, dtype=np.uint8).reshape(2, 3, 2, 2)
-    image = Image.open(io.BytesIO(head_sprite(thumbnails)))
-    pixels = np.asarray(image)
-    assert pixels.shape == (4, 6)
+    packed = packed_heads(thumbnails)
+    assert struct.unpack("<II", packed[:8]) == (6, 4), "width, height"
+    pixels = np.frombuffer(zlib.decompress(packed[8:]), np.uint8).reshape(4, 6)
     for layer in range(2):
         for head in range(3):
             block = pixels[2 * layer : 2 * layer + 2, 2 * head : 2 * head + 2]
             np.testing.assert_array_equal(block, thumbnails[layer, head])
-    assert image.info["transparency"] == 0
 
 
 # hidden states

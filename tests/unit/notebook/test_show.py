@@ -78,7 +78,7 @@ def test_a_run_has_a_page_on_this_machine_alone() -> None:
 
 def test_nobody_finds_it_without_its_path() -> None:
     page = show(make_run("causal"))
-    for path in ("", "health", "_dash-layout", f"run/{page.run.key}/heads.png"):
+    for path in ("", "health", "_dash-layout", f"run/{page.run.key}/heads"):
         assert get(f"http://127.0.0.1:{page.port}/{path}")[0] == 404
         assert get(f"http://127.0.0.1:{page.port}{page._server.path}{path}")[0] == 200
 
@@ -111,7 +111,7 @@ def test_one_server_serves_all_cells() -> None:
 
 def test_a_closed_page_is_gone_and_the_last_takes_the_server_along(places: Path) -> None:
     first, second = show(make_run("causal")), show(make_run("encoder", layers=3, model="other"))
-    picture = f"run/{first.run.key}/heads.png"
+    picture = f"run/{first.run.key}/heads"
     assert get(first._server.address + picture)[0] == 200
     first.close()
     first.close()
@@ -128,7 +128,7 @@ def test_a_closed_page_is_gone_and_the_last_takes_the_server_along(places: Path)
 
 def test_two_cells_of_one_run_live_and_end_apart(places: Path) -> None:
     first, second = show(make_run("causal"), token=1), show(make_run("causal"), token=2)
-    picture = f"{first._server.address}run/{first.run.key}/heads.png"
+    picture = f"{first._server.address}run/{first.run.key}/heads"
     for _ in range(2):  # closing twice does nothing
         first.close()
     assert get(picture)[0] == 200

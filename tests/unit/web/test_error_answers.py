@@ -65,7 +65,7 @@ class Site:
         client, query = self.client, self.query
         return {
             "weights": lambda: client.get(f"/run/{self.run.key}/attention/0/0?from=0&to=2"),
-            "heads": lambda: client.get(f"/run/{self.run.key}/heads.png"),
+            "heads": lambda: client.get(f"/run/{self.run.key}/heads"),
             "figure": lambda: client.get(f"/show/figure/attention?{query}"),
             "words": lambda: client.get(f"/show/words/hidden?{query}"),
             "export": lambda: client.get(f"/export/figure/attention.csv?{query}"),

@@ -1,8 +1,9 @@
 """What concerns every test: which run beside others, in which order, and that none leaves a process behind.
 
-`make test` runs two tests at a time (pytest-xdist). The browser's tests follow one another in one of the two processes,
-with one server; the other takes the rest file by file. A test of limits of few seconds is marked `alone`: while it runs
-nothing else does; it comes last in its file. One that waits until something has come to its end, however long, is not.
+`make test` runs two tests at a time (pytest-xdist), file by file. The first process takes the browser's tests, with one
+server, and the other the rest; whoever is through helps the other, with a server and a browser of its own. A test of
+limits of few seconds is marked `alone`: while it runs nothing else does; it comes last in its file. One that waits
+until something has come to its end, however long, is not.
 
 A single file or folder runs as ever: `python -m pytest tests/unit`.
 """
@@ -15,7 +16,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def group(nodeid: str) -> tuple[int, str]:
     path = Path(nodeid.partition("::")[0])
     kind = next((part for part in path.parts if part in ORDER), "unit")
     if kind == "browser" and path.stem != "test_notebook":
-        return 0, "browser"
+        return 0, str(path)
     return ORDER[kind], str(path)
 
 
@@ -64,6 +65,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)  # else within a file as it stands there
 
 
+def next_group(groups: Sequence[str], first: bool) -> str:
+    """The group that a process takes next: the first process a browser's, in order; another one any that is not, and
+    browsers' from the last when there are no others left."""
+    browsers = [name for name in groups if group(name)[0] == 0]
+    others = [name for name in groups if group(name)[0] != 0]
+    if first:
+        return (browsers or others)[0]
+    return others[0] if others else browsers[-1]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each process a group at a time (`--dist loadscope`)."""
@@ -72,6 +83,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByGroup(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return group(nodeid)[1]
+
+        def _assign_work_unit(self, node: Any) -> None:
+            scope = next_group(list(self.workqueue), node is self.nodes[0])
+            self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
 
     return ByGroup(config, log)
 

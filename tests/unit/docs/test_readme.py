@@ -220,7 +220,7 @@ def test_named_files_exist() -> None:
     for page in PAGES:
         for name in pattern.findall(read(page)):
             assert (ROOT / name).is_file(), f"{page.name} names {name}"
-        for target in re.findall(r"(?<!!)\[[^]]+]\(([^)]+)\)", read(page)):
+        for target in re.findall(r"(?<!!)\[[^]]+]\((?!http)([^)]+)\)", read(page)):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 

@@ -1,4 +1,4 @@
-"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|gpu|lens|interaction|serving]`."""
+"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|gpu|lens|views|interaction|serving]`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ QUICK = {
     "capture": ["--rounds", "1", "--sizes", "32", "--own", "32", "--long", "256"],
     "gpu": ["--rounds", "1", "--sizes", "32"],
     "lens": ["--rounds", "1", "--sizes", "18"],
+    "views": ["--rounds", "1", "--sizes", "16"],
     "interaction": ["--quick"],
     "serving": ["--quick"],
 }

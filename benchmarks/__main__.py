@@ -1,4 +1,4 @@
-"""Every table, one after the other: `python -m benchmarks [--quick] [--only capture|gpu|lens|views|interaction|serving]`."""
+"""Every table in turn: `python -m benchmarks [--quick] [--only capture|gpu|lens|views|interaction|serving]`."""
 
 from __future__ import annotations
 

@@ -24,6 +24,14 @@ interface Field {
   optional: boolean;
   address: boolean;
   was: string | null;
+  each?: Bound[];
+  most?: number;
+}
+/** A field that holds several: "24.4,10.8". */
+interface SeveralField extends Field {
+  name: "heads" | "tokens";
+  each: Bound[];
+  most: number;
 }
 /** A field that is an index. */
 type Place = Bound | "second";
@@ -40,6 +48,8 @@ interface Selection {
   second_run?: string | null;
   stream?: string | null;
   stamp?: string | null;
+  heads?: string | null;
+  tokens?: string | null;
 }
 /** The value of a card's option; null where a number field is empty. */
 type OptionValue = string | number | boolean | string[] | null;
@@ -462,7 +472,7 @@ interface Hover {
   key?: number | null;
   source: string;
 }
-interface Change extends Partial<Record<Place, unknown>> {
+interface Change extends Partial<Record<Place | "heads" | "tokens", unknown>> {
   step?: string;
   by?: number;
   undo?: boolean;
@@ -924,6 +934,17 @@ interface App {
   fields(): Field[];
   selectionOf(values: Record<string, any>): Selection;
   receive(selection: Selection, found: Info | Failure | null): boolean;
+
+  /* state/several.js */
+  severalIn(change: Change, info: Info): Partial<Selection>;
+  severalNames(): ("heads" | "tokens")[];
+  addedHeads(): number[][];
+  addedTokens(): number[];
+  add(name: "heads" | "tokens", item: string, view?: string): void;
+  addSelected(name: "heads" | "tokens"): void;
+  frameAdded(inner: HTMLElement, around: (node: HTMLElement, layer: number, head: number) => void): void;
+  clearAdded(): void;
+  addedWords(): string;
 
   /* state/ */
   stepKind(entry: Shown, before: Shown, controls: string[]): string;

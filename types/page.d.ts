@@ -269,6 +269,7 @@ interface FigureMeta extends Meta {
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
   heads?: Pick<HeadScores, "columns" | "rows">;
+  lines?: LinesTold;
   bars?: {
     names: [label: string, marks: number, bold: boolean][];
     columns: { head: string; right: number; texts: [number: string, bold: boolean][] }[];
@@ -568,6 +569,40 @@ interface Found extends Partial<Record<Bound, number>> {
   axes: AxesMeta["axes"];
 }
 /** A view's graph, the box around it, and the SVG over it that its overlay draws into. */
+/** A line of Attention's Lines: its head by index, query, key, weight. */
+type LineDrawn = [head: number, query: number, key: number, weight: number];
+/** What its figure says: the tokens to show, and the lines between them (dashboard/figures/attention_lines.py). */
+interface LinesTold {
+  tokens: number[];
+  readable: number[];
+  heads: [layer: number, head: number, on: number][];
+  dashes: string[];
+  drawn: LineDrawn[];
+  chosen: number[];
+  direction: "to" | "from" | "all";
+}
+/** Where everything of it is, in pixels (assets/overlays/lines.js). */
+interface LinesPlan {
+  told: LinesTold;
+  arcs: boolean;
+  most: number;
+  suffix(token: number): string;
+  wide(token: number): number;
+  left: number;
+  right: number;
+  pitch: number;
+  y(token: number): number;
+  top: number;
+  rows: Map<number, number>;
+  from: boolean;
+  numbers: number;
+  edge: number;
+  start: number;
+}
+interface LinesHit extends Hit {
+  token?: number;
+  line?: LineDrawn;
+}
 interface Over {
   view: string;
   graph: Graph;

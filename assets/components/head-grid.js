@@ -1,6 +1,6 @@
 /*
  * The layer × head grid: one picture of all heads, drawn at whole pixels, under one button a head. It stands in the
- * Heatmap tab or in the Heads tab, whichever is open; there a score may colour it.
+ * Heatmap, Lines or Heads tab, whichever is open; in Heads a score may colour it.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -36,7 +36,7 @@
   }
   function move() {
     const column = document.querySelector(".heads-column");
-    const panel = app.byId(`${app.isOpen("heads") ? "heads" : "attention"}-panel`);
+    const panel = app.byId(`${["heads", "lines"].find(app.isOpen) || "attention"}-panel`);
     const middle = panel && panel.querySelector(".card-middle"); // none in a tab that is only about to open
     if (!column || !middle || middle.contains(column)) return false;
     resized.observe(middle);

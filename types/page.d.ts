@@ -268,7 +268,8 @@ interface FigureMeta extends Meta {
   space?: Told;
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
-  heads?: Pick<HeadScores, "columns" | "rows">;
+  heads?: string | null;
+  head_rows?: Pick<HeadScores, "columns" | "rows">;
   lines?: LinesTold;
   bars?: {
     names: [label: string, marks: number, bold: boolean][];
@@ -974,6 +975,7 @@ interface App {
   severalIn(change: Change, info: Info): Partial<Selection>;
   severalNames(): ("heads" | "tokens")[];
   addedHeads(): number[][];
+  headsOf(of: { layer: number; head: number; heads?: unknown }): number[][];
   addedTokens(): number[];
   add(name: "heads" | "tokens", item: string, view?: string): void;
   addSelected(name: "heads" | "tokens"): void;

@@ -40,6 +40,11 @@
         return [layer, head];
       });
     },
+    /** The heads that a figure or a selection is of, each once: the selected one and the added ones. */
+    headsOf({ layer, head, heads }) {
+      const names = [...new Set([`${layer}.${head}`, ...split(heads)])];
+      return names.map((name) => name.split(".").map(Number));
+    },
     /** The added tokens, by position. */
     addedTokens() {
       const { selection } = app.state;

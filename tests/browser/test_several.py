@@ -50,6 +50,22 @@ def test_ctrl_click_adds_heads_and_tokens_and_one_click_clears_them(person: Pers
     assert person.page.locator(".head-frame.added, #tokens .token.added").count() == 0
 
 
+def test_every_view_shows_what_was_added(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, second=1, layer=24, head=4).settled()
+    head(person, 10, 8)
+    person.token(3).click(modifiers=["Control"])
+    person.settled()
+    expect(person.title("attention")).to_have_text("Mean of 2 heads (24.4, 10.8): what ·to (15) attends to")
+    attention = causal.attention_of()
+    mean = (attention.weights(24, 4)[15, 1] + attention.weights(10, 8)[15, 1]) / 2
+    expect(person.at("attention-footer")).to_contain_text(f"·Mary (1){mean:.3f}")
+    person.hover_at(person.cell(15, 1))
+    expect(person.at("tooltip")).to_contain_text(f"mean weight of 2 heads {mean:.4f}")
+    assert person.page.locator("#hidden-figure svg.over circle.added-ring").count() == 1
+    person.open_tab("attention", "heads").settled()
+    expect(person.page.locator("#heads-rows .ag-row").first).to_be_visible()
+
+
 def test_keys_add_what_is_selected_and_clear_it(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=15, layer=3, head=2).settled()
     person.token(15).focus()
